@@ -1,0 +1,11 @@
+"""Values and decisions: what should happen, what is, and what to do next.
+
+Lives here: ``policy`` (what should happen), ``windows`` (when it may), ``observation`` (what is),
+``reading`` (what a metric said), ``judge`` (readings -> verdict), ``progress`` and ``rollout`` (how far a
+rollout has come, versioned), ``rules`` (one ordered chain of small named rules), ``planner`` (runs the
+chain), ``decision`` (its answer), ``discovery`` (what starts a rollout), ``reason`` (one enum of reasons)
+and ``story`` (a decision in human sentences).
+
+Must never be here: I/O, a clock, logging, threads, or any third-party package. Time arrives as an
+argument, in seconds since the epoch; durations are floats in seconds; weights are whole percent.
+"""

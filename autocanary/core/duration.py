@@ -1,0 +1,33 @@
+"""Durations as people write them: ``5s``, ``500ms``, ``1h30m``; always with a unit, never a bare number."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+__all__ = ["parse_duration"]
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_WHOLE = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
+_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in ``text``; parts are added, largest unit first (``1h30m``), each unit at most once.
+
+    >>> parse_duration("1h30m"), parse_duration("500ms")
+    (5400.0, 0.5)
+
+    Raises ValueError with a sentence that says what was expected.
+    """
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        raise ValueError(f"a duration needs its unit, such as {text}s or {text}m")
+    if not _WHOLE.fullmatch(text):
+        raise ValueError("expected a duration such as 500ms, 5s, 10m or 1h30m")
+    parts = _PART.findall(text)
+    sizes = [_SECONDS[unit] for _, unit in parts]
+    if any(left <= right for left, right in itertools.pairwise(sizes)):
+        raise ValueError("expected a duration with its largest unit first, each unit once, such as 1h30m")
+    return sum(float(count) * size for (count, _), size in zip(parts, sizes, strict=True))

@@ -1,0 +1,103 @@
+"""What is: one component of one InferenceService, as its status told at one moment.
+
+Built by ``autocanary.kserve`` from the object; the same value whatever API generation it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+from autocanary.core.policy import Component
+
+__all__ = ["Mode", "Observation", "ServiceKey", "Trinary"]
+
+
+class ServiceKey(NamedTuple):
+    """One rollout target: a component of an InferenceService."""
+
+    namespace: str
+    name: str
+    component: Component = Component.PREDICTOR
+
+    def __str__(self) -> str:
+        suffix = "" if self.component is Component.PREDICTOR else f" ({self.component.value})"
+        return f"{self.namespace}/{self.name}{suffix}"
+
+
+class Mode(str, Enum):
+    """How KServe deploys the service; only KNATIVE can split traffic by canaryTrafficPercent."""
+
+    KNATIVE = "Knative"
+    STANDARD = "Standard"
+    MODELMESH = "ModelMesh"
+    UNKNOWN = "Unknown"  # nothing deployed yet
+
+
+class Trinary(str, Enum):
+    """A Kubernetes condition's status; UNKNOWN also when the condition is absent."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at one component.
+
+    ``weight`` is the canaryTrafficPercent in the *spec*, None when absent (KServe then sends 100 % to the
+    newest ready revision). ``traffic`` is the status' split, summed by revision name, in percent; empty
+    when KServe has said nothing. The four revision names are KServe's own bookkeeping; "" when absent:
+    ``rolled_out`` is stable as KServe sees it, ``previous`` the stable before that, ``created`` the newest
+    revision made and ``ready`` the newest that was ready.
+
+    ``failure`` says in words why the newest revision cannot become ready, "" when nothing says so.
+    ``writer`` is the field manager that last wrote the weight, "" when unknown.
+    ``spec`` is the component's spec without the weight (to restore it), ``spec_digest`` its hash.
+    """
+
+    key: ServiceKey
+    uid: str
+    api_version: str
+    resource_version: str
+    labels: Mapping[str, str]
+    mode: Mode
+    weight: int | None
+    traffic: Mapping[str, int]
+    rolled_out: str
+    previous: str
+    ready: str
+    created: str
+    route_ready: Trinary
+    service_ready: Trinary
+    latest_ready: Trinary
+    failure: str = ""
+    writer: str = ""
+    stopped: bool = False
+    deleting: bool = False
+    auto_update_disabled: bool = False
+    reconcile_error: str = ""
+    spec_digest: str = ""
+    spec: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False, repr=False)
+
+    def share(self, revision: str) -> int | None:
+        """Percent of traffic that ``revision`` gets; None when the status says nothing about traffic."""
+        if not self.traffic:
+            return None
+        return self.traffic.get(revision, 0)
+
+    def in_effect(self, *, candidate: str, stable: str, weight: int) -> bool:
+        """Whether the weight has really been reached, by the three signs that belong together.
+
+        The candidate's summed share is the weight, the recorded stable has the rest, and the component's
+        route is ready, all in one status. No single field proves it: ``traffic`` alone changes before the
+        ingress is programmed, ``Ready`` and ``observedGeneration`` describe other things.
+        """
+        return (
+            self.share(candidate) == weight
+            and self.share(stable) == 100 - weight
+            and self.route_ready is Trinary.TRUE
+        )

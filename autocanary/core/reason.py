@@ -1,0 +1,78 @@
+"""The reasons for everything autocanary does or does not do.
+
+One enum, shared by logs, metrics, Kubernetes Events, conditions, Slack and the documentation, so that a
+person can search for one word everywhere. docs/troubleshooting.md explains each; a test checks that.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+__all__ = ["Reason"]
+
+
+class Reason(str, Enum):
+    """UpperCamelCase, as Kubernetes conditions and Events want them. Stable: users alert on them."""
+
+    # moving
+    ROLLOUT_STARTED = "RolloutStarted"  # a candidate was adopted
+    CAUGHT_UNSTAGED = "CaughtUnstaged"  # applied without the field; set to 0 before it was ready
+    WAITING_FOR_REVISION = "WaitingForRevision"  # the candidate is not ready yet
+    WAITING_FOR_EFFECT = "WaitingForEffect"  # the weight was written; the traffic does not show it yet
+    ANALYSING = "Analysing"  # the step is held and judged
+    STEP_PASSED = "StepPassed"  # the judge passed the step; the next weight was written
+    BAKING = "Baking"  # at 100 %, still judged
+    PROMOTED = "Promoted"
+    # holding: wants to move, may not
+    WARMING_UP = "WarmingUp"  # samples just after a weight change are not judged
+    BREACH_SEEN = "BreachSeen"  # a metric is out of range, but below its failure limit
+    TOO_FEW_REQUESTS = "TooFewRequests"
+    NO_DATA = "NoData"  # no traffic reached the canary, or nothing measures it
+    METRICS_OUTAGE = "MetricsOutage"  # Prometheus cannot answer
+    METRICS_STALE = "MetricsStale"  # it answers with old samples: the scrape has stopped
+    METRICS_PARTIAL = "MetricsPartial"  # it answers, but says that the answer is incomplete
+    METRICS_NOT_A_NUMBER = "MetricsNotANumber"
+    WINDOW_CLOSED = "WindowClosed"
+    WEBHOOK_PENDING = "WebhookPending"  # a gate has not said yes
+    OBSERVATION_STALE = "ObservationStale"  # the service has not been seen lately: nothing is concluded
+    LEDGER_UNAVAILABLE = "LedgerUnavailable"  # no step is taken that could not be recorded
+    # stopped by somebody
+    AWAITING_APPROVAL = "AwaitingApproval"  # pause: {} in the policy
+    PAUSED_BY_USER = "PausedByUser"
+    RESUMED_BY_USER = "ResumedByUser"
+    PROMOTED_BY_USER = "PromotedByUser"
+    ABORTED_BY_USER = "AbortedByUser"
+    RETRIED_BY_USER = "RetriedByUser"
+    EXTERNAL_CHANGE = "ExternalChange"  # somebody else wrote the weight
+    WEIGHT_LOST = "WeightLost"  # somebody removed the field, which would have promoted the candidate
+    FAILURE_PAUSED = "FailurePaused"  # a breach, and the policy says pause instead of rollback
+    # rolling back
+    METRIC_BREACH = "MetricBreach"
+    NO_DATA_DEADLINE = "NoDataDeadline"
+    OUTAGE_DEADLINE = "OutageDeadline"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    REVISION_FAILED = "RevisionFailed"  # the candidate cannot become ready
+    ROLLBACK_WEBHOOK = "RollbackWebhook"  # a `rollback` webhook asked for it
+    ROLLED_BACK = "RolledBack"
+    ROLLBACK_BLOCKED = "RollbackBlocked"  # weight is 0 in the spec, the traffic does not move
+    # the service itself
+    NEW_REVISION = "NewRevision"  # a newer candidate replaces this one
+    REVERTED = "Reverted"
+    WRONG_STABLE = "WrongStable"  # KServe sends traffic to the revision before stable
+    STABLE_SPEC_UNKNOWN = "StableSpecUnknown"  # a repair is needed but the stable spec was never seen
+    STABLE_REPAIRED = "StableRepaired"
+    STABLE_LOST = "StableLost"  # the stable revision crashed or was deleted
+    SERVICE_DELETED = "ServiceDeleted"
+    SERVICE_STOPPED = "ServiceStopped"
+    SERVICE_REPLACED = "ServiceReplaced"  # same name, other uid
+    MISSED_UNSTAGED = "MissedUnstaged"  # the revision took 100 % before it could be caught
+    UNSUPPORTED_DEPLOYMENT_MODE = "UnsupportedDeploymentMode"
+    AUTO_UPDATE_DISABLED = "AutoUpdateDisabled"
+    REVISION_CHURN = "RevisionChurn"  # too many candidates in a row
+    # policies
+    POLICY_INVALID = "PolicyInvalid"
+    POLICY_TIE = "PolicyTie"  # two policies are equally specific for one service
+    POLICY_CHANGED = "PolicyChanged"  # the rollout keeps its snapshot
+
+    def __str__(self) -> str:
+        return self.value

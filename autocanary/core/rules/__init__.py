@@ -1,0 +1,59 @@
+"""The chain: small named rules in the order in which they matter; the first that applies decides.
+
+Read from the top: what makes the rollout pointless, then what makes it dangerous, then what people want,
+then what the metrics say, then the clock. Each rule looks at one situation and returns a Decision or None.
+
+::
+
+                   ready                 passed                 100 %               baked
+      Staging ──────────────▶ Progressing ──┐ next ──────────────▶ Baking ────────────▶ Promoted
+         │                      ▲    │  ▲   │ weight                │  │
+         │             data back│    │  └───┘                       │  │ (Holding, Paused likewise)
+         │                      │    ▼ cannot move                  │  │
+         │                     Holding        Paused ◀── a person, a manual step, someone else's write
+         │ failed, deadline     │ deadline      │ abort             │ breach
+         └──────────────────────┴───────────────┴───────────────────┴──▶ RollingBack ──▶ RolledBack
+      any, not final:  newer revision ──▶ Superseded      deleted, stopped, replaced ──▶ Abandoned
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from autocanary.core.decision import Decision
+from autocanary.core.rules.clock import baked, deadline, next_step, step_is_held
+from autocanary.core.rules.evidence import failed, not_conclusive, nothing_measured, unanswered
+from autocanary.core.rules.ground import final_stays_final, picture_is_stale, service_is_gone
+from autocanary.core.rules.people import asked, needs_approval, paused_by_user, waits_for_a_person
+from autocanary.core.rules.serving import effect, staging, warming_up
+from autocanary.core.rules.traffic import newer_candidate, rolling_back, weight_differs, wrong_stable
+from autocanary.core.situation import Situation
+
+__all__ = ["CHAIN", "Rule"]
+
+Rule = Callable[[Situation], Decision | None]
+
+CHAIN: tuple[Rule, ...] = (
+    final_stays_final,
+    picture_is_stale,
+    service_is_gone,
+    rolling_back,
+    newer_candidate,
+    wrong_stable,
+    weight_differs,
+    asked,
+    paused_by_user,
+    failed,
+    waits_for_a_person,
+    staging,
+    effect,
+    warming_up,
+    nothing_measured,
+    unanswered,
+    deadline,
+    step_is_held,
+    not_conclusive,
+    needs_approval,
+    baked,
+    next_step,
+)

@@ -1,0 +1,63 @@
+"""Is it time? Deadlines, the length of a step, and the step after it."""
+
+from __future__ import annotations
+
+from autocanary.core import moves
+from autocanary.core.decision import Decision
+from autocanary.core.judge.verdict import Outcome
+from autocanary.core.policy import WebhookType
+from autocanary.core.progress import Phase
+from autocanary.core.reason import Reason
+from autocanary.core.rules.holding import gate_closed, window_closed
+from autocanary.core.situation import Situation
+from autocanary.core.story import duration
+from autocanary.core.windows import is_open
+
+__all__ = ["baked", "deadline", "next_step", "step_is_held"]
+
+
+def deadline(s: Situation) -> Decision | None:
+    """A rollout that wants to move and cannot is not held for ever."""
+    since = s.progress.held_since
+    if since is None or s.now - since <= s.policy.progress_deadline or s.progress.reason not in moves.COUNTED:
+        return None
+    if (
+        s.verdict is not None
+        and s.verdict.outcome is Outcome.PASS
+        and s.progress.reason is not Reason.WEBHOOK_PENDING
+    ):
+        return None
+    message = f"held for {duration(s.now - since)} ({s.progress.reason.value}: {s.progress.message})"
+    return moves.roll_back(s, "deadline", Reason.PROGRESS_DEADLINE_EXCEEDED, message)
+
+
+def step_is_held(s: Situation) -> Decision | None:
+    """Each weight is held for its time, judged all along."""
+    verdict, step, verified = s.verdict, s.step, s.progress.verified_at
+    if verdict is None or step is None or verified is None or s.now - verified >= step.hold:
+        return None
+    if s.progress.phase is Phase.PAUSED:
+        return moves.unchanged(s, "step_is_held")
+    return moves.stay(s, "step_is_held", verdict.reason, verdict.message)
+
+
+def baked(s: Situation) -> Decision | None:
+    """The last step is over and the last look passed."""
+    if not s.at_last_step or s.verdict is None:
+        return None
+    message = f"{s.rollout.candidate} has all the traffic: {s.verdict.message}"
+    return moves.end(s, "baked", Phase.PROMOTED, Reason.PROMOTED, message)
+
+
+def next_step(s: Situation) -> Decision | None:
+    """The step passed: raise the weight, if the window is open and the gates say yes."""
+    if s.verdict is None:
+        return None
+    if not is_open(s.policy.windows, s.now):
+        return window_closed(s, "next_step")
+    step = s.progress.step + 1
+    weight = s.policy.steps[step].weight
+    if weight == 100 and not s.gate_open(WebhookType.CONFIRM_PROMOTION):
+        return gate_closed(s, "next_step", WebhookType.CONFIRM_PROMOTION) or moves.unchanged(s, "next_step")
+    message = f"{s.verdict.message}; {weight} % of the traffic goes to {s.rollout.candidate}"
+    return moves.go(s, "next_step", step, Reason.STEP_PASSED, message)

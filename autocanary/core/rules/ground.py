@@ -1,0 +1,48 @@
+"""Is there still a rollout? What makes every other question pointless."""
+
+from __future__ import annotations
+
+from autocanary.core import moves
+from autocanary.core.decision import Decision
+from autocanary.core.progress import Phase
+from autocanary.core.reason import Reason
+from autocanary.core.situation import STALE_PICTURE, Situation
+from autocanary.core.story import duration
+
+__all__ = ["final_stays_final", "picture_is_stale", "service_is_gone"]
+
+
+def final_stays_final(s: Situation) -> Decision | None:
+    """A finished rollout never moves again; what a person asks of it is answered."""
+    if not s.progress.phase.is_final:
+        return None
+    decision = moves.unchanged(s, "final_stays_final")
+    request = s.request
+    if request is None:
+        return decision
+    text = f"this rollout has ended: {s.progress.phase.value} ({s.progress.reason.value})"
+    return moves.answer(decision, request.id, text)
+
+
+def picture_is_stale(s: Situation) -> Decision | None:
+    """Nothing is concluded from a picture of the cluster that nobody has confirmed lately."""
+    if s.picture_age <= STALE_PICTURE:
+        return None
+    if s.progress.phase not in (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING):
+        return moves.unchanged(s, "picture_is_stale")
+    message = f"the cluster was last seen {duration(s.picture_age)} ago; waiting for the API server"
+    return moves.hold(s, "picture_is_stale", Reason.OBSERVATION_STALE, message)
+
+
+def service_is_gone(s: Situation) -> Decision | None:
+    """Deleted, stopped or replaced by another of the same name: there is nothing left to roll out."""
+    seen, name = s.seen, s.rollout.key
+    if seen is None or seen.deleting:
+        return moves.end(s, "service_is_gone", Phase.ABANDONED, Reason.SERVICE_DELETED, f"{name} was deleted")
+    if seen.uid != s.rollout.service_uid:
+        message = f"{name} was deleted and created anew; its revisions start over"
+        return moves.end(s, "service_is_gone", Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
+    if seen.stopped:
+        message = f"{name} was stopped (serving.kserve.io/stop); KServe forgets its revisions"
+        return moves.end(s, "service_is_gone", Phase.ABANDONED, Reason.SERVICE_STOPPED, message)
+    return None

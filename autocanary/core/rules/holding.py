@@ -1,0 +1,42 @@
+"""Holding in ways that several rules share."""
+
+from __future__ import annotations
+
+from autocanary.core import moves
+from autocanary.core.decision import Decision
+from autocanary.core.policy import WebhookType
+from autocanary.core.progress import Phase
+from autocanary.core.reason import Reason
+from autocanary.core.situation import Situation
+from autocanary.core.story import duration
+from autocanary.core.windows import next_opening
+
+__all__ = ["gate_closed", "held", "window_closed"]
+
+
+def held(s: Situation, rule: str, reason: Reason, message: str) -> Decision:
+    """A hold, except that a pause which a person or the policy asked for stays a pause."""
+    return (
+        moves.unchanged(s, rule) if s.progress.phase is Phase.PAUSED else moves.hold(s, rule, reason, message)
+    )
+
+
+def window_closed(s: Situation, rule: str) -> Decision:
+    opening = next_opening(s.policy.windows, s.now)
+    when = f"opens in {duration(opening - s.now)}" if opening is not None else "does not open within a week"
+    return moves.hold(s, rule, Reason.WINDOW_CLOSED, f"steps may not be taken now; the next window {when}")
+
+
+def gate_closed(s: Situation, rule: str, kind: WebhookType) -> Decision | None:
+    """Held when a gate has just said no or could not be asked; nothing new when it was not asked now."""
+    for each in s.gates.get(kind, ()):
+        if not each.ok:
+            said = "says no" if each.ok is False else "cannot be asked"
+            detail = f": {each.detail}" if each.detail else ""
+            message = f"the {kind.value} webhook {each.name} {said}{detail}"
+            since = s.progress.held_since
+            if since is not None and s.now - since > s.policy.progress_deadline:
+                text = f"{message}, for {duration(s.now - since)}"
+                return moves.roll_back(s, rule, Reason.PROGRESS_DEADLINE_EXCEEDED, text)
+            return moves.hold(s, rule, Reason.WEBHOOK_PENDING, message)
+    return None

@@ -1,0 +1,131 @@
+"""What do people want? Requests, pauses and what they mean for a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from autocanary.core import moves
+from autocanary.core.decision import Decision
+from autocanary.core.progress import Phase
+from autocanary.core.reason import Reason
+from autocanary.core.rollout import Verb
+from autocanary.core.situation import BY_STEP, BY_USER, Situation
+
+__all__ = ["asked", "needs_approval", "paused_by_user", "waits_for_a_person"]
+
+
+def asked(s: Situation) -> Decision | None:
+    """A person's request, answered once."""
+    request = s.request
+    if request is None:
+        return None
+    verbs: dict[str, Callable[[Situation], tuple[Decision, str]]] = {
+        Verb.ABORT.value: _abort,
+        Verb.PROMOTE.value: _promote,
+        Verb.PROMOTE_FULL.value: _promote_full,
+        Verb.RESUME.value: _resume,
+        Verb.RETRY.value: lambda at: (
+            moves.unchanged(at, "asked"),
+            "nothing to retry: the rollout is still running",
+        ),
+    }
+    verb = verbs.get(request.verb)
+    if verb is None:
+        known = ", ".join(each.value for each in Verb)
+        return moves.answer(
+            moves.unchanged(s, "asked"), request.id, f"unknown request; expected one of: {known}"
+        )
+    decision, text = verb(s)
+    return moves.answer(decision, request.id, text)
+
+
+def _by(s: Situation) -> str:
+    return s.request.by if s.request and s.request.by else "a person"
+
+
+def _abort(s: Situation) -> tuple[Decision, str]:
+    message = f"aborted by {_by(s)}"
+    return moves.roll_back(s, "asked", Reason.ABORTED_BY_USER, message, asked=True), "rolling back"
+
+
+def _promote(s: Situation) -> tuple[Decision, str]:
+    if not s.candidate_ready:
+        return moves.unchanged(s, "asked"), f"{s.rollout.candidate} is not ready yet; nothing was changed"
+    if s.at_last_step:
+        if s.progress.verified_at is None:
+            return moves.unchanged(s, "asked"), "the traffic does not show 100 % yet; nothing was changed"
+        message = f"the bake was ended by {_by(s)}"
+        return moves.end(s, "asked", Phase.PROMOTED, Reason.PROMOTED_BY_USER, message), "promoted"
+    step = _next(s)
+    weight = s.policy.steps[step].weight
+    message = f"{_by(s)} passed the step; {weight} % of the traffic goes to {s.rollout.candidate}"
+    return moves.go(s, "asked", step, Reason.PROMOTED_BY_USER, message), f"going to {weight} %"
+
+
+def _next(s: Situation) -> int:
+    """The next step; the first one above the present weight, where a person has set that by hand."""
+    weight = 100 if s.progress.weight is None else s.progress.weight
+    above = (index for index, each in enumerate(s.policy.steps) if each.weight > weight)
+    return max(s.progress.step + 1, next(above, len(s.policy.steps) - 1))
+
+
+def _promote_full(s: Situation) -> tuple[Decision, str]:
+    if not s.candidate_ready:
+        after = s.progress.but(promote_all=True)
+        return moves.unchanged(
+            s.with_progress(after), "asked"
+        ), "will go to 100 % as soon as the revision is ready"
+    if s.at_last_step:
+        return _promote(s)
+    step = len(s.policy.steps) - 1
+    message = f"{_by(s)} passed all steps; all of the traffic goes to {s.rollout.candidate}"
+    return moves.go(s, "asked", step, Reason.PROMOTED_BY_USER, message, promote_all=True), "going to 100 %"
+
+
+def _resume(s: Situation) -> tuple[Decision, str]:
+    if s.progress.phase is not Phase.PAUSED:
+        return moves.unchanged(s, "asked"), "the rollout is not paused"
+    if s.rollout.paused:
+        return moves.unchanged(s, "asked"), "spec.paused is still true; set it to false to resume"
+    if s.progress.paused_by == BY_STEP:
+        return _promote(s)
+    return _resumed(s), "resumed"
+
+
+def _resumed(s: Situation) -> Decision:
+    """Goes on from the weight that is there now, whoever set it; what was counted starts anew."""
+    weight = 100 if s.progress.weight is None else s.progress.weight
+    step = s.step_at(weight)
+    message = f"resumed at {weight} %"
+    return moves.resume(s, "resumed", step, message, metrics={}, verified_at=None, step_started_at=s.now)
+
+
+def paused_by_user(s: Situation) -> Decision | None:
+    """``spec.paused``: no step is taken; the candidate is still judged, and a breach still rolls it back."""
+    progress = s.progress
+    if s.rollout.paused and progress.phase is not Phase.PAUSED:
+        message = f"paused at {progress.weight} % on a person's request"
+        return moves.pause(s, "paused_by_user", BY_USER, Reason.PAUSED_BY_USER, message)
+    if not s.rollout.paused and progress.phase is Phase.PAUSED and progress.paused_by == BY_USER:
+        return moves.resume(s, "paused_by_user", progress.step, f"resumed at {progress.weight} %")
+    return None
+
+
+def waits_for_a_person(s: Situation) -> Decision | None:
+    """Paused: only a person moves it on. Whether the traffic follows is noted all the same."""
+    progress = s.progress
+    if progress.phase is not Phase.PAUSED or progress.paused_by == BY_STEP:
+        return None
+    if progress.verified_at is None and progress.step >= 0 and s.in_effect:
+        return moves.unchanged(s.with_progress(progress.but(verified_at=s.now)), "waits_for_a_person")
+    return moves.unchanged(s, "waits_for_a_person")
+
+
+def needs_approval(s: Situation) -> Decision | None:
+    """``pause: {}``: a person must let this step pass."""
+    if s.step is None or not s.step.approval:
+        return None
+    if s.progress.phase is Phase.PAUSED:
+        return moves.unchanged(s, "needs_approval")
+    message = f"the step at {s.progress.weight} % passed and waits for a person: promote or abort"
+    return moves.pause(s, "needs_approval", BY_STEP, Reason.AWAITING_APPROVAL, message)

@@ -1,0 +1,149 @@
+"""Is the traffic where it should be? What makes a rollout dangerous, and the way back to stable."""
+
+from __future__ import annotations
+
+from autocanary.core import moves
+from autocanary.core.decision import Decision, Event
+from autocanary.core.observation import Observation, Trinary
+from autocanary.core.policy import OnUnstaged
+from autocanary.core.progress import Phase
+from autocanary.core.reason import Reason
+from autocanary.core.situation import Situation
+from autocanary.core.story import duration
+
+__all__ = ["newer_candidate", "rolling_back", "weight_differs", "wrong_stable"]
+
+ESCALATE_AFTER = 30.0
+"""Seconds for which a rollback may be without effect before the stable spec itself is put back."""
+
+
+def rolling_back(s: Situation) -> Decision | None:
+    """A rollback is over when the traffic has left the candidate, not when that was asked for."""
+    if s.progress.phase is not Phase.ROLLING_BACK or s.seen is None:
+        return None
+    if _back_on_stable(s, s.seen):
+        message = f"{s.rollout.stable} has all the traffic again: {s.progress.message}"
+        return moves.end(s, "rolling_back", Phase.ROLLED_BACK, s.progress.reason, message)
+    if s.progress.repairing:
+        return _repair_again(s, s.seen)
+    if s.seen.weight != 0:
+        if s.seen.weight == s.progress.from_weight or s.seen.weight is None:
+            return moves.write_again(s, "rolling_back")
+        return _external_change(s, s.seen)
+    return _blocked(s)
+
+
+def _back_on_stable(s: Situation, seen: Observation) -> bool:
+    if not seen.traffic or seen.route_ready is not Trinary.TRUE or seen.share(s.rollout.candidate):
+        return False
+    shares = seen.traffic
+    stable = shares.get(s.rollout.stable, 0)
+    if (
+        s.progress.repairing
+        and seen.spec_digest == s.rollout.stable_digest
+        and seen.created != s.rollout.candidate
+    ):
+        stable += shares.get(seen.created, 0) if seen.created != s.rollout.stable else 0
+    return stable == 100
+
+
+def _repair_again(s: Situation, seen: Observation) -> Decision:
+    """The restoring patch is repeated while the spec in the cluster is still not the stable one."""
+    if seen.spec_digest != s.rollout.stable_digest or seen.weight != s.progress.weight:
+        return moves.restore_again(s, "rolling_back")
+    overdue = s.now - (s.progress.escalated_at or s.now) > s.policy.progress_deadline
+    if overdue:
+        message = (
+            f"the stable spec of {s.rollout.key} was put back and the traffic has not followed: look now"
+        )
+        return moves.warn(s, "rolling_back", Reason.PROGRESS_DEADLINE_EXCEEDED, message)
+    return moves.unchanged(s, "rolling_back")
+
+
+def _blocked(s: Situation) -> Decision:
+    """Knative moves no traffic while a revision in the route is not ready; only a new spec unblocks it."""
+    waited = s.now - (s.progress.step_started_at or s.now)
+    if waited <= ESCALATE_AFTER:
+        return moves.unchanged(s, "rolling_back")
+    known = s.rollout.stable_spec is not None
+    said = Reason.ROLLBACK_BLOCKED.value in s.progress.warned
+    if not said:
+        way = (
+            "putting the stable spec back"
+            if known
+            else "its stable spec was never seen, so put it back by hand"
+        )
+        message = (
+            f"the weight of {s.rollout.key} is 0, but after {duration(waited)} {s.rollout.candidate} "
+            f"still has {s.progress.observed_weight} % of the traffic; {way}"
+        )
+        return moves.warn(s, "rolling_back", Reason.ROLLBACK_BLOCKED, message)
+    return moves.restore_blocked(s, "rolling_back") if known else moves.unchanged(s, "rolling_back")
+
+
+def newer_candidate(s: Situation) -> Decision | None:
+    """A newer revision takes this one's place; it must not inherit the weight."""
+    seen = s.seen
+    if seen is None or not seen.created or seen.created == s.rollout.candidate:
+        return None
+    if seen.created == s.rollout.stable:
+        return None  # a status from before the candidate was made
+    reverted = bool(s.rollout.stable_digest) and seen.spec_digest == s.rollout.stable_digest
+    reason = Reason.REVERTED if reverted else Reason.NEW_REVISION
+    what = "the spec was changed back to stable's" if reverted else "a newer revision was applied"
+    message = f"{what}: {seen.created} takes the place of {s.rollout.candidate}"
+    unstaged = seen.weight is None or seen.weight >= 100
+    write = seen.weight != 0 and not (unstaged and s.policy.on_unstaged is OnUnstaged.IGNORE)
+    return moves.end(s, "newer_candidate", Phase.SUPERSEDED, reason, message, weight=0, write=write)
+
+
+def wrong_stable(s: Situation) -> Decision | None:
+    """KServe took the revision before stable for stable: repair at once, by spec and without a weight."""
+    seen = s.seen
+    if seen is None or not seen.rolled_out or seen.rolled_out in (s.rollout.stable, s.rollout.candidate):
+        return None
+    message = (
+        f"KServe sends the stable share of {s.rollout.key} to {seen.rolled_out} instead of {s.rollout.stable}"
+    )
+    if s.rollout.stable_spec is None:
+        text = f"{message}, and the stable spec was never seen; put it back by hand and remove the weight"
+        return moves.warn(s, "wrong_stable", Reason.STABLE_SPEC_UNKNOWN, text)
+    text = f"{message}; the stable spec is put back without a weight"
+    return moves.restore(s, "wrong_stable", None, Reason.WRONG_STABLE, text, Event.ROLLBACK)
+
+
+def weight_differs(s: Situation) -> Decision | None:
+    """The field is not what this rollout last asked for: not written yet, lost, or written by somebody."""
+    seen, progress = s.seen, s.progress
+    if seen is None or seen.weight == progress.weight:
+        return None
+    if progress.weight is None or (progress.weight == 100 and seen.weight is None):
+        return None  # KServe treats an absent field as 100
+    if progress.verified_at is None and seen.weight == progress.from_weight:
+        return moves.write_again(s, "weight_differs")
+    if seen.weight is None:
+        who = f" by {seen.writer}" if seen.writer else ""
+        message = (
+            f"canaryTrafficPercent was removed{who}, which would promote {s.rollout.candidate} unjudged; "
+            f"put back at {progress.weight} %"
+        )
+        return moves.put_weight(
+            s, "weight_differs", progress.weight, Reason.WEIGHT_LOST, message, Event.EXTERNAL_CHANGE
+        )
+    return _external_change(s, seen)
+
+
+def _external_change(s: Situation, seen: Observation) -> Decision:
+    who = seen.writer or "somebody"
+    message = f"{who} set canaryTrafficPercent from {s.progress.weight} to {seen.weight}; paused, not fought"
+    return moves.pause(
+        s,
+        "weight_differs",
+        who,
+        Reason.EXTERNAL_CHANGE,
+        message,
+        weight=seen.weight,
+        from_weight=None,
+        verified_at=None,
+        step_started_at=s.now,
+    )

@@ -1,0 +1,170 @@
+"""What to ask about a rollout at a look, and what the answers amount to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from autocanary.core.judge import Verdict, judge
+from autocanary.core.observation import Observation
+from autocanary.core.policy import Metric, Policy, Range, Webhook, WebhookType
+from autocanary.core.progress import Phase
+from autocanary.core.reading import Question, Reading, ReadingKind, Unit
+from autocanary.core.rollout import Rollout
+from autocanary.core.situation import Answer, Situation
+from autocanary.ports import Call, CallResult
+from autocanary.promql import fill
+
+__all__ = ["HOOK_FAILURE_LIMIT", "Asked", "answers", "asks", "calls_for", "questions_for", "verdict_of"]
+
+HOOK_FAILURE_LIMIT = 3
+"""A `rollout` webhook says no this many times in a row before it counts as a failure of the candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One rollout's share of a round: its questions by metric name, and its webhook calls."""
+
+    questions: tuple[tuple[str, Question], ...]
+    calls: tuple[Call, ...]
+
+
+def questions_for(rollout: Rollout, policy: Policy) -> tuple[tuple[str, Question], ...]:
+    """The questions of every look at this rollout: they do not change while it runs."""
+    return tuple((metric.name, _question(rollout, policy, metric)) for metric in policy.analysis.metrics)
+
+
+def _question(rollout: Rollout, policy: Policy, metric: Metric) -> Question:
+    analysis = policy.analysis
+    window = metric.window if metric.window is not None else analysis.window
+    query = ""
+    if metric.query:
+        query = fill(
+            metric.query,
+            {
+                "namespace": rollout.namespace,
+                "name": rollout.service,
+                "service": rollout.service,
+                "component": rollout.component.value,
+                "revision": rollout.candidate,
+                "stableRevision": rollout.stable,
+                "window": window,
+                "interval": window,
+            },
+        )
+    return Question(
+        namespace=rollout.namespace,
+        service=rollout.service,
+        component=rollout.component.value,
+        revision=rollout.candidate,
+        stable=rollout.stable,
+        source=analysis.source,
+        window=window,
+        metric="" if query else metric.name,
+        quantile=metric.quantile,
+        query=query,
+    )
+
+
+def asks(situation: Situation, questions: tuple[tuple[str, Question], ...]) -> Asked | None:
+    """What to ask now; None when the rollout needs no answers at this look."""
+    calls = calls_for(situation)
+    return Asked(questions, calls) if _measures(situation) else (Asked((), calls) if calls else None)
+
+
+def _measures(situation: Situation) -> bool:
+    verified = situation.progress.verified_at
+    if not situation.judged or verified is None:
+        return False
+    return situation.now - verified >= situation.policy.analysis.warmup
+
+
+def calls_for(situation: Situation) -> tuple[Call, ...]:
+    """The policy webhooks that have a say at this look."""
+    if not situation.policy.webhooks:
+        return ()
+    wanted: list[WebhookType] = []
+    if situation.progress.step < 0:
+        if situation.candidate_ready and not situation.gate_open(WebhookType.PRE_ROLLOUT):
+            wanted.append(WebhookType.PRE_ROLLOUT)
+    elif not situation.progress.phase.is_final and situation.progress.phase is not Phase.ROLLING_BACK:
+        wanted.append(WebhookType.ROLLBACK)
+        if _measures(situation):
+            wanted.append(WebhookType.ROLLOUT)
+        if _before_promotion(situation) and not situation.gate_open(WebhookType.CONFIRM_PROMOTION):
+            wanted.append(WebhookType.CONFIRM_PROMOTION)
+    return tuple(
+        _call(situation.rollout, hook) for kind in wanted for hook in situation.policy.webhooks_of(kind)
+    )
+
+
+def _before_promotion(situation: Situation) -> bool:
+    step, verified, steps = situation.step, situation.progress.verified_at, situation.policy.steps
+    if step is None or verified is None or situation.progress.step + 1 >= len(steps):
+        return False
+    return steps[situation.progress.step + 1].weight == 100 and situation.now - verified >= step.hold
+
+
+def _call(rollout: Rollout, webhook: Webhook) -> Call:
+    return Call(
+        webhook=webhook,
+        namespace=rollout.namespace,
+        name=rollout.service,
+        phase=rollout.progress.phase.value,
+        checksum=rollout.candidate_digest,
+    )
+
+
+def ended(rollout: Rollout, policy: Policy) -> tuple[Call, ...]:
+    """The `post-rollout` calls of a rollout that has ended."""
+    return tuple(_call(rollout, webhook) for webhook in policy.webhooks_of(WebhookType.POST_ROLLOUT))
+
+
+def answers(
+    calls: tuple[Call, ...], results: Mapping[Call, CallResult]
+) -> Mapping[WebhookType, tuple[Answer, ...]]:
+    """The webhooks' answers by type."""
+    grouped: dict[WebhookType, tuple[Answer, ...]] = {}
+    for call in calls:
+        result = results[call]
+        answer = Answer(call.webhook.name, result.ok, result.detail)
+        grouped[call.webhook.type] = (*grouped.get(call.webhook.type, ()), answer)
+    return grouped
+
+
+def verdict_of(
+    situation: Situation,
+    asked: Asked,
+    readings: Mapping[Question, Reading],
+    gates: Mapping[WebhookType, tuple[Answer, ...]],
+) -> Verdict | None:
+    """The judge's verdict on this look; None when no metric was asked for."""
+    if not asked.questions:
+        return None
+    analysis = situation.policy.analysis
+    found = {name: readings[question] for name, question in asked.questions}
+    metrics = list(analysis.metrics)
+    for answer in gates.get(WebhookType.ROLLOUT, ()):
+        name = f"webhook/{answer.name}"
+        metrics.append(_hook_metric(name))
+        found[name] = _hook_reading(answer)
+    return judge(analysis, metrics, found, situation.progress.metrics)
+
+
+def _hook_metric(name: str) -> Metric:
+    return Metric(
+        name, Range(min=1), Unit.NUMBER, failure_limit=HOOK_FAILURE_LIMIT, consecutive=True, min_requests=0
+    )
+
+
+def _hook_reading(answer: Answer) -> Reading:
+    if answer.ok is None:
+        return Reading(ReadingKind.OUTAGE, detail=answer.detail or "the webhook cannot be reached")
+    return Reading(ReadingKind.VALUE, value=1.0 if answer.ok else 0.0, detail=answer.detail)
+
+
+def situation_of(
+    live_rollout: Rollout, policy: Policy, seen: Observation | None, now: float, picture_age: float
+) -> Situation:
+    """The situation before anything was asked."""
+    return Situation(policy=policy, rollout=live_rollout, seen=seen, now=now, picture_age=picture_age)

@@ -1,0 +1,126 @@
+"""Record, then act: what a worker does for one decision. The only place that writes for a running rollout.
+
+The intended weight is recorded before it is written, so that after a crash between the two the next look
+can tell its own unfinished write from somebody else's. A rollback is written even when it could not be
+recorded: taking traffic from a bad candidate must not wait for the ledger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autocanary.core.decision import Decision, Move
+from autocanary.core.observation import Observation
+from autocanary.core.progress import Progress
+from autocanary.core.rollout import Rollout
+from autocanary.errors import ClusterError, Conflict, NotFound, NotLeader
+from autocanary.ports import Cluster, Leadership, Ledger
+
+__all__ = ["Carried", "carry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What came of it.
+
+    ``rollout`` is as the ledger holds it now (or as it was planned, when ``recorded`` is False);
+    ``recorded`` whether the ledger has the planned progress; ``foreign`` whether somebody else has written
+    the status, so that the plan was made from an old state; ``gone`` whether the ledger's object was
+    deleted; ``error`` what stopped the record or the write.
+    """
+
+    rollout: Rollout
+    recorded: bool
+    wrote: bool = False
+    foreign: bool = False
+    gone: bool = False
+    error: Exception | None = None
+
+
+def carry(
+    cluster: Cluster,
+    ledger: Ledger,
+    leadership: Leadership,
+    rollout: Rollout,
+    known: Progress | None,
+    seen: Observation | None,
+    decision: Decision,
+) -> Carried:
+    """Record ``rollout`` (unless the ledger holds its progress already) and make the decision's write.
+
+    ``known`` is the progress that the ledger is known to hold.
+    """
+    if not leadership.is_leader():
+        return Carried(rollout, False, error=NotLeader("leadership was lost before the write"))
+    done = (
+        Carried(rollout, True)
+        if known is not None and known == rollout.progress
+        else _record(ledger, rollout, known)
+    )
+    if done.foreign or done.gone or (done.error is not None and not decision.urgent):
+        return done
+    if decision.move is Move.NONE or seen is None:
+        return done
+    if not leadership.is_leader():
+        return Carried(done.rollout, done.recorded, error=NotLeader("leadership was lost before the write"))
+    try:
+        _write(cluster, seen, rollout, decision)
+    except (ClusterError, NotLeader) as error:
+        return Carried(done.rollout, done.recorded, error=error)
+    return Carried(done.rollout, done.recorded, wrote=True, error=done.error)
+
+
+def _record(ledger: Ledger, rollout: Rollout, known: Progress | None) -> Carried:
+    try:
+        return Carried(ledger.record(rollout), True)
+    except Conflict:
+        return _record_again(ledger, rollout, known)
+    except NotFound as error:
+        return Carried(rollout, False, gone=True, error=error)
+    except (ClusterError, NotLeader) as error:
+        return Carried(rollout, False, error=error)
+
+
+def _record_again(ledger: Ledger, rollout: Rollout, known: Progress | None) -> Carried:
+    """After a conflict: a person's new wish is taken along, a foreign status is not overwritten."""
+    try:
+        fresh = ledger.read(rollout.namespace, rollout.name)
+        if fresh is None or fresh.uid != rollout.uid:
+            return Carried(rollout, False, gone=True, error=NotFound(f"{rollout.name} was deleted"))
+        if known is not None and fresh.progress not in (known, rollout.progress):
+            return Carried(fresh, False, foreign=True)
+        merged = fresh.but(progress=rollout.progress)
+        return Carried(ledger.record(merged), True)
+    except (ClusterError, NotLeader) as error:
+        return Carried(rollout, False, error=error)
+
+
+def _write(cluster: Cluster, seen: Observation, rollout: Rollout, decision: Decision) -> None:
+    try:
+        _send(cluster, seen, rollout, decision)
+    except Conflict:
+        fresh = cluster.refresh(seen.key)
+        if fresh is None or not _same_ground(seen, fresh):
+            raise
+        _send(cluster, fresh, rollout, decision)
+
+
+def _same_ground(before: Observation, after: Observation) -> bool:
+    """Whether only things changed that the decision did not depend on: KServe writes status all along."""
+    return (
+        before.uid == after.uid
+        and before.weight == after.weight
+        and before.created == after.created
+        and before.spec_digest == after.spec_digest
+        and before.rolled_out == after.rolled_out
+        and not after.deleting
+        and not after.stopped
+    )
+
+
+def _send(cluster: Cluster, seen: Observation, rollout: Rollout, decision: Decision) -> None:
+    if decision.move is Move.RESTORE:
+        if rollout.stable_spec is not None:
+            cluster.restore(seen, rollout.stable_spec, decision.weight)
+        return
+    cluster.set_weight(seen, decision.weight if decision.weight is not None else 0)

@@ -1,0 +1,80 @@
+"""From a discovered candidate to a recorded rollout; an unstaged one is caught in the same breath."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from autocanary.core.discovery import Start
+from autocanary.core.observation import Observation
+from autocanary.core.rollout import Rollout, rollout_name
+from autocanary.errors import AlreadyExists, ClusterError, Conflict, NotLeader
+from autocanary.ports import Cluster, Leadership, Ledger
+
+__all__ = ["Started", "begin"]
+
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """``rollout`` is as recorded, None when it could not be; ``error`` is what went wrong on the way."""
+
+    rollout: Rollout | None
+    error: Exception | None = None
+
+
+def begin(
+    cluster: Cluster, ledger: Ledger, leadership: Leadership, start: Start, seen: Observation
+) -> Started:
+    """Record the rollout; when it has to be caught, set the weight to 0 before the revision is ready.
+
+    The catch is made even if nothing could be recorded: what it leaves behind, a candidate staged at 0, is
+    adopted by a later look. A catch that fails is repeated by the planner from the record.
+    """
+    if not leadership.is_leader():
+        return Started(None, NotLeader("leadership was lost before the rollout was recorded"))
+    recorded, error = _create(ledger, start.rollout)
+    if start.catch and (recorded is None or not recorded.is_final):
+        caught = _catch(cluster, leadership, seen)
+        error = error if error is not None else caught
+    return Started(recorded, error)
+
+
+def _create(ledger: Ledger, rollout: Rollout) -> tuple[Rollout | None, Exception | None]:
+    wanted = rollout
+    fault: Exception | None = None
+    for _ in range(_ATTEMPTS):
+        try:
+            return ledger.create(wanted), None
+        except AlreadyExists as error:
+            fault = error
+        except (ClusterError, NotLeader) as error:
+            return None, error
+        try:
+            present = ledger.read(wanted.namespace, wanted.name)
+        except (ClusterError, NotLeader) as error:
+            return None, error
+        if present is not None and present.service_uid == wanted.service_uid:
+            return present, None  # an earlier create whose answer was lost
+        # A namesake of a service that was deleted and created anew: its revisions have the same names.
+        attempt = wanted.attempt + 1
+        wanted = wanted.but(attempt=attempt, name=rollout_name(wanted.service, wanted.candidate, attempt))
+    return None, fault
+
+
+def _catch(cluster: Cluster, leadership: Leadership, seen: Observation) -> Exception | None:
+    try:
+        if not leadership.is_leader():
+            return NotLeader("leadership was lost before the weight was set")
+        try:
+            cluster.set_weight(seen, 0)
+        except Conflict:
+            # KServe writes status all the time while a revision starts; what matters is unchanged.
+            fresh = cluster.refresh(seen.key)
+            if fresh is None or fresh.uid != seen.uid or fresh.created != seen.created:
+                return None
+            if fresh.weight is None or fresh.weight >= 100:
+                cluster.set_weight(fresh, 0)
+    except (ClusterError, NotLeader) as error:
+        return error
+    return None

@@ -1,0 +1,182 @@
+"""What the engine needs from the outside, as Protocols; adapters and the simulated world implement them.
+
+Errors are those of ``autocanary.errors``; no adapter lets a foreign exception through. Everything here
+may be called from several threads at once unless it says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from autocanary.core.observation import Observation, ServiceKey
+from autocanary.core.policy import NotificationRoute, Policy, Webhook
+from autocanary.core.progress import Telling
+from autocanary.core.reading import Question, Reading
+from autocanary.core.rollout import Request, Rollout
+
+__all__ = [
+    "Call",
+    "CallResult",
+    "Clock",
+    "Cluster",
+    "Delivery",
+    "Gates",
+    "Leadership",
+    "Ledger",
+    "Listener",
+    "Message",
+    "Metrics",
+    "Notifier",
+    "Policies",
+    "Pool",
+]
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Seconds since the epoch that never jump: a clock stepped by an operator must not move a deadline."""
+
+    def now(self) -> float: ...
+
+
+class Cluster(Protocol):
+    """InferenceServices: a local picture kept by list-then-watch, and the only two writes.
+
+    ``services`` and ``observe`` answer from that picture and do no I/O. ``age`` is how many seconds ago the
+    picture was last known to be whole (the watch spoke or was renewed); ``changed`` drains the keys that
+    have changed since it was called last (only one caller may drain).
+
+    The writes are compare-and-set on ``seen.resource_version`` and return what the server answered; they
+    raise Conflict when the object has moved on (after which ``refresh`` reads it anew), and any other
+    ClusterError or NotLeader.
+    """
+
+    def services(self) -> Sequence[Observation]: ...
+    def observe(self, key: ServiceKey) -> Observation | None: ...
+    def changed(self) -> set[ServiceKey]: ...
+    def age(self) -> float: ...
+    def refresh(self, key: ServiceKey) -> Observation | None: ...
+    def set_weight(self, seen: Observation, weight: int) -> Observation: ...
+    def restore(self, seen: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation: ...
+
+
+class Ledger(Protocol):
+    """CanaryRollout objects: everything that must survive a restart.
+
+    ``rollouts`` answers from a local picture (list-then-watch, own writes included) without I/O;
+    ``changed`` drains the (namespace, name) of those that somebody else has changed or deleted.
+    ``create`` makes the object and its first status; AlreadyExists when an object of that name is there.
+    ``record`` writes the status, guarded by resource_version, and returns the rollout with the new one;
+    it raises Conflict when a person has changed the object since: read it with ``read`` and plan again.
+    """
+
+    def rollouts(self) -> Sequence[Rollout]: ...
+    def changed(self) -> set[tuple[str, str]]: ...
+    def create(self, rollout: Rollout) -> Rollout: ...
+    def record(self, rollout: Rollout) -> Rollout: ...
+    def read(self, namespace: str, name: str) -> Rollout | None: ...
+    def ask(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout: ...
+    def delete(self, rollout: Rollout) -> None: ...
+
+
+class Metrics(Protocol):
+    """All questions of a tick at once; every question gets exactly one reading, and nothing is raised.
+
+    The number of queries behind it grows with distinct metrics, windows and sources, not with questions.
+    """
+
+    def ask(self, questions: Sequence[Question]) -> Mapping[Question, Reading]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a policy's webhook, with Flagger's payload."""
+
+    webhook: Webhook
+    namespace: str
+    name: str
+    phase: str
+    checksum: str
+    extra: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """``ok`` True: 2xx; False: the receiver answered no; None: it could not be reached."""
+
+    ok: bool | None
+    detail: str = ""
+
+
+class Gates(Protocol):
+    """Policy webhooks; nothing is raised."""
+
+    def call(self, calls: Sequence[Call]) -> Mapping[Call, CallResult]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A transition as people are told of it; every channel makes its own form of this."""
+
+    telling: Telling
+    rollout: Rollout
+    routes: tuple[NotificationRoute, ...] = ()
+    details: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """That a channel has a message (or will never have it: ``ok`` False, ``detail`` says why)."""
+
+    namespace: str
+    rollout: str
+    telling_id: str
+    channel: str
+    ok: bool
+    detail: str = ""
+
+
+class Notifier(Protocol):
+    """Tells people; never blocks and never fails a decision.
+
+    ``channels`` names where a message goes. ``tell`` queues it for the channels not in ``telling.done``;
+    ``delivered`` drains what has been delivered or given up since.
+    """
+
+    def channels(self, message: Message) -> tuple[str, ...]: ...
+    def tell(self, message: Message) -> None: ...
+    def delivered(self) -> Sequence[Delivery]: ...
+
+
+class Policies(Protocol):
+    """The policies in force.
+
+    ``current`` is a consistent set (the last valid version of each); ``restore`` makes a policy from a
+    rollout's snapshot and raises PolicyError when this version of autocanary cannot.
+    """
+
+    def current(self) -> Sequence[Policy]: ...
+    def restore(self, name: str, document: Mapping[str, Any]) -> Policy: ...
+
+
+class Leadership(Protocol):
+    """``is_leader`` turns False before another instance may become leader; ask before every write."""
+
+    def is_leader(self) -> bool: ...
+
+
+class Pool(Protocol):
+    """Runs blocking calls. The simulated world's runs them at once, in the caller's thread."""
+
+    def submit(self, work: Callable[[], T]) -> Future[T]: ...
+
+
+class Listener(Protocol):
+    """What the engine tells of itself, for metrics; never raises."""
+
+    def decided(self, rollout: Rollout, reason: str) -> None: ...
+    def finished(self, rollout: Rollout) -> None: ...
