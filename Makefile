@@ -1,0 +1,65 @@
+# Everything a contributor runs. `make` alone lists the targets.
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+LOCKS := requirements.lock requirements-dev.lock
+# In the lock too, so that installing the package itself fetches nothing whose hash is not written down.
+BUILD_BACKEND := hatchling>=1.27 editables>=0.5
+UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock' $(ARGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv servers test lint format demo lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(INSTALLED) ## Make .venv with the package and the tools, at their locked versions
+
+$(INSTALLED): pyproject.toml $(wildcard $(LOCKS))
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "$(PYTHON) is older than 3.10: name a newer one, as in 'make venv PYTHON=python3.12'." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+		then apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends python3-venv; \
+		else echo "$(PYTHON) cannot make a virtual environment: install Debian's python3-venv package." >&2; exit 1; fi; }
+	@$(BIN)/python -c '' 2>/dev/null || { set -x; $(PYTHON) -m venv --clear .venv; }
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@if [ -f requirements-dev.lock ]; then set -x; \
+		$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock && \
+		$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .; \
+	else set -x; $(BIN)/python -m pip install --quiet --editable . --group dev; fi
+	@$(BIN)/python -m pip check || { echo "The lock files no longer fit pyproject.toml: run 'make lock'." >&2; exit 1; }
+	@touch $@
+
+servers: ## Get kube-apiserver, etcd, kubectl and Prometheus for the tests
+	$(PYTHON) tests/testbed/setup.py
+
+test: venv servers ## Run the tests; ARGS goes to pytest, as in make test ARGS="-k planner -n 2"
+	$(BIN)/pytest $(ARGS)
+
+lint: venv ## Check style, formatting, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: venv ## Format the code and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: venv ## Watch one promotion and one rollback; ARGS goes to the command
+	$(BIN)/autocanary demo $(ARGS)
+
+lock: venv ## Write the dependencies down with versions and hashes; ARGS=--upgrade takes newer ones
+	$(BIN)/python -m pip install --quiet --upgrade uv
+	$(UV_COMPILE) pyproject.toml --output-file requirements.lock
+	@printf '%s\n' '$(BUILD_BACKEND)' | tr ' ' '\n' > .venv/build-backend.in
+	$(UV_COMPILE) --group dev --constraints requirements.lock pyproject.toml .venv/build-backend.in \
+		--output-file requirements-dev.lock
+
+clean: ## Remove what the other targets made here
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

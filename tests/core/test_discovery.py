@@ -1,0 +1,167 @@
+"""What starts a rollout, what does not, and what is remembered."""
+
+from __future__ import annotations
+
+import pytest
+
+from autocanary.core.decision import Event
+from autocanary.core.discovery import Memory, Nothing, Refusal, Start, discover, remember, retried
+from autocanary.core.observation import Mode, Observation
+from autocanary.core.policy import OnUnstaged
+from autocanary.core.progress import Phase
+from autocanary.core.reason import Reason
+from tests.core.build import CANDIDATE, NOW, STABLE, observation, policy, progress, rollout
+
+UNREADY = {"ready": STABLE, "traffic": {STABLE: 100}}
+MEMORY = Memory("u1", STABLE, {"model": {"storageUri": "gs://b/v1"}}, "stable")
+
+
+def at_rest(revision: str = STABLE, **changes: object) -> Observation:
+    return observation(
+        None,
+        **{
+            "created": revision,
+            "ready": revision,
+            "rolled_out": revision,
+            "traffic": {revision: 100},
+            **changes,
+        },
+    )
+
+
+def found(
+    seen: Observation, history: tuple[object, ...] = (), memory: Memory | None = MEMORY, **of_policy: object
+):  # type: ignore[no-untyped-def]
+    return discover(seen, policy(**of_policy), history, memory, NOW)  # type: ignore[arg-type]
+
+
+def test_a_service_at_rest_starts_nothing() -> None:
+    """The newest revision has been rolled out."""
+    assert found(at_rest()) == Nothing()
+
+
+def test_a_new_revision_with_a_weight_is_adopted_at_it() -> None:
+    """Applied with canaryTrafficPercent: 10; its owner chose the first weight."""
+    start = found(observation(10, **UNREADY))
+    assert isinstance(start, Start)
+    assert not start.catch
+    assert (start.rollout.stable, start.rollout.candidate) == (STABLE, CANDIDATE)
+    state = start.rollout.progress
+    assert (state.phase, state.weight, state.reason) == (Phase.STAGING, 10, Reason.ROLLOUT_STARTED)
+    assert [entry.event for entry in state.untold] == [Event.STARTED.value]
+
+
+@pytest.mark.parametrize("weight", [None, 100])
+def test_a_new_revision_without_a_weight_is_caught(weight: int | None) -> None:
+    """Measured, item 3: absent, or the 100 of the last promotion, would cut over when ready."""
+    start = found(observation(weight, share=0, **UNREADY))
+    assert isinstance(start, Start)
+    assert start.catch
+    assert (start.rollout.progress.weight, start.rollout.progress.from_weight) == (0, weight)
+    assert start.rollout.progress.reason is Reason.CAUGHT_UNSTAGED
+
+
+def test_ignore_leaves_an_unstaged_revision_alone() -> None:
+    """onUnstaged: ignore."""
+    assert found(observation(None, share=0, **UNREADY), on_unstaged=OnUnstaged.IGNORE) == Nothing()
+
+
+def test_the_stable_spec_is_taken_from_memory() -> None:
+    """What stable was made of is needed to repair it, and the object shows only the candidate's spec."""
+    start = found(observation(10, **UNREADY))
+    assert (start.rollout.stable_spec, start.rollout.stable_digest) == (MEMORY.spec, "stable")
+    other = Memory("u1", "mnist-predictor-00000", {"x": 1}, "other")
+    assert found(observation(10, **UNREADY), memory=other).rollout.stable_spec is None
+
+
+@pytest.mark.parametrize("phase", [Phase.ROLLED_BACK, Phase.SUPERSEDED, Phase.PROGRESSING, Phase.PROMOTED])
+def test_a_candidate_that_was_tried_is_not_tried_again(phase: Phase) -> None:
+    """After a rollback the bad revision stays out, whoever lowers or raises the field."""
+    history = (rollout(progress(phase=phase)),)
+    assert found(observation(0, **UNREADY), history) == Nothing()
+
+
+def test_a_service_of_the_same_name_created_anew_has_a_history_of_its_own() -> None:
+    """s12b: revisions restart at 00001 with a new uid; the record's name must not collide."""
+    history = (rollout(progress(phase=Phase.ROLLED_BACK)),)
+    start = found(observation(10, uid="u2", **UNREADY), history)
+    assert isinstance(start, Start)
+    assert (start.rollout.attempt, start.rollout.name) == (2, "mnist-00002-r2")
+
+
+@pytest.mark.parametrize("mode", [Mode.STANDARD, Mode.MODELMESH])
+def test_other_deployment_modes_are_refused_with_what_would_work(mode: Mode) -> None:
+    """Section 2: the field is silently ignored there."""
+    refusal = found(observation(10, mode=mode))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is Reason.UNSUPPORTED_DEPLOYMENT_MODE
+    assert "deploymentMode: Knative" in refusal.message
+
+
+def test_disable_auto_update_is_refused() -> None:
+    """s17: KServe ignores every weight."""
+    refusal = found(observation(10, auto_update_disabled=True, **UNREADY))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is Reason.AUTO_UPDATE_DISABLED
+
+
+@pytest.mark.parametrize(
+    "changes", [{"deleting": True}, {"stopped": True}, {"rolled_out": ""}, {"created": ""}]
+)
+def test_a_service_that_is_going_or_not_there_yet_starts_nothing(changes: dict[str, object]) -> None:
+    """Deleted, stopped, or never rolled out (the first revision has nothing to be compared with)."""
+    assert found(observation(10, **changes)) == Nothing()
+
+
+def test_a_revision_that_took_all_traffic_between_two_looks_is_said_not_undone() -> None:
+    """Missed: lowering the weight now would move traffic onto pods that are gone."""
+    start = found(at_rest(CANDIDATE, spec_digest="candidate"))
+    assert isinstance(start, Start)
+    state = start.rollout.progress
+    assert (state.phase, state.reason, state.weight) == (Phase.MISSED, Reason.MISSED_UNSTAGED, None)
+    assert start.rollout.stable == STABLE
+
+
+@pytest.mark.parametrize(
+    ("memory", "digest", "history"),
+    [
+        (None, "candidate", ()),  # the first look ever: nothing is known of before
+        (Memory("u0", STABLE), "candidate", ()),  # a service created anew
+        (MEMORY, "stable", ()),  # stable's own content under a new name: a repair
+        (MEMORY, "candidate", (rollout(progress(phase=Phase.PROMOTED)),)),  # promoted by us
+    ],
+)
+def test_what_looks_like_missed_and_is_not(
+    memory: Memory | None, digest: str, history: tuple[object, ...]
+) -> None:
+    """No false alarm at a start, after a re-creation, a repair or a promotion."""
+    assert found(at_rest(CANDIDATE, spec_digest=digest), history, memory) == Nothing()
+
+
+def test_a_retry_is_a_new_attempt_that_knows_the_stable_spec() -> None:
+    """The old record stays as it ended."""
+    past = rollout(progress(phase=Phase.ROLLED_BACK))
+    start = retried(past, observation(0), policy(), [past], NOW)
+    assert (start.rollout.name, start.rollout.attempt) == ("mnist-00002-r2", 2)
+    assert start.rollout.stable_spec == past.stable_spec
+    assert start.rollout.progress.reason is Reason.RETRIED_BY_USER
+
+
+def test_memory_learns_only_from_a_service_at_rest() -> None:
+    """While a candidate is on its way the object shows the candidate's spec, not stable's."""
+    learned = remember(None, at_rest(spec={"a": 1}, spec_digest="d"), ())
+    assert learned == Memory("u1", STABLE, {"a": 1}, "d")
+    assert remember(learned, observation(10), ()) == learned
+    assert remember(None, observation(10), ()) == Memory("u1", STABLE)
+
+
+def test_memory_is_refilled_from_the_ledger_after_a_restart() -> None:
+    """The candidate that was promoted last is today's stable."""
+    past = rollout(
+        progress(phase=Phase.PROMOTED),
+        candidate=STABLE,
+        candidate_spec={"v": 1},
+        candidate_digest="d",
+        stable="x",
+    )
+    assert remember(None, observation(10), [past]) == Memory("u1", STABLE, {"v": 1}, "d")

@@ -1,0 +1,59 @@
+"""Real servers for the tests, and the things of ours they talk to: each one a context manager on free ports.
+
+Nothing here knows autocanary: a class starts a server, does it harm, or records what it was sent.
+"""
+
+from tests.testbed.servers.apiserver import ApiServer, KubectlError
+from tests.testbed.servers.crds import install_inferenceservice_crd, install_kfserving_crd
+from tests.testbed.servers.etcd import Etcd
+from tests.testbed.servers.exporter import Exporter
+from tests.testbed.servers.faults import (
+    LOGIN_PAGE,
+    Answer,
+    CutBody,
+    Delay,
+    Forward,
+    Hang,
+    LoseAnswer,
+    Reset,
+    any_request,
+    writes,
+)
+from tests.testbed.servers.process import ServerError, free_port, wait_until
+from tests.testbed.servers.prometheus import Prometheus, QueryError, Scrape
+from tests.testbed.servers.proxy import FaultProxy, TcpProxy
+from tests.testbed.servers.requirement import missing_servers, require_servers
+from tests.testbed.servers.sink import HttpSink, Received, Reply, SlackServer
+
+__all__ = [
+    "LOGIN_PAGE",
+    "Answer",
+    "ApiServer",
+    "CutBody",
+    "Delay",
+    "Etcd",
+    "Exporter",
+    "FaultProxy",
+    "Forward",
+    "Hang",
+    "HttpSink",
+    "KubectlError",
+    "LoseAnswer",
+    "Prometheus",
+    "QueryError",
+    "Received",
+    "Reply",
+    "Reset",
+    "Scrape",
+    "ServerError",
+    "SlackServer",
+    "TcpProxy",
+    "any_request",
+    "free_port",
+    "install_inferenceservice_crd",
+    "install_kfserving_crd",
+    "missing_servers",
+    "require_servers",
+    "wait_until",
+    "writes",
+]

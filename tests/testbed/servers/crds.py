@@ -1,0 +1,43 @@
+"""The definitions of InferenceService that users have: KServe's minimal and full ones, and KFServing's."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Literal
+
+from tests.testbed.servers.apiserver import ApiServer
+from tests.testbed.servers.process import wait_until
+
+FOLDER = Path(__file__).resolve().parent.parent / "crds"
+
+Variant = Literal["minimal", "full"]
+
+
+def install_inferenceservice_crd(api: ApiServer, variant: Variant = "minimal") -> None:
+    """Install KServe's `inferenceservices.serving.kserve.io` (v1beta1) and wait until it is served."""
+    if variant == "full":
+        packed = FOLDER / "kserve-v0.20-inferenceservice-full.yaml.gz"
+        manifest = gzip.decompress(packed.read_bytes()).decode()
+    else:
+        manifest = (FOLDER / "kserve-v0.20-inferenceservice-minimal.yaml").read_text()
+    _install(api, manifest, group="serving.kserve.io", version="v1beta1")
+
+
+def install_kfserving_crd(api: ApiServer) -> None:
+    """Install KFServing's `inferenceservices.serving.kubeflow.org` (v1alpha2) and wait until it is served."""
+    manifest = (FOLDER / "kfserving-v1alpha2.yaml").read_text()
+    _install(api, manifest, group="serving.kubeflow.org", version="v1alpha2")
+
+
+def _install(api: ApiServer, manifest: str, *, group: str, version: str) -> None:
+    api.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
+    name = f"inferenceservices.{group}"
+    api.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{name}")
+    # Established comes a moment before the server answers on the new path, or lists it.
+    path = f"/apis/{group}/{version}"
+    wait_until(
+        lambda: api.request(f"{path}/inferenceservices")[0] == 200 == api.request(path)[0],
+        seconds=30,
+        what=f"{name} served",
+    )

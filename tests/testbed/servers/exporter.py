@@ -1,0 +1,27 @@
+"""A page of metrics that a test writes and Prometheus scrapes, playing the revisions' pods."""
+
+from __future__ import annotations
+
+from tests.testbed.servers.sink import HttpSink, Received, Reply
+
+
+class Exporter(HttpSink):
+    """Serves `text`, in Prometheus' text format, to whoever asks; set it anew whenever the story goes on."""
+
+    path = "/metrics"
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self.text = text
+
+    @property
+    def target(self) -> str:
+        """The host:port a scrape job names."""
+        return f"127.0.0.1:{self._server.server_port}"
+
+    def reply_to(self, received: Received) -> Reply:
+        """The page, unless the test has asked for another answer."""
+        reply = super().reply_to(received)
+        if reply != Reply():
+            return reply
+        return Reply(body=self.text.encode(), headers={"Content-Type": "text/plain; version=0.0.4"})

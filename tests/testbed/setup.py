@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+# ruff: noqa: T201 - what this script has to say, it prints
+"""Find the real servers the tests need; build or unpack into a cache folder what the machine lacks.
+
+Run it as `python3 tests/testbed/setup.py`; it needs Python alone, changes nothing outside the cache folder
+(apart from refreshing apt's lists when it is root and they are empty or stale), and starts nothing.
+Each program arrives in the cache by one atomic rename, so an interrupted run leaves nothing half-done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+REQUIRED_VARIABLE = "AUTOCANARY_TEST_REAL"
+SETUP_COMMAND = "python3 tests/testbed/setup.py"
+HELM = "v3.19.0"
+USUAL_GO_FOLDER = "/usr/local/go/bin"
+LONGEST_STEP_SECONDS = 45 * 60
+
+
+class UnavailableError(Exception):
+    """A server cannot be had on this machine; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A program of the testbed, how this script gets it, and how a person would."""
+
+    name: str
+    get: Callable[[Path], None]
+    by_hand: str
+
+
+def kubernetes_version() -> str:
+    """The pinned Kubernetes version, kept in one place: the go.mod beside this file."""
+    pinned = re.search(r"^\s+k8s\.io/kubernetes v(\S+)", (HERE / "go.mod").read_text(), re.MULTILINE)
+    if pinned is None:
+        raise UnavailableError(f"{HERE / 'go.mod'} does not require k8s.io/kubernetes")
+    return pinned.group(1)
+
+
+def cache_folder() -> Path:
+    """Where built programs live between runs: outside the source tree, one folder per Kubernetes version."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "autocanary-testbed" / kubernetes_version()
+
+
+def find(name: str) -> Path | None:
+    """The program as an executable file, or None: $KUBEBUILDER_ASSETS first, then PATH, then the cache."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    for folders in (assets, os.environ.get("PATH"), str(cache_folder())):
+        found = shutil.which(name, path=folders) if folders else None
+        if found:
+            return Path(found).absolute()
+    return None
+
+
+def run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None) -> None:
+    """Run one step and turn a failure into a sentence that ends with what the tool itself said."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=LONGEST_STEP_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise UnavailableError(f"`{' '.join(command)}` did not end in {LONGEST_STEP_SECONDS} s") from None
+    if done.returncode != 0:
+        said = " / ".join(done.stdout.strip().splitlines()[-3:]) or f"exit code {done.returncode}"
+        raise UnavailableError(f"`{' '.join(command)}` failed: {said}")
+
+
+def go() -> str:
+    """The go command; the usual install folder counts even when PATH does not name it."""
+    found = shutil.which("go") or shutil.which("go", path=USUAL_GO_FOLDER)
+    if found is None:
+        raise UnavailableError("there is no `go` command on this machine")
+    return found
+
+
+def build_kubernetes(name: str) -> Callable[[Path], None]:
+    """Build one of Kubernetes' own commands, stamped with its version as the released binaries are."""
+
+    def build(into: Path) -> None:
+        version = kubernetes_version()
+        major, minor, _ = version.split(".", 2)
+        stamp = "-X k8s.io/component-base/version.git"
+        flags = f"-s -w {stamp}Version=v{version} {stamp}Major={major} {stamp}Minor={minor}"
+        package = f"k8s.io/kubernetes/cmd/{name}"
+        command = [go(), "build", "-buildvcs=false", "-ldflags", flags, "-o", str(into / name), package]
+        print(f"{name}: building {version} with Go, about 5 minutes the first time ...", flush=True)
+        run(command, cwd=HERE, env={"CGO_ENABLED": "0"})
+
+    return build
+
+
+def build_helm(into: Path) -> None:
+    """Build helm, which only the chart's tests need."""
+    print(f"helm: building {HELM} with Go, about 2 minutes the first time ...", flush=True)
+    command = [go(), "install", "-buildvcs=false", f"helm.sh/helm/v3/cmd/helm@{HELM}"]
+    run(command, cwd=into, env={"CGO_ENABLED": "0", "GOBIN": str(into)})
+
+
+def unpack_debian(package: str, *names: str) -> Callable[[Path], None]:
+    """Take programs out of a Debian package without installing it: no service starts, no root is needed."""
+
+    def unpack(into: Path) -> None:
+        apt = shutil.which("apt-get")
+        if apt is None:
+            raise UnavailableError(f"there is no apt-get on this machine to fetch Debian's `{package}` with")
+        download = [apt, "-q", "-o", "APT::Sandbox::User=root", "download", package]
+        try:
+            run(download, cwd=into)
+        except UnavailableError:
+            if os.geteuid() != 0:
+                raise
+            run([apt, "-q", "update"], cwd=into)
+            run(download, cwd=into)
+        [archive] = into.glob("*.deb")
+        run(["dpkg-deb", "-x", str(archive), "unpacked"], cwd=into)
+        for name in names:
+            (into / "unpacked/usr/bin" / name).rename(into / name)
+
+    return unpack
+
+
+PROMETHEUS = unpack_debian("prometheus", "prometheus", "promtool")
+SERVERS = (
+    Server("etcd", unpack_debian("etcd-server", "etcd"), "install etcd 3.4 or newer"),
+    Server("prometheus", PROMETHEUS, "install Prometheus 2.42 or newer"),
+    Server("promtool", PROMETHEUS, "install Prometheus 2.42 or newer, which brings promtool"),
+    Server("kubectl", build_kubernetes("kubectl"), "install kubectl, or Go 1.24 or newer"),
+    Server("kube-apiserver", build_kubernetes("kube-apiserver"), "install Go 1.24 or newer"),
+)
+EXTRAS = (Server("helm", build_helm, "install helm 3.19, or Go 1.24 or newer"),)
+
+
+def obtain(server: Server) -> Path:
+    """Build or unpack one server into the cache and give its path there."""
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".incomplete-", dir=cache) as folder:
+        server.get(Path(folder))
+        for made in (other.name for other in SERVERS + EXTRAS):
+            if (Path(folder) / made).is_file():
+                (Path(folder) / made).replace(cache / made)
+    return cache / server.name
+
+
+@contextlib.contextmanager
+def only_one_at_a_time() -> Iterator[None]:
+    """Let a second run started beside the first wait for its result instead of building the same again."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with open(cache_folder() / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def ensure(server: Server) -> bool:
+    """Make sure one server is there and print the one line about it."""
+    if found := find(server.name):
+        print(f"{server.name}: found {found}")
+        return True
+    began = time.monotonic()
+    try:
+        made = obtain(server)
+    except (UnavailableError, OSError) as why:
+        print(
+            f"{server.name}: missing; {why}. To have it: {server.by_hand}, then run `{SETUP_COMMAND}` again,"
+            f" or name a folder that holds it in KUBEBUILDER_ASSETS."
+        )
+        return False
+    print(f"{server.name}: made {made} in {time.monotonic() - began:.0f} s")
+    return True
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0, or 1 when the real servers are required and one cannot be had."""
+    parser = argparse.ArgumentParser(prog=SETUP_COMMAND, description="Get the servers the tests run against.")
+    parser.add_argument("--with", dest="extras", action="append", default=[], choices=["helm"])
+    chosen = parser.parse_args(arguments).extras
+    with only_one_at_a_time():
+        wanted = SERVERS + tuple(extra for extra in EXTRAS if extra.name in chosen)
+        missing = [server.name for server in wanted if not ensure(server)]
+    if not missing:
+        return 0
+    names = ", ".join(missing)
+    if os.environ.get(REQUIRED_VARIABLE) == "required":
+        print(f"{REQUIRED_VARIABLE}=required, but {names} cannot be had on this machine.", file=sys.stderr)
+        return 1
+    print(f"The tests that need {names} will be skipped.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
