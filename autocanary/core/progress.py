@@ -127,7 +127,8 @@ class Progress:
     ``verified_at`` is when the weight was seen in effect, None until then: a step's clock starts there.
     ``paused_by`` is "user", or who caused a pause that nobody asked for. ``repairing`` marks a rollback
     that restores the stable spec, whose traffic arrives on a revision with a new name. ``warned`` holds the
-    reasons of warnings already told.
+    reasons of warnings already told. ``spec_changed_at`` is when the spec was first seen to be another than
+    the candidate's: a newer revision is probably on its way.
     """
 
     phase: Phase
@@ -158,6 +159,7 @@ class Progress:
     repairing: bool = False
     escalated_at: float | None = None
     warned: tuple[str, ...] = ()
+    spec_changed_at: float | None = None
     version: int = VERSION
 
     def to_dict(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ __all__ = [
     "BY_USER",
     "EFFECT_OVERDUE",
     "ONCE",
+    "REVISION_OVERDUE",
     "STALE_PICTURE",
     "Answer",
     "Situation",
@@ -25,6 +26,9 @@ __all__ = [
 
 STALE_PICTURE = 60.0
 """Seconds after which an unconfirmed picture of the cluster is too old to conclude anything from it."""
+
+REVISION_OVERDUE = 30.0
+"""Seconds within which a changed spec should have made a revision; measured: 0.5 to 2 s."""
 
 EFFECT_OVERDUE = 60.0
 """Seconds within which a written weight should show; measured on real controllers: 0.35 to 6 s."""
@@ -114,6 +118,12 @@ class Situation:
             share = seen.share(self.rollout.candidate)
             if share is not None and share != progress.observed_weight:
                 changes["observed_weight"] = share
+            digest = self.rollout.candidate_digest
+            if not digest or seen.spec_digest == digest:
+                if progress.spec_changed_at is not None:
+                    changes["spec_changed_at"] = None
+            elif progress.spec_changed_at is None:
+                changes["spec_changed_at"] = self.now
         if verdict is not None:
             changes["metrics"] = {**progress.metrics, **verdict.metrics}
             changes["last_look_at"] = self.now

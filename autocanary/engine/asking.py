@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from autocanary.core.judge import Verdict, judge
-from autocanary.core.observation import Observation
 from autocanary.core.policy import Metric, Policy, Range, Webhook, WebhookType
 from autocanary.core.progress import Phase
 from autocanary.core.reading import Question, Reading, ReadingKind, Unit
@@ -15,18 +13,10 @@ from autocanary.core.situation import Answer, Situation
 from autocanary.ports import Call, CallResult
 from autocanary.promql import fill
 
-__all__ = ["HOOK_FAILURE_LIMIT", "Asked", "answers", "asks", "calls_for", "questions_for", "verdict_of"]
+__all__ = ["HOOK_FAILURE_LIMIT", "answers", "calls_for", "ended", "measures", "questions_for", "verdict_of"]
 
 HOOK_FAILURE_LIMIT = 3
 """A `rollout` webhook says no this many times in a row before it counts as a failure of the candidate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One rollout's share of a round: its questions by metric name, and its webhook calls."""
-
-    questions: tuple[tuple[str, Question], ...]
-    calls: tuple[Call, ...]
 
 
 def questions_for(rollout: Rollout, policy: Policy) -> tuple[tuple[str, Question], ...]:
@@ -66,13 +56,8 @@ def _question(rollout: Rollout, policy: Policy, metric: Metric) -> Question:
     )
 
 
-def asks(situation: Situation, questions: tuple[tuple[str, Question], ...]) -> Asked | None:
-    """What to ask now; None when the rollout needs no answers at this look."""
-    calls = calls_for(situation)
-    return Asked(questions, calls) if _measures(situation) else (Asked((), calls) if calls else None)
-
-
-def _measures(situation: Situation) -> bool:
+def measures(situation: Situation) -> bool:
+    """Whether the metrics say something about the candidate now: it serves, and the warm-up is over."""
     verified = situation.progress.verified_at
     if not situation.judged or verified is None:
         return False
@@ -89,7 +74,7 @@ def calls_for(situation: Situation) -> tuple[Call, ...]:
             wanted.append(WebhookType.PRE_ROLLOUT)
     elif not situation.progress.phase.is_final and situation.progress.phase is not Phase.ROLLING_BACK:
         wanted.append(WebhookType.ROLLBACK)
-        if _measures(situation):
+        if measures(situation):
             wanted.append(WebhookType.ROLLOUT)
         if _before_promotion(situation) and not situation.gate_open(WebhookType.CONFIRM_PROMOTION):
             wanted.append(WebhookType.CONFIRM_PROMOTION)
@@ -134,17 +119,15 @@ def answers(
 
 def verdict_of(
     situation: Situation,
-    asked: Asked,
+    questions: tuple[tuple[str, Question], ...],
     readings: Mapping[Question, Reading],
-    gates: Mapping[WebhookType, tuple[Answer, ...]],
-) -> Verdict | None:
-    """The judge's verdict on this look; None when no metric was asked for."""
-    if not asked.questions:
-        return None
+    hooks: tuple[Answer, ...],
+) -> Verdict:
+    """The judge's verdict on this look; ``hooks`` are new answers of the policy's `rollout` webhooks."""
     analysis = situation.policy.analysis
-    found = {name: readings[question] for name, question in asked.questions}
+    found = {name: readings[question] for name, question in questions}
     metrics = list(analysis.metrics)
-    for answer in gates.get(WebhookType.ROLLOUT, ()):
+    for answer in hooks:
         name = f"webhook/{answer.name}"
         metrics.append(_hook_metric(name))
         found[name] = _hook_reading(answer)
@@ -161,10 +144,3 @@ def _hook_reading(answer: Answer) -> Reading:
     if answer.ok is None:
         return Reading(ReadingKind.OUTAGE, detail=answer.detail or "the webhook cannot be reached")
     return Reading(ReadingKind.VALUE, value=1.0 if answer.ok else 0.0, detail=answer.detail)
-
-
-def situation_of(
-    live_rollout: Rollout, policy: Policy, seen: Observation | None, now: float, picture_age: float
-) -> Situation:
-    """The situation before anything was asked."""
-    return Situation(policy=policy, rollout=live_rollout, seen=seen, now=now, picture_age=picture_age)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 from autocanary.core.decision import Decision, Move
@@ -21,18 +22,20 @@ from autocanary.core.observation import Observation, ServiceKey
 from autocanary.core.planner import plan
 from autocanary.core.policy import Policy, WebhookType
 from autocanary.core.progress import Phase
+from autocanary.core.reading import Question, Reading
 from autocanary.core.rollout import Rollout, Verb
 from autocanary.core.selection import Tie, select
-from autocanary.core.situation import Answer, Situation
+from autocanary.core.situation import Situation
 from autocanary.core.telling import delivered
 from autocanary.engine import asking
-from autocanary.engine.asking import Asked
 from autocanary.engine.carrying import Carried, carry
 from autocanary.engine.live import Live, RolloutId, is_material
 from autocanary.engine.starting import Started, begin
 from autocanary.errors import AutocanaryError, NotLeader, PolicyError
 from autocanary.logs import logger
 from autocanary.ports import (
+    Call,
+    CallResult,
     Clock,
     Cluster,
     Delivery,
@@ -59,7 +62,10 @@ _log = logger("engine")
 
 
 class Engine:
-    """One per process. ``tick`` is called by the metronome, and at once when ``hurry`` was called."""
+    """One per process. ``tick`` is called by the metronome, and soon after ``hurry`` was called.
+
+    ``pool`` runs the writes and ``askers`` the questions, so that slow answers never keep a rollback waiting.
+    """
 
     def __init__(
         self,
@@ -73,6 +79,7 @@ class Engine:
         leadership: Leadership,
         clock: Clock,
         pool: Pool,
+        askers: Pool,
         listener: Listener,
         ready: Callable[[], bool] = lambda: True,
         hurry: Callable[[], None] = lambda: None,
@@ -86,7 +93,7 @@ class Engine:
         self._policies = policies
         self._leadership = leadership
         self._clock = clock
-        self._pool = pool
+        self._pool, self._askers = pool, askers
         self._listener = listener
         self._ready = ready
         self._hurry = hurry
@@ -122,7 +129,8 @@ class Engine:
     def idle(self) -> bool:
         """Whether no call is under way and no message undelivered."""
         return not self._starting and not any(
-            live.busy or live.asking or live.rollout.progress.untold for live in self._lives.values()
+            live.busy or live.asking or live.calling or live.rollout.progress.untold
+            for live in self._lives.values()
         )
 
     # --- the tick ----------------------------------------------------------------------------------------
@@ -345,7 +353,7 @@ class Engine:
     # --- judge and plan ----------------------------------------------------------------------------------
 
     def _look(self, due: Iterable[RolloutId], now: float) -> None:
-        round_: list[tuple[Live, Asked]] = []
+        round_: list[Live] = []
         age = self._cluster.age()
         for id_ in due:
             live = self._lives.get(id_)
@@ -357,10 +365,10 @@ class Engine:
             situation = self._situation(live, now, age)
             if situation is None:
                 continue
-            asked = None if live.asking or live.rollout.is_final else asking.asks(situation, live.questions)
-            if asked is not None and self._is_look(live, now):
+            if asking.measures(situation) and not live.asking and self._is_look(live, now):
                 live.asking = True
-                round_.append((live, asked))
+                round_.append(live)
+            self._call_webhooks(live, situation)
             self._decide(live, situation)
         if round_:
             self._ask(round_)
@@ -370,7 +378,9 @@ class Engine:
         last = live.rollout.progress.last_look_at
         return last is None or live.policy is None or now - last >= live.policy.analysis.interval * 0.5
 
-    def _situation(self, live: Live, now: float, age: float) -> Situation | None:
+    def _situation(
+        self, live: Live, now: float, age: float, verdict: Verdict | None = None
+    ) -> Situation | None:
         if live.policy is None:
             return None
         return Situation(
@@ -378,69 +388,72 @@ class Engine:
             rollout=live.rollout,
             seen=self._cluster.observe(live.key),
             now=now,
+            verdict=verdict,
+            gates=live.gates,
             picture_age=age,
         )
 
-    def _ask(self, round_: list[tuple[Live, Asked]]) -> None:
-        questions = [question for _, asked in round_ for _, question in asked.questions]
-        calls = [call for _, asked in round_ for call in asked.calls]
-
-        def work() -> tuple[Mapping[Any, Any], Mapping[Any, Any]]:
-            readings = self._metrics.ask(questions) if questions else {}
-            return readings, self._gates.call(calls) if calls else {}
-
-        future = self._pool.submit(work)
-        self._when_done(future, lambda answers, error: self._answers(round_, answers, error))
+    def _ask(self, round_: list[Live]) -> None:
+        questions = [question for live in round_ for _, question in live.questions]
+        future = self._askers.submit(lambda: self._metrics.ask(questions))
+        self._when_done(future, lambda readings, error: self._answers(round_, readings, error))
 
     def _answers(
-        self,
-        round_: list[tuple[Live, Asked]],
-        answers: tuple[Mapping[Any, Any], Mapping[Any, Any]] | None,
-        error: BaseException | None,
+        self, round_: list[Live], readings: Mapping[Question, Reading] | None, error: BaseException | None
     ) -> None:
         now, age = self._clock.now(), self._cluster.age()
-        for live, asked in round_:
+        for live in round_:
             live.asking = False
-            if self._lives.get(live.id) is not live:
+            if self._lives.get(live.id) is not live or live.rollout.is_final:
                 continue
-            if answers is None:
+            if readings is None:
                 self._log_failure("look_failed", live.key, error)
                 self._schedule(live, now)
                 continue
-            readings, results = answers
             try:
-                gates = asking.answers(asked.calls, results)
-                situation = self._situation(live, now, age)
-                if situation is None or live.rollout.is_final:
-                    continue
-                verdict = asking.verdict_of(situation, asked, readings, gates)
-                self._judged(live, situation, verdict, gates)
+                self._judge(live, readings, now, age)
             except Exception as fault:  # noqa: BLE001 - one rollout's fault must not touch another's look
                 self._log_failure("look_failed", live.key, fault)
                 self._schedule(live, now)
 
-    def _judged(
+    def _judge(self, live: Live, readings: Mapping[Question, Reading], now: float, age: float) -> None:
+        situation = self._situation(live, now, age)
+        if situation is None or not situation.judged:
+            return
+        hooks = live.gates.pop(WebhookType.ROLLOUT, ())
+        verdict = asking.verdict_of(situation, live.questions, readings, hooks)
+        if live.busy:
+            live.waiting = verdict
+            return
+        self._decide(live, replace(situation, verdict=verdict))
+
+    def _call_webhooks(self, live: Live, situation: Situation) -> None:
+        """Ask the policy's webhooks that have a say now, apart from everything else: one may be slow."""
+        if live.calling or not situation.policy.webhooks:
+            return
+        interval = situation.policy.analysis.interval
+        if live.called_at is not None and situation.now - live.called_at < interval * 0.5:
+            return
+        calls = asking.calls_for(situation)
+        if not calls:
+            return
+        live.calling, live.called_at = True, situation.now
+        future = self._askers.submit(lambda: self._gates.call(calls))
+        self._when_done(future, lambda results, error: self._called(live, calls, results, error))
+
+    def _called(
         self,
         live: Live,
-        situation: Situation,
-        verdict: Verdict | None,
-        gates: Mapping[WebhookType, tuple[Answer, ...]],
+        calls: tuple[Call, ...],
+        results: Mapping[Call, CallResult] | None,
+        error: BaseException | None,
     ) -> None:
-        if live.busy:
-            live.waiting = (verdict, gates)
-            return
-        self._decide(
-            live,
-            Situation(
-                policy=situation.policy,
-                rollout=live.rollout,
-                seen=situation.seen,
-                now=situation.now,
-                verdict=verdict,
-                gates=gates,
-                picture_age=situation.picture_age,
-            ),
-        )
+        live.calling = False
+        if results is None:
+            self._log_failure("webhook_failed", live.key, error)
+        elif self._lives.get(live.id) is live:
+            live.gates.update(asking.answers(calls, results))
+            self._agenda.bring_forward(live.id, self._clock.now())
 
     def _decide(self, live: Live, situation: Situation) -> None:
         try:
@@ -502,11 +515,11 @@ class Engine:
         if live.rollout.is_final and live.recorded == live.rollout.progress:
             live.failures = 0
             self._ended(live, now)
-        waiting, live.waiting = live.waiting, None
-        if waiting is not None and not live.rollout.is_final and live.policy is not None:
-            situation = self._situation(live, now, self._cluster.age())
+        verdict, live.waiting = live.waiting, None
+        if verdict is not None and not live.rollout.is_final:
+            situation = self._situation(live, now, self._cluster.age(), verdict)
             if situation is not None:
-                self._judged(live, situation, *waiting)
+                self._decide(live, situation)
                 return
         if live.again:
             live.again = False
@@ -531,7 +544,7 @@ class Engine:
             if live.policy is not None:
                 calls = asking.ended(live.rollout, live.policy)
                 if calls:
-                    self._pool.submit(lambda: self._gates.call(calls))
+                    self._askers.submit(lambda: self._gates.call(calls))
             self._prune(live.key)
         if not live.rollout.progress.untold:
             self._lives.pop(live.id, None)

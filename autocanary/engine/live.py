@@ -24,10 +24,11 @@ _ROUTINE: Mapping[str, Any] = {"last_look_at": None, "observed_weight": None, "m
 
 @dataclass(slots=True)
 class Live:
-    """Touched by the tick's thread only; ``busy`` while a worker writes for it, ``asking`` while one asks.
+    """Touched by the tick's thread only; ``busy`` while a worker writes for it, ``asking`` while Prometheus
+    is asked, ``calling`` while its webhooks are: a slow one delays no look at the metrics.
 
-    ``recorded`` is the progress that the ledger is known to hold. ``waiting`` is a look whose answers came
-    while the rollout was busy.
+    ``recorded`` is the progress that the ledger is known to hold. ``gates`` are the newest answers of the
+    webhooks. ``waiting`` is a verdict that came while the rollout was busy.
     """
 
     rollout: Rollout
@@ -40,7 +41,10 @@ class Live:
     again: bool = False
     failures: int = 0
     queued: set[str] = field(default_factory=set)
-    waiting: tuple[Verdict | None, Mapping[WebhookType, tuple[Answer, ...]]] | None = None
+    calling: bool = False
+    called_at: float | None = None
+    gates: dict[WebhookType, tuple[Answer, ...]] = field(default_factory=dict)
+    waiting: Verdict | None = None
 
     @property
     def id(self) -> RolloutId:

@@ -8,7 +8,7 @@ from autocanary.core.observation import Observation, Trinary
 from autocanary.core.policy import OnUnstaged
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
-from autocanary.core.situation import Situation
+from autocanary.core.situation import REVISION_OVERDUE, Situation
 from autocanary.core.story import duration
 
 __all__ = ["newer_candidate", "rolling_back", "weight_differs", "wrong_stable"]
@@ -130,6 +130,9 @@ def weight_differs(s: Situation) -> Decision | None:
         return moves.put_weight(
             s, "weight_differs", progress.weight, Reason.WEIGHT_LOST, message, Event.EXTERNAL_CHANGE
         )
+    since = s.progress.spec_changed_at
+    if since is not None and s.now - since < REVISION_OVERDUE:
+        return moves.unchanged(s, "weight_differs")  # a release brought its own weight: see newer_candidate
     return _external_change(s, seen)
 
 

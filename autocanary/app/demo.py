@@ -1,0 +1,115 @@
+"""The same engine on the simulated world: what ``autocanary demo`` plays, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from autocanary.core.observation import Observation
+from autocanary.core.policy import Policy
+from autocanary.core.progress import Phase
+from autocanary.core.rollout import Rollout
+from autocanary.engine import Engine
+from autocanary.serve.counters import Counters
+from autocanary.serve.metrics import Exposition, PolicyCount, Present
+from autocanary.serve.routes import Health, application
+from autocanary.serve.server import Server
+from autocanary.sim.scenarios import SCENARIOS
+from autocanary.sim.world import World
+
+__all__ = ["DEFAULT_SCENARIOS", "Demo", "engine_on", "scenarios"]
+
+DEFAULT_SCENARIOS: Sequence[str] = ("healthy", "errors")
+"""What ``demo`` plays when it is not told what: one promotion, one rollback."""
+
+_BEAT = 1.0
+"""Virtual seconds between two ticks, as in the real service."""
+
+
+def scenarios() -> Mapping[str, str]:
+    """The names of the scenarios, each with a sentence about it."""
+    return {name: scenario.sentence for name, scenario in SCENARIOS.items()}
+
+
+def engine_on(world: World, counters: Counters | None = None, history_limit: int = 10) -> Engine:
+    """The unchanged engine over the world's ports."""
+    return Engine(
+        cluster=world.cluster,
+        ledger=world.ledger,
+        metrics=world.metrics,
+        gates=world.gates,
+        notifier=world.notifier,
+        policies=world.policies,
+        leadership=world.leadership,
+        clock=world.clock,
+        pool=world.pool,
+        askers=world.pool,
+        listener=counters if counters is not None else Counters(),
+        history_limit=history_limit,
+    )
+
+
+class Demo:
+    """One scenario being played; nothing happens but in ``advance``."""
+
+    def __init__(self, scenario: str, *, serve: bool = False) -> None:
+        self._scenario = SCENARIOS[scenario]
+        self._world = self._scenario.open()
+        self._counters = Counters()
+        self._engine = engine_on(self._world, self._counters)
+        self._next = self._world.now()
+        self._server = self._serving() if serve else None
+
+    @property
+    def title(self) -> str:
+        return f"{self._scenario.name}: {self._scenario.sentence}"
+
+    @property
+    def expected(self) -> tuple[Phase, ...]:
+        return tuple(end.phase for end in self._scenario.expected)
+
+    @property
+    def horizon(self) -> float:
+        return self._scenario.horizon
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._server.port}/metrics" if self._server is not None else ""
+
+    def now(self) -> float:
+        return self._world.now()
+
+    def advance(self, seconds: float) -> None:
+        """Let virtual time go by; the engine ticks as often as it would in a cluster."""
+        until = self._world.now() + seconds
+        while self._next <= until:
+            self._world.advance(self._next - self._world.now())
+            self._engine.tick()
+            self._next += _BEAT
+        self._world.advance(until - self._world.now())
+
+    def shown(self) -> Sequence[tuple[Rollout, Policy | None, Observation | None]]:
+        running = {(each.namespace, each.name): each for each in self._engine.rollouts()}
+        return [
+            (
+                rollout := running.get((kept.namespace, kept.name), kept),
+                self._scenario.policy,
+                self._world.cluster.observe(rollout.key),
+            )
+            for kept in self._world.ledger.rollouts()
+        ]
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+
+    def _serving(self) -> Server:
+        present = Present(
+            rollouts=self._engine.rollouts,
+            policy_of=self._engine.policy_of,
+            is_leader=self._world.leadership.is_leader,
+            policies=lambda: PolicyCount(valid=len(self._world.policies.current()), invalid=0),
+        )
+        health = Health(heartbeat_age=lambda: 0.0, missing=lambda: ())
+        server = Server("127.0.0.1", 0, application(Exposition(present, self._counters), health))
+        server.start()
+        return server

@@ -1,0 +1,304 @@
+"""The service: real adapters around the engine, and the order in which they start and stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from autocanary import logs
+from autocanary.app.policies import PolicyDesk
+from autocanary.core.policy import Policy
+from autocanary.core.rollout import Rollout
+from autocanary.engine import Engine
+from autocanary.errors import SettingsError
+from autocanary.kube.cluster import KubeCluster
+from autocanary.kube.events import EventWriter
+from autocanary.kube.kubeconfig import find_login
+from autocanary.kube.lease import LeaseElector
+from autocanary.kube.ledger import KubeLedger
+from autocanary.kube.policies import KubePolicies
+from autocanary.kube.resource import ROLLOUTS
+from autocanary.kube.session import Session
+from autocanary.notify.channel import Channel
+from autocanary.notify.events import KubernetesEvents
+from autocanary.notify.gates import WebhookGates
+from autocanary.notify.http import Http
+from autocanary.notify.log import AuditLog
+from autocanary.notify.queue import Courier
+from autocanary.notify.slack import SlackWebhook
+from autocanary.notify.webhook import RouteWebhooks, WebhookChannel
+from autocanary.policyfile import PolicyBook
+from autocanary.ports import Leadership, Ledger
+from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
+from autocanary.schedule import Beat, Heartbeat, Metronome, SteadyClock, ThreadPool
+from autocanary.serve.counters import Counters
+from autocanary.serve.metrics import Exposition, PolicyCount, Present
+from autocanary.serve.routes import Health, application
+from autocanary.serve.server import Server
+from autocanary.settings import ClusterAccess, Settings
+from autocanary.sim.clock import VirtualClock
+from autocanary.sim.ledger import SimLedger
+
+__all__ = ["Service", "run"]
+
+_POLICY_SECONDS = 5.0
+_WRITERS, _ASKERS, _CALLERS = 16, 16, 16
+_HEARTBEAT_LIMIT = 60.0
+_TICK = "tick"
+
+_log = logs.logger("autocanary.app")
+
+
+class _AlwaysLeader:
+    """``--no-leader-election``: the only instance, as its owner promises."""
+
+    def is_leader(self) -> bool:
+        return True
+
+
+def run(settings: Settings, access: ClusterAccess) -> int:
+    """Run until SIGTERM or SIGINT; 0 when it left in order. Raises what made it impossible to start."""
+    service = Service(settings, access)
+    leave = threading.Event()
+
+    def asked_to_leave(signum: int, _frame: FrameType | None) -> None:
+        _log.info("stopping", signal=signal.Signals(signum).name)
+        leave.set()
+
+    before = {number: signal.signal(number, asked_to_leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        service.start()
+        leave.wait()
+    finally:
+        service.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return 0
+
+
+class Service:
+    """Everything that ``autocanary run`` consists of. ``start`` once, ``stop`` once."""
+
+    def __init__(self, settings: Settings, access: ClusterAccess) -> None:
+        if not settings.prometheus_url:
+            raise SettingsError(
+                "no Prometheus is named: give --prometheus-url http://prometheus.monitoring:9090 "
+                "or set AUTOCANARY_PROMETHEUS_URL"
+            )
+        self._settings = settings
+        self.counters = Counters()
+        self._clock = SteadyClock()
+        self._heartbeat = Heartbeat()
+        self._writers, self._askers = ThreadPool(_WRITERS, "write"), ThreadPool(_ASKERS, "ask")
+        self._callers = ThreadPool(_CALLERS, "http")
+        self._session = Session(
+            find_login(access.kubeconfig, access.context),
+            count=lambda verb, code: self.counters.kube_request(verb, int(code) if code.isdigit() else 0),
+        )
+        self._elector = self._make_elector()
+        self._leadership: Leadership = self._elector if self._elector is not None else _AlwaysLeader()
+        hurry = self._hurry
+        self._cluster = KubeCluster(
+            self._session,
+            self._leadership,
+            namespaces=settings.namespaces,
+            dry_run=settings.dry_run,
+            on_change=lambda _: hurry(),
+        )
+        self._kube_ledger = KubeLedger(
+            self._session, self._leadership, namespaces=settings.namespaces, on_change=lambda _: hurry()
+        )
+        self._ledger: Ledger = (
+            SimLedger(VirtualClock(self._clock.now())) if settings.dry_run else self._kube_ledger
+        )
+        self._book = PolicyBook(settings.policies)
+        self._desk = PolicyDesk(self._book)
+        self._resources = KubePolicies(
+            self._session, self._leadership, self._desk.heard, namespaces=settings.namespaces
+        )
+        self._metrics = PrometheusMetrics(
+            _prometheus(settings), pool=self._callers, count=self.counters.query, clock=self._clock
+        )
+        http = Http()
+        self._courier = self._make_courier(http)
+        self.engine = Engine(
+            cluster=self._cluster,
+            ledger=self._ledger,
+            metrics=self._metrics,
+            gates=WebhookGates(self._callers, http),
+            notifier=self._courier,
+            policies=self._book,
+            leadership=self._leadership,
+            clock=self._clock,
+            pool=self._writers,
+            askers=self._askers,
+            listener=self.counters,
+            ready=lambda: not self.missing(),
+            hurry=hurry,
+            history_limit=settings.history_limit,
+        )
+        self._metronome = Metronome(
+            [Beat(_TICK, settings.tick, self._tick), Beat("policies", _POLICY_SECONDS, self._policies)]
+        )
+        self._ticked_at = 0.0
+        self._synced = False
+        self._server = Server(settings.listen.host, settings.listen.port, self._application())
+
+    @property
+    def port(self) -> int:
+        """Where /metrics and the probes are served."""
+        return self._server.port
+
+    def missing(self) -> list[str]:
+        """What has not been read yet, in words; nothing is decided before all of it is there."""
+        if self._synced:
+            return []
+        waiting = [
+            f"{name} ({mirror.fault})" if mirror.fault else name
+            for name, mirror in (
+                ("InferenceServices", self._cluster),
+                ("CanaryRollouts", self._kube_ledger),
+                ("RolloutPolicies", self._resources),
+            )
+            if not mirror.wait(0)
+        ]
+        self._synced = not waiting
+        return waiting
+
+    def start(self) -> None:
+        """ClusterError when the API server cannot be used or lacks our definitions: said at once."""
+        self._session.page(
+            ROLLOUTS, self._settings.namespaces[0] if self._settings.namespaces else "", limit=1
+        )
+        self._desk.reload()
+        self._server.start()
+        self._courier.start()
+        self._cluster.start()
+        self._kube_ledger.start()
+        self._resources.start()
+        if self._elector is not None:
+            self._elector.start()
+        self._metronome.start()
+        _log.info(
+            "started",
+            server=self._session.server,
+            prometheus=self._settings.prometheus_url,
+            policies=len(self._book.current()),
+            dry_run=self._settings.dry_run,
+        )
+
+    def stop(self) -> None:
+        """Finish the write in hand, let the next leader begin, and be gone in under ten seconds."""
+        steps: tuple[tuple[str, Callable[[], object]], ...] = (
+            ("metronome", lambda: self._metronome.stop(2.0)),
+            ("writers", lambda: self._writers.stop(3.0)),
+            ("elector", lambda: self._elector.stop() if self._elector is not None else None),
+            ("watches", self._stop_watches),
+            ("courier", lambda: self._courier.stop(2.0)),
+            ("askers", lambda: self._askers.stop(0.0)),
+            ("callers", lambda: self._callers.stop(0.0)),
+            ("server", self._server.stop),
+            ("session", self._session.close),
+            ("metrics", self._metrics.close),
+        )
+        for name, step in steps:
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - what comes after must be stopped all the same
+                _log.warning("stop_failed", part=name, exc_info=error)
+        _log.info("stopped")
+
+    def _stop_watches(self) -> None:
+        threads = [
+            threading.Thread(target=part.stop, daemon=True)
+            for part in (self._cluster, self._kube_ledger, self._resources)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(2.0)
+
+    # --- beats -------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        begin = time.monotonic()
+        late = begin - self._ticked_at - self._settings.tick if self._ticked_at else 0.0
+        self._ticked_at = begin
+        self.engine.tick()
+        self._heartbeat.touch()
+        self.counters.tick(time.monotonic() - begin, late)
+
+    def _policies(self) -> None:
+        self._desk.reload()
+        if self._leadership.is_leader() and not self.missing() and not self._settings.dry_run:
+            self._desk.answer(self._resources, self._cluster.services(), self.engine.rollouts())
+
+    def _hurry(self) -> None:
+        self._metronome.hurry(_TICK)
+
+    # --- parts -------------------------------------------------------------------------------------------
+
+    def _make_elector(self) -> LeaseElector | None:
+        settings = self._settings
+        if not settings.leader_election or settings.dry_run:
+            return None
+        namespace = settings.lease_namespace or self._session.namespace or "default"
+        return LeaseElector(
+            self._session,
+            namespace,
+            settings.lease_name,
+            settings.identity or socket.gethostname(),
+            on_change=lambda leading: _log.info("leading" if leading else "not_leading"),
+        )
+
+    def _make_courier(self, http: Http) -> Courier:
+        settings, cluster = self._settings, self._settings.cluster_name
+        background: list[Channel] = []
+        if not settings.dry_run:
+            background.append(KubernetesEvents(EventWriter(self._session, settings.identity).write))
+        if settings.slack_webhook_url_file is not None:
+            path = settings.slack_webhook_url_file
+            background.append(SlackWebhook(path, http, cluster=cluster, policy_of=self._policy_of))
+        if settings.webhook_url:
+            background.append(
+                WebhookChannel(settings.webhook_url, http, cluster=cluster, policy_of=self._policy_of)
+            )
+        return Courier(
+            background,
+            clock=self._clock,
+            at_once=[AuditLog(self._policy_of)],
+            routed=RouteWebhooks(http, cluster=cluster, policy_of=self._policy_of),
+            counted=self.counters.notification,
+        )
+
+    def _policy_of(self, rollout: Rollout) -> Policy | None:
+        return self.engine.policy_of(rollout)
+
+    def _application(self) -> object:
+        present = Present(
+            rollouts=self.engine.rollouts,
+            policy_of=self.engine.policy_of,
+            is_leader=self._leadership.is_leader,
+            policies=self._policy_count,
+        )
+        health = Health(self._heartbeat.age, self.missing, _HEARTBEAT_LIMIT)
+        return application(Exposition(present, self.counters), health)
+
+    def _policy_count(self) -> PolicyCount:
+        return PolicyCount(valid=len(self._book.current()), invalid=len(self._book.faults()))
+
+
+def _prometheus(settings: Settings) -> PrometheusConfig:
+    return PrometheusConfig(
+        url=settings.prometheus_url or "",
+        token_file=str(settings.prometheus_token_file or ""),
+        username=settings.prometheus_username,
+        password_file=str(settings.prometheus_password_file or ""),
+        headers=dict(settings.prometheus_headers),
+        ca_file=str(settings.prometheus_ca_file or ""),
+        timeout=settings.prometheus_timeout,
+    )

@@ -1,0 +1,91 @@
+"""``autocanary demo``: the whole service on an embedded world, in compressed time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autocanary.cli import exits, patience, printing, seams
+from autocanary.cli.demo_view import DemoView, Ending
+from autocanary.cli.rollout_view import Shown
+
+__all__ = ["demo"]
+
+_FRAMES_PER_SECOND = 10.0
+_SPEED = 60.0
+"""Virtual seconds in a real one, on a terminal; elsewhere nobody watches, so nothing waits."""
+_STRIDE = 1.0
+"""Virtual seconds between two looks when nobody watches."""
+_LAST_LOOK = 1.0
+"""Real seconds for which the end of a scenario stays before the next one begins."""
+
+
+def demo(
+    scenario: Annotated[
+        str | None, typer.Option("--scenario", metavar="NAME", help="Only this one; see --list.")
+    ] = None,
+    listing: Annotated[bool, typer.Option("--list", help="List the scenarios.")] = False,
+    speed: Annotated[
+        float | None,
+        typer.Option("--speed", metavar="N", min=1.0, help="Virtual seconds in a real one. [dim]60[/dim]"),
+    ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Also serve /metrics while it runs, and after it until Ctrl-C.")
+    ] = False,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="PATH", hidden=True)] = None,
+) -> None:
+    """Watch a healthy release promoted and a bad one rolled back, without a cluster.
+
+    Exit code 1 when a rollout ends otherwise than its scenario expects.
+    """
+    known = seams.scenarios()
+    if listing:
+        width = max(len(name) for name in known)
+        for name, text in known.items():
+            printing.say(f"{name:<{width}}  {text}")
+        return
+    if scenario is not None and scenario not in known:
+        raise typer.BadParameter(f"{scenario!r} is not one of {', '.join(known)}", param_hint="'--scenario'")
+    names = (scenario,) if scenario is not None else seams.default_scenarios()
+    raise typer.Exit(_play(names, speed, serve=serve, svg=svg))
+
+
+def _play(names: Sequence[str], speed: float | None, *, serve: bool, svg: Path | None) -> int:
+    with DemoView(printing.console()) as view:
+        pace = speed if speed is not None else (_SPEED if view.is_live else None)
+        endings = [_scene(view, name, pace, serve=serve) for name in names]
+        right = view.summary(endings)
+        if svg is not None:
+            view.export_svg(svg)
+    return exits.DONE if right else exits.NO
+
+
+def _scene(view: DemoView, name: str, pace: float | None, *, serve: bool) -> Ending:
+    with closing(seams.stage(name, serve=serve)) as stage:
+        if stage.address:
+            printing.tell(f"serving {stage.address}")
+        view.begin(stage.title, stage.now())
+        until = stage.now() + stage.horizon
+        stride = _STRIDE if pace is None else pace / _FRAMES_PER_SECOND
+        while stage.now() < until and not _over(stage):
+            stage.advance(stride)
+            view.show(_shown(stage), stage.now())
+            if pace is not None:
+                patience.sleep(1 / _FRAMES_PER_SECOND)
+        if view.is_live:
+            patience.sleep(_LAST_LOOK)
+        return Ending(stage.title, stage.expected, _shown(stage))
+
+
+def _over(stage: seams.Stage) -> bool:
+    shown = _shown(stage)
+    return len(shown) >= len(stage.expected) and all(each.rollout.is_final for each in shown)
+
+
+def _shown(stage: seams.Stage) -> tuple[Shown, ...]:
+    ordered = sorted(stage.shown(), key=lambda each: (each[0].progress.started_at, each[0].name))
+    return tuple(Shown(*each) for each in ordered)

@@ -1,0 +1,184 @@
+"""The demo as people see it: a live picture on a terminal, plain lines elsewhere, a summary at the end.
+
+It is given core values and virtual time, and knows nothing of the world they come from.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from autocanary.cli.rollout_view import Shown, panel, style_of
+from autocanary.cli.trail import Line, Trail
+from autocanary.core import story
+from autocanary.core.progress import Phase
+from autocanary.errors import InputError
+
+__all__ = ["DemoView", "Ending"]
+
+_LOG_LINES = 10
+_SVG_WIDTH = 110
+_LIVE_HERTZ = 12.0
+_WRONG = "bold reverse red"
+_EVENT_STYLES = {
+    "rollout_promoted": "green",
+    "rollback_started": "red",
+    "rollout_rolled_back": "red",
+    "rollout_held": "yellow",
+    "rollout_paused": "magenta",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a scenario ended: its rollouts as they began, and the phases that they should end in."""
+
+    title: str
+    expected: tuple[Phase, ...]
+    shown: tuple[Shown, ...]
+
+    @property
+    def is_right(self) -> bool:
+        return tuple(each.rollout.progress.phase for each in self.shown) == self.expected
+
+
+class DemoView:
+    """Shows rollouts as they go. Use it as a context manager: a live picture must be closed.
+
+    ``live`` False prints a line per transition; None: live on a terminal.
+    """
+
+    def __init__(self, console: Console, *, live: bool | None = None) -> None:
+        self._console = console
+        self.is_live = console.is_terminal if live is None else live
+        self._live = (
+            Live(console=console, refresh_per_second=_LIVE_HERTZ, transient=True) if self.is_live else None
+        )
+        self._title, self._started_at = "", 0.0
+        self._trail, self._log = Trail(), list[Line]()
+        self._picture: RenderableType | None = None
+        self._kept: list[RenderableType] = []
+
+    def __enter__(self) -> DemoView:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def begin(self, title: str, started_at: float) -> None:
+        """A new scenario, in a virtual time of its own; the one before stays on the screen above it."""
+        self._settle()
+        self._title, self._started_at = title, started_at
+        self._trail, self._log = Trail(), []
+        if not self.is_live:
+            self._print(Text(title, "bold"))
+
+    def show(self, shown: Sequence[Shown], now: float) -> None:
+        """The present state; what has happened since the last call goes into the log."""
+        fresh = self._trail.news(each.rollout for each in shown)
+        self._log += fresh
+        self._picture = self._compose(shown, now)
+        if self._live is not None:
+            self._live.update(self._picture)
+            return
+        for line in fresh:
+            self._print(Text(line.text(self._elapsed(line.at))))
+
+    def summary(self, endings: Sequence[Ending]) -> bool:
+        """The table at the end; whether every scenario ended as it should."""
+        self._settle()
+        table = Table(title="What happened", title_justify="left", title_style="bold")
+        for column in ("Scenario", "Candidate", "Ended", "Expected", "Took", "Why"):
+            table.add_column(column)
+        for ending in endings:
+            for expected, shown in zip_longest(ending.expected, ending.shown):
+                _row(table, ending.title, expected, shown)
+        self._kept.append(table)
+        self._print(table)
+        return all(ending.is_right for ending in endings)
+
+    def export_svg(self, path: Path, title: str = "autocanary demo") -> None:
+        """The last picture of each scenario and the summary; InputError when the file cannot be written."""
+        recorder = Console(
+            record=True, width=_SVG_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
+        )
+        for each in self._kept:
+            recorder.print(each)
+        try:
+            path.write_text(recorder.export_svg(title=title, unique_id="autocanary"), "utf-8")
+        except OSError as error:
+            raise InputError(f"{path}: the picture cannot be written: {error.strerror}") from error
+
+    def _settle(self) -> None:
+        """Leaves the present picture on the screen, and goes on below it."""
+        if self._picture is None:
+            return
+        self._kept.append(self._picture)
+        if self._live is not None:
+            self._live.update(Text(), refresh=True)
+            self._live.console.print(self._picture)
+        self._picture = None
+
+    def _compose(self, shown: Sequence[Shown], now: float) -> RenderableType:
+        head = Text(f"{self._title}  ", "bold")
+        head.append(f"{self._elapsed(now)} of virtual time", "dim")
+        parts: list[RenderableType] = [head, *(panel(each, now) for each in shown)]
+        if self._log:
+            log = self._log_table()
+            parts.append(Panel(log, title="Transitions", title_align="left", border_style="dim"))
+        return Group(*parts)
+
+    def _log_table(self) -> Table:
+        table = Table.grid(padding=(0, 1))
+        for _ in range(4):
+            table.add_column()
+        for line in self._log[-_LOG_LINES:]:
+            style = _EVENT_STYLES.get(line.event, "")
+            table.add_row(
+                Text(self._elapsed(line.at), "dim"),
+                Text(line.where),
+                Text(f"{line.weight} %"),
+                Text(f"{line.reason}: {line.message}", style),
+            )
+        return table
+
+    def _elapsed(self, at: float) -> str:
+        seconds = max(0, int(at - int(self._started_at)))
+        return f"+{seconds // 60:02d}:{seconds % 60:02d}"
+
+    def _print(self, what: Any) -> None:
+        console = self._live.console if self._live is not None else self._console
+        console.print(what, soft_wrap=not console.is_terminal and isinstance(what, Text))
+
+
+def _row(table: Table, title: str, expected: Phase | None, shown: Shown | None) -> None:
+    wanted = expected.value if expected is not None else "no rollout"
+    if shown is None:
+        table.add_row(title, "–", Text("no rollout", _WRONG), wanted, "–", "–")
+        return
+    rollout, progress = shown.rollout, shown.rollout.progress
+    over = progress.finished_at if progress.finished_at is not None else progress.phase_since
+    table.add_row(
+        title,
+        rollout.candidate,
+        Text(progress.phase.value, style_of(progress.phase) if progress.phase is expected else _WRONG),
+        wanted,
+        story.duration(over - progress.started_at),
+        progress.message or progress.reason.value,
+    )

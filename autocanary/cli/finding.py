@@ -1,0 +1,42 @@
+"""Which rollout is meant by a name: that of an InferenceService, or of one of its CanaryRollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from autocanary.core.observation import ServiceKey
+from autocanary.core.rollout import Rollout
+
+__all__ = ["current", "find", "named", "newest"]
+
+
+def _age_order(rollout: Rollout) -> tuple[float, float, int, str]:
+    return (rollout.created_at, rollout.progress.started_at, rollout.attempt, rollout.name)
+
+
+def newest(rollouts: Iterable[Rollout]) -> Rollout | None:
+    return max(rollouts, key=_age_order, default=None)
+
+
+def named(rollouts: Iterable[Rollout], name: str) -> list[Rollout]:
+    """The rollouts that a name may mean, the oldest first; a CanaryRollout's own name wins."""
+    every = sorted(rollouts, key=_age_order)
+    return [each for each in every if each.name == name] or [each for each in every if each.service == name]
+
+
+def find(rollouts: Iterable[Rollout], name: str) -> Rollout | None:
+    """The one that is running, else the newest."""
+    meant = named(rollouts, name)
+    return newest(each for each in meant if not each.is_final) or newest(meant)
+
+
+def current(rollouts: Iterable[Rollout]) -> Sequence[Rollout]:
+    """For each service what runs now, or else what ran last, by namespace and name."""
+    of: dict[ServiceKey, list[Rollout]] = {}
+    for each in rollouts:
+        of.setdefault(each.key, []).append(each)
+    shown: list[Rollout] = []
+    for _, group in sorted(of.items()):
+        running = sorted((each for each in group if not each.is_final), key=_age_order)
+        shown += running or [max(group, key=_age_order)]
+    return shown

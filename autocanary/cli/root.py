@@ -1,0 +1,117 @@
+"""The program: its commands, and what becomes of every way in which one can end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from autocanary import __version__
+from autocanary.cli import exits, printing
+from autocanary.cli.crds import crds
+from autocanary.cli.demo import demo
+from autocanary.cli.run import run
+from autocanary.cli.status import status
+from autocanary.cli.validate import validate
+from autocanary.cli.verbs import abort, pause, promote, resume, retry
+from autocanary.cli.version import version
+from autocanary.errors import AutocanaryError
+
+__all__ = ["app", "main"]
+
+_COMPLETE = "_AUTOCANARY_COMPLETE"  # the same for both names of the program
+
+
+class _Root(TyperGroup):
+    """Turns what a command raises into a sentence on stderr and an exit code; never a traceback."""
+
+    def main(  # type: ignore[override]  # standalone mode is the only one
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **_: Any
+    ) -> None:
+        try:
+            code = super().main(
+                args, prog_name or program(sys.argv[0]), complete_var=_COMPLETE, standalone_mode=False
+            )
+        except typer.Abort:
+            code = exits.INTERRUPTED
+        except Exception as error:
+            # Usage errors are told by their shape: typer's class of them is not public.
+            if not hasattr(error, "format_message"):
+                raise
+            code = _usage(error)
+        sys.exit(code if isinstance(code, int) else exits.DONE)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except AutocanaryError as error:
+            command = " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
+            printing.tell(f"{command}: {error}")
+            raise typer.Exit(exits.code_of(error)) from None
+        except BrokenPipeError:
+            printing.hush()
+            raise typer.Exit(exits.BROKEN_PIPE) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(exits.INTERRUPTED) from None
+        return result
+
+
+def _usage(error: Any) -> int:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else program(sys.argv[0])
+    message = error.format_message().strip()
+    stop = "" if message.endswith((".", "?")) else "."
+    printing.tell(f"{path}: {message}{stop} See {path} --help.")
+    return int(error.exit_code)
+
+
+def program(argument: str) -> str:
+    """``kubectl autocanary`` when kubectl calls us as its plugin."""
+    name = os.path.basename(argument)
+    return "kubectl autocanary" if name.startswith("kubectl-") else "autocanary"
+
+
+app = typer.Typer(
+    name="autocanary",
+    cls=_Root,
+    help="Progressive delivery for KServe: more traffic on evidence, a rollback on a breach.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        printing.say(__version__)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    ctx: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if ctx.invoked_subcommand is None:
+        printing.say(ctx.get_help().rstrip())
+
+
+for _panel, _commands in {
+    "The service": (run, demo),
+    "Rollouts": (status, promote, pause, resume, abort, retry),
+    "Policies and installation": (validate, crds, version),
+}.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+
+
+def main() -> None:
+    """The entry point of ``autocanary`` and ``kubectl-autocanary``."""
+    typer.main.get_command(app).main()

@@ -1,0 +1,118 @@
+"""The doors from commands to the rest of the program, opened when they are needed.
+
+Help and completion must answer at once, so nothing heavy is imported before a command runs; and a test
+stands in for a whole cluster by replacing one function here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from autocanary.core.observation import Observation
+from autocanary.core.policy import Policy
+from autocanary.core.progress import Phase
+from autocanary.core.rollout import Request, Rollout
+from autocanary.errors import PolicyError
+
+if TYPE_CHECKING:  # a fifth of a second, which help and completion need not wait for
+    from autocanary.settings import Settings
+
+__all__ = [
+    "OpenLedger",
+    "Stage",
+    "default_scenarios",
+    "open_ledger",
+    "policy_of",
+    "run_service",
+    "scenarios",
+    "stage",
+]
+
+
+class OpenLedger(Protocol):
+    """A person's view of the CanaryRollouts: read from the API server at every call, never as leader.
+
+    ``namespace`` is the context's own. ``rollouts(None)`` are those of all namespaces. All raise
+    ClusterError; NotFound from ``rollouts`` means that the definitions are not installed.
+    """
+
+    @property
+    def namespace(self) -> str: ...
+    def rollouts(self, namespace: str | None) -> Sequence[Rollout]: ...
+    def read(self, namespace: str, name: str) -> Rollout | None: ...
+    def ask(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout: ...
+    def close(self) -> None: ...
+
+
+class Stage(Protocol):
+    """The whole service on an embedded world, playing one scenario in virtual time.
+
+    ``expected`` are the phases that its rollouts should end in, in the order in which they begin;
+    ``horizon`` is when (in virtual seconds from the start) nobody waits for them any more. ``address`` is
+    where /metrics is served, "" without ``--serve``. ``shown`` are all rollouts so far, ended ones
+    included, each with its policy and the last observation of its service.
+    """
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def expected(self) -> tuple[Phase, ...]: ...
+    @property
+    def horizon(self) -> float: ...
+    @property
+    def address(self) -> str: ...
+    def now(self) -> float: ...
+    def advance(self, seconds: float) -> None: ...
+    def shown(self) -> Sequence[tuple[Rollout, Policy | None, Observation | None]]: ...
+    def close(self) -> None: ...
+
+
+def open_ledger(kubeconfig: str | None, context: str | None) -> OpenLedger:
+    """The CanaryRollouts of the cluster that kubectl's flags name; SettingsError when there is none."""
+    from autocanary import app
+    from autocanary.settings import ClusterAccess
+
+    return app.open_ledger(ClusterAccess(kubeconfig, context))
+
+
+def run_service(settings: Settings, kubeconfig: str | None, context: str | None) -> int:
+    """The service until it is told to stop; the exit code."""
+    from autocanary import app
+    from autocanary.settings import ClusterAccess
+
+    return app.run(settings, ClusterAccess(kubeconfig, context))
+
+
+def scenarios() -> Mapping[str, str]:
+    """The names of the scenarios, each with a sentence about it."""
+    from autocanary import app
+
+    return app.scenarios()
+
+
+def default_scenarios() -> Sequence[str]:
+    """What ``demo`` plays when it is not told what."""
+    from autocanary import app
+
+    return app.DEFAULT_SCENARIOS
+
+
+def stage(scenario: str, *, serve: bool) -> Stage:
+    from autocanary import app
+
+    return app.Demo(scenario, serve=serve)
+
+
+def policy_of(rollout: Rollout) -> Policy | None:
+    """The policy that a rollout is held to; None when this version cannot read its snapshot."""
+    try:
+        return _restore(rollout.policy_name, rollout.policy_document)
+    except PolicyError:
+        return None
+
+
+def _restore(name: str, document: Mapping[str, Any]) -> Policy:
+    from autocanary.policyfile import PolicyBook
+
+    return PolicyBook([]).restore(name, document)

@@ -1,0 +1,27 @@
+"""Pure translation between InferenceService documents and the core's values, used by ``kube`` and ``sim``.
+
+Lives here: one module per API generation (``v1beta1``: serving.kserve.io), and ``merge`` (RFC 7386).
+Must never be here: I/O, a clock, a decision, or a third-party package; documents are plain mappings.
+"""
+
+from __future__ import annotations
+
+from autocanary.errors import InputError
+from autocanary.kserve.dialect import Dialect
+from autocanary.kserve.v1beta1 import V1Beta1
+
+__all__ = ["DIALECTS", "Dialect", "dialect_for"]
+
+DIALECTS: tuple[Dialect, ...] = (V1Beta1(),)
+"""Every API generation that autocanary speaks, the newest first."""
+
+
+def dialect_for(api_version: str) -> Dialect:
+    """The dialect of an ``apiVersion``; InputError for one that this version does not speak."""
+    for dialect in DIALECTS:
+        if dialect.api_version == api_version:
+            return dialect
+    known = ", ".join(dialect.api_version for dialect in DIALECTS)
+    raise InputError(
+        f"InferenceServices of apiVersion {api_version!r} are not supported; this autocanary speaks {known}"
+    )

@@ -1,0 +1,180 @@
+"""InferenceServices: a local picture of all that are watched, and the only two writes to them.
+
+A write is a merge-patch with the resourceVersion that was seen inside, hence compare-and-set; what the
+server answers enters the picture at once, so that the next look does not see the world before the write.
+Every write asks for leadership first. A write that was sent just before leadership ended may still arrive;
+the resourceVersion makes it fail if the next leader has written in between.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from autocanary import logs
+from autocanary.core.observation import Observation, ServiceKey
+from autocanary.errors import ClusterError, NotFound, NotLeader, Refused
+from autocanary.kserve import DIALECTS, Dialect, dialect_for
+from autocanary.kube.faults import KindMissing
+from autocanary.kube.mirror import Mirror
+from autocanary.kube.picture import Change, Key
+from autocanary.kube.resource import services_of
+from autocanary.kube.session import Session
+from autocanary.kube.watch import Pace
+from autocanary.ports import Leadership
+
+__all__ = ["KubeCluster"]
+
+_log = logs.logger("autocanary.kube.cluster")
+
+_Seen = tuple[Observation, ...]
+
+
+class KubeCluster:
+    """The ``Cluster`` port. ``start`` begins to watch; ``wait`` tells when the first picture is whole.
+
+    ``dry_run`` sends no write, logs it and answers with what was seen. ``on_change`` is called on a watch's
+    thread with the keys that have changed, beside ``changed``.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        leadership: Leadership,
+        *,
+        namespaces: Sequence[str] = (),
+        dry_run: bool = False,
+        dialects: Sequence[Dialect] = DIALECTS,
+        pace: Pace | None = None,
+        on_change: Callable[[set[ServiceKey]], None] | None = None,
+    ) -> None:
+        self._session = session
+        self._leadership = leadership
+        self._dry_run = dry_run
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._changed: set[ServiceKey] = set()
+        self._dialects = {dialect.api_version: dialect for dialect in dialects}
+        self._mirrors: dict[str, Mirror[_Seen]] = {
+            dialect.api_version: Mirror(
+                session,
+                services_of(dialect),
+                dialect.observe,
+                self._heard,
+                namespaces=namespaces,
+                pace=pace,
+            )
+            for dialect in dialects
+        }
+
+    def start(self) -> None:
+        for mirror in self._mirrors.values():
+            mirror.start()
+
+    def stop(self) -> None:
+        for mirror in self._mirrors.values():
+            mirror.stop()
+
+    def wait(self, seconds: float) -> bool:
+        """Whether everything has been listed once within so many seconds (per API generation)."""
+        return all(mirror.wait(seconds) for mirror in self._mirrors.values())
+
+    @property
+    def fault(self) -> ClusterError | None:
+        """Why the picture cannot be kept now; an API generation that is not installed is no fault while
+        another one is."""
+        faults = [mirror.fault for mirror in self._mirrors.values()]
+        real = [fault for fault in faults if fault is not None and not isinstance(fault, KindMissing)]
+        if real:
+            return real[0]
+        return faults[0] if all(faults) else None
+
+    def services(self) -> Sequence[Observation]:
+        """See ``ports.Cluster``."""
+        return [each for mirror in self._mirrors.values() for seen in mirror.values() for each in seen]
+
+    def observe(self, key: ServiceKey) -> Observation | None:
+        """See ``ports.Cluster``."""
+        for mirror in self._mirrors.values():
+            found = _component(mirror.get(Key(key.namespace, key.name)), key)
+            if found is not None:
+                return found
+        return None
+
+    def changed(self) -> set[ServiceKey]:
+        """See ``ports.Cluster``."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+        return changed
+
+    def age(self) -> float:
+        """See ``ports.Cluster``; healthy, it stays below the watches' hold time (55 s)."""
+        return max(mirror.age() for mirror in self._mirrors.values())
+
+    def refresh(self, key: ServiceKey) -> Observation | None:
+        """Read one service from the server; None when it, or this component of it, does not exist."""
+        place = Key(key.namespace, key.name)
+        holders = [version for version, mirror in self._mirrors.items() if mirror.get(place) is not None]
+        for version in holders or self._mirrors:
+            mirror = self._mirrors[version]
+            try:
+                document = self._session.get(mirror.resource, key.namespace, key.name)
+            except KindMissing:
+                if holders:
+                    raise
+            except NotFound:
+                mirror.remove(place)
+            else:
+                return _component(self._keep(self._dialects[version], document), key)
+        return None
+
+    def set_weight(self, seen: Observation, weight: int) -> Observation:
+        """See ``ports.Cluster``."""
+        return self._write(seen, lambda dialect: dialect.weight_patch(seen, weight), weight)
+
+    def restore(self, seen: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation:
+        """See ``ports.Cluster``."""
+        return self._write(seen, lambda dialect: dialect.restore_patch(seen, spec, weight), weight)
+
+    def _write(
+        self, seen: Observation, patch_of: Callable[[Dialect], dict[str, Any]], weight: int | None
+    ) -> Observation:
+        dialect = self._dialects.get(seen.api_version) or dialect_for(seen.api_version)
+        try:
+            patch = patch_of(dialect)
+        except ValueError as error:
+            raise Refused(f"cannot patch InferenceService {seen.key}: {error}") from error
+        if not self._leadership.is_leader():
+            raise NotLeader(f"InferenceService {seen.key} is not written: this instance is not the leader")
+        if self._dry_run:
+            _log.info("write_skipped", service=str(seen.key), weight=weight, dry_run=True)
+            return seen
+        key = seen.key
+        document = self._session.patch(services_of(dialect), key.namespace, key.name, patch)
+        written = _component(self._keep(dialect, document), key)
+        if written is None:
+            raise NotFound(
+                f"InferenceService {key.namespace}/{key.name} has no {key.component.value} any more"
+            )
+        return written
+
+    def _keep(self, dialect: Dialect, document: dict[str, Any]) -> _Seen:
+        """Put one document of the server's into the picture."""
+        observed = dialect.observe(document)
+        metadata = document["metadata"]
+        place = Key(metadata.get("namespace", ""), metadata["name"])
+        if mirror := self._mirrors.get(dialect.api_version):
+            mirror.put(place, metadata.get("resourceVersion", ""), observed)
+        return observed
+
+    def _heard(self, change: Change[_Seen]) -> None:
+        keys = {each.key for seen in (change.before, change.after) if seen for each in seen}
+        with self._lock:
+            self._changed |= keys
+        if self._on_change is not None and keys:
+            self._on_change(keys)
+
+
+def _component(seen: _Seen | None, key: ServiceKey) -> Observation | None:
+    return next((each for each in seen or () if each.key == key), None)

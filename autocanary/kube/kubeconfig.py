@@ -1,0 +1,211 @@
+"""Which cluster, and as whom: found as kubectl finds it.
+
+``--kubeconfig`` names the only file; else the files of $KUBECONFIG together, where the first file that says
+a thing wins and missing files are skipped; else ``~/.kube/config``; else the pod's service account. The
+library differs from kubectl in three ways that are set right here: it reads $KUBECONFIG once at import, the
+*last* file's current-context wins, and a proxy from the environment is used for loopback addresses as well.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+from kubernetes.client import Configuration
+from kubernetes.config import ConfigException, incluster_config, kube_config
+
+from autocanary.errors import SettingsError
+
+__all__ = ["Login", "find_login"]
+
+# The library's loaders carry no annotations.
+_Merger: Any = kube_config.KubeConfigMerger
+_Loader: Any = kube_config.KubeConfigLoader
+_AccountLoader: Any = incluster_config.InClusterConfigLoader
+
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_BROKEN = (ConfigException, yaml.YAMLError, OSError, ValueError, AttributeError, TypeError, KeyError)
+"""What the library lets through for files that are no kubeconfigs; bad base64 and UTF-8 are ValueErrors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A cluster and credentials; ``load`` reads them anew, for they rotate; ``source`` says where from."""
+
+    source: str
+    namespace: str
+    load: Callable[[], Configuration]
+
+
+def find_login(
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    account: Path = _ACCOUNT,
+) -> Login:
+    """The login to use; SettingsError says which file lacks what. ``account`` is where a pod's token lies."""
+    environ = os.environ if environ is None else environ
+    paths = _paths(kubeconfig, environ)
+    if paths:
+        return _from_files(paths, context)
+    if context:
+        raise SettingsError(
+            f"there is no kubeconfig to find context {context!r} in; looked at {_looked_at(environ)}"
+        )
+    if (account / "token").is_file() and environ.get("KUBERNETES_SERVICE_HOST"):
+        return _from_account(account, environ)
+    raise SettingsError(
+        f"no cluster is configured: no kubeconfig at {_looked_at(environ)}, and this is not a pod with a "
+        "service account; set KUBECONFIG or give --kubeconfig FILE"
+    )
+
+
+def _paths(kubeconfig: str | None, environ: Mapping[str, str]) -> list[Path]:
+    if kubeconfig:
+        path = Path(kubeconfig).expanduser()
+        if not path.is_file():
+            raise SettingsError(f"kubeconfig {path} does not exist (given with --kubeconfig)")
+        return [path]
+    return [path for path in _candidates(environ) if path.is_file()]
+
+
+def _candidates(environ: Mapping[str, str]) -> list[Path]:
+    named = [part for part in environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    if named:
+        return [Path(part).expanduser() for part in named]
+    home = environ.get("HOME") or str(Path.home())
+    return [Path(home) / ".kube" / "config"]
+
+
+def _looked_at(environ: Mapping[str, str]) -> str:
+    return ", ".join(str(path) for path in _candidates(environ))
+
+
+def _from_files(paths: list[Path], context: str | None) -> Login:
+    where = "kubeconfig " + ", ".join(str(path) for path in paths)
+    loader = _loader(paths, context, where)
+    current: dict[str, Any] = loader.current_context
+    name = current["name"]
+    source = f"{where}, context {name}"
+    return Login(
+        source=source,
+        namespace=(current.get("context") or {}).get("namespace") or "default",
+        load=lambda: _configure(_loader(paths, name, where), source),
+    )
+
+
+def _loader(paths: list[Path], context: str | None, where: str) -> Any:
+    try:
+        merged = _Merger(os.pathsep.join(str(path) for path in paths))
+        files = [merged.config_files[path] for path in merged.paths]
+        name = context or next(
+            (each["current-context"] for each in files if each.get("current-context")), None
+        )
+        contexts = [each["name"] for file in files for each in file.get("contexts") or ()]
+    except _BROKEN as error:
+        raise SettingsError(f"{where} cannot be read: {_line(error)}") from error
+    if name is None:
+        raise SettingsError(
+            f"{where} has no current-context; choose one with --context or `kubectl config use-context NAME` "
+            f"({_list(contexts)})"
+        )
+    if name not in contexts:
+        raise SettingsError(f"{where} has no context {name!r} ({_list(contexts)})")
+    try:
+        return _Loader(
+            config_dict=merged.config,
+            active_context=name,
+            config_base_path=None,
+            config_persister=merged.save_changes,
+        )
+    except _BROKEN as error:
+        raise SettingsError(f"{where}, context {name}: {_line(error)}") from error
+
+
+def _list(contexts: list[str]) -> str:
+    return "it has " + ", ".join(contexts) if contexts else "it has no contexts"
+
+
+def _configure(loader: Any, source: str) -> Configuration:
+    configuration = Configuration()
+    try:
+        loader.load_and_set(configuration)
+    except _BROKEN as error:
+        raise SettingsError(f"{source}: {_line(error)}") from error
+    user = loader._user
+    if user is not None and "exec" in user and not (configuration.api_key or configuration.cert_file):
+        # The library logs a failing plugin and goes on as nobody; the 401 that follows would not say why.
+        raise SettingsError(
+            f"{source}: the credential plugin `{user['exec'].safe_get('command')}` gave no credentials; "
+            "run a kubectl command to see what it says"
+        )
+    return _checked(configuration, source)
+
+
+def _from_account(account: Path, environ: Mapping[str, str]) -> Login:
+    source = f"the pod's service account at {account}"
+
+    def load() -> Configuration:
+        configuration = Configuration()
+        try:
+            _AccountLoader(
+                token_filename=str(account / "token"), cert_filename=str(account / "ca.crt"), environ=environ
+            ).load_and_set(configuration)
+        except _BROKEN as error:
+            raise SettingsError(f"{source}: {_line(error)}") from error
+        return _checked(configuration, source)
+
+    namespace = account / "namespace"
+    return Login(source, namespace.read_text().strip() if namespace.is_file() else "default", load)
+
+
+def _checked(configuration: Configuration, source: str) -> Configuration:
+    address = urlsplit(configuration.host)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise SettingsError(f"{source}: server {configuration.host!r} is not an http(s) URL")
+    if configuration._proxy_from_env and _is_loopback(address.hostname):
+        configuration.proxy = None
+    if address.scheme == "https":
+        _check_certificates(configuration, source)
+    return configuration
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_certificates(configuration: Configuration, source: str) -> None:
+    """Tried here, because urllib3 would say "unknown error" at the first call."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        if configuration.ssl_ca_cert and configuration.verify_ssl:
+            context.load_verify_locations(configuration.ssl_ca_cert)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"{source}: the certificate-authority {configuration.ssl_ca_cert} is not a PEM certificate "
+            f"({_line(error)})"
+        ) from error
+    try:
+        if configuration.cert_file:
+            context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(
+            f"{source}: the client certificate or its key is not usable ({_line(error)})"
+        ) from error
+
+
+def _line(error: BaseException) -> str:
+    """One line without the library's boilerplate; KeyErrors are only the key."""
+    text = " ".join(str(error).split()).removeprefix("Invalid kube-config file. ")
+    return f"{text} is missing" if isinstance(error, KeyError) else text or type(error).__name__

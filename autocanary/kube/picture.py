@@ -1,0 +1,127 @@
+"""A local copy of one collection, safe for several threads and for news that arrive out of order.
+
+Two writers feed it: the watch, and the answers to our own writes, which may overtake the watch or be
+overtaken by it. Order is told by resourceVersion, compared as a number; where one is not a number (no
+known server does that), the later arrival wins.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+__all__ = ["Change", "Key", "Picture"]
+
+T = TypeVar("T")
+
+
+class Key(NamedTuple):
+    """An object's place."""
+
+    namespace: str
+    name: str
+
+
+class Change(NamedTuple, Generic[T]):
+    """One object before and after; None where it does not exist."""
+
+    key: Key
+    before: T | None
+    after: T | None
+
+
+class Picture(Generic[T]):
+    """Objects by key, each with the resourceVersion it was seen at. Values are never None."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._items: dict[Key, tuple[str, T]] = {}
+        self._values: tuple[T, ...] | None = ()
+        self._seen = ""  # the newest resourceVersion the watch has told of
+
+    def get(self, key: Key) -> T | None:
+        with self._lock:
+            item = self._items.get(key)
+        return item[1] if item else None
+
+    def values(self) -> Sequence[T]:
+        """All, as of one moment."""
+        with self._lock:
+            if self._values is None:
+                self._values = tuple(value for _, value in self._items.values())
+            return self._values
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._items)
+
+    def put(self, key: Key, version: str, value: T) -> bool:
+        """What a write of ours or a read of one object answered; False if something newer is known.
+
+        An object that the watch knows to be gone does not come back.
+        """
+        with self._lock:
+            held = self._items.get(key)
+            known = held[0] if held else self._seen
+            if known and not _newer(version, known):
+                return False
+            self._set(key, version, value)
+            return True
+
+    def remove(self, key: Key, version: str = "") -> Change[T] | None:
+        """The object is gone, as of ``version`` if that is known; None if that is no news."""
+        with self._lock:
+            held = self._items.get(key)
+            if held is None or (version and _newer(held[0], version)):
+                return None
+            del self._items[key]
+            self._values = None
+            return Change(key, held[1], None)
+
+    def saw(self, version: str) -> None:
+        """The watch has told of everything up to here."""
+        with self._lock:
+            self._seen = version
+
+    def heard(self, key: Key, version: str, value: T) -> Change[T] | None:
+        """The watch tells of an object; None if that is no news."""
+        with self._lock:
+            held = self._items.get(key)
+            self._seen = version
+            if held is not None and not _newer(version, held[0]):
+                return None
+            self._set(key, version, value)
+            return Change(key, held[1] if held else None, value)
+
+    def replace(self, listed: Mapping[Key, tuple[str, T]], version: str) -> list[Change[T]]:
+        """A whole list, as of ``version``; what our own writes made after that is kept."""
+        changes: list[Change[T]] = []
+        with self._lock:
+            self._seen = version
+            for key, (held_version, held) in list(self._items.items()):
+                if key not in listed and not (
+                    _both_numbers(held_version, version) and _newer(held_version, version)
+                ):
+                    del self._items[key]
+                    changes.append(Change(key, held, None))
+            for key, (item_version, value) in listed.items():
+                before = self._items.get(key)
+                if before is not None and not _newer(item_version, before[0]):
+                    continue
+                self._items[key] = (item_version, value)
+                changes.append(Change(key, before[1] if before else None, value))
+            self._values = None
+        return changes
+
+    def _set(self, key: Key, version: str, value: T) -> None:
+        self._items[key] = (version, value)
+        self._values = None
+
+
+def _both_numbers(one: str, other: str) -> bool:
+    return one.isdecimal() and other.isdecimal()
+
+
+def _newer(one: str, other: str) -> bool:
+    return int(one) > int(other) if _both_numbers(one, other) else one != other

@@ -1,0 +1,273 @@
+"""Logging: one JSON object a line (or a readable line on a console), every library's records included.
+
+The only module that knows structlog. Three promises hold for each line, whoever wrote it: it is one line,
+it holds no secret, and an exception is a sentence (``error``, ``cause``) rather than a traceback, which is
+added only at level debug. A stream that is closed or full never stops the caller: a rollback must not fail
+because nobody reads the log.
+
+Importing this module sends what is logged before ``configure`` to stderr, from warnings up; structlog's own
+default would write to stdout, where commands print their results.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from autocanary.errors import SettingsError
+
+__all__ = ["Captured", "Logger", "capture", "configure", "logger", "redact"]
+
+Logger = FilteringBoundLogger
+"""What ``logger`` gives: ``log.info("event_name", key=value)``."""
+
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_FORMATS = ("json", "console")
+_LIBRARIES = ("apscheduler", "kubernetes", "urllib3", "requests", "uvicorn", "asyncio")
+_LONGEST_ERROR = 1000
+
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # scheme://user:password@host: greedy up to the last @ of the authority, passwords may hold one
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s?#'\"<>]*@"), r"\1***@"),
+    # Slack's webhook URLs, whole or as the path that connection errors quote
+    (re.compile(r"(?i)(hooks\.slack(?:-gov)?\.com)(?::\d+)?/[^\s'\"<>)]+"), r"\1/***"),
+    (re.compile(r"/(services|workflows|triggers)/[A-Z0-9]{6,}/[^\s'\"<>)]+"), r"/\1/***"),
+    (re.compile(r"\bx(?:ox[a-z]|app)-[A-Za-z0-9-]{6,}"), "***"),
+    (re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?)(?:[a-z]+\s+)?[^\s'\",}]+"), r"\1***"),
+    (re.compile(r"(?i)\b(bearer)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 ***"),
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), "***"),  # a JSON Web Token
+    (
+        re.compile(r"(?i)([?&](?:[a-z_]*token|api_?key|key|password|secret|sig|signature)=)[^&\s'\"<>#]+"),
+        r"\1***",
+    ),
+)
+_SECRET_KEY = re.compile(
+    r"(?i)(?:^|[_-])(?:password|passwd|token|secret|authorization|api_?key|webhook_url)$"
+)
+
+
+def redact(text: str) -> str:
+    """``text`` without credentials in URLs, Slack webhook paths, tokens and Authorization headers.
+
+    >>> redact("POST https://bot:pw@ci.example/x and https://hooks.slack.com/services/T0/B0/abc")
+    'POST https://***@ci.example/x and https://hooks.slack.com/***'
+    """
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def configure(format: str = "json", level: str = "info", stream: TextIO | None = None) -> None:
+    """Log as ``format`` ("json" or "console") from ``level`` up, to ``stream`` (stderr).
+
+    Raises SettingsError for a format or level that does not exist. May be called again: the last call wins.
+    """
+    if format not in _FORMATS:
+        raise SettingsError(f"log format {format!r} does not exist; choose json or console")
+    number = _LEVELS.get(level.lower())
+    if number is None:
+        raise SettingsError(f"log level {level!r} does not exist; choose debug, info, warning or error")
+    _configure_structlog(format, number, stream)
+    _adopt_libraries()
+
+
+def logger(name: str) -> Logger:
+    """A logger whose lines carry ``logger: name``; may be made at import, before ``configure``."""
+    made: Logger = structlog.get_logger(logger_name=name)  # `logger` is taken by structlog's own argument
+    return made
+
+
+class Captured:
+    """What was logged while ``capture`` was in force; may be written and read by several threads."""
+
+    def __init__(self) -> None:
+        self._events: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        with self._lock:
+            self._events.append(dict(event))
+        raise structlog.DropEvent
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        with self._lock:
+            return list(self._events)
+
+    def named(self, event: str) -> list[dict[str, Any]]:
+        """The lines with this event name, in the order in which they were logged."""
+        return [each for each in self.events if each["event"] == event]
+
+
+@contextmanager
+def capture(level: str = "debug") -> Iterator[Captured]:
+    """Catch what is logged instead of writing it, redacted as it would be written; for tests.
+
+    structlog's own ``capture_logs`` changes a shared list of processors in place, which other threads see
+    half done; here the whole list is replaced at once.
+    """
+    before = structlog.get_config()
+    captured = Captured()
+    structlog.configure(
+        processors=[*_pipeline(tracebacks=False), captured],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+    )
+    try:
+        yield captured
+    finally:
+        structlog.configure(**before)
+
+
+def _configure_structlog(format: str, level: int, stream: TextIO | None) -> None:
+    structlog.configure(
+        processors=[*_pipeline(tracebacks=level <= logging.DEBUG), _renderer(format, stream)],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=_Lines(stream),
+        context_class=dict,
+        cache_logger_on_first_use=False,  # loggers made at import must follow a later configure
+    )
+
+
+def _pipeline(*, tracebacks: bool) -> list[Processor]:
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _exceptions(tracebacks=tracebacks),
+        _clean,
+    ]
+
+
+def _renderer(format: str, stream: TextIO | None) -> Processor:
+    if format == "json":
+        return structlog.processors.JSONRenderer(serializer=json.dumps, default=str)
+    return structlog.dev.ConsoleRenderer(colors=(stream or sys.stderr).isatty())
+
+
+def _exceptions(*, tracebacks: bool) -> Processor:
+    def processor(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        given = event.pop("exc_info", None)
+        error = _exception(given)
+        if error is None:
+            return event
+        event["error"] = _sentence(error)
+        if error.__cause__ is not None:
+            event["cause"] = _sentence(error.__cause__)
+        if tracebacks:
+            event["traceback"] = "".join(traceback.format_exception(error))
+        return event
+
+    return processor
+
+
+def _exception(given: object) -> BaseException | None:
+    """The exception meant by structlog's and logging's several ways of saying ``exc_info``."""
+    if isinstance(given, BaseException):
+        return given
+    if isinstance(given, tuple):
+        return given[1] if len(given) > 1 and isinstance(given[1], BaseException) else None
+    return sys.exc_info()[1] if given else None
+
+
+def _sentence(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_LONGEST_ERROR]
+
+
+def _clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Secrets out, numbers that JSON has no word for as strings, and the three fixed keys in front."""
+    if "logger_name" in event:
+        event["logger"] = event.pop("logger_name")
+    front = ("timestamp", "level", "event")
+    ordered = {key: event[key] for key in front if key in event} | {
+        k: v for k, v in event.items() if k not in front
+    }
+    return {key: _plain(value, key) for key, value in ordered.items()}
+
+
+def _plain(value: Any, key: str = "") -> Any:
+    if key and _SECRET_KEY.search(key):
+        return "***"
+    if isinstance(value, str):
+        return redact(str(value))
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else str(value)
+    if isinstance(value, bool | int) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each, str(name)) for name, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(each) for each in value]
+    return redact(str(value))
+
+
+class _Lines:
+    """structlog's logger factory and logger in one: writes a line at a time, and never raises."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def __call__(self, *_: Any) -> _Lines:
+        return self
+
+    def _write(self, line: str) -> None:
+        stream = self._stream or sys.stderr
+        with self._lock:
+            try:
+                try:
+                    stream.write(f"{line}\n")
+                except UnicodeEncodeError:  # a console of another encoding: better odd letters than no line
+                    stream.write(line.encode("ascii", "backslashreplace").decode("ascii") + "\n")
+                stream.flush()
+            except (OSError, ValueError):
+                return
+
+    debug = info = warning = error = critical = _write
+
+
+class _Forward(logging.Handler):
+    """Gives the records of libraries to structlog, so that there is one format and one place to redact."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError, KeyError):  # the library's own format string is wrong
+            message = str(record.msg)
+        extra: MutableMapping[str, Any] = {"exc_info": record.exc_info} if record.exc_info else {}
+        name = logging.getLevelName(record.levelno).lower()
+        write: Callable[..., Any] = getattr(logger(record.name), name if name in _LEVELS else "error")
+        write(" ".join(message.split()), **extra)
+
+
+def _adopt_libraries() -> None:
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, _Forward)]:
+        root.removeHandler(handler)
+    root.addHandler(_Forward())
+    root.setLevel(logging.WARNING)
+    for name in _LIBRARIES:
+        library = logging.getLogger(name)
+        library.setLevel(
+            logging.WARNING
+        )  # even at debug: urllib3 logs whole URLs, apscheduler two lines a run
+        library.propagate = True
+        library.handlers.clear()
+
+
+if not structlog.is_configured():
+    _configure_structlog("console", logging.WARNING, None)

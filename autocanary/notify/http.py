@@ -1,0 +1,219 @@
+"""One POST to a receiver that we do not control: every way it can fail is one DeliveryError or an Answer.
+
+Decisions
+- ``trust_env`` is off: ``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE`` and ``~/.netrc`` of the environment are not
+  honoured. They would send a secret URL through a proxy, or a stored password to a receiver, that nobody
+  chose for this purpose, and in-cluster gates must not depend on what the environment happens to hold.
+- Redirects are followed only where they keep the method (307, 308), on the same host, and never from https
+  to http. A redirect elsewhere would hand the payload and the URL's secret to another party.
+- A body is read up to 4 KiB and never past the deadline: it only serves to explain a refusal.
+- One session per call: ``requests.Session`` is not safe to share between threads, and calls are rare.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+
+from autocanary import __version__
+from autocanary.errors import DeliveryError
+from autocanary.logs import redact
+
+__all__ = ["NEVER", "Answer", "Http", "check", "place"]
+
+NEVER = math.inf
+"""As ``DeliveryError.retry_after``: the receiver has understood and refuses; the same again will not help."""
+
+_BODY_LIMIT = 4096
+_DETAIL_LIMIT = 300
+_REDIRECTS = 3
+_TRANSIENT = frozenset({408, 425, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a receiver said: ``text`` is the start of its body on one line, ``retry_after`` in seconds."""
+
+    status: int
+    text: str
+    retry_after: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class Http:
+    """Posts JSON. ``connect`` and ``read`` are deadlines in seconds."""
+
+    def __init__(
+        self,
+        *,
+        connect: float = 3.0,
+        read: float = 10.0,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connect, self._read = connect, read
+        self._now, self._monotonic = now, monotonic
+
+    def post(
+        self,
+        url: str,
+        payload: Mapping[str, Any],
+        *,
+        headers: Mapping[str, str] | None = None,
+        read: float | None = None,
+    ) -> Answer:
+        """The receiver's answer, whatever its status; DeliveryError when there is none."""
+        body = json.dumps(payload, default=str).encode()
+        redirects = 0
+        while True:
+            answer, moved_to = self._once(url, body, headers or {}, read if read is not None else self._read)
+            if not moved_to:
+                return answer
+            target = _joined(url, moved_to)
+            if redirects == _REDIRECTS or not _may_follow(answer.status, url, target):
+                return Answer(answer.status, f"redirects to {place(target)}; name the final address")
+            url, redirects = target, redirects + 1
+
+    def _once(self, url: str, body: bytes, headers: Mapping[str, str], read: float) -> tuple[Answer, str]:
+        deadline = self._monotonic() + read
+        sent = {
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"autocanary/{__version__}",
+            **headers,
+        }
+        try:
+            with _Session() as session:
+                session.trust_env = False
+                with session.post(
+                    url,
+                    data=body,
+                    headers=sent,
+                    timeout=(min(self._connect, read), read),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response:
+                    moved = response.headers.get("Location", "") if 300 <= response.status_code < 400 else ""
+                    text = self._text(response, deadline)
+                    return Answer(response.status_code, text, self._retry_after(response)), moved
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            why, forever = _why(error, self._connect, read)
+            message = f"{place(url)} {why}"
+            raise DeliveryError(message, retry_after=NEVER if forever else None) from error
+
+    def _text(self, response: requests.Response, deadline: float) -> str:
+        """The start of the body; what a slow or broken receiver still owes is not waited for."""
+        read = b""
+        try:
+            while len(read) < _BODY_LIMIT and self._monotonic() < deadline:
+                piece = response.raw.read1(_BODY_LIMIT - len(read), decode_content=False)
+                if not piece:
+                    break
+                read += piece
+        except (urllib3.exceptions.HTTPError, OSError, ValueError):
+            pass  # the status has arrived, and it is the answer
+        text = redact(" ".join(read.decode("utf-8", "replace").split()))
+        return text if len(text) <= _DETAIL_LIMIT else f"{text[:_DETAIL_LIMIT]}…"
+
+    def _retry_after(self, response: requests.Response) -> float | None:
+        given = response.headers.get("Retry-After", "").strip()
+        if not given:
+            return None
+        if given.isascii() and given.isdigit():
+            return float(given)
+        try:
+            at = parsedate_to_datetime(given)
+        except ValueError:
+            return None
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=timezone.utc)
+        return max(0.0, at.timestamp() - self._now())
+
+
+def place(url: str) -> str:
+    """Scheme, host and port: enough to find the receiver, without the secret that a path may be."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "an address that cannot be read"
+    return f"{parts.scheme}://{parts.hostname}{port}" if parts.hostname else "an address without a host"
+
+
+def check(answer: Answer, url: str) -> None:
+    """Raises DeliveryError unless the answer is 2xx; final for a refusal, to be tried again otherwise."""
+    if answer.ok:
+        return
+    said = f": {answer.text}" if answer.text else ""
+    refused = answer.status < 500 and answer.status not in _TRANSIENT
+    raise DeliveryError(
+        f"{place(url)} answered {answer.status}{said}",
+        retry_after=NEVER if refused else answer.retry_after,
+    )
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - requests' signature
+        """None: even when told not to follow, requests reads the whole body and parses the new address."""
+        return None
+
+
+def _joined(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return location
+
+
+def _may_follow(status: int, url: str, target: str) -> bool:
+    try:
+        old, new = urlsplit(url), urlsplit(target)
+    except ValueError:
+        return False
+    keeps_method = status in (307, 308)
+    weaker = old.scheme == "https" and new.scheme != "https"
+    return keeps_method and old.hostname == new.hostname and not weaker and new.scheme in ("http", "https")
+
+
+def _why(error: Exception, connect: float, read: float) -> tuple[str, bool]:
+    """Why there is no answer, in words, and whether trying again is pointless."""
+    if isinstance(
+        error, ValueError
+    ):  # InvalidURL, InvalidSchema and host names that cannot exist are this, too
+        return "is not an http or https address that can be called", True
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return f"did not accept a connection within {min(connect, read):g} s", False
+    if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
+        return f"did not answer within {read:g} s", False
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"failed the TLS handshake ({_root(error)}); check its certificate", False
+    if isinstance(error, requests.exceptions.ConnectionError | urllib3.exceptions.HTTPError):
+        return f"cannot be reached ({_root(error)})", False
+    return f"cannot be reached ({_root(error)})", False
+
+
+def _root(error: BaseException) -> str:
+    """The operating system's or TLS library's own words, from under the layers of wrapping."""
+    seen: list[BaseException] = []
+    while error not in seen:
+        seen.append(error)
+        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+        if isinstance(inner, BaseException):
+            error = inner
+        elif error.__cause__ is not None:
+            error = error.__cause__
+    words = " ".join(str(error).split()).rpartition("]: ")[2].rpartition("): ")[2]
+    return redact(words)[:_DETAIL_LIMIT] or type(error).__name__

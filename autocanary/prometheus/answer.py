@@ -1,0 +1,85 @@
+"""What Prometheus answered, as values: the JSON of /api/v1/query read once and strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Answer", "MalformedAnswerError", "Sample", "read_answer"]
+
+
+class MalformedAnswerError(ValueError):
+    """JSON, but not what Prometheus' query API answers; the text says what is odd about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One series at one instant. ``value`` is None for a native histogram, which is no single number."""
+
+    labels: Mapping[str, str]
+    value: float | None
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``kind`` is Prometheus' resultType: vector, scalar, matrix or string.
+
+    ``samples`` holds a vector's series, or a scalar as one series without labels; a matrix or a string has
+    none. ``warnings`` say that the answer may be incomplete; remarks on the query's style are not among
+    them.
+    """
+
+    samples: tuple[Sample, ...]
+    warnings: tuple[str, ...] = ()
+    kind: str = "vector"
+
+
+def read_answer(payload: Any) -> Answer:
+    """The answer in a decoded body whose status is "success"; else MalformedAnswerError."""
+    result = _member(_member(payload, "data", dict), "result", list)
+    kind = _member(payload["data"], "resultType", str)
+    if kind == "vector":
+        samples = tuple(_sample(row) for row in result)
+    elif kind == "scalar":
+        timestamp, value = _pair(result)
+        samples = (Sample({}, value, timestamp),)
+    else:
+        samples = ()
+    return Answer(samples, _warnings(payload), kind)
+
+
+def _warnings(payload: Mapping[str, Any]) -> tuple[str, ...]:
+    # Prometheus 2.48 to 2.52 send their "PromQL info" notes among the warnings; later ones apart, as "infos".
+    given = payload.get("warnings") or []
+    if not isinstance(given, list):
+        raise MalformedAnswerError("warnings is not a list")
+    return tuple(str(text) for text in given if not str(text).startswith("PromQL info"))
+
+
+def _sample(row: Any) -> Sample:
+    labels = _member(row, "metric", dict)
+    if "value" in row:
+        timestamp, value = _pair(row["value"])
+        return Sample(labels, value, timestamp)
+    histogram = _member(row, "histogram", list)
+    try:
+        return Sample(labels, None, float(histogram[0]))
+    except (IndexError, TypeError, ValueError):
+        raise MalformedAnswerError("a histogram has no timestamp") from None
+
+
+def _pair(pair: Any) -> tuple[float, float]:
+    try:
+        timestamp, value = pair
+        return float(timestamp), float(value)  # "NaN" and "+Inf" are numbers to float(), too
+    except (TypeError, ValueError):
+        raise MalformedAnswerError("a value is not [timestamp, number]") from None
+
+
+def _member(owner: Any, name: str, kind: type) -> Any:
+    found = owner.get(name) if isinstance(owner, dict) else None
+    if not isinstance(found, kind):
+        raise MalformedAnswerError(f"{name} is missing or not what it should be")
+    return found

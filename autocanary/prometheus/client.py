@@ -1,0 +1,287 @@
+"""One query to Prometheus: a deadline, one answer, one sentence when it fails.
+
+The only importer of ``prometheus_api_client``, whose traps are handled in the session below it: the
+parameters travel in the body (a grouped query is longer than most proxies' URL limit), nothing is retried
+behind our back, warnings and the result's type are kept, and every way to fail becomes MetricsUnreachable
+or MetricsRefused in one place. No message holds a credential or a response body.
+
+``trust_env`` is off by decision: ``REQUESTS_CA_BUNDLE``, ``HTTPS_PROXY`` and .netrc of the environment
+would override the CA file and send in-cluster queries and their token elsewhere. What is honoured is what
+the configuration says; without a CA file, certificates are checked against certifi's roots.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import requests
+import urllib3
+from prometheus_api_client import PrometheusConnect
+from requests.structures import CaseInsensitiveDict
+
+from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
+from autocanary.prometheus.answer import Answer, MalformedAnswerError, read_answer
+from autocanary.prometheus.config import PrometheusConfig, shown
+from autocanary.prometheus.credentials import Credentials
+from autocanary.prometheus.transport import DeadlineAdapter, deadline
+
+__all__ = ["PrometheusClient", "TooSlow"]
+
+_LARGEST_ANSWER = 64 * 1024 * 1024
+_CHUNK = 64 * 1024
+_REFUSALS = frozenset({400, 413, 414, 422, 431})
+_LONGEST_QUOTE = 300
+_LONGEST_CONNECT = 3.0  # per address of the host: a dead one leaves time for the next
+
+
+_Received = tuple[int, CaseInsensitiveDict[str], bytes]  # status, headers, whole body
+
+
+class TooSlow(MetricsUnreachable):
+    """Prometheus is there and gave up on this one query; a lighter one may well be answered."""
+
+
+class PrometheusClient:
+    """May be used from many threads; ``count`` is told "ok", "partial", "refused" or "unreachable"."""
+
+    def __init__(
+        self, config: PrometheusConfig, count: Callable[[str], None] = lambda _outcome: None
+    ) -> None:
+        self._config = config
+        self._count = count
+        self._session = _Session(config)
+        self._connect = PrometheusConnect(
+            url=config.base,
+            headers=dict(config.headers),
+            auth=Credentials(config),
+            session=self._session,
+            retry=urllib3.Retry(total=0),
+            timeout=(min(config.timeout, _LONGEST_CONNECT), config.timeout),
+            method="POST",
+        )
+        # PrometheusConnect has just mounted an adapter of its own: ten connections, no deadline.
+        self._session.mount(config.base, DeadlineAdapter(config.connections))
+        # The server is to give up a little before we do, so that it can say so.
+        self._params = {"timeout": f"{max(1, round(config.timeout * 900))}ms"}
+
+    def query(self, promql: str) -> Answer:
+        """The answer to an instant query, or MetricsUnreachable or MetricsRefused with one sentence."""
+        try:
+            with deadline(self._config.timeout):
+                self._connect.custom_query(promql, params=self._params)
+                answer = read_answer(self._session.payload)
+        except MalformedAnswerError as why:
+            self._count("unreachable")
+            raise MetricsUnreachable(
+                f"{self._config.base} answers JSON that is not Prometheus' ({why}): is the URL right?"
+            ) from None
+        except MetricsError as error:
+            self._count("refused" if isinstance(error, MetricsRefused) else "unreachable")
+            raise
+        self._count("partial" if answer.warnings else "ok")
+        return answer
+
+    def version(self) -> str:
+        """The server's version; empty when it does not tell (Thanos, VictoriaMetrics, a filtering proxy)."""
+        try:
+            with deadline(self._config.timeout):
+                self._session.request(
+                    "GET",
+                    f"{self._config.base}/api/v1/status/buildinfo",
+                    headers=self._connect.headers,
+                    auth=self._connect.auth,
+                    timeout=self._config.timeout,
+                )
+        except MetricsError:
+            return ""
+        build = self._session.payload.get("data")
+        return str(build.get("version") or "") if isinstance(build, dict) else ""
+
+    def close(self) -> None:
+        """Close the connections; the client is not usable afterwards."""
+        self._connect.close()
+
+
+class _Session(requests.Session):
+    """Sends, reads within the deadline, judges the answer, and keeps what PrometheusConnect drops.
+
+    ``payload`` is the decoded body of this thread's latest request. What this raises passes through
+    PrometheusConnect untouched, as it is none of the exceptions that it knows.
+    """
+
+    def __init__(self, config: PrometheusConfig) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.verify = config.ca_file or True
+        self._config = config
+        self._get_only = False  # learnt from a 405
+        self._local = threading.local()
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        payload: dict[str, Any] = self._local.payload
+        return payload
+
+    def request(  # type: ignore[override]  # prometheus_api_client passes everything by keyword
+        self, method: str, url: str, **kwargs: Any
+    ) -> requests.Response:
+        kwargs.update(stream=True, allow_redirects=False)
+        kwargs["verify"] = self.verify
+        self._local.payload = self._judged(*self._delivered(method, url, kwargs))
+        return _Judged(self._local.payload)
+
+    def _delivered(self, method: str, url: str, kwargs: dict[str, Any]) -> _Received:
+        """The answer to a POST with the parameters in its body, or to a GET where POST is not allowed."""
+        if method == "POST" and not self._get_only:
+            received = self._exchange("POST", url, {**kwargs, "data": kwargs.get("params"), "params": None})
+            if received[0] != 405:
+                return received
+            self._get_only = True
+        return self._exchange("GET", url, kwargs)
+
+    def _exchange(self, method: str, url: str, kwargs: dict[str, Any]) -> _Received:
+        """One request; MetricsUnreachable when there is no whole answer."""
+        try:
+            try:
+                return self._read(super().request(method, url, **kwargs))
+            except requests.ConnectionError as error:
+                if not _was_cut(error):
+                    raise
+                # A connection kept open may be closed by the other end just as it is used again.
+                return self._read(super().request(method, url, **kwargs))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise MetricsUnreachable(f"{self._config.base} {_why(error, self._config)}") from error
+
+    def _read(self, response: requests.Response) -> _Received:
+        body = bytearray()
+        with response:
+            for chunk in response.iter_content(_CHUNK):
+                body += chunk
+                if len(body) > _LARGEST_ANSWER:
+                    raise MetricsRefused(
+                        f"the answer of {self._config.base} is larger than {_LARGEST_ANSWER >> 20} MiB:"
+                        " the query must aggregate"
+                    )
+        return response.status_code, response.headers, bytes(body)
+
+    def _judged(self, status: int, headers: CaseInsensitiveDict[str], body: bytes) -> dict[str, Any]:
+        """The payload of a success; the one translation of every other answer."""
+        base = self._config.base
+        payload = _decoded(body)
+        if status == 200 and payload is not None and payload.get("status") == "success":
+            return payload
+        if 300 <= status < 400:
+            target = shown(headers.get("Location", "")) or "an unnamed place"
+            raise MetricsUnreachable(
+                f"{base} redirects to {target}, which looks like a login page: give Prometheus' own address"
+            )
+        if payload is not None and payload.get("status") == "error":
+            raise _from_prometheus(base, status, payload)
+        if status in _REFUSALS:
+            raise MetricsRefused(f"{base} refuses the query with HTTP {status}{_size_hint(status)}")
+        if status == 200:
+            raise MetricsUnreachable(
+                f"{base} answers {_described(headers, body)} where Prometheus' JSON was expected"
+            )
+        raise MetricsUnreachable(f"{base} answers HTTP {status}{_status_hint(status)}")
+
+
+class _Judged(requests.Response):
+    """A success whose JSON is decoded already, so that PrometheusConnect need not do it again."""
+
+    def __init__(self, payload: dict[str, Any]) -> None:
+        super().__init__()
+        self.status_code = 200
+        self._payload = payload
+
+    def json(self, **_: Any) -> Any:
+        # PrometheusConnect only digs out the result, which nobody here looks at: ``payload`` is read instead.
+        return {"data": {"result": self._payload}}
+
+
+def _decoded(body: bytes) -> dict[str, Any] | None:
+    try:
+        payload = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return payload if isinstance(payload, dict) else None
+
+
+def _from_prometheus(base: str, status: int, payload: dict[str, Any]) -> MetricsError:
+    kind = str(payload.get("errorType") or "")
+    text = " ".join(str(payload.get("error") or "no reason given").split())[:_LONGEST_QUOTE]
+    if kind == "timeout" or (status == 503 and "timed out" in text):
+        return TooSlow(f"{base} gave up on the query: {text}")
+    if status in _REFUSALS or (status == 200 and kind in ("bad_data", "execution")):
+        return MetricsRefused(f"{base} refuses the query: {text}")
+    return MetricsUnreachable(f"{base} answers HTTP {status}: {text}")
+
+
+def _size_hint(status: int) -> str:
+    return ": it is too long for a proxy on the way" if status in (413, 414, 431) else ""
+
+
+def _status_hint(status: int) -> str:
+    if status in (401, 403):
+        return ": the credentials are missing, expired or not allowed to query"
+    if status == 404:
+        return ": no Prometheus API there; is a path prefix missing from the URL?"
+    if status == 429:
+        return ": it is asked too often"
+    return ""
+
+
+def _described(headers: CaseInsensitiveDict[str], body: bytes) -> str:
+    if not body:
+        return "an empty body"
+    if b"<html" in body[:2000].lower() or "html" in headers.get("Content-Type", ""):
+        return "a web page (a login?)"
+    return "cut or foreign text"
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """The error and everything it stands for: requests and urllib3 wrap the cause in arguments and fields."""
+    found: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting:
+        item = waiting.pop(0)
+        if isinstance(item, BaseException) and item not in found:
+            found.append(item)
+            waiting += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
+    return found
+
+
+def _was_cut(error: BaseException) -> bool:
+    return any(isinstance(cause, ConnectionResetError | BrokenPipeError) for cause in _chain(error))
+
+
+def _why(error: BaseException, config: PrometheusConfig) -> str:
+    """What went wrong, after the address, in words of our own: foreign texts may quote headers and URLs."""
+    chain = _chain(error)
+
+    def seen(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in chain)
+
+    # urllib3 derives "not resolved" and "refused" from its timeout, so the narrow ones come first.
+    if seen(urllib3.exceptions.NameResolutionError):
+        return "cannot be reached: its name does not resolve"
+    if seen(ConnectionRefusedError):
+        return "refuses the connection: nothing listens there"
+    if seen(TimeoutError, requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
+        return f"did not answer within {config.timeout:g} s"
+    if seen(ssl.SSLError, urllib3.exceptions.SSLError):
+        reason = next(
+            (cause.reason for cause in chain if isinstance(cause, ssl.SSLError) and cause.reason), ""
+        )
+        words = reason.replace("_", " ").lower() or "handshake failed"
+        return f"cannot be trusted (TLS: {words}); is the CA file right?"
+    if seen(ConnectionResetError, BrokenPipeError, urllib3.exceptions.IncompleteRead):
+        return "cut the connection before its answer was whole"
+    if config.ca_file and not os.access(config.ca_file, os.R_OK):
+        return f"was not asked: the CA file {config.ca_file} cannot be read"
+    return f"cannot be reached ({type(chain[-1]).__name__})"

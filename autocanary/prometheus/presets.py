@@ -1,0 +1,133 @@
+"""The words of which a source's table is made, and the presets they answer.
+
+A ``Meter`` is one exporter's set of metrics; a ``Variant`` is a meter together with the one form of labels
+that its series carry in this Prometheus. What a meter cannot give it says in a sentence, so that a policy
+that asks for it learns why instead of waiting for data that never comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autocanary.core.reading import Source, Unit
+from autocanary.prometheus.labelling import Labelling
+
+__all__ = [
+    "DEFAULT_QUANTILE",
+    "PRESETS",
+    "RATES",
+    "Counted",
+    "Gauge",
+    "Histogram",
+    "Measure",
+    "Meter",
+    "Summary",
+    "Variant",
+]
+
+DEFAULT_QUANTILE = 0.99  # of a latency asked for without one, as in Flagger
+
+PRESETS: Mapping[str, Unit] = {
+    "request-success-rate": Unit.PERCENT,
+    "error-rate": Unit.PERCENT,
+    "request-count": Unit.REQUESTS,
+    "request-duration": Unit.SECONDS,
+    "time-to-first-token": Unit.SECONDS,
+    "time-per-output-token": Unit.SECONDS,
+    "queue-time": Unit.SECONDS,
+    "kv-cache-usage": Unit.PERCENT,
+}
+RATES = frozenset({"request-success-rate", "error-rate"})
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A counter of completed requests, and which of them failed: RE2 patterns on the values of ``label``.
+
+    ``bad`` names the failed ones, ``good`` the others; with neither, all of them are ``failed`` or none.
+    """
+
+    metric: str
+    label: str = ""
+    bad: str = ""
+    good: str = ""
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """A classic histogram (``metric_bucket``); ``per_second`` of its units make a second.
+
+    ``ceiling`` is the largest finite bucket in seconds where that is fixed: a quantile that reaches it is
+    only known to be at least that.
+    """
+
+    metric: str
+    per_second: float = 1.0
+    ceiling: float | None = None
+    matchers: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Quantiles computed by the exporter. They cannot be merged over pods, so the worst pod counts."""
+
+    metric: str
+    per_second: float = 1.0
+    hint: str = ""  # why the series may be missing
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A level, averaged over the window, of the worst pod; ``factor`` turns it into the preset's unit."""
+
+    metric: str
+    factor: float = 1.0
+
+
+Measure = Histogram | Summary | Gauge
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """One exporter's metrics.
+
+    ``measures`` gives the alternatives of a preset, the preferred name first. ``lacks`` says why a preset
+    is not there. ``matchers`` are added to every selector.
+    """
+
+    source: Source
+    labellings: tuple[Labelling, ...]
+    counted: tuple[Counted, ...]
+    measures: Mapping[str, tuple[Measure, ...]] = field(default_factory=dict, hash=False)
+    lacks: Mapping[str, str] = field(default_factory=dict, hash=False)
+    matchers: str = ""
+
+    def lack(self, metric: str) -> str:
+        """Why the preset cannot be had from this meter, as a sentence; empty when it can."""
+        if metric in self.lacks:
+            return self.lacks[metric]
+        if metric == "request-count" or metric in RATES or metric in self.measures:
+            return ""
+        if metric not in PRESETS:
+            return f"there is no preset {metric!r}: known are {', '.join(PRESETS)}"
+        return f"{self.source.value} does not measure {metric}"
+
+    def __str__(self) -> str:
+        return " + ".join(counted.metric for counted in self.counted)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A meter whose series carry one form of labels."""
+
+    meter: Meter
+    labelling: Labelling
+
+    @property
+    def source(self) -> Source:
+        return self.meter.source
+
+    def __str__(self) -> str:
+        return f"{self.meter}{{{','.join(self.labelling.needs)}}}"

@@ -1,0 +1,49 @@
+"""One table per source: what it calls its requests, failures and latencies, and in which units.
+
+Lives here: names, labels and units, nothing else. Must never be here: PromQL beyond a label pattern, I/O,
+decisions.
+
+The order below is the order in which ``source: auto`` prefers them: first those that see every request of
+a revision from outside the model server (its queueing, its timeouts, its crashes), queue-proxy before the
+gateways because it names the revision; then the model servers, the ones that count failures before
+KServe's, which does not.
+"""
+
+from __future__ import annotations
+
+from autocanary.core.reading import Source
+from autocanary.prometheus.presets import Meter, Variant
+from autocanary.prometheus.sources import (
+    istio,
+    knative,
+    knative_otel,
+    kourier,
+    kserve,
+    mlserver,
+    tensorflow_serving,
+    torchserve,
+    triton,
+    vllm,
+)
+
+__all__ = ["METERS", "variants_of"]
+
+METERS: tuple[Meter, ...] = (
+    *knative.METERS,
+    *knative_otel.METERS,
+    *istio.METERS,
+    *kourier.METERS,
+    *vllm.METERS,
+    *triton.METERS,
+    *tensorflow_serving.METERS,
+    *torchserve.METERS,
+    *mlserver.METERS,
+    *kserve.METERS,
+)
+
+_VARIANTS = tuple(Variant(meter, labelling) for meter in METERS for labelling in meter.labellings)
+
+
+def variants_of(source: Source) -> tuple[Variant, ...]:
+    """Every variant of the source (of all sources for AUTO), the preferred one first."""
+    return tuple(variant for variant in _VARIANTS if source in (Source.AUTO, variant.source))

@@ -1,0 +1,20 @@
+"""Knative's queue-proxy up to 1.18 (OpenCensus, port 9091). Milliseconds; probes are not counted.
+
+``request_*`` rather than ``app_request_*``: only the former see overflowing queues and queue-proxy's own
+timeouts. gRPC failures are HTTP 200 here, as in every HTTP-level source.
+"""
+
+from autocanary.core.reading import Source
+from autocanary.prometheus.labelling import KNATIVE_LABELS
+from autocanary.prometheus.presets import Counted, Histogram, Meter
+
+METERS = (
+    Meter(
+        source=Source.KNATIVE,
+        labellings=(KNATIVE_LABELS,),
+        counted=(Counted("revision_request_count", label="response_code_class", bad="5xx"),),
+        measures={
+            "request-duration": (Histogram("revision_request_latencies", per_second=1000, ceiling=100.0),)
+        },
+    ),
+)

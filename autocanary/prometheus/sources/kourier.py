@@ -1,0 +1,14 @@
+"""Kourier's gateway (Envoy, port 9000, /stats/prometheus). Milliseconds; one Envoy cluster per revision."""
+
+from autocanary.core.reading import Source
+from autocanary.prometheus.labelling import ENVOY_CLUSTER
+from autocanary.prometheus.presets import Counted, Histogram, Meter
+
+METERS = (
+    Meter(
+        source=Source.KOURIER,
+        labellings=(ENVOY_CLUSTER,),
+        counted=(Counted("envoy_cluster_upstream_rq", label="envoy_response_code", bad="5.."),),
+        measures={"request-duration": (Histogram("envoy_cluster_upstream_rq_time", per_second=1000),)},
+    ),
+)

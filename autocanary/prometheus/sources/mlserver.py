@@ -1,0 +1,24 @@
+"""MLServer (port 8082). Seconds; model calls are counted by outcome, REST calls timed in a histogram.
+
+The histogram covers every REST path, so only inference is looked at; calls by gRPC are counted but not timed.
+"""
+
+from autocanary.core.reading import Source
+from autocanary.prometheus.labelling import POD_NAME, RELABELLED
+from autocanary.prometheus.presets import Counted, Histogram, Meter
+
+METERS = (
+    Meter(
+        source=Source.MLSERVER,
+        labellings=(RELABELLED, POD_NAME),
+        counted=(
+            Counted("model_infer_request_success_total"),
+            Counted("model_infer_request_failure_total", failed=True),
+        ),
+        measures={
+            "request-duration": (
+                Histogram("rest_server_request_duration_seconds", matchers='path=~".+/(?:infer|generate).*"'),
+            )
+        },
+    ),
+)

@@ -1,0 +1,276 @@
+"""PromQL as text: is it well formed, what type does it give, and how do values get into it safely.
+
+The only importer of ``promql_parser``. Three things are kept apart on purpose: a *template* holds
+``{{ placeholders }}``, a *query* holds none, and a *value* never becomes part of the query's syntax: it is
+escaped for the string literal it stands in, and for RE2 as well when that string is the right-hand side of
+``=~`` or ``!~``.
+
+The parser runs in native code that overflows the stack on absurd nesting, so such queries are refused
+before it sees them. It knows PromQL up to Prometheus 2.45 and a little more: a rejection of something newer
+is a reason to ask a real Prometheus, not the last word.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import promql_parser as parser
+
+from autocanary.errors import InputError
+
+__all__ = ["PLACEHOLDERS", "check", "duration", "fill", "kind", "literal", "placeholders", "quote"]
+
+PLACEHOLDERS: Mapping[str, str] = {
+    "namespace": "namespace of the InferenceService",
+    "name": "name of the InferenceService",
+    "service": "name of the InferenceService (Flagger's word)",
+    "component": "predictor, transformer or explainer",
+    "revision": "the candidate revision",
+    "stableRevision": "the stable revision",
+    "window": "range of rate() and increase(), as a Prometheus duration",
+    "interval": "the same as window (Flagger's word)",
+}
+
+_MOST_CHARACTERS = 64_000
+_DEEPEST = 1_000  # operators and brackets; the parser's stack holds about four times as many
+_NESTING = re.compile(r"[(\[{+\-*/%^<>=]|\b(?:and|or|unless|atan2)\b")
+_NAME = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.]*)\s*\}\}")
+_RE2_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
+_DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
+_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms"))
+
+
+# --- is it well formed, and what does it give
+
+
+def check(query: str) -> str | None:
+    """None when the query parses, else one sentence that says why not. Placeholders must be filled first."""
+    if not query.strip():
+        return "the query is empty"
+    try:
+        _parse(query)
+    except ValueError as why:
+        return f"not valid PromQL: {why}"
+    return None
+
+
+def kind(query: str) -> str | None:
+    """``vector``, ``scalar``, ``matrix`` or ``string``; None when the parser does not understand it."""
+    try:
+        return _kind(_parse(query))
+    except ValueError:
+        return None
+
+
+def _parse(query: str) -> parser.Expr:
+    """The syntax tree; ValueError with the parser's own words otherwise."""
+    if len(query) > _MOST_CHARACTERS:
+        raise ValueError(f"the query is longer than {_MOST_CHARACTERS:,} characters")
+    code = "".join(piece.text for piece in _pieces(query) if not piece.quoted)
+    if len(_NESTING.findall(code)) > _DEEPEST:
+        raise ValueError(f"the query has more than {_DEEPEST:,} operators and brackets")
+    try:
+        query.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the query holds half of a surrogate pair, which is not text") from None
+    return parser.parse(query)
+
+
+def _kind(tree: object) -> str | None:
+    if isinstance(tree, parser.ParenExpr | parser.UnaryExpr):
+        return _kind(tree.expr)
+    if isinstance(tree, parser.BinaryExpr):
+        return "scalar" if _kind(tree.lhs) == _kind(tree.rhs) == "scalar" else "vector"
+    if isinstance(tree, parser.Call):
+        return _RETURNS.get(str(tree.func.return_type).rpartition(".")[2])
+    return next((name for node, name in _LEAVES if isinstance(tree, node)), None)
+
+
+_RETURNS = {"Vector": "vector", "Scalar": "scalar", "Matrix": "matrix", "String": "string"}
+_LEAVES: tuple[tuple[type, str], ...] = (
+    (parser.VectorSelector, "vector"),
+    (parser.AggregateExpr, "vector"),
+    (parser.NumberLiteral, "scalar"),
+    (parser.MatrixSelector, "matrix"),
+    (parser.SubqueryExpr, "matrix"),
+    (parser.StringLiteral, "string"),
+)
+
+
+# --- templates
+
+
+def placeholders(template: str) -> tuple[str, ...]:
+    """The names between ``{{ }}``, each once, in order of appearance; InputError for a malformed one."""
+    found: dict[str, None] = {}
+
+    def note(name: str, _before: str) -> str:
+        found[name] = None
+        return ""
+
+    for piece in _pieces(template):
+        if not piece.comment:
+            _replace(piece.text, note)
+    return tuple(found)
+
+
+def fill(template: str, values: Mapping[str, str | float]) -> str:
+    """The query with every placeholder replaced; a number is a duration in seconds, printed as ``1m30s``.
+
+    InputError for a name that is unknown or has no value, and for text outside quotes that is not a
+    duration: there it would become syntax. Comments are left alone.
+    """
+    return "".join(_filled(piece, values) for piece in _pieces(template))
+
+
+def _filled(piece: _Piece, values: Mapping[str, str | float]) -> str:
+    def value(name: str, before: str) -> str:
+        if name not in values:
+            raise InputError(_no_value(name, values))
+        found = values[name]
+        if not isinstance(found, str):
+            return duration(found)
+        if not piece.quoted and _DURATION.fullmatch(found):
+            return found
+        if not piece.quoted:
+            raise InputError(
+                f"{{{{ {name} }}}} stands outside quotes, where its value would be read as PromQL: "
+                f'write ="{{{{ {name} }}}}" or =~"{{{{ {name} }}}}"'
+            )
+        _refuse_half_an_escape(piece, name, before)
+        return _escaped(literal(found) if piece.regex else found, piece.quoted)
+
+    return piece.text if piece.comment else _replace(piece.text, value)
+
+
+def _replace(text: str, value: Callable[[str, str], str]) -> str:
+    """``text`` with each placeholder replaced by ``value(name, text before it)``."""
+    done: list[str] = []
+    at = 0
+    while (start := text.find("{{", at)) >= 0:
+        match = _NAME.match(text, start)
+        if match is None:
+            excerpt = text[start : start + 30].split("\n")[0]
+            raise InputError(f"malformed placeholder at {excerpt!r}: expected {{{{ name }}}} with one name")
+        done += [text[at:start], value(match[1], text[:start])]
+        at = match.end()
+    return "".join([*done, text[at:]])
+
+
+def _no_value(name: str, values: Mapping[str, str | float]) -> str:
+    known = sorted(values)
+    folded = {word.lower(): word for word in known}
+    near = difflib.get_close_matches(name.lower().rpartition(".")[2], folded, n=1, cutoff=0.6)
+    hint = f"did you mean {{{{ {folded[near[0]]} }}}}? " if near else ""
+    listing = ", ".join(known) or "none"
+    return f"unknown placeholder {{{{ {name} }}}}: {hint}known are {listing}"
+
+
+def _refuse_half_an_escape(piece: _Piece, name: str, before: str) -> None:
+    """A backslash that is not part of a pair would swallow the first character of the value."""
+    slashes = len(before) - len(before.rstrip("\\"))
+    if piece.quoted != "`":
+        odd = slashes % 2 == 1
+        slashes //= 2
+    else:
+        odd = False
+    if odd or (piece.regex and slashes % 2 == 1):
+        raise InputError(
+            f"a backslash stands right before {{{{ {name} }}}}: it would escape part of the value"
+        )
+
+
+# --- values
+
+
+def duration(seconds: float) -> str:
+    """As Prometheus prints it: 60 is ``1m``, 90 is ``1m30s``, 0.5 is ``500ms``."""
+    left = round(seconds * 1000)
+    parts = []
+    for size, unit in _UNITS:
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def literal(text: str) -> str:
+    """``text`` as an RE2 expression that matches exactly it."""
+    return _RE2_SPECIAL.sub(r"\\\g<0>", text)
+
+
+def quote(text: str) -> str:
+    """``text`` as a PromQL string literal in double quotes."""
+    return f'"{_escaped(text, chr(34))}"'
+
+
+def _escaped(text: str, mark: str) -> str:
+    """``text`` for the inside of a string literal that is delimited by ``mark``."""
+    if mark == "`":
+        if "`" in text:
+            raise InputError(
+                "a value with a back quote cannot stand in a back-quoted string: use double quotes"
+            )
+        return text
+    return "".join(_escaped_character(character, mark) for character in text)
+
+
+def _escaped_character(character: str, mark: str) -> str:
+    if character in ("\\", mark):
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    number = ord(character)
+    if 0xD800 <= number <= 0xDFFF:
+        raise InputError("a value holds half of a surrogate pair, which is not text")
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+# --- the lexer: strings, comments and everything else
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A stretch of template: the inside of a string literal (``quoted`` is its mark), a comment, or code."""
+
+    text: str
+    quoted: str = ""
+    regex: bool = False
+    comment: bool = False
+
+
+def _pieces(template: str) -> Iterator[_Piece]:
+    """Pieces that, joined, are the template again; the marks themselves belong to the code around."""
+    at = start = 0
+    matching = False  # whether the code so far ends in a regular-expression operator
+    while at < len(template):
+        character = template[at]
+        if character in "\"'`":
+            yield _Piece(template[start : at + 1])
+            end = _end_of_string(template, at)
+            yield _Piece(template[at + 1 : end], quoted=character, regex=matching)
+            start, at, matching = end, end + 1, False
+        elif character == "#":
+            yield _Piece(template[start:at])
+            start = at
+            newline = template.find("\n", at)
+            at = newline if newline >= 0 else len(template)
+            yield _Piece(template[start:at], comment=True)
+            start = at
+        else:
+            if not character.isspace():
+                matching = template[max(start, at - 1) : at + 1] in ("=~", "!~")
+            at += 1
+    yield _Piece(template[start:])
+
+
+def _end_of_string(template: str, start: int) -> int:
+    """Where the string that begins at ``start`` ends: at its closing mark, or at the end of the text."""
+    mark = template[start]
+    at = start + 1
+    while at < len(template) and template[at] != mark:
+        at += 2 if template[at] == "\\" and mark != "`" else 1
+    return min(at, len(template))

@@ -1,0 +1,110 @@
+"""Threads for blocking calls, which never keep the process from ending.
+
+``concurrent.futures.ThreadPoolExecutor`` is not used because the interpreter joins its threads at exit: one
+call stuck in a socket would outlive ``terminationGracePeriodSeconds``. The threads here are daemons.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, ParamSpec, TypeVar
+
+__all__ = ["PoolStoppedError", "ThreadPool"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class PoolStoppedError(RuntimeError):
+    """Work was given to a pool that has been stopped."""
+
+
+class ThreadPool(Executor):
+    """At most ``workers`` calls at a time, the rest waits in order; implements the ``Pool`` port.
+
+    Threads are started as they are needed. Every call runs in a copy of its submitter's context, so that
+    what a log line is bound to follows the work.
+    """
+
+    def __init__(self, workers: int, name: str = "pool") -> None:
+        if workers < 1:
+            raise ValueError(f"a pool needs at least one worker, not {workers}")
+        self._workers, self._name = workers, name
+        self._state = threading.Condition()
+        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
+        self._stopped = False
+
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Runs ``work`` on a thread; raises PoolStoppedError after ``stop``."""
+        future: Future[T] = Future()
+        context = contextvars.copy_context()
+        with self._state:
+            if self._stopped:
+                raise PoolStoppedError(f"the pool {self._name!r} has been stopped and takes no more work")
+            self._waiting.append((future, lambda: context.run(work, *args, **kwargs)))
+            if self._idle < len(self._waiting) and len(self._threads) < self._workers:
+                self._hire()
+            self._state.notify()
+        return future
+
+    def stop(self, wait: float = 0.0) -> bool:
+        """Refuses new work, cancels what has not begun, and waits up to ``wait`` seconds for the rest.
+
+        Returns whether all calls have ended. Those that have not are left behind: they end with the
+        process. Safe to call again.
+        """
+        with self._state:
+            self._stopped = True
+            cancelled = [future for future, _ in self._waiting]
+            self._waiting.clear()
+            self._state.notify_all()
+            threads = list(self._threads)
+        for future in cancelled:
+            future.cancel()
+        deadline = time.monotonic() + wait
+        for thread in threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = True) -> None:  # noqa: ARG002  # Executor's
+        """``Executor``'s way to say ``stop``; what has not begun is always cancelled."""
+        self.stop(wait=5.0 if wait else 0.0)
+
+    def _hire(self) -> None:
+        thread = threading.Thread(
+            target=self._serve, name=f"{self._name}-{len(self._threads) + 1}", daemon=True
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self) -> None:
+        while (task := self._next()) is not None:
+            _run(*task)
+            del task  # an idle thread must not keep the last result alive
+
+    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+        with self._state:
+            self._idle += 1
+            while not self._waiting and not self._stopped:
+                self._state.wait()
+            self._idle -= 1
+            return self._waiting.popleft() if self._waiting else None
+
+
+def _run(future: Future[Any], work: Callable[[], Any]) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = work()
+    except BaseException as error:  # noqa: BLE001  # it belongs to whoever asks the future for its result
+        future.set_exception(error)
+    else:
+        future.set_result(result)

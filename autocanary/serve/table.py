@@ -1,0 +1,137 @@
+"""Every metric that autocanary exports, once: name, kind, labels, help. docs/metrics.md is made from it.
+
+``python -m autocanary.serve.table > docs/metrics.md``
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+__all__ = ["IDENTITY", "TABLE", "Row", "markdown"]
+
+IDENTITY = ("namespace", "service", "rollout")
+"""The labels that every series of a rollout begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``name`` as Prometheus stores it; ``note`` is more for the documentation than fits into a help line."""
+
+    name: str
+    kind: str  # gauge | counter | histogram | info
+    labels: tuple[str, ...]
+    help: str
+    note: str = ""
+
+
+TABLE: tuple[Row, ...] = (
+    Row(
+        "autocanary_rollout_info",
+        "info",
+        (*IDENTITY, "component", "stable", "candidate", "policy"),
+        "What a running rollout is about; join the others with it on namespace and rollout.",
+    ),
+    Row(
+        "autocanary_rollout_weight_percent",
+        "gauge",
+        IDENTITY,
+        "Traffic that a running rollout last asked for its candidate, in percent.",
+    ),
+    Row(
+        "autocanary_rollout_phase",
+        "gauge",
+        (*IDENTITY, "phase", "reason"),
+        "1 for the present phase of a running rollout and the reason for it.",
+        'Only the present phase has a series: alert on `autocanary_rollout_phase{phase="Holding"} == 1`.',
+    ),
+    Row(
+        "autocanary_rollouts_finished_total",
+        "counter",
+        ("outcome", "reason"),
+        "Rollouts that have ended, by final phase and reason.",
+        "`outcome` is Promoted, RolledBack, Superseded, Abandoned or Missed.",
+    ),
+    Row(
+        "autocanary_metric_value",
+        "gauge",
+        (*IDENTITY, "metric"),
+        "Last number read for a metric of the candidate, in the metric's unit.",
+        "Rates are in percent (0 to 100) and times in seconds. Absent while there is no number.",
+    ),
+    Row(
+        "autocanary_metric_threshold",
+        "gauge",
+        (*IDENTITY, "metric", "bound"),
+        "Limit that the policy sets for a metric, in the metric's unit.",
+        "`bound` is min or max.",
+    ),
+    Row(
+        "autocanary_decisions_total",
+        "counter",
+        ("reason",),
+        "Decisions taken, by reason.",
+        "Every reason has a series from the start, so that `increase()` sees the first one.",
+    ),
+    Row(
+        "autocanary_tick_duration_seconds",
+        "histogram",
+        (),
+        "How long one look at all due rollouts took.",
+    ),
+    Row(
+        "autocanary_tick_lag_seconds",
+        "histogram",
+        (),
+        "How late a tick began.",
+    ),
+    Row(
+        "autocanary_prometheus_queries_total",
+        "counter",
+        ("outcome",),
+        "Queries sent to Prometheus, by outcome.",
+    ),
+    Row(
+        "autocanary_kube_requests_total",
+        "counter",
+        ("verb", "code"),
+        "Requests to the Kubernetes API server, by verb and status code.",
+        "`code` is 0 when there was no answer.",
+    ),
+    Row(
+        "autocanary_notifications_total",
+        "counter",
+        ("channel", "outcome"),
+        "Attempts to tell people, by kind of channel and outcome.",
+        "`outcome` is delivered, failed (it will be tried again) or given-up.",
+    ),
+    Row("autocanary_leader", "gauge", (), "1 while this instance is the leader, 0 otherwise."),
+    Row("autocanary_policies", "gauge", ("valid",), "Policies that are loaded, by whether they are valid."),
+    Row("autocanary_build_info", "info", ("version", "python"), "The version that is running."),
+)
+
+
+def markdown() -> str:
+    """The page docs/metrics.md."""
+    lines = [
+        "# Metrics",
+        "",
+        "<!-- Made from autocanary/serve/table.py: python -m autocanary.serve.table > docs/metrics.md -->",
+        "",
+        "Served at `/metrics`. The leader alone exports the series of rollouts, and only while they run:"
+        " when one ends, its series are gone with the next scrape and `autocanary_rollouts_finished_total`"
+        " has grown.",
+        "",
+        "| Metric | Type | Labels | Meaning |",
+        "|---|---|---|---|",
+    ]
+    for each in TABLE:
+        labels = ", ".join(f"`{label}`" for label in each.labels) or "–"
+        kind = "gauge" if each.kind == "info" else each.kind
+        meaning = f"{each.help} {each.note}".strip()
+        lines.append(f"| `{each.name}` | {kind} | {labels} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

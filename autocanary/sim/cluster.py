@@ -1,0 +1,140 @@
+"""The Cluster port over the simulated KServe, through the same dialects as the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autocanary.core.observation import Observation, ServiceKey
+from autocanary.kserve import Dialect, dialect_for
+from autocanary.sim.faults import Faults
+from autocanary.sim.kserve import KServe
+from autocanary.sim.objects import Name
+
+__all__ = ["MANAGER", "SimCluster", "Write"]
+
+MANAGER = "autocanary"
+"""The field manager's name of our writes."""
+_NOTHING: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write that reached the API server. ``weight`` None removed the field; ``restored``: the spec too."""
+
+    at: float
+    key: ServiceKey
+    weight: int | None
+    restored: bool = False
+
+
+class SimCluster:
+    """``writes`` is the record of all that was written; ``faults`` makes the next ones fail.
+
+    The picture is what the last look at each service gave. ``blind`` stops the watch: the picture ages, and
+    what happens meanwhile is seen when it is turned off (own writes and ``refresh`` still see).
+    """
+
+    def __init__(self, kserve: KServe) -> None:
+        self._kserve = kserve
+        self.faults = Faults()
+        self.writes: list[Write] = []
+        self._picture: dict[Name, tuple[Observation, ...]] = {}
+        self._stale: set[Name] = set()
+        self._changed: set[ServiceKey] = set()
+        self._blind_since: float | None = None
+        kserve.objects.watch(self._heard)
+        for document in kserve.documents():
+            self._heard((document["metadata"]["namespace"], document["metadata"]["name"]), True)
+
+    # the port
+
+    def services(self) -> Sequence[Observation]:
+        self._look()
+        return [seen for parts in self._picture.values() for seen in parts]
+
+    def observe(self, key: ServiceKey) -> Observation | None:
+        name = (key.namespace, key.name)
+        if name in self._stale and self._blind_since is None:
+            self._look_at(name)
+        return self._of(key)
+
+    def changed(self) -> set[ServiceKey]:
+        self._look()
+        drained, self._changed = self._changed, set()
+        return drained
+
+    def age(self) -> float:
+        return 0.0 if self._blind_since is None else self._kserve.clock.now() - self._blind_since
+
+    def refresh(self, key: ServiceKey) -> Observation | None:
+        def read() -> Observation | None:
+            self._look_at((key.namespace, key.name))
+            return self._of(key)
+
+        return self.faults.around("refresh", key.name, _nothing, read)
+
+    def set_weight(self, seen: Observation, weight: int) -> Observation:
+        patch = dialect_for(seen.api_version).weight_patch(seen, weight)
+        return self._send("weight", seen, patch, Write(self._kserve.clock.now(), seen.key, weight))
+
+    def restore(self, seen: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation:
+        patch = dialect_for(seen.api_version).restore_patch(seen, spec, weight)
+        return self._send("restore", seen, patch, Write(self._kserve.clock.now(), seen.key, weight, True))
+
+    # what goes wrong
+
+    def blind(self, blind: bool = True) -> None:
+        """The watch is cut, or comes back."""
+        if blind and self._blind_since is None:
+            self._blind_since = self._kserve.clock.now()
+        elif not blind:
+            self._blind_since = None
+
+    def _send(self, verb: str, seen: Observation, patch: Mapping[str, Any], write: Write) -> Observation:
+        name = (seen.key.namespace, seen.key.name)
+
+        def apply() -> None:
+            self._kserve.patch(*name, patch, MANAGER)
+            self.writes.append(write)
+
+        def answer() -> Observation:
+            self._look_at(name)
+            after = self._of(seen.key)
+            return after if after is not None else seen
+
+        return self.faults.around(verb, seen.key.name, apply, answer)
+
+    # the picture
+
+    def _heard(self, name: Name, _: bool) -> None:
+        self._stale.add(name)
+
+    def _look(self) -> None:
+        if self._blind_since is None:
+            for name in tuple(self._stale):
+                self._look_at(name)
+
+    def _look_at(self, name: Name) -> None:
+        self._stale.discard(name)
+        document = self._kserve.objects.find(name)
+        before = self._picture.get(name, ())
+        after = _dialect(document).observe(document) if document is not None else ()
+        if after:
+            self._picture[name] = after
+        else:
+            self._picture.pop(name, None)
+        self._changed.update(seen.key for seen in before + after)
+
+    def _of(self, key: ServiceKey) -> Observation | None:
+        parts = self._picture.get((key.namespace, key.name), ())
+        return next((seen for seen in parts if seen.key == key), None)
+
+
+def _dialect(document: Mapping[str, Any]) -> Dialect:
+    return dialect_for(document["apiVersion"])
+
+
+def _nothing() -> None:
+    """A call of one request has nothing before it."""

@@ -1,0 +1,308 @@
+"""KServe's controller: what it makes of a spec, and the status it writes, as measured on 0.20.
+
+It knows nothing of where the objects are kept: ``saw`` tells it of one, ``publish`` is called with a status
+to write. So the same rules play behind the world in memory and behind a real API server.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autocanary.core.observation import Trinary
+from autocanary.core.policy import Component
+from autocanary.kserve.v1beta1 import WEIGHT
+from autocanary.sim.behaviour import HEALTHY, Behaviour, BehaviourOf
+from autocanary.sim.bookkeeping import Part, Record, take_over
+from autocanary.sim.clock import VirtualClock
+from autocanary.sim.knative import KnativeService, Revision, Wanted
+from autocanary.sim.status import render, render_standard, render_stopped
+from autocanary.sim.template import Template, template_of
+
+__all__ = ["LAG", "PROGRESS_DEADLINE", "Controller", "Name"]
+
+LAG = 0.6
+"""Seconds from a patch until the status shows it; the median measured on an idle cluster is 0.55."""
+PROGRESS_DEADLINE = 600.0
+"""Knative's default, after which a revision that is not ready has failed."""
+
+Name = tuple[str, str]
+"""Namespace and name of an InferenceService."""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(slots=True, eq=False)
+class _Service:
+    """One InferenceService as the controller sees it."""
+
+    name: Name
+    document: Mapping[str, Any]
+    status: Mapping[str, Any]
+    record: Record = field(default_factory=Record)
+    children: dict[Component, KnativeService] = field(default_factory=dict)
+    written: tuple[object, ...] = ()
+    gone: bool = False
+    frozen: bool = False
+    kserve_due: bool = False
+    knative_due: bool = False
+
+
+class Controller:
+    """KServe and Knative together; every hop between them takes a third of ``lag`` seconds.
+
+    ``publish(name, status)`` writes a status. The switches ``kserve_down``, ``knative_down`` and
+    ``knative_webhook_down`` may be turned at any time (``resume`` after turning one off), ``lag`` too.
+    ``served`` hears of every change of what answers requests.
+    """
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        publish: Callable[[Name, dict[str, Any]], None],
+        *,
+        behaviour_of: BehaviourOf = lambda _: HEALTHY,
+        lag: float = LAG,
+        progress_deadline: float = PROGRESS_DEADLINE,
+    ) -> None:
+        self._clock, self._publish = clock, publish
+        self.behaviour_of = behaviour_of
+        self.lag, self.progress_deadline = lag, progress_deadline
+        self.runtime_image = "runtime:1"
+        self.served: Callable[[Name, Component, KnativeService], None] = lambda *_: None
+        self.kserve_down = self.knative_down = self.knative_webhook_down = False
+        self._services: dict[Name, _Service] = {}
+
+    # what the world tells it
+
+    def saw(self, name: Name, document: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> None:
+        """An InferenceService was created or changed."""
+        service = self._services.get(name)
+        if service is None:
+            service = self._services[name] = _Service(name, document, status or {})
+        service.document = document
+        self._wake_kserve(service)
+
+    def forget(self, name: Name) -> None:
+        """An InferenceService is gone, and everything it owned."""
+        service = self._services.pop(name, None)
+        if service is not None:
+            service.gone = True
+
+    def resume(self) -> None:
+        """Looks at everything again, as controllers do when they start."""
+        for service in self._services.values():
+            self._wake_kserve(service)
+            self._wake_knative(service)
+
+    def children(self, name: Name) -> Mapping[Component, KnativeService]:
+        service = self._services.get(name)
+        return service.children if service is not None else {}
+
+    # faults that reach inside
+
+    def freeze(self, name: Name, frozen: bool = True) -> None:
+        """The status is written no more, although everything else goes on."""
+        service = self._services[name]
+        service.frozen = frozen
+        self._wake_kserve(service)
+
+    def lose_rolled_out(self, name: Name) -> None:
+        """The status comes back from a backup without its bookkeeping."""
+        service = self._services[name]
+        for part in service.record.parts.values():
+            part.rolled_out = part.previous = ""
+        self._wake_kserve(service)
+
+    def drop_child(self, name: Name, component: Component) -> None:
+        """Somebody deletes the Knative Service."""
+        service = self._services[name]
+        self._delete_child(service, component)
+        self._wake_kserve(service)
+
+    def edit_child(self, name: Name, component: Component, wanted: tuple[Wanted, ...]) -> None:
+        """Somebody edits the Knative Service's traffic by hand; KServe reverts it."""
+        service = self._services[name]
+        child = service.children[component]
+        child.wanted = wanted
+        child.generation += 1
+        self._wake_knative(service)
+
+    # scheduling: one pending pass per service and controller, as a work queue has it
+
+    def _wake_kserve(self, service: _Service) -> None:
+        if not service.kserve_due:
+            service.kserve_due = True
+            self._clock.call_at(self._clock.now() + self.lag / 3, lambda: self._run_kserve(service))
+
+    def _wake_knative(self, service: _Service) -> None:
+        if not service.knative_due:
+            service.knative_due = True
+            self._clock.call_at(self._clock.now() + self.lag / 3, lambda: self._run_knative(service))
+
+    def _run_kserve(self, service: _Service) -> None:
+        service.kserve_due = False
+        if not service.gone and not self.kserve_down:
+            self._reconcile(service)
+
+    def _run_knative(self, service: _Service) -> None:
+        service.knative_due = False
+        if service.gone or self.knative_down:
+            return
+        for child in service.children.values():
+            child.reconcile(self._clock.now())
+        self._wake_kserve(service)
+
+    # KServe
+
+    def _reconcile(self, service: _Service) -> None:
+        metadata = service.document["metadata"]
+        annotations = metadata.get("annotations") or {}
+        if _is_true(annotations.get("serving.kserve.io/stop")):
+            self._stop(service)
+        elif str(annotations.get("serving.kserve.io/deploymentMode", "")).lower() in (
+            "standard",
+            "rawdeployment",
+        ):
+            self._write(service, render_standard(service.status, self._clock.now()))
+        elif not (
+            _is_true(annotations.get("serving.kserve.io/disable-auto-update")) and _is_ready(service.status)
+        ):
+            self._serve(service, annotations)
+
+    def _stop(self, service: _Service) -> None:
+        for component in tuple(service.children):
+            self._delete_child(service, component)
+        service.record = Record()
+        service.written = ()
+        self._write(service, render_stopped(service.status, self._clock.now()))
+
+    def _serve(self, service: _Service, annotations: Mapping[str, str]) -> None:
+        record = service.record
+        record.failure = self._spread(service, annotations)
+        if service.frozen:
+            return
+        before = {component: part.rolled_out for component, part in record.parts.items()}
+        if not record.failure:
+            for component, part in record.parts.items():
+                take_over(part, service.children[component])
+                record.observed_generation = service.children[component].observed_generation
+            self._judge_loading(service)
+        summary = record.summary()
+        if summary != service.written:
+            namespace, name = service.name
+            self._write(service, render(namespace, name, record, service.status, self._clock.now()))
+            service.written = summary
+        if before != {component: part.rolled_out for component, part in record.parts.items()}:
+            self._wake_kserve(service)
+
+    def _spread(self, service: _Service, annotations: Mapping[str, str]) -> str:
+        """Spec to Knative Services; in words why that failed, and then nothing at all was changed."""
+        spec = service.document.get("spec") or {}
+        present = {each: spec[each.value] for each in Component if isinstance(spec.get(each.value), Mapping)}
+        for component in tuple(service.children):
+            if component not in present:
+                self._delete_child(service, component)
+                service.record.parts.pop(component, None)
+        duration = _seconds(annotations.get("serving.knative.dev/rollout-duration", ""))
+        tagged = _is_true(annotations.get("serving.kserve.io/enable-tag-routing"))
+        for component, part_spec in present.items():
+            part = service.record.parts.setdefault(component, Part())
+            weight = part_spec.get(WEIGHT)
+            wanted = _wanted(weight, part.rolled_out, tagged)
+            template = template_of(service.document, part_spec, self.runtime_image)
+            child = service.children.get(component)
+            if child is not None and (template, wanted, duration) == (
+                child.template,
+                child.wanted,
+                child.rollout_duration,
+            ):
+                continue
+            failure = self._webhook(component, wanted)
+            if failure:
+                return failure
+            if child is None:
+                child = service.children[component] = self._new_child(service, component)
+            child.update(template, wanted, duration)
+            self._wake_knative(service)
+        return ""
+
+    def _webhook(self, component: Component, wanted: tuple[Wanted, ...]) -> str:
+        """Knative's admission webhook, which KServe asks with a dry run."""
+        where = f"fails to reconcile {component.value}: fails to reconcile knative service: "
+        if self.knative_webhook_down:
+            return f'{where}Internal error occurred: failed calling webhook "webhook.serving.knative.dev"'
+        for each in wanted:
+            if not 0 <= each.percent <= 100:
+                return (
+                    f'{where}admission webhook "validation.webhook.serving.knative.dev" denied the request: '
+                    f"validation failed: expected 0 <= {each.percent} <= 100: spec.traffic[0].percent"
+                )
+        return ""
+
+    def _new_child(self, service: _Service, component: Component) -> KnativeService:
+        namespace, name = service.name
+
+        def behaviour_of(template: Template) -> Behaviour:
+            return self.behaviour_of(template[0])
+
+        return KnativeService(
+            namespace,
+            f"{name}-{component.value}",
+            plan=self._clock.call_at,
+            wake=lambda: self._wake_knative(service),
+            moved=lambda child: self.served(service.name, component, child),
+            behaviour_of=behaviour_of,
+            progress_deadline=self.progress_deadline,
+        )
+
+    def _delete_child(self, service: _Service, component: Component) -> None:
+        child = service.children.pop(component, None)
+        for revision in child.revisions.values() if child is not None else ():
+            revision.deleted = True
+
+    def _judge_loading(self, service: _Service) -> None:
+        record = service.record
+        child = service.children.get(Component.PREDICTOR)
+        newest = child.revisions.get(child.created) if child is not None else None
+        if newest is None:
+            return
+        record.loaded = record.loaded or newest.ready is Trinary.TRUE
+        record.loading = _loading(newest)
+        if record.loading == "FailedToLoad":
+            record.last_failure = newest.message or "model failed to load"
+
+    def _write(self, service: _Service, status: dict[str, Any]) -> None:
+        if status != service.status:
+            service.status = status
+            self._publish(service.name, status)
+
+
+def _loading(revision: Revision) -> str:
+    if revision.ready is Trinary.FALSE and revision.behaviour.ready_after is not None:
+        return "FailedToLoad"  # it had been ready, and crashed
+    return revision.behaviour.loading or "Loaded"
+
+
+def _wanted(weight: Any, rolled_out: str, tagged: bool) -> tuple[Wanted, ...]:
+    """KServe ``createKnativeService``: without the field, or before any revision was rolled out, 100 %."""
+    tag = "latest" if tagged else ""
+    if not isinstance(weight, int) or not rolled_out:
+        return (Wanted("", 100, tag),)
+    newest = Wanted("", weight, tag)
+    return (newest, Wanted(rolled_out, 100 - weight, "prev")) if weight < 100 else (newest,)
+
+
+def _is_true(value: Any) -> bool:
+    return isinstance(value, str) and value.lower() == "true"
+
+
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions", ()))
+
+
+def _seconds(text: str) -> float:
+    return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))

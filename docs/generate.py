@@ -1,0 +1,197 @@
+"""docs/cli.md and docs/settings.md, made from the program itself: ``python docs/generate.py`` writes both.
+
+The commands, flags, variables, defaults and help texts come from the code; only what a setting means is
+written here, and a setting without a meaning stops the generator. tests/docs compares the pages with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from autocanary.cli.root import app
+from autocanary.core.story import duration
+from autocanary.settings import PREFIX, Listen, Settings
+
+__all__ = ["PAGES", "cli_page", "settings_page"]
+
+_HERE = Path(__file__).resolve().parent
+
+_MEANINGS: Mapping[str, str] = {
+    "config": "A YAML file with any of the settings below, in lower case and without the prefix.",
+    "policies": "Files and folders with policies. Policies that are custom resources need none.",
+    "prometheus_url": "Where Prometheus (or Thanos, Mimir, VictoriaMetrics) answers. Required by `run`.",
+    "prometheus_token_file": "A file with a bearer token.",
+    "prometheus_username": "For basic authentication, together with the password's file.",
+    "prometheus_password_file": "A file with the password.",
+    "prometheus_headers": "`Name=value` pairs sent with every query, such as `X-Scope-OrgID=team-a`.",
+    "prometheus_ca_file": "A file with the CA certificates that Prometheus' certificate is checked against.",
+    "prometheus_timeout": "The whole time one query may take.",
+    "namespaces": "The namespaces that are watched; all when empty. The flag is repeated.",
+    "tick": "How often the service looks for what is due.",
+    "listen": "Where /metrics, /healthz and /readyz are served.",
+    "leader_election": "Whether replicas choose one that acts. Without it there must be one replica.",
+    "lease_name": "The Lease the replicas compete for.",
+    "lease_namespace": "The Lease's namespace; the one the service runs in when empty.",
+    "identity": "Who this replica is among the others; its host name when empty.",
+    "dry_run": "Decide and tell, but write nothing to the cluster.",
+    "log_format": "`json` or `console`; console on a terminal and json elsewhere when empty.",
+    "log_level": "`debug`, `info`, `warning` or `error`.",
+    "slack_webhook_url_file": "A file with the URL of a Slack incoming webhook.",
+    "slack_bot_token_file": "Accepted, not used in this version: Slack is told by an incoming webhook.",
+    "slack_channel": "Accepted, not used in this version.",
+    "webhook_url": "Where transitions are posted as JSON ([the fields](notifications.md#generic-webhook)).",
+    "history_limit": "How many finished rollouts are kept per service.",
+    "cluster_name": "Told in every message, for people with several clusters.",
+}
+_CLI_HEAD = """\
+# Commands
+
+<!-- Made by `python docs/generate.py`; do not edit. -->
+
+`autocanary` is also installed as `kubectl-autocanary`, so `kubectl autocanary …` works. Results go to stdout,
+words about them to stderr. `-h` after any command prints its help. Release notes and scripts can rely on the
+names, flags and exit codes of this page.
+
+## Exit codes
+
+| Code | Meaning |
+|---|---|
+| 0 | Done. |
+| 1 | The answer is "no": an invalid policy, a rolled-back rollout, no such rollout, not in time. |
+| 2 | Wrong usage, or a setting that cannot be right. |
+| 3 | The cluster or Prometheus cannot be reached or used. |
+| 130, 141 | Interrupted by Ctrl-C; the reader of the output went away. |"""
+_SETTINGS_HEAD = """\
+# Settings
+
+<!-- Made by `python docs/generate.py`; do not edit. -->
+
+What `autocanary run` can be told. A flag wins over the environment, the environment over the file that
+`--config` names. Lists are comma-separated. Durations carry their unit (`5s`, `1m30s`).
+
+Tokens, passwords and Slack's URL are files. Each is read when it is used, so a rotated secret is picked up
+without a restart. `PROMETHEUS_HEADERS` and `WEBHOOK_URL` may hold secrets, too. None of them appears in logs,
+errors or Events.
+
+kubeconfig and in-cluster credentials are found as kubectl finds them: `--kubeconfig`, `$KUBECONFIG`,
+`~/.kube/config`, then the pod's service account. An unknown `AUTOCANARY_…` variable is a warning that names
+the nearest known one."""
+_SETTINGS_FOOT = """\
+As a file:
+
+```yaml
+prometheus_url: http://prometheus.monitoring:9090
+policies: [/etc/autocanary/policies]
+namespaces: [models, team-a]
+log_level: info
+```"""
+_MARKUP = re.compile(r"\[/?(?:dim|bold|italic)\]")
+
+
+# --- commands
+
+
+def cli_page() -> str:
+    """docs/cli.md."""
+    root: Any = typer.main.get_command(app)
+    parts = [_CLI_HEAD]
+    panel = ""
+    for name, command in root.commands.items():
+        if command.rich_help_panel != panel:
+            panel = command.rich_help_panel
+            parts.append(f"## {panel}")
+        parts += _command(name, command)
+    return "\n\n".join(parts) + "\n"
+
+
+def _command(name: str, command: Any) -> Iterator[str]:
+    yield f"### `{name}`"
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    options = [each for each in command.params if each.param_type_name == "option" and not each.hidden]
+    usage = " ".join([f"autocanary {name}", *(["[OPTIONS]"] if options else []), *map(_argument, arguments)])
+    yield f"```console\n$ {usage}\n```"
+    yield _text(command.help)
+    rows = [(f"`{each.metavar}`", _text(each.help)) for each in arguments]
+    rows += [(_flags(each), _meaning(each)) for each in options]
+    if rows:
+        yield "\n".join(["| | |", "|---|---|", *(f"| {flags} | {_cell(text)} |" for flags, text in rows)])
+
+
+def _argument(argument: Any) -> str:
+    return str(argument.metavar) if argument.required else f"[{argument.metavar}]"
+
+
+def _flags(option: Any) -> str:
+    names = sorted(option.opts, key=lambda each: (not each.startswith("--"), each))
+    value = f" {option.metavar}" if option.metavar else ""
+    shown = f"`{', '.join(names)}{value}`".replace("|", "\\|")
+    return f"{shown}, `{', '.join(option.secondary_opts)}`" if option.secondary_opts else shown
+
+
+def _meaning(option: Any) -> str:
+    text = _text(option.help)
+    if option.metavar == "DURATION" and isinstance(option.default, float):
+        return f"{text} Default: {duration(option.default)}."
+    if option.is_flag and option.secondary_opts and option.default is not None:
+        return f"{text} Default: {'yes' if option.default else 'no'}."
+    return text
+
+
+def _text(help_text: str | None) -> str:
+    """Help as plain prose: the markup for terminals dropped, what it dims said to be the default."""
+    text = re.sub(r"\s*\[dim\](.+?)\[/dim\]", r" Default: \1.", help_text or "")
+    return _MARKUP.sub("", text).strip()
+
+
+# --- settings
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    flags = _run_flags()
+    rows = [
+        "| Variable | Flag of `run` | Default | Meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        flag = f"`{flags[name]}`" if name in flags else "–"
+        default = _default(field.default)
+        rows.append(f"| `{PREFIX}{name.upper()}` | {flag} | {default} | {_cell(_MEANINGS[name])} |")
+    return "\n\n".join([_SETTINGS_HEAD, "\n".join(rows), _SETTINGS_FOOT]) + "\n"
+
+
+def _run_flags() -> Mapping[str, str]:
+    root: Any = typer.main.get_command(app)
+    return {
+        each.name: "/".join([each.opts[0], *each.secondary_opts])
+        for each in root.commands["run"].params
+        if each.name in Settings.model_fields
+    }
+
+
+def _default(value: object) -> str:
+    if value is None or value == "" or value == ():
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, float):
+        return f"`{duration(value)}`"
+    if isinstance(value, Listen):
+        return f"`{value}`"
+    return f"`{value}`"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+PAGES = {"cli.md": cli_page, "settings.md": settings_page}
+
+if __name__ == "__main__":
+    for page, make in PAGES.items():
+        (_HERE / page).write_text(make(), encoding="utf-8")

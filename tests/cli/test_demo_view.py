@@ -1,0 +1,152 @@
+"""The demo's picture, from made-up values."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from autocanary.cli.demo_view import DemoView, Ending
+from autocanary.cli.rollout_view import Shown
+from autocanary.core.progress import Phase
+from autocanary.core.reason import Reason
+from autocanary.errors import InputError
+from tests.cli.fakes import POLICY, START, decision, rollout, seen
+
+STEPS = (
+    decision(12, "rollout_started", 0, "RolloutStarted", "mnist-predictor-00002 is to replace 00001"),
+    decision(75, "step_taken", 10, "StepPassed", "10 % of the traffic goes to 00002"),
+    decision(375, "step_taken", 25, "StepPassed", "25 % of the traffic goes to 00002"),
+)
+RUNNING = Shown(rollout(decisions=STEPS), POLICY)
+PROMOTED = Shown(
+    rollout(Phase.PROMOTED, reason=Reason.PROMOTED, message="all steps passed", step=3, weight=100), POLICY
+)
+ROLLED_BACK = Shown(
+    rollout(
+        Phase.ROLLED_BACK,
+        number=3,
+        reason=Reason.METRIC_BREACH,
+        message="error-rate is 7.1 %, allowed at most 1 %",
+        weight=0,
+        decisions=(decision(400, "rollback_started", 0, "MetricBreach", "error-rate is 7.1 %"),),
+    ),
+    POLICY,
+)
+
+
+def paper(**options: object) -> Console:
+    return Console(file=io.StringIO(), width=130, color_system=None, **options)  # type: ignore[arg-type]
+
+
+def text_of(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_without_a_terminal_each_transition_is_a_line() -> None:
+    """In virtual time since the beginning, once each."""
+    console = paper()
+    with DemoView(console) as view:
+        view.begin("a healthy release", START)
+        view.show([Shown(rollout(decisions=STEPS[:2]), POLICY)], START + 80)
+        view.show([RUNNING], START + 380)
+    assert text_of(console).splitlines() == [
+        "a healthy release",
+        "+00:12  models/mnist  rollout_started  0 %  RolloutStarted: mnist-predictor-00002 is to replace 00001",
+        "+01:15  models/mnist  step_taken  10 %  StepPassed: 10 % of the traffic goes to 00002",
+        "+06:15  models/mnist  step_taken  25 %  StepPassed: 25 % of the traffic goes to 00002",
+    ]
+
+
+def test_on_a_terminal_the_picture_moves() -> None:
+    """Weights, steps and metrics of the present, the transitions below, and no plain lines between."""
+    console = paper(force_terminal=True)
+    with DemoView(console) as view:
+        view.begin("a healthy release", START)
+        view.show([Shown(RUNNING.rollout, POLICY, seen(RUNNING.rollout, 25))], START + 380)
+        view.begin("a bad release", START)
+    picture = text_of(console)
+    for each in ("a healthy release", "+06:20 of virtual time", "25 % candidate", "Transitions", "+01:15"):
+        assert each in picture
+    assert "  step_taken  " not in picture
+
+
+def test_a_second_scenario_begins_anew() -> None:
+    """Its transitions are its own, and so is its time."""
+    console = paper()
+    with DemoView(console) as view:
+        view.begin("one", START)
+        view.show([RUNNING], START + 380)
+        view.begin("two", START + 300)
+        view.show([ROLLED_BACK], START + 400)
+    assert text_of(console).splitlines()[-2:] == [
+        "two",
+        "+01:40  models/mnist  rollback_started  0 %  MetricBreach: error-rate is 7.1 %",
+    ]
+
+
+def test_the_summary_says_how_each_scenario_ended() -> None:
+    """And that all ended as they should."""
+    console = paper()
+    with DemoView(console) as view:
+        right = view.summary(
+            [
+                Ending("a healthy release", (Phase.PROMOTED,), (PROMOTED,)),
+                Ending("a bad release", (Phase.ROLLED_BACK,), (ROLLED_BACK,)),
+            ]
+        )
+    assert right is True
+    table = text_of(console)
+    for each in ("a healthy release", "Promoted", "12m", "RolledBack", "error-rate is 7.1 %"):
+        assert each in table
+
+
+@pytest.mark.parametrize(
+    ("expected", "shown", "word"),
+    [
+        ((Phase.PROMOTED,), (ROLLED_BACK,), "RolledBack"),
+        ((Phase.PROMOTED,), (), "no rollout"),
+        ((), (PROMOTED,), "no rollout"),
+        ((Phase.PROMOTED, Phase.ROLLED_BACK), (ROLLED_BACK, PROMOTED), "Promoted"),
+        ((Phase.PROMOTED,), (RUNNING,), "Progressing"),
+    ],
+)
+def test_another_end_than_expected_is_noticed(
+    expected: tuple[Phase, ...], shown: tuple[Shown, ...], word: str
+) -> None:
+    """Another phase, another order, too few, too many, or no end at all."""
+    console = paper()
+    with DemoView(console) as view:
+        assert view.summary([Ending("it", expected, shown)]) is False
+    assert word in text_of(console)
+
+
+def test_the_picture_can_be_kept_as_svg(tmp_path: Path) -> None:
+    """The end of every scenario and the summary: what a README shows. Twice the same is the same file."""
+    files = [tmp_path / "one.svg", tmp_path / "two.svg"]
+    for file in files:
+        with DemoView(paper()) as view:
+            view.begin("a healthy release", START)
+            view.show([RUNNING], START + 380)
+            view.begin("a bad release", START)
+            view.show([ROLLED_BACK], START + 400)
+            view.summary([Ending("a bad release", (Phase.ROLLED_BACK,), (ROLLED_BACK,))])
+            view.export_svg(file)
+    svg = files[0].read_text("utf-8")
+    assert svg.startswith("<svg ")
+    plain = svg.replace("&#160;", " ")
+    for each in ("a healthy release", "a bad release", "What happened", "MetricBreach"):
+        assert each in plain
+    assert files[1].read_text("utf-8") == svg
+
+
+def test_a_picture_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    """With the path and the reason."""
+    with (
+        DemoView(paper()) as view,
+        pytest.raises(InputError, match=r"none/demo\.svg: the picture cannot be written"),
+    ):
+        view.export_svg(tmp_path / "none" / "demo.svg")

@@ -1,0 +1,203 @@
+"""The program as a whole: names, help, and every way in which a command can end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import autocanary
+from autocanary.__main__ import main
+from autocanary.cli import printing, root
+from autocanary.cli.root import app, program
+from autocanary.errors import AutocanaryError, Forbidden, NotFound, SettingsError, Unreachable
+from tests.cli.conftest import Invoke
+from tests.cli.fakes import FakeLedger
+
+VERBS = ["promote", "pause", "resume", "abort", "retry"]
+COMMANDS = ["run", "demo", "status", *VERBS, "validate", "crds", "version"]
+
+
+def test_help_names_every_command(invoke: Invoke) -> None:
+    """Without arguments, with -h and with --help alike; nothing that is not built is listed."""
+    for arguments in ((), ("-h",), ("--help",)):
+        result = invoke(*arguments)
+        assert result.exit_code == 0
+        for command in COMMANDS:
+            assert f" {command} " in result.stdout
+        assert "simulate" not in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(invoke: Invoke, command: str) -> None:
+    """Its first line says what it does."""
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    assert f"Usage: autocanary {command}" in result.stdout
+
+
+def test_help_shows_the_name_it_was_called_by() -> None:
+    """People who type `kubectl autocanary` are shown that."""
+    assert program("/usr/local/bin/kubectl-autocanary") == "kubectl autocanary"
+    assert program("/usr/local/bin/autocanary") == "autocanary"
+    assert program("/x/autocanary/__main__.py") == "autocanary"
+    result = CliRunner().invoke(app, ["status", "--help"], prog_name="kubectl autocanary")
+    assert "Usage: kubectl autocanary status" in result.stdout
+
+
+def test_the_version_is_the_package_s(invoke: Invoke) -> None:
+    """As a command, and as the flag that people try."""
+    for argument in ("version", "--version"):
+        result = invoke(argument)
+        assert (result.stdout, result.exit_code) == (f"{autocanary.__version__}\n", 0)
+
+
+def test_an_unknown_command_is_wrong_usage(invoke: Invoke) -> None:
+    """With the nearest one, on stderr, in one line."""
+    result = invoke("stauts")
+    assert result.exit_code == 2
+    assert (
+        result.stderr
+        == "autocanary: No such command 'stauts'. Did you mean 'status'? See autocanary --help.\n"
+    )
+    assert result.stdout == ""
+
+
+def test_an_unknown_flag_and_a_missing_argument_are_wrong_usage(invoke: Invoke) -> None:
+    """Both name the command whose help to read."""
+    result = invoke("status", "--wath")
+    assert result.exit_code == 2
+    assert "See autocanary status --help." in result.stderr
+    result = invoke("promote")
+    assert result.exit_code == 2
+    assert "Missing argument 'NAME'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Unreachable("https://10.0.0.1:6443 does not answer: connection refused"), 3),
+        (
+            NotFound("CanaryRollouts are not known: run `autocanary crds | kubectl apply -f -`", status=404),
+            3,
+        ),
+        (Forbidden("user dev may not list canaryrollouts in namespace models", status=403), 3),
+        (SettingsError("kubeconfig /x has no context 'prod'"), 2),
+    ],
+)
+@pytest.mark.parametrize("command", ["status", *VERBS])
+def test_every_error_is_one_sentence_on_stderr(
+    invoke: Invoke,
+    cluster: Callable[[AutocanaryError], None],
+    command: str,
+    error: AutocanaryError,
+    code: int,
+) -> None:
+    """An unreachable cluster, missing definitions, missing rights, a wrong context: never a traceback."""
+    cluster(error)
+    result = invoke(command, "mnist")
+    assert result.exit_code == code
+    assert result.stderr == f"autocanary {command}: {error}\n"
+    assert result.stdout == ""
+
+
+def test_an_error_while_reading_is_the_same(invoke: Invoke, cluster: Callable[[FakeLedger], None]) -> None:
+    """Not only opening can fail; the ledger is closed all the same."""
+    ledger = FakeLedger()
+    ledger.script.append(Forbidden("dev may not list canaryrollouts", status=403))
+    cluster(ledger)
+    result = invoke("status")
+    assert (result.exit_code, result.stderr) == (
+        3,
+        "autocanary status: dev may not list canaryrollouts\n",
+    )
+    assert ledger.closed
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def fail(text: str) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(printing, "say", fail)
+
+
+def test_ctrl_c_is_quiet_and_130(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a shell expects of an interrupted program."""
+    raising(monkeypatch, KeyboardInterrupt())
+    result = invoke("version")
+    assert (result.exit_code, result.output) == (130, "")
+
+
+def test_an_abort_of_a_prompt_is_130_too(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """typer's own word for it."""
+    raising(monkeypatch, typer.Abort())
+    assert invoke("version").exit_code == 130
+
+
+def test_a_broken_pipe_is_quiet(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`autocanary status | head -1` is no error to talk about."""
+    raising(monkeypatch, BrokenPipeError())
+    result = invoke("version")
+    assert (result.exit_code, result.output) == (141, "")
+
+
+def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug shows its traceback: hiding it would help nobody."""
+    raising(monkeypatch, ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError):
+        CliRunner().invoke(app, ["version"], catch_exceptions=False)
+
+
+def test_the_entry_point_ends_with_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both installed commands call it."""
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/kubectl-autocanary", "promote"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert main is root.main
+
+
+def test_a_real_broken_pipe_leaves_no_trace() -> None:
+    """Through a real pipe that nobody reads: no message at the interpreter's exit either."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "autocanary", "crds"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """Help and completion answer at once: no kubernetes, no pydantic, no requests."""
+    heavy = "kubernetes pydantic pydantic_settings requests prometheus_api_client uvicorn apscheduler"
+    code = f"import sys, autocanary.cli.root; print([m for m in {heavy.split()!r} if m in sys.modules])"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout == "[]\n"
+
+
+def test_completion_scripts_are_made(invoke: Invoke) -> None:
+    """For shells that typer knows."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "autocanary"],
+        env={**os.environ, "_AUTOCANARY_COMPLETE": "source_bash"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "_AUTOCANARY_COMPLETE=complete_bash" in ended.stdout

@@ -1,0 +1,360 @@
+"""``autocanary status``: lists, one rollout, and following it to its end."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+import yaml
+from rich.console import Console
+
+from autocanary.cli import patience, printing, status
+from autocanary.core.progress import Phase
+from autocanary.core.reason import Reason
+from autocanary.core.rollout import Rollout, from_document
+from autocanary.errors import Forbidden, Unreachable
+from tests.cli.conftest import Invoke
+from tests.cli.fakes import START, FakeLedger, Service, decision, rollout
+
+Cluster = Callable[[FakeLedger], None]
+
+RUNNING = rollout(number=3, started_at=START + 600)
+OLD = rollout(Phase.PROMOTED, reason=Reason.PROMOTED, message="all steps passed")
+IRIS = rollout(
+    Phase.ROLLED_BACK,
+    service="iris",
+    namespace="team-a",
+    reason=Reason.METRIC_BREACH,
+    message="7 % errors",
+    weight=0,
+)
+
+
+@pytest.fixture(autouse=True)
+def _time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autocanary.cli.status.now", lambda: START + 660)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        printing,
+        "console",
+        lambda stream=None, **_: Console(
+            file=stream or sys.stdout, force_terminal=True, width=120, color_system=None
+        ),
+    )
+
+
+def becoming(phase: Phase, **changes: object) -> Service:
+    return lambda before: before.but(progress=before.progress.but(phase=phase, **changes))
+
+
+def same(before: Rollout) -> Rollout:
+    return before
+
+
+def rows(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("   ") if cell.strip()] for line in text.splitlines()]
+
+
+def test_the_list_shows_what_each_waits_for(invoke: Invoke, cluster: Cluster) -> None:
+    """One row a service: what runs, or what ran last; nothing on stderr."""
+    cluster(FakeLedger(OLD, RUNNING))
+    result = invoke("status")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert rows(result.stdout) == [
+        ["SERVICE", "PHASE", "STEP", "WEIGHT", "CANDIDATE", "AGE", "WAITS FOR"],
+        ["mnist", "Progressing", "2/4", "25%", "mnist-predictor-00003", "1m", "the end of the step in 4m"],
+    ]
+
+
+def test_a_finished_rollout_waits_for_nothing(invoke: Invoke, cluster: Cluster) -> None:
+    """It says how it ended."""
+    cluster(FakeLedger(OLD))
+    assert "– (all steps passed)" in invoke("status").stdout
+
+
+def test_all_namespaces_have_a_column(invoke: Invoke, cluster: Cluster) -> None:
+    """-A wins over -n, as in kubectl."""
+    cluster(FakeLedger(RUNNING, IRIS))
+    for arguments in (("-A",), ("--all-namespaces", "-n", "models")):
+        table = rows(invoke("status", *arguments).stdout)
+        assert table[0][0] == "NAMESPACE"
+        assert [row[:2] for row in table[1:]] == [["models", "mnist"], ["team-a", "iris"]]
+
+
+def test_the_namespace_flag_narrows(invoke: Invoke, cluster: Cluster) -> None:
+    """Else the context's namespace counts."""
+    cluster(FakeLedger(RUNNING, IRIS))
+    assert "iris" in invoke("status", "-n", "team-a").stdout
+    assert "iris" not in invoke("status").stdout
+
+
+def test_wide_shows_more(invoke: Invoke, cluster: Cluster) -> None:
+    """Stable, the object's name, the policy and the reason."""
+    cluster(FakeLedger(RUNNING))
+    header, row = rows(invoke("status", "-o", "wide").stdout)
+    assert header[6:10] == ["STABLE", "ROLLOUT", "POLICY", "REASON"]
+    assert row[6:10] == ["mnist-predictor-00002", "mnist-00003", "prod", "Analysing"]
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_json_and_yaml_are_the_objects(invoke: Invoke, cluster: Cluster, output: str) -> None:
+    """A list of them, or the one that was named: what a program can read back."""
+    cluster(FakeLedger(RUNNING))
+    read = json.loads if output == "json" else yaml.safe_load
+    found = read(invoke("status", "-o", output).stdout)
+    assert found["kind"] == "List"
+    assert [from_document(each).name for each in found["items"]] == ["mnist-00003"]
+    one = read(invoke("status", "mnist", "-o", output).stdout)
+    assert (one["kind"], one["metadata"]["name"]) == ("CanaryRollout", "mnist-00003")
+
+
+def test_an_empty_list_is_said_on_stderr(invoke: Invoke, cluster: Cluster) -> None:
+    """Where it was looked is part of it; programs get an empty list."""
+    cluster(FakeLedger())
+    result = invoke("status")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "there are no rollouts in namespace models\n"
+    assert invoke("status", "-A").stderr == "there are no rollouts in any namespace\n"
+    assert json.loads(invoke("status", "-o", "json").stdout)["items"] == []
+
+
+def test_one_rollout_is_shown_with_its_history(invoke: Invoke, cluster: Cluster) -> None:
+    """The same picture as the demo's, and the recorded transitions with their times."""
+    told = rollout(decisions=(decision(10, "step_taken", 25, "StepPassed", "25 % goes to 00002"),))
+    cluster(FakeLedger(told))
+    result = invoke("status", "mnist")
+    assert result.exit_code == 0
+    for each in (
+        "mnist-predictor-00002 instead of",
+        "25 % candidate",
+        "request-success-rate",
+        "WHAT HAPPENED",
+    ):
+        assert each in result.stdout
+    assert "2026-01-01T00:00:10Z" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 110
+
+
+def test_an_old_rollout_can_be_named(invoke: Invoke, cluster: Cluster) -> None:
+    """By the name of its object."""
+    cluster(FakeLedger(OLD, RUNNING))
+    assert "mnist-predictor-00002 instead of" in invoke("status", OLD.name).stdout
+
+
+def test_a_rollout_whose_policy_cannot_be_read_is_shown(invoke: Invoke, cluster: Cluster) -> None:
+    """Of another version, for example: without its steps."""
+    cluster(FakeLedger(RUNNING.but(policy_document={"stepWeights": "from the future"})))
+    result = invoke("status")
+    assert result.exit_code == 0
+    assert rows(result.stdout)[1][2] == "2"
+
+
+def test_an_unknown_name_is_a_no(invoke: Invoke, cluster: Cluster) -> None:
+    """With what may be the reason."""
+    cluster(FakeLedger(RUNNING))
+    result = invoke("status", "mnits")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "there is no rollout of mnits in namespace models: is the name right" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ("--timeout", "5m"),
+            "Invalid value for '--timeout': which rollout is waited for? Give a NAME as well",
+        ),
+        (("mnist", "-A"), "Invalid value for '-A': NAME is looked for in one namespace"),
+        (("-w", "-o", "json"), "Invalid value for '-o': json is printed once"),
+        (("mnist", "--timeout", "1m", "-o", "yaml"), "Invalid value for '-o': yaml is printed once"),
+        (("mnist", "--timeout", "5"), "Invalid value for '--timeout': a duration needs its unit"),
+        (("-o", "xml"), "Invalid value for '--output' / '-o'"),
+    ],
+)
+def test_wrong_flags_are_told_before_the_cluster_is_asked(
+    invoke: Invoke, arguments: tuple[str, ...], sentence: str
+) -> None:
+    """In one sentence, with exit code 2."""
+    result = invoke("status", *arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (Phase.PROMOTED, 0),
+        (Phase.ROLLED_BACK, 1),
+        (Phase.SUPERSEDED, 1),
+        (Phase.ABANDONED, 1),
+        (Phase.MISSED, 1),
+    ],
+)
+def test_following_ends_with_the_outcome(invoke: Invoke, cluster: Cluster, end: Phase, code: int) -> None:
+    """What a pipeline branches on."""
+    ledger = FakeLedger(RUNNING)
+    ledger.script = [same, same, becoming(end, message="because")]
+    cluster(ledger)
+    result = invoke("status", "mnist", "--watch")
+    assert result.exit_code == code
+    assert result.stderr.endswith(f"instead of mnist-predictor-00002: {end.value}: because\n")
+    assert ledger.closed
+
+
+def test_a_timeout_alone_waits_too(invoke: Invoke, cluster: Cluster, slept: list[float]) -> None:
+    """Not ended in time is a no that says what is waited for; the last look is at the deadline."""
+    cluster(FakeLedger(RUNNING))
+    result = invoke("status", "mnist", "--timeout", "5s")
+    assert result.exit_code == 1
+    assert "not ended within 5s: Progressing, waits for the end of the step in 4m" in result.stderr
+    assert slept == [2.0, 2.0, 1.0]
+
+
+def test_following_prints_each_transition_once(invoke: Invoke, cluster: Cluster) -> None:
+    """A log of the release, on stdout."""
+    one, two = (decision(at, "step_taken", weight, "StepPassed", "") for at, weight in ((10, 25), (70, 50)))
+    ledger = FakeLedger(rollout(decisions=(one,)))
+    ledger.script = [same, same, becoming(Phase.PROMOTED, decisions=(one, two))]
+    cluster(ledger)
+    result = invoke("status", "mnist", "-w")
+    assert [line.split("  ")[3] for line in result.stdout.splitlines()] == ["25 %", "50 %"]
+    assert result.stdout.startswith("2026-01-01T00:00:10Z  models/mnist  step_taken")
+
+
+def test_a_rollout_that_has_not_begun_is_waited_for(
+    invoke: Invoke, cluster: Cluster, slept: list[float]
+) -> None:
+    """A pipeline asks right after kubectl apply."""
+    ledger = FakeLedger()
+    cluster(ledger)
+
+    def begin(seconds: float) -> None:
+        slept.append(seconds)
+        ledger.objects[RUNNING.namespace, RUNNING.name] = RUNNING.but(progress=OLD.progress)
+
+    patience.sleep = begin  # the fixture restores it
+    result = invoke("status", "mnist", "--timeout", "10s")
+    assert result.exit_code == 0
+    assert result.stderr.startswith("waiting for a rollout of mnist in namespace models\n")
+
+
+def test_a_rollout_that_never_begins_is_a_no(invoke: Invoke, cluster: Cluster) -> None:
+    """After the time that was given."""
+    cluster(FakeLedger())
+    result = invoke("status", "mnist", "--timeout", "10s")
+    assert result.exit_code == 1
+    assert "no rollout of mnist has begun within 10s; does a policy select the service?" in result.stderr
+
+
+def test_a_newer_rollout_does_not_take_over(invoke: Invoke, cluster: Cluster, slept: list[float]) -> None:
+    """The one that was found first is followed to its end."""
+    ledger = FakeLedger(RUNNING)
+    cluster(ledger)
+    newer = rollout(Phase.PROMOTED, number=9, started_at=START + 900)
+
+    def supersede(seconds: float) -> None:
+        slept.append(seconds)
+        ledger.objects[newer.namespace, newer.name] = newer
+        ledger.objects[RUNNING.namespace, RUNNING.name] = becoming(Phase.SUPERSEDED)(RUNNING)
+
+    patience.sleep = supersede
+    assert invoke("status", "mnist", "--watch").exit_code == 1
+
+
+def test_a_rollout_that_is_deleted_is_a_no(invoke: Invoke, cluster: Cluster) -> None:
+    """With its service, for example."""
+    ledger = FakeLedger(RUNNING)
+    ledger.script = [same, lambda before: before.but(uid="deleted")]
+    cluster(ledger)
+    result = invoke("status", "mnist", "--watch")
+    assert (result.exit_code, "was deleted meanwhile" in result.stderr) == (1, True)
+
+
+def test_a_blip_of_the_api_server_is_waited_out(invoke: Invoke, cluster: Cluster) -> None:
+    """And said once."""
+    ledger = FakeLedger(RUNNING)
+    ledger.script = [same, Unreachable("no answer"), Unreachable("no answer"), becoming(Phase.PROMOTED)]
+    cluster(ledger)
+    result = invoke("status", "mnist", "--watch")
+    assert result.exit_code == 0
+    assert result.stderr.count("no answer; trying again for 30 s") == 1
+
+
+def test_an_api_server_that_stays_away_is_3(invoke: Invoke, cluster: Cluster) -> None:
+    """Nothing is known of the release; that is not a rollback."""
+    ledger = FakeLedger(RUNNING)
+    ledger.script = [same, *[Unreachable("no answer")] * 99]
+    cluster(ledger)
+    result = invoke("status", "mnist", "--watch")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (3, "autocanary status: no answer")
+
+
+@pytest.mark.usefixtures("terminal")
+def test_on_a_terminal_the_picture_is_live(invoke: Invoke, cluster: Cluster) -> None:
+    """And no lines are printed into it."""
+    ledger = FakeLedger(rollout(decisions=(decision(10, "step_taken", 25, "StepPassed", "x"),)))
+    ledger.script = [same, becoming(Phase.PROMOTED)]
+    cluster(ledger)
+    result = invoke("status", "mnist", "--watch")
+    assert result.exit_code == 0
+    assert "Progressing" in result.stdout
+    assert "Promoted" in result.stdout
+    assert "step_taken" not in result.stdout
+
+
+@pytest.fixture
+def interrupted(slept: list[float]) -> Iterator[None]:
+    """Ctrl-C at the third sleep."""
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise KeyboardInterrupt
+
+    patience.sleep = sleep
+    yield
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_watching_all_goes_on_until_ctrl_c(invoke: Invoke, cluster: Cluster) -> None:
+    """Lines elsewhere; a cluster that was away for a moment is no end."""
+    ledger = FakeLedger(rollout(decisions=(decision(10, "step_taken", 25, "StepPassed", "x"),)))
+    ledger.script = [same, Unreachable("no answer"), same]
+    cluster(ledger)
+    result = invoke("status", "--watch")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (130, 1)
+    assert ledger.closed
+
+
+@pytest.mark.usefixtures("interrupted", "terminal")
+def test_watching_all_on_a_terminal_is_a_table(invoke: Invoke, cluster: Cluster) -> None:
+    """An empty one says so until something begins."""
+    cluster(FakeLedger(RUNNING))
+    assert "WAITS FOR" in invoke("status", "--watch").stdout
+
+
+@pytest.mark.usefixtures("interrupted", "terminal")
+def test_watching_nothing_says_so(invoke: Invoke, cluster: Cluster) -> None:
+    """Instead of an empty screen."""
+    cluster(FakeLedger())
+    assert "there are no rollouts in namespace models yet" in invoke("status", "--watch").stdout
+
+
+def test_missing_rights_end_a_watch_at_once(invoke: Invoke, cluster: Cluster) -> None:
+    """They do not come by waiting."""
+    ledger = FakeLedger(RUNNING)
+    ledger.script = [same, Forbidden("dev may not get canaryrollouts", status=403)]
+    cluster(ledger)
+    result = invoke("status", "mnist", "--watch")
+    assert (result.exit_code, result.stderr) == (3, "autocanary status: dev may not get canaryrollouts\n")
+
+
+def test_the_real_clock_is_epoch_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ages are told against the times in the ledger."""
+    monkeypatch.undo()
+    assert status.now() > START - 10 * 365 * 86400

@@ -1,0 +1,60 @@
+"""Servers for the tests of this room: one in memory for each test, and a real one for all that need it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from autocanary.kube import crds
+from autocanary.kube.rights import rules
+from tests.kube.fake_api import FakeApi
+from tests.testbed.servers import ApiServer, install_inferenceservice_crd, require_servers
+
+SERVICE_USER = "autocanary"
+
+
+@pytest.fixture
+def api() -> Iterator[FakeApi]:
+    with FakeApi() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="package")
+def cluster() -> Iterator[ApiServer]:
+    """A real API server with our definitions, KServe's minimal one, and a user with exactly our rights."""
+    require_servers("etcd", "kube-apiserver", "kubectl")
+    with ApiServer([SERVICE_USER]) as server:
+        server.kubectl("apply", "-f", "-", stdin=crds.manifest())
+        names = [f"crd/{each['metadata']['name']}" for each in crds.definitions()]
+        server.kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+        install_inferenceservice_crd(server, "minimal")
+        server.apply(
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "ClusterRole",
+                "metadata": {"name": "autocanary"},
+                "rules": rules(),
+            },
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1",
+                "kind": "ClusterRoleBinding",
+                "metadata": {"name": "autocanary"},
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": "ClusterRole",
+                    "name": "autocanary",
+                },
+                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": SERVICE_USER}],
+            },
+        )
+        yield server
+
+
+@pytest.fixture
+def namespace(cluster: ApiServer) -> str:
+    """A new namespace on the real server."""
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    cluster.kubectl("create", "namespace", name)
+    return name

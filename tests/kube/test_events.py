@@ -1,0 +1,130 @@
+"""Kubernetes Events: what they say, and that each is written once."""
+
+from __future__ import annotations
+
+import pytest
+
+from autocanary.errors import Busy, DeliveryError, Forbidden, Unreachable
+from autocanary.kube.events import EventWriter
+from autocanary.ports import Message
+from tests.kube.fake_api import FakeApi, Reply, status
+from tests.kube.samples import rollout, telling
+
+MESSAGE = Message(telling=telling(), rollout=rollout(uid="rollout-uid"))
+
+
+def test_both_objects_get_an_event(api: FakeApi) -> None:
+    """`kubectl describe` of either shows the story."""
+    EventWriter(api.session(), "pod-1").write(MESSAGE)
+    first, second = (each.body for each in api.made("POST", "/api/v1/namespaces/ml/events"))
+    assert first["involvedObject"] == {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "namespace": "ml",
+        "name": "mnist",
+        "uid": rollout().service_uid,
+    }
+    assert second["involvedObject"] == {
+        "apiVersion": "autocanary.dev/v1alpha1",
+        "kind": "CanaryRollout",
+        "namespace": "ml",
+        "name": "mnist-00002",
+        "uid": "rollout-uid",
+    }
+    for event in (first, second):
+        assert (event["type"], event["reason"], event["message"]) == (
+            "Normal",
+            "StepPassed",
+            "25 % of traffic now",
+        )
+        assert event["source"] == {"component": "autocanary"}
+        assert event["reportingInstance"] == "pod-1"
+        assert event["firstTimestamp"] == event["lastTimestamp"] == "2023-11-14T22:13:50Z"
+
+
+def test_a_repetition_is_delivered_already(api: FakeApi) -> None:
+    """After a restart, or when only the second of the two got through, nobody reads a transition twice."""
+    writer = EventWriter(api.session())
+    writer.write(MESSAGE)
+    writer.write(MESSAGE)
+    assert len(api.objects) == 2
+    EventWriter(api.session()).write(Message(telling=telling(id="mnist-00002/4"), rollout=MESSAGE.rollout))
+    assert len(api.objects) == 4
+
+
+def test_a_half_delivered_message_is_completed(api: FakeApi) -> None:
+    """The first Event was written, the second refused for the moment."""
+    writer = EventWriter(api.session())
+    api.reply("POST", "/events", Reply(201, b"{}", after=True), Reply(503))
+    with pytest.raises(Busy):
+        writer.write(MESSAGE)
+    writer.write(MESSAGE)
+    assert len(api.objects) == 2
+
+
+@pytest.mark.parametrize(
+    ("event", "reason", "kind"),
+    [
+        ("rollout_started", "RolloutStarted", "Normal"),
+        ("rollout_promoted", "Promoted", "Normal"),
+        ("rollback_started", "MetricBreach", "Warning"),
+        ("rollout_rolled_back", "RolledBack", "Warning"),
+        ("external_change", "ExternalChange", "Warning"),
+        ("rollout_warning", "RollbackBlocked", "Warning"),
+        ("rollout_ended", "MissedUnstaged", "Warning"),
+        ("rollout_paused", "FailurePaused", "Warning"),
+        ("rollout_paused", "PausedByUser", "Normal"),
+    ],
+)
+def test_what_a_person_should_look_at_is_a_warning(api: FakeApi, event: str, reason: str, kind: str) -> None:
+    """Alerts select Events by type."""
+    EventWriter(api.session()).write(
+        Message(telling=telling(event=event, reason=reason), rollout=MESSAGE.rollout)
+    )
+    assert {each.body["type"] for each in api.made("POST")} == {kind}
+
+
+def test_names_and_messages_fit(api: FakeApi) -> None:
+    """Long names of services and long stories must not be refused."""
+    long = Message(telling=telling(message="ü" * 2000), rollout=rollout(service="s" * 250, name="r" * 63))
+    EventWriter(api.session()).write(long)
+    for request in api.made("POST"):
+        assert len(request.body["metadata"]["name"]) <= 253
+        assert len(request.body["message"].encode()) <= 1024
+        assert request.body["message"].endswith("…")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(404, status(404, "NotFound", 'namespaces "ml" not found', name="ml")),
+        Reply(422, status(422, "Invalid", "involvedObject.namespace does not match")),
+        Reply(
+            403,
+            status(403, "Forbidden", "being terminated", causes=[{"reason": "NamespaceTerminating"}]),
+        ),
+    ],
+)
+def test_what_can_never_be_delivered_is_given_up(api: FakeApi, reply: Reply) -> None:
+    """A namespace that is gone will not take an Event later."""
+    api.reply("POST", "/events", reply)
+    with pytest.raises(DeliveryError) as caught:
+        EventWriter(api.session()).write(MESSAGE)
+    assert caught.value.retry_after == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Reply(403, status(403, "Forbidden", "cannot create")), Forbidden),
+        (Reply(429, b"", {"Retry-After": "2"}), Busy),
+        (Reply(201, b"{", cut=True), Unreachable),
+    ],
+)
+def test_what_may_be_delivered_later_is_not_given_up(
+    api: FakeApi, reply: Reply, kind: type[Exception]
+) -> None:
+    """The notifier tries again."""
+    api.reply("POST", "/events", reply)
+    with pytest.raises(kind):
+        EventWriter(api.session()).write(MESSAGE)

@@ -1,0 +1,52 @@
+"""Tests of autocanary.notify.wording."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from autocanary.core.decision import Event
+from autocanary.core.reason import Reason
+from autocanary.notify.wording import advice, done, title
+from tests.notify.examples import message
+
+
+@pytest.mark.parametrize("event", list(Event))
+def test_every_event_has_all_three_sentences(event: Event) -> None:
+    """Each transition says what it is, what was done and what to do, with every place filled."""
+    for say in (title, done, advice):
+        text = say(message(event))
+        assert text
+        assert "{" not in text
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_gives_advice(reason: Reason) -> None:
+    """No reason leaves a held rollout without advice."""
+    text = advice(message(Event.HELD, reason=reason.value))
+    assert text
+    assert "{" not in text
+
+
+def test_reason_decides_the_advice_while_something_can_be_done() -> None:
+    """Waiting for approval names the commands for this very rollout."""
+    text = advice(message(Event.PAUSED, reason=Reason.AWAITING_APPROVAL.value))
+    assert "autocanary promote mnist -n models" in text
+    assert "autocanary abort mnist -n models" in text
+
+
+def test_advice_after_the_fact_is_about_what_comes_next() -> None:
+    """A rollback for lack of data does not advise to repair the scrape first."""
+    text = advice(message(Event.ROLLED_BACK, reason=Reason.NO_DATA.value))
+    assert "mnist-predictor-00002's logs" in text
+    assert "autocanary retry mnist -n models" in text
+
+
+def test_event_of_another_version_is_still_told() -> None:
+    """An event name that is not known is shown as it is."""
+    known = message(Event.STEP, reason="Unheard")
+    unknown = replace(known, telling=replace(known.telling, event="rollout_rewound"))
+    assert title(unknown) == "models/mnist: rollout_rewound"
+    assert done(unknown) == ""
+    assert "autocanary status mnist" in advice(unknown)

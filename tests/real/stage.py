@@ -1,0 +1,321 @@
+"""One whole installation on real servers: what the end-to-end tests act in and look at."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tests.testbed.kserve_controller import KServeController
+
+from autocanary.kube.crds import definitions
+from autocanary.kube.rights import rules
+from tests.real.traffic import RevisionTraffic
+from tests.testbed.servers import (
+    ApiServer,
+    Prometheus,
+    Scrape,
+    SlackServer,
+    free_port,
+    install_inferenceservice_crd,
+    wait_until,
+)
+
+SERVICE_ACCOUNT = "system:serviceaccount:autocanary:autocanary"
+
+Document = dict[str, Any]
+
+
+class Autocanary:
+    """``autocanary run`` as a process of its own, under the rights of its service account."""
+
+    def __init__(self, stage: Stage, *flags: str) -> None:
+        self._stage, self._flags = stage, flags
+        self.port = free_port()
+        self.log = stage.folder / f"autocanary-{self.port}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Autocanary:
+        slack = self._stage.folder / "slack-url"
+        slack.write_text(self._stage.slack.url)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self._stage.folder),
+            "KUBECONFIG": str(self._stage.api.kubeconfig(SERVICE_ACCOUNT)),
+            "AUTOCANARY_PROMETHEUS_URL": self._stage.prometheus.url,
+            "AUTOCANARY_SLACK_WEBHOOK_URL_FILE": str(slack),
+            "AUTOCANARY_LEASE_NAMESPACE": "autocanary",
+            "AUTOCANARY_LISTEN": f"127.0.0.1:{self.port}",
+            "AUTOCANARY_LOG_FORMAT": "json",
+            "AUTOCANARY_TICK": "500ms",
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "autocanary",
+            "run",
+            "--policies",
+            str(self._stage.policies),
+            *self._flags,
+        ]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        return self
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "not started"
+        return self._process
+
+    def kill(self) -> None:
+        """kill -9: no goodbye."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def terminate(self) -> float:
+        """SIGTERM; the seconds it took to leave."""
+        begin = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(15)
+        return time.monotonic() - begin
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+    def events(self, *names: str) -> list[Document]:
+        """The log's lines so far, of the events named (all without)."""
+        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        return [line for line in lines if not names or line["event"] in names]
+
+    def text(self) -> str:
+        return self.log.read_text()
+
+
+class Stage:
+    """The servers, the world's rules over them, and short ways to act and to look."""
+
+    def __init__(self, folder: Path, *, crd: str = "minimal") -> None:
+        self.folder = folder
+        self.policies = folder / "policies"
+        self.policies.mkdir()
+        self._crd = crd
+        self._stack = ExitStack()
+        self._running: list[Autocanary] = []
+
+    def __enter__(self) -> Stage:
+        enter = self._stack.enter_context
+        self.api = enter(ApiServer(users=[SERVICE_ACCOUNT], folder=self.folder / "api"))
+        install_inferenceservice_crd(self.api, self._crd)  # type: ignore[arg-type]
+        self.api.apply(*definitions())
+        self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "autocanary"}})
+        for name in ("canaryrollouts", "rolloutpolicies"):
+            self.api.kubectl(
+                "wait", "--for=condition=Established", f"crd/{name}.autocanary.dev", "--timeout=30s"
+            )
+        self._grant()
+        self.kserve = enter(KServeController(self.api.kubeconfig()))
+        self.traffic = enter(RevisionTraffic(self.split))
+        self.slack = enter(SlackServer())
+        job = Scrape("revisions", self.traffic.exporter.target)
+        self.prometheus = enter(Prometheus([job], interval=1.0, folder=self.folder / "prometheus"))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for each in self._running:
+            each.stop()
+        self._stack.__exit__(None, None, None)
+
+    def _grant(self) -> None:
+        role = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": "autocanary"},
+            "rules": rules(),
+        }
+        binding = {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "autocanary"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "autocanary"},
+            "subjects": [{"kind": "ServiceAccount", "namespace": "autocanary", "name": "autocanary"}],
+        }
+        self.api.apply(role, binding)
+
+    # --- acting ------------------------------------------------------------------------------------------
+
+    def run(self, *flags: str) -> Autocanary:
+        """Start autocanary; it is ended with the stage."""
+        process = Autocanary(self, *flags)
+        self._running.append(process)
+        return process.start()
+
+    def policy(self, name: str = "quick", **spec: Any) -> None:
+        """A policy file with short times; ``spec`` replaces parts of it."""
+        (self.policies / f"{name}.yaml").write_text(yaml.safe_dump(policy_document(name, **spec)))
+
+    def namespace(self, name: str) -> None:
+        self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+    def serve(self, namespace: str, name: str, version: str, weight: int | None = None) -> None:
+        """Apply an InferenceService as its owner would; ``weight`` None leaves the field out."""
+        predictor: Document = {
+            "minReplicas": 1,
+            "model": {"modelFormat": {"name": "sklearn"}, "storageUri": f"gs://models/{name}/{version}"},
+        }
+        if weight is not None:
+            predictor["canaryTrafficPercent"] = weight
+        document = {
+            "apiVersion": "serving.kserve.io/v1beta1",
+            "kind": "InferenceService",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"predictor": predictor},
+        }
+        self.api.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+
+    def ready(self, namespace: str, name: str, revision: str) -> None:
+        """Wait until a revision has been rolled out to everybody."""
+        wait_until(
+            lambda: (
+                self.isvc(namespace, name)["status"]["components"]["predictor"].get("latestRolledoutRevision")
+                == revision
+            ),
+            seconds=30,
+            what=f"{revision} to be rolled out",
+        )
+
+    # --- looking -----------------------------------------------------------------------------------------
+
+    def isvc(self, namespace: str, name: str) -> Document:
+        found: Document = json.loads(
+            self.api.kubectl("-n", namespace, "get", "inferenceservice", name, "-o", "json")
+        )
+        return found
+
+    def columns(self, namespace: str, name: str) -> dict[str, str]:
+        """One row of ``kubectl get inferenceservice``, by column (an empty cell is "")."""
+        head, row, *_ = self.api.kubectl("-n", namespace, "get", "inferenceservice", name).splitlines()
+        starts = [
+            index
+            for index in range(len(head))
+            if head[index] != " " and (index == 0 or head[index - 1] == " ")
+        ]
+        ends = [*starts[1:], max(len(head), len(row))]
+        return {
+            head[start:end].strip(): row[start:end].strip() for start, end in zip(starts, ends, strict=True)
+        }
+
+    def rollouts(self, namespace: str) -> dict[str, Document]:
+        items = json.loads(self.api.kubectl("-n", namespace, "get", "canaryrollouts", "-o", "json"))["items"]
+        return {item["metadata"]["name"]: item for item in items}
+
+    def phase(self, namespace: str, rollout: str) -> str:
+        found = self.rollouts(namespace).get(rollout)
+        return str((found or {}).get("status", {}).get("phase", ""))
+
+    def wait_for_phase(self, namespace: str, rollout: str, *phases: str, seconds: float = 90) -> Document:
+        wait_until(
+            lambda: self.phase(namespace, rollout) in phases,
+            seconds=seconds,
+            what=f"{namespace}/{rollout} to be {' or '.join(phases)}",
+            every=0.3,
+        )
+        return self.rollouts(namespace)[rollout]
+
+    def wait_for_weight(self, namespace: str, name: str, weight: int, *, seconds: float = 60) -> None:
+        wait_until(
+            lambda: self.isvc(namespace, name)["spec"]["predictor"].get("canaryTrafficPercent") == weight,
+            seconds=seconds,
+            what=f"{namespace}/{name} at weight {weight}",
+            every=0.2,
+        )
+
+    def weights_written(self, namespace: str, name: str) -> list[int | None]:
+        """The weights that autocanary wrote, in order, from the audit log."""
+        found: list[int | None] = []
+        for event in self.api.audit(SERVICE_ACCOUNT):
+            where = event.get("objectRef", {})
+            mine = where.get("resource") == "inferenceservices" and where.get("name") == name
+            if not mine or where.get("namespace") != namespace or event["verb"] not in ("patch", "update"):
+                continue
+            if event["responseStatus"]["code"] == 200:
+                found.append(event["requestObject"]["spec"]["predictor"]["canaryTrafficPercent"])
+        return found
+
+    def kube_events(self, namespace: str, kind: str = "InferenceService") -> list[Document]:
+        items = json.loads(self.api.kubectl("-n", namespace, "get", "events", "-o", "json"))["items"]
+        return [item for item in items if item["involvedObject"]["kind"] == kind]
+
+    def split(self) -> Mapping[tuple[str, str], Mapping[str, int]]:
+        """What the simulated Knative routes now."""
+        return self.kserve.split()
+
+    def eventually(self, check: Callable[[], bool], what: str, seconds: float = 30) -> None:
+        wait_until(check, seconds=seconds, what=what, every=0.2)
+
+
+def policy_document(name: str, *, namespace: str = "", **spec: Any) -> Document:
+    """A policy whose whole rollout takes some twenty seconds."""
+    metadata: Document = {"name": name} | ({"namespace": namespace} if namespace else {})
+    defaults: Document = {
+        "selector": {},
+        "stepWeights": [10, 25, 50, 100],
+        "stepDuration": "4s",
+        "bake": "4s",
+        "progressDeadline": "3m",
+        "analysis": {
+            "interval": "1s",
+            "warmup": "2s",
+            "window": "5s",
+            "minRequests": 5,
+            "source": "knative",
+            "metrics": [
+                {"name": "request-success-rate", "thresholdRange": {"min": 99}, "failureLimit": 2},
+                {
+                    "name": "request-duration",
+                    "quantile": 0.99,
+                    "thresholdRange": {"max": "500ms"},
+                    "failureLimit": 2,
+                },
+            ],
+        },
+    }
+    return {
+        "apiVersion": "autocanary.dev/v1alpha1",
+        "kind": "RolloutPolicy",
+        "metadata": metadata,
+        "spec": {**defaults, **spec},
+    }
+
+
+class Sampler:
+    """Notes each new value of something that changes, in a thread."""
+
+    def __init__(self, look: Callable[[], Any], every: float = 0.15) -> None:
+        self.seen: list[Any] = []
+        self._look, self._every = look, every
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Sampler:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every):
+            value = self._look()
+            if not self.seen or self.seen[-1] != value:
+                self.seen.append(value)

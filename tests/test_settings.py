@@ -1,0 +1,275 @@
+"""Settings: three sources, one sentence per fault, and no secret in any of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from autocanary.errors import SettingsError
+from autocanary.settings import Listen, Settings, flag_of, load, unknown_variables
+
+
+@pytest.fixture(autouse=True)
+def _no_ambient_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("AUTOCANARY_"):
+            monkeypatch.delenv(name)
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def fault(**flags: object) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(flags)
+    return str(caught.value)
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    """Without any source, the settings are those of the documentation."""
+    settings = load()
+    assert (settings.tick, settings.prometheus_timeout, settings.history_limit) == (1.0, 5.0, 10)
+    assert settings.listen == Listen("0.0.0.0", 8080)
+    assert (settings.leader_election, settings.dry_run, settings.log_level) == (True, False, "info")
+    assert (settings.namespaces, settings.policies, settings.log_format) == ((), (), None)
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each source overrides the one below it, and only for what it names."""
+    path = write(tmp_path, "tick: 2s\nhistory_limit: 3\ncluster_name: file\n")
+    monkeypatch.setenv("AUTOCANARY_TICK", "3s")
+    monkeypatch.setenv("AUTOCANARY_CLUSTER_NAME", "environment")
+    settings = load({"config": path, "cluster_name": "flag", "history_limit": None})
+    assert (settings.tick, settings.cluster_name, settings.history_limit) == (3.0, "flag", 3)
+
+
+def test_the_environment_may_name_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AUTOCANARY_CONFIG works like --config."""
+    monkeypatch.setenv("AUTOCANARY_CONFIG", str(write(tmp_path, "dry_run: true\n")))
+    assert load().dry_run is True
+
+
+def test_lists_are_comma_separated_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blanks and empty items do not count."""
+    monkeypatch.setenv("AUTOCANARY_NAMESPACES", "models, team-a,,")
+    monkeypatch.setenv("AUTOCANARY_POLICIES", "/etc/autocanary,more.yaml")
+    monkeypatch.setenv("AUTOCANARY_PROMETHEUS_HEADERS", "X-Scope-OrgID=team-a, Authorization=Basic a=b")
+    settings = load()
+    assert settings.namespaces == ("models", "team-a")
+    assert settings.policies == (Path("/etc/autocanary"), Path("more.yaml"))
+    assert settings.prometheus_headers == (("X-Scope-OrgID", "team-a"), ("Authorization", "Basic a=b"))
+
+
+def test_the_file_may_hold_lists_and_mappings(tmp_path: Path) -> None:
+    """YAML users write YAML lists; an empty value is the same as none."""
+    path = write(
+        tmp_path, "namespaces: [models]\nprometheus_headers: {X-Scope-OrgID: team-a}\nslack_channel:\n"
+    )
+    settings = load({"config": path})
+    assert settings.namespaces == ("models",)
+    assert settings.prometheus_headers == (("X-Scope-OrgID", "team-a"),)
+    assert settings.slack_channel == ""
+
+
+def test_an_empty_file_and_an_empty_variable_say_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Charts render empty values for what is not set."""
+    monkeypatch.setenv("AUTOCANARY_TICK", "")
+    assert load({"config": write(tmp_path, "")}).tick == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.0.0.0:9090", Listen("0.0.0.0", 9090)),
+        (":0", Listen("0.0.0.0", 0)),
+        ("[::1]:8080", Listen("::1", 8080)),
+        ("localhost:80", Listen("localhost", 80)),
+    ],
+)
+def test_listen_is_an_address_and_a_port(text: str, expected: Listen) -> None:
+    """IPv6 addresses stand in brackets; without a host it listens everywhere."""
+    assert load({"listen": text}).listen == expected
+
+
+def test_listen_prints_what_it_reads() -> None:
+    """The text of an address can be given again."""
+    for text in ("[::1]:8080", "127.0.0.1:80"):
+        assert str(load({"listen": text}).listen) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("tick", "5", "--tick: a duration needs its unit, such as 5s or 5m"),
+        ("tick", 5, "--tick: a duration needs its unit, such as 5s or 5m"),
+        ("tick", "soon", "--tick: expected a duration such as 500ms, 5s, 10m or 1h30m"),
+        ("tick", True, "--tick: expected a duration such as 500ms, 5s or 10m"),
+        ("tick", "1ms", "--tick: should be greater than or equal to 0.1 seconds"),
+        ("prometheus_timeout", "0s", "--prometheus-timeout: should be greater than 0 seconds"),
+        ("leader_election", "perhaps", "--leader-election: expected true or false"),
+        ("history_limit", "many", "--history-limit: expected a whole number"),
+        ("history_limit", 0, "--history-limit: should be greater than or equal to 1"),
+        ("log_level", "loud", "--log-level: expected 'debug', 'info', 'warning' or 'error'"),
+        ("log_format", "xml", "--log-format: expected 'json' or 'console'"),
+        ("listen", "8080", "--listen: expected HOST:PORT such as 0.0.0.0:8080"),
+        ("listen", "host:70000", "--listen: expected HOST:PORT such as 0.0.0.0:8080"),
+        ("listen", "::1:80", "--listen: expected an IPv6 address in brackets, such as [::]:8080"),
+        ("namespaces", ["Models"], "--namespace: 'Models' cannot be the name of a namespace"),
+        ("namespaces", 5, "--namespace: expected a list, comma-separated"),
+        ("lease_name", "My Lease", "--lease-name: expected a Kubernetes name"),
+        ("cluster_name", 5, "--cluster-name: expected a text"),
+        ("prometheus_url", "prometheus:9090", "--prometheus-url: expected a URL that begins with http://"),
+        ("prometheus_url", "http://[", "--prometheus-url: expected a URL that begins with http://"),
+        ("prometheus_url", 9090, "--prometheus-url: expected a URL that begins with http://"),
+        ("prometheus_ca_file", "", "--prometheus-ca-file: expected the path of a file"),
+        ("prometheus_headers", ["X-Scope-OrgID"], "--prometheus-headers: expected headers as Name=value"),
+        ("prometheus_headers", ["A=b\nC: d"], "--prometheus-headers: expected headers as Name=value"),
+    ],
+)
+def test_each_fault_is_one_sentence_that_names_the_flag(name: str, value: object, sentence: str) -> None:
+    """People read where the wrong value came from and what was expected."""
+    message = fault(**{name: value})
+    assert message.startswith(sentence)
+    assert "\n" not in message
+
+
+def test_a_fault_names_the_variable_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place of a fault is the source that is in force."""
+    monkeypatch.setenv("AUTOCANARY_TICK", "5")
+    assert fault().startswith("AUTOCANARY_TICK: ")
+
+
+def test_a_fault_names_the_file_it_came_from(tmp_path: Path) -> None:
+    """So is that of a value in the file."""
+    path = write(tmp_path, "tick: 5\n")
+    assert fault(config=path).startswith(f"{path}: tick: ")
+
+
+def test_all_faults_are_told_at_once() -> None:
+    """Nobody wants to find them one by one."""
+    assert len(fault(tick="x", log_level="y").splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("tick: [", r"settings\.yaml:\d+:\d+: the settings file is not valid YAML"),
+        ("- tick", r"settings\.yaml: expected settings as 'name: value'"),
+        ("tik: 1s", r"settings\.yaml: 'tik' is not a setting; did you mean tick\?"),
+        ("config: other.yaml", r"settings\.yaml: 'config' is not a setting"),
+        (
+            "slack_webhook_url: https://x",
+            r"'slack_webhook_url' is not a setting; did you mean slack_webhook_url_file",
+        ),
+    ],
+)
+def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
+    """A file that cannot be understood is never half used."""
+    assert re.search(sentence, fault(config=write(tmp_path, text)))
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A missing file and a binary file have different sentences."""
+    missing = tmp_path / "none.yaml"
+    assert fault(config=missing) == f"{missing}: the settings file cannot be read: No such file or directory"
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert fault(config=binary) == f"{binary}: the settings file is not UTF-8 text"
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"prometheus_username": "me"}, "belong together"),
+        ({"prometheus_password_file": "p"}, "belong together"),
+        (
+            {"prometheus_username": "me", "prometheus_password_file": "p", "prometheus_token_file": "t"},
+            "exclude each other",
+        ),
+    ],
+)
+def test_credentials_are_whole_and_unambiguous(flags: dict[str, object], sentence: str) -> None:
+    """Half a pair, or two ways to log in, is a mistake."""
+    assert sentence in fault(**flags)
+
+
+def test_no_secret_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither errors nor the printed settings show what may be a secret."""
+    assert "hunter2" not in fault(prometheus_url="http://me:hunter2@prometheus")
+    assert "hunter2" not in fault(prometheus_headers=["hunter2"])
+    assert "hunter2" not in fault(webhook_url="hunter2")
+    assert "hunter2" not in fault(config=write(tmp_path, "prometheus_headers: 'hunter2'\n"))
+    settings = load(
+        {"prometheus_headers": ["Authorization=hunter2"], "webhook_url": "https://hooks.example/hunter2"}
+    )
+    assert "hunter2" not in repr(settings)
+    monkeypatch.setenv("AUTOCANARY_SLACK_WEBHOOK_URL", "https://hooks.example/hunter2")
+    assert "hunter2" not in "".join(unknown_variables({"AUTOCANARY_SLACK_WEBHOOK_URL": "hunter2"}))
+
+
+def test_settings_are_frozen() -> None:
+    """Nothing can change them after the start."""
+    settings = load()
+    with pytest.raises(ValidationError):
+        settings.tick = 2.0
+
+
+def test_an_unknown_variable_is_a_warning_with_the_nearest_name() -> None:
+    """A typo must not be silent; a variable far from any name gets no guess."""
+    warnings = unknown_variables(
+        {
+            "AUTOCANARY_PROMETEUS_URL": "x",
+            "AUTOCANARY_COLOUR_OF_IT": "x",
+            "AUTOCANARY_TICK": "1s",
+            "HOME": "/",
+        }
+    )
+    assert warnings == (
+        "AUTOCANARY_COLOUR_OF_IT is not a setting and has no effect",
+        "AUTOCANARY_PROMETEUS_URL is not a setting and has no effect;"
+        " did you mean AUTOCANARY_PROMETHEUS_URL?",
+    )
+
+
+def test_service_links_are_neither_settings_nor_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes injects these for Services named autocanary, autocanary-metrics and autocanary-tick."""
+    links: dict[str, str] = {}
+    for service in ("AUTOCANARY", "AUTOCANARY_METRICS", "AUTOCANARY_TICK"):
+        links |= {
+            f"{service}_SERVICE_HOST": "10.0.0.1",
+            f"{service}_SERVICE_PORT": "8080",
+            f"{service}_SERVICE_PORT_HTTP": "8080",
+            f"{service}_PORT": "tcp://10.0.0.1:8080",
+            f"{service}_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+            f"{service}_PORT_8080_TCP_PROTO": "tcp",
+            f"{service}_PORT_8080_TCP_PORT": "8080",
+            f"{service}_PORT_8080_TCP_ADDR": "10.0.0.1",
+        }
+    assert unknown_variables(links) == ()
+    for name, value in links.items():
+        monkeypatch.setenv(name, value)
+    assert load() == Settings()
+
+
+def test_a_port_that_is_no_service_link_is_a_mistake() -> None:
+    """Only Kubernetes writes tcp:// there; a person who means --listen must hear of it."""
+    assert unknown_variables({"AUTOCANARY_LISTEN_PORT": "8080"}) == (
+        "AUTOCANARY_LISTEN_PORT is not a setting and has no effect; did you mean AUTOCANARY_LISTEN?",
+    )
+
+
+def test_the_flag_of_a_list_is_singular() -> None:
+    """--namespace is repeated; the others are the setting's name."""
+    assert (flag_of("namespaces"), flag_of("prometheus_url")) == ("--namespace", "--prometheus-url")

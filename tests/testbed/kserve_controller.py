@@ -1,0 +1,169 @@
+"""KServe and Knative behind a real API server: the simulated world's own rules, played in real time.
+
+The rules are those of ``autocanary.sim``, proven against recordings of the real controllers; here they see
+real objects through a real watch and write real statuses through the status subresource.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from autocanary.core.policy import Component
+from autocanary.errors import ClusterError, NotFound
+from autocanary.kserve import DIALECTS, merge
+from autocanary.kube.kubeconfig import find_login
+from autocanary.kube.mirror import Mirror
+from autocanary.kube.picture import Change
+from autocanary.kube.resource import services_of
+from autocanary.kube.session import Session
+from autocanary.sim.behaviour import BehaviourOf, spoken_in_uri
+from autocanary.sim.clock import VirtualClock
+from autocanary.sim.controller import LAG, Controller, Name
+
+__all__ = ["KServeController"]
+
+_BEAT = 0.02
+_RESOURCE = services_of(DIALECTS[0])
+
+
+class KServeController:
+    """Started as a context manager. One thread plays the rules; a few others write what they say.
+
+    ``behaviour_of`` says how the pods of a revision behave; by default the model's URI says it
+    (``gs://models/x/v2-slow8`` is ready after 8 s, a URI with ``crash`` never is).
+    """
+
+    def __init__(
+        self,
+        kubeconfig: Path,
+        *,
+        behaviour_of: BehaviourOf = spoken_in_uri,
+        lag: float = LAG,
+        writers: int = 4,
+    ) -> None:
+        self._session = Session(find_login(str(kubeconfig)))
+        self._clock = VirtualClock(time.monotonic())
+        self.rules = Controller(self._clock, self._publish, behaviour_of=behaviour_of, lag=lag)
+        self._mirror: Mirror[dict[str, Any]] = Mirror(
+            self._session, _RESOURCE, lambda document: document, self._heard
+        )
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._written: dict[Name, dict[str, Any]] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kserve", daemon=True)
+        # One thread each, so that the statuses of one service are written in the order they came to be in.
+        self._writers = [ThreadPoolExecutor(1, "kserve-status") for _ in range(writers)]
+        self.failures: list[str] = []
+
+    def __enter__(self) -> KServeController:
+        self._mirror.start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._mirror.stop()
+        self._thread.join(5)
+        for writer in self._writers:
+            writer.shutdown(wait=True, cancel_futures=True)
+        self._session.close()
+
+    def split(self) -> Mapping[tuple[str, str], Mapping[str, int]]:
+        """What the ingress really routes now: percent by revision, of each service's predictor."""
+        with self._lock:
+            shares: dict[tuple[str, str], dict[str, int]] = {}
+            for name in list(self._written):
+                child = self.rules.children(name).get(Component.PREDICTOR)
+                shares[name] = {}
+                for target in child.programmed if child is not None else ():
+                    shares[name][target.revision] = shares[name].get(target.revision, 0) + target.percent
+            return shares
+
+    def do(self, action: Callable[[Controller], None]) -> None:
+        """Something happens inside the world (pods crash, a revision is refused), between two beats."""
+        done = threading.Event()
+
+        def act() -> None:
+            try:
+                action(self.rules)
+            finally:
+                done.set()
+
+        self._work.put(act)
+        assert done.wait(10), "the rules' thread has ended"
+
+    def _heard(self, change: Change[dict[str, Any]]) -> None:
+        name = (change.key.namespace, change.key.name)
+        document = change.after
+        if document is None:
+            self._work.put(lambda: self._forget(name))
+            return
+        before = change.before
+        if before is not None and _ground(before) == _ground(document):
+            return  # only the status moved: ours
+        self._work.put(lambda: self._saw(name, document))
+
+    def _saw(self, name: Name, document: dict[str, Any]) -> None:
+        known = self._written.get(name)
+        self._written.setdefault(name, dict(document.get("status") or {}))
+        self.rules.saw(name, document, known or document.get("status"))
+
+    def _forget(self, name: Name) -> None:
+        self._written.pop(name, None)
+        self.rules.forget(name)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                action: Callable[[], None] | None = self._work.get(timeout=_BEAT)
+            except queue.Empty:
+                action = None
+            with self._lock:
+                self._clock.advance_to(time.monotonic())
+                while action is not None:
+                    action()
+                    try:
+                        action = self._work.get_nowait()
+                    except queue.Empty:
+                        action = None
+
+    def _publish(self, name: Name, status: dict[str, Any]) -> None:
+        before = self._written.get(name)
+        if before is None or before == status:
+            return
+        change = merge.diff(before, status)
+        self._written[name] = status
+        self._writers[hash(name) % len(self._writers)].submit(self._write, name, change)
+
+    def _write(self, name: Name, change: dict[str, Any]) -> None:
+        while not self._written_once(name, change):  # a controller whose API server is away tries again
+            if self._stop.wait(0.2):
+                return
+
+    def _written_once(self, name: Name, change: dict[str, Any]) -> bool:
+        try:
+            self._session.patch(_RESOURCE, *name, {"status": change}, subresource="status")
+        except NotFound:
+            return True
+        except ClusterError as error:
+            self.failures.append(str(error))
+            return False
+        return True
+
+
+def _ground(document: Mapping[str, Any]) -> tuple[Any, ...]:
+    metadata = document["metadata"]
+    return (
+        metadata.get("uid"),
+        document.get("spec"),
+        metadata.get("annotations"),
+        metadata.get("labels"),
+        metadata.get("deletionTimestamp"),
+    )
