@@ -38,7 +38,6 @@ _MOST_CHARACTERS = 64_000
 _DEEPEST = 1_000  # operators and brackets; the parser's stack holds about four times as many
 _NESTING = re.compile(r"[(\[{+\-*/%^<>=]|\b(?:and|or|unless|atan2)\b")
 _NAME = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.]*)\s*\}\}")
-_RE2_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms"))
 
@@ -199,7 +198,14 @@ def duration(seconds: float) -> str:
 
 def literal(text: str) -> str:
     """``text`` as an RE2 expression that matches exactly it."""
-    return _RE2_SPECIAL.sub(r"\\\g<0>", text)
+    # A class needs no backslash, so the same text is right in raw strings and readable in quoted ones.
+    return "".join(map(_literal_character, text))
+
+
+def _literal_character(character: str) -> str:
+    if character in ".*+?|(){}$":
+        return f"[{character}]"
+    return f"\\{character}" if character in "\\^[]" else character
 
 
 def quote(text: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from autocanary.cli import exits, patience, printing, seams
 from autocanary.cli.demo_view import DemoView, Ending
@@ -16,10 +17,11 @@ from autocanary.cli.rollout_view import Shown
 __all__ = ["demo"]
 
 _FRAMES_PER_SECOND = 10.0
-_SPEED = 60.0
+_SPEED = 30.0
 """Virtual seconds in a real one, on a terminal; elsewhere nobody watches, so nothing waits."""
 _STRIDE = 1.0
 """Virtual seconds between two looks when nobody watches."""
+_PAPER = 120
 _LAST_LOOK = 1.0
 """Real seconds for which the end of a scenario stays before the next one begins."""
 
@@ -31,11 +33,9 @@ def demo(
     listing: Annotated[bool, typer.Option("--list", help="List the scenarios.")] = False,
     speed: Annotated[
         float | None,
-        typer.Option("--speed", metavar="N", min=1.0, help="Virtual seconds in a real one. [dim]60[/dim]"),
+        typer.Option("--speed", metavar="N", min=1.0, help="Virtual seconds in a real one. [dim]30[/dim]"),
     ] = None,
-    serve: Annotated[
-        bool, typer.Option("--serve", help="Also serve /metrics while it runs, and after it until Ctrl-C.")
-    ] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Also serve /metrics while it plays.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="PATH", hidden=True)] = None,
 ) -> None:
     """Watch a healthy release promoted and a bad one rolled back, without a cluster.
@@ -55,13 +55,19 @@ def demo(
 
 
 def _play(names: Sequence[str], speed: float | None, *, serve: bool, svg: Path | None) -> int:
-    with DemoView(printing.console()) as view:
+    with DemoView(_paper()) as view:
         pace = speed if speed is not None else (_SPEED if view.is_live else None)
         endings = [_scene(view, name, pace, serve=serve) for name in names]
         right = view.summary(endings)
         if svg is not None:
             view.export_svg(svg)
     return exits.DONE if right else exits.NO
+
+
+def _paper() -> Console:
+    """Lines may be as long as they need to be in a file, but a table may not."""
+    console = printing.console()
+    return console if console.is_terminal else printing.console(width=_PAPER)
 
 
 def _scene(view: DemoView, name: str, pace: float | None, *, serve: bool) -> Ending:
@@ -78,7 +84,7 @@ def _scene(view: DemoView, name: str, pace: float | None, *, serve: bool) -> End
                 patience.sleep(1 / _FRAMES_PER_SECOND)
         if view.is_live:
             patience.sleep(_LAST_LOOK)
-        return Ending(stage.title, stage.expected, _shown(stage))
+        return Ending(name, stage.expected, _shown(stage))
 
 
 def _over(stage: seams.Stage) -> bool:

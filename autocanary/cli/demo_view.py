@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -27,7 +28,7 @@ from autocanary.errors import InputError
 
 __all__ = ["DemoView", "Ending"]
 
-_LOG_LINES = 10
+_HEADS, _PANEL, _FEWEST_LINES = 4, 13, 3  # lines of a picture: its heads, each rollout, the log at least
 _SVG_WIDTH = 110
 _LIVE_HERTZ = 12.0
 _WRONG = "bold reverse red"
@@ -67,7 +68,7 @@ class DemoView:
         )
         self._title, self._started_at = "", 0.0
         self._trail, self._log = Trail(), list[Line]()
-        self._picture: RenderableType | None = None
+        self._last: tuple[tuple[Shown, ...], float] | None = None
         self._kept: list[RenderableType] = []
 
     def __enter__(self) -> DemoView:
@@ -93,9 +94,9 @@ class DemoView:
         """The present state; what has happened since the last call goes into the log."""
         fresh = self._trail.news(each.rollout for each in shown)
         self._log += fresh
-        self._picture = self._compose(shown, now)
+        self._last = (tuple(shown), now)
         if self._live is not None:
-            self._live.update(self._picture)
+            self._live.update(self._compose(shown, now, log_lines=self._room(shown)))
             return
         for line in fresh:
             self._print(Text(line.text(self._elapsed(line.at))))
@@ -103,7 +104,7 @@ class DemoView:
     def summary(self, endings: Sequence[Ending]) -> bool:
         """The table at the end; whether every scenario ended as it should."""
         self._settle()
-        table = Table(title="What happened", title_justify="left", title_style="bold")
+        table = Table(box=box.SIMPLE_HEAD, title="What happened", title_justify="left", title_style="bold")
         for column in ("Scenario", "Candidate", "Ended", "Expected", "Took", "Why"):
             table.add_column(column)
         for ending in endings:
@@ -126,29 +127,36 @@ class DemoView:
             raise InputError(f"{path}: the picture cannot be written: {error.strerror}") from error
 
     def _settle(self) -> None:
-        """Leaves the present picture on the screen, and goes on below it."""
-        if self._picture is None:
+        """Leaves the present picture on the screen, whole, and goes on below it."""
+        if self._last is None:
             return
-        self._kept.append(self._picture)
+        picture = self._compose(*self._last, log_lines=None)
+        self._kept.append(picture)
         if self._live is not None:
             self._live.update(Text(), refresh=True)
-            self._live.console.print(self._picture)
-        self._picture = None
+            self._live.console.print(picture)
+        self._last = None
 
-    def _compose(self, shown: Sequence[Shown], now: float) -> RenderableType:
+    def _compose(self, shown: Sequence[Shown], now: float, log_lines: int | None) -> RenderableType:
+        """``log_lines``: at most so many, a line each, so that it all fits a screen; None: all, whole."""
         head = Text(f"{self._title}  ", "bold")
         head.append(f"{self._elapsed(now)} of virtual time", "dim")
         parts: list[RenderableType] = [head, *(panel(each, now) for each in shown)]
         if self._log:
-            log = self._log_table()
+            log = self._log_table(log_lines)
             parts.append(Panel(log, title="Transitions", title_align="left", border_style="dim"))
         return Group(*parts)
 
-    def _log_table(self) -> Table:
+    def _room(self, shown: Sequence[Shown]) -> int:
+        taken = _HEADS + _PANEL * len(shown)
+        return max(_FEWEST_LINES, self._console.height - taken)
+
+    def _log_table(self, lines: int | None) -> Table:
         table = Table.grid(padding=(0, 1))
-        for _ in range(4):
-            table.add_column()
-        for line in self._log[-_LOG_LINES:]:
+        for _ in range(3):
+            table.add_column(no_wrap=True)
+        table.add_column(no_wrap=lines is not None, overflow="ellipsis")
+        for line in self._log if lines is None else self._log[-lines:]:
             style = _EVENT_STYLES.get(line.event, "")
             table.add_row(
                 Text(self._elapsed(line.at), "dim"),

@@ -16,8 +16,8 @@ __all__ = ["BLIP", "Tolerance", "looks", "monotonic", "sleep"]
 
 T = TypeVar("T")
 
-monotonic = time.monotonic
-sleep = time.sleep
+monotonic: Callable[[], float] = time.monotonic
+sleep: Callable[[float], None] = time.sleep
 
 BLIP = 30.0
 """Seconds for which a cluster that answered before may be away while a command waits."""

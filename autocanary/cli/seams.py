@@ -13,7 +13,7 @@ from autocanary.core.observation import Observation
 from autocanary.core.policy import Policy
 from autocanary.core.progress import Phase
 from autocanary.core.rollout import Request, Rollout
-from autocanary.errors import PolicyError
+from autocanary.errors import PolicyError, Problem
 
 if TYPE_CHECKING:  # a fifth of a second, which help and completion need not wait for
     from autocanary.settings import Settings
@@ -24,6 +24,7 @@ __all__ = [
     "default_scenarios",
     "open_ledger",
     "policy_of",
+    "probe",
     "run_service",
     "scenarios",
     "stage",
@@ -102,6 +103,13 @@ def stage(scenario: str, *, serve: bool) -> Stage:
     from autocanary import app
 
     return app.Demo(scenario, serve=serve)
+
+
+def probe(url: str, policies: Sequence[Policy]) -> Sequence[Problem]:
+    """What Prometheus says of the policies' queries; MetricsUnreachable when it cannot be asked."""
+    from autocanary.cli import probe
+
+    return probe.probe(url, policies)
 
 
 def policy_of(rollout: Rollout) -> Policy | None:

@@ -46,24 +46,34 @@ class Tie:
 class Selection:
     """A set of policies prepared for many questions; asking costs little even for many policies.
 
-    Policies that name their services exactly are found by that name; only the others are tried in turn.
+    Policies that name their services or their namespaces exactly are found by those names; only the others
+    are tried in turn.
     """
 
     def __init__(self, policies: Sequence[Policy]) -> None:
         self._named: dict[tuple[Component, str], list[_Candidate]] = {}
+        self._placed: dict[tuple[Component, str], list[_Candidate]] = {}
         self._others: dict[Component, list[_Candidate]] = {}
         for policy in policies:
             candidate = _Candidate(policy)
             for name in candidate.exact_names:
                 self._named.setdefault((policy.component, name), []).append(candidate)
-            if candidate.name_glob is not None or not policy.selector.names:
+            if candidate.name_glob is None and policy.selector.names:
+                continue
+            for namespace in candidate.only_in:
+                self._placed.setdefault((policy.component, namespace), []).append(candidate)
+            if not candidate.only_in:
                 self._others.setdefault(policy.component, []).append(candidate)
 
     def of(self, key: ServiceKey, labels: Mapping[str, str]) -> Policy | Tie | None:
         """The policy that governs the service; None when none does."""
         # An exact name outranks everything else, so the others are only tried when no such policy matches.
         named = self._named.get((key.component, key.name), ())
-        return _best(named, key, labels) or _best(self._others.get(key.component, ()), key, labels)
+        if named and (found := _best(named, key, labels)):
+            return found
+        placed = self._placed.get((key.component, key.namespace), ())
+        others = self._others.get(key.component, ())
+        return _best((*placed, *others), key, labels)
 
 
 _latest: tuple[tuple[Policy, ...], Selection] | None = None
@@ -91,7 +101,7 @@ def is_glob(pattern: str) -> bool:
 class _Candidate:
     """A policy with its selector compiled."""
 
-    __slots__ = ("exact_names", "labels", "name_glob", "namespace_glob", "namespaces", "policy")
+    __slots__ = ("exact_names", "labels", "name_glob", "namespace_glob", "namespaces", "only_in", "policy")
 
     def __init__(self, policy: Policy) -> None:
         selector = policy.selector
@@ -101,18 +111,22 @@ class _Candidate:
         self.namespaces = frozenset(name for name in selector.namespaces if not is_glob(name))
         self.namespace_glob = _any_of(name for name in selector.namespaces if is_glob(name))
         self.labels = selector.labels
+        self.only_in = frozenset((policy.namespace,)) if policy.namespace else self.namespaces
+        if self.namespace_glob is not None:
+            self.only_in = frozenset()
 
     def rank(self, key: ServiceKey, labels: Mapping[str, str]) -> Rank | None:
         """How specifically the policy matches; None when it does not."""
         if self.policy.namespace and self.policy.namespace != key.namespace:
             return None
-        name = self._name_rank(key.name)
+        for label, value in self.labels:
+            if labels.get(label) != value:
+                return None
         space = self._namespace_rank(key.namespace)
-        if name is None or space is None:
+        if space is None:
             return None
-        if any(labels.get(label) != value for label, value in self.labels):
-            return None
-        return name, len(self.labels), space
+        name = self._name_rank(key.name)
+        return None if name is None else (name, len(self.labels), space)
 
     def _name_rank(self, name: str) -> int | None:
         if name in self.exact_names:

@@ -24,7 +24,7 @@ __all__ = [
     "Situation",
 ]
 
-STALE_PICTURE = 60.0
+STALE_PICTURE = 90.0
 """Seconds after which an unconfirmed picture of the cluster is too old to conclude anything from it."""
 
 REVISION_OVERDUE = 30.0

@@ -109,24 +109,36 @@ class KubeCluster:
         return changed
 
     def age(self) -> float:
-        """See ``ports.Cluster``; healthy, it stays below the watches' hold time (55 s)."""
-        return max(mirror.age() for mirror in self._mirrors.values())
+        """See ``ports.Cluster``; healthy, it stays below the watches' hold time (55 s).
+
+        An API generation that is not installed does not count; infinite when none is: whatever was rolled
+        out before cannot be said to be gone.
+        """
+        telling = [
+            mirror
+            for mirror in self._mirrors.values()
+            if mirror.values() or not isinstance(mirror.fault, KindMissing)
+        ]
+        return max((mirror.age() for mirror in telling), default=float("inf"))
 
     def refresh(self, key: ServiceKey) -> Observation | None:
         """Read one service from the server; None when it, or this component of it, does not exist."""
         place = Key(key.namespace, key.name)
         holders = [version for version, mirror in self._mirrors.items() if mirror.get(place) is not None]
-        for version in holders or self._mirrors:
+        unserved: list[KindMissing] = []
+        asked = holders or list(self._mirrors)
+        for version in asked:
             mirror = self._mirrors[version]
             try:
                 document = self._session.get(mirror.resource, key.namespace, key.name)
-            except KindMissing:
-                if holders:
-                    raise
+            except KindMissing as error:
+                unserved.append(error)
             except NotFound:
                 mirror.remove(place)
             else:
                 return _component(self._keep(self._dialects[version], document), key)
+        if len(unserved) == len(asked):
+            raise unserved[0]  # nobody could say whether it exists
         return None
 
     def set_weight(self, seen: Observation, weight: int) -> Observation:

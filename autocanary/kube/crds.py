@@ -13,7 +13,7 @@ __all__ = ["definitions", "manifest"]
 
 _HERE = Path(__file__).resolve().parent
 # In the wheel they lie beside this module; in a source checkout the chart's own files are used.
-_PLACES = (_HERE / "crds", _HERE.parent.parent / "charts" / "autocanary" / "crds")
+_PLACES = (_HERE / "definitions", _HERE.parent.parent / "charts" / "autocanary" / "crds")
 
 
 def manifest() -> str:

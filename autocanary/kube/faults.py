@@ -32,10 +32,13 @@ from autocanary.errors import (
     Unreachable,
 )
 
-__all__ = ["NETWORK_ERRORS", "KindMissing", "no_answer", "not_json", "one_line", "refusal"]
+__all__ = ["NETWORK_ERRORS", "TLS_ERRORS", "KindMissing", "no_answer", "not_json", "one_line", "refusal"]
 
 NETWORK_ERRORS = (urllib3_errors.HTTPError, ApiException, OSError, ValueError)
 """All that the HTTP stack raises when no answer comes; ValueError is http.client's for unusable headers."""
+
+TLS_ERRORS = (urllib3_errors.SSLError, ApiException)
+"""Of these, the ones that new certificates may end; the library turns SSLError into an ApiException."""
 
 _LONGEST = 300
 _OURS = "autocanary.dev"
@@ -147,7 +150,7 @@ def _why(error: Exception) -> tuple[str, str]:
             f"the proxy does not answer ({_cause(error)})",
             "HTTPS_PROXY, NO_PROXY and the kubeconfig's proxy-url",
         )
-    if isinstance(error, (urllib3_errors.SSLError, ApiException)):
+    if isinstance(error, TLS_ERRORS):
         return f"TLS failed ({_tls(error)})", "the kubeconfig's certificate-authority and client certificate"
     if isinstance(error, urllib3_errors.NameResolutionError):
         return "its name cannot be resolved", "the server's name in the kubeconfig, and DNS"

@@ -7,7 +7,6 @@ are never repeated here; the next tick is the retry.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 import time
@@ -18,9 +17,9 @@ from urllib.parse import urlencode
 import urllib3
 from kubernetes.client import ApiClient, Configuration
 
-from autocanary import __version__
-from autocanary.errors import ClusterError, Forbidden
-from autocanary.kube.faults import NETWORK_ERRORS, no_answer, not_json, one_line, refusal
+from autocanary import __version__, logs
+from autocanary.errors import ClusterError, Forbidden, SettingsError
+from autocanary.kube.faults import NETWORK_ERRORS, TLS_ERRORS, no_answer, not_json, one_line, refusal
 from autocanary.kube.kubeconfig import Login
 from autocanary.kube.resource import Resource
 from autocanary.kube.stream import Stream
@@ -33,6 +32,8 @@ _JSON = "application/json"
 _TIMEOUT = (3.0, 10.0)
 _POOL = 64  # idle connections kept: the I/O pool's workers and the watches
 _RENEW_AFTER = 60.0
+
+_log = logs.logger("autocanary.kube.session")
 
 Count = Callable[[str, str], None]
 """Called with the verb ("get", "list", "watch", "create", "update", "patch", "delete") and the HTTP status
@@ -230,7 +231,7 @@ class Session:
         except NETWORK_ERRORS as error:
             self._count(verb, "error")
             failure = no_answer(error, server=self.server)
-            if "TLS failed" in str(failure):
+            if isinstance(error, TLS_ERRORS):
                 self._renew()
             raise failure from (None if type(error) is ValueError else error)
         self._count(verb, str(answer.status))
@@ -262,10 +263,13 @@ class Session:
             if self._clock() - self._renewed_at < _RENEW_AFTER:
                 return
             self._renewed_at = self._clock()
-            # Files may be half-written now; the next refusal tries again.
-            with contextlib.suppress(Exception):
-                before, self._client = self._client, _client(self._login.load())
-                before.close()
+            try:
+                fresh = _client(self._login.load())
+            except SettingsError as error:  # half-written just now, perhaps; the next refusal tries again
+                _log.warning("credentials_not_renewed", source=self.source, error=str(error))
+                return
+            before, self._client = self._client, fresh
+            before.close()
 
 
 def _client(configuration: Configuration) -> Any:

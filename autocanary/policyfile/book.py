@@ -31,7 +31,10 @@ Faults = tuple[tuple[str, tuple[Problem, ...]], ...]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What is different from the last reload, by policy id; ``invalid`` are the faults that are new."""
+    """What is different from the last reload, by policy id.
+
+    ``invalid`` are the faults that are new, without those that ``offer`` has answered a custom resource.
+    """
 
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -146,11 +149,14 @@ class PolicyBook:
         before, faults_before = self._reported
         now = {_id((policy.namespace, policy.name)): policy.digest for policy in self._current}
         self._reported = (now, self._faults)
+        answered = [fault for shelf in self._resources.values() for fault in shelf.faults.items()]
         return Changes(
             added=tuple(name for name in now if name not in before),
             changed=tuple(name for name in now if name in before and before[name] != now[name]),
             removed=tuple(name for name in before if name not in now),
-            invalid=tuple(fault for fault in self._faults if fault not in faults_before),
+            invalid=tuple(
+                fault for fault in self._faults if fault not in faults_before and fault not in answered
+            ),
         )
 
 

@@ -213,7 +213,7 @@ class Spec(Strict):
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [
-                {"required": ["stepWeights", "stepDuration"]},
+                {"required": ["stepWeights", "stepDuration"], "not": {"required": ["steps"]}},
                 {"required": ["steps"], "not": {"required": ["stepDuration"]}},
             ]
         }

@@ -39,13 +39,9 @@ _DEEPEST = 40
 _MOST_NODES = 50_000  # in one file; a document of 50 services with everything has about 500
 _MOST_VALUES = 20_000  # in one document, once its aliases are unfolded
 
-_BOOL = "tag:yaml.org,2002:bool"
-_INT = "tag:yaml.org,2002:int"
-_FLOAT = "tag:yaml.org,2002:float"
-_NULL = "tag:yaml.org,2002:null"
-_MERGE = "tag:yaml.org,2002:merge"
-_TEXT = frozenset({"str", "timestamp", "value"})  # a date is text to a policy
 _KNOWN = "tag:yaml.org,2002:"
+_BOOL, _INT, _FLOAT, _NULL, _MERGE = (f"{_KNOWN}{name}" for name in ("bool", "int", "float", "null", "merge"))
+_TEXT = frozenset({"str", "timestamp", "value"})  # a date is text to a policy
 _PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _PLAIN_FLOAT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _LONGEST_NUMBER = 300
@@ -232,7 +228,9 @@ class _Reading:
         self._count += 1
         if self._count > _MOST_VALUES or depth > _DEEPEST:
             hint = "write the values out, or use fewer aliases"
-            raise _TooMuchError(node.start_mark, "the aliases of this document unfold to too much", hint)
+            raise _TooMuchError(
+                node.start_mark, "the document is too large once its aliases are unfolded", hint
+            )
 
     def _key(self, node: Node) -> str | None:
         if not isinstance(node, ScalarNode):

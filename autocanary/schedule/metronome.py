@@ -98,6 +98,8 @@ class Metronome:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         logging.getLogger("apscheduler").setLevel(logging.WARNING)  # two lines a run at INFO
+        # A beat that comes while its job still runs is skipped on purpose; the library warns at each.
+        logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
         self._failed, self._spacing, self._monotonic = failed, spacing, monotonic
         self._runners = {beat.name: _Runner(beat) for beat in beats}
         if len(self._runners) != len(beats):

@@ -2,6 +2,8 @@
 
 It knows nothing of where the objects are kept: ``saw`` tells it of one, ``publish`` is called with a status
 to write. So the same rules play behind the world in memory and behind a real API server.
+
+Over 300 lines because it is one loop, the reconcile of a service, with its work queue and its faults.
 """
 
 from __future__ import annotations
@@ -79,8 +81,11 @@ class Controller:
     # what the world tells it
 
     def saw(self, name: Name, document: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> None:
-        """An InferenceService was created or changed."""
+        """An InferenceService was created or changed; another uid than before is another service."""
         service = self._services.get(name)
+        if service is not None and _uid(service.document) != _uid(document):
+            self.forget(name)
+            service = None
         if service is None:
             service = self._services[name] = _Service(name, document, status or {})
         service.document = document
@@ -97,6 +102,9 @@ class Controller:
         for service in self._services.values():
             self._wake_kserve(service)
             self._wake_knative(service)
+
+    def now(self) -> float:
+        return self._clock.now()
 
     def children(self, name: Name) -> Mapping[Component, KnativeService]:
         service = self._services.get(name)
@@ -294,6 +302,10 @@ def _wanted(weight: Any, rolled_out: str, tagged: bool) -> tuple[Wanted, ...]:
         return (Wanted("", 100, tag),)
     newest = Wanted("", weight, tag)
     return (newest, Wanted(rolled_out, 100 - weight, "prev")) if weight < 100 else (newest,)
+
+
+def _uid(document: Mapping[str, Any]) -> Any:
+    return document["metadata"].get("uid")
 
 
 def _is_true(value: Any) -> bool:

@@ -3,6 +3,9 @@
 A Configuration makes a Revision for each generation of the template. The Route follows the wanted traffic
 only while *every* target is ready, also those at 0 %; otherwise the old split stays programmed and the
 wanted one waits.
+
+Over 300 lines because Configuration, Revisions and Route act on one state in one pass; apart, their order
+would be hidden.
 """
 
 from __future__ import annotations

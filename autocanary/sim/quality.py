@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 
 from autocanary.sim.behaviour import storage_uri
 
-__all__ = ["GOOD", "Level", "Moment", "Quality", "QualityOf", "Tokens", "from_age", "from_weight", "level"]
+__all__ = [
+    "GOOD",
+    "Level",
+    "Moment",
+    "Quality",
+    "QualityOf",
+    "Tokens",
+    "by_uri",
+    "from_age",
+    "from_weight",
+    "level",
+]
 
 
 class Moment(NamedTuple):

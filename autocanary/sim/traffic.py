@@ -109,7 +109,7 @@ class _Stream:
             self._serve(now)
 
     def catch_up(self, now: float) -> None:
-        """Serve up to the last scrape before ``now``. A long quiet time is served in one go: nobody looked."""
+        """Serve up to the last scrape before ``now``; a long time in which nobody looked in one go."""
         behind = (now - self._at) - _KEPT_SECONDS
         if behind > self._scrape:
             self._serve(self._at + behind // self._scrape * self._scrape)

@@ -16,7 +16,7 @@ from autocanary.errors import InputError
 from tests.cli.fakes import POLICY, START, decision, rollout, seen
 
 STEPS = (
-    decision(12, "rollout_started", 0, "RolloutStarted", "mnist-predictor-00002 is to replace 00001"),
+    decision(12, "rollout_started", 0, "RolloutStarted", "00002 is to replace 00001"),
     decision(75, "step_taken", 10, "StepPassed", "10 % of the traffic goes to 00002"),
     decision(375, "step_taken", 25, "StepPassed", "25 % of the traffic goes to 00002"),
 )
@@ -55,7 +55,7 @@ def test_without_a_terminal_each_transition_is_a_line() -> None:
         view.show([RUNNING], START + 380)
     assert text_of(console).splitlines() == [
         "a healthy release",
-        "+00:12  models/mnist  rollout_started  0 %  RolloutStarted: mnist-predictor-00002 is to replace 00001",
+        "+00:12  models/mnist  rollout_started  0 %  RolloutStarted: 00002 is to replace 00001",
         "+01:15  models/mnist  step_taken  10 %  StepPassed: 10 % of the traffic goes to 00002",
         "+06:15  models/mnist  step_taken  25 %  StepPassed: 25 % of the traffic goes to 00002",
     ]
@@ -72,6 +72,22 @@ def test_on_a_terminal_the_picture_moves() -> None:
     for each in ("a healthy release", "+06:20 of virtual time", "25 % candidate", "Transitions", "+01:15"):
         assert each in picture
     assert "  step_taken  " not in picture
+
+
+def test_a_small_terminal_still_shows_the_newest_transitions() -> None:
+    """One line each, the oldest left out, until the scenario is over: then all of them."""
+    console = paper(force_terminal=True, height=24)
+    many = tuple(decision(at, "rollout_held", 10, "NoData", f"look {at} " + "x" * 200) for at in range(30))
+    with DemoView(console) as view:
+        view.begin("no traffic", START)
+        view.show([Shown(rollout(decisions=many), POLICY)], START + 60)
+        picture = view._compose((), START + 60, log_lines=3)
+        with console.capture() as captured:
+            console.print(picture)
+        assert [f"look {at}" in captured.get() for at in (26, 27, 28, 29)] == [False, True, True, True]
+        assert len(captured.get().splitlines()) == 6
+        view.begin("the next", START)
+    assert "look 0 " in text_of(console)
 
 
 def test_a_second_scenario_begins_anew() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import yaml
@@ -167,7 +167,7 @@ def test_an_unknown_name_is_a_no(invoke: Invoke, cluster: Cluster) -> None:
     [
         (
             ("--timeout", "5m"),
-            "Invalid value for '--timeout': which rollout is waited for? Give a NAME as well",
+            "Invalid value for '--timeout': which rollout is waited for?",
         ),
         (("mnist", "-A"), "Invalid value for '-A': NAME is looked for in one namespace"),
         (("-w", "-o", "json"), "Invalid value for '-o': json is printed once"),
@@ -308,7 +308,7 @@ def test_on_a_terminal_the_picture_is_live(invoke: Invoke, cluster: Cluster) -> 
 
 
 @pytest.fixture
-def interrupted(slept: list[float]) -> Iterator[None]:
+def interrupted(slept: list[float]) -> None:
     """Ctrl-C at the third sleep."""
 
     def sleep(seconds: float) -> None:
@@ -317,7 +317,6 @@ def interrupted(slept: list[float]) -> Iterator[None]:
             raise KeyboardInterrupt
 
     patience.sleep = sleep
-    yield
 
 
 @pytest.mark.usefixtures("interrupted")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from autocanary.core.decision import Event
@@ -10,13 +12,14 @@ from autocanary.core.observation import Mode, Observation
 from autocanary.core.policy import OnUnstaged
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
+from autocanary.core.rollout import Rollout
 from tests.core.build import CANDIDATE, NOW, STABLE, observation, policy, progress, rollout
 
-UNREADY = {"ready": STABLE, "traffic": {STABLE: 100}}
+UNREADY: dict[str, Any] = {"ready": STABLE, "traffic": {STABLE: 100}}
 MEMORY = Memory("u1", STABLE, {"model": {"storageUri": "gs://b/v1"}}, "stable")
 
 
-def at_rest(revision: str = STABLE, **changes: object) -> Observation:
+def at_rest(revision: str = STABLE, **changes: Any) -> Observation:
     return observation(
         None,
         **{
@@ -30,9 +33,9 @@ def at_rest(revision: str = STABLE, **changes: object) -> Observation:
 
 
 def found(
-    seen: Observation, history: tuple[object, ...] = (), memory: Memory | None = MEMORY, **of_policy: object
-):  # type: ignore[no-untyped-def]
-    return discover(seen, policy(**of_policy), history, memory, NOW)  # type: ignore[arg-type]
+    seen: Observation, history: tuple[Rollout, ...] = (), memory: Memory | None = MEMORY, **of_policy: Any
+) -> Any:
+    return discover(seen, policy(**of_policy), history, memory, NOW)
 
 
 def test_a_service_at_rest_starts_nothing() -> None:
@@ -108,7 +111,7 @@ def test_disable_auto_update_is_refused() -> None:
 @pytest.mark.parametrize(
     "changes", [{"deleting": True}, {"stopped": True}, {"rolled_out": ""}, {"created": ""}]
 )
-def test_a_service_that_is_going_or_not_there_yet_starts_nothing(changes: dict[str, object]) -> None:
+def test_a_service_that_is_going_or_not_there_yet_starts_nothing(changes: dict[str, Any]) -> None:
     """Deleted, stopped, or never rolled out (the first revision has nothing to be compared with)."""
     assert found(observation(10, **changes)) == Nothing()
 
@@ -132,7 +135,7 @@ def test_a_revision_that_took_all_traffic_between_two_looks_is_said_not_undone()
     ],
 )
 def test_what_looks_like_missed_and_is_not(
-    memory: Memory | None, digest: str, history: tuple[object, ...]
+    memory: Memory | None, digest: str, history: tuple[Rollout, ...]
 ) -> None:
     """No false alarm at a start, after a re-creation, a repair or a promotion."""
     assert found(at_rest(CANDIDATE, spec_digest=digest), history, memory) == Nothing()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocanary.core.judge import Outcome, judge
+from autocanary.core.judge import Outcome, Verdict, judge
 from autocanary.core.policy import Analysis, Metric, Range
 from autocanary.core.progress import MetricState
 from autocanary.core.reading import Reading, ReadingKind, Unit
@@ -19,7 +19,9 @@ ANALYSIS = Analysis(metrics=(SUCCESS, LATENCY))
 GOOD = {"request-success-rate": value(99.9), "request-duration": value(0.2, unit=Unit.SECONDS)}
 
 
-def look(readings: dict[str, Reading], states: dict[str, MetricState] | None = None, *metrics: Metric):  # type: ignore[no-untyped-def]
+def look(
+    readings: dict[str, Reading], states: dict[str, MetricState] | None = None, *metrics: Metric
+) -> Verdict:
     return judge(ANALYSIS, metrics or ANALYSIS.metrics, readings, states or {})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_a_candidate_that_never_becomes_ready_is_given_up_at_the_deadline() -> N
         {"traffic": {}},
     ],
 )
-def test_a_weight_is_in_effect_by_three_signs_in_one_status(changes: dict[str, object]) -> None:
+def test_a_weight_is_in_effect_by_three_signs_in_one_status(changes: dict[str, Any]) -> None:
     """Measured, item 1: candidate's sum, recorded stable's rest, and the route ready; otherwise wait."""
     waiting = progress(verified_at=None)
     assert plan(situation(waiting, observation(10))).progress.verified_at == NOW
@@ -268,7 +269,7 @@ def test_a_newer_revision_without_a_weight_is_left_alone_when_the_policy_ignores
         ({"stopped": True}, Reason.SERVICE_STOPPED),
     ],
 )
-def test_a_service_that_is_gone_ends_the_rollout(changes: dict[str, object], reason: Reason) -> None:
+def test_a_service_that_is_gone_ends_the_rollout(changes: dict[str, Any], reason: Reason) -> None:
     """Deleted, replaced or stopped: nothing is written any more."""
     decision = plan(situation(seen=observation(10, **changes)))
     assert (decision.progress.phase, decision.reason, decision.move) == (Phase.ABANDONED, reason, Move.NONE)
@@ -354,11 +355,15 @@ def test_the_stated_deadline_decides_what_silence_means(
     """onNoData and onOutage: hold, then what the policy says, and not before."""
     name = "no_data_since" if outcome is Outcome.NO_DATA else "outage_since"
     before = plan(
-        situation(progress(**{name: NOW - 599}), said=verdict(outcome), policy=policy(analysis=analysis))
+        situation(
+            progress().but(**{name: NOW - 599}), said=verdict(outcome), policy=policy(analysis=analysis)
+        )
     )
     assert before.move is Move.NONE
     after = plan(
-        situation(progress(**{name: NOW - 600}), said=verdict(outcome), policy=policy(analysis=analysis))
+        situation(
+            progress().but(**{name: NOW - 600}), said=verdict(outcome), policy=policy(analysis=analysis)
+        )
     )
     assert (after.move, after.reason) == expected
 

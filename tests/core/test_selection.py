@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autocanary.core.observation import ServiceKey
 from autocanary.core.policy import Analysis, Component, Policy, Selector, Step
-from autocanary.core.selection import Selection, Tie, overlaps, select
+from autocanary.core.selection import Selection, Tie, _Candidate, overlaps, select
 
 
 def policy(
@@ -175,6 +175,24 @@ def test_whatever_ties_was_foreseen(
     if isinstance(select((one, other), key, labels), Tie):
         assert overlaps(one, other)
         assert overlaps(other, one)
+
+
+@given(
+    st.lists(POLICIES, max_size=6),
+    KEYS,
+    st.dictionaries(st.sampled_from("xy"), st.sampled_from("12")),
+)
+def test_preparation_changes_nothing(found: list[Policy], key: ServiceKey, labels: dict[str, str]) -> None:
+    """What is found through the prepared tables is what trying every policy finds."""
+    policies = [dataclasses.replace(each, name=f"p{at}") for at, each in enumerate(found)]
+    alone = [
+        (_Candidate(each).rank(key, labels), each) for each in policies if each.component is key.component
+    ]
+    ranks = [rank for rank, _ in alone if rank is not None]
+    best = {each.name for rank, each in alone if ranks and rank == max(ranks)}
+    selected = select(policies, key, labels)
+    chosen = selected.policies if isinstance(selected, Tie) else (selected,) if selected else ()
+    assert {each.name for each in chosen} == best
 
 
 @pytest.mark.parametrize(

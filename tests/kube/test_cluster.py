@@ -319,6 +319,19 @@ def test_no_generation_installed_is_a_fault(api: FakeApi, connect: Callable[...,
     assert "is KServe installed?" in str(cluster.fault)
 
 
+def test_without_any_generation_nothing_is_known(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
+    """A service restarted while the definition is gone must not take all its services for deleted."""
+    api.unserved.add("inferenceservices")
+    cluster = connect()
+    assert cluster.age() == float("inf")
+    with pytest.raises(KindMissing):
+        cluster.refresh(MNIST)
+    api.unserved.clear()
+    api.put("inferenceservices", service())
+    until(lambda: cluster.age() < 5)
+    assert cluster.observe(MNIST) is not None
+
+
 def test_a_definition_that_vanishes_does_not_end_a_known_service(
     api: FakeApi, connect: Callable[..., KubeCluster]
 ) -> None:

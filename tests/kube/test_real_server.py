@@ -455,8 +455,9 @@ def test_a_server_that_hangs_and_one_that_cannot_be_trusted(
 ) -> None:
     """Deadlines hold over TLS, and a certificate of somebody else is refused with words."""
     with TcpProxy(cluster.url) as proxy:
-        session = connect(server=f"https://{proxy.address}", timeout=(0.5, 0.2))
+        session = connect(server=f"https://{proxy.address}")
         session.page(POLICIES, namespace, limit=1)
+        session.timeout = (0.5, 0.2)
         proxy.freeze()
         with pytest.raises(Unreachable, match="no answer in time"):
             session.page(POLICIES, namespace, limit=1)

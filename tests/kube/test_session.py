@@ -8,10 +8,11 @@ import pytest
 from kubernetes.client import Configuration
 
 from autocanary import __version__
-from autocanary.errors import Busy, Conflict, Forbidden, Unreachable
+from autocanary.errors import Busy, Conflict, Forbidden, SettingsError, Unreachable
 from autocanary.kube.kubeconfig import Login
 from autocanary.kube.resource import EVENTS, LEASES, ROLLOUTS
 from autocanary.kube.session import Session
+from autocanary.logs import capture
 from tests.kube.fake_api import FakeApi, Reply, status
 
 LEASE = {"metadata": {"name": "a", "namespace": "ml"}, "spec": {}}
@@ -167,17 +168,36 @@ def test_credentials_that_cannot_be_read_now_leave_the_old_ones(api: FakeApi) ->
     def load() -> Configuration:
         loads[0] += 1
         if loads[0] == 2:
-            raise OSError("gone for a moment")
+            raise SettingsError("gone for a moment")
         return api.login().load()
 
     session = Session(Login("test", "default", load), clock=lambda: now[0])
     now[0] = 61.0
     api.reply("GET", "/leases", Reply(401, status(401, "Unauthorized", "Unauthorized")))
-    with pytest.raises(Forbidden):
+    with capture() as log, pytest.raises(Forbidden):
         session.page(LEASES, limit=5)
+    assert "gone for a moment" in log.named("credentials_not_renewed")[0]["error"]
     assert session.page(LEASES, limit=5)["items"] == []
     assert loads[0] == 2
     session.close()
+
+
+def test_credentials_that_cannot_be_used_are_told(api: FakeApi) -> None:
+    """A token file that has vanished, a login plugin that fails: in one sentence, and before the call."""
+
+    def broken(_: Configuration) -> None:
+        raise FileNotFoundError(2, "No such file", "/var/run/token")
+
+    def load() -> Configuration:
+        made = api.login().load()
+        made.refresh_api_key_hook = broken  # type: ignore[assignment]
+        return made
+
+    session = Session(Login("the kubeconfig x", "default", load))
+    with pytest.raises(Forbidden, match=r"cannot use the credentials of the kubeconfig x.*/var/run/token"):
+        session.page(LEASES, limit=5)
+    session.close()
+    assert api.requests == []
 
 
 def configuration(url: str) -> Configuration:

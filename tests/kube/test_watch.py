@@ -294,17 +294,15 @@ def test_a_server_that_ends_every_watch_at_once_is_not_asked_in_a_loop(
     assert follower.pauses[2] > follower.pauses[0]
 
 
-def test_everything_is_listed_anew_now_and_then(api: FakeApi, follow: Callable[..., Follower]) -> None:
-    """Whatever a watch might lose without a word shows after that time at the latest."""
+@pytest.mark.parametrize(("relist", "listed"), [(600.0, 1), (-1.0, 4)])
+def test_everything_is_listed_anew_after_a_time(
+    api: FakeApi, follow: Callable[..., Follower], relist: float, listed: int
+) -> None:
+    """Whatever a watch might lose without a word shows then at the latest; until then no list is needed."""
     api.scripts.extend(Script((event("BOOKMARK", 500),)) for _ in range(3))
-    follow(pace=Pace(relist=600.0))
+    follow(pace=Pace(relist=relist))
     until(lambda: len(api.watches()) == 4)
-    assert len(lists(api)) == 1
-    api.requests.clear()
-    api.scripts.extend(Script((event("BOOKMARK", 500),)) for _ in range(3))
-    follow(pace=Pace(relist=-1.0))
-    until(lambda: len(api.watches()) == 4)
-    assert len(lists(api)) == 4
+    assert len(lists(api)) == listed
 
 
 def test_one_odd_object_does_not_hide_the_others(api: FakeApi, follow: Callable[..., Follower]) -> None:

@@ -11,15 +11,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
-from tests.testbed.kserve_controller import KServeController
 
 from autocanary.kube.crds import definitions
 from autocanary.kube.rights import rules
 from tests.real.traffic import RevisionTraffic
+from tests.testbed.kserve_controller import KServeController
 from tests.testbed.servers import (
     ApiServer,
     Prometheus,
@@ -29,6 +30,8 @@ from tests.testbed.servers import (
     install_inferenceservice_crd,
     wait_until,
 )
+from tests.testbed.servers.crds import wait_served
+from tests.testbed.servers.http import fetch
 
 SERVICE_ACCOUNT = "system:serviceaccount:autocanary:autocanary"
 
@@ -76,6 +79,18 @@ class Autocanary:
         assert self._process is not None, "not started"
         return self._process
 
+    def is_ready(self) -> bool:
+        """Whether /readyz says so."""
+        assert self.process.poll() is None, f"autocanary has ended: {self.text()}"
+        try:
+            return fetch(f"http://127.0.0.1:{self.port}/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def audit_trail(self) -> list[str]:
+        """The transitions told, in order."""
+        return [line["event"] for line in self.events() if line["logger"] == "autocanary.audit"]
+
     def kill(self) -> None:
         """kill -9: no goodbye."""
         self.process.kill()
@@ -113,26 +128,29 @@ class Stage:
         self._running: list[Autocanary] = []
 
     def __enter__(self) -> Stage:
-        enter = self._stack.enter_context
-        self.api = enter(ApiServer(users=[SERVICE_ACCOUNT], folder=self.folder / "api"))
+        with self._stack as stack:
+            self._open(stack.enter_context)
+            self._stack = stack.pop_all()
+        return self
+
+    def _open(self, enter: Callable[[Any], Any]) -> None:
+        self.api: ApiServer = enter(ApiServer(users=[SERVICE_ACCOUNT], folder=self.folder / "api"))
         install_inferenceservice_crd(self.api, self._crd)  # type: ignore[arg-type]
         self.api.apply(*definitions())
         self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "autocanary"}})
         for name in ("canaryrollouts", "rolloutpolicies"):
-            self.api.kubectl(
-                "wait", "--for=condition=Established", f"crd/{name}.autocanary.dev", "--timeout=30s"
-            )
+            wait_served(self.api, "autocanary.dev", "v1alpha1", name)
         self._grant()
-        self.kserve = enter(KServeController(self.api.kubeconfig()))
-        self.traffic = enter(RevisionTraffic(self.split))
-        self.slack = enter(SlackServer())
+        self.kserve: KServeController = enter(KServeController(self.api.kubeconfig()))
+        self.traffic: RevisionTraffic = enter(RevisionTraffic(self.split))
+        self.slack: SlackServer = enter(SlackServer())
         job = Scrape("revisions", self.traffic.exporter.target)
-        self.prometheus = enter(Prometheus([job], interval=1.0, folder=self.folder / "prometheus"))
-        return self
+        self.prometheus: Prometheus = enter(
+            Prometheus([job], interval=1.0, folder=self.folder / "prometheus")
+        )
 
     def __exit__(self, *error: object) -> None:
-        for each in self._running:
-            each.stop()
+        self.end_all()
         self._stack.__exit__(None, None, None)
 
     def _grant(self) -> None:
@@ -154,10 +172,20 @@ class Stage:
     # --- acting ------------------------------------------------------------------------------------------
 
     def run(self, *flags: str) -> Autocanary:
-        """Start autocanary; it is ended with the stage."""
+        """Start autocanary and wait until it is ready; it is ended with the test."""
         process = Autocanary(self, *flags)
         self._running.append(process)
-        return process.start()
+        process.start()
+        wait_until(process.is_ready, seconds=30, what="autocanary to be ready")
+        return process
+
+    def end_all(self) -> None:
+        """Kill whatever autocanary still runs, and take its policies away."""
+        for each in self._running:
+            each.stop()
+        self._running.clear()
+        for file in self.policies.iterdir():
+            file.unlink()
 
     def policy(self, name: str = "quick", **spec: Any) -> None:
         """A policy file with short times; ``spec`` replaces parts of it."""
@@ -165,6 +193,12 @@ class Stage:
 
     def namespace(self, name: str) -> None:
         self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+    def released(self, namespace: str, name: str = "mnist") -> str:
+        """A service whose first version is rolled out; its revisions' prefix."""
+        self.serve(namespace, name, "v1")
+        self.ready(namespace, name, f"{name}-predictor-00001")
+        return f"{name}-predictor"
 
     def serve(self, namespace: str, name: str, version: str, weight: int | None = None) -> None:
         """Apply an InferenceService as its owner would; ``weight`` None leaves the field out."""
@@ -185,10 +219,7 @@ class Stage:
     def ready(self, namespace: str, name: str, revision: str) -> None:
         """Wait until a revision has been rolled out to everybody."""
         wait_until(
-            lambda: (
-                self.isvc(namespace, name)["status"]["components"]["predictor"].get("latestRolledoutRevision")
-                == revision
-            ),
+            lambda: self.predictor(namespace, name).get("latestRolledoutRevision") == revision,
             seconds=30,
             what=f"{revision} to be rolled out",
         )
@@ -199,6 +230,12 @@ class Stage:
         found: Document = json.loads(
             self.api.kubectl("-n", namespace, "get", "inferenceservice", name, "-o", "json")
         )
+        return found
+
+    def predictor(self, namespace: str, name: str) -> Document:
+        """What the status says of the predictor; empty before KServe has said anything."""
+        status = self.isvc(namespace, name).get("status") or {}
+        found: Document = (status.get("components") or {}).get("predictor") or {}
         return found
 
     def columns(self, namespace: str, name: str) -> dict[str, str]:
@@ -251,9 +288,31 @@ class Stage:
                 found.append(event["requestObject"]["spec"]["predictor"]["canaryTrafficPercent"])
         return found
 
+    def catch_delay(self, namespace: str, name: str) -> float:
+        """Seconds from KServe's status with the new revision to our accepted patch, by the audit log."""
+        created: float | None = None
+        for event in self.api.audit():
+            where = event.get("objectRef", {})
+            if where.get("name") != name or where.get("namespace") != namespace or event["verb"] != "patch":
+                continue
+            at = datetime.fromisoformat(event["stageTimestamp"].replace("Z", "+00:00")).timestamp()
+            body = event.get("requestObject") or {}
+            if where.get("subresource") == "status":
+                predictor = ((body.get("status") or {}).get("components") or {}).get("predictor") or {}
+                if str(predictor.get("latestCreatedRevision", "")).endswith("-00002") and created is None:
+                    created = at
+            elif event["user"]["username"] == SERVICE_ACCOUNT and created is not None:
+                return at - created
+        raise AssertionError("no patch followed the new revision")
+
     def kube_events(self, namespace: str, kind: str = "InferenceService") -> list[Document]:
         items = json.loads(self.api.kubectl("-n", namespace, "get", "events", "-o", "json"))["items"]
         return [item for item in items if item["involvedObject"]["kind"] == kind]
+
+    def messages(self, namespace: str) -> list[str]:
+        """The texts of the Slack messages about a namespace's rollouts."""
+        texts = [str(message["text"]) for message in self.slack.messages]
+        return [text for text in texts if f" {namespace}/" in text]
 
     def split(self) -> Mapping[tuple[str, str], Mapping[str, int]]:
         """What the simulated Knative routes now."""

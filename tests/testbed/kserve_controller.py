@@ -55,6 +55,7 @@ class KServeController:
         )
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._written: dict[Name, dict[str, Any]] = {}
+        self._uids: dict[Name, str] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kserve", daemon=True)
@@ -111,12 +112,17 @@ class KServeController:
         self._work.put(lambda: self._saw(name, document))
 
     def _saw(self, name: Name, document: dict[str, Any]) -> None:
+        uid = document["metadata"]["uid"]
+        if self._uids.setdefault(name, uid) != uid:  # a watch that was cut may tell of the namesake only
+            self._forget(name)
+            self._uids[name] = uid
         known = self._written.get(name)
         self._written.setdefault(name, dict(document.get("status") or {}))
         self.rules.saw(name, document, known or document.get("status"))
 
     def _forget(self, name: Name) -> None:
         self._written.pop(name, None)
+        self._uids.pop(name, None)
         self.rules.forget(name)
 
     def _run(self) -> None:

@@ -32,12 +32,16 @@ def install_kfserving_crd(api: ApiServer) -> None:
 
 def _install(api: ApiServer, manifest: str, *, group: str, version: str) -> None:
     api.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
-    name = f"inferenceservices.{group}"
-    api.kubectl("wait", "--for=condition=Established", "--timeout=30s", f"crd/{name}")
-    # Established comes a moment before the server answers on the new path, or lists it.
+    wait_served(api, group, version, "inferenceservices")
+
+
+def wait_served(api: ApiServer, group: str, version: str, plural: str) -> None:
+    """Wait until a custom resource answers on its path and is listed by discovery."""
+    # Not `kubectl wait --for=condition=Established`: it fails at once while there are no conditions yet,
+    # and Established comes a moment before the server answers.
     path = f"/apis/{group}/{version}"
     wait_until(
-        lambda: api.request(f"{path}/inferenceservices")[0] == 200 == api.request(path)[0],
+        lambda: api.request(f"{path}/{plural}")[0] == 200 == api.request(path)[0],
         seconds=30,
-        what=f"{name} served",
+        what=f"{plural}.{group} served",
     )

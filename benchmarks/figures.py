@@ -1,0 +1,177 @@
+"""The figures of one run, how they are told, and those of the peers to print beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["PEERS", "Breach", "Load", "Run", "markdown", "quantile", "table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A steady window. Gaps in seconds, memory in MB, requests per 30 s; None where nobody measured it."""
+
+    ticks: int
+    due: int
+    gap_p50: float
+    gap_p99: float
+    gap_max: float
+    cores: float
+    cpu_ms_per_tick: float
+    rss_mean: float
+    rss_max: float
+    queries: float
+    queries_per_tick: float
+    api: float
+    api_per_tick: float
+    reads: float
+    writes: float
+    idle_percent: float
+    api_by_kind: dict[str, int] = field(default_factory=dict)
+    status_writes_per_rollout: float | None = None
+    queries_at_once: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """Seconds from a breach to the accepted write that takes the candidate's traffic."""
+
+    count: int
+    done: int
+    p50: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One row. ``note`` says under which conditions it was taken."""
+
+    name: str
+    rollouts: int
+    interval: float
+    load: Load | None = None
+    breach: Breach | None = None
+    note: str = ""
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of them does not exceed (nearest rank); NaN of none."""
+    if not values:
+        return float("nan")
+    ordered = sorted(values)
+    return ordered[max(0, min(len(ordered), -int(-share * len(ordered) // 1)) - 1)]
+
+
+PEERS: tuple[Run, ...] = (
+    Run(
+        "Flagger",
+        50,
+        10,
+        Load(604, 600, 9.96, 11.33, 11.57, 0.071, 14.06, 67, 68, 603, 3.99, 2100, 13.91, 1650, 450, 62.9),
+        Breach(20, 20, 15.05, 18.9, 18.9),
+    ),
+    Run(
+        "Flagger",
+        200,
+        10,
+        Load(1079, 2400, 21.95, 29.37, 30.43, 0.141, 15.63, 81, 83, 1068, 3.96, 3774, 13.99, 3000, 774, 9.8),
+        Breach(20, 20, 30.8, 34.77, 34.77),
+    ),
+    Run(
+        "Flagger",
+        500,
+        10,
+        Load(
+            1153, 6000, 54.96, 55.79, 56.06, 0.168, 17.48, 100, 102, 1122, 3.89, 3808, 13.21, 2995, 814, 39.0
+        ),
+        Breach(20, 20, 75.3, 80.53, 80.53),
+    ),
+    Run(
+        "Argo Rollouts",
+        50,
+        10,
+        Load(600, 600, 10.0, 10.09, 10.13, 0.047, 9.32, 98, 100, 600, 4.0, 150, 1.0, 0, 150, 63.3),
+        Breach(20, 20, 5.89, 9.77, 9.77),
+    ),
+    Run(
+        "Argo Rollouts",
+        200,
+        10,
+        Load(2400, 2400, 10.0, 10.07, 10.12, 0.167, 8.33, 172, 181, 2400, 4.0, 612, 1.02, 0, 612, 63.5),
+        Breach(20, 20, 6.3, 11.77, 11.77),
+        "settled",
+    ),
+    Run(
+        "Argo Rollouts",
+        500,
+        10,
+        Load(3811, 6000, 14.92, 19.84, 20.13, 0.797, 25.11, 323, 371, 3811, 4.0, 1530, 1.61, 217, 1313, 0.2),
+        Breach(20, 20, 68.44, 74.22, 74.22),
+        "start-up work still going on",
+    ),
+)
+"""Flagger 1.44.0 (threshold 1; its weight moves at each tick) and Argo Rollouts 1.9.1 (failureLimit 0)."""
+
+_LOAD_COLUMNS = (
+    "Run (N / interval)",
+    "ticks got / due",
+    "gap p50 / p99 / max s",
+    "cores",
+    "CPU ms per tick",
+    "RSS mean / max MB",
+    "Prometheus queries per 30 s (per tick)",
+    "API requests per 30 s (per tick)",
+    "of these: reads / writes",
+    "idle %",
+)
+_BREACH_COLUMNS = ("Run (N / interval)", "n", "p50 s", "p99 s", "max s", "done")
+
+
+def markdown(runs: Iterable[Run]) -> str:
+    """Two tables: the load of a steady window, and the time from breach to rollback."""
+    known = list(runs)
+    loads = [(run, run.load) for run in known if run.load is not None]
+    breaches = [(run, run.breach) for run in known if run.breach is not None]
+    parts = []
+    if loads:
+        parts.append(table(_LOAD_COLUMNS, [_load_row(run, load) for run, load in loads]))
+    if breaches:
+        parts.append(table(_BREACH_COLUMNS, [_breach_row(run, breach) for run, breach in breaches]))
+    return "\n\n".join(parts)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _title(run: Run) -> str:
+    return f"{run.name} {run.rollouts:,} / {run.interval:g} s" + (f", {run.note}" if run.note else "")
+
+
+def _load_row(run: Run, load: Load) -> Sequence[str]:
+    return (
+        _title(run),
+        f"{load.ticks} / {load.due} ({load.ticks / load.due:.2f})",
+        f"{load.gap_p50:.2f} / {load.gap_p99:.2f} / {load.gap_max:.2f}",
+        f"{load.cores:.3f}",
+        f"{load.cpu_ms_per_tick:.2f}",
+        f"{load.rss_mean:.0f} / {load.rss_max:.0f}",
+        f"{load.queries:.0f} ({load.queries_per_tick:.2f})",
+        f"{load.api:.0f} ({load.api_per_tick:.2f})",
+        f"{load.reads:.0f} / {load.writes:.0f}",
+        f"{load.idle_percent:.0f}",
+    )
+
+
+def _breach_row(run: Run, breach: Breach) -> Sequence[str]:
+    return (
+        _title(run),
+        str(breach.count),
+        f"{breach.p50:.2f}",
+        f"{breach.p99:.2f}",
+        f"{breach.max:.2f}",
+        f"{breach.done}/{breach.count}",
+    )

@@ -1,0 +1,237 @@
+"""N rollouts at once on a real API server: what a tick costs, whether it keeps its interval, how fast a
+breach becomes a rollback.
+
+``python -m benchmarks.fleet --rollouts 50 200 500``. Set up like the figures of Flagger and Argo Rollouts
+beside which the result is printed; README.md says what is alike and what is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+
+from benchmarks.answering import Form
+from benchmarks.audit import AuditLog, Call, by_kind
+from benchmarks.figures import PEERS, Breach, Load, Run, markdown, quantile
+from benchmarks.installation import ACCOUNT, Installation
+from benchmarks.standin import Asked
+from benchmarks.usage import cpu_seconds, idle_seconds, resident_megabytes
+from benchmarks.workload import METRICS, candidate, service
+from tests.testbed.servers import missing_servers
+
+_BREACHES = 20
+_PER = 30.0  # seconds that the tables count requests over
+_PROCESSORS = 2
+
+
+class Fleet:
+    """One installation with its rollouts in analysis, and what is measured there."""
+
+    def __init__(self, installation: Installation, count: int, interval: float) -> None:
+        self._there, self._count, self._interval = installation, count, interval
+        self._audit = AuditLog(installation.api.audit_log, ACCOUNT)
+        self._candidates = frozenset(candidate(number) for number in range(count))
+        self._pid = 0
+
+    def warm_up(self, metrics: str) -> float:
+        """Until every candidate has been looked at twice and its status was refreshed; seconds it took."""
+        self._there.deploy(self._count, seconds=60 + self._count)
+        begin = time.monotonic()
+        self._pid = self._there.start(metrics, self._interval)
+        self._there.wait(
+            lambda: len(self._looks()) == self._count and min(map(len, self._looks().values())) > 1,
+            seconds=120 + self._count,
+            what=f"{self._count} rollouts in analysis",
+        )
+        return time.monotonic() - begin
+
+    def window(self, seconds: float) -> Load:
+        """The load over so many seconds in which nothing happens."""
+        # Looks are on a grid of the interval: a window from between two of them holds whole ticks.
+        self._sleep((0.5 - time.time() / self._interval) % 1.0 * self._interval)
+        begin, cpu, idle = time.time(), cpu_seconds(self._pid), idle_seconds()
+        memory = []
+        while (left := begin + seconds - time.time()) > 0:
+            self._sleep(min(2.0, left))
+            memory.append(resident_megabytes(self._pid))
+        end = time.time()
+        spent, idled = cpu_seconds(self._pid) - cpu, idle_seconds() - idle
+        queries = [asked for asked in self._there.prometheus.log() if begin <= asked.at < end]
+        calls = [call for call in self._audit.read() if begin <= call.at < end]
+        return _load(
+            queries, calls, self._looks(begin, end), spent, idled, memory, end - begin, self._interval
+        )
+
+    def breach(self, seed: int) -> tuple[Breach, int]:
+        """Some candidates turn bad, each at its own instant; and how many healthy ones were rolled back."""
+        chance = random.Random(seed)
+        numbers = chance.sample(range(self._count), min(_BREACHES, self._count))
+        instants = sorted(chance.uniform(0, self._interval) for _ in numbers)
+        begin = time.time()
+        turned: dict[str, float] = {}
+        for number, instant in zip(numbers, instants, strict=True):
+            self._sleep(begin + instant - time.time())
+            turned[service(number)] = self._there.prometheus.turn_bad([candidate(number)])
+        deadline = time.monotonic() + 3 * self._interval + 60
+        while not turned.keys() <= self._rolled_back(begin).keys() and time.monotonic() < deadline:
+            self._sleep(0.5)
+        self._sleep(self._interval)
+        written = self._rolled_back(begin)
+        delays = [written[name] - at for name, at in turned.items() if name in written]
+        found = Breach(
+            len(turned),
+            len(delays),
+            quantile(delays, 0.5),
+            quantile(delays, 0.99),
+            max(delays, default=float("nan")),
+        )
+        return found, len(written.keys() - turned.keys())
+
+    def _rolled_back(self, since: float) -> dict[str, float]:
+        """When each service was first given a weight of 0."""
+        found: dict[str, float] = {}
+        for call in self._audit.read():
+            if call.weight == 0 and call.at >= since:
+                found.setdefault(call.name, call.at)
+        return found
+
+    def _looks(self, begin: float = 0.0, end: float = float("inf")) -> dict[str, list[float]]:
+        """When each candidate was measured, by the queries that reached the stand-in."""
+        found: dict[str, list[float]] = defaultdict(list)
+        for asked in self._there.prometheus.log():
+            if asked.form is Form.LATENCY and begin <= asked.at < end:
+                for revision in self._candidates.intersection(asked.revisions):
+                    found[revision].append(asked.at)
+        return found
+
+    def _sleep(self, seconds: float) -> None:
+        self._there.check()
+        time.sleep(max(0.0, seconds))
+
+
+def _load(
+    queries: Sequence[Asked],
+    calls: Sequence[Call],
+    looks: dict[str, list[float]],
+    cpu: float,
+    idle: float,
+    memory: Sequence[float],
+    seconds: float,
+    interval: float,
+) -> Load:
+    gaps = [after - before for times in looks.values() for before, after in pairwise(times)]
+    ticks = sum(map(len, looks.values()))
+    writes = sum(call.writes for call in calls)
+    status = sum(call.resource == "canaryrollouts/status" for call in calls)
+    share = _PER / seconds
+    return Load(
+        ticks=ticks,
+        due=round(len(looks) * seconds / interval),
+        gap_p50=quantile(gaps, 0.5),
+        gap_p99=quantile(gaps, 0.99),
+        gap_max=max(gaps, default=float("nan")),
+        cores=cpu / seconds,
+        cpu_ms_per_tick=cpu / max(ticks, 1) * 1000,
+        rss_mean=sum(memory) / len(memory),
+        rss_max=max(memory),
+        queries=len(queries) * share,
+        queries_per_tick=len(queries) / max(ticks, 1),
+        api=len(calls) * share,
+        api_per_tick=len(calls) / max(ticks, 1),
+        reads=sum(call.reads for call in calls) * share,
+        writes=writes * share,
+        idle_percent=idle / seconds / _PROCESSORS * 100,
+        api_by_kind=dict(by_kind(calls).most_common()),
+        status_writes_per_rollout=status * share / max(len(looks), 1),
+        queries_at_once=_at_once(queries),
+    )
+
+
+def _at_once(queries: Sequence[Asked]) -> int:
+    """The most queries that were in flight together."""
+    moves = sorted([(asked.at, 1) for asked in queries] + [(asked.at + asked.took, -1) for asked in queries])
+    most = now = 0
+    for _, move in moves:
+        now += move
+        most = max(most, now)
+    return most
+
+
+def measure(count: int, arguments: argparse.Namespace) -> Run:
+    """One row, on servers of its own; what they wrote is kept when it fails."""
+    folder = Path(tempfile.mkdtemp(prefix="autocanary-fleet-"))
+    try:
+        with Installation(folder, latency=arguments.latency, profile=arguments.profile) as there:
+            fleet = Fleet(there, count, arguments.interval)
+            _say(f"{count} rollouts: starting")
+            took = fleet.warm_up(arguments.metrics)
+            _say(f"{count} rollouts: all in analysis {took:.0f} s after the start; settling")
+            time.sleep(arguments.settle)
+            load = fleet.window(arguments.window)
+            _say(f"{count} rollouts: breach")
+            breach, wrongly = fleet.breach(arguments.seed)
+            if wrongly:
+                _say(f"{count} rollouts: {wrongly} HEALTHY candidates were rolled back")
+    except BaseException:
+        _say(f"what the servers wrote is in {folder}")
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+    return Run("autocanary", count, arguments.interval, load, breach, arguments.metrics)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
+    parser.add_argument("--rollouts", type=int, nargs="+", default=[50, 200, 500], metavar="N")
+    parser.add_argument("--interval", type=float, default=10.0, help="seconds between looks (default 10)")
+    parser.add_argument("--window", type=float, default=120.0, help="seconds that are measured (default 120)")
+    parser.add_argument(
+        "--settle",
+        type=float,
+        default=30.0,
+        help="seconds between the last start and the window (default 30)",
+    )
+    parser.add_argument(
+        "--metrics",
+        choices=sorted(METRICS),
+        default="presets",
+        help="presets: four presets; mixed: two presets and two queries of the user's own, as for the peers",
+    )
+    parser.add_argument("--latency", type=float, default=0.005, help="seconds per answer (default 0.005)")
+    parser.add_argument("--seed", type=int, default=1, help="of the instants of the breaches")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
+    parser.add_argument(
+        "--profile", type=Path, metavar="FILE", help="profile autocanary (costs CPU) into FILE"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = _arguments()
+    missing = missing_servers("kube-apiserver", "etcd", "kubectl")
+    if missing:
+        _say(f"missing on this machine: {', '.join(missing)}; `make servers` gets them")
+        return 3
+    runs = [measure(count, arguments) for count in arguments.rollouts]
+    beside = [peer for peer in PEERS if peer.rollouts in arguments.rollouts]
+    print(markdown([*runs, *beside]))
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps([asdict(run) for run in runs], indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

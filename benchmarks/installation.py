@@ -1,0 +1,222 @@
+"""Real servers with ``autocanary run`` beside them: what ``fleet`` measures, started and cleaned up here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from autocanary.kserve import DIALECTS
+from autocanary.kube.crds import definitions
+from autocanary.kube.kubeconfig import find_login
+from autocanary.kube.resource import ROLLOUTS, Resource, services_of
+from autocanary.kube.rights import rules
+from autocanary.kube.session import Session
+from benchmarks.standin import StandIn
+from benchmarks.workload import NAMESPACE, candidate, policy_document, service
+from tests.testbed.kserve_controller import KServeController
+from tests.testbed.servers import ApiServer, free_port, install_inferenceservice_crd, wait_until
+
+__all__ = ["ACCOUNT", "Installation"]
+
+ACCOUNT = "system:serviceaccount:autocanary:autocanary"
+_SERVICES = services_of(DIALECTS[0])
+_LEAVE_SECONDS = 15.0
+
+Document = dict[str, Any]
+
+
+class Installation:
+    """kube-apiserver, etcd, KServe's rules over them and the Prometheus stand-in, in a folder of its own."""
+
+    def __init__(self, folder: Path, *, latency: float, profile: Path | None = None) -> None:
+        self.folder = folder
+        self._latency, self._profile = latency, profile
+        self._stack = ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Installation:
+        try:
+            self._enter()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def _enter(self) -> None:
+        enter = self._stack.enter_context
+        self.api = enter(ApiServer(users=[ACCOUNT], folder=self.folder / "api"))
+        install_inferenceservice_crd(self.api, "minimal")
+        self.api.apply(*definitions(), _namespace("autocanary"), _namespace(NAMESPACE))
+        for name in ("canaryrollouts", "rolloutpolicies"):
+            self.api.kubectl(
+                "wait", "--for=condition=Established", f"crd/{name}.autocanary.dev", "--timeout=30s"
+            )
+        self.api.apply(*_rights())
+        self._session = Session(find_login(str(self.api.kubeconfig())), timeout=(5.0, 30.0))
+        self._stack.callback(self._session.close)
+        self._workers = enter(ThreadPoolExecutor(8))
+        enter(KServeController(self.api.kubeconfig()))
+        self.prometheus = enter(StandIn(self._latency))
+        self._stack.callback(self.stop)
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    # --- the services ------------------------------------------------------------------------------------
+
+    def deploy(self, count: int, seconds: float) -> None:
+        """So many services, each with one revision that has all the traffic, and a second one staged at 0."""
+
+        def first(number: int) -> None:
+            self._session.create(_SERVICES, NAMESPACE, _manifest(number))
+
+        def second(number: int) -> None:
+            model = {"storageUri": f"gs://models/{service(number)}/v2"}
+            change = {"spec": {"predictor": {"model": model, "canaryTrafficPercent": 0}}}
+            self._session.patch(_SERVICES, NAMESPACE, service(number), change, manager="owner")
+
+        self._all(first, count)
+        self._await(_is_served, count, seconds, "served by their first revision")
+        self._all(second, count)
+        self._await(_is_staged, count, seconds, "staged")
+
+    def _all(self, action: Callable[[int], None], count: int) -> None:
+        for _ in self._workers.map(action, range(count)):
+            pass
+
+    def _await(self, holds: Callable[[Document], bool], count: int, seconds: float, what: str) -> None:
+        wait_until(
+            lambda: sum(map(holds, self._listed(_SERVICES))) == count,
+            seconds=seconds,
+            what=f"{count} services to be {what}",
+            every=1.0,
+        )
+
+    def phases(self) -> dict[str, str]:
+        """The phase of every rollout, by the candidate's name."""
+        found = self._listed(ROLLOUTS)
+        return {each["spec"]["candidate"]: each.get("status", {}).get("phase", "") for each in found}
+
+    def _listed(self, resource: Resource) -> Iterable[Document]:
+        after = ""
+        while True:
+            page = self._session.page(resource, NAMESPACE, limit=500, after=after)
+            yield from page.get("items") or ()
+            after = (page.get("metadata") or {}).get("continue") or ""
+            if not after:
+                return
+
+    # --- autocanary --------------------------------------------------------------------------------------
+
+    def start(self, metrics: str, interval: float) -> int:
+        """``autocanary run`` under its own rights; its process id."""
+        policies = self.folder / "policies"
+        policies.mkdir(exist_ok=True)
+        (policies / "bench.yaml").write_text(yaml.safe_dump(policy_document(metrics, interval)))
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "KUBECONFIG": str(self.api.kubeconfig(ACCOUNT)),
+            "AUTOCANARY_PROMETHEUS_URL": self.prometheus.url,
+            "AUTOCANARY_LEASE_NAMESPACE": "autocanary",
+            "AUTOCANARY_LISTEN": f"127.0.0.1:{free_port()}",
+            "AUTOCANARY_LOG_FORMAT": "json",
+        }
+        program = ["autocanary"] if self._profile is None else ["benchmarks.profiled", str(self._profile)]
+        command = [sys.executable, "-m", *program, "run", "--policies", str(policies)]
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "autocanary.log"
+
+    def check(self) -> None:
+        """RuntimeError when autocanary has ended by itself."""
+        if self._process is not None and self._process.poll() is not None:
+            end = self.log.read_text(errors="replace")[-2000:]
+            raise RuntimeError(f"autocanary ended with exit code {self._process.returncode}:\n{end}")
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def wait(self, true: Callable[[], bool], *, seconds: float, what: str, every: float = 1.0) -> None:
+        """Until it holds; TimeoutError after so many seconds, RuntimeError when autocanary ends meanwhile."""
+        end = time.monotonic() + seconds
+        while not true():
+            self.check()
+            if time.monotonic() > end:
+                raise TimeoutError(f"{what}: not within {seconds:g} s; {self._told()}")
+            time.sleep(every)
+
+    def _told(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()
+        return "autocanary said last:\n" + "\n".join(lines[-5:])
+
+
+def candidates(count: int) -> list[str]:
+    return [candidate(number) for number in range(count)]
+
+
+def _manifest(number: int) -> Document:
+    model = {"modelFormat": {"name": "sklearn"}, "storageUri": f"gs://models/{service(number)}/v1"}
+    return {
+        "apiVersion": DIALECTS[0].api_version,
+        "kind": "InferenceService",
+        "metadata": {"name": service(number), "namespace": NAMESPACE},
+        "spec": {"predictor": {"minReplicas": 1, "model": model}},
+    }
+
+
+def _state(document: Document) -> Document:
+    state: Document = ((document.get("status") or {}).get("components") or {}).get("predictor") or {}
+    return state
+
+
+def _is_served(document: Document) -> bool:
+    return bool(_state(document).get("latestRolledoutRevision"))
+
+
+def _is_staged(document: Document) -> bool:
+    return str(_state(document).get("latestReadyRevision", "")).endswith("-00002")
+
+
+def _namespace(name: str) -> Document:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _rights() -> tuple[Document, Document]:
+    group = "rbac.authorization.k8s.io"
+    role = {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "autocanary"},
+        "rules": rules(),
+    }
+    binding = {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "autocanary"},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "autocanary"},
+        "subjects": [{"kind": "ServiceAccount", "namespace": "autocanary", "name": "autocanary"}],
+    }
+    return role, binding

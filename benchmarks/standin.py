@@ -1,0 +1,168 @@
+"""A Prometheus stand-in as a process of its own, so that its CPU is nobody's else; and the way to steer it.
+
+``python -m benchmarks.standin --latency 0.005`` prints its port and serves until its standard input closes.
+Beside ``/api/v1/query`` it takes POSTs to ``/bad`` (a JSON list of revisions whose answers turn bad at once)
+and GETs of ``/log`` (every query so far: when, which form, which revisions).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs
+
+from benchmarks.answering import Form, Question, read, rows
+
+__all__ = ["Asked", "StandIn"]
+
+_NOW = b"1234567890.125"  # stands in a cached answer for the time of the answer
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One query that was answered; ``at`` is epoch seconds, ``took`` seconds."""
+
+    at: float
+    form: Form
+    revisions: tuple[str, ...]
+    took: float
+
+
+class StandIn:
+    """The stand-in from outside, a context manager. ``latency`` is what an answer takes at least."""
+
+    def __init__(self, latency: float = 0.005) -> None:
+        self._latency = latency
+        self._process: subprocess.Popen[str] | None = None
+        self.url = ""
+
+    def __enter__(self) -> StandIn:
+        command = [sys.executable, "-m", "benchmarks.standin", "--latency", str(self._latency)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process is not None:
+            self._process.communicate()  # closes its standard input, which ends it
+
+    def turn_bad(self, revisions: Iterable[str]) -> float:
+        """From now on; the epoch seconds of now, as the stand-in saw it."""
+        return float(self._call("/bad", json.dumps(sorted(revisions)).encode())["at"])
+
+    def log(self) -> list[Asked]:
+        """Everything asked so far, oldest first."""
+        raw = self._call("/log")
+        sets = [tuple(each) for each in raw["sets"]]
+        return [Asked(at, Form[form], sets[number], took) for at, form, number, took in raw["queries"]]
+
+    def _call(self, path: str, body: bytes | None = None) -> dict[str, Any]:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.url + path, data=body, timeout=30) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+
+# --- inside the process
+
+
+class _Series:
+    """Answers ready to send, and the log; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._bad: frozenset[str] = frozenset()
+        self._ready: dict[str, tuple[frozenset[str], bytes]] = {}
+        self._sets: dict[tuple[str, ...], int] = {}
+        self._queries: list[tuple[float, str, int, float]] = []
+
+    def turn_bad(self, revisions: Iterable[str]) -> float:
+        with self._lock:
+            self._bad |= frozenset(revisions)
+            return time.time()
+
+    def answer(self, query: str) -> tuple[Question, bytes]:
+        question = read(query)
+        with self._lock:
+            bad = self._bad
+            ready = self._ready.get(query)
+        if ready is None or ready[0] is not bad:
+            ready = (bad, _rendered(question, bad))
+            with self._lock:
+                if len(self._ready) > 200:
+                    self._ready.clear()
+                self._ready[query] = ready
+        return question, ready[1]
+
+    def note(self, at: float, question: Question) -> None:
+        with self._lock:
+            number = self._sets.setdefault(question.revisions, len(self._sets))
+            self._queries.append((at, question.form.name, number, round(time.time() - at, 6)))
+
+    def log(self) -> dict[str, Any]:
+        with self._lock:
+            return {"sets": list(self._sets), "queries": list(self._queries)}
+
+
+def _rendered(question: Question, bad: frozenset[str]) -> bytes:
+    stamp = float(_NOW)
+    result = [{"metric": labels, "value": [stamp, repr(value)]} for labels, value in rows(question, bad)]
+    return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
+
+
+def _handler(series: _Series, latency: float) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self) -> None:
+            at = time.time()
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if self.path == "/bad":
+                self._send(200, json.dumps({"at": series.turn_bad(json.loads(body))}).encode())
+                return
+            query = parse_qs(body.decode()).get("query", [""])[0]
+            try:
+                question, answer = series.answer(query)
+            except ValueError as error:
+                said = {"status": "error", "errorType": "bad_data", "error": str(error)}
+                self._send(400, json.dumps(said).encode())
+                return
+            time.sleep(max(0.0, at + latency - time.time()))
+            self._send(200, answer.replace(_NOW, f"{time.time():.3f}".encode()))
+            series.note(at, question)
+
+        def do_GET(self) -> None:
+            self._send(200, json.dumps(series.log()).encode())
+
+        def _send(self, status: int, body: bytes) -> None:
+            head = f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\n"
+            self.wfile.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    return Handler
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Answers the queries of autocanary without any data.")
+    parser.add_argument("--latency", type=float, default=0.005, help="seconds that an answer takes at least")
+    series = _Series()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(series, parser.parse_args().latency))
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(server.server_address[1], flush=True)
+    sys.stdin.read()  # until whoever started this is done, or gone
+    server.shutdown()
+
+
+if __name__ == "__main__":
+    main()

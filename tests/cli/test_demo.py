@@ -1,0 +1,174 @@
+"""``autocanary demo``: what drives the view, on a stage made of made-up values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from autocanary.cli import printing, seams
+from autocanary.core.observation import Observation
+from autocanary.core.policy import Policy
+from autocanary.core.progress import Phase
+from autocanary.core.rollout import Rollout
+from tests.cli.conftest import Invoke
+from tests.cli.fakes import POLICY, START, decision, rollout
+
+KNOWN = {"healthy": "a good release is promoted", "errors": "a bad release is rolled back"}
+
+
+class FakeStage:
+    """Ends its one rollout after ``takes`` virtual seconds."""
+
+    horizon = 1200.0
+
+    def __init__(self, name: str, ends: Phase | None, takes: float, address: str) -> None:
+        self.title, self.address = KNOWN[name], address
+        self.expected: tuple[Phase, ...] = (Phase.PROMOTED if name == "healthy" else Phase.ROLLED_BACK,)
+        self.ends, self.takes = ends or self.expected[0], takes
+        self.strides: list[float] = []
+        self.closed = False
+
+    def now(self) -> float:
+        return START + sum(self.strides)
+
+    def advance(self, seconds: float) -> None:
+        self.strides.append(seconds)
+
+    def shown(self) -> Sequence[tuple[Rollout, Policy | None, Observation | None]]:
+        if sum(self.strides) < 30:
+            return ()
+        over = sum(self.strides) >= self.takes
+        step = decision(30, "step_taken", 10, "StepPassed", "on its way")
+        return ((rollout(self.ends if over else Phase.PROGRESSING, decisions=(step,)), POLICY, None),)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Theatre:
+    """Makes the stages and keeps them."""
+
+    def __init__(self) -> None:
+        self.stages: list[FakeStage] = []
+        self.ends: Phase | None = None
+        self.takes = 600.0
+        self.served: list[bool] = []
+
+    def stage(self, scenario: str, *, serve: bool) -> FakeStage:
+        self.served.append(serve)
+        made = FakeStage(scenario, self.ends, self.takes, "http://127.0.0.1:9090/metrics" if serve else "")
+        self.stages.append(made)
+        return made
+
+
+@pytest.fixture
+def theatre(monkeypatch: pytest.MonkeyPatch) -> Theatre:
+    made = Theatre()
+    monkeypatch.setattr(seams, "scenarios", lambda: KNOWN)
+    monkeypatch.setattr(seams, "default_scenarios", lambda: ("healthy", "errors"))
+    monkeypatch.setattr(seams, "stage", made.stage)
+    return made
+
+
+def test_the_default_plays_both_and_ends_with_0(invoke: Invoke, theatre: Theatre, slept: list[float]) -> None:
+    """Without a terminal nobody watches, so it does not wait either."""
+    result = invoke("demo")
+    assert result.exit_code == 0
+    assert [stage.title for stage in theatre.stages] == list(KNOWN.values())
+    assert all(stage.closed for stage in theatre.stages)
+    assert slept == []
+    assert result.stdout.count("step_taken") == 2
+    for each in ("a good release is promoted", "Promoted", "RolledBack", "What happened"):
+        assert each in result.stdout
+
+
+def test_another_end_is_a_no(invoke: Invoke, theatre: Theatre) -> None:
+    """The demo is also a smoke test of the whole."""
+    theatre.ends = Phase.PROMOTED
+    assert invoke("demo", "--scenario", "errors").exit_code == 1
+    assert invoke("demo", "--scenario", "healthy").exit_code == 0
+
+
+def test_a_rollout_that_does_not_end_is_given_up(invoke: Invoke, theatre: Theatre) -> None:
+    """At the scenario's horizon."""
+    theatre.takes = float("inf")
+    result = invoke("demo", "--scenario", "healthy")
+    assert result.exit_code == 1
+    assert theatre.stages[0].now() == START + 1200
+
+
+def test_list_names_them(invoke: Invoke, theatre: Theatre) -> None:
+    """And plays none."""
+    result = invoke("demo", "--list")
+    assert result.stdout.splitlines() == [
+        "healthy  a good release is promoted",
+        "errors   a bad release is rolled back",
+    ]
+    assert theatre.stages == []
+
+
+def test_an_unknown_scenario_is_wrong_usage(invoke: Invoke, theatre: Theatre) -> None:
+    """With the known ones."""
+    result = invoke("demo", "--scenario", "chaos")
+    assert result.exit_code == 2
+    assert "'chaos' is not one of healthy, errors" in result.stderr
+
+
+@pytest.mark.parametrize(("arguments", "pace"), [((), 30.0), (("--speed", "300"), 300.0)])
+def test_on_a_terminal_it_is_paced(
+    invoke: Invoke,
+    theatre: Theatre,
+    slept: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    pace: float,
+) -> None:
+    """So many virtual seconds a second, ten pictures a second, and a last look at the end."""
+    console = printing.console
+    monkeypatch.setattr(
+        printing, "console", lambda *_: console(force_terminal=True, width=120, color_system=None)
+    )
+    assert invoke("demo", "--scenario", "healthy", *arguments).exit_code == 0
+    (stage,) = theatre.stages
+    assert set(stage.strides) == {pace / 10}
+    assert sum(slept) == pytest.approx(600 / pace + 1.0)
+
+
+def test_a_speed_paces_it_without_a_terminal_too(
+    invoke: Invoke, theatre: Theatre, slept: list[float]
+) -> None:
+    """Who asks for it gets it."""
+    assert invoke("demo", "--scenario", "healthy", "--speed", "60").exit_code == 0
+    assert sum(slept) == pytest.approx(10.0)
+
+
+def test_a_speed_below_one_is_wrong_usage(invoke: Invoke, theatre: Theatre) -> None:
+    """It would not end today."""
+    assert invoke("demo", "--speed", "0").exit_code == 2
+
+
+def test_serve_says_where(invoke: Invoke, theatre: Theatre) -> None:
+    """On stderr, while it plays."""
+    result = invoke("demo", "--scenario", "healthy", "--serve")
+    assert (result.exit_code, theatre.served) == (0, [True])
+    assert result.stderr == "serving http://127.0.0.1:9090/metrics\n"
+
+
+def test_the_picture_is_kept_where_it_is_wanted(invoke: Invoke, theatre: Theatre, tmp_path: Path) -> None:
+    """The hidden flag behind the README's picture."""
+    assert invoke("demo", "--svg", str(tmp_path / "demo.svg")).exit_code == 0
+    assert (tmp_path / "demo.svg").read_text("utf-8").startswith("<svg ")
+    assert "--svg" not in invoke("demo", "--help").stdout
+
+
+def test_ctrl_c_ends_it_quietly(invoke: Invoke, theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage is closed, and the terminal is left in order."""
+
+    def interrupt(self: FakeStage, seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakeStage, "advance", interrupt)
+    assert invoke("demo").exit_code == 130
+    assert theatre.stages[0].closed

@@ -1,0 +1,124 @@
+"""``autocanary validate``: offline, all faults at once; with Prometheus, what it says of the queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from autocanary.cli import seams
+from autocanary.core.policy import Policy
+from autocanary.errors import MetricsUnreachable, Problem
+from tests.cli.conftest import Invoke
+
+GOOD = """\
+apiVersion: autocanary.dev/v1alpha1
+kind: RolloutPolicy
+metadata: {name: prod}
+spec:
+  selector: {names: [mnist]}
+  stepWeights: [10, 50, 100]
+  stepDuration: 5m
+  analysis:
+    metrics:
+      - name: request-success-rate
+        thresholdRange: {min: 99}
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yaml"
+    path.write_text(GOOD, "utf-8")
+    return path
+
+
+def test_a_valid_policy_is_0_and_quiet_on_stdout(invoke: Invoke, policy: Path) -> None:
+    """stdout holds the faults, and there are none."""
+    result = invoke("validate", str(policy))
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "1 policy is valid\n")
+
+
+def test_all_faults_are_told_at_once_with_their_places(invoke: Invoke, policy: Path) -> None:
+    """file:line:column: message, in the order of the file."""
+    policy.write_text(GOOD.replace("5m", "5").replace("selector", "selektor"), "utf-8")
+    result = invoke("validate", str(policy))
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 1
+    assert len(lines) == 2
+    assert lines[0].startswith(f"{policy}:5:3: ")
+    assert lines[1].startswith(f"{policy}:7:")
+    assert result.stderr == "2 errors: not valid\n"
+
+
+def test_warnings_are_told_and_are_no_fault(invoke: Invoke, policy: Path) -> None:
+    """A doubtful policy works."""
+    policy.write_text(GOOD.replace("  selector: {names: [mnist]}\n", ""), "utf-8")
+    result = invoke("validate", str(policy))
+    assert result.exit_code == 0
+    assert "warning: spec: the policy governs every InferenceService" in result.stdout
+
+
+def test_policies_are_held_against_each_other(invoke: Invoke, policy: Path, tmp_path: Path) -> None:
+    """Over all files that are given."""
+    other = tmp_path / "other.yaml"
+    other.write_text(GOOD, "utf-8")
+    result = invoke("validate", str(policy), str(other))
+    assert result.exit_code == 1
+    assert "the name prod is already used" in result.stdout
+
+
+def test_a_path_that_does_not_exist_is_a_fault(invoke: Invoke, tmp_path: Path) -> None:
+    """In the same form as the others."""
+    result = invoke("validate", str(tmp_path / "none.yaml"))
+    assert result.exit_code == 1
+    assert result.stdout == f"{tmp_path}/none.yaml: there is no such file or folder (check the path)\n"
+
+
+def test_nothing_to_check_is_a_no(invoke: Invoke, tmp_path: Path) -> None:
+    """A pipeline that points to the wrong folder must not be green."""
+    result = invoke("validate", str(tmp_path))
+    assert result.exit_code == 1
+    assert "no RolloutPolicy was found" in result.stderr
+
+
+def test_without_a_path_it_is_wrong_usage(invoke: Invoke) -> None:
+    """There is no default folder."""
+    assert invoke("validate").exit_code == 2
+
+
+def test_prometheus_is_asked_only_when_it_is_named(
+    invoke: Invoke, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what it says is printed with the rest; its warnings are no faults, its errors are."""
+    asked: list[tuple[str, int]] = []
+    severity = "warning"
+
+    def probe(url: str, policies: Sequence[Policy]) -> list[Problem]:
+        asked.append((url, len(policies)))
+        return [Problem("policy.yaml", 0, 0, "request-success-rate: no data", severity=severity)]
+
+    monkeypatch.setattr(seams, "probe", probe)
+    assert invoke("validate", str(policy)).exit_code == 0
+    assert asked == []
+    result = invoke("validate", str(policy), "--prometheus-url", "http://prometheus:9090")
+    assert asked == [("http://prometheus:9090", 1)]
+    assert (result.exit_code, result.stdout) == (0, "policy.yaml: warning: request-success-rate: no data\n")
+    severity = "error"
+    result = invoke("validate", str(policy), "--prometheus-url", "http://prometheus:9090")
+    assert (result.exit_code, result.stderr) == (1, "1 error: not valid\n")
+
+
+def test_a_prometheus_that_is_away_is_3(
+    invoke: Invoke, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is known then; the policy may be right."""
+
+    def probe(url: str, policies: Sequence[Policy]) -> list[Problem]:
+        raise MetricsUnreachable(f"{url} refuses the connection")
+
+    monkeypatch.setattr(seams, "probe", probe)
+    result = invoke("validate", str(policy), "--prometheus-url", "http://prometheus:9090")
+    assert result.exit_code == 3
+    assert result.stderr == "autocanary validate: http://prometheus:9090 refuses the connection\n"

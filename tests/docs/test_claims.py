@@ -1,0 +1,161 @@
+"""Tables on the pages that repeat what the code says are equal to it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from autocanary.core.policy import Component, WebhookType
+from autocanary.core.progress import Phase, Progress, Telling
+from autocanary.core.reading import ReadingKind
+from autocanary.core.reason import Reason
+from autocanary.core.rollout import Rollout
+from autocanary.core.rules import CHAIN
+from autocanary.kube.rights import RIGHTS
+from autocanary.notify.routes import EVENT_NAMES
+from autocanary.notify.webhook import payload
+from autocanary.ports import Message
+from autocanary.prometheus.presets import Histogram
+from autocanary.prometheus.sources import METERS
+from tests.docs.pages import ROOT, blocks, table_after, text_of
+
+_NOT_GIVEN = "Not given in this version"
+_ONLY_NAMES_THEM = ("core/reason.py", "notify/wording.py", "kube/events.py")
+
+
+def _sections(page: str) -> dict[str, str]:
+    parts = re.split(r"^### (.+)\n", text_of(page), flags=re.MULTILINE)
+    return {heading: body.strip() for heading, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def test_every_reason_is_explained_and_nothing_else_is() -> None:
+    """Whoever searches for the word that an alert shows finds a section with something in it."""
+    sections = _sections("docs/troubleshooting.md")
+    assert sorted(sections) == sorted(reason.value for reason in Reason)
+    assert [heading for heading, body in sections.items() if len(body) < 30] == []
+
+
+def test_reasons_that_are_said_not_to_be_given_are_the_ones_that_no_code_gives() -> None:
+    """The page neither hides a reason that exists nor describes one that does not."""
+    package = ROOT / "autocanary"
+    sources = "".join(
+        path.read_text(encoding="utf-8")
+        for path in package.rglob("*.py")
+        if path.relative_to(package).as_posix() not in _ONLY_NAMES_THEM
+    )
+    unused = {
+        each.value
+        for each in Reason
+        if f"Reason.{each.name}" not in sources and f'"{each.value}"' not in sources
+    }
+    sections = _sections("docs/troubleshooting.md")
+    said = {heading for heading, body in sections.items() if body.startswith(_NOT_GIVEN)}
+    # A phase has the same word as these two, so the text alone cannot tell them.
+    assert said - {"RolledBack"} == unused - {"RolledBack"}
+
+
+def test_the_chain_is_shown_whole_and_in_its_order() -> None:
+    """The table of rules is the chain."""
+    rows = table_after("docs/how-it-decides.md", "## The chain of rules")
+    assert [row[1].strip("`") for row in rows if row[0]] == [rule.__name__ for rule in CHAIN]
+
+
+def test_every_kind_of_reading_has_a_row() -> None:
+    """As many rows as kinds; the words are people's."""
+    assert len(table_after("docs/how-it-decides.md", "## Readings are not verdicts")) == len(ReadingKind)
+
+
+def test_every_phase_is_described() -> None:
+    """The phases of the concepts are all there are."""
+    rows = table_after("docs/concepts.md", "not final:  newer revision")
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row[0])} == {
+        phase.value for phase in Phase
+    }
+
+
+def test_the_diagram_is_the_one_beside_the_rules() -> None:
+    """The state diagram is drawn once in the code and shown as it is there."""
+    source = Path(ROOT / "autocanary/core/rules/__init__.py").read_text(encoding="utf-8")
+    drawn = source.split("::\n\n", 1)[1].split('"""', 1)[0].rstrip()
+    assert drawn in text_of("docs/concepts.md")
+
+
+def test_every_event_is_listed_with_both_its_names() -> None:
+    """The word in a policy and the word in the log."""
+    rows = table_after("docs/notifications.md", "## Events")
+    listed = {row[0].strip("`"): row[1].strip("`") for row in rows}
+    assert listed == {name: event.value for name, event in EVENT_NAMES.items()}
+
+
+def test_every_type_of_policy_webhook_is_listed() -> None:
+    """All five of Flagger's types that are honoured."""
+    rows = table_after("docs/notifications.md", "## Policy webhooks")
+    assert {row[0].strip("`") for row in rows} == {each.value for each in WebhookType}
+
+
+def test_the_webhooks_fields_are_the_ones_that_are_sent() -> None:
+    """The example has exactly the fields of a real payload, and the table explains each."""
+    progress = Progress(Phase.STAGING, Reason.ROLLOUT_STARTED, "", started_at=0, phase_since=0)
+    rollout = Rollout(
+        namespace="models", name="mnist-00002", service="mnist", service_uid="u", api_version="v",
+        component=Component.PREDICTOR, stable="a", candidate="b", policy_name="p", policy_digest="d",
+        policy_document={}, progress=progress,
+    )  # fmt: skip
+    telling = Telling("id", "rollout_started", 0.0, "Staging", 0, 0, "RolloutStarted", "words")
+    sent = payload(Message(telling, rollout), "", lambda _: None)
+    shown = next(
+        json.loads(block.text)
+        for block in blocks(ROOT / "docs/notifications.md")
+        if block.language == "json" and '"rollout"' in block.text
+    )
+    assert list(shown) == list(sent)
+    explained = {
+        name
+        for row in table_after("docs/notifications.md", '"details": {}')
+        for name in re.findall(r"`([^`]+)`", row[0])
+    }
+    assert explained == set(shown) | {f"metrics[].{name}" for name in shown["metrics"][0]}
+
+
+def test_the_rights_are_the_codes() -> None:
+    """Group, resource and verbs, row by row."""
+    rows = table_after("docs/operations.md", "## Rights")
+    listed = [(row[0].strip("`").replace("core", ""), row[1].strip("`"), row[2]) for row in rows]
+    assert listed == [(right.group, right.resource, ", ".join(right.verbs)) for right in RIGHTS]
+
+
+def test_the_sources_stand_in_the_order_in_which_auto_prefers_them() -> None:
+    """One row and one section per source."""
+    rows = table_after("docs/metrics-recipes.md", "turn it on ([below]")
+    order = list(dict.fromkeys(meter.source.value for meter in METERS))
+    assert [row[0].strip("`") for row in rows] == order
+    headings = re.findall(r"^## ([a-z-]+)$", text_of("docs/metrics-recipes.md"), re.MULTILINE)
+    assert headings == order
+
+
+def test_every_series_that_is_asked_for_is_named() -> None:
+    """Whoever searches the recipes for a metric's name finds its source."""
+    page = text_of("docs/metrics-recipes.md")
+    names = {counted.metric.removesuffix("_count") for meter in METERS for counted in meter.counted}
+    names |= {
+        measure.metric
+        for meter in METERS
+        for alternatives in meter.measures.values()
+        for measure in alternatives
+        if isinstance(measure, Histogram)
+    }
+    assert sorted(name for name in names if name not in page) == []
+
+
+def test_the_rooms_are_those_of_the_import_contract() -> None:
+    """The picture of the house is the contract that is checked."""
+    contract = (
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("layers = [", 1)[1].split("]", 1)[0]
+    )
+    rooms = [line.split() for line in re.findall(r'"([^"]+)"', contract)]
+    drawing = text_of("docs/architecture.md").split("```\n", 2)[1]
+    drawn = [
+        re.split(r"\s{2,}", line.removeprefix("autocanary."))[0].split() for line in drawing.splitlines()
+    ]
+    assert drawn == rooms

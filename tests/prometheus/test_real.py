@@ -1,0 +1,490 @@
+"""Every source against a real Prometheus: the numbers that come out are the numbers that were put in.
+
+One exporter plays all sources at once, each for a service of its own, with the names and labels of the real
+exporters. It is scraped before and after a known number of requests, so that rates and quantiles are exact;
+counts are extrapolated by ``increase`` and held against PromQL written by hand, at the same instant.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import pytest
+
+from autocanary.core.reading import Question, Reading, ReadingKind, Source
+from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
+from autocanary.prometheus.answer import Answer, read_answer
+from autocanary.prometheus.labelling import (
+    ENVOY_CLUSTER,
+    KNATIVE_LABELS,
+    MESH_DESTINATION,
+    POD_NAME,
+    PRIVATE_SERVICE,
+    PROMOTED,
+    RELABELLED,
+    TARGET_INFO,
+    Labelling,
+    Target,
+)
+from autocanary.prometheus.presets import PRESETS, Variant
+from autocanary.prometheus.queries import measure_query, measured_rows, traffic_query, traffic_rows
+from autocanary.prometheus.sources import variants_of
+from tests.prometheus import exposition
+from tests.prometheus.exposition import Load
+from tests.prometheus.played import ManualClock, question
+from tests.testbed.servers import Exporter, Prometheus, Scrape, require_servers
+from tests.testbed.servers.http import fetch
+
+pytestmark = pytest.mark.real
+
+WINDOW = 60.0
+LONG = "a-service-with-a-name-of-some-length-predictor-00002"  # 52 characters: Knative hashes longer ones
+
+
+@dataclass(frozen=True)
+class Played:
+    """One service, measured by one variant: what its revisions went through between the two scrapes."""
+
+    variant: Variant
+    service: str
+    stable: Load
+    canary: Load
+
+    def load(self, number: int) -> Load:
+        return self.stable if number == 1 else self.canary
+
+    def question(self, metric: str, *, number: int = 2, source: Source = Source.AUTO) -> Question:
+        asked = question(metric, service=self.service, number=2, source=source, window=WINDOW)
+        return replace(asked, revision=asked.stable) if number == 1 else asked
+
+
+def _cases() -> tuple[Played, ...]:
+    """A service per variant; on target_info only the first meter, as one pod shows all of its metrics."""
+    variants = [
+        variant
+        for number, variant in enumerate(variants_of(Source.AUTO))
+        if variant.labelling is not TARGET_INFO or number < 10
+    ]
+    cases = []
+    for number, variant in enumerate(variants):
+        failed = 0 if number % 3 == 0 else 10 + number
+        canary = _delta(1000, failed, 800 + 3 * number)
+        cases.append(Played(variant, f"s{number:02}", _delta(3000, 0, 2900), canary))
+    return tuple(cases)
+
+
+def _delta(total: int, failed: int, within_half: int) -> Load:
+    return Load(total - failed, failed, ((0.1, total // 2), (0.5, within_half), (1.0, total)))
+
+
+def _p99(load: Load) -> float:
+    """By hand: the 0.99 quantile lies in the last bucket, 0.5 s to 1 s, and is interpolated there."""
+    below = load.within[1][1]
+    return 0.5 + (0.99 * load.total - below) / (load.total - below) * 0.5
+
+
+def _since_start(load: Load, *, later: bool) -> Load:
+    """The counters of a revision that was busy long before the test, without and with the test's own load."""
+    base = Load(50_000, 5_000 if load.failed else 0, ())
+    start = base.total
+    before = ((0.1, start // 2), (0.5, start * 3 // 4), (1.0, start))
+    if not later:
+        return replace(base, within=before)
+    within = tuple((bound, old + new) for (bound, old), (_, new) in zip(before, load.within, strict=True))
+    return Load(base.good + load.good, base.failed + load.failed, within)
+
+
+def _located(labelling: Labelling, namespace: str, revision: str) -> dict[str, str]:
+    return {
+        RELABELLED: {"namespace": namespace, "revision_name": revision},
+        PROMOTED: {"k8s_namespace_name": namespace, "kn_revision_name": revision},
+        PRIVATE_SERVICE: {"namespace": namespace, "service": f"{revision}-private"},
+        POD_NAME: {"namespace": namespace, "pod": f"{revision}-deployment-5d8f9c7b6-x2x4z"},
+        TARGET_INFO: {},
+        KNATIVE_LABELS: {},
+        MESH_DESTINATION: {},
+        ENVOY_CLUSTER: {},
+    }[labelling]
+
+
+def _exposed(variant: Variant, namespace: str, revision: str, load: Load) -> str:
+    located = _located(variant.labelling, namespace, revision)
+    meter = variant.meter.counted[0].metric.removesuffix("_count")
+    match variant.source:
+        case Source.KNATIVE:
+            return exposition.knative(namespace, revision, load)
+        case Source.KNATIVE_OTEL:
+            return exposition.knative_otel(meter, located, load)
+        case Source.ISTIO:
+            return exposition.istio(namespace, revision, load)
+        case Source.KOURIER:
+            return exposition.kourier(namespace, revision, load)
+        case Source.VLLM:
+            return exposition.vllm(located, load, new_names=variant.labelling is RELABELLED)
+        case Source.TRITON:
+            quantiles = (("0.5", 0.2), ("0.99", 0.7))
+            return exposition.triton(located, load, quantiles=quantiles)
+        case Source.TENSORFLOW_SERVING:
+            return exposition.tensorflow_serving(located, load)
+        case Source.TORCHSERVE:
+            return exposition.torchserve(located, load)
+        case Source.MLSERVER:
+            return exposition.mlserver(located, load)
+        case _:
+            return exposition.kserve(meter, located, load)
+
+
+CASES = _cases()
+ON_PAGE = [case for case in CASES if case.variant.labelling is not TARGET_INFO]
+JOINED = next(case for case in CASES if case.variant.labelling is TARGET_INFO)
+
+
+def _page(*, later: bool) -> str:
+    text = ""
+    for case in ON_PAGE:
+        for number in (1, 2):
+            revision = f"{case.service}-predictor-{number:05}"
+            load = _since_start(case.load(number), later=later)
+            text += _exposed(case.variant, "models", revision, load)
+    # The same names in another namespace, all failing: they must not leak into the answers.
+    other = _since_start(_delta(500, 500, 400), later=later)
+    text += exposition.knative("team-a", "s00-predictor-00002", other)
+    return text + _special(later=later)
+
+
+def _special(*, later: bool) -> str:
+    """Revisions that are in one of the states a real service goes through."""
+    text = ""
+    for revision, load in (("gone-predictor-00001", 2000), ("gone-predictor-00002", 1000)):
+        text += exposition.knative("models", revision, _since_start(_delta(load, 0, load), later=later))
+    quiet = _since_start(_delta(0, 0, 0), later=False)
+    text += exposition.knative(
+        "models", "quiet-predictor-00001", _since_start(_delta(900, 0, 900), later=later)
+    )
+    text += exposition.knative("models", "quiet-predictor-00002", quiet)
+    text += exposition.knative(
+        "models", "staged-predictor-00001", _since_start(_delta(900, 0, 900), later=later)
+    )
+    # What Kubernetes makes of the pod of a long revision: 58 characters of its owner's name, five of its own.
+    pod = f"{LONG}-deployment-5d8f9c7b6-"[:58] + "x2x4z"
+    located = {"namespace": "models", "pod": pod}
+    return text + exposition.mlserver(located, _since_start(_delta(800, 8, 700), later=later))
+
+
+class World:
+    """The exporters and Prometheus, after both scrapes."""
+
+    def __init__(self, page: Exporter, pods: Sequence[Exporter], prometheus: Prometheus) -> None:
+        self.page = page
+        self.pods = pods
+        self.prometheus = prometheus
+
+    def show(self, *, later: bool) -> None:
+        self.page.text = _page(later=later)
+        for number, pod in enumerate(self.pods, start=1):
+            revision = f"{JOINED.service}-predictor-{number:05}"
+            load = _since_start(JOINED.load(number), later=later)
+            owner = {"kn_revision_name": revision, "k8s_namespace_name": "models", "k8s_pod_name": "x"}
+            pod.text = exposition.line("target_info", owner, 1) + _exposed(JOINED.variant, "", "", load)
+
+    def await_scrapes(self, count: int) -> None:
+        """Until every exporter has been scraped so many times more, and Prometheus has stored it."""
+        targets = [self.page, *self.pods]
+        wanted = [len(target.requests) + count for target in targets]
+        for target, number in zip(targets, wanted, strict=True):
+            target.wait_for(number)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """All sources, scraped a few times before and a few times after the load of the cases."""
+    require_servers("prometheus")
+    with Exporter() as page, Exporter() as first, Exporter() as second:
+        scrapes = [
+            Scrape("page", page.target),
+            Scrape("pods", first.target, path="/metrics"),
+            Scrape("pods-too", second.target),
+        ]
+        with Prometheus(scrapes, interval=0.4) as prometheus:
+            made = World(page, (first, second), prometheus)
+            made.show(later=False)
+            made.await_scrapes(3)
+            made.show(later=True)
+            made.await_scrapes(3)
+            yield made
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+
+
+@dataclass
+class Counted:
+    """The port over the real server, and the outcome of each of its HTTP queries."""
+
+    metrics: PrometheusMetrics
+    outcomes: list[str]
+    clock: ManualClock
+
+    def ask(self, *questions: Question) -> list[Reading]:
+        readings = self.metrics.ask(questions)
+        assert list(readings) == list(dict.fromkeys(questions))
+        return [readings[question] for question in questions]
+
+
+@pytest.fixture
+def counted(world: World, pool: ThreadPoolExecutor) -> Iterator[Counted]:
+    outcomes: list[str] = []
+    clock = ManualClock()
+    config = PrometheusConfig(world.prometheus.url, timeout=10)
+    metrics = PrometheusMetrics(config, pool=pool, clock=clock, count=outcomes.append)
+    yield Counted(metrics, outcomes, clock)
+    metrics.close()
+
+
+def _names(case: Played) -> str:
+    return f"{case.variant.source.value}-{'+'.join(case.variant.labelling.needs)}-{case.service}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=_names)
+def test_auto_finds_the_source_and_its_numbers_are_right(case: Played, counted: Counted) -> None:
+    """Each variant is found by its series alone, and success, errors and latency are what was put in."""
+    success, errors, slow, count = counted.ask(
+        case.question("request-success-rate"),
+        case.question("error-rate"),
+        case.question("request-duration"),
+        case.question("request-count"),
+    )
+    share = case.canary.failed / case.canary.total * 100
+    assert count.kind is ReadingKind.VALUE, count.detail
+    assert count.source is case.variant.source
+    assert count.value == count.requests == pytest.approx(1000, rel=0.5)
+    assert count.age is not None
+    assert 0 <= count.age < WINDOW
+    if case.variant.source is Source.KSERVE:
+        assert success.kind is errors.kind is ReadingKind.UNSUPPORTED
+        assert "counts no errors" in success.detail
+    else:
+        assert (success.kind, errors.kind) == (ReadingKind.VALUE, ReadingKind.VALUE)
+        assert errors.value == pytest.approx(share, abs=1e-9)
+        assert success.value == pytest.approx(100 - share, abs=1e-9)
+        assert success.requests == pytest.approx(1000, rel=0.5)
+    if case.variant.source is Source.TORCHSERVE:
+        assert slow.kind is ReadingKind.UNSUPPORTED
+    elif case.variant.source is Source.TRITON:
+        assert slow.value == pytest.approx(0.7)
+    else:
+        assert slow.value == pytest.approx(_p99(case.canary), rel=1e-9), slow.detail
+
+
+def test_all_services_at_once_read_like_each_alone(counted: Counted) -> None:
+    """One round over every service of every source gives what a round for each gives."""
+    questions = [case.question("error-rate") for case in CASES] + [
+        case.question("request-duration") for case in CASES
+    ]
+    together = counted.ask(*questions)
+    apart = [counted.ask(asked)[0] for asked in questions]
+    for asked, one, other in zip(questions, together, apart, strict=True):
+        assert (one.kind, one.source) == (other.kind, other.source), asked
+        assert (one.value is None) == (other.value is None)
+        assert one.value is None or one.value == pytest.approx(other.value, rel=1e-9, abs=1e-9)
+
+
+def _settled_instant() -> float:
+    """A moment whose samples are all stored: a scrape is stamped when it begins and stored when it ends."""
+    return time.time() - 1
+
+
+def _at(world: World, query: str, instant: float) -> Answer:
+    address = f"{world.prometheus.url}/api/v1/query"
+    body = urllib.parse.urlencode({"query": query, "time": f"{instant:.3f}"}).encode()
+    _, answer = fetch(
+        address, method="POST", body=body, headers={"Content-Type": "application/x-www-form-urlencoded"}
+    )
+    return read_answer(json.loads(answer))
+
+
+def _by_hand(world: World, query: str, instant: float) -> float:
+    [sample] = _at(world, query, instant).samples
+    assert sample.value is not None
+    return sample.value
+
+
+@pytest.mark.parametrize("case", CASES, ids=_names)
+def test_a_grouped_query_equals_a_query_per_revision(case: Played, world: World) -> None:
+    """Asked together with other revisions, a revision's counts, age and quantile are its own."""
+    instant = _settled_instant()
+    both = [Target("models", f"{case.service}-predictor-{number:05}") for number in (1, 2)]
+    crowd = [*both, Target("team-a", both[1].revision), Target("models", "someone-else-predictor-00001")]
+    variant = case.variant
+    grouped = traffic_rows(variant, crowd, _at(world, traffic_query(variant, WINDOW, crowd), instant))
+    slow = {}
+    if "request-duration" in variant.meter.measures:
+        query = measure_query(variant, "request-duration", 0.99, WINDOW, crowd)
+        slow = dict(measured_rows(variant, crowd, _at(world, query, instant)))
+    for target in both:
+        alone = traffic_rows(variant, [target], _at(world, traffic_query(variant, WINDOW, [target]), instant))
+        assert grouped[target].count == pytest.approx(alone[target].count, rel=1e-12)
+        assert grouped[target].failed == pytest.approx(alone[target].failed, rel=1e-12)
+        assert grouped[target].age == alone[target].age
+        if slow:
+            query = measure_query(variant, "request-duration", 0.99, WINDOW, [target])
+            assert slow[target] == measured_rows(variant, [target], _at(world, query, instant))[target]
+    assert Target("models", "someone-else-predictor-00001") not in grouped
+
+
+BY_HAND = {
+    Source.KNATIVE: (
+        'sum(increase(revision_request_count{namespace_name="models",revision_name="$"}[1m]))',
+        "histogram_quantile(0.99, sum by (le) (rate(revision_request_latencies_bucket"
+        '{namespace_name="models",revision_name="$"}[1m]))) / 1000',
+    ),
+    Source.ISTIO: (
+        'sum(increase(istio_requests_total{reporter="source",'
+        'destination_service=~"$\\\\.models\\\\.svc\\\\.cluster\\\\.local"}[1m]))',
+        "histogram_quantile(0.99, sum by (le) (rate(istio_request_duration_milliseconds_bucket"
+        '{reporter="source",destination_service=~"$\\\\.models\\\\.svc\\\\.cluster\\\\.local"}[1m]))) / 1000',
+    ),
+    Source.KOURIER: (
+        'sum(increase(envoy_cluster_upstream_rq{envoy_cluster_name="models/$"}[1m]))',
+        "histogram_quantile(0.99, sum by (le) (rate(envoy_cluster_upstream_rq_time_bucket"
+        '{envoy_cluster_name="models/$"}[1m]))) / 1000',
+    ),
+}
+
+
+@pytest.mark.parametrize("source", BY_HAND)
+def test_the_presets_are_the_promql_that_people_write(source: Source, world: World) -> None:
+    """Counts and quantiles equal the queries of the sources' own documentation, at the same instant."""
+    case = next(case for case in CASES if case.variant.source is source)
+    target = Target("models", f"{case.service}-predictor-00002")
+    instant = _settled_instant()
+    count, slow = (query.replace("$", target.revision) for query in BY_HAND[source])
+    traffic = traffic_rows(
+        case.variant, [target], _at(world, traffic_query(case.variant, WINDOW, [target]), instant)
+    )
+    assert traffic[target].count == pytest.approx(_by_hand(world, count, instant), rel=1e-12)
+    query = measure_query(case.variant, "request-duration", 0.99, WINDOW, [target])
+    measured = measured_rows(case.variant, [target], _at(world, query, instant))
+    assert measured[target] == pytest.approx(_by_hand(world, slow, instant), rel=1e-12)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.variant.source is Source.VLLM], ids=_names)
+def test_tokens_are_measured_under_their_new_and_old_names(case: Played, counted: Counted) -> None:
+    """vLLM's own presets answer whichever generation of names it exports, in seconds and percent."""
+    names = ("time-to-first-token", "time-per-output-token", "queue-time")
+    for reading in counted.ask(*(case.question(name) for name in names)):
+        assert reading.value == pytest.approx(_p99(case.canary), rel=1e-9), reading.detail
+    [cache] = counted.ask(case.question("kv-cache-usage"))
+    assert cache.value == pytest.approx(40.0)
+
+
+def test_a_service_with_a_long_name_is_found_by_its_pods(counted: Counted) -> None:
+    """Kubernetes has cut the pod's name, and its revision is still told apart."""
+    asked = replace(question("error-rate", source=Source.AUTO, window=WINDOW), revision=LONG, stable="")
+    [reading] = counted.ask(asked)
+    assert reading.value == pytest.approx(1.0), reading.detail
+
+
+def test_hundreds_of_rollouts_take_as_many_queries_as_one(counted: Counted) -> None:
+    """Four presets of one source: two HTTP queries, whether one revision is asked about or 500."""
+
+    def presets(service: str) -> list[Question]:
+        names = ("request-success-rate", "request-duration", "error-rate", "request-count")
+        return [question(name, service=service, window=WINDOW) for name in names]
+
+    one = counted.ask(*presets("s00"))
+    assert counted.outcomes == ["ok", "ok"]
+    counted.outcomes.clear()
+    crowd = [asked for number in range(500) for asked in presets(f"s{number:02}")]
+    many = counted.ask(*crowd)
+    assert counted.outcomes == ["ok"] * 2
+    assert (
+        [reading.kind for reading in many[:4]] == [reading.kind for reading in one] == [ReadingKind.VALUE] * 4
+    )
+
+
+def test_a_canary_without_requests_is_told_from_one_that_nobody_measures(counted: Counted) -> None:
+    """A quiet canary, one that never had a request, and an unknown service are three answers."""
+    quiet, staged, unknown = counted.ask(
+        question(service="quiet", window=WINDOW),
+        question(service="staged", window=WINDOW),
+        question(service="nobody", window=WINDOW),
+    )
+    assert (quiet.kind, quiet.requests) == (ReadingKind.NO_SERIES, 0)
+    assert (staged.kind, staged.requests) == (ReadingKind.NO_SERIES, 0)
+    assert (unknown.kind, unknown.requests) == (ReadingKind.NO_SERIES, None)
+    assert "revision_request_count" in unknown.detail
+
+
+def test_custom_queries_share_a_request_and_spoil_nothing(counted: Counted) -> None:
+    """Good, scalar, empty, NaN, many-series and refused queries in one round each get their own answer."""
+    queries = {
+        "sum(up) # all": ReadingKind.VALUE,
+        "1 + 1": ReadingKind.VALUE,
+        "vector(0) / 0": ReadingKind.NOT_A_NUMBER,
+        'up{job="none"}': ReadingKind.NO_SERIES,
+        "up": ReadingKind.AMBIGUOUS,
+        "up[5m]": ReadingKind.AMBIGUOUS,
+        "no_such_function(up)": ReadingKind.REFUSED,
+        'label_replace(up, "job", "same", "", "") + on (job) label_replace(up, "job", "same", "", "")': (
+            ReadingKind.REFUSED
+        ),
+    }
+    asked = [question(query=query, service="s00", window=WINDOW) for query in queries]
+    readings = counted.ask(*asked)
+    assert [reading.kind for reading in readings] == list(queries.values())
+    assert [reading.value for reading in readings[:2]] == [3, 2]
+    assert readings[0].requests == pytest.approx(1000, rel=0.5)
+    first = len(counted.outcomes)
+    counted.ask(*asked)
+    # the traffic, one joined query, and alone: the range, the unknown function, the one that spoilt the rest
+    assert len(counted.outcomes) - first == 5
+
+
+def test_the_server_is_recognised(counted: Counted) -> None:
+    """The start-up check gives the version, and a query's refusal in Prometheus' own words."""
+    probe = counted.metrics.probe()
+    assert probe.ok
+    assert probe.text[0].isdigit()
+    assert counted.metrics.refusal("sum(up)") is None
+    assert "unknown function" in (counted.metrics.refusal("nope(up)") or "")
+
+
+def test_every_preset_has_a_variant_that_answers_it(counted: Counted) -> None:
+    """No preset exists on paper only."""
+    for metric in PRESETS:
+        readings = counted.ask(*(case.question(metric) for case in CASES))
+        assert any(reading.kind is ReadingKind.VALUE for reading in readings), metric
+
+
+def test_a_scrape_that_stops_is_stale_and_an_outage_an_outage(world: World, counted: Counted) -> None:
+    """Old samples, a frozen server and its return are told apart. Last, as it changes the world."""
+    gone = question(service="gone", window=WINDOW)
+    assert counted.ask(gone)[0].kind is ReadingKind.VALUE
+    world.page.text = exposition.knative(
+        "models", "s00-predictor-00002", Load(60_000, 6_000, ((1.0, 66_000),))
+    )
+    world.await_scrapes(3)
+    [stale] = counted.ask(gone)
+    assert stale.kind is ReadingKind.STALE
+    assert "has stopped" in stale.detail
+    with ThreadPoolExecutor(2) as pool:
+        config = PrometheusConfig(world.prometheus.url, timeout=0.5)
+        hasty = PrometheusMetrics(config, pool=pool, clock=ManualClock())
+        world.prometheus.pause()
+        try:
+            outage = hasty.ask([gone])[gone]
+        finally:
+            world.prometheus.resume()
+        assert outage.kind is ReadingKind.OUTAGE
+        assert "did not answer within 0.5 s" in outage.detail
+        hasty.close()
+    assert counted.ask(gone)[0].kind is ReadingKind.STALE

@@ -1,0 +1,219 @@
+"""PromQL as text: checking, typing, and values that cannot become syntax."""
+
+from __future__ import annotations
+
+import re
+
+import promql_parser
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autocanary.errors import InputError
+from autocanary.promql import PLACEHOLDERS, check, duration, fill, kind, literal, placeholders, quote
+
+TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=30)
+
+
+@pytest.mark.parametrize("query", ["up", "sum(rate(a[5m]))", "vector(1)", "a # said\n+ b", 'a{b=~"x|y"}'])
+def test_good_queries_pass(query: str) -> None:
+    """What Prometheus runs is not complained about."""
+    assert check(query) is None
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("", "empty"),
+        ("  \n", "empty"),
+        ("sum(a", "parenthesis"),
+        ("rate(a)", "expected type matrix"),
+        ('a{b=~"("}', "regex"),
+        ("a[", "not valid PromQL"),
+        ("# only words", "no expression"),
+        ("a" * 70_000, "longer than 64,000"),
+        ('a{b="\ud800"}', "surrogate"),
+    ],
+)
+def test_bad_queries_are_named(query: str, said: str) -> None:
+    """One sentence says what is wrong."""
+    assert said in (check(query) or "")
+
+
+@pytest.mark.parametrize("query", ["(" * 9000 + "a" + ")" * 9000, "-" * 9000 + "a", "a+" * 5000 + "a"])
+def test_absurd_nesting_is_refused_and_kills_nothing(query: str) -> None:
+    """These overflow the native parser's stack, which no handler could catch."""
+    assert "operators and brackets" in (check(query) or "")
+    assert kind(query) is None
+
+
+def test_brackets_in_strings_are_no_nesting() -> None:
+    """A long list of names in a matcher is a flat query."""
+    assert check('up{a=~"' + "|".join(f"x-(y)-{number}" for number in range(2000)) + '"}') is None
+
+
+@given(st.text(max_size=80))
+def test_any_text_gets_an_answer(text: str) -> None:
+    """No text makes the check raise."""
+    assert (check(text) is None) or isinstance(check(text), str)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("up", "vector"),
+        ("-up", "vector"),
+        ("(sum(up))", "vector"),
+        ("up + 1", "vector"),
+        ("1 + up", "vector"),
+        ("up > 1", "vector"),
+        ("vector(1)", "vector"),
+        ("rate(a[5m])", "vector"),
+        ("a offset 5m", "vector"),
+        ("1", "scalar"),
+        ("-(1 + time())", "scalar"),
+        ("scalar(up)", "scalar"),
+        ("1 > bool 2", "scalar"),
+        ("up[5m]", "matrix"),
+        ("up[5m:1m]", "matrix"),
+        ('"word"', "string"),
+        ("up{", None),
+        ("", None),
+    ],
+)
+def test_the_type_of_a_query(query: str, expected: str | None) -> None:
+    """The type decides how a query can be joined with others."""
+    assert kind(query) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (60, "1m"),
+        (90, "1m30s"),
+        (0.5, "500ms"),
+        (3600, "1h"),
+        (86_400, "1d"),
+        (90_061.25, "1d1h1m1s250ms"),
+        (0, "0s"),
+    ],
+)
+def test_durations_are_printed_as_prometheus_does(seconds: float, text: str) -> None:
+    """60 s is 1m, and fractions are milliseconds."""
+    assert duration(seconds) == text
+
+
+@given(st.integers(min_value=1, max_value=10**10))
+def test_durations_read_back_the_same(milliseconds: int) -> None:
+    """The parser reads what was printed."""
+    read = promql_parser.parse_duration(duration(milliseconds / 1000))
+    assert round(read.total_seconds() * 1000) == milliseconds
+
+
+def test_placeholders_are_found_once_each_in_order() -> None:
+    """Comments do not count; blanks inside the braces do not matter."""
+    template = 'a{n="{{ namespace }}",r=~"{{revision}}.*"}[{{ window }}] # {{ nonsense }}\n + {{ window }}'
+    assert placeholders(template) == ("namespace", "revision", "window")
+
+
+def test_every_placeholder_can_be_filled() -> None:
+    """Flagger's words and ours, in the place each belongs to."""
+    values: dict[str, str | float] = dict.fromkeys(PLACEHOLDERS, "x") | {"window": 60.0, "interval": 90}
+    quoted = ",".join(f'l{number}="{{{{ {name} }}}}"' for number, name in enumerate(PLACEHOLDERS))
+    query = fill(f"sum(rate(a{{{quoted}}}[{{{{ window }}}}])) + sum(rate(a[{{{{ interval }}}}]))", values)
+    assert check(query) is None
+    assert query.endswith("[1m])) + sum(rate(a[1m30s]))")
+
+
+def test_values_are_escaped_for_where_they_stand() -> None:
+    """A dot is plain after = and escaped after =~ and !~, also with blanks and a comment between."""
+    values = {"name": "a.b"}
+    assert fill('m{x="{{ name }}"}', values) == 'm{x="a.b"}'
+    assert fill('m{x!="{{ name }}"}', values) == 'm{x!="a.b"}'
+    assert fill('m{x=~"{{ name }}.*"}', values) == 'm{x=~"a[.]b.*"}'
+    assert fill('m{x !~ # why\n "{{ name }}"}', values) == 'm{x !~ # why\n "a[.]b"}'
+    assert fill("m{x=~`{{ name }}`}", values) == "m{x=~`a[.]b`}"
+    assert fill("m{x='{{ name }}'}", {"name": "it's"}) == "m{x='it\\'s'}"
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ('a{b="{{ nmespace }}"}', "did you mean {{ namespace }}"),
+        ('a{b="{{ STABLErevision }}"}', "did you mean {{ stableRevision }}"),
+        ('a{b="{{ .Namespace }}"}', "malformed placeholder"),
+        ('a{b="{{ args.name }}"}', "did you mean {{ name }}"),
+        ('a{b="{{ qqqqqq }}"}', "known are component"),
+        ('a{b="{{ name"}', "malformed placeholder"),
+        ('a{b="{{ two words }}"}', "malformed placeholder"),
+        ("a{b={{ name }}}", "outside quotes"),
+        ('a{b="\\{{ name }}"}', "backslash"),
+        ('a{b=~"\\\\{{ name }}"}', "backslash"),
+        ("a{b=~`\\{{ name }}`}", "backslash"),
+    ],
+)
+def test_templates_that_cannot_be_filled_safely_are_refused(template: str, said: str) -> None:
+    """The message names the nearest known word or what to write instead."""
+    values: dict[str, str | float] = dict.fromkeys(PLACEHOLDERS, "x") | {"window": 60.0, "interval": 60.0}
+    with pytest.raises(InputError, match=re.escape(said)):
+        fill(template, values)
+
+
+def test_a_literal_backslash_before_a_value_is_no_escape() -> None:
+    """Two backslashes in a plain string, or one in a raw one, stand for themselves."""
+    assert fill('a{b="\\\\{{ name }}"}', {"name": "x"}) == 'a{b="\\\\x"}'
+    assert fill("a{b=`\\{{ name }}`}", {"name": "x"}) == "a{b=`\\x`}"
+
+
+def test_an_escaped_quote_does_not_end_a_string() -> None:
+    """The lexer knows where a string ends, or values would be escaped for the wrong place."""
+    assert fill('a{b="say \\"{{ name }}\\""}', {"name": '"'}) == 'a{b="say \\"\\"\\""}'
+
+
+def test_durations_may_be_given_as_text() -> None:
+    """A window that is already Prometheus' text may stand in brackets."""
+    assert fill("rate(a[{{ window }}])", {"window": "1m30s"}) == "rate(a[1m30s])"
+
+
+@pytest.mark.parametrize("value", ["a`b", "a\ud800b"])
+def test_values_that_no_string_can_hold_are_refused(value: str) -> None:
+    """A back quote in a raw string, and half a surrogate pair anywhere."""
+    with pytest.raises(InputError):
+        fill("a{b=`{{ name }}`}" if "`" in value else 'a{b="{{ name }}"}', {"name": value})
+
+
+@given(TEXT, st.sampled_from(["=", "!=", "=~", "!~"]), st.sampled_from(['"', "'", "`"]), TEXT)
+def test_no_value_breaks_out_of_its_string(value: str, operator: str, mark: str, other: str) -> None:
+    """The filled query has the template's two matchers, and the value is exactly the text put in."""
+    template = f"m{{x{operator}{mark}{{{{ name }}}}{mark},y={quote(other)}}}"
+    if mark == "`" and "`" in value:
+        with pytest.raises(InputError):
+            fill(template, {"name": value})
+        return
+    if "{{" in other:
+        return
+    filled = fill(template, {"name": value})
+    if mark == "`":  # the parser wrongly unescapes raw strings; Prometheus takes them as they are
+        inside = literal(value) if operator.endswith("~") else value
+        assert filled == f"m{{x{operator}`{inside}`,y={quote(other)}}}"
+        return
+    tree = promql_parser.parse(filled)
+    assert isinstance(tree, promql_parser.VectorSelector)
+    first, second = tree.matchers.matchers
+    assert (first.name, second.name, second.value) == ("x", "y", other)
+    assert first.value == (literal(value) if operator.endswith("~") else value)
+
+
+@given(TEXT)
+def test_a_literal_matches_itself_alone(text: str) -> None:
+    """Escaped for RE2, a text matches itself and not with a character more."""
+    assert re.fullmatch(literal(text), text, re.DOTALL)
+    assert not re.fullmatch(literal(text), text + "x", re.DOTALL)
+
+
+@given(TEXT)
+def test_a_template_without_placeholders_is_left_alone(text: str) -> None:
+    """Filling changes placeholders and nothing else."""
+    if "{{" not in text:
+        assert fill(text, {}) == text
+        assert placeholders(text) == ()
