@@ -11,7 +11,7 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-an
 	--custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv servers test lint format demo lock clean
+.PHONY: help venv servers test lint format generate demo picture bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,8 +50,20 @@ format: venv ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+generate: venv ## Write the generated pages of docs/ anew; tests fail when they drift
+	$(BIN)/python -m autocanary.policyfile.jsonschema > docs/policy.schema.json
+	$(BIN)/python -m autocanary.policyfile.reference > docs/policy-reference.md
+	$(BIN)/python docs/generate.py
+
 demo: venv ## Watch one promotion and one rollback; ARGS goes to the command
 	$(BIN)/autocanary demo $(ARGS)
+
+picture: venv ## Draw docs/images/demo.svg from a real run of the demo
+	$(BIN)/autocanary demo --svg docs/images/demo.svg
+
+bench: venv servers ## Run the benchmarks; they print their figures
+	$(BIN)/python -m benchmarks.tick
+	$(BIN)/python -m benchmarks.fleet
 
 lock: venv ## Write the dependencies down with versions and hashes; ARGS=--upgrade takes newer ones
 	$(BIN)/python -m pip install --quiet --upgrade uv

@@ -33,7 +33,8 @@ from autocanary.notify.slack import SlackWebhook
 from autocanary.notify.webhook import RouteWebhooks, WebhookChannel
 from autocanary.policyfile import PolicyBook
 from autocanary.ports import Leadership, Ledger
-from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
+from autocanary.prometheus import PrometheusMetrics
+from autocanary.prometheus.config import config_of
 from autocanary.schedule import Beat, Heartbeat, Metronome, SteadyClock, ThreadPool
 from autocanary.serve.counters import Counters
 from autocanary.serve.metrics import Exposition, PolicyCount, Present
@@ -48,6 +49,7 @@ __all__ = ["Service", "run"]
 _POLICY_SECONDS = 5.0
 _WRITERS, _ASKERS, _CALLERS = 16, 16, 16
 _HEARTBEAT_LIMIT = 60.0
+_DRIFT_LIMIT = 60.0
 _TICK = "tick"
 
 _log = logs.logger("autocanary.app")
@@ -121,7 +123,7 @@ class Service:
             self._session, self._leadership, self._desk.heard, namespaces=settings.namespaces
         )
         self._metrics = PrometheusMetrics(
-            _prometheus(settings), pool=self._callers, count=self.counters.query, clock=self._clock
+            config_of(settings), pool=self._callers, count=self.counters.query, clock=self._clock
         )
         http = Http()
         self._courier = self._make_courier(http)
@@ -146,6 +148,7 @@ class Service:
         )
         self._ticked_at = 0.0
         self._synced = False
+        self._drift_said = False
         self._server = Server(settings.listen.host, settings.listen.port, self._application())
 
     @property
@@ -234,8 +237,16 @@ class Service:
 
     def _policies(self) -> None:
         self._desk.reload()
+        self._watch_the_clock()
         if self._leadership.is_leader() and not self.missing() and not self._settings.dry_run:
             self._desk.answer(self._resources, self._cluster.services(), self.engine.rollouts())
+
+    def _watch_the_clock(self) -> None:
+        """After a step of the wall clock deadlines are right, but windows follow it only after a restart."""
+        drift = self._clock.drift()
+        if abs(drift) > _DRIFT_LIMIT and not self._drift_said:
+            self._drift_said = True
+            _log.warning("clock_stepped", seconds=round(drift), hint="restart to follow the wall clock")
 
     def _hurry(self) -> None:
         self._metronome.hurry(_TICK)
@@ -290,15 +301,3 @@ class Service:
 
     def _policy_count(self) -> PolicyCount:
         return PolicyCount(valid=len(self._book.current()), invalid=len(self._book.faults()))
-
-
-def _prometheus(settings: Settings) -> PrometheusConfig:
-    return PrometheusConfig(
-        url=settings.prometheus_url or "",
-        token_file=str(settings.prometheus_token_file or ""),
-        username=settings.prometheus_username,
-        password_file=str(settings.prometheus_password_file or ""),
-        headers=dict(settings.prometheus_headers),
-        ca_file=str(settings.prometheus_ca_file or ""),
-        timeout=settings.prometheus_timeout,
-    )

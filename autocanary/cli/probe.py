@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from autocanary.core.policy import Metric, Policy
 from autocanary.errors import MetricsRefused, Problem
 from autocanary.policyfile.rules import sample_of
-from autocanary.prometheus import PrometheusConfig
 from autocanary.prometheus.answer import Answer
 from autocanary.prometheus.client import PrometheusClient
+from autocanary.prometheus.config import config_of
 from autocanary.prometheus.sources import variants_of
-from autocanary.settings import Settings, load
+from autocanary.settings import load
 
 __all__ = ["examine", "probe"]
 
@@ -23,23 +23,11 @@ Query = Callable[[str], Answer]
 
 def probe(url: str, policies: Sequence[Policy]) -> list[Problem]:
     """Asks with the credentials of the settings; MetricsUnreachable when there is no answer."""
-    client = PrometheusClient(_config(load({"prometheus_url": url})))
+    client = PrometheusClient(config_of(load({"prometheus_url": url})))
     try:
         return examine(client.query, policies)
     finally:
         client.close()
-
-
-def _config(settings: Settings) -> PrometheusConfig:
-    return PrometheusConfig(
-        url=settings.prometheus_url or "",
-        token_file=str(settings.prometheus_token_file or ""),
-        username=settings.prometheus_username,
-        password_file=str(settings.prometheus_password_file or ""),
-        headers=dict(settings.prometheus_headers),
-        ca_file=str(settings.prometheus_ca_file or ""),
-        timeout=settings.prometheus_timeout,
-    )
 
 
 def examine(query: Query, policies: Sequence[Policy]) -> list[Problem]:

@@ -18,7 +18,7 @@ from autocanary.cli import exits, finding, patience, printing, seams
 from autocanary.cli.options import Context, Kubeconfig, Namespace, duration
 from autocanary.core import story
 from autocanary.core.progress import Phase
-from autocanary.core.rollout import Request, Rollout, Verb
+from autocanary.core.rollout import RETRY_STARTED, Request, Rollout, Verb
 
 __all__ = ["abort", "pause", "promote", "resume", "retry"]
 
@@ -222,7 +222,7 @@ def _granted(verb: Verb, before: Rollout, now: Rollout) -> bool:
     if verb is Verb.RESUME:
         return progress.phase is not Phase.PAUSED
     if verb is Verb.RETRY:
-        return progress.answer.startswith("started ")  # the new attempt is another object
+        return progress.answer.startswith(RETRY_STARTED)  # the new attempt is another object
     return progress.step > was.step or progress.promote_all or progress.phase is Phase.PROMOTED
 
 

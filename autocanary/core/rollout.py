@@ -21,6 +21,7 @@ from autocanary.core.reason import Reason
 __all__ = [
     "API_VERSION",
     "KIND",
+    "RETRY_STARTED",
     "Request",
     "Rollout",
     "Verb",
@@ -32,6 +33,10 @@ __all__ = [
 API_VERSION = "autocanary.dev/v1alpha1"
 KIND = "CanaryRollout"
 _NAME_LIMIT = 63  # a label value's, so that the name can be one
+
+
+RETRY_STARTED = "started "
+"""How the answer to a granted retry begins; the new attempt's name follows."""
 
 
 class Verb(str, Enum):

@@ -23,7 +23,7 @@ from autocanary.core.planner import plan
 from autocanary.core.policy import Policy, WebhookType
 from autocanary.core.progress import Phase
 from autocanary.core.reading import Question, Reading
-from autocanary.core.rollout import Rollout, Verb
+from autocanary.core.rollout import RETRY_STARTED, Rollout, Verb
 from autocanary.core.selection import Tie, select
 from autocanary.core.situation import Situation
 from autocanary.core.telling import delivered
@@ -315,7 +315,7 @@ class Engine:
             else:
                 history = list(self._history.get(key, {}).values())
                 start = retried(past, seen, policy, history, now)
-                text = f"started {start.rollout.name}"
+                text = f"{RETRY_STARTED}{start.rollout.name}"
         answered = past.but(progress=past.progress.but(answered=request.id, answer=text))
         self._note(answered)
         future = self._pool.submit(lambda: self._ledger.record(answered))

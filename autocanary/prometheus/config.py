@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from autocanary.errors import SettingsError
+from autocanary.settings import Settings
 
-__all__ = ["PrometheusConfig", "shown"]
+__all__ = ["PrometheusConfig", "config_of", "shown"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -80,6 +81,19 @@ class PrometheusConfig:
 
     def __repr__(self) -> str:
         return f"PrometheusConfig({self.base!r})"
+
+
+def config_of(settings: Settings) -> PrometheusConfig:
+    """What the service's settings say of Prometheus; SettingsError when they cannot be used."""
+    return PrometheusConfig(
+        url=settings.prometheus_url or "",
+        token_file=str(settings.prometheus_token_file or ""),
+        username=settings.prometheus_username,
+        password_file=str(settings.prometheus_password_file or ""),
+        headers=dict(settings.prometheus_headers),
+        ca_file=str(settings.prometheus_ca_file or ""),
+        timeout=settings.prometheus_timeout,
+    )
 
 
 def shown(url: str) -> str:

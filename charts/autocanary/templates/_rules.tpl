@@ -12,7 +12,7 @@
   verbs: [update]
 - apiGroups: [autocanary.dev]
   resources: [rolloutpolicies]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [autocanary.dev]
   resources: [rolloutpolicies/status]
   verbs: [patch]
