@@ -34,8 +34,8 @@ $(INSTALLED): pyproject.toml $(wildcard $(LOCKS))
 	@$(BIN)/python -m pip check || { echo "The lock files no longer fit pyproject.toml: run 'make lock'." >&2; exit 1; }
 	@touch $@
 
-servers: ## Get kube-apiserver, etcd, kubectl and Prometheus for the tests
-	$(PYTHON) tests/testbed/setup.py
+servers: ## Get kube-apiserver, etcd, kubectl, Prometheus and helm for the tests
+	$(PYTHON) tests/testbed/setup.py --with helm
 
 test: venv servers ## Run the tests; ARGS goes to pytest, as in make test ARGS="-k planner -n 2"
 	$(BIN)/pytest $(ARGS)

@@ -38,6 +38,7 @@ _MOST_CHARACTERS = 64_000
 _DEEPEST = 1_000  # operators and brackets; the parser's stack holds about four times as many
 _NESTING = re.compile(r"[(\[{+\-*/%^<>=]|\b(?:and|or|unless|atan2)\b")
 _NAME = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.]*)\s*\}\}")
+_RE2_SPECIAL = re.compile(r"[\\.*+?|(){}$^\[\]]")
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms"))
 
@@ -199,13 +200,11 @@ def duration(seconds: float) -> str:
 def literal(text: str) -> str:
     """``text`` as an RE2 expression that matches exactly it."""
     # A class needs no backslash, so the same text is right in raw strings and readable in quoted ones.
-    return "".join(map(_literal_character, text))
+    return _RE2_SPECIAL.sub(_literal_character, text)
 
 
-def _literal_character(character: str) -> str:
-    if character in ".*+?|(){}$":
-        return f"[{character}]"
-    return f"\\{character}" if character in "\\^[]" else character
+def _literal_character(found: re.Match[str]) -> str:
+    return f"\\{found[0]}" if found[0] in "\\^[]" else f"[{found[0]}]"
 
 
 def quote(text: str) -> str:
@@ -221,6 +220,8 @@ def _escaped(text: str, mark: str) -> str:
                 "a value with a back quote cannot stand in a back-quoted string: use double quotes"
             )
         return text
+    if text.isprintable():
+        return text.replace("\\", "\\\\").replace(mark, f"\\{mark}")
     return "".join(_escaped_character(character, mark) for character in text)
 
 

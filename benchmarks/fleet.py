@@ -59,6 +59,7 @@ class Fleet:
         """The load over so many seconds in which nothing happens."""
         # Looks are on a grid of the interval: a window from between two of them holds whole ticks.
         self._sleep((0.5 - time.time() / self._interval) % 1.0 * self._interval)
+        self._there.mark()
         begin, cpu, idle = time.time(), cpu_seconds(self._pid), idle_seconds()
         memory = []
         while (left := begin + seconds - time.time()) > 0:
@@ -66,6 +67,7 @@ class Fleet:
             memory.append(resident_megabytes(self._pid))
         end = time.time()
         spent, idled = cpu_seconds(self._pid) - cpu, idle_seconds() - idle
+        self._there.mark()
         queries = [asked for asked in self._there.prometheus.log() if begin <= asked.at < end]
         calls = [call for call in self._audit.read() if begin <= call.at < end]
         return _load(

@@ -142,6 +142,11 @@ class Installation:
     def log(self) -> Path:
         return self.folder / "autocanary.log"
 
+    def mark(self) -> None:
+        """Begin or end what the profile is about, if there is one."""
+        if self._profile is not None and self._process is not None:
+            self._process.send_signal(signal.SIGUSR1)
+
     def check(self) -> None:
         """RuntimeError when autocanary has ended by itself."""
         if self._process is not None and self._process.poll() is not None:

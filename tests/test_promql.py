@@ -6,7 +6,7 @@ import re
 
 import promql_parser
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autocanary.errors import InputError
@@ -52,6 +52,7 @@ def test_brackets_in_strings_are_no_nesting() -> None:
     assert check('up{a=~"' + "|".join(f"x-(y)-{number}" for number in range(2000)) + '"}') is None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_gets_an_answer(text: str) -> None:
     """No text makes the check raise."""
@@ -103,6 +104,7 @@ def test_durations_are_printed_as_prometheus_does(seconds: float, text: str) -> 
     assert duration(seconds) == text
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=1, max_value=10**10))
 def test_durations_read_back_the_same(milliseconds: int) -> None:
     """The parser reads what was printed."""
@@ -182,6 +184,7 @@ def test_values_that_no_string_can_hold_are_refused(value: str) -> None:
         fill("a{b=`{{ name }}`}" if "`" in value else 'a{b="{{ name }}"}', {"name": value})
 
 
+@settings(deadline=None)
 @given(TEXT, st.sampled_from(["=", "!=", "=~", "!~"]), st.sampled_from(['"', "'", "`"]), TEXT)
 def test_no_value_breaks_out_of_its_string(value: str, operator: str, mark: str, other: str) -> None:
     """The filled query has the template's two matchers, and the value is exactly the text put in."""
@@ -204,6 +207,7 @@ def test_no_value_breaks_out_of_its_string(value: str, operator: str, mark: str,
     assert first.value == (literal(value) if operator.endswith("~") else value)
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_a_literal_matches_itself_alone(text: str) -> None:
     """Escaped for RE2, a text matches itself and not with a character more."""
@@ -211,6 +215,7 @@ def test_a_literal_matches_itself_alone(text: str) -> None:
     assert not re.fullmatch(literal(text), text + "x", re.DOTALL)
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_a_template_without_placeholders_is_left_alone(text: str) -> None:
     """Filling changes placeholders and nothing else."""

@@ -8,6 +8,7 @@ from typing import Any
 from autocanary import logs
 from autocanary.core.observation import Observation
 from autocanary.core.policy import Policy
+from autocanary.core.reason import Reason
 from autocanary.core.rollout import Rollout
 from autocanary.core.selection import select
 from autocanary.errors import ClusterError, NotLeader, Problem
@@ -81,7 +82,7 @@ class PolicyDesk:
         return PolicyStatus(
             generation=metadata.get("generation", 0),
             valid=not errors,
-            reason="PolicyInvalid" if errors else "Valid",
+            reason=Reason.POLICY_INVALID.value if errors else "Valid",
             message=message,
             matched_services=matched,
             active_rollouts=active,

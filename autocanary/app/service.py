@@ -91,6 +91,11 @@ class Service:
                 "no Prometheus is named: give --prometheus-url http://prometheus.monitoring:9090 "
                 "or set AUTOCANARY_PROMETHEUS_URL"
             )
+        if settings.slack_bot_token_file or settings.slack_channel:
+            raise SettingsError(
+                "Slack bot tokens and channels are not available in this version: "
+                "give AUTOCANARY_SLACK_WEBHOOK_URL_FILE, a file with an incoming webhook's URL"
+            )
         self._settings = settings
         self.counters = Counters()
         self._clock = SteadyClock()

@@ -7,7 +7,7 @@ remembered from earlier looks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autocanary.core.decision import Event
@@ -18,17 +18,47 @@ from autocanary.core.reason import Reason
 from autocanary.core.rollout import Rollout, rollout_name
 from autocanary.core.telling import telling
 
-__all__ = ["Memory", "Nothing", "Refusal", "Start", "discover", "remember", "retried"]
+__all__ = [
+    "SETTLED_AFTER",
+    "Memory",
+    "Nothing",
+    "Refusal",
+    "Start",
+    "discover",
+    "in_force",
+    "remember",
+    "retried",
+]
+
+
+SETTLED_AFTER = 10.0
+"""Seconds for which a service must be seen unchanged and at rest before its spec is taken for stable's.
+
+After a spec was edited the status is the complete old one for up to 6 s (measured), so that the new spec
+looks like the one that the old revision was made from.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What earlier looks at a service taught: its stable revision, and the spec that stable was made from."""
+    """What earlier looks at a service taught: its stable revision, and the spec that stable was made from.
+
+    ``spec`` is None until it is certain; ``maybe`` is the digest that has been seen at rest since
+    ``maybe_since``. ``void_before`` is when KServe last knew no revision at all (stopped, created anew):
+    revisions are numbered from 00001 again, so older rollouts of the same names were about others.
+    """
 
     uid: str
     stable: str
     spec: Mapping[str, Any] | None = None
     digest: str = ""
+    maybe: str = ""
+    maybe_since: float = 0.0
+    void_before: float = 0.0
+
+    @property
+    def is_certain(self) -> bool:
+        return self.spec is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +82,41 @@ class Start:
     catch: bool = False
 
 
-def remember(memory: Memory | None, seen: Observation, history: Sequence[Rollout]) -> Memory | None:
-    """What to remember after this look: only a service at rest teaches what stable is made of."""
+def remember(
+    memory: Memory | None, seen: Observation, history: Sequence[Rollout], now: float
+) -> Memory | None:
+    """What to remember after this look. A spec that is known for a revision is never learned anew."""
     if not seen.rolled_out:
-        return memory if memory is not None and memory.uid == seen.uid else None
-    at_rest = seen.created == seen.rolled_out == seen.ready
-    if at_rest:
-        return Memory(seen.uid, seen.rolled_out, seen.spec, seen.spec_digest)
-    if memory is not None and memory.uid == seen.uid and memory.stable == seen.rolled_out:
+        return Memory(seen.uid, "", void_before=now)
+    void = memory.void_before if memory is not None and memory.uid == seen.uid else 0.0
+    history = in_force(history, seen.uid, void)
+    same = memory is not None and memory.uid == seen.uid and memory.stable == seen.rolled_out
+    if memory is not None and same and memory.is_certain:
         return memory
+    known = Memory(seen.uid, seen.rolled_out, void_before=void)
     for past in history:
-        if (
-            past.service_uid == seen.uid
-            and past.candidate == seen.rolled_out
-            and past.candidate_spec is not None
-        ):
-            return Memory(seen.uid, seen.rolled_out, past.candidate_spec, past.candidate_digest)
-    for past in history:
-        if past.service_uid == seen.uid and past.stable == seen.rolled_out and past.stable_spec is not None:
-            return Memory(seen.uid, seen.rolled_out, past.stable_spec, past.stable_digest)
-    return Memory(seen.uid, seen.rolled_out)
+        if past.candidate == seen.rolled_out and past.candidate_spec is not None:
+            return replace(known, spec=past.candidate_spec, digest=past.candidate_digest)
+        if past.stable == seen.rolled_out and past.stable_spec is not None:
+            return replace(known, spec=past.stable_spec, digest=past.stable_digest)
+    if not seen.created == seen.rolled_out == seen.ready:
+        return memory if same else known
+    if memory is None or not same or memory.maybe != seen.spec_digest:
+        return replace(known, maybe=seen.spec_digest, maybe_since=now)
+    if now - memory.maybe_since < SETTLED_AFTER:
+        return memory
+    return replace(known, spec=seen.spec, digest=seen.spec_digest)
+
+
+def in_force(history: Sequence[Rollout], uid: str, void_before: float) -> list[Rollout]:
+    """The rollouts of this very service whose revision names still mean what they meant."""
+    stops = [
+        past.progress.finished_at or 0.0
+        for past in history
+        if past.service_uid == uid and past.progress.reason is Reason.SERVICE_STOPPED
+    ]
+    since = max([void_before, *stops])
+    return [past for past in history if past.service_uid == uid and past.progress.started_at > since]
 
 
 def discover(
@@ -92,9 +137,9 @@ def discover(
         )
     if not seen.created or not seen.rolled_out:
         return Nothing()
-    own = [past for past in history if past.service_uid == seen.uid]
+    own = in_force(history, seen.uid, memory.void_before if memory is not None else 0.0)
     if seen.created == seen.rolled_out:
-        return _missed(seen, policy, own, memory, now)
+        return _missed(seen, policy, history, own, memory, now)
     if any(past.candidate == seen.created for past in own):
         return Nothing()  # running, or finished: a failed candidate stays out until a person retries
     if seen.auto_update_disabled:
@@ -107,6 +152,8 @@ def discover(
     if unstaged and policy.on_unstaged is OnUnstaged.IGNORE:
         return Nothing()
     known = memory if memory is not None and memory.stable == seen.rolled_out else None
+    if known is not None and known.digest == seen.spec_digest:
+        known = None  # not stable's spec: it could only put the candidate back
     rollout = _new(seen, policy, history, known, now)
     reason = Reason.CAUGHT_UNSTAGED if unstaged else Reason.ROLLOUT_STARTED
     weight = 0 if unstaged else seen.weight or 0
@@ -133,37 +180,70 @@ def discover(
 def retried(
     past: Rollout, seen: Observation, policy: Policy, history: Sequence[Rollout], now: float
 ) -> Start:
-    """A new attempt at a candidate that was rolled back; it starts staged at the weight it was left at."""
+    """A new attempt at a candidate that was rolled back; it starts staged at the weight it was left at.
+
+    The caller has made sure that the candidate is still the newest revision and stable still stable.
+    """
     rollout = _new(seen, policy, history, None, now).but(
         stable_spec=past.stable_spec, stable_digest=past.stable_digest
     )
+    unstaged = seen.weight is None or seen.weight >= 100
     progress = Progress(
         phase=Phase.STAGING,
         reason=Reason.RETRIED_BY_USER,
         message=f"{seen.created} is tried again, attempt {rollout.attempt}; policy {policy.name}",
         started_at=now,
         phase_since=now,
-        weight=seen.weight,
+        weight=0 if unstaged else seen.weight,
         from_weight=seen.weight,
         step_started_at=now,
     )
-    return Start(rollout.but(progress=telling(rollout, progress, Event.STARTED, now)))
+    return Start(rollout.but(progress=telling(rollout, progress, Event.STARTED, now)), catch=unstaged)
 
 
 def _missed(
-    seen: Observation, policy: Policy, own: Sequence[Rollout], memory: Memory | None, now: float
+    seen: Observation,
+    policy: Policy,
+    history: Sequence[Rollout],
+    own: Sequence[Rollout],
+    memory: Memory | None,
+    now: float,
 ) -> Nothing | Start:
     """A revision that took all traffic between two looks, without a rollout: said, not undone.
 
     Lowering the weight now would move the traffic to a revision whose pods are gone.
     """
-    fresh = memory is None or memory.uid != seen.uid or memory.stable == seen.rolled_out
-    known = any(seen.rolled_out in (past.candidate, past.stable) for past in own)
+    of_it = [past for past in own if past.candidate == seen.rolled_out]
+    newest = max(of_it, key=lambda past: past.attempt, default=None)
+    if newest is not None:
+        return _promoted_elsewhere(newest, seen, policy, history, now)
+    fresh = memory is None or memory.uid != seen.uid or memory.stable in (seen.rolled_out, "")
+    known = any(seen.rolled_out == past.stable for past in own)
     same_content = memory is not None and memory.digest == seen.spec_digest
     if fresh or known or same_content or memory is None or policy.on_unstaged is OnUnstaged.IGNORE:
         return Nothing()
-    rollout = _new(seen, policy, own, memory, now).but(stable=memory.stable)
     message = f"{seen.rolled_out} took 100 % of the traffic before it could be caught, without analysis"
+    return _record_missed(seen, policy, history, memory.stable, message, now)
+
+
+def _promoted_elsewhere(
+    newest: Rollout, seen: Observation, policy: Policy, history: Sequence[Rollout], now: float
+) -> Nothing | Start:
+    """A candidate that was rolled back and has all the traffic now: somebody removed or raised the field."""
+    if newest.progress.phase is not Phase.ROLLED_BACK:
+        return Nothing()
+    who = f" by {seen.writer}" if seen.writer else ""
+    message = (
+        f"{seen.rolled_out} was rolled back ({newest.progress.reason.value}) and has 100 % of the traffic "
+        f"now: canaryTrafficPercent was removed or raised{who}"
+    )
+    return _record_missed(seen, policy, history, newest.stable, message, now)
+
+
+def _record_missed(
+    seen: Observation, policy: Policy, history: Sequence[Rollout], stable: str, message: str, now: float
+) -> Start:
+    rollout = _new(seen, policy, history, None, now).but(stable=stable)
     progress = Progress(
         phase=Phase.MISSED,
         reason=Reason.MISSED_UNSTAGED,

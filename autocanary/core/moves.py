@@ -41,6 +41,12 @@ COUNTED = frozenset(
 """Reasons to hold that the progress deadline limits; the others have limits of their own, or a person's."""
 
 
+NO_DATA = frozenset({Reason.NO_DATA, Reason.METRICS_NOT_A_NUMBER})
+OUTAGE = frozenset({Reason.METRICS_OUTAGE, Reason.METRICS_STALE, Reason.METRICS_PARTIAL})
+HOLD_TOLD_EVERY = 600.0
+"""Seconds between two messages about one hold, when its cause changes."""
+
+
 def phase_of(situation: Situation, step: int) -> Phase:
     """The phase in which a rollout stands at a step when nothing stops it."""
     if step < 0:
@@ -98,7 +104,7 @@ def stay(situation: Situation, rule: str, reason: Reason, message: str, **change
     progress = situation.progress
     phase = phase_of(situation, progress.step)
     released = progress.phase is Phase.HOLDING
-    after = _enter(situation, phase, reason, message, **{"held_since": None, **changes})
+    after = _enter(situation, phase, reason, message, **{"held_since": None, "held_told_at": None, **changes})
     return _decide(situation, after, rule=rule, event=Event.RESUMED if released else None)
 
 
@@ -114,12 +120,22 @@ def hold(situation: Situation, rule: str, reason: Reason, message: str, **change
     """
     progress = situation.progress
     phase = Phase.HOLDING if progress.step >= 0 else Phase.STAGING
-    new = progress.reason is not reason or (phase is Phase.HOLDING and progress.phase is not Phase.HOLDING)
-    told = new and (phase is not progress.phase or reason not in COUNTED or progress.reason not in COUNTED)
-    counted = reason in COUNTED
-    since = (progress.held_since if progress.held_since is not None else situation.now) if counted else None
-    after = _enter(situation, phase, reason, message, **{"held_since": since, **changes})
+    entered = progress.phase is not phase or progress.held_told_at is None
+    other = _kind(progress.reason) != _kind(reason)
+    lately = progress.held_told_at is not None and situation.now - progress.held_told_at < HOLD_TOLD_EVERY
+    told = entered or (other and not lately)
+    since = None
+    if reason in COUNTED or reason in NO_DATA:
+        since = progress.held_since if progress.held_since is not None else situation.now
+    at = situation.now if told else progress.held_told_at
+    after = _enter(situation, phase, reason, message, held_since=since, held_told_at=at, **changes)
     return _decide(situation, after, rule=rule, event=Event.HELD if told else None)
+
+
+def _kind(reason: Reason) -> str:
+    """Reasons that mean the same to people: going from one to another of a kind is no news."""
+    kinds = (("counted", COUNTED), ("no-data", NO_DATA), ("outage", OUTAGE))
+    return next((name for name, reasons in kinds if reason in reasons), reason.value)
 
 
 def go(situation: Situation, rule: str, step: int, reason: Reason, message: str, **changes: Any) -> Decision:
@@ -163,6 +179,7 @@ def _fresh(situation: Situation) -> dict[str, Any]:
         "no_data_since": None,
         "outage_since": None,
         "held_since": None,
+        "held_told_at": None,
         "paused_by": "",
     }
 
@@ -196,6 +213,8 @@ def put_weight(
         verified_at=None,
         step_started_at=situation.now,
     )
+    if event is Event.EXTERNAL_CHANGE:
+        after = after.but(warned=(*after.warned, reason.value))
     return _decide(situation, after, rule=rule, event=event, move=Move.WEIGHT, weight=weight, urgent=True)
 
 

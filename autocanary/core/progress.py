@@ -128,7 +128,8 @@ class Progress:
     ``paused_by`` is "user", or who caused a pause that nobody asked for. ``repairing`` marks a rollback
     that restores the stable spec, whose traffic arrives on a revision with a new name. ``warned`` holds the
     reasons of warnings already told. ``spec_changed_at`` is when the spec was first seen to be another than
-    the candidate's: a newer revision is probably on its way.
+    the candidate's: a newer revision is probably on its way. ``restored`` says that the stable spec was seen
+    in the cluster after it was put back: whoever takes it away again is not fought.
     """
 
     phase: Phase
@@ -145,6 +146,7 @@ class Progress:
     no_data_since: float | None = None
     outage_since: float | None = None
     held_since: float | None = None
+    held_told_at: float | None = None
     last_look_at: float | None = None
     promote_all: bool = False
     paused_by: str = ""
@@ -160,6 +162,7 @@ class Progress:
     escalated_at: float | None = None
     warned: tuple[str, ...] = ()
     spec_changed_at: float | None = None
+    restored: bool = False
     version: int = VERSION
 
     def to_dict(self) -> dict[str, Any]:

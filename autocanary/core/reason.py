@@ -21,7 +21,6 @@ class Reason(str, Enum):
     WAITING_FOR_EFFECT = "WaitingForEffect"  # the weight was written; the traffic does not show it yet
     ANALYSING = "Analysing"  # the step is held and judged
     STEP_PASSED = "StepPassed"  # the judge passed the step; the next weight was written
-    BAKING = "Baking"  # at 100 %, still judged
     PROMOTED = "Promoted"
     # holding: wants to move, may not
     WARMING_UP = "WarmingUp"  # samples just after a weight change are not judged
@@ -35,7 +34,6 @@ class Reason(str, Enum):
     WINDOW_CLOSED = "WindowClosed"
     WEBHOOK_PENDING = "WebhookPending"  # a gate has not said yes
     OBSERVATION_STALE = "ObservationStale"  # the service has not been seen lately: nothing is concluded
-    LEDGER_UNAVAILABLE = "LedgerUnavailable"  # no step is taken that could not be recorded
     # stopped by somebody
     AWAITING_APPROVAL = "AwaitingApproval"  # pause: {} in the policy
     PAUSED_BY_USER = "PausedByUser"
@@ -53,26 +51,21 @@ class Reason(str, Enum):
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     REVISION_FAILED = "RevisionFailed"  # the candidate cannot become ready
     ROLLBACK_WEBHOOK = "RollbackWebhook"  # a `rollback` webhook asked for it
-    ROLLED_BACK = "RolledBack"
     ROLLBACK_BLOCKED = "RollbackBlocked"  # weight is 0 in the spec, the traffic does not move
     # the service itself
     NEW_REVISION = "NewRevision"  # a newer candidate replaces this one
     REVERTED = "Reverted"
     WRONG_STABLE = "WrongStable"  # KServe sends traffic to the revision before stable
     STABLE_SPEC_UNKNOWN = "StableSpecUnknown"  # a repair is needed but the stable spec was never seen
-    STABLE_REPAIRED = "StableRepaired"
-    STABLE_LOST = "StableLost"  # the stable revision crashed or was deleted
     SERVICE_DELETED = "ServiceDeleted"
     SERVICE_STOPPED = "ServiceStopped"
     SERVICE_REPLACED = "ServiceReplaced"  # same name, other uid
     MISSED_UNSTAGED = "MissedUnstaged"  # the revision took 100 % before it could be caught
     UNSUPPORTED_DEPLOYMENT_MODE = "UnsupportedDeploymentMode"
     AUTO_UPDATE_DISABLED = "AutoUpdateDisabled"
-    REVISION_CHURN = "RevisionChurn"  # too many candidates in a row
     # policies
     POLICY_INVALID = "PolicyInvalid"
     POLICY_TIE = "PolicyTie"  # two policies are equally specific for one service
-    POLICY_CHANGED = "PolicyChanged"  # the rollout keeps its snapshot
 
     def __str__(self) -> str:
         return self.value

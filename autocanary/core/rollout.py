@@ -60,7 +60,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One attempt. ``stable_spec`` restores the stable component if KServe loses it; None when unknown."""
+    """One attempt. ``stable_spec`` restores the stable component if KServe loses it; None when unknown.
+
+    ``has_status`` False: the object was made, and its first status is not written yet.
+    """
 
     namespace: str
     name: str
@@ -84,7 +87,7 @@ class Rollout:
     uid: str = ""
     resource_version: str = ""
     created_at: float = 0.0
-    extra: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    has_status: bool = field(default=True, compare=False)
 
     @property
     def key(self) -> ServiceKey:
@@ -273,6 +276,7 @@ def from_document(document: Mapping[str, Any]) -> Rollout:
         uid=metadata.get("uid", ""),
         resource_version=metadata.get("resourceVersion", ""),
         created_at=created,
+        has_status=bool(status.get("progress")),
         progress=_progress(status, created),
     )
 

@@ -10,6 +10,7 @@ from autocanary.core.judge.verdict import Outcome, Verdict
 from autocanary.core.observation import Observation
 from autocanary.core.policy import Policy, Step, WebhookType
 from autocanary.core.progress import Phase, Progress
+from autocanary.core.reason import Reason
 from autocanary.core.rollout import Request, Rollout
 
 __all__ = [
@@ -55,7 +56,8 @@ class Situation:
 
     ``seen`` is None when the service does not exist. ``verdict`` is None when no metrics were looked at.
     ``gates`` holds the answers of the webhooks that were asked now. ``picture_age`` is how long ago (in
-    seconds) the picture of the cluster was last confirmed.
+    seconds) the picture of the cluster was last confirmed. ``acknowledged`` is the weight whose write the
+    API server has acknowledged to this process, so that a field which differs was written by somebody else.
     """
 
     policy: Policy
@@ -65,6 +67,7 @@ class Situation:
     verdict: Verdict | None = None
     gates: Mapping[WebhookType, tuple[Answer, ...]] = field(default_factory=dict)
     picture_age: float = 0.0
+    acknowledged: int | None = None
 
     @property
     def progress(self) -> Progress:
@@ -78,7 +81,14 @@ class Situation:
 
     @property
     def at_last_step(self) -> bool:
-        return self.progress.step >= len(self.policy.steps) - 1
+        return self.progress.step >= len(self.policy.steps) - 1 and self.progress.weight == 100
+
+    @property
+    def next_step(self) -> int:
+        """The first step above the present weight, whoever set that; the last one when there is none."""
+        weight = 100 if self.progress.weight is None else self.progress.weight
+        above = (index for index, each in enumerate(self.policy.steps) if each.weight > weight)
+        return next(above, len(self.policy.steps) - 1)
 
     @property
     def request(self) -> Request | None:
@@ -118,6 +128,12 @@ class Situation:
             share = seen.share(self.rollout.candidate)
             if share is not None and share != progress.observed_weight:
                 changes["observed_weight"] = share
+            if (
+                progress.repairing
+                and seen.spec_digest == self.rollout.stable_digest
+                and not progress.restored
+            ):
+                changes["restored"] = True
             digest = self.rollout.candidate_digest
             if not digest or seen.spec_digest == digest:
                 if progress.spec_changed_at is not None:
@@ -127,11 +143,15 @@ class Situation:
         if verdict is not None:
             changes["metrics"] = {**progress.metrics, **verdict.metrics}
             changes["last_look_at"] = self.now
-            for name, outcome in (("outage_since", Outcome.OUTAGE), ("no_data_since", Outcome.NO_DATA)):
-                since = getattr(progress, name)
-                changes[name] = (
-                    (since if since is not None else self.now) if verdict.outcome is outcome else None
-                )
+            outcome = verdict.outcome
+            out = outcome is Outcome.OUTAGE
+            began = progress.outage_since if progress.outage_since is not None else self.now
+            changes["outage_since"] = began if out else None
+            if outcome is Outcome.NO_DATA and progress.no_data_since is None:
+                changes["no_data_since"] = self.now
+            elif out or outcome in (Outcome.PASS, Outcome.FAIL) or verdict.reason is Reason.BREACH_SEEN:
+                # A look with a few requests does not end a time without data, nor does it prove one.
+                changes["no_data_since"] = None
         passed = {
             f"{kind.value}/{answer.name}" for kind in ONCE for answer in self.gates.get(kind, ()) if answer.ok
         }

@@ -118,9 +118,18 @@ def _same_ground(before: Observation, after: Observation) -> bool:
     )
 
 
+def _still_needed(fresh: Observation, rollout: Rollout) -> bool:
+    """Whether the candidate still has traffic, or KServe still takes another revision for stable."""
+    return bool(fresh.share(rollout.candidate)) or fresh.rolled_out != rollout.stable
+
+
 def _send(cluster: Cluster, seen: Observation, rollout: Rollout, decision: Decision) -> None:
     if decision.move is Move.RESTORE:
+        # The one write that replaces what a person wrote: never from an old picture.
+        fresh = cluster.refresh(seen.key)
+        if fresh is None or not _same_ground(seen, fresh) or not _still_needed(fresh, rollout):
+            return
         if rollout.stable_spec is not None:
-            cluster.restore(seen, rollout.stable_spec, decision.weight)
+            cluster.restore(fresh, rollout.stable_spec, decision.weight)
         return
     cluster.set_weight(seen, decision.weight if decision.weight is not None else 0)

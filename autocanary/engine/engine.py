@@ -16,20 +16,30 @@ from dataclasses import replace
 from typing import Any
 
 from autocanary.core.decision import Decision, Move
-from autocanary.core.discovery import Memory, Nothing, Refusal, Start, discover, remember, retried
+from autocanary.core.discovery import (
+    SETTLED_AFTER,
+    Memory,
+    Nothing,
+    Refusal,
+    Start,
+    discover,
+    remember,
+    retried,
+)
 from autocanary.core.judge.verdict import Verdict
 from autocanary.core.observation import Observation, ServiceKey
 from autocanary.core.planner import plan
 from autocanary.core.policy import Policy, WebhookType
 from autocanary.core.progress import Phase
 from autocanary.core.reading import Question, Reading
+from autocanary.core.reason import Reason
 from autocanary.core.rollout import RETRY_STARTED, Rollout, Verb
 from autocanary.core.selection import Tie, select
 from autocanary.core.situation import Situation
 from autocanary.core.telling import delivered
 from autocanary.engine import asking
 from autocanary.engine.carrying import Carried, carry
-from autocanary.engine.live import Live, RolloutId, is_material
+from autocanary.engine.live import Live, RolloutId, is_material, unreadable
 from autocanary.engine.starting import Started, begin
 from autocanary.errors import AutocanaryError, NotLeader, PolicyError
 from autocanary.logs import logger
@@ -54,6 +64,7 @@ from autocanary.schedule.agenda import Agenda
 __all__ = ["Engine"]
 
 _RETRY_FIRST, _RETRY_LAST = 1.0, 30.0
+_RETRY_START = 5.0
 _ROUTINE_SECONDS = 30.0  # no rollout refreshes its unchanged status more often than this ...
 _ROUTINE_PER_SECOND = 5.0  # ... nor do all of them together more often than this
 _RESYNC_SECONDS = 300.0
@@ -164,6 +175,8 @@ class Engine:
     def _load(self, now: float) -> None:
         """After a start, or on becoming leader: everything is read from the ledger and the cluster."""
         for rollout in self._ledger.rollouts():
+            if not rollout.has_status:
+                continue  # a crash between create and the first status: discovery takes it up
             self._note(rollout)
             if not rollout.is_final or rollout.progress.untold:
                 self._adopt(rollout, now)
@@ -173,6 +186,8 @@ class Engine:
         self._in_force = self._policies.current()
         self._resync_at = now + _RESYNC_SECONDS
         self._loaded = True
+        for past in [each for kept in self._history.values() for each in kept.values() if each.is_final]:
+            self._retry_if_asked(past, now)
 
     # --- gather: what has changed ------------------------------------------------------------------------
 
@@ -186,6 +201,8 @@ class Engine:
             fresh, live = present.get(id_), self._lives.get(id_)
             if fresh is None:
                 self._vanished(id_, now)
+            elif live is None and (not fresh.has_status or fresh.key in self._starting):
+                continue  # being made, by us
             elif live is None:
                 self._note(fresh)
                 if not fresh.is_final:
@@ -193,6 +210,9 @@ class Engine:
                 else:
                     self._retry_if_asked(fresh, now)
             elif not live.busy:
+                if fresh.progress != live.recorded:  # somebody has written the status: it counts
+                    live.recorded = fresh.progress
+                    live.rollout = live.rollout.but(progress=fresh.progress)
                 live.rollout = live.rollout.but(
                     paused=fresh.paused, request=fresh.request, resource_version=fresh.resource_version
                 )
@@ -206,13 +226,14 @@ class Engine:
     def _vanished(self, id_: RolloutId, now: float) -> None:
         """The record was deleted: the service is looked at anew, and adopted at the weight it has."""
         live = self._lives.pop(id_, None)
-        for history in self._history.values():
-            history.pop(id_[1], None) if live is None or live.rollout.name in history else None
+        for key in [key for key in self._history if key.namespace == id_[0]]:
+            self._history[key].pop(id_[1], None)
+            if not self._history[key]:
+                del self._history[key]
         if live is not None:
             self._agenda.drop(id_)
             if self._active.get(live.key) == id_:
                 del self._active[live.key]
-            self._history.get(live.key, {}).pop(id_[1], None)
             self._look_at[live.key] = now
             _log.warning("rollout_record_deleted", namespace=id_[0], rollout=id_[1])
 
@@ -237,6 +258,7 @@ class Engine:
             seen = self._cluster.observe(key)
             if seen is None:
                 self._memory.pop(key, None)
+                self._refused.pop(key, None)
                 continue
             if key in self._active or key in self._starting:
                 continue  # looked at again when that one has ended
@@ -246,18 +268,21 @@ class Engine:
         key = seen.key
         history = list(self._history.get(key, {}).values())
         memory = self._memory.get(key)
-        taught = remember(memory, seen, history)
+        taught = remember(memory, seen, history, now)
         if taught is not None:
             self._memory[key] = taught
+            if not taught.is_certain and taught.maybe:
+                self._look_at[key] = now + SETTLED_AFTER
         else:
             self._memory.pop(key, None)
         policy = select(self._in_force, key, seen.labels)
         if policy is None:
             return
         if isinstance(policy, Tie):
-            self._say_once(key, "PolicyTie", str(policy))
+            self._say_once(key, Reason.POLICY_TIE.value, str(policy))
             return
-        basis = memory if memory is not None and memory.uid == seen.uid else taught
+        missed = memory is not None and memory.uid == seen.uid and memory.stable != seen.rolled_out
+        basis = memory if missed else taught
         found = discover(seen, policy, history, basis, now)
         if isinstance(found, Nothing):
             return
@@ -285,7 +310,7 @@ class Engine:
         if failure is not None:
             self._log_failure("rollout_start_failed", key, failure)
         if started is None or started.rollout is None:
-            self._look_at[key] = self._clock.now() + _RETRY_LAST
+            self._look_at[key] = self._clock.now() + _RETRY_START
             return
         self._note(started.rollout)
         self._adopt(started.rollout, self._clock.now())
@@ -310,6 +335,12 @@ class Engine:
                 )
             elif seen is None or seen.created != past.candidate:
                 text = f"{past.candidate} is no longer the newest revision; there is nothing to try again"
+            elif seen.rolled_out == past.candidate:
+                text = f"{past.candidate} has been rolled out meanwhile; there is nothing to try again"
+            elif seen.rolled_out != past.stable:
+                text = (
+                    f"stable is {seen.rolled_out} now, not {past.stable}; release the candidate anew instead"
+                )
             elif not isinstance(policy, Policy):
                 text = "no policy selects the service any more"
             else:
@@ -343,6 +374,7 @@ class Engine:
             questions = asking.questions_for(rollout, policy)
         except (PolicyError, ValueError) as error:
             self._log_failure("rollout_not_readable", rollout.key, error)
+            policy = policy if policy is not None else unreadable(rollout)
         live = Live(rollout, policy, questions, recorded=rollout.progress, recorded_at=now)
         self._lives[live.id] = live
         if not rollout.is_final:
@@ -391,6 +423,7 @@ class Engine:
             verdict=verdict,
             gates=live.gates,
             picture_age=age,
+            acknowledged=live.acknowledged,
         )
 
     def _ask(self, round_: list[Live]) -> None:
@@ -474,6 +507,8 @@ class Engine:
             self._schedule(live, now)
             return
         live.busy = True
+        if decision.move is not Move.NONE:
+            live.acknowledged = None
         rollout, known = live.rollout, live.recorded
         future = self._pool.submit(
             lambda: carry(self._cluster, self._ledger, self._leadership, rollout, known, seen, decision)
@@ -500,6 +535,8 @@ class Engine:
             live.rollout = carried.rollout
             live.recorded, live.recorded_at = carried.rollout.progress, now
             self._note(live.rollout)
+        if carried is not None and carried.wrote and decision.move is Move.WEIGHT:
+            live.acknowledged = decision.weight
         if failure is not None:
             live.failures += 1
             self._log_failure(
@@ -545,10 +582,11 @@ class Engine:
                 calls = asking.ended(live.rollout, live.policy)
                 if calls:
                     self._askers.submit(lambda: self._gates.call(calls))
-            self._prune(live.key)
+            self._retry_if_asked(live.rollout, now)
         if not live.rollout.progress.untold:
             self._lives.pop(live.id, None)
             self._agenda.drop(live.id)
+            self._prune(live.key)
 
     def _prune(self, key: ServiceKey) -> None:
         """Keep the newest finished rollouts of a service; the oldest go."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from autocanary.core.judge.verdict import Verdict
 from autocanary.core.observation import ServiceKey
-from autocanary.core.policy import Policy, WebhookType
+from autocanary.core.policy import Analysis, Grace, Policy, Selector, Step, Then, WebhookType
 from autocanary.core.progress import Progress
 from autocanary.core.reading import Question
 from autocanary.core.rollout import Rollout
 from autocanary.core.situation import Answer
 
-__all__ = ["Live", "RolloutId", "is_material"]
+__all__ = ["Live", "RolloutId", "is_material", "unreadable"]
 
 RolloutId = tuple[str, str]
 """Namespace and name of a CanaryRollout."""
@@ -28,7 +29,8 @@ class Live:
     is asked, ``calling`` while its webhooks are: a slow one delays no look at the metrics.
 
     ``recorded`` is the progress that the ledger is known to hold. ``gates`` are the newest answers of the
-    webhooks. ``waiting`` is a verdict that came while the rollout was busy.
+    webhooks. ``waiting`` is a verdict that came while the rollout was busy. ``acknowledged`` is the weight
+    whose write the API server has acknowledged.
     """
 
     rollout: Rollout
@@ -45,6 +47,7 @@ class Live:
     called_at: float | None = None
     gates: dict[WebhookType, tuple[Answer, ...]] = field(default_factory=dict)
     waiting: Verdict | None = None
+    acknowledged: int | None = None
 
     @property
     def id(self) -> RolloutId:
@@ -71,3 +74,18 @@ def is_material(before: Progress | None, after: Progress) -> bool:
     same_phase = before.phase is after.phase
     reason = {} if not same_phase else {"reason": after.reason}
     return before.but(**_ROUTINE, **reason) != after.but(**_ROUTINE)
+
+
+def unreadable(rollout: Rollout) -> Policy:
+    """What a rollout is held to when its snapshot cannot be read: nothing is measured, so no step is taken;
+    a person can still abort or promote it, and a newer revision still replaces it.
+    """
+    silent = Analysis(metrics=(), on_no_data=Grace(math.inf, Then.HOLD))
+    return Policy(
+        name=rollout.policy_name,
+        namespace=rollout.namespace,
+        selector=Selector(),
+        steps=(Step(1, 0.0), Step(100, 0.0, approval=True)),
+        analysis=silent,
+        progress_deadline=math.inf,
+    )

@@ -55,11 +55,22 @@ def _create(ledger: Ledger, rollout: Rollout) -> tuple[Rollout | None, Exception
         except (ClusterError, NotLeader) as error:
             return None, error
         if present is not None and present.service_uid == wanted.service_uid:
-            return present, None  # an earlier create whose answer was lost
+            return _finish(ledger, wanted, present)
         # A namesake of a service that was deleted and created anew: its revisions have the same names.
         attempt = wanted.attempt + 1
         wanted = wanted.but(attempt=attempt, name=rollout_name(wanted.service, wanted.candidate, attempt))
     return None, fault
+
+
+def _finish(ledger: Ledger, wanted: Rollout, present: Rollout) -> tuple[Rollout | None, Exception | None]:
+    """An earlier create whose answer was lost, or which did not come to write the status."""
+    if present.has_status:
+        return present, None
+    try:
+        made = wanted.but(uid=present.uid, resource_version=present.resource_version)
+        return ledger.record(made), None
+    except (ClusterError, NotLeader) as error:
+        return None, error
 
 
 def _catch(cluster: Cluster, leadership: Leadership, seen: Observation) -> Exception | None:
@@ -73,6 +84,8 @@ def _catch(cluster: Cluster, leadership: Leadership, seen: Observation) -> Excep
             fresh = cluster.refresh(seen.key)
             if fresh is None or fresh.uid != seen.uid or fresh.created != seen.created:
                 return None
+            if fresh.rolled_out == fresh.created:
+                return None  # too late: it has all the traffic, and stable's pods are gone
             if fresh.weight is None or fresh.weight >= 100:
                 cluster.set_weight(fresh, 0)
     except (ClusterError, NotLeader) as error:

@@ -8,7 +8,8 @@ would let old fields survive.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,8 @@ _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
 """What ``from_document`` raises for an object that another version, or another hand, has written."""
 
 PERSON = "autocanary-cli"
+_GONE = "gone"
+"""Stands for the version of an object that was deleted."""
 
 
 class KubeLedger:
@@ -49,6 +52,7 @@ class KubeLedger:
         self._on_change = on_change
         self._lock = threading.Lock()
         self._changed: set[tuple[str, str]] = set()
+        self._being_written: dict[Key, list[set[str]]] = {}
         self._reported: dict[Key, str] = {}
         self._mirror: Mirror[Rollout | _Unreadable] = Mirror(
             session, ROLLOUTS, self._project, self._heard, namespaces=namespaces, pace=pace
@@ -90,6 +94,10 @@ class KubeLedger:
         answer was lost, or by the leader before this one. What it has recorded already then counts.
         """
         self._lead(rollout)
+        with self._writing(rollout) as own:
+            return self._create(rollout, own)
+
+    def _create(self, rollout: Rollout, own: set[str]) -> Rollout:
         document = to_document(rollout.but(uid="", resource_version=""))
         document.pop("status")
         try:
@@ -106,11 +114,18 @@ class KubeLedger:
             if made.get("status"):
                 return self._keep(made, found)
         metadata = made["metadata"]
-        return self.record(rollout.but(uid=metadata["uid"], resource_version=metadata["resourceVersion"]))
+        own.add(metadata["resourceVersion"])
+        self._lead(rollout)
+        fresh = rollout.but(uid=metadata["uid"], resource_version=metadata["resourceVersion"])
+        return self._record(fresh, own)
 
     def record(self, rollout: Rollout) -> Rollout:
         """See ``ports.Ledger``."""
         self._lead(rollout)
+        with self._writing(rollout) as own:
+            return self._record(rollout, own)
+
+    def _record(self, rollout: Rollout, own: set[str]) -> Rollout:
         if not rollout.resource_version:
             raise Conflict(f"CanaryRollout {rollout.namespace}/{rollout.name} was never read or created")
         status = {name: value for name, value in to_document(rollout)["status"].items() if value is not None}
@@ -124,6 +139,7 @@ class KubeLedger:
         document = self._session.replace(
             ROLLOUTS, rollout.namespace, rollout.name, body, subresource="status"
         )
+        own.add(document["metadata"]["resourceVersion"])
         return self._keep(document, self._readable(document))
 
     def read(self, namespace: str, name: str) -> Rollout | None:
@@ -149,13 +165,15 @@ class KubeLedger:
     def delete(self, rollout: Rollout) -> None:
         """See ``ports.Ledger``; only that very object, and none at all is as good."""
         self._lead(rollout)
-        try:
-            self._session.delete(ROLLOUTS, rollout.namespace, rollout.name, uid=rollout.uid)
-        except NotFound as error:
-            _log.debug(
-                "rollout_already_gone", rollout=f"{rollout.namespace}/{rollout.name}", error=str(error)
-            )
-        self._mirror.remove(Key(rollout.namespace, rollout.name))
+        with self._writing(rollout) as own:
+            try:
+                self._session.delete(ROLLOUTS, rollout.namespace, rollout.name, uid=rollout.uid)
+            except NotFound as error:
+                _log.debug(
+                    "rollout_already_gone", rollout=f"{rollout.namespace}/{rollout.name}", error=str(error)
+                )
+            own.add(_GONE)
+            self._mirror.remove(Key(rollout.namespace, rollout.name))
 
     def _lead(self, rollout: Rollout) -> None:
         if not self._leadership.is_leader():
@@ -180,7 +198,7 @@ class KubeLedger:
             if self._reported.get(key) != told:
                 self._reported[key] = told
                 _log.warning("rollout_unreadable", namespace=key.namespace, rollout=key.name, error=told)
-            return _Unreadable(key)
+            return _Unreadable(key, metadata["resourceVersion"])
         self._reported.pop(key, None)
         return rollout
 
@@ -189,8 +207,42 @@ class KubeLedger:
         self._mirror.put(key, document["metadata"]["resourceVersion"], rollout)
         return rollout
 
+    @contextmanager
+    def _writing(self, rollout: Rollout) -> Iterator[set[str]]:
+        """Own writes are nobody else's changes: their versions are added to the set that is given.
+
+        The watch may tell of a write before its answer is here, so what it tells of the object meanwhile
+        is judged when all answers are. Otherwise an attempt that has only half been created would be taken
+        for one that somebody else has made.
+        """
+        key = Key(rollout.namespace, rollout.name)
+        own: set[str] = set()
+        heard: set[str] = set()
+        with self._lock:
+            self._being_written.setdefault(key, []).append(heard)
+        try:
+            yield own
+        except BaseException:
+            own.clear()  # what has half been written is for whoever looks at it next
+            raise
+        finally:
+            with self._lock:
+                rest = [each for each in self._being_written.pop(key) if each is not heard]
+                if rest:
+                    self._being_written[key] = rest
+            if heard - own:
+                self._tell((key.namespace, key.name))
+
     def _heard(self, change: Change[Rollout | _Unreadable]) -> None:
-        place = (change.key.namespace, change.key.name)
+        version = change.after.resource_version if change.after is not None else _GONE
+        with self._lock:
+            waiting = self._being_written.get(change.key, ())
+            for heard in waiting:
+                heard.add(version)
+        if not waiting:
+            self._tell((change.key.namespace, change.key.name))
+
+    def _tell(self, place: tuple[str, str]) -> None:
         with self._lock:
             self._changed.add(place)
         if self._on_change is not None:
@@ -202,6 +254,7 @@ class _Unreadable:
     """Stands in the picture for an object that is left alone."""
 
     key: Key
+    resource_version: str
 
 
 def _unreadable(document: dict[str, Any], error: Exception) -> str:

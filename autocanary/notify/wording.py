@@ -63,11 +63,9 @@ _BY_REASON: Mapping[str, str] = {
     Reason.WINDOW_CLOSED.value: f"Nothing: it goes on when the window opens. {_PROMOTE} passes the step now.",
     Reason.WEBHOOK_PENDING.value: "Open the gate that has not said yes, or wait for it.",
     Reason.ROLLBACK_BLOCKED.value: f"Look at the route now: {_DESCRIBE}.",
-    Reason.STABLE_LOST.value: f"Bring the stable revision back, or promote the canary: {_PROMOTE}.",
     Reason.STABLE_SPEC_UNKNOWN.value: "Apply the last good InferenceService manifest by hand.",
     Reason.MISSED_UNSTAGED.value: "Watch the service; to be caught in time, apply new revisions with "
     "canaryTrafficPercent: 0.",
-    Reason.REVISION_CHURN.value: "Find out what keeps changing the InferenceService's template.",
 }
 
 _BY_EVENT: Mapping[str, str] = {

@@ -215,6 +215,6 @@ def _requests(question: Question, variant: Variant | None, answers: _Answers) ->
     traffic = answers.traffic[_TrafficGroup(variant, question.window)]
     row = traffic.rows.get(target)
     if row is not None:
-        return row.count
+        return row.requests
     silent = target not in traffic.errors and target not in traffic.warnings
     return 0.0 if silent and any(other in traffic.rows for other in others) else None

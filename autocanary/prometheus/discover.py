@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import NamedTuple
 
 from autocanary.core.reading import Question, Source
@@ -76,6 +77,7 @@ def targets_of(question: Question) -> tuple[Target, ...]:
     return tuple(Target(question.namespace, revision) for revision in revisions)
 
 
+@cache
 def looked_for(source: Source) -> str:
     """What a person can search for in Prometheus when nothing was found."""
     by_meter: dict[str, list[str]] = {}

@@ -6,7 +6,8 @@ Envoy cluster ``namespace/revision`` of Kourier's gateway, Istio's host ``revisi
 ``<revision>-deployment-<hash>-<five characters>``, or a join with OpenTelemetry's ``target_info``.
 
 Knative shortens long names with a hash and Kubernetes cuts pod names at 58 characters; both are reproduced
-here, as a service name of 36 characters is enough to meet them.
+here, as a service name of 30 characters is enough to meet them. (One case is beyond it: pods of a service
+that has both such a long name and ``-deployment-`` in it.)
 """
 
 from __future__ import annotations

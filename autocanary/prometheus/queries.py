@@ -6,8 +6,9 @@ several questions. Durations and label values come in escaped; nothing here is u
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autocanary.prometheus.answer import Answer
 from autocanary.prometheus.labelling import Labelling, Target, index
@@ -43,6 +44,11 @@ class Traffic:
     count: float | None = None
     failed: float = 0.0
     age: float | None = None
+
+    @property
+    def requests(self) -> float | None:
+        """The count where it is a number that can be told and stored."""
+        return self.count if self.count is not None and math.isfinite(self.count) else None
 
 
 def tagged(vector: str, label: str, value: str) -> str:
@@ -99,10 +105,10 @@ def traffic_rows(variant: Variant, targets: Sequence[Target], answer: Answer) ->
     for target, labels, value in _rows(variant.labelling, targets, answer):
         seen = found.get(target, Traffic())
         if labels.get(_TAG) == "age":
-            found[target] = Traffic(seen.count, seen.failed, value)
+            found[target] = replace(seen, age=value if math.isfinite(value) else None)
         else:
             failed = value if labels.get(_FAILED) else 0.0
-            found[target] = Traffic((seen.count or 0.0) + value, seen.failed + failed, seen.age)
+            found[target] = replace(seen, count=(seen.count or 0.0) + value, failed=seen.failed + failed)
     return found
 
 

@@ -65,7 +65,7 @@ def preset_reading(question: Question, variant: Variant, evidence: Evidence) -> 
 
     def reading(kind: ReadingKind, value: float | None = None, detail: str = "") -> Reading:
         return Reading(
-            kind, value, _unit(question), traffic.count, traffic.age, variant.source, _short(detail)
+            kind, value, _unit(question), traffic.requests, traffic.age, variant.source, _short(detail)
         )
 
     window = duration(question.window)
@@ -119,7 +119,7 @@ def _without_value(question: Question, variant: Variant, traffic: Traffic) -> Re
     kind = ReadingKind.UNSUPPORTED if hint else ReadingKind.NO_SERIES
     names = " or ".join(measure.metric for measure in variant.meter.measures[question.metric])
     detail = hint or f"{names} has no series for {question.revision} although requests are counted"
-    return Reading(kind, None, _unit(question), traffic.count, traffic.age, variant.source, _short(detail))
+    return Reading(kind, None, _unit(question), traffic.requests, traffic.age, variant.source, _short(detail))
 
 
 def _value(question: Question, evidence: Evidence) -> float | None:

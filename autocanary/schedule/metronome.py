@@ -86,6 +86,11 @@ def _tell(name: str, error: BaseException) -> None:
     _log.error("job_failed", job=name, exc_info=error)
 
 
+def _not_about_skipping(record: logging.LogRecord) -> bool:
+    """A beat that comes while its job still runs is skipped on purpose; the library warns at each."""
+    return "maximum number of running instances reached" not in str(record.msg)
+
+
 class Metronome:
     """Runs ``beats`` from ``start`` to ``stop``; a job's exception goes to ``failed`` and no further."""
 
@@ -98,8 +103,7 @@ class Metronome:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         logging.getLogger("apscheduler").setLevel(logging.WARNING)  # two lines a run at INFO
-        # A beat that comes while its job still runs is skipped on purpose; the library warns at each.
-        logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
+        logging.getLogger("apscheduler.scheduler").addFilter(_not_about_skipping)
         self._failed, self._spacing, self._monotonic = failed, spacing, monotonic
         self._runners = {beat.name: _Runner(beat) for beat in beats}
         if len(self._runners) != len(beats):

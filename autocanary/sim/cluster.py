@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from autocanary.core.observation import Observation, ServiceKey
+from autocanary.errors import Conflict, Refused
 from autocanary.kserve import Dialect, dialect_for
 from autocanary.sim.faults import Faults
 from autocanary.sim.kserve import KServe
@@ -76,12 +77,12 @@ class SimCluster:
         return self.faults.around("refresh", key.name, _nothing, read)
 
     def set_weight(self, seen: Observation, weight: int) -> Observation:
-        patch = dialect_for(seen.api_version).weight_patch(seen, weight)
-        return self._send("weight", seen, patch, Write(self._kserve.clock.now(), seen.key, weight))
+        write = Write(self._kserve.clock.now(), seen.key, weight)
+        return self._send("weight", seen, lambda dialect: dialect.weight_patch(seen, weight), write)
 
     def restore(self, seen: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation:
-        patch = dialect_for(seen.api_version).restore_patch(seen, spec, weight)
-        return self._send("restore", seen, patch, Write(self._kserve.clock.now(), seen.key, weight, True))
+        write = Write(self._kserve.clock.now(), seen.key, weight, True)
+        return self._send("restore", seen, lambda dialect: dialect.restore_patch(seen, spec, weight), write)
 
     # what goes wrong
 
@@ -92,11 +93,22 @@ class SimCluster:
         elif not blind:
             self._blind_since = None
 
-    def _send(self, verb: str, seen: Observation, patch: Mapping[str, Any], write: Write) -> Observation:
+    def _send(
+        self, verb: str, seen: Observation, patch_of: Callable[[Dialect], dict[str, Any]], write: Write
+    ) -> Observation:
         name = (seen.key.namespace, seen.key.name)
+        try:
+            patch = patch_of(dialect_for(seen.api_version))
+        except ValueError as error:
+            raise Refused(f"cannot patch InferenceService {seen.key}: {error}") from error
 
         def apply() -> None:
-            self._kserve.patch(*name, patch, MANAGER)
+            try:
+                self._kserve.patch(*name, patch, MANAGER)
+            except Refused as error:
+                if error.status == 422 and "metadata.uid" in str(error):
+                    raise Conflict(str(error), status=422) from error  # a namesake, as the real adapter says
+                raise
             self.writes.append(write)
 
         def answer() -> Observation:

@@ -58,7 +58,10 @@ class SimLedger:
         id_ = (rollout.namespace, rollout.name)
 
         def make() -> None:
-            if id_ in self._rollouts:
+            present = self._rollouts.get(id_)
+            if present is not None:
+                if _attempt(present) == _attempt(rollout):
+                    return  # ours, made by a call whose answer was lost
                 raise AlreadyExists(
                     f'canaryrollouts.autocanary.dev "{rollout.name}" already exists', status=409
                 )
@@ -71,6 +74,8 @@ class SimLedger:
 
         def finish() -> Rollout:
             made = self._rollouts[id_]
+            if self.document(*id_).get("status"):
+                return made
             return self._write_status(made.but(progress=rollout.progress), "record")
 
         return self.faults.around("create", rollout.name, make, finish)
@@ -102,8 +107,11 @@ class SimLedger:
         def drop() -> None:
             id_ = (rollout.namespace, rollout.name)
             present = self._rollouts.get(id_)
-            if present is not None and present.uid == rollout.uid:
-                self._drop(id_)
+            if present is None:
+                return
+            if present.uid != rollout.uid:
+                raise Conflict(f"the UID in the precondition is not that of {rollout.name}", status=409)
+            self._drop(id_)
 
         self.faults.around("delete", rollout.name, _nothing, drop)
 
@@ -170,6 +178,11 @@ class SimLedger:
         rollout = self._rollouts.pop(id_)
         phase = rollout.progress.phase.value
         self.writes.append(LedgerWrite(self._clock.now(), "delete", *id_, phase))
+
+
+def _attempt(rollout: Rollout) -> tuple[object, ...]:
+    """What two calls must agree on to have made the same object."""
+    return rollout.service_uid, rollout.component, rollout.candidate, rollout.attempt
 
 
 def _nothing() -> None:

@@ -150,12 +150,45 @@ def test_a_retry_is_a_new_attempt_that_knows_the_stable_spec() -> None:
     assert start.rollout.progress.reason is Reason.RETRIED_BY_USER
 
 
-def test_memory_learns_only_from_a_service_at_rest() -> None:
-    """While a candidate is on its way the object shows the candidate's spec, not stable's."""
-    learned = remember(None, at_rest(spec={"a": 1}, spec_digest="d"), ())
-    assert learned == Memory("u1", STABLE, {"a": 1}, "d")
-    assert remember(learned, observation(10), ()) == learned
-    assert remember(None, observation(10), ()) == Memory("u1", STABLE)
+def test_memory_learns_from_a_service_that_stays_at_rest() -> None:
+    """After an edit the status is the old one for seconds: the new spec must not be taken for stable's."""
+    first = at_rest(spec={"v": 1}, spec_digest="v1")
+    guessed = remember(None, first, (), NOW)
+    assert guessed is not None
+    assert not guessed.is_certain
+    edited = at_rest(spec={"v": 2}, spec_digest="v2")  # the spec is new, the status still the old one
+    again = remember(guessed, edited, (), NOW + 5)
+    assert again is not None
+    assert not again.is_certain
+    assert remember(again, edited, (), NOW + 11) == again, "the edit's own ten seconds are not over"
+    assert remember(guessed, first, (), NOW + 10) == Memory("u1", STABLE, {"v": 1}, "v1")
+
+
+def test_what_is_known_of_a_revision_is_never_learned_anew() -> None:
+    """However long the status lags, a certain memory stays."""
+    known = Memory("u1", STABLE, {"v": 1}, "v1")
+    edited = at_rest(spec={"v": 2}, spec_digest="v2")
+    assert remember(known, edited, (), NOW) == known
+    assert remember(known, observation(10), (), NOW) == known
+    assert remember(None, observation(10), (), NOW) == Memory("u1", STABLE)
+
+
+def test_a_spec_that_is_the_candidates_is_no_stable_spec() -> None:
+    """The last line of defence: restoring it would promote the candidate."""
+    start = found(observation(10, **UNREADY), memory=Memory("u1", STABLE, {"v": 2}, "candidate"))
+    assert (start.rollout.stable_spec, start.rollout.stable_digest) == (None, "")
+
+
+def test_a_rolled_back_candidate_that_is_promoted_elsewhere_is_told() -> None:
+    """GitOps drops the field after a rollback: the bad revision has all the traffic."""
+    past = rollout(progress(phase=Phase.ROLLED_BACK, reason=Reason.METRIC_BREACH))
+    seen = at_rest(CANDIDATE, writer="argocd")
+    start = found(seen, (past,))
+    assert isinstance(start, Start)
+    assert start.rollout.progress.phase is Phase.MISSED
+    assert "was rolled back (MetricBreach)" in start.rollout.progress.message
+    assert "argocd" in start.rollout.progress.message
+    assert found(seen, (past, start.rollout)) == Nothing(), "told once"
 
 
 def test_memory_is_refilled_from_the_ledger_after_a_restart() -> None:
@@ -167,4 +200,4 @@ def test_memory_is_refilled_from_the_ledger_after_a_restart() -> None:
         candidate_digest="d",
         stable="x",
     )
-    assert remember(None, observation(10), [past]) == Memory("u1", STABLE, {"v": 1}, "d")
+    assert remember(None, observation(10), [past], NOW) == Memory("u1", STABLE, {"v": 1}, "d")

@@ -194,7 +194,7 @@ def test_a_rollback_that_a_crash_interrupted_is_written_again() -> None:
 
 def test_a_step_that_a_crash_interrupted_is_written_again() -> None:
     """The field still has the 10 from before the recorded 25: our own unfinished write."""
-    recorded = progress(1, 25, from_weight=10, verified_at=None)
+    recorded = progress(1, 25, from_weight=10, verified_at=None, step_started_at=NOW - 5)
     decision = plan(situation(recorded, observation(10)))
     assert (decision.move, decision.weight, decision.event) == (Move.WEIGHT, 25, None)
 

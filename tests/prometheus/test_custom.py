@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 
 import promql_parser
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
-from autocanary.prometheus.answer import Answer
+from autocanary.prometheus.answer import Answer, Sample
 from autocanary.prometheus.client import TooSlow
 from autocanary.prometheus.custom import CustomQueries
 from autocanary.prometheus.plan import Result
@@ -25,7 +25,8 @@ def joining(answer: dict[str, Result]) -> Played:
     def respond(query: str) -> Result:
         if query in answer:
             return answer[query]
-        samples, warnings = [], []
+        samples: list[Sample] = []
+        warnings: list[str] = []
         for part, number in PART.findall(query):
             result = answer[part]
             if isinstance(result, MetricsError):
@@ -139,6 +140,7 @@ def test_joined_queries_stay_short() -> None:
     assert 4 <= len(played.queries) <= 7
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from([f"m{number}" for number in range(80)] + ["1", "time()", "a[5m]", "bad("]),
@@ -152,7 +154,7 @@ def test_joined_queries_stay_short() -> None:
     )
 )
 def test_every_query_gets_its_own_result(answers: dict[str, Result]) -> None:
-    """Whatever the mixture, each distinct query has one result: its own unless an outage took its neighbours."""
+    """Each distinct query has one result: its own, unless an outage took its neighbours."""
     played = joining(answers)
     found = ask(played, *answers)
     assert set(found) == set(answers)

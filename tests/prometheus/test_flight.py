@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ import pytest
 from autocanary.errors import MetricsUnreachable
 from autocanary.prometheus.answer import Answer
 from autocanary.prometheus.flight import Flight
+from autocanary.prometheus.plan import Result
 from tests.prometheus.played import InlinePool, rows
 from tests.prometheus.test_plan import steps
 
@@ -59,7 +60,12 @@ def test_identical_questions_in_flight_are_asked_once() -> None:
         first = people.submit(lambda: flight.fetch(["up"]))
         assert begun.wait(10)
         joined = threading.Event()
-        second = people.submit(lambda: (joined.set(), flight.fetch(["up"]))[1])
+
+        def join() -> Mapping[str, Result]:
+            joined.set()
+            return flight.fetch(["up"])
+
+        second = people.submit(join)
         assert joined.wait(10)
         third = flight._promise("up")
         go.set()

@@ -39,7 +39,7 @@ def rollout(**changes: Any) -> Rollout:
 
 
 def test_what_is_created_comes_back_with_uid_and_version() -> None:
-    """And is what rollouts, read and the document say."""
+    """And is what rollouts, read and the document say; once more is no second object, nor over another's."""
     books = ledger()
     made = books.create(rollout())
     assert made == rollout(uid=made.uid, resource_version=made.resource_version, created_at=made.created_at)
@@ -49,8 +49,9 @@ def test_what_is_created_comes_back_with_uid_and_version() -> None:
     assert books.read("models", "iris-00002") == made
     assert books.document("models", "iris-00002")["status"]["phase"] == "Progressing"
     assert books.changed() == set()
+    assert books.create(rollout(progress=made.progress.but(weight=50))) == made
     with pytest.raises(AlreadyExists):
-        books.create(rollout())
+        books.create(rollout(service_uid="another"))
 
 
 def test_a_record_is_guarded_by_the_version() -> None:
@@ -107,10 +108,11 @@ def test_somebody_edits_or_deletes_by_hand() -> None:
 
 
 def test_deleting_is_of_this_object_only() -> None:
-    """Another uid of the same name stays; what is gone already is no error."""
+    """Another uid of the same name is a conflict; what is gone already is no error."""
     books = ledger()
     made = books.create(rollout())
-    books.delete(made.but(uid="other"))
+    with pytest.raises(Conflict, match="UID"):
+        books.delete(made.but(uid="other"))
     assert books.rollouts() == [made]
     books.delete(made)
     books.delete(made)

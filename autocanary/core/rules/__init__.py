@@ -24,9 +24,21 @@ from autocanary.core.decision import Decision
 from autocanary.core.rules.clock import baked, deadline, next_step, step_is_held
 from autocanary.core.rules.evidence import failed, not_conclusive, nothing_measured, unanswered
 from autocanary.core.rules.ground import final_stays_final, picture_is_stale, service_is_gone
-from autocanary.core.rules.people import asked, needs_approval, paused_by_user, waits_for_a_person
+from autocanary.core.rules.people import (
+    asked,
+    asked_too_late,
+    needs_approval,
+    paused_by_user,
+    waits_for_a_person,
+)
 from autocanary.core.rules.serving import effect, staging, warming_up
-from autocanary.core.rules.traffic import newer_candidate, rolling_back, weight_differs, wrong_stable
+from autocanary.core.rules.traffic import (
+    newer_candidate,
+    rolling_back,
+    took_all_traffic,
+    weight_differs,
+    wrong_stable,
+)
 from autocanary.core.situation import Situation
 
 __all__ = ["CHAIN", "Rule"]
@@ -37,11 +49,13 @@ CHAIN: tuple[Rule, ...] = (
     final_stays_final,
     picture_is_stale,
     service_is_gone,
+    asked_too_late,
     rolling_back,
     newer_candidate,
+    asked,
+    took_all_traffic,
     wrong_stable,
     weight_differs,
-    asked,
     paused_by_user,
     failed,
     waits_for_a_person,

@@ -55,7 +55,7 @@ def next_step(s: Situation) -> Decision | None:
         return None
     if not is_open(s.policy.windows, s.now):
         return window_closed(s, "next_step")
-    step = s.progress.step + 1
+    step = s.next_step
     weight = s.policy.steps[step].weight
     if weight == 100 and not s.gate_open(WebhookType.CONFIRM_PROMOTION):
         return gate_closed(s, "next_step", WebhookType.CONFIRM_PROMOTION) or moves.unchanged(s, "next_step")

@@ -8,9 +8,10 @@ from autocanary.core.judge.verdict import Outcome
 from autocanary.core.policy import Grace, Then, WebhookType
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
-from autocanary.core.rules.holding import held
+from autocanary.core.rules.holding import held, window_closed
 from autocanary.core.situation import BY_FAILURE, Situation
 from autocanary.core.story import duration
+from autocanary.core.windows import is_open
 
 __all__ = ["failed", "not_conclusive", "nothing_measured", "unanswered"]
 
@@ -65,4 +66,6 @@ def not_conclusive(s: Situation) -> Decision | None:
     """The time is over, but a metric has too few requests or was out of range at the last look."""
     if s.verdict is None or s.verdict.outcome is Outcome.PASS:
         return None
+    if not s.at_last_step and not is_open(s.policy.windows, s.now) and s.progress.phase is not Phase.PAUSED:
+        return window_closed(s, "not_conclusive")  # it could not move anyway: no deadline runs at night
     return held(s, "not_conclusive", s.verdict.reason, s.verdict.message)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from autocanary.core import moves
 from autocanary.core.decision import Decision
+from autocanary.core.judge.verdict import Outcome
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
+from autocanary.core.rollout import Verb
+from autocanary.core.rules.evidence import failed
+from autocanary.core.rules.people import asked, asked_too_late
 from autocanary.core.situation import STALE_PICTURE, Situation
 from autocanary.core.story import duration
 
@@ -28,6 +32,10 @@ def picture_is_stale(s: Situation) -> Decision | None:
     """Nothing is concluded from a picture of the cluster that nobody has confirmed lately."""
     if s.picture_age <= STALE_PICTURE:
         return None
+    if s.request is not None and s.request.verb == Verb.ABORT.value:
+        return asked_too_late(s) or asked(s)
+    if s.verdict is not None and s.verdict.outcome is Outcome.FAIL:
+        return failed(s)  # every write compares with the present object, so the way back is always safe
     if s.progress.phase not in (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING):
         return moves.unchanged(s, "picture_is_stale")
     message = f"the cluster was last seen {duration(s.picture_age)} ago; waiting for the API server"

@@ -11,7 +11,16 @@ from autocanary.core.reason import Reason
 from autocanary.core.rollout import Verb
 from autocanary.core.situation import BY_STEP, BY_USER, Situation
 
-__all__ = ["asked", "needs_approval", "paused_by_user", "waits_for_a_person"]
+__all__ = ["asked", "asked_too_late", "needs_approval", "paused_by_user", "waits_for_a_person"]
+
+
+def asked_too_late(s: Situation) -> Decision | None:
+    """A rollback is not called off or hurried; whoever asks is told."""
+    request = s.request
+    if request is None or s.progress.phase is not Phase.ROLLING_BACK:
+        return None
+    text = f"it is rolling back already ({s.progress.reason.value})"
+    return moves.answer(moves.unchanged(s, "asked_too_late"), request.id, text)
 
 
 def asked(s: Situation) -> Decision | None:
@@ -56,17 +65,10 @@ def _promote(s: Situation) -> tuple[Decision, str]:
             return moves.unchanged(s, "asked"), "the traffic does not show 100 % yet; nothing was changed"
         message = f"the bake was ended by {_by(s)}"
         return moves.end(s, "asked", Phase.PROMOTED, Reason.PROMOTED_BY_USER, message), "promoted"
-    step = _next(s)
+    step = s.next_step
     weight = s.policy.steps[step].weight
     message = f"{_by(s)} passed the step; {weight} % of the traffic goes to {s.rollout.candidate}"
     return moves.go(s, "asked", step, Reason.PROMOTED_BY_USER, message), f"going to {weight} %"
-
-
-def _next(s: Situation) -> int:
-    """The next step; the first one above the present weight, where a person has set that by hand."""
-    weight = 100 if s.progress.weight is None else s.progress.weight
-    above = (index for index, each in enumerate(s.policy.steps) if each.weight > weight)
-    return max(s.progress.step + 1, next(above, len(s.policy.steps) - 1))
 
 
 def _promote_full(s: Situation) -> tuple[Decision, str]:

@@ -43,7 +43,8 @@ def _not_ready(s: Situation, seen: Observation) -> Decision:
             "which was not rolled out; held at 0 %"
         )
         return moves.put_weight(s, "staging", 0, Reason.WAITING_FOR_REVISION, message)
-    waited = s.now - s.progress.started_at
+    began = s.progress.step_started_at
+    waited = s.now - (began if began is not None else s.progress.started_at)
     if waited > s.policy.progress_deadline:
         why = seen.failure or "KServe says nothing about why"
         message = f"{s.rollout.candidate} is not ready after {duration(waited)}: {why}"

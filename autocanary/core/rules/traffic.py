@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from autocanary.core import moves
 from autocanary.core.decision import Decision, Event
 from autocanary.core.observation import Observation, Trinary
 from autocanary.core.policy import OnUnstaged
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
-from autocanary.core.situation import REVISION_OVERDUE, Situation
+from autocanary.core.situation import EFFECT_OVERDUE, REVISION_OVERDUE, Situation
 from autocanary.core.story import duration
 
-__all__ = ["newer_candidate", "rolling_back", "weight_differs", "wrong_stable"]
+__all__ = ["newer_candidate", "rolling_back", "took_all_traffic", "weight_differs", "wrong_stable"]
 
 ESCALATE_AFTER = 30.0
 """Seconds for which a rollback may be without effect before the stable spec itself is put back."""
@@ -24,16 +26,21 @@ def rolling_back(s: Situation) -> Decision | None:
     if _back_on_stable(s, s.seen):
         message = f"{s.rollout.stable} has all the traffic again: {s.progress.message}"
         return moves.end(s, "rolling_back", Phase.ROLLED_BACK, s.progress.reason, message)
+    if s.seen.created != s.rollout.candidate and s.seen.spec_digest != s.rollout.stable_digest:
+        return None  # somebody released a fix: see newer_candidate
     if s.progress.repairing:
         return _repair_again(s, s.seen)
     if s.seen.weight != 0:
-        if s.seen.weight == s.progress.from_weight or s.seen.weight is None:
-            return moves.write_again(s, "rolling_back")
+        unwritten = s.seen.weight == s.progress.from_weight and s.acknowledged != 0
+        if unwritten or s.seen.weight is None:
+            return _unwritten(s, s.seen)
         return _external_change(s, s.seen)
-    return _blocked(s)
+    return _blocked(s, s.seen)
 
 
 def _back_on_stable(s: Situation, seen: Observation) -> bool:
+    if seen.weight != s.progress.weight:
+        return False  # an unready candidate has no traffic whatever the field says, until it is ready
     if not seen.traffic or seen.route_ready is not Trinary.TRUE or seen.share(s.rollout.candidate):
         return False
     shares = seen.traffic
@@ -48,8 +55,8 @@ def _back_on_stable(s: Situation, seen: Observation) -> bool:
 
 
 def _repair_again(s: Situation, seen: Observation) -> Decision:
-    """The restoring patch is repeated while the spec in the cluster is still not the stable one."""
-    if seen.spec_digest != s.rollout.stable_digest or seen.weight != s.progress.weight:
+    """The restoring patch is repeated until it has arrived; what somebody makes of the spec then stays."""
+    if not s.progress.restored and _is_candidates(s, seen):
         return moves.restore_again(s, "rolling_back")
     overdue = s.now - (s.progress.escalated_at or s.now) > s.policy.progress_deadline
     if overdue:
@@ -60,7 +67,7 @@ def _repair_again(s: Situation, seen: Observation) -> Decision:
     return moves.unchanged(s, "rolling_back")
 
 
-def _blocked(s: Situation) -> Decision:
+def _blocked(s: Situation, seen: Observation) -> Decision:
     """Knative moves no traffic while a revision in the route is not ready; only a new spec unblocks it."""
     waited = s.now - (s.progress.step_started_at or s.now)
     if waited <= ESCALATE_AFTER:
@@ -78,7 +85,28 @@ def _blocked(s: Situation) -> Decision:
             f"still has {s.progress.observed_weight} % of the traffic; {way}"
         )
         return moves.warn(s, "rolling_back", Reason.ROLLBACK_BLOCKED, message)
-    return moves.restore_blocked(s, "rolling_back") if known else moves.unchanged(s, "rolling_back")
+    if not known or not _is_candidates(s, seen):
+        return moves.unchanged(s, "rolling_back")  # what another hand has put there is not overwritten
+    return moves.restore_blocked(s, "rolling_back")
+
+
+def _unwritten(s: Situation, seen: Observation) -> Decision:
+    """The weight 0 does not get through: tried at every look, and said once when that goes on."""
+    again = moves.write_again(s, "rolling_back")
+    waited = s.now - (s.progress.step_started_at or s.now)
+    if waited <= ESCALATE_AFTER or Reason.ROLLBACK_BLOCKED.value in s.progress.warned:
+        return again
+    shown = "absent" if seen.weight is None else f"{seen.weight}"
+    message = (
+        f"the weight of {s.rollout.key} could not be set to 0 for {duration(waited)}, it is {shown}; "
+        "tried again and again: see the log for what the API server answers"
+    )
+    warning = moves.warn(s, "rolling_back", Reason.ROLLBACK_BLOCKED, message)
+    return replace(warning, move=again.move, weight=again.weight, urgent=True)
+
+
+def _is_candidates(s: Situation, seen: Observation) -> bool:
+    return not s.rollout.candidate_digest or seen.spec_digest == s.rollout.candidate_digest
 
 
 def newer_candidate(s: Situation) -> Decision | None:
@@ -92,9 +120,22 @@ def newer_candidate(s: Situation) -> Decision | None:
     reason = Reason.REVERTED if reverted else Reason.NEW_REVISION
     what = "the spec was changed back to stable's" if reverted else "a newer revision was applied"
     message = f"{what}: {seen.created} takes the place of {s.rollout.candidate}"
+    if seen.rolled_out == s.rollout.candidate and not s.at_last_step:
+        message += ", which took 100 % of the traffic before it was judged and is stable now"
     unstaged = seen.weight is None or seen.weight >= 100
     write = seen.weight != 0 and not (unstaged and s.policy.on_unstaged is OnUnstaged.IGNORE)
     return moves.end(s, "newer_candidate", Phase.SUPERSEDED, reason, message, weight=0, write=write)
+
+
+def took_all_traffic(s: Situation) -> Decision | None:
+    """The catch came too late: said, not undone, for stable's pods are gone by now."""
+    seen = s.seen
+    if seen is None or s.progress.step >= 0 or seen.rolled_out != s.rollout.candidate:
+        return None
+    if seen.weight is not None and seen.weight < 100:
+        return None
+    message = f"{s.rollout.candidate} took 100 % of the traffic before it could be caught, without analysis"
+    return moves.end(s, "took_all_traffic", Phase.MISSED, Reason.MISSED_UNSTAGED, message)
 
 
 def wrong_stable(s: Situation) -> Decision | None:
@@ -106,6 +147,8 @@ def wrong_stable(s: Situation) -> Decision | None:
         f"KServe sends the stable share of {s.rollout.key} to {seen.rolled_out} instead of {s.rollout.stable}"
     )
     if s.rollout.stable_spec is None:
+        if Reason.STABLE_SPEC_UNKNOWN.value in s.progress.warned:
+            return None  # told; the candidate is judged on
         text = f"{message}, and the stable spec was never seen; put it back by hand and remove the weight"
         return moves.warn(s, "wrong_stable", Reason.STABLE_SPEC_UNKNOWN, text)
     text = f"{message}; the stable spec is put back without a weight"
@@ -119,21 +162,36 @@ def weight_differs(s: Situation) -> Decision | None:
         return None
     if progress.weight is None or (progress.weight == 100 and seen.weight is None):
         return None  # KServe treats an absent field as 100
-    if progress.verified_at is None and seen.weight == progress.from_weight:
-        return moves.write_again(s, "weight_differs")
+    mine = progress.verified_at is None and s.acknowledged != progress.weight
+    if mine and seen.weight == progress.from_weight:
+        return _write_again(s)
     if seen.weight is None:
         who = f" by {seen.writer}" if seen.writer else ""
         message = (
             f"canaryTrafficPercent was removed{who}, which would promote {s.rollout.candidate} unjudged; "
             f"put back at {progress.weight} %"
         )
-        return moves.put_weight(
-            s, "weight_differs", progress.weight, Reason.WEIGHT_LOST, message, Event.EXTERNAL_CHANGE
-        )
+        told = Reason.WEIGHT_LOST.value in progress.warned  # whoever removes it every minute is told once
+        event = None if told else Event.EXTERNAL_CHANGE
+        return moves.put_weight(s, "weight_differs", progress.weight, Reason.WEIGHT_LOST, message, event)
     since = s.progress.spec_changed_at
     if since is not None and s.now - since < REVISION_OVERDUE:
         return moves.unchanged(s, "weight_differs")  # a release brought its own weight: see newer_candidate
     return _external_change(s, seen)
+
+
+def _write_again(s: Situation) -> Decision:
+    """The weight does not get through: tried at every look, and told when that goes on.
+
+    That has no deadline: an API server or a webhook that is away says nothing about the candidate.
+    """
+    again = moves.write_again(s, "weight_differs")
+    waited = s.now - (s.progress.step_started_at if s.progress.step_started_at is not None else s.now)
+    if waited <= EFFECT_OVERDUE or s.progress.phase is Phase.PAUSED:
+        return again
+    message = f"{s.progress.weight} % could not be written for {duration(waited)}; tried again and again"
+    waiting = moves.hold(s, "weight_differs", Reason.WAITING_FOR_EFFECT, message)
+    return replace(waiting, move=again.move, weight=again.weight)
 
 
 def _external_change(s: Situation, seen: Observation) -> Decision:

@@ -11,6 +11,8 @@ KServe's, which does not.
 
 from __future__ import annotations
 
+from functools import cache
+
 from autocanary.core.reading import Source
 from autocanary.prometheus.presets import Meter, Variant
 from autocanary.prometheus.sources import (
@@ -44,6 +46,7 @@ METERS: tuple[Meter, ...] = (
 _VARIANTS = tuple(Variant(meter, labelling) for meter in METERS for labelling in meter.labellings)
 
 
+@cache
 def variants_of(source: Source) -> tuple[Variant, ...]:
     """Every variant of the source (of all sources for AUTO), the preferred one first."""
     return tuple(variant for variant in _VARIANTS if source in (Source.AUTO, variant.source))

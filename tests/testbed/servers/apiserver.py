@@ -10,7 +10,8 @@ from __future__ import annotations
 import http.client
 import json
 import subprocess
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,10 @@ class ApiServer(ServerProcess):
             "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": user}}],
             "current-context": "testbed",
         }
-        path.write_text(json.dumps(config))
+        # Put in place whole: a test's other thread may be running a kubectl that reads it just now.
+        half = path.with_name(f"{path.name}.{threading.get_ident()}")
+        half.write_text(json.dumps(config))
+        half.replace(path)
         return path
 
     def kubectl(
@@ -166,6 +170,21 @@ class ApiServer(ServerProcess):
         """Create or change objects as the admin, by server-side apply."""
         manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
+
+    def grant(self, user: str, rules: Sequence[Mapping[str, Any]], *, name: str = "autocanary") -> None:
+        """Give a user these rights in every namespace; the name is that of the role and its binding."""
+        group = "rbac.authorization.k8s.io"
+        role = {"apiGroup": group, "kind": "ClusterRole", "name": name}
+        self.apply(
+            {"apiVersion": f"{group}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules},
+            {
+                "apiVersion": f"{group}/v1",
+                "kind": "ClusterRoleBinding",
+                "metadata": {"name": name},
+                "roleRef": role,
+                "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
+            },
+        )
 
     def audit(self, user: str | None = None) -> list[dict[str, Any]]:
         """Every request answered so far, oldest first, with writes' bodies; of one user when given."""

@@ -1,0 +1,134 @@
+"""One place to act and look in, whatever world it is in: what the contract's tests are written against."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autocanary.core.observation import Observation, ServiceKey
+from autocanary.core.policy import Component
+from autocanary.ports import Cluster, Ledger
+from autocanary.sim.behaviour import HEALTHY, Behaviour, spoken_in_uri, starts_in
+
+__all__ = ["LAG", "Place", "behaviour_of", "revision"]
+
+LAG = 0.15
+"""Seconds from a write until KServe's status shows it; a quarter of what was measured, to save time."""
+
+_PATIENCE = 20.0
+_API_VERSION = "serving.kserve.io/v1beta1"
+
+
+def behaviour_of(spec: Mapping[str, Any]) -> Behaviour:
+    """How the pods made from a component's spec behave, in both worlds: said in the model's name."""
+    spoken = spoken_in_uri(spec)
+    return starts_in(LAG) if spoken is HEALTHY else spoken
+
+
+def revision(number: int, name: str = "mnist") -> str:
+    """The name that Knative gives a predictor's revision."""
+    return f"{name}-predictor-{number:05d}"
+
+
+class Place(ABC):
+    """A namespace of its own in one of the worlds, with the ports that look at it.
+
+    ``person`` is the ledger in the hands of a person, who has other rights than the service.
+    """
+
+    namespace: str
+    cluster: Cluster
+    ledger: Ledger
+    person: Ledger
+
+    # what people do
+
+    def serve(self, name: str, version: str, weight: int | None = None, **model: Any) -> None:
+        """``kubectl apply`` of a manifest; ``weight`` None leaves the field out."""
+        predictor: dict[str, Any] = {
+            "model": {
+                "modelFormat": {"name": "sklearn"},
+                "storageUri": f"gs://models/{name}/{version}",
+                **model,
+            }
+        }
+        if weight is not None:
+            predictor["canaryTrafficPercent"] = weight
+        self.apply(
+            {
+                "apiVersion": _API_VERSION,
+                "kind": "InferenceService",
+                "metadata": {"name": name, "namespace": self.namespace},
+                "spec": {"predictor": predictor},
+            }
+        )
+
+    @abstractmethod
+    def apply(self, document: Mapping[str, Any]) -> None: ...
+
+    @abstractmethod
+    def patch(self, name: str, spec: Mapping[str, Any], manager: str) -> None:
+        """A merge-patch of the predictor's spec by some other field manager."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None: ...
+
+    @abstractmethod
+    def delete_rollout(self, name: str) -> None:
+        """``kubectl delete canaryrollout`` by a person."""
+
+    # what goes wrong
+
+    @abstractmethod
+    def refuse_revisions(self, name: str, reason: str) -> None:
+        """Creating Revisions is refused; "" allows it again."""
+
+    # time
+
+    @abstractmethod
+    def eventually(self, true: Callable[[], bool], seconds: float = _PATIENCE) -> bool:
+        """Whether something comes to be within so much of the place's time."""
+
+    @abstractmethod
+    def rest(self, seconds: float) -> None:
+        """Let time go by."""
+
+    # what is seen
+
+    def key(self, name: str = "mnist") -> ServiceKey:
+        return ServiceKey(self.namespace, name, Component.PREDICTOR)
+
+    def seen(self, name: str = "mnist") -> Observation:
+        found = self.cluster.observe(self.key(name))
+        assert found is not None, f"{name} is not in the picture"
+        return found
+
+    def becomes(self, name: str = "mnist", **wanted: Any) -> Observation:
+        """The observation, once all these fields of it are as wanted."""
+
+        def shown() -> dict[str, Any]:
+            found = self.cluster.observe(self.key(name))
+            return {field: getattr(found, field, "no service") for field in wanted}
+
+        assert self.eventually(lambda: shown() == wanted), f"{shown()} never became {wanted}"
+        return self.seen(name)
+
+    def at_rest(self, name: str = "mnist") -> Observation:
+        """The first version of a service, rolled out to everybody."""
+        self.serve(name, "v1")
+        first = revision(1, name)
+        return self.becomes(name, rolled_out=first, traffic={first: 100})
+
+    def staged(self, name: str = "mnist", weight: int = 0) -> Observation:
+        """A second version that is ready at a weight."""
+        self.at_rest(name)
+        self.serve(name, "v2", weight)
+        first, second = revision(1, name), revision(2, name)
+        return self.becomes(name, ready=second, traffic={first: 100 - weight, second: weight})
+
+    def promoted(self, name: str = "mnist") -> Observation:
+        """A second version that has replaced the first by weight 100."""
+        staged = self.staged(name)
+        self.cluster.set_weight(staged, 100)
+        return self.becomes(name, rolled_out=revision(2, name), previous=revision(1, name))

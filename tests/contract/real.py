@@ -1,0 +1,142 @@
+"""A place on a real API server: the shipped adapters, under the rights that the chart gives the service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+from autocanary.kube.cluster import KubeCluster
+from autocanary.kube.crds import definitions
+from autocanary.kube.kubeconfig import find_login
+from autocanary.kube.ledger import KubeLedger
+from autocanary.kube.rights import rules
+from autocanary.kube.session import Session
+from autocanary.sim.controller import Controller
+from tests.contract.place import LAG, Place, behaviour_of
+from tests.testbed.kserve_controller import KServeController
+from tests.testbed.servers import ApiServer, install_inferenceservice_crd
+from tests.testbed.servers.crds import wait_served
+
+__all__ = ["RealPlace", "Site"]
+
+_SERVICE = "system:serviceaccount:autocanary:autocanary"
+_KUBECTL = "kubectl-client-side-apply"
+_SERVICES = "/apis/serving.kserve.io/v1beta1/namespaces/{namespace}/inferenceservices"
+_ROLLOUTS = "/apis/autocanary.dev/v1alpha1/namespaces/{namespace}/canaryrollouts"
+
+
+class _Leader:
+    """The only instance."""
+
+    def is_leader(self) -> bool:
+        return True
+
+
+class Site:
+    """The API server with KServe's rules behind it: one for many places."""
+
+    def __init__(self, folder: Path, crd: Literal["minimal", "full"]) -> None:
+        self._folder, self._crd = folder, crd
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Site:
+        with self._stack as stack:
+            self.api = stack.enter_context(ApiServer(users=[_SERVICE], folder=self._folder))
+            install_inferenceservice_crd(self.api, self._crd)
+            self.api.apply(*definitions())
+            for name in ("canaryrollouts", "rolloutpolicies"):
+                wait_served(self.api, "autocanary.dev", "v1alpha1", name)
+            self.api.grant(_SERVICE, rules())
+            self.kserve = stack.enter_context(
+                KServeController(self.api.kubeconfig(), behaviour_of=behaviour_of, lag=LAG)
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(None, None, None)
+
+
+class RealPlace(Place):
+    """Opened as a context manager; its watches end with it."""
+
+    def __init__(self, site: Site, namespace: str) -> None:
+        self.namespace = namespace
+        self._site = site
+        self._api = site.api
+        self._stack = ExitStack()
+
+    def __enter__(self) -> RealPlace:
+        self._send("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
+        with self._stack as stack:
+            session = self._session(stack, _SERVICE)
+            cluster = KubeCluster(session, _Leader(), namespaces=[self.namespace])
+            ledger = KubeLedger(session, _Leader(), namespaces=[self.namespace])
+            for port in (cluster, ledger):
+                port.start()
+                stack.callback(port.stop)
+            assert cluster.wait(10)
+            assert ledger.wait(10)
+            self.cluster, self.ledger = cluster, ledger
+            self.person = KubeLedger(self._session(stack, "admin"), _Leader(), namespaces=[self.namespace])
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(None, None, None)
+
+    def _session(self, stack: ExitStack, user: str) -> Session:
+        session = Session(find_login(str(self._api.kubeconfig(user))))
+        stack.callback(session.close)
+        return session
+
+    def apply(self, document: Mapping[str, Any]) -> None:
+        # What kubectl sends, without kubectl: starting it takes longer than all the rest.
+        path = _SERVICES.format(namespace=self.namespace)
+        name = document["metadata"]["name"]
+        if self._send("POST", path, document, _KUBECTL) == 409:
+            assert self._send("PATCH", f"{path}/{name}", document, _KUBECTL) == 200
+
+    def patch(self, name: str, spec: Mapping[str, Any], manager: str) -> None:
+        path = f"{_SERVICES.format(namespace=self.namespace)}/{name}"
+        assert self._send("PATCH", path, {"spec": {"predictor": spec}}, manager) == 200
+
+    def delete(self, name: str) -> None:
+        assert self._send("DELETE", f"{_SERVICES.format(namespace=self.namespace)}/{name}", {}) == 200
+
+    def delete_rollout(self, name: str) -> None:
+        assert self._send("DELETE", f"{_ROLLOUTS.format(namespace=self.namespace)}/{name}", {}) == 200
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any], manager: str = _KUBECTL) -> int:
+        kind = "merge-patch+json" if method == "PATCH" else "json"
+        status, answer = self._api.request(
+            f"{path}?fieldManager={manager}" if method != "DELETE" else path,
+            method=method,
+            body=body,
+            content_type=f"application/{kind}",
+        )
+        assert status < 300 or status == 409, answer
+        return status
+
+    def refuse_revisions(self, name: str, reason: str) -> None:
+        def act(rules: Controller) -> None:
+            for child in rules.children((self.namespace, name)).values():
+                child.refusal = reason
+                if not reason:
+                    child.reconcile_soon()
+
+        self._site.kserve.do(act)
+
+    def eventually(self, true: Callable[[], bool], seconds: float = 20.0) -> bool:
+        end = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def rest(self, seconds: float) -> None:
+        time.sleep(seconds)

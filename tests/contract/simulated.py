@@ -1,0 +1,48 @@
+"""A place in the world in memory: time goes by only when a test waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autocanary.sim import World
+from tests.contract.place import LAG, Place, behaviour_of
+
+__all__ = ["SimPlace"]
+
+_BEAT = 0.05
+
+
+class SimPlace(Place):
+    def __init__(self, *, minimal_crd: bool) -> None:
+        self.namespace = "models"
+        self.world = World(lag=LAG, minimal_crd=minimal_crd)
+        self.world.kserve.controller.behaviour_of = behaviour_of
+        self.cluster = self.world.cluster
+        self.ledger = self.person = self.world.ledger
+
+    def apply(self, document: Mapping[str, Any]) -> None:
+        self.world.kserve.apply(document, "kubectl-client-side-apply", server_side=False)
+
+    def patch(self, name: str, spec: Mapping[str, Any], manager: str) -> None:
+        self.world.kserve.patch(self.namespace, name, {"spec": {"predictor": spec}}, manager)
+
+    def delete(self, name: str) -> None:
+        self.world.kserve.delete(self.namespace, name)
+
+    def delete_rollout(self, name: str) -> None:
+        self.world.ledger.remove(self.namespace, name)
+
+    def refuse_revisions(self, name: str, reason: str) -> None:
+        self.world.kserve.refuse_revisions(self.namespace, name, reason)
+
+    def eventually(self, true: Callable[[], bool], seconds: float = 20.0) -> bool:
+        until = self.world.now() + seconds
+        while not true():
+            if self.world.now() > until:
+                return False
+            self.world.advance(_BEAT)
+        return True
+
+    def rest(self, seconds: float) -> None:
+        self.world.advance(seconds)

@@ -1,0 +1,259 @@
+"""Every write of a rollout fails, once or for a while, with each error that an API server has: same story."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from autocanary.core.progress import Phase
+from autocanary.core.reason import Reason
+from autocanary.core.rollout import Verb
+from autocanary.errors import Busy, Conflict, Forbidden, NotFound, NotLeader, Refused, Unreachable
+from autocanary.sim.behaviour import starts_in
+from autocanary.sim.faults import Strike
+from tests.engine.courses import COURSES, Outcome, disturbed, undisturbed
+from tests.engine.play import BROKEN, V2, Play, SlowPool, When, healthy_start, once, policy, quick
+
+FAULTS: dict[str, tuple[When, Callable[[], Exception]]] = {
+    "conflict": (When.BEFORE, lambda: Conflict("the object has been modified", status=409)),
+    "busy": (When.BEFORE, lambda: Busy("etcdserver: request timed out", status=500)),
+    "unreachable": (When.BEFORE, lambda: Unreachable("connection refused")),
+    "answer-lost": (When.AFTER, lambda: Unreachable("read timed out")),
+    "half-done": (When.BETWEEN, lambda: Unreachable("read timed out")),
+    "forbidden": (When.BEFORE, lambda: Forbidden("no right to patch", status=403)),
+    "refused": (When.BEFORE, lambda: Refused("an admission webhook says no", status=422)),
+    "not-found": (When.BEFORE, lambda: NotFound("not found", status=404)),
+    "not-leader": (When.BEFORE, lambda: NotLeader("the lease could not be renewed")),
+    "unexpected": (When.BEFORE, lambda: RuntimeError("a bug in an adapter")),
+}
+TELLING = ("conflict", "answer-lost", "half-done")
+PAIRS = [(course, fault) for course in ("unstaged", "rollback", "supersede") for fault in FAULTS] + [
+    (course, fault) for course in ("promotion", "adopted") for fault in TELLING
+]
+"""The longer courses make the shorter ones' writes too; only the faults that can mislead are tried on all."""
+
+
+def alike(outcome: Outcome, expected: Outcome) -> bool:
+    return (
+        outcome.endings == expected.endings
+        and outcome.weights == expected.weights
+        and outcome.events == expected.events
+    )
+
+
+def never_back(play: Play) -> bool:
+    """Whether the candidate's real share only ever grew."""
+    share = play.share("00002")
+    return share == sorted(share)
+
+
+@pytest.mark.parametrize(("course", "fault"), PAIRS)
+def test_any_write_that_fails_once(course: str, fault: str) -> None:
+    """Same end, same weights in the same order, no transition lost or told twice."""
+    expected = undisturbed(course)
+    when, error = FAULTS[fault]
+    different = []
+    for victim, verb in enumerate(expected.writes, start=1):
+
+        def strike(number: int, _: str, victim: int = victim) -> tuple[When, BaseException] | None:
+            return (when, error()) if number == victim else None
+
+        outcome, play = disturbed(course, strike)
+        steady = course in ("rollback", "supersede") or never_back(play)
+        # A 404 from an object that is there makes it be taken up anew: told again, with the same id.
+        told_once = fault == "not-found" or len(outcome.told) == len(set(outcome.told))
+        if not (alike(outcome, expected) and steady and told_once):
+            different.append((victim, verb, outcome.endings, outcome.weights, outcome.events))
+    assert not different, f"{fault} at these writes: {different}; expected {expected}"
+
+
+@pytest.mark.parametrize("fault", [each for each in FAULTS if each not in ("conflict", "answer-lost")])
+@pytest.mark.parametrize("course", ["unstaged", "rollback"])
+def test_writes_that_fail_five_times_in_a_row(course: str, fault: str) -> None:
+    """From any third write on: about half a minute without an API server, and then the same story."""
+    expected = undisturbed(course)
+    when, error = FAULTS[fault]
+    different = []
+    for victim, verb in list(enumerate(expected.writes, start=1))[::3]:
+
+        def strike(number: int, _: str, victim: int = victim) -> tuple[When, BaseException] | None:
+            return (when, error()) if victim <= number < victim + 5 else None
+
+        outcome, _ = disturbed(course, strike)
+        if not alike(outcome, expected):
+            different.append((victim, verb, outcome.endings, outcome.weights, outcome.events))
+    assert not different, f"{fault} from these writes on: {different}; expected {expected}"
+
+
+@pytest.mark.parametrize("verb", ["record", "weight"])
+@pytest.mark.parametrize("course", ["promotion", "unstaged"])
+def test_one_kind_of_write_fails_for_two_minutes(course: str, verb: str) -> None:
+    """Ledger or cluster alone: nothing is skipped afterwards, and nothing is raised meanwhile twice."""
+    expected = undisturbed(course)
+
+    def strike(number: int, kind: str) -> tuple[When, BaseException] | None:
+        failing = kind == verb and 3 <= number <= 20
+        return (
+            (When.BEFORE, Busy("etcdserver: mvcc: database space exceeded", status=500)) if failing else None
+        )
+
+    outcome, play = disturbed(course, strike)
+    assert alike(outcome, expected), play.story()
+    assert never_back(play)
+
+
+def test_a_rollback_is_written_even_while_the_ledger_refuses() -> None:
+    """Taking traffic from a bad candidate does not wait for etcd: the weight is 0 within the same look."""
+    play = healthy_start(policy(), qualities={V2: BROKEN})
+    play.until_weight(10)
+    refused = Refused("the definitions are gone", status=404)
+    play.world.ledger.faults.next(refused, verb="record", times=1_000_000)
+    play.until(lambda: play.weights() == [10, 0], 120)
+    play.run(60)
+    assert play.weights() == [10, 0]
+    assert play.share("00002")[-1] == 0
+    assert play.phase() in (Phase.PROGRESSING, Phase.HOLDING), "nothing could be recorded"
+    assert "rollback_started" not in play.events()
+    play.world.ledger.faults.clear()
+    play.finish()
+    assert play.ending() == (Phase.ROLLED_BACK, Reason.METRIC_BREACH)
+    assert play.events() == ["rollout_started", "step_taken", "rollback_started", "rollout_rolled_back"]
+    assert play.weights() == [10, 0]
+
+
+def test_no_step_is_taken_that_could_not_be_recorded() -> None:
+    """While the ledger refuses, a healthy candidate stays where it is."""
+    play = healthy_start()
+    play.until_weight(10)
+    play.world.ledger.faults.next(Forbidden("no right", status=403), verb="record", times=1_000_000)
+    play.run(600)
+    assert play.weights() == [10]
+    play.world.ledger.faults.clear()
+    play.finish()
+    assert play.weights() == [10, 25, 50, 100]
+    assert play.events().count("step_taken") == 4
+
+
+def test_an_unstaged_release_is_caught_even_while_the_ledger_refuses() -> None:
+    """The race against readiness is not lost to etcd; the record is made when it can be."""
+    play = Play(behaviours={V2: starts_in(5.0)})
+    play.serve()
+    play.world.ledger.faults.next(Busy("etcd is full", status=500), verb="create", times=1_000_000)
+    play.release(V2, None)
+    play.run(20)
+    assert play.weights() == [0]
+    assert max(play.share("00002")) == 0
+    assert play.names() == []
+    play.world.ledger.faults.clear()
+    play.finish()
+    assert once(play.weights()) == [0, 10, 25, 50, 100]
+
+
+def test_a_catch_that_fails_is_repeated_in_time() -> None:
+    """The first attempts meet a 500; the revision takes 20 s to become ready and gets nothing."""
+    play = Play(behaviours={V2: starts_in(20.0)})
+    play.serve()
+    play.world.cluster.faults.next(Busy("failed calling webhook", status=500), verb="weight", times=3)
+    play.release(V2, None)
+    play.finish()
+    assert max(play.share("00002")[:25]) == 0
+    assert play.weights() == [0, 10, 25, 50, 100]
+
+
+def test_a_missed_record_that_cannot_be_made_is_made_later() -> None:
+    """The release took all traffic, and the ledger was away: people hear of it when it is back."""
+    play = Play(behaviours={V2: starts_in(0.2)}, lag=0.1)
+    play.serve()
+    play.world.cluster.blind()
+    play.release(V2, None)
+    play.run(5)
+    play.world.ledger.faults.next(Busy("etcd is full", status=500), verb="create", times=3)
+    play.world.cluster.blind(False)
+    play.until(lambda: play.known("mnist-00002"), 900)
+    play.run(5)
+    assert play.ending() == (Phase.MISSED, Reason.MISSED_UNSTAGED)
+    assert play.events() == ["rollout_ended"]
+
+
+def test_an_abort_whose_answer_was_lost_is_made_once() -> None:
+    """The request was carried out, the connection died: the same 0 at most once more, told once."""
+    play = healthy_start()
+    play.until_weight(25)
+    lost = Unreachable("read timed out")
+    play.world.ledger.faults.next(lost, strike=Strike.AFTER, verb="record")
+    play.world.cluster.faults.next(lost, strike=Strike.AFTER, verb="weight")
+    play.ask(Verb.ABORT, within=10)
+    play.finish()
+    assert once(play.weights()) == [10, 25, 0]
+    assert play.events().count("rollback_started") == 1
+
+
+def test_deletion_of_history_that_fails_is_made_up_for() -> None:
+    """Pruning is a courtesy: it fails quietly, and the next end prunes both."""
+    play = Play(quick(min_requests=1.0), history_limit=1)
+    play.serve()
+    play.world.ledger.faults.next(Forbidden("no right to delete", status=403), verb="delete")
+    for number in range(2, 6):
+        play.release(f"gs://models/mnist/{number + 20}", 0)
+        play.finish(f"mnist-{number:05d}")
+        play.run(30)
+    assert len(play.names()) <= 2
+
+
+@pytest.mark.parametrize("seconds", [0.3, 2.5, 9.0])
+@pytest.mark.parametrize("course", COURSES)
+def test_slow_calls_change_the_times_and_nothing_else(course: str, seconds: float) -> None:
+    """Every write and question takes a while in another thread; the engine is never confused by it.
+
+    Questions that take almost a whole interval may make it hold a little, and say so.
+    """
+    expected = undisturbed(course)
+    quality = {V2: BROKEN} if course == "rollback" else None
+    play = Play(
+        quick(min_requests=1.0), qualities=quality, behaviours={V2: starts_in(15.0)}, scrape_seconds=2.0
+    )
+    play.world.pool = SlowPool(play.world, seconds)  # type: ignore[assignment]
+    play.restart()
+    play.restarted = False
+    play.serve()
+    COURSES[course](play)
+    names = play.names()
+    assert {name: play.ending(name) for name in names} == {
+        name: (Phase(phase), Reason(reason)) for name, (phase, reason) in expected.endings.items()
+    }
+    assert once(play.weights()) == list(expected.weights)
+    heard = {name: tuple(each for each in play.events(name) if each != "rollout_held") for name in names}
+    assert heard == expected.events
+
+
+def test_people_who_cannot_be_reached_delay_nothing() -> None:
+    """Every channel is down from beginning to end: same rollout, and all messages come when they are back."""
+    play = healthy_start()
+    play.world.notifier.down = True
+    play.until(lambda: play.rollout().is_final if play.known("mnist-00002") else False)
+    assert play.weights() == [10, 25, 50, 100]
+    assert len(play.rollout().progress.untold) == 6
+    play.run(120)
+    play.world.notifier.down = False
+    play.finish()
+    assert play.events() == ["rollout_started", *["step_taken"] * 4, "rollout_promoted"]
+    assert len(play.rollout().progress.told) == 6
+
+
+def test_messages_that_nobody_has_heard_are_told_after_a_restart() -> None:
+    """Of a rollout that had ended before: the outbox is in the record."""
+    play = healthy_start()
+    play.world.notifier.down = True
+    play.until(lambda: play.rollout().is_final if play.known("mnist-00002") else False)
+    ids = [each.id for each in play.rollout().progress.untold]
+    play.world.notifier.messages.clear()
+    play.restart()
+    play.finish()
+    assert [each.telling.id for each in play.world.notifier.messages] == ids
+
+
+def test_the_courses_make_every_kind_of_write() -> None:
+    """Otherwise some write would never have failed here."""
+    made = {verb for course in COURSES for verb in undisturbed(course).writes}
+    assert made == {"create", "record", "weight"}
