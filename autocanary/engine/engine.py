@@ -19,7 +19,6 @@ from autocanary.core.decision import Decision, Move
 from autocanary.core.discovery import (
     SETTLED_AFTER,
     Memory,
-    Nothing,
     Refusal,
     Start,
     discover,
@@ -64,7 +63,6 @@ from autocanary.schedule.agenda import Agenda
 __all__ = ["Engine"]
 
 _RETRY_FIRST, _RETRY_LAST = 1.0, 30.0
-_RETRY_START = 5.0
 _ROUTINE_SECONDS = 30.0  # no rollout refreshes its unchanged status more often than this ...
 _ROUTINE_PER_SECOND = 5.0  # ... nor do all of them together more often than this
 _RESYNC_SECONDS = 300.0
@@ -119,12 +117,14 @@ class Engine:
         self._memory: dict[ServiceKey, Memory] = {}
         self._agenda: Agenda[RolloutId] = Agenda()
         self._starting: set[ServiceKey] = set()
+        self._start_failures: dict[ServiceKey, int] = {}
         self._refused: dict[ServiceKey, tuple[str, str]] = {}
         self._look_at: dict[ServiceKey, float] = {}
         self._deliveries: list[Delivery] = []
         self._in_force: Sequence[Policy] = ()
         self._loaded = False
         self._resync_at = 0.0
+        self._routine_at = 0.0
 
     # --- what others may see -----------------------------------------------------------------------------
 
@@ -223,6 +223,10 @@ class Engine:
             else:
                 live.again = True
 
+    def _is_kept(self, id_: RolloutId) -> bool:
+        """Whether the ledger's picture still has the object: a server that starts answers 404 for a while."""
+        return any((each.namespace, each.name) == id_ for each in self._ledger.rollouts())
+
     def _vanished(self, id_: RolloutId, now: float) -> None:
         """The record was deleted: the service is looked at anew, and adopted at the weight it has."""
         live = self._lives.pop(id_, None)
@@ -255,41 +259,60 @@ class Engine:
         due = [key for key, when in self._look_at.items() if when <= now]
         for key in due:
             del self._look_at[key]
-            seen = self._cluster.observe(key)
-            if seen is None:
-                self._memory.pop(key, None)
-                self._refused.pop(key, None)
-                continue
-            if key in self._active or key in self._starting:
-                continue  # looked at again when that one has ended
-            self._consider(seen, now)
+            try:
+                self._look_for_a_start(key, now)
+            except Exception as fault:  # noqa: BLE001 - one service's fault must not touch another's
+                self._log_failure("look_failed", key, fault)
+                self._look_at[key] = now + _RETRY_LAST
+
+    def _look_for_a_start(self, key: ServiceKey, now: float) -> None:
+        seen = self._cluster.observe(key)
+        if seen is None:
+            self._memory.pop(key, None)
+            self._refused.pop(key, None)
+        elif key not in self._active and key not in self._starting:
+            self._consider(seen, now)  # otherwise it is looked at again when that one has ended
 
     def _consider(self, seen: Observation, now: float) -> None:
         key = seen.key
         history = list(self._history.get(key, {}).values())
         memory = self._memory.get(key)
         taught = remember(memory, seen, history, now)
-        if taught is not None:
-            self._memory[key] = taught
-            if not taught.is_certain and taught.maybe:
-                self._look_at[key] = now + SETTLED_AFTER
+        if taught is not None and not taught.is_certain and taught.maybe:
+            self._look_at[key] = now + SETTLED_AFTER
+        found = self._found(seen, history, memory, taught, now)
+        if isinstance(found, Start):
+            self._start(found, seen, taught)
         else:
+            self._learn(key, taught)
+
+    def _learn(self, key: ServiceKey, taught: Memory | None) -> None:
+        if taught is None:
             self._memory.pop(key, None)
+        else:
+            self._memory[key] = taught
+
+    def _found(
+        self,
+        seen: Observation,
+        history: Sequence[Rollout],
+        memory: Memory | None,
+        taught: Memory | None,
+        now: float,
+    ) -> Start | None:
+        key = seen.key
         policy = select(self._in_force, key, seen.labels)
         if policy is None:
-            return
+            return None
         if isinstance(policy, Tie):
             self._say_once(key, Reason.POLICY_TIE.value, str(policy))
-            return
+            return None
         missed = memory is not None and memory.uid == seen.uid and memory.stable != seen.rolled_out
         basis = memory if missed else taught
         found = discover(seen, policy, history, basis, now)
-        if isinstance(found, Nothing):
-            return
         if isinstance(found, Refusal):
             self._say_once(key, found.reason.value, found.message)
-            return
-        self._start(found, seen)
+        return found if isinstance(found, Start) else None
 
     def _say_once(self, key: ServiceKey, reason: str, message: str) -> None:
         if self._refused.get(key) != (reason, message):
@@ -298,20 +321,29 @@ class Engine:
                 "rollout_refused", namespace=key.namespace, service=key.name, reason=reason, message=message
             )
 
-    def _start(self, start: Start, seen: Observation) -> None:
+    def _start(self, start: Start, seen: Observation, taught: Memory | None) -> None:
         key = seen.key
         self._starting.add(key)
         future = self._pool.submit(lambda: begin(self._cluster, self._ledger, self._leadership, start, seen))
-        self._when_done(future, lambda started, error: self._started(key, started, error))
+        self._when_done(future, lambda started, error: self._started(key, started, error, taught))
 
-    def _started(self, key: ServiceKey, started: Started | None, error: BaseException | None) -> None:
+    def _started(
+        self,
+        key: ServiceKey,
+        started: Started | None,
+        error: BaseException | None,
+        taught: Memory | None,
+    ) -> None:
         self._starting.discard(key)
         failure = error if error is not None else (started.error if started is not None else None)
         if failure is not None:
             self._log_failure("rollout_start_failed", key, failure)
         if started is None or started.rollout is None:
-            self._look_at[key] = self._clock.now() + _RETRY_START
+            failures = self._start_failures[key] = self._start_failures.get(key, 0) + 1
+            self._look_at[key] = self._clock.now() + _pause(failures)
             return
+        self._start_failures.pop(key, None)
+        self._learn(key, taught)
         self._note(started.rollout)
         self._adopt(started.rollout, self._clock.now())
         if started.rollout.is_final:
@@ -352,7 +384,7 @@ class Engine:
         future = self._pool.submit(lambda: self._ledger.record(answered))
         self._when_done(future, lambda rollout, error: self._answered(rollout, error, past))
         if start is not None and seen is not None:
-            self._start(start, seen)
+            self._start(start, seen, self._memory.get(key))
 
     def _answered(self, rollout: Rollout | None, error: BaseException | None, past: Rollout) -> None:
         if rollout is not None:
@@ -394,16 +426,26 @@ class Engine:
             if live.busy:
                 live.again = True
                 continue
-            situation = self._situation(live, now, age)
-            if situation is None:
-                continue
-            if asking.measures(situation) and not live.asking and self._is_look(live, now):
-                live.asking = True
-                round_.append(live)
-            self._call_webhooks(live, situation)
-            self._decide(live, situation)
+            try:
+                if self._look_at_one(live, now, age):
+                    round_.append(live)
+            except Exception as fault:  # noqa: BLE001 - one rollout's fault must not touch another's look
+                live.asking = False
+                self._log_failure("look_failed", live.key, fault)
+                self._schedule(live, now)
         if round_:
             self._ask(round_)
+
+    def _look_at_one(self, live: Live, now: float, age: float) -> bool:
+        """Decide what can be decided without metrics; whether the metrics are to be asked as well."""
+        situation = self._situation(live, now, age)
+        if situation is None:
+            return False
+        asks = asking.measures(situation) and not live.asking and self._is_look(live, now)
+        live.asking = live.asking or asks
+        self._call_webhooks(live, situation)
+        self._decide(live, situation)
+        return asks
 
     def _is_look(self, live: Live, now: float) -> bool:
         """Watch events bring a rollout forward; they do not make its metrics be asked more often."""
@@ -517,8 +559,13 @@ class Engine:
 
     def _refreshes(self, live: Live, now: float) -> bool:
         """Whether an unchanged status is worth a write: all running rollouts share one small budget."""
-        pause = max(_ROUTINE_SECONDS, len(self._lives) / _ROUTINE_PER_SECOND)
-        return live.recorded is not live.rollout.progress and now - live.recorded_at >= pause
+        if live.recorded is live.rollout.progress or now - live.recorded_at < _ROUTINE_SECONDS:
+            return False
+        if self._routine_at > now:
+            return False
+        # What was not used lately may be made up for: looks come in bursts, one per interval.
+        self._routine_at = max(self._routine_at, now - _ROUTINE_SECONDS) + 1 / _ROUTINE_PER_SECOND
+        return True
 
     def _carried(
         self, live: Live, decision: Decision, carried: Carried | None, error: BaseException | None
@@ -528,7 +575,7 @@ class Engine:
         if self._lives.get(live.id) is not live:
             return
         failure = error if error is not None else (carried.error if carried is not None else None)
-        if carried is not None and carried.gone:
+        if carried is not None and carried.gone and not self._is_kept(live.id):
             self._vanished(live.id, now)
             return
         if carried is not None and (carried.recorded or carried.foreign):
@@ -553,11 +600,8 @@ class Engine:
             live.failures = 0
             self._ended(live, now)
         verdict, live.waiting = live.waiting, None
-        if verdict is not None and not live.rollout.is_final:
-            situation = self._situation(live, now, self._cluster.age(), verdict)
-            if situation is not None:
-                self._decide(live, situation)
-                return
+        if verdict is not None and not live.rollout.is_final and self._judge_waiting(live, verdict, now):
+            return
         if live.again:
             live.again = False
             self._agenda.at(live.id, now)
@@ -565,6 +609,16 @@ class Engine:
                 self._reread(live)
             return
         self._schedule(live, now)
+
+    def _judge_waiting(self, live: Live, verdict: Verdict, now: float) -> bool:
+        try:
+            situation = self._situation(live, now, self._cluster.age(), verdict)
+        except Exception as fault:  # noqa: BLE001 - one rollout's fault must not touch another's look
+            self._log_failure("look_failed", live.key, fault)
+            return False
+        if situation is not None:
+            self._decide(live, situation)
+        return situation is not None
 
     def _reread(self, live: Live) -> None:
         """A wish that arrived while the rollout was busy."""
@@ -594,15 +648,22 @@ class Engine:
         final = [each for each in history.values() if each.is_final and not each.progress.untold]
         final.sort(key=lambda each: (each.progress.finished_at or each.created_at, each.name))
         for old in final[: max(0, len(final) - self._history_limit)]:
-            history.pop(old.name, None)
-            self._pool.submit(lambda old=old: _quietly(self._ledger.delete, old))  # type: ignore[misc]
+            future = self._pool.submit(lambda old=old: self._ledger.delete(old))  # type: ignore[misc]
+            self._when_done(future, lambda _, error, old=old: self._pruned(old, error))  # type: ignore[misc]
+
+    def _pruned(self, old: Rollout, error: BaseException | None) -> None:
+        """What could not be deleted now is tried again when the next rollout ends."""
+        if error is None:
+            self._history.get(old.key, {}).pop(old.name, None)
+        else:
+            self._log_failure("history_not_pruned", old.key, error)
 
     def _schedule(self, live: Live, now: float) -> None:
         """The next look: on a grid, so that all rollouts of one interval share their queries."""
         if live.id not in self._lives:
             return
         if live.failures:
-            self._agenda.at(live.id, now + min(_RETRY_LAST, _RETRY_FIRST * 2 ** (live.failures - 1)))
+            self._agenda.at(live.id, now + _pause(live.failures))
             return
         interval = live.policy.analysis.interval if live.policy is not None else _RETRY_LAST
         self._agenda.at(live.id, (now // interval + 1) * interval)
@@ -687,9 +748,6 @@ class Engine:
         )
 
 
-def _quietly(work: Callable[[Rollout], None], rollout: Rollout) -> None:
-    """History that could not be pruned now is pruned when the next rollout ends."""
-    try:
-        work(rollout)
-    except AutocanaryError as error:
-        _log.info("history_not_pruned", namespace=rollout.namespace, rollout=rollout.name, error=str(error))
+def _pause(failures: int) -> float:
+    """Seconds before the next try: 1, 2, 4 … 30."""
+    return min(_RETRY_LAST, _RETRY_FIRST * 2.0 ** min(failures - 1, 10))

@@ -48,7 +48,7 @@ def _create(ledger: Ledger, rollout: Rollout) -> tuple[Rollout | None, Exception
             return ledger.create(wanted), None
         except AlreadyExists as error:
             fault = error
-        except (ClusterError, NotLeader) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the catch is still to be made
             return None, error
         try:
             present = ledger.read(wanted.namespace, wanted.name)
@@ -88,6 +88,6 @@ def _catch(cluster: Cluster, leadership: Leadership, seen: Observation) -> Excep
                 return None  # too late: it has all the traffic, and stable's pods are gone
             if fresh.weight is None or fresh.weight >= 100:
                 cluster.set_weight(fresh, 0)
-    except (ClusterError, NotLeader) as error:
+    except Exception as error:  # noqa: BLE001 - what was recorded must be taken up all the same
         return error
     return None

@@ -140,7 +140,7 @@ class Play:
     def finish(self, name: str = "mnist-00002", limit: int = 3600) -> Rollout:
         """Until the rollout has ended and everybody knows it."""
         self.until(lambda: self.known(name) and self.rollout(name).is_final, limit)
-        self.until(lambda: not self.rollout(name).progress.untold, 120)
+        self.until(lambda: not self.rollout(name).progress.untold, 300)
         return self.rollout(name)
 
     # --- what people do ------------------------------------------------------------------------------

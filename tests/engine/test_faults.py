@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from autocanary.core.decision import Event
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Verb
@@ -27,6 +28,7 @@ FAULTS: dict[str, tuple[When, Callable[[], Exception]]] = {
     "not-leader": (When.BEFORE, lambda: NotLeader("the lease could not be renewed")),
     "unexpected": (When.BEFORE, lambda: RuntimeError("a bug in an adapter")),
 }
+HOLDS = (Event.HELD.value, Event.RESUMED.value)
 TELLING = ("conflict", "answer-lost", "half-done")
 PAIRS = [(course, fault) for course in ("unstaged", "rollback", "supersede") for fault in FAULTS] + [
     (course, fault) for course in ("promotion", "adopted") for fault in TELLING
@@ -34,11 +36,15 @@ PAIRS = [(course, fault) for course in ("unstaged", "rollback", "supersede") for
 """The longer courses make the shorter ones' writes too; only the faults that can mislead are tried on all."""
 
 
-def alike(outcome: Outcome, expected: Outcome) -> bool:
+def alike(outcome: Outcome, expected: Outcome, *, held: bool = False) -> bool:
+    """``held``: a write that fails for a minute is told as a hold; nothing else may differ."""
+    events = {
+        name: tuple(each for each in told if each not in HOLDS) for name, told in outcome.events.items()
+    }
     return (
         outcome.endings == expected.endings
         and outcome.weights == expected.weights
-        and outcome.events == expected.events
+        and (events if held else outcome.events) == expected.events
     )
 
 
@@ -81,7 +87,7 @@ def test_writes_that_fail_five_times_in_a_row(course: str, fault: str) -> None:
             return (when, error()) if victim <= number < victim + 5 else None
 
         outcome, _ = disturbed(course, strike)
-        if not alike(outcome, expected):
+        if not alike(outcome, expected, held=True):
             different.append((victim, verb, outcome.endings, outcome.weights, outcome.events))
     assert not different, f"{fault} from these writes on: {different}; expected {expected}"
 
@@ -99,7 +105,7 @@ def test_one_kind_of_write_fails_for_two_minutes(course: str, verb: str) -> None
         )
 
     outcome, play = disturbed(course, strike)
-    assert alike(outcome, expected), play.story()
+    assert alike(outcome, expected, held=True), play.story()
     assert never_back(play)
 
 

@@ -9,10 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autocanary.core.policy import Grace, Step, Then
-from autocanary.core.progress import Phase
+from autocanary.core.progress import MetricState, Phase
 from autocanary.core.reading import ReadingKind
 from autocanary.core.reason import Reason
+from autocanary.errors import Busy
 from autocanary.sim.metrics import Fault
+from autocanary.sim.traffic import Load
 from tests.engine.play import BROKEN, STEPS, V2, Play, healthy_start, policy
 
 REASONS = {
@@ -156,7 +158,7 @@ def test_a_breach_before_an_outage_still_counts_after_it() -> None:
     assert play.ending() == (Phase.ROLLED_BACK, Reason.METRIC_BREACH)
 
 
-def _metrics(play: Play) -> list[object]:
+def _metrics(play: Play) -> list[MetricState]:
     return list(play.rollout().progress.metrics.values()) if play.known("mnist-00002") else []
 
 
@@ -188,8 +190,6 @@ def test_two_short_outages_are_not_one_long_one() -> None:
 @pytest.mark.parametrize("rate", [0.0, 0.05])
 def test_little_or_no_traffic_is_no_success(rate: float) -> None:
     """Nobody calls, or one in twenty seconds: never promoted by silence."""
-    from autocanary.sim.traffic import Load
-
     play = healthy_start(policy(**FOR_EVER), load=Load(rate))
     play.run(250)
     assert play.weights() == [10]
@@ -227,8 +227,6 @@ PATIENT = {
 
 def apply(play: Play, spells: list[Spell]) -> None:
     """Arrange them all from now on."""
-    from autocanary.errors import Busy
-
     world, now = play.world, play.world.now()
     kinds = {kind.value: kind for kind in REASONS}
     for spell in spells:
@@ -261,7 +259,9 @@ def test_a_healthy_release_survives_any_schedule_of_faults(spells: list[Spell]) 
     assert play.ending() == (Phase.PROMOTED, Reason.PROMOTED)
     assert play.weights() == [10, 25, 50, 100]
     assert play.share("00002") == sorted(play.share("00002"))
-    steps = [event for event in play.events() if event in ("rollout_started", "step_taken", "rollout_promoted")]
+    steps = [
+        event for event in play.events() if event in ("rollout_started", "step_taken", "rollout_promoted")
+    ]
     assert steps == ["rollout_started", *["step_taken"] * 4, "rollout_promoted"]
 
 

@@ -173,23 +173,6 @@ def second_rollout(**more: object) -> Play:
     return play
 
 
-def test_the_trap_of_a_refused_revision_is_repaired_by_one_patch() -> None:
-    """Revision creation is refused while a weight below 100 is in the field: KServe sends everything to the
-    revision *before* stable, for good. One patch, stable's spec and no weight, repairs it."""
-    play = second_rollout()
-    before = len(play.weights())
-    play.world.kserve.refuse_revisions("models", "mnist")
-    play.release(V3, 0)
-    play.run(60)
-    writes = play.world.cluster.writes[before:]
-    assert len(writes) == 1, f"expected one repairing patch: {writes}"
-    assert writes[0].restored
-    assert writes[0].weight is None
-    assert document(play)["model"] == {"modelFormat": {"name": "sklearn"}, "storageUri": V2}
-    assert play.share("00001")[-1] == 0
-    assert any(Reason.WRONG_STABLE.value in each.telling.reason for each in play.world.notifier.messages)
-
-
 def test_the_trap_in_the_middle_of_a_rollout_is_repaired() -> None:
     """The rollout of v3 runs when a spec edit's revision is refused: stable's spec is back within ticks."""
     play = second_rollout(behaviours={V3: starts_in(5.0)})
