@@ -184,8 +184,11 @@ def measure(count: int, arguments: argparse.Namespace) -> Run:
             breach, wrongly = fleet.breach(arguments.seed)
             if wrongly:
                 _say(f"{count} rollouts: {wrongly} HEALTHY candidates were rolled back")
-    except BaseException:
+    except Exception:
         _say(f"what the servers wrote is in {folder}")
+        raise
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
     return Run("autocanary", count, arguments.interval, load, breach, arguments.metrics)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,9 +21,17 @@ from autocanary.kube.resource import ROLLOUTS, Resource, services_of
 from autocanary.kube.rights import rules
 from autocanary.kube.session import Session
 from benchmarks.standin import StandIn
-from benchmarks.workload import NAMESPACE, candidate, policy_document, service
+from benchmarks.workload import NAMESPACE, policy_document, service
 from tests.testbed.kserve_controller import KServeController
-from tests.testbed.servers import ApiServer, free_port, install_inferenceservice_crd, wait_until
+from tests.testbed.servers import (
+    ApiServer,
+    ServerError,
+    free_port,
+    install_inferenceservice_crd,
+    wait_until,
+)
+from tests.testbed.servers.http import fetch
+from tests.testbed.servers.process import ServerProcess
 
 __all__ = ["ACCOUNT", "Installation"]
 
@@ -42,7 +49,7 @@ class Installation:
         self.folder = folder
         self._latency, self._profile = latency, profile
         self._stack = ExitStack()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._service: Autocanary | None = None
 
     def __enter__(self) -> Installation:
         try:
@@ -67,7 +74,6 @@ class Installation:
         self._workers = enter(ThreadPoolExecutor(8))
         enter(KServeController(self.api.kubeconfig()))
         self.prometheus = enter(StandIn(self._latency))
-        self._stack.callback(self.stop)
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
@@ -121,65 +127,68 @@ class Installation:
     def start(self, metrics: str, interval: float) -> int:
         """``autocanary run`` under its own rights; its process id."""
         policies = self.folder / "policies"
-        policies.mkdir(exist_ok=True)
+        policies.mkdir()
         (policies / "bench.yaml").write_text(yaml.safe_dump(policy_document(metrics, interval)))
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),
+        settings = {
             "KUBECONFIG": str(self.api.kubeconfig(ACCOUNT)),
+            "AUTOCANARY_POLICIES": str(policies),
             "AUTOCANARY_PROMETHEUS_URL": self.prometheus.url,
             "AUTOCANARY_LEASE_NAMESPACE": "autocanary",
-            "AUTOCANARY_LISTEN": f"127.0.0.1:{free_port()}",
             "AUTOCANARY_LOG_FORMAT": "json",
         }
-        program = ["autocanary"] if self._profile is None else ["benchmarks.profiled", str(self._profile)]
-        command = [sys.executable, "-m", *program, "run", "--policies", str(policies)]
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        return self._process.pid
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "autocanary.log"
+        self._service = Autocanary(self.folder / "autocanary", settings, self._profile)
+        self._stack.callback(self._service.stop, _LEAVE_SECONDS)
+        self._service.start()
+        return self._service.pid
 
     def mark(self) -> None:
         """Begin or end what the profile is about, if there is one."""
-        if self._profile is not None and self._process is not None:
-            self._process.send_signal(signal.SIGUSR1)
+        if self._profile is not None and self._service is not None:
+            os.kill(self._service.pid, signal.SIGUSR1)
 
     def check(self) -> None:
-        """RuntimeError when autocanary has ended by itself."""
-        if self._process is not None and self._process.poll() is not None:
-            end = self.log.read_text(errors="replace")[-2000:]
-            raise RuntimeError(f"autocanary ended with exit code {self._process.returncode}:\n{end}")
+        """ServerError when autocanary has ended by itself."""
+        if self._service is not None and not self._service.running:
+            raise ServerError(f"autocanary has ended; it said last:\n{self._service.tail()}")
 
-    def stop(self) -> None:
-        process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_LEAVE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    def wait(self, true: Callable[[], bool], *, seconds: float, what: str) -> None:
+        """Until it holds; TimeoutError after so many seconds, ServerError when autocanary ends meanwhile."""
 
-    def wait(self, true: Callable[[], bool], *, seconds: float, what: str, every: float = 1.0) -> None:
-        """Until it holds; TimeoutError after so many seconds, RuntimeError when autocanary ends meanwhile."""
-        end = time.monotonic() + seconds
-        while not true():
+        def holds() -> bool:
             self.check()
-            if time.monotonic() > end:
-                raise TimeoutError(f"{what}: not within {seconds:g} s; {self._told()}")
-            time.sleep(every)
+            return true()
 
-    def _told(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()
-        return "autocanary said last:\n" + "\n".join(lines[-5:])
+        wait_until(holds, seconds=seconds, what=what, every=1.0)
 
 
-def candidates(count: int) -> list[str]:
-    return [candidate(number) for number in range(count)]
+class Autocanary(ServerProcess):
+    """``autocanary run`` with these settings in its environment and nothing else of ours."""
+
+    name = "autocanary"
+
+    def __init__(self, folder: Path, settings: Mapping[str, str], profile: Path | None) -> None:
+        super().__init__(folder)
+        self._port = free_port()
+        self._settings = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "PYTHONPATH": str(Path(__file__).resolve().parent.parent),
+            "AUTOCANARY_LISTEN": f"127.0.0.1:{self._port}",
+            **settings,
+        }
+        self._module = ["autocanary"] if profile is None else ["benchmarks.profiled", str(profile.resolve())]
+
+    def command(self) -> list[str]:
+        """See `ServerProcess.command`."""
+        environment = [f"{name}={value}" for name, value in self._settings.items()]
+        return ["env", "-i", *environment, sys.executable, "-m", *self._module, "run"]
+
+    def ready(self) -> bool:
+        """Whether it serves its pages."""
+        try:
+            return fetch(f"http://127.0.0.1:{self._port}/healthz")[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
 
 
 def _manifest(number: int) -> Document:

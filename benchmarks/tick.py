@@ -105,6 +105,7 @@ class Bench:
             clock=world.clock,
             pool=world.pool,
             askers=world.pool,
+            hooks=world.pool,
             listener=Counters(),
         )
 

@@ -43,6 +43,7 @@ def engine_on(world: World, counters: Counters | None = None, history_limit: int
         clock=world.clock,
         pool=world.pool,
         askers=world.pool,
+        hooks=world.pool,
         listener=counters if counters is not None else Counters(),
         history_limit=history_limit,
     )

@@ -47,7 +47,7 @@ from autocanary.sim.ledger import SimLedger
 __all__ = ["Service", "run"]
 
 _POLICY_SECONDS = 5.0
-_WRITERS, _ASKERS, _CALLERS = 16, 16, 16
+_WRITERS, _ASKERS, _CALLERS, _HOOKS = 16, 4, 16, 16
 _HEARTBEAT_LIMIT = 60.0
 _DRIFT_LIMIT = 60.0
 _TICK = "tick"
@@ -101,7 +101,8 @@ class Service:
         self._clock = SteadyClock()
         self._heartbeat = Heartbeat()
         self._writers, self._askers = ThreadPool(_WRITERS, "write"), ThreadPool(_ASKERS, "ask")
-        self._callers = ThreadPool(_CALLERS, "http")
+        self._callers = ThreadPool(_CALLERS, "query")
+        self._hooks, self._hook_callers = ThreadPool(_HOOKS, "hook"), ThreadPool(_HOOKS, "hook-call")
         self._session = Session(
             find_login(access.kubeconfig, access.context),
             count=lambda verb, code: self.counters.kube_request(verb, int(code) if code.isdigit() else 0),
@@ -136,13 +137,14 @@ class Service:
             cluster=self._cluster,
             ledger=self._ledger,
             metrics=self._metrics,
-            gates=WebhookGates(self._callers, http),
+            gates=WebhookGates(self._hook_callers, http),
             notifier=self._courier,
             policies=self._book,
             leadership=self._leadership,
             clock=self._clock,
             pool=self._writers,
             askers=self._askers,
+            hooks=self._hooks,
             listener=self.counters,
             ready=lambda: not self.missing(),
             hurry=hurry,
@@ -209,6 +211,7 @@ class Service:
             ("courier", lambda: self._courier.stop(2.0)),
             ("askers", lambda: self._askers.stop(0.0)),
             ("callers", lambda: self._callers.stop(0.0)),
+            ("hooks", lambda: (self._hooks.stop(0.0), self._hook_callers.stop(0.0))),
             ("server", self._server.stop),
             ("session", self._session.close),
             ("metrics", self._metrics.close),

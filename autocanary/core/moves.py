@@ -7,6 +7,7 @@ follow. Nothing else builds a Decision.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from autocanary.core.decision import Decision, Event, Move
@@ -307,8 +308,10 @@ def warn(situation: Situation, rule: str, reason: Reason, message: str) -> Decis
     progress = situation.progress
     if reason.value in progress.warned:
         return unchanged(situation, rule)
-    after = progress.but(reason=reason, message=message, warned=(*progress.warned, reason.value))
-    return _decide(situation, after, rule=rule, event=Event.WARNING)
+    warned = progress.but(reason=reason, message=message, warned=(*progress.warned, reason.value))
+    decision = _decide(situation, warned, rule=rule, event=Event.WARNING)
+    # The warning is told; why the rollout is where it is stays the reason of its state.
+    return replace(decision, progress=decision.progress.but(reason=progress.reason, message=progress.message))
 
 
 def end(

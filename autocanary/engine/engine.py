@@ -66,6 +66,7 @@ _RETRY_FIRST, _RETRY_LAST = 1.0, 30.0
 _ROUTINE_SECONDS = 30.0  # no rollout refreshes its unchanged status more often than this ...
 _ROUTINE_PER_SECOND = 5.0  # ... nor do all of them together more often than this
 _RESYNC_SECONDS = 300.0
+_UNSETTLED_SECONDS = 15.0
 
 _log = logger("engine")
 
@@ -73,7 +74,8 @@ _log = logger("engine")
 class Engine:
     """One per process. ``tick`` is called by the metronome, and soon after ``hurry`` was called.
 
-    ``pool`` runs the writes and ``askers`` the questions, so that slow answers never keep a rollback waiting.
+    ``pool`` runs the writes, ``askers`` the questions to Prometheus and ``hooks`` the policies' webhooks, so
+    that none of them keeps another waiting.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Engine:
         clock: Clock,
         pool: Pool,
         askers: Pool,
+        hooks: Pool,
         listener: Listener,
         ready: Callable[[], bool] = lambda: True,
         hurry: Callable[[], None] = lambda: None,
@@ -102,15 +105,17 @@ class Engine:
         self._policies = policies
         self._leadership = leadership
         self._clock = clock
-        self._pool, self._askers = pool, askers
+        self._pool, self._askers, self._hooks = pool, askers, hooks
         self._listener = listener
         self._ready = ready
         self._hurry = hurry
         self._history_limit = history_limit
         self._results: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._generation = 0
         self._forget()
 
     def _forget(self) -> None:
+        self._generation += 1
         self._lives: dict[RolloutId, Live] = {}
         self._active: dict[ServiceKey, RolloutId] = {}
         self._history: dict[ServiceKey, dict[str, Rollout]] = {}
@@ -442,15 +447,18 @@ class Engine:
         if situation is None:
             return False
         asks = asking.measures(situation) and not live.asking and self._is_look(live, now)
-        live.asking = live.asking or asks
+        if asks:
+            live.asking, live.asked_at = True, now
         self._call_webhooks(live, situation)
         self._decide(live, situation)
         return asks
 
     def _is_look(self, live: Live, now: float) -> bool:
-        """Watch events bring a rollout forward; they do not make its metrics be asked more often."""
-        last = live.rollout.progress.last_look_at
-        return last is None or live.policy is None or now - last >= live.policy.analysis.interval * 0.5
+        """Once per interval: watch events bring a rollout forward, not the questions about its metrics."""
+        if live.asked_at is None or live.policy is None:
+            return True
+        interval = live.policy.analysis.interval
+        return now // interval > live.asked_at // interval
 
     def _situation(
         self, live: Live, now: float, age: float, verdict: Verdict | None = None
@@ -513,7 +521,7 @@ class Engine:
         if not calls:
             return
         live.calling, live.called_at = True, situation.now
-        future = self._askers.submit(lambda: self._gates.call(calls))
+        future = self._hooks.submit(lambda: self._gates.call(calls))
         self._when_done(future, lambda results, error: self._called(live, calls, results, error))
 
     def _called(
@@ -600,13 +608,13 @@ class Engine:
             live.failures = 0
             self._ended(live, now)
         verdict, live.waiting = live.waiting, None
+        if live.again and live.id in self._lives:
+            self._reread(live)
         if verdict is not None and not live.rollout.is_final and self._judge_waiting(live, verdict, now):
             return
         if live.again:
             live.again = False
             self._agenda.at(live.id, now)
-            if live.id in self._lives:
-                self._reread(live)
             return
         self._schedule(live, now)
 
@@ -635,7 +643,7 @@ class Engine:
             if live.policy is not None:
                 calls = asking.ended(live.rollout, live.policy)
                 if calls:
-                    self._askers.submit(lambda: self._gates.call(calls))
+                    self._hooks.submit(lambda: self._gates.call(calls))
             self._retry_if_asked(live.rollout, now)
         if not live.rollout.progress.untold:
             self._lives.pop(live.id, None)
@@ -666,6 +674,8 @@ class Engine:
             self._agenda.at(live.id, now + _pause(live.failures))
             return
         interval = live.policy.analysis.interval if live.policy is not None else _RETRY_LAST
+        if live.rollout.progress.verified_at is None:
+            interval = min(interval, _UNSETTLED_SECONDS)  # deadlines of ours run, not the policy's looks
         self._agenda.at(live.id, (now // interval + 1) * interval)
 
     # --- tell --------------------------------------------------------------------------------------------
@@ -726,10 +736,16 @@ class Engine:
     def _when_done(self, future: Future[Any], then: Callable[[Any, BaseException | None], None]) -> None:
         """Hand a finished call's result to the tick's thread, and have it tick soon."""
 
+        generation = self._generation
+
+        def take(result: Any, error: BaseException | None) -> None:
+            if generation == self._generation:  # what was begun before leadership was lost concerns nobody
+                then(result, error)
+
         def done(finished: Future[Any]) -> None:
             error = finished.exception()
             result = None if error is not None else finished.result()
-            self._results.put(lambda: then(result, error))
+            self._results.put(lambda: take(result, error))
             self._hurry()
 
         future.add_done_callback(done)

@@ -45,6 +45,7 @@ class Live:
     queued: set[str] = field(default_factory=set)
     calling: bool = False
     called_at: float | None = None
+    asked_at: float | None = None
     gates: dict[WebhookType, tuple[Answer, ...]] = field(default_factory=dict)
     waiting: Verdict | None = None
     acknowledged: int | None = None

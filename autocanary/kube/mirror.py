@@ -65,7 +65,7 @@ class Mirror(Generic[T]):
 
     def get(self, key: Key) -> T | None:
         picture = self._picture(key)
-        return picture.get(key) if picture else None
+        return picture.get(key) if picture is not None else None
 
     def values(self) -> Sequence[T]:
         pictures = [watch.picture.values() for watch in self._watches.values()]
@@ -73,12 +73,13 @@ class Mirror(Generic[T]):
 
     def put(self, key: Key, version: str, value: T) -> bool:
         """What a write or a single read answered; see ``Picture.put``."""
-        picture = self._picture(key)
-        return picture.put(key, version, value) if picture else False
+        picture = self._picture(key)  # an empty one is false, and takes its first object here
+        return picture.put(key, version, value) if picture is not None else False
 
     def remove(self, key: Key) -> None:
         """A read of our own found it gone."""
-        if picture := self._picture(key):
+        picture = self._picture(key)
+        if picture is not None:
             picture.remove(key)
 
     def _picture(self, key: Key) -> Picture[T] | None:

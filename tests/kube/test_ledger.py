@@ -298,3 +298,69 @@ def test_a_namespace_that_is_gone_is_not_missing_definitions(
     api.reply("POST", "/canaryrollouts", Reply(404, status(404, "NotFound", '"ml" not found', name="ml")))
     with pytest.raises(NotFound, match='"ml" not found'):
         connect().create(rollout())
+
+
+class Overtaken:
+    """Calls of a ledger's session whose answers come after the watch has told of them."""
+
+    def __init__(self, ledger: KubeLedger, monkeypatch: pytest.MonkeyPatch, *verbs: str) -> None:
+        self.before_answer: Callable[[], object] = lambda: None
+        session = ledger._session
+        for verb in verbs:
+            monkeypatch.setattr(session, verb, self._late(getattr(session, verb), ledger))
+
+    def _late(self, call: Callable[..., Any], ledger: KubeLedger) -> Callable[..., Any]:
+        def late(*args: Any, **options: Any) -> Any:
+            answer = call(*args, **options)
+            version = answer["metadata"]["resourceVersion"]
+            until(lambda: version in {each.resource_version for each in ledger.rollouts()})
+            self.before_answer()
+            return answer
+
+        return late
+
+
+def test_own_writes_are_nobody_elses_changes(
+    api: FakeApi, connect: Callable[..., KubeLedger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even when the watch tells of them first: half an attempt must not be taken for a foreign one."""
+    heard: list[tuple[str, str]] = []
+    ledger = connect(on_change=heard.append)
+    Overtaken(ledger, monkeypatch, "create", "replace")
+    made = ledger.create(rollout())
+    again = ledger.record(made.but(progress=made.progress.but(weight=50)))
+    ledger.delete(again)
+    until(lambda: not ledger.rollouts())
+    assert heard == []
+    assert ledger.changed() == set()
+
+
+def test_a_change_during_an_own_write_is_told_after_it(
+    api: FakeApi, connect: Callable[..., KubeLedger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person pauses in the moment between our write and its answer."""
+    ledger = connect()
+    made = ledger.create(rollout())
+    overtaken = Overtaken(ledger, monkeypatch, "replace")
+
+    def pauses() -> None:
+        stored(api, rollout(paused=True))
+        until(lambda: ledger.rollouts()[0].paused)
+        assert ledger.changed() == set(), "told before the answer is here"
+
+    overtaken.before_answer = pauses
+    ledger.record(made.but(progress=made.progress.but(weight=50)))
+    assert ledger.changed() == {("ml", "mnist-00002")}
+    assert ledger.rollouts()[0].paused
+
+
+def test_a_write_that_failed_half_way_is_told_of(
+    api: FakeApi, connect: Callable[..., KubeLedger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object was made and its status was not: somebody has to look at it."""
+    ledger = connect()
+    Overtaken(ledger, monkeypatch, "create")
+    api.reply("PUT", "/status", Reply(503))
+    with pytest.raises(Busy):
+        ledger.create(rollout())
+    assert ledger.changed() == {("ml", "mnist-00002")}

@@ -88,3 +88,12 @@ def test_a_kind_that_is_not_served_is_a_fault(api: FakeApi) -> None:
     assert missing.wait(5)
     until(lambda: isinstance(missing.fault, KindMissing))
     missing.stop()
+
+
+def test_an_answer_enters_an_empty_picture(api: FakeApi) -> None:
+    """The first object of all is seen before the watch tells of it."""
+    everything = mirror(api)
+    assert everything.put(Key("a", "x"), "7", "a/x")
+    assert list(everything.values()) == ["a/x"]
+    everything.remove(Key("a", "x"))
+    assert list(everything.values()) == []

@@ -34,6 +34,7 @@ def engine_in(world: World) -> Engine:
         clock=world.clock,
         pool=world.pool,
         askers=world.pool,
+        hooks=world.pool,
         listener=Deaf(),
     )
 

@@ -1,0 +1,154 @@
+"""The service without a cluster: what makes it impossible to start is said in a sentence, at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autocanary.app.service import Service, run
+from autocanary.errors import InputError, NotFound, SettingsError, Unreachable
+from autocanary.settings import ClusterAccess, Listen, Settings
+from tests.kube.fake_api import FakeApi
+
+PROMETHEUS = "http://127.0.0.1:9"
+
+
+def kubeconfig(folder: Path, server: str = "http://127.0.0.1:9", secret: str = "throw-away") -> ClusterAccess:
+    path = folder / "config"
+    path.write_text(
+        f"""\
+apiVersion: v1
+kind: Config
+clusters: [{{name: c, cluster: {{server: "{server}"}}}}]
+users: [{{name: u, user: {{token: {secret}}}}}]
+contexts: [{{name: x, context: {{cluster: c, user: u}}}}]
+current-context: x
+"""
+    )
+    return ClusterAccess(kubeconfig=str(path))
+
+
+def settings(**changes: Any) -> Settings:
+    defaults: dict[str, Any] = {"prometheus_url": PROMETHEUS, "listen": Listen("127.0.0.1", 0)}
+    return Settings(**{**defaults, **changes})
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KUBECONFIG", "AUTOCANARY_PROMETHEUS_URL", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def no_threads_left() -> Iterator[None]:
+    """A service that could not be made leaves nothing running behind."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 5
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert set(threading.enumerate()) - before == set()
+
+
+@pytest.mark.usefixtures("no_threads_left")
+def test_no_prometheus_says_how_to_name_one(tmp_path: Path) -> None:
+    """Flag and variable are in the sentence."""
+    with pytest.raises(SettingsError, match=r"--prometheus-url .* AUTOCANARY_PROMETHEUS_URL"):
+        Service(settings(prometheus_url=None), kubeconfig(tmp_path))
+
+
+@pytest.mark.usefixtures("no_threads_left")
+def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """With the path as it was given."""
+    with pytest.raises(SettingsError, match=r"absent\.yaml does not exist"):
+        Service(settings(), ClusterAccess(kubeconfig=str(tmp_path / "absent.yaml")))
+
+
+@pytest.mark.usefixtures("no_threads_left")
+def test_no_cluster_at_all_says_where_was_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No kubeconfig, no pod."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(SettingsError, match=r"no cluster is configured.*--kubeconfig"):
+        Service(settings(), ClusterAccess())
+
+
+@pytest.mark.usefixtures("no_threads_left")
+def test_a_context_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """The other contexts' file is right, this name is not in it."""
+    access = kubeconfig(tmp_path)
+    with pytest.raises(SettingsError, match="production"):
+        Service(settings(), ClusterAccess(access.kubeconfig, "production"))
+
+
+def test_run_raises_what_it_cannot_be_made_of(tmp_path: Path) -> None:
+    """The command makes an exit code and a sentence of it."""
+    with pytest.raises(InputError):
+        run(settings(prometheus_url=None), kubeconfig(tmp_path))
+
+
+@pytest.mark.usefixtures("no_threads_left")
+def test_a_server_that_does_not_answer_is_said_at_the_start(tmp_path: Path) -> None:
+    """Not a minute later by a watch: the first request decides."""
+    service = Service(settings(leader_election=False), kubeconfig(tmp_path))
+    try:
+        with pytest.raises(Unreachable):
+            service.start()
+    finally:
+        service.stop()
+
+
+@pytest.mark.usefixtures("no_threads_left")
+def test_missing_definitions_are_said_at_the_start(api: FakeApi, tmp_path: Path) -> None:
+    """404 for our own resource: with the command that installs them."""
+    api.unserved.add("canaryrollouts")
+    service = Service(settings(leader_election=False), kubeconfig(tmp_path, api.url))
+    try:
+        with pytest.raises(NotFound, match="autocanary crds"):
+            service.start()
+    finally:
+        service.stop()
+
+
+def test_a_service_that_was_never_started_can_be_stopped(tmp_path: Path) -> None:
+    """And says what it has not read yet."""
+    service = Service(settings(), kubeconfig(tmp_path))
+    assert service.missing() == ["InferenceServices", "CanaryRollouts", "RolloutPolicies"]
+    service.stop()
+
+
+@pytest.mark.usefixtures("no_threads_left")
+def test_it_starts_reads_everything_and_stops(api: FakeApi, tmp_path: Path) -> None:
+    """Against an empty cluster: ready, nothing to do, and gone in a moment."""
+    service = Service(settings(leader_election=False), kubeconfig(tmp_path, api.url, api.token))
+    try:
+        service.start()
+        deadline = time.monotonic() + 10
+        while service.missing() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert service.missing() == []
+        assert service.engine.rollouts() == []
+        assert service.port > 0
+    finally:
+        began = time.monotonic()
+        service.stop()
+    assert time.monotonic() - began < 10
+    assert [request for request in api.requests if request.method not in ("GET",)] == []
+
+
+def test_a_dry_run_writes_nothing_and_asks_for_no_lease(api: FakeApi, tmp_path: Path) -> None:
+    """It decides beside the instance that acts."""
+    service = Service(settings(dry_run=True), kubeconfig(tmp_path, api.url, api.token))
+    try:
+        service.start()
+        deadline = time.monotonic() + 10
+        while service.missing() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert service.missing() == []
+    finally:
+        service.stop()
+    assert {request.method for request in api.requests} == {"GET"}

@@ -1,0 +1,155 @@
+"""The Metrics port: what is read of revisions whose errors and latency are known, and what of silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from autocanary.core.reading import ReadingKind, Source, Unit
+from tests.contract.gauges import ERRORS, RPS, WINDOW, Gauge, PrometheusGauge, SimGauge, question
+from tests.testbed.servers import require_servers
+
+REQUESTS = RPS * WINDOW / 2
+PRESETS = ("request-success-rate", "error-rate", "request-duration", "request-count")
+
+
+@pytest.fixture(scope="module", params=["sim", pytest.param("real", marks=pytest.mark.real)])
+def gauge(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gauge]:
+    """One for all tests: most of them only look."""
+    if request.param == "sim":
+        yield SimGauge()
+        return
+    require_servers("prometheus")
+    with PrometheusGauge(tmp_path_factory.mktemp("prometheus")) as real:
+        yield real
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit", "low", "high"),
+    [
+        ("request-success-rate", Unit.PERCENT, 100 - 125 * ERRORS, 100 - 75 * ERRORS),
+        ("error-rate", Unit.PERCENT, 75 * ERRORS, 125 * ERRORS),
+        ("request-duration", Unit.SECONDS, 0.4, 0.5),
+        ("request-count", Unit.REQUESTS, 0.75 * REQUESTS, 1.25 * REQUESTS),
+    ],
+)
+def test_a_bad_revision(gauge: Gauge, metric: str, unit: Unit, low: float, high: float) -> None:
+    """Its own numbers in the preset's unit, from how many requests, how fresh, and by whom."""
+    [reading] = gauge.ask(question(metric, quantile=0.99 if metric == "request-duration" else None))
+    assert reading.kind is ReadingKind.VALUE
+    assert reading.value is not None
+    assert low <= reading.value <= high
+    assert reading.unit is unit
+    assert reading.requests == pytest.approx(REQUESTS, rel=0.25)
+    assert reading.age is not None
+    assert 0 <= reading.age < 3
+    assert reading.source is Source.KNATIVE
+    assert reading.detail == ""
+
+
+def test_the_good_revision_beside_it(gauge: Gauge) -> None:
+    """The stable one has none of it: revisions are not mixed up."""
+    rate, errors, duration, count = gauge.ask(*(question(metric, number=1) for metric in PRESETS))
+    assert rate.value == 100
+    assert errors.value == 0
+    assert duration.value is not None
+    assert 0.01 <= duration.value <= 0.025
+    assert count.value == pytest.approx(REQUESTS, rel=0.25)
+    assert count.requests == count.value
+
+
+def test_the_median_is_not_the_99th_percentile(gauge: Gauge) -> None:
+    """The quantile is the question's."""
+    median, high = gauge.ask(*(question("request-duration", quantile=each) for each in (0.5, 0.99)))
+    assert median.value is not None
+    assert high.value is not None
+    assert median.value < high.value
+
+
+def test_auto_names_the_source(gauge: Gauge) -> None:
+    """It finds out who measures, and says so."""
+    for reading in gauge.ask(*(question(metric, source=Source.AUTO) for metric in PRESETS)):
+        assert reading.kind is ReadingKind.VALUE
+        assert reading.source is Source.KNATIVE
+
+
+@pytest.mark.parametrize("source", [Source.KNATIVE, Source.AUTO])
+@pytest.mark.parametrize("service", ["quiet", "calmed"])
+@pytest.mark.parametrize("metric", PRESETS)
+def test_a_revision_without_traffic(gauge: Gauge, service: str, metric: str, source: Source) -> None:
+    """Never, or not in the window: no series, from 0 requests, by the source that measures its neighbour."""
+    [reading] = gauge.ask(question(metric, service, source=source))
+    assert reading.kind is ReadingKind.NO_SERIES
+    assert reading.value is None
+    assert reading.requests == 0
+    assert reading.source is Source.KNATIVE
+    assert reading.detail != ""
+
+
+def test_an_unknown_revision(gauge: Gauge) -> None:
+    """Of a known service: it had no request."""
+    [reading] = gauge.ask(question("request-success-rate", number=9))
+    assert reading.kind is ReadingKind.NO_SERIES
+    assert (reading.value, reading.requests) == (None, 0)
+    assert reading.source is Source.KNATIVE
+
+
+@pytest.mark.parametrize(("source", "named"), [(Source.KNATIVE, Source.KNATIVE), (Source.AUTO, None)])
+def test_an_unknown_service(gauge: Gauge, source: Source, named: Source | None) -> None:
+    """Nobody measures it, so nobody knows how many requests it had."""
+    [reading] = gauge.ask(question("request-success-rate", "nobody", source=source))
+    assert reading.kind is ReadingKind.NO_SERIES
+    assert (reading.value, reading.requests) == (None, None)
+    assert reading.source is named
+    assert reading.detail != ""
+
+
+def test_every_question_has_one_reading(gauge: Gauge) -> None:
+    """In the order of the questions, one that is asked twice included; none is no question at all."""
+    one, other = question("request-count"), question("error-rate", "quiet")
+    assert list(gauge.metrics.ask([one, other, one])) == [one, other]
+    assert list(gauge.metrics.ask([])) == []
+
+
+def test_a_query_of_the_policys_own(gauge: Gauge) -> None:
+    """A bare number by no source, with the requests that the revision had meanwhile."""
+    asked = question("", query=gauge.custom(3.5))
+    [reading] = gauge.ask(asked)
+    assert (reading.kind, reading.value, reading.unit) == (ReadingKind.VALUE, 3.5, Unit.NUMBER)
+    assert reading.source is None
+    assert reading.requests == pytest.approx(REQUESTS, rel=0.25)
+    [silent] = gauge.ask(question("", query=gauge.custom(None)))
+    assert (silent.kind, silent.value) == (ReadingKind.NO_SERIES, None)
+    assert silent.detail != ""
+
+
+def test_a_query_of_the_policys_own_about_a_revision_without_traffic(gauge: Gauge) -> None:
+    """The number counts for nothing when no request was there: that is for the judge to see."""
+    [reading] = gauge.ask(question("", "quiet", query=gauge.custom(3.5)))
+    assert (reading.kind, reading.requests) == (ReadingKind.VALUE, 0)
+
+
+def test_a_scrape_that_has_stopped_is_stale(gauge: Gauge) -> None:
+    """The numbers are from before; that is neither an outage nor the candidate's fault."""
+    asked = question("request-success-rate")
+    with gauge.unscraped():
+        [reading] = gauge.ask(asked)
+    assert reading.kind is ReadingKind.STALE
+    assert reading.detail != ""
+
+
+def test_prometheus_away_is_an_outage(gauge: Gauge) -> None:
+    """For every question, whoever it is about; when it is back, the answers are as before."""
+    gauge.rest(2 * WINDOW)
+    asked = [question(metric) for metric in PRESETS]
+    asked += [question("error-rate", "quiet"), question("", query=gauge.custom(3.5))]
+    before = gauge.ask(*asked)
+    with gauge.away():
+        for reading in gauge.ask(*asked, question("error-rate", "new", source=Source.AUTO)):
+            assert reading.kind is ReadingKind.OUTAGE
+            assert reading.value is None
+            assert reading.detail != ""
+    gauge.rest(2 * WINDOW)
+    assert [each.kind for each in gauge.ask(*asked)] == [each.kind for each in before]
+    assert before[0].kind is ReadingKind.VALUE
