@@ -76,7 +76,10 @@ class PolicyDesk:
                 _log.warning("policy_status_not_written", namespace=namespace, policy=name, error=str(error))
 
     def _status(self, metadata: Mapping[str, Any], matched: int, active: int) -> PolicyStatus:
-        problems = self._faults.get((metadata["namespace"], metadata["name"]), ())
+        place = f"{metadata['namespace']}/{metadata['name']}"
+        known = self._faults.get((metadata["namespace"], metadata["name"]), ())
+        more = dict(self._book.faults()).get(place, ())  # a file of the same name is in force instead
+        problems = tuple(dict.fromkeys((*known, *more)))
         errors = [problem for problem in problems if problem.severity != "warning"]
         message = "; ".join(str(problem) for problem in problems) or f"selects {matched} services"
         return PolicyStatus(

@@ -106,9 +106,7 @@ class SimMetrics:
         until = min(now, scraped_until)
         span = _span(series, until - question.window, until) if series is not None else None
         if series is None or span is None or span[1].requests == span[0].requests:
-            unit = _unit(question)
-            detail = "the revision completed no request in the window"
-            return Reading(ReadingKind.NO_SERIES, unit=unit, requests=0.0, source=source, detail=detail)
+            return _silent(question, source, any(each.samples for each in found.values()))
         first, last, count = span
         served = last.requests - first.requests
         requests = served * extrapolation(first, last, count, until - question.window, until)
@@ -128,8 +126,20 @@ class SimMetrics:
                 if said is None:
                     break
                 kind = ReadingKind.VALUE if math.isfinite(said) else ReadingKind.NOT_A_NUMBER
-                return Reading(kind, said, age=0.0)
+                counted = self._read(replace(question, query="", metric="request-count"), now, now)
+                return Reading(kind, said, requests=counted.requests, age=0.0)
         return Reading(ReadingKind.NO_SERIES, detail=_SAID[ReadingKind.NO_SERIES])
+
+
+def _silent(question: Question, source: Source, measured: bool) -> Reading:
+    """No request: 0 of them where the source is known to measure the service, else nobody knows."""
+    unit = _unit(question)
+    if measured:
+        detail = "the revision completed no request in the window"
+        return Reading(ReadingKind.NO_SERIES, unit=unit, requests=0.0, source=source, detail=detail)
+    named = None if question.source is Source.AUTO else source
+    detail = f"nothing measures {question.namespace}/{question.service}"
+    return Reading(ReadingKind.NO_SERIES, unit=unit, source=named, detail=detail)
 
 
 def _spoilt(reading: Reading, fault: Fault, now: float) -> Reading:

@@ -18,14 +18,14 @@ from tests.kube.fake_api import FakeApi
 PROMETHEUS = "http://127.0.0.1:9"
 
 
-def kubeconfig(folder: Path, server: str = "http://127.0.0.1:9", secret: str = "throw-away") -> ClusterAccess:
+def kubeconfig(folder: Path, server: str = "http://127.0.0.1:9", bearer: str = "throw-away") -> ClusterAccess:
     path = folder / "config"
     path.write_text(
         f"""\
 apiVersion: v1
 kind: Config
 clusters: [{{name: c, cluster: {{server: "{server}"}}}}]
-users: [{{name: u, user: {{token: {secret}}}}}]
+users: [{{name: u, user: {{token: {bearer}}}}}]
 contexts: [{{name: x, context: {{cluster: c, user: u}}}}]
 current-context: x
 """

@@ -66,7 +66,7 @@ class SimGauge(Gauge):
     def __init__(self) -> None:
         self._world = World(load=Load(RPS), scrape_seconds=_SCRAPE, lag=0.1)
         self.metrics = self._world.metrics
-        good = Quality(error_percent=0.0, latency_seconds=0.02, spread=0.001)
+        good = Quality(error_percent=0.0, latency_seconds=0.018, spread=0.001)
         bad = Quality(error_percent=ERRORS * 100, latency_seconds=LATENCY, spread=0.001)
         self._world.model("gs://v1", starts_in(0.1), good)
         self._world.model("gs://v2", starts_in(0.1), bad)
@@ -122,9 +122,7 @@ class PrometheusGauge(Gauge):
                 self._traffic.behave(revision(1, service), latency_ms=18)
                 self._traffic.behave(revision(2, service), errors=ERRORS, latency_ms=LATENCY * 1000)
             job = Scrape("revisions", self._traffic.exporter.target)
-            self._prometheus = stack.enter_context(
-                Prometheus([job], interval=_SCRAPE, folder=self._folder)
-            )
+            self._prometheus = stack.enter_context(Prometheus([job], interval=_SCRAPE, folder=self._folder))
             pool = ThreadPool(4)
             stack.callback(pool.stop, 0.0)
             metrics = PrometheusMetrics(PrometheusConfig(self._prometheus.url), pool, SteadyClock())

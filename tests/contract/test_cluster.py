@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autocanary.core.observation import Mode, Observation, Trinary
+from autocanary.core.observation import Mode, Observation, ServiceKey, Trinary
 from autocanary.errors import Conflict, NotFound, Refused
 from tests.contract.place import Place, revision
 
@@ -13,6 +13,18 @@ FIRST, SECOND, THIRD = (revision(number) for number in (1, 2, 3))
 
 def bookkeeping(seen: Observation) -> tuple[str, str, str, str]:
     return seen.rolled_out, seen.previous, seen.ready, seen.created
+
+
+def next_changes(place: Place) -> set[ServiceKey]:
+    """What is told of as soon as anything is."""
+    told: set[ServiceKey] = set()
+
+    def something() -> bool:
+        told.update(place.cluster.changed())
+        return bool(told)
+
+    assert place.eventually(something)
+    return told
 
 
 def test_a_service_at_rest(place: Place) -> None:
@@ -170,16 +182,12 @@ def test_the_changed_keys_are_told_once(place: Place) -> None:
     assert place.cluster.changed() <= {place.key("one"), place.key("two")}
     assert place.cluster.changed() == set()
     place.patch("one", {"minReplicas": 2}, "argocd")
-    told: set[object] = set()
-    assert place.eventually(lambda: bool(told.update(place.cluster.changed()) or told))
-    assert told == {place.key("one")}
+    assert next_changes(place) == {place.key("one")}
     place.rest(2.0)  # the new revision is ready
     assert place.cluster.changed() == {place.key("one")}
     assert place.cluster.changed() == set()
     place.delete("two")
-    told.clear()
-    assert place.eventually(lambda: bool(told.update(place.cluster.changed()) or told))
-    assert told == {place.key("two")}
+    assert next_changes(place) == {place.key("two")}
 
 
 def test_the_stable_spec_is_put_back_without_a_weight(place: Place) -> None:

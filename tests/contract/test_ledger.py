@@ -61,9 +61,7 @@ def test_a_record_replaces_the_whole_state(place: Place) -> None:
         from_weight=50,
         metrics={"latency": MetricState(2, 7, True, reading)},
         decisions=(),
-        untold=(
-            Telling("a/2", "step_taken", 1.5, "Baking", 3, 100, "StepPassed", "100 % – ✓", ("log",)),
-        ),
+        untold=(Telling("a/2", "step_taken", 1.5, "Baking", 3, 100, "StepPassed", "100 % – ✓", ("log",)),),
         told=(),
         verified_at=None,
         step_started_at=1_700_000_050.125,

@@ -141,7 +141,7 @@ def test_a_scrape_that_has_stopped_is_stale(gauge: Gauge) -> None:
 
 def test_prometheus_away_is_an_outage(gauge: Gauge) -> None:
     """For every question, whoever it is about; when it is back, the answers are as before."""
-    gauge.rest(2 * WINDOW)
+    gauge.rest(WINDOW + 2)
     asked = [question(metric) for metric in PRESETS]
     asked += [question("error-rate", "quiet"), question("", query=gauge.custom(3.5))]
     before = gauge.ask(*asked)
@@ -150,6 +150,6 @@ def test_prometheus_away_is_an_outage(gauge: Gauge) -> None:
             assert reading.kind is ReadingKind.OUTAGE
             assert reading.value is None
             assert reading.detail != ""
-    gauge.rest(2 * WINDOW)
+    gauge.rest(WINDOW + 2)
     assert [each.kind for each in gauge.ask(*asked)] == [each.kind for each in before]
     assert before[0].kind is ReadingKind.VALUE

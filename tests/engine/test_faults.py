@@ -233,6 +233,26 @@ def test_slow_calls_change_the_times_and_nothing_else(course: str, seconds: floa
     assert heard == expected.events
 
 
+@pytest.mark.parametrize("course", COURSES)
+def test_ticks_between_the_beats_change_nothing(course: str) -> None:
+    """The watch hurries the engine after every change, as in a cluster: same story, some seconds sooner."""
+    expected = undisturbed(course)
+    quality = {V2: BROKEN} if course == "rollback" else None
+    play = Play(
+        quick(min_requests=1.0),
+        qualities=quality,
+        behaviours={V2: starts_in(4.0)},
+        scrape_seconds=2.0,
+        watching=True,
+    )
+    play.serve()
+    COURSES[course](play)
+    names = play.names()
+    assert {name: tuple(each.value for each in play.ending(name)) for name in names} == expected.endings
+    assert once(play.weights()) == list(expected.weights)
+    assert {name: tuple(play.events(name)) for name in names} == expected.events
+
+
 def test_people_who_cannot_be_reached_delay_nothing() -> None:
     """Every channel is down from beginning to end: same rollout, and all messages come when they are back."""
     play = healthy_start()

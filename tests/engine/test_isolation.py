@@ -15,7 +15,7 @@ from autocanary.errors import Busy, Forbidden, Unreachable
 from autocanary.ports import Call, CallResult
 from tests.engine.play import BROKEN, V2, V3, Play, SlowPool, policy
 
-ERRORS = {
+ERRORS: dict[str, Callable[[], Any]] = {
     "unexpected": lambda: RuntimeError("a bug in an adapter"),
     "key": lambda: KeyError("status"),
     "busy": lambda: Busy("etcdserver: request timed out", status=500),
@@ -64,7 +64,7 @@ def test_writes_that_always_fail(verb: str, error: str, alone: float) -> None:
     began = play.world.now()
     faults = play.world.cluster.faults if verb == "weight" else play.world.ledger.faults
     broken = "broken" if verb == "weight" else "broken-00002"
-    faults.next(ERRORS[error](), verb=verb, name=broken, times=1_000_000)  # type: ignore[arg-type]
+    faults.next(ERRORS[error](), verb=verb, name=broken, times=1_000_000)
     release_both(play)
     play.finish("mnist-00002")
     healthy_one_is_on_time(play, began, alone)

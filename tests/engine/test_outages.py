@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,15 +30,16 @@ REASONS = {
 SILENT = frozenset({ReadingKind.NOT_A_NUMBER, ReadingKind.NO_SERIES})
 """These are "no data", the others an outage; each has a deadline of its own."""
 HOLD = 200.0
-BACK_AFTER = {
+AWAY = Busy("etcdserver: request timed out", status=500)
+BACK_AFTER: dict[str, Any] = {
     "on_no_data": Grace(HOLD, Then.ROLLBACK),
     "on_outage": Grace(HOLD, Then.ROLLBACK),
 }
-FOR_EVER = {"on_no_data": Grace(HOLD, Then.HOLD), "on_outage": Grace(HOLD, Then.HOLD)}
-PAUSING = {"on_no_data": Grace(HOLD, Then.PAUSE), "on_outage": Grace(HOLD, Then.PAUSE)}
+FOR_EVER: dict[str, Any] = {"on_no_data": Grace(HOLD, Then.HOLD), "on_outage": Grace(HOLD, Then.HOLD)}
+PAUSING: dict[str, Any] = {"on_no_data": Grace(HOLD, Then.PAUSE), "on_outage": Grace(HOLD, Then.PAUSE)}
 
 
-def judged_at(weight: int, rules: dict[str, Grace]) -> Play:
+def judged_at(weight: int, rules: dict[str, Any]) -> Play:
     """A healthy candidate that has had a good look at this weight."""
     play = healthy_start(policy(**rules))
     play.until_weight(weight)
@@ -218,7 +221,7 @@ SPELLS = st.lists(
     ),
     max_size=6,
 )
-PATIENT = {
+PATIENT: dict[str, Any] = {
     "on_no_data": Grace(3000.0, Then.ROLLBACK),
     "on_outage": Grace(3000.0, Then.ROLLBACK),
     "progress_deadline": 3000.0,
@@ -235,8 +238,7 @@ def apply(play: Play, spells: list[Spell]) -> None:
             world.metrics.faults.append(fault)
         elif spell.what in ("ledger", "cluster"):
             faults = world.ledger.faults if spell.what == "ledger" else world.cluster.faults
-            error = Busy("etcdserver: request timed out", status=500)
-            world.after(spell.start, lambda faults=faults: faults.next(error, times=10_000))
+            world.after(spell.start, partial(faults.next, AWAY, times=10_000))
             world.after(spell.start + spell.seconds, faults.clear)
         elif spell.what == "leader":
             world.after(spell.start, lambda: setattr(world.leadership, "leads", False))

@@ -189,7 +189,7 @@ def test_a_second_release_without_the_field_in_a_merge_keeps_the_first_ones_weig
     play.world.kserve.patch("models", "mnist", {"spec": {"predictor": {"model": {"storageUri": V3}}}})
     play.finish("mnist-00003")
     assert play.weights() == [10, 25, 0, 10, 25, 50, 100]
-    assert [share for share in play.share("00003") if share][0] == 10
+    assert next(share for share in play.share("00003") if share) == 10
 
 
 def test_a_second_release_during_a_rollback() -> None:

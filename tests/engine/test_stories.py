@@ -229,6 +229,22 @@ def test_a_rolled_back_candidate_is_not_tried_again() -> None:
     assert play.events() == [STARTED, STEP, *BACK]
 
 
+@pytest.mark.parametrize("foreign", [None, 100])
+def test_a_rolled_back_candidate_that_somebody_promotes_is_told(foreign: int | None) -> None:
+    """The field is removed or raised to 100 by hand: recorded as missed, with who did it, and not undone."""
+    play = healthy_start(qualities={V2: BROKEN})
+    play.finish()
+    play.patch_weight(foreign, "argocd")
+    play.run(700)
+    assert play.weights() == [10, 0]
+    assert play.names() == ["mnist-00002", "mnist-00002-r2"]
+    assert play.ending("mnist-00002-r2") == (Phase.MISSED, Reason.MISSED_UNSTAGED)
+    assert play.events("mnist-00002-r2") == [ENDED]
+    play.restart()
+    play.run(700)
+    assert play.names() == ["mnist-00002", "mnist-00002-r2"]
+
+
 def test_the_release_after_a_rollback_starts_from_the_bottom() -> None:
     """v3 replaces the rolled-back v2; stable is still v1."""
     play = healthy_start(qualities={V2: BROKEN})

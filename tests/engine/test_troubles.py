@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -166,9 +167,9 @@ def test_a_stable_that_is_deleted() -> None:
     assert play.phase() is Phase.PROMOTED
 
 
-def second_rollout(**more: object) -> Play:
+def second_rollout(**more: Any) -> Play:
     """v2 has been promoted (so KServe remembers v1 as the revision before stable)."""
-    play = healthy_start(**more)  # type: ignore[arg-type]
+    play = healthy_start(**more)
     play.finish()
     return play
 

@@ -97,11 +97,13 @@ def test_the_extrapolation_of_increase(
 
 
 def test_no_request_is_no_series() -> None:
-    """Whether the revision never served, has stopped, or is not there; the source itself is known."""
+    """Whether the revision never served, has stopped, or is not there; of an unknown service nobody knows."""
     made = world(weight=0)
-    for question in (SUCCESS, replace(SUCCESS, revision="gone"), replace(SUCCESS, service="nobody")):
+    for question in (SUCCESS, replace(SUCCESS, revision="gone")):
         reading = ask(made, question)
         assert (reading.kind, reading.requests, reading.value) == (ReadingKind.NO_SERIES, 0.0, None)
+    unknown = ask(made, replace(SUCCESS, service="nobody"))
+    assert (unknown.kind, unknown.requests, unknown.value) == (ReadingKind.NO_SERIES, None, None)
     made = world()
     made.deploy("iris", "v2", weight=0)
     made.advance(180)
