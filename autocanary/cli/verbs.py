@@ -130,6 +130,8 @@ def _ended(rollout: Rollout) -> str:
 def _pausing(rollout: Rollout) -> Outcome | None:
     if rollout.is_final:
         return _ended(rollout), exits.NO
+    if rollout.progress.phase is Phase.ROLLING_BACK:
+        return f"is rolling back: {rollout.progress.message}", exits.NO
     if rollout.progress.phase is Phase.PAUSED:
         return f"is paused: {rollout.progress.message}", exits.DONE
     return None
@@ -159,6 +161,8 @@ class _Wish:
 
     def pause(self) -> int:
         rollout = self._rollout
+        if rollout.progress.phase is Phase.ROLLING_BACK:
+            return self._say("is rolling back, which a pause does not stop; nothing was changed", exits.NO)
         if rollout.paused and rollout.progress.phase is Phase.PAUSED:
             return self._say("is paused already; nothing was changed")
         if not rollout.paused:

@@ -188,6 +188,20 @@ def test_abort_of_a_rollback_says_that_it_is_on_its_way(invoke: Invoke, cluster:
     assert result.stdout == "models/mnist-00002: is rolling back already; nothing was changed\n"
 
 
+def test_a_rollback_is_not_paused(invoke: Invoke, cluster: Cluster) -> None:
+    """Said at once, and nothing is written; neither is it waited for when it begins meanwhile."""
+    under_way = FakeLedger(rollout(Phase.ROLLING_BACK))
+    cluster(under_way)
+    result = invoke("pause", "mnist")
+    assert (result.exit_code, under_way.asked) == (1, [])
+    assert "is rolling back, which a pause does not stop; nothing was changed" in result.stdout
+    began = rollout(Phase.ROLLING_BACK).progress.but(message="request-duration is 2 s")
+    cluster(FakeLedger(rollout(), service=lambda before: before.but(progress=began)))
+    result = invoke("pause", "mnist")
+    assert result.exit_code == 1
+    assert result.stdout == "models/mnist-00002: is rolling back: request-duration is 2 s\n"
+
+
 def test_pause_sets_the_field_and_waits_for_the_phase(invoke: Invoke, cluster: Cluster) -> None:
     """No request: the field is what GitOps could set too."""
 

@@ -233,6 +233,52 @@ def test_slow_calls_change_the_times_and_nothing_else(course: str, seconds: floa
     assert heard == expected.events
 
 
+def slow_step(play: Play) -> None:
+    """Until the write of 25 has been decided and is under way; it arrives some seconds later."""
+    play.until_weight(10)
+    play.run(20)
+    pool = SlowPool(play.world, 4.0)
+    play.world.pool = pool  # type: ignore[assignment]
+    play.restart()
+    play.until(lambda: play.rollout().progress.weight == 25 or _recording(play, pool), 200)
+
+
+def _recording(play: Play, pool: SlowPool) -> bool:
+    live = [each for each in play.engine.rollouts() if each.progress.weight == 25]
+    return bool(live) and pool.under_way > 0
+
+
+def test_a_weight_that_somebody_sets_while_ours_is_on_its_way_stands() -> None:
+    """The write meets a conflict, reads anew, and finds that its ground has gone: paused, not overwritten."""
+    play = healthy_start()
+    slow_step(play)
+    play.patch_weight(40, "argocd")
+    play.run(60)
+    assert play.weights() == [10]
+    assert play.ending() == (Phase.PAUSED, Reason.EXTERNAL_CHANGE)
+
+
+def test_a_revision_that_is_made_while_a_step_is_on_its_way_does_not_get_it() -> None:
+    """A label made a new revision: the 25 was decided for the one before."""
+    play = healthy_start(behaviours={V2: starts_in(6.0)})
+    slow_step(play)
+    play.world.kserve.patch("models", "mnist", {"metadata": {"annotations": {"argocd/tracking-id": "x"}}})
+    play.until(lambda: play.known("mnist-00003"), 120)
+    play.until(lambda: max(play.share("00003")) > 0, 300)
+    assert 25 not in play.weights()
+    assert max(play.share("00003")) == 10
+
+
+def test_a_conflict_about_nothing_is_written_through_at_once() -> None:
+    """KServe writes status all along: the step meets a conflict, nothing that matters has changed."""
+    play = healthy_start()
+    slow_step(play)
+    note = {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}}
+    play.world.kserve.patch("models", "mnist", note)
+    play.run(6)
+    assert play.weights() == [10, 25]
+
+
 @pytest.mark.parametrize("course", COURSES)
 def test_ticks_between_the_beats_change_nothing(course: str) -> None:
     """The watch hurries the engine after every change, as in a cluster: same story, some seconds sooner."""

@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from autocanary.core.observation import Observation
 from autocanary.core.progress import Phase
 from autocanary.core.rollout import Rollout, Verb
 from autocanary.engine import Engine
@@ -97,9 +98,26 @@ def test_leadership_lost_between_the_record_and_the_write() -> None:
         play.serve()
         lose_after(play, victim)
         play.release()
+        unled = writes_without_leadership(play)
         play.finish(limit=1200)
+        assert unled == []
         assert play.weights() == [10, 50, 100], f"leadership was lost after record {victim}"
         assert play.phase() is Phase.PROMOTED
+
+
+def writes_without_leadership(play: Play) -> list[int]:
+    """The weights that are sent from now on by somebody who does not lead."""
+    sent: list[int] = []
+    cluster, leadership = play.world.cluster, play.world.leadership
+    set_weight = cluster.set_weight
+
+    def noting(seen: Observation, weight: int) -> Observation:
+        if not leadership.leads:
+            sent.append(weight)
+        return set_weight(seen, weight)
+
+    cluster.set_weight = noting  # type: ignore[method-assign]
+    return sent
 
 
 def lose_after(play: Play, victim: int) -> None:

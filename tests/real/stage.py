@@ -140,7 +140,7 @@ class Stage:
         self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "autocanary"}})
         for name in ("canaryrollouts", "rolloutpolicies"):
             wait_served(self.api, "autocanary.dev", "v1alpha1", name)
-        self._grant()
+        self.grant()
         self.kserve: KServeController = enter(KServeController(self.api.kubeconfig()))
         self.traffic: RevisionTraffic = enter(RevisionTraffic(self.split))
         self.slack: SlackServer = enter(SlackServer())
@@ -153,7 +153,8 @@ class Stage:
         self.end_all()
         self._stack.__exit__(None, None, None)
 
-    def _grant(self) -> None:
+    def grant(self) -> None:
+        """Give the service account the rights that the code lists, no more."""
         role = {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRole",

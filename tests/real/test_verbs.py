@@ -16,6 +16,7 @@ import yaml
 from autocanary.sim.controller import Controller
 from tests.real.commands import Said, autocanary
 from tests.real.stage import Autocanary, Document, Stage
+from tests.testbed.servers import KubectlError
 
 pytestmark = pytest.mark.real
 
@@ -101,7 +102,7 @@ class Case:
         assert f"this rollout has ended: {how}; there is nothing to ask of it" in said.sentence
         assert (said.code, said.out) == (1, "")
 
-    def kubectl(self, spec: Document, *, check: bool = True) -> str:
+    def kubectl(self, spec: Document) -> str:
         return self.stage.api.kubectl(
             *("-n", self.namespace, "patch", "crl", self.rollout),
             *("--type", "merge", "-p", json.dumps({"spec": spec})),
@@ -182,8 +183,7 @@ def test_promote_passes_one_step_at_a_time(long: Case) -> None:
     status = long.becomes("Promoted", reason="PromotedByUser")
     assert "the bake was ended by kim" in status["message"]
     assert long.written == [10, 50, 100]
-    for verb in ("promote", "pause", "resume", "abort"):
-        long.has_ended(verb, "Promoted (PromotedByUser)")
+    long.has_ended("abort", "Promoted (PromotedByUser)")
     long.says("retry", code=1, text="only a rolled-back rollout can be tried again; this one is Promoted")
     assert long.written == [10, 50, 100]
 
@@ -305,6 +305,7 @@ def test_a_rollback_under_way_is_not_called_off(long: Case) -> None:
     long.becomes("RollingBack")
     long.says("abort", code=0, text="is rolling back already; nothing was changed")
     long.says("promote", code=1, text="it is rolling back already (AbortedByUser)")
+    long.says("pause", code=1, text="is rolling back, which a pause does not stop; nothing was changed")
     long.says("resume", code=0, text="is not paused; nothing was changed")
     assert long.share == 10
     long.stage.kserve.do(recover)
@@ -413,16 +414,24 @@ def test_kubectl_aborts(long: Case) -> None:
 
 
 def test_kubectl_promotes_once_per_id(long: Case) -> None:
-    """The same id is the same wish; a verb that does not exist is answered with those that do."""
+    """The same id is the same wish; what is no wish is refused by the API server, which says what is one."""
     long.progressing()
     promote = {"request": {"id": "1", "verb": "promote", "by": "lee"}}
     long.kubectl(promote)
     long.reaches("Progressing", 50)
     assert "no change" in long.kubectl(promote)
-    long.kubectl({"request": {"id": "2", "verb": "launch"}})
-    answer = "unknown request; expected one of: promote, promote-full, resume, abort, retry"
-    long.becomes("Progressing", answered={"id": "2", "message": answer})
+    for wrong, expected in (
+        (
+            {"id": "2", "verb": "launch"},
+            'supported values: "promote", "promote-full", "resume", "abort", "retry"',
+        ),
+        ({"id": None, "verb": "abort"}, "spec.request.id: Required value"),
+        ({"id": 2}, "spec.request.id: Invalid value"),
+    ):
+        with pytest.raises(KubectlError, match=expected):
+            long.kubectl({"request": wrong})
     assert long.written == [10, 50]
+    assert long.status["answered"]["id"] == "1"
     long.kubectl({"request": {"id": "3", "verb": "promote-full"}})
     long.becomes("Promoted")
     assert long.written == [10, 50, 100]

@@ -192,7 +192,7 @@ class ApiServer(ServerProcess):
             return []
         whole, _, _ = self.audit_log.read_text().rpartition("\n")  # the last line may not be whole yet
         events: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
-        return [event for event in events if user is None or event["user"]["username"] == user]
+        return [event for event in events if user is None or event["user"].get("username") == user]
 
     def _failed(self, what: str) -> ServerError:
         failure = super()._failed(what)
