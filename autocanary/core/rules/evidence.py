@@ -48,8 +48,10 @@ def unanswered(s: Situation) -> Decision | None:
         return _grace_over(s, grace, outage, lasted)
     if lasted < s.policy.analysis.interval:
         return moves.unchanged(s, "unanswered")  # one hiccup is not worth a message
-    what = "then held" if grace.then is Then.HOLD else f"then {grace.then.value}"
-    message = f"{verdict.message}; held at {s.progress.weight} %, {what} after {duration(grace.hold)}"
+    until = f", {grace.then.value} after {duration(grace.hold)}"
+    if grace.then is Then.HOLD:
+        until = " until there are metrics again"
+    message = f"{verdict.message}; held at {s.progress.weight} %{until}"
     return held(s, "unanswered", verdict.reason, message)
 
 
