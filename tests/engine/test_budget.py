@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 
-from autocanary.core.policy import Step, Webhook, WebhookType
+from autocanary.core.policy import Metric, Range, Step, Webhook, WebhookType
 from autocanary.core.progress import Phase
-from autocanary.core.reading import Question, Reading, ReadingKind
+from autocanary.core.reading import Question, Reading, ReadingKind, Unit
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Verb
 from autocanary.sim.behaviour import NEVER_READY, starts_in
@@ -47,6 +47,23 @@ def test_a_step_that_is_held_costs_at_most_a_write_each_half_minute(interval: fl
     play.run(40)
     assert 1 <= writes_within(play, 600) <= 20
     assert play.weights() == [10]
+
+
+def test_looks_that_differ_each_time_cost_no_more() -> None:
+    """Enough requests at one look and too few at the next, every five seconds, while the step is held."""
+    looks = count()
+
+    def now_and_then(_: Question, __: float) -> Reading:
+        return Reading(ReadingKind.VALUE, 0.0, requests=500.0 if next(looks) % 2 else 5.0)
+
+    drift = Metric("drift", Range(max=1.0), Unit.NUMBER, query="drift")
+    play = Play(policy(steps=LONG, interval=5.0, metrics=(drift,)))
+    play.world.metrics.custom["drift"] = now_and_then
+    play.serve()
+    play.release()
+    play.until_weight(10)
+    play.run(60)
+    assert writes_within(play, 600) <= 20
 
 
 def test_waiting_for_a_revision_costs_at_most_a_write_each_half_minute() -> None:

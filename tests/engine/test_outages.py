@@ -131,7 +131,11 @@ def test_metrics_that_never_work_never_let_the_first_step_pass(kind: ReadingKind
 def test_one_hiccup_is_not_worth_a_message(kind: ReadingKind) -> None:
     """A single look without an answer: no step on it, no message about it."""
     play = judged_at(10, BACK_AFTER)
-    break_metrics(play, kind, 14.0)
+    break_metrics(play, kind, 16.0)
+    silent = play.world.now() + 15
+    play.until(lambda: play.world.now() > silent)
+    (state,) = play.engine.rollouts()[0].progress.metrics.values()
+    assert state.ok is None, "the look in the middle of it had an answer"
     play.finish()
     assert play.weights() == [10, 25, 50, 100]
     assert play.events().count("rollout_held") == 0
