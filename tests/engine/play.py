@@ -1,4 +1,7 @@
-"""The driver of the engine's tests: a world, the unchanged engine over it, and time that goes by at will."""
+"""The driver of the engine's tests: a world, the unchanged engine over it, and time that goes by at will.
+
+Over 300 lines because it is one vocabulary: what happens to a service, and what can be read of it after.
+"""
 
 from __future__ import annotations
 

@@ -123,6 +123,7 @@ class Case:
         self.stage.eventually(
             lambda: {field: self.status.get(field) for field in wanted} == wanted,
             f"{self.rollout} to be {wanted} (it is {self.status.get('phase')}: {self.status.get('message')})",
+            seconds=90,
         )
         return self.status
 
@@ -201,7 +202,7 @@ def test_promote_full_passes_all_steps(long: Case) -> None:
 
 def test_a_candidate_that_is_not_ready(long: Case) -> None:
     """Cannot be promoted, is not there to be tried again, and can be promoted as soon as it is ready."""
-    long.staged("v2-slow45")
+    long.staged("v2-slow25")
     long.says("promote", code=1, text="long-predictor-00002 is not ready yet; nothing was changed")
     long.says("retry", code=1, text="nothing to retry: the rollout is still running")
     long.says("resume", code=0, text="is not paused; nothing was changed")
