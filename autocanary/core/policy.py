@@ -16,6 +16,7 @@ from autocanary.core.windows import Window
 
 __all__ = [
     "Analysis",
+    "Compare",
     "Component",
     "Grace",
     "Metric",
@@ -23,6 +24,7 @@ __all__ = [
     "OnFailure",
     "OnUnstaged",
     "Policy",
+    "Preset",
     "Range",
     "Selector",
     "Step",
@@ -97,9 +99,32 @@ class Range:
         return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
 
 
+class Preset(str, Enum):
+    """How a comparison weighs speed against bursts; see docs/how-it-decides.md."""
+
+    FAST = "fast"  # 10 s blocks, uncapped: quickest, and fooled by bursts that strike one side
+    DEFAULT = "default"
+    ROBUST = "robust"  # 60 s blocks
+    STRICT = "strict"  # alpha 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """A metric held against the stable revision's, at the same time, by a sequential test.
+
+    ``margin`` is how much worse the candidate may be, in percentage points (0.5 means 0.5 points), None for
+    the preset's own; ``confidence`` is the chance in percent that a healthy rollout is *not* rolled back,
+    None for the preset's own (95, or 99 for strict).
+    """
+
+    margin: float | None = None
+    confidence: float | None = None
+    preset: Preset = Preset.DEFAULT
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One thing that is measured on the candidate and held against a range.
+    """One thing that is measured on the candidate and held against a range, or against stable.
 
     ``query`` is empty for presets and PromQL with ``{{ placeholders }}`` otherwise. The rollout fails at
     the ``failure_limit``-th breach within one step (reached, not exceeded); a pass erases earlier breaches
@@ -116,6 +141,7 @@ class Metric:
     dry_run: bool = False
     min_requests: float | None = None  # None: the analysis' own
     window: float | None = None  # None: the analysis' own
+    compare: Compare | None = None  # beside or instead of a range
 
 
 @dataclass(frozen=True, slots=True)

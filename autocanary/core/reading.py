@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from autocanary.core.counts import Counters
+
 __all__ = ["Question", "Reading", "ReadingKind", "Source", "Unit"]
 
 
@@ -59,7 +61,8 @@ class Question:
     """One thing to ask about one revision.
 
     ``metric`` is a preset's name, or empty when ``query`` holds PromQL (placeholders already filled and
-    escaped). ``window`` is the range of rate() and increase(), in seconds.
+    escaped). ``window`` is the range of rate() and increase(), in seconds. ``counters`` asks for the raw
+    counts of both revisions beside the value, as a comparison needs them.
     """
 
     namespace: str
@@ -72,6 +75,7 @@ class Question:
     metric: str = ""
     quantile: float | None = None
     query: str = ""
+    counters: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,8 @@ class Reading:
     ``value`` is in ``unit`` (percent and seconds are already normalised) and is None unless a number was
     seen; ``requests`` is how many requests the revision completed within the window, None if unknown;
     ``age`` is the age of the newest sample in seconds, by Prometheus' clock; ``source`` is the one that
-    answered (never AUTO), None for custom PromQL; ``detail`` says in words what was wrong.
+    answered (never AUTO), None for custom PromQL; ``detail`` says in words what was wrong. ``counters`` are
+    the raw counts of both revisions where the question asked for them and the source has them.
     """
 
     kind: ReadingKind
@@ -91,6 +96,7 @@ class Reading:
     age: float | None = None
     source: Source | None = None
     detail: str = ""
+    counters: Counters | None = None
 
     @property
     def is_value(self) -> bool:
@@ -113,6 +119,8 @@ class Reading:
             yield "source", self.source.value
         if self.detail:
             yield "detail", self.detail
+        if self.counters is not None:
+            yield "counters", self.counters.to_dict()
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Reading:
@@ -124,4 +132,5 @@ class Reading:
             age=raw.get("age"),
             source=Source(raw["source"]) if raw.get("source") else None,
             detail=raw.get("detail", ""),
+            counters=Counters.from_dict(raw["counters"]) if raw.get("counters") else None,
         )
