@@ -2,7 +2,8 @@
 #
 # docker build --tag autocanary:0.1.0 --build-arg REVISION="$(git rev-parse HEAD)" .
 #
-# Everything that is fetched from the package index is checked against a hash in requirements*.lock.
+# Everything that is fetched from the package index is checked against a hash in requirements*.lock. The base
+# image can be held to one digest: --build-arg PYTHON=3.12-slim-bookworm@sha256:...
 
 ARG PYTHON=3.12-slim-bookworm
 
@@ -10,17 +11,19 @@ ARG PYTHON=3.12-slim-bookworm
 FROM python:${PYTHON} AS wheel
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
-COPY requirements-dev.lock ./
-RUN pip install --quiet --require-hashes --requirement requirements-dev.lock
+COPY requirements-build.lock ./
+RUN pip install --quiet --require-hashes --requirement requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY charts/autocanary/crds charts/autocanary/crds
 COPY autocanary autocanary
-RUN pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheel .
+RUN pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /wheel .
 
 # The program with its locked dependencies in a folder of its own, compiled ahead: the container's file
-# system is read-only, so nothing could be compiled there.
+# system is read-only, so nothing could be compiled there. Hashes instead of times in what is compiled make two
+# builds alike.
 FROM python:${PYTHON} AS installed
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /source
 RUN python -m venv --without-pip /opt/autocanary
 COPY requirements.lock ./
 RUN pip --python /opt/autocanary/bin/python install --quiet --no-compile --require-hashes \
@@ -30,13 +33,17 @@ RUN pip --python /opt/autocanary/bin/python install --quiet --no-compile --no-de
  && /opt/autocanary/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/autocanary/lib
 
 FROM python:${PYTHON}
+ARG PYTHON
 ARG REVISION=""
+ARG SOURCE=""
 ARG VERSION="0.1.0"
 LABEL org.opencontainers.image.title="autocanary" \
       org.opencontainers.image.description="Progressive delivery for KServe: steps canaryTrafficPercent up on evidence and rolls back on a breach." \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="docker.io/library/python:${PYTHON}"
 # No installer in what runs.
 RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip
 COPY --from=installed /opt/autocanary /opt/autocanary

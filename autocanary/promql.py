@@ -16,6 +16,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import promql_parser as parser
 
@@ -34,6 +35,7 @@ PLACEHOLDERS: Mapping[str, str] = {
     "interval": "the same as window (Flagger's word)",
 }
 
+_KINDS = 8192  # queries of which the kind is remembered: the same ones are asked at every look
 _MOST_CHARACTERS = 64_000
 _DEEPEST = 1_000  # operators and brackets; the parser's stack holds about four times as many
 _NESTING = re.compile(r"[(\[{+\-*/%^<>=]|\b(?:and|or|unless|atan2)\b")
@@ -57,6 +59,7 @@ def check(query: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=_KINDS)
 def kind(query: str) -> str | None:
     """``vector``, ``scalar``, ``matrix`` or ``string``; None when the parser does not understand it."""
     try:

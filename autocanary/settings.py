@@ -33,6 +33,9 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 
+_SLACK_CHANNEL = re.compile(r"#[^\s,#]{1,80}|[CGD][A-Z0-9]{6,}", re.ASCII)
+_SLACK_MENTION = re.compile(r"here|channel|[UWS][A-Z0-9]{6,28}", re.ASCII)
+
 # What Kubernetes puts into every pod for a Service whose name is, or begins with, "autocanary".
 _SERVICE_LINK = re.compile(
     r"(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
@@ -144,6 +147,20 @@ def _object_name(value: Any) -> str:
     return value.strip()
 
 
+def _slack_channel(value: Any) -> str:
+    if not isinstance(value, str) or not _SLACK_CHANNEL.fullmatch(value.strip()):
+        raise _no("expected a Slack channel: its name with the # (in YAML in quotes), or its ID")
+    return value.strip()
+
+
+def _slack_mentions(value: Any) -> tuple[str, ...]:
+    ids = _items(value)
+    for each in ids:
+        if not _SLACK_MENTION.fullmatch(each):
+            raise _no(f"{each!r} is neither a member's or user group's ID (U..., S...) nor here or channel")
+    return ids
+
+
 def _file(value: Any) -> Any:
     """Whether the file is there is asked when it is used: a secret may be mounted a moment later."""
     if not isinstance(value, str | Path) or not str(value).strip():
@@ -158,6 +175,8 @@ Headers = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_headers)]
 Url = Annotated[str, BeforeValidator(_url)]
 File = Annotated[Path, BeforeValidator(_file)]
 ObjectName = Annotated[str, BeforeValidator(_object_name)]
+SlackChannel = Annotated[str, BeforeValidator(_slack_channel)]
+SlackMentions = Annotated[tuple[str, ...], BeforeValidator(_slack_mentions)]
 
 
 class Settings(BaseSettings):
@@ -200,7 +219,13 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_log_level)] = "info"
     slack_webhook_url_file: File | None = None
     slack_bot_token_file: File | None = None
-    slack_channel: str = ""
+    slack_channel: SlackChannel = ""
+    """Where rollouts are told whose policy names no Slack channel; empty: nowhere."""
+    slack_mention: SlackMentions = ()
+    """Whom to call in that channel when a rollout is rolled back or needs a person."""
+    slack_api_url: Url = "https://slack.com/api"
+    """Another one for GovSlack."""
+    apprise_urls_file: File | None = None
     webhook_url: Annotated[Url | None, Field(repr=False)] = None
     history_limit: int = Field(default=10, ge=1, le=1000)
     """Finished rollouts kept per service."""
@@ -226,6 +251,15 @@ class Settings(BaseSettings):
             )
         if self.prometheus_token_file and self.prometheus_password_file:
             raise _no("PROMETHEUS_TOKEN_FILE and PROMETHEUS_PASSWORD_FILE exclude each other: give one")
+        if self.slack_bot_token_file and self.slack_webhook_url_file:
+            raise _no("SLACK_BOT_TOKEN_FILE and SLACK_WEBHOOK_URL_FILE exclude each other: give one")
+        if (self.slack_channel or self.slack_mention) and not self.slack_bot_token_file:
+            raise _no(
+                "SLACK_CHANNEL and SLACK_MENTION need SLACK_BOT_TOKEN_FILE: an incoming webhook posts to the "
+                "channel that it was made for"
+            )
+        if self.slack_mention and not self.slack_channel:
+            raise _no("SLACK_MENTION needs SLACK_CHANNEL; a policy's channel has mentions of its own")
         return self
 
 

@@ -7,9 +7,11 @@ from functools import lru_cache
 
 from autocanary.core.reading import Question, Reading
 from autocanary.ports import Clock
+from autocanary.prometheus.account import Account
 from autocanary.prometheus.answer import Answer, Sample
 from autocanary.prometheus.batch import Limits, answer_all
 from autocanary.prometheus.config import PrometheusConfig
+from autocanary.prometheus.counting import Subject
 from autocanary.prometheus.custom import CustomQueries
 from autocanary.prometheus.discover import Discovery
 from autocanary.prometheus.plan import Plan
@@ -29,12 +31,13 @@ class GroupedMetrics:
         self._limits = Limits(limits.max_revisions, limits.max_query_bytes)
         self._discovery = Discovery(clock.now, most=limits.max_revisions, most_bytes=limits.max_query_bytes)
         self._custom = CustomQueries(clock.now, limits.max_query_bytes)
+        self._account: Account[Subject] = Account(clock.now)
         self.queries = self.questions = 0
 
     def ask(self, questions: Sequence[Question]) -> Mapping[Question, Reading]:
         self.questions += len(questions)
         plan: Plan[Mapping[Question, Reading]] = answer_all(
-            questions, self._discovery, self._custom, self._limits
+            questions, self._discovery, self._custom, self._limits, self._account
         )
         try:
             queries = next(plan)

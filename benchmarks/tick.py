@@ -29,6 +29,7 @@ from autocanary.sim import World
 from benchmarks.accounts import Account, Timed
 from benchmarks.figures import table
 from benchmarks.grouped import GroupedMetrics
+from benchmarks.holding import megabytes_held
 from benchmarks.usage import resident_megabytes
 from benchmarks.workload import METRICS, NAMESPACE, policy_document, service
 
@@ -43,8 +44,9 @@ class Cost:
 
     ``adapter`` is the grouping of questions and the taking apart of answers (or the simulated metrics);
     ``ledger`` and ``cluster`` are the world's, with JSON where an API server would have it. ``cores`` is
-    the share of a core at this interval, without the world. ``world_memory`` was in use before the engine
-    began.
+    the share of a core at this interval, without the world. ``bare_memory`` was in use before there was
+    anything but code, ``world_memory`` before the engine began; ``own_memory`` is what the objects take that
+    the real service would hold as well: the engine's books, and the pictures of services and rollouts.
     """
 
     rollouts: int
@@ -58,8 +60,15 @@ class Cost:
     start_seconds: float
     queries_per_tick: float
     writes_per_rollout: float
+    bare_memory: float
+    own_memory: float
     world_memory: float
     memory: float
+
+    @property
+    def service_memory(self) -> float:
+        """What a process would need that has no world in it."""
+        return self.bare_memory + self.own_memory
 
     @property
     def ours(self) -> float:
@@ -71,6 +80,7 @@ class Bench:
 
     def __init__(self, count: int, interval: float, metrics: str, source: str) -> None:
         self._count, self._interval = count, interval
+        self.bare_memory = resident_megabytes(os.getpid())
         self._world = World()
         self._deploy("v1", None)
         self._deploy("v2", 0)
@@ -94,10 +104,14 @@ class Bench:
 
     def _engine_over(self, metrics: Metrics) -> Engine:
         world, account = self._world, self._account
+        cluster = Timed(world.cluster, "cluster", account)
+        ledger = Timed(world.ledger, "ledger", account)
+        timed = Timed(metrics, "metrics", account)
+        self._ports = (cluster, ledger, timed)
         return Engine(
-            cluster=Timed(world.cluster, "cluster", account),
-            ledger=Timed(world.ledger, "ledger", account),
-            metrics=Timed(metrics, "metrics", account),
+            cluster=cluster,
+            ledger=ledger,
+            metrics=timed,
             gates=world.gates,
             notifier=world.notifier,
             policies=self._book,
@@ -138,6 +152,14 @@ class Bench:
         self._engine.tick()
         return time.thread_time() - begin
 
+    def _held(self) -> float:
+        """Megabytes in what the service holds; the world behind the ports is none of it."""
+        world = self._world
+        ports = [world, *vars(world).values(), *self._ports, self._account, self._engine]
+        pictures = [list(world.cluster.services()), list(world.ledger.rollouts())]
+        roots = [*vars(self._engine).values(), *pictures, vars(self._grouped), self._book]
+        return megabytes_held(roots, ports)
+
     def _phases(self) -> dict[str, int]:
         found: dict[str, int] = {}
         for each in self._world.ledger.rollouts():
@@ -167,6 +189,8 @@ class Bench:
             start_seconds=started,
             queries_per_tick=self._grouped.queries / looks,
             writes_per_rollout=len(self._world.ledger.writes) / self._count * 30 / window,
+            bare_memory=self.bare_memory,
+            own_memory=self._held(),
             world_memory=self.world_memory,
             memory=resident_megabytes(os.getpid()),
         )
@@ -184,7 +208,7 @@ _COLUMNS = (
     "start, s",
     "queries per interval",
     "status writes per rollout and 30 s",
-    "memory: world / all, MB",
+    "memory: service / world / all, MB",
 )
 
 
@@ -201,7 +225,7 @@ def _row(cost: Cost) -> Sequence[str]:
         f"{cost.start_seconds:.1f}",
         f"{cost.queries_per_tick:.1f}",
         f"{cost.writes_per_rollout:.2f}",
-        f"{cost.world_memory:.0f} / {cost.memory:.0f}",
+        f"{cost.service_memory:.0f} / {cost.world_memory:.0f} / {cost.memory:.0f}",
     )
 
 

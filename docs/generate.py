@@ -42,8 +42,13 @@ _MEANINGS: Mapping[str, str] = {
     "log_format": "`json` or `console`; console on a terminal and json elsewhere when empty.",
     "log_level": "`debug`, `info`, `warning` or `error`.",
     "slack_webhook_url_file": "A file with the URL of a Slack incoming webhook.",
-    "slack_bot_token_file": "Not available in this version; `run` refuses it. Use the incoming webhook.",
-    "slack_channel": "Not available in this version; `run` refuses it.",
+    "slack_bot_token_file": "A file with a Slack app's bot token (`xoxb-…`): one message per rollout. See "
+    "[notifications](notifications.md#slack-with-a-bot-token).",
+    "slack_channel": "The channel of rollouts whose policy names none, `#name` or ID; needs the bot token.",
+    "slack_mention": "Whom to call there on a rollback: IDs of members and user groups, `here`, `channel`.",
+    "slack_api_url": "Where Slack's Web API is; another one for GovSlack.",
+    "apprise_urls_file": "A file of [Apprise](notifications.md#teams-discord-pagerduty-and-others) URLs, "
+    "one a line.",
     "webhook_url": "Where transitions are posted as JSON ([the fields](notifications.md#generic-webhook)).",
     "history_limit": "How many finished rollouts are kept per service.",
     "cluster_name": "Told in every message, for people with several clusters.",
@@ -65,14 +70,52 @@ names, flags and exit codes of this page.
 | 1 | The answer is "no": an invalid policy, a rolled-back rollout, no such rollout, not in time. |
 | 2 | Wrong usage, or a setting that cannot be right. |
 | 3 | The cluster or Prometheus cannot be reached or used. |
-| 130, 141 | Interrupted by Ctrl-C; the reader of the output went away. |"""
+| 130, 141 | Interrupted by Ctrl-C; the reader of the output went away. |
+
+## As a plugin of kubectl, and in the shell
+
+`kubectl autocanary status -n models --context prod --kubeconfig FILE` is `autocanary status …`: kubectl finds
+`kubectl-autocanary` on the PATH. `--namespace`, `--all-namespaces`, `--context` and `--kubeconfig` mean what
+they mean in kubectl; they stand after the command.
+
+`autocanary --install-completion` teaches the present shell (bash, zsh, fish, PowerShell) to complete commands
+and flags; `--show-completion` prints what that would install.
+
+Durations of flags are `500ms`, `5s`, `10m`, `1h30m`, or a plain number of seconds. `--timeout` bounds all the
+waiting: a server that accepts a connection and says nothing is given up by then, too (with code 3)."""
+_CLI_FOOT = """\
+## Output for programs
+
+`status -o json` and `-o yaml` print what `kubectl get canaryrollouts` does: with a NAME one `CanaryRollout`,
+without one `{"apiVersion": "v1", "kind": "List", "items": […]}` with what runs now for each service, or ran
+last. Fields may be added; these stay as they are (a value that is not known is `null`):
+
+| Field | What it says |
+|---|---|
+| `metadata.namespace`, `metadata.name` | Which rollout. |
+| `spec.inferenceService.name` | The service. |
+| `spec.component` | `predictor`, `transformer` or `explainer`. |
+| `spec.stable`, `spec.candidate` | The two revisions. |
+| `spec.attempt` | 1, and one more for each retry. |
+| `spec.policy.name` | The policy it began with. |
+| `spec.paused` | Whether a person holds it. |
+| `status.phase` | [The phases](concepts.md#phases). |
+| `status.reason`, `status.message` | Why: [one word](troubleshooting.md), and a sentence. |
+| `status.step` | The step it is at, from 1; 0 before the first. |
+| `status.weight`, `status.observedWeight` | Percent asked for, and percent seen in effect. |
+| `status.startedAt`, `status.stepStartedAt`, `status.finishedAt` | UTC, as `2026-01-31T12:00:00Z`. |
+| `status.metrics` | Each with `name`, `verdict` (pass, breach, inconclusive), `breaches`, `passes`. |
+| `status.decisions` | The last 20: `time`, `event`, `phase`, `reason`, `message`, `weight`. |
+| `status.conditions` | `Promoted` and `Progressing`, as `kubectl wait` reads them. |
+
+`status.progress` is the service's own state and may change with every version."""
 _SETTINGS_HEAD = """\
 # Settings
 
 <!-- Made by `python docs/generate.py`; do not edit. -->
 
 What `autocanary run` can be told. A flag wins over the environment, the environment over the file that
-`--config` names. Lists are comma-separated. Durations carry their unit (`5s`, `1m30s`).
+`--config` names. Lists are comma-separated. Durations are `5s`, `1m30s`, or a number of seconds.
 
 Tokens, passwords and Slack's URL are files. Each is read when it is used, so a rotated secret is picked up
 without a restart. `PROMETHEUS_HEADERS` and `WEBHOOK_URL` may hold secrets, too. None of them appears in logs,
@@ -106,7 +149,7 @@ def cli_page() -> str:
             panel = command.rich_help_panel
             parts.append(f"## {panel}")
         parts += _command(name, command)
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, _CLI_FOOT]) + "\n"
 
 
 def _command(name: str, command: Any) -> Iterator[str]:
@@ -135,8 +178,6 @@ def _flags(option: Any) -> str:
 
 def _meaning(option: Any) -> str:
     text = _text(option.help)
-    if option.metavar == "DURATION" and isinstance(option.default, float):
-        return f"{text} Default: {duration(option.default)}."
     if option.is_flag and option.secondary_opts and option.default is not None:
         return f"{text} Default: {'yes' if option.default else 'no'}."
     return text
@@ -144,7 +185,7 @@ def _meaning(option: Any) -> str:
 
 def _text(help_text: str | None) -> str:
     """Help as plain prose: the markup for terminals dropped, what it dims said to be the default."""
-    text = re.sub(r"\s*\[dim\](.+?)\[/dim\]", r" Default: \1.", help_text or "")
+    text = re.sub(r"\s*\[dim\]\(default: (.+?)\)\[/dim\]", r" Default: \1.", help_text or "")
     return _MARKUP.sub("", text).strip()
 
 

@@ -112,8 +112,7 @@ def test_listen_prints_what_it_reads() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("tick", "5", "--tick: a duration needs its unit, such as 5s or 5m"),
-        ("tick", 5, "--tick: a duration needs its unit, such as 5s or 5m"),
+        ("tick", "5x", "--tick: expected a duration such as 500ms, 5s, 10m or 1h30m, or a number of seconds"),
         ("tick", "soon", "--tick: expected a duration such as 500ms, 5s, 10m or 1h30m"),
         ("tick", True, "--tick: expected a duration such as 500ms, 5s or 10m"),
         ("tick", "1ms", "--tick: should be greater than or equal to 0.1 seconds"),
@@ -147,13 +146,13 @@ def test_each_fault_is_one_sentence_that_names_the_flag(name: str, value: object
 
 def test_a_fault_names_the_variable_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """The place of a fault is the source that is in force."""
-    monkeypatch.setenv("AUTOCANARY_TICK", "5")
+    monkeypatch.setenv("AUTOCANARY_TICK", "5x")
     assert fault().startswith("AUTOCANARY_TICK: ")
 
 
 def test_a_fault_names_the_file_it_came_from(tmp_path: Path) -> None:
     """So is that of a value in the file."""
-    path = write(tmp_path, "tick: 5\n")
+    path = write(tmp_path, "tick: 5x\n")
     assert fault(config=path).startswith(f"{path}: tick: ")
 
 
@@ -273,3 +272,31 @@ def test_a_port_that_is_no_service_link_is_a_mistake() -> None:
 def test_the_flag_of_a_list_is_singular() -> None:
     """--namespace is repeated; the others are the setting's name."""
     assert (flag_of("namespaces"), flag_of("prometheus_url")) == ("--namespace", "--prometheus-url")
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"slack_bot_token_file": "t", "slack_webhook_url_file": "u"}, "exclude each other"),
+        ({"slack_channel": "#ml"}, "SLACK_CHANNEL and SLACK_MENTION need SLACK_BOT_TOKEN_FILE"),
+        ({"slack_mention": "here"}, "SLACK_CHANNEL and SLACK_MENTION need SLACK_BOT_TOKEN_FILE"),
+        ({"slack_bot_token_file": "t", "slack_mention": "here"}, "SLACK_MENTION needs SLACK_CHANNEL"),
+        ({"slack_channel": "ml ops", "slack_bot_token_file": "t"}, "expected a Slack channel"),
+        ({"slack_channel": "#c", "slack_bot_token_file": "t", "slack_mention": "@ann"}, "'@ann' is neither"),
+        ({"slack_api_url": "slack.com"}, "begins with http"),
+    ],
+)
+def test_what_slack_is_told_with_belongs_together(flags: dict[str, str], sentence: str) -> None:
+    """A bot token chooses channels, an incoming webhook has one; nothing is silently without effect."""
+    assert sentence in fault(**flags)
+
+
+def test_slack_with_a_bot_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it from the environment."""
+    monkeypatch.setenv("AUTOCANARY_SLACK_BOT_TOKEN_FILE", "/etc/slack/token")
+    monkeypatch.setenv("AUTOCANARY_SLACK_CHANNEL", "#ml-ops")
+    monkeypatch.setenv("AUTOCANARY_SLACK_MENTION", "S012AB3CD, here")
+    settings = load()
+    assert settings.slack_bot_token_file == Path("/etc/slack/token")
+    assert (settings.slack_channel, settings.slack_mention) == ("#ml-ops", ("S012AB3CD", "here"))
+    assert settings.slack_api_url == "https://slack.com/api"

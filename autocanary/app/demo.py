@@ -13,6 +13,7 @@ from autocanary.serve.counters import Counters
 from autocanary.serve.metrics import Exposition, PolicyCount, Present
 from autocanary.serve.routes import Health, application
 from autocanary.serve.server import Server
+from autocanary.sim.columns import kubectl_get
 from autocanary.sim.scenarios import SCENARIOS
 from autocanary.sim.world import World
 
@@ -98,6 +99,12 @@ class Demo:
             )
             for kept in self._world.ledger.rollouts()
         ]
+
+    def listing(self) -> Sequence[str]:
+        """What kubectl would print of the service now, head and row; nothing where that shows no split."""
+        place = self._scenario.shown
+        document = self._world.kserve.objects.find(place) if place is not None else None
+        return kubectl_get(document, self._world.now()) if document is not None else ()
 
     def close(self) -> None:
         if self._server is not None:

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autocanary import logs
+from autocanary.app.routes import routes_of
+from autocanary.core.observation import Observation
 from autocanary.core.rollout import Request, Rollout, from_document
+from autocanary.errors import Forbidden, InputError, NotFound
+from autocanary.kserve import dialect_for
+from autocanary.kserve.routes import Route
 from autocanary.kube.kubeconfig import find_login
 from autocanary.kube.ledger import KubeLedger
-from autocanary.kube.resource import ROLLOUTS
+from autocanary.kube.resource import ROLLOUTS, services_of
 from autocanary.kube.session import Session
 from autocanary.settings import ClusterAccess
 
 __all__ = ["PersonLedger", "open_ledger"]
 
 _PAGE = 500
+_LEAST = 1.0
 _log = logs.logger("autocanary.app.people")
 
 
@@ -30,6 +36,7 @@ class PersonLedger:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._usual = session.timeout
         self._ledger = KubeLedger(session, NotLeading())
 
     @property
@@ -51,6 +58,25 @@ class PersonLedger:
             after = (page.get("metadata") or {}).get("continue") or ""
             if not after:
                 return found
+
+    def observe(self, rollout: Rollout) -> Observation | None:
+        """The component that a rollout is about, as it is now; None when it is gone or may not be read."""
+        try:
+            dialect = dialect_for(rollout.api_version)
+            document = self._session.get(services_of(dialect), rollout.namespace, rollout.service)
+        except (NotFound, Forbidden, InputError):
+            return None
+        return next((each for each in dialect.observe(document) if each.key == rollout.key), None)
+
+    def routes(self, rollouts: Sequence[Rollout]) -> Sequence[tuple[str, Route]]:
+        """The Knative routes of these rollouts' services, each with its namespace."""
+        return routes_of(self._session, rollouts)
+
+    def limit(self, seconds: float) -> None:
+        """Let no call from now on take longer than this and a second, however long a server is silent."""
+        connect, read = self._usual
+        most = seconds + _LEAST
+        self._session.timeout = (min(connect, most), min(read, most))
 
     def read(self, namespace: str, name: str) -> Rollout | None:
         return self._ledger.read(namespace, name)

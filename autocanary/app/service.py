@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from autocanary import logs
@@ -23,6 +23,7 @@ from autocanary.kube.ledger import KubeLedger
 from autocanary.kube.policies import KubePolicies
 from autocanary.kube.resource import ROLLOUTS
 from autocanary.kube.session import Session
+from autocanary.notify.apprise import AppriseUrls
 from autocanary.notify.channel import Channel
 from autocanary.notify.events import KubernetesEvents
 from autocanary.notify.gates import WebhookGates
@@ -30,9 +31,11 @@ from autocanary.notify.http import Http
 from autocanary.notify.log import AuditLog
 from autocanary.notify.queue import Courier
 from autocanary.notify.slack import SlackWebhook
+from autocanary.notify.slack_api import SlackApi
+from autocanary.notify.slack_bot import SlackBot
 from autocanary.notify.webhook import RouteWebhooks, WebhookChannel
 from autocanary.policyfile import PolicyBook
-from autocanary.ports import Leadership, Ledger
+from autocanary.ports import Leadership, Ledger, Message
 from autocanary.prometheus import PrometheusMetrics
 from autocanary.prometheus.config import config_of
 from autocanary.schedule import Beat, Heartbeat, Metronome, SteadyClock, ThreadPool
@@ -90,11 +93,6 @@ class Service:
             raise SettingsError(
                 "no Prometheus is named: give --prometheus-url http://prometheus.monitoring:9090 "
                 "or set AUTOCANARY_PROMETHEUS_URL"
-            )
-        if settings.slack_bot_token_file or settings.slack_channel:
-            raise SettingsError(
-                "Slack bot tokens and channels are not available in this version: "
-                "give AUTOCANARY_SLACK_WEBHOOK_URL_FILE, a file with an incoming webhook's URL"
             )
         self._settings = settings
         self.counters = Counters()
@@ -154,6 +152,7 @@ class Service:
             [Beat(_TICK, settings.tick, self._tick), Beat("policies", _POLICY_SECONDS, self._policies)]
         )
         self._ticked_at = 0.0
+        self._started = False
         self._synced = False
         self._drift_said = False
         self._server = Server(settings.listen.host, settings.listen.port, self._application())
@@ -193,6 +192,7 @@ class Service:
         if self._elector is not None:
             self._elector.start()
         self._metronome.start()
+        self._started = True
         _log.info(
             "started",
             server=self._session.server,
@@ -205,10 +205,11 @@ class Service:
         """Finish the write in hand, let the next leader begin, and be gone in under ten seconds."""
         steps: tuple[tuple[str, Callable[[], object]], ...] = (
             ("metronome", lambda: self._metronome.stop(2.0)),
-            ("writers", lambda: self._writers.stop(3.0)),
+            ("courier", lambda: self._courier.stop(1.5)),
+            ("records", self._record_what_was_told),
+            ("writers", lambda: self._writers.stop(2.0)),
             ("elector", lambda: self._elector.stop() if self._elector is not None else None),
             ("watches", self._stop_watches),
-            ("courier", lambda: self._courier.stop(2.0)),
             ("askers", lambda: self._askers.stop(0.0)),
             ("callers", lambda: self._callers.stop(0.0)),
             ("hooks", lambda: (self._hooks.stop(0.0), self._hook_callers.stop(0.0))),
@@ -221,7 +222,14 @@ class Service:
                 step()
             except Exception as error:  # noqa: BLE001 - what comes after must be stopped all the same
                 _log.warning("stop_failed", part=name, exc_info=error)
-        _log.info("stopped")
+        if self._started:
+            _log.info("stopped")
+
+    def _record_what_was_told(self) -> None:
+        """While this instance still leads: the next one must not tell it again."""
+        deadline = time.monotonic() + 1.5
+        while self.engine.finish() and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def _stop_watches(self) -> None:
         threads = [
@@ -240,6 +248,9 @@ class Service:
         late = begin - self._ticked_at - self._settings.tick if self._ticked_at else 0.0
         self._ticked_at = begin
         self.engine.tick()
+        next_at = self.engine.next_at()
+        if next_at is not None:  # a look that is due between two beats is not kept waiting for the second
+            self._metronome.within(_TICK, next_at - self._clock.now())
         self._heartbeat.touch()
         self.counters.tick(time.monotonic() - begin, late)
 
@@ -290,9 +301,25 @@ class Service:
             background,
             clock=self._clock,
             at_once=[AuditLog(self._policy_of)],
-            routed=RouteWebhooks(http, cluster=cluster, policy_of=self._policy_of),
+            routed=self._make_routed(http),
             counted=self.counters.notification,
+            heard=self._hurry,
         )
+
+    def _make_routed(self, http: Http) -> Callable[[Message], Sequence[Channel]]:
+        settings, cluster, policy_of = self._settings, self._settings.cluster_name, self._policy_of
+        finders: list[Callable[[Message], Sequence[Channel]]] = [
+            RouteWebhooks(http, cluster=cluster, policy_of=policy_of)
+        ]
+        if settings.slack_bot_token_file is not None:
+            api = SlackApi(settings.slack_bot_token_file, http, settings.slack_api_url)
+            channel, mention = settings.slack_channel, settings.slack_mention
+            finders.append(
+                SlackBot(api, channel=channel, mention=mention, cluster=cluster, policy_of=policy_of)
+            )
+        if settings.apprise_urls_file is not None:
+            finders.append(AppriseUrls(settings.apprise_urls_file, cluster=cluster, policy_of=policy_of))
+        return lambda message: [channel for find in finders for channel in find(message)]
 
     def _policy_of(self, rollout: Rollout) -> Policy | None:
         return self.engine.policy_of(rollout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from autocanary.cli import exits, patience, printing, seams
 from autocanary.cli.demo_view import DemoView, Ending
+from autocanary.cli.options import usual
 from autocanary.cli.rollout_view import Shown
 
 __all__ = ["demo"]
@@ -26,6 +28,16 @@ _LAST_LOOK = 1.0
 """Real seconds for which the end of a scenario stays before the next one begins."""
 
 
+def _at_least_one(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 1 <= speed < math.inf:
+        raise typer.BadParameter(f"{text!r} is not a number of virtual seconds, 1 or more")
+    return speed
+
+
 def demo(
     scenario: Annotated[
         str | None, typer.Option("--scenario", metavar="NAME", help="Only this one; see --list.")
@@ -33,12 +45,19 @@ def demo(
     listing: Annotated[bool, typer.Option("--list", help="List the scenarios.")] = False,
     speed: Annotated[
         float | None,
-        typer.Option("--speed", metavar="N", min=1.0, help="Virtual seconds in a real one. [dim]30[/dim]"),
+        typer.Option(
+            "--speed",
+            metavar="N",
+            parser=_at_least_one,
+            help=f"How many virtual seconds pass in a real one, 1 or more.{usual('30')}",
+        ),
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Also serve /metrics while it plays.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="PATH", hidden=True)] = None,
 ) -> None:
     """Watch a healthy release promoted and a bad one rolled back, without a cluster.
+
+    Without a terminal and without --speed it waits for nothing, and prints a line for each transition.
 
     Exit code 1 when a rollout ends otherwise than its scenario expects.
     """
@@ -79,7 +98,7 @@ def _scene(view: DemoView, name: str, pace: float | None, *, serve: bool) -> End
         stride = _STRIDE if pace is None else pace / _FRAMES_PER_SECOND
         while stage.now() < until and not _over(stage):
             stage.advance(stride)
-            view.show(_shown(stage), stage.now())
+            view.show(_shown(stage), stage.now(), stage.listing())
             if pace is not None:
                 patience.sleep(1 / _FRAMES_PER_SECOND)
         if view.is_live:

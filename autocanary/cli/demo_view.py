@@ -69,6 +69,7 @@ class DemoView:
         self._title, self._started_at = "", 0.0
         self._trail, self._log = Trail(), list[Line]()
         self._last: tuple[tuple[Shown, ...], float] | None = None
+        self._listing: tuple[str, ...] = ()
         self._kept: list[RenderableType] = []
 
     def __enter__(self) -> DemoView:
@@ -86,20 +87,27 @@ class DemoView:
         """A new scenario, in a virtual time of its own; the one before stays on the screen above it."""
         self._settle()
         self._title, self._started_at = title, started_at
-        self._trail, self._log = Trail(), []
+        self._trail, self._log, self._listing = Trail(), [], ()
         if not self.is_live:
             self._print(Text(title, "bold"))
 
-    def show(self, shown: Sequence[Shown], now: float) -> None:
-        """The present state; what has happened since the last call goes into the log."""
+    def show(self, shown: Sequence[Shown], now: float, listing: Sequence[str] = ()) -> None:
+        """The present state; what has happened since the last call goes into the log.
+
+        ``listing`` is how kubectl prints the service now: shown above, or whenever more than its age changed.
+        """
         fresh = self._trail.news(each.rollout for each in shown)
         self._log += fresh
         self._last = (tuple(shown), now)
+        before, self._listing = self._listing, tuple(listing)
         if self._live is not None:
             self._live.update(self._compose(shown, now, log_lines=self._room(shown)))
             return
         for line in fresh:
             self._print(Text(line.text(self._elapsed(line.at))))
+        if _ageless(before) != _ageless(self._listing):
+            for row in self._listing:
+                self._print(Text(row, "dim"))
 
     def summary(self, endings: Sequence[Ending]) -> bool:
         """The table at the end; whether every scenario ended as it should."""
@@ -141,14 +149,15 @@ class DemoView:
         """``log_lines``: at most so many, a line each, so that it all fits a screen; None: all, whole."""
         head = Text(f"{self._title}  ", "bold")
         head.append(f"{self._elapsed(now)} of virtual time", "dim")
-        parts: list[RenderableType] = [head, *(panel(each, now) for each in shown)]
+        parts: list[RenderableType] = [head, *(Text(row, no_wrap=True) for row in self._listing)]
+        parts += (panel(each, now) for each in shown)
         if self._log:
             log = self._log_table(log_lines)
             parts.append(Panel(log, title="Transitions", title_align="left", border_style="dim"))
         return Group(*parts)
 
     def _room(self, shown: Sequence[Shown]) -> int:
-        taken = _HEADS + _PANEL * len(shown)
+        taken = _HEADS + len(self._listing) + _PANEL * len(shown)
         return max(_FEWEST_LINES, self._console.height - taken)
 
     def _log_table(self, lines: int | None) -> Table:
@@ -173,6 +182,11 @@ class DemoView:
     def _print(self, what: Any) -> None:
         console = self._live.console if self._live is not None else self._console
         console.print(what, soft_wrap=not console.is_terminal and isinstance(what, Text))
+
+
+def _ageless(listing: Sequence[str]) -> list[str]:
+    """Each line without its last column; the spaces between the others tell which of them are empty."""
+    return [line.rpartition(" ")[0] for line in listing]
 
 
 def _row(table: Table, title: str, expected: Phase | None, shown: Shown | None) -> None:

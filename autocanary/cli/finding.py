@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from autocanary.core.observation import ServiceKey
+from autocanary.core.observation import Observation, ServiceKey
+from autocanary.core.progress import Phase
 from autocanary.core.rollout import Rollout
 
-__all__ = ["current", "find", "named", "newest"]
+__all__ = ["current", "find", "is_of_now", "named", "newest"]
 
 
 def _age_order(rollout: Rollout) -> tuple[float, float, int, str]:
@@ -40,3 +41,21 @@ def current(rollouts: Iterable[Rollout]) -> Sequence[Rollout]:
         running = sorted((each for each in group if not each.is_final), key=_age_order)
         shown += running or [max(group, key=_age_order)]
     return shown
+
+
+def is_of_now(rollout: Rollout, seen: Observation | None) -> bool:
+    """Whether a rollout is about what its service is to run now, and not about something before that.
+
+    Without a look at the service (it is gone, or may not be read) there is nothing newer to wait for.
+    """
+    if seen is None or seen.deleting or seen.stopped:
+        return True
+    if seen.uid != rollout.service_uid:
+        return False
+    if rollout.progress.restored and seen.spec_digest == rollout.stable_digest:
+        return True  # the rollback put the stable spec back, which made a revision that is no release
+    if seen.beside is not None and not seen.beside.has_candidate:
+        return rollout.progress.phase is not Phase.SUPERSEDED
+    if rollout.candidate_digest and seen.spec_digest != rollout.candidate_digest:
+        return False  # told by the spec, for the status lags behind it
+    return seen.created in (rollout.candidate, "")

@@ -9,7 +9,7 @@ import typer
 from autocanary.cli.printing import Output
 from autocanary.core.duration import parse_duration
 
-__all__ = ["AllNamespaces", "Context", "Kubeconfig", "Namespace", "OutputFormat", "duration"]
+__all__ = ["AllNamespaces", "Context", "Kubeconfig", "Namespace", "OutputFormat", "duration", "usual"]
 
 
 def _cluster(*names: str, help: str, metavar: str | None = None) -> Any:
@@ -25,6 +25,11 @@ Kubeconfig = Annotated[str | None, _cluster("--kubeconfig", metavar="FILE", help
 OutputFormat = Annotated[
     Output, typer.Option("--output", "-o", metavar="table|wide|json|yaml", help="How to print the result.")
 ]
+
+
+def usual(value: str) -> str:
+    """The end of a help text: what counts when an option is not given. docs/generate.py reads it."""
+    return f" [dim](default: {value})[/dim]"
 
 
 def duration(text: str | float) -> float:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -23,16 +24,17 @@ BLIP = 30.0
 """Seconds for which a cluster that answered before may be away while a command waits."""
 
 
-def looks(every: float, timeout: float | None) -> Iterator[int]:
-    """Counts looks, ``every`` seconds apart; the last one is at the deadline, not before it."""
-    start, count = monotonic(), 0
+def looks(every: float, timeout: float | None) -> Iterator[float]:
+    """The seconds left at each look, ``every`` seconds apart; the last one is at the deadline."""
+    start = monotonic()
+    left = math.inf if timeout is None else timeout
     while True:
-        count += 1
-        yield count
-        left = float("inf") if timeout is None else start + timeout - monotonic()
+        yield max(0.0, left)
+        left = math.inf if timeout is None else start + timeout - monotonic()
         if left <= 0:
             return
         sleep(min(every, left))
+        left = math.inf if timeout is None else start + timeout - monotonic()
 
 
 class Tolerance:
@@ -41,11 +43,13 @@ class Tolerance:
     def __init__(self) -> None:
         self._away_since: float | None = None
         self._answered = False
+        self.error: Unreachable | Busy | None = None
+        """What the last look ended with, while the cluster is away."""
 
     @property
     def away(self) -> bool:
         """Whether the last look found nobody."""
-        return self._away_since is not None
+        return self.error is not None
 
     def look(self, read: Callable[[], T]) -> T | None:
         """What ``read`` gives; None while the cluster is away; its error when that lasts, or comes first."""
@@ -54,11 +58,12 @@ class Tolerance:
         except (Unreachable, Busy) as error:
             if not self._answered:
                 raise
+            self.error = error
             if self._away_since is None:
                 self._away_since = monotonic()
                 printing.tell(f"{error}; trying again for {BLIP:.0f} s")
             if monotonic() - self._away_since >= BLIP:
                 raise
             return None
-        self._answered, self._away_since = True, None
+        self._answered, self._away_since, self.error = True, None, None
         return result

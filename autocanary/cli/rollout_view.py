@@ -13,9 +13,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from autocanary.cli.evidence_view import evidence_panel
 from autocanary.core import story
 from autocanary.core.observation import Observation
-from autocanary.core.policy import Metric, Policy
+from autocanary.core.policy import Metric, Policy, Range
 from autocanary.core.progress import MetricState, Phase
 from autocanary.core.rollout import Rollout
 
@@ -27,6 +28,7 @@ _STYLES = {
     Phase.HOLDING: "yellow",
     Phase.PAUSED: "magenta",
     Phase.BAKING: "cyan",
+    Phase.SETTLING: "cyan",
     Phase.ROLLING_BACK: "red",
     Phase.PROMOTED: "green",
     Phase.ROLLED_BACK: "red",
@@ -51,8 +53,11 @@ def style_of(phase: Phase) -> str:
 
 
 def share_of(shown: Shown) -> int:
-    """Percent of the traffic on the candidate: as last seen, or as asked for where nobody has looked."""
-    if shown.seen is not None:
+    """Percent of the traffic on the candidate: as last seen, or as asked for where nobody has looked.
+
+    Of a rollout that is over, as its end left it: what is seen now may be another's.
+    """
+    if shown.seen is not None and not shown.rollout.is_final:
         share = shown.seen.share(shown.rollout.candidate)
         if share is not None:
             return share
@@ -120,13 +125,22 @@ def _metric_row(name: str, state: MetricState, metric: Metric | None) -> tuple[T
         value = Text(story.quantity(last.value, last.unit), style)
     limit = f"{state.breaches} of {metric.failure_limit}" if metric is not None else str(state.breaches)
     dry = metric is not None and metric.dry_run
+    only_compared = metric is not None and metric.compare is not None and metric.range == Range()
     return (
         Text(f"{name} (dry run)" if dry else name),
         value,
-        Text(story.bounds(metric.range, metric.unit) if metric is not None else "", "dim"),
-        Text(limit, "red" if state.breaches else ""),
+        Text(_allowed(metric), "dim"),
+        Text("–" if only_compared else limit, "red" if state.breaches else ""),
         Text(f"{last.requests:,.0f}" if last is not None and last.requests is not None else "–", ""),
     )
+
+
+def _allowed(metric: Metric | None) -> str:
+    if metric is None:
+        return ""
+    limits = story.bounds(metric.range, metric.unit) if metric.range != Range() else ""
+    beside = "no worse than stable" if metric.compare is not None else ""
+    return "; ".join(each for each in (limits, beside) if each) or "any value"
 
 
 def next_line(shown: Shown, now: float) -> Text:
@@ -149,6 +163,9 @@ def panel(shown: Shown, now: float) -> Panel:
     table = metric_table(shown)
     if table is not None:
         parts += [Text(), table]
+    evidence = evidence_panel(shown.rollout, shown.policy)
+    if evidence is not None:
+        parts += [Text(), evidence]
     parts += [Text(), next_line(shown, now)]
     return Panel(
         Group(*parts),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from autocanary import __version__
 from autocanary.cli import exits, printing
@@ -28,6 +28,9 @@ _COMPLETE = "_AUTOCANARY_COMPLETE"  # the same for both names of the program
 
 class _Root(TyperGroup):
     """Turns what a command raises into a sentence on stderr and an exit code; never a traceback."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _untyped(super().get_params(ctx))
 
     def main(  # type: ignore[override]  # standalone mode is the only one
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **_: Any
@@ -59,6 +62,35 @@ class _Root(TyperGroup):
         except KeyboardInterrupt:
             raise typer.Exit(exits.INTERRUPTED) from None
         return result
+
+
+class _Command(TyperCommand):
+    """Usage lines and help that name arguments and flags, not the types that they have in this program."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        del ctx
+        arguments = [each for each in self.params if each.param_type_name == "argument"]
+        names = [str(each.metavar) if each.required else f"[{each.metavar}]" for each in arguments]
+        return ["[OPTIONS]", *names]
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _untyped(super().get_params(ctx))
+
+
+def _untyped(params: list[Any]) -> list[Any]:
+    for each in params:
+        if each.param_type_name == "argument" or each.is_flag:
+            each.display_type_rich = _nothing
+    return params
+
+
+def _nothing(ctx: Any) -> None:
+    """The type of what has none to people."""
+
+
+def _paragraphs(text: str | None) -> str:
+    """A docstring whose paragraphs are lines, for a terminal to break where it ends."""
+    return "\n\n".join(" ".join(each.split()) for each in (text or "").split("\n\n"))
 
 
 def _usage(error: Any) -> int:
@@ -109,7 +141,7 @@ for _panel, _commands in {
     "Policies and installation": (validate, crds, version),
 }.items():
     for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
+        app.command(cls=_Command, rich_help_panel=_panel, help=_paragraphs(_command.__doc__))(_command)
 
 
 def main() -> None:

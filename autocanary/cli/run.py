@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from autocanary.cli import seams
-from autocanary.cli.options import Context, Kubeconfig
-
-if TYPE_CHECKING:
-    from autocanary.settings import Settings
+from autocanary.cli.options import Context, Kubeconfig, usual
+from autocanary.errors import AutocanaryError
 
 __all__ = ["run"]
 
@@ -32,10 +30,10 @@ def run(
     ] = None,
     listen: Annotated[
         str | None,
-        typer.Option("--listen", metavar="HOST:PORT", help="Metrics and probes. [dim]0.0.0.0:8080[/dim]"),
+        typer.Option("--listen", metavar="HOST:PORT", help=f"Metrics and probes.{usual('0.0.0.0:8080')}"),
     ] = None,
     tick: Annotated[
-        str | None, typer.Option("--tick", metavar="DURATION", help="How often to look. [dim]1s[/dim]")
+        str | None, typer.Option("--tick", metavar="DURATION", help=f"How often to look.{usual('1s')}")
     ] = None,
     leader_election: Annotated[
         bool | None,
@@ -56,36 +54,47 @@ def run(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Run the service.
+    """Run the service, until SIGTERM or Ctrl-C.
 
     Each flag has a variable, AUTOCANARY_ and its name; flags win over variables, variables over the file.
+
+    Exit code 0 when it was told to stop, 2 for a setting that cannot be right, 3 when the cluster cannot be
+    reached or used at the start. A Prometheus that is away is waited for.
     """
+    from autocanary import logs
     from autocanary.settings import load
 
-    settings = load(
-        {
-            "policies": policies or None,
-            "prometheus_url": prometheus_url,
-            "namespaces": namespaces or None,
-            "listen": listen,
-            "tick": tick,
-            "leader_election": leader_election,
-            "dry_run": dry_run or None,
-            "log_format": log_format,
-            "log_level": log_level,
-            "config": config,
-        }
-    )
-    _start_logging(settings)
-    raise typer.Exit(seams.run_service(settings, kubeconfig, context))
+    form = "console" if sys.stderr.isatty() else "json"
+    logs.configure(form)
+    try:
+        settings = load(
+            {
+                "policies": policies or None,
+                "prometheus_url": prometheus_url,
+                "namespaces": namespaces or None,
+                "listen": listen,
+                "tick": tick,
+                "leader_election": leader_election,
+                "dry_run": dry_run or None,
+                "log_format": log_format,
+                "log_level": log_level,
+                "config": config,
+            }
+        )
+        form = settings.log_format or form
+        logs.configure(form, settings.log_level)
+        _warn_of_unknown_variables()
+        code = seams.run_service(settings, kubeconfig, context)
+    except AutocanaryError as error:
+        if form == "json":  # for whoever collects logs; people read the sentence that follows
+            logs.logger("cli.run").error("not_started", error=str(error))
+        raise
+    raise typer.Exit(code)
 
 
-def _start_logging(settings: Settings) -> None:
+def _warn_of_unknown_variables() -> None:
     from autocanary import logs
     from autocanary.settings import unknown_variables
 
-    on_terminal = "console" if sys.stderr.isatty() else "json"
-    logs.configure(settings.log_format or on_terminal, settings.log_level)
-    log = logs.logger("cli.run")
     for sentence in unknown_variables(os.environ):
-        log.warning("unknown_setting", message=sentence)
+        logs.logger("cli.run").warning("unknown_setting", message=sentence)

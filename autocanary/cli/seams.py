@@ -14,6 +14,7 @@ from autocanary.core.policy import Policy
 from autocanary.core.progress import Phase
 from autocanary.core.rollout import Request, Rollout
 from autocanary.errors import PolicyError, Problem
+from autocanary.kserve.routes import Route
 
 if TYPE_CHECKING:  # a fifth of a second, which help and completion need not wait for
     from autocanary.settings import Settings
@@ -35,13 +36,19 @@ class OpenLedger(Protocol):
     """A person's view of the CanaryRollouts: read from the API server at every call, never as leader.
 
     ``namespace`` is the context's own. ``rollouts(None)`` are those of all namespaces. All raise
-    ClusterError; NotFound from ``rollouts`` means that the definitions are not installed.
+    ClusterError; NotFound from ``rollouts`` means that the definitions are not installed. ``observe`` looks
+    at a rollout's InferenceService; None when it is gone or may not be read. ``routes`` are Knative's behind
+    the rollouts' services, each with its namespace; what may not be read is left out. After ``limit`` no
+    call takes longer than that, and a second.
     """
 
     @property
     def namespace(self) -> str: ...
     def rollouts(self, namespace: str | None) -> Sequence[Rollout]: ...
     def read(self, namespace: str, name: str) -> Rollout | None: ...
+    def observe(self, rollout: Rollout) -> Observation | None: ...
+    def routes(self, rollouts: Sequence[Rollout]) -> Sequence[tuple[str, Route]]: ...
+    def limit(self, seconds: float) -> None: ...
     def ask(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout: ...
     def close(self) -> None: ...
 
@@ -52,7 +59,8 @@ class Stage(Protocol):
     ``expected`` are the phases that its rollouts should end in, in the order in which they begin;
     ``horizon`` is when (in virtual seconds from the start) nobody waits for them any more. ``address`` is
     where /metrics is served, "" without ``--serve``. ``shown`` are all rollouts so far, ended ones
-    included, each with its policy and the last observation of its service.
+    included, each with its policy and the last observation of its service. ``listing`` is what kubectl
+    prints of the service now (the last column is its age), where the scenario is about that.
     """
 
     @property
@@ -66,6 +74,7 @@ class Stage(Protocol):
     def now(self) -> float: ...
     def advance(self, seconds: float) -> None: ...
     def shown(self) -> Sequence[tuple[Rollout, Policy | None, Observation | None]]: ...
+    def listing(self) -> Sequence[str]: ...
     def close(self) -> None: ...
 
 

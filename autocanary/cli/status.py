@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from autocanary.cli import exits, finding, patience, printing, seams
+from autocanary.cli import exits, finding, following, patience, printing, seams
+from autocanary.cli.evidence_view import meter
+from autocanary.cli.following import in_, picture, shown
 from autocanary.cli.options import AllNamespaces, Context, Kubeconfig, Namespace, OutputFormat, duration
 from autocanary.cli.printing import Output
-from autocanary.cli.rollout_view import Shown, panel, share_of, style_of
+from autocanary.cli.rollout_view import Shown, share_of, style_of
+from autocanary.cli.route_table import route_table
 from autocanary.cli.trail import Trail
 from autocanary.core import story
-from autocanary.core.progress import Phase
+from autocanary.core.outlook import outlook
 from autocanary.core.rollout import Rollout, iso, to_document
 
 __all__ = ["status"]
-
-_EVERY = 2.0
-
-now = time.time
 
 
 def status(
@@ -42,7 +38,7 @@ def status(
             "--timeout",
             metavar="DURATION",
             parser=duration,
-            help="With NAME: wait so long for its end.",
+            help="With NAME: wait at most so long for its end.",
         ),
     ] = None,
     output: OutputFormat = Output.TABLE,
@@ -53,24 +49,29 @@ def status(
 ) -> None:
     """Show rollouts and what they wait for.
 
-    With NAME and --watch or --timeout, the exit code is that of the outcome: 0 promoted, 1 any other end or
-    not in time, 3 the cluster cannot be reached.
+    With NAME and --watch or --timeout it follows the rollout of what is applied now, and waits for it to
+    begin. The exit code is then that of the outcome: 0 promoted, 1 any other end or not in time, 3 the
+    cluster cannot be reached.
+
+    -o wide adds columns, and the Knative routes with their revisions and percentages.
+
+    -o json and -o yaml print the CanaryRollout of NAME, or a List of one for each service, as kubectl does.
     """
-    following = watch or timeout is not None
-    _check(name, timeout, output, following=following, all_namespaces=all_namespaces)
+    goes_on = watch or timeout is not None
+    _check(name, timeout, output, goes_on=goes_on, all_namespaces=all_namespaces)
     with closing(seams.open_ledger(kubeconfig, context)) as ledger:
         where = None if all_namespaces else namespace or ledger.namespace
-        if not following:
+        if not goes_on:
             code = _once(ledger, where, name, output)
         elif name is None:
             code = _watch_all(ledger, where, output)
         else:
-            code = _follow(ledger, namespace or ledger.namespace, name, timeout)
+            code = following.follow(ledger, namespace or ledger.namespace, name, timeout)
     raise typer.Exit(code)
 
 
 def _check(
-    name: str | None, timeout: float | None, output: Output, *, following: bool, all_namespaces: bool
+    name: str | None, timeout: float | None, output: Output, *, goes_on: bool, all_namespaces: bool
 ) -> None:
     if name is not None and all_namespaces:
         sentence = "NAME is looked for in one namespace; leave out one of the two"
@@ -78,7 +79,7 @@ def _check(
     if name is None and timeout is not None:
         sentence = "which rollout is waited for? Give a NAME as well"
         raise typer.BadParameter(sentence, param_hint="'--timeout'")
-    if following and output in (Output.JSON, Output.YAML):
+    if goes_on and output in (Output.JSON, Output.YAML):
         sentence = f"{output.value} is printed once; leave out --watch and --timeout"
         raise typer.BadParameter(sentence, param_hint="'-o'")
 
@@ -86,24 +87,23 @@ def _check(
 def _once(ledger: seams.OpenLedger, where: str | None, name: str | None, output: Output) -> int:
     rollouts = ledger.rollouts(where)
     if name is None:
-        _print_list(finding.current(rollouts), where, output)
+        present = finding.current(rollouts)
+        _print_list(present, where, output)
+        _print_routes(ledger, present, output, namespaced=where is None)
         return exits.DONE
     rollout = finding.find(rollouts, name)
     if rollout is None:
         printing.tell(
-            f"there is no rollout of {name} {_in(where)}: is the name right, does a policy select the "
+            f"there is no rollout of {name} {in_(where)}: is the name right, does a policy select the "
             "service, and has it changed since autocanary began to watch it?"
         )
         return exits.NO
     if output in (Output.JSON, Output.YAML):
-        printing.document(to_document(rollout), output)
+        printing.document(_document(rollout), output)
     else:
         _paper().print(_one(rollout))
+        _print_routes(ledger, [rollout], output, namespaced=False)
     return exits.DONE
-
-
-def _in(where: str | None) -> str:
-    return "in any namespace" if where is None else f"in namespace {where}"
 
 
 def _paper() -> Console:
@@ -114,20 +114,35 @@ def _paper() -> Console:
 
 def _print_list(rollouts: Sequence[Rollout], where: str | None, output: Output) -> None:
     if output in (Output.JSON, Output.YAML):
-        items = [to_document(each) for each in rollouts]
+        items = [_document(each) for each in rollouts]
         printing.document({"apiVersion": "v1", "kind": "List", "items": items}, output)
     elif not rollouts:
-        printing.tell(f"there are no rollouts {_in(where)}")
+        printing.tell(f"there are no rollouts {in_(where)}")
     else:
         printing.console().print(_table(rollouts, where, output))
 
 
-def _shown(rollout: Rollout) -> Shown:
-    return Shown(rollout, seams.policy_of(rollout))
+def _print_routes(
+    ledger: seams.OpenLedger, rollouts: Sequence[Rollout], output: Output, *, namespaced: bool
+) -> None:
+    """With -o wide: where Knative really sends the requests, below the rollouts."""
+    routes = ledger.routes(rollouts) if output is Output.WIDE and rollouts else ()
+    if routes:
+        printing.say("")
+        printing.console().print(route_table(routes, namespaced=namespaced))
+
+
+def _document(rollout: Rollout) -> dict[str, Any]:
+    """The object, with what its comparison can be expected to see where that is known."""
+    document = to_document(rollout)
+    expected = outlook(seams.policy_of(rollout), rollout.progress)
+    if expected:
+        document["status"]["forecast"] = expected
+    return document
 
 
 def _one(rollout: Rollout) -> RenderableType:
-    parts: list[RenderableType] = [_picture(rollout)]
+    parts: list[RenderableType] = [picture(rollout)]
     history = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("TIME", "WEIGHT", "WHAT HAPPENED"):
         history.add_column(column)
@@ -143,125 +158,47 @@ def _table(rollouts: Sequence[Rollout], where: str | None, output: Output) -> Ta
     wide, table = output is Output.WIDE, Table(box=None, padding=(0, 3, 0, 0), header_style="none")
     names = ["SERVICE", "PHASE", "STEP", "WEIGHT", "CANDIDATE", "AGE", "WAITS FOR"]
     if wide:
-        names[6:6] = ["STABLE", "ROLLOUT", "POLICY", "REASON"]
+        names[6:6] = ["STABLE", "ROLLOUT", "POLICY", "EVIDENCE", "REASON"]
     if where is None:
         names.insert(0, "NAMESPACE")
     for each in names:
         table.add_column(each, no_wrap=each not in ("WAITS FOR", "REASON"))
     for rollout in rollouts:
-        table.add_row(*_row(_shown(rollout), wide=wide, namespaced=where is None))
+        table.add_row(*_row(shown(rollout), wide=wide, namespaced=where is None))
     return table
 
 
-def _row(shown: Shown, *, wide: bool, namespaced: bool) -> list[Text]:
-    rollout, progress, policy = shown.rollout, shown.rollout.progress, shown.policy
+def _row(row: Shown, *, wide: bool, namespaced: bool) -> list[Text]:
+    rollout, progress, policy = row.rollout, row.rollout.progress, row.policy
     of = f"/{len(policy.steps)}" if policy is not None else ""
     cells = [
         Text(rollout.service),
         Text(progress.phase.value, style_of(progress.phase)),
         Text(f"{progress.step + 1}{of}"),
-        Text(f"{share_of(shown)}%"),
+        Text(f"{share_of(row)}%"),
         Text(rollout.candidate),
-        Text(story.duration(now() - progress.started_at)),
+        Text(story.duration(following.now() - progress.started_at)),
     ]
     if wide:
-        more = (rollout.stable, rollout.name, rollout.policy_name, progress.reason.value)
+        more = (rollout.stable, rollout.name, rollout.policy_name, meter(rollout), progress.reason.value)
         cells += [Text(each) for each in more]
-    waits = story.waits_for(rollout, policy, now())
+    waits = story.waits_for(rollout, policy, following.now())
     cells.append(Text(waits or f"– ({progress.message or progress.reason.value})"))
     return [Text(rollout.namespace), *cells] if namespaced else cells
-
-
-class _Screen:
-    """A live picture on a terminal; elsewhere, a line per transition."""
-
-    def __init__(self) -> None:
-        console = printing.console()
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-        self._trail = Trail()
-
-    def __enter__(self) -> _Screen:
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def show(self, rollouts: Sequence[Rollout], picture: Callable[[], RenderableType]) -> None:
-        if self._live is not None:
-            self._live.update(picture(), refresh=True)
-            return
-        for line in self._trail.news(rollouts):
-            printing.say(line.text(iso(line.at) or ""))
-        sys.stdout.flush()
 
 
 def _watch_all(ledger: seams.OpenLedger, where: str | None, output: Output) -> int:
     """Until Ctrl-C: there is no end that all rollouts of a cluster could have."""
     tolerance = patience.Tolerance()
 
-    def picture(rollouts: Sequence[Rollout]) -> RenderableType:
+    def draw(rollouts: Sequence[Rollout]) -> RenderableType:
         return (
-            _table(rollouts, where, output) if rollouts else Text(f"there are no rollouts {_in(where)} yet")
+            _table(rollouts, where, output) if rollouts else Text(f"there are no rollouts {in_(where)} yet")
         )
 
-    with _Screen() as screen:
-        for _ in patience.looks(_EVERY, None):
+    with following.Screen() as screen:
+        for _ in patience.looks(following.EVERY, None):
             rollouts = tolerance.look(lambda: finding.current(ledger.rollouts(where)))
             if rollouts is not None:
-                screen.show(rollouts, partial(picture, rollouts))
+                screen.show(rollouts, partial(draw, rollouts))
     return exits.DONE
-
-
-def _follow(ledger: seams.OpenLedger, where: str, name: str, timeout: float | None) -> int:
-    """One rollout to its end. It may not be there yet: a pipeline asks right after `kubectl apply`."""
-    tolerance = patience.Tolerance()
-    rollout: Rollout | None = None
-    with _Screen() as screen:
-        for look in patience.looks(_EVERY, timeout):
-            found = tolerance.look(partial(_look, ledger, where, name, rollout))
-            if tolerance.away:
-                continue
-            if found is None and rollout is not None:
-                printing.tell(f"{story.headline(rollout)}: the rollout was deleted meanwhile")
-                return exits.NO
-            rollout = found
-            if rollout is not None:
-                screen.show([rollout], partial(_picture, rollout))
-                if rollout.is_final:
-                    break
-            elif look == 1:
-                printing.tell(f"waiting for a rollout of {name} {_in(where)}")
-    if rollout is not None and rollout.is_final:
-        return _outcome(rollout)
-    _tell_late(rollout, name, timeout or 0.0)
-    return exits.NO
-
-
-def _picture(rollout: Rollout) -> RenderableType:
-    return panel(_shown(rollout), now())
-
-
-def _look(ledger: seams.OpenLedger, where: str, name: str, before: Rollout | None) -> Rollout | None:
-    """Once it is found it stays the one that is followed, whatever begins after it."""
-    if before is not None:
-        return ledger.read(before.namespace, before.name)
-    return finding.find(ledger.rollouts(where), name)
-
-
-def _outcome(rollout: Rollout) -> int:
-    progress = rollout.progress
-    why = progress.message or progress.reason.value
-    printing.tell(f"{story.headline(rollout)}: {progress.phase.value}: {why}")
-    return exits.DONE if progress.phase is Phase.PROMOTED else exits.NO
-
-
-def _tell_late(rollout: Rollout | None, name: str, timeout: float) -> None:
-    within = story.duration(timeout)
-    if rollout is None:
-        printing.tell(f"no rollout of {name} has begun within {within}; does a policy select the service?")
-        return
-    phase, waits = rollout.progress.phase, story.waits_for(rollout, seams.policy_of(rollout), now())
-    printing.tell(f"{story.headline(rollout)}: not ended within {within}: {phase.value}, waits for {waits}")

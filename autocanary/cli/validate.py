@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from autocanary.cli import exits, printing, seams
-from autocanary.errors import Problem
+from autocanary.errors import MetricsUnreachable, Problem
 
 __all__ = ["validate"]
 
@@ -27,25 +27,40 @@ def validate(
 ) -> None:
     """Check policies, and tell everything that is wrong at once.
 
-    Offline unless --prometheus-url is given. Exit code 1 when a policy is invalid.
+    Offline unless --prometheus-url is given. Exit code 1 when a policy is invalid, 3 when it is not, but
+    Prometheus cannot be asked.
     """
     from autocanary import policyfile
 
     loading = policyfile.load_paths(paths)
     problems = [*loading.all_problems, *policyfile.lint(loading.documents)]
+    away: MetricsUnreachable | None = None
+    if prometheus_url is not None and loading.policies:
+        try:
+            problems += seams.probe(prometheus_url, loading.policies)
+        except MetricsUnreachable as error:
+            away = error
     _print(problems)
     wrong = sum(problem.severity == "error" for problem in problems)
-    if prometheus_url is not None and loading.policies:
-        found = seams.probe(prometheus_url, loading.policies)
-        _print(found)
-        wrong += sum(problem.severity == "error" for problem in found)
+    _tell_verdict(wrong, len(loading.policies))
+    if away is not None:
+        printing.tell(
+            f"autocanary validate: {away}; so it is not known whether the queries run and have data. "
+            "Check the URL and the AUTOCANARY_PROMETHEUS_… settings, or leave out --prometheus-url"
+        )
+    if wrong or not loading.policies:
+        raise typer.Exit(exits.NO)
+    if away is not None:
+        raise typer.Exit(exits.UNREACHABLE)
+
+
+def _tell_verdict(wrong: int, valid: int) -> None:
     if wrong:
         printing.tell(f"{_count(wrong, 'error')}: not valid")
-        raise typer.Exit(exits.NO)
-    if not loading.policies:
+    elif valid:
+        printing.tell(f"{_count(valid, 'policy is', 'policies are')} valid")
+    else:
         printing.tell("no RolloutPolicy was found: nothing to check")
-        raise typer.Exit(exits.NO)
-    printing.tell(f"{_count(len(loading.policies), 'policy is', 'policies are')} valid")
 
 
 def _print(problems: Sequence[Problem]) -> None:

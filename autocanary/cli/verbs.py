@@ -15,14 +15,14 @@ from typing import Annotated
 import typer
 
 from autocanary.cli import exits, finding, patience, printing, seams
-from autocanary.cli.options import Context, Kubeconfig, Namespace, duration
+from autocanary.cli.options import Context, Kubeconfig, Namespace, duration, usual
 from autocanary.core import story
 from autocanary.core.progress import Phase
 from autocanary.core.rollout import RETRY_STARTED, Request, Rollout, Verb
 
 __all__ = ["abort", "pause", "promote", "resume", "retry"]
 
-_EVERY = 0.5
+_EVERY, _PATIENCE = 0.5, 30.0
 
 Outcome = tuple[str, int]
 """A sentence and an exit code."""
@@ -30,7 +30,14 @@ Outcome = tuple[str, int]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="An InferenceService or a CanaryRollout.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the service's answer.")]
 Timeout = Annotated[
-    float, typer.Option("--timeout", metavar="DURATION", parser=duration, help="How long to wait.")
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="DURATION",
+        parser=duration,
+        show_default=False,
+        help=f"How long to wait.{usual(story.duration(_PATIENCE))}",
+    ),
 ]
 
 
@@ -39,7 +46,7 @@ def promote(
     full: Annotated[bool, typer.Option("--full", help="Pass all steps, not only the present one.")] = False,
     namespace: Namespace = None,
     wait: Wait = True,
-    timeout: Timeout = 30.0,
+    timeout: Timeout = _PATIENCE,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
@@ -52,7 +59,7 @@ def pause(
     name: Name,
     namespace: Namespace = None,
     wait: Wait = True,
-    timeout: Timeout = 30.0,
+    timeout: Timeout = _PATIENCE,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
@@ -64,7 +71,7 @@ def resume(
     name: Name,
     namespace: Namespace = None,
     wait: Wait = True,
-    timeout: Timeout = 30.0,
+    timeout: Timeout = _PATIENCE,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
@@ -76,7 +83,7 @@ def abort(
     name: Name,
     namespace: Namespace = None,
     wait: Wait = True,
-    timeout: Timeout = 30.0,
+    timeout: Timeout = _PATIENCE,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
@@ -88,7 +95,7 @@ def retry(
     name: Name,
     namespace: Namespace = None,
     wait: Wait = True,
-    timeout: Timeout = 30.0,
+    timeout: Timeout = _PATIENCE,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
@@ -109,6 +116,8 @@ def _command(
     finished: bool = False,
 ) -> None:
     with closing(seams.open_ledger(*cluster)) as ledger:
+        if wait:
+            ledger.limit(timeout)
         where = namespace or ledger.namespace
         rollout = finding.find(ledger.rollouts(where), name)
         if rollout is None:
@@ -200,13 +209,16 @@ class _Wish:
         if self._timeout is None:
             return self._say("has been asked; the service answers in its status")
         tolerance = patience.Tolerance()
-        for _ in patience.looks(_EVERY, self._timeout):
+        for left in patience.looks(_EVERY, self._timeout):
+            self._ledger.limit(left)
             now = tolerance.look(lambda: self._ledger.read(namespace, name))
             if tolerance.away:
                 continue
             result = outcome(now) if now is not None else ("the rollout was deleted meanwhile", exits.NO)
             if result is not None:
                 return self._say(*result)
+        if tolerance.error is not None:
+            raise tolerance.error
         printing.tell(
             f"{namespace}/{name}: the service has not answered within {story.duration(self._timeout)}; "
             "is autocanary running and watching this namespace? The wish stays and is answered when it is"

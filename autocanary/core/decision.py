@@ -38,6 +38,7 @@ class Move(str, Enum):
     NONE = "none"
     WEIGHT = "weight"  # canaryTrafficPercent := weight
     RESTORE = "restore"  # stable spec back; weight as given, None removes the field
+    SETTLE = "settle"  # the next write towards the candidate being stable in the spec, see Unsettled
 
 
 @dataclass(frozen=True, slots=True)

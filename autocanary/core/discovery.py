@@ -11,16 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autocanary.core.decision import Event
-from autocanary.core.observation import Mode, Observation
+from autocanary.core.observation import Beside, Mode, Observation, Trinary
 from autocanary.core.policy import OnUnstaged, Policy
 from autocanary.core.progress import Phase, Progress
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Rollout, rollout_name
+from autocanary.core.situation import BY_FAILURE
 from autocanary.core.telling import telling
 
 __all__ = [
     "SETTLED_AFTER",
     "Memory",
+    "Mend",
     "Nothing",
     "Refusal",
     "Start",
@@ -30,6 +32,23 @@ __all__ = [
     "retried",
 ]
 
+
+BLAMED = frozenset(
+    {
+        Reason.METRIC_BREACH,
+        Reason.WORSE_THAN_STABLE,
+        Reason.TRAFFIC_MISSING,
+        Reason.REVISION_FAILED,
+        Reason.ROLLBACK_WEBHOOK,
+        Reason.ABORTED_BY_USER,
+        Reason.KNOWN_BAD,
+    }
+)
+"""Reasons of a rollback that blame the candidate itself, and not what was around it."""
+
+CHURN_LIMIT = 5
+CHURN_SECONDS = 900.0
+"""So many candidates replaced one by the next within that time, and none is tried until a person looks."""
 
 SETTLED_AFTER = 10.0
 """Seconds for which a service must be seen unchanged and at rest before its spec is taken for stable's.
@@ -60,6 +79,10 @@ class Memory:
     def is_certain(self) -> bool:
         return self.spec is not None
 
+    def is_unsure(self, now: float) -> bool:
+        """Whether another look, a little later, will teach more although nothing changes."""
+        return bool(self.maybe) and (not self.is_certain or now - self.maybe_since < SETTLED_AFTER)
+
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
@@ -72,6 +95,18 @@ class Refusal:
 
     reason: Reason
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """KServe gave stable's share to the revision before it, with no rollout running that could notice.
+
+    ``rollout`` is the promotion that it undid, with what people are to be told; ``spec`` is stable's, to be
+    put back without a weight: the only way out (measured).
+    """
+
+    rollout: Rollout
+    spec: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +123,8 @@ def remember(
     """What to remember after this look. A spec that is known for a revision is never learned anew."""
     if not seen.rolled_out:
         return Memory(seen.uid, "", void_before=now)
+    if seen.beside is not None:
+        return _plainly(memory, seen, seen.beside, now)
     void = memory.void_before if memory is not None and memory.uid == seen.uid else 0.0
     history = in_force(history, seen.uid, void)
     same = memory is not None and memory.uid == seen.uid and memory.stable == seen.rolled_out
@@ -108,6 +145,30 @@ def remember(
     return replace(known, spec=seen.spec, digest=seen.spec_digest)
 
 
+def _plainly(memory: Memory | None, seen: Observation, beside: Beside, now: float) -> Memory:
+    """Stable's spec stands beside the candidate's; kept until a new stable serves, so that it can be told.
+
+    ``maybe`` is what the newest revision seems to be made of.
+    """
+    mine = memory if memory is not None and memory.uid == seen.uid else None
+    void = mine.void_before if mine is not None else 0.0
+    same = mine is not None and mine.maybe == seen.spec_digest
+    since = mine.maybe_since if mine is not None and same else now
+    if mine is not None and mine.is_certain:
+        waiting = mine.stable != seen.rolled_out and beside.ready is not Trinary.TRUE
+        if waiting or mine.stable == seen.rolled_out:
+            return replace(mine, maybe=seen.spec_digest, maybe_since=since)
+    return Memory(
+        seen.uid,
+        seen.rolled_out,
+        spec=beside.spec,
+        digest=beside.digest,
+        maybe=seen.spec_digest,
+        maybe_since=since,
+        void_before=void,
+    )
+
+
 def in_force(history: Sequence[Rollout], uid: str, void_before: float) -> list[Rollout]:
     """The rollouts of this very service whose revision names still mean what they meant."""
     stops = [
@@ -125,7 +186,7 @@ def discover(
     history: Sequence[Rollout],
     memory: Memory | None,
     now: float,
-) -> Nothing | Refusal | Start:
+) -> Nothing | Refusal | Start | Mend:
     """Whether a rollout starts. ``history``: this service's rollouts; ``memory``: from before this look."""
     if seen.deleting or seen.stopped:
         return Nothing()
@@ -140,7 +201,10 @@ def discover(
     own = in_force(history, seen.uid, memory.void_before if memory is not None else 0.0)
     if seen.created == seen.rolled_out:
         return _missed(seen, policy, history, own, memory, now)
-    if any(past.candidate == seen.created for past in own):
+    mend = _mend(seen, own, memory, now)
+    if mend is not None:
+        return mend
+    if _is_known(seen, own, memory, now):
         return Nothing()  # running, or finished: a failed candidate stays out until a person retries
     if seen.auto_update_disabled:
         return Refusal(
@@ -148,13 +212,17 @@ def discover(
             f"{seen.key} has serving.kserve.io/disable-auto-update, so KServe ignores every weight; "
             "remove the annotation to roll out",
         )
-    unstaged = seen.weight is None or seen.weight >= 100
+    taken_up = any(past.candidate == seen.created and _lost_its_stable(past) for past in own)
+    unstaged = (seen.weight is None or seen.weight >= 100) and not taken_up
     if unstaged and policy.on_unstaged is OnUnstaged.IGNORE:
         return Nothing()
     known = memory if memory is not None and memory.stable == seen.rolled_out else None
     if known is not None and known.digest == seen.spec_digest:
         known = None  # not stable's spec: it could only put the candidate back
     rollout = _new(seen, policy, history, known, now)
+    kept_out = _kept_out(seen, rollout, own, now)
+    if kept_out is not None:
+        return Start(kept_out, catch=unstaged)
     reason = Reason.CAUGHT_UNSTAGED if unstaged else Reason.ROLLOUT_STARTED
     weight = 0 if unstaged else seen.weight or 0
     how = (
@@ -175,6 +243,82 @@ def discover(
     )
     progress = telling(rollout, progress, Event.STARTED, now)
     return Start(rollout.but(progress=progress), catch=unstaged)
+
+
+def _kept_out(seen: Observation, rollout: Rollout, own: Sequence[Rollout], now: float) -> Rollout | None:
+    """A candidate that is not to be tried without a person, at 0 from its first moment; None: any other."""
+    past = max(
+        (each for each in own if each.candidate_digest == seen.spec_digest),
+        key=lambda each: each.progress.started_at,
+        default=None,
+    )
+    if past is not None and past.progress.phase is Phase.ROLLED_BACK and past.progress.reason in BLAMED:
+        message = (
+            f"{seen.created} is made of the spec that was rolled back as {past.candidate} "
+            f"({past.progress.reason.value}) and gets no traffic; change the spec, or ask for a retry"
+        )
+        return _born(seen, rollout, Phase.ROLLING_BACK, Reason.KNOWN_BAD, message, now)
+    latest = sorted(own, key=lambda each: each.progress.started_at)[-CHURN_LIMIT:]
+    replaced = all(each.progress.reason is Reason.NEW_REVISION for each in latest)
+    if len(latest) == CHURN_LIMIT and replaced and now - latest[0].progress.started_at < CHURN_SECONDS:
+        message = (
+            f"{CHURN_LIMIT} candidates of {seen.key} were each replaced by the next within "
+            f"{round((now - latest[0].progress.started_at) / 60)} min: something makes new revisions; "
+            f"{seen.created} stays at 0 % until a person resumes it"
+        )
+        paused = _born(seen, rollout, Phase.PAUSED, Reason.REVISION_CHURN, message, now)
+        return paused.but(progress=paused.progress.but(paused_by=BY_FAILURE))
+    return None
+
+
+def _born(
+    seen: Observation, rollout: Rollout, phase: Phase, reason: Reason, message: str, now: float
+) -> Rollout:
+    progress = Progress(
+        phase=phase,
+        reason=reason,
+        message=message,
+        started_at=now,
+        phase_since=now,
+        weight=0,
+        from_weight=seen.weight,
+        step_started_at=now,
+    )
+    return rollout.but(progress=telling(rollout, progress, Event.STARTED, now))
+
+
+def _mend(
+    seen: Observation, own: Sequence[Rollout], memory: Memory | None, now: float
+) -> Mend | Refusal | None:
+    """The grand-previous trap: a changed spec that made no revision, with a weight, moves stable back.
+
+    Told from a person's rollback after the promotion by the spec, which is stable's then, and by what was
+    stable at the look before.
+    """
+    if seen.beside is not None or seen.weight is None or seen.weight >= 100 or memory is None:
+        return None
+    moved_back = memory.stable == seen.created and seen.rolled_out != seen.created
+    if not moved_back or memory.uid != seen.uid or seen.spec_digest in ("", memory.digest):
+        return None
+    message = (
+        f"KServe gave the share of {seen.created} to {seen.rolled_out}: the spec was changed and no revision "
+        f"came of it, with canaryTrafficPercent at {seen.weight}"
+    )
+    past = max(
+        (each for each in own if each.candidate == seen.created and each.is_final),
+        key=lambda each: each.attempt,
+        default=None,
+    )
+    if past is None or memory.spec is None:
+        return Refusal(Reason.WRONG_STABLE, f"{message}; put stable's spec back without the field")
+    noted = f"{Reason.WRONG_STABLE.value}/{seen.spec_digest}"
+    if noted in past.progress.warned:
+        return Mend(past, memory.spec)
+    text = f"{message}; the spec of {seen.created} is put back without a weight: release anew when it works"
+    told = telling(
+        past, past.progress.but(reason=Reason.WRONG_STABLE, message=text), Event.WARNING, now
+    ).but(reason=past.progress.reason, message=past.progress.message)
+    return Mend(past.but(progress=told.but(warned=(*told.warned, noted))), memory.spec)
 
 
 def retried(
@@ -201,6 +345,27 @@ def retried(
     return Start(rollout.but(progress=telling(rollout, progress, Event.STARTED, now)), catch=unstaged)
 
 
+def _is_known(seen: Observation, own: Sequence[Rollout], memory: Memory | None, now: float) -> bool:
+    """Whether the ledger has this very candidate. Not if only the stable it was held against has gone.
+
+    A known name with another spec may be a name that came again, or a status that lags behind the spec: it
+    is new only after the spec has stood for longer than a status lags.
+    """
+    named = [past for past in own if past.candidate == seen.created]
+    of_it = [past for past in named if seen.is_made_of(past.candidate_digest)]
+    newest = max(of_it, key=lambda past: past.attempt, default=None)
+    if newest is not None:
+        return not (_lost_its_stable(newest) and newest.stable != seen.rolled_out)
+    if not named:
+        return False
+    stood = memory is not None and memory.maybe == seen.spec_digest
+    return not (stood and memory is not None and now - memory.maybe_since >= SETTLED_AFTER)
+
+
+def _lost_its_stable(past: Rollout) -> bool:
+    return past.progress.reason is Reason.STABLE_CHANGED
+
+
 def _missed(
     seen: Observation,
     policy: Policy,
@@ -213,6 +378,8 @@ def _missed(
 
     Lowering the weight now would move the traffic to a revision whose pods are gone.
     """
+    if seen.beside is not None and _is_no_news(seen, seen.beside, own):
+        return Nothing()
     of_it = [past for past in own if past.candidate == seen.rolled_out]
     newest = max(of_it, key=lambda past: past.attempt, default=None)
     if newest is not None:
@@ -224,6 +391,14 @@ def _missed(
         return Nothing()
     message = f"{seen.rolled_out} took 100 % of the traffic before it could be caught, without analysis"
     return _record_missed(seen, policy, history, memory.stable, message, now)
+
+
+def _is_no_news(seen: Observation, beside: Beside, own: Sequence[Rollout]) -> bool:
+    """A candidate without a name yet, a stable that does not serve yet, or one made of what was promoted."""
+    if beside.has_candidate or beside.ready is not Trinary.TRUE:
+        return True
+    promoted = {past.candidate_digest for past in own if past.progress.phase is Phase.PROMOTED}
+    return seen.spec_digest in promoted
 
 
 def _promoted_elsewhere(
@@ -273,8 +448,8 @@ def _new(
         policy_name=policy.name,
         policy_digest=policy.digest,
         policy_document=policy.document,
-        stable_spec=memory.spec if memory else None,
-        stable_digest=memory.digest if memory else "",
+        stable_spec=seen.beside.spec if seen.beside else (memory.spec if memory else None),
+        stable_digest=seen.beside.digest if seen.beside else (memory.digest if memory else ""),
         candidate_spec=seen.spec,
         candidate_digest=seen.spec_digest,
         attempt=attempt,

@@ -1,4 +1,7 @@
-"""Durations as people write them: ``5s``, ``500ms``, ``1h30m``; always with a unit, never a bare number."""
+"""Durations of flags and settings as people write them: ``5s``, ``1h30m``; a plain number is seconds.
+
+A policy is stricter: there a bare number is refused, because the tools that policies come from disagree.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,16 @@ _NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
 def parse_duration(text: str) -> float:
     """Seconds in ``text``; parts are added, largest unit first (``1h30m``), each unit at most once.
 
-    >>> parse_duration("1h30m"), parse_duration("500ms")
-    (5400.0, 0.5)
+    >>> parse_duration("1h30m"), parse_duration("500ms"), parse_duration("30")
+    (5400.0, 0.5, 30.0)
 
     Raises ValueError with a sentence that says what was expected.
     """
     text = text.strip()
     if _NUMBER.fullmatch(text):
-        raise ValueError(f"a duration needs its unit, such as {text}s or {text}m")
+        return float(text)
     if not _WHOLE.fullmatch(text):
-        raise ValueError("expected a duration such as 500ms, 5s, 10m or 1h30m")
+        raise ValueError("expected a duration such as 500ms, 5s, 10m or 1h30m, or a number of seconds")
     parts = _PART.findall(text)
     sizes = [_SECONDS[unit] for _, unit in parts]
     if any(left <= right for left, right in itertools.pairwise(sizes)):

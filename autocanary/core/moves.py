@@ -14,6 +14,7 @@ from autocanary.core.decision import Decision, Event, Move
 from autocanary.core.policy import OnFailure
 from autocanary.core.progress import Phase, Progress
 from autocanary.core.reason import Reason
+from autocanary.core.record import inputs_of
 from autocanary.core.situation import BY_FAILURE, Situation
 from autocanary.core.telling import telling
 
@@ -22,6 +23,7 @@ __all__ = [
     "end",
     "go",
     "hold",
+    "overruled",
     "pause",
     "phase_of",
     "restore",
@@ -53,29 +55,6 @@ def phase_of(situation: Situation, step: int) -> Phase:
     if step < 0:
         return Phase.STAGING
     return Phase.BAKING if step >= len(situation.policy.steps) - 1 else Phase.PROGRESSING
-
-
-def inputs_of(situation: Situation) -> dict[str, Any]:
-    """What the decision was made from, JSON-safe: enough to recompute it."""
-    seen, progress = situation.seen, situation.progress
-    found: dict[str, Any] = {"metrics": {name: state.to_dict() for name, state in progress.metrics.items()}}
-    if situation.verdict is not None:
-        found["verdict"] = {
-            "outcome": situation.verdict.outcome.value,
-            "reason": situation.verdict.reason.value,
-        }
-    if seen is not None:
-        found["seen"] = {
-            "weight": seen.weight,
-            "traffic": dict(seen.traffic),
-            "rolledOut": seen.rolled_out,
-            "previous": seen.previous,
-            "ready": seen.ready,
-            "created": seen.created,
-            "routeReady": seen.route_ready.value,
-            "resourceVersion": seen.resource_version,
-        }
-    return found
 
 
 def _decide(
@@ -179,10 +158,17 @@ def _fresh(situation: Situation) -> dict[str, Any]:
         "metrics": {},
         "no_data_since": None,
         "outage_since": None,
+        "undecided_since": None,
         "held_since": None,
         "held_told_at": None,
         "paused_by": "",
+        **overruled(situation),
     }
+
+
+def overruled(situation: Situation) -> dict[str, Any]:
+    """A person who lets a failed candidate go on has weighed the evidence: it starts anew."""
+    return {"evidence": {}} if situation.progress.paused_by == BY_FAILURE else {}
 
 
 def write_again(situation: Situation, rule: str) -> Decision:
@@ -242,6 +228,7 @@ def resume(situation: Situation, rule: str, step: int, message: str, **changes: 
             "held_since": None,
             "no_data_since": None,
             "outage_since": None,
+            "undecided_since": None,
             **changes,
         },
     )
@@ -347,6 +334,31 @@ def end(
     )
 
 
+def promote(situation: Situation, rule: str, reason: Reason, message: str, **changes: Any) -> Decision:
+    """The candidate has won: it is over, unless the service's spec must still say so (Settling)."""
+    seen = situation.seen
+    if seen is None or seen.unsettled is None:
+        return end(situation, rule, Phase.PROMOTED, reason, message, changes=changes)
+    after = _enter(
+        situation,
+        Phase.SETTLING,
+        Reason.SETTLING,
+        f"{message}; it is made stable",
+        **{"held_since": None, "held_told_at": None, "paused_by": "", "promote_all": False, **changes},
+    )
+    return _decide(situation, after, rule=rule)
+
+
+def withdraw(situation: Situation, rule: str) -> Decision:
+    """Take the candidate out of its place in the spec, now that it has no traffic."""
+    return _decide(situation, situation.progress, rule=rule, move=Move.RESTORE, weight=None)
+
+
+def settle(situation: Situation, rule: str) -> Decision:
+    """The next write of settling; a repetition of one that has arrived is another one, or none."""
+    return _decide(situation, situation.progress, rule=rule, move=Move.SETTLE)
+
+
 def answer(decision: Decision, request_id: str, text: str) -> Decision:
     """The decision with a person's request noted as answered."""
     progress = decision.progress.but(answered=request_id, answer=text)
@@ -374,15 +386,15 @@ def restore_again(situation: Situation, rule: str) -> Decision:
     )
 
 
-def restore_blocked(situation: Situation, rule: str) -> Decision:
+def restore_blocked(situation: Situation, rule: str, *, whole: bool = False) -> Decision:
     """The escalation of a blocked rollback: the stable spec back, said when it was warned about.
 
-    With weight 0, unless KServe takes the candidate for stable already: then only a new revision that
-    gets everything can replace it.
+    With weight 0, unless KServe takes the candidate for stable already, or ``whole``, when the old stable
+    is gone: then only a new revision that gets everything can replace it.
     """
     seen = situation.seen
     promoted = seen is not None and seen.rolled_out == situation.rollout.candidate
-    weight = None if promoted else 0
+    weight = None if promoted or whole else 0
     after = situation.progress.but(
         weight=weight,
         from_weight=seen.weight if seen else None,

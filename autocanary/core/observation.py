@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from autocanary.core.policy import Component
 
-__all__ = ["Mode", "Observation", "ServiceKey", "Trinary"]
+__all__ = ["Beside", "Mode", "Observation", "ServiceKey", "Trinary", "Unsettled"]
 
 
 class ServiceKey(NamedTuple):
@@ -44,6 +44,33 @@ class Trinary(str, Enum):
     UNKNOWN = "Unknown"
 
 
+class Unsettled(str, Enum):
+    """What is still to be done before a candidate with all the traffic is stable itself."""
+
+    ADOPT = "adopt"  # stable's place in the spec is to be given the candidate's spec
+    WAIT = "wait"  # the service is making a revision of it, or moving the traffic to it
+    CLEAR = "clear"  # the candidate's place in the spec is to be emptied
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Of a service whose spec holds stable *beside* the candidate, in a place of its own.
+
+    There, stable's spec need not be learned, but what stable is made of may be edited by its owner at any
+    time; taking the candidate out of the spec withdraws it; names of revisions may come again with another
+    spec; and a candidate with all the traffic is still to be put into stable's place (see ``unsettled``).
+
+    ``has_candidate`` says whether the spec holds one; ``failure`` why stable's newest revision cannot become
+    ready. ``ready`` is about that revision too.
+    """
+
+    spec: Mapping[str, Any] = field(compare=False, hash=False, repr=False)
+    digest: str
+    ready: Trinary
+    has_candidate: bool
+    failure: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """One look at one component.
@@ -57,6 +84,10 @@ class Observation:
     ``failure`` says in words why the newest revision cannot become ready, "" when nothing says so.
     ``writer`` is the field manager that last wrote the weight, "" when unknown.
     ``spec`` is the component's spec without the weight (to restore it), ``spec_digest`` its hash.
+
+    ``beside`` is None where stable lives on only as a revision. Where it is not, ``spec`` is the candidate's
+    (stable's when there is none), ``rolled_out`` is the revision in stable's place and ``weight`` is None
+    only without a candidate.
     """
 
     key: ServiceKey
@@ -82,6 +113,29 @@ class Observation:
     reconcile_error: str = ""
     spec_digest: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False, repr=False)
+    beside: Beside | None = None
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether the spec has a place for a candidate, and none in it."""
+        return self.beside is not None and not self.beside.has_candidate
+
+    @property
+    def unsettled(self) -> Unsettled | None:
+        """What a promotion still lacks, once the candidate has all the traffic; None: nothing."""
+        beside = self.beside
+        if beside is None:
+            return None
+        if not beside.has_candidate:
+            on_stable = self.share(self.rolled_out) == 100 and self.route_ready is Trinary.TRUE
+            return None if on_stable else Unsettled.WAIT
+        if beside.digest != self.spec_digest:
+            return Unsettled.ADOPT
+        return Unsettled.CLEAR if beside.ready is Trinary.TRUE else Unsettled.WAIT
+
+    def is_made_of(self, digest: str) -> bool:
+        """Whether a name of a revision still means what was made from the spec with this digest."""
+        return self.beside is None or not digest or self.spec_digest == digest
 
     def share(self, revision: str) -> int | None:
         """Percent of traffic that ``revision`` gets; None when the status says nothing about traffic."""
@@ -98,6 +152,6 @@ class Observation:
         """
         return (
             self.share(candidate) == weight
-            and self.share(stable) == 100 - weight
+            and self.share(stable if self.beside is None else self.rolled_out) == 100 - weight
             and self.route_ready is Trinary.TRUE
         )

@@ -19,9 +19,11 @@ __all__ = [
     "Compare",
     "Component",
     "Grace",
+    "Leftover",
     "Metric",
     "NotificationRoute",
     "OnFailure",
+    "OnInconclusive",
     "OnUnstaged",
     "Policy",
     "Preset",
@@ -55,6 +57,21 @@ class OnFailure(str, Enum):
     PAUSE = "pause"
 
 
+class OnInconclusive(str, Enum):
+    """What follows when a step's time is over and nothing can be said about the candidate."""
+
+    HOLD = "hold"
+    PROMOTE = "promote"  # take the next step
+    ROLLBACK = "rollback"
+
+
+class Leftover(str, Enum):
+    """What becomes of a rolled-back candidate that has a place of its own in the spec."""
+
+    KEEP = "keep"  # at 0 %, to be looked at
+    REMOVE = "remove"
+
+
 class OnUnstaged(str, Enum):
     CATCH = "catch"
     IGNORE = "ignore"
@@ -81,7 +98,10 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A weight, how long it is held and judged at least (seconds), and whether a person must let it pass."""
+    """A weight, how long it is held and judged at least (seconds), and whether a person must let it pass.
+
+    With comparisons the step lasts on until they have their evidence.
+    """
 
     weight: int
     hold: float
@@ -129,6 +149,10 @@ class Metric:
     ``query`` is empty for presets and PromQL with ``{{ placeholders }}`` otherwise. The rollout fails at
     the ``failure_limit``-th breach within one step (reached, not exceeded); a pass erases earlier breaches
     only when ``consecutive``. ``dry_run`` metrics are judged and shown, never acted on.
+
+    ``compare`` stands beside the range or, where the range is unbounded, instead of it. ``objective``: the
+    range beside a comparison is a service level objective and counts no breaches: the rollout is rolled back
+    when the candidate is worse than stable *and* beyond the range, and beyond the range alone it is held.
     """
 
     name: str
@@ -142,6 +166,7 @@ class Metric:
     min_requests: float | None = None  # None: the analysis' own
     window: float | None = None  # None: the analysis' own
     compare: Compare | None = None  # beside or instead of a range
+    objective: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +189,12 @@ class Analysis:
     source: Source = Source.AUTO
     on_no_data: Grace = Grace(600.0, Then.ROLLBACK)
     on_outage: Grace = Grace(1800.0, Then.HOLD)
+    on_inconclusive: OnInconclusive | None = None  # None: a hold counts towards the progress deadline
+
+    @property
+    def compared(self) -> tuple[Metric, ...]:
+        """The metrics that are held against stable, dry runs included."""
+        return tuple(metric for metric in self.metrics if metric.compare is not None)
 
     @property
     def gating(self) -> tuple[Metric, ...]:
@@ -185,10 +216,15 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class NotificationRoute:
-    """Where the transitions named in ``events`` (empty: all) are told; ``slack_channel`` or ``webhook``."""
+    """Where the transitions named in ``events`` (empty: all) are told; ``slack_channel`` or ``webhook``.
+
+    ``slack_mention`` is who is called there when a rollout is rolled back or needs a person: members' and
+    user groups' IDs, ``here`` or ``channel``.
+    """
 
     events: tuple[str, ...] = ()
     slack_channel: str = ""
+    slack_mention: tuple[str, ...] = ()
     webhook: str = ""
 
 
@@ -196,8 +232,9 @@ class NotificationRoute:
 class Policy:
     """A whole policy.
 
-    ``namespace`` empty means every watched namespace. ``steps`` always ends at weight 100. ``document`` is
-    the JSON form of what the user wrote (``spec``), kept as the snapshot of running rollouts; ``digest``
+    ``namespace`` empty means every watched namespace. ``steps`` always ends at weight 100. ``step_timeout``
+    is how long a step may be inconclusive (seconds); None: its hold and the progress deadline. ``document``
+    is the JSON form of what the user wrote (``spec``), kept as the snapshot of running rollouts; ``digest``
     identifies its meaning; ``origin`` says where it came from, for messages.
     """
 
@@ -209,8 +246,10 @@ class Policy:
     component: Component = Component.PREDICTOR
     bake: float = 0.0
     progress_deadline: float = 1800.0
+    step_timeout: float | None = None
     on_failure: OnFailure = OnFailure.ROLLBACK
     on_unstaged: OnUnstaged = OnUnstaged.CATCH
+    leftover: Leftover = Leftover.KEEP
     windows: tuple[Window, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
     notifications: tuple[NotificationRoute, ...] = ()

@@ -13,6 +13,7 @@ from typing import Any
 
 from autocanary.core.reading import Reading
 from autocanary.core.reason import Reason
+from autocanary.core.standing import Standing
 
 __all__ = ["FINAL", "VERSION", "MetricState", "Phase", "Progress", "Telling", "UnknownVersionError"]
 
@@ -28,6 +29,7 @@ class Phase(str, Enum):
     HOLDING = "Holding"
     PAUSED = "Paused"
     BAKING = "Baking"
+    SETTLING = "Settling"
     ROLLING_BACK = "RollingBack"
     PROMOTED = "Promoted"
     ROLLED_BACK = "RolledBack"
@@ -52,13 +54,15 @@ class MetricState:
     """What one metric has said in the present step.
 
     ``breaches`` counts towards the failure limit; ``passes`` counts looks in range; ``last`` is the newest
-    reading and ``ok`` what it meant: True in range, False out of range, None no answer to that.
+    reading and ``ok`` what it meant: True in range, False out of range, None no answer to that. ``standing``
+    is how it compares with stable's, where the policy asks for that.
     """
 
     breaches: int = 0
     passes: int = 0
     ok: bool | None = None
     last: Reading | None = None
+    standing: Standing | None = None
 
     def to_dict(self) -> dict[str, Any]:
         raw: dict[str, Any] = {"breaches": self.breaches, "passes": self.passes}
@@ -66,16 +70,19 @@ class MetricState:
             raw["ok"] = self.ok
         if self.last is not None:
             raw["last"] = self.last.to_dict()
+        if self.standing is not None:
+            raw["standing"] = self.standing.to_dict()
         return raw
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> MetricState:
-        last = raw.get("last")
+        last, standing = raw.get("last"), raw.get("standing")
         return cls(
             breaches=raw.get("breaches", 0),
             passes=raw.get("passes", 0),
             ok=raw.get("ok"),
             last=Reading.from_dict(last) if last else None,
+            standing=Standing.from_dict(standing) if standing else None,
         )
 
 
@@ -129,7 +136,11 @@ class Progress:
     that restores the stable spec, whose traffic arrives on a revision with a new name. ``warned`` holds the
     reasons of warnings already told. ``spec_changed_at`` is when the spec was first seen to be another than
     the candidate's: a newer revision is probably on its way. ``restored`` says that the stable spec was seen
-    in the cluster after it was put back: whoever takes it away again is not fought.
+    in the cluster after it was put back: whoever takes it away again is not fought. ``receipts`` are what
+    channels gave for what they have of this rollout, by channel: Slack's message that is updated.
+    ``evidence`` is what comparisons go on from, in the judge's own versioned form; other than ``metrics`` it
+    lasts over steps. ``undecided_since`` is when the looks of this step became inconclusive; an outage moves
+    it on. ``strayed_since`` is when the traffic stopped to show a weight that had been in effect.
     """
 
     phase: Phase
@@ -163,6 +174,10 @@ class Progress:
     warned: tuple[str, ...] = ()
     spec_changed_at: float | None = None
     restored: bool = False
+    receipts: Mapping[str, str] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    undecided_since: float | None = None
+    strayed_since: float | None = None
     version: int = VERSION
 
     def to_dict(self) -> dict[str, Any]:

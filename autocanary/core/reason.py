@@ -21,11 +21,17 @@ class Reason(str, Enum):
     WAITING_FOR_EFFECT = "WaitingForEffect"  # the weight was written; the traffic does not show it yet
     ANALYSING = "Analysing"  # the step is held and judged
     STEP_PASSED = "StepPassed"  # the judge passed the step; the next weight was written
+    SETTLING = "Settling"  # all traffic is on the candidate; it is made stable in the spec too
     PROMOTED = "Promoted"
     # holding: wants to move, may not
     WARMING_UP = "WarmingUp"  # samples just after a weight change are not judged
     BREACH_SEEN = "BreachSeen"  # a metric is out of range, but below its failure limit
     TOO_FEW_REQUESTS = "TooFewRequests"
+    GATHERING_EVIDENCE = "GatheringEvidence"  # the comparison with stable cannot say yet
+    SUSPICIOUS = "Suspicious"  # the candidate looks worse than stable, but not beyond doubt
+    BEYOND_OBJECTIVE = "BeyondObjective"  # beyond the SLO, and not shown to be worse than stable
+    TRAFFIC_MISSING = "TrafficMissing"  # the candidate completes far fewer requests than its share
+    INCONCLUSIVE = "Inconclusive"  # the step's time is over, and nothing can be said
     NO_DATA = "NoData"  # no traffic reached the canary, or nothing measures it
     METRICS_OUTAGE = "MetricsOutage"  # Prometheus cannot answer
     METRICS_STALE = "MetricsStale"  # it answers with old samples: the scrape has stopped
@@ -46,6 +52,7 @@ class Reason(str, Enum):
     FAILURE_PAUSED = "FailurePaused"  # a breach, and the policy says pause instead of rollback
     # rolling back
     METRIC_BREACH = "MetricBreach"
+    WORSE_THAN_STABLE = "WorseThanStable"  # the comparison is sure
     NO_DATA_DEADLINE = "NoDataDeadline"
     OUTAGE_DEADLINE = "OutageDeadline"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
@@ -56,10 +63,14 @@ class Reason(str, Enum):
     NEW_REVISION = "NewRevision"  # a newer candidate replaces this one
     REVERTED = "Reverted"
     WRONG_STABLE = "WrongStable"  # KServe sends traffic to the revision before stable
+    TRAFFIC_STRAYED = "TrafficStrayed"  # the traffic no longer shows the weight that was in effect
     STABLE_SPEC_UNKNOWN = "StableSpecUnknown"  # a repair is needed but the stable spec was never seen
+    STABLE_CHANGED = "StableChanged"  # stable itself was replaced during the rollout
     SERVICE_DELETED = "ServiceDeleted"
     SERVICE_STOPPED = "ServiceStopped"
     SERVICE_REPLACED = "ServiceReplaced"  # same name, other uid
+    REVISION_CHURN = "RevisionChurn"  # new revisions come faster than any can be judged
+    KNOWN_BAD = "KnownBad"  # made of the very spec that was rolled back before
     MISSED_UNSTAGED = "MissedUnstaged"  # the revision took 100 % before it could be caught
     UNSUPPORTED_DEPLOYMENT_MODE = "UnsupportedDeploymentMode"
     AUTO_UPDATE_DISABLED = "AutoUpdateDisabled"

@@ -205,6 +205,7 @@ def status_of(rollout: Rollout) -> dict[str, Any]:
         "reason": progress.reason.value,
         "message": progress.message,
         "answered": {"id": progress.answered, "message": progress.answer} if progress.answered else None,
+        "evidencePercent": progress.evidence.get("meter"),
         "metrics": [_metric_status(name, state) for name, state in progress.metrics.items()],
         "decisions": decisions,
         "notified": told,
@@ -218,6 +219,8 @@ def _metric_status(name: str, state: Any) -> dict[str, Any]:
     row["verdict"] = {True: "pass", False: "breach", None: "inconclusive"}[state.ok]
     if state.last is not None:
         row |= state.last.to_dict()
+    if state.standing is not None:
+        row["comparison"] = state.standing.shown()
     return row
 
 

@@ -21,12 +21,16 @@ __all__ = [
     "ONCE",
     "REVISION_OVERDUE",
     "STALE_PICTURE",
+    "STRAYED_AFTER",
     "Answer",
     "Situation",
 ]
 
 STALE_PICTURE = 90.0
 """Seconds after which an unconfirmed picture of the cluster is too old to conclude anything from it."""
+
+STRAYED_AFTER = 15.0
+"""Seconds for which a status may show an older split than the one that was in effect; measured: up to 6 s."""
 
 REVISION_OVERDUE = 30.0
 """Seconds within which a changed spec should have made a revision; measured: 0.5 to 2 s."""
@@ -58,6 +62,7 @@ class Situation:
     ``gates`` holds the answers of the webhooks that were asked now. ``picture_age`` is how long ago (in
     seconds) the picture of the cluster was last confirmed. ``acknowledged`` is the weight whose write the
     API server has acknowledged to this process, so that a field which differs was written by somebody else.
+    ``before`` is the progress before this look was noted in it, None until then.
     """
 
     policy: Policy
@@ -68,6 +73,7 @@ class Situation:
     gates: Mapping[WebhookType, tuple[Answer, ...]] = field(default_factory=dict)
     picture_age: float = 0.0
     acknowledged: int | None = None
+    before: Progress | None = None
 
     @property
     def progress(self) -> Progress:
@@ -89,6 +95,24 @@ class Situation:
         weight = 100 if self.progress.weight is None else self.progress.weight
         above = (index for index, each in enumerate(self.policy.steps) if each.weight > weight)
         return next(above, len(self.policy.steps) - 1)
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for which the present step may be inconclusive."""
+        if self.policy.step_timeout is not None:
+            return self.policy.step_timeout
+        return (self.step.hold if self.step is not None else 0.0) + self.policy.progress_deadline
+
+    @property
+    def undecided(self) -> float:
+        """Seconds for which the present step has been inconclusive."""
+        since = self.progress.undecided_since
+        return self.now - since if since is not None else 0.0
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether the step was inconclusive for so long that the policy says what follows."""
+        return self.progress.undecided_since is not None and self.undecided >= self.timeout
 
     @property
     def request(self) -> Request | None:
@@ -125,12 +149,21 @@ class Situation:
             return self
         changes: dict[str, Any] = {}
         if seen is not None:
-            share = seen.share(self.rollout.candidate)
+            strayed = progress.verified_at is not None and not self.in_effect
+            if strayed != (progress.strayed_since is not None):
+                changes["strayed_since"] = self.now if strayed else None
+            settled = progress.phase is Phase.SETTLING and seen.withdrawn
+            # Then it is stable's own revision that serves what the candidate was made of.
+            share = seen.share(seen.rolled_out if settled else self.rollout.candidate)
             if share is not None and share != progress.observed_weight:
                 changes["observed_weight"] = share
             if (
                 progress.repairing
-                and seen.spec_digest == self.rollout.stable_digest
+                and (
+                    seen.withdrawn
+                    if seen.beside is not None
+                    else seen.spec_digest == self.rollout.stable_digest
+                )
                 and not progress.restored
             ):
                 changes["restored"] = True
@@ -147,6 +180,9 @@ class Situation:
             out = outcome is Outcome.OUTAGE
             began = progress.outage_since if progress.outage_since is not None else self.now
             changes["outage_since"] = began if out else None
+            if verdict.evidence is not None:
+                changes["evidence"] = verdict.evidence
+            changes["undecided_since"] = self._undecided_since(verdict)
             if outcome is Outcome.NO_DATA and progress.no_data_since is None:
                 changes["no_data_since"] = self.now
             elif out or outcome in (Outcome.PASS, Outcome.FAIL) or verdict.reason is Reason.BREACH_SEEN:
@@ -157,7 +193,20 @@ class Situation:
         }
         if not passed <= set(progress.gates_passed):
             changes["gates_passed"] = tuple(sorted({*progress.gates_passed, *passed}))
-        return self.with_progress(progress.but(**changes)) if changes else self
+        rollout = self.rollout.but(progress=progress.but(**changes)) if changes else self.rollout
+        return replace(self, rollout=rollout, before=progress)
+
+    def _undecided_since(self, verdict: Verdict) -> float | None:
+        """Stands still during an outage, which says nothing about how hard the candidate is to judge."""
+        since, outage = self.progress.undecided_since, self.progress.outage_since
+        if verdict.outcome in (Outcome.PASS, Outcome.FAIL):
+            return None
+        if since is None:
+            undecided = verdict.outcome in (Outcome.INCONCLUSIVE, Outcome.SUSPICIOUS)
+            return self.now if undecided and verdict.reason is not Reason.WARMING_UP else None
+        if outage is not None and verdict.outcome is not Outcome.OUTAGE:
+            return since + self.now - max(outage, since)
+        return since
 
     def gate_open(self, kind: WebhookType) -> bool:
         """Whether every webhook of this kind has said yes, now or earlier in this rollout."""
@@ -165,10 +214,21 @@ class Situation:
         return all(f"{kind.value}/{each.name}" in passed for each in self.policy.webhooks_of(kind))
 
     @property
+    def unwritten(self) -> bool:
+        """Whether a raise does not get through: the candidate serves at the weight before it meanwhile."""
+        progress, seen, before = self.progress, self.seen, self.progress.from_weight
+        if seen is None or progress.verified_at is not None or not before or before == progress.weight:
+            return False
+        rollout = self.rollout
+        return seen.weight == before and seen.in_effect(
+            candidate=rollout.candidate, stable=rollout.stable, weight=before
+        )
+
+    @property
     def judged(self) -> bool:
         """Whether this phase is one in which the candidate serves and its metrics mean something."""
         progress = self.progress
         if progress.phase in (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING):
-            return progress.verified_at is not None
+            return progress.verified_at is not None or self.unwritten
         paused = progress.phase is Phase.PAUSED and progress.paused_by in (BY_USER, BY_STEP)
         return paused and progress.verified_at is not None

@@ -91,6 +91,8 @@ def waits_for(rollout: Rollout, policy: Policy | None, now: float) -> str:
         return ""
     if progress.phase is Phase.STAGING:
         return f"{rollout.candidate} to become ready"
+    if progress.phase is Phase.SETTLING:
+        return "the candidate to be stable in the spec too"
     if progress.phase is Phase.ROLLING_BACK:
         return "the traffic to be back on stable"
     if progress.phase is Phase.PAUSED:

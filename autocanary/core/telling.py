@@ -9,10 +9,14 @@ from autocanary.core.decision import Event
 from autocanary.core.progress import Progress, Telling
 from autocanary.core.rollout import Rollout, iso
 
-__all__ = ["DECISIONS_KEPT", "TOLD_KEPT", "delivered", "telling"]
+__all__ = ["DECISIONS_KEPT", "INPUTS_KEPT", "TOLD_KEPT", "delivered", "received", "telling"]
 
 DECISIONS_KEPT = 20
+INPUTS_KEPT = 8
+"""Of so many decisions all inputs are kept, with which they can be made again; of older ones the numbers."""
+
 TOLD_KEPT = 20
+_BRIEF = frozenset({"now", "metrics"})
 
 
 def telling(
@@ -51,8 +55,24 @@ def telling(
         decision["inputs"] = dict(inputs)
     return progress.but(
         untold=(*progress.untold, entry),
-        decisions=(*progress.decisions, decision)[-DECISIONS_KEPT:],
+        decisions=(*_older(progress.decisions), decision)[-DECISIONS_KEPT:],
     )
+
+
+def _older(decisions: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:
+    """The decision whose inputs are not kept any more, but for the metrics; the rest as it is."""
+    place = len(decisions) - INPUTS_KEPT
+    if place < 0 or "progress" not in decisions[place].get("inputs", {}):
+        return decisions
+    brief = {key: value for key, value in decisions[place]["inputs"].items() if key in _BRIEF}
+    return (*decisions[:place], {**decisions[place], "inputs": brief}, *decisions[place + 1 :])
+
+
+def received(progress: Progress, channel: str, receipt: str) -> Progress:
+    """``progress`` with the channel's newest receipt, "" being none."""
+    if not receipt or progress.receipts.get(channel) == receipt:
+        return progress
+    return progress.but(receipts={**progress.receipts, channel: receipt})
 
 
 def delivered(progress: Progress, telling_id: str, channel: str, wanted: tuple[str, ...]) -> Progress:

@@ -1,8 +1,10 @@
 """The tick: for every rollout that is due, gather, judge, plan, act, record and tell, over ports.
 
-Lives here: ``engine`` (the loop and its books), ``live`` (one running rollout in memory), ``asking`` (what
-to ask Prometheus and the webhooks), ``carrying`` (record, then act: the only two writes), ``starting``
-(from a discovered candidate to a recorded rollout).
+Lives here: ``engine`` (the loop), ``books`` (what is known) and ``live`` (one running rollout of it),
+``surroundings`` (the ports) and ``calls`` (what is under way there). One file per part of the sentence:
+``noticing`` (what has changed), ``discovering`` (what starts) and ``starting`` (from a candidate to a
+recorded rollout), ``looking`` and ``asking`` (gather and judge), ``acting`` and ``carrying`` (plan, record,
+act: the only two writes), ``telling``; ``failing`` says what went wrong on the way.
 Must never be here: knowledge of HTTP, YAML or custom resources, and decisions: those are made in ``core``.
 """
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from autocanary.core.judge import Verdict, judge
-from autocanary.core.policy import Metric, Policy, Range, Webhook, WebhookType
+from autocanary.core.judge import Basis, Look, Verdict, judge
+from autocanary.core.judge.hooks import HOOK, hook_metric
+from autocanary.core.policy import Metric, Policy, Webhook, WebhookType
 from autocanary.core.progress import Phase
-from autocanary.core.reading import Question, Reading, ReadingKind, Unit
+from autocanary.core.reading import Question, Reading, ReadingKind
 from autocanary.core.rollout import Rollout
 from autocanary.core.situation import Answer, Situation
 from autocanary.ports import Call, CallResult
 from autocanary.promql import fill
 
-__all__ = ["HOOK_FAILURE_LIMIT", "answers", "calls_for", "ended", "measures", "questions_for", "verdict_of"]
-
-HOOK_FAILURE_LIMIT = 3
-"""A `rollout` webhook says no this many times in a row before it counts as a failure of the candidate."""
+__all__ = ["answers", "calls_for", "ended", "measures", "questions_for", "verdict_of"]
 
 
 def questions_for(rollout: Rollout, policy: Policy) -> tuple[tuple[str, Question], ...]:
@@ -53,15 +51,23 @@ def _question(rollout: Rollout, policy: Policy, metric: Metric) -> Question:
         metric="" if query else metric.name,
         quantile=metric.quantile,
         query=query,
+        counters=metric.compare is not None,
     )
 
 
 def measures(situation: Situation) -> bool:
-    """Whether the metrics say something about the candidate now: it serves, and the warm-up is over."""
-    verified = situation.progress.verified_at
-    if not situation.judged or verified is None:
+    """Whether the metrics say something about the candidate now: it serves, and the warm-up is over.
+
+    Comparisons are asked during the warm-up as well: where the counts stand then is where they begin.
+    """
+    if not situation.judged:
         return False
-    return situation.now - verified >= situation.policy.analysis.warmup
+    return bool(situation.policy.analysis.compared) or not _warms_up(situation)
+
+
+def _warms_up(situation: Situation) -> bool:
+    verified = situation.progress.verified_at
+    return verified is not None and situation.now - verified < situation.policy.analysis.warmup
 
 
 def calls_for(situation: Situation) -> tuple[Call, ...]:
@@ -74,7 +80,7 @@ def calls_for(situation: Situation) -> tuple[Call, ...]:
             wanted.append(WebhookType.PRE_ROLLOUT)
     elif not situation.progress.phase.is_final and situation.progress.phase is not Phase.ROLLING_BACK:
         wanted.append(WebhookType.ROLLBACK)
-        if measures(situation):
+        if measures(situation) and not _warms_up(situation):
             wanted.append(WebhookType.ROLLOUT)
         if _before_promotion(situation) and not situation.gate_open(WebhookType.CONFIRM_PROMOTION):
             wanted.append(WebhookType.CONFIRM_PROMOTION)
@@ -98,6 +104,14 @@ def _call(rollout: Rollout, webhook: Webhook) -> Call:
         phase=rollout.progress.phase.value,
         checksum=rollout.candidate_digest,
     )
+
+
+def _share_in_effect(situation: Situation) -> int:
+    seen, weight = situation.seen, situation.progress.weight
+    share = seen.share(situation.rollout.candidate) if seen is not None else None
+    if share is not None:
+        return share
+    return weight if weight is not None else 100
 
 
 def ended(rollout: Rollout, policy: Policy) -> tuple[Call, ...]:
@@ -128,16 +142,18 @@ def verdict_of(
     found = {name: readings[question] for name, question in questions}
     metrics = list(analysis.metrics)
     for answer in hooks:
-        name = f"webhook/{answer.name}"
-        metrics.append(_hook_metric(name))
+        name = f"{HOOK}{answer.name}"
+        metrics.append(hook_metric(name))
         found[name] = _hook_reading(answer)
-    return judge(analysis, metrics, found, situation.progress.metrics)
-
-
-def _hook_metric(name: str) -> Metric:
-    return Metric(
-        name, Range(min=1), Unit.NUMBER, failure_limit=HOOK_FAILURE_LIMIT, consecutive=True, min_requests=0
+    progress = situation.progress
+    look = Look(
+        now=situation.now,
+        step=progress.step,
+        steps=len(situation.policy.steps),
+        weight=_share_in_effect(situation),
+        warming=_warms_up(situation),
     )
+    return judge(analysis, metrics, Basis(look, found, progress.metrics, progress.evidence))
 
 
 def _hook_reading(answer: Answer) -> Reading:

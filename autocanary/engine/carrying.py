@@ -64,10 +64,10 @@ def carry(
     if not leadership.is_leader():
         return Carried(done.rollout, done.recorded, error=NotLeader("leadership was lost before the write"))
     try:
-        _write(cluster, seen, rollout, decision)
+        arrived = _write(cluster, seen, rollout, decision)
     except (ClusterError, NotLeader) as error:
         return Carried(done.rollout, done.recorded, error=error)
-    return Carried(done.rollout, done.recorded, wrote=True, error=done.error)
+    return Carried(done.rollout, done.recorded, wrote=arrived, error=done.error)
 
 
 def _record(ledger: Ledger, rollout: Rollout, known: Progress | None) -> Carried:
@@ -95,14 +95,17 @@ def _record_again(ledger: Ledger, rollout: Rollout, known: Progress | None) -> C
         return Carried(rollout, False, error=error)
 
 
-def _write(cluster: Cluster, seen: Observation, rollout: Rollout, decision: Decision) -> None:
+def _write(cluster: Cluster, seen: Observation, rollout: Rollout, decision: Decision) -> bool:
+    """Whether the answer shows what was written; in a dry run it does not."""
     try:
-        _send(cluster, seen, rollout, decision)
+        return _send(cluster, seen, rollout, decision)
     except Conflict:
         fresh = cluster.refresh(seen.key)
         if fresh is None or not _same_ground(seen, fresh):
             raise
-        _send(cluster, fresh, rollout, decision)
+        if decision.move is Move.SETTLE and fresh.unsettled is not seen.unsettled:
+            return True  # it has come further by itself; what is next is for the next look
+        return _send(cluster, fresh, rollout, decision)
 
 
 def _same_ground(before: Observation, after: Observation) -> bool:
@@ -113,23 +116,42 @@ def _same_ground(before: Observation, after: Observation) -> bool:
         and before.created == after.created
         and before.spec_digest == after.spec_digest
         and before.rolled_out == after.rolled_out
+        and _stable_of(before) == _stable_of(after)
         and not after.deleting
         and not after.stopped
     )
 
 
-def _still_needed(fresh: Observation, rollout: Rollout) -> bool:
-    """Whether the candidate still has traffic, or KServe still takes another revision for stable."""
+def _stable_of(seen: Observation) -> tuple[str, bool] | None:
+    """What stands in the spec beside the candidate, where that is its place."""
+    return (seen.beside.digest, seen.beside.has_candidate) if seen.beside is not None else None
+
+
+def _still_needed(fresh: Observation, rollout: Rollout, *, withdraws: bool) -> bool:
+    """Whether the candidate still has traffic, or KServe still takes another revision for stable.
+
+    ``withdraws``: not because of its traffic, but because it is to leave the spec.
+    """
+    if fresh.beside is not None:
+        return not fresh.withdrawn and (withdraws or fresh.share(rollout.candidate) != 0)
     return bool(fresh.share(rollout.candidate)) or fresh.rolled_out != rollout.stable
 
 
-def _send(cluster: Cluster, seen: Observation, rollout: Rollout, decision: Decision) -> None:
+def _send(cluster: Cluster, seen: Observation, rollout: Rollout, decision: Decision) -> bool:
     if decision.move is Move.RESTORE:
         # The one write that replaces what a person wrote: never from an old picture.
         fresh = cluster.refresh(seen.key)
-        if fresh is None or not _same_ground(seen, fresh) or not _still_needed(fresh, rollout):
-            return
+        if (
+            fresh is None
+            or not _same_ground(seen, fresh)
+            or not _still_needed(fresh, rollout, withdraws=decision.weight is None)
+        ):
+            return True
         if rollout.stable_spec is not None:
             cluster.restore(fresh, rollout.stable_spec, decision.weight)
-        return
-    cluster.set_weight(seen, decision.weight if decision.weight is not None else 0)
+        return True
+    if decision.move is Move.SETTLE:
+        cluster.settle(seen)
+        return True
+    weight = decision.weight if decision.weight is not None else 0
+    return cluster.set_weight(seen, weight).weight == weight

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 
 from autocanary.core.judge.verdict import Verdict
 from autocanary.core.observation import ServiceKey
@@ -20,7 +19,12 @@ __all__ = ["Live", "RolloutId", "is_material", "unreadable"]
 RolloutId = tuple[str, str]
 """Namespace and name of a CanaryRollout."""
 
-_ROUTINE: Mapping[str, Any] = {"last_look_at": None, "observed_weight": None, "message": "", "metrics": {}}
+_UNKNOWN_INTERVAL = 30.0
+_ROUTINE = frozenset(
+    {"last_look_at", "observed_weight", "message", "metrics", "reason", "evidence", "undecided_since"}
+)
+_MATERIAL = attrgetter(*(each.name for each in fields(Progress) if each.name not in _ROUTINE))
+"""What must be recorded when it differs; a reason that stands for something is a phase of its own."""
 
 
 @dataclass(slots=True)
@@ -30,7 +34,8 @@ class Live:
 
     ``recorded`` is the progress that the ledger is known to hold. ``gates`` are the newest answers of the
     webhooks. ``waiting`` is a verdict that came while the rollout was busy. ``acknowledged`` is the weight
-    whose write the API server has acknowledged.
+    whose write the API server has acknowledged. ``serial`` tells it from others where they
+    take turns; ``offset`` is by how many seconds its looks are later than those of the first group.
     """
 
     rollout: Rollout
@@ -49,6 +54,9 @@ class Live:
     gates: dict[WebhookType, tuple[Answer, ...]] = field(default_factory=dict)
     waiting: Verdict | None = None
     acknowledged: int | None = None
+    busy_since: float = 0.0
+    serial: int = 0
+    offset: float = 0.0
 
     @property
     def id(self) -> RolloutId:
@@ -57,6 +65,21 @@ class Live:
     @property
     def key(self) -> ServiceKey:
         return self.rollout.key
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two looks at the metrics."""
+        return self.policy.analysis.interval if self.policy is not None else _UNKNOWN_INTERVAL
+
+    def beat(self, at: float, limit: float = math.inf) -> int:
+        """How many looks were due until then: the same for all rollouts of one interval and group, so that
+        they share their queries.
+        """
+        return int((at - self.offset) // min(self.interval, limit))
+
+    def next_beat(self, now: float, limit: float = math.inf) -> float:
+        """When the next look is due; they are at most ``limit`` seconds apart."""
+        return (self.beat(now, limit) + 1) * min(self.interval, limit) + self.offset
 
 
 def is_material(before: Progress | None, after: Progress) -> bool:
@@ -68,13 +91,18 @@ def is_material(before: Progress | None, after: Progress) -> bool:
         return True
     if before is after:
         return False
-    if {name: state.breaches for name, state in before.metrics.items()} != {
-        name: state.breaches for name, state in after.metrics.items()
-    } and (before.metrics or any(state.breaches for state in after.metrics.values())):
+    if _counts_differ(before, after):
         return True
-    same_phase = before.phase is after.phase
-    reason = {} if not same_phase else {"reason": after.reason}
-    return before.but(**_ROUTINE, **reason) != after.but(**_ROUTINE)
+    return _MATERIAL(before) != _MATERIAL(after)
+
+
+def _counts_differ(before: Progress, after: Progress) -> bool:
+    """Whether another number of breaches is to be remembered; that a metric has none needs no record."""
+    if before.metrics is after.metrics:
+        return False
+    earlier = {name: state.breaches for name, state in before.metrics.items()}
+    later = {name: state.breaches for name, state in after.metrics.items()}
+    return earlier != later and (bool(earlier) or any(later.values()))
 
 
 def unreadable(rollout: Rollout) -> Policy:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autocanary.core.discovery import Start
+from autocanary.core.discovery import Mend, Start
 from autocanary.core.observation import Observation
 from autocanary.core.rollout import Rollout, rollout_name
 from autocanary.errors import AlreadyExists, ClusterError, Conflict, NotLeader
 from autocanary.ports import Cluster, Leadership, Ledger
 
-__all__ = ["Started", "begin"]
+__all__ = ["Started", "begin", "mend"]
 
 _ATTEMPTS = 5
 
@@ -37,6 +37,22 @@ def begin(
     if start.catch and (recorded is None or not recorded.is_final):
         caught = _catch(cluster, leadership, seen)
         error = error if error is not None else caught
+    return Started(recorded, error)
+
+
+def mend(cluster: Cluster, ledger: Ledger, leadership: Leadership, found: Mend, seen: Observation) -> Started:
+    """Put stable's spec back without a weight; recorded first, so that people hear of it whatever happens."""
+    if not leadership.is_leader():
+        return Started(None, NotLeader("leadership was lost before stable could be put back"))
+    recorded, error = found.rollout, None
+    try:
+        recorded = ledger.record(found.rollout)
+    except Exception as fault:  # noqa: BLE001 - the traffic is on the wrong revision: that comes first
+        error = fault
+    try:
+        cluster.restore(seen, found.spec, None)
+    except Exception as fault:  # noqa: BLE001 - whatever it is, it is tried again at a later look
+        error = fault
     return Started(recorded, error)
 
 

@@ -1,6 +1,8 @@
 """Pure translation between InferenceService documents and the core's values, used by ``kube`` and ``sim``.
 
-Lives here: one module per API generation (``v1beta1``: serving.kserve.io), and ``merge`` (RFC 7386).
+Lives here: one module per API generation (``v1beta1``: KServe and KFServing 0.5 on; ``v1alpha2``: KFServing
+before that), what they share in reading documents (``reading``), Knative's routes (``routes``), and ``merge``
+(RFC 7386).
 Must never be here: I/O, a clock, a decision, or a third-party package; documents are plain mappings.
 """
 
@@ -8,12 +10,14 @@ from __future__ import annotations
 
 from autocanary.errors import InputError
 from autocanary.kserve.dialect import Dialect
+from autocanary.kserve.v1alpha2 import V1Alpha2
 from autocanary.kserve.v1beta1 import V1Beta1
 
 __all__ = ["DIALECTS", "Dialect", "dialect_for"]
 
-DIALECTS: tuple[Dialect, ...] = (V1Beta1(),)
-"""Every API generation that autocanary speaks, the newest first."""
+DIALECTS: tuple[Dialect, ...] = (V1Beta1(), V1Beta1(group="serving.kubeflow.org"), V1Alpha2())
+"""Every API generation that autocanary speaks, the newest first: of those in which an API server serves one
+and the same object, the first one drives it."""
 
 
 def dialect_for(api_version: str) -> Dialect:

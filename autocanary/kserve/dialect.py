@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from autocanary.core.observation import Observation
+from autocanary.kserve.routes import Route
 
 __all__ = ["Dialect"]
 
@@ -17,7 +18,9 @@ class Dialect(Protocol):
     without components; it never raises for what the API server accepts. The patches are JSON merge-patches
     (RFC 7386) with ``resourceVersion`` and ``uid`` inside, so that they are refused when the object has
     moved on or been replaced; weights outside 0..100 are a ValueError, because KServe answers them with
-    200 and then stops reconciling.
+    200 and then stops reconciling. ``settle_patch`` is the next write towards the candidate being stable
+    itself; ValueError when there is none to make (see ``Observation.unsettled``). ``routes`` are Knative's,
+    as far as the document's status tells of them.
     """
 
     @property
@@ -34,3 +37,5 @@ class Dialect(Protocol):
     def restore_patch(
         self, seen: Observation, spec: Mapping[str, Any], weight: int | None
     ) -> dict[str, Any]: ...
+    def settle_patch(self, seen: Observation) -> dict[str, Any]: ...
+    def routes(self, document: Mapping[str, Any]) -> tuple[Route, ...]: ...

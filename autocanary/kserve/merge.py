@@ -30,12 +30,21 @@ def diff(source: Mapping[str, Any], target: Mapping[str, Any]) -> dict[str, Any]
     patch: dict[str, Any] = {name: None for name in source if target.get(name) is None}
     for name, wanted in target.items():
         present = source.get(name)
-        if wanted is None or (wanted == present and type(wanted) is type(present)):
+        if wanted is None:
             continue
         if isinstance(wanted, Mapping) and isinstance(present, Mapping):
             inner = diff(present, wanted)
             if inner:
                 patch[name] = inner
-        else:
+        elif not _same(present, wanted):
             patch[name] = apply(None, wanted)
     return patch
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal as JSON is: Python takes 1, 1.0 and True for one, at any depth."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(_same(*pair) for pair in zip(one, other, strict=True))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    return type(one) is type(other) and bool(one == other)

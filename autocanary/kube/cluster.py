@@ -1,9 +1,13 @@
-"""InferenceServices: a local picture of all that are watched, and the only two writes to them.
+"""InferenceServices: a local picture of all that are watched, and the only three writes to them.
 
 A write is a merge-patch with the resourceVersion that was seen inside, hence compare-and-set; what the
 server answers enters the picture at once, so that the next look does not see the world before the write.
 Every write asks for leadership first. A write that was sent just before leadership ended may still arrive;
 the resourceVersion makes it fail if the next leader has written in between.
+
+Every API generation is watched at once, since which of them a server serves may change. What it serves in
+two generations of one group is one object, and what has the same name in two groups is two, of which the
+rollouts can only mean one: both times the newer generation is the one that counts.
 """
 
 from __future__ import annotations
@@ -55,6 +59,8 @@ class KubeCluster:
         self._on_change = on_change
         self._lock = threading.Lock()
         self._changed: set[ServiceKey] = set()
+        self._shadowed: set[Key] = set()
+        self._skipped: dict[ServiceKey, tuple[str, str, int | None]] = {}
         self._dialects = {dialect.api_version: dialect for dialect in dialects}
         self._mirrors: dict[str, Mirror[_Seen]] = {
             dialect.api_version: Mirror(
@@ -92,7 +98,13 @@ class KubeCluster:
 
     def services(self) -> Sequence[Observation]:
         """See ``ports.Cluster``."""
-        return [each for mirror in self._mirrors.values() for seen in mirror.values() for each in seen]
+        found: dict[ServiceKey, Observation] = {}
+        for mirror in self._mirrors.values():
+            for seen in mirror.values():
+                for each in seen:
+                    if found.setdefault(each.key, each).uid != each.uid:
+                        self._say_shadowed(found[each.key], each)
+        return list(found.values())
 
     def observe(self, key: ServiceKey) -> Observation | None:
         """See ``ports.Cluster``."""
@@ -102,24 +114,36 @@ class KubeCluster:
                 return found
         return None
 
+    def _say_shadowed(self, shown: Observation, hidden: Observation) -> None:
+        place = Key(hidden.key.namespace, hidden.key.name)
+        if place in self._shadowed:
+            return
+        self._shadowed.add(place)
+        _log.warning(
+            "service_shadowed",
+            service=str(hidden.key),
+            api_version=hidden.api_version,
+            by=shown.api_version,
+            hint="two InferenceServices of one name in two API groups; only the newer one is rolled out",
+        )
+
     def changed(self) -> set[ServiceKey]:
         """See ``ports.Cluster``."""
         with self._lock:
             changed, self._changed = self._changed, set()
         return changed
 
-    def age(self) -> float:
+    def age(self, key: ServiceKey) -> float:
         """See ``ports.Cluster``; healthy, it stays below the watches' hold time (55 s).
 
-        An API generation that is not installed does not count; infinite when none is: whatever was rolled
-        out before cannot be said to be gone.
+        Of the watch that tells of the service: another one that fails says nothing about it. An API
+        generation that is not installed does not count; infinite when none is: whatever was rolled out
+        before cannot be said to be gone.
         """
-        telling = [
-            mirror
-            for mirror in self._mirrors.values()
-            if mirror.values() or not isinstance(mirror.fault, KindMissing)
-        ]
-        return max((mirror.age() for mirror in telling), default=float("inf"))
+        telling = [mirror for mirror in self._mirrors.values() if not _is_missing(mirror)]
+        place = Key(key.namespace, key.name)
+        holding = [mirror for mirror in telling if mirror.get(place) is not None]
+        return max((mirror.age(place) for mirror in holding or telling), default=float("inf"))
 
     def refresh(self, key: ServiceKey) -> Observation | None:
         """Read one service from the server; None when it, or this component of it, does not exist."""
@@ -149,6 +173,10 @@ class KubeCluster:
         """See ``ports.Cluster``."""
         return self._write(seen, lambda dialect: dialect.restore_patch(seen, spec, weight), weight)
 
+    def settle(self, seen: Observation) -> Observation:
+        """See ``ports.Cluster``."""
+        return self._write(seen, lambda dialect: dialect.settle_patch(seen), seen.weight)
+
     def _write(
         self, seen: Observation, patch_of: Callable[[Dialect], dict[str, Any]], weight: int | None
     ) -> Observation:
@@ -160,7 +188,7 @@ class KubeCluster:
         if not self._leadership.is_leader():
             raise NotLeader(f"InferenceService {seen.key} is not written: this instance is not the leader")
         if self._dry_run:
-            _log.info("write_skipped", service=str(seen.key), weight=weight, dry_run=True)
+            self._say_skipped(seen, weight)
             return seen
         key = seen.key
         document = self._session.patch(services_of(dialect), key.namespace, key.name, patch)
@@ -170,6 +198,13 @@ class KubeCluster:
                 f"InferenceService {key.namespace}/{key.name} has no {key.component.value} any more"
             )
         return written
+
+    def _say_skipped(self, seen: Observation, weight: int | None) -> None:
+        """Once per weight and revision: what was not written is tried again at every look."""
+        state = (seen.uid, seen.created, weight)
+        if self._skipped.get(seen.key) != state:
+            self._skipped[seen.key] = state
+            _log.info("write_skipped", service=str(seen.key), weight=weight, dry_run=True)
 
     def _keep(self, dialect: Dialect, document: dict[str, Any]) -> _Seen:
         """Put one document of the server's into the picture."""
@@ -186,6 +221,10 @@ class KubeCluster:
             self._changed |= keys
         if self._on_change is not None and keys:
             self._on_change(keys)
+
+
+def _is_missing(mirror: Mirror[_Seen]) -> bool:
+    return not mirror.values() and isinstance(mirror.fault, KindMissing)
 
 
 def _component(seen: _Seen | None, key: ServiceKey) -> Observation | None:

@@ -45,6 +45,10 @@ _OURS = "autocanary.dev"
 _KSERVE = ("serving.kserve.io", "serving.kubeflow.org")
 
 
+_NO_SUCH_CANARY = "no longer supported on v1alpha2"
+"""How KFServing 0.5 and 0.6 refuse a weight in the generation that they only serve for old clients."""
+
+
 class KindMissing(NotFound):
     """A 404 that names no object is about the path: nothing serves this kind of resource."""
 
@@ -64,6 +68,12 @@ def refusal(
     message = message or f"the API server answered {status}"
     reason = (told or {}).get("reason") or ""
     sentence = f"cannot {doing}: {message}"
+    if _NO_SUCH_CANARY in message:
+        return Refused(
+            f"cannot {doing}: this KFServing (0.5 or 0.6) splits no traffic for services of v1alpha2; apply "
+            "the service as serving.kubeflow.org/v1beta1, where canaryTrafficPercent stands on the predictor",
+            status=status,
+        )
     if status in (401, 403):
         return _forbidden(status, sentence, message, told)
     if status == 404:

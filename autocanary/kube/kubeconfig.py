@@ -62,6 +62,11 @@ def find_login(
         )
     if (account / "token").is_file() and environ.get("KUBERNETES_SERVICE_HOST"):
         return _from_account(account, environ)
+    if environ.get("KUBECONFIG"):
+        raise SettingsError(
+            f"kubeconfig {_looked_at(environ)} does not exist (named by the variable KUBECONFIG); "
+            "correct the variable, or give --kubeconfig FILE"
+        )
     raise SettingsError(
         f"no cluster is configured: no kubeconfig at {_looked_at(environ)}, and this is not a pod with a "
         "service account; set KUBECONFIG or give --kubeconfig FILE"

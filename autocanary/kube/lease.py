@@ -11,6 +11,10 @@ when it was sent. So a leader that hears nothing any more has stopped ``duration
 anybody else begins, whatever the wall clocks say: times written in the Lease are for people, and nobody's
 are trusted. Only rates of monotonic clocks are, and those differ by far less than a third.
 
+Hands are not trusted either: whoever saw somebody hold the Lease and then finds it deleted, emptied or in its
+own name waits as long as for a holder that fell silent, since that one may not know yet. Only a Lease that was
+released (no holder, for one second) is free at once.
+
 The library's own elector is not used: it can stop for good, without a word, when a call hangs or urllib3
 raises.
 """
@@ -35,7 +39,9 @@ __all__ = ["LeaseElector", "LeaseTimes"]
 _log = logs.logger("autocanary.kube.lease")
 
 _NEVER = float("-inf")
+_SOON = 0.02
 _LONGEST_FOREIGN = 600.0  # a duration edited by hand must not keep everybody out for days
+_RELEASED = 1  # the duration, in seconds, that an elector leaves behind with no holder
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,9 @@ class LeaseElector:
         self._lease: dict[str, Any] | None = None  # as the server last answered it
         self._seen: Mapping[str, Any] = {}  # the foreign spec that is being timed, and since when
         self._seen_at = _NEVER
+        self._free_at = _NEVER
+        self._other = False  # whether somebody else was seen to hold it since this one last did
+        self._claimed = False  # whether a lease in our name is of our making
         self._fault: type[ClusterError] | None = None
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
@@ -127,7 +136,13 @@ class LeaseElector:
     def _run(self) -> None:
         while not self._stopping.is_set():
             self.round()
-            self._pause(self._times.retry)
+            self._pause(self._wait())
+
+    def _wait(self) -> float:
+        """Seconds to the next attempt: a standby looks twice as often, and at the moment it may begin."""
+        if self.is_leader():
+            return self._times.retry
+        return min(self._times.retry / 2, max(_SOON, self._free_at - self._clock() + _SOON))
 
     def _attempts(self) -> None:
         """A second try if what was known of the lease turns out to be old."""
@@ -141,13 +156,14 @@ class LeaseElector:
             if self._lease is None:
                 raise  # not the lease is missing but its namespace
             self._lease, self._until = None, _NEVER
-            self._attempt()
+            self._create()  # the others wait until this one could not lead any more
 
     def _attempt(self) -> None:
         if self._lease is None or not self._is_mine(self._lease):
             self._lease = self._read()
         if self._lease is None:
-            self._create()
+            if self._is_free({}):
+                self._create()
         elif self._is_mine(self._lease) or self._is_free(self._lease):
             self._write(self._lease)
 
@@ -158,11 +174,11 @@ class LeaseElector:
             self._until = _NEVER
             return None
         if not self._is_mine(lease):
-            self._until = _NEVER
+            self._until, self._claimed = _NEVER, False
         return lease
 
     def _create(self) -> None:
-        sent_at = self._clock()
+        sent_at, self._claimed = self._clock(), True
         body = {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,
@@ -174,7 +190,7 @@ class LeaseElector:
 
     def _write(self, lease: Mapping[str, Any]) -> None:
         """Renew or take over, if nothing has changed since ``lease`` was answered."""
-        sent_at = self._clock()
+        sent_at, self._claimed = self._clock(), True
         body = {**lease, "spec": self._spec(lease.get("spec") or {})}
         self._lease = self._session.replace(
             LEASES, self._namespace, self._name, body, timeout=self._timeout()
@@ -182,23 +198,26 @@ class LeaseElector:
         self._held(sent_at)
 
     def _held(self, sent_at: float) -> None:
-        self.holder = self.identity
+        self.holder, self._other = self.identity, False
         if not self._stopping.is_set():
             self._until = sent_at + self._times.renew_deadline
 
     def _is_mine(self, lease: Mapping[str, Any]) -> bool:
-        return bool((lease.get("spec") or {}).get("holderIdentity") == self.identity)
+        return self._claimed and bool((lease.get("spec") or {}).get("holderIdentity") == self.identity)
 
     def _is_free(self, lease: Mapping[str, Any]) -> bool:
-        """Whether nobody holds it, or its holder has not renewed it for as long as it promised to."""
+        """Whether nobody can hold it: it was released, was never held, or nothing was heard for long enough."""
         spec = lease.get("spec") or {}
         self.holder = spec.get("holderIdentity") or ""
+        promised = float(spec.get("leaseDurationSeconds") or 0)
+        if self.holder:
+            self._other = True
+        elif promised == _RELEASED or not (self._other or "acquireTime" in spec):
+            return True
         if spec != self._seen or self._seen_at == _NEVER:
             self._seen, self._seen_at = spec, self._clock()
-        if not self.holder:
-            return True
-        promised = max(float(spec.get("leaseDurationSeconds") or 0), self._times.duration)
-        return self._clock() - self._seen_at > min(promised, _LONGEST_FOREIGN)
+        self._free_at = self._seen_at + min(max(promised, self._times.duration), _LONGEST_FOREIGN)
+        return self._clock() > self._free_at
 
     def _spec(self, before: Mapping[str, Any]) -> dict[str, Any]:
         now = datetime.fromtimestamp(self._wall(), tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -214,7 +233,7 @@ class LeaseElector:
     def _release(self) -> None:
         if self._lease is None:
             return
-        spec = {**(self._lease.get("spec") or {}), "holderIdentity": "", "leaseDurationSeconds": 1}
+        spec = {**(self._lease.get("spec") or {}), "holderIdentity": "", "leaseDurationSeconds": _RELEASED}
         body = {**self._lease, "spec": spec}
         try:
             self._session.replace(LEASES, self._namespace, self._name, body, timeout=self._timeout())

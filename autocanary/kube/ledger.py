@@ -30,6 +30,9 @@ _log = logs.logger("autocanary.kube.ledger")
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
 """What ``from_document`` raises for an object that another version, or another hand, has written."""
 
+_SNAPSHOTS = 256
+"""Different policy snapshots that are remembered, to be shared."""
+
 PERSON = "autocanary-cli"
 _GONE = "gone"
 """Stands for the version of an object that was deleted."""
@@ -54,6 +57,7 @@ class KubeLedger:
         self._changed: set[tuple[str, str]] = set()
         self._being_written: dict[Key, list[set[str]]] = {}
         self._reported: dict[Key, str] = {}
+        self._snapshots: dict[str, Any] = {}
         self._mirror: Mirror[Rollout | _Unreadable] = Mirror(
             session, ROLLOUTS, self._project, self._heard, namespaces=namespaces, pace=pace
         )
@@ -80,6 +84,11 @@ class KubeLedger:
     def rollouts(self) -> Sequence[Rollout]:
         """See ``ports.Ledger``."""
         return [each for each in self._mirror.values() if isinstance(each, Rollout)]
+
+    def known(self, namespace: str, name: str) -> Rollout | None:
+        """See ``ports.Ledger``."""
+        found = self._mirror.get(Key(namespace, name))
+        return found if isinstance(found, Rollout) else None
 
     def changed(self) -> set[tuple[str, str]]:
         """See ``ports.Ledger``."""
@@ -184,15 +193,27 @@ class KubeLedger:
 
     def _readable(self, document: dict[str, Any]) -> Rollout:
         try:
-            return from_document(document)
+            return from_document(self._share(document))
         except _UNREADABLE as error:
             raise Refused(_unreadable(document, error)) from error
+
+    def _share(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Rollouts of one policy hold one snapshot: of thousands, it is most of what they hold."""
+        policy = document["spec"]["policy"]
+        known = self._snapshots.get(policy["hash"])
+        if known is not None and known == policy["snapshot"]:
+            policy["snapshot"] = known
+        else:
+            if len(self._snapshots) >= _SNAPSHOTS:
+                self._snapshots = {}
+            self._snapshots[policy["hash"]] = policy["snapshot"]
+        return document
 
     def _project(self, document: dict[str, Any]) -> Rollout | _Unreadable:
         metadata = document["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
         try:
-            rollout = from_document(document)
+            rollout = from_document(self._share(document))
         except _UNREADABLE as error:
             told = _unreadable(document, error)
             if self._reported.get(key) != told:

@@ -54,9 +54,15 @@ class Mirror(Generic[T]):
         until = time.monotonic() + seconds
         return all(watch.wait(max(0.0, until - time.monotonic())) for watch in self._watches.values())
 
-    def age(self) -> float:
-        """Of the namespace that was confirmed longest ago."""
-        return max(watch.age() for watch in self._watches.values())
+    def age(self, key: Key | None = None) -> float:
+        """Of the namespace that was confirmed longest ago; of ``key``'s where one is given.
+
+        Infinite for a namespace that is not watched: nothing will ever be known of it.
+        """
+        if key is None:
+            return max(watch.age() for watch in self._watches.values())
+        watch = self._watch(key)
+        return watch.age() if watch else float("inf")
 
     @property
     def fault(self) -> ClusterError | None:
@@ -83,5 +89,8 @@ class Mirror(Generic[T]):
             picture.remove(key)
 
     def _picture(self, key: Key) -> Picture[T] | None:
-        watch = self._watches.get("") or self._watches.get(key.namespace)
+        watch = self._watch(key)
         return watch.picture if watch else None
+
+    def _watch(self, key: Key) -> Watch[T] | None:
+        return self._watches.get("") or self._watches.get(key.namespace)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from autocanary.kserve import Dialect
 
-__all__ = ["EVENTS", "LEASES", "POLICIES", "ROLLOUTS", "Resource", "services_of"]
+__all__ = ["EVENTS", "KNATIVE_ROUTES", "LEASES", "POLICIES", "ROLLOUTS", "Resource", "services_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,8 @@ ROLLOUTS = Resource("autocanary.dev", "v1alpha1", "canaryrollouts", "CanaryRollo
 POLICIES = Resource("autocanary.dev", "v1alpha1", "rolloutpolicies", "RolloutPolicy")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 EVENTS = Resource("", "v1", "events", "Event")
+KNATIVE_ROUTES = Resource("serving.knative.dev", "v1", "routes", "Route")
+"""Only people read these, with their own rights: see ``app.routes``."""
 
 
 def services_of(dialect: Dialect) -> Resource:

@@ -39,13 +39,13 @@ _FOLLOW = ("get", "list", "watch")
 RIGHTS: tuple[Right, ...] = (
     *(
         Right(
-            dialect.group,
-            dialect.plural,
+            group,
+            plural,
             (*_FOLLOW, "patch"),
             Where.WATCHED,
             "follow the services; write canaryTrafficPercent, or restore the stable spec",
         )
-        for dialect in DIALECTS
+        for group, plural in dict.fromkeys((each.group, each.plural) for each in DIALECTS)
     ),
     Right(
         _OURS,

@@ -24,7 +24,8 @@ class Channel(Protocol):
     """A way to tell people.
 
     ``name`` is kept in the ledger as "this channel has it", so it must stay the same over restarts and hold
-    no secret. ``send`` returns when the receiver has the message and raises DeliveryError otherwise;
+    no secret. ``send`` returns when the receiver has the message, with the receipt that the ledger is to keep
+    for this rollout's next one (None: none), and raises DeliveryError otherwise;
     ``retry_after`` of that is seconds when the receiver named them, and ``http.NEVER`` when the same message
     will be refused again. ``send`` of one channel is never called twice at once.
     """
@@ -32,4 +33,4 @@ class Channel(Protocol):
     @property
     def name(self) -> str: ...
     def wants(self, message: Message) -> bool: ...
-    def send(self, message: Message) -> None: ...
+    def send(self, message: Message) -> str | None: ...

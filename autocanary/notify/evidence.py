@@ -14,6 +14,7 @@ from autocanary.core.policy import Metric, Policy, Range
 from autocanary.core.progress import MetricState
 from autocanary.core.reading import Reading
 from autocanary.core.rollout import iso
+from autocanary.core.standing import Standing
 from autocanary.core.story import bounds, quantity, spoken
 from autocanary.ports import Message
 
@@ -25,13 +26,25 @@ _VERDICTS = {True: "pass", False: "breach", None: "inconclusive"}
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One metric: what it said, against what, from how many requests."""
+    """One metric: what it said, against what, from how many requests, and how stable did beside it."""
 
     metric: str
     ok: bool | None
     reading: Reading
     range: Range = _ANY
     dry_run: bool = False
+    standing: Standing | None = None
+
+    @property
+    def comparison(self) -> tuple[str, ...]:
+        """Both sides' numbers and how much they prove, a line each; none where nothing is compared."""
+        standing = self.standing
+        if standing is None:
+            return ()
+        if standing.note:
+            return (standing.note,)
+        meters = f"{_meter(standing.meter)} of what rolls back, {_meter(standing.cleared)} of what passes"
+        return (str(standing), f"evidence: {meters}")
 
     @property
     def verdict(self) -> str:
@@ -77,8 +90,12 @@ def deciding(rows: tuple[Evidence, ...]) -> Evidence | None:
 def _row(name: str, state: MetricState, metric: Metric | None) -> Evidence:
     assert state.last is not None  # noqa: S101 - the caller has left out metrics that were never read
     if metric is None:
-        return Evidence(name, state.ok, state.last)
-    return Evidence(name, state.ok, state.last, metric.range, metric.dry_run)
+        return Evidence(name, state.ok, state.last, standing=state.standing)
+    return Evidence(name, state.ok, state.last, metric.range, metric.dry_run, state.standing)
+
+
+def _meter(percent: float) -> str:
+    return f"{min(max(percent, 0.0), 100.0):.0f} %"
 
 
 def _states(message: Message) -> Mapping[str, MetricState]:

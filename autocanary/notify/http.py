@@ -1,12 +1,13 @@
 """One POST to a receiver that we do not control: every way it can fail is one DeliveryError or an Answer.
 
 Decisions
-- ``trust_env`` is off: ``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE`` and ``~/.netrc`` of the environment are not
-  honoured. They would send a secret URL through a proxy, or a stored password to a receiver, that nobody
-  chose for this purpose, and in-cluster gates must not depend on what the environment happens to hold.
+- ``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY`` and ``REQUESTS_CA_BUNDLE`` are honoured, as everywhere: many
+  clusters reach Slack only through a proxy. ``~/.netrc`` is not: it would send a stored password to a
+  receiver that nobody chose for it. Certificates are always verified.
 - Redirects are followed only where they keep the method (307, 308), on the same host, and never from https
   to http. A redirect elsewhere would hand the payload and the URL's secret to another party.
-- A body is read up to 4 KiB and never past the deadline: it only serves to explain a refusal.
+- A body is read up to 4 KiB and never past the deadline: it only serves to explain a refusal. Whoever needs
+  the answer itself names a larger limit and finds it in ``Answer.body``.
 - One session per call: ``requests.Session`` is not safe to share between threads, and calls are rare.
 """
 
@@ -16,7 +17,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -42,11 +43,15 @@ _TRANSIENT = frozenset({408, 425, 429})
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a receiver said: ``text`` is the start of its body on one line, ``retry_after`` in seconds."""
+    """What a receiver said: ``text`` is the start of its body on one line, ``retry_after`` in seconds.
+
+    ``body`` is as much of it as was asked for; it may hold secrets.
+    """
 
     status: int
     text: str
     retry_after: float | None = None
+    body: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -74,12 +79,14 @@ class Http:
         *,
         headers: Mapping[str, str] | None = None,
         read: float | None = None,
+        most: int = _BODY_LIMIT,
     ) -> Answer:
         """The receiver's answer, whatever its status; DeliveryError when there is none."""
         body = json.dumps(payload, default=str).encode()
         redirects = 0
+        seconds = read if read is not None else self._read
         while True:
-            answer, moved_to = self._once(url, body, headers or {}, read if read is not None else self._read)
+            answer, moved_to = self._once(url, body, headers or {}, seconds, most)
             if not moved_to:
                 return answer
             target = _joined(url, moved_to)
@@ -87,7 +94,9 @@ class Http:
                 return Answer(answer.status, f"redirects to {place(target)}; name the final address")
             url, redirects = target, redirects + 1
 
-    def _once(self, url: str, body: bytes, headers: Mapping[str, str], read: float) -> tuple[Answer, str]:
+    def _once(
+        self, url: str, body: bytes, headers: Mapping[str, str], read: float, most: int
+    ) -> tuple[Answer, str]:
         deadline = self._monotonic() + read
         sent = {
             "Content-Type": "application/json",
@@ -97,7 +106,7 @@ class Http:
         }
         try:
             with _Session() as session:
-                session.trust_env = False
+                session.auth = _nobody  # otherwise requests looks into ~/.netrc
                 with session.post(
                     url,
                     data=body,
@@ -107,26 +116,26 @@ class Http:
                     stream=True,
                 ) as response:
                     moved = response.headers.get("Location", "") if 300 <= response.status_code < 400 else ""
-                    text = self._text(response, deadline)
-                    return Answer(response.status_code, text, self._retry_after(response)), moved
+                    given = self._body(response, deadline, most)
+                    retry_after = self._retry_after(response)
+                    return Answer(response.status_code, _line(given), retry_after, given), moved
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             why, forever = _why(error, self._connect, read)
             message = f"{place(url)} {why}"
             raise DeliveryError(message, retry_after=NEVER if forever else None) from error
 
-    def _text(self, response: requests.Response, deadline: float) -> str:
+    def _body(self, response: requests.Response, deadline: float, most: int) -> bytes:
         """The start of the body; what a slow or broken receiver still owes is not waited for."""
         read = b""
         try:
-            while len(read) < _BODY_LIMIT and self._monotonic() < deadline:
-                piece = response.raw.read1(_BODY_LIMIT - len(read), decode_content=False)
+            while len(read) < most and self._monotonic() < deadline:
+                piece = response.raw.read1(most - len(read), decode_content=False)
                 if not piece:
                     break
                 read += piece
         except (urllib3.exceptions.HTTPError, OSError, ValueError):
             pass  # the status has arrived, and it is the answer
-        text = redact(" ".join(read.decode("utf-8", "replace").split()))
-        return text if len(text) <= _DETAIL_LIMIT else f"{text[:_DETAIL_LIMIT]}…"
+        return read
 
     def _retry_after(self, response: requests.Response) -> float | None:
         given = response.headers.get("Retry-After", "").strip()
@@ -165,6 +174,16 @@ def check(answer: Answer, url: str) -> None:
     )
 
 
+def _line(body: bytes) -> str:
+    text = redact(" ".join(body[:_BODY_LIMIT].decode("utf-8", "replace").split()))
+    return text if len(text) <= _DETAIL_LIMIT else f"{text[:_DETAIL_LIMIT]}…"
+
+
+def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """No credentials."""
+    return request
+
+
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - requests' signature
         """None: even when told not to follow, requests reads the whole body and parses the new address."""
@@ -190,6 +209,10 @@ def _may_follow(status: int, url: str, target: str) -> bool:
 
 def _why(error: Exception, connect: float, read: float) -> tuple[str, bool]:
     """Why there is no answer, in words, and whether trying again is pointless."""
+    if isinstance(error, requests.exceptions.InvalidProxyURL):
+        return "is behind a proxy whose address in HTTPS_PROXY or HTTP_PROXY cannot be used", False
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"cannot be reached through the proxy of HTTPS_PROXY or HTTP_PROXY ({_root(error)})", False
     if isinstance(
         error, ValueError
     ):  # InvalidURL, InvalidSchema and host names that cannot exist are this, too
@@ -210,9 +233,11 @@ def _root(error: BaseException) -> str:
     seen: list[BaseException] = []
     while error not in seen:
         seen.append(error)
-        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
-        if isinstance(inner, BaseException):
-            error = inner
+        inner = [
+            each for each in (getattr(error, "reason", None), *error.args) if isinstance(each, BaseException)
+        ]
+        if inner:
+            error = inner[0]
         elif error.__cause__ is not None:
             error = error.__cause__
     words = " ".join(str(error).split()).rpartition("]: ")[2].rpartition("): ")[2]

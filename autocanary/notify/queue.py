@@ -11,6 +11,7 @@ import random
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from autocanary import logs
 from autocanary.errors import DeliveryError
@@ -33,6 +34,10 @@ def _uncounted(channel: str, outcome: str) -> None:
     """Counts nothing."""
 
 
+def _unheard() -> None:
+    """Tells nobody."""
+
+
 class Courier:
     """Delivers each telling to each channel that wants it, once.
 
@@ -40,7 +45,7 @@ class Courier:
     ``background`` channels and those that ``routed`` finds for a message (a policy's own webhooks) are told
     by the worker thread that ``start`` starts; how long it goes on trying is written in ``outbox``.
     ``counted`` hears the kind of channel (its name up to a colon) and ``delivered``, ``failed`` (will be
-    tried again) or ``given-up``.
+    tried again) or ``given-up``. ``heard`` is called after each try: ``delivered`` may have something.
 
     A telling that was settled and is told again (the ledger could not note it) is not sent again; its
     Delivery is repeated, so that the ledger can.
@@ -54,11 +59,12 @@ class Courier:
         at_once: Sequence[Channel] = (),
         routed: Callable[[Message], Sequence[Channel]] = _nobody,
         counted: Callable[[str, str], None] = _uncounted,
+        heard: Callable[[], None] = _unheard,
         capacity: int = _CAPACITY,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._at_once, self._background, self._routed = tuple(at_once), tuple(background), routed
-        self._clock, self._counted = clock, counted
+        self._clock, self._counted, self._heard = clock, counted, heard
         self._outbox = Outbox(capacity=capacity, random=chance)
         self._settled: OrderedDict[Key, Delivery] = OrderedDict()
         self._ready: dict[Key, Delivery] = {}
@@ -117,11 +123,12 @@ class Courier:
             entry = self._outbox.next(now)
             if entry is None:
                 return self._outbox.wait(now)
-        error = _send(entry.channel, entry.message)
-        if error is None:
-            self._succeeded(entry)
+        sent = _send(entry.channel, entry.message)
+        if isinstance(sent, DeliveryError):
+            self._failed(entry, sent)
         else:
-            self._failed(entry, error)
+            self._succeeded(entry, sent)
+        self._heard()
         return 0.0
 
     def _run(self) -> None:
@@ -147,10 +154,11 @@ class Courier:
             return self._repeat(key)
 
     def _tell_now(self, message: Message, channel: Channel) -> None:
-        error = _send(channel, message)
+        sent = _send(channel, message)
         with self._lock:
-            self._settle(key_of(message, channel.name), error)
-        self._counted(_kind(channel.name), "given-up" if error else "delivered")
+            self._settle(key_of(message, channel.name), sent)
+        failed = isinstance(sent, DeliveryError)
+        self._counted(_kind(channel.name), "given-up" if failed else "delivered")
 
     def _queue(self, message: Message, channel: Channel) -> None:
         key = key_of(message, channel.name)
@@ -168,10 +176,10 @@ class Courier:
                 "notifications_queue_full", hint="only final messages are queued until there is room"
             )
 
-    def _succeeded(self, entry: Entry) -> None:
+    def _succeeded(self, entry: Entry, receipt: str) -> None:
         with self._lock:
             recovered = self._outbox.succeeded(entry)
-            self._settle(entry.key, None)
+            self._settle(entry.key, receipt)
         self._counted(_kind(entry.key.channel), "delivered")
         if recovered:
             self._log.info("notifications_recovered", channel=entry.key.channel)
@@ -179,6 +187,8 @@ class Courier:
     def _failed(self, entry: Entry, error: DeliveryError) -> None:
         with self._lock:
             gone = self._outbox.failed(entry, error, self._clock.now())
+            if error.receipt:
+                self._ready[entry.key] = _delivery(entry.key, error, settled=False)
             for each in gone:
                 self._settle(each.key, DeliveryError(each.why))
             say = self._outbox.just_closed(entry.key.channel)
@@ -204,23 +214,38 @@ class Courier:
             self._ready[key] = settled
         return settled is not None
 
-    def _settle(self, key: Key, error: DeliveryError | None) -> None:
+    def _settle(self, key: Key, sent: str | DeliveryError) -> None:
         """Note how it ended; the caller holds the lock."""
-        why = str(error) if error else ""
-        delivery = Delivery(key.namespace, key.rollout, key.telling_id, key.channel, error is None, why)
+        delivery, before = _delivery(key, sent), self._ready.get(key)
+        if before is not None and not delivery.receipt:
+            delivery = replace(delivery, receipt=before.receipt)
         self._settled[key] = self._ready[key] = delivery
         while len(self._settled) > _REMEMBERED:
             self._settled.popitem(last=False)
 
 
-def _send(channel: Channel, message: Message) -> DeliveryError | None:
+def _send(channel: Channel, message: Message) -> str | DeliveryError:
+    """The receipt, "" where the channel gives none, or why the receiver does not have it."""
     try:
-        channel.send(message)
+        return channel.send(message) or ""
     except DeliveryError as error:
         return error
     except Exception as error:  # noqa: BLE001 - a fault in one channel must not end the thread that serves all
         return DeliveryError(f"{channel.name}: {type(error).__name__}: {error}", retry_after=NEVER)
-    return None
+
+
+def _delivery(key: Key, sent: str | DeliveryError, *, settled: bool = True) -> Delivery:
+    failed = isinstance(sent, DeliveryError)
+    return Delivery(
+        key.namespace,
+        key.rollout,
+        key.telling_id,
+        key.channel,
+        ok=not failed,
+        detail=str(sent) if isinstance(sent, DeliveryError) else "",
+        receipt=sent.receipt if isinstance(sent, DeliveryError) else sent,
+        settled=settled,
+    )
 
 
 def _kind(channel: str) -> str:

@@ -33,22 +33,21 @@ def selects(route: NotificationRoute, event: str) -> bool:
     )
 
 
-def for_everyone(message: Message) -> bool:
-    """Whether the service's own channels tell this.
+def for_everyone(message: Message, event: str | None = None) -> bool:
+    """Whether the service's own channels tell this (or another ``event`` of the rollout).
 
     Routes with neither a Slack channel nor a webhook narrow what all of the service's channels say; without
     such routes they say everything.
     """
-    return _any_of(
-        message, tuple(each for each in message.routes if not each.webhook and not each.slack_channel)
-    )
+    routes = tuple(each for each in message.routes if not each.webhook and not each.slack_channel)
+    return _any_of(event or message.telling.event, routes)
 
 
 def slack_wanted(message: Message) -> bool:
     """Whether Slack tells this: the policy's Slack routes narrow it, else the routes for everyone do."""
     slack = tuple(each for each in message.routes if each.slack_channel)
-    return _any_of(message, slack) if slack else for_everyone(message)
+    return _any_of(message.telling.event, slack) if slack else for_everyone(message)
 
 
-def _any_of(message: Message, routes: tuple[NotificationRoute, ...]) -> bool:
-    return not routes or any(selects(route, message.telling.event) for route in routes)
+def _any_of(event: str, routes: tuple[NotificationRoute, ...]) -> bool:
+    return not routes or any(selects(route, event) for route in routes)

@@ -1,11 +1,13 @@
-"""The generic webhook: one documented JSON object per transition, for one's own tools.
+"""The generic webhook: one documented CloudEvent per transition, for one's own tools.
 
 ::
 
     POST <url>
-    X-Autocanary-Event: rollout_rolled_back
+    Content-Type: application/cloudevents+json; charset=utf-8
     Idempotency-Key: models/mnist-00002/rollout_rolled_back/1767225600000
 
+    {"specversion": "1.0", "type": "dev.autocanary.rollout_rolled_back", ...,     as in ``cloudevents``
+     "data":
     {"id": "models/mnist-00002/rollout_rolled_back/1767225600000",   same after a restart: drop repetitions
      "event": "rollout_rolled_back",           the audit event's name, as in the log
      "time": "2026-01-01T00:00:00Z", "cluster": "prod-1",
@@ -14,8 +16,9 @@
      "phase": "RolledBack", "step": 2, "steps": 4, "weight": 0,      step counts from 1; steps may be null
      "reason": "MetricBreach", "message": "...one sentence...",
      "metrics": [{"name": "request-success-rate", "verdict": "breach", "kind": "value", "value": 97.2,
-                  "unit": "percent", "min": 99.0, "max": null, "requests": 1234, "dryRun": false}],
-     "details": {}}
+                  "unit": "percent", "min": 99.0, "max": null, "requests": 1234, "dryRun": false,
+                  "comparison": null}],
+     "details": {}}}
 
 Any 2xx means "I have it". 408, 425, 429 and 5xx are tried again (Retry-After is honoured); every other
 answer is a refusal.
@@ -27,7 +30,9 @@ import hashlib
 from typing import Any
 
 from autocanary.core.rollout import iso
+from autocanary.core.standing import Standing
 from autocanary.notify.channel import Channel, PolicyOf, no_policy
+from autocanary.notify.cloudevents import CONTENT_TYPE, cloudevent
 from autocanary.notify.evidence import Evidence, evidence
 from autocanary.notify.http import Http, check, place
 from autocanary.notify.routes import for_everyone, selects
@@ -37,7 +42,7 @@ __all__ = ["RouteWebhooks", "WebhookChannel", "payload"]
 
 
 def payload(message: Message, cluster: str, policy_of: PolicyOf) -> dict[str, Any]:
-    """The JSON object of the module's docstring."""
+    """The event's ``data``, as in the module's docstring."""
     telling, rollout = message.telling, message.rollout
     policy = policy_of(rollout)
     return {
@@ -73,6 +78,18 @@ def _metric(row: Evidence) -> dict[str, Any]:
         "max": row.range.max,
         "requests": row.requests,
         "dryRun": row.dry_run,
+        "comparison": _comparison(row.standing) if row.standing is not None else None,
+    }
+
+
+def _comparison(standing: Standing) -> dict[str, Any]:
+    return {
+        "candidate": {"requests": standing.candidate.requests, "bad": standing.candidate.bad},
+        "stable": {"requests": standing.stable.requests, "bad": standing.stable.bad},
+        "slowerThanSeconds": standing.slower_than,
+        "evidencePercent": standing.meter,
+        "clearedPercent": standing.cleared,
+        "note": standing.note,
     }
 
 
@@ -100,8 +117,9 @@ class WebhookChannel:
         return for_everyone(message) if self._narrowed else True
 
     def send(self, message: Message) -> None:
-        headers = {"X-Autocanary-Event": message.telling.event, "Idempotency-Key": message.telling.id}
-        answer = self._http.post(self._url, payload(message, self._cluster, self._policy_of), headers=headers)
+        headers = {"Content-Type": CONTENT_TYPE, "Idempotency-Key": message.telling.id}
+        data = payload(message, self._cluster, self._policy_of)
+        answer = self._http.post(self._url, cloudevent(message, self._cluster, data), headers=headers)
         check(answer, self._url)
 
 

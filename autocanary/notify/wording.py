@@ -1,4 +1,4 @@
-"""The two sentences that only people need: what was done about the traffic, and what to do now.
+"""The sentences that only people need: what was done about the traffic, what comes next, what to do now.
 
 What happened and why is already said by the telling (``core.story`` and the rules make it).
 """
@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autocanary.core.decision import Event
+from autocanary.core.policy import Policy
+from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
+from autocanary.core.story import duration
 from autocanary.ports import Message
 
-__all__ = ["advice", "done", "title"]
+__all__ = ["advice", "done", "title", "upcoming"]
 
 _TITLES: Mapping[str, str] = {
     Event.STARTED.value: "canary started",
@@ -54,12 +57,21 @@ _BY_REASON: Mapping[str, str] = {
     Reason.FAILURE_PAUSED.value: f"The policy pauses on a breach: {_ABORT} rolls back, {_RESUME} goes on.",
     Reason.EXTERNAL_CHANGE.value: f"Find out who did it; {_RESUME} goes on from there, {_ABORT} rolls back.",
     Reason.NO_DATA.value: "Check that requests reach the canary and that Prometheus scrapes it.",
+    Reason.SUSPICIOUS.value: f"Look at the canary; it is rolled back if it goes on. {_ABORT} does it now.",
+    Reason.BEYOND_OBJECTIVE.value: "Look at what both revisions depend on: stable is as bad.",
+    Reason.TRAFFIC_MISSING.value: "Look at the canary's pods: requests that reach it are not completed.",
+    Reason.INCONCLUSIVE.value: f"Wait for more traffic, or decide: {_PROMOTE} or {_ABORT}.",
     Reason.TOO_FEW_REQUESTS.value: "Nothing, if traffic is expected to come; otherwise lower minRequests.",
     Reason.METRICS_OUTAGE.value: "Check Prometheus: it cannot answer what the policy asks.",
     Reason.METRICS_STALE.value: "Check Prometheus' scraping: its newest samples are old.",
     Reason.METRICS_PARTIAL.value: "Check the warnings of the Prometheus query: its answer is incomplete.",
     Reason.METRICS_NOT_A_NUMBER.value: "Check the metric's query: it divides by nothing.",
     Reason.BREACH_SEEN.value: "Nothing yet: the failure limit is not reached.",
+    Reason.GATHERING_EVIDENCE.value: "Nothing: more requests decide.",
+    Reason.SUSPICIOUS.value: f"Nothing yet: more requests decide. {_ABORT} does not wait for them.",
+    Reason.BEYOND_OBJECTIVE.value: "Look at both revisions: the objective is missed, perhaps by stable too.",
+    Reason.TRAFFIC_MISSING.value: "Check that requests reach the canary: it completes fewer than its share.",
+    Reason.INCONCLUSIVE.value: f"Look at the numbers, then {_PROMOTE} or {_ABORT}.",
     Reason.WINDOW_CLOSED.value: f"Nothing: it goes on when the window opens. {_PROMOTE} passes the step now.",
     Reason.WEBHOOK_PENDING.value: "Open the gate that has not said yes, or wait for it.",
     Reason.ROLLBACK_BLOCKED.value: f"Look at the route now: {_DESCRIBE}.",
@@ -86,6 +98,9 @@ _QUIET_EVENTS = frozenset(
 )
 """Events after which the reason is history: what it advises is too late."""
 
+_ENDED = frozenset(phase.value for phase in Phase if phase.is_final)
+_WAITING = frozenset({Phase.HOLDING.value, Phase.PAUSED.value})
+
 
 def title(message: Message) -> str:
     """``models/mnist: rolled back``."""
@@ -106,6 +121,23 @@ def advice(message: Message) -> str:
     return _fill(
         general if event in _QUIET_EVENTS else _BY_REASON.get(message.telling.reason, general), message
     )
+
+
+def upcoming(message: Message, policy: Policy | None) -> str:
+    """What is to happen next, by the plan; "" when the rollout has ended or the plan is not known."""
+    telling, rollout = message.telling, message.rollout
+    if telling.phase == Phase.ROLLING_BACK.value:
+        return f"All traffic is back on {rollout.stable}."
+    if policy is None or telling.phase in _ENDED or telling.step > len(policy.steps):
+        return ""
+    if telling.step == 0:
+        return f"{policy.steps[0].weight} % of the traffic, once {rollout.candidate} is ready."
+    present, ahead = policy.steps[telling.step - 1], policy.steps[telling.step :]
+    what = f"{ahead[0].weight} %" if ahead else "Promotion"
+    held = f" after {duration(present.hold)} of health at {present.weight} %" if present.hold > 0 else ""
+    asked = ", when a person says promote" if present.approval else ""
+    waiting = ", as soon as it may go on" if telling.phase in _WAITING else ""
+    return f"{what}{held}{asked or waiting}."
 
 
 def _fill(text: str, message: Message) -> str:

@@ -10,11 +10,14 @@ from datetime import time, tzinfo
 from enum import Enum
 from typing import Any
 
+from autocanary.core import policy as core_policy
 from autocanary.core.policy import (
     Analysis,
+    Compare,
     Grace,
     Metric,
     NotificationRoute,
+    OnInconclusive,
     Policy,
     Range,
     Selector,
@@ -27,7 +30,18 @@ from autocanary.policyfile import analysis_schema, schema
 from autocanary.policyfile.presets import DEFAULT_QUANTILE, PRESETS
 from autocanary.policyfile.quantities import bound
 
-__all__ = ["compile_policy", "digest_of"]
+__all__ = ["DEFAULT_METRICS", "LEAST_STEP", "compile_policy", "digest_of"]
+
+LEAST_STEP = 120.0
+"""Seconds that a step without a duration of its own lasts at least, while comparisons gather evidence: later
+steps find the evidence of the earlier ones, and nothing that happens after some time would be seen.
+"""
+
+DEFAULT_METRICS = (
+    analysis_schema.Metric.model_validate({"name": "error-rate", "compare": {}}),
+    analysis_schema.Metric.model_validate({"name": "request-duration", "compare": {}}),
+)
+"""What is judged where the policy names no metric."""
 
 _FULL = 100
 _DAYS = list(schema.Day)
@@ -37,6 +51,7 @@ _NOT_MEANING = frozenset({"name", "namespace", "digest", "origin", "document"})
 def compile_policy(document: schema.Document, written: Mapping[str, Any], origin: str) -> Policy:
     """The policy; ``written`` is the spec as its author wrote it, kept for snapshots."""
     spec = document.spec
+    analysis = _analysis(spec.analysis)
     policy = Policy(
         name=document.metadata.name,
         namespace=document.metadata.namespace or "",
@@ -45,12 +60,14 @@ def compile_policy(document: schema.Document, written: Mapping[str, Any], origin
             namespaces=tuple(spec.selector.namespaces),
             labels=tuple(sorted(spec.selector.match_labels.items())),
         ),
-        steps=_steps(spec),
-        analysis=_analysis(spec.analysis),
+        steps=_steps(spec, paced=any(metric.compare for metric in analysis.gating)),
+        analysis=analysis,
         component=spec.component,
         bake=spec.bake,
         progress_deadline=spec.progress_deadline,
+        step_timeout=spec.step_timeout,
         on_failure=spec.on_failure.action,
+        leftover=spec.on_failure.candidate,
         on_unstaged=spec.on_unstaged,
         windows=tuple(_window(each) for each in spec.windows),
         webhooks=tuple(_webhook(each) for each in spec.webhooks),
@@ -87,8 +104,11 @@ def _plain(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _steps(spec: schema.Spec) -> tuple[Step, ...]:
+def _steps(spec: schema.Spec, *, paced: bool) -> tuple[Step, ...]:
     steps = _short_form(spec) if spec.step_weights is not None else _long_form(spec.steps or [])
+    if paced:
+        least = LEAST_STEP
+        steps = [each if each.hold else dataclasses.replace(each, hold=least) for each in steps]
     if steps[-1].weight < _FULL:
         steps.append(Step(_FULL, hold=0.0))
     last = steps[-1]
@@ -114,8 +134,10 @@ def _long_form(written: list[schema.Step]) -> list[Step]:
 
 
 def _analysis(written: analysis_schema.Analysis) -> Analysis:
+    metrics = tuple(_metric(each, written.preset) for each in written.metrics or DEFAULT_METRICS)
+    compared = any(metric.compare is not None and not metric.dry_run for metric in metrics)
     return Analysis(
-        metrics=tuple(_metric(each) for each in written.metrics),
+        metrics=metrics,
         interval=written.interval,
         warmup=written.warmup,
         window=written.window,
@@ -123,14 +145,17 @@ def _analysis(written: analysis_schema.Analysis) -> Analysis:
         source=written.source,
         on_no_data=Grace(written.on_no_data.hold, written.on_no_data.then),
         on_outage=Grace(written.on_outage.hold, written.on_outage.then),
+        on_inconclusive=written.on_inconclusive or (OnInconclusive.HOLD if compared else None),
     )
 
 
-def _metric(written: analysis_schema.Metric) -> Metric:
+def _metric(written: analysis_schema.Metric, preset_of_all: core_policy.Preset) -> Metric:
     preset = PRESETS[written.name] if written.query is None else None
     unit = preset.unit if preset is not None else Unit.NUMBER
     one = preset is not None and preset.one_is_ratio
-    low, high = written.threshold_range.min, written.threshold_range.max
+    limits = written.threshold_range or analysis_schema.ThresholdRange()
+    low, high = limits.min, limits.max
+    counted = bool({"failure_limit", "consecutive"} & written.model_fields_set)
     quantile = written.quantile
     if quantile is None and preset is not None and preset.has_quantile:
         quantile = DEFAULT_QUANTILE
@@ -148,7 +173,15 @@ def _metric(written: analysis_schema.Metric) -> Metric:
         dry_run=written.dry_run,
         min_requests=None if written.min_requests is None else float(written.min_requests),
         window=written.window,
+        compare=_compare(written.compare, preset_of_all),
+        objective=written.compare is not None and written.threshold_range is not None and not counted,
     )
+
+
+def _compare(written: analysis_schema.Compare | None, preset_of_all: core_policy.Preset) -> Compare | None:
+    if written is None:
+        return None
+    return Compare(written.margin, written.confidence, written.preset or preset_of_all)
 
 
 def _window(written: schema.WindowSpec) -> Window:
@@ -175,5 +208,6 @@ def _route(written: schema.NotificationSpec) -> NotificationRoute:
     return NotificationRoute(
         events=tuple(each.value for each in written.events),
         slack_channel=written.slack.channel if written.slack is not None else "",
+        slack_mention=tuple(written.slack.mention) if written.slack is not None else (),
         webhook=written.webhook.url if written.webhook is not None else "",
     )

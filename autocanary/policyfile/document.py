@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autocanary.core.policy import Policy
@@ -10,14 +11,16 @@ from autocanary.errors import Problem
 from autocanary.policyfile import rules
 from autocanary.policyfile.compile import compile_policy
 from autocanary.policyfile.faults import Fault, to_problem
+from autocanary.policyfile.mending import Draft, mend
 from autocanary.policyfile.published import published
-from autocanary.policyfile.schema import KIND, check_shape
+from autocanary.policyfile.schema import KIND, Document, check_shape
 from autocanary.policyfile.sentences import faults_of
 from autocanary.policyfile.yamlnodes import Path, Spots
 
-__all__ = ["examine", "identity", "source_of", "validate"]
+__all__ = ["Examined", "examine", "identity", "source_of", "validate"]
 
 _MOST_FAULTS = 100
+_MOST_ROUNDS = 10  # a policy is about as many levels deep, and each may hide the next
 _SERVER_FIELDS = frozenset(
     {
         "creationTimestamp",
@@ -34,6 +37,15 @@ _SERVER_FIELDS = frozenset(
     }
 )
 """What Kubernetes adds to metadata; allowed, so that `kubectl get -o yaml` gives a usable file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A policy or its problems, and what the document was probably meant to be."""
+
+    policy: Policy | None
+    problems: tuple[Problem, ...]
+    draft: Draft
 
 
 def identity(document: Any) -> tuple[str, str]:
@@ -53,7 +65,8 @@ def source_of(namespace: str, name: str) -> str:
 def validate(document: Mapping[str, Any]) -> tuple[Policy | None, tuple[Problem, ...]]:
     """The policy in a custom resource, or everything that is wrong with it. Nothing is raised."""
     source = source_of(*identity(document))
-    return examine(document, source=source, origin=source)
+    examined = examine(document, source=source, origin=source)
+    return examined.policy, examined.problems
 
 
 def examine(
@@ -63,22 +76,41 @@ def examine(
     origin: str,
     spots: Spots | None = None,
     trapped: set[Path] | frozenset[Path] = frozenset(),
-) -> tuple[Policy | None, tuple[Problem, ...]]:
+) -> Examined:
     """The policy in a document, or its problems, in document order.
 
     ``spots`` turns paths into lines; values at ``trapped`` paths have been complained about already.
     """
     if not isinstance(document, Mapping):
         message = "a policy is a mapping with apiVersion, kind, metadata and spec"
-        return None, (to_problem(Fault((), message), source, spots),)
+        return Examined(None, (to_problem(Fault((), message), source, spots),), Draft({}))
     written = _without_server_fields(document)
-    shaped, errors = check_shape(written)
-    faults = [fault for fault in faults_of(errors, published()) if not _is_empty(written, fault.path)]
-    faults += rules.check(written)
-    faults = [fault for fault in faults if not any(fault.path[: len(path)] == path for path in trapped)]
-    if faults or shaped is None:
-        return None, _problems(faults, source, spots)
-    return compile_policy(shaped, written["spec"], origin), ()
+    shaped, faults = _look(written)
+    draft, every = _behind(Draft(written), faults) if faults else (Draft(written), [])
+    every = [fault for fault in every if not any(fault.path[: len(path)] == path for path in trapped)]
+    if every or trapped or shaped is None:
+        return Examined(None, _problems(every, source, spots), draft)
+    return Examined(compile_policy(shaped, written["spec"], origin), (), draft)
+
+
+def _look(document: dict[str, Any]) -> tuple[Document | None, list[Fault]]:
+    shaped, errors = check_shape(document)
+    faults = [fault for fault in faults_of(errors, published()) if not _is_empty(document, fault.path)]
+    return shaped, [*faults, *rules.check(document)]
+
+
+def _behind(draft: Draft, faults: list[Fault]) -> tuple[Draft, list[Fault]]:
+    """Every fault, those behind misspelt words included, and without those that only follow from one."""
+    told: list[Fault] = []
+    for _ in range(_MOST_ROUNDS):
+        better, mended = mend(draft, faults)
+        if not mended:
+            break
+        told += (replace(fault, path=draft.written(fault.path)) for fault in mended)
+        draft = better
+        _, faults = _look(draft.value)
+    left = (fault for fault in faults if fault.path not in draft.guessed)
+    return draft, [*told, *(replace(fault, path=draft.written(fault.path)) for fault in left)]
 
 
 def _problems(faults: list[Fault], source: str, spots: Spots | None) -> tuple[Problem, ...]:

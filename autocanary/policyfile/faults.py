@@ -9,32 +9,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autocanary.errors import Problem
-from autocanary.policyfile.yamlnodes import Path, Spots
+from autocanary.policyfile.yamlnodes import Path, Spots, field_name
 
 __all__ = ["Fault", "field_name", "to_problem"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``at_key``: the name of the field is wrong, not its value."""
+    """``at_key``: the name of the field is wrong, not its value.
+
+    ``meant``: where the value was probably meant to stand, or the word that was probably meant instead.
+    """
 
     path: Path
     message: str
     hint: str = ""
     at_key: bool = False
     severity: str = "error"
-
-
-def field_name(path: Path) -> str:
-    """The path as people write it.
-
-    >>> field_name(("spec", "steps", 0, "setWeight"))
-    'spec.steps[0].setWeight'
-    """
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+    meant: Path | str = ""
 
 
 def to_problem(fault: Fault, source: str, spots: Spots | None) -> Problem:

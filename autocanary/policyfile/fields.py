@@ -20,17 +20,20 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from autocanary.policyfile import quantities
-from autocanary.policyfile.quantities import QuantityError, shown
+from autocanary.policyfile.quantities import QuantityError, number_text, shown
 from autocanary.policyfile.spelling import nearest
 
 __all__ = [
     "Bound",
     "Channel",
+    "Confidence",
     "EndOfWindow",
     "Glob",
     "HoldTime",
     "LabelValue",
     "LookTime",
+    "Margin",
+    "Mention",
     "MetricName",
     "Name",
     "Namespace",
@@ -48,6 +51,9 @@ _DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z
 _GLOB = re.compile(r"[-a-z0-9.*?]+")
 _METRIC = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+_WIDEST_MARGIN = 50.0
+_CONFIDENCES = (80.0, 99.999)
+_MENTION = re.compile(r"here|channel|[UWS][A-Z0-9]{6,28}")
 _CHANNEL = re.compile(r"#[^\s,#]{1,80}|[CGD][A-Z0-9]{6,}")
 
 
@@ -126,6 +132,11 @@ def _channel(value: Any) -> str:
     return _text(value, "a Slack channel", _CHANNEL, 81, rule)
 
 
+def _mention(value: Any) -> str:
+    rule = "write a member's ID (U012AB3CD), a user group's (S012AB3CD), here or channel; names do not work"
+    return _text(value, "somebody whom Slack can mention", _MENTION, 30, rule)
+
+
 def _weight(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         hint = "KServe's canaryTrafficPercent takes whole percent: write 10, not 0.1 or 10%"
@@ -143,6 +154,28 @@ def _quantile(value: Any) -> float:
         likely = f"write {quantities.number_text(value / 100)}" if 1 < value < 100 else "0.99 is usual"
         raise QuantityError(f"the quantile {shown(value)} is not between 0 and 1", likely)
     return float(value)
+
+
+def _margin(value: Any) -> float:
+    points = quantities.percent(value)
+    if points == 0:
+        hint = "no number of requests shows that two revisions are exactly alike; 0.1% is a small margin"
+        raise QuantityError("the margin must be more than zero", hint)
+    if points > _WIDEST_MARGIN:
+        raise QuantityError(
+            f"a margin of {shown(value)} would let almost everything pass",
+            "it is in percentage points: with 0.5% a candidate may fail 1.75 % where stable fails 1 %",
+        )
+    return points
+
+
+def _confidence(value: Any) -> float:
+    percent = quantities.percent(value, one_is_ratio=True)
+    low, high = _CONFIDENCES
+    if not low <= percent <= high:
+        hint = f"write {number_text(low)}% to {number_text(high)}%; nothing finite is certain, 99% is strict"
+        raise QuantityError(f"{shown(value)} is no confidence that a comparison can have", hint)
+    return percent
 
 
 def _bound(value: Any) -> Any:
@@ -196,6 +229,7 @@ _DURATION = {
     "examples": ["500ms", "30s", "5m", "1h30m"],
 }
 _TIME = {"type": "string", "pattern": quantities.TIME_PATTERN}
+_PERCENT = {"type": ["number", "string"], "pattern": quantities.PERCENT_PATTERN}
 
 HoldTime = Annotated[float, Reads(quantities.duration, **_DURATION)]
 """A duration that may be zero."""
@@ -205,6 +239,12 @@ LookTime = Annotated[float, Reads(_positive, **_DURATION)]
 
 Weight = Annotated[int, Reads(_weight, type="integer", minimum=1, maximum=100)]
 Quantile = Annotated[float, Reads(_quantile, type="number", exclusiveMinimum=0, exclusiveMaximum=1)]
+Margin = Annotated[float, Reads(_margin, **_PERCENT, exclusiveMinimum=0, maximum=_WIDEST_MARGIN)]
+"""Percentage points."""
+
+Confidence = Annotated[
+    float, Reads(_confidence, **_PERCENT, minimum=_CONFIDENCES[0], maximum=_CONFIDENCES[1])
+]
 Bound = Annotated[float | str, Reads(_bound, type=["number", "string"], examples=[99, "0.5%", "500ms"])]
 Name = Annotated[str, Reads(_name, type="string", pattern=f"^{_DNS_NAME.pattern}$", maxLength=253)]
 Namespace = Annotated[str, Reads(_namespace, type="string", pattern=f"^{_DNS_LABEL.pattern}$", maxLength=63)]
@@ -214,6 +254,7 @@ LabelValue = Annotated[
     str, Reads(_label_value, type="string", pattern=f"^{_LABEL_VALUE.pattern}$", maxLength=63)
 ]
 Channel = Annotated[str, Reads(_channel, type="string", pattern=f"^({_CHANNEL.pattern})$")]
+Mention = Annotated[str, Reads(_mention, type="string", pattern=f"^({_MENTION.pattern})$")]
 Url = Annotated[str, Reads(_url, type="string", pattern="^https?://[^\\s]+$")]
 Zone = Annotated[ZoneInfo, Reads(_zone, type="string")]
 StartOfWindow = Annotated[time, Reads(quantities.time_of_day, **_TIME)]

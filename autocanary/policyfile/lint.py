@@ -7,80 +7,119 @@ always tie. Warnings are what works and is probably not meant.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
-from autocanary.core.policy import Policy
+from autocanary.core.policy import Analysis as Measured
+from autocanary.core.policy import Component, Policy, Selector
 from autocanary.core.reading import Unit
 from autocanary.core.selection import overlaps
-from autocanary.errors import Problem
+from autocanary.errors import InputError, Problem
+from autocanary.policyfile.analysis_schema import Analysis
+from autocanary.policyfile.document import identity
 from autocanary.policyfile.faults import Fault, to_problem
 from autocanary.policyfile.load import Loaded
-from autocanary.policyfile.quantities import duration_text, number_text
+from autocanary.policyfile.mending import Draft
+from autocanary.policyfile.presets import PRESETS
+from autocanary.policyfile.quantities import QuantityError, bound, duration, duration_text, number_text
 from autocanary.policyfile.rules import sample_of
+from autocanary.policyfile.written import Written, entries, mapping
 from autocanary.policyfile.yamlnodes import Path, Spots
 from autocanary.promql import check, kind
 
 __all__ = ["lint"]
 
 _TWO_SCRAPES = 30.0  # seconds; most Prometheus servers scrape every 15 or 30
+_FULL = 100
+_ANALYSIS: Path = ("spec", "analysis")
 
 
 def lint(documents: Sequence[Loaded]) -> tuple[Problem, ...]:
-    """Problems of a set of loaded policies, file by file and from top to bottom."""
-    valid = [(each, each.policy) for each in documents if each.policy is not None]
+    """Problems of a set of loaded documents, file by file and from top to bottom.
+
+    A document that is no policy yet is looked at, too: nobody wants to mend one fault to learn of the next.
+    """
     problems: list[Problem] = []
-    for at, (loaded, policy) in enumerate(valid):
-        faults = [fault for look in _LOOKS for fault in look(policy)]
-        faults += _bare_times(policy, loaded.spots)
-        faults += [fault for _, earlier in valid[:at] for fault in _pair(earlier, policy)]
-        problems += [to_problem(fault, loaded.source, loaded.spots) for fault in faults]
-    order = {source: at for at, source in enumerate(dict.fromkeys(each.source for each, _ in valid))}
+    for at, loaded in enumerate(documents):
+        faults = [fault for look in _LOOKS for fault in look(loaded.draft.value)]
+        faults += _bare_times(loaded.draft, loaded.spots)
+        faults += dict.fromkeys(_beside(documents[:at], loaded))
+        written = (replace(fault, path=loaded.draft.written(fault.path)) for fault in faults)
+        problems += [to_problem(fault, loaded.source, loaded.spots) for fault in written]
+    order = {source: at for at, source in enumerate(dict.fromkeys(each.source for each in documents))}
     return tuple(sorted(problems, key=lambda each: (order[each.source], each.line, each.column)))
 
 
-def _queries(policy: Policy) -> Iterator[Fault]:
-    for index, metric in enumerate(policy.analysis.metrics):
-        if not metric.query:
-            continue
-        path: Path = ("spec", "analysis", "metrics", index, "query")
-        query = sample_of(metric.query)
-        complaint = check(query)
-        if complaint is not None:
-            hint = "if the syntax is newer than this parser, let Prometheus decide with --prometheus-url"
-            yield Fault(path, complaint, hint)
-        elif kind(query) in ("matrix", "string"):
-            what = "a range of samples" if kind(query) == "matrix" else "text"
-            yield Fault(
-                path, f"the query answers {what}, not a number", "for example sum(rate(…[{{ window }}]))"
-            )
+def _queries(document: Written) -> Iterator[Fault]:
+    for path, metric in _metrics(document):
+        query = metric.get("query")
+        if isinstance(query, str) and query.strip():
+            yield from _query(query, (*path, "query"))
 
 
-def _selector(policy: Policy) -> Iterator[Fault]:
-    selector = policy.selector
-    if not (policy.namespace or selector.names or selector.namespaces or selector.labels):
+def _query(query: str, path: Path) -> Iterator[Fault]:
+    try:
+        query = sample_of(query)
+    except InputError:
+        return  # its placeholders are complained about already
+    complaint = check(query)
+    if complaint is not None:
+        hint = "if the syntax is newer than this parser, let Prometheus decide with --prometheus-url"
+        yield Fault(path, complaint, hint)
+    elif kind(query) in ("matrix", "string"):
+        what = "a range of samples" if kind(query) == "matrix" else "text"
+        yield Fault(path, f"the query answers {what}, not a number", "for example sum(rate(…[{{ window }}]))")
+
+
+def _selector(document: Written) -> Iterator[Fault]:
+    selector, (namespace, _) = _spec(document).get("selector", {}), identity(document)
+    if _spec(document) and isinstance(selector, dict) and not (namespace or any(selector.values())):
         message = "the policy governs every InferenceService in every watched namespace"
         yield Fault(("spec",), message, "narrow it with a selector if that is not meant", True, "warning")
 
 
-def _timing(policy: Policy) -> Iterator[Fault]:
-    analysis, base = policy.analysis, ("spec", "analysis")
-    holds = [step.hold for step in policy.steps[:-1] if not step.approval]
-    shortest = min(holds, default=analysis.interval)
-    interval = duration_text(analysis.interval)
-    if shortest < analysis.interval:
-        message = f"the interval {interval} is longer than the shortest step ({duration_text(shortest)})"
+def _interval(document: Written) -> Iterator[Fault]:
+    interval, shortest = _seconds(_analysis(document), "interval"), _shortest_hold(_spec(document))
+    if interval is not None and shortest is not None and shortest < interval:
+        message = (
+            f"the interval {duration_text(interval)} is longer than the shortest step "
+            f"({duration_text(shortest)})"
+        )
         hint = "the step lasts until the next look; shorten the interval or lengthen the step"
-        yield Fault((*base, "interval"), message, hint, severity="warning")
-    windows: list[tuple[Path, float]] = [((*base, "window"), analysis.window)]
-    windows += [
-        ((*base, "metrics", index, "window"), metric.window)
-        for index, metric in enumerate(analysis.metrics)
-        if metric.window is not None
-    ]
+        yield Fault((*_ANALYSIS, "interval"), message, hint, severity="warning")
+
+
+def _shortest_hold(spec: Written) -> float | None:
+    """Of the steps before the last that wait for no person; None where there is none that can be read."""
+    if "stepWeights" in spec:
+        weights = entries(spec, "stepWeights")
+        before_the_last = weights[:-1] if weights[-1:] == [_FULL] else weights
+        return _duration(spec.get("stepDuration")) if before_the_last else None
+    holds: list[float | None] = []
+    last = None
+    for step in entries(spec, "steps"):
+        pause = mapping(step, "pause")
+        if isinstance(step, dict) and "setWeight" in step:
+            holds, last = [*holds, 0.0], step["setWeight"]
+        elif pause is not None and holds:
+            more, so_far = _duration(pause.get("duration")), holds[-1]
+            holds[-1] = so_far + more if so_far is not None and more is not None else None
+    known = [each for each in (holds[:-1] if last == _FULL else holds) if each is not None]
+    return min(known, default=None)
+
+
+def _window(document: Written) -> Iterator[Fault]:
+    analysis = _analysis(document)
+    interval = _seconds(analysis, "interval")
+    windows: list[tuple[Path, float | None]] = [((*_ANALYSIS, "window"), _seconds(analysis, "window"))]
+    windows += [((*path, "window"), _duration(metric.get("window"))) for path, metric in _metrics(document)]
     for path, window in windows:
-        text = duration_text(window)
-        if window < analysis.interval:
-            message = f"the window {text} is shorter than the interval {interval}: some requests go unjudged"
-            yield Fault(path, message, f"make the window at least {interval}", severity="warning")
+        if window is None:
+            continue
+        text, at_least = duration_text(window), duration_text(interval or 0.0)
+        if interval is not None and window < interval:
+            message = f"the window {text} is shorter than the interval {at_least}: some requests go unjudged"
+            yield Fault(path, message, f"make the window at least {at_least}", severity="warning")
         elif window < _TWO_SCRAPES:
             message = f"the window {text} may hold a single scrape of Prometheus, and a rate needs two"
             yield Fault(
@@ -88,45 +127,96 @@ def _timing(policy: Policy) -> Iterator[Fault]:
             )
 
 
-def _evidence(policy: Policy) -> Iterator[Fault]:
-    if policy.analysis.min_requests < 1:
+def _evidence(document: Written) -> Iterator[Fault]:
+    least = _analysis(document).get("minRequests")
+    if type(least) is int and least == 0:
         message = "with minRequests 0 a single request can fail or pass a step"
-        yield Fault(("spec", "analysis", "minRequests"), message, "50 is the default", severity="warning")
-    for index, metric in enumerate(policy.analysis.metrics):
-        low, high = metric.range.min, metric.range.max
-        if metric.unit is Unit.PERCENT and (low is None or low <= 0) and (high is None or high >= 100):
-            ends = f"{number_text(low or 0)} to {number_text(100 if high is None else high)}"
-            path: Path = ("spec", "analysis", "metrics", index, "thresholdRange")
-            message = f"every percentage is within {ends}, so {metric.name} can never be breached"
-            yield Fault(path, message, "for example {min: 99}", severity="warning")
+        yield Fault((*_ANALYSIS, "minRequests"), message, "50 is the default", severity="warning")
+    for path, metric in _metrics(document):
+        name, limits = metric.get("name"), mapping(metric, "thresholdRange")
+        if not isinstance(name, str) or name not in PRESETS or "query" in metric or not limits:
+            continue
+        ends = _percentages(limits, one_is_ratio=PRESETS[name].one_is_ratio)
+        if PRESETS[name].unit is Unit.PERCENT and ends is not None and ends[0] <= 0 and ends[1] >= 100:
+            within = f"{number_text(ends[0])} to {number_text(ends[1])}"
+            message = f"every percentage is within {within}, so {name} can never be breached"
+            yield Fault((*path, "thresholdRange"), message, "for example {min: 99}", severity="warning")
 
 
-def _bare_times(policy: Policy, spots: Spots) -> Iterator[Fault]:
-    for index in range(len(policy.windows)):
+def _percentages(limits: Written, *, one_is_ratio: bool) -> tuple[float, float] | None:
+    try:
+        low = bound(limits["min"], Unit.PERCENT, one_is_ratio=one_is_ratio) if "min" in limits else 0.0
+        high = bound(limits["max"], Unit.PERCENT, one_is_ratio=one_is_ratio) if "max" in limits else 100.0
+    except QuantityError:
+        return None
+    return low, high
+
+
+def _bare_times(draft: Draft, spots: Spots) -> Iterator[Fault]:
+    for index in range(len(entries(_spec(draft.value), "windows"))):
         for end in ("from", "to"):
             path: Path = ("spec", "windows", index, end)
-            text = spots.bare.get(path)
+            text = spots.bare.get(draft.written(path))
             if text is not None:
                 message = f"{text} without quotes is text by luck: YAML 1.1 reads 17:00 as the number 1020"
                 yield Fault(path, message, f'write "{text}"', severity="warning")
 
 
-_LOOKS: tuple[Callable[[Policy], Iterator[Fault]], ...] = (
+_LOOKS: tuple[Callable[[Written], Iterator[Fault]], ...] = (
     _queries,
     _selector,
-    _timing,
+    _interval,
+    _window,
     _evidence,
 )
 
 
-def _pair(one: Policy, other: Policy) -> Iterator[Fault]:
-    if (one.namespace, one.name) == (other.namespace, other.name):
-        message = f"the name {other.name} is already used at {one.origin}, and only that policy is in force"
+def _spec(document: Written) -> Written:
+    return mapping(document, "spec") or {}
+
+
+def _analysis(document: Written) -> Written:
+    return mapping(_spec(document), "analysis") or {}
+
+
+def _metrics(document: Written) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for index, metric in enumerate(entries(_analysis(document), "metrics")):
+        if isinstance(metric, dict):
+            yield (*_ANALYSIS, "metrics", index), metric
+
+
+def _seconds(analysis: Written, name: str) -> float | None:
+    return _duration(analysis[name]) if name in analysis else Analysis.model_fields[name].default
+
+
+def _duration(written: Any) -> float | None:
+    try:
+        return duration(written)
+    except QuantityError:
+        return None
+
+
+def _beside(others: Sequence[Loaded], loaded: Loaded) -> Iterator[Fault]:
+    """What is wrong with a document beside those before it; each error once, with the first of them."""
+    told: set[Path] = set()
+    for earlier in others:
+        for fault in _pair(earlier, loaded):
+            if fault.severity != "error" or fault.path not in told:
+                yield fault
+            if fault.severity == "error":
+                told.add(fault.path)
+
+
+def _pair(earlier: Loaded, later: Loaded) -> Iterator[Fault]:
+    mine, theirs = identity(later.draft.value), identity(earlier.draft.value)
+    if mine == theirs and mine[1]:
+        message = f"the name {mine[1]} is already used at {earlier.place}, and only that policy is in force"
         yield Fault(("metadata", "name"), message, "give each policy a name of its own")
         return
-    if not overlaps(one, other):
+    one, other = _reach(earlier), _reach(later)
+    if one is None or other is None or not overlaps(one, other):
         return
-    path: Path = ("spec", "selector") if "selector" in other.document else ("spec",)
+    path: Path = ("spec", "selector") if "selector" in _spec(later.draft.value) else ("spec",)
     both = f"{other.name} ({other.origin}) and {one.name} ({one.origin})"
     if _always(one, other):
         message = f"{both} select the same services equally specifically, so neither would be applied to them"
@@ -136,6 +226,33 @@ def _pair(one: Policy, other: Policy) -> Iterator[Fault]:
         yield Fault(
             path, message, "make one selector more specific if such a service exists", True, "warning"
         )
+
+
+def _reach(loaded: Loaded) -> Policy | None:
+    """What a document selects, as a policy of nothing else; None when it cannot be told."""
+    if loaded.policy is not None:
+        return loaded.policy
+    document = loaded.draft.value
+    spec, selector = _spec(document), mapping(document, "spec") and _spec(document).get("selector", {})
+    if not isinstance(selector, dict):
+        return None
+    names, namespaces = entries(selector, "names"), entries(selector, "namespaces")
+    labels = mapping(selector, "matchLabels") or {}
+    component = spec.get("component", Component.PREDICTOR.value)
+    words = [*names, *namespaces, *labels, *labels.values(), component]
+    whole = all(isinstance(part, dict if name == "matchLabels" else list) for name, part in selector.items())
+    if not whole or not all(isinstance(word, str) for word in words) or component not in list(Component):
+        return None
+    namespace, name = identity(document)
+    return Policy(
+        name=name or "the policy",
+        namespace=namespace,
+        selector=Selector(tuple(names), tuple(namespaces), tuple(sorted(labels.items()))),
+        steps=(),
+        analysis=Measured(metrics=()),
+        component=Component(component),
+        origin=loaded.place,
+    )
 
 
 def _always(one: Policy, other: Policy) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autocanary.core.policy import Policy
@@ -18,10 +18,20 @@ from autocanary.core.rollout import API_VERSION
 from autocanary.core.rollout import KIND as ROLLOUT_KIND
 from autocanary.errors import PolicyError, Problem
 from autocanary.policyfile.document import examine, identity
+from autocanary.policyfile.mending import Draft
 from autocanary.policyfile.quantities import shown
 from autocanary.policyfile.schema import KIND
 from autocanary.policyfile.spelling import nearest
-from autocanary.policyfile.yamlnodes import Node, Spots, compose, is_mapping, place_of, plain, root_field
+from autocanary.policyfile.yamlnodes import (
+    Node,
+    Spots,
+    compose,
+    has_more,
+    is_mapping,
+    place_of,
+    plain,
+    root_field,
+)
 
 __all__ = [
     "LARGEST",
@@ -45,7 +55,8 @@ _GROUP = API_VERSION.split("/", maxsplit=1)[0]
 class Loaded:
     """One RolloutPolicy document: its policy, or what is wrong with it.
 
-    ``namespace`` and ``name`` are what the document calls itself, "" where it does not say.
+    ``namespace`` and ``name`` are what the document calls itself, "" where it does not say. ``draft`` is
+    what it was probably meant to be.
     """
 
     source: str
@@ -54,6 +65,7 @@ class Loaded:
     policy: Policy | None
     problems: tuple[Problem, ...]
     spots: Spots
+    draft: Draft = field(default=Draft({}), compare=False)
 
     @property
     def place(self) -> str:
@@ -196,8 +208,8 @@ def load_text(text: str | bytes, source: str) -> Loading:
             problems.append(node)
             continue
         reason = _not_a_policy(node, source)
-        if reason is None:
-            documents.append(_document(node, source))
+        if reason is None or _is_meant(node):
+            documents.append(_document(node, source, reason))
         else:
             problems.append(reason)
     if not nodes:
@@ -206,20 +218,29 @@ def load_text(text: str | bytes, source: str) -> Loading:
     return Loading(tuple(documents), tuple(problems))
 
 
-def _document(node: Node, source: str) -> Loaded:
+def _document(node: Node, source: str, wrong_kind: Problem | None = None) -> Loaded:
     reading = plain(node, source)
     namespace, name = identity(reading.value)
     origin = f"{source}:{reading.spots.start[0]}"
-    policy, problems = None, tuple(reading.problems)
+    policy, draft, problems = None, Draft({}), tuple(reading.problems)
     if () not in reading.trapped:
-        policy, faults = examine(
-            reading.value, source=source, origin=origin, spots=reading.spots, trapped=reading.trapped
-        )
-        problems += faults
+        value = reading.value
+        if wrong_kind is not None:
+            value, problems = {**value, "kind": KIND}, (wrong_kind, *problems)
+        examined = examine(value, source=source, origin=origin, spots=reading.spots, trapped=reading.trapped)
+        policy, draft = examined.policy, examined.draft
+        problems += examined.problems
     if problems:
         policy = None
     ordered = tuple(sorted(problems, key=lambda each: (each.line, each.column)))
-    return Loaded(source, namespace, name, policy, ordered, reading.spots)
+    return Loaded(source, namespace, name, policy, ordered, reading.spots, draft)
+
+
+def _is_meant(node: Node) -> bool:
+    """Whether a document without the right kind is to be examined as a policy all the same."""
+    kind, version = root_field(node, "kind") or "", root_field(node, "apiVersion") or ""
+    is_near = not kind or (kind != ROLLOUT_KIND and bool(nearest(kind, [KIND])))
+    return is_near and version.startswith(f"{_GROUP}/") and has_more(node)
 
 
 def _not_a_policy(node: Node, source: str) -> Problem | None:
@@ -238,6 +259,7 @@ def _not_a_policy(node: Node, source: str) -> Problem | None:
             source, *place, "a List is not read", "put each policy into a document of its own, between ---"
         )
     if kind != ROLLOUT_KIND and (version.startswith(f"{_GROUP}/") or nearest(kind, [KIND])):
+        place = place_of(node, "kind")
         return Problem(source, *place, f"the kind {shown(kind)} is not known", f"did you mean {KIND}?")
     message = f"passed over: {shown(kind)} is not a {KIND}"
     return Problem(source, *place, message, severity="warning")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from autocanary.core.reading import Unit
 
-__all__ = ["DEFAULT_QUANTILE", "PRESETS", "Preset"]
+__all__ = ["COMPARABLE", "DEFAULT_QUANTILE", "PRESETS", "Preset"]
 
 DEFAULT_QUANTILE = 0.99
 
@@ -28,6 +28,9 @@ class Preset:
     def has_quantile(self) -> bool:
         return self.unit is Unit.SECONDS
 
+
+COMPARABLE = ("error-rate", "request-success-rate", "request-duration")
+"""The presets whose requests are counted one by one on both revisions, which a comparison needs."""
 
 PRESETS: dict[str, Preset] = {
     "request-success-rate": Preset(

@@ -76,6 +76,8 @@ def shown(value: Any) -> str:
         text = "a list"
     else:
         text = str(value)
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode()  # a message is one line
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from autocanary.core.reading import Unit
 from autocanary.policyfile.presets import DEFAULT_QUANTILE, PRESETS
 from autocanary.policyfile.published import published
-from autocanary.policyfile.quantities import DURATION_PATTERN, TIME_PATTERN
+from autocanary.policyfile.quantities import DURATION_PATTERN, PERCENT_PATTERN, TIME_PATTERN
 from autocanary.policyfile.sentences import flow
 
 __all__ = ["text"]
@@ -43,6 +43,52 @@ are the same. `autocanary validate PATH` checks it offline and names every fault
 A field that is not listed here is refused, never ignored.
 """
 
+_COMPARISONS = """\
+## Comparisons
+
+`compare: {to: stable}` asks whether the candidate is worse than stable *right now*, under the same load, by
+a sequential test: it may be looked at as often as one likes, and a candidate that is not worse is rolled
+back with a chance of at most 100 % less the `confidence`, over the whole rollout. It needs exact counts of
+both revisions; a source that gives only rates feeds thresholds and no comparison, and the rollout says so.
+
+A policy without `metrics` compares `error-rate` and `request-duration`. So this is a whole policy:
+
+```yaml
+apiVersion: autocanary.dev/v1alpha1
+kind: RolloutPolicy
+metadata: {name: all-models}
+spec:
+  selector: {}
+  stepWeights: [10, 25, 50, 100]
+```
+
+| What the counts say | What follows |
+|---|---|
+| the candidate is worse, beyond doubt | rolled back (or paused, by `onFailure`) |
+| it looks worse (evidence of 5 to 1) | held, and said |
+| it is no worse, beyond doubt, and has `minRequests` in this step | the next step, after this one's time |
+| neither | the step goes on; at `stepTimeout` `onInconclusive` decides |
+
+`margin` is how much worse is still fine: a quarter more than stable's share of failed requests (for a
+duration, of slow ones, at several bounds between stable's median and its slowest), plus so many percentage
+points. To pass, the candidate must be shown to be within half more than stable's share plus 0.5 points, or
+the margin where that is wider: with little traffic a narrower one could never be shown. The evidence lasts
+over all steps; a step without a duration of its own lasts 2m at least.
+
+At 100 % there is no stable to compare with: the candidate is held against what stable was seen to do
+before.
+
+### Beside a `thresholdRange`
+
+Without `failureLimit` (or `consecutive`) the range is an **objective**: errors are rolled back only when
+the candidate is shown to be worse than stable *and* beyond the range. Beyond the range alone, the fault may
+be of what both revisions depend on: the rollout is held, and no breach is counted. A duration is rolled
+back by its comparison, and nothing passes while its quantile is beyond the range. With `failureLimit` the
+range keeps its plain meaning: so many breaches roll back, whatever stable does, and the comparison decides
+beside it.
+
+"""
+
 _STEPS = """\
 ## Steps
 
@@ -59,8 +105,9 @@ steps:
 ```
 
 Each weight is held at least as long as the pauses after it (several add up) and judged all along; `pause: {}`
-waits for a person. A list that ends below 100 goes to 100 after its last hold. At 100 % the candidate is
-judged for the longer of its own pauses and `bake`; then it is promoted.
+waits for a person. Where metrics are compared, a weight without a pause is held for 2m at least. A list that
+ends below 100 goes to 100 after its last hold. At 100 % the candidate is judged for the longer of its own
+pauses and `bake`; then it is promoted.
 
 ## Which policy governs a service
 
@@ -87,7 +134,7 @@ def text() -> str:
     schema = published()
     parts = [_HEAD, "## Fields\n"]
     parts += [_section(schema, title, definition) for title, definition in _sections(schema)]
-    parts += [_presets(), _STEPS]
+    parts += [_presets(), _COMPARISONS + _STEPS]
     return "\n".join(parts)
 
 
@@ -131,6 +178,8 @@ def _type(schema: Mapping[str, Any], field: Mapping[str, Any]) -> str:
         return f"`{field['const']}`"
     if field.get("pattern") == DURATION_PATTERN:
         return "duration"
+    if field.get("pattern") == PERCENT_PATTERN:
+        return "percent"
     if field.get("pattern") == TIME_PATTERN:
         return "time of day"
     if field.get("type") == "object":

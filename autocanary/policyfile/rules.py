@@ -6,19 +6,21 @@ schema complains about that), so that all faults are found in one pass, whatever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from autocanary.core.reading import Unit
 from autocanary.errors import InputError
+from autocanary.policyfile.comparing import check_comparisons, check_metric, compares
 from autocanary.policyfile.faults import Fault
 from autocanary.policyfile.presets import PRESETS, Preset
 from autocanary.policyfile.quantities import QuantityError, bound, shown
 from autocanary.policyfile.sentences import NO_METRIC
 from autocanary.policyfile.spelling import nearest
+from autocanary.policyfile.written import entries, mapping
 from autocanary.policyfile.yamlnodes import Path
-from autocanary.promql import PLACEHOLDERS, fill
+from autocanary.promql import PLACEHOLDERS, fill, placeholders
 
 __all__ = ["check", "sample_of"]
 
@@ -29,10 +31,10 @@ _STEPS_HINT = "for example stepWeights: [10, 25, 50, 100] with stepDuration: 5m"
 def check(document: Any) -> Iterator[Fault]:
     """Every fault that the rules find."""
     yield from _no_empty_values(document, ())
-    spec = _mapping(document, "spec")
+    spec = mapping(document, "spec")
     if spec is None:
         return
-    metadata = _mapping(document, "metadata") or {}
+    metadata = mapping(document, "metadata") or {}
     yield from _namespaces(spec, metadata)
     for rule in _RULES:
         yield from rule(spec)
@@ -44,6 +46,8 @@ def _no_empty_values(value: Any, path: Path) -> Iterator[Fault]:
         hint = "give it a value, or leave the line out"
         if path[-1:] == ("pause",):
             hint = "write pause: {} to wait for a person, or pause: {duration: 5m}"
+        elif path[-1:] == ("compare",):
+            hint = "write compare: {to: stable}"
         elif path[-1:] == ("channel",):
             hint = 'without quotes a # starts a comment: write "#ml-ops"'
         yield Fault(path, "there is no value here", hint)
@@ -56,7 +60,7 @@ def _no_empty_values(value: Any, path: Path) -> Iterator[Fault]:
 
 
 def _namespaces(spec: dict[str, Any], metadata: dict[str, Any]) -> Iterator[Fault]:
-    selector = _mapping(spec, "selector") or {}
+    selector = mapping(spec, "selector") or {}
     if metadata.get("namespace") and "namespaces" in selector:
         yield Fault(
             ("spec", "selector", "namespaces"),
@@ -79,29 +83,23 @@ def _one_form_of_steps(spec: dict[str, Any]) -> Iterator[Fault]:
         yield Fault(
             ("spec", "stepDuration"), "stepDuration belongs to stepWeights, not to steps", hint, at_key=True
         )
-    elif "stepWeights" in spec and "stepDuration" not in spec:
+    elif "stepWeights" in spec and "stepDuration" not in spec and not compares(spec):
         hint = "add stepDuration: 5m, how long each step is held at least"
         yield Fault(("spec", "stepWeights"), "stepDuration is missing", hint, at_key=True)
-    elif "steps" not in spec and "stepWeights" not in spec and not _misspelt_steps(spec):
+    elif "steps" not in spec and "stepWeights" not in spec:
         yield Fault(("spec",), "the policy has no steps", _STEPS_HINT)
-
-
-def _misspelt_steps(spec: dict[str, Any]) -> bool:
-    """Whether the schema complains about a field that was meant to be the steps."""
-    words = ("steps", "stepWeights", "stepDuration")
-    return any(nearest(name, words) in words[:2] for name in spec if name != "stepDuration")
 
 
 def _weights_rise(spec: dict[str, Any]) -> Iterator[Fault]:
     weights = [
-        (("spec", "stepWeights", index), each) for index, each in enumerate(_list(spec, "stepWeights"))
+        (("spec", "stepWeights", index), each) for index, each in enumerate(entries(spec, "stepWeights"))
     ]
     yield from _rising(weights)
 
 
 def _steps_make_sense(spec: dict[str, Any]) -> Iterator[Fault]:
     weights: list[tuple[Path, Any]] = []
-    for index, step in enumerate(_list(spec, "steps")):
+    for index, step in enumerate(entries(spec, "steps")):
         here: Path = ("spec", "steps", index)
         if not isinstance(step, dict):
             continue
@@ -119,7 +117,7 @@ def _steps_make_sense(spec: dict[str, Any]) -> Iterator[Fault]:
             )
         if "setWeight" in step:
             weights.append(((*here, "setWeight"), step["setWeight"]))
-    if _list(spec, "steps") and not weights:
+    if entries(spec, "steps") and not weights:
         yield Fault(("spec", "steps"), "no step sets a weight", "begin with - setWeight: 10")
     yield from _rising(weights)
 
@@ -133,10 +131,10 @@ def _rising(weights: Sequence[tuple[Path, Any]]) -> Iterator[Fault]:
 
 
 def _metrics(spec: dict[str, Any]) -> Iterator[Fault]:
-    analysis = _mapping(spec, "analysis")
+    analysis = mapping(spec, "analysis")
     if analysis is None:
         return
-    metrics = _list(analysis, "metrics")
+    metrics = entries(analysis, "metrics")
     base: Path = ("spec", "analysis", "metrics")
     if metrics and all(isinstance(each, dict) and each.get("dryRun") is True for each in metrics):
         yield Fault(
@@ -162,18 +160,27 @@ def _metric(metric: dict[str, Any], here: Path) -> Iterator[Fault]:
     elif isinstance(name, str) and preset is None:
         near = nearest(name, PRESETS)
         known = f"did you mean {near}?" if near else f"presets: {', '.join(PRESETS)}"
-        yield Fault(
-            (*here, "name"), f"there is no preset {shown(name)!r}, and no query", f"{known}; else add a query"
-        )
+        message = f"there is no preset {shown(name)!r}, and no query"
+        yield Fault((*here, "name"), message, f"{known}; else add a query", meant=near)
     if "quantile" in metric and ("query" in metric or (preset is not None and not preset.has_quantile)):
         reason = "the query itself says which quantile" if "query" in metric else f"{name} has no quantile"
         yield Fault((*here, "quantile"), reason, "leave it out", at_key=True)
     if "query" in metric or preset is not None:
-        yield from _range(metric, preset if "query" not in metric else None, here)
+        yield from check_metric(metric, here)
+    if ("query" in metric) == (preset is not None):
+        yield from _range_of_unknown_unit(metric, here)
+    else:
+        yield from _range(metric, preset, here)
+
+
+def _range_of_unknown_unit(metric: dict[str, Any], here: Path) -> Iterator[Fault]:
+    """What is wrong with limits in whatever unit they are."""
+    readings = [list(_range(metric, Preset(unit, "", "{max: 0}"), here)) for unit in Unit]
+    yield from min(readings, key=lambda faults: sum(len(each.path) > len(here) + 1 for each in faults))
 
 
 def _range(metric: dict[str, Any], preset: Preset | None, here: Path) -> Iterator[Fault]:
-    limits = _mapping(metric, "thresholdRange")
+    limits = mapping(metric, "thresholdRange")
     if limits is None:
         return
     here = (*here, "thresholdRange")
@@ -197,8 +204,8 @@ def _range(metric: dict[str, Any], preset: Preset | None, here: Path) -> Iterato
 
 
 def sample_of(query: str) -> str:
-    """The query with samples for its placeholders; InputError where that cannot be."""
-    return fill(query, _SAMPLE)
+    """The query with samples for its placeholders, unknown ones included; InputError for malformed ones."""
+    return fill(query, _lenient(placeholders(query)))
 
 
 def _query(query: str, here: Path) -> Iterator[Fault]:
@@ -206,17 +213,32 @@ def _query(query: str, here: Path) -> Iterator[Fault]:
         yield Fault(here, "the query is empty", "write PromQL that answers one number")
         return
     try:
-        sample_of(query)
+        unknown = [name for name in placeholders(query) if name not in PLACEHOLDERS]
+        for name in unknown:
+            yield from _unfilled(f"{{{{ {name} }}}}", _SAMPLE, here)
+        yield from _unfilled(query, _lenient(unknown), here)
     except InputError as error:
         yield Fault(here, str(error))
 
 
+def _unfilled(query: str, samples: Mapping[str, str | float], here: Path) -> Iterator[Fault]:
+    try:
+        fill(query, samples)
+    except InputError as error:
+        yield Fault(here, str(error))
+
+
+def _lenient(unknown: Iterable[str]) -> Mapping[str, str | float]:
+    """Samples for unknown placeholders, too; a duration may stand inside quotes and outside."""
+    return {**dict.fromkeys(unknown, 60.0), **_SAMPLE}
+
+
 def _webhooks(spec: dict[str, Any]) -> Iterator[Fault]:
-    yield from _names_once(_list(spec, "webhooks"), ("spec", "webhooks"), "webhook")
+    yield from _names_once(entries(spec, "webhooks"), ("spec", "webhooks"), "webhook")
 
 
 def _notifications(spec: dict[str, Any]) -> Iterator[Fault]:
-    for index, each in enumerate(_list(spec, "notifications")):
+    for index, each in enumerate(entries(spec, "notifications")):
         here: Path = ("spec", "notifications", index)
         if not isinstance(each, dict):
             continue
@@ -227,8 +249,8 @@ def _notifications(spec: dict[str, Any]) -> Iterator[Fault]:
 
 
 def _windows(spec: dict[str, Any]) -> Iterator[Fault]:
-    for index, window in enumerate(_list(spec, "windows")):
-        days = _list(window, "days") if isinstance(window, dict) else []
+    for index, window in enumerate(entries(spec, "windows")):
+        days = entries(window, "days") if isinstance(window, dict) else []
         for at, day in enumerate(days):
             if day in days[:at]:
                 yield Fault(
@@ -236,9 +258,9 @@ def _windows(spec: dict[str, Any]) -> Iterator[Fault]:
                 )
 
 
-def _names_once(entries: list[Any], base: Path, kind: str) -> Iterator[Fault]:
+def _names_once(named: list[Any], base: Path, kind: str) -> Iterator[Fault]:
     seen: set[str] = set()
-    for index, each in enumerate(entries):
+    for index, each in enumerate(named):
         name = each.get("name") if isinstance(each, dict) else None
         if isinstance(name, str):
             if name in seen:
@@ -254,17 +276,8 @@ _RULES: tuple[Callable[[dict[str, Any]], Iterator[Fault]], ...] = (
     _weights_rise,
     _steps_make_sense,
     _metrics,
+    check_comparisons,
     _windows,
     _webhooks,
     _notifications,
 )
-
-
-def _mapping(value: Any, name: str) -> dict[str, Any] | None:
-    inner = value.get(name) if isinstance(value, dict) else None
-    return inner if isinstance(inner, dict) else None
-
-
-def _list(value: dict[str, Any], name: str) -> list[Any]:
-    inner = value.get(name)
-    return inner if isinstance(inner, list) else []

@@ -11,8 +11,9 @@ from enum import Enum
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict, JsonValue
 
-from autocanary.core.policy import Component, OnFailure, OnUnstaged, WebhookType
+from autocanary.core.policy import Component, Leftover, OnFailure, OnUnstaged, WebhookType
 from autocanary.policyfile.analysis_schema import Analysis
 from autocanary.policyfile.fields import (
     Channel,
@@ -21,6 +22,7 @@ from autocanary.policyfile.fields import (
     HoldTime,
     LabelValue,
     LookTime,
+    Mention,
     Name,
     Namespace,
     StartOfWindow,
@@ -134,6 +136,11 @@ class Failure(Strict):
     action: Annotated[OnFailure, Field(strict=False)] = Field(
         default=OnFailure.ROLLBACK, description="Roll back, or pause at the present weight for a person."
     )
+    candidate: Annotated[Leftover, Field(strict=False)] = Field(
+        default=Leftover.KEEP,
+        description="What becomes of a rolled-back candidate in KFServing's v1alpha2, where it has a place "
+        "of its own in the spec: `keep` it there at 0 %, or `remove` it.",
+    )
 
 
 class WindowSpec(Strict):
@@ -179,7 +186,18 @@ class WebhookSpec(Strict):
 
 
 class SlackTarget(Strict):
-    channel: Channel = Field(description="The channel, in quotes because of the #.", examples=["#ml-ops"])
+    channel: Channel = Field(
+        description="The channel, in quotes because of the #. Only a bot token can choose it; an incoming "
+        "webhook posts to its own.",
+        examples=["#ml-ops"],
+    )
+    mention: list[Mention] = Field(
+        default_factory=list,
+        max_length=10,
+        description="Whom to call when a rollout is rolled back or needs a person: IDs of members and user "
+        "groups, `here` or `channel`. With a bot token only.",
+        examples=[["S012AB3CD"]],
+    )
 
 
 class WebhookTarget(Strict):
@@ -209,12 +227,24 @@ class NotificationSpec(Strict):
     )
 
 
+_COMPARED: JsonDict = {"properties": {"metrics": {"contains": {"required": ["compare"]}}}}
+_PACED: list[JsonValue] = [
+    {"required": ["stepDuration"]},
+    {"not": {"required": ["analysis"]}},
+    {"properties": {"analysis": {"anyOf": [{"not": {"required": ["metrics"]}}, _COMPARED]}}},
+]
+"""What ends a step of ``stepWeights``: its duration, or the evidence of a comparison."""
+
+
 class Spec(Strict):
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [
-                {"required": ["stepWeights", "stepDuration"], "not": {"required": ["steps"]}},
-                {"required": ["steps"], "not": {"required": ["stepDuration"]}},
+                {"required": ["stepWeights"], "not": {"required": ["steps"]}, "anyOf": _PACED},
+                {
+                    "required": ["steps"],
+                    "not": {"anyOf": [{"required": ["stepDuration"]}, {"required": ["stepWeights"]}]},
+                },
             ]
         }
     )
@@ -236,8 +266,16 @@ class Spec(Strict):
     )
     step_duration: LookTime | None = Field(
         default=None,
-        description="How long each of `stepWeights` is held at least, judged all along.",
+        description="How long each of `stepWeights` is held at least, judged all along. The two stand "
+        "together, and there is no default. Only where metrics are compared it may be left out: then a step "
+        "lasts until the comparison has its evidence, at least 2m.",
         examples=["5m"],
+    )
+    step_timeout: LookTime | None = Field(
+        default=None,
+        description="How long a step may stay inconclusive before `analysis.onInconclusive` applies; outages "
+        "and closed windows do not count. Left out: the step's own duration and `progressDeadline`.",
+        examples=["1h"],
     )
     steps: list[Step] | None = Field(
         default=None,
@@ -258,7 +296,11 @@ class Spec(Strict):
         description="The candidate must become ready, and a held rollout must move, within this.",
         examples=["30m"],
     )
-    analysis: Analysis = Field(description="How the candidate is measured.")
+    analysis: Analysis = Field(
+        default_factory=Analysis,
+        description="How the candidate is measured. Left out, its errors and its latency are compared with "
+        "stable's.",
+    )
     on_failure: Failure = Field(default_factory=Failure, description="What a breach leads to.")
     on_unstaged: Annotated[OnUnstaged, Field(strict=False)] = Field(
         default=OnUnstaged.CATCH,

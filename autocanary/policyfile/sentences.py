@@ -8,7 +8,7 @@ from typing import Any
 
 from autocanary.policyfile.faults import Fault
 from autocanary.policyfile.quantities import shown
-from autocanary.policyfile.spelling import did_you_mean, nearest
+from autocanary.policyfile.spelling import did_you_mean, nearest, probable
 from autocanary.policyfile.yamlnodes import Path
 
 __all__ = ["NO_METRIC", "faults_of", "flow"]
@@ -19,8 +19,6 @@ NO_METRIC = (
 )
 
 _NOT_AVAILABLE: dict[str, str] = {
-    "compare": "comparing the candidate with stable is not available in this version: use thresholdRange",
-    "onInconclusive": "not available in this version: an inconclusive metric holds the rollout",
     "stepWeight": "Flagger's stepWeight is not available in this version: list the weights in stepWeights",
     "maxWeight": "Flagger's maxWeight is not available in this version: list the weights in stepWeights",
     "iterations": "Flagger's iterations are not available in this version: use steps",
@@ -46,7 +44,8 @@ _RENAMED: dict[str, str] = {
     "threshold": "failureLimit, in each metric",
     "count": "failureLimit, in each metric",
     "initialDelay": "warmup",
-    "inconclusiveLimit": "minRequests",
+    "inconclusiveLimit": "stepTimeout, with analysis.onInconclusive",
+    "timeoutSeconds": "stepTimeout, with its unit",
     "progressDeadlineSeconds": "progressDeadline, with its unit",
     "targetRef": "selector",
     "tz": "timezone",
@@ -98,14 +97,7 @@ def faults_of(errors: list[dict[str, Any]], schema: Mapping[str, Any]) -> Iterat
         )
         for each in errors
     ]
-    misspelt = {
-        (*each.path[:-1], nearest(str(each.path[-1]), each.around))
-        for each in located
-        if each.kind == "extra_forbidden"
-    }
     for error in located:
-        if error.kind == "missing" and error.path in misspelt:
-            continue  # it is there under a wrong name, which is said
         yield _SENTENCES.get(error.kind, _other)(error)
 
 
@@ -115,8 +107,6 @@ def _quantity(error: _Error) -> Fault:
 
 def _missing(error: _Error) -> Fault:
     name, around = str(error.path[-1]), error.path[:-1]
-    if error.path in (("spec", "analysis"), ("spec", "analysis", "metrics")):
-        return Fault(around, *NO_METRIC)
     example = _example(error.here)
     return Fault(around, f"{name} is missing", f"add {name}: {example}" if example else "")
 
@@ -128,10 +118,21 @@ def _unknown(error: _Error) -> Fault:
     if name in _RENAMED:
         return Fault(error.path, "unknown field", f"here it is {_RENAMED[name]}", at_key=True)
     hint = did_you_mean(name, error.around)
-    home = _home(error.schema, name)
+    near, home = probable(name, error.around), _home(error.schema, name)
+    meant: Path = (*error.path[:-1], near) if near else ()
     if home and not nearest(name, error.around):
         hint = f"it belongs under {home}"
-    return Fault(error.path, "unknown field", hint, at_key=True)
+        # Out of a list nothing is moved: the entry that it leaves would be another one.
+        meant = (*home.split("."), name) if all(isinstance(part, str) for part in error.path) else ()
+    meant = meant if _fits(error.given, _at(error.schema, meant)) else ()
+    return Fault(error.path, "unknown field", hint, at_key=True, meant=meant)
+
+
+def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether a value is of the kind that a field holds; where it is not, the field was hardly meant."""
+    if isinstance(value, dict | list):
+        return bool(schema.get("type") == ("object" if isinstance(value, dict) else "array"))
+    return bool(schema) and schema.get("type") not in ("object", "array")
 
 
 def _choice(error: _Error) -> Fault:

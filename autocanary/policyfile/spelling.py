@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["did_you_mean", "nearest"]
+__all__ = ["did_you_mean", "nearest", "probable"]
 
 _LONGEST = 100  # comparing costs the square of the length
 
@@ -23,11 +23,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return folded[found[0]] if found else ""
 
 
+def probable(word: str, known: Iterable[str]) -> str:
+    """Like ``nearest``; without one, the longest known word that ``word`` begins with."""
+    words = list(known)
+    starting = [each for each in words if len(each) > 2 and word.lower().startswith(each.lower())]
+    return nearest(word, words) or max(starting, key=len, default="")
+
+
 def did_you_mean(word: str, known: Iterable[str], *, otherwise: str = "known: ") -> str:
     """A hint: the nearest known word, or all of them."""
     words = list(known)
-    near = nearest(word, words)
-    if not near:
-        starting = [each for each in words if len(each) > 2 and word.lower().startswith(each.lower())]
-        near = max(starting, key=len, default="")
+    near = probable(word, words)
     return f"did you mean {near}?" if near else f"{otherwise}{', '.join(words)}"

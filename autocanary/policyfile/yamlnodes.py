@@ -27,6 +27,8 @@ __all__ = [
     "Plain",
     "Spots",
     "compose",
+    "field_name",
+    "has_more",
     "is_mapping",
     "place_of",
     "plain",
@@ -137,6 +139,18 @@ def compose(text: str, source: str) -> Iterator[Node | Problem]:
         loader.dispose()
 
 
+def field_name(path: Path) -> str:
+    """The path as people write it.
+
+    >>> field_name(("spec", "steps", 0, "setWeight"))
+    'spec.steps[0].setWeight'
+    """
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
 def root_field(node: Node, name: str) -> str | None:
     """The text of a top-level field, without reading the rest; None when it is not there."""
     if isinstance(node, MappingNode):
@@ -146,12 +160,20 @@ def root_field(node: Node, name: str) -> str | None:
     return None
 
 
+def has_more(node: Node) -> bool:
+    """Whether a document holds more than its version and its kind."""
+    return isinstance(node, MappingNode) and len(node.value) > 2
+
+
 def is_mapping(node: Node) -> bool:
     return isinstance(node, MappingNode)
 
 
-def place_of(node: Node) -> Place:
-    return place_at(node.start_mark)
+def place_of(node: Node, name: str = "") -> Place:
+    """Where a document begins, or the value of one of its top-level fields."""
+    fields = node.value if name and isinstance(node, MappingNode) else ()
+    of = next((value for key, value in fields if getattr(key, "value", None) == name), node)
+    return place_at(of.start_mark)
 
 
 def plain(node: Node, source: str) -> Plain:
@@ -193,21 +215,21 @@ class _Reading:
 
     def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for key_node, value_node in self._pairs(node, len(path)):
-            key = self._key(key_node)
+        for key_node, value_node in self._pairs(node, path):
+            key = self._key(key_node, path)
             if key is None:
                 continue
             here = (*path, key)
             if key in result:
                 line, column = self.spots.keys[here]
                 message = f"{shown(key)} is given twice, first at {line}:{column}"
-                self._complain(key_node, message, "keep one of the two")
+                self._complain(key_node, message, "keep one of the two", path)
                 continue
             self.spots.keys[here] = place_at(key_node.start_mark)
             result[key] = self.value(value_node, here)
         return result
 
-    def _pairs(self, node: MappingNode, depth: int) -> list[tuple[Node, Node]]:
+    def _pairs(self, node: MappingNode, path: Path, depth: int = 0) -> list[tuple[Node, Node]]:
         """The fields of a mapping; those merged with ``<<: *base`` come last, and only where not given."""
         pairs = [(key, value) for key, value in node.value if key.tag != _MERGE]
         given = {key.value for key, _ in pairs if isinstance(key, ScalarNode)}
@@ -215,11 +237,11 @@ class _Reading:
             if key.tag != _MERGE:
                 continue
             for base in merged.value if isinstance(merged, SequenceNode) else [merged]:
-                self._spend(base, depth)
+                self._spend(base, len(path) + depth)
                 if not isinstance(base, MappingNode):
-                    self._complain(base, "<< merges mappings only", "write it as <<: *anchor")
+                    self._complain(base, "<< merges mappings only", "write it as <<: *anchor", path)
                     continue
-                fresh = [pair for pair in self._pairs(base, depth + 1) if pair[0].value not in given]
+                fresh = [pair for pair in self._pairs(base, path, depth + 1) if pair[0].value not in given]
                 given |= {each.value for each, _ in fresh}
                 pairs += fresh
         return pairs
@@ -232,17 +254,16 @@ class _Reading:
                 node.start_mark, "the document is too large once its aliases are unfolded", hint
             )
 
-    def _key(self, node: Node) -> str | None:
+    def _key(self, node: Node, path: Path) -> str | None:
         if not isinstance(node, ScalarNode):
-            self._complain(node, "a field's name must be text", "write name: value")
+            self._complain(node, "a field's name must be text", "write name: value", path)
             return None
         if node.tag == _BOOL and node.value.lower() not in ("true", "false"):
             message = f"YAML 1.1 reads the bare word {node.value} as {_yes(node)}"
-            self._complain(node, message, f'write "{node.value}" in quotes if text is meant')
+            self._complain(node, message, f'write "{node.value}" in quotes if text is meant', path)
         elif node.tag.removeprefix(_KNOWN) not in _TEXT:
-            self._complain(
-                node, f"the field's name {shown(node.value)} is not text", f'write "{node.value}" in quotes'
-            )
+            message = f"the field's name {shown(node.value)} is not text"
+            self._complain(node, message, f'write "{node.value}" in quotes', path)
         return str(node.value)
 
     def _scalar(self, node: ScalarNode, path: Path) -> Any:
@@ -262,7 +283,7 @@ class _Reading:
             if node.tag == _FLOAT and _PLAIN_FLOAT.fullmatch(text):
                 return float(text)
         self.trapped.add(path)
-        self._complain(node, *self._trap(node, text))
+        self._complain(node, *self._trap(node, text), path)
         return text
 
     def _trap(self, node: Node, text: str) -> tuple[str, str]:
@@ -282,7 +303,8 @@ class _Reading:
             return f"{shown(text)} is a number that YAML 1.1 and 1.2 read differently", quote
         return f"the tag {shown(node.tag)} is not read here", "remove it"
 
-    def _complain(self, node: Node, message: str, hint: str) -> None:
+    def _complain(self, node: Node, message: str, hint: str, path: Path) -> None:
+        message = f"{field_name(path)}: {message}" if path else message
         self.problems.append(Problem(self.source, *place_at(node.start_mark), message, hint))
 
 

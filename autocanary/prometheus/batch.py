@@ -4,20 +4,37 @@ Questions fall into groups by what can be asked in one query: the traffic (reque
 the newest sample together) per variant and window, and each latency or level per variant, window and
 quantile. Success rate, error rate and request count need the traffic alone; every other preset needs it
 too, to say from how many requests and how fresh. So four presets of one source are two queries, for one
-rollout or for hundreds.
+rollout or for hundreds. The raw counters of comparisons are one more per family of counters.
+
+Each question is looked at once and becomes a case; hashing questions again and again is what a round of
+thousands of them would otherwise spend its time on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from functools import cache
+from typing import NamedTuple
 
-from autocanary.core.reading import Question, Reading
+from autocanary.core.reading import Question, Reading, Source
+from autocanary.prometheus.account import Account
+from autocanary.prometheus.counters import Family, family_of
+from autocanary.prometheus.counting import Counting, Subject, counting
 from autocanary.prometheus.custom import CustomQueries
 from autocanary.prometheus.discover import Discovery, Found, Wanted, targets_of, wanted_by
 from autocanary.prometheus.labelling import Target
-from autocanary.prometheus.plan import Gathered, Plan, Result, divided, gather, together
+from autocanary.prometheus.plan import (
+    Gathered,
+    Limits,
+    Plan,
+    Result,
+    both,
+    divided,
+    gather,
+    kept,
+    together,
+)
 from autocanary.prometheus.presets import DEFAULT_QUANTILE, RATES, Variant
 from autocanary.prometheus.queries import (
     Traffic,
@@ -32,21 +49,14 @@ from autocanary.prometheus.readings import (
     preset_reading,
     undiscovered,
     unsupported,
+    with_counters,
 )
 from autocanary.prometheus.sources import variants_of
 
 __all__ = ["Limits", "answer_all"]
 
-T = TypeVar("T")
-Key = TypeVar("Key", bound=Hashable)
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much one query may ask for."""
-
-    revisions: int
-    query_bytes: int
+_NOTHING = Found()
 
 
 class _TrafficGroup(NamedTuple):
@@ -61,81 +71,127 @@ class _MeasureGroup(NamedTuple):
     quantile: float
 
 
+@dataclass(slots=True)
+class _Case:
+    """A question, and what is found out on the way to its answer.
+
+    ``variant`` is None while nothing measures the service; ``lack`` says why it cannot give the metric.
+    ``family`` is that of the counters asked for, or why there are none; None when none were asked for.
+    """
+
+    question: Question
+    wanted: Wanted
+    targets: tuple[Target, ...]
+    found: Found = _NOTHING
+    variant: Variant | None = None
+    lack: str = ""
+    traffic: Gathered[Traffic] | None = None
+    measured: Gathered[float] | None = None
+    family: Family | str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class _Answers:
     """Everything Prometheus said in one round."""
 
     traffic: dict[_TrafficGroup, Gathered[Traffic]]
     measures: dict[_MeasureGroup, Gathered[float]]
-    custom: dict[str, Result]
+    custom: dict[None, Mapping[str, Result]]
 
 
 def answer_all(
-    questions: Sequence[Question], discovery: Discovery, custom: CustomQueries, limits: Limits
+    questions: Sequence[Question],
+    discovery: Discovery,
+    custom: CustomQueries,
+    limits: Limits,
+    account: Account[Subject],
 ) -> Plan[Mapping[Question, Reading]]:
     """Exactly one reading for every question."""
-    distinct = tuple(dict.fromkeys(questions))
-    hopeless = {question: why for question in distinct if (why := _hopeless(question))}
-    asked = [question for question in distinct if question not in hopeless]
-    found = (yield from discovery.resolve(asked)) if asked else {}
-    chosen = {
-        question: variant
-        for question in asked
-        if (variant := found[wanted_by(question)].preferred(question.metric)) is not None
-    }
-    answers = yield from _ask(asked, chosen, custom, limits)
-    _report(asked, chosen, answers, discovery)
-    readings = {question: unsupported(question, why) for question, why in hopeless.items()}
-    for question in asked:
-        readings[question] = _reading(question, chosen.get(question), found[wanted_by(question)], answers)
-    return {question: readings[question] for question in distinct}
+    readings: dict[Question, Reading | None] = dict.fromkeys(questions)
+    cases = []
+    for question in readings:
+        if why := _hopeless(question.source, question.metric, own_query=bool(question.query)):
+            readings[question] = unsupported(question, why)
+        else:
+            cases.append(_Case(question, wanted_by(question), targets_of(question)))
+    if cases:
+        yield from _choose(cases, discovery)
+        custom_answers, counted = yield from _ask(cases, custom, limits, account)
+        _report(cases, discovery)
+        for case in cases:
+            readings[case.question] = _answered(case, custom_answers, counted)
+    return {question: reading for question, reading in readings.items() if reading is not None}
 
 
-def _hopeless(question: Question) -> str:
-    """Why no variant of the question's source can ever answer it; empty when one may."""
-    if question.query:
+@cache
+def _hopeless(source: Source, metric: str, *, own_query: bool) -> str:
+    """Why no variant of the source can ever answer the question; empty when one may."""
+    if own_query:
         return ""
-    lacks = [variant.meter.lack(question.metric) for variant in variants_of(question.source)]
+    lacks = [variant.meter.lack(metric) for variant in variants_of(source)]
     return lacks[0] if all(lacks) else ""
 
 
-def _ask(
-    asked: Sequence[Question], chosen: Mapping[Question, Variant], custom: CustomQueries, limits: Limits
-) -> Plan[_Answers]:
-    traffic: dict[_TrafficGroup, dict[Target, None]] = {}
-    measures: dict[_MeasureGroup, dict[Target, None]] = {}
-    for question, variant in chosen.items():
-        if not question.query and variant.meter.lack(question.metric):
+def _choose(cases: Sequence[_Case], discovery: Discovery) -> Plan[None]:
+    """The variant that answers each question."""
+    asked: dict[Wanted, dict[Target, None]] = {}
+    for case in cases:
+        asked.setdefault(case.wanted, {}).update(dict.fromkeys(case.targets))
+    found = yield from discovery.resolve(asked)
+    for case in cases:
+        case.found = found[case.wanted]
+        metric = case.question.metric
+        case.variant = case.found.preferred(metric)
+        if case.variant is None or case.question.query:
             continue
-        traffic.setdefault(_TrafficGroup(variant, question.window), {}).update(
-            dict.fromkeys(targets_of(question))
-        )
-        if (group := _measure_group(question, variant)) is not None:
-            measures.setdefault(group, {})[targets_of(question)[0]] = None
+        case.lack = case.variant.meter.lack(metric)
+        if case.question.counters and not case.lack:
+            case.family = family_of(case.variant, metric)
+
+
+def _ask(
+    cases: Sequence[_Case], custom: CustomQueries, limits: Limits, account: Account[Subject]
+) -> Plan[tuple[Mapping[str, Result], Counting]]:
+    traffic: dict[_TrafficGroup, tuple[list[_Case], dict[Target, None]]] = {}
+    measures: dict[_MeasureGroup, tuple[list[_Case], dict[Target, None]]] = {}
+    families: dict[Family, dict[Target, None]] = {}
+    for case in cases:
+        if case.variant is None or case.lack:
+            continue
+        group = _TrafficGroup(case.variant, case.question.window)
+        members, targets = traffic.setdefault(group, ([], {}))
+        members.append(case)
+        targets.update(dict.fromkeys(case.targets))
+        if (measure := _measure_group(case.question, case.variant)) is not None:
+            members, targets = measures.setdefault(measure, ([], {}))
+            members.append(case)
+            targets[case.targets[0]] = None
+        if isinstance(case.family, Family):
+            families.setdefault(case.family, {}).update(dict.fromkeys(case.targets))
     answers = _Answers({}, {}, {})
-    yield from together(
+    presets = together(
         [
             *(
-                _kept(answers.traffic, group, _traffic_plan(group, targets, limits))
-                for group, targets in traffic.items()
+                kept(answers.traffic, group, _traffic_plan(group, targets, limits))
+                for group, (_, targets) in traffic.items()
             ),
             *(
-                _kept(answers.measures, group, _measure_plan(group, targets, limits))
-                for group, targets in measures.items()
+                kept(answers.measures, measure, _measure_plan(measure, targets, limits))
+                for measure, (_, targets) in measures.items()
             ),
-            _custom_plan(answers.custom, custom, asked),
+            kept(
+                answers.custom, None, custom.ask(case.question.query for case in cases if case.question.query)
+            ),
         ]
     )
-    return answers
-
-
-def _kept(store: dict[Key, T], key: Key, plan: Plan[T]) -> Plan[None]:
-    """The plan, with its result put where the key says."""
-    store[key] = yield from plan
-
-
-def _custom_plan(store: dict[str, Result], custom: CustomQueries, asked: Sequence[Question]) -> Plan[None]:
-    store.update((yield from custom.ask(question.query for question in asked if question.query)))
+    _, counted = yield from both(presets, counting(account, families, limits))
+    for group, (members, _) in traffic.items():
+        for case in members:
+            case.traffic = answers.traffic[group]
+    for measure, (members, _) in measures.items():
+        for case in members:
+            case.measured = answers.measures[measure]
+    return answers.custom[None], counted
 
 
 def _measure_group(question: Question, variant: Variant) -> _MeasureGroup | None:
@@ -161,36 +217,40 @@ def _measure_plan(group: _MeasureGroup, targets: Iterable[Target], limits: Limit
     return gather(chunks, build, lambda chunk, answer: measured_rows(group.variant, chunk, answer))
 
 
-def _report(
-    asked: Sequence[Question], chosen: Mapping[Question, Variant], answers: _Answers, discovery: Discovery
-) -> None:
+def _report(cases: Iterable[_Case], discovery: Discovery) -> None:
     """Tell the discovery which services were heard of; those whose query failed are left out."""
     heard: dict[Wanted, bool] = {}
-    for question in asked:
-        gathered = (
-            answers.traffic.get(_TrafficGroup(chosen[question], question.window))
-            if question in chosen
-            else None
-        )
-        if gathered is None or targets_of(question)[0] in gathered.errors:
-            continue
-        series = any(target in gathered.rows for target in targets_of(question))
-        heard[wanted_by(question)] = heard.get(wanted_by(question), False) or series
+    for case in cases:
+        traffic = case.traffic
+        if traffic is not None and case.targets[0] not in traffic.errors:
+            series = any(target in traffic.rows for target in case.targets)
+            heard[case.wanted] = heard.get(case.wanted, False) or series
     for wanted, series in heard.items():
         discovery.heard(wanted, series=series)
 
 
-def _reading(question: Question, variant: Variant | None, found: Found, answers: _Answers) -> Reading:
+def _answered(case: _Case, custom: Mapping[str, Result], counted: Counting) -> Reading:
+    reading = _reading(case, custom)
+    if not case.question.counters:
+        return reading
+    if case.family is None:
+        why = "a query of the policy's own has no counters" if case.question.query else ""
+        return with_counters(reading, None, why)
+    if isinstance(case.family, str):
+        return with_counters(reading, None, case.family)
+    return with_counters(reading, *counted.of(case.family, case.targets))
+
+
+def _reading(case: _Case, custom: Mapping[str, Result]) -> Reading:
+    question, variant, traffic = case.question, case.variant, case.traffic
     if question.query:
-        return custom_reading(answers.custom[question.query], _requests(question, variant, answers))
+        return custom_reading(custom[question.query], _requests(case))
     if variant is None:
-        return undiscovered(question, found)
-    if why := variant.meter.lack(question.metric):
-        return unsupported(question, why, variant.source)
-    target, *others = targets_of(question)
-    traffic = answers.traffic[_TrafficGroup(variant, question.window)]
-    group = _measure_group(question, variant)
-    measured = answers.measures[group] if group is not None else Gathered[float]()
+        return undiscovered(question, case.found)
+    if case.lack or traffic is None:
+        return unsupported(question, case.lack, variant.source)
+    target, *others = case.targets
+    measured = case.measured if case.measured is not None else Gathered[float]()
     warnings = dict.fromkeys(
         filter(None, (traffic.warnings.get(target, ""), measured.warnings.get(target, "")))
     )
@@ -202,17 +262,17 @@ def _reading(question: Question, variant: Variant | None, found: Found, answers:
             measured=measured.rows.get(target),
             error=traffic.errors.get(target) or measured.errors.get(target),
             warning="; ".join(warnings),
-            seen=found.seen or any(other in traffic.rows for other in others),
+            seen=case.found.seen or any(other in traffic.rows for other in others),
         ),
     )
 
 
-def _requests(question: Question, variant: Variant | None, answers: _Answers) -> float | None:
+def _requests(case: _Case) -> float | None:
     """How many requests the revision completed while a custom query looked; None when nobody counts them."""
-    if variant is None:
+    traffic = case.traffic
+    if traffic is None:
         return None
-    target, *others = targets_of(question)
-    traffic = answers.traffic[_TrafficGroup(variant, question.window)]
+    target, *others = case.targets
     row = traffic.rows.get(target)
     if row is not None:
         return row.requests

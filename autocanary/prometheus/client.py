@@ -74,7 +74,7 @@ class PrometheusClient:
         try:
             with deadline(self._config.timeout):
                 self._connect.custom_query(promql, params=self._params)
-                answer = read_answer(self._session.payload)
+                answer = read_answer(self._session.taken())
         except MalformedAnswerError as why:
             self._count("unreachable")
             raise MetricsUnreachable(
@@ -99,7 +99,7 @@ class PrometheusClient:
                 )
         except MetricsError:
             return ""
-        build = self._session.payload.get("data")
+        build = self._session.taken().get("data")
         return str(build.get("version") or "") if isinstance(build, dict) else ""
 
     def close(self) -> None:
@@ -110,8 +110,8 @@ class PrometheusClient:
 class _Session(requests.Session):
     """Sends, reads within the deadline, judges the answer, and keeps what PrometheusConnect drops.
 
-    ``payload`` is the decoded body of this thread's latest request. What this raises passes through
-    PrometheusConnect untouched, as it is none of the exceptions that it knows.
+    What this raises passes through PrometheusConnect untouched, as it is none of the exceptions that it
+    knows.
     """
 
     def __init__(self, config: PrometheusConfig) -> None:
@@ -122,9 +122,10 @@ class _Session(requests.Session):
         self._get_only = False  # learnt from a 405
         self._local = threading.local()
 
-    @property
-    def payload(self) -> dict[str, Any]:
+    def taken(self) -> dict[str, Any]:
+        """The decoded body of this thread's latest request, once: a large one is not to outlive its use."""
         payload: dict[str, Any] = self._local.payload
+        del self._local.payload
         return payload
 
     def request(  # type: ignore[override]  # prometheus_api_client passes everything by keyword
@@ -133,7 +134,7 @@ class _Session(requests.Session):
         kwargs.update(stream=True, allow_redirects=False)
         kwargs["verify"] = self.verify
         self._local.payload = self._judged(*self._delivered(method, url, kwargs))
-        return _Judged(self._local.payload)
+        return _Judged()
 
     def _delivered(self, method: str, url: str, kwargs: dict[str, Any]) -> _Received:
         """The answer to a POST with the parameters in its body, or to a GET where POST is not allowed."""
@@ -194,14 +195,13 @@ class _Session(requests.Session):
 class _Judged(requests.Response):
     """A success whose JSON is decoded already, so that PrometheusConnect need not do it again."""
 
-    def __init__(self, payload: dict[str, Any]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.status_code = 200
-        self._payload = payload
 
     def json(self, **_: Any) -> Any:
-        # PrometheusConnect only digs out the result, which nobody here looks at: ``payload`` is read instead.
-        return {"data": {"result": self._payload}}
+        # PrometheusConnect only digs out the result, which nobody here looks at: ``taken`` is.
+        return {"data": {"result": []}}
 
 
 def _decoded(body: bytes) -> dict[str, Any] | None:

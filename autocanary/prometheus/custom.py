@@ -2,13 +2,15 @@
 
 Queries whose type is known are joined as ``label_replace(<query>, "autocanary_q", "<number>", "", "") or …``
 and taken apart again by that label. A joined query that is refused, too slow, or answered with a remark on
-some query's semantics is asked again one by one; the ones at fault then stay alone for a while.
+some query's semantics is asked again in ever smaller pieces; the ones at fault then stay alone for a while.
+When none was at fault, it was too much at once, and smaller ones are sent for that time.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from autocanary.errors import MetricsError, MetricsRefused
 from autocanary.prometheus.answer import Answer, Sample
@@ -20,9 +22,22 @@ from autocanary.promql import kind
 __all__ = ["CustomQueries"]
 
 _TAG = "autocanary_q"
-_MOST_JOINED = 50
+_MOST_JOINED = 400
+_PIECES = 8
 _ALONE_FOR = 600.0
 _MOST_ALONE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Queries that are asked as one; ``parent`` is the larger group that this is a piece of, if any."""
+
+    queries: Sequence[str]
+    parent: Sequence[str] = ()
+
+    def pieces(self, size: int) -> list[_Group]:
+        starts = range(0, len(self.queries), size)
+        return [_Group(self.queries[start : start + size], self.queries) for start in starts]
 
 
 class CustomQueries:
@@ -32,29 +47,23 @@ class CustomQueries:
         self._now = now
         self._most_bytes = most_bytes
         self._alone: dict[str, float] = {}  # until when
+        self._most_joined, self._small_until = _MOST_JOINED, 0.0
         self._lock = threading.Lock()
 
     def ask(self, queries: Iterable[str]) -> Plan[Mapping[str, Result]]:
         """Every distinct query's own answer or error."""
-        groups = self._grouped(sorted(set(queries)))
-        asked = [_joined(group) for group in groups]
-        results = (yield asked) if asked else {}
         found: dict[str, Result] = {}
-        again: list[str] = []
-        for group, query in zip(groups, asked, strict=True):
-            result = results[query]
-            if len(group) == 1:
-                found[group[0]] = result
-            elif isinstance(result, MetricsError) and not _spoilt(result):
-                found.update(dict.fromkeys(group, result))
-            elif _spoilt(result) or (apart := _taken_apart(group, result)) is None:
-                again += group
-            else:
-                found.update(apart)
-        if again:
-            singly = yield again
-            found.update({query: singly[query] for query in again})
-            self._set_apart(query for query in again if _spoilt(singly[query]))
+        waiting = [_Group(group) for group in self._grouped(sorted(set(queries)))]
+        while waiting:
+            asked = [_joined(group.queries) for group in waiting]
+            results = yield asked
+            again: list[_Group] = []
+            for group, query in zip(waiting, asked, strict=True):
+                again += _settled(group, results[query], found)
+            culprits = (group.queries[0] for group in waiting if group.parent and len(group.queries) == 1)
+            self._set_apart(query for query in culprits if _spoilt(found[query]))
+            self._learn(waiting, found)
+            waiting = again
         return found
 
     def _grouped(self, queries: Sequence[str]) -> list[list[str]]:
@@ -62,6 +71,8 @@ class CustomQueries:
             now = self._now()
             self._alone = {query: until for query, until in self._alone.items() if until > now}
             alone = set(self._alone)
+            if self._small_until <= now:
+                self._most_joined = _MOST_JOINED
         groups: list[list[str]] = []
         open_group: list[str] = []
         size = 0
@@ -70,7 +81,7 @@ class CustomQueries:
                 groups.append([query])
                 continue
             cost = len(query.encode()) + 64
-            if open_group and (len(open_group) == _MOST_JOINED or size + cost > self._most_bytes):
+            if open_group and (len(open_group) >= self._most_joined or size + cost > self._most_bytes):
                 groups.append(open_group)
                 open_group, size = [], 0
             open_group.append(query)
@@ -83,6 +94,36 @@ class CustomQueries:
             for query in queries:
                 if len(self._alone) < _MOST_ALONE:
                     self._alone[query] = until
+
+    def _learn(self, waiting: Sequence[_Group], found: Mapping[str, Result]) -> None:
+        """A joined query whose pieces were all answered had nothing wrong with it but its size."""
+        pieces = [group for group in waiting if group.parent and len(group.queries) > 1]
+        sizes = [len(group.queries) for group in pieces if all(_fine(found, each) for each in group.parent)]
+        if sizes:
+            with self._lock:
+                self._most_joined = min(self._most_joined, *sizes)
+                self._small_until = self._now() + _ALONE_FOR
+
+
+def _settled(group: _Group, result: Result, found: dict[str, Result]) -> list[_Group]:
+    """Put what was answered where it belongs; what must be asked again is given back in pieces."""
+    queries = group.queries
+    if len(queries) == 1:
+        found[queries[0]] = result
+    elif _spoilt(result):
+        return group.pieces(-(-len(queries) // _PIECES))
+    elif isinstance(result, MetricsError):
+        found.update(dict.fromkeys(queries, result))
+    elif (apart := _taken_apart(queries, result)) is None:
+        return group.pieces(1)
+    else:
+        found.update(apart)
+    return []
+
+
+def _fine(found: Mapping[str, Result], query: str) -> bool:
+    result = found.get(query)
+    return isinstance(result, Answer) and not _spoilt(result)
 
 
 def _spoilt(result: Result) -> bool:

@@ -73,8 +73,10 @@ def wanted_by(question: Question) -> Wanted:
 
 def targets_of(question: Question) -> tuple[Target, ...]:
     """The revision, and the stable one: it tells a silent canary from a source that is not there."""
-    revisions = dict.fromkeys((question.revision, question.stable or question.revision))
-    return tuple(Target(question.namespace, revision) for revision in revisions)
+    own = Target(question.namespace, question.revision)
+    if question.stable in ("", question.revision):
+        return (own,)
+    return own, Target(question.namespace, question.stable)
 
 
 @cache
@@ -96,11 +98,8 @@ class Discovery:
         self._memory: dict[Wanted, _Memory] = {}
         self._lock = threading.Lock()
 
-    def resolve(self, questions: Iterable[Question]) -> Plan[Mapping[Wanted, Found]]:
-        """What is known of every service that the questions name, after probing where that is due."""
-        asked: dict[Wanted, dict[Target, None]] = {}
-        for question in questions:
-            asked.setdefault(wanted_by(question), {}).update(dict.fromkeys(targets_of(question)))
+    def resolve(self, asked: Mapping[Wanted, Iterable[Target]]) -> Plan[Mapping[Wanted, Found]]:
+        """What is known of every service, after probing for its revisions where that is due."""
         due = self._due(asked)
         if due:
             outcomes = yield from self._probe({wanted: tuple(asked[wanted]) for wanted in due})
@@ -113,7 +112,8 @@ class Discovery:
             memory = self._memory.get(wanted)
             if memory is not None:
                 memory.doubted = not series
-                memory.found = replace(memory.found, seen=memory.found.seen or series)
+                if series and not memory.found.seen:
+                    memory.found = replace(memory.found, seen=True)
 
     def _due(self, asked: Iterable[Wanted]) -> list[Wanted]:
         with self._lock:
@@ -127,7 +127,8 @@ class Discovery:
                 memory.used = now
                 certain = variants_of(wanted.source)
                 if len(certain) == 1:  # nothing to find out
-                    memory.found = replace(memory.found, variants=certain)
+                    if not memory.found.variants:
+                        memory.found = replace(memory.found, variants=certain)
                     continue
                 settled = memory.found.certain and not memory.doubted
                 rested = memory.checked is None or now - memory.checked >= _AGAIN_AFTER

@@ -32,9 +32,11 @@ __all__ = [
     "Target",
     "among",
     "index",
+    "own_pod",
 ]
 
 _DERIVED = "autocanary_revision"
+_OWNER_POD = "k8s_pod_name"
 _LONGEST_NAME = 63
 _POD_PREFIX = 58  # Kubernetes cuts a generated pod name here and appends five characters
 
@@ -64,7 +66,7 @@ def child_name(parent: str, suffix: str) -> str:
     return parent[: _LONGEST_NAME - len(digest) - len(suffix)] + digest + suffix
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # constants: the same one or another one
 class Labelling:
     """One form.
 
@@ -85,13 +87,29 @@ class Labelling:
         self, operator: str, vector: str, targets: Sequence[Target], window: str, keep: Sequence[str] = ()
     ) -> str:
         """``operator by (…)`` over ``vector``: one result per revision and values of the ``keep`` labels."""
-        for label, pattern in self.derived:
-            vector = f'label_replace({vector}, "{_DERIVED}", "$1", "{label}", {quote(pattern)})'
         if self.joined:
             vector = (
                 f"{vector} * on (job, instance) group_left ({', '.join(self.by)}) {_owner(targets, window)}"
             )
-        return f"{operator} by ({', '.join((*self.by, *keep))}) ({vector})"
+        return self._grouped(operator, vector, keep)
+
+    def apart(
+        self, operator: str, vector: str, targets: Sequence[Target], keep: Sequence[str], parameter: str = ""
+    ) -> str:
+        """The same at this instant, for what must never be counted for another revision.
+
+        A scraped target with two owners in ``target_info`` is left out until it has one again.
+        """
+        if self.joined:
+            labels = ", ".join((*self.by, _OWNER_POD))
+            vector = f"{vector} * on (job, instance) group_left ({labels}) {_sole_owner(targets)}"
+        return self._grouped(operator, vector, keep, parameter)
+
+    def _grouped(self, operator: str, vector: str, keep: Sequence[str], parameter: str = "") -> str:
+        for label, pattern in self.derived:
+            vector = f'label_replace({vector}, "{_DERIVED}", "$1", "{label}", {quote(pattern)})'
+        arguments = f"{parameter}, {vector}" if parameter else vector
+        return f"{operator} by ({', '.join((*self.by, *keep))}) ({arguments})"
 
 
 def _pair(namespace: str, revision: str, suffix: str = "") -> Labelling:
@@ -130,9 +148,13 @@ def _pod_key(target: Target) -> tuple[str, ...]:
     return (target.namespace, child_name(target.revision, "-deployment")[:_POD_PREFIX])
 
 
+def _pod_start(target: Target) -> str:
+    return f"{child_name(target.revision, '-deployment')}-"[:_POD_PREFIX]
+
+
 def _pod_matchers(targets: Sequence[Target]) -> str:
     namespaces = among("namespace", (target.namespace for target in targets))
-    starts = (f"{child_name(target.revision, '-deployment')}-"[:_POD_PREFIX] for target in targets)
+    starts = (_pod_start(target) for target in targets)
     return f"{namespaces},{among('pod', starts, suffix='.+')}"
 
 
@@ -145,6 +167,16 @@ def _owner(targets: Sequence[Target], window: str) -> str:
     return (
         f"topk by (job, instance) (1, last_over_time(target_info{{{PROMOTED.matchers(targets)}}}[{window}]))"
     )
+
+
+def _sole_owner(targets: Sequence[Target]) -> str:
+    sole = "count by (job, instance) (target_info) == 1"
+    return f"(target_info{{{PROMOTED.matchers(targets)}}} and on (job, instance) ({sole}))"
+
+
+def own_pod(target: Target, pod: str) -> bool:
+    """Whether the pod is one of the revision's, by the name that Knative and Kubernetes gave it."""
+    return pod.startswith(_pod_start(target))
 
 
 KNATIVE_LABELS = _pair("namespace_name", "revision_name")

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from autocanary.core.reading import Question, Reading
 from autocanary.errors import MetricsError, MetricsRefused
 from autocanary.ports import Clock, Pool
+from autocanary.prometheus.account import Account
 from autocanary.prometheus.batch import Limits, answer_all
 from autocanary.prometheus.client import PrometheusClient
 from autocanary.prometheus.config import PrometheusConfig
+from autocanary.prometheus.counting import Subject
 from autocanary.prometheus.custom import CustomQueries
 from autocanary.prometheus.discover import Discovery
 from autocanary.prometheus.flight import Flight
@@ -45,10 +47,13 @@ class PrometheusMetrics:
         self._limits = Limits(config.max_revisions, config.max_query_bytes)
         self._discovery = Discovery(clock.now, most=config.max_revisions, most_bytes=config.max_query_bytes)
         self._custom = CustomQueries(clock.now, config.max_query_bytes)
+        self._account: Account[Subject] = Account(clock.now)
 
     def ask(self, questions: Sequence[Question]) -> Mapping[Question, Reading]:
         """Exactly one reading for every question, in the order of the questions."""
-        return self._flight.fly(answer_all(questions, self._discovery, self._custom, self._limits))
+        return self._flight.fly(
+            answer_all(questions, self._discovery, self._custom, self._limits, self._account)
+        )
 
     def probe(self) -> Probe:
         """One query and the version; takes at most two timeouts."""

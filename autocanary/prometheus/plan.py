@@ -6,7 +6,7 @@ Several plans run in lockstep, so that everything that can be asked at once is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -14,15 +14,25 @@ from autocanary.errors import MetricsError, MetricsRefused
 from autocanary.prometheus.answer import Answer
 from autocanary.prometheus.labelling import Target
 
-__all__ = ["Gathered", "Plan", "Result", "divided", "gather", "together"]
+__all__ = ["Gathered", "Limits", "Plan", "Result", "both", "divided", "gather", "kept", "together"]
 
 T = TypeVar("T")
+U = TypeVar("U")
+Key = TypeVar("Key", bound=Hashable)
 Row = TypeVar("Row")
 
 Result = Answer | MetricsError
 Plan = Generator[Sequence[str], Mapping[str, Result], T]
 
 _MOST_HALVINGS = 3  # of a refused query; what is refused at an eighth of its size will be refused at any
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one query may ask for."""
+
+    revisions: int
+    query_bytes: int
 
 
 @dataclass(slots=True)
@@ -42,6 +52,19 @@ def together(plans: Sequence[Plan[T]]) -> Plan[list[T]]:
         for number in waiting:
             steps[number] = _advance(plans[number], results)
     return [step.done[0] for step in steps if step.done]
+
+
+def kept(store: dict[Key, T], key: Key, plan: Plan[T]) -> Plan[None]:
+    """The plan, with its result put where the key says."""
+    store[key] = yield from plan
+
+
+def both(one: Plan[T], other: Plan[U]) -> Plan[tuple[T, U]]:
+    """Two plans of different kinds in lockstep."""
+    first: dict[None, T] = {}
+    second: dict[None, U] = {}
+    yield from together([kept(first, None, one), kept(second, None, other)])
+    return first[None], second[None]
 
 
 @dataclass(frozen=True, slots=True)

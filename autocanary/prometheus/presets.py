@@ -7,6 +7,7 @@ that asks for it learns why instead of waiting for data that never comes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -54,19 +55,28 @@ class Counted:
     good: str = ""
     failed: bool = False
 
+    def fails(self, value: str) -> bool:
+        """Whether the series with this value of ``label`` counts failures."""
+        if self.good:
+            return re.fullmatch(self.good, value) is None
+        return re.fullmatch(self.bad, value) is not None if self.bad else self.failed
+
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
     """A classic histogram (``metric_bucket``); ``per_second`` of its units make a second.
 
     ``ceiling`` is the largest finite bucket in seconds where that is fixed: a quantile that reaches it is
-    only known to be at least that.
+    only known to be at least that. ``label`` and ``bad`` name the failed requests, as in ``Counted``, where
+    the histogram tells them apart.
     """
 
     metric: str
     per_second: float = 1.0
     ceiling: float | None = None
     matchers: str = ""
+    label: str = ""
+    bad: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +99,22 @@ class Gauge:
 Measure = Histogram | Summary | Gauge
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # constants: the same one or another one
 class Meter:
     """One exporter's metrics.
 
     ``measures`` gives the alternatives of a preset, the preferred name first. ``lacks`` says why a preset
-    is not there. ``matchers`` are added to every selector.
+    is not there. ``matchers`` are added to every selector. ``also`` names others that export the same names
+    for the same requests, so that only a pod's name tells which of them counted.
     """
 
     source: Source
     labellings: tuple[Labelling, ...]
     counted: tuple[Counted, ...]
-    measures: Mapping[str, tuple[Measure, ...]] = field(default_factory=dict, hash=False)
-    lacks: Mapping[str, str] = field(default_factory=dict, hash=False)
+    measures: Mapping[str, tuple[Measure, ...]] = field(default_factory=dict)
+    lacks: Mapping[str, str] = field(default_factory=dict)
     matchers: str = ""
+    also: str = ""
 
     def lack(self, metric: str) -> str:
         """Why the preset cannot be had from this meter, as a sentence; empty when it can."""

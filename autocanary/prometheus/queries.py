@@ -16,19 +16,21 @@ from autocanary.prometheus.presets import Counted, Histogram, Measure, Summary, 
 from autocanary.promql import duration, quote
 
 __all__ = [
+    "TAG",
     "Traffic",
     "ceiling",
     "measure_query",
     "measured_rows",
     "probe_query",
     "probe_rows",
+    "selector",
     "summary_hint",
     "tagged",
     "traffic_query",
     "traffic_rows",
 ]
 
-_TAG = "autocanary"
+TAG = "autocanary"
 _FAILED = "autocanary_failed"
 _METRIC = "autocanary_metric"
 
@@ -62,25 +64,25 @@ def tagged(vector: str, label: str, value: str) -> str:
 def traffic_query(variant: Variant, window: float, targets: Sequence[Target]) -> str:
     """Requests, failures and the age of the newest sample of each target, in one query."""
     span = duration(window)
-    selectors = [_selector(variant, counted.metric, targets) for counted in variant.meter.counted]
+    selectors = [selector(variant, counted.metric, targets) for counted in variant.meter.counted]
     counts = [
         tagged(
             variant.labelling.grouped(
                 "sum",
-                _marked(counted, f"increase({selector}[{span}])"),
+                _marked(counted, f"increase({selected}[{span}])"),
                 targets,
                 span,
                 keep=(_FAILED,),
             ),
-            _TAG,
+            TAG,
             f"count{number}",
         )
-        for number, (counted, selector) in enumerate(zip(variant.meter.counted, selectors, strict=True))
+        for number, (counted, selected) in enumerate(zip(variant.meter.counted, selectors, strict=True))
     ]
-    newest = " or ".join(f"timestamp({selector})" for selector in selectors)
+    newest = " or ".join(f"timestamp({selected})" for selected in selectors)
     newest = f"({newest})" if len(selectors) > 1 else newest
     age = f"time() - {variant.labelling.grouped('max', newest, targets, span)}"
-    return " or ".join([*counts, tagged(age, _TAG, "age")])
+    return " or ".join([*counts, tagged(age, TAG, "age")])
 
 
 def _marked(counted: Counted, vector: str) -> str:
@@ -104,7 +106,7 @@ def traffic_rows(variant: Variant, targets: Sequence[Target], answer: Answer) ->
     found: dict[Target, Traffic] = {}
     for target, labels, value in _rows(variant.labelling, targets, answer):
         seen = found.get(target, Traffic())
-        if labels.get(_TAG) == "age":
+        if labels.get(TAG) == "age":
             found[target] = replace(seen, age=value if math.isfinite(value) else None)
         else:
             failed = value if labels.get(_FAILED) else 0.0
@@ -129,13 +131,13 @@ def _measured(
     span = duration(window)
     grouped = variant.labelling.grouped
     if isinstance(measure, Histogram):
-        selector = _selector(variant, f"{measure.metric}_bucket", targets, measure.matchers)
-        buckets = grouped("sum", f"rate({selector}[{span}])", targets, span, keep=("le",))
+        buckets = selector(variant, f"{measure.metric}_bucket", targets, measure.matchers)
+        buckets = grouped("sum", f"rate({buckets}[{span}])", targets, span, keep=("le",))
         return f"histogram_quantile({quantile!r}, {buckets}){_divided(measure.per_second)}"
     if isinstance(measure, Summary):
-        selector = _selector(variant, measure.metric, targets, f'quantile="{quantile:g}"')
-        return f"{grouped('max', selector, targets, span)}{_divided(measure.per_second)}"
-    level = f"avg_over_time({_selector(variant, measure.metric, targets)}[{span}])"
+        given = selector(variant, measure.metric, targets, f'quantile="{quantile:g}"')
+        return f"{grouped('max', given, targets, span)}{_divided(measure.per_second)}"
+    level = f"avg_over_time({selector(variant, measure.metric, targets)}[{span}])"
     return f"{grouped('max', level, targets, span)} * {measure.factor:g}"
 
 
@@ -181,8 +183,9 @@ def probe_rows(labelling: Labelling, targets: Sequence[Target], answer: Answer) 
 # --- common
 
 
-def _selector(variant: Variant, metric: str, targets: Sequence[Target], extra: str = "") -> str:
-    parts = (variant.meter.matchers, extra, variant.labelling.matchers(targets))
+def selector(variant: Variant, metric: str, targets: Sequence[Target], *extra: str) -> str:
+    """The metric's series of the targets; empty ``extra`` matchers are left out."""
+    parts = (variant.meter.matchers, *extra, variant.labelling.matchers(targets))
     return f"{metric}{{{','.join(part for part in parts if part)}}}"
 
 

@@ -7,8 +7,9 @@ and only then a number.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from autocanary.core.counts import Counters
 from autocanary.core.reading import Question, Reading, ReadingKind, Source, Unit
 from autocanary.errors import MetricsError, MetricsRefused
 from autocanary.prometheus.answer import Answer
@@ -18,7 +19,7 @@ from autocanary.prometheus.presets import DEFAULT_QUANTILE, PRESETS, RATES, Vari
 from autocanary.prometheus.queries import Traffic, ceiling, summary_hint
 from autocanary.promql import duration
 
-__all__ = ["Evidence", "custom_reading", "preset_reading", "undiscovered", "unsupported"]
+__all__ = ["Evidence", "custom_reading", "preset_reading", "undiscovered", "unsupported", "with_counters"]
 
 _LONGEST_DETAIL = 400
 
@@ -68,7 +69,6 @@ def preset_reading(question: Question, variant: Variant, evidence: Evidence) -> 
             kind, value, _unit(question), traffic.requests, traffic.age, variant.source, _short(detail)
         )
 
-    window = duration(question.window)
     if evidence.error is not None:
         return reading(_failure(evidence.error), detail=str(evidence.error))
     value = _value(question, evidence)
@@ -76,21 +76,35 @@ def preset_reading(question: Question, variant: Variant, evidence: Evidence) -> 
     if evidence.warning:
         return reading(ReadingKind.PARTIAL, number, f"Prometheus warns: {evidence.warning}")
     if traffic.age is not None and traffic.age > question.window:
-        detail = f"the newest sample is {duration(round(traffic.age))} old, older than the window of {window}"
+        age, window = duration(round(traffic.age)), duration(question.window)
+        detail = f"the newest sample is {age} old, older than the window of {window}"
         return reading(ReadingKind.STALE, number, detail)
     if traffic.count is None:
         return _without_count(question, variant, evidence)
     if traffic.age is None:
+        window = duration(question.window)
         return reading(
             ReadingKind.STALE, number, f"the scrape of {_where(variant)} has stopped within the last {window}"
         )
-    if traffic.count <= 0:
-        return reading(ReadingKind.NO_SERIES, detail=f"no request was completed within {window}")
+    if traffic.count <= 0 and math.isfinite(traffic.count):
+        return reading(
+            ReadingKind.NO_SERIES, detail=f"no request was completed within {duration(question.window)}"
+        )
     if value is None:
         return _without_value(question, variant, traffic)
     if number is None:
-        return reading(ReadingKind.NOT_A_NUMBER, detail=f"{question.metric} is {value} over {window}")
+        detail = f"{question.metric} is {value} over {duration(question.window)}"
+        return reading(ReadingKind.NOT_A_NUMBER, detail=detail)
     return reading(ReadingKind.VALUE, number, _saturated(question, variant, number))
+
+
+def with_counters(reading: Reading, counters: Counters | None, trouble: str) -> Reading:
+    """The reading, with the counts beside it; what is wrong with those is no fault of the value."""
+    if trouble and trouble not in reading.detail:
+        about = f"no new counts: {trouble}" if counters is not None else f"no counts: {trouble}"
+        detail = f"{reading.detail}; {about}" if reading.detail else about
+        reading = replace(reading, detail=_short(detail))
+    return replace(reading, counters=counters)
 
 
 def _without_count(question: Question, variant: Variant, evidence: Evidence) -> Reading:
@@ -128,6 +142,8 @@ def _value(question: Question, evidence: Evidence) -> float | None:
         return count
     if question.metric not in RATES:
         return evidence.measured
+    if count is not None and not math.isfinite(count):
+        return count
     if count is None or count <= 0:
         return None
     # Failures are a part of the requests; only rounding could make them more.

@@ -141,6 +141,10 @@ class Metronome:
             self._scheduler.shutdown(wait=False)  # it would hold its locks while it waits, and for ever
         return self._pool.stop(wait)
 
+    def within(self, name: str, seconds: float) -> None:
+        """Has a job run after so many seconds, unless its beat comes earlier anyway."""
+        self._bring_forward(self._runners[name], seconds)
+
     def hurry(self, name: str) -> None:
         """Runs a job as soon as it may; many calls before it begins are one run, calls during it another.
 
@@ -169,8 +173,8 @@ class Metronome:
             if again:
                 self._bring_forward(runner)
 
-    def _bring_forward(self, runner: _Runner) -> None:
-        delay = max(0.0, runner.ended + self._spacing - self._monotonic())
+    def _bring_forward(self, runner: _Runner, seconds: float = 0.0) -> None:
+        delay = max(seconds, runner.ended + self._spacing - self._monotonic(), 0.0)
         at = datetime.now(timezone.utc) + timedelta(seconds=delay)
         try:
             job = self._scheduler.get_job(runner.beat.name)

@@ -11,13 +11,37 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Rollout
 
-__all__ = ["BUCKETS", "Counters", "Distribution", "Snapshot"]
+__all__ = ["BUCKETS", "ENDINGS", "Counters", "Distribution", "Snapshot"]
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds in seconds; a tick is meant to take well below its interval of 1 s."""
+
+ENDINGS: Mapping[Phase, tuple[Reason, ...]] = {
+    Phase.PROMOTED: (Reason.PROMOTED, Reason.PROMOTED_BY_USER),
+    Phase.ROLLED_BACK: (
+        Reason.METRIC_BREACH,
+        Reason.WORSE_THAN_STABLE,
+        Reason.TRAFFIC_MISSING,
+        Reason.INCONCLUSIVE,
+        Reason.NO_DATA_DEADLINE,
+        Reason.OUTAGE_DEADLINE,
+        Reason.PROGRESS_DEADLINE_EXCEEDED,
+        Reason.REVISION_FAILED,
+        Reason.ROLLBACK_WEBHOOK,
+        Reason.ABORTED_BY_USER,
+    ),
+    Phase.SUPERSEDED: (Reason.NEW_REVISION, Reason.REVERTED, Reason.STABLE_CHANGED),
+    Phase.ABANDONED: (Reason.SERVICE_DELETED, Reason.SERVICE_STOPPED, Reason.SERVICE_REPLACED),
+    Phase.MISSED: (Reason.MISSED_UNSTAGED,),
+}
+"""How rollouts end; each is exported as 0 from the start, because increase() does not see a series' birth."""
+
+_QUERY_OUTCOMES = ("ok", "partial", "refused", "unreachable")
+_NOTIFICATION_OUTCOMES = ("delivered", "failed", "given-up")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +71,11 @@ class Counters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[str, dict[tuple[str, ...], int]] = {
-            "autocanary_rollouts_finished_total": {},
+            "autocanary_rollouts_finished_total": {
+                (phase.value, reason.value): 0 for phase, reasons in ENDINGS.items() for reason in reasons
+            },
             "autocanary_decisions_total": {(reason.value,): 0 for reason in Reason},
-            "autocanary_prometheus_queries_total": {},
+            "autocanary_prometheus_queries_total": {(outcome,): 0 for outcome in _QUERY_OUTCOMES},
             "autocanary_kube_requests_total": {},
             "autocanary_notifications_total": {},
         }
@@ -74,7 +100,11 @@ class Counters:
         self._count("autocanary_kube_requests_total", verb, str(code))
 
     def notification(self, channel: str, outcome: str) -> None:
-        """One attempt to tell people has ended."""
+        """One attempt to tell people has ended; a channel's other outcomes begin at 0 with its first."""
+        with self._lock:
+            counts = self._counts["autocanary_notifications_total"]
+            for each in _NOTIFICATION_OUTCOMES:
+                counts.setdefault((channel, each), 0)
         self._count("autocanary_notifications_total", channel, outcome)
 
     def tick(self, duration: float, lag: float) -> None:

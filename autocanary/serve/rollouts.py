@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 
+from autocanary.core.judge.weighing import meter_of
 from autocanary.core.policy import Range
 from autocanary.core.rollout import Rollout
+from autocanary.core.standing import Standing
 from autocanary.serve.table import IDENTITY, TABLE, Row
 
 __all__ = ["NAMES", "text"]
@@ -27,6 +29,7 @@ def text(running: Iterable[Rollout], ranges_of: Callable[[Rollout], Mapping[str,
     info, weight = lines["autocanary_rollout_info"], lines["autocanary_rollout_weight_percent"]
     phase = lines["autocanary_rollout_phase"]
     value, threshold = lines["autocanary_metric_value"], lines["autocanary_metric_threshold"]
+    evidence = lines["autocanary_evidence_ratio"]
     for each in running:
         identity, progress = _identity(each), each.progress
         about = (each.component.value, each.stable, each.candidate, each.policy_name)
@@ -34,15 +37,35 @@ def text(running: Iterable[Rollout], ranges_of: Callable[[Rollout], Mapping[str,
         phase.append(_PHASE % (identity, progress.phase.value, progress.reason.value, 1))
         if progress.weight is not None:
             weight.append(_WEIGHT % (identity, progress.weight))
+        meter = meter_of(progress.evidence)
+        if meter is not None:
+            evidence.append(_EVIDENCE % (identity, meter / 100.0))
         for metric, state in progress.metrics.items():
             number = state.last.value if state.last is not None else None
             if number is not None and math.isfinite(number):
                 value.append(_VALUE % (identity, _escape(metric), float(number)))
+            if state.standing is not None and not state.standing.note:
+                _compare(lines, identity, _escape(metric), state.standing)
         for metric, range_ in ranges_of(each).items():
             for bound, limit in (("min", range_.min), ("max", range_.max)):
                 if limit is not None:
                     threshold.append(_THRESHOLD % (identity, _escape(metric), bound, float(limit)))
     return "".join(line for family in lines.values() for line in family)
+
+
+def _compare(lines: Mapping[str, list[str]], identity: str, metric: str, standing: Standing) -> None:
+    """Both sides of one comparison."""
+    lines["autocanary_comparison_cleared_ratio"].append(
+        _CLEARED % (identity, metric, standing.cleared / 100.0)
+    )
+    for name, side in (("candidate", standing.candidate), ("stable", standing.stable)):
+        lines["autocanary_comparison_requests"].append(
+            _COMPARED % (identity, metric, name, float(side.requests))
+        )
+        if side.percent is not None:
+            lines["autocanary_comparison_bad_percent"].append(
+                _BAD % (identity, metric, name, float(side.percent))
+            )
 
 
 def _header(row: Row) -> str:
@@ -60,6 +83,10 @@ _WEIGHT = _template("autocanary_rollout_weight_percent")
 _PHASE = _template("autocanary_rollout_phase")
 _VALUE = _template("autocanary_metric_value")
 _THRESHOLD = _template("autocanary_metric_threshold")
+_EVIDENCE = _template("autocanary_evidence_ratio")
+_COMPARED = _template("autocanary_comparison_requests")
+_BAD = _template("autocanary_comparison_bad_percent")
+_CLEARED = _template("autocanary_comparison_cleared_ratio")
 _IDENTITY = ",".join(f'{label}="%s"' for label in IDENTITY)
 
 

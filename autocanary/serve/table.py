@@ -50,7 +50,7 @@ TABLE: tuple[Row, ...] = (
         "counter",
         ("outcome", "reason"),
         "Rollouts that have ended, by final phase and reason.",
-        "`outcome` is Promoted, RolledBack, Superseded, Abandoned or Missed.",
+        "`outcome` is Promoted, RolledBack, Superseded, Abandoned or Missed. The ends there are begin at 0.",
     ),
     Row(
         "autocanary_metric_value",
@@ -65,6 +65,33 @@ TABLE: tuple[Row, ...] = (
         (*IDENTITY, "metric", "bound"),
         "Limit that the policy sets for a metric, in the metric's unit.",
         "`bound` is min or max.",
+    ),
+    Row(
+        "autocanary_evidence_ratio",
+        "gauge",
+        IDENTITY,
+        "Evidence that the candidate is worse than stable: at 1 it is rolled back.",
+        "On a logarithmic scale, 0 when there is none. Absent where the policy compares nothing.",
+    ),
+    Row(
+        "autocanary_comparison_requests",
+        "gauge",
+        (*IDENTITY, "metric", "side"),
+        "Requests that a comparison has counted since the rollout began, by side.",
+        "`side` is candidate or stable. Absent while the metric is not compared.",
+    ),
+    Row(
+        "autocanary_comparison_bad_percent",
+        "gauge",
+        (*IDENTITY, "metric", "side"),
+        "Share of the requests of a comparison that were bad, in percent, by side.",
+        "Bad is failed, or for a latency slower than the bound that the comparison chose.",
+    ),
+    Row(
+        "autocanary_comparison_cleared_ratio",
+        "gauge",
+        (*IDENTITY, "metric"),
+        "Evidence that the candidate is no worse than the margin allows: at 1 the metric passes.",
     ),
     Row(
         "autocanary_decisions_total",
@@ -90,6 +117,7 @@ TABLE: tuple[Row, ...] = (
         "counter",
         ("outcome",),
         "Queries sent to Prometheus, by outcome.",
+        "`outcome` is ok, partial (a warning that data is missing), refused or unreachable.",
     ),
     Row(
         "autocanary_kube_requests_total",

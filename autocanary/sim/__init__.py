@@ -1,9 +1,10 @@
 """A world in memory: KServe and Knative as measured, requests, metrics and people, in virtual time.
 
 Lives here: ``knative``, ``controller``, ``status`` (the rules, replayed against recordings of the real
-ones), ``objects`` and ``kserve`` (an API server and the cluster behind it), ``traffic`` and ``metrics``
-(requests and what Prometheus would make of them), the ports over these (``cluster``, ``ledger``,
-``bystanders``), ``world`` (all of it together) and ``scenarios`` (stories for ``demo``).
+ones), ``kfserving`` (the rules of KServe's predecessor), ``objects`` and ``kserve`` (an API server and the
+cluster behind it), ``traffic`` and ``metrics`` (requests and what Prometheus would make of them), the ports
+over these (``cluster``, ``ledger``, ``bystanders``), ``world`` (all of it together) and ``scenarios``
+(stories for ``demo``).
 Must never be here: real time, threads, I/O, or anything imported by rooms other than ``app``, ``cli`` and
 tests.
 """
@@ -18,7 +19,7 @@ from autocanary.sim.metrics import Fault, SimMetrics
 from autocanary.sim.quality import GOOD, Quality, Tokens, from_age, from_weight
 from autocanary.sim.scenarios import SCENARIOS, Scenario
 from autocanary.sim.traffic import Load, Traffic
-from autocanary.sim.world import World, manifest
+from autocanary.sim.world import World, manifest, sided_manifest
 
 __all__ = [
     "CRASHES",
@@ -45,5 +46,6 @@ __all__ = [
     "from_age",
     "from_weight",
     "manifest",
+    "sided_manifest",
     "starts_in",
 ]

@@ -72,6 +72,9 @@ def storage_uri(spec: Mapping[str, Any]) -> str:
         return str(model["storageUri"])
     if spec.get("storageUri"):
         return str(spec["storageUri"])
+    for framework in spec.values():  # KFServing: tensorflow, sklearn, pytorch …
+        if isinstance(framework, Mapping) and framework.get("storageUri"):
+            return str(framework["storageUri"])
     containers: Sequence[Mapping[str, Any]] = spec.get("containers") or ({},)
     return str(containers[0].get("image", ""))
 

@@ -18,23 +18,30 @@ __all__ = ["MANAGER", "SimCluster", "Write"]
 MANAGER = "autocanary"
 """The field manager's name of our writes."""
 _NOTHING: Mapping[str, Any] = {}
+_ALL = ""
+"""Stands for every namespace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write that reached the API server. ``weight`` None removed the field; ``restored``: the spec too."""
+    """A write that reached the API server. ``weight`` None removed the field; ``restored``: the spec too.
+
+    ``settled`` says what was settled by it, "" for the others.
+    """
 
     at: float
     key: ServiceKey
     weight: int | None
     restored: bool = False
+    settled: str = ""
 
 
 class SimCluster:
     """``writes`` is the record of all that was written; ``faults`` makes the next ones fail.
 
-    The picture is what the last look at each service gave. ``blind`` stops the watch: the picture ages, and
-    what happens meanwhile is seen when it is turned off (own writes and ``refresh`` still see).
+    The picture is what the last look at each service gave. ``blind`` stops the watch, of one namespace or of
+    all: the picture ages, and what happens meanwhile is seen when it is turned off (own writes and
+    ``refresh`` still see).
     """
 
     def __init__(self, kserve: KServe) -> None:
@@ -44,7 +51,7 @@ class SimCluster:
         self._picture: dict[Name, tuple[Observation, ...]] = {}
         self._stale: set[Name] = set()
         self._changed: set[ServiceKey] = set()
-        self._blind_since: float | None = None
+        self._blind_since: dict[str, float] = {}
         kserve.objects.watch(self._heard)
         for document in kserve.documents():
             self._heard((document["metadata"]["namespace"], document["metadata"]["name"]), True)
@@ -57,7 +64,7 @@ class SimCluster:
 
     def observe(self, key: ServiceKey) -> Observation | None:
         name = (key.namespace, key.name)
-        if name in self._stale and self._blind_since is None:
+        if name in self._stale and not self._is_blind(key.namespace):
             self._look_at(name)
         return self._of(key)
 
@@ -66,8 +73,9 @@ class SimCluster:
         drained, self._changed = self._changed, set()
         return drained
 
-    def age(self) -> float:
-        return 0.0 if self._blind_since is None else self._kserve.clock.now() - self._blind_since
+    def age(self, key: ServiceKey) -> float:
+        now = self._kserve.clock.now()
+        return max(now - self._blind_since.get(each, now) for each in (_ALL, key.namespace))
 
     def refresh(self, key: ServiceKey) -> Observation | None:
         def read() -> Observation | None:
@@ -84,14 +92,22 @@ class SimCluster:
         write = Write(self._kserve.clock.now(), seen.key, weight, True)
         return self._send("restore", seen, lambda dialect: dialect.restore_patch(seen, spec, weight), write)
 
+    def settle(self, seen: Observation) -> Observation:
+        what = seen.unsettled.value if seen.unsettled is not None else "nothing"
+        write = Write(self._kserve.clock.now(), seen.key, seen.weight, settled=what)
+        return self._send("settle", seen, lambda dialect: dialect.settle_patch(seen), write)
+
     # what goes wrong
 
-    def blind(self, blind: bool = True) -> None:
-        """The watch is cut, or comes back."""
-        if blind and self._blind_since is None:
-            self._blind_since = self._kserve.clock.now()
-        elif not blind:
-            self._blind_since = None
+    def blind(self, blind: bool = True, *, namespace: str = "") -> None:
+        """The watch is cut, or comes back; of one namespace, or of all."""
+        if blind:
+            self._blind_since.setdefault(namespace, self._kserve.clock.now())
+        else:
+            self._blind_since.pop(namespace, None)
+
+    def _is_blind(self, namespace: str) -> bool:
+        return _ALL in self._blind_since or namespace in self._blind_since
 
     def _send(
         self, verb: str, seen: Observation, patch_of: Callable[[Dialect], dict[str, Any]], write: Write
@@ -124,8 +140,8 @@ class SimCluster:
         self._stale.add(name)
 
     def _look(self) -> None:
-        if self._blind_since is None:
-            for name in tuple(self._stale):
+        for name in tuple(self._stale):
+            if not self._is_blind(name[0]):
                 self._look_at(name)
 
     def _look_at(self, name: Name) -> None:

@@ -7,14 +7,16 @@ from typing import Any
 from autocanary.core.policy import Analysis, Grace, Metric, Policy, Range, Selector, Step, Then
 from autocanary.core.reading import Unit
 
-__all__ = ["DEMO_POLICY", "NAMESPACE", "SERVICE"]
+__all__ = ["ARTICLE_NAMESPACE", "ARTICLE_POLICY", "ARTICLE_SERVICE", "DEMO_POLICY", "NAMESPACE", "SERVICE"]
 
 NAMESPACE, SERVICE = "models", "mnist"
+ARTICLE_NAMESPACE, ARTICLE_SERVICE = "admin", "tensorflow-mnist"
+"""Of the walk-through of a canary on KFServing by hand that docs/kfserving.md goes along with."""
 
 
-def _demo_policy() -> Policy:
+def _demo_policy(namespace: str, service: str) -> Policy:
     document: dict[str, Any] = {
-        "selector": {"names": [SERVICE], "namespaces": [NAMESPACE]},
+        "selector": {"names": [service], "namespaces": [namespace]},
         "stepWeights": [10, 25, 50, 100],
         "stepDuration": "2m",
         "bake": "2m",
@@ -40,7 +42,7 @@ def _demo_policy() -> Policy:
     return Policy(
         name="demo",
         namespace="",
-        selector=Selector(names=(SERVICE,), namespaces=(NAMESPACE,)),
+        selector=Selector(names=(service,), namespaces=(namespace,)),
         steps=(Step(10, 120.0), Step(25, 120.0), Step(50, 120.0), Step(100, 120.0)),
         analysis=Analysis(
             metrics=(
@@ -62,5 +64,6 @@ def _demo_policy() -> Policy:
     )
 
 
-DEMO_POLICY = _demo_policy()
+DEMO_POLICY = _demo_policy(NAMESPACE, SERVICE)
 """``document`` says the same as people write it; a test holds the two together."""
+ARTICLE_POLICY = _demo_policy(ARTICLE_NAMESPACE, ARTICLE_SERVICE)

@@ -10,15 +10,15 @@ would be hidden.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from autocanary.core.observation import Trinary
 from autocanary.sim.behaviour import Behaviour
 from autocanary.sim.template import Template
 
-__all__ = ["Condition", "KnativeService", "Revision", "Target", "Wanted"]
+__all__ = ["Condition", "KnativeService", "Revision", "Routed", "Target", "Wanted"]
 
 _TRUE, _FALSE, _UNKNOWN = Trinary.TRUE, Trinary.FALSE, Trinary.UNKNOWN
 _FAILED = "RevisionFailed"
@@ -67,6 +67,15 @@ class Revision:
     routed: bool = False
     crash_planned: bool = False
     deleted: bool = False
+
+
+class Routed(Protocol):
+    """Revisions, and who of them answers which share of the requests."""
+
+    @property
+    def revisions(self) -> Mapping[str, Revision]: ...
+    @property
+    def programmed(self) -> tuple[Target, ...]: ...
 
 
 class KnativeService:

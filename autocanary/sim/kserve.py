@@ -9,7 +9,8 @@ from autocanary.core.policy import Component
 from autocanary.sim.behaviour import HEALTHY, BehaviourOf
 from autocanary.sim.clock import VirtualClock
 from autocanary.sim.controller import LAG, PROGRESS_DEADLINE, Controller
-from autocanary.sim.knative import KnativeService, Revision
+from autocanary.sim.kfserving import API_VERSION, KFServing, Sides
+from autocanary.sim.knative import KnativeService, Revision, Routed
 from autocanary.sim.objects import Name, Objects
 
 __all__ = ["KServe"]
@@ -20,8 +21,8 @@ _GONE_AFTER = 0.3  # seconds until the finalizer has let a deleted object go
 class KServe:
     """InferenceServices that live: written like with kubectl, and told what shall go wrong.
 
-    ``objects`` and ``controller`` are open to those who need more than the methods here; ``split`` and
-    ``revisions`` say what is really so, which the status may show late, partly or never.
+    ``objects``, ``controller`` (KServe's) and ``kfserving`` are open to those who need more than the methods
+    here; ``split`` and ``revisions`` say what is really so, which the status may show late, partly or never.
     """
 
     def __init__(
@@ -36,6 +37,13 @@ class KServe:
         self.clock = clock
         self.objects = Objects(clock, minimal_crd=minimal_crd)
         self.controller = Controller(
+            clock,
+            self.objects.write_status,
+            behaviour_of=behaviour_of,
+            lag=lag,
+            progress_deadline=progress_deadline,
+        )
+        self.kfserving = KFServing(
             clock,
             self.objects.write_status,
             behaviour_of=behaviour_of,
@@ -93,18 +101,22 @@ class KServe:
     def revisions(
         self, namespace: str, name: str, component: Component = Component.PREDICTOR
     ) -> Mapping[str, Revision]:
-        child = self.knative_service(namespace, name, component)
+        child = self._child(namespace, name, component)
         return child.revisions if child is not None else {}
 
     def split(
         self, namespace: str, name: str, component: Component = Component.PREDICTOR
     ) -> Mapping[str, int]:
         """Percent of the requests that each revision gets now, by the programmed ingress."""
-        child = self.knative_service(namespace, name, component)
+        child = self._child(namespace, name, component)
         shares: dict[str, int] = {}
         for target in child.programmed if child is not None else ():
             shares[target.revision] = shares.get(target.revision, 0) + target.percent
         return shares
+
+    def _child(self, namespace: str, name: str, component: Component) -> Routed | None:
+        place = (namespace, name)
+        return self.controller.children(place).get(component) or self.kfserving.children(place).get(component)
 
     # what goes wrong
 
@@ -124,14 +136,14 @@ class KServe:
 
     def refuse_revisions(self, namespace: str, name: str, reason: str = "quota exceeded") -> None:
         """Creating Revisions is refused (quota, admission policy, webhook outage); "" allows it again."""
-        for child in self.controller.children((namespace, name)).values():
+        for child in self._knative_services((namespace, name)):
             child.refusal = reason
             if not reason:
                 child.reconcile_soon()
 
     def hold_ingress(self, namespace: str, name: str, held: bool = True) -> None:
         """The ingress does not program what the Route tells it."""
-        for child in self.controller.children((namespace, name)).values():
+        for child in self._knative_services((namespace, name)):
             child.ingress_held = held
             child.reconcile_soon()
 
@@ -160,17 +172,23 @@ class KServe:
             self.controller.resume()
 
     def _revision(self, namespace: str, name: str, revision: str) -> tuple[KnativeService, Revision]:
-        for child in self.controller.children((namespace, name)).values():
+        for child in self._knative_services((namespace, name)):
             if revision in child.revisions:
                 return child, child.revisions[revision]
         raise KeyError(f"{namespace}/{name} has no revision {revision}")
+
+    def _knative_services(self, name: Name) -> list[KnativeService]:
+        pairs: list[Sides] = list(self.kfserving.children(name).values())
+        return [*self.controller.children(name).values(), *(part for pair in pairs for part in pair.parts)]
 
     def _changed(self, name: Name, moved: bool) -> None:
         document = self.objects.find(name)
         if document is None:
             self.controller.forget(name)
+            self.kfserving.forget(name)
         elif moved and not document["metadata"].get("deletionTimestamp"):
-            self.controller.saw(name, document, document.get("status"))
+            rules = self.kfserving if document["apiVersion"] == API_VERSION else self.controller
+            rules.saw(name, document, document.get("status"))
 
     def _let_go(self, name: Name, uid: str) -> None:
         document = self.objects.find(name)

@@ -50,6 +50,9 @@ class SimLedger:
     def rollouts(self) -> Sequence[Rollout]:
         return list(self._rollouts.values())
 
+    def known(self, namespace: str, name: str) -> Rollout | None:
+        return self._rollouts.get((namespace, name))
+
     def changed(self) -> set[Id]:
         drained, self._changed = self._changed, set()
         return drained

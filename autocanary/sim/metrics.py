@@ -1,7 +1,9 @@
 """The Metrics port over simulated counters: the numbers that Prometheus would have worked out of them.
 
 Rates, increases and quantiles follow Prometheus' own rules (extrapolation of ``increase``, interpolation
-of ``histogram_quantile``), because a judge must live with these, not with the truth.
+of ``histogram_quantile``), because a judge must live with these, not with the truth. Counters are as the
+last scrape read them, from the first look at a revision on; all revisions are scraped at once. The latency
+histogram does not tell failures from successes, so failures are subtracted from every bucket.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from statistics import NormalDist
 
+from autocanary.core.counts import Counters
 from autocanary.core.policy import Component
 from autocanary.core.reading import Question, Reading, ReadingKind, Source, Unit
 from autocanary.sim.chance import BOUNDS
 from autocanary.sim.clock import VirtualClock
+from autocanary.sim.counting import Account, newest_by
 from autocanary.sim.quality import Tokens
 from autocanary.sim.traffic import Sample, Series, Traffic
 
@@ -25,6 +29,8 @@ Custom = Callable[[Question, float], "Reading | float | None"]
 """Answers a policy's own PromQL at an instant: a reading, a number, or None for no series."""
 
 _DEFAULT_QUANTILE = 0.99
+_LINGERING = 300.0  # seconds for which a silent revision holds up the time of both
+_COUNTED = ("error-rate", "request-success-rate", "request-duration")
 _NORMAL = NormalDist()
 _TOKEN_METRICS: Mapping[str, Callable[[Tokens], float]] = {
     "time-to-first-token": lambda tokens: tokens.first_seconds,
@@ -82,11 +88,58 @@ class SimMetrics:
         self.faults: list[Fault] = []
         self.custom: dict[str, Custom] = {}
         self.asked = 0
+        self._lives = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """As if the service had been started anew: its account of counters begins again."""
+        self._lives += 1
+        self._accounts: dict[tuple[str, str, str, str], Account] = {}
+        self._said: dict[tuple[str, str, str, str, str, bool], Counters] = {}
 
     def ask(self, questions: Sequence[Question]) -> Mapping[Question, Reading]:
         now = self._clock.now()
         self.asked += len(questions)
-        return {question: self._answer(question, now) for question in questions}
+        readings = {question: self._answer(question, now) for question in questions}
+        for question, reading in readings.items():
+            if question.counters:
+                readings[question] = self._with_counters(question, reading, now)
+        return readings
+
+    def _with_counters(self, question: Question, reading: Reading, now: float) -> Reading:
+        if question.query or question.metric not in _COUNTED or question.stable in ("", question.revision):
+            why = f"no counts: {question.metric or 'a query of its own'} has none, or nothing to compare with"
+            return replace(reading, detail=reading.detail or why)
+        latency = question.metric == "request-duration"
+        revisions = question.revision, question.stable
+        key = (question.namespace, question.service, question.component, *revisions, latency)
+        fault = next((each for each in self.faults if each.hits(question, now)), None)
+        if fault is None or fault.kind is ReadingKind.STALE:
+            until = now if fault is None else min(fault.start, now)
+            self._look(question, key, until, now)
+        return replace(reading, counters=self._said.get(key))
+
+    def _look(
+        self, question: Question, key: tuple[str, str, str, str, str, bool], until: float, now: float
+    ) -> None:
+        found = self._traffic.series(question.namespace, question.service, Component(question.component))
+        totals, times = [], []
+        for revision in (question.revision, question.stable):
+            series = found.get(revision)
+            newest = newest_by(series, until)
+            owner = (question.namespace, question.service, question.component, revision)
+            if owner not in self._accounts:
+                self._accounts[owner] = Account(series, newest)
+            totals.append(self._accounts[owner].look(series, newest))
+            if newest is not None and now - newest.at <= _LINGERING:
+                times.append(newest.at)
+        said = self._said.get(key)
+        if said is None or (times and min(times) > said.at):
+            latency = key[-1]
+            candidate, stable = totals if latency else [replace(each, within=()) for each in totals]
+            bounds = BOUNDS if latency else ()
+            at = min(times) if times else until
+            self._said[key] = Counters(f"sim-{self._lives}", at, candidate, stable, bounds)
 
     def _answer(self, question: Question, now: float) -> Reading:
         fault = next((each for each in self.faults if each.hits(question, now)), None)

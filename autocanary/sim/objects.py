@@ -13,6 +13,7 @@ from autocanary.core.policy import Component
 from autocanary.core.rollout import iso
 from autocanary.errors import AlreadyExists, Busy, Conflict, NotFound, Refused
 from autocanary.kserve import merge
+from autocanary.kserve.v1alpha2 import V1Alpha2
 from autocanary.kserve.v1beta1 import WEIGHT
 from autocanary.sim.clock import VirtualClock
 
@@ -22,6 +23,7 @@ Name = tuple[str, str]
 Document = Mapping[str, Any]
 _GROUP_RESOURCE = "inferenceservices.serving.kserve.io"
 _COMPONENTS = tuple(component.value for component in Component)
+_OLD, _WHOLE = V1Alpha2().api_version, "spec"
 
 
 class Objects:
@@ -73,7 +75,7 @@ class Objects:
                 "finalizers": ["inferenceservice.finalizers"],
                 "generation": 1,
             },
-            "spec": _admitted(document.get("spec") or {}),
+            "spec": _admitted(document),
         }
         self._owners[name] = {}
         return self._store(name, {}, made, manager)
@@ -156,7 +158,7 @@ class Objects:
             self._put(name, {**live, "status": status}, False)
 
     def _update(self, name: Name, live: Document, after: dict[str, Any], manager: str) -> Document:
-        after["spec"] = _admitted(after.get("spec") or {})
+        after["spec"] = _admitted(after)
         metadata = dict(after["metadata"])
         for fixed in ("resourceVersion", "uid", "managedFields", "generation", "namespace", "name"):
             metadata[fixed] = live["metadata"].get(fixed)
@@ -168,7 +170,7 @@ class Objects:
         return self._store(name, live.get("spec") or {}, after, manager)
 
     def _store(self, name: Name, before: Mapping[str, Any], made: dict[str, Any], manager: str) -> Document:
-        self._note_owner(name, before, made["spec"], manager)
+        self._note_owner(name, before, made, manager)
         made["metadata"]["managedFields"] = self._managed_fields(name)
         if made["metadata"].get("annotations") == {}:
             del made["metadata"]["annotations"]
@@ -217,12 +219,13 @@ class Objects:
             )
 
     def _note_owner(
-        self, name: Name, before: Mapping[str, Any], after: Mapping[str, Any], manager: str
+        self, name: Name, before: Mapping[str, Any], made: Mapping[str, Any], manager: str
     ) -> None:
-        owners, at = self._owners[name], iso(self._clock.now()) or ""
-        if self.minimal_crd and before != after:
+        owners, at, after = self._owners[name], iso(self._clock.now()) or "", made["spec"]
+        old = made["apiVersion"] == _OLD
+        if self.minimal_crd and not old and before != after:
             owners[""] = (manager, at)
-        for component in _COMPONENTS:
+        for component in (_WHOLE,) if old else _COMPONENTS:
             was, now = (_weight_of(spec, component) for spec in (before, after))
             if was == now:
                 continue
@@ -234,7 +237,9 @@ class Objects:
     def _managed_fields(self, name: Name) -> list[dict[str, Any]]:
         owners = self._owners[name]
         owned: dict[str, dict[str, Any]]
-        if self.minimal_crd:
+        if _WHOLE in owners:
+            owned = {_WHOLE: {"f:spec": {f"f:{WEIGHT}": {}}}}
+        elif self.minimal_crd:
             owned = {"": {"f:spec": {}}} if "" in owners else {}
         else:
             owned = {part: {"f:spec": {f"f:{part}": {f"f:{WEIGHT}": {}}}} for part in owners if part}
@@ -245,13 +250,18 @@ class Objects:
 
 
 def _weight_of(spec: Mapping[str, Any], component: str) -> Any:
+    if component == _WHOLE:
+        return spec.get(WEIGHT)
     part = spec.get(component)
     return part.get(WEIGHT) if isinstance(part, Mapping) else None
 
 
-def _admitted(spec: Mapping[str, Any]) -> dict[str, Any]:
+def _admitted(document: Document) -> dict[str, Any]:
     """KServe's webhook decodes into Go types: any int64 passes (101 too), anything else is a 400."""
-    result = dict(spec)
+    result = dict(document.get("spec") or {})
+    spec = document.get("spec") or {}
+    if document["apiVersion"] == _OLD:
+        return _admitted_by_kfserving(result)
     for component in _COMPONENTS:
         weight = _weight_of(spec, component)
         if weight is None:
@@ -266,6 +276,22 @@ def _admitted(spec: Mapping[str, Any]) -> dict[str, Any]:
             )
         result[component] = {**spec[component], WEIGHT: int(weight)}
     return result
+
+
+def _admitted_by_kfserving(spec: dict[str, Any]) -> dict[str, Any]:
+    """KFServing 0.4's webhook validates, and an omitempty 0 is as good as no field."""
+    weight = spec.get(WEIGHT)
+    said = ""
+    if weight is not None and (isinstance(weight, bool) or not isinstance(weight, int)):
+        said = f"json: cannot unmarshal {weight!r} into Go struct field .spec.{WEIGHT} of type int"
+    elif weight is not None and not 0 <= weight <= 100:
+        said = "CanaryTrafficPercent must be between 0 and 100."
+    elif weight and not isinstance(spec.get("canary"), Mapping):
+        said = "Canary must be specified when CanaryTrafficPercent > 0."
+    if said:
+        where = "inferenceservice.kfserving-webhook-server.validator"
+        raise Refused(f'admission webhook "{where}" denied the request: {said}', status=400)
+    return spec
 
 
 def _drifts(live: Any, last: Any, wanted: Any) -> bool:

@@ -10,15 +10,23 @@ from autocanary.core.progress import Phase
 from autocanary.core.reading import ReadingKind
 from autocanary.core.reason import Reason
 from autocanary.sim.behaviour import CRASHES, Behaviour, starts_in
-from autocanary.sim.demo_policy import DEMO_POLICY, NAMESPACE, SERVICE
+from autocanary.sim.demo_policy import (
+    ARTICLE_NAMESPACE,
+    ARTICLE_POLICY,
+    ARTICLE_SERVICE,
+    DEMO_POLICY,
+    NAMESPACE,
+    SERVICE,
+)
 from autocanary.sim.metrics import Fault
 from autocanary.sim.quality import Quality, from_weight
 from autocanary.sim.traffic import Load
 from autocanary.sim.world import World
 
-__all__ = ["SCENARIOS", "End", "Release", "Scenario", "Trouble"]
+__all__ = ["SCENARIOS", "End", "Release", "Scenario", "SidedRelease", "Trouble"]
 
 V1, V2, V3 = (f"gs://models/mnist/{number}" for number in (1, 2, 3))
+MNIST, MNIST_2 = (f"pvc://kfserving-models-pvc/models/tensorflow/{name}/" for name in ("mnist", "mnist-2"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,17 @@ class Release:
     uri: str
     weight: int | None = 0
     service: str = SERVICE
+
+
+@dataclass(frozen=True, slots=True)
+class SidedRelease:
+    """The same with KFServing's default and canary; ``canary`` empty leaves that out."""
+
+    at: float
+    default: str
+    canary: str = ""
+    weight: int | None = None
+    service: str = ARTICLE_SERVICE
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +74,21 @@ class End:
 class Scenario:
     """A story of one service. ``horizon``: seconds from the start after which nobody waits any more.
 
-    ``expected`` is in the order in which the rollouts begin.
+    ``expected`` is in the order in which the rollouts begin. ``shown`` is the (namespace, name) of a service
+    that is also shown as kubectl prints it.
     """
 
     name: str
     sentence: str
     expected: tuple[End, ...]
-    releases: tuple[Release, ...]
+    releases: tuple[Release | SidedRelease, ...]
     behaviours: Mapping[str, Behaviour] = field(default_factory=dict)
     qualities: Mapping[str, Quality] = field(default_factory=dict)
     load: Load = field(default_factory=Load)
     troubles: tuple[Trouble, ...] = ()
     horizon: float = 1800.0
     policy: Policy = DEMO_POLICY
+    shown: tuple[str, str] | None = None
 
     def open(self, seed: int = 1) -> World:
         """The world at the scenario's beginning; everything in it happens by itself as time goes by."""
@@ -85,7 +106,19 @@ class Scenario:
         return world
 
 
-def _plan(world: World, release: Release) -> None:
+def _plan(world: World, release: Release | SidedRelease) -> None:
+    if isinstance(release, SidedRelease):
+        world.after(
+            release.at,
+            lambda: world.deploy_sided(
+                release.service,
+                release.default,
+                canary=release.canary,
+                weight=release.weight,
+                namespace=ARTICLE_NAMESPACE,
+            ),
+        )
+        return
     world.after(
         release.at,
         lambda: world.deploy(release.service, release.uri, weight=release.weight, namespace=NAMESPACE),
@@ -165,6 +198,25 @@ _ALL = (
         expected=(_PROMOTED,),
         releases=(_FIRST, Release(30.0, V2, weight=None)),
         behaviours={V2: _SLOW_START},
+    ),
+    Scenario(
+        name="kfserving",
+        sentence="On KFServing 0.4 a canary beside default goes from 10 to 100 %, and then becomes default.",
+        expected=(_PROMOTED,),
+        releases=(SidedRelease(0.0, MNIST), SidedRelease(30.0, MNIST, MNIST_2, 10)),
+        behaviours={MNIST_2: _SLOW_START},
+        policy=ARTICLE_POLICY,
+        shown=(ARTICLE_NAMESPACE, ARTICLE_SERVICE),
+    ),
+    Scenario(
+        name="kfserving-errors",
+        sentence="On KFServing 0.4 a canary with errors goes back to 0 %, and is kept beside default.",
+        expected=(_ROLLED_BACK,),
+        releases=(SidedRelease(0.0, MNIST), SidedRelease(30.0, MNIST, MNIST_2, 10)),
+        behaviours={MNIST_2: _SLOW_START},
+        qualities={MNIST_2: Quality(error_percent=5.0)},
+        policy=ARTICLE_POLICY,
+        shown=(ARTICLE_NAMESPACE, ARTICLE_SERVICE),
     ),
 )
 

@@ -11,7 +11,7 @@ from autocanary.core.rollout import iso
 from autocanary.sim.bookkeeping import Part, Record
 from autocanary.sim.knative import Condition, Target
 
-__all__ = ["render", "render_standard", "render_stopped"]
+__all__ = ["render", "render_standard", "render_stopped", "stamped"]
 
 _TERMINAL = frozenset({"IngressReady", "PredictorReady", "TransformerReady", "ExplainerReady", "Ready"})
 _TRUE, _FALSE, _UNKNOWN = Trinary.TRUE, Trinary.FALSE, Trinary.UNKNOWN
@@ -27,7 +27,7 @@ def render(
             for component, part in record.parts.items()
             if part.created or part.rolled_out
         },
-        "conditions": _stamped(_conditions(record), before, now),
+        "conditions": stamped(_conditions(record), before, now),
         "deploymentMode": "Knative",
         "modelStatus": _model_status(record),
     }
@@ -48,14 +48,14 @@ def render_stopped(before: Mapping[str, Any], now: float) -> dict[str, Any]:
         "Ready": stopped,
         "Stopped": Condition(_TRUE),
     }
-    return {"conditions": _stamped(conditions, before, now), "deploymentMode": "Knative"}
+    return {"conditions": stamped(conditions, before, now), "deploymentMode": "Knative"}
 
 
 def render_standard(before: Mapping[str, Any], now: float) -> dict[str, Any]:
     """A service in Standard (raw) mode: a Deployment that is up, no revisions and no split."""
     up = {name: Condition(_TRUE) for name in ("IngressReady", "PredictorReady", "Ready")}
     return {
-        "conditions": _stamped(up, before, now),
+        "conditions": stamped(up, before, now),
         "deploymentMode": "Standard",
         "components": {"predictor": {}},
     }
@@ -137,9 +137,10 @@ def _worst(conditions: Iterable[Condition]) -> Condition:
     return Condition(_TRUE)
 
 
-def _stamped(
+def stamped(
     conditions: Mapping[str, Condition], before: Mapping[str, Any], now: float
 ) -> list[dict[str, Any]]:
+    """The conditions as a status holds them; a transition's time stays while its status does."""
     old = {each["type"]: each for each in before.get("conditions", ())}
     at = iso(now)
     rows = []

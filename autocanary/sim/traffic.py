@@ -16,7 +16,7 @@ from typing import NamedTuple
 from autocanary.core.policy import Component
 from autocanary.sim.chance import BOUNDS, binomial, buckets, lognormal_heights, poisson
 from autocanary.sim.clock import VirtualClock
-from autocanary.sim.knative import KnativeService, Revision
+from autocanary.sim.knative import Revision, Routed
 from autocanary.sim.kserve import KServe
 from autocanary.sim.objects import Name
 from autocanary.sim.quality import GOOD, Moment, Quality, QualityOf, level
@@ -88,7 +88,7 @@ class _Stream:
         self._serving: tuple[_Serving, ...] = ()
         self._burst_until, self._burst = 0.0, 1.0
 
-    def moved(self, child: KnativeService, now: float, quality_of: Callable[[Revision], Quality]) -> None:
+    def moved(self, child: Routed, now: float, quality_of: Callable[[Revision], Quality]) -> None:
         serving = _serving(child)
         if serving == self._serving:
             return
@@ -196,7 +196,7 @@ class Traffic:
         self._loads: dict[Name, Load] = {}
         self._seed = seed
         self._streams: dict[tuple[Name, Component], _Stream] = {}
-        kserve.controller.served = self._served
+        kserve.controller.served = kserve.kfserving.served = self._served
 
     def set_load(self, namespace: str, name: str, load: Load) -> None:
         """From now on the service gets this many requests."""
@@ -214,7 +214,7 @@ class Traffic:
         stream.catch_up(self._clock.now())
         return stream.series
 
-    def _served(self, name: Name, component: Component, child: KnativeService) -> None:
+    def _served(self, name: Name, component: Component, child: Routed) -> None:
         now = self._clock.now()
         stream = self._streams.get((name, component))
         if stream is None:
@@ -224,12 +224,13 @@ class Traffic:
         stream.moved(child, now, lambda revision: self.quality_of(revision.template[0]))
 
 
-def _serving(child: KnativeService) -> tuple[_Serving, ...]:
+def _serving(child: Routed) -> tuple[_Serving, ...]:
     weights: dict[str, int] = {}
     for target in child.programmed:
         weights[target.revision] = weights.get(target.revision, 0) + target.percent
+    revisions = child.revisions
     return tuple(
-        _Serving(child.revisions[name], weight, child.revisions[name].warm_at)
+        _Serving(revisions[name], weight, revisions[name].warm_at)
         for name, weight in weights.items()
-        if name in child.revisions
+        if name in revisions
     )

@@ -20,7 +20,7 @@ from autocanary.sim.metrics import SimMetrics
 from autocanary.sim.quality import GOOD, Quality
 from autocanary.sim.traffic import SCRAPE_SECONDS, Load, Traffic
 
-__all__ = ["World", "manifest"]
+__all__ = ["World", "manifest", "sided_manifest"]
 
 
 def manifest(name: str, uri: str, *, namespace: str = "models", weight: int | None = None) -> dict[str, Any]:
@@ -33,6 +33,29 @@ def manifest(name: str, uri: str, *, namespace: str = "models", weight: int | No
         "kind": "InferenceService",
         "metadata": {"name": name, "namespace": namespace},
         "spec": {"predictor": predictor},
+    }
+
+
+def sided_manifest(
+    name: str,
+    uri: str,
+    *,
+    canary: str = "",
+    weight: int | None = None,
+    namespace: str = "models",
+    framework: str = "tensorflow",
+) -> dict[str, Any]:
+    """An InferenceService of KFServing's v1alpha2, as people write it; ``canary`` is its model."""
+    spec: dict[str, Any] = {"default": {"predictor": {framework: {"storageUri": uri}}}}
+    if weight is not None:
+        spec[WEIGHT] = weight
+    if canary:
+        spec["canary"] = {"predictor": {framework: {"storageUri": canary}}}
+    return {
+        "apiVersion": "serving.kubeflow.org/v1alpha2",
+        "kind": "InferenceService",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
     }
 
 
@@ -106,15 +129,26 @@ class World:
         document = manifest(name, uri, namespace=namespace, weight=weight)
         return self.kserve.apply(document, "kubectl", server_side=False)
 
+    def deploy_sided(
+        self, name: str, uri: str, *, canary: str = "", weight: int | None = None, namespace: str = "models"
+    ) -> Mapping[str, Any]:
+        """``kubectl apply`` of a manifest of KFServing's v1alpha2."""
+        document = sided_manifest(name, uri, canary=canary, weight=weight, namespace=namespace)
+        return self.kserve.apply(document, "kubectl", server_side=False)
+
     def key(
         self, name: str, *, namespace: str = "models", component: Component = Component.PREDICTOR
     ) -> ServiceKey:
         return ServiceKey(namespace, name, component)
 
     def split(self, name: str, *, namespace: str = "models") -> Mapping[str, int]:
-        """Percent of the requests by the revision's number, as they are really routed: ``{"00002": 10}``."""
+        """Percent of the requests by the revision's number, as they are really routed: ``{"00002": 10}``.
+
+        Where two sides count on their own, with the side: ``{"canary-00001": 10}``.
+        """
         shares = self.kserve.split(namespace, name)
-        return {revision.rsplit("-", 1)[1]: share for revision, share in shares.items()}
+        prefix = f"{name}-{Component.PREDICTOR.value}-"
+        return {revision.removeprefix(prefix): share for revision, share in shares.items()}
 
 
 def _drop(_: object) -> None:

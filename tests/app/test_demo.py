@@ -66,6 +66,19 @@ def test_what_is_shown_is_the_rollout_its_policy_and_what_was_seen() -> None:
     assert "healthy" in demo.title
 
 
+def test_a_service_is_listed_as_kubectl_prints_it() -> None:
+    """Where the scenario is about these columns; before the service exists there is nothing."""
+    demo = Demo("kfserving")
+    assert list(demo.listing()) == []
+    demo.advance(60.0)
+    head, row = demo.listing()
+    assert head.split("   ")[0].strip() == "NAME"
+    assert row.split()[2:5] == ["True", "90", "10"]
+    demo.advance(demo.horizon)
+    assert demo.listing()[1].split()[2:4] == ["True", "100"]
+    assert list(Demo("healthy").listing()) == []
+
+
 def test_no_time_means_nothing_happens() -> None:
     """Nothing happens but in ``advance``."""
     demo = Demo("errors")

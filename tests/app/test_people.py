@@ -10,11 +10,12 @@ import pytest
 from autocanary import logs
 from autocanary.app import people
 from autocanary.app.people import PersonLedger, open_ledger
+from autocanary.core.policy import Component
 from autocanary.core.rollout import Request, Verb, to_document
 from autocanary.errors import Forbidden, NotFound, SettingsError, Unreachable
 from autocanary.settings import ClusterAccess
 from tests.kube.fake_api import FakeApi, Reply, status
-from tests.kube.samples import rollout
+from tests.kube.samples import rollout, service
 
 
 @pytest.fixture
@@ -102,6 +103,42 @@ def test_a_list_that_is_forbidden_is_said(api: FakeApi, ledger: PersonLedger) ->
     refusal = status(403, "Forbidden", 'canaryrollouts is forbidden: User "ann" cannot list resource')
     api.reply("GET", "canaryrollouts", Reply(403, refusal))
     with pytest.raises(Forbidden, match="cannot list"):
+        ledger.rollouts(None)
+
+
+def test_the_service_of_a_rollout_is_looked_at(api: FakeApi, ledger: PersonLedger) -> None:
+    """The component that it is about; nothing once the service has gone."""
+    assert ledger.observe(rollout()) is None
+    api.put("inferenceservices", service())
+    seen = ledger.observe(rollout())
+    assert seen is not None
+    assert (seen.created, seen.weight) == ("mnist-predictor-00002", 10)
+    assert ledger.observe(rollout(component=Component.TRANSFORMER)) is None
+
+
+def test_a_service_that_may_not_be_read_is_not_there(api: FakeApi, ledger: PersonLedger) -> None:
+    """Who may see rollouts need not be allowed to see services; nor need this version know their kind."""
+    refusal = status(403, "Forbidden", 'inferenceservices is forbidden: User "ann" cannot get resource')
+    api.reply("GET", "inferenceservices", Reply(403, refusal))
+    assert ledger.observe(rollout()) is None
+    assert ledger.observe(rollout(api_version="serving.kserve.io/v9")) is None
+
+
+def test_a_limit_bounds_every_call(api: FakeApi, ledger: PersonLedger) -> None:
+    """A server that says nothing is not waited for longer; a long limit does not lengthen anything."""
+    asked: list[tuple[float, float]] = []
+    for seconds in (0.0, 1.5, 600.0, float("inf")):
+        ledger.limit(seconds)
+        asked.append(ledger._session.timeout)
+    assert asked == [(1.0, 1.0), (2.5, 2.5), (3.0, 10.0), (3.0, 10.0)]
+
+
+def test_a_silent_server_is_given_up_at_the_limit(api: FakeApi, ledger: PersonLedger) -> None:
+    """As an answer that never comes."""
+    ledger._usual = (0.1, 0.1)
+    ledger.limit(0.0)
+    api.reply("GET", "canaryrollouts", Reply(200, b"{}", delay=5.0))
+    with pytest.raises(Unreachable):
         ledger.rollouts(None)
 
 

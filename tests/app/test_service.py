@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from autocanary import logs
 from autocanary.app.service import Service, run
 from autocanary.errors import InputError, NotFound, SettingsError, Unreachable
 from autocanary.settings import ClusterAccess, Listen, Settings
@@ -92,14 +93,11 @@ def test_run_raises_what_it_cannot_be_made_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_threads_left")
-def test_a_server_that_does_not_answer_is_said_at_the_start(tmp_path: Path) -> None:
-    """Not a minute later by a watch: the first request decides."""
-    service = Service(settings(leader_election=False), kubeconfig(tmp_path))
-    try:
-        with pytest.raises(Unreachable):
-            service.start()
-    finally:
-        service.stop()
+def test_a_server_that_does_not_answer_is_said_at_the_start(tmp_path: Path, captured: logs.Captured) -> None:
+    """Not a minute later by a watch: the first request decides. What never ran has not stopped, either."""
+    with pytest.raises(Unreachable):
+        run(settings(leader_election=False), kubeconfig(tmp_path))
+    assert captured.named("started") == captured.named("stopped") == []
 
 
 @pytest.mark.usefixtures("no_threads_left")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +12,25 @@ import yaml
 from tests.testbed import setup
 from tests.testbed.servers import require_servers
 
-__all__ = ["CHART", "PROMETHEUS", "helm", "named_template", "of_kind", "render", "values"]
+__all__ = [
+    "CHART",
+    "CI",
+    "KUBERNETES",
+    "PROMETHEUS",
+    "container",
+    "helm",
+    "of_kind",
+    "render",
+    "values",
+    "variant",
+]
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "autocanary"
 PROMETHEUS = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
+CI = tuple(sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*-values.yaml")))
+"""The variants that ci/ holds values for."""
+KUBERNETES = "1.34"
+"""What Helm is told to render for; one that was built by Go alone believes in a version of 2020."""
 
 Document = dict[str, Any]
 
@@ -27,32 +41,37 @@ def values() -> Document:
     return loaded
 
 
-def named_template(name: str) -> Any:
-    """The YAML within a `define` that holds no template code."""
-    text = (CHART / "templates" / "_rules.tpl").read_text(encoding="utf-8")
-    found = re.search(rf'define "{re.escape(name)}" -}}}}\n(.*?)\{{{{- end', text, re.DOTALL)
-    assert found is not None, name
-    return yaml.safe_load(found[1])
+def variant(name: str) -> Document:
+    """The values of one variant in ci/."""
+    loaded: Document = yaml.safe_load((CHART / "ci" / f"{name}-values.yaml").read_text(encoding="utf-8"))
+    return loaded
 
 
-def helm(*arguments: str, given: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run Helm on the chart with these values; skips or fails by the testbed's rule when there is no Helm."""
+def helm(
+    *arguments: str, given: Mapping[str, Any] | None = None, kubeconfig: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run Helm with these values; skips or fails by the testbed's rule when there is no Helm."""
     require_servers("helm")
     program = setup.find("helm")
     assert program is not None
+    offline = ["--kube-version", KUBERNETES] if arguments[0] in ("template", "lint") else []
+    with_values = [] if given is None else ["--values", "-"]
+    access = ["--kubeconfig", str(kubeconfig)] if kubeconfig else []
     return subprocess.run(
-        [str(program), *arguments, "--values", "-"],
-        input=yaml.safe_dump(dict(given or {})),
+        [str(program), *arguments, *offline, *with_values, *access],
+        input=None if given is None else yaml.safe_dump(dict(given)),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
 
 
-def render(given: Mapping[str, Any] | None = None, namespace: str = "auto") -> list[Document]:
+def render(
+    given: Mapping[str, Any] | None = None, namespace: str = "auto", release: str = "autocanary"
+) -> list[Document]:
     """The objects of `helm template` with the required values and these besides."""
     merged = {**PROMETHEUS, **(given or {})}
-    done = helm("template", "autocanary", str(CHART), "--namespace", namespace, given=merged)
+    done = helm("template", release, str(CHART), "--namespace", namespace, given=merged)
     assert done.returncode == 0, done.stderr
     return [document for document in yaml.safe_load_all(done.stdout) if document]
 
@@ -60,3 +79,11 @@ def render(given: Mapping[str, Any] | None = None, namespace: str = "auto") -> l
 def of_kind(documents: list[Document], kind: str) -> list[Document]:
     """Those of one kind."""
     return [document for document in documents if document["kind"] == kind]
+
+
+def container(documents: list[Document]) -> Document:
+    """The container of the Deployment."""
+    [deployment] = of_kind(documents, "Deployment")
+    [found] = deployment["spec"]["template"]["spec"]["containers"]
+    answer: Document = found
+    return answer

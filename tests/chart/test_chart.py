@@ -11,13 +11,25 @@ import yaml
 from jsonschema import Draft7Validator, ValidationError  # type: ignore[import-untyped]
 
 from autocanary import __version__
-from autocanary.kube.rights import Where, rules
+from autocanary.kube.rights import RIGHTS
+from autocanary.policyfile import load_text
 from autocanary.settings import PREFIX, Settings
-from tests.chart.chart import CHART, named_template, values
+from charts.generate import FILES, documented
+from tests.chart.chart import CHART, PROMETHEUS, values
 
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 TEMPLATES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((CHART / "templates").iterdir()))
-FREE = {"affinity", "global", "resources", "valueFrom"}
+FREE = {
+    "affinity",
+    "global",
+    "livenessProbe",
+    "objects",
+    "podSecurityContext",
+    "readinessProbe",
+    "resources",
+    "securityContext",
+    "valueFrom",
+}
 """What Kubernetes defines, and Helm's own."""
 
 
@@ -41,10 +53,16 @@ def _objects(node: Any, name: str = "") -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def test_the_roles_are_exactly_the_codes_rights() -> None:
-    """Not a verb more or less than autocanary/kube/rights.py says."""
-    assert named_template("autocanary.rules.watched") == rules(Where.WATCHED)
-    assert named_template("autocanary.rules.home") == rules(Where.HOME)
+@pytest.mark.parametrize("name", FILES)
+def test_a_generated_file_is_what_its_source_says_now(name: str) -> None:
+    """Rights, definitions, the policy format, the README: `make generate` writes them anew."""
+    assert (CHART / name).read_text(encoding="utf-8") == FILES[name](), "run `make generate`"
+
+
+def test_every_right_is_in_the_roles_with_its_reason() -> None:
+    """Who reads the roles in the cluster's chart sees what each right is for."""
+    text = (CHART / "templates" / "_rules.tpl").read_text(encoding="utf-8")
+    assert all(f"# {right.why[0].upper()}{right.why[1:]}." in text for right in RIGHTS)
 
 
 def test_the_chart_has_the_programs_version() -> None:
@@ -71,6 +89,13 @@ def test_the_default_values_fit_their_schema() -> None:
         {"policies": {"a/b": "text"}},
         {"tick": "1"},
         {"log": {"level": "verbose"}},
+        {"terminationGracePeriodSeconds": 5},
+        {"podDisruptionBudget": {"maxUnavailable": 0}},
+        {"networkPolicy": {"apiServerPorts": ["https"]}},
+        {"prometheus": {"url": "http://p", "headers": {"a b": "c"}}},
+        {"policies": {"a": {"kind": "RolloutPolicy"}}},
+        {"policies": {"a": ""}},
+        {"policies": {"a": 1}},
     ],
     ids=str,
 )
@@ -82,9 +107,13 @@ def test_the_schema_refuses_what_cannot_be_meant(wrong: dict[str, Any]) -> None:
 
 def test_no_object_of_the_schema_takes_unknown_names() -> None:
     """additionalProperties is false, or says of what kind they are, wherever the chart decides."""
-    open_ones = [name for name, node in _objects(SCHEMA) if "additionalProperties" not in node]
-    # The items of these lists are Kubernetes' own.
-    assert set(open_ones) - FREE - {"tolerations", "topologySpreadConstraints"} == set()
+    own = {name: each for name, each in SCHEMA["definitions"].items() if not name.startswith("policy.")}
+    open_ones = {
+        name
+        for name, node in _objects({**SCHEMA, "definitions": own})
+        if "additionalProperties" not in node and "propertyNames" not in node
+    }
+    assert open_ones - FREE - {"", "policies"} == set()
 
 
 def test_every_value_is_in_the_schema_and_is_used() -> None:
@@ -96,38 +125,70 @@ def test_every_value_is_in_the_schema_and_is_used() -> None:
                 break  # Kubernetes' own, such as resources
             node = node["properties"][part]
             node = SCHEMA["definitions"][node["$ref"].rsplit("/", 1)[1]] if "$ref" in node else node
-        name = "resources" if path.startswith("resources.") else path.rsplit(".", 1)[-1]
-        assert re.search(rf"\.{name}\b", TEMPLATES), path
+        used = next((part for part in path.split(".") if part in FREE), path.rsplit(".", 1)[-1])
+        used = "labels" if path == "dashboards.labels.grafana_dashboard" else used
+        assert re.search(rf"\.{used}\b", TEMPLATES), path
 
 
 def test_every_value_is_documented() -> None:
-    """A comment that begins with `--` stands above each value or its group's members."""
-    lines = (CHART / "values.yaml").read_text(encoding="utf-8").splitlines()
+    """A comment that begins with `--` stands above each value, or above what it is part of."""
+    known = {value.name for value in documented()}
     bare = []
-    for at, line in enumerate(lines):
-        top = re.match(r"([a-zA-Z]+):(.*)", line)
-        if top is None:
-            continue
-        members = [each for each in lines[at + 1 : at + 3] if each.startswith("  ")]
-        if not lines[at - 1].startswith("#") and not any(each.startswith("  # --") for each in members):
-            bare.append(top[1])
+    for path in sorted(_keys(values())):
+        parts = path.split(".")
+        if not known & {".".join(parts[: at + 1]) for at in range(len(parts))}:
+            bare.append(path)
     assert bare == []
+
+
+def test_the_readme_lists_every_value() -> None:
+    """With its default, so that nobody has to read the templates."""
+    text = (CHART / "README.md").read_text(encoding="utf-8")
+    assert '| `prometheus.timeout` | `"5s"` | The whole time one query may take. |' in text
+    assert all(f"| `{value.name}` |" in text for value in documented())
+
+
+@pytest.mark.parametrize(
+    "text", ["stepWeights: [10, 100]", "stepWeights: ten", "stepDuration: 5 minutes", "more: 1"]
+)
+def test_the_charts_policy_format_agrees_with_the_program(text: str) -> None:
+    """A policy in the values is refused by the schema exactly when the program refuses it."""
+    spec = {
+        "selector": {},
+        "stepWeights": [50, 100],
+        "analysis": {"metrics": [{"name": "error-rate", "thresholdRange": {"max": 1}}]},
+        **yaml.safe_load(text),
+    }
+    policy = {
+        "apiVersion": "autocanary.dev/v1alpha1",
+        "kind": "RolloutPolicy",
+        "metadata": {"name": "one"},
+        "spec": spec,
+    }
+    accepted = Draft7Validator(SCHEMA).is_valid({**PROMETHEUS, "policies": {"one": policy}})
+    loading = load_text(yaml.safe_dump(policy), "one.yaml")
+    assert accepted is (len(loading.policies) == 1)
 
 
 def test_the_variables_it_sets_are_settings() -> None:
     """A misspelt variable would only be a warning in the log."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
-    assert set(re.findall(r"\bAUTOCANARY_[A-Z_]+\b", TEMPLATES)) - known == set()
+    known = {name.upper() for name in Settings.model_fields}
+    named = set(re.findall(rf"\b{PREFIX}([A-Z_]+)\b", TEMPLATES))
+    mounted = set(re.findall(r"\bsetting: ([A-Z_]+)", TEMPLATES))
+    assert (named | mounted) - known == set()
+    assert mounted >= {name for name in known if name.endswith("_FILE")}
 
 
-def test_secrets_reach_the_container_as_files_or_references_only() -> None:
-    """No value of a Secret is ever written into the Deployment."""
-    for name in ("TOKEN_FILE", "PASSWORD_FILE", "SLACK_WEBHOOK_URL_FILE"):
-        assert re.search(rf"AUTOCANARY_\w*{name}, value: {{{{ printf \"/etc/autocanary/", TEMPLATES), name
-    assert "secretKeyRef" in TEMPLATES
+def test_secrets_reach_the_container_as_files_only() -> None:
+    """Nothing of a Secret is in the Deployment, in arguments or in the environment."""
+    assert "secretKeyRef" not in TEMPLATES
+    assert "kind: Secret" not in TEMPLATES
+    text = (CHART / "templates" / "deployment.yaml").read_text(encoding="utf-8")
+    assert re.search(r"args: \[run\]$", text, re.MULTILINE)
 
 
 def test_the_definitions_are_the_ones_the_program_prints() -> None:
-    """`helm install` and `autocanary crds` install the same."""
+    """`helm install` and `autocanary crds` install the same; Helm's own folder for them is hidden from it."""
     names = {path.name for path in (CHART / "crds").iterdir()}
     assert names == {"canaryrollouts.yaml", "rolloutpolicies.yaml"}
+    assert "/crds/" in (CHART / ".helmignore").read_text(encoding="utf-8").splitlines()

@@ -1,75 +1,66 @@
-"""The chart by what Helm makes of it, and what a real API server says to that."""
+"""The chart by what Helm makes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from autocanary.kube.crds import definitions
 from autocanary.kube.rights import Where, rules
 from autocanary.policyfile import load_text
 from autocanary.settings import PREFIX, load
-from tests.chart.chart import CHART, PROMETHEUS, helm, of_kind, render
-from tests.testbed.servers import ApiServer, KubectlError, require_servers
+from charts.generate import documented
+from tests.chart.chart import CHART, CI, PROMETHEUS, container, helm, of_kind, render, variant
 
 pytestmark = pytest.mark.real
 
-EVERYTHING: dict[str, Any] = {
-    "prometheus": {
-        **PROMETHEUS["prometheus"],
-        "username": "reader",
-        "passwordSecret": {"name": "prometheus", "key": "password"},
-        "caConfigMap": {"name": "ca", "key": "ca.crt"},
-    },
-    "namespaces": ["models", "team-a"],
-    "policies": {"first": (CHART.parents[1] / "policies" / "first.yaml").read_text(encoding="utf-8")},
-    "slack": {"webhookSecret": {"name": "slack", "key": "url"}},
-    "webhook": {"urlSecret": {"name": "hook", "key": "url"}},
-    "clusterName": "prod-1",
-    "imagePullSecrets": [{"name": "registry"}],
-    "image": {
-        "registry": "registry.example.com",
-        "repository": "ml/autocanary",
-        "digest": "sha256:" + "0" * 64,
-    },
-    "podAnnotations": {"a": "b"},
-    "podLabels": {"team": "ml"},
-    "serviceAccount": {"annotations": {"a": "b"}},
-    "service": {"annotations": {"prometheus.io/scrape": "true"}},
-    "extraEnv": [{"name": "TZ", "value": "UTC"}],
-    "nodeSelector": {"kubernetes.io/os": "linux"},
-    "tolerations": [{"key": "a", "operator": "Exists"}],
-    "affinity": {"nodeAffinity": {}},
-    "topologySpreadConstraints": [
-        {
-            "maxSkew": 1,
-            "topologyKey": "kubernetes.io/hostname",
-            "whenUnsatisfiable": "ScheduleAnyway",
-            "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "autocanary"}},
-        }
-    ],
-    "priorityClassName": "system-cluster-critical",
-}
+FIRST = (CHART.parents[1] / "policies" / "first.yaml").read_text(encoding="utf-8")
 
 
-def _container(documents: list[dict[str, Any]]) -> dict[str, Any]:
-    [deployment] = of_kind(documents, "Deployment")
-    [container] = deployment["spec"]["template"]["spec"]["containers"]
-    found: dict[str, Any] = container
-    return found
+def _paths(node: Any, at: str = "") -> set[str]:
+    """Every path into a mapping, of inner mappings as well."""
+    if not isinstance(node, dict):
+        return {at}
+    return {at} | {path for name, each in node.items() for path in _paths(each, f"{at}.{name}".lstrip("."))}
 
 
 def _variables(documents: list[dict[str, Any]]) -> dict[str, str]:
-    return {each["name"]: each["value"] for each in _container(documents)["env"] if "value" in each}
+    return {each["name"]: each["value"] for each in container(documents)["env"] if "value" in each}
 
 
-@pytest.mark.parametrize("given", [PROMETHEUS, EVERYTHING], ids=["least", "everything"])
-def test_helm_lint_has_nothing_to_say(given: dict[str, Any]) -> None:
-    """With the least values and with all of them; warnings are errors."""
-    done = helm("lint", str(CHART), "--strict", "--quiet", given=given)
+@pytest.mark.parametrize("name", CI)
+def test_helm_lint_has_nothing_to_say(name: str) -> None:
+    """For every variant; warnings are errors."""
+    done = helm("lint", str(CHART), "--strict", "--quiet", given=variant(name))
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+
+
+def test_the_variants_use_every_value() -> None:
+    """A value that nobody tries is a value that nobody knows to work; these few have tests of their own."""
+    used = {path for name in CI for path in _paths(variant(name))}
+    assert {name for name in (value.name for value in documented()) if name not in used} == {
+        "image.pullPolicy",
+        "image.tag",
+        "livenessProbe",
+        "nameOverride",
+        "networkPolicy.prometheusPorts",
+        "podDisruptionBudget.enabled",
+        "podMonitor.interval",
+        "podMonitor.metricRelabelings",
+        "podMonitor.namespace",
+        "podMonitor.relabelings",
+        "podMonitor.scrapeTimeout",
+        "prometheusRule.disabledAlerts",
+        "rbac.create",
+        "readinessProbe",
+        "resources",
+        "securityContext",
+        "dashboards.labels",
+    }
 
 
 @pytest.mark.parametrize(
@@ -77,7 +68,9 @@ def test_helm_lint_has_nothing_to_say(given: dict[str, Any]) -> None:
     [
         ({}, "prometheus.url is required"),
         ({**PROMETHEUS, "leaderElection": False}, "then replicas must be 1"),
+        ({**PROMETHEUS, "dryRun": True}, "everything is told twice"),
         ({**PROMETHEUS, "replica": 3}, "replica"),
+        ({**PROMETHEUS, "replicas": "two"}, "replicas"),
         ({"prometheus": {"url": "http://p", "username": "u"}}, "belong together"),
         (
             {
@@ -91,6 +84,23 @@ def test_helm_lint_has_nothing_to_say(given: dict[str, Any]) -> None:
             "exclude each other",
         ),
         ({**PROMETHEUS, "serviceAccount": {"create": False}}, "name the account"),
+        (
+            {
+                **PROMETHEUS,
+                "slack": {"botTokenSecret": {"name": "s"}, "webhookSecret": {"name": "s"}},
+            },
+            "exclude each other",
+        ),
+        ({**PROMETHEUS, "slack": {"channel": "#models"}}, "need slack.botTokenSecret"),
+        (
+            {**PROMETHEUS, "slack": {"botTokenSecret": {"name": "s"}, "mention": ["here"]}},
+            "slack.mention needs slack.channel",
+        ),
+        ({**PROMETHEUS, "policies": {"a": FIRST}, "existingPoliciesConfigMap": "b"}, "exclude each other"),
+        (
+            {**PROMETHEUS, "serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
+            "scraped twice",
+        ),
     ],
 )
 def test_values_that_cannot_work_are_refused_with_a_sentence(given: dict[str, Any], says: str) -> None:
@@ -98,6 +108,74 @@ def test_values_that_cannot_work_are_refused_with_a_sentence(given: dict[str, An
     done = helm("template", "autocanary", str(CHART), given=given)
     assert done.returncode != 0
     assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "stepWeights:",
+            "stepWeigths:",
+            "policies.first.spec: stepWeigths is not a field; there are analysis,",
+        ),
+        ("[10, 50, 100]", "[10, 500]", "policies.first.spec.stepWeights[1]: expected a number from"),
+        ("[10, 50, 100]", "10", "policies.first.spec.stepWeights: expected a list, got 10"),
+        (
+            "stepDuration: 5m",
+            "stepDuration: 5 minutes",
+            'policies.first.spec.stepDuration: "5 minutes" does not fit',
+        ),
+        ("{min: 99}", "{min: [99]}", "thresholdRange.min: expected "),
+        ("metadata:\n  name: first\n", "", "policies.first: metadata is missing"),
+        ("stepDuration: 5m", "stepDuration: [", "policies.first: not a YAML mapping: "),
+    ],
+)
+def test_a_policy_with_an_error_is_refused_with_its_place(old: str, new: str, says: str) -> None:
+    """Given as the text of a file, before anything is installed."""
+    assert old in FIRST
+    done = helm(
+        "template",
+        "autocanary",
+        str(CHART),
+        given={**PROMETHEUS, "policies": {"first": FIRST.replace(old, new)}},
+    )
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "`autocanary validate`" in done.stderr
+
+
+def test_a_policy_as_values_with_an_error_is_refused_with_its_place() -> None:
+    """Given as an object: by the schema of the values."""
+    policy = {**yaml.safe_load(FIRST), "kind": "RolloutPolcy"}
+    done = helm("template", "autocanary", str(CHART), given={**PROMETHEUS, "policies": {"first": policy}})
+    assert done.returncode != 0
+    assert "/policies/first/kind" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CHART.parents[1] / "policies").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_example_policy_can_be_given_as_text_and_as_values(path: Path) -> None:
+    """What the program takes, the chart does not stand in the way of; and it arrives unchanged."""
+    text = path.read_text(encoding="utf-8")
+    documents = [each for each in yaml.safe_load_all(text) if each]
+    given: dict[str, Any] = {
+        "policies": {"text": text, **{f"object{at}": each for at, each in enumerate(documents)}}
+    }
+    [config] = of_kind(render(given), "ConfigMap")
+    assert config["data"].pop("text.yaml") == text
+    assert [yaml.safe_load(each) for each in config["data"].values()] == documents
+    loaded = [
+        policy.name for each in config["data"].values() for policy in load_text(each, "a.yaml").policies
+    ]
+    assert loaded == [each["metadata"]["name"] for each in documents]
+
+
+def test_other_documents_in_a_policy_file_are_left_alone() -> None:
+    """As the program leaves them alone."""
+    other = "kind: ConfigMap\nmetadata: {name: a}\n---\n# nothing\n---\n"
+    [config] = of_kind(render({"policies": {"first": other + FIRST}}), "ConfigMap")
+    assert config["data"]["first.yaml"] == other + FIRST
 
 
 def test_the_whole_cluster_is_watched_with_a_cluster_role_and_leases_at_home_only() -> None:
@@ -113,9 +191,10 @@ def test_the_whole_cluster_is_watched_with_a_cluster_role_and_leases_at_home_onl
 
 
 def test_named_namespaces_get_a_role_each_and_the_cluster_none() -> None:
-    """Least privilege: no ClusterRole at all, and the service is told to watch only these."""
-    documents = render({"namespaces": ["models", "team-a"]}, namespace="auto")
-    assert of_kind(documents, "ClusterRole") + of_kind(documents, "ClusterRoleBinding") == []
+    """Least privilege: nothing of the whole cluster is made, and the service is told to watch only these."""
+    documents = render(variant("namespaced"), namespace="auto")
+    scopes = {each["kind"] for each in documents if "namespace" not in each["metadata"]}
+    assert scopes == set()
     roles = {each["metadata"]["namespace"]: each["rules"] for each in of_kind(documents, "Role")}
     assert roles == {
         "models": rules(Where.WATCHED),
@@ -125,112 +204,238 @@ def test_named_namespaces_get_a_role_each_and_the_cluster_none() -> None:
     assert _variables(documents)["AUTOCANARY_NAMESPACES"] == "models,team-a"
 
 
-@pytest.mark.parametrize("given", [{}, EVERYTHING], ids=["least", "everything"])
-def test_the_service_accepts_the_settings_it_is_given(
-    given: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_election_there_is_no_right_to_leases() -> None:
+    """What is not used is not granted."""
+    assert of_kind(render({"leaderElection": False, "replicas": 1}), "Role") == []
+
+
+@pytest.mark.parametrize("name", CI)
+def test_the_service_accepts_the_settings_it_is_given(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The container's variables go through the program's own settings."""
-    for name, value in _variables(render(given)).items():
-        monkeypatch.setenv(name, value)
+    given = variant(name)
+    documents = render(given)
+    for variable, value in _variables(documents).items():
+        if variable != f"{PREFIX}CONFIG":  # a file of the pod
+            monkeypatch.setenv(variable, value)
     settings = load()
-    assert settings.prometheus_url == "http://prometheus.monitoring:9090"
-    assert settings.leader_election is True
-    assert (settings.lease_name, settings.lease_namespace) == ("autocanary", "auto")
-    assert settings.listen == ("0.0.0.0", 8080)
+    assert settings.prometheus_url == given["prometheus"]["url"]
+    assert settings.leader_election is given.get("leaderElection", True)
+    assert settings.lease_name == of_kind(documents, "Deployment")[0]["metadata"]["name"]
+    assert settings.lease_namespace == "auto"
+    assert settings.listen == ("0.0.0.0", given.get("service", {}).get("port", 8080))
+    assert dict(settings.prometheus_headers) == given["prometheus"].get("headers", {})
 
 
-def test_every_file_that_a_setting_names_is_mounted() -> None:
-    """A path in a variable lies below a mount, and every mount has its volume."""
-    documents = render(EVERYTHING)
-    container = _container(documents)
-    mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+@pytest.mark.parametrize("name", CI)
+def test_every_file_that_a_setting_names_is_mounted(name: str) -> None:
+    """A path in a variable lies below a mount, and every mount has its volume; none pins a file by subPath."""
+    documents = render(variant(name))
+    found = container(documents)
+    mounts = {each["mountPath"]: each for each in found["volumeMounts"]}
     paths = [
         value
-        for name, value in _variables(documents).items()
-        if name.startswith(PREFIX) and value.startswith("/etc/")
+        for variable, value in _variables(documents).items()
+        if variable.startswith(PREFIX) and value.startswith("/etc/")
     ]
-    assert len(paths) == 4
     assert all(any(path == mount or path.startswith(f"{mount}/") for mount in mounts) for path in paths)
+    assert all("subPath" not in each for each in mounts.values())
+    assert all(each["readOnly"] for path, each in mounts.items() if path != "/tmp")
     volumes = of_kind(documents, "Deployment")[0]["spec"]["template"]["spec"]["volumes"]
-    assert sorted(each["name"] for each in volumes) == sorted(mounts.values())
+    assert sorted(each["name"] for each in volumes) == sorted(each["name"] for each in mounts.values())
 
 
-def test_policies_arrive_as_they_were_written() -> None:
-    """Comments, quotes and all, so that errors name the lines that people see; and they load."""
-    [config] = of_kind(render(EVERYTHING), "ConfigMap")
-    written = EVERYTHING["policies"]["first"]
-    assert config["data"] == {"first.yaml": written}
-    loading = load_text(config["data"]["first.yaml"], "first.yaml")
-    assert [policy.name for policy in loading.policies] == ["first"]
+def test_a_hardened_installation_mounts_all_its_credentials() -> None:
+    """The token, the CA, Slack's URL and the file of settings, each where its setting says."""
+    variables = _variables(render(variant("hardened")))
+    assert {name: value for name, value in variables.items() if value.startswith("/etc/autocanary/")} == {
+        "AUTOCANARY_PROMETHEUS_TOKEN_FILE": "/etc/autocanary/prometheus-token/token",
+        "AUTOCANARY_PROMETHEUS_CA_FILE": "/etc/autocanary/prometheus-ca/ca.crt",
+        "AUTOCANARY_SLACK_BOT_TOKEN_FILE": "/etc/autocanary/slack-bot/token",
+        "AUTOCANARY_APPRISE_URLS_FILE": "/etc/autocanary/apprise/urls",
+        "AUTOCANARY_CONFIG": "/etc/autocanary/config/config.yaml",
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ({}, "autocanary:0.1.0"),
+        ({"registry": "r.example.com:5000", "repository": "ml/a", "tag": "1"}, "r.example.com:5000/ml/a:1"),
+        ({"tag": "1", "digest": "sha256:" + "a" * 64}, "autocanary@sha256:" + "a" * 64),
+    ],
+)
+def test_the_image_is_named_by_tag_or_digest(image: dict[str, str], name: str) -> None:
+    """A digest wins, for it cannot be moved."""
+    assert container(render({"image": image}))["image"] == name
 
 
 def test_one_instance_without_election_is_replaced_before_the_next_begins() -> None:
-    """Two of them would write the same weights."""
-    [deployment] = of_kind(render({"leaderElection": False, "replicas": 1}), "Deployment")
+    """Two of them would write the same weights; and a budget for one pod would block every drain."""
+    documents = render(variant("single"))
+    [deployment] = of_kind(documents, "Deployment")
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert of_kind(documents, "PodDisruptionBudget") == []
 
 
-@pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """An API server that knows the service account, and the namespaces the chart is told of."""
-    require_servers("kube-apiserver", "etcd", "kubectl", "helm")
-    users = ["system:serviceaccount:auto:autocanary"]
-    with ApiServer(users, folder=tmp_path_factory.mktemp("apiserver")) as server:
-        for name in ("auto", "models", "team-a", "other"):
-            labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-            server.apply(
-                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-            )
-        yield server
-
-
-@pytest.mark.parametrize("given", [{}, EVERYTHING], ids=["least", "everything"])
-def test_a_real_api_server_takes_every_object_and_field(api: ApiServer, given: dict[str, Any]) -> None:
-    """Strictly: an unknown or misplaced field is an error."""
-    manifest = yaml.safe_dump_all(render(given))
-    api.kubectl("apply", "--server-side", "--force-conflicts", "--validate=strict", "-f", "-", stdin=manifest)
-
-
-def test_the_pod_passes_the_restricted_pod_security_standard(api: ApiServer) -> None:
-    """The Deployment's pod is admitted where `restricted` is enforced; one that runs as root is not."""
-    template = of_kind(render(), "Deployment")[0]["spec"]["template"]
-    template["spec"].pop("priorityClassName", None)
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "one", "namespace": "auto"},
-        "spec": template["spec"],
+def test_the_replicas_are_spread_and_never_all_gone() -> None:
+    """By default over the machines, where there are several; a constraint of one's own gets the selector."""
+    selector = {
+        "matchLabels": {"app.kubernetes.io/name": "autocanary", "app.kubernetes.io/instance": "autocanary"}
     }
-    api.kubectl("create", "--validate=strict", "-f", "-", stdin=yaml.safe_dump(pod))
-    pod["metadata"] = {"name": "two", "namespace": "auto"}
-    template["spec"]["securityContext"] = {"runAsUser": 0}
-    with pytest.raises(KubectlError, match="violates PodSecurity"):
-        api.kubectl("create", "-f", "-", stdin=yaml.safe_dump(pod))
+    [deployment] = of_kind(render(), "Deployment")
+    assert deployment["spec"]["template"]["spec"]["topologySpreadConstraints"] == [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": selector,
+        }
+    ]
+    [budget] = of_kind(render(), "PodDisruptionBudget")
+    assert budget["spec"] == {"maxUnavailable": 1, "selector": selector}
+    own = {"maxSkew": 2, "topologyKey": "zone", "labelSelector": {"matchLabels": {"a": "b"}}}
+    [deployment] = of_kind(render({"topologySpreadConstraints": [own]}), "Deployment")
+    assert deployment["spec"]["template"]["spec"]["topologySpreadConstraints"] == [own]
 
 
-def test_the_account_may_do_what_is_needed_in_its_namespaces_and_nothing_elsewhere(api: ApiServer) -> None:
-    """RBAC as the API server understands the rendered roles."""
-    user = "system:serviceaccount:auto:autocanary"
-    api.kubectl("delete", "clusterrolebinding", "auto-autocanary", "--ignore-not-found")
-    api.kubectl(
-        "apply",
-        "--server-side",
-        "--force-conflicts",
-        "-f",
-        "-",
-        stdin=yaml.safe_dump_all(render({"namespaces": ["models", "team-a"]})),
+def test_openshift_may_choose_the_numbers_of_users_itself() -> None:
+    """What is set to null is gone; the rest of the restrictions stays."""
+    [deployment] = of_kind(render(variant("openshift")), "Deployment")
+    assert deployment["spec"]["template"]["spec"]["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "ports"),
+    [
+        ("http://prometheus:9090", {}, [9090]),
+        ("https://prometheus.example.com", {}, [443]),
+        ("http://prometheus/base", {}, [80]),
+        ("http://[fd00::1]:9090", {}, [9090]),
+        ("http://prometheus:80", {"prometheusPorts": [9090]}, [9090]),
+    ],
+)
+def test_the_network_policy_lets_prometheus_be_asked(
+    url: str, given: dict[str, Any], ports: list[int]
+) -> None:
+    """At the port of its URL, unless the port of its pods is another."""
+    [policy] = of_kind(
+        render({"prometheus": {"url": url}, "networkPolicy": {"enabled": True, **given}}), "NetworkPolicy"
     )
-    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+    egress = [[each["port"] for each in rule["ports"]] for rule in policy["spec"]["egress"]]
+    assert egress == [[53, 53], [443, 6443], ports, [443]]
 
-    def may(verb: str, group: str, resource: str, namespace: str) -> bool:
-        attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
-        body = yaml.safe_dump({**review, "spec": {"resourceAttributes": attributes}})
-        answer = api.kubectl("create", "--validate=false", "-o", "yaml", "-f", "-", stdin=body, user=user)
-        return bool(yaml.safe_load(answer)["status"]["allowed"])
 
-    assert may("patch", "serving.kserve.io", "inferenceservices", "models")
-    assert may("create", "autocanary.dev", "canaryrollouts", "team-a")
-    assert may("update", "coordination.k8s.io", "leases", "auto")
-    assert not may("patch", "serving.kserve.io", "inferenceservices", "other")
-    assert not may("update", "coordination.k8s.io", "leases", "models")
-    assert not may("get", "", "secrets", "models")
+def test_the_alerts_can_be_chosen_and_labelled() -> None:
+    """Those of files/alerts.yaml, less those that are not wanted, with the labels that route them."""
+    groups = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    names = [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
+    [everything] = of_kind(render({"prometheusRule": {"enabled": True}}), "PrometheusRule")
+    assert everything["spec"]["groups"] == groups
+    given = {"enabled": True, "disabledAlerts": names[:1], "alertLabels": {"team": "ml", "severity": "page"}}
+    [some] = of_kind(render({"prometheusRule": given}), "PrometheusRule")
+    rules_left = [rule for group in some["spec"]["groups"] for rule in group["rules"] if "alert" in rule]
+    assert [rule["alert"] for rule in rules_left] == names[1:]
+    assert {rule["labels"]["team"] for rule in rules_left} <= {"ml"}
+    assert {rule["labels"]["severity"] for rule in rules_left} <= {"page"}
+
+
+def test_the_dashboards_arrive_as_they_were_written() -> None:
+    """Braces of Grafana's own templates included."""
+    [config] = of_kind(render({"dashboards": {"enabled": True}}), "ConfigMap")
+    files = {
+        path.name: path.read_text(encoding="utf-8")
+        for path in (CHART / "files" / "dashboards").glob("*.json")
+    }
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert {name: yaml.safe_load(text) for name, text in config["data"].items()} == {
+        name: yaml.safe_load(text) for name, text in files.items()
+    }
+
+
+def test_metrics_keep_the_labels_of_the_rollout() -> None:
+    """`namespace` and `service` say where the model is, not where autocanary's pod is."""
+    for kind, endpoints in (("ServiceMonitor", "endpoints"), ("PodMonitor", "podMetricsEndpoints")):
+        name = kind[0].lower() + kind[1:]
+        [monitor] = of_kind(render({name: {"enabled": True}}), kind)
+        [endpoint] = monitor["spec"][endpoints]
+        assert (endpoint["honorLabels"], endpoint["path"], endpoint["port"]) == (True, "/metrics", "http")
+
+
+@pytest.mark.parametrize(
+    ("given", "annotations"),
+    [
+        ({}, {"helm.sh/resource-policy": "keep"}),
+        ({"keep": False}, None),
+        ({"annotations": {"a": "b"}}, {"helm.sh/resource-policy": "keep", "a": "b"}),
+    ],
+)
+def test_the_definitions_are_part_of_the_release_and_kept(
+    given: dict[str, Any], annotations: dict[str, str] | None
+) -> None:
+    """The very ones that `autocanary crds` prints, with what tells Helm to leave them when it goes."""
+    made = of_kind(render({"crds": given}), "CustomResourceDefinition")
+    assert [each["metadata"].pop("annotations", None) for each in made] == [annotations] * 2
+    assert made == definitions()
+
+
+def test_what_no_variant_sets_has_its_effect() -> None:
+    """The values of a few lines that the variants leave at their defaults."""
+    documents = render(
+        {
+            "nameOverride": "gate",
+            "image": {"pullPolicy": "Always"},
+            "livenessProbe": {"initialDelaySeconds": 7},
+            "readinessProbe": {"periodSeconds": 9},
+            "resources": {"limits": {"memory": "1Gi"}},
+            "securityContext": {"runAsUser": 1000},
+            "podDisruptionBudget": {"enabled": False},
+            "rbac": {"create": False},
+            "dashboards": {"enabled": True, "labels": {"dashboards": "yes"}},
+            "podMonitor": {
+                "enabled": True,
+                "namespace": "monitoring",
+                "interval": "20s",
+                "scrapeTimeout": "5s",
+                "relabelings": [{"action": "labeldrop", "regex": "a"}],
+                "metricRelabelings": [{"action": "labeldrop", "regex": "b"}],
+            },
+        }
+    )
+    made = {each["kind"] for each in documents}
+    assert made.isdisjoint(
+        {"PodDisruptionBudget", "ClusterRole", "Role", "RoleBinding", "ClusterRoleBinding"}
+    )
+    found = container(documents)
+    assert found["imagePullPolicy"] == "Always"
+    assert (found["livenessProbe"]["initialDelaySeconds"], found["readinessProbe"]["periodSeconds"]) == (7, 9)
+    assert found["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert found["resources"]["limits"]["memory"] == "1Gi"
+    assert found["securityContext"]["runAsUser"] == 1000
+    [deployment] = of_kind(documents, "Deployment")
+    assert deployment["metadata"]["name"] == "autocanary-gate"
+    assert of_kind(documents, "ConfigMap")[0]["metadata"]["labels"]["dashboards"] == "yes"
+    [monitor] = of_kind(documents, "PodMonitor")
+    assert monitor["metadata"]["namespace"] == "monitoring"
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    assert (endpoint["interval"], endpoint["scrapeTimeout"]) == ("20s", "5s")
+    assert (endpoint["relabelings"][0]["regex"], endpoint["metricRelabelings"][0]["regex"]) == ("a", "b")
+
+
+def test_the_package_holds_what_an_installation_needs_and_no_more(tmp_path: Path) -> None:
+    """The definitions once, as a template; alerts, dashboards and the README; not the variants."""
+    done = helm("package", str(CHART), "--destination", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    [package] = tmp_path.iterdir()
+    with tarfile.open(package) as archive:
+        names = {name.removeprefix("autocanary/") for name in archive.getnames()}
+    assert {"README.md", "values.schema.json", "templates/crds.yaml", "files/alerts.yaml"} <= names
+    assert {
+        "files/policy.schema.json",
+        *(f"files/dashboards/{path.name}" for path in (CHART / "files" / "dashboards").iterdir()),
+    } <= names
+    assert [name for name in names if name.startswith(("crds/", "ci/", "."))] == []
+    said = helm("template", "autocanary", str(package), given=PROMETHEUS).stdout
+    assert said.count("kind: CustomResourceDefinition") == 2

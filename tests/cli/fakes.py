@@ -12,6 +12,7 @@ from autocanary.core.reading import Reading, ReadingKind, Unit
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Request, Rollout, rollout_name
 from autocanary.errors import AutocanaryError
+from autocanary.kserve.routes import Route
 
 START = 1_767_225_600.0
 
@@ -129,7 +130,10 @@ Service = Callable[[Rollout], Rollout]
 
 
 class FakeLedger:
-    """An ``OpenLedger`` in memory; ``script`` holds what the next reads find or raise, one each."""
+    """An ``OpenLedger`` in memory; ``script`` holds what the next reads find or raise, one each.
+
+    ``services`` is what is seen of InferenceServices, by name; ``limits`` are the times that were set.
+    """
 
     def __init__(self, *rollouts: Rollout, service: Service | None = None) -> None:
         self.objects = {(each.namespace, each.name): each for each in rollouts}
@@ -137,6 +141,9 @@ class FakeLedger:
         self.asked: list[tuple[str, bool | None, Request | None]] = []
         self.script: list[AutocanaryError | Service] = []
         self.closed = False
+        self.services: dict[str, Observation | AutocanaryError] = {}
+        self.limits: list[float] = []
+        self.known_routes: list[tuple[str, Route]] = []
         self._service = service
 
     def rollouts(self, namespace: str | None) -> Sequence[Rollout]:
@@ -146,6 +153,23 @@ class FakeLedger:
     def read(self, namespace: str, name: str) -> Rollout | None:
         self._happen()
         return self.objects.get((namespace, name))
+
+    def observe(self, rollout: Rollout) -> Observation | None:
+        found = self.services.get(rollout.service)
+        if isinstance(found, AutocanaryError):
+            raise found
+        return found
+
+    def routes(self, rollouts: Sequence[Rollout]) -> Sequence[tuple[str, Route]]:
+        services = {(each.namespace, each.service) for each in rollouts}
+        return [
+            (namespace, route)
+            for namespace, route in self.known_routes
+            if any(namespace == of[0] and route.name.startswith(of[1]) for of in services)
+        ]
+
+    def limit(self, seconds: float) -> None:
+        self.limits.append(seconds)
 
     def ask(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout:
         self.asked.append((name, paused, request))

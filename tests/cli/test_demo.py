@@ -43,6 +43,9 @@ class FakeStage:
         step = decision(30, "step_taken", 10, "StepPassed", "on its way")
         return ((rollout(self.ends if over else Phase.PROGRESSING, decisions=(step,)), POLICY, None),)
 
+    def listing(self) -> Sequence[str]:
+        return ()
+
     def close(self) -> None:
         self.closed = True
 
@@ -145,8 +148,11 @@ def test_a_speed_paces_it_without_a_terminal_too(
 
 
 def test_a_speed_below_one_is_wrong_usage(invoke: Invoke, theatre: Theatre) -> None:
-    """It would not end today."""
-    assert invoke("demo", "--speed", "0").exit_code == 2
+    """It would not end today; nor would what is no number."""
+    for speed in ("0", "0.5", "nan", "inf", "fast"):
+        result = invoke("demo", "--speed", speed)
+        assert result.exit_code == 2
+        assert f"'{speed}' is not a number of virtual seconds, 1 or more" in result.stderr
 
 
 def test_serve_says_where(invoke: Invoke, theatre: Theatre) -> None:

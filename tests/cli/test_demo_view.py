@@ -61,6 +61,22 @@ def test_without_a_terminal_each_transition_is_a_line() -> None:
     ]
 
 
+def test_a_listing_is_printed_when_more_than_the_age_changed() -> None:
+    """An empty cell that becomes another's number is a change too, whatever the words are."""
+    out = io.StringIO()
+    with DemoView(Console(file=out, width=100), live=False) as view:
+        view.begin("sides", START)
+        for row in ("a   100         1s", "a   100         2s", "a         100   3s", "a         100   10s"):
+            view.show([], START, ["N   D     C     AGE", row])
+    assert out.getvalue().splitlines() == [
+        "sides",
+        "N   D     C     AGE",
+        "a   100         1s",
+        "N   D     C     AGE",
+        "a         100   3s",
+    ]
+
+
 def test_on_a_terminal_the_picture_moves() -> None:
     """Weights, steps and metrics of the present, the transitions below, and no plain lines between."""
     console = paper(force_terminal=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from autocanary.cli.patience import BLIP, Tolerance, looks
@@ -9,23 +11,21 @@ from autocanary.errors import Busy, Forbidden, Unreachable
 
 
 def test_the_last_look_is_at_the_deadline(slept: list[float]) -> None:
-    """An answer that comes in the last moment is seen."""
-    assert list(looks(2.0, 5.0)) == [1, 2, 3, 4]
+    """An answer that comes in the last moment is seen; each look is told how much time is left."""
+    assert list(looks(2.0, 5.0)) == [5.0, 3.0, 1.0, 0.0]
     assert slept == [2.0, 2.0, 1.0]
 
 
 def test_no_time_is_still_one_look(slept: list[float]) -> None:
     """A timeout of 0 asks once."""
-    assert list(looks(2.0, 0.0)) == [1]
+    assert list(looks(2.0, 0.0)) == [0.0]
     assert slept == []
 
 
 def test_without_a_deadline_it_goes_on(slept: list[float]) -> None:
     """Until the caller has seen enough."""
-    for look in looks(2.0, None):
-        if look == 100:
-            break
-    assert len(slept) == 99
+    every = [left for left, _ in zip(looks(2.0, None), range(100), strict=False)]
+    assert (len(slept), set(every)) == (100, {math.inf})
 
 
 def away() -> int:

@@ -201,3 +201,82 @@ def test_completion_scripts_are_made(invoke: Invoke) -> None:
         check=False,
     )
     assert "_AUTOCANARY_COMPLETE=complete_bash" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        ("", "autocanary [OPTIONS] COMMAND [ARGS]..."),
+        ("validate", "autocanary validate [OPTIONS] PATH..."),
+        ("promote", "autocanary promote [OPTIONS] NAME"),
+        ("status", "autocanary status [OPTIONS] [NAME]"),
+        ("version", "autocanary version [OPTIONS]"),
+    ],
+)
+def test_usage_lines_are_for_people(invoke: Invoke, command: str, usage: str) -> None:
+    """Arguments by their names, once, and without the types of this program."""
+    text = invoke(*command.split(), "-h").stdout
+    assert f"Usage: {usage} " in text
+    for noise in ("list[Path]", "<bool>", "<str>", "{", "30.0"):
+        assert noise not in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_breaks_lines_only_where_they_end(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Paragraphs are not broken where the source happens to be."""
+    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 1000)
+    text = invoke(command, "-h").stdout
+    prose = [line.strip() for line in text.split("╭")[0].splitlines() if line.strip()]
+    assert [line for line in prose[1:] if line[-1] not in ".-`"] == []
+
+
+def test_defaults_are_shown_as_they_are_written(invoke: Invoke) -> None:
+    """A duration with its unit."""
+    assert "(default: 30s)" in invoke("abort", "-h").stdout
+    assert "(default: 1s)" in invoke("run", "-h").stdout
+    assert "(default: 30)" in invoke("demo", "-h").stdout
+
+
+def complete(shell: str, line: str, word: int) -> list[str]:
+    """What a shell is told when a line is completed at one of its words."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "autocanary"],
+        env={
+            **os.environ,
+            "_AUTOCANARY_COMPLETE": f"complete_{shell}",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(word),
+            "_TYPER_COMPLETE_ARGS": line,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.stderr == ""
+    return ended.stdout.splitlines()
+
+
+def test_the_shell_completes_commands_and_flags() -> None:
+    """In bash; the other shells ask the same question."""
+    assert complete("bash", "autocanary pro", 1) == ["promote"]
+    assert complete("bash", "autocanary status --time", 2) == ["--timeout"]
+    assert complete("bash", "kubectl-autocanary abo", 1) == ["abort"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_can_be_shown(shell: str) -> None:
+    """For each shell, whichever one the test runs in."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "autocanary"],
+        env={**os.environ, "_AUTOCANARY_COMPLETE": f"source_{shell}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"_AUTOCANARY_COMPLETE=complete_{shell}" in ended.stdout

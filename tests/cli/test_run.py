@@ -95,7 +95,7 @@ def test_a_flag_that_is_not_given_leaves_the_environment(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--tick", "1"), "--tick: a duration needs its unit, such as 1s or 1m"),
+        (("--tick", "1x"), "--tick: expected a duration such as 500ms, 5s, 10m or 1h30m"),
         (("--listen", "8080"), "--listen: expected HOST:PORT such as 0.0.0.0:8080"),
         (("--log-level", "loud"), "--log-level: expected 'debug', 'info', 'warning' or 'error'"),
         (("--log-format", "xml"), "--log-format: expected 'json' or 'console'"),
@@ -110,7 +110,9 @@ def test_a_wrong_value_is_wrong_usage(
     """The flag is named, and nothing is started."""
     result = invoke("run", *arguments)
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"autocanary run: {sentence}")
+    logged, said = result.stderr.splitlines()
+    assert said.startswith(f"autocanary run: {sentence}")
+    assert json.loads(logged)["error"].startswith(sentence)
     assert started == []
 
 
@@ -139,4 +141,18 @@ def test_the_exit_code_is_the_service_s(invoke: Invoke, monkeypatch: pytest.Monk
 
         monkeypatch.setattr(seams, "run_service", fail)
         result = invoke("run")
-        assert (result.exit_code, result.stderr) == (3, f"autocanary run: {error}\n")
+        logged, said = result.stderr.splitlines()
+        assert (result.exit_code, said) == (3, f"autocanary run: {error}")
+        event = json.loads(logged)
+        assert (event["event"], event["level"], event["error"]) == ("not_started", "error", str(error))
+
+
+def test_on_a_console_the_sentence_is_enough(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """People need not read the reason twice."""
+
+    def fail(*_: object) -> int:
+        raise Unreachable("no answer")
+
+    monkeypatch.setattr(seams, "run_service", fail)
+    result = invoke("run", "--log-format", "console")
+    assert (result.exit_code, result.stderr) == (3, "autocanary run: no answer\n")

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import yaml
 from rich.console import Console
 
-from autocanary.cli import patience, printing, status
+from autocanary.cli import following, patience, printing
+from autocanary.core.observation import Observation
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Rollout, from_document
-from autocanary.errors import Forbidden, Unreachable
+from autocanary.errors import AutocanaryError, Forbidden, Unreachable
 from tests.cli.conftest import Invoke
-from tests.cli.fakes import START, FakeLedger, Service, decision, rollout
+from tests.cli.fakes import START, FakeLedger, Service, decision, rollout, seen
 
 Cluster = Callable[[FakeLedger], None]
 
@@ -34,7 +37,7 @@ IRIS = rollout(
 
 @pytest.fixture(autouse=True)
 def _time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autocanary.cli.status.now", lambda: START + 660)
+    monkeypatch.setattr("autocanary.cli.following.now", lambda: START + 660)
 
 
 @pytest.fixture
@@ -94,11 +97,11 @@ def test_the_namespace_flag_narrows(invoke: Invoke, cluster: Cluster) -> None:
 
 
 def test_wide_shows_more(invoke: Invoke, cluster: Cluster) -> None:
-    """Stable, the object's name, the policy and the reason."""
+    """Stable, the object's name, the policy, the evidence (none without comparisons) and the reason."""
     cluster(FakeLedger(RUNNING))
     header, row = rows(invoke("status", "-o", "wide").stdout)
-    assert header[6:10] == ["STABLE", "ROLLOUT", "POLICY", "REASON"]
-    assert row[6:10] == ["mnist-predictor-00002", "mnist-00003", "prod", "Analysing"]
+    assert header[6:11] == ["STABLE", "ROLLOUT", "POLICY", "EVIDENCE", "REASON"]
+    assert row[6:11] == ["mnist-predictor-00002", "mnist-00003", "prod", "–", "Analysing"]
 
 
 @pytest.mark.parametrize("output", ["json", "yaml"])
@@ -172,7 +175,7 @@ def test_an_unknown_name_is_a_no(invoke: Invoke, cluster: Cluster) -> None:
         (("mnist", "-A"), "Invalid value for '-A': NAME is looked for in one namespace"),
         (("-w", "-o", "json"), "Invalid value for '-o': json is printed once"),
         (("mnist", "--timeout", "1m", "-o", "yaml"), "Invalid value for '-o': yaml is printed once"),
-        (("mnist", "--timeout", "5"), "Invalid value for '--timeout': a duration needs its unit"),
+        (("mnist", "--timeout", "5 min"), "Invalid value for '--timeout': expected a duration"),
         (("-o", "xml"), "Invalid value for '--output' / '-o'"),
     ],
 )
@@ -356,4 +359,142 @@ def test_missing_rights_end_a_watch_at_once(invoke: Invoke, cluster: Cluster) ->
 def test_the_real_clock_is_epoch_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ages are told against the times in the ledger."""
     monkeypatch.undo()
-    assert status.now() > START - 10 * 365 * 86400
+    assert following.now() > START - 10 * 365 * 86400
+
+
+# --- which rollout is meant, right after `kubectl apply`
+
+
+def applied(of: Rollout, created: str = "", **changes: Any) -> Observation:
+    """A service whose spec is that of a rollout's candidate, but for the changes."""
+    look = replace(seen(of, 0), spec_digest=of.candidate_digest, created=created or of.candidate)
+    return replace(look, **changes)
+
+
+ENDED = rollout(Phase.PROMOTED, message="all steps passed").but(
+    candidate_digest="two", stable_digest="one", service_uid="uid"
+)
+NEXT = rollout(number=3, started_at=START + 600).but(candidate_digest="three", service_uid="uid")
+
+
+def watched(cluster: Cluster, service: Observation | AutocanaryError | None, *there: Rollout) -> FakeLedger:
+    ledger = FakeLedger(*there)
+    if service is not None:
+        ledger.services["mnist"] = service
+    cluster(ledger)
+    return ledger
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        applied(ENDED, spec_digest="three"),
+        applied(ENDED, created="mnist-predictor-00003"),
+        applied(ENDED, uid="another"),
+    ],
+    ids=["the status lags behind the spec", "a new revision of the same spec", "the service is a new one"],
+)
+def test_a_rollout_of_what_was_before_is_not_the_one_that_is_meant(
+    invoke: Invoke, cluster: Cluster, slept: list[float], service: Observation
+) -> None:
+    """Its end is no answer to a pipeline that has just applied something else."""
+    ledger = watched(cluster, service, ENDED)
+    seconds = 0.0
+
+    def begin(more: float) -> None:
+        nonlocal seconds
+        slept.append(more)
+        seconds += more
+        if seconds >= 6:
+            ledger.services["mnist"] = applied(NEXT)
+            done = NEXT.progress.but(phase=Phase.ROLLED_BACK, message="7 % errors")
+            ledger.objects[NEXT.namespace, NEXT.name] = NEXT.but(progress=done)
+
+    patience.sleep = begin
+    result = invoke("status", "mnist", "--timeout", "1m")
+    assert (result.exit_code, seconds) == (1, 6.0)
+    waiting, outcome = result.stderr.splitlines()
+    assert waiting == (
+        "the rollout of mnist-predictor-00002 is Promoted, and something newer has been applied to mnist: "
+        "waiting for its rollout"
+    )
+    assert "mnist-predictor-00003" in outcome
+    assert "RolledBack: 7 % errors" in outcome
+
+
+def test_a_running_rollout_that_is_about_to_be_superseded_is_not_meant_either(
+    invoke: Invoke, cluster: Cluster, slept: list[float]
+) -> None:
+    """Applied while the release before it is still on its way."""
+    running = ENDED.but(progress=NEXT.progress)
+    ledger = watched(cluster, applied(running, spec_digest="three"), running)
+
+    def supersede(more: float) -> None:
+        slept.append(more)
+        ledger.objects[running.namespace, running.name] = becoming(Phase.SUPERSEDED)(running)
+        ledger.objects[NEXT.namespace, NEXT.name] = becoming(Phase.PROMOTED)(NEXT)
+        ledger.services["mnist"] = applied(NEXT)
+
+    patience.sleep = supersede
+    assert invoke("status", "mnist", "--watch").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("service", "end"),
+    [
+        (applied(ENDED), ENDED),
+        (applied(ENDED, created=""), ENDED),
+        (applied(ENDED, spec_digest="other", stopped=True), ENDED),
+        (applied(ENDED, spec_digest="other", deleting=True), ENDED),
+        (applied(ENDED, spec_digest="one", created="mnist-predictor-00003"), ENDED.but(
+            progress=ENDED.progress.but(phase=Phase.ROLLED_BACK, restored=True)
+        )),
+        (applied(ENDED, spec_digest="unknown"), ENDED.but(candidate_digest="")),
+        (None, ENDED),
+    ],
+    ids=["applied", "no status", "stopped", "deleted", "restored", "of an old version", "not to be read"],
+)  # fmt: skip
+def test_the_outcome_of_what_is_applied_is_told_at_once(
+    invoke: Invoke, cluster: Cluster, slept: list[float], service: Observation | None, end: Rollout
+) -> None:
+    """A pipeline that is run again without a change gets the same answer."""
+    watched(cluster, service, end)
+    result = invoke("status", "mnist", "--watch")
+    assert (result.exit_code, slept) == (0 if end.progress.phase is Phase.PROMOTED else 1, [])
+
+
+def test_a_rollout_by_its_own_name_is_followed_whatever_is_applied(invoke: Invoke, cluster: Cluster) -> None:
+    """There is nothing to guess."""
+    watched(cluster, applied(ENDED, spec_digest="three"), ENDED)
+    assert invoke("status", ENDED.name, "--watch").exit_code == 0
+
+
+def test_something_newer_that_never_begins_is_a_no(invoke: Invoke, cluster: Cluster) -> None:
+    """No policy selects it any more, for example."""
+    watched(cluster, applied(ENDED, spec_digest="three"), ENDED)
+    result = invoke("status", "mnist", "--timeout", "10s")
+    assert result.exit_code == 1
+    assert result.stderr.endswith(
+        "no rollout of mnist has begun within 10s; does a policy select the service?\n"
+    )
+
+
+def test_a_service_that_is_away_for_a_moment_is_waited_for(invoke: Invoke, cluster: Cluster) -> None:
+    """Only at the first look is an error one at once."""
+    watched(cluster, Unreachable("no answer"), ENDED)
+    assert invoke("status", "mnist", "--watch").exit_code == 3
+
+
+def test_the_timeout_bounds_each_call(invoke: Invoke, cluster: Cluster) -> None:
+    """A server that accepts and says nothing must not hold a pipeline for longer."""
+    ledger = watched(cluster, None, RUNNING)
+    assert invoke("status", "mnist", "--timeout", "3s").exit_code == 1
+    assert ledger.limits == [3.0, 1.0, 0.0]
+
+
+def test_a_cluster_that_is_away_at_the_deadline_is_3(invoke: Invoke, cluster: Cluster) -> None:
+    """Whether it was promoted in the meantime is not known; that is no rollback."""
+    ledger = watched(cluster, None, RUNNING)
+    ledger.script = [same, *[Unreachable("no answer")] * 9]
+    result = invoke("status", "mnist", "--timeout", "10")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (3, "autocanary status: no answer")

@@ -110,15 +110,55 @@ def test_prometheus_is_asked_only_when_it_is_named(
     assert (result.exit_code, result.stderr) == (1, "1 error: not valid\n")
 
 
-def test_a_prometheus_that_is_away_is_3(
-    invoke: Invoke, policy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is known then; the policy may be right."""
-
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> None:
     def probe(url: str, policies: Sequence[Policy]) -> list[Problem]:
         raise MetricsUnreachable(f"{url} refuses the connection")
 
     monkeypatch.setattr(seams, "probe", probe)
-    result = invoke("validate", str(policy), "--prometheus-url", "http://prometheus:9090")
+
+
+ASKING = ("--prometheus-url", "http://prometheus:9090")
+
+
+@pytest.mark.usefixtures("away")
+def test_a_prometheus_that_is_away_is_3(invoke: Invoke, policy: Path) -> None:
+    """What is known offline is said all the same, and what to do about the rest."""
+    policy.write_text(GOOD.replace("  selector: {names: [mnist]}\n", ""), "utf-8")
+    result = invoke("validate", str(policy), *ASKING)
     assert result.exit_code == 3
-    assert result.stderr == "autocanary validate: http://prometheus:9090 refuses the connection\n"
+    assert "warning: spec: the policy governs every InferenceService" in result.stdout
+    verdict, advice = result.stderr.splitlines()
+    assert verdict == "1 policy is valid"
+    assert advice.startswith("autocanary validate: http://prometheus:9090 refuses the connection; so it is")
+    assert "leave out --prometheus-url" in advice
+
+
+@pytest.mark.usefixtures("away")
+def test_an_invalid_policy_is_a_no_whether_prometheus_answers_or_not(
+    invoke: Invoke, policy: Path, tmp_path: Path
+) -> None:
+    """What is certain counts more than what is not known."""
+    (tmp_path / "other.yaml").write_text(
+        GOOD.replace("prod", "b").replace("mnist", "iris").replace("5m", "5"), "utf-8"
+    )
+    result = invoke("validate", str(policy), str(tmp_path / "other.yaml"), *ASKING)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("1 error: not valid\n")
+    assert "refuses the connection" in result.stderr
+
+
+def test_faults_and_warnings_are_told_together(invoke: Invoke, policy: Path) -> None:
+    """A query that does not parse, a misspelt preset, a limit the wrong way round, and a doubtful number."""
+    policy.write_text(
+        GOOD.replace("request-success-rate", "request-sucess-rate")
+        .replace("{min: 99}", "{min: 99, max: 9}")
+        .replace("    metrics:", "    minRequests: 0\n    metrics:")
+        + "      - {name: own, query: \"sum(x{r='{{ revison }}'}\", thresholdRange: {max: 1}}\n",
+        "utf-8",
+    )
+    result = invoke("validate", str(policy))
+    words = ["with minRequests 0", "no preset", "min 99 is more", "unknown placeholder", "not valid PromQL"]
+    lines = result.stdout.splitlines()
+    assert [any(word in line for line in lines) for word in words] == [True] * 5
+    assert (len(lines), result.stderr) == (5, "4 errors: not valid\n")

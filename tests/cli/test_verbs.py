@@ -364,7 +364,7 @@ def test_a_user_without_a_name_can_ask(
     assert ledger.asked[0][2].by == ""
 
 
-@pytest.mark.parametrize("text", ["5", "soon", "-1s"])
+@pytest.mark.parametrize("text", ["5 s", "soon", "-1s"])
 def test_a_wrong_timeout_is_wrong_usage(invoke: Invoke, text: str) -> None:
     """Nothing is asked of the cluster."""
     result = invoke("abort", "mnist", f"--timeout={text}")

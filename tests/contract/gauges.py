@@ -58,6 +58,10 @@ class Gauge(ABC):
         """Prometheus answers meanwhile, and the scrape has stopped."""
 
     @abstractmethod
+    def restart(self) -> None:
+        """Start the adapter anew; what it knew is forgotten."""
+
+    @abstractmethod
     def custom(self, value: float | None) -> str:
         """PromQL of a policy's own that gives this number, or no series."""
 
@@ -92,6 +96,9 @@ class SimGauge(Gauge):
             self._world.advance(2 * _SCRAPE)
             yield
 
+    def restart(self) -> None:
+        self._world.metrics.restart()
+
     @contextmanager
     def _fault(self, kind: ReadingKind) -> Iterator[None]:
         self._world.metrics.faults.append(Fault(kind, start=self._world.now()))
@@ -110,6 +117,7 @@ class PrometheusGauge(Gauge):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stack = ExitStack()
+        self._metrics: PrometheusMetrics | None = None
         self._splits = {
             (NAMESPACE, service): {revision(1, service): 100 - percent, revision(2, service): percent}
             for service, percent in _SPLIT.items()
@@ -123,11 +131,10 @@ class PrometheusGauge(Gauge):
                 self._traffic.behave(revision(2, service), errors=ERRORS, latency_ms=LATENCY * 1000)
             job = Scrape("revisions", self._traffic.exporter.target)
             self._prometheus = stack.enter_context(Prometheus([job], interval=_SCRAPE, folder=self._folder))
-            pool = ThreadPool(4)
-            stack.callback(pool.stop, 0.0)
-            metrics = PrometheusMetrics(PrometheusConfig(self._prometheus.url), pool, SteadyClock())
-            stack.callback(metrics.close)
-            self.metrics = metrics
+            self._pool = ThreadPool(4)
+            stack.callback(self._pool.stop, 0.0)
+            self.restart()
+            stack.callback(self._close)
             time.sleep(SETTLING)
             self._splits[NAMESPACE, "calmed"] = {revision(1, "calmed"): 100, revision(2, "calmed"): 0}
             time.sleep(SETTLING)
@@ -136,6 +143,15 @@ class PrometheusGauge(Gauge):
 
     def __exit__(self, *error: object) -> None:
         self._stack.__exit__(None, None, None)
+
+    def _close(self) -> None:
+        if self._metrics is not None:
+            self._metrics.close()
+
+    def restart(self) -> None:
+        self._close()
+        config = PrometheusConfig(self._prometheus.url)
+        self.metrics = self._metrics = PrometheusMetrics(config, self._pool, SteadyClock())
 
     def rest(self, seconds: float) -> None:
         time.sleep(seconds)

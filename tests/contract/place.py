@@ -10,6 +10,7 @@ from autocanary.core.observation import Observation, ServiceKey
 from autocanary.core.policy import Component
 from autocanary.ports import Cluster, Ledger
 from autocanary.sim.behaviour import HEALTHY, Behaviour, spoken_in_uri, starts_in
+from tests.contract.forms import KSERVE, Form
 
 __all__ = ["LAG", "Place", "behaviour_of", "revision"]
 
@@ -17,7 +18,6 @@ LAG = 0.15
 """Seconds from a write until KServe's status shows it; a quarter of what was measured, to save time."""
 
 _PATIENCE = 20.0
-_API_VERSION = "serving.kserve.io/v1beta1"
 
 
 def behaviour_of(spec: Mapping[str, Any]) -> Behaviour:
@@ -27,16 +27,18 @@ def behaviour_of(spec: Mapping[str, Any]) -> Behaviour:
 
 
 def revision(number: int, name: str = "mnist") -> str:
-    """The name that Knative gives a predictor's revision."""
-    return f"{name}-predictor-{number:05d}"
+    """The name that Knative gives a predictor's revision, in KServe."""
+    return KSERVE.revision(number, name)
 
 
 class Place(ABC):
     """A namespace of its own in one of the worlds, with the ports that look at it.
 
-    ``person`` is the ledger in the hands of a person, who has other rights than the service.
+    ``person`` is the ledger in the hands of a person, who has other rights than the service. ``form`` is how
+    services are written.
     """
 
+    form: Form
     namespace: str
     cluster: Cluster
     ledger: Ledger
@@ -46,30 +48,26 @@ class Place(ABC):
 
     def serve(self, name: str, version: str, weight: int | None = None, **model: Any) -> None:
         """``kubectl apply`` of a manifest; ``weight`` None leaves the field out."""
-        predictor: dict[str, Any] = {
-            "model": {
-                "modelFormat": {"name": "sklearn"},
-                "storageUri": f"gs://models/{name}/{version}",
-                **model,
-            }
-        }
-        if weight is not None:
-            predictor["canaryTrafficPercent"] = weight
-        self.apply(
-            {
-                "apiVersion": _API_VERSION,
-                "kind": "InferenceService",
-                "metadata": {"name": name, "namespace": self.namespace},
-                "spec": {"predictor": predictor},
-            }
-        )
+        uri = f"gs://models/{name}/{version}"
+        present = self.document(name)
+        self.apply(self.form.manifest((self.namespace, name), uri, weight, model, present))
+
+    def patch(self, name: str, predictor: Mapping[str, Any], manager: str) -> None:
+        """A merge-patch of the newest version's predictor (or the weight) by some other field manager."""
+        present = self.document(name)
+        assert present is not None
+        self.edit(name, self.form.predictor_patch(predictor, present)["spec"], manager)
+
+    @abstractmethod
+    def document(self, name: str) -> Mapping[str, Any] | None:
+        """The object as it is now."""
 
     @abstractmethod
     def apply(self, document: Mapping[str, Any]) -> None: ...
 
     @abstractmethod
-    def patch(self, name: str, spec: Mapping[str, Any], manager: str) -> None:
-        """A merge-patch of the predictor's spec by some other field manager."""
+    def edit(self, name: str, spec: Mapping[str, Any], manager: str) -> None:
+        """A merge-patch of the whole spec by some other field manager."""
 
     @abstractmethod
     def delete(self, name: str) -> None: ...
@@ -96,6 +94,10 @@ class Place(ABC):
 
     # what is seen
 
+    def revision(self, number: int, name: str = "mnist") -> str:
+        """What the n-th version that was served is called."""
+        return self.form.revision(number, name)
+
     def key(self, name: str = "mnist") -> ServiceKey:
         return ServiceKey(self.namespace, name, Component.PREDICTOR)
 
@@ -117,18 +119,18 @@ class Place(ABC):
     def at_rest(self, name: str = "mnist") -> Observation:
         """The first version of a service, rolled out to everybody."""
         self.serve(name, "v1")
-        first = revision(1, name)
+        first = self.revision(1, name)
         return self.becomes(name, rolled_out=first, traffic={first: 100})
 
     def staged(self, name: str = "mnist", weight: int = 0) -> Observation:
         """A second version that is ready at a weight."""
         self.at_rest(name)
         self.serve(name, "v2", weight)
-        first, second = revision(1, name), revision(2, name)
+        first, second = self.revision(1, name), self.revision(2, name)
         return self.becomes(name, ready=second, traffic={first: 100 - weight, second: weight})
 
     def promoted(self, name: str = "mnist") -> Observation:
         """A second version that has replaced the first by weight 100."""
         staged = self.staged(name)
         self.cluster.set_weight(staged, 100)
-        return self.becomes(name, rolled_out=revision(2, name), previous=revision(1, name))
+        return self.becomes(name, rolled_out=self.revision(2, name), previous=self.revision(1, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -12,19 +13,20 @@ from autocanary.kube.cluster import KubeCluster
 from autocanary.kube.crds import definitions
 from autocanary.kube.kubeconfig import find_login
 from autocanary.kube.ledger import KubeLedger
-from autocanary.kube.rights import rules
+from autocanary.kube.rights import rules as rights
 from autocanary.kube.session import Session
 from autocanary.sim.controller import Controller
+from tests.contract.forms import KFSERVING, KSERVE
 from tests.contract.place import LAG, Place, behaviour_of
-from tests.testbed.kserve_controller import KServeController
-from tests.testbed.servers import ApiServer, install_inferenceservice_crd
+from tests.testbed.kserve_controller import KFServingController, KServeController
+from tests.testbed.servers import ApiServer, install_inferenceservice_crd, install_kfserving_crd
 from tests.testbed.servers.crds import wait_served
 
 __all__ = ["RealPlace", "Site"]
 
 _SERVICE = "system:serviceaccount:autocanary:autocanary"
 _KUBECTL = "kubectl-client-side-apply"
-_SERVICES = "/apis/serving.kserve.io/v1beta1/namespaces/{namespace}/inferenceservices"
+_SERVICES = "/apis/{version}/namespaces/{namespace}/inferenceservices"
 _ROLLOUTS = "/apis/autocanary.dev/v1alpha1/namespaces/{namespace}/canaryrollouts"
 
 
@@ -38,20 +40,25 @@ class _Leader:
 class Site:
     """The API server with KServe's rules behind it: one for many places."""
 
-    def __init__(self, folder: Path, crd: Literal["minimal", "full"]) -> None:
+    def __init__(self, folder: Path, crd: Literal["minimal", "full", "kfserving"]) -> None:
         self._folder, self._crd = folder, crd
+        self.form = KFSERVING if crd == "kfserving" else KSERVE
         self._stack = ExitStack()
 
     def __enter__(self) -> Site:
         with self._stack as stack:
             self.api = stack.enter_context(ApiServer(users=[_SERVICE], folder=self._folder))
-            install_inferenceservice_crd(self.api, self._crd)
+            if self._crd == "kfserving":
+                install_kfserving_crd(self.api)
+            else:
+                install_inferenceservice_crd(self.api, self._crd)
             self.api.apply(*definitions())
             for name in ("canaryrollouts", "rolloutpolicies"):
                 wait_served(self.api, "autocanary.dev", "v1alpha1", name)
-            self.api.grant(_SERVICE, rules())
-            self.kserve = stack.enter_context(
-                KServeController(self.api.kubeconfig(), behaviour_of=behaviour_of, lag=LAG)
+            self.api.grant(_SERVICE, rights())
+            rules: Any = KFServingController if self._crd == "kfserving" else KServeController
+            self.kserve: KServeController = stack.enter_context(
+                rules(self.api.kubeconfig(), behaviour_of=behaviour_of, lag=LAG)
             )
             self._stack = stack.pop_all()
         return self
@@ -65,6 +72,7 @@ class RealPlace(Place):
 
     def __init__(self, site: Site, namespace: str) -> None:
         self.namespace = namespace
+        self.form = site.form
         self._site = site
         self._api = site.api
         self._stack = ExitStack()
@@ -95,17 +103,25 @@ class RealPlace(Place):
 
     def apply(self, document: Mapping[str, Any]) -> None:
         # What kubectl sends, without kubectl: starting it takes longer than all the rest.
-        path = _SERVICES.format(namespace=self.namespace)
+        path = self._services
         name = document["metadata"]["name"]
         if self._send("POST", path, document, _KUBECTL) == 409:
             assert self._send("PATCH", f"{path}/{name}", document, _KUBECTL) == 200
 
-    def patch(self, name: str, spec: Mapping[str, Any], manager: str) -> None:
-        path = f"{_SERVICES.format(namespace=self.namespace)}/{name}"
-        assert self._send("PATCH", path, {"spec": {"predictor": spec}}, manager) == 200
+    def edit(self, name: str, spec: Mapping[str, Any], manager: str) -> None:
+        assert self._send("PATCH", f"{self._services}/{name}", {"spec": spec}, manager) == 200
+
+    def document(self, name: str) -> Mapping[str, Any] | None:
+        status, body = self._api.request(f"{self._services}/{name}")
+        found: dict[str, Any] = json.loads(body)
+        return found if status == 200 else None
+
+    @property
+    def _services(self) -> str:
+        return _SERVICES.format(version=self.form.api_version, namespace=self.namespace)
 
     def delete(self, name: str) -> None:
-        assert self._send("DELETE", f"{_SERVICES.format(namespace=self.namespace)}/{name}", {}) == 200
+        assert self._send("DELETE", f"{self._services}/{name}", {}) == 200
 
     def delete_rollout(self, name: str) -> None:
         assert self._send("DELETE", f"{_ROLLOUTS.format(namespace=self.namespace)}/{name}", {}) == 200

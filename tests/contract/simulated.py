@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from autocanary.sim import World
+from tests.contract.forms import KSERVE, Form
 from tests.contract.place import LAG, Place, behaviour_of
 
 __all__ = ["SimPlace"]
@@ -14,18 +15,23 @@ _BEAT = 0.05
 
 
 class SimPlace(Place):
-    def __init__(self, *, minimal_crd: bool) -> None:
+    def __init__(self, *, minimal_crd: bool = False, form: Form = KSERVE) -> None:
+        self.form = form
         self.namespace = "models"
         self.world = World(lag=LAG, minimal_crd=minimal_crd)
         self.world.kserve.controller.behaviour_of = behaviour_of
+        self.world.kserve.kfserving.behaviour_of = behaviour_of
         self.cluster = self.world.cluster
         self.ledger = self.person = self.world.ledger
 
     def apply(self, document: Mapping[str, Any]) -> None:
         self.world.kserve.apply(document, "kubectl-client-side-apply", server_side=False)
 
-    def patch(self, name: str, spec: Mapping[str, Any], manager: str) -> None:
-        self.world.kserve.patch(self.namespace, name, {"spec": {"predictor": spec}}, manager)
+    def edit(self, name: str, spec: Mapping[str, Any], manager: str) -> None:
+        self.world.kserve.patch(self.namespace, name, {"spec": spec}, manager)
+
+    def document(self, name: str) -> Mapping[str, Any] | None:
+        return self.world.kserve.objects.find((self.namespace, name))
 
     def delete(self, name: str) -> None:
         self.world.kserve.delete(self.namespace, name)

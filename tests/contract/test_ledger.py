@@ -38,6 +38,7 @@ def test_what_is_created_comes_back(place: Place) -> None:
         uid=made.uid, resource_version=made.resource_version, created_at=made.created_at
     )
     assert list(place.ledger.rollouts()) == [made]
+    assert place.ledger.known(place.namespace, NAME) == made
     assert place.ledger.read(place.namespace, NAME) == made
     assert place.person.read(place.namespace, NAME) == made
     assert told(place) == set(), "its own writes are nobody else's"
@@ -47,6 +48,7 @@ def test_what_is_created_comes_back(place: Place) -> None:
 def test_what_is_not_there_is_read_as_nothing(place: Place) -> None:
     """No rollout, no error."""
     assert place.ledger.read(place.namespace, NAME) is None
+    assert place.ledger.known(place.namespace, NAME) is None
     assert list(place.ledger.rollouts()) == []
     assert place.ledger.changed() == set()
 

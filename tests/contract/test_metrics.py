@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from autocanary.core.counts import Counters, Totals
 from autocanary.core.reading import ReadingKind, Source, Unit
-from tests.contract.gauges import ERRORS, RPS, WINDOW, Gauge, PrometheusGauge, SimGauge, question
+from tests.contract.gauges import ERRORS, LATENCY, RPS, WINDOW, Gauge, PrometheusGauge, SimGauge, question
 from tests.testbed.servers import require_servers
 
 REQUESTS = RPS * WINDOW / 2
@@ -130,6 +131,105 @@ def test_a_query_of_the_policys_own_about_a_revision_without_traffic(gauge: Gaug
     assert (reading.kind, reading.requests) == (ReadingKind.VALUE, 0)
 
 
+def counted(gauge: Gauge, metric: str = "error-rate", service: str = "split") -> Counters:
+    [reading] = gauge.ask(question(metric, service, counters=True))
+    assert reading.counters is not None, reading.detail
+    return reading.counters
+
+
+def grown(gauge: Gauge, metric: str = "error-rate", service: str = "split") -> tuple[Counters, Counters]:
+    """The counters, and those a few scrapes later."""
+    first = counted(gauge, metric, service)
+    gauge.rest(4)
+    return first, counted(gauge, metric, service)
+
+
+def test_counters_of_both_revisions(gauge: Gauge) -> None:
+    """Requests and failures as they happened, in the time between the two samples; nothing of the past."""
+    first, later = grown(gauge)
+    assert later.epoch == first.epoch
+    assert later.exact
+    seconds = later.at - first.at
+    assert 2 <= seconds <= 8
+    requests = later.candidate.requests - first.candidate.requests
+    assert requests == pytest.approx(RPS / 2 * seconds, rel=0.25)
+    assert later.candidate.errors - first.candidate.errors == pytest.approx(ERRORS * requests, rel=0.3)
+    assert later.stable.requests - first.stable.requests == pytest.approx(RPS / 2 * seconds, rel=0.25)
+    assert later.stable.errors == first.stable.errors == 0
+    assert later.bounds == later.candidate.within == ()
+
+
+def test_both_rates_have_the_same_counters(gauge: Gauge) -> None:
+    """They are two ways to look at one count, and a round asks for it once."""
+    rates = ("error-rate", "request-success-rate")
+    errors, success = gauge.ask(*(question(metric, counters=True) for metric in rates))
+    assert errors.counters is not None
+    assert errors.counters == success.counters
+    assert errors.detail == success.detail == ""
+
+
+def test_counters_of_latency(gauge: Gauge) -> None:
+    """Successes by bound: a failure is within none, however fast it was."""
+    first, later = grown(gauge, "request-duration")
+    assert later.epoch == first.epoch
+    assert later.bounds == first.bounds == tuple(sorted(later.bounds))
+    requests = later.candidate.requests - first.candidate.requests
+    within = [high - low for high, low in zip(later.candidate.within, first.candidate.within, strict=True)]
+    fast = [share for bound, share in zip(later.bounds, within, strict=True) if bound < LATENCY * 0.9]
+    slow = [share for bound, share in zip(later.bounds, within, strict=True) if bound >= 0.5]
+    assert fast == [0] * len(fast)
+    assert slow == pytest.approx([(1 - ERRORS) * requests] * len(slow), rel=0.1)
+    assert later.stable.within[-1] - first.stable.within[-1] == pytest.approx(
+        later.stable.requests - first.stable.requests
+    )
+
+
+def test_a_quiet_revisions_counters(gauge: Gauge) -> None:
+    """It has none of the requests while the other goes on."""
+    first, later = grown(gauge, service="quiet")
+    assert later.candidate == first.candidate == Totals()
+    assert later.at > first.at
+    assert later.stable.requests > first.stable.requests
+
+
+def test_who_has_no_counters(gauge: Gauge) -> None:
+    """Whoever did not ask; other metrics, a query of the policy's own and a lone revision say why."""
+    assert gauge.ask(question("error-rate"))[0].counters is None
+    for asked in (
+        question("request-count", counters=True),
+        question("", query=gauge.custom(3.5), counters=True),
+        question("error-rate", stable="", counters=True),
+    ):
+        [reading] = gauge.ask(asked)
+        assert reading.kind is ReadingKind.VALUE
+        assert reading.counters is None
+        assert reading.detail != ""
+
+
+def test_a_restarted_adapter_begins_another_account(gauge: Gauge) -> None:
+    """Nothing before it counts, and no difference spans it."""
+    before, _ = grown(gauge)
+    gauge.restart()
+    after = counted(gauge)
+    assert after.epoch != before.epoch
+    assert after.candidate.requests == after.stable.requests == 0
+
+
+def test_counters_while_nothing_is_scraped(gauge: Gauge) -> None:
+    """The last ones again: not a revision that has fallen silent. What was meanwhile comes afterwards."""
+    _, before = grown(gauge)
+    with gauge.unscraped():
+        during = counted(gauge)
+        gauge.rest(2)
+        assert counted(gauge) == during
+        assert during.at - before.at < 2
+    gauge.rest(4)
+    after = counted(gauge)
+    assert after.epoch == before.epoch
+    requests = after.candidate.requests - before.candidate.requests
+    assert requests == pytest.approx(RPS / 2 * (after.at - before.at), rel=0.25)
+
+
 def test_a_scrape_that_has_stopped_is_stale(gauge: Gauge) -> None:
     """The numbers are from before; that is neither an outage nor the candidate's fault."""
     asked = question("request-success-rate")
@@ -144,8 +244,9 @@ def test_prometheus_away_is_an_outage(gauge: Gauge) -> None:
     gauge.rest(WINDOW + 2)
     asked = [question(metric) for metric in PRESETS]
     asked += [question("error-rate", "quiet"), question("", query=gauge.custom(3.5))]
-    before = gauge.ask(*asked)
+    before, counters = gauge.ask(*asked), counted(gauge)
     with gauge.away():
+        assert counted(gauge) == counters
         for reading in gauge.ask(*asked, question("error-rate", "new", source=Source.AUTO)):
             assert reading.kind is ReadingKind.OUTAGE
             assert reading.value is None
@@ -153,3 +254,8 @@ def test_prometheus_away_is_an_outage(gauge: Gauge) -> None:
     gauge.rest(WINDOW + 2)
     assert [each.kind for each in gauge.ask(*asked)] == [each.kind for each in before]
     assert before[0].kind is ReadingKind.VALUE
+    after = counted(gauge)
+    assert after.epoch == counters.epoch
+    assert after.candidate.requests - counters.candidate.requests == pytest.approx(
+        RPS / 2 * (after.at - counters.at), rel=0.25
+    )

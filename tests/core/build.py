@@ -103,6 +103,7 @@ def verdict(outcome: Outcome = Outcome.PASS, **changes: Any) -> Verdict:
         Outcome.PASS: Reason.ANALYSING,
         Outcome.FAIL: Reason.METRIC_BREACH,
         Outcome.INCONCLUSIVE: Reason.TOO_FEW_REQUESTS,
+        Outcome.SUSPICIOUS: Reason.SUSPICIOUS,
         Outcome.NO_DATA: Reason.NO_DATA,
         Outcome.OUTAGE: Reason.METRICS_OUTAGE,
     }

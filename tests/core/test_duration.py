@@ -18,17 +18,18 @@ from autocanary.core.duration import parse_duration
         ("2d", 172800),
         (" 1m ", 60),
         ("0s", 0),
+        ("30", 30),
+        ("1.5", 1.5),
     ],
 )
 def test_a_duration_is_its_seconds(text: str, seconds: float) -> None:
-    """Every unit, fractions, and several parts are understood."""
+    """Every unit, fractions, and several parts are understood; a plain number is seconds."""
     assert parse_duration(text) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("5", "needs its unit, such as 5s or 5m"),
         ("", "expected a duration such as"),
         ("-5s", "expected a duration such as"),
         ("5 s", "expected a duration such as"),
@@ -39,6 +40,6 @@ def test_a_duration_is_its_seconds(text: str, seconds: float) -> None:
     ],
 )
 def test_anything_else_is_refused_with_what_was_expected(text: str, sentence: str) -> None:
-    """A bare number has no unit to guess; a strange order is a slip of the pen."""
+    """A strange order is a slip of the pen."""
     with pytest.raises(ValueError, match=sentence):
         parse_duration(text)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocanary.core.judge import Outcome, Verdict, judge
+from autocanary.core.judge import Basis, Look, Outcome, Verdict, judge
 from autocanary.core.policy import Analysis, Metric, Range
 from autocanary.core.progress import MetricState
 from autocanary.core.reading import Reading, ReadingKind, Unit
@@ -22,7 +22,7 @@ GOOD = {"request-success-rate": value(99.9), "request-duration": value(0.2, unit
 def look(
     readings: dict[str, Reading], states: dict[str, MetricState] | None = None, *metrics: Metric
 ) -> Verdict:
-    return judge(ANALYSIS, metrics or ANALYSIS.metrics, readings, states or {})
+    return judge(ANALYSIS, metrics or ANALYSIS.metrics, Basis(Look(), readings, states or {}))
 
 
 def test_all_in_range_passes_and_says_the_values() -> None:

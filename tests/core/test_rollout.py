@@ -14,7 +14,7 @@ from autocanary.core.progress import MetricState, Phase, Progress, Telling, Unkn
 from autocanary.core.reading import Reading, ReadingKind, Source, Unit
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Request, from_document, rollout_name, to_document
-from autocanary.core.telling import TOLD_KEPT, delivered, telling
+from autocanary.core.telling import TOLD_KEPT, delivered, received, telling
 from tests.core.build import NOW, progress, rollout
 
 times = st.none() | st.floats(0, 4e9, allow_nan=False)
@@ -191,3 +191,16 @@ def test_histories_are_bounded() -> None:
         state = delivered(state, state.untold[0].id, "log", ("log",))
     assert len(state.told) == TOLD_KEPT
     assert len(state.decisions) == 20
+
+
+def test_a_receipt_is_kept_by_channel_and_survives() -> None:
+    """The newest counts; none, or the same again, changes nothing; an older document has none."""
+    first = received(progress(), "slack:#a", "C1/1.1")
+    both = received(received(first, "slack:#b", "C2/2.2"), "slack:#a", "C1/3.3")
+    assert dict(both.receipts) == {"slack:#a": "C1/3.3", "slack:#b": "C2/2.2"}
+    assert received(both, "slack:#a", "") is both
+    assert received(both, "slack:#a", "C1/3.3") is both
+    assert Progress.from_dict(json.loads(json.dumps(both.to_dict()))) == both
+    assert (
+        Progress.from_dict({k: v for k, v in progress().to_dict().items() if k != "receipts"}).receipts == {}
+    )

@@ -10,14 +10,16 @@ from autocanary.core.policy import Component, WebhookType
 from autocanary.core.progress import Phase, Progress, Telling
 from autocanary.core.reading import ReadingKind
 from autocanary.core.reason import Reason
-from autocanary.core.rollout import Rollout
+from autocanary.core.rollout import Rollout, to_document
 from autocanary.core.rules import CHAIN
 from autocanary.kube.rights import RIGHTS
+from autocanary.notify.cloudevents import cloudevent
 from autocanary.notify.routes import EVENT_NAMES
 from autocanary.notify.webhook import payload
 from autocanary.ports import Message
 from autocanary.prometheus.presets import Histogram
 from autocanary.prometheus.sources import METERS
+from tests.cli.fakes import decision, rollout
 from tests.docs.pages import ROOT, blocks, table_after, text_of
 
 _NOT_GIVEN = "Not given in this version"
@@ -102,19 +104,25 @@ def test_the_webhooks_fields_are_the_ones_that_are_sent() -> None:
         policy_document={}, progress=progress,
     )  # fmt: skip
     telling = Telling("id", "rollout_started", 0.0, "Staging", 0, 0, "RolloutStarted", "words")
-    sent = payload(Message(telling, rollout), "", lambda _: None)
+    told = Message(telling, rollout)
+    sent = cloudevent(told, "", payload(told, "", lambda _: None))
     shown = next(
         json.loads(block.text)
         for block in blocks(ROOT / "docs/notifications.md")
         if block.language == "json" and '"rollout"' in block.text
     )
     assert list(shown) == list(sent)
-    explained = {
-        name
-        for row in table_after("docs/notifications.md", '"details": {}')
-        for name in re.findall(r"`([^`]+)`", row[0])
-    }
-    assert explained == set(shown) | {f"metrics[].{name}" for name in shown["metrics"][0]}
+    assert list(shown["data"]) == list(sent["data"])
+    constant = {"specversion", "datacontenttype"}
+    assert _named("The attributes of the event:") == set(shown) - constant
+    fields = {f"metrics[].{name}" for name in shown["data"]["metrics"][0]}
+    assert _named("The fields of `data`:") == set(shown["data"]) | fields
+
+
+def _named(words: str) -> set[str]:
+    """What the first column names of the table of docs/notifications.md after some words."""
+    rows = table_after("docs/notifications.md", words)
+    return {name for row in rows for name in re.findall(r"`([^`]+)`", row[0])}
 
 
 def test_the_rights_are_the_codes() -> None:
@@ -154,3 +162,45 @@ def test_the_rooms_are_those_of_the_import_contract() -> None:
     drawing = text_of("docs/architecture.md").split("```\n", 2)[1]
     drawn = [re.split(r"\s{2,}", line.removeprefix("autocanary."))[0] for line in drawing.splitlines()]
     assert [line.split() for line in drawn] == rooms
+
+
+def test_every_sentence_of_the_commands_that_is_explained_is_one_they_say() -> None:
+    """Whoever searches for what a command said finds its words; … stands for names."""
+    sources = (
+        " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "autocanary").rglob("*.py"))
+        + " connection refused "
+    )
+    said = re.sub(r"""["']\s*\n\s*f?["']""", "", sources)  # texts over several lines
+    said = re.sub(r"\{[^{}]*\}", "…", said).replace("_PATIENCE", "30s")
+    rows = table_after("docs/troubleshooting.md", "## Errors of commands")
+    assert {row[1] for row in rows} == {"1", "2", "3", "–"}
+    quoted = [words for row in rows for words in re.findall(r'"([^"]+)"', row[0])]
+    parts = [part.strip(" :;,") for words in quoted for part in words.replace("30s", "…").split("…")]
+    assert [part for part in parts if part and part not in said] == []
+
+
+def test_every_field_that_programs_may_read_is_in_the_documents() -> None:
+    """The table of `status -o json` names fields that exist; they stay."""
+    document = to_document(full_rollout())
+    rows = table_after("docs/cli.md", "## Output for programs")
+    fields = [field for row in rows for field in re.findall(r"`([\w.]+)`", row[0])]
+    assert len(fields) > 20
+
+    def has(field: str) -> bool:
+        here: object = document
+        for part in field.split("."):
+            if not isinstance(here, dict) or part not in here:
+                return False
+            here = here[part]
+        return True
+
+    assert [field for field in fields if not has(field)] == []
+    status = document["status"]
+    assert {"name", "verdict", "breaches", "passes"} <= set(status["metrics"][0])
+    assert {"time", "event", "phase", "reason", "message", "weight"} <= set(status["decisions"][0])
+    assert [each["type"] for each in status["conditions"]] == ["Promoted", "Progressing"]
+
+
+def full_rollout() -> Rollout:
+    """One that has been looked at and has decided something."""
+    return rollout(decisions=(decision(10, "step_taken", 25, "StepPassed", "x"),))

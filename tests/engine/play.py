@@ -37,7 +37,7 @@ SUCCESS = Metric("request-success-rate", Range(min=99.0), Unit.PERCENT, failure_
 ANALYSIS = Analysis(metrics=(SUCCESS,), interval=15.0, warmup=15.0, window=30.0, min_requests=20.0)
 STEPS = (Step(10, 60.0), Step(25, 60.0), Step(50, 60.0), Step(100, 60.0))
 _WATCH_LAG = 0.05
-_WRITES = frozenset({"create", "record", "delete", "weight", "restore"})
+_WRITES = frozenset({"create", "record", "delete", "weight", "restore", "settle"})
 
 
 def policy(name: str = "prod", **changes: Any) -> Policy:
@@ -213,7 +213,14 @@ class Play:
 
     def weights(self, service: str = "mnist") -> list[int | None]:
         """Every weight that was written to the service, in order."""
-        return [each.weight for each in self.world.cluster.writes if each.key.name == service]
+        writes = (each for each in self.world.cluster.writes if each.key.name == service)
+        return [each.weight for each in writes if not each.settled]
+
+    def settled(self, service: str = "mnist") -> list[str]:
+        """What was settled by a write after the promotion, in order."""
+        return [
+            each.settled for each in self.world.cluster.writes if each.key.name == service and each.settled
+        ]
 
     def phases(self, name: str = "mnist-00002") -> list[str]:
         """The phases as they were recorded, each once in a row."""

@@ -13,9 +13,11 @@ from autocanary.core.progress import Phase
 from autocanary.core.reading import Question, Reading, ReadingKind, Unit
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Verb
+from autocanary.engine import Engine
+from autocanary.serve.counters import Counters
 from autocanary.sim.behaviour import NEVER_READY, starts_in
 from autocanary.sim.metrics import Fault
-from tests.engine.play import BROKEN, V1, V2, V3, Play, healthy_start, policy
+from tests.engine.play import BROKEN, V1, V2, V3, Play, SlowPool, healthy_start, policy
 
 LONG = (Step(10, 3600.0), Step(100, 60.0))
 
@@ -143,6 +145,50 @@ def test_rollouts_of_one_interval_ask_together() -> None:
     assert all({service for when, service in late if when == at} == {"mnist", "fraud"} for at in times)
 
 
+class Sluggish(Play):
+    """Records take longer than an interval, answers of Prometheus come in between."""
+
+    def _engine(self) -> Engine:
+        world = self.world
+        return Engine(
+            cluster=world.cluster,
+            ledger=world.ledger,
+            metrics=world.metrics,
+            gates=world.gates,
+            notifier=world.notifier,
+            policies=world.policies,
+            leadership=world.leadership,
+            clock=world.clock,
+            pool=SlowPool(world, 20.0),
+            askers=SlowPool(world, 3.0),
+            hooks=world.pool,
+            listener=Counters(),
+        )
+
+
+@pytest.mark.parametrize("heard", [False, True], ids=["in silence", "with a watch event meanwhile"])
+def test_no_look_is_lost_while_a_record_takes_long(heard: bool) -> None:
+    """An answer waits for the record and a look comes due in between: the look is made right after it."""
+    play = Sluggish(policy(steps=LONG))
+    play.serve()
+    play.release()
+    asked = watched(play)
+    play.until_weight(10)
+    play.until(lambda: asked)
+    noted = 0.0
+    for second in range(600):
+        play.tick()
+        if heard and asked[-1][0] > noted and play.world.now() - asked[-1][0] > 10:
+            noted = asked[-1][0]
+            note = {
+                "metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": f"{second}"}}
+            }
+            play.world.kserve.patch("models", "mnist", note)
+    gaps = [later - earlier for (earlier, _), (later, _) in pairwise(asked)]
+    assert 20.0 <= max(gaps) <= 22.0
+    assert len(gaps) >= 30
+
+
 def test_watch_events_do_not_cause_more_questions() -> None:
     """A service whose status is written every second is looked at every second, and measured as before."""
     play = healthy_start(policy(steps=LONG))
@@ -209,6 +255,43 @@ def test_many_idle_rollouts_share_one_small_budget_of_writes() -> None:
         play.release(name=name)
     play.run(90)
     assert writes_within(play, 60) <= 60 * 5 + 100
+
+
+def test_routine_writes_come_evenly() -> None:
+    """A hundred rollouts that began at once do not refresh at once: each look writes its part."""
+    play = Play(policy(steps=LONG, interval=5.0))
+    names = [f"model-{number:03d}" for number in range(100)]
+    for name in names:
+        play.world.deploy(name, V1)
+    play.run(15)
+    for name in names:
+        play.release(name=name)
+    play.run(120)
+    play.world.ledger.writes.clear()
+    play.run(120)
+    by_second = Counter(each.at for each in play.world.ledger.writes)
+    by_name = Counter(each.name for each in play.world.ledger.writes)
+    assert max(by_second.values()) <= 20
+    assert set(by_name.values()) <= {4, 5}
+    assert len(by_name) == 100
+
+
+def test_more_than_a_group_are_looked_at_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each still once per interval, each group with its own questions in one tick."""
+    monkeypatch.setattr("autocanary.engine.books.SIZE", 10)
+    play = Play(policy(steps=LONG, interval=20.0))
+    names = [f"model-{number:03d}" for number in range(40)]
+    for name in names:
+        play.world.deploy(name, V1)
+    play.run(15)
+    for name in names:
+        play.release(name=name)
+    play.run(100)
+    asked = watched(play)
+    play.run(100)
+    assert {at % 20 for at, _ in asked} == {0.0, 5.0, 10.0, 15.0}
+    assert set(Counter(at for at, _ in asked).values()) == {10}
+    assert set(Counter(question.service for _, question in asked).values()) == {5}
 
 
 # --- how soon ------------------------------------------------------------------------------------------

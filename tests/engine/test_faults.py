@@ -13,6 +13,7 @@ from autocanary.core.rollout import Verb
 from autocanary.errors import Busy, Conflict, Forbidden, NotFound, NotLeader, Refused, Unreachable
 from autocanary.sim.behaviour import starts_in
 from autocanary.sim.faults import Strike
+from autocanary.sim.quality import Quality, from_age
 from tests.engine.courses import COURSES, Outcome, disturbed, undisturbed
 from tests.engine.play import BROKEN, V2, Play, SlowPool, When, healthy_start, once, policy, quick
 
@@ -297,6 +298,52 @@ def test_ticks_between_the_beats_change_nothing(course: str) -> None:
     assert {name: tuple(each.value for each in play.ending(name)) for name in names} == expected.endings
     assert once(play.weights()) == list(expected.weights)
     assert {name: tuple(play.events(name)) for name in names} == expected.events
+
+
+def test_a_candidate_whose_raise_cannot_be_written_is_judged_at_the_weight_it_has() -> None:
+    """It goes bad while every weight is refused: the way back is decided then, and taken when it can be."""
+    late = Quality(error_percent=from_age(240.0, bad=20.0, good=0.0))
+    play = healthy_start(qualities={V2: late})
+    play.until_weight(10)
+    play.world.cluster.faults.next(Forbidden("a webhook refuses it", status=403), verb="weight", times=10_000)
+    play.until(lambda: play.rollout().progress.weight == 25)
+    play.until_phase(Phase.ROLLING_BACK, limit=600)
+    assert play.rollout().progress.reason is Reason.METRIC_BREACH
+    play.run(30)
+    assert play.weights() == [10]
+    play.world.cluster.faults.clear()
+    play.finish()
+    assert play.weights() == [10, 0]
+    assert play.ending() == (Phase.ROLLED_BACK, Reason.METRIC_BREACH)
+
+
+def test_a_candidate_whose_raise_could_not_be_written_for_long_goes_on_when_it_can() -> None:
+    """Healthy all along: held at 10 for ten minutes, and promoted after."""
+    play = healthy_start()
+    play.until_weight(10)
+    play.world.cluster.faults.next(Forbidden("a webhook refuses it", status=403), verb="weight", times=10_000)
+    play.until(lambda: play.rollout().progress.weight == 25)
+    play.run(600)
+    assert play.phase() is Phase.HOLDING
+    assert play.weights() == [10]
+    assert play.events().count("rollout_held") == 1
+    play.world.cluster.faults.clear()
+    play.finish()
+    assert play.weights() == [10, 25, 50, 100]
+
+
+def test_a_write_that_is_only_thought_is_nobody_elses_doing() -> None:
+    """A dry run, or a webhook that turns the weight back: the answer shows the old one. It is tried on."""
+    play = healthy_start()
+    play.until_weight(0)
+    play.world.cluster.set_weight = lambda seen, weight: seen  # type: ignore[method-assign]
+    play.until(lambda: play.known("mnist-00002") and play.rollout().progress.weight == 10)
+    play.run(120)
+    assert play.phase() is Phase.HOLDING
+    assert "external_change" not in play.events()
+    del play.world.cluster.set_weight
+    play.finish()
+    assert play.weights() == [10, 25, 50, 100]
 
 
 def test_people_who_cannot_be_reached_delay_nothing() -> None:

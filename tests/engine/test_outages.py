@@ -207,6 +207,24 @@ def test_little_or_no_traffic_is_no_success(rate: float) -> None:
 # --- schedules of faults --------------------------------------------------------------------------------
 
 
+def test_a_watch_that_fails_in_one_namespace_holds_only_that_one() -> None:
+    """The other goes on to its end; the first when its watch is back."""
+    play = Play(policy())
+    play.serve("mnist")
+    play.serve("fraud", namespace="bank")
+    play.release(V2, 0, name="mnist")
+    play.world.deploy("fraud", V2, weight=0, namespace="bank")
+    play.until_weight(10)
+    play.until(lambda: play.rollout("fraud-00002").progress.verified_at is not None)
+    play.world.cluster.blind(namespace="bank")
+    play.finish("mnist-00002")
+    assert play.weights("mnist") == [10, 25, 50, 100]
+    assert play.ending("fraud-00002") == (Phase.HOLDING, Reason.OBSERVATION_STALE)
+    play.world.cluster.blind(False, namespace="bank")
+    play.finish("fraud-00002")
+    assert play.weights("fraud") == [10, 25, 50, 100]
+
+
 @dataclass(frozen=True)
 class Spell:
     """Metrics or the API server are out of order for a while."""

@@ -67,3 +67,6 @@ def test_a_null_in_the_target_means_absent() -> None:
 def test_a_number_that_became_a_truth_value_is_a_change() -> None:
     """Python calls 1 and True equal; JSON does not."""
     assert diff({"a": 1}, {"a": True}) == {"a": True}
+    assert diff({"a": {"b": 0}}, {"a": {"b": False}}) == {"a": {"b": False}}
+    assert diff({"a": [{"b": [0]}]}, {"a": [{"b": [False]}]}) == {"a": [{"b": [False]}]}
+    assert diff({"a": [{"b": [0]}]}, {"a": [{"b": [0]}]}) == {}

@@ -49,6 +49,7 @@ def connect(api: FakeApi) -> Iterator[Callable[..., KubeCluster]]:
 
     def start(**options: Any) -> KubeCluster:
         leader = options.pop("leader", Leader())
+        options.setdefault("dialects", (V1Beta1(),))  # the server below tells kinds apart, not groups
         session = api.session(timeout=(1.0, options.pop("read", 5.0)))
         made.append(KubeCluster(session, leader, pace=Pace(missing=0.01), **options))
         made[-1].start()
@@ -281,7 +282,7 @@ def test_a_generation_that_is_not_installed_is_no_fault(
     cluster = connect(dialects=(V1Beta1(), Older()))
     assert cluster.fault is None
     assert [each.key for each in cluster.services()] == [MNIST]
-    assert cluster.age() < 5
+    assert cluster.age(MNIST) < 5
     assert cluster.refresh(ServiceKey("ml", "none")) is None
 
 
@@ -323,13 +324,36 @@ def test_without_any_generation_nothing_is_known(api: FakeApi, connect: Callable
     """A service restarted while the definition is gone must not take all its services for deleted."""
     api.unserved.add("inferenceservices")
     cluster = connect()
-    assert cluster.age() == float("inf")
+    assert cluster.age(MNIST) == float("inf")
     with pytest.raises(KindMissing):
         cluster.refresh(MNIST)
     api.unserved.clear()
     api.put("inferenceservices", service())
-    until(lambda: cluster.age() < 5)
+    until(lambda: cluster.age(MNIST) < 5)
     assert cluster.observe(MNIST) is not None
+
+
+def test_a_service_is_as_old_as_the_watch_of_its_namespace(
+    api: FakeApi, connect: Callable[..., KubeCluster]
+) -> None:
+    """One namespace that cannot be followed says nothing about the services of another."""
+    api.put("inferenceservices", service())
+    cluster = connect(dialects=(V1Beta1(),), namespaces=["ml", "shop"])
+    cluster._mirrors["serving.kserve.io/v1beta1"]._watches["shop"]._confirmed_at -= 100.0
+    assert cluster.age(MNIST) < 5
+    assert cluster.age(ServiceKey("shop", "fraud")) >= 100
+    assert cluster.age(ServiceKey("elsewhere", "fraud")) == float("inf")
+
+
+def test_a_dry_run_says_once_what_it_would_write(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
+    """It is tried again at every look; only another weight is news."""
+    api.put("inferenceservices", service())
+    cluster = connect(dry_run=True)
+    with capture() as captured:
+        for weight in (25, 25, 25, 0, 0):
+            assert cluster.set_weight(seen(cluster), weight).weight == 10
+    assert [line["weight"] for line in captured.named("write_skipped")] == [25, 0]
+    assert api.made("PATCH") == []
 
 
 def test_a_definition_that_vanishes_does_not_end_a_known_service(

@@ -157,9 +157,12 @@ def test_no_cluster_at_all_says_what_was_looked_at() -> None:
 
 
 def test_a_file_that_does_not_exist_is_told() -> None:
-    """Named by the flag, so not skipped."""
+    """Named by the flag, so not skipped; or by the variable, when there is no other."""
     with pytest.raises(SettingsError, match="kubeconfig /nonexistent/x does not exist"):
         find("/nonexistent/x")
+    words = r"kubeconfig /nope does not exist \(named by the variable KUBECONFIG\); correct the variable"
+    with pytest.raises(SettingsError, match=words):
+        find(KUBECONFIG="/nope")
 
 
 def test_a_missing_current_context_names_the_contexts(write: Any) -> None:

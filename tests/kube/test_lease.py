@@ -205,8 +205,82 @@ def test_a_deleted_lease_is_made_again(api: FakeApi) -> None:
     assert one.is_leader()
     api.drop("leases", "home", "autocanary")
     two.round()
+    assert (one.is_leader(), two.is_leader()) == (True, False), "the holder does not know yet"
     one.round()
-    assert (one.is_leader(), two.is_leader()) == (False, True)
+    assert (one.is_leader(), two.is_leader()) == (True, False)
+
+
+@pytest.mark.parametrize("edited", [None, {}, {"holderIdentity": ""}, {"holderIdentity": "two"}])
+def test_a_lease_that_a_hand_has_freed_is_not_taken_before_its_holder_knows(
+    api: FakeApi, edited: dict[str, Any] | None
+) -> None:
+    """Deleted, without a spec, without a holder, or in the other's name: taken after the duration if at all."""
+    clock = Time()
+    one, two = elector(api, clock), elector(api, clock)
+    one.round()
+    two.round()
+    if edited is None:
+        api.drop("leases", "home", "autocanary")
+    elif edited:
+        edit(api, **{name: two.identity if value == "two" else value for name, value in edited.items()})
+    else:
+        api.put("leases", {"metadata": {"name": "autocanary", "namespace": "home"}, "spec": {}})
+    began = clock.now
+    while not two.is_leader():
+        two.round()
+        assert not (one.is_leader() and two.is_leader())
+        clock.now += 1.0
+        assert clock.now - began < 30
+    assert clock.now - began > 15
+
+
+def test_a_lease_emptied_by_hand_waits_even_for_a_newcomer(api: FakeApi) -> None:
+    """It says when it was acquired, and not that it was released."""
+    clock = Time()
+    one, two = elector(api, clock), elector(api, clock)
+    one.round()
+    edit(api, holderIdentity="")
+    two.round()
+    assert (one.is_leader(), two.is_leader()) == (True, False)
+    one.round()
+    two.round()
+    assert (one.is_leader(), two.is_leader()) == (False, False)
+
+
+def test_a_renewal_whose_answer_was_lost_is_still_ones_own(api: FakeApi) -> None:
+    """The next attempt meets a conflict, reads its own name, and goes on."""
+    clock = Time()
+    one = elector(api, clock)
+    one.round()
+    clock.now += 2.0
+    api.reply("PUT", "/leases/", Reply(200, b"{", cut=True, after=True))
+    one.round()
+    clock.now += 2.0
+    one.round()
+    clock.now += 7.0
+    assert one.is_leader()
+
+
+def test_a_standby_looks_again_when_the_lease_runs_out(api: FakeApi) -> None:
+    """Every second until then; not a beat later than it may."""
+    clock = Time()
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        clock.now += seconds
+
+    one, two = elector(api, clock), elector(api, clock, pause=pause)
+    one.round()
+    clock.now += 0.3
+    began = clock.now
+    two.start()
+    until(two.is_leader)
+    two.stop()
+    taken = next(index for index, seconds in enumerate(pauses) if seconds == 2.0)
+    assert 15.0 < sum(pauses[:taken]) < 15.1
+    assert max(pauses[:taken]) == 1.0
+    assert clock.now > began
 
 
 def test_two_that_create_at_once_agree(api: FakeApi) -> None:

@@ -364,3 +364,35 @@ def test_a_write_that_failed_half_way_is_told_of(
     with pytest.raises(Busy):
         ledger.create(rollout())
     assert ledger.changed() == {("ml", "mnist-00002")}
+
+
+def test_rollouts_of_one_policy_share_its_snapshot(api: FakeApi, connect: Callable[..., KubeLedger]) -> None:
+    """Of thousands of rollouts it is most of what is held; one that says something else keeps its own."""
+    stored(api, rollout(name="mnist-00002"))
+    stored(api, rollout(name="mnist-00003"))
+    edited = {**rollout().policy_document, "edited": "by hand"}
+    stored(api, rollout(name="mnist-00004", policy_document=edited))
+    ledger = connect()
+    first, second, other = (ledger.known("ml", f"mnist-0000{number}") for number in (2, 3, 4))
+    assert first is not None
+    assert second is not None
+    assert other is not None
+    assert first.policy_document is second.policy_document
+    assert other.policy_document == edited
+    assert ledger.record(second).policy_document == first.policy_document
+
+
+def test_one_rollout_is_known_by_its_name(api: FakeApi, connect: Callable[..., KubeLedger]) -> None:
+    """Without a call; one that cannot be read is as good as none."""
+    stored(api, rollout(name="mnist-00002"))
+    odd = to_document(rollout(name="mnist-00003"))
+    del odd["spec"]["policy"]
+    api.put("canaryrollouts", odd)
+    ledger = connect()
+    calls = len(api.made("GET"))
+    found = ledger.known("ml", "mnist-00002")
+    assert found is not None
+    assert found.name == "mnist-00002"
+    assert ledger.known("ml", "mnist-00003") is None
+    assert ledger.known("elsewhere", "mnist-00002") is None
+    assert len(api.made("GET")) == calls

@@ -63,7 +63,9 @@ def test_it_is_as_old_as_its_oldest_namespace(populated: FakeApi) -> None:
     both.start()
     assert not both.wait(0.05)
     until(lambda: both.fault is not None)
-    assert both.age() == float("inf")
+    assert both.age() == both.age(Key("b", "y")) == float("inf")
+    assert both.age(Key("a", "x")) < 5
+    assert both.age(Key("elsewhere", "x")) == float("inf")
     both.stop()
 
 

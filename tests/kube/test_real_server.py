@@ -344,7 +344,7 @@ def test_a_watch_that_the_server_ends_goes_on(
     verbs = [each["verb"] for each in cluster.audit(SERVICE_USER) if about(each, namespace)]
     assert verbs.count("list") == 1
     assert services.fault is None
-    assert services.age() < 10
+    assert services.age(ServiceKey(namespace, "mnist")) < 10
 
 
 def about(event: dict[str, Any], namespace: str) -> bool:

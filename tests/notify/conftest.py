@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from autocanary import logs
 from autocanary.notify.http import Http
+from autocanary.notify.slack_api import SlackApi
 from tests.notify.receiver import Receiver
+from tests.notify.slack_server import TOKEN, Slack
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine's environment says about proxies is not part of the tests."""
+    for name in (
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "NO_PROXY",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
 @pytest.fixture
@@ -26,3 +44,22 @@ def http() -> Http:
 def logged() -> Iterator[logs.Captured]:
     with logs.capture() as captured:
         yield captured
+
+
+@pytest.fixture
+def slack(receiver: Receiver) -> Slack:
+    """Slack's Web API at the receiver."""
+    receiver.answering = made = Slack()
+    return made
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n")
+    return path
+
+
+@pytest.fixture
+def api(receiver: Receiver, http: Http, token_file: Path) -> SlackApi:
+    return SlackApi(token_file, http, receiver.url("/api"))

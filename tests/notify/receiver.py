@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 
@@ -43,6 +45,7 @@ class Receiver:
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.answering: Answering = lambda _: Reply()
+        self._scheme = "http"
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -77,8 +80,15 @@ class Receiver:
     def port(self) -> int:
         return int(self._server.server_address[1])
 
+    def over_tls(self, certificate: Path, key: Path) -> None:
+        """From now on with this certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._scheme = "https"
+
     def url(self, path: str = "/") -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{self._scheme}://127.0.0.1:{self.port}{path}"
 
     def replies(self, *replies: Reply) -> None:
         """Answer with these, one after another; the last one for ever."""

@@ -7,6 +7,7 @@ import pytest
 from autocanary.core.decision import Event
 from autocanary.core.progress import MetricState
 from autocanary.core.reading import Reading, ReadingKind, Unit
+from autocanary.core.standing import Side, Standing
 from autocanary.notify.evidence import Evidence, deciding, evidence
 from tests.notify.examples import BREACHED, METRICS, PASSED, POLICY, decision, message, progress, rollout
 
@@ -87,3 +88,22 @@ def test_deciding_row() -> None:
     assert blamed[0].ok is BREACHED.ok
     assert deciding((watched,)) is None
     assert deciding(()) is None
+
+
+def test_a_comparison_is_two_lines() -> None:
+    """Both sides' numbers, and how much of what is needed they prove; the ends of the scale are kept."""
+    standing = Standing(Side(1000, 10), Side(9000, 45), meter=140.0, cleared=-3.0)
+    states = {"error-rate": MetricState(last=BREACHED.last, standing=standing)}
+    [row] = evidence(message(about=rollout(progress=progress(metrics=states))), None)
+    assert row.comparison == (
+        "canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x",
+        "evidence: 100 % of what rolls back, 0 % of what passes",
+    )
+
+
+def test_why_nothing_is_compared_is_said() -> None:
+    """And a metric that is not to be compared says nothing of it."""
+    states = {"error-rate": MetricState(last=BREACHED.last, standing=Standing(note="stable has no traffic"))}
+    [row] = evidence(message(about=rollout(progress=progress(metrics=states))), None)
+    assert row.comparison == ("stable has no traffic",)
+    assert all(each.comparison == () for each in evidence(message(), POLICY))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -94,12 +96,81 @@ def test_retry_after(receiver: Receiver, header: str, seconds: float | None) -> 
     assert http.post(receiver.url(), {}).retry_after == seconds
 
 
-def test_environment_is_not_honoured(receiver: Receiver, http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy, a CA bundle and a netrc of the environment change nothing."""
+def test_a_proxy_of_the_environment_is_used(
+    receiver: Receiver, http: Http, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many clusters reach the outside only through one; NO_PROXY names what is inside."""
+    monkeypatch.setenv("HTTP_PROXY", receiver.url())
+    assert http.post("http://hooks.example.com/services/x", {}).status == 200
+    assert [got.path for got in receiver.received] == ["http://hooks.example.com/services/x"]
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
-    assert http.post(receiver.url(), {}).status == 200
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,.svc")
+    assert http.post(receiver.url("/inside"), {}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [
+        ("http://bot:c4n4ry@127.0.0.1:1", "through the proxy of HTTPS_PROXY or HTTP_PROXY"),
+        ("http://", "cannot be used"),
+    ],
+)
+def test_a_proxy_that_does_not_work_is_said_without_its_password(
+    http: Http, monkeypatch: pytest.MonkeyPatch, proxy: str, words: str
+) -> None:
+    """And tried again: it is not the receiver that refuses."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(DeliveryError, match=words) as caught:
+        http.post("https://hooks.example.com/services/c4n4ry", {})
+    assert "c4n4ry" not in str(caught.value)
+    assert caught.value.retry_after is None
+
+
+def test_passwords_of_netrc_are_not_sent(
+    receiver: Receiver, http: Http, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody chose them for this receiver; a header of ours stays."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login x password y\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    http.post(receiver.url(), {})
+    http.post(receiver.url(), {}, headers={"Authorization": "Bearer t"})
+    assert [got.headers.get("Authorization") for got in receiver.received] == [None, "Bearer t"]
+
+
+def test_a_ca_bundle_of_the_environment_is_used(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certificates are always checked; a company's own CA is named where requests looks for it."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent.pem")
+    with pytest.raises(DeliveryError, match=r"nonexistent\.pem"):
+        http.post("https://127.0.0.1:1/", {})
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    receiver: Receiver, http: Http, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is sent then, tokens least of all; with its CA in the bundle it is as good as any."""
+    made, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    name = ["-subj", "/CN=receiver", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(
+        ["openssl", "req", *kind, *name, "-keyout", str(key), "-out", str(made)],
+        check=True,
+        capture_output=True,
+    )
+    receiver.over_tls(made, key)
+    with pytest.raises(DeliveryError, match=r"failed the TLS handshake.*certificate verify failed"):
+        http.post(receiver.url("/secret"), {}, headers={"Authorization": "Bearer c4n4ry"})
+    assert receiver.received == []
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(made))
+    assert http.post(receiver.url("/secret"), {}).status == 200
+
+
+def test_as_much_of_the_body_as_is_asked_for(receiver: Receiver, http: Http) -> None:
+    """The explanation stays short either way."""
+    receiver.replies(Reply(200, b"z" * 9000))
+    assert len(http.post(receiver.url(), {}).body) == 4096
+    answer = http.post(receiver.url(), {}, most=10_000)
+    assert len(answer.body) == 9000
+    assert len(answer.text) == 301
 
 
 def test_redirect_on_the_same_host_keeps_method_and_body(receiver: Receiver, http: Http) -> None:

@@ -347,3 +347,64 @@ def test_remembers_a_bounded_number() -> None:
     assert len(log.sent) == 20_001
     worker.tell(numbered(0))
     assert len(log.sent) == 20_002
+
+
+class Receipted(Scripted):
+    """A channel that gives a receipt."""
+
+    def send(self, message: Message) -> str:  # type: ignore[override]
+        super().send(message)
+        return f"r-{message.telling.id}"
+
+
+def test_a_receipt_is_handed_on() -> None:
+    """The ledger keeps it for the rollout's next message."""
+    worker = courier(Receipted())
+    worker.tell(numbered(1))
+    work_all(worker)
+    [delivery] = worker.delivered()
+    assert (delivery.ok, delivery.settled, delivery.receipt) == (True, True, "r-t1")
+
+
+def test_a_part_is_handed_on_before_the_rest_is_tried_again() -> None:
+    """A process that ends in the pause must not make the part a second time."""
+    clock = Clock()
+    worker = courier(
+        Receipted("slack", DeliveryError("half", retry_after=30.0, receipt="r-part")), clock=clock
+    )
+    worker.tell(numbered(1))
+    work_all(worker)
+    [part] = worker.delivered()
+    assert (part.settled, part.ok, part.receipt, part.detail) == (False, False, "r-part", "half")
+    clock.at += 30
+    work_all(worker)
+    [whole] = worker.delivered()
+    assert (whole.settled, whole.ok, whole.receipt) == (True, True, "r-t1")
+
+
+def test_a_part_whose_rest_is_given_up_keeps_its_receipt() -> None:
+    """The next transition goes on with what is there."""
+    failures = [DeliveryError("half", receipt="r-part"), DeliveryError("no", retry_after=NEVER)]
+    clock = Clock()
+    worker = courier(Receipted("slack", *failures), clock=clock)
+    worker.tell(numbered(1))
+    worker.work()
+    clock.at += 1
+    work_all(worker)
+    [end] = worker.delivered()
+    assert (end.settled, end.ok, end.receipt, end.detail) == (True, False, "r-part", "no")
+
+
+def test_whoever_records_is_woken() -> None:
+    """After each try, so that a receipt is in the ledger before anything else happens."""
+    woken: list[int] = []
+    channel = Receipted("slack", DeliveryError("later"))
+    clock = Clock()
+    worker = Courier(
+        [channel], clock=clock, chance=lambda: 0.0, heard=lambda: woken.append(len(channel.sent))
+    )
+    worker.tell(numbered(1))
+    worker.work()
+    clock.at += 1
+    worker.work()
+    assert woken == [0, 1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +18,7 @@ from autocanary.notify.http import NEVER, Http
 from autocanary.notify.slack import SlackWebhook, body
 from tests.notify.examples import message, policy_of, progress, rollout
 from tests.notify.receiver import Received, Receiver, Reply
+from tests.notify.slack_server import fits, shown
 
 
 def slack_like(got: Received) -> Reply:
@@ -29,22 +29,7 @@ def slack_like(got: Received) -> Reply:
         return Reply(400, b"invalid_payload")
     if not payload.get("text") and not payload.get("attachments"):
         return Reply(400, b"no_text")
-    blocks = [block for attachment in payload.get("attachments", []) for block in attachment["blocks"]]
-    return (
-        Reply(200, b"ok") if len(blocks) <= 50 and all(map(_valid, blocks)) else Reply(400, b"invalid_blocks")
-    )
-
-
-def _valid(block: dict[str, Any]) -> bool:
-    if block["type"] == "context":
-        return 1 <= len(block["elements"]) <= 10 and all(map(_text, block["elements"]))
-    fields = block.get("fields", [])
-    fits = len(fields) <= 10 and all(_text(field, 2000) for field in fields)
-    return block["type"] == "section" and _text(block["text"]) and fits
-
-
-def _text(given: dict[str, Any], limit: int = 3000) -> bool:
-    return given["type"] == "mrkdwn" and 1 <= len(given["text"]) <= limit
+    return Reply(200, b"ok") if fits(payload) else Reply(400, b"invalid_blocks")
 
 
 @pytest.fixture
@@ -53,15 +38,6 @@ def url_file(tmp_path: Path, receiver: Receiver) -> Path:
     path = tmp_path / "url"
     path.write_text(receiver.url("/services/T0AAAA/B0BBBB/s3cr3t") + "\n")
     return path
-
-
-def shown(payload: dict[str, Any]) -> str:
-    """Everything a reader of the message sees."""
-    texts = [payload["text"]]
-    for block in payload["attachments"][0]["blocks"]:
-        texts += [block["text"]["text"]] if "text" in block else []
-        texts += [each["text"] for each in (*block.get("fields", ()), *block.get("elements", ()))]
-    return "\n".join(texts)
 
 
 @pytest.mark.parametrize("event", list(Event))

@@ -10,11 +10,14 @@ from autocanary.core.decision import Event
 from autocanary.core.policy import NotificationRoute
 from autocanary.core.progress import MetricState
 from autocanary.core.reading import Reading, ReadingKind, Unit
+from autocanary.core.standing import Side, Standing
 from autocanary.errors import DeliveryError
 from autocanary.notify.http import Http
 from autocanary.notify.webhook import RouteWebhooks, WebhookChannel, payload
 from tests.notify.examples import message, policy_of, progress, rollout
 from tests.notify.receiver import Receiver, Reply
+
+READ = Reading(ReadingKind.VALUE, 1.0, Unit.PERCENT, requests=1000.0)
 
 
 def test_payload_and_headers_on_the_wire(receiver: Receiver, http: Http) -> None:
@@ -23,9 +26,9 @@ def test_payload_and_headers_on_the_wire(receiver: Receiver, http: Http) -> None
         message(details=(("writer", "kubectl-edit"),))
     )
     [got] = receiver.received
-    assert got.headers["X-Autocanary-Event"] == "rollout_rolled_back"
+    assert got.headers["Content-Type"] == "application/cloudevents+json; charset=utf-8"
     assert got.headers["Idempotency-Key"] == got.json["id"]
-    assert got.json == {
+    assert got.json["data"] == {
         "id": "models/mnist-00002/rollout_rolled_back/1767225600000",
         "event": "rollout_rolled_back",
         "time": "2026-01-01T00:00:00Z",
@@ -53,6 +56,7 @@ def test_payload_and_headers_on_the_wire(receiver: Receiver, http: Http) -> None
                 "max": None,
                 "requests": 1234.0,
                 "dryRun": False,
+                "comparison": None,
             },
             {
                 "name": "request-duration",
@@ -64,6 +68,7 @@ def test_payload_and_headers_on_the_wire(receiver: Receiver, http: Http) -> None
                 "max": 0.5,
                 "requests": 1234.0,
                 "dryRun": False,
+                "comparison": None,
             },
             {
                 "name": "drift",
@@ -75,6 +80,7 @@ def test_payload_and_headers_on_the_wire(receiver: Receiver, http: Http) -> None
                 "max": 0.0,
                 "requests": None,
                 "dryRun": True,
+                "comparison": None,
             },
         ],
         "details": {"writer": "kubectl-edit"},
@@ -123,8 +129,25 @@ def test_route_webhooks_add_addresses(receiver: Receiver, http: Http) -> None:
         assert channel.wants(message(Event.STEP, routes=(NotificationRoute(events=("promoted",)),)))
         channel.send(told)
     assert [got.path for got in receiver.received] == ["/a?key=s3cr3t", "/b"]
-    assert [got.json["cluster"] for got in receiver.received] == ["c1", "c1"]
+    assert [got.json["data"]["cluster"] for got in receiver.received] == ["c1", "c1"]
     names = [channel.name for channel in channels]
     assert len(set(names)) == 2
     assert all(name.startswith(f"webhook:http://127.0.0.1:{receiver.port}#") for name in names)
     assert names == [channel.name for channel in RouteWebhooks(http)(told)]
+
+
+def test_a_comparison_has_both_sides() -> None:
+    """What was counted on each, and how much it proves."""
+    standing = Standing(Side(1000, 10), Side(9000, 45), meter=80.0, cleared=1.5)
+    about = rollout(
+        progress=progress(metrics={"error-rate": MetricState(ok=None, last=READ, standing=standing)})
+    )
+    [row] = payload(message(about=about), "", policy_of)["metrics"]
+    assert row["comparison"] == {
+        "candidate": {"requests": 1000, "bad": 10},
+        "stable": {"requests": 9000, "bad": 45},
+        "slowerThanSeconds": None,
+        "evidencePercent": 80.0,
+        "clearedPercent": 1.5,
+        "note": "",
+    }

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from autocanary.core.decision import Event
+from autocanary.core.policy import Step
+from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
-from autocanary.notify.wording import advice, done, title
-from tests.notify.examples import message
+from autocanary.notify.wording import advice, done, title, upcoming
+from tests.notify.examples import POLICY, message
 
 
 @pytest.mark.parametrize("event", list(Event))
@@ -50,3 +52,29 @@ def test_event_of_another_version_is_still_told() -> None:
     assert title(unknown) == "models/mnist: rollout_rewound"
     assert done(unknown) == ""
     assert "autocanary status mnist" in advice(unknown)
+
+
+@pytest.mark.parametrize(
+    ("phase", "step", "words"),
+    [
+        (Phase.STAGING, 0, "10 % of the traffic, once mnist-predictor-00002 is ready."),
+        (Phase.PROGRESSING, 1, "50 % after 5m of health at 10 %."),
+        (Phase.PROGRESSING, 2, "100 %, when a person says promote."),
+        (Phase.HOLDING, 1, "50 % after 5m of health at 10 %, as soon as it may go on."),
+        (Phase.PAUSED, 2, "100 %, when a person says promote."),
+        (Phase.BAKING, 3, "Promotion after 10m of health at 100 %."),
+        (Phase.ROLLING_BACK, 2, "All traffic is back on mnist-predictor-00001."),
+        (Phase.PROMOTED, 3, ""),
+        (Phase.PROGRESSING, 9, ""),
+    ],
+)
+def test_what_comes_next(phase: Phase, step: int, words: str) -> None:
+    """By the plan; nothing after the end, or beyond a plan that is not this one."""
+    plan = replace(POLICY, steps=(Step(10, 300.0), Step(50, 0.0, approval=True), Step(100, 600.0)))
+    assert upcoming(message(Event.STEP, phase=phase.value, step=step), plan) == words
+
+
+def test_what_comes_next_without_a_policy() -> None:
+    """Only a rollback's end is known without the plan."""
+    assert upcoming(message(Event.STEP, phase=Phase.PROGRESSING.value), None) == ""
+    assert upcoming(message(Event.ROLLBACK, phase=Phase.ROLLING_BACK.value), None) != ""

@@ -12,6 +12,7 @@ from autocanary.core.policy import (
     Analysis,
     Component,
     Grace,
+    Leftover,
     Metric,
     NotificationRoute,
     OnFailure,
@@ -69,13 +70,18 @@ def test_a_whole_policy() -> None:
         bake=600.0,
         progress_deadline=2700.0,
         on_failure=OnFailure.PAUSE,
+        leftover=Leftover.REMOVE,
         on_unstaged=OnUnstaged.IGNORE,
         windows=(Window((0, 3), time(9), time(17), ZoneInfo("Asia/Seoul")),),
         webhooks=(
             Webhook("smoke", WebhookType.PRE_ROLLOUT, "http://smoke/run", 30.0, 2, (("a", "1"), ("b", "2"))),
         ),
         notifications=(
-            NotificationRoute(("started", "promoted", "rolled-back", "held"), slack_channel="#ml-ops"),
+            NotificationRoute(
+                ("started", "promoted", "rolled-back", "held"),
+                slack_channel="#ml-ops",
+                slack_mention=("S012AB3CD", "here"),
+            ),
             NotificationRoute(webhook="https://hooks.example.com/x"),
             NotificationRoute(("warning",)),
         ),

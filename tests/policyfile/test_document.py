@@ -119,15 +119,6 @@ CASES: dict[str, tuple[str, str]] = {
         "10:3: spec.stepWeight: Flagger's stepWeight is not available in this version",
     ),
     # analysis
-    "no analysis": (
-        HEAD + STEPS,
-        "4:1: spec: the policy has no metric, so nothing would stop a bad candidate (start with - {name: "
-        "request-success-rate, thresholdRange: {min: 99}})",
-    ),
-    "no metrics": (
-        HEAD + STEPS + "  analysis: {interval: 15s}\n",
-        "7:13: spec.analysis: the policy has no metric",
-    ),
     "empty metrics": (
         HEAD + STEPS + "  analysis: {metrics: []}\n",
         "7:23: spec.analysis.metrics: the policy has no metric",
@@ -145,10 +136,95 @@ CASES: dict[str, tuple[str, str]] = {
         GOOD.replace("analysis:\n", "analysis:\n    threshold: 5\n"),
         "8:5: spec.analysis.threshold: unknown field (here it is failureLimit, in each metric)",
     ),
-    "not built": (
-        metric("{name: error-rate, compare: {to: stable}, thresholdRange: {max: 1}}"),
-        "10:28: spec.analysis.metrics[1].compare: comparing the candidate with stable is not available in "
-        "this version",
+    # comparisons
+    "compared with what": (
+        metric("{name: error-rate, compare: {to: previous}}"),
+        "10:42: spec.analysis.metrics[1].compare.to: 'previous' is not known here (known: stable)",
+    ),
+    "bare comparison": (
+        metric("{name: error-rate, compare: stable}"),
+        "10:37: spec.analysis.metrics[1].compare: stable is not a mapping (with the fields to, margin, ",
+    ),
+    "empty comparison": (
+        metric("{name: error-rate, compare: }"),
+        "10:36: spec.analysis.metrics[1].compare: there is no value here (write compare: {to: stable})",
+    ),
+    "field of a comparison": (
+        metric("{name: error-rate, compare: {margn: 1%}}"),
+        "10:38: spec.analysis.metrics[1].compare.margn: unknown field (did you mean margin?)",
+    ),
+    "margin as a ratio": (
+        metric("{name: error-rate, compare: {margin: 0.005}}"),
+        "10:46: spec.analysis.metrics[1].compare.margin: 0.005 looks like a ratio, and this is in percent "
+        "(write 0.5% if 0.5 percent is meant, or 0.005% if that is)",
+    ),
+    "margin of nothing": (
+        metric("{name: error-rate, compare: {margin: 0%}}"),
+        "10:46: spec.analysis.metrics[1].compare.margin: the margin must be more than zero (no number of",
+    ),
+    "margin of almost all": (
+        metric("{name: error-rate, compare: {margin: 60}}"),
+        "10:46: spec.analysis.metrics[1].compare.margin: a margin of 60 would let almost everything pass",
+    ),
+    "confidence as a ratio": (
+        metric("{name: error-rate, compare: {confidence: 0.99}}"),
+        "10:50: spec.analysis.metrics[1].compare.confidence: 0.99 looks like a ratio",
+    ),
+    "full confidence": (
+        metric("{name: error-rate, compare: {confidence: 100%}}"),
+        "10:50: spec.analysis.metrics[1].compare.confidence: 100% is no confidence that a comparison can have "
+        "(write 80% to 99.999%; nothing finite is certain",
+    ),
+    "preset of a comparison": (
+        metric("{name: error-rate, compare: {preset: robst}}"),
+        "10:46: spec.analysis.metrics[1].compare.preset: 'robst' is not known here (did you mean robust?)",
+    ),
+    "preset of all": (
+        GOOD.replace("    metrics", "    preset: slow\n    metrics"),
+        "8:13: spec.analysis.preset: 'slow' is not one of fast, default, robust, strict",
+    ),
+    "what has no counts": (
+        metric("{name: kv-cache-usage, compare: {to: stable}}"),
+        "10:32: spec.analysis.metrics[1].compare: kv-cache-usage cannot be compared with stable: it does not "
+        "count good and bad requests (use thresholdRange; error-rate, request-success-rate and "
+        "request-duration can be compared)",
+    ),
+    "a query compared": (
+        metric("{name: x, query: up, compare: {to: stable}, thresholdRange: {max: 1}}"),
+        "10:30: spec.analysis.metrics[1].compare: the answer of a query cannot be compared with stable",
+    ),
+    "the same compared twice": (
+        metric("{name: error-rate, compare: {to: stable}}").replace(
+            "thresholdRange: {min: 99}", "compare: {}"
+        ),
+        "10:28: spec.analysis.metrics[1].compare: error-rate and request-success-rate compare the same "
+        "requests (keep compare in one of the two; the other may have a thresholdRange)",
+    ),
+    "breaches of nothing": (
+        metric("{name: error-rate, compare: {}, failureLimit: 2}"),
+        "10:41: spec.analysis.metrics[1].failureLimit: there is no thresholdRange whose breaches could be "
+        "counted (leave it out: a comparison decides by its confidence)",
+    ),
+    "timeout before the end": (
+        spec("stepTimeout: 1m"),
+        "10:16: spec.stepTimeout: 1m is shorter than the stepDuration, so the step could never pass",
+    ),
+    "timeout before the end of a pause": (
+        GOOD.replace(STEPS, "  steps: [{setWeight: 5}, {pause: {duration: 1h}}, {pause: {duration: 1h}}]\n")
+        + "  stepTimeout: 90m\n",
+        "9:16: spec.stepTimeout: 90m is shorter than the pause, so the step could never pass",
+    ),
+    "inconclusive": (
+        GOOD.replace("    metrics", "    onInconclusive: pause\n    metrics"),
+        "8:21: spec.analysis.onInconclusive: 'pause' is not one of hold, promote, rollback",
+    ),
+    "inconclusive in the wrong place": (
+        spec("onInconclusive: hold"),
+        "10:3: spec.onInconclusive: unknown field (it belongs under spec.analysis)",
+    ),
+    "Argo's inconclusive": (
+        spec("inconclusiveLimit: 3"),
+        "10:3: spec.inconclusiveLimit: unknown field (here it is stepTimeout, with analysis.onInconclusive)",
     ),
     "ratio": (
         metric("{name: error-rate, thresholdRange: {max: 0.01}}"),
@@ -173,7 +249,12 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "no range": (
         metric("{name: error-rate}"),
-        "10:9: spec.analysis.metrics[1]: thresholdRange is missing (add thresholdRange: {min: 99})",
+        "10:9: spec.analysis.metrics[1]: nothing says what is acceptable (add thresholdRange: {max: 0.5%}, or "
+        "compare: {to: stable})",
+    ),
+    "no range of a gauge": (
+        metric("{name: kv-cache-usage}"),
+        "10:9: spec.analysis.metrics[1]: nothing says what is acceptable (add thresholdRange: {max: 95})",
     ),
     "empty range": (
         metric("{name: error-rate, thresholdRange: {}}"),
@@ -273,11 +354,14 @@ CASES: dict[str, tuple[str, str]] = {
         spec("onFailure: {action: rolback}"),
         "10:23: spec.onFailure.action: 'rolback' is not known here (did you mean rollback?)",
     ),
-    "YAML 1.1": (spec("onUnstaged: off"), "10:15: YAML 1.1 reads the bare word off as false"),
+    "YAML 1.1": (
+        spec("onUnstaged: off"),
+        "10:15: spec.onUnstaged: YAML 1.1 reads the bare word off as false",
+    ),
     "null": (spec("bake:"), "10:8: spec.bake: there is no value here"),
     "window time": (
         spec('windows: [{from: "09:00", to: 17:00, timezone: UTC}]'),
-        '10:33: YAML 1.1 reads 17:00 without quotes as the number 1020 (write "17:00")',
+        '10:33: spec.windows[0].to: YAML 1.1 reads 17:00 without quotes as the number 1020 (write "17:00")',
     ),
     "window zone": (
         spec('windows: [{from: "09:00", to: "17:00", timezone: Asia/Seol}]'),
@@ -334,6 +418,11 @@ CASES: dict[str, tuple[str, str]] = {
     "two places": (
         spec('notifications: [{slack: {channel: "#a"}, webhook: {url: http://x}}]'),
         "10:19: spec.notifications[0]: an entry tells one place (write slack and webhook as two entries)",
+    ),
+    "mention by name": (
+        spec('notifications: [{slack: {channel: "#a", mention: [ann]}}]'),
+        "10:53: spec.notifications[0].slack.mention[0]: 'ann' is not somebody whom Slack can mention (write a "
+        "member's ID (U012AB3CD), a user group's (S012AB3CD), here or channel; names do not work)",
     ),
     "no place": (spec("notifications: [{}]"), "10:19: spec.notifications[0]: the entry is empty"),
     "channel": (
@@ -415,7 +504,7 @@ def test_everything_wrong_is_said_at_once_and_in_order() -> None:
     found = problems(text)
     places = [tuple(int(part) for part in each.split(":")[1:3]) for each in found]
     assert places == sorted(places)
-    assert [line for line, _ in places] == [3, 8, 9, 9, 11, 21, 25, 30, 38, 38, 47]
+    assert [line for line, _ in places] == [3, 8, 8, 9, 9, 11, 21, 25, 30, 38, 38, 47]
 
 
 def test_a_misspelt_field_is_not_also_missing() -> None:
@@ -453,7 +542,7 @@ def test_a_custom_resource_is_named_instead_of_a_line() -> None:
         "rolloutpolicy models/small: spec.stepDuration: the duration 5 has no unit "
         "(write 5s, 5m or 5ms, as you mean it)",
         "rolloutpolicy models/small: spec.unknown: unknown field (known: selector, component, stepWeights, "
-        "stepDuration, steps, bake, progressDeadline, analysis, onFailure, onUnstaged, windows, webhooks, "
+        "stepDuration, stepTimeout, steps, bake, progressDeadline, analysis, onFailure, onUnstaged, windows, webhooks, "
         "notifications)",
     ]
 

@@ -24,9 +24,10 @@ def policy(name: str) -> Policy:
 
 
 def test_the_examples_are_there() -> None:
-    """Six situations that most people are in."""
+    """Seven situations that most people are in."""
     assert [file.stem for file in FILES] == [
         "careful",
+        "comparison",
         "custom-promql",
         "first",
         "little-traffic",

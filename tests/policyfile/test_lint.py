@@ -132,6 +132,13 @@ def test_policies_that_always_tie_are_an_error() -> None:
     assert message.startswith("p1.yaml:4:1: spec: b (p1.yaml:1) and a (p0.yaml:1) select the same services")
 
 
+def test_many_policies_that_tie_are_named_once_each() -> None:
+    """Not once for every pair of them."""
+    messages = said(named("a"), named("b"), named("c"), named("d"))
+    assert [each.split(" ")[2] for each in messages] == ["b", "c", "d"]
+    assert all("and a (p0.yaml:1)" in each for each in messages)
+
+
 def test_policies_that_may_tie_are_a_warning() -> None:
     """Whether such a service exists is not known offline."""
     (message,) = said(named("a", service='"mn*"'), named("b", service='"*st"'))
@@ -148,11 +155,14 @@ def test_policies_that_cannot_meet_are_fine() -> None:
     assert said(named("a"), named("b", service="iris"), named("c", service='"mn*"')) == []
 
 
-def test_invalid_documents_are_left_to_the_loader() -> None:
-    """The linter speaks about policies only."""
-    loading = load_text(MINIMAL.replace("5m", "5"), "p.yaml")
+def test_one_fault_hides_no_warning() -> None:
+    """A document that is no policy yet is looked at; what cannot be read is not guessed about."""
+    doubtful = MINIMAL.replace("    metrics:", "    minRequests: 0\n    metrics:").replace("5m", "5")
+    loading = load_text(doubtful, "p.yaml")
     assert loading.errors
-    assert lint(loading.documents) == ()
+    assert [problem.message for problem in lint(loading.documents)] == [
+        "spec.analysis.minRequests: with minRequests 0 a single request can fail or pass a step"
+    ]
 
 
 def test_problems_are_in_the_order_of_files_and_lines() -> None:

@@ -75,9 +75,9 @@ def test_other_kinds_are_passed_over_with_a_warning() -> None:
         ("just text\n", "1:1: a policy is a mapping with apiVersion, kind, metadata and spec"),
         ("- a\n", "1:1: a policy is a mapping"),
         ("apiVersion: v1\n", "1:1: kind is missing (add kind: RolloutPolicy)"),
-        ("kind: rolloutpolicy\n", "1:1: the kind rolloutpolicy is not known (did you mean RolloutPolicy?)"),
-        ("kind: RolloutPolicies\n", "1:1: the kind RolloutPolicies is not known"),
-        ("apiVersion: autocanary.dev/v1alpha1\nkind: Policy\n", "1:1: the kind Policy is not known"),
+        ("kind: rolloutpolicy\n", "1:7: the kind rolloutpolicy is not known (did you mean RolloutPolicy?)"),
+        ("kind: RolloutPolicies\n", "1:7: the kind RolloutPolicies is not known"),
+        ("apiVersion: autocanary.dev/v1alpha1\nkind: Policy\n", "2:7: the kind Policy is not known"),
         (
             "apiVersion: v1\nkind: List\nitems: []\n",
             "1:1: a List is not read (put each policy into a document",

@@ -116,7 +116,9 @@ KNOWN_ONLY_TO_THE_LOADER = {
     "namespaces twice", "weights fall", "zero", "only dryRun", "ratio", "success ratio of 1", "swapped range",
     "unit of a query", "latency without unit", "preset with query", "twice", "empty query", "webhook secret",
     "unknown placeholder", "bare placeholder", "malformed placeholder", "quantile of a rate", "webhook names",
-    "quantile of a query", "window zone", "window zone path", "window day twice", "webhook url port",
+    "quantile of a query", "margin as a ratio", "the same compared twice", "timeout before the end",
+    "timeout before the end of a pause", "breaches of nothing", "full confidence",
+    "margin of nothing", "window zone", "window zone path", "window day twice", "webhook url port",
 }  # fmt: skip
 
 

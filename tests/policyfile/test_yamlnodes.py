@@ -62,13 +62,13 @@ def test_values(text: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a: on", '1:4: YAML 1.1 reads the bare word on as true (write true, or "on" in quotes)'),
-        ("a: No", "1:4: YAML 1.1 reads the bare word No as false"),
+        ("a: on", '1:4: a: YAML 1.1 reads the bare word on as true (write true, or "on" in quotes)'),
+        ("a: No", "1:4: a: YAML 1.1 reads the bare word No as false"),
         ("on: 1", "1:1: YAML 1.1 reads the bare word on as true"),
-        ("a: 17:00", '1:4: YAML 1.1 reads 17:00 without quotes as the number 1020 (write "17:00")'),
+        ("a: 17:00", '1:4: a: YAML 1.1 reads 17:00 without quotes as the number 1020 (write "17:00")'),
         ("a: -1:30", "as the number -90"),
         ("a: 1:30.5", "as the number 90.5"),
-        ("a: 010", "1:4: 010 is a number that YAML 1.1 and 1.2 read differently"),
+        ("a: 010", "1:4: a: 010 is a number that YAML 1.1 and 1.2 read differently"),
         ("a: 0x10", "0x10 is a number"),
         ("a: 0b11", "0b11 is a number"),
         ("a: 1_000", "1_000 is a number"),
@@ -81,7 +81,7 @@ def test_values(text: str, value: Any) -> None:
         ("~: x", "the field's name ~ is not text"),
         ("? [a]\n: x", "1:3: a field's name must be text"),
         ("a: 1\nb: 2\na: 3", "3:1: a is given twice, first at 1:1 (keep one of the two)"),
-        ("a: {b: 1, b: 2}", "1:11: b is given twice, first at 1:5"),
+        ("a: {b: 1, b: 2}", "1:11: a: b is given twice, first at 1:5"),
         ("<<: 5\na: 1", "<< merges mappings only"),
     ],
 )

@@ -45,7 +45,7 @@ spec:
         dryRun: true
     onNoData: {hold: 5m, then: pause}
     onOutage: {hold: 1h, then: rollback}
-  onFailure: {action: pause}
+  onFailure: {action: pause, candidate: remove}
   onUnstaged: ignore
   windows:
     - {days: [thu, mon], from: "09:00", to: "17:00", timezone: Asia/Seoul}
@@ -57,7 +57,7 @@ spec:
       retries: 2
       metadata: {b: "2", a: "1"}
   notifications:
-    - {slack: {channel: "#ml-ops"}, events: [started, promoted, rolled-back, held]}
+    - {slack: {channel: "#ml-ops", mention: [S012AB3CD, here]}, events: [started, promoted, rolled-back, held]}
     - {webhook: {url: https://hooks.example.com/x}}
     - {events: [warning]}
 """

@@ -8,8 +8,10 @@ from typing import TypeVar
 
 from autocanary.core.reading import Question, Reading, Source
 from autocanary.errors import MetricsError
+from autocanary.prometheus.account import Account
 from autocanary.prometheus.answer import Answer, Sample
 from autocanary.prometheus.batch import Limits, answer_all
+from autocanary.prometheus.counting import Subject
 from autocanary.prometheus.custom import CustomQueries
 from autocanary.prometheus.discover import Discovery
 from autocanary.prometheus.plan import Plan, Result
@@ -79,9 +81,10 @@ class Desk:
         self.limits = Limits(revisions, size)
         self.discovery = Discovery(self.clock.now, most=revisions, most_bytes=size)
         self.custom = CustomQueries(self.clock.now, size)
+        self.account: Account[Subject] = Account(self.clock.now)
 
     def ask(self, *questions: Question) -> Mapping[Question, Reading]:
-        return self.played.run(answer_all(questions, self.discovery, self.custom, self.limits))
+        return self.played.run(answer_all(questions, self.discovery, self.custom, self.limits, self.account))
 
     def ask_one(self, question: Question) -> Reading:
         return self.ask(question)[question]
@@ -97,6 +100,7 @@ def question(
     source: Source = Source.KNATIVE,
     window: float = 60.0,
     quantile: float | None = None,
+    counters: bool = False,
 ) -> Question:
     """A question about revision ``number`` of a service whose stable revision is the one before."""
     return Question(
@@ -110,6 +114,7 @@ def question(
         metric="" if query else metric,
         quantile=quantile,
         query=query,
+        counters=counters,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import ssl
 import subprocess
@@ -335,3 +336,11 @@ def test_tls_trusts_the_ca_file_alone(certificate: tuple[Path, Path], tmp_path: 
             bad = Asked(PrometheusConfig(url, ca_file=ca_file))
             assert said in str(bad.failed())
             bad.client.close()
+
+
+def test_an_answer_does_not_outlive_its_use(server: HttpSink, asked: Asked) -> None:
+    """A large one would otherwise stay in memory for each thread until its next query."""
+    server.answer(200, success(marked=[]), headers=JSON)
+    asked.client.query("up")
+    gc.collect()
+    assert not [each for each in gc.get_objects() if isinstance(each, dict) and "marked" in each]

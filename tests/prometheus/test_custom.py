@@ -106,6 +106,51 @@ def test_one_bad_query_spoils_no_other_and_is_set_apart() -> None:
         clock.time += 601
 
 
+def test_one_bad_query_among_hundreds_costs_a_few_dozen() -> None:
+    """The culprit is looked for in ever smaller pieces; the next round it goes alone."""
+    played = joining(
+        {f"m{number}": rows(row(number)) for number in range(400)} | {"bad": MetricsRefused("no")}
+    )
+    custom = CustomQueries(ManualClock().now, 100_000)
+    queries = [f"m{number}" for number in range(399)] + ["bad"]
+    found = ask(played, *queries, custom=custom)
+    assert isinstance(found["bad"], MetricsRefused)
+    assert values(found["m398"]) == [398]
+    assert [len(each) for each in played.rounds] == [1, 8, 8, 7]
+    played.rounds.clear()
+    ask(played, *queries, custom=custom)
+    assert len(played.queries) == 2
+
+
+def test_a_server_that_takes_less_at_once_is_learnt() -> None:
+    """Refused as a whole and answered in pieces: pieces it is, until the time is over."""
+    clock = ManualClock()
+    inner = joining({f"m{number}": rows(row(number)) for number in range(80)})
+    played = Played(lambda query: MetricsRefused("too long") if len(query) > 1500 else inner.respond(query))
+    custom = CustomQueries(clock.now, 100_000)
+    queries = [f"m{number}" for number in range(80)]
+    for rounds in ([1, 8], [8], [8]):
+        found = ask(played, *queries, custom=custom)
+        assert [values(found[query]) for query in queries] == [[number] for number in range(80)]
+        assert [len(each) for each in played.rounds] == rounds
+        played.rounds.clear()
+    clock.time += 601
+    ask(played, *queries, custom=custom)
+    assert [len(each) for each in played.rounds] == [1, 8]
+
+
+def test_pieces_that_meet_an_outage_teach_nothing() -> None:
+    """The size was perhaps not the reason."""
+    answers: list[Result] = [MetricsRefused("no"), *[MetricsUnreachable("away")] * 8]
+    played = Played(lambda _query: answers.pop(0) if answers else rows())
+    custom = CustomQueries(ManualClock().now, 100_000)
+    queries = [f"m{number}" for number in range(80)]
+    ask(played, *queries, custom=custom)
+    played.rounds.clear()
+    ask(played, *queries, custom=custom)
+    assert len(played.queries) == 1
+
+
 def test_an_outage_is_everybodys_and_asked_once() -> None:
     """Nobody's query is to blame, and a struggling server is not asked again."""
     outage = MetricsUnreachable("away")
@@ -132,7 +177,7 @@ def test_a_server_that_drops_the_number_is_asked_one_by_one() -> None:
 def test_joined_queries_stay_short() -> None:
     """Both the number of queries and their bytes are bounded."""
     played = Played(lambda query: rows())
-    ask(played, *(f"metric_{number}" for number in range(120)))
+    ask(played, *(f"metric_{number}" for number in range(1000)))
     assert len(played.queries) == 3
     played = Played(lambda query: rows())
     ask(played, *(f"metric_{number}" for number in range(20)), custom=CustomQueries(ManualClock().now, 300))

@@ -68,8 +68,8 @@ class Search:
         self.discovery = Discovery(self.clock.now, most=1000, most_bytes=200_000)
 
     def find(self, *questions: Question) -> Found:
-        found = self.played.run(self.discovery.resolve(questions or (AUTO,)))
-        return found[wanted_by((questions or (AUTO,))[0])]
+        asked = {wanted_by(each): targets_of(each) for each in questions or (AUTO,)}
+        return self.played.run(self.discovery.resolve(asked))[next(iter(asked))]
 
     @property
     def probes(self) -> int:

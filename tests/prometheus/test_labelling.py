@@ -23,6 +23,7 @@ from autocanary.prometheus.labelling import (
     among,
     child_name,
     index,
+    own_pod,
 )
 
 ALL = [
@@ -107,3 +108,26 @@ def test_every_form_selects_and_groups(labelling: Labelling, targets: list[Targe
     assert isinstance(promql_parser.parse(query), promql_parser.AggregateExpr)
     assert len(index(labelling, targets)) == len(set(targets))
     assert all(len(labelling.key(target)) == len(labelling.by) for target in targets)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(ALL), TARGETS)
+def test_every_form_groups_at_an_instant(labelling: Labelling, targets: list[Target]) -> None:
+    """With an operator's parameter, too; a joined one only through targets that have one owner."""
+    query = labelling.apart("count_values", "m", targets, ["pod"], '"at"')
+    promql_parser.parse(query)
+    assert query.startswith(f"count_values by ({', '.join(labelling.by)}, pod) (")
+    assert ("== 1" in query) == labelling.joined
+    assert "topk" not in query
+
+
+def test_a_pod_is_known_by_its_revisions_name() -> None:
+    """Cut and hashed names included; another revision's and nobody's are not."""
+    target = Target("models", "mnist-predictor-00002")
+    assert own_pod(target, "mnist-predictor-00002-deployment-5d8f9c7b6-x2x4z")
+    assert not own_pod(target, "mnist-predictor-00001-deployment-5d8f9c7b6-x2x4z")
+    assert not own_pod(target, "activator-7c8d-x2x4z")
+    assert not own_pod(target, "")
+    long = Target("models", "a-service-with-a-name-of-some-length-predictor-00002")
+    pod = f"{child_name(long.revision, '-deployment')}-5d8f9c7b6-"[:58] + "x2x4z"
+    assert own_pod(long, pod)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
 from autocanary.prometheus.answer import Answer
 from autocanary.prometheus.labelling import Target
-from autocanary.prometheus.plan import Plan, divided, gather, together
+from autocanary.prometheus.plan import Plan, both, divided, gather, together
 from tests.prometheus.played import Played, row, rows
 
 
@@ -38,6 +38,18 @@ def test_plans_run_in_lockstep_and_share_queries() -> None:
     assert played.run(together([steps("a", 2), steps("b", 0), steps("c", 1)])) == ["a", "b", "c"]
     assert played.rounds == [["a0", "shared", "c0"], ["a1", "shared"]]
     assert Played(lambda _query: rows()).run(together([])) == []
+
+
+def test_two_plans_of_different_kinds_run_in_lockstep() -> None:
+    """Each keeps its own result."""
+
+    def number() -> Plan[int]:
+        yield ["n"]
+        return 7
+
+    played = Played(lambda _query: rows())
+    assert played.run(both(steps("a", 2), number())) == ("a", 7)
+    assert played.rounds == [["a0", "shared", "n"], ["a1", "shared"]]
 
 
 def test_a_refused_chunk_is_halved_until_it_passes() -> None:

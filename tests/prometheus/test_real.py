@@ -19,6 +19,7 @@ import pytest
 from autocanary.core.reading import Question, Reading, ReadingKind, Source
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
 from autocanary.prometheus.answer import Answer, read_answer
+from autocanary.prometheus.counters import family_of, history_query, raw_query
 from autocanary.prometheus.labelling import (
     ENVOY_CLUSTER,
     KNATIVE_LABELS,
@@ -33,7 +34,9 @@ from autocanary.prometheus.labelling import (
 )
 from autocanary.prometheus.presets import PRESETS, Variant
 from autocanary.prometheus.queries import measure_query, measured_rows, traffic_query, traffic_rows
+from autocanary.prometheus.scrapes import heard_rows, history_rows
 from autocanary.prometheus.sources import variants_of
+from autocanary.prometheus.tally import APART, BAD, GOOD, WITHIN
 from tests.prometheus import exposition
 from tests.prometheus.exposition import Load
 from tests.prometheus.played import ManualClock, question
@@ -338,6 +341,41 @@ def test_a_grouped_query_equals_a_query_per_revision(case: Played, world: World)
             query = measure_query(variant, "request-duration", 0.99, WINDOW, [target])
             assert slow[target] == measured_rows(variant, [target], _at(world, query, instant))[target]
     assert Target("models", "someone-else-predictor-00001") not in grouped
+
+
+@pytest.mark.parametrize("case", CASES, ids=_names)
+@pytest.mark.parametrize("metric", ["error-rate", "request-duration"])
+def test_raw_counters_are_what_was_put_in(case: Played, metric: str, world: World) -> None:
+    """Requests, failures and buckets of each revision as its exporter shows them, or why not."""
+    family = family_of(case.variant, metric)
+    if isinstance(family, str):
+        assert case.variant.source in (Source.KSERVE, Source.TRITON, Source.TORCHSERVE)
+        return
+    both = [Target("models", f"{case.service}-predictor-{number:05}") for number in (1, 2)]
+    heard = heard_rows(family, both, _at(world, raw_query(family, both), _settled_instant()))
+    history = _at(world, history_query(family, both), _settled_instant())
+    for number, target in enumerate(both, start=1):
+        load = _since_start(case.load(number), later=True)
+        if case.variant.meter.also and case.variant.labelling is not POD_NAME:
+            assert "the activator" in heard[target].trouble
+            continue
+        assert heard[target].trouble == ""
+        [scrape] = heard[target].look.scrapes
+        counts: dict[str, float] = {}
+        for (kind, code), value in scrape.values.items():
+            key = kind if kind != WITHIN else f"within {code}"
+            counts[key] = counts.get(key, 0.0) + value
+        others = {Source.VLLM: 5000, Source.TORCHSERVE: 7000} if metric == "error-rate" else {}
+        failed = counts.get(BAD, 0.0) + counts.get(APART, 0.0)
+        requests = counts.get(GOOD, 0.0) + counts.get(BAD, 0.0)
+        told_apart = case.variant.source not in (Source.KNATIVE, Source.ISTIO, Source.MLSERVER)
+        if metric == "error-rate" or told_apart:  # those three show no failures in the played histogram
+            assert failed == load.failed
+        assert requests == load.total + others.get(case.variant.source, 0)
+        if metric == "request-duration":
+            bounds = {float(key.split()[1]) for key in counts if key.startswith(WITHIN)}
+            assert bounds == {0.1, 0.5, 1.0}
+        assert history_rows(family, both, history)[target] == {scrape.process}
 
 
 BY_HAND = {

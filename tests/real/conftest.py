@@ -13,10 +13,12 @@ from tests.testbed.servers import require_servers
 
 @pytest.fixture(scope="module")
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """The servers; ``crd`` (a module's variable) chooses KServe's minimal or full definition."""
+    """The servers; ``CRD`` (a module's variable) chooses KServe's minimal or full definition, and ``KFSERVING``
+    adds KFServing's v1alpha2 beside it."""
     require_servers()
     crd = getattr(request.module, "CRD", "minimal")
-    with Stage(tmp_path_factory.mktemp("stage"), crd=crd) as stage:
+    kfserving = getattr(request.module, "KFSERVING", False)
+    with Stage(tmp_path_factory.mktemp("stage"), crd=crd, kfserving=kfserving) as stage:
         yield stage
 
 

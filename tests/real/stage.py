@@ -20,7 +20,7 @@ import yaml
 from autocanary.kube.crds import definitions
 from autocanary.kube.rights import rules
 from tests.real.traffic import RevisionTraffic
-from tests.testbed.kserve_controller import KServeController
+from tests.testbed.kserve_controller import KFServingController, KServeController
 from tests.testbed.servers import (
     ApiServer,
     Prometheus,
@@ -28,50 +28,63 @@ from tests.testbed.servers import (
     SlackServer,
     free_port,
     install_inferenceservice_crd,
+    install_kfserving_crd,
     wait_until,
 )
 from tests.testbed.servers.crds import wait_served
 from tests.testbed.servers.http import fetch
 
 SERVICE_ACCOUNT = "system:serviceaccount:autocanary:autocanary"
+INSTANCES = tuple(f"{SERVICE_ACCOUNT}-{letter}" for letter in "abc")
+"""The same rights under other names, so that the audit log tells instances apart."""
 
 Document = dict[str, Any]
 
 
 class Autocanary:
-    """``autocanary run`` as a process of its own, under the rights of its service account."""
+    """``autocanary run`` as a process of its own, under the rights of its service account.
 
-    def __init__(self, stage: Stage, *flags: str) -> None:
+    ``user`` is another name with these rights, ``server`` a proxy of the tests in front of the API server;
+    ``environment`` adds variables.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        *flags: str,
+        user: str = SERVICE_ACCOUNT,
+        server: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._stage, self._flags = stage, flags
+        self.user, self._server, self._more = user, server, dict(environment or {})
         self.port = free_port()
         self.log = stage.folder / f"autocanary-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Autocanary:
+    def environment(self) -> dict[str, str]:
         slack = self._stage.folder / "slack-url"
         slack.write_text(self._stage.slack.url)
-        environment = {
+        return {
             "PATH": os.environ["PATH"],
             "HOME": str(self._stage.folder),
-            "KUBECONFIG": str(self._stage.api.kubeconfig(SERVICE_ACCOUNT)),
+            "KUBECONFIG": str(self._stage.api.kubeconfig(self.user, server=self._server)),
             "AUTOCANARY_PROMETHEUS_URL": self._stage.prometheus.url,
             "AUTOCANARY_SLACK_WEBHOOK_URL_FILE": str(slack),
             "AUTOCANARY_LEASE_NAMESPACE": "autocanary",
             "AUTOCANARY_LISTEN": f"127.0.0.1:{self.port}",
             "AUTOCANARY_LOG_FORMAT": "json",
             "AUTOCANARY_TICK": "500ms",
+            **self._more,
         }
-        command = [
-            sys.executable,
-            "-m",
-            "autocanary",
-            "run",
-            "--policies",
-            str(self._stage.policies),
-            *self._flags,
-        ]
+
+    def arguments(self) -> list[str]:
+        return ["run", "--policies", str(self._stage.policies), *self._flags]
+
+    def start(self) -> Autocanary:
+        command = [sys.executable, "-m", "autocanary", *self.arguments()]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
         return self
 
     @property
@@ -119,11 +132,12 @@ class Autocanary:
 class Stage:
     """The servers, the world's rules over them, and short ways to act and to look."""
 
-    def __init__(self, folder: Path, *, crd: str = "minimal") -> None:
+    def __init__(self, folder: Path, *, crd: str = "minimal", kfserving: bool = False) -> None:
         self.folder = folder
         self.policies = folder / "policies"
         self.policies.mkdir()
-        self._crd = crd
+        self._crd, self._with_kfserving = crd, kfserving
+        self.kfserving: KFServingController | None = None
         self._stack = ExitStack()
         self._running: list[Autocanary] = []
 
@@ -134,7 +148,9 @@ class Stage:
         return self
 
     def _open(self, enter: Callable[[Any], Any]) -> None:
-        self.api: ApiServer = enter(ApiServer(users=[SERVICE_ACCOUNT], folder=self.folder / "api"))
+        self.api: ApiServer = enter(
+            ApiServer(users=[SERVICE_ACCOUNT, *INSTANCES], folder=self.folder / "api")
+        )
         install_inferenceservice_crd(self.api, self._crd)  # type: ignore[arg-type]
         self.api.apply(*definitions())
         self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "autocanary"}})
@@ -142,6 +158,9 @@ class Stage:
             wait_served(self.api, "autocanary.dev", "v1alpha1", name)
         self.grant()
         self.kserve: KServeController = enter(KServeController(self.api.kubeconfig()))
+        if self._with_kfserving:
+            install_kfserving_crd(self.api)
+            self.kfserving = enter(KFServingController(self.api.kubeconfig()))
         self.traffic: RevisionTraffic = enter(RevisionTraffic(self.split))
         self.slack: SlackServer = enter(SlackServer())
         job = Scrape("revisions", self.traffic.exporter.target)
@@ -161,20 +180,29 @@ class Stage:
             "metadata": {"name": "autocanary"},
             "rules": rules(),
         }
+        accounts = [user.rpartition(":")[2] for user in (SERVICE_ACCOUNT, *INSTANCES)]
         binding = {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRoleBinding",
             "metadata": {"name": "autocanary"},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "autocanary"},
-            "subjects": [{"kind": "ServiceAccount", "namespace": "autocanary", "name": "autocanary"}],
+            "subjects": [
+                {"kind": "ServiceAccount", "namespace": "autocanary", "name": name} for name in accounts
+            ],
         }
         self.api.apply(role, binding)
 
     # --- acting ------------------------------------------------------------------------------------------
 
-    def run(self, *flags: str) -> Autocanary:
+    def run(
+        self,
+        *flags: str,
+        user: str = SERVICE_ACCOUNT,
+        server: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Autocanary:
         """Start autocanary and wait until it is ready; it is ended with the test."""
-        process = Autocanary(self, *flags)
+        process = Autocanary(self, *flags, user=user, server=server, environment=environment)
         self._running.append(process)
         process.start()
         wait_until(process.is_ready, seconds=30, what="autocanary to be ready")
@@ -316,8 +344,9 @@ class Stage:
         return [text for text in texts if f" {namespace}/" in text]
 
     def split(self) -> Mapping[tuple[str, str], Mapping[str, int]]:
-        """What the simulated Knative routes now."""
-        return self.kserve.split()
+        """What the simulated Knative routes now, and the router above it where there is one."""
+        sided = self.kfserving.split() if self.kfserving is not None else {}
+        return {**self.kserve.split(), **sided}
 
     def eventually(self, check: Callable[[], bool], what: str, seconds: float = 30) -> None:
         wait_until(check, seconds=seconds, what=what, every=0.2)

@@ -105,7 +105,8 @@ def test_validate_says_where_and_what(tmp_path: Path, name: str) -> None:
 def test_validate_tells_all_at_once(tmp_path: Path) -> None:
     """Every fault of every file, each with its place."""
     for name, (content, _) in WRONG.items():
-        write_policy(tmp_path, name, content)
+        apart = content if isinstance(content, str) else content | {"selector": {"names": [name]}}
+        write_policy(tmp_path, name, apart)
     said = autocanary("validate", str(tmp_path), home=tmp_path)
     assert said.code == 1
     places = [line.split(":", 1)[0] for line in said.out.splitlines() if "warning: " not in line]
@@ -336,6 +337,10 @@ def all_say(home: Path, code: int, expected: str, *kubeconfig: str) -> None:
         assert sentence.startswith(f"autocanary {name}: "), said
         assert re.search(expected, sentence), said
         assert said.code == code, said
+    logged = [json.loads(line) for line in answers["run"].err.splitlines() if line.startswith("{")]
+    assert [each["event"] for each in logged] == ["not_started"]
+    assert logged[0]["level"] == "error"
+    assert re.search(expected, logged[0]["error"])
 
 
 def kubeconfig_for(folder: Path, server: str, token: str, **cluster: str) -> Path:
@@ -361,6 +366,13 @@ def test_no_kubeconfig_at_all(tmp_path: Path) -> None:
 def test_a_kubeconfig_that_is_not_there(tmp_path: Path) -> None:
     """The path, as it was given."""
     all_say(tmp_path, 2, "kubeconfig /nowhere does not exist", "--kubeconfig", "/nowhere")
+
+
+def test_a_variable_that_names_no_kubeconfig(tmp_path: Path) -> None:
+    """The path, and that the variable names it."""
+    said = autocanary("status", home=tmp_path, environment={"KUBECONFIG": "/nope"})
+    assert said.code == 2
+    assert "kubeconfig /nope does not exist (named by the variable KUBECONFIG)" in complaint(said)
 
 
 def test_a_file_that_is_no_kubeconfig(tmp_path: Path) -> None:
@@ -448,6 +460,7 @@ def test_rights_that_are_missing_in_part(bare: ApiServer, tmp_path: Path) -> Non
     flags = ["--kubeconfig", str(bare.kubeconfig("half")), "--prometheus-url", NOWHERE]
     flags += ["--listen", f"127.0.0.1:{port}", "--no-leader-election", "--log-format", "json"]
     with in_background("run", *flags, home=tmp_path) as log:
+
         def settled() -> bool:
             """What may be read has been read by now; only what is forbidden is missing."""
             body = ready()[1]

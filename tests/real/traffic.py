@@ -38,6 +38,7 @@ class RevisionTraffic:
         self.exporter = Exporter()
         self.rps = rps
         self.behaviours: dict[str, Behaviour] = {}
+        self.quality_of: Callable[[str, str], float] = lambda *_: 0.0  # share of 5xx by namespace, revision
         self._split = split
         self._counts: dict[tuple[str, str], _Counts] = {}
         self._stop = threading.Event()
@@ -69,7 +70,7 @@ class RevisionTraffic:
             self.exporter.text = self._page()
 
     def _serve(self, namespace: str, revision: str, requests: float) -> None:
-        behaviour = self.behaviours.get(revision, Behaviour())
+        behaviour = self.behaviours.get(revision) or Behaviour(self.quality_of(namespace, revision))
         counts = self._counts.setdefault(
             (namespace, revision), _Counts(buckets=dict.fromkeys(BUCKETS_MS, 0.0))
         )

@@ -110,6 +110,24 @@ def test_many_hurries_before_a_run_are_one_run(start: Start) -> None:
     assert counter.runs == 1
 
 
+def test_a_job_can_be_wanted_before_its_beat_and_not_after_it(start: Start) -> None:
+    """A look that is due between two beats is made then; one that is due later changes nothing."""
+    counter = Counter()
+    metronome = start(Beat("tick", NEVER, counter), spacing=0.001)
+    assert counter.reaches(1)
+
+    def wait() -> float:
+        next_run: datetime = metronome._scheduler.get_job("tick").next_run_time
+        return (next_run - datetime.now(timezone.utc)).total_seconds()
+
+    metronome.within("tick", 2 * NEVER)
+    assert NEVER / 2 < wait() <= NEVER
+    metronome.within("tick", 100.0)
+    assert 50.0 < wait() <= 100.0
+    metronome.within("tick", -1.0)
+    assert counter.reaches(2)
+
+
 def test_a_hurry_during_a_run_is_another_run_after_it(start: Start) -> None:
     """What happened after the look began may not have been seen by it; and never two runs at once."""
     begun, release, counter = threading.Event(), threading.Event(), Counter()

@@ -6,10 +6,12 @@ import threading
 
 import pytest
 
-from autocanary.core.progress import Phase
+from autocanary.app.demo import engine_on
+from autocanary.core.progress import FINAL, Phase
 from autocanary.core.reason import Reason
 from autocanary.ports import Listener
-from autocanary.serve.counters import BUCKETS, Counters, Distribution
+from autocanary.serve.counters import BUCKETS, ENDINGS, Counters, Distribution
+from autocanary.sim.scenarios import SCENARIOS
 from tests.serve.examples import rollout
 
 
@@ -21,7 +23,47 @@ def test_it_is_the_port() -> None:
     listener.finished(rollout(phase=Phase.PROMOTED, reason=Reason.PROMOTED))
     snapshot = counters.snapshot()
     assert snapshot.counts["autocanary_decisions_total"][("NoData",)] == 1
-    assert snapshot.counts["autocanary_rollouts_finished_total"] == {("Promoted", "Promoted"): 1}
+    ended = snapshot.counts["autocanary_rollouts_finished_total"]
+    assert {labels for labels, count in ended.items() if count} == {("Promoted", "Promoted")}
+
+
+def test_what_will_be_counted_is_there_before_it_happens() -> None:
+    """increase() and rate() do not see the first count of a series that is born with it."""
+    counters = Counters()
+    before = counters.snapshot().counts
+    assert set(before["autocanary_rollouts_finished_total"].values()) == {0}
+    assert set(before["autocanary_prometheus_queries_total"]) == {
+        ("ok",),
+        ("partial",),
+        ("refused",),
+        ("unreachable",),
+    }
+    assert before["autocanary_notifications_total"] == {}
+    counters.notification("slack", "failed")
+    told = counters.snapshot().counts["autocanary_notifications_total"]
+    assert told == {("slack", "delivered"): 0, ("slack", "failed"): 1, ("slack", "given-up"): 0}
+    counters.notification("slack", "failed")
+    assert counters.snapshot().counts["autocanary_notifications_total"][("slack", "failed")] == 2
+
+
+def test_the_ends_are_all_final_phases() -> None:
+    """Every final phase has at least one reason, and no other phase is an end."""
+    assert set(ENDINGS) == FINAL
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_no_scenario_ends_in_a_series_that_was_not_there(name: str) -> None:
+    """The list of ends is what the engine really counts."""
+    world, counters = SCENARIOS[name].open(), Counters()
+    engine = engine_on(world, counters)
+    for _ in range(int(SCENARIOS[name].horizon)):
+        world.advance(1.0)
+        engine.tick()
+    counted = counters.snapshot().counts["autocanary_rollouts_finished_total"]
+    assert sum(counted.values()) >= 1
+    assert set(counted) == {
+        (phase.value, reason.value) for phase, reasons in ENDINGS.items() for reason in reasons
+    }
 
 
 def test_no_count_is_lost_between_threads() -> None:
@@ -39,7 +81,7 @@ def test_no_count_is_lost_between_threads() -> None:
     for thread in threads:
         thread.join()
     snapshot = counters.snapshot()
-    assert snapshot.counts["autocanary_prometheus_queries_total"] == {("ok",): 4000}
+    assert snapshot.counts["autocanary_prometheus_queries_total"]["ok",] == 4000
     assert sum(snapshot.distributions["autocanary_tick_duration_seconds"].counts) == 4000
 
 

@@ -14,6 +14,7 @@ from autocanary.core.policy import Component
 from autocanary.core.progress import FINAL, MetricState, Phase
 from autocanary.core.reading import Reading, ReadingKind, Unit
 from autocanary.core.reason import Reason
+from autocanary.core.standing import Side, Standing
 from autocanary.serve.table import TABLE
 from tests.serve.examples import METRICS, World, rollout
 from tests.testbed import setup
@@ -84,6 +85,36 @@ def test_standby_exports_no_rollouts() -> None:
     assert of(series, "autocanary_rollout_info") == {}
     world.leads = True
     assert one(scrape(world), "autocanary_leader") == 1
+
+
+@pytest.mark.parametrize(("evidence", "ratio"), [({}, None), ({"meter": 43.0}, 0.43), ({"meter": 100}, 1.0)])
+def test_evidence_is_a_ratio_of_what_rolls_back(evidence: dict[str, float], ratio: float | None) -> None:
+    """1 rolls back; a policy without comparisons has no such series."""
+    assert one(scrape(World(rollout(evidence=evidence))), "autocanary_evidence_ratio") == ratio
+
+
+def test_both_sides_of_a_comparison() -> None:
+    """Requests and share of bad ones of candidate and stable, and how far it is cleared."""
+    standing = Standing(Side(200.0, 3.0), Side(1800.0, 9.0), meter=30.0, cleared=25.0)
+    series = scrape(World(rollout(metrics={"error-rate": MetricState(standing=standing)})))
+    requests = "autocanary_comparison_requests"
+    assert one(series, requests, metric="error-rate", side="candidate") == 200
+    assert one(series, requests, metric="error-rate", side="stable") == 1800
+    assert one(series, "autocanary_comparison_bad_percent", side="candidate") == 1.5
+    assert one(series, "autocanary_comparison_bad_percent", side="stable") == 0.5
+    assert one(series, "autocanary_comparison_cleared_ratio", metric="error-rate") == 0.25
+
+
+def test_a_comparison_without_requests_or_that_is_none() -> None:
+    """No share of nothing, and no series for a metric that cannot be compared."""
+    metrics = {
+        "error-rate": MetricState(standing=Standing()),
+        "request-duration": MetricState(standing=Standing(note="the source has no histogram")),
+    }
+    series = scrape(World(rollout(metrics=metrics)))
+    assert len(of(series, "autocanary_comparison_requests")) == 2
+    assert of(series, "autocanary_comparison_bad_percent") == {}
+    assert len(of(series, "autocanary_comparison_cleared_ratio")) == 1
 
 
 def test_absent_weight_and_numbers_that_are_none() -> None:
@@ -180,7 +211,10 @@ def test_every_decision_reason_begins_at_zero() -> None:
 
 def test_exported_is_exactly_the_table() -> None:
     """Names, types, help and labels of what is exported are those of the table, in its documentation too."""
-    world = World(rollout())
+    compared = MetricState(standing=Standing(Side(10, 1), Side(90, 1)))
+    world = World(
+        rollout(evidence={"version": 1, "meter": 43.0}, metrics={**METRICS, "error-rate": compared})
+    )
     world.counters.finished(rollout())
     world.counters.query("ok")
     world.counters.kube_request("get", 200)

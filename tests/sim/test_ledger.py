@@ -46,6 +46,8 @@ def test_what_is_created_comes_back_with_uid_and_version() -> None:
     assert made.uid
     assert made.created_at == books._clock.now()
     assert books.rollouts() == [made]
+    assert books.known("models", "iris-00002") == made
+    assert books.known("elsewhere", "iris-00002") is None
     assert books.read("models", "iris-00002") == made
     assert books.document("models", "iris-00002")["status"]["phase"] == "Progressing"
     assert books.changed() == set()

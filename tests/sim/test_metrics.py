@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from autocanary.core.counts import Counters
+from autocanary.core.policy import Component
 from autocanary.core.reading import Question, Reading, ReadingKind, Source, Unit
 from autocanary.sim.chance import BOUNDS
 from autocanary.sim.metrics import Fault, extrapolation, histogram_quantile
@@ -215,3 +217,131 @@ def test_every_question_of_a_round_gets_one_answer() -> None:
     questions = [SUCCESS, replace(SUCCESS, metric="error-rate"), replace(SUCCESS, revision=V1)]
     assert set(made.metrics.ask(questions)) == set(questions)
     assert made.metrics.asked == 3
+
+
+COUNTED = replace(SUCCESS, metric="error-rate", counters=True)
+
+
+def counted(made: World, question: Question = COUNTED) -> Counters:
+    counters = ask(made, question).counters
+    assert counters is not None
+    return counters
+
+
+def test_counters_are_what_was_scraped_since_the_first_look() -> None:
+    """A baseline first; then every request and failure of both revisions, at the same scrape."""
+    made = world(Quality(error_percent=10.0))
+    first = counted(made)
+    assert (first.candidate.requests, first.stable.requests) == (0, 0)
+    made.advance(60)
+    later = counted(made)
+    assert later.epoch == first.epoch
+    assert later.at - first.at == 60
+    assert later.candidate.requests == pytest.approx(3000, rel=0.1)
+    assert later.candidate.errors == pytest.approx(300, rel=0.3)
+    assert later.stable.errors < 30
+    assert later.candidate.within == later.bounds == ()
+
+
+def test_nothing_new_between_two_scrapes() -> None:
+    """The same again, whichever rate is asked about."""
+    made = world()
+    made.advance(15 - made.now() % 15 + 1)
+    first = counted(made)
+    made.advance(5)
+    assert counted(made) == first == counted(made, replace(COUNTED, metric="request-success-rate"))
+
+
+def test_a_revision_that_starts_later_counts_from_its_first_request() -> None:
+    """It was looked at before it had any."""
+    made = world(weight=0)
+    first = counted(made)
+    made.deploy("iris", "v2", weight=50)
+    made.advance(62)
+    later = counted(made)
+    series = made.traffic.series("models", "iris", Component.PREDICTOR)[V2]
+    assert later.candidate.requests == series.samples[-1].requests > 0
+    assert later.stable.requests > first.stable.requests
+
+
+def test_latency_counts_successes_within_each_bound() -> None:
+    """A failure is within none of them, even where the histogram has it."""
+    made = world(Quality(error_percent=20.0, latency_seconds=0.02, spread=0.1))
+    question = replace(COUNTED, metric="request-duration")
+    counted(made, question)
+    made.advance(60)
+    totals, bounds = counted(made, question).candidate, counted(made, question).bounds
+    assert bounds == BOUNDS
+    assert totals.within[bounds.index(0.005)] == 0
+    assert totals.within[-1] == totals.requests - totals.errors
+
+
+@pytest.mark.parametrize("kind", [ReadingKind.OUTAGE, ReadingKind.PARTIAL, ReadingKind.STALE])
+def test_a_fault_adds_nothing_and_loses_nothing(kind: ReadingKind) -> None:
+    """The last counters again, and afterwards all of what was meanwhile."""
+    made = world()
+    made.advance(15 - made.now() % 15)
+    first = counted(made)
+    made.metrics.faults.append(Fault(kind, made.now()))
+    made.advance(60)
+    assert counted(made) == first
+    made.metrics.faults.clear()
+    later = counted(made)
+    assert later.epoch == first.epoch
+    assert later.candidate.requests == pytest.approx(3000, rel=0.1)
+
+
+def test_a_revision_that_has_fallen_silent_holds_nothing_up_for_long() -> None:
+    """Five minutes, as Prometheus shows its last sample; then the other one's time is both's."""
+    made = world()
+    first = counted(made)
+    made.deploy("iris", "v2")  # all of the traffic, so the other revision goes
+    made.advance(120)
+    assert counted(made).at <= first.at + 15
+    made.advance(240)
+    later = counted(made)
+    assert later.at > first.at + 300
+    assert later.candidate.requests > first.candidate.requests + 20_000
+
+
+def test_a_restart_begins_another_account() -> None:
+    """A difference to the one before means nothing."""
+    made = world()
+    first = counted(made)
+    made.advance(60)
+    made.metrics.restart()
+    later = counted(made)
+    assert later.epoch != first.epoch
+    assert later.candidate.requests == 0
+
+
+def test_what_has_no_counters() -> None:
+    """Other metrics, a policy's own PromQL, no stable revision, and whoever did not ask."""
+    made = world()
+    for question in (
+        replace(COUNTED, metric="request-count"),
+        replace(COUNTED, metric="", query="up"),
+        replace(COUNTED, stable=""),
+    ):
+        reading = ask(made, question)
+        assert reading.counters is None
+        assert reading.detail
+    assert ask(made, SUCCESS).counters is None
+
+
+def test_a_service_that_is_made_anew_goes_on_counting() -> None:
+    """The revision of the same name begins at 0 again, and the totals do not go back."""
+    made = world()
+    counted(made)
+    made.advance(60)
+    before = counted(made)
+    made.kserve.delete("models", "iris")
+    made.advance(5)
+    made.deploy("iris", "v1")
+    made.advance(30)
+    made.deploy("iris", "v2", weight=50)
+    made.advance(90)
+    later = counted(made)
+    assert later.epoch == before.epoch
+    assert later.candidate.requests > before.candidate.requests
+    assert later.stable.requests > before.stable.requests

@@ -10,7 +10,7 @@ from autocanary.core.rollout import Rollout
 from autocanary.engine import Engine
 from autocanary.policyfile import PolicyBook
 from autocanary.sim.clock import START
-from autocanary.sim.demo_policy import DEMO_POLICY, SERVICE
+from autocanary.sim.demo_policy import DEMO_POLICY
 from autocanary.sim.scenarios import SCENARIOS, End, Scenario
 from autocanary.sim.world import World
 
@@ -107,4 +107,4 @@ def test_every_scenario_is_told_in_one_sentence() -> None:
     for name, scenario in SCENARIOS.items():
         assert scenario.name == name
         assert scenario.sentence.endswith(".")
-        assert {release.service for release in scenario.releases} == {SERVICE}
+        assert {release.service for release in scenario.releases} == set(scenario.policy.selector.names)

@@ -12,11 +12,13 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from autocanary.core.policy import Component
 from autocanary.errors import ClusterError, NotFound
-from autocanary.kserve import DIALECTS, merge
+from autocanary.kserve import Dialect, merge
+from autocanary.kserve.v1alpha2 import V1Alpha2
+from autocanary.kserve.v1beta1 import V1Beta1
 from autocanary.kube.kubeconfig import find_login
 from autocanary.kube.mirror import Mirror
 from autocanary.kube.picture import Change
@@ -25,14 +27,27 @@ from autocanary.kube.session import Session
 from autocanary.sim.behaviour import BehaviourOf, spoken_in_uri
 from autocanary.sim.clock import VirtualClock
 from autocanary.sim.controller import LAG, Controller, Name
+from autocanary.sim.kfserving import KFServing
+from autocanary.sim.knative import Routed
 
-__all__ = ["KServeController"]
+__all__ = ["KFServingController", "KServeController"]
 
 _BEAT = 0.02
-_RESOURCE = services_of(DIALECTS[0])
 
 
-class KServeController:
+class Rules(Protocol):
+    """What plays: KServe's rules, or those of its predecessor."""
+
+    def saw(self, name: Name, document: Mapping[str, Any], status: Mapping[str, Any] | None) -> None: ...
+    def forget(self, name: Name) -> None: ...
+    def children(self, name: Name) -> Mapping[Component, Routed]: ...
+
+
+R = TypeVar("R", bound=Rules)
+S = TypeVar("S", bound="_Behind[Any]")
+
+
+class _Behind(Generic[R]):
     """Started as a context manager. One thread plays the rules; a few others write what they say.
 
     ``behaviour_of`` says how the pods of a revision behave; by default the model's URI says it
@@ -47,11 +62,13 @@ class KServeController:
         lag: float = LAG,
         writers: int = 4,
     ) -> None:
+        dialect, make = self._generation()
+        self._resource = services_of(dialect)
         self._session = Session(find_login(str(kubeconfig)))
         self._clock = VirtualClock(time.monotonic())
-        self.rules = Controller(self._clock, self._publish, behaviour_of=behaviour_of, lag=lag)
+        self.rules = make(self._clock, self._publish, behaviour_of=behaviour_of, lag=lag)
         self._mirror: Mirror[dict[str, Any]] = Mirror(
-            self._session, _RESOURCE, lambda document: document, self._heard
+            self._session, self._resource, lambda document: document, self._heard
         )
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._written: dict[Name, dict[str, Any]] = {}
@@ -63,7 +80,10 @@ class KServeController:
         self._writers = [ThreadPoolExecutor(1, "kserve-status") for _ in range(writers)]
         self.failures: list[str] = []
 
-    def __enter__(self) -> KServeController:
+    def _generation(self) -> tuple[Dialect, Callable[..., R]]:
+        raise AssertionError("one of the classes below says what is played")
+
+    def __enter__(self: S) -> S:
         self._mirror.start()
         self._thread.start()
         return self
@@ -87,7 +107,7 @@ class KServeController:
                     shares[name][target.revision] = shares[name].get(target.revision, 0) + target.percent
             return shares
 
-    def do(self, action: Callable[[Controller], None]) -> None:
+    def do(self, action: Callable[[R], None]) -> None:
         """Something happens inside the world (pods crash, a revision is refused), between two beats."""
         done = threading.Event()
 
@@ -155,13 +175,27 @@ class KServeController:
 
     def _written_once(self, name: Name, change: dict[str, Any]) -> bool:
         try:
-            self._session.patch(_RESOURCE, *name, {"status": change}, subresource="status")
+            self._session.patch(self._resource, *name, {"status": change}, subresource="status")
         except NotFound:
             return True
         except ClusterError as error:
             self.failures.append(str(error))
             return False
         return True
+
+
+class KServeController(_Behind[Controller]):
+    """KServe 0.20 and Knative 1.21."""
+
+    def _generation(self) -> tuple[Dialect, Callable[..., Controller]]:
+        return V1Beta1(), Controller
+
+
+class KFServingController(_Behind[KFServing]):
+    """KFServing 0.4, for ``serving.kubeflow.org/v1alpha2``."""
+
+    def _generation(self) -> tuple[Dialect, Callable[..., KFServing]]:
+        return V1Alpha2(), KFServing
 
 
 def _ground(document: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ then what the metrics say, then the clock. Each rule looks at one situation and 
          │ failed, deadline     │ deadline      │ abort             │ breach
          └──────────────────────┴───────────────┴───────────────────┴──▶ RollingBack ──▶ RolledBack
       any, not final:  newer revision ──▶ Superseded      deleted, stopped, replaced ──▶ Abandoned
+      stable beside the candidate in the spec:  Baking ── baked ──▶ Settling ── made stable ──▶ Promoted
 """
 
 from __future__ import annotations
@@ -21,8 +22,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from autocanary.core.decision import Decision
+from autocanary.core.rules.beside import settling, stable_changed, withdrawn
 from autocanary.core.rules.clock import baked, deadline, next_step, step_is_held
-from autocanary.core.rules.evidence import failed, not_conclusive, nothing_measured, unanswered
+from autocanary.core.rules.evidence import (
+    failed,
+    not_conclusive,
+    nothing_measured,
+    suspicious,
+    unanswered,
+)
 from autocanary.core.rules.ground import final_stays_final, picture_is_stale, service_is_gone
 from autocanary.core.rules.people import (
     asked,
@@ -35,6 +43,7 @@ from autocanary.core.rules.serving import effect, staging, warming_up
 from autocanary.core.rules.traffic import (
     newer_candidate,
     rolling_back,
+    strayed,
     took_all_traffic,
     weight_differs,
     wrong_stable,
@@ -51,11 +60,15 @@ CHAIN: tuple[Rule, ...] = (
     service_is_gone,
     asked_too_late,
     rolling_back,
+    settling,
+    withdrawn,
     newer_candidate,
     asked,
+    stable_changed,
     took_all_traffic,
     wrong_stable,
     weight_differs,
+    strayed,
     paused_by_user,
     failed,
     waits_for_a_person,
@@ -64,6 +77,7 @@ CHAIN: tuple[Rule, ...] = (
     warming_up,
     nothing_measured,
     unanswered,
+    suspicious,
     deadline,
     step_is_held,
     not_conclusive,

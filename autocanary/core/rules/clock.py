@@ -45,8 +45,8 @@ def baked(s: Situation) -> Decision | None:
     """The last step is over and the last look passed."""
     if not s.at_last_step or s.verdict is None:
         return None
-    message = f"{s.rollout.candidate} has all the traffic: {s.verdict.message}"
-    return moves.end(s, "baked", Phase.PROMOTED, Reason.PROMOTED, message)
+    message = f"{s.rollout.candidate} has all the traffic: {_shown_by(s)}"
+    return moves.promote(s, "baked", Reason.PROMOTED, message)
 
 
 def next_step(s: Situation) -> Decision | None:
@@ -59,5 +59,16 @@ def next_step(s: Situation) -> Decision | None:
     weight = s.policy.steps[step].weight
     if weight == 100 and not s.gate_open(WebhookType.CONFIRM_PROMOTION):
         return gate_closed(s, "next_step", WebhookType.CONFIRM_PROMOTION) or moves.unchanged(s, "next_step")
-    message = f"{s.verdict.message}; {weight} % of the traffic goes to {s.rollout.candidate}"
-    return moves.go(s, "next_step", step, Reason.STEP_PASSED, message)
+    message = f"{_shown_by(s)}; {weight} % of the traffic goes to {s.rollout.candidate}"
+    passed = s.verdict.outcome is Outcome.PASS
+    reason = Reason.STEP_PASSED if passed else Reason.INCONCLUSIVE  # as onInconclusive: promote says
+    return moves.go(s, "next_step", step, reason, message)
+
+
+def _shown_by(s: Situation) -> str:
+    """What the last look said, and that it did not pass where the policy goes on all the same."""
+    if s.verdict is None:
+        return ""
+    if s.verdict.outcome is Outcome.PASS:
+        return s.verdict.message
+    return f"inconclusive for {duration(s.undecided)}, promoted as the policy says: {s.verdict.message}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from autocanary.core import moves
 from autocanary.core.decision import Decision
 from autocanary.core.judge.verdict import Outcome
-from autocanary.core.policy import Grace, Then, WebhookType
+from autocanary.core.policy import Grace, OnInconclusive, Then, WebhookType
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rules.holding import held, window_closed
@@ -13,7 +13,10 @@ from autocanary.core.situation import BY_FAILURE, Situation
 from autocanary.core.story import duration
 from autocanary.core.windows import is_open
 
-__all__ = ["failed", "not_conclusive", "nothing_measured", "unanswered"]
+__all__ = ["failed", "not_conclusive", "nothing_measured", "suspicious", "unanswered"]
+
+_WAITING = frozenset({Reason.GATHERING_EVIDENCE, Reason.TOO_FEW_REQUESTS})
+"""Inconclusive for want of evidence, and not because something was seen."""
 
 
 def failed(s: Situation) -> Decision | None:
@@ -64,10 +67,50 @@ def _grace_over(s: Situation, grace: Grace, outage: bool, lasted: float) -> Deci
     return moves.roll_back(s, "unanswered", reason, message)
 
 
-def not_conclusive(s: Situation) -> Decision | None:
-    """The time is over, but a metric has too few requests or was out of range at the last look."""
-    if s.verdict is None or s.verdict.outcome is Outcome.PASS:
+def suspicious(s: Situation) -> Decision | None:
+    """The candidate looks bad, but not beyond doubt: held at once, and said, until it is over or certain."""
+    verdict = s.verdict
+    if verdict is None or verdict.outcome is not Outcome.SUSPICIOUS:
         return None
-    if not s.at_last_step and not is_open(s.policy.windows, s.now) and s.progress.phase is not Phase.PAUSED:
-        return window_closed(s, "not_conclusive")  # it could not move anyway: no deadline runs at night
-    return held(s, "not_conclusive", s.verdict.reason, s.verdict.message)
+    gives_up = s.policy.analysis.on_inconclusive is OnInconclusive.ROLLBACK and _may_move(s)
+    if s.timed_out and gives_up and s.progress.phase is not Phase.PAUSED:
+        return _given_up(s, "suspicious")
+    return held(s, "suspicious", verdict.reason, verdict.message)
+
+
+def not_conclusive(s: Situation) -> Decision | None:
+    """The time is over, but there is too little evidence, or a metric was out of range at the last look."""
+    verdict, then = s.verdict, s.policy.analysis.on_inconclusive
+    if verdict is None or verdict.outcome is Outcome.PASS:
+        return None
+    if not _may_move(s) and s.progress.phase is not Phase.PAUSED:
+        # It could not move anyway: no deadline runs at night.
+        return window_closed(s, "not_conclusive", undecided_since=None)
+    if then is None:
+        return held(s, "not_conclusive", verdict.reason, verdict.message)
+    if not s.timed_out:
+        return _waits(s)
+    if then is OnInconclusive.PROMOTE and verdict.reason in _WAITING:
+        return None  # as if it had passed; what is said about it says that it has not
+    if then is OnInconclusive.ROLLBACK and s.progress.phase is not Phase.PAUSED:
+        return _given_up(s, "not_conclusive")
+    message = f"inconclusive for {duration(s.undecided)}: {verdict.message}; held as the policy says"
+    return held(s, "not_conclusive", Reason.INCONCLUSIVE, message)
+
+
+def _waits(s: Situation) -> Decision:
+    """Waiting for evidence is what a step is for: it is no hold."""
+    verdict = s.verdict
+    if verdict is None or s.progress.phase is Phase.PAUSED:
+        return moves.unchanged(s, "not_conclusive")
+    return moves.stay(s, "not_conclusive", verdict.reason, verdict.message)
+
+
+def _given_up(s: Situation, rule: str) -> Decision:
+    said = s.verdict.message if s.verdict is not None else ""
+    message = f"inconclusive for {duration(s.undecided)}: {said}"
+    return moves.roll_back(s, rule, Reason.INCONCLUSIVE, message)
+
+
+def _may_move(s: Situation) -> bool:
+    return s.at_last_step or is_open(s.policy.windows, s.now)

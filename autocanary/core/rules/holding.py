@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from autocanary.core import moves
 from autocanary.core.decision import Decision
 from autocanary.core.policy import WebhookType
@@ -21,10 +23,11 @@ def held(s: Situation, rule: str, reason: Reason, message: str) -> Decision:
     )
 
 
-def window_closed(s: Situation, rule: str) -> Decision:
+def window_closed(s: Situation, rule: str, **changes: Any) -> Decision:
     opening = next_opening(s.policy.windows, s.now)
     when = f"opens in {duration(opening - s.now)}" if opening is not None else "does not open within a week"
-    return moves.hold(s, rule, Reason.WINDOW_CLOSED, f"steps may not be taken now; the next window {when}")
+    message = f"steps may not be taken now; the next window {when}"
+    return moves.hold(s, rule, Reason.WINDOW_CLOSED, message, **changes)
 
 
 def gate_closed(s: Situation, rule: str, kind: WebhookType) -> Decision | None:

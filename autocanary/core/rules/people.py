@@ -64,7 +64,7 @@ def _promote(s: Situation) -> tuple[Decision, str]:
         if s.progress.verified_at is None:
             return moves.unchanged(s, "asked"), "the traffic does not show 100 % yet; nothing was changed"
         message = f"the bake was ended by {_by(s)}"
-        return moves.end(s, "asked", Phase.PROMOTED, Reason.PROMOTED_BY_USER, message), "promoted"
+        return moves.promote(s, "asked", Reason.PROMOTED_BY_USER, message), "promoted"
     step = s.next_step
     weight = s.policy.steps[step].weight
     message = f"{_by(s)} passed the step; {weight} % of the traffic goes to {s.rollout.candidate}"
@@ -99,7 +99,8 @@ def _resumed(s: Situation) -> Decision:
     weight = 100 if s.progress.weight is None else s.progress.weight
     step = s.step_at(weight)
     message = f"resumed at {weight} %"
-    return moves.resume(s, "resumed", step, message, metrics={}, verified_at=None, step_started_at=s.now)
+    anew = {"metrics": {}, "verified_at": None, "step_started_at": s.now, **moves.overruled(s)}
+    return moves.resume(s, "resumed", step, message, **anew)
 
 
 def paused_by_user(s: Situation) -> Decision | None:

@@ -6,7 +6,6 @@ from autocanary.core import moves
 from autocanary.core.decision import Decision
 from autocanary.core.observation import Observation
 from autocanary.core.policy import WebhookType
-from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rules.holding import gate_closed, held, window_closed
 from autocanary.core.situation import EFFECT_OVERDUE, Situation
@@ -78,9 +77,7 @@ def effect(s: Situation) -> Decision | None:
     if s.in_effect:
         if s.at_last_step and (s.progress.promote_all or not s.step or s.step.hold <= 0):
             message = f"{s.rollout.candidate} has all the traffic"
-            return moves.end(
-                s, "effect", Phase.PROMOTED, Reason.PROMOTED, message, changes={"verified_at": s.now}
-            )
+            return moves.promote(s, "effect", Reason.PROMOTED, message, verified_at=s.now)
         message = f"{progress.weight} % of the traffic reaches {s.rollout.candidate}"
         return moves.stay(s, "effect", Reason.WARMING_UP, message, verified_at=s.now)
     waited = s.now - (progress.step_started_at if progress.step_started_at is not None else s.now)

@@ -7,13 +7,14 @@ from dataclasses import replace
 from autocanary.core import moves
 from autocanary.core.decision import Decision, Event
 from autocanary.core.observation import Observation, Trinary
-from autocanary.core.policy import OnUnstaged
+from autocanary.core.policy import Leftover, OnUnstaged
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
-from autocanary.core.situation import EFFECT_OVERDUE, REVISION_OVERDUE, Situation
+from autocanary.core.rules.evidence import failed
+from autocanary.core.situation import EFFECT_OVERDUE, REVISION_OVERDUE, STRAYED_AFTER, Situation
 from autocanary.core.story import duration
 
-__all__ = ["newer_candidate", "rolling_back", "took_all_traffic", "weight_differs", "wrong_stable"]
+__all__ = ["newer_candidate", "rolling_back", "strayed", "took_all_traffic", "weight_differs", "wrong_stable"]
 
 ESCALATE_AFTER = 30.0
 """Seconds for which a rollback may be without effect before the stable spec itself is put back."""
@@ -24,8 +25,12 @@ def rolling_back(s: Situation) -> Decision | None:
     if s.progress.phase is not Phase.ROLLING_BACK or s.seen is None:
         return None
     if _back_on_stable(s, s.seen):
+        if _is_left_over(s, s.seen):
+            return moves.withdraw(s, "rolling_back")
         message = f"{s.rollout.stable} has all the traffic again: {s.progress.message}"
         return moves.end(s, "rolling_back", Phase.ROLLED_BACK, s.progress.reason, message)
+    if s.seen.withdrawn:
+        return _repair_again(s, s.seen)  # nothing is left to write, the traffic is to follow
     if s.seen.created != s.rollout.candidate and s.seen.spec_digest != s.rollout.stable_digest:
         return None  # somebody released a fix: see newer_candidate
     if s.progress.repairing:
@@ -38,11 +43,20 @@ def rolling_back(s: Situation) -> Decision | None:
     return _blocked(s, s.seen)
 
 
+def _is_left_over(s: Situation, seen: Observation) -> bool:
+    """The candidate still has its place in the spec, and the policy wants that empty."""
+    if s.policy.leftover is Leftover.KEEP or seen.beside is None or not seen.beside.has_candidate:
+        return False
+    return seen.created == s.rollout.candidate and seen.is_made_of(s.rollout.candidate_digest)
+
+
 def _back_on_stable(s: Situation, seen: Observation) -> bool:
-    if seen.weight != s.progress.weight:
+    if seen.weight != s.progress.weight and not seen.withdrawn:
         return False  # an unready candidate has no traffic whatever the field says, until it is ready
     if not seen.traffic or seen.route_ready is not Trinary.TRUE or seen.share(s.rollout.candidate):
         return False
+    if seen.beside is not None:
+        return seen.share(seen.rolled_out) == 100  # stable's own place, whatever its owner made of it
     shares = seen.traffic
     stable = shares.get(s.rollout.stable, 0)
     if (
@@ -56,8 +70,10 @@ def _back_on_stable(s: Situation, seen: Observation) -> bool:
 
 def _repair_again(s: Situation, seen: Observation) -> Decision:
     """The restoring patch is repeated until it has arrived; what somebody makes of the spec then stays."""
-    if not s.progress.restored and _is_candidates(s, seen):
+    if not s.progress.restored and not seen.withdrawn and _is_candidates(s, seen):
         return moves.restore_again(s, "rolling_back")
+    if _waits_for_a_lost_stable(s, seen):
+        return moves.restore_blocked(s, "rolling_back", whole=True)
     overdue = s.now - (s.progress.escalated_at or s.now) > s.policy.progress_deadline
     if overdue:
         message = (
@@ -65,6 +81,19 @@ def _repair_again(s: Situation, seen: Observation) -> Decision:
         )
         return moves.warn(s, "rolling_back", Reason.PROGRESS_DEADLINE_EXCEEDED, message)
     return moves.unchanged(s, "rolling_back")
+
+
+def _waits_for_a_lost_stable(s: Situation, seen: Observation) -> bool:
+    """The restored revision is ready, and a weight still divides with the old stable, which is gone.
+
+    Only without the field does the restored revision, which is stable's spec, get everything.
+    """
+    if seen.beside is not None or seen.weight is None or not s.progress.restored:
+        return False
+    if seen.spec_digest != s.rollout.stable_digest or seen.created in (s.rollout.candidate, s.rollout.stable):
+        return False
+    waited = s.now - (s.progress.escalated_at if s.progress.escalated_at is not None else s.now)
+    return seen.ready == seen.created and waited > ESCALATE_AFTER
 
 
 def _blocked(s: Situation, seen: Observation) -> Decision:
@@ -112,7 +141,9 @@ def _is_candidates(s: Situation, seen: Observation) -> bool:
 def newer_candidate(s: Situation) -> Decision | None:
     """A newer revision takes this one's place; it must not inherit the weight."""
     seen = s.seen
-    if seen is None or not seen.created or seen.created == s.rollout.candidate:
+    if seen is None or not seen.created:
+        return None
+    if seen.created == s.rollout.candidate and not _replaced_in_place(s, seen):
         return None
     if seen.created == s.rollout.stable:
         return None  # a status from before the candidate was made
@@ -125,6 +156,14 @@ def newer_candidate(s: Situation) -> Decision | None:
     unstaged = seen.weight is None or seen.weight >= 100
     write = seen.weight != 0 and not (unstaged and s.policy.on_unstaged is OnUnstaged.IGNORE)
     return moves.end(s, "newer_candidate", Phase.SUPERSEDED, reason, message, weight=0, write=write)
+
+
+def _replaced_in_place(s: Situation, seen: Observation) -> bool:
+    """Taken out and put in again with another spec, under a name that came again; not a status that lags."""
+    since = s.progress.spec_changed_at
+    if since is None or seen.is_made_of(s.rollout.candidate_digest):
+        return False
+    return s.now - since >= REVISION_OVERDUE
 
 
 def took_all_traffic(s: Situation) -> Decision | None:
@@ -143,6 +182,8 @@ def wrong_stable(s: Situation) -> Decision | None:
     seen = s.seen
     if seen is None or not seen.rolled_out or seen.rolled_out in (s.rollout.stable, s.rollout.candidate):
         return None
+    if seen.beside is not None:
+        return None  # its owner's own doing: see stable_changed
     message = (
         f"KServe sends the stable share of {s.rollout.key} to {seen.rolled_out} instead of {s.rollout.stable}"
     )
@@ -164,7 +205,7 @@ def weight_differs(s: Situation) -> Decision | None:
         return None  # KServe treats an absent field as 100
     mine = progress.verified_at is None and s.acknowledged != progress.weight
     if mine and seen.weight == progress.from_weight:
-        return _write_again(s)
+        return failed(s) or _write_again(s)  # judged at the weight that it still has
     if seen.weight is None:
         who = f" by {seen.writer}" if seen.writer else ""
         message = (
@@ -208,3 +249,23 @@ def _external_change(s: Situation, seen: Observation) -> Decision:
         verified_at=None,
         step_started_at=s.now,
     )
+
+
+def strayed(s: Situation) -> Decision | None:
+    """A weight that was in effect is so no longer, although the field stands: a person is told, once.
+
+    Where KServe takes the candidate for stable (its bookkeeping was lost), the candidate has everything,
+    whatever the weight: only stable's spec as a new revision gets out of that.
+    """
+    seen, since = s.seen, s.progress.strayed_since
+    if seen is None or since is None or s.now - since < STRAYED_AFTER or s.progress.weight is None:
+        return None
+    shares = ", ".join(f"{revision} {share} %" for revision, share in sorted(seen.traffic.items()))
+    message = f"{s.progress.weight} % was in effect, and for {duration(s.now - since)} is no longer: {shares}"
+    lost = seen.beside is None and seen.rolled_out == s.rollout.candidate and s.progress.weight < 100
+    if lost and s.rollout.stable_spec is not None:
+        text = f"{message}; KServe takes {s.rollout.candidate} for stable: the stable spec is put back"
+        return moves.restore(s, "strayed", None, Reason.WRONG_STABLE, text, Event.ROLLBACK)
+    if Reason.TRAFFIC_STRAYED.value in s.progress.warned:
+        return None
+    return moves.warn(s, "strayed", Reason.TRAFFIC_STRAYED, f"{message}; look at the service's conditions")

@@ -15,6 +15,15 @@ METERS = (
         labellings=(MESH_DESTINATION,),
         matchers='reporter="source"',
         counted=(Counted("istio_requests_total", label="response_code", bad="5..|0"),),
-        measures={"request-duration": (Histogram("istio_request_duration_milliseconds", per_second=1000),)},
+        measures={
+            "request-duration": (
+                Histogram(
+                    "istio_request_duration_milliseconds",
+                    per_second=1000,
+                    label="response_code",
+                    bad="5..|0",
+                ),
+            )
+        },
     ),
 )

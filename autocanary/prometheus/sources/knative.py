@@ -14,7 +14,15 @@ METERS = (
         labellings=(KNATIVE_LABELS,),
         counted=(Counted("revision_request_count", label="response_code_class", bad="5xx"),),
         measures={
-            "request-duration": (Histogram("revision_request_latencies", per_second=1000, ceiling=100.0),)
+            "request-duration": (
+                Histogram(
+                    "revision_request_latencies",
+                    per_second=1000,
+                    ceiling=100.0,
+                    label="response_code_class",
+                    bad="5xx",
+                ),
+            )
         },
     ),
 )

@@ -11,17 +11,19 @@ from autocanary.prometheus.labelling import POD_NAME, PRIVATE_SERVICE, PROMOTED,
 from autocanary.prometheus.presets import Counted, Histogram, Meter
 
 
-def _meter(histogram: str, ceiling: float | None) -> Meter:
+def _meter(histogram: str, ceiling: float | None, *, also: str = "") -> Meter:
+    status, bad = "http_response_status_code", "5.."
     return Meter(
         source=Source.KNATIVE_OTEL,
         labellings=(RELABELLED, PROMOTED, PRIVATE_SERVICE, POD_NAME, TARGET_INFO),
-        counted=(Counted(f"{histogram}_count", label="http_response_status_code", bad="5.."),),
-        measures={"request-duration": (Histogram(histogram, ceiling=ceiling),)},
+        counted=(Counted(f"{histogram}_count", label=status, bad=bad),),
+        measures={"request-duration": (Histogram(histogram, ceiling=ceiling, label=status, bad=bad),)},
+        also=also,
     )
 
 
 METERS = (
     _meter("kn_serving_invocation_duration_seconds", 10.0),  # 1.19.8, 1.20.1, 1.21 and later
     _meter("kn_queueproxy_app_duration_seconds", 10.0),  # 1.19.0 to 1.19.7 and 1.20.0
-    _meter("http_server_request_duration_seconds", 10.0),  # all of them
+    _meter("http_server_request_duration_seconds", 10.0, also="the activator"),  # all of them
 )

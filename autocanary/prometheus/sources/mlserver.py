@@ -17,7 +17,12 @@ METERS = (
         ),
         measures={
             "request-duration": (
-                Histogram("rest_server_request_duration_seconds", matchers='path=~".+/(?:infer|generate).*"'),
+                Histogram(
+                    "rest_server_request_duration_seconds",
+                    matchers='path=~".+/(?:infer|generate).*"',
+                    label="status_code",
+                    bad="5..",
+                ),
             )
         },
     ),

@@ -42,3 +42,33 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- include "autocanary.fullname" . }}-policies
 {{- end -}}
 {{- end -}}
+
+{{- /* The files that the pod reads: where each comes from, where it goes, which setting names it. A whole folder
+       is mounted, never a subPath, so that a changed Secret or ConfigMap reaches the service. */ -}}
+{{- define "autocanary.files" -}}
+{{- $prometheus := .Values.prometheus -}}
+{{- with include "autocanary.policies" . }}
+- {name: policies, configMap: {{ . | quote }}, setting: POLICIES}
+{{- end }}
+{{- with $prometheus.tokenSecret }}{{ if .name }}
+- {name: prometheus-token, secret: {{ .name | quote }}, key: {{ .key | quote }}, setting: PROMETHEUS_TOKEN_FILE}
+{{- end }}{{ end }}
+{{- with $prometheus.passwordSecret }}{{ if .name }}
+- {name: prometheus-password, secret: {{ .name | quote }}, key: {{ .key | quote }}, setting: PROMETHEUS_PASSWORD_FILE}
+{{- end }}{{ end }}
+{{- with $prometheus.caConfigMap }}{{ if .name }}
+- {name: prometheus-ca, configMap: {{ .name | quote }}, key: {{ .key | quote }}, setting: PROMETHEUS_CA_FILE}
+{{- end }}{{ end }}
+{{- with .Values.slack.botTokenSecret }}{{ if .name }}
+- {name: slack-bot, secret: {{ .name | quote }}, key: {{ .key | quote }}, setting: SLACK_BOT_TOKEN_FILE}
+{{- end }}{{ end }}
+{{- with .Values.slack.webhookSecret }}{{ if .name }}
+- {name: slack-webhook, secret: {{ .name | quote }}, key: {{ .key | quote }}, setting: SLACK_WEBHOOK_URL_FILE}
+{{- end }}{{ end }}
+{{- with .Values.apprise.urlsSecret }}{{ if .name }}
+- {name: apprise, secret: {{ .name | quote }}, key: {{ .key | quote }}, setting: APPRISE_URLS_FILE}
+{{- end }}{{ end }}
+{{- with .Values.configSecret }}{{ if .name }}
+- {name: config, secret: {{ .name | quote }}, key: {{ .key | quote }}, setting: CONFIG}
+{{- end }}{{ end }}
+{{- end -}}

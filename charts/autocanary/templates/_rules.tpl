@@ -1,27 +1,38 @@
-{{- /* The rights in autocanary/kube/rights.py; a test compares the two. */ -}}
+{{- /* Made by charts/generate.py from autocanary/kube/rights.py; do not edit. */ -}}
 
 {{- define "autocanary.rules.watched" -}}
+# Follow the services; write canaryTrafficPercent, or restore the stable spec.
 - apiGroups: [serving.kserve.io]
   resources: [inferenceservices]
   verbs: [get, list, watch, patch]
+# Follow the services; write canaryTrafficPercent, or restore the stable spec.
+- apiGroups: [serving.kubeflow.org]
+  resources: [inferenceservices]
+  verbs: [get, list, watch, patch]
+# One object per attempt; the oldest of the history are deleted.
 - apiGroups: [autocanary.dev]
   resources: [canaryrollouts]
   verbs: [get, list, watch, create, delete]
+# Record how far an attempt has come.
 - apiGroups: [autocanary.dev]
   resources: [canaryrollouts/status]
   verbs: [update]
+# Read the policies.
 - apiGroups: [autocanary.dev]
   resources: [rolloutpolicies]
   verbs: [list, watch]
+# Tell authors whether a policy is valid.
 - apiGroups: [autocanary.dev]
   resources: [rolloutpolicies/status]
   verbs: [patch]
+# Tell transitions where `kubectl describe` shows them.
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
 {{- end -}}
 
 {{- define "autocanary.rules.home" -}}
+# One of several replicas leads.
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [get, create, update]

@@ -1,0 +1,131 @@
+"""How the candidate stands against stable on one metric: what people see of a comparison.
+
+Numbers only, made by the judge at each look; the state that a comparison goes on from is not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Side", "Standing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One revision's requests: ``bad`` of ``requests`` failed, or were slower than the bound in question.
+
+    ``low`` and ``high`` are the ends of an interval for the rate, in percent.
+    """
+
+    requests: float = 0.0
+    bad: float = 0.0
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def percent(self) -> float | None:
+        return 100.0 * self.bad / self.requests if self.requests > 0 else None
+
+    def __str__(self) -> str:
+        """``10/1000 = 1.00 %``."""
+        percent = self.percent
+        rate = f" = {percent:.2f} %" if percent is not None else ""
+        return f"{self.bad:.0f}/{self.requests:.0f}{rate}"
+
+    def shown(self) -> dict[str, Any]:
+        """As people and programs read it in a rollout's status; an interval is Wilson's, at 95 %."""
+        raw: dict[str, Any] = {"requests": self.requests, "bad": self.bad}
+        if self.percent is not None:
+            raw["percent"] = round(self.percent, 4)
+        if self.low is not None and self.high is not None:
+            raw["interval"] = [self.low, self.high]
+        return raw
+
+    def to_list(self) -> list[float | None]:
+        return [self.requests, self.bad, self.low, self.high]
+
+    @classmethod
+    def from_list(cls, raw: list[float | None]) -> Side:
+        requests, bad, low, high = raw
+        return cls(requests or 0.0, bad or 0.0, low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Counts are of the whole rollout, ``in_step`` is the candidate's requests in the present step.
+
+    ``meter`` is the evidence against the candidate, in percent of what rolls it back; ``cleared`` the
+    evidence that it is not worse than the margin allows, in percent of what lets it pass; ``blame`` this
+    metric's part of the evidence against it (0 to 1). ``seconds`` is how long was counted. ``slower_than`` is
+    the bound in seconds that bad means for a latency, None for errors. ``note`` says why nothing is compared,
+    "" when it is.
+    """
+
+    candidate: Side = Side()
+    stable: Side = Side()
+    in_step: float = 0.0
+    meter: float = 0.0
+    cleared: float = 0.0
+    blame: float = 0.0
+    seconds: float = 0.0
+    slower_than: float | None = None
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times stable's rate the candidate's is, None without a rate to divide by."""
+        ours, theirs = self.candidate.percent, self.stable.percent
+        return ours / theirs if ours is not None and theirs else None
+
+    def __str__(self) -> str:
+        """``canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x``."""
+        ratio = f", {self.ratio:.1f}x" if self.ratio is not None else ""
+        slow = f"slower than {_seconds(self.slower_than)}: " if self.slower_than is not None else ""
+        return f"{slow}canary {self.candidate}, stable {self.stable}{ratio}"
+
+    def shown(self) -> dict[str, Any]:
+        """As people and programs read it in a rollout's status; percent and seconds."""
+        raw: dict[str, Any] = {
+            "summary": self.note or str(self),
+            "candidate": self.candidate.shown(),
+            "stable": self.stable.shown(),
+            "evidencePercent": self.meter,
+            "clearedPercent": self.cleared,
+            "blamePercent": round(100.0 * self.blame, 1),
+        }
+        if self.ratio is not None:
+            raw["ratio"] = round(self.ratio, 2)
+        if self.slower_than is not None:
+            raw["slowerThanSeconds"] = self.slower_than
+        return raw
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe; ``from_dict`` of it is equal to this value. What has its default is left out."""
+        raw: dict[str, Any] = {"candidate": self.candidate.to_list(), "stable": self.stable.to_list()}
+        for name, default in _NUMBERS.items():
+            value = getattr(self, name)
+            if value != default:
+                raw[name] = value
+        return raw
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Standing:
+        numbers = {name: raw.get(name, default) for name, default in _NUMBERS.items()}
+        return cls(Side.from_list(raw["candidate"]), Side.from_list(raw["stable"]), **numbers)
+
+
+_NUMBERS: Mapping[str, Any] = {
+    "in_step": 0.0,
+    "meter": 0.0,
+    "cleared": 0.0,
+    "blame": 0.0,
+    "seconds": 0.0,
+    "slower_than": None,
+    "note": "",
+}
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:g} ms" if value < 1 else f"{value:g} s"

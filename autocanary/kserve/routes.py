@@ -1,0 +1,45 @@
+"""Knative Routes, as ``kn route list`` shows them: read from Route objects, or made out of a status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autocanary.core.observation import Trinary
+from autocanary.kserve.reading import conditions_of, mapping, text, trinary
+
+__all__ = ["Route", "route_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """``traffic`` is percent by revision, in the route's order."""
+
+    name: str
+    url: str
+    ready: Trinary
+    traffic: tuple[tuple[str, int], ...]
+
+
+def route_of(document: Mapping[str, Any]) -> Route:
+    """A Route object's status, which is what requests meet; shares of one revision are one."""
+    status = mapping(document.get("status"))
+    return Route(
+        name=document["metadata"]["name"],
+        url=text(status, "url"),
+        ready=trinary(conditions_of(status).get("Ready")),
+        traffic=shares_of(status.get("traffic")),
+    )
+
+
+def shares_of(entries: Any) -> tuple[tuple[str, int], ...]:
+    """Percent by revision of a traffic list, summed: a revision can have several entries, or one at 0 %."""
+    shares: dict[str, int] = {}
+    for entry in entries if isinstance(entries, list) else ():
+        name = entry.get("revisionName") if isinstance(entry, Mapping) else None
+        if isinstance(name, str) and name:
+            percent = entry.get("percent")
+            number = isinstance(percent, int | float) and not isinstance(percent, bool)
+            shares[name] = shares.get(name, 0) + (int(percent) if number else 0)
+    return tuple(shares.items())

@@ -1,0 +1,21 @@
+"""Parts of a document as it was written, for whoever reads on although something else in it is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["Written", "entries", "mapping"]
+
+Written = dict[str, Any]
+
+
+def mapping(value: Any, name: str) -> Written | None:
+    """The mapping under a name; None where there is no such."""
+    inner = value.get(name) if isinstance(value, dict) else None
+    return inner if isinstance(inner, dict) else None
+
+
+def entries(value: Any, name: str) -> list[Any]:
+    """The entries of the list under a name; none where there is no such list."""
+    inner = value.get(name) if isinstance(value, dict) else None
+    return inner if isinstance(inner, list) else []

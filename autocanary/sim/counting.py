@@ -1,0 +1,48 @@
+"""One revision's counters since they were first looked at, as the scrapes read them."""
+
+from __future__ import annotations
+
+import math
+from itertools import accumulate
+
+from autocanary.core.counts import Totals
+from autocanary.sim.chance import BOUNDS
+from autocanary.sim.traffic import Sample, Series
+
+__all__ = ["Account", "newest_by"]
+
+_NOTHING = Sample(-math.inf, 0, 0, (0,) * (len(BOUNDS) + 1))
+
+
+class Account:
+    """What one revision's counters have grown by since they were first looked at."""
+
+    def __init__(self, series: Series | None, newest: Sample | None) -> None:
+        self._created_at = series.created_at if series is not None else None
+        self._last = newest if newest is not None else _NOTHING
+        self._requests = self._errors = 0
+        self._up_to = [0] * len(BOUNDS)
+        self._within = [0.0] * len(BOUNDS)
+
+    def look(self, series: Series | None, newest: Sample | None) -> Totals:
+        if series is not None and newest is not None:
+            if series.created_at != self._created_at:  # another revision of the same name: it began at 0
+                self._created_at, self._last = series.created_at, _NOTHING
+            self._grow(newest)
+        return Totals(float(self._requests), float(self._errors), tuple(self._within))
+
+    def _grow(self, newest: Sample) -> None:
+        self._requests += newest.requests - self._last.requests
+        self._errors += newest.errors - self._last.errors
+        counts = (high - low for high, low in zip(newest.buckets, self._last.buckets, strict=True))
+        for index, count in enumerate(accumulate(counts)):
+            if index < len(BOUNDS):
+                self._up_to[index] += count
+                self._within[index] = max(self._within[index], float(self._up_to[index] - self._errors))
+        self._last = newest
+
+
+def newest_by(series: Series | None, until: float) -> Sample | None:
+    """The last sample that was scraped by then."""
+    samples = reversed(series.samples) if series is not None else ()
+    return next((sample for sample in samples if sample.at <= until), None)

@@ -1,0 +1,67 @@
+"""What one look at one rollout costs: two metrics, errors and latency, and the traffic share."""
+
+from __future__ import annotations
+
+import json
+import random
+from bisect import bisect_left
+from collections.abc import Iterator
+from statistics import median, quantiles
+from time import thread_time
+
+from autocanary.core.counts import Counters, Totals
+from autocanary.core.judge.terms import terms_of
+from autocanary.core.judge.trial import Trial, look
+from autocanary.core.policy import Compare
+
+__all__ = ["cost"]
+
+_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BELOW = (0.02, 0.1, 0.3, 0.52, 0.78, 0.92, 0.972, 0.99, 0.996, 0.999, 0.9995)
+_LOOKS = 3000
+_EVERY = 10.0
+_PER_LOOK = 1000
+
+
+def cost(looks: int = _LOOKS) -> str:
+    """A Markdown table; CPU time, so the figures are this machine's."""
+    spent, sizes = _spent(looks)
+    rows = (
+        ("a look, median", f"{median(spent) * 1e6:.0f} µs"),
+        ("a look, mean (blocks end at every third)", f"{sum(spent) / len(spent) * 1e6:.0f} µs"),
+        ("a look, 99 %", f"{quantiles(spent, n=100)[98] * 1e6:.0f} µs"),
+        ("state as JSON, largest", f"{max(sizes):,} bytes"),
+    )
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def _spent(looks: int) -> tuple[list[float], list[int]]:
+    terms = {
+        "error-rate": terms_of(Compare()),
+        "request-duration": terms_of(Compare(), latency=True),
+    }
+    trial, spent, sizes = Trial(), [], []
+    for tick, seen in enumerate(list(_counters(looks))):
+        began = thread_time()
+        trial, _ = look(trial, terms, dict.fromkeys(terms, seen), step=tick // 1000, steps=3, weight=10)
+        spent.append(thread_time() - began)
+        sizes.append(len(json.dumps(trial.to_dict())))
+    return spent, sizes
+
+
+def _counters(looks: int) -> Iterator[Counters]:
+    rng = random.Random(1)
+    sums = ([0] * (2 + len(_BOUNDS)), [0] * (2 + len(_BOUNDS)))
+    for tick in range(looks):
+        for side, many in zip(sums, (_PER_LOOK // 10, _PER_LOOK - _PER_LOOK // 10), strict=True):
+            for place, more in enumerate(_grown(many, rng)):
+                side[place] += more
+        sides = [Totals(float(n), float(e), tuple(map(float, within))) for n, e, *within in sums]
+        yield Counters("account", tick * _EVERY, sides[0], sides[1], _BOUNDS)
+
+
+def _grown(many: int, rng: random.Random) -> list[int]:
+    """Requests, failures, and how many succeeded within each bound."""
+    failed = sum([rng.random() < 0.002 for _ in range(many)])
+    served = sorted([rng.random() for _ in range(many - failed)])
+    return [many, failed, *(bisect_left(served, below) for below in _BELOW)]

@@ -1,0 +1,138 @@
+"""Many runs of one row at one load, judged by every rule at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autocanary.core.judge.interval import wilson
+from autocanary.core.judge.terms import terms_of
+from autocanary.core.policy import Compare, Preset
+from benchmarks.judge.crowd import Crowd, odds_of
+from benchmarks.judge.peers import Argo, Flagger, Kayenta, Pooled, Rule
+from benchmarks.judge.traffic import LOADS, ROWS, STEPS, TICK, TICKS, Row, Whole, ticks
+
+__all__ = ["OURS", "RULES", "Result", "run"]
+
+OURS = tuple(preset.value for preset in Preset)
+PEERS: Mapping[str, type[Flagger | Argo | Pooled | Kayenta]] = {
+    "Flagger": Flagger,
+    "Argo": Argo,
+    "z each tick": Pooled,
+    "Kayenta-like": Kayenta,
+}
+RULES = (*OURS, *PEERS)
+
+_NEVER = TICKS + 1
+_PIECE = 1000  # arrays that fit into a processor's cache
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one rule did: ``ended`` of ``runs`` were rolled back; times in seconds, None for "most never".
+
+    ``failed`` is the median number of requests that the candidate had failed by then. ``passed`` is how
+    many runs were shown to be not worse, and ``passed_after`` the median time of that.
+    """
+
+    row: str
+    load: float
+    rule: str
+    runs: int
+    ended: int
+    median: float | None
+    ninety: float | None
+    failed: float | None
+    passed: int = 0
+    passed_after: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the chance of a rollback."""
+        return wilson(self.ended, self.runs)
+
+    def to_dict(self) -> dict[str, Any]:
+        low, high = self.interval
+        return {**vars(self), "share": self.ended / self.runs, "low": low, "high": high}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Result:
+        return cls(**{each.name: raw[each.name] for each in fields(cls)})
+
+
+def run(name: str, load: float, runs: int, seed: int) -> list[Result]:
+    """All rules on the same ``runs`` runs. The same seed gives the same counts, whatever else is run."""
+    row = ROWS[name]
+    pieces = []
+    for piece, first in enumerate(range(0, runs, _PIECE)):
+        rng = np.random.default_rng([seed, list(ROWS).index(name), LOADS.index(load), piece])
+        pieces.append(_piece(row, load, min(_PIECE, runs - first), rng))
+    return [
+        _result(
+            row, load, rule, runs, *(np.concatenate([piece[rule][i] for piece in pieces]) for i in range(3))
+        )
+        for rule in RULES
+    ]
+
+
+def _piece(
+    row: Row, load: float, runs: int, rng: np.random.Generator
+) -> dict[str, tuple[Whole, Whole, NDArray[np.float64]]]:
+    """For each rule: the ticks at which runs were ended and shown to be fine, and what had failed by then."""
+    terms = {preset.value: terms_of(Compare(preset=preset)) for preset in Preset}
+    # One crowd serves the presets that differ in alpha alone.
+    of = {rule: Preset.DEFAULT.value if rule == Preset.STRICT.value else rule for rule in OURS}
+    crowds = {rule: Crowd(terms[rule], runs, len(STEPS)) for rule in set(of.values())}
+    peers: dict[str, Rule] = {peer: rule(runs) for peer, rule in PEERS.items()}
+    ended = {rule: np.full(runs, _NEVER) for rule in RULES}
+    passed = {rule: np.full(runs, _NEVER) for rule in RULES}
+    failed = {rule: np.zeros(runs) for rule in RULES}
+    so_far = np.zeros(runs)
+    for tick, (step, weight, counts) in enumerate(ticks(row, load, runs, rng), start=1):
+        so_far += counts.e_c
+        odds = odds_of(counts, terms[Preset.DEFAULT.value].fail)
+        for crowd in crowds.values():
+            crowd.look(step, weight, counts, odds)
+        flags = {rule: crowds[of[rule]].beyond(terms[rule].bound) for rule in OURS}
+        flags |= {peer: rule.look(step, counts) for peer, rule in peers.items()}
+        for rule, flag in flags.items():
+            now = flag & (ended[rule] == _NEVER)
+            ended[rule][now] = tick
+            failed[rule][now] = so_far[now]
+        for rule in OURS:
+            unknown = np.flatnonzero(passed[rule] == _NEVER)
+            if unknown.size:
+                fine = crowds[of[rule]].non_inferiority(unknown) >= -np.log(terms[rule].beta)
+                passed[rule][unknown[fine]] = tick
+        if row.harmful and all((each < _NEVER).all() for each in ended.values()):
+            break
+    return {rule: (ended[rule], passed[rule], failed[rule]) for rule in RULES}
+
+
+def _result(
+    row: Row, load: float, rule: str, runs: int, ended: Whole, passed: Whole, failed: NDArray[np.float64]
+) -> Result:
+    done = ended < _NEVER
+    enough = 2 * int(done.sum()) > runs
+    return Result(
+        row=row.name,
+        load=load,
+        rule=rule,
+        runs=runs,
+        ended=int(done.sum()),
+        median=_at(ended, 0.5),
+        ninety=_at(ended, 0.9),
+        failed=float(np.median(failed[done])) if enough else None,
+        passed=int((passed < _NEVER).sum()),
+        passed_after=_at(passed, 0.5),
+    )
+
+
+def _at(times: Whole, part: float) -> float | None:
+    """The time by which this part of all runs had ended, in seconds; None if it never had."""
+    tick = int(np.sort(times)[min(int(part * len(times)), len(times) - 1)])
+    return None if tick == _NEVER else tick * TICK

@@ -1,0 +1,392 @@
+"""The invariants of the soak, held against what was written and against what was really so.
+
+They trust nothing that the product says of itself: what a candidate is worth is known from its model, what
+the traffic was from the ingress, what was measured from the answers to the questions, what people and
+outsiders did from the script that did it. Every write to the ledger and to a service is looked at when it is
+made, and nothing changes but by a write, so this is as good as looking after every second.
+
+Over 300 lines because it is one account: a rollout's, from its first record to its last.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from autocanary.core.observation import ServiceKey
+from autocanary.core.policy import Policy
+from autocanary.core.progress import Phase, Progress
+from autocanary.core.reading import Question, Reading
+from autocanary.core.reason import Reason
+from autocanary.core.rollout import Rollout, Verb
+
+__all__ = ["Checks", "Touch", "Track", "is_bad", "kind_of"]
+
+BLAMES = frozenset({Reason.METRIC_BREACH, Reason.REVISION_FAILED, Reason.ABORTED_BY_USER, Reason.KNOWN_BAD})
+ONCE = frozenset({"rollout_started", "rollout_promoted", "rollout_rolled_back", "rollout_ended"})
+DEADLINES = frozenset({Reason.NO_DATA_DEADLINE, Reason.OUTAGE_DEADLINE})
+PROMOTING = frozenset({Verb.PROMOTE.value, Verb.PROMOTE_FULL.value, Verb.RESUME.value})
+LOOK_AGE = 20.0
+"""Seconds from a look to the decision made from it, at most: the answer and a write before it take a while."""
+TOUCHED_BEFORE = 180.0
+"""Seconds for which what an outsider did to a service still shows in a rollout that starts after it."""
+
+
+def kind_of(uri: str) -> str:
+    """What a model is, as its place says it: ``gs://soak/healthy/5/17``."""
+    return uri.split("/")[3] if uri.startswith("gs://soak/") else ""
+
+
+def is_bad(kind: str) -> bool:
+    """Whether a candidate of this kind must never be promoted by itself."""
+    return kind not in ("healthy", "slow")
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """Something was done to a service, by somebody who is neither autocanary nor KServe."""
+
+    at: float
+    what: str
+
+
+@dataclass(slots=True)
+class Track:
+    """One rollout as the checks know it. ``looks`` are its measured looks, and whether all was in range."""
+
+    key: ServiceKey
+    name: str
+    candidate: str
+    kind: str
+    policy: Policy
+    began: float
+    field_then: int | None
+    progress: Progress | None = None
+    weight_since: float = 0.0
+    looks: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=600))
+    verbs: dict[str, str] = field(default_factory=dict)
+    ids: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+    events: Counter[str] = field(default_factory=Counter)
+    newest: tuple[object, ...] = ()
+
+    def asked(self, *verbs: str) -> bool:
+        return any(verb in verbs for verb in self.verbs.values())
+
+
+class Checks:
+    """``truth`` says the field's weight of a service and whether a revision is or was ready."""
+
+    def __init__(self, now: Callable[[], float], history_limit: int) -> None:
+        self._now, self._limit = now, history_limit
+        self.policies: dict[str, Policy] = {}
+        self.field: Callable[[ServiceKey], int | None] = lambda _: None
+        self.was_ready: Callable[[ServiceKey, str], bool] = lambda *_: True
+        self.leads: Callable[[], bool] = lambda: True
+        self.after: Callable[[float, Callable[[], None]], None] = lambda *_: None
+        self.tracks: dict[tuple[str, str], Track] = {}
+        self.running: dict[tuple[str, str, str], Track] = {}
+        self.life = 0
+        self.violations: list[str] = []
+        self.looked_at: Counter[str] = Counter()
+        self.outcomes: Counter[tuple[str, str, str]] = Counter()
+        self.causes: Counter[tuple[str, str]] = Counter()
+        self.durations: list[float] = []
+        self._touches: dict[tuple[str, str], deque[Touch]] = {}
+        self._shares: dict[tuple[str, str], deque[tuple[float, Mapping[str, int]]]] = {}
+        self._bad_models: set[tuple[ServiceKey, str]] = set()
+        self._sent: dict[str, int] = {}
+        self._finals: dict[ServiceKey, set[str]] = {}
+        self._troubled_at = 0.0
+
+    def fail(self, rule: str, text: str) -> None:
+        self.violations.append(f"{rule}, at {self._now():.1f}: {text}")
+
+    def _must(self, rule: str, holds: bool, track: Track, text: str) -> None:
+        self.looked_at[rule] += 1
+        if not holds:
+            touches = [each.what for each in self._touches_of(track)]
+            self.fail(rule, f"{track.key}/{track.name} ({track.kind}, touched {touches}): {text}")
+
+    # --- what the script says ----------------------------------------------------------------------------
+
+    def touched(self, namespace: str, name: str, what: str) -> None:
+        self._touches.setdefault((namespace, name), deque(maxlen=12)).append(Touch(self._now(), what))
+
+    def troubled(self) -> None:
+        """The process or its leadership has just ended, or a deletion has failed: pruning may be late."""
+        self._troubled_at = self._now()
+
+    def _touches_of(self, track: Track) -> list[Touch]:
+        found = self._touches.get((track.key.namespace, track.key.name), ())
+        return [each for each in found if each.at >= track.began - TOUCHED_BEFORE]
+
+    # --- what is really so -------------------------------------------------------------------------------
+
+    def served(self, namespace: str, name: str, shares: Mapping[str, int]) -> None:
+        """The ingress sends the traffic there from now on."""
+        kept = self._shares.setdefault((namespace, name), deque(maxlen=24))
+        if not kept or kept[-1][1] != shares:
+            kept.append((self._now(), dict(shares)))
+
+    def _share(self, track: Track, at: float) -> tuple[int, float]:
+        """The candidate's share then, and since when it was that."""
+        share, since = 0, track.began
+        for when, shares in self._shares.get((track.key.namespace, track.key.name), ()):
+            if when > at:
+                break
+            found = shares.get(track.candidate, 0)
+            if found != share:
+                share, since = found, when
+        return share, since
+
+    def measured(self, readings: Mapping[Question, Reading]) -> None:
+        """What was answered, held against the policy's ranges by the most direct way."""
+        verdicts: dict[tuple[str, str, str], bool] = {}
+        for question, reading in readings.items():
+            place = (question.namespace, question.service, question.revision)
+            track = self.running.get(place)
+            if track is None:
+                continue
+            analysis = track.policy.analysis
+            metric = next(each for each in analysis.metrics if each.name == question.metric)
+            enough = reading.requests is not None and reading.requests >= analysis.min_requests
+            good = reading.is_value and reading.value is not None and metric.range.contains(reading.value)
+            verdicts[place] = verdicts.get(place, True) and good and enough
+        for place, good in verdicts.items():
+            self.running[place].looks.append((self._now(), good))
+
+    # --- writes to services ------------------------------------------------------------------------------
+
+    def written(self, key: ServiceKey, weight: int | None, restored: bool) -> None:
+        self.looked_at["written by the leader"] += 1
+        if not self.leads():
+            self.fail("written by the leader", f"{key} was set to {weight} by an instance that does not lead")
+        if weight == 0:
+            return
+        track = next((each for each in self.running.values() if each.key == key), None)
+        if track is None or track.progress is None:
+            self.fail("recorded first", f"{key} was set to {weight}, and no rollout of it runs")
+            return
+        same = track.progress.weight == weight
+        self._must("recorded first", same, track, f"{track.progress.weight} is recorded, {weight} written")
+        if restored:
+            back = track.progress.phase is Phase.ROLLING_BACK
+            self._must("recorded first", back, track, "the spec was restored, and it does not roll back")
+
+    # --- writes to the ledger ----------------------------------------------------------------------------
+
+    def kept(self, before: Rollout | None, after: Rollout, verb: str) -> None:
+        """A rollout was written; ``before`` as it was until then."""
+        if verb in ("ask", "edit"):
+            return
+        if not self.leads():
+            self.fail("written by the leader", f"{after.name}: {verb} by an instance that does not lead")
+        id_ = (after.namespace, after.name)
+        if before is None:
+            self.tracks[id_] = self._track(after)
+        track = self.tracks[id_]
+        if not after.has_status:
+            return
+        was, is_ = track.progress, after.progress
+        track.progress = is_
+        if was is None:
+            self.running[self._place(track)] = track
+            track.weight_since = self._now()
+            allowed = (0, track.field_then, *self._recent_weights(track))
+            self._must("begins where it was", is_.weight in allowed, track, f"begins at {is_.weight}")
+            if is_.phase is Phase.ROLLING_BACK:
+                self._rolled_back(track, is_, is_)
+        else:
+            self._compared(track, was, is_)
+        self._told(track, is_)
+        if is_.phase.is_final and (was is None or not was.phase.is_final):
+            self._ended(track, is_)
+
+    def dropped(self, rollout: Rollout) -> None:
+        """A record is gone: pruned, deleted by hand or with its service."""
+        track = self.tracks.pop((rollout.namespace, rollout.name), None)
+        if track is not None:
+            self._forget(track)
+            self._finals.get(track.key, set()).discard(track.name)
+
+    def _track(self, rollout: Rollout) -> Track:
+        model = (rollout.candidate_spec or {}).get("model", {})
+        policy = self.policies[rollout.policy_document["variant"]]
+        now = self._now()
+        uri = str(model.get("storageUri", ""))
+        return Track(
+            rollout.key, rollout.name, rollout.candidate, kind_of(uri), policy, now, self.field(rollout.key)
+        )
+
+    def _recent_weights(self, track: Track) -> list[int]:
+        """Weights that were in the field lately: the look is a moment older than the record."""
+        return [10, 100] if self._touches_of(track) else [10]
+
+    @staticmethod
+    def _place(track: Track) -> tuple[str, str, str]:
+        return track.key.namespace, track.key.name, track.candidate
+
+    def _forget(self, track: Track) -> None:
+        if self.running.get(self._place(track)) is track:
+            del self.running[self._place(track)]
+
+    def _compared(self, track: Track, was: Progress, is_: Progress) -> None:
+        if was.phase.is_final:
+            same = is_.phase is was.phase and is_.reason is was.reason and is_.weight == was.weight
+            self._must("final stays final", same, track, f"{was.phase.value} became {is_.phase.value}")
+            return
+        if is_.weight != was.weight:
+            self._moved(track, was, is_)
+            track.weight_since = self._now()
+        if is_.phase is Phase.ROLLING_BACK and was.phase is not Phase.ROLLING_BACK:
+            self._rolled_back(track, was, is_)
+        if is_.phase is Phase.PROMOTED:
+            self._promoted(track, was, is_)
+
+    def _moved(self, track: Track, was: Progress, is_: Progress) -> None:
+        """A weight goes to the next step, to 0, or to what somebody else has made of it."""
+        if is_.weight == 0:
+            return
+        if is_.phase is Phase.ROLLING_BACK:
+            self._must("next step, 0 or back", is_.repairing, track, f"rolling back at {is_.weight}")
+            return
+        if is_.reason is Reason.EXTERNAL_CHANGE:
+            done = any(each.what.startswith("weight") for each in self._touches_of(track))
+            self._must("next step, 0 or back", done, track, f"nobody set the weight to {is_.weight}")
+            return
+        at = 100 if was.weight is None else was.weight
+        up = next((each.weight for each in track.policy.steps if each.weight > at), 100)
+        person = is_.reason is Reason.PROMOTED_BY_USER or is_.promote_all
+        legal = is_.weight == up or (person and is_.weight == 100 and track.asked(Verb.PROMOTE_FULL.value))
+        self._must("next step, 0 or back", legal, track, f"from {was.weight} to {is_.weight}")
+        if person:
+            self._must("only with a pass", track.asked(*PROMOTING), track, f"nobody asked for {is_.weight}")
+        elif was.step < 0:
+            ready = self.was_ready(track.key, track.candidate)
+            self._must("only with a pass", ready, track, "the first step of a candidate that is not ready")
+        else:
+            stopped = was.phase is Phase.PAUSED
+            self._must("only with a pass", not stopped, track, f"{is_.weight} while paused")
+            self._passed(track, was, is_.step_started_at or self._now())
+
+    def _passed(self, track: Track, was: Progress, decided: float) -> None:
+        """At the weight that the candidate really had, for the step's time, and at the last look before."""
+        look = next(((at, good) for at, good in reversed(track.looks) if at <= decided), None)
+        share, since = self._share(track, decided)
+        hold = track.policy.steps[max(was.step, 0)].hold
+        seen = look is not None and look[1] and decided - look[0] <= LOOK_AGE
+        self._must("only with a pass", seen, track, f"up from {was.weight} at {decided:.1f}, last look {look}")
+        if any(each.at > since - 5 for each in self._touches_of(track)):
+            return  # what the traffic was in between is not told by a share alone
+        for_long = share == was.weight and decided - since >= hold - 1 and look is not None and look[0] > since
+        said = f"up from {was.weight} at {decided:.1f}; the share was {share} since {since:.1f}"
+        self._must("only with a pass", for_long, track, said)
+
+    def _promoted(self, track: Track, was: Progress, is_: Progress) -> None:
+        person = track.asked(*PROMOTING) and (is_.promote_all or is_.reason is Reason.PROMOTED_BY_USER)
+        self._must("bad is not promoted", person or not is_bad(track.kind), track, f"{is_.reason.value}")
+        if not person:
+            self._passed(track, was, is_.finished_at or self._now())
+        self.causes["promoted", "a person" if person else "passed"] += 1
+
+    # --- rollbacks, by cause -----------------------------------------------------------------------------
+
+    def _rolled_back(self, track: Track, was: Progress, is_: Progress) -> None:
+        cause = self._cause(track, was, is_)
+        self.causes["rolled back, " + ("bad" if is_bad(track.kind) else "healthy"), cause] += 1
+        fair = bool(cause) and (is_bad(track.kind) or cause != "the candidate")
+        said = f"{is_.reason.value}: {is_.message}; looks {list(track.looks)[-4:]}"
+        self._must("healthy is not rolled back", fair, track, said)
+
+    def _cause(self, track: Track, was: Progress, is_: Progress) -> str:
+        now, reason = is_.phase_since, is_.reason
+        if reason is Reason.ABORTED_BY_USER:
+            return "a person" if track.asked(Verb.ABORT.value) else ""
+        if reason in DEADLINES:
+            analysis = track.policy.analysis
+            grace = analysis.on_no_data if reason is Reason.NO_DATA_DEADLINE else analysis.on_outage
+            early = any(good and at > now - grace.hold + analysis.interval for at, good in track.looks)
+            return "" if early else "a deadline"
+        if reason is Reason.PROGRESS_DEADLINE_EXCEEDED:
+            since = max(was.held_since or 0.0, was.step_started_at or 0.0, track.began)
+            started = was.held_since if was.held_since is not None else was.step_started_at
+            waited = now - (started if started is not None else since)
+            return "a deadline" if waited >= track.policy.progress_deadline else ""
+        if reason is Reason.KNOWN_BAD:
+            return "rolled back before" if self._blamed(track) else ""
+        if reason is Reason.METRIC_BREACH:
+            return "the candidate"
+        touched = self._touches_of(track)
+        if is_bad(track.kind):
+            return "the candidate" if reason is Reason.REVISION_FAILED or not touched else "an outsider"
+        return f"an outsider: {reason.value}" if touched else ""
+
+    def _blamed(self, track: Track) -> bool:
+        return any(
+            past.key == track.key and past.progress is not None and past.progress.reason in BLAMES
+            for past in self.tracks.values()
+            if past is not track and past.progress is not None and past.progress.phase is Phase.ROLLED_BACK
+        )
+
+    # --- what people are told ----------------------------------------------------------------------------
+
+    def _told(self, track: Track, is_: Progress) -> None:
+        waiting = {each.id for each in is_.untold}
+        for entry in is_.untold:
+            if entry.id in track.ids:
+                continue
+            track.ids.add(entry.id)
+            track.events[entry.event] += 1
+            again = entry.event in ONCE and track.events[entry.event] > 1
+            same = (entry.event, entry.step, entry.weight, entry.reason, entry.message)
+            repeated = entry.event != "rollout_held" and same == track.newest
+            self._must("told once", not again and not repeated, track, f"{entry.event} was noted twice")
+            track.newest = same
+        back = waiting & track.told
+        self._must("told once", not back, track, f"told, and to be told again: {sorted(back)}")
+        gone = track.ids - track.told - waiting
+        lost = gone - set(is_.told)
+        self._must("told once", not lost, track, f"never told: {sorted(lost)}")
+        track.told |= gone
+
+    def sent(self, telling_id: str) -> None:
+        """A message is on its way; one process sends each once."""
+        self.looked_at["sent once by a process"] += 1
+        if self._sent.get(telling_id) == self.life:
+            self.fail("sent once by a process", telling_id)
+        self._sent[telling_id] = self.life
+        if len(self._sent) > 5000:
+            self._sent = dict(list(self._sent.items())[-1000:])
+
+    # --- the end -----------------------------------------------------------------------------------------
+
+    def _ended(self, track: Track, is_: Progress) -> None:
+        self._forget(track)
+        self.outcomes[track.kind, is_.phase.value, is_.reason.value] += 1
+        self.durations.append(self._now() - track.began)
+        self._finals.setdefault(track.key, set()).add(track.name)
+        at = self._now()
+        self.after(60.0, lambda: self._pruned(track, at))
+
+    def _pruned(self, track: Track, at: float) -> None:
+        """A minute after an end that everybody has heard of, unless something got in the way."""
+        if self._troubled_at >= at - 5 or self.tracks.get((track.key.namespace, track.name)) is not track:
+            return
+        if track.progress is None or track.progress.untold:
+            return
+        kept = len(self._finals.get(track.key, ()))
+        self._must("history is kept short", kept <= self._limit, track, f"{kept} finished ones are kept")
+
+    def at_the_end(self) -> None:
+        """When nothing happens any more, everything has ended and everybody knows."""
+        for track in self.tracks.values():
+            is_ = track.progress
+            phase = is_.phase.value if is_ is not None else "no status"
+            ended = is_ is not None and is_.phase.is_final
+            message = is_.message if is_ is not None else ""
+            self._must("every rollout ends", ended, track, f"{phase} since {track.began:.0f}: {message}")
+            untold = [each.id for each in is_.untold] if is_ is not None else []
+            whole = not untold and track.ids == track.told
+            self._must("told once", whole or not ended, track, f"not told: {untold or track.ids - track.told}")

@@ -1,0 +1,37 @@
+{{- /* What the schema of the values cannot say: values that do not go together. */ -}}
+
+{{- define "autocanary.checks" -}}
+{{- $values := .Values -}}
+{{- $prometheus := $values.prometheus -}}
+{{- if not $prometheus.url }}
+{{- fail "prometheus.url is required, such as http://prometheus-operated.monitoring:9090" }}
+{{- end }}
+{{- if and (not $values.leaderElection) (gt (int $values.replicas) 1) }}
+{{- fail "leaderElection is false: then replicas must be 1, or two instances would write the same weights" }}
+{{- end }}
+{{- if and $values.dryRun (gt (int $values.replicas) 1) }}
+{{- fail "dryRun is true: nobody leads then, so replicas must be 1, or everything is told twice" }}
+{{- end }}
+{{- if and $prometheus.tokenSecret.name $prometheus.username }}
+{{- fail "prometheus.tokenSecret and prometheus.username exclude each other: give one" }}
+{{- end }}
+{{- if ne (empty $prometheus.username) (empty $prometheus.passwordSecret.name) }}
+{{- fail "prometheus.username and prometheus.passwordSecret.name belong together: give both or neither" }}
+{{- end }}
+{{- if and $values.slack.botTokenSecret.name $values.slack.webhookSecret.name }}
+{{- fail "slack.botTokenSecret and slack.webhookSecret exclude each other: give one" }}
+{{- end }}
+{{- if and (or $values.slack.channel $values.slack.mention) (not $values.slack.botTokenSecret.name) }}
+{{- fail "slack.channel and slack.mention need slack.botTokenSecret: an incoming webhook posts to the channel that it was made for" }}
+{{- end }}
+{{- if and $values.slack.mention (not $values.slack.channel) }}
+{{- fail "slack.mention needs slack.channel; a policy's channel has mentions of its own" }}
+{{- end }}
+{{- if and $values.policies $values.existingPoliciesConfigMap }}
+{{- fail "policies and existingPoliciesConfigMap exclude each other: give one" }}
+{{- end }}
+{{- if and $values.serviceMonitor.enabled $values.podMonitor.enabled }}
+{{- fail "serviceMonitor.enabled and podMonitor.enabled exclude each other: everything would be scraped twice" }}
+{{- end }}
+{{- include "autocanary.checkPolicies" . }}
+{{- end -}}

@@ -1,0 +1,62 @@
+"""``status -o wide``: routes with their revisions and percentages, below the rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from autocanary.core.observation import Trinary
+from autocanary.core.progress import Phase
+from autocanary.kserve.routes import Route
+from tests.cli.conftest import Invoke
+from tests.cli.fakes import FakeLedger, rollout
+
+Cluster = Callable[[FakeLedger], None]
+
+SPLIT = Route(
+    "mnist-predictor",
+    "http://mnist-predictor.models.example.com",
+    Trinary.TRUE,
+    (("mnist-predictor-00001", 90), ("mnist-predictor-00002", 10)),
+)
+BARE = Route("mnist-transformer", "", Trinary.UNKNOWN, ())
+
+
+def ledger() -> FakeLedger:
+    made = FakeLedger(rollout(Phase.PROGRESSING))
+    made.known_routes = [("models", SPLIT), ("models", BARE), ("other", SPLIT)]
+    return made
+
+
+@pytest.mark.parametrize("arguments", [("-o", "wide"), ("mnist", "-o", "wide")])
+def test_routes_are_listed(invoke: Invoke, cluster: Cluster, arguments: tuple[str, ...]) -> None:
+    """In the columns that kn has; what is not known is a dash."""
+    cluster(ledger())
+    head, first, second = invoke("status", *arguments).stdout.rstrip().splitlines()[-3:]
+    assert head.split() == ["ROUTE", "URL", "READY", "TRAFFIC"]
+    assert first.strip().split(None, 3) == [
+        "mnist-predictor",
+        "http://mnist-predictor.models.example.com",
+        "True",
+        "90% -> mnist-predictor-00001, 10% -> mnist-predictor-00002",
+    ]
+    assert second.split() == ["mnist-transformer", "–", "Unknown", "–"]
+
+
+def test_with_all_namespaces_they_are_named(invoke: Invoke, cluster: Cluster) -> None:
+    """As the rollouts above are."""
+    cluster(ledger())
+    lines = invoke("status", "-A", "-o", "wide").stdout.rstrip().splitlines()
+    assert lines[-3].split()[:2] == ["NAMESPACE", "ROUTE"]
+    assert lines[-2].split()[:2] == ["models", "mnist-predictor"]
+
+
+def test_otherwise_routes_are_not_shown(invoke: Invoke, cluster: Cluster) -> None:
+    """Nor asked for: they are another call for each service."""
+    cluster(ledger())
+    for arguments in ((), ("mnist",), ("-o", "json")):
+        assert "ROUTE" not in invoke("status", *arguments).stdout
+    quiet = FakeLedger(rollout(Phase.PROGRESSING))
+    cluster(quiet)
+    assert "ROUTE" not in invoke("status", "-o", "wide").stdout.replace("ROLLOUT", "")

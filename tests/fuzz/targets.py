@@ -1,0 +1,195 @@
+"""What is thrown at what, and what must hold whatever comes: no exception, and no write that is forbidden."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import yaml
+
+from autocanary.core.decision import Move
+from autocanary.core.discovery import Memory, Start, discover
+from autocanary.core.observation import Observation
+from autocanary.core.planner import plan
+from autocanary.core.policy import Policy
+from autocanary.core.progress import FINAL, Phase
+from autocanary.core.reading import Question, Reading, Source
+from autocanary.core.reason import Reason
+from autocanary.core.rollout import Rollout, from_document, to_document
+from autocanary.core.situation import Situation
+from autocanary.errors import MetricsError, MetricsUnreachable
+from autocanary.kserve import dialect_for
+from autocanary.policyfile import load_text, validate
+from autocanary.prometheus.answer import Answer, MalformedAnswerError, read_answer
+from autocanary.sim.world import World
+from tests.core.build import CANDIDATE, NOW, STABLE, observation, policy, progress, rollout
+from tests.fuzz.mutating import mutated, mutated_text
+from tests.prometheus.played import Desk
+
+__all__ = ["TARGETS"]
+
+_POLICIES = Path(__file__).parents[2] / "policies"
+_TEXTS = [file.read_text() for file in sorted(_POLICIES.glob("*.yaml"))]
+_DOCUMENTS = [document for text in _TEXTS for document in yaml.safe_load_all(text) if document]
+
+
+def policy_documents(random: Random) -> str:
+    """A custom resource as somebody might apply it; valid or refused with reasons, and valid means usable."""
+    document = mutated(random.choice(_DOCUMENTS), random)
+    if not isinstance(document, Mapping):
+        return "no mapping"
+    found, problems = validate(document)
+    assert (found is None) == bool(problems), problems
+    if found is None:
+        assert all(str(problem).strip() for problem in problems)
+        return "refused"
+    _is_usable(found)
+    return "valid"
+
+
+def policy_texts(random: Random) -> str:
+    """A file as an editor, a template or a bad disk might leave it."""
+    text = mutated_text(random.choice(_TEXTS), random)
+    loading = load_text(text, "policy.yaml")
+    for found in loading.policies:
+        _is_usable(found)
+    for problem in loading.problems:
+        assert str(problem).startswith("policy.yaml"), problem
+    return "refused" if loading.problems else "valid"
+
+
+def _is_usable(found: Policy) -> None:
+    weights = [step.weight for step in found.steps]
+    assert weights == sorted(set(weights)), weights
+    assert weights[-1] == 100, weights
+    assert weights[0] >= 1, weights
+    assert all(0 <= step.hold < float("inf") for step in found.steps), found.steps
+    assert found.analysis.interval > 0
+    assert found.progress_deadline > 0
+
+
+def _served() -> list[Mapping[str, Any]]:
+    """An InferenceService as KServe leaves it, at moments of a rollout."""
+    world = World()
+    world.deploy("mnist", "gs://b/v1")
+    documents = []
+    for seconds, weight in ((15, None), (0.5, 10), (5, 10), (5, 0), (5, 100), (5, 50)):
+        if weight is not None:
+            world.deploy("mnist", "gs://b/v2", weight=weight)
+        world.advance(seconds)
+        documents.append(json.loads(json.dumps(world.kserve.document("models", "mnist"))))
+    return documents
+
+
+_SERVICES = _served()
+
+
+def services(random: Random) -> str:
+    """An InferenceService whose status nobody would write, under the planner at any phase of a rollout."""
+    document = {**random.choice(_SERVICES)}
+    part = random.choice(("spec", "status"))  # the API server itself sees to the metadata
+    document[part] = mutated(document[part], random)
+    observed = dialect_for(document["apiVersion"]).observe(document)
+    for seen in observed:
+        _discovered(seen, random)
+        _planned(seen, random)
+    return "observed" if observed else "nothing in it"
+
+
+def _discovered(seen: Observation, random: Random) -> None:
+    memory = random.choice(
+        (None, Memory(seen.uid, STABLE, {"a": 1}, "stable"), Memory(seen.uid, CANDIDATE, {}, "x"))
+    )
+    history = [rollout(), rollout(progress(phase=Phase.PROMOTED, reason=Reason.PROMOTED))]
+    found = discover(seen, policy(), random.choice(([], history[:1], history)), memory, NOW)
+    if isinstance(found, Start):
+        weight = found.rollout.progress.weight
+        assert weight is None or weight == 0 or weight == seen.weight, found
+        assert from_document(to_document(found.rollout)).progress == found.rollout.progress
+
+
+def _planned(seen: Observation, random: Random) -> None:
+    phase = random.choice(list(Phase))
+    step = random.randrange(-1, 4)
+    weight = (0, *(each.weight for each in policy().steps))[step + 1]
+    state = progress(step, weight, phase=phase, verified_at=random.choice((None, NOW - 1000)))
+    age = random.choice((0.0, 0.0, 1e4))
+    decision = plan(Situation(policy(), rollout(state), seen, NOW, picture_age=age))
+    written = decision.weight if decision.move is Move.WEIGHT else None
+    if phase in FINAL:
+        assert decision.move is Move.NONE, decision
+        assert decision.progress.phase is phase
+    # Nothing was measured, so nothing passed: the first step of a candidate that is ready, what was recorded
+    # before, or back to 0 is all that may be written.
+    if written is not None:
+        first = policy().steps[0].weight
+        began = step == -1 and seen.ready == CANDIDATE and written == first
+        assert written in (0, weight) or began, (written, weight, step, decision)
+        assert 0 <= written <= 100
+    assert decision.progress.phase is not Phase.PROMOTED or phase is Phase.PROMOTED or weight == 100, decision
+
+
+def _asked(metric: str, source: Source) -> Question:
+    return Question("models", "mnist", "predictor", CANDIDATE, STABLE, source, 60.0, metric)
+
+
+_METRICS = ("request-success-rate", "error-rate", "request-duration", "request-count")
+_COUNTS: list[tuple[dict[str, str], str]] = [
+    ({"autocanary": "count0"}, "900"),
+    ({"autocanary": "count0", "autocanary_failed": "1"}, "9"),
+]
+_ROWS: list[dict[str, Any]] = [
+    {"metric": {"namespace_name": "models", "revision_name": revision, **more}, "value": [NOW, value]}
+    for revision in (CANDIDATE, STABLE)
+    for more, value in (
+        *_COUNTS,
+        ({"autocanary": "age"}, "3"),
+    )
+]
+_PAYLOAD = {"status": "success", "data": {"resultType": "vector", "result": _ROWS}}
+
+
+def answers(random: Random) -> str:
+    """A body that no Prometheus would send: every question still gets exactly one reading."""
+    payload = mutated(_PAYLOAD, random)
+    result: Answer | MetricsError
+    try:
+        result = read_answer(payload)
+    except MalformedAnswerError as error:
+        result = MetricsUnreachable(str(error))
+    source = random.choice((Source.KNATIVE, Source.AUTO, Source.ISTIO, Source.KNATIVE_OTEL))
+    questions = [_asked(metric, source) for metric in _METRICS]
+    readings = Desk(lambda _: result).ask(*questions)
+    assert list(readings) == questions
+    for reading in readings.values():
+        assert reading.value is None or reading.value == reading.value, reading
+        json.dumps(reading.to_dict(), allow_nan=False)
+        assert Reading.from_dict(reading.to_dict()) is not None
+    return "malformed" if isinstance(result, MetricsError) else "read"
+
+
+def records(random: Random) -> str:
+    """A CanaryRollout whose status somebody has edited: read, or refused as what it is."""
+    document = mutated(json.loads(json.dumps(to_document(_recorded()))), random)
+    try:
+        read: Rollout = from_document(document)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return "refused"
+    plan(Situation(policy(), read, observation(), NOW))
+    return "read"
+
+
+def _recorded() -> Rollout:
+    return rollout(progress(1, 25))
+
+
+TARGETS: Mapping[str, Callable[[Random], str]] = {
+    "policy-documents": policy_documents,
+    "policy-texts": policy_texts,
+    "services": services,
+    "answers": answers,
+    "records": records,
+}

@@ -1,0 +1,320 @@
+"""KFServing's v1alpha2: documents with default and canary become observations, and decisions patches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autocanary.core.observation import Mode, Observation, ServiceKey, Trinary, Unsettled
+from autocanary.core.policy import Component
+from autocanary.kserve import merge
+from autocanary.kserve.v1alpha2 import V1Alpha2
+
+DIALECT = V1Alpha2()
+STABLE, CANARY = "mnist-predictor-default-x7zcl", "mnist-predictor-canary-mswmr"
+CONDITIONS = ("DefaultPredictorReady", "CanaryPredictorReady", "RoutesReady", "Ready")
+
+
+def model(uri: str) -> dict[str, Any]:
+    return {"predictor": {"tensorflow": {"storageUri": uri}}}
+
+
+def conditions(**said: Any) -> list[dict[str, Any]]:
+    """All true but these: a status, or a status and a message."""
+    rows = []
+    for kind in dict.fromkeys((*CONDITIONS, *said)):
+        state = said.get(kind, "True")
+        row, message = state if isinstance(state, tuple) else (state, "")
+        if row:
+            rows.append({"type": kind, "status": row} | ({"message": message} if message else {}))
+    return rows
+
+
+def document(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    """A canary at 10 %, in effect."""
+    told = {
+        "default": {"predictor": {"name": STABLE, "host": "mnist-predictor-default.ml.example.com"}},
+        "canary": {"predictor": {"name": CANARY, "host": "mnist-predictor-canary.ml.example.com"}},
+        "traffic": 90,
+        "canaryTraffic": 10,
+        "conditions": conditions(),
+        **(status or {}),
+    }
+    wanted = {"default": model("pvc://m/1"), "canary": model("pvc://m/2"), "canaryTrafficPercent": 10, **spec}
+    return {
+        "apiVersion": "serving.kubeflow.org/v1alpha2",
+        "kind": "InferenceService",
+        "metadata": {"name": "mnist", "namespace": "ml", "uid": "u1", "resourceVersion": "7"},
+        "spec": {name: value for name, value in wanted.items() if value is not None},
+        "status": {name: value for name, value in told.items() if value is not None},
+    }
+
+
+def at_rest(**status: Any) -> dict[str, Any]:
+    gone = {"canary": None, "canaryTraffic": None, "traffic": 100}
+    without = [each for each in conditions() if not each["type"].startswith("Canary")]
+    return document({**gone, "conditions": without, **status}, canary=None, canaryTrafficPercent=None)
+
+
+def one(raw: dict[str, Any]) -> Observation:
+    (seen,) = DIALECT.observe(raw)
+    return seen
+
+
+def test_a_canary_at_ten_percent() -> None:
+    """The two numbers become shares of the two sides' revisions."""
+    seen = one(document())
+    assert seen.key == ServiceKey("ml", "mnist", Component.PREDICTOR)
+    assert seen.traffic == {STABLE: 90, CANARY: 10}
+    assert (seen.rolled_out, seen.previous, seen.ready, seen.created) == (STABLE, "", CANARY, CANARY)
+    assert (seen.weight, seen.mode, seen.failure, seen.reconcile_error) == (10, Mode.KNATIVE, "", "")
+    assert (seen.route_ready, seen.service_ready, seen.latest_ready) == (Trinary.TRUE,) * 3
+    assert seen.spec == model("pvc://m/2")
+    assert seen.beside is not None
+    assert (seen.beside.spec, seen.beside.ready, seen.beside.has_candidate) == (
+        model("pvc://m/1"),
+        Trinary.TRUE,
+        True,
+    )
+    assert seen.in_effect(candidate=CANARY, stable=STABLE, weight=10)
+    assert not seen.withdrawn
+
+
+def test_a_service_without_a_canary() -> None:
+    """Default is the newest and has everything; there is nothing to weigh."""
+    seen = one(at_rest())
+    assert (seen.rolled_out, seen.ready, seen.created) == (STABLE, STABLE, STABLE)
+    assert (seen.weight, seen.traffic, seen.withdrawn, seen.unsettled) == (None, {STABLE: 100}, True, None)
+    assert seen.beside is not None
+    assert seen.spec_digest == seen.beside.digest
+
+
+def test_a_canary_without_a_status_yet() -> None:
+    """Just applied: default is still the newest revision, and the canary's weight is seen."""
+    seen = one(document({"canary": None, "canaryTraffic": None, "traffic": 100}))
+    assert (seen.created, seen.weight, seen.withdrawn) == (STABLE, 10, False)
+    assert seen.traffic == {STABLE: 100}
+
+
+@pytest.mark.parametrize("written", [None, 0])
+def test_absent_is_0(written: int | None) -> None:
+    """``omitempty`` drops a 0 from spec and status."""
+    raw = document({"traffic": 100, "canaryTraffic": None}, canaryTrafficPercent=written)
+    seen = one(raw)
+    assert seen.weight == 0
+    assert seen.traffic == {STABLE: 100, CANARY: 0}
+    assert seen.in_effect(candidate=CANARY, stable=STABLE, weight=0)
+
+
+def test_all_traffic_on_the_canary() -> None:
+    """There the other number is the one that is dropped."""
+    seen = one(document({"traffic": None, "canaryTraffic": 100}, canaryTrafficPercent=100))
+    assert seen.traffic == {STABLE: 0, CANARY: 100}
+    assert seen.in_effect(candidate=CANARY, stable=STABLE, weight=100)
+    assert seen.unsettled is Unsettled.ADOPT
+
+
+def test_a_router_that_is_not_written_says_nothing() -> None:
+    """While a side is not ready both numbers are gone: that is no split of 0 and 0."""
+    raw = document(
+        {
+            "traffic": None,
+            "canaryTraffic": None,
+            "conditions": conditions(CanaryPredictorReady="Unknown", RoutesReady="False", Ready="False"),
+        }
+    )
+    seen = one(raw)
+    assert (seen.traffic, seen.share(CANARY), seen.ready) == ({}, None, STABLE)
+    assert (seen.route_ready, seen.latest_ready, seen.failure) == (Trinary.FALSE, Trinary.UNKNOWN, "")
+
+
+def test_a_canary_that_fails_says_why() -> None:
+    """Ready of the service knows nothing of it, so the side's own condition is asked."""
+    raw = document(
+        {"conditions": conditions(CanaryPredictorReady=("False", "Container failed with: no model."))}
+    )
+    seen = one(raw)
+    assert seen.failure == "Container failed with: no model"
+    assert (seen.latest_ready, seen.service_ready) == (Trinary.FALSE, Trinary.TRUE)
+    wordless = one(document({"conditions": conditions(CanaryPredictorReady="False")}))
+    assert "gives no reason" in wordless.failure
+
+
+def test_a_default_that_fails_says_why() -> None:
+    """Of stable, apart from the candidate's."""
+    raw = document({"conditions": conditions(DefaultPredictorReady=("False", "no GPU"))})
+    seen = one(raw)
+    assert seen.beside is not None
+    assert (seen.beside.ready, seen.beside.failure, seen.failure) == (Trinary.FALSE, "no GPU", "")
+
+
+def test_all_components_share_weight_and_spec() -> None:
+    """Each is seen by its own revisions; a side is ready with all of them."""
+    raw = document()
+    for side in ("default", "canary"):
+        raw["spec"][side]["transformer"] = {"custom": {"container": {"image": "t:1"}}}
+        raw["status"][side]["transformer"] = {"name": f"mnist-transformer-{side}-a"}
+    raw["spec"]["default"]["explainer"] = {"alibi": {"type": "AnchorTabular"}}
+    raw["status"]["default"]["explainer"] = {"name": "mnist-explainer-default-a"}
+    raw["status"]["conditions"] = conditions(CanaryTransformerReady="Unknown", DefaultTransformerReady="True")
+    predictor, transformer, explainer = DIALECT.observe(raw)
+    assert transformer.key.component is Component.TRANSFORMER
+    assert transformer.traffic == {"mnist-transformer-default-a": 90, "mnist-transformer-canary-a": 10}
+    assert predictor.weight == transformer.weight == explainer.weight == 10
+    assert predictor.spec_digest == transformer.spec_digest
+    assert (predictor.ready, predictor.latest_ready) == (STABLE, Trinary.UNKNOWN)
+    assert (explainer.created, explainer.rolled_out) == ("mnist-explainer-default-a",) * 2
+
+
+def test_no_status_at_all() -> None:
+    """Just created: unknowns and no exception."""
+    raw = document()
+    del raw["status"]
+    seen = one(raw)
+    assert (seen.mode, seen.created, seen.traffic) == (Mode.UNKNOWN, "", {})
+    assert (seen.route_ready, seen.latest_ready) == (Trinary.UNKNOWN,) * 2
+
+
+@pytest.mark.parametrize(
+    "spec", [None, {}, {"default": None}, {"default": "x"}, {"default": {"predictor": 1}}]
+)
+def test_a_document_without_components_gives_nothing(spec: Any) -> None:
+    """What is not ours is left alone."""
+    assert DIALECT.observe({**document(), "spec": spec}) == ()
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"conditions": "x"},
+        {"conditions": [1, {"type": 2}, {"type": "Ready", "status": []}]},
+        {"default": "x", "canary": {"predictor": {"name": 5}}},
+        {"traffic": "90", "canaryTraffic": True},
+        {"traffic": 50},
+    ],
+)
+def test_a_malformed_status_is_read_as_unknown(status: dict[str, Any]) -> None:
+    """The definition lets any status pass."""
+    seen = one({**document(), "status": status})
+    assert seen.traffic == {}
+    assert seen.route_ready is Trinary.UNKNOWN
+
+
+@pytest.mark.parametrize("written", ["10", 10.5, True, [10]])
+def test_weights_that_are_not_whole_numbers(written: Any) -> None:
+    """They are no weight, and the reason is said in words."""
+    seen = one(document(canaryTrafficPercent=written))
+    assert seen.weight is None
+    assert "must be a whole number" in seen.reconcile_error
+
+
+def test_the_writer_of_the_weight_is_its_newest_owner() -> None:
+    """It stands in the spec itself, not in a component."""
+    raw = document()
+    weight: dict[str, Any] = {"f:spec": {"f:canaryTrafficPercent": {}}}
+    raw["metadata"]["managedFields"] = [
+        {"manager": "kubectl", "time": "2026-01-01T00:00:00Z", "fieldsV1": weight},
+        {"manager": "argocd", "time": "2026-01-02T00:00:00Z", "fieldsV1": weight},
+        {"manager": "helm", "time": "2026-01-03T00:00:00Z", "fieldsV1": {"f:spec": {"f:canary": {}}}},
+    ]
+    assert one(raw).writer == "argocd"
+
+
+def test_a_weight_patch_is_compare_and_set() -> None:
+    """Nothing but the weight; what the controller cannot use is not sent."""
+    seen = one(document())
+    assert DIALECT.weight_patch(seen, 25) == {
+        "metadata": {"resourceVersion": "7", "uid": "u1"},
+        "spec": {"canaryTrafficPercent": 25},
+    }
+    for weight in (-1, 101):
+        with pytest.raises(ValueError, match=r"0\.\.100"):
+            DIALECT.weight_patch(seen, weight)
+        with pytest.raises(ValueError, match=r"0\.\.100"):
+            DIALECT.restore_patch(seen, {}, weight)
+
+
+def test_restoring_takes_the_candidate_out() -> None:
+    """Stable stands beside it, as its owner wants it, and is not written."""
+    seen = one(document())
+    assert seen.beside is not None
+    for weight in (0, None):
+        assert DIALECT.restore_patch(seen, seen.beside.spec, weight)["spec"] == {
+            "canary": None,
+            "canaryTrafficPercent": None,
+        }
+
+
+def test_settling_step_by_step() -> None:
+    """Copy at 100, wait for default, clear, wait for the traffic; and then there is nothing any more."""
+    full = {"traffic": None, "canaryTraffic": 100}
+    first = document(full, canaryTrafficPercent=100)
+    seen = one(first)
+    patch = DIALECT.settle_patch(seen)
+    assert set(patch["spec"]) == {"default"}
+    assert patch["metadata"] == {"resourceVersion": "7", "uid": "u1"}
+    copied = merge.apply(first, {"spec": patch["spec"]})
+    assert copied["spec"] == {
+        "default": model("pvc://m/2"),
+        "canary": model("pvc://m/2"),
+        "canaryTrafficPercent": 100,
+    }
+    waiting = copied | {
+        "status": {**copied["status"], "conditions": conditions(DefaultPredictorReady="Unknown")}
+    }
+    assert one(waiting).unsettled is Unsettled.WAIT
+    with pytest.raises(ValueError, match="nothing to settle"):
+        DIALECT.settle_patch(one(waiting))
+    ready = one(copied)
+    assert ready.unsettled is Unsettled.CLEAR
+    cleared = merge.apply(copied, {"spec": DIALECT.settle_patch(ready)["spec"]})
+    assert cleared["spec"] == {"default": model("pvc://m/2")}
+    assert one(cleared).unsettled is Unsettled.WAIT, "the router still sends everything to the canary"
+    with pytest.raises(ValueError, match="nothing to settle"):
+        DIALECT.settle_patch(one(cleared))
+
+
+leaves = st.none() | st.booleans() | st.integers(-(2**53) - 3, 2**53 + 3) | st.text("aü\u2028", max_size=3)
+trees = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcd"), inner, max_size=3),
+    max_leaves=5,
+)
+endpoints = st.dictionaries(st.sampled_from(["predictor", "x", "y"]), trees, max_size=3).map(
+    lambda rest: {**rest, "predictor": {"custom": rest}}
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(endpoints, endpoints)
+def test_any_spec_is_carried_over_in_one_write(default: dict[str, Any], canary: dict[str, Any]) -> None:
+    """Unknown fields, nulls, lists, big numbers: after the copy the two sides are equal, and it says so."""
+    raw = document(default=default, canary=canary)
+    seen = one(raw)
+    if seen.unsettled is Unsettled.ADOPT:
+        raw = merge.apply(raw, {"spec": DIALECT.settle_patch(seen)["spec"]})
+        assert one(raw).unsettled is Unsettled.CLEAR
+    assert merge.apply(None, raw["spec"]["default"]) == merge.apply(None, raw["spec"]["canary"])
+
+
+def test_routes_of_both_sides() -> None:
+    """As ``kn route list`` shows them: a route for each side, whole in itself."""
+    rows = [(each.name, each.url, each.ready, each.traffic) for each in DIALECT.routes(document())]
+    assert rows == [
+        (
+            "mnist-predictor-default",
+            "http://mnist-predictor-default.ml.example.com",
+            Trinary.TRUE,
+            ((STABLE, 100),),
+        ),
+        (
+            "mnist-predictor-canary",
+            "http://mnist-predictor-canary.ml.example.com",
+            Trinary.TRUE,
+            ((CANARY, 100),),
+        ),
+    ]
+    assert DIALECT.routes({"metadata": {"name": "a"}}) == ()

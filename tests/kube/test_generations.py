@@ -1,0 +1,176 @@
+"""Several API generations of the InferenceService in one cluster: which of them drives a service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from autocanary.core.observation import Observation, ServiceKey, Unsettled
+from autocanary.errors import Refused
+from autocanary.kserve import DIALECTS
+from autocanary.kserve.v1alpha2 import V1Alpha2
+from autocanary.kserve.v1beta1 import V1Beta1
+from autocanary.kube.cluster import KubeCluster
+from autocanary.kube.watch import Pace
+from autocanary.logs import capture
+from autocanary.sim.world import sided_manifest
+from tests.kube.fake_api import FakeApi, Reply, status, until
+from tests.kube.samples import Leader, service
+
+OLD = "serving.kubeflow.org"
+SIDED = ServiceKey("ml", "flowers")
+
+
+@dataclass(frozen=True)
+class Sided(V1Alpha2):
+    """The server below tells kinds apart by their plurals, not by groups."""
+
+    plural: str = "sidedservices"
+
+
+@dataclass(frozen=True)
+class Newer(V1Beta1):
+    """KFServing 0.5's own generation, likewise."""
+
+    group: str = OLD
+    plural: str = "newerservices"
+
+
+@pytest.fixture
+def connect(api: FakeApi) -> Iterator[Callable[..., KubeCluster]]:
+    made: list[KubeCluster] = []
+
+    def start(*dialects: Any) -> KubeCluster:
+        session = api.session(timeout=(1.0, 5.0))
+        made.append(KubeCluster(session, Leader(), pace=Pace(missing=0.01), dialects=dialects))
+        made[-1].start()
+        assert made[-1].wait(5)
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.stop()
+
+
+def sided(name: str = "flowers", *, canary: str = "pvc://m/2", weight: int | None = 100) -> dict[str, Any]:
+    """A canary with all the traffic, as KFServing 0.4 shows it."""
+    document = sided_manifest(name, "pvc://m/1", canary=canary, weight=weight, namespace="ml")
+    true = {"status": "True"}
+    document["status"] = {
+        "canaryTraffic": 100,
+        "default": {"predictor": {"name": f"{name}-predictor-default-x7zcl"}},
+        "canary": {"predictor": {"name": f"{name}-predictor-canary-mswmr"}},
+        "conditions": [
+            {"type": kind, **true}
+            for kind in ("DefaultPredictorReady", "CanaryPredictorReady", "RoutesReady", "Ready")
+        ],
+    }
+    return document
+
+
+def seen(cluster: KubeCluster, key: ServiceKey) -> Observation:
+    found = cluster.observe(key)
+    assert found is not None
+    return found
+
+
+def test_the_generations_that_are_spoken() -> None:
+    """KServe's, then KFServing's newer and its older one."""
+    assert [each.api_version for each in DIALECTS] == [
+        "serving.kserve.io/v1beta1",
+        "serving.kubeflow.org/v1beta1",
+        "serving.kubeflow.org/v1alpha2",
+    ]
+
+
+def test_both_groups_at_once(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
+    """Each service is read and written as what it is."""
+    api.put("inferenceservices", service())
+    api.put("sidedservices", sided())
+    cluster = connect(V1Beta1(), Sided())
+    assert {each.key.name: each.beside is None for each in cluster.services()} == {
+        "mnist": True,
+        "flowers": False,
+    }
+    found = seen(cluster, SIDED)
+    assert (found.created, found.unsettled) == ("flowers-predictor-canary-mswmr", Unsettled.ADOPT)
+    copied = cluster.settle(found)
+    assert copied.unsettled is Unsettled.CLEAR
+    cleared = cluster.settle(copied)
+    assert cleared.withdrawn
+    assert seen(cluster, SIDED) == cleared
+    bodies = [each.body["spec"] for each in api.made("PATCH", "/sidedservices/")]
+    assert bodies == [
+        {"default": {"predictor": {"tensorflow": {"storageUri": "pvc://m/2"}}}},
+        {"canary": None, "canaryTrafficPercent": None},
+    ]
+    with pytest.raises(Refused, match="nothing to settle"):
+        cluster.settle(seen(cluster, ServiceKey("ml", "mnist")))
+
+
+def test_a_group_that_is_not_served_is_no_fault(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
+    """Most clusters have only one of them."""
+    api.unserved.add("inferenceservices")
+    api.put("sidedservices", sided())
+    cluster = connect(V1Beta1(), Newer(group="serving.kserve.io"), Sided())
+    assert cluster.fault is None
+    assert [each.key for each in cluster.services()] == [SIDED]
+    assert cluster.age(SIDED) < 5
+    assert cluster.set_weight(seen(cluster, SIDED), 50).weight == 50
+
+
+def test_one_object_in_two_generations_is_driven_in_the_newer(
+    api: FakeApi, connect: Callable[..., KubeCluster]
+) -> None:
+    """KFServing 0.5 and 0.6 serve both, and refuse canaries in the older."""
+    api.put("inferenceservices", service() | {"apiVersion": f"{OLD}/v1beta1"})
+    cluster = connect(V1Beta1(group=OLD), V1Alpha2())
+    found = cluster.services()
+    assert [each.api_version for each in found] == [f"{OLD}/v1beta1"]
+    assert cluster.set_weight(found[0], 25).weight == 25
+    assert api.made("PATCH", f"/apis/{OLD}/v1beta1/")
+    assert not api.made("PATCH", f"/apis/{OLD}/v1alpha2/")
+
+
+def test_a_newer_generation_that_fails_for_a_moment_hides_nothing(
+    api: FakeApi, connect: Callable[..., KubeCluster]
+) -> None:
+    """It is not served, then the server stumbles: the services of the older one are still there."""
+    api.unserved.add("newerservices")
+    api.put("sidedservices", sided())
+    cluster = connect(Newer(), Sided())
+    asked = len(api.made("GET", "/newerservices"))
+    api.reply("GET", "/newerservices", *[Reply(503, status(503, "ServiceUnavailable", "busy"))] * 3)
+    until(lambda: len(api.made("GET", "/newerservices")) > asked + 1)
+    assert [each.key for each in cluster.services()] == [SIDED]
+    assert seen(cluster, SIDED).created == "flowers-predictor-canary-mswmr"
+
+
+def test_the_same_name_in_two_groups(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
+    """They are two services, of which a rollout's name can mean only one: said once."""
+    api.put("inferenceservices", service("flowers"))
+    api.put("sidedservices", sided())
+    with capture() as lines:
+        cluster = connect(V1Beta1(), Sided())
+        for _ in range(3):
+            assert [each.api_version for each in cluster.services()] == ["serving.kserve.io/v1beta1"]
+    assert seen(cluster, SIDED).beside is None
+    assert len(lines.named("service_shadowed")) == 1
+
+
+def test_a_canary_that_kfserving_does_not_know_any_more(
+    api: FakeApi, connect: Callable[..., KubeCluster]
+) -> None:
+    """The webhook's refusal becomes a sentence that says what to do."""
+    api.put("sidedservices", sided())
+    cluster = connect(Sided())
+    said = (
+        'admission webhook "inferenceservice.kfserving-webhook-server.validator" denied the request: Canary '
+        "rollout is no longer supported on v1alpha2, please convert to v1beta1 to use the feature."
+    )
+    api.reply("PATCH", "/sidedservices/", Reply(400, status(400, "BadRequest", said)))
+    with pytest.raises(Refused, match=r"apply the service as serving\.kubeflow\.org/v1beta1"):
+        cluster.set_weight(seen(cluster, SIDED), 25)

@@ -1,0 +1,137 @@
+"""Every cell of the matrix of metric faults, and the end of a rollout that meets each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from autocanary.core.policy import Grace, Metric, Policy, Range, Then
+from autocanary.core.progress import Phase
+from autocanary.core.reading import Source, Unit
+from autocanary.core.reason import Reason
+from autocanary.core.rollout import Verb
+from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
+from autocanary.sim.bystanders import InlinePool
+from autocanary.sim.world import World
+from benchmarks.answering import CUSTOM_QUERIES
+from tests.engine.play import FAULTLESS, STEPS, SUCCESS, V1, V2, Play, policy
+from tests.matrices.metrics import FAULTS, OWN, PRESET, Fault, Meaning, Place, rows
+from tests.matrices.prometheus import FailingPrometheus, Reply
+
+HOLD = 120.0
+DEADLINES = {
+    Meaning.OUTAGE: (HOLD, Reason.OUTAGE_DEADLINE),
+    Meaning.SILENCE: (HOLD, Reason.NO_DATA_DEADLINE),
+    Meaning.SCARCE: (150.0, Reason.PROGRESS_DEADLINE_EXCEEDED),
+}
+WEIGHTS = {Place.FIRST: 10, Place.MIDDLE: 25, Place.BAKE: 100, Place.BACK: 25}
+
+
+def _policy() -> Policy:
+    own = Metric(OWN, Range(max=0.4), Unit.NUMBER, query=CUSTOM_QUERIES[OWN], failure_limit=2)
+    return policy(
+        metrics=(SUCCESS, own),
+        source=Source.KNATIVE,
+        on_no_data=Grace(HOLD, Then.ROLLBACK),
+        on_outage=Grace(HOLD, Then.ROLLBACK),
+        progress_deadline=150.0,
+        steps=tuple(replace(step, hold=180.0) for step in STEPS),
+    )
+
+
+@pytest.fixture
+def prometheus() -> Iterator[FailingPrometheus]:
+    with FailingPrometheus() as served:
+        yield served
+
+
+@pytest.fixture
+def play(prometheus: FailingPrometheus) -> Iterator[Play]:
+    """The engine and the adapter of the product, in virtual time but for what a timeout takes."""
+    world = World(policies=(_policy(),), qualities={V1: FAULTLESS, V2: FAULTLESS})
+    metrics = PrometheusMetrics(PrometheusConfig(prometheus.url, timeout=0.2), InlinePool(), world.clock)
+    world.metrics = metrics  # type: ignore[assignment]
+    yield Play(world=world)
+    metrics.close()
+
+
+def _reach(play: Play, place: Place) -> None:
+    play.serve()
+    play.release()
+    play.until_weight(WEIGHTS[place])
+    play.until(lambda: play.rollout().progress.reason is Reason.ANALYSING)
+
+
+def _struck(play: Play, prometheus: FailingPrometheus, fault: Fault) -> None:
+    fault.strike(prometheus)
+    looked = play.rollout().progress.last_look_at or 0.0
+    play.until(lambda: (play.rollout().progress.last_look_at or 0.0) > looked + 30.0, 90)
+
+
+def _healed(prometheus: FailingPrometheus) -> None:
+    prometheus.reply = Reply()
+    prometheus.open()
+
+
+@pytest.mark.parametrize("place", [Place.FIRST, Place.MIDDLE, Place.BAKE], ids=lambda place: place.value)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_cell(play: Play, prometheus: FailingPrometheus, fault: Fault, place: Place) -> None:
+    """It reads as the table says, moves nothing before the stated deadline, and then what the policy says."""
+    _reach(play, place)
+    written = play.weights()
+    _struck(play, prometheus, fault)
+    last = play.rollout().progress.metrics[fault.metric].last
+    assert last is not None
+    assert last.kind is fault.reading, last
+    assert play.rollout().progress.reason is fault.reason
+    assert play.weights() == written
+    if fault.meaning is Meaning.NONE:
+        play.finish()
+        assert play.phase() is Phase.PROMOTED
+        return
+    deadline, reason = DEADLINES[fault.meaning]
+    begun = play.world.now()
+    play.until(lambda: play.phase() is Phase.ROLLING_BACK, 400)
+    assert play.rollout().progress.reason is reason
+    assert play.world.now() - begun >= deadline - 45.0  # the fault began up to three looks ago
+    assert Phase.PROMOTED.value not in play.phases()
+    play.finish()
+    assert play.weights() == [*written, 0]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_cell_while_rolling_back(play: Play, prometheus: FailingPrometheus, fault: Fault) -> None:
+    """A rollback needs no metrics: begun while they are broken, it is finished all the same."""
+    _reach(play, Place.BACK)
+    fault.strike(prometheus)
+    play.ask(Verb.ABORT)
+    play.finish(limit=60)
+    assert play.ending() == (Phase.ROLLED_BACK, Reason.ABORTED_BY_USER)
+    assert play.weights()[-1] == 0
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_healthy_candidate_survives_it(play: Play, prometheus: FailingPrometheus, fault: Fault) -> None:
+    """The column's end: the fault comes for a minute at every step, and the rollout ends promoted."""
+    for place in (Place.FIRST, Place.MIDDLE, Place.BAKE):
+        if place is Place.FIRST:
+            _reach(play, place)
+        else:
+            play.until_weight(WEIGHTS[place])
+            play.until(lambda: play.rollout().progress.reason is Reason.ANALYSING)
+        fault.strike(prometheus)
+        play.run(60)
+        _healed(prometheus)
+    play.finish()
+    assert play.phase() is Phase.PROMOTED
+    assert play.weights() == [10, 25, 50, 100]
+
+
+def test_the_printed_table_is_the_tested_one() -> None:
+    """A row for each fault, and a cell for each place."""
+    head, *body = rows()
+    assert [row[0] for row in body] == [fault.name for fault in FAULTS]
+    assert {len(row) for row in body} == {len(head)} == {3 + len(Place)}
+    assert {fault.metric for fault in FAULTS} == {PRESET, OWN}

@@ -1,0 +1,273 @@
+"""One service in a namespace of its own, acted on and looked at without kubectl: many of them run at once."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
+
+import yaml
+
+from autocanary.core.policy import Component
+from autocanary.sim.controller import Controller
+from autocanary.sim.knative import KnativeService, Revision
+from tests.real.stage import SERVICE_ACCOUNT, Document, Stage
+from tests.testbed.servers import wait_until
+from tests.testbed.servers.http import fetch
+
+__all__ = ["FIRST", "NAME", "SECOND", "Place", "once", "places", "watching"]
+
+NAME = "mnist"
+FIRST, SECOND = (f"{NAME}-predictor-{number:05d}" for number in (1, 2))
+ROLLOUT = f"{NAME}-00002"
+_PATHS = {
+    "inferenceservices": "/apis/serving.kserve.io/v1beta1/namespaces/{}/inferenceservices/",
+    "canaryrollouts": "/apis/autocanary.dev/v1alpha1/namespaces/{}/canaryrollouts/",
+    "leases": "/apis/coordination.k8s.io/v1/namespaces/{}/leases/",
+    "events": "/api/v1/namespaces/{}/events/",
+}
+_PATIENCE = 3.0  # a shared machine
+_FINAL = ("Promoted", "RolledBack", "Superseded", "Abandoned", "Missed")
+
+
+class Place:
+    """``mnist`` in one namespace, with a policy of a few seconds. Every ``until`` fails the test when it is late."""
+
+    def __init__(self, stage: Stage, namespace: str, **policy: Any) -> None:
+        self.stage, self.namespace = stage, namespace
+        self.shares: list[Mapping[str, int]] = []
+        stage.namespace(namespace)
+        self.policy(**policy)
+
+    def policy(self, **spec: Any) -> None:
+        """In force from the next start of autocanary on, or within five seconds."""
+        half = self.stage.folder / f"{self.namespace}.half"
+        half.write_text(yaml.safe_dump(_policy(self.namespace, spec)))
+        half.replace(self.stage.policies / f"{self.namespace}.yaml")
+
+    # --- acting ------------------------------------------------------------------------------------------
+
+    def write(
+        self,
+        plural: str,
+        name: str,
+        body: object,
+        *,
+        method: str = "PATCH",
+        namespace: str = "",
+        by: str = "kim",
+    ) -> Document:
+        """As the admin."""
+        api = self.stage.api
+        path = _PATHS[plural].format(namespace or self.namespace) + name
+        kind = "merge-patch+json" if method == "PATCH" else "json"
+        status, answer = fetch(
+            f"{api.url}{path.rstrip('/')}?fieldManager={by}",
+            method=method,
+            headers={"Authorization": f"Bearer {api.token()}", "Content-Type": f"application/{kind}"},
+            ca=api.ca,
+            body=json.dumps(body).encode(),
+            seconds=30,
+        )
+        assert status in (200, 201, 202), answer
+        found: Document = json.loads(answer)
+        return found
+
+    def serve(self) -> None:
+        """The first version."""
+        self.write("inferenceservices", "", _manifest(self.namespace), method="POST")
+
+    def serving(self) -> None:
+        """Until the first version is rolled out."""
+        self.until(
+            lambda: self._predictor().get("latestRolledoutRevision") == FIRST, "v1 to be rolled out", 60
+        )
+
+    def release(self, weight: int | None = 0) -> None:
+        """The second version, at once with this weight."""
+        predictor = {"canaryTrafficPercent": weight, "model": {"storageUri": f"gs://models/{NAME}/v2"}}
+        self.write("inferenceservices", NAME, {"spec": {"predictor": predictor}})
+
+    def breaks(self) -> None:
+        """The candidate answers every fifth request with an error from now on."""
+        before = self.stage.traffic.quality_of
+        self.stage.traffic.quality_of = lambda namespace, revision: (
+            0.2 if (namespace, revision) == (self.namespace, SECOND) else before(namespace, revision)
+        )
+
+    def crash(self) -> None:
+        """The candidate's pods crash-loop, so that Knative takes no more changes of its route."""
+
+        def act(controller: Controller) -> None:
+            child: KnativeService = controller.children((self.namespace, NAME))[Component.PREDICTOR]
+            revision: Revision = child.revisions[SECOND]
+            child.pods_crash(revision)
+
+        self.stage.kserve.do(act)
+
+    def ask(self, verb: str) -> None:
+        request = {"id": f"wish-{time.time_ns()}", "verb": verb, "by": "kim"}
+        self.write("canaryrollouts", ROLLOUT, {"spec": {"request": request}})
+
+    # --- looking -----------------------------------------------------------------------------------------
+
+    def read(self, plural: str, name: str = "", *, namespace: str = "") -> Document | None:
+        path = _PATHS[plural].format(namespace or self.namespace) + name
+        status, body = self.stage.api.request(path.rstrip("/"), seconds=30)
+        assert status in (200, 404), body
+        found: Document = json.loads(body)
+        return found if status == 200 else None
+
+    def _predictor(self) -> Document:
+        status = (self.read("inferenceservices", NAME) or {}).get("status") or {}
+        found: Document = (status.get("components") or {}).get("predictor") or {}
+        return found
+
+    def spec(self) -> Document:
+        found: Document = (self.read("inferenceservices", NAME) or {})["spec"]["predictor"]
+        return found
+
+    def status(self) -> Document:
+        found: Document = (self.read("canaryrollouts", ROLLOUT) or {}).get("status") or {}
+        return found
+
+    @property
+    def phase(self) -> str:
+        return str(self.status().get("phase", ""))
+
+    @property
+    def ended(self) -> tuple[str, str]:
+        status = self.status()
+        return str(status.get("phase", "")), str(status.get("reason", ""))
+
+    def share(self) -> int:
+        return self.stage.split().get((self.namespace, NAME), {}).get(SECOND, 0)
+
+    def requests(self, *verbs: str, accepted: bool = True) -> Iterator[Document]:
+        """autocanary's requests in this namespace by the audit log; ``accepted`` only those that were."""
+        for event in self.stage.api.audit():
+            where, user = event.get("objectRef") or {}, event["user"].get("username", "")
+            if where.get("namespace") != self.namespace or not user.startswith(SERVICE_ACCOUNT):
+                continue
+            if verbs and event["verb"] not in verbs:
+                continue
+            if not accepted or event["responseStatus"]["code"] < 300:
+                yield event
+
+    def weights(self) -> list[int | None]:
+        """The weights that autocanary wrote, in order."""
+        return [
+            event["requestObject"]["spec"]["predictor"].get("canaryTrafficPercent")
+            for event in self.requests("patch", "update")
+            if event["objectRef"].get("resource") == "inferenceservices"
+        ]
+
+    def told(self) -> list[str]:
+        """What the Events on the service say, in order; each is there once, whoever repeated it."""
+        items = (self.read("events") or {}).get("items", ())
+        mine = [item for item in items if item["involvedObject"]["kind"] == "InferenceService"]
+        assert all(item.get("count") == 1 for item in mine)
+        mine.sort(key=lambda item: (item["firstTimestamp"], item["metadata"]["creationTimestamp"]))
+        return [f"{item['reason']}: {item['message']}" for item in mine]
+
+    def until(self, so: Callable[[], object], what: str, seconds: float = 120) -> None:
+        try:
+            wait_until(lambda: bool(so()), seconds=seconds * _PATIENCE, what=what, every=0.3)
+        except TimeoutError as error:
+            raise AssertionError(f"{self.namespace}: {error}: {self.story()}") from error
+
+    def until_weight(self, weight: int) -> None:
+        """Until this weight is in effect and recorded so."""
+        self.until(
+            lambda: self.share() == weight and self.status().get("observedWeight") == weight, f"{weight} %"
+        )
+
+    def finish(self) -> None:
+        """Until the rollout has ended and everybody knows it."""
+        self.until(lambda: self.phase in _FINAL, "the end")
+        self.until(lambda: not self.status()["progress"].get("untold"), "everybody to know it", 60)
+
+    def story(self) -> str:
+        status = self.status()
+        return (
+            f"{status.get('phase')}/{status.get('reason')} ({status.get('message')}), wrote {self.weights()}"
+        )
+
+
+def places(stage: Stage, *namespaces: str, **policy: Any) -> dict[str, Place]:
+    """Several at once, each serving its first version."""
+    found = {namespace: Place(stage, namespace, **policy) for namespace in namespaces}
+    for place in found.values():
+        place.serve()
+    for place in found.values():
+        place.serving()
+    return found
+
+
+@contextmanager
+def watching(*watched: Place) -> Iterator[None]:
+    """Notes how each one's traffic is split, at every change."""
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.05):
+            split = watched[0].stage.split()
+            for place in watched:
+                shares = dict(split.get((place.namespace, NAME), {}))
+                if not place.shares or place.shares[-1] != shares:
+                    place.shares.append(shares)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(5)
+
+
+def once(values: list[Any]) -> list[Any]:
+    """Without identical neighbours."""
+    return [value for value, _ in groupby(values)]
+
+
+def _policy(namespace: str, spec: Mapping[str, Any]) -> Document:
+    defaults: Document = {
+        "selector": {"namespaces": [namespace]},
+        "stepWeights": [10, 50, 100],
+        "stepDuration": "2s",
+        "bake": "2s",
+        "progressDeadline": "10m",
+        "analysis": {
+            "interval": "1s",
+            "warmup": "1s",
+            "window": "5s",
+            "minRequests": 5,
+            "source": "knative",
+            "metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 99}, "failureLimit": 2}],
+        },
+    }
+    return {
+        "apiVersion": "autocanary.dev/v1alpha1",
+        "kind": "RolloutPolicy",
+        "metadata": {"name": namespace},
+        "spec": {**defaults, **spec},
+    }
+
+
+def _manifest(namespace: str) -> Document:
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": NAME, "namespace": namespace},
+        "spec": {
+            "predictor": {
+                "minReplicas": 1,
+                "model": {"modelFormat": {"name": "sklearn"}, "storageUri": f"gs://models/{NAME}/v1"},
+            }
+        },
+    }

@@ -1,0 +1,299 @@
+"""KFServing's v1alpha2 on a real API server: default and canary, as the rules of KFServing 0.4 have them.
+
+The two manifests in ``tests/data/kfserving`` are those of a published walk-through, in which a person does
+by hand what autocanary does here: the same model stands on both sides. Where a canary must differ from
+default, its ``storageUri`` is another.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.real.commands import autocanary
+from tests.real.stage import SERVICE_ACCOUNT, Document, Sampler, Stage
+from tests.testbed.servers import wait_until
+
+pytestmark = pytest.mark.real
+
+KFSERVING = True
+MANIFESTS = Path(__file__).resolve().parents[1] / "data" / "kfserving"
+NAME = "tensorflow-mnist"
+FIRST = f"{NAME}-canary-00001"
+DEFAULT, CANARY = (f"{NAME}-predictor-{side}" for side in ("default", "canary"))
+URI = "pvc://kfserving-models-pvc/models/tensorflow/mnist/"
+_PATH = "/apis/serving.kubeflow.org/v1alpha2/namespaces/{}/inferenceservices/" + NAME
+
+
+class Sided:
+    """The article's service in one namespace of the stage."""
+
+    def __init__(self, stage: Stage, namespace: str) -> None:
+        self.stage, self.namespace = stage, namespace
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        return self.stage.api.kubectl("-n", self.namespace, *arguments, stdin=stdin)
+
+    def apply(self, manifest: str) -> None:
+        self.kubectl("apply", "-f", str(MANIFESTS / manifest))
+
+    def canary(self, uri: str, weight: int = 10) -> None:
+        """The second manifest, with another model in the canary's place."""
+        text = (MANIFESTS / "tensorflow-canary.yaml").read_text()
+        head, place, tail = text.rpartition(URI)
+        assert place
+        text = f"{head}{uri}{tail}".replace("canaryTrafficPercent: 10", f"canaryTrafficPercent: {weight}")
+        self.kubectl("apply", "-f", "-", stdin=text)
+
+    def edit(self, **spec: Any) -> None:
+        patch = json.dumps({"spec": spec})
+        self.kubectl("patch", "inferenceservices.serving.kubeflow.org", NAME, "--type=merge", "-p", patch)
+
+    def get(self) -> Document:
+        """The object; without kubectl, which is too slow to catch a moment."""
+        status, body = self.stage.api.request(_PATH.format(self.namespace))
+        assert status == 200, body
+        found: Document = json.loads(body)
+        return found
+
+    @property
+    def spec(self) -> Document:
+        found: Document = self.get()["spec"]
+        return found
+
+    def columns(self) -> dict[str, str]:
+        """The row of ``kubectl get inferenceservices.serving.kubeflow.org``, by column."""
+        head, row = self.kubectl("get", "inferenceservices.serving.kubeflow.org", NAME).splitlines()
+        names = ["NAME", "URL", "READY", "DEFAULT TRAFFIC", "CANARY TRAFFIC", "AGE"]
+        starts = [head.index(name) for name in names]
+        ends = [*starts[1:], max(len(head), len(row))]
+        return {name: row[start:end].strip() for name, start, end in zip(names, starts, ends, strict=True)}
+
+    def split(self) -> tuple[str, str]:
+        found = self.columns()
+        return found["DEFAULT TRAFFIC"], found["CANARY TRAFFIC"]
+
+    def serving(self) -> None:
+        """The first manifest of the article, applied and served."""
+        self.apply("tensorflow.yaml")
+        wait_until(lambda: self.split() == ("100", ""), seconds=30, what="default to serve")
+
+    def ended(self, rollout: str = FIRST) -> Document:
+        return self.stage.wait_for_phase(
+            self.namespace,
+            rollout,
+            "Promoted",
+            "RolledBack",
+            "Superseded",
+            "Abandoned",
+            "Missed",
+            seconds=120,
+        )
+
+    def weighs(self, weight: int) -> None:
+        wait_until(
+            lambda: self.get()["status"].get("canaryTraffic", 0) == weight,
+            seconds=60,
+            what=f"{weight} % on the canary",
+            every=0.05,
+        )
+
+    def written(self) -> list[Document]:
+        """The specs that autocanary wrote, in order, as the audit log has them."""
+        found = []
+        for event in self.stage.api.audit(SERVICE_ACCOUNT):
+            where = event.get("objectRef", {})
+            mine = where.get("resource") == "inferenceservices" and where.get("namespace") == self.namespace
+            if mine and event["verb"] == "patch" and event["responseStatus"]["code"] == 200:
+                found.append(event["requestObject"]["spec"])
+        return found
+
+
+@pytest.fixture
+def service(stage: Stage, namespace: str) -> Sided:
+    """Default serves, and a policy of few seconds selects it."""
+    stage.policy(
+        stepWeights=[10, 50, 100],
+        stepDuration="2s",
+        bake="2s",
+        analysis={
+            "interval": "1s",
+            "warmup": "1s",
+            "window": "5s",
+            "minRequests": 5,
+            "source": "knative",
+            "metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 99}, "failureLimit": 2}],
+        },
+    )
+    sided = Sided(stage, namespace)
+    sided.serving()
+    return sided
+
+
+def model(uri: str) -> Document:
+    return {"predictor": {"tensorflow": {"storageUri": uri}}}
+
+
+def test_the_article(stage: Stage, namespace: str) -> None:
+    """Both manifests with kubectl; then 90 10, 75 25, 50 50, 100 on the canary, and all on default again."""
+    stage.policy()
+    service = Sided(stage, namespace)
+    service.apply("tensorflow.yaml")
+    wait_until(lambda: service.columns()["READY"] == "True", seconds=30, what="default to be ready")
+    shown = service.columns()
+    assert (shown["NAME"], shown["READY"], shown["DEFAULT TRAFFIC"]) == (NAME, "True", "100")
+    assert shown["CANARY TRAFFIC"] == ""
+    assert shown["URL"] == f"http://{NAME}.{namespace}.example.com/v1/models/{NAME}"
+    process = stage.run("--namespace", namespace, "--no-leader-election")
+    with Sampler(service.split) as splits:
+        service.apply("tensorflow-canary.yaml")
+        rollout = service.ended()
+        wait_until(lambda: splits.seen[-1] == ("100", ""), seconds=10, what="the canary's column to be empty")
+    assert rollout["status"]["phase"] == "Promoted"
+    stepped = [pair for pair in splits.seen if pair not in (("100", ""), ("", ""))]
+    assert stepped == [("90", "10"), ("75", "25"), ("50", "50"), ("", "100")]
+    assert service.spec == {"default": model(URI)}
+    clearing = {"canary": None, "canaryTrafficPercent": None}
+    assert service.written() == [*({"canaryTrafficPercent": weight} for weight in (25, 50, 100)), clearing]
+    row = service.kubectl("get", "crl", FIRST).splitlines()[1].split()
+    assert row[5:7] == [f"{DEFAULT}-00001", f"{CANARY}-00001"]
+    assert process.audit_trail() == ["rollout_started", *["step_taken"] * 4, "rollout_promoted"]
+
+
+def test_another_model_is_copied_into_default(stage: Stage, service: Sided) -> None:
+    """At 100 %, which stays until default's own revision of it is ready; unknown fields come along."""
+    stage.run("--namespace", service.namespace, "--no-leader-election")
+    odd = {**model("pvc://models/mnist-2/"), "x-odd": {"list": [1, {"a": "b"}], "big": 9007199254740993}}
+    service.edit(canary=odd, canaryTrafficPercent=10)
+    wait_until(lambda: service.spec["default"] == odd, seconds=90, what="the copy", every=0.02)
+    assert service.spec == {"default": odd, "canary": odd, "canaryTrafficPercent": 100}
+    assert service.ended()["status"]["phase"] == "Promoted"
+    assert service.spec == {"default": odd}
+    assert stage.split()[service.namespace, NAME] == {f"{DEFAULT}-00002": 100}
+    assert service.split() == ("100", "")
+
+
+def test_a_bad_canary_is_rolled_back_and_kept(stage: Stage, service: Sided) -> None:
+    """Percent 0, default untouched, the canary left for inspection."""
+    stage.traffic.behave(f"{CANARY}-00001", errors=0.2)
+    stage.run("--namespace", service.namespace, "--no-leader-election")
+    before = service.spec["default"]
+    try:
+        service.canary("pvc://models/bad/")
+        rollout = service.ended()
+    finally:
+        stage.traffic.behave(f"{CANARY}-00001")
+    assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("RolledBack", "MetricBreach")
+    assert "request-success-rate is" in rollout["status"]["message"]
+    assert service.written() == [{"canaryTrafficPercent": 0}]
+    assert service.spec == {
+        "default": before,
+        "canary": model("pvc://models/bad/"),
+        "canaryTrafficPercent": 0,
+    }
+    assert service.split() == ("100", "")
+    kubeconfig = {"KUBECONFIG": str(stage.api.kubeconfig())}
+    said = autocanary(
+        "status", "-n", service.namespace, "-o", "wide", home=stage.folder, environment=kubeconfig
+    )
+    head, *rows = [line.split() for line in said.out.splitlines()[-3:]]
+    assert head == ["ROUTE", "URL", "READY", "TRAFFIC"]
+    assert rows == [
+        [name, f"http://{name}.{service.namespace}.example.com", "True", "100%", "->", f"{name}-00001"]
+        for name in (CANARY, DEFAULT)
+    ], "as kn route list has them"
+
+
+def _is_at_100(spec: Document) -> bool:
+    return bool(spec.get("canaryTrafficPercent") == 100)
+
+
+def _is_copied(spec: Document) -> bool:
+    return bool(spec.get("canary") == spec["default"])
+
+
+def _is_cleared(spec: Document) -> bool:
+    return "canary" not in spec
+
+
+@pytest.mark.parametrize("so_far", [_is_at_100, _is_copied, _is_cleared])
+def test_killed_between_two_writes_of_the_promotion(
+    stage: Stage, service: Sided, so_far: Callable[[Document], bool]
+) -> None:
+    """kill -9 right after each of them; another process makes the rest, in the same order, each once."""
+    process = stage.run("--namespace", service.namespace, "--no-leader-election")
+    service.canary("pvc://models/mnist-2/")
+    wait_until(lambda: so_far(service.spec), seconds=90, what=so_far.__name__, every=0.03)
+    os.kill(process.process.pid, signal.SIGKILL)
+    process.process.wait(10)
+    assert stage.phase(service.namespace, FIRST) in ("Progressing", "Baking", "Settling")
+    stage.run("--namespace", service.namespace, "--no-leader-election")
+    assert service.ended()["status"]["phase"] == "Promoted"
+    assert service.spec == {"default": model("pvc://models/mnist-2/")}
+    assert service.written() == [
+        {"canaryTrafficPercent": 50},
+        {"canaryTrafficPercent": 100},
+        {"default": {"predictor": {"tensorflow": {"storageUri": "pvc://models/mnist-2/"}}}},
+        {"canary": None, "canaryTrafficPercent": None},
+    ]
+
+
+def test_the_canary_is_removed_by_hand(stage: Stage, service: Sided) -> None:
+    """That is the owner's rollback: said, and nothing is written any more."""
+    stage.run("--namespace", service.namespace, "--no-leader-election")
+    service.canary("pvc://models/mnist-2/")
+    service.weighs(50)
+    service.edit(canary=None, canaryTrafficPercent=None)
+    rollout = service.ended()
+    assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("Superseded", "Reverted")
+    assert service.written() == [{"canaryTrafficPercent": 50}]
+    assert service.spec == {"default": model(URI)}
+    wait_until(lambda: service.split() == ("100", ""), seconds=10, what="default to have everything")
+
+
+def test_another_canary_is_pushed(stage: Stage, service: Sided) -> None:
+    """It takes the first one's place, starts at the first step, and is what is promoted."""
+    stage.run("--namespace", service.namespace, "--no-leader-election")
+    service.canary("pvc://models/mnist-2/")
+    service.weighs(50)
+    service.edit(canary=model("pvc://models/mnist-3/"))
+    second = service.ended(f"{NAME}-canary-00002")
+    assert second["status"]["phase"] == "Promoted"
+    assert service.ended()["status"]["reason"] == "NewRevision"
+    weights = [
+        spec["canaryTrafficPercent"] for spec in service.written() if len(spec) == 1 and "default" not in spec
+    ]
+    assert weights == [50, 0, 10, 50, 100]
+    assert service.spec == {"default": model("pvc://models/mnist-3/")}
+
+
+def test_default_is_edited_during_a_canary(stage: Stage, service: Sided) -> None:
+    """The attempt ends, and the next one holds the same canary against the new default."""
+    stage.run("--namespace", service.namespace, "--no-leader-election")
+    service.canary("pvc://models/mnist-2/")
+    service.weighs(50)
+    service.edit(default=model("pvc://models/hotfix/"))
+    rollout = service.ended()
+    assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("Superseded", "StableChanged")
+    again = service.ended(f"{FIRST}-r2")
+    assert again["spec"]["stable"] == f"{DEFAULT}-00002"
+    assert again["status"]["phase"] == "Promoted"
+    assert service.spec == {"default": model("pvc://models/mnist-2/")}
+
+
+def test_both_api_groups_in_one_cluster(stage: Stage, service: Sided) -> None:
+    """One process rolls out a service of each, each by its own rules."""
+    prefix = stage.released(service.namespace)
+    stage.run("--namespace", service.namespace, "--no-leader-election")
+    service.canary("pvc://models/mnist-2/")
+    stage.serve(service.namespace, "mnist", "v2", 0)
+    assert service.ended()["status"]["phase"] == "Promoted"
+    assert service.ended("mnist-00002")["status"]["phase"] == "Promoted"
+    assert stage.split()[service.namespace, "mnist"] == {f"{prefix}-00002": 100}
+    assert stage.split()[service.namespace, NAME] == {f"{DEFAULT}-00002": 100}
