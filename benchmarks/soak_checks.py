@@ -78,8 +78,9 @@ class Track:
 class Checks:
     """``truth`` says the field's weight of a service and whether a revision is or was ready."""
 
-    def __init__(self, now: Callable[[], float], history_limit: int) -> None:
-        self._now, self._limit = now, history_limit
+    def __init__(self, history_limit: int) -> None:
+        self._limit = history_limit
+        self.now: Callable[[], float] = lambda: 0.0
         self.policies: dict[str, Policy] = {}
         self.field: Callable[[ServiceKey], int | None] = lambda _: None
         self.was_ready: Callable[[ServiceKey, str], bool] = lambda *_: True
@@ -101,7 +102,7 @@ class Checks:
         self._troubled_at = 0.0
 
     def fail(self, rule: str, text: str) -> None:
-        self.violations.append(f"{rule}, at {self._now():.1f}: {text}")
+        self.violations.append(f"{rule}, at {self.now():.1f}: {text}")
 
     def _must(self, rule: str, holds: bool, track: Track, text: str) -> None:
         self.looked_at[rule] += 1
@@ -112,11 +113,11 @@ class Checks:
     # --- what the script says ----------------------------------------------------------------------------
 
     def touched(self, namespace: str, name: str, what: str) -> None:
-        self._touches.setdefault((namespace, name), deque(maxlen=12)).append(Touch(self._now(), what))
+        self._touches.setdefault((namespace, name), deque(maxlen=12)).append(Touch(self.now(), what))
 
     def troubled(self) -> None:
         """The process or its leadership has just ended, or a deletion has failed: pruning may be late."""
-        self._troubled_at = self._now()
+        self._troubled_at = self.now()
 
     def _touches_of(self, track: Track) -> list[Touch]:
         found = self._touches.get((track.key.namespace, track.key.name), ())
@@ -128,7 +129,7 @@ class Checks:
         """The ingress sends the traffic there from now on."""
         kept = self._shares.setdefault((namespace, name), deque(maxlen=24))
         if not kept or kept[-1][1] != shares:
-            kept.append((self._now(), dict(shares)))
+            kept.append((self.now(), dict(shares)))
 
     def _share(self, track: Track, at: float) -> tuple[int, float]:
         """The candidate's share then, and since when it was that."""
@@ -155,7 +156,7 @@ class Checks:
             good = reading.is_value and reading.value is not None and metric.range.contains(reading.value)
             verdicts[place] = verdicts.get(place, True) and good and enough
         for place, good in verdicts.items():
-            self.running[place].looks.append((self._now(), good))
+            self.running[place].looks.append((self.now(), good))
 
     # --- writes to services ------------------------------------------------------------------------------
 
@@ -193,7 +194,7 @@ class Checks:
         track.progress = is_
         if was is None:
             self.running[self._place(track)] = track
-            track.weight_since = self._now()
+            track.weight_since = self.now()
             allowed = (0, track.field_then, *self._recent_weights(track))
             self._must("begins where it was", is_.weight in allowed, track, f"begins at {is_.weight}")
             if is_.phase is Phase.ROLLING_BACK:
@@ -214,7 +215,7 @@ class Checks:
     def _track(self, rollout: Rollout) -> Track:
         model = (rollout.candidate_spec or {}).get("model", {})
         policy = self.policies[rollout.policy_document["variant"]]
-        now = self._now()
+        now = self.now()
         uri = str(model.get("storageUri", ""))
         return Track(
             rollout.key, rollout.name, rollout.candidate, kind_of(uri), policy, now, self.field(rollout.key)
@@ -239,7 +240,7 @@ class Checks:
             return
         if is_.weight != was.weight:
             self._moved(track, was, is_)
-            track.weight_since = self._now()
+            track.weight_since = self.now()
         if is_.phase is Phase.ROLLING_BACK and was.phase is not Phase.ROLLING_BACK:
             self._rolled_back(track, was, is_)
         if is_.phase is Phase.PROMOTED:
@@ -269,7 +270,7 @@ class Checks:
         else:
             stopped = was.phase is Phase.PAUSED
             self._must("only with a pass", not stopped, track, f"{is_.weight} while paused")
-            self._passed(track, was, is_.step_started_at or self._now())
+            self._passed(track, was, is_.step_started_at or self.now())
 
     def _passed(self, track: Track, was: Progress, decided: float) -> None:
         """At the weight that the candidate really had, for the step's time, and at the last look before."""
@@ -288,7 +289,7 @@ class Checks:
         person = track.asked(*PROMOTING) and (is_.promote_all or is_.reason is Reason.PROMOTED_BY_USER)
         self._must("bad is not promoted", person or not is_bad(track.kind), track, f"{is_.reason.value}")
         if not person:
-            self._passed(track, was, is_.finished_at or self._now())
+            self._passed(track, was, is_.finished_at or self.now())
         self.causes["promoted", "a person" if person else "passed"] += 1
 
     # --- rollbacks, by cause -----------------------------------------------------------------------------
@@ -365,9 +366,9 @@ class Checks:
     def _ended(self, track: Track, is_: Progress) -> None:
         self._forget(track)
         self.outcomes[track.kind, is_.phase.value, is_.reason.value] += 1
-        self.durations.append(self._now() - track.began)
+        self.durations.append(self.now() - track.began)
         self._finals.setdefault(track.key, set()).add(track.name)
-        at = self._now()
+        at = self.now()
         self.after(60.0, lambda: self._pruned(track, at))
 
     def _pruned(self, track: Track, at: float) -> None:

@@ -8,7 +8,6 @@ messages, controllers that always do what they are told. ``tests/app`` holds it 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from random import Random
@@ -25,7 +24,7 @@ from autocanary.core.situation import Situation
 from autocanary.engine.asking import measures, questions_for, verdict_of
 from autocanary.errors import InputError
 from autocanary.sim.clock import START
-from autocanary.sim.releases import CANDIDATE, FIRST_STEP, STABLE, Pair, Release
+from autocanary.sim.releases import CANDIDATE, STABLE, Pair, Release
 
 __all__ = ["Course", "Outcome", "Transition", "play", "playable", "start_of"]
 
@@ -92,7 +91,7 @@ def playable(policy: Policy) -> tuple[Policy, tuple[str, ...]]:
         policy,
         steps=steps,
         analysis=analysis,
-        webhooks=tuple(each for each in policy.webhooks if False),
+        webhooks=(),
         windows=(),
         on_failure=OnFailure.ROLLBACK,
     )
@@ -123,6 +122,7 @@ class _Run:
         self._acknowledged: int | None = None
         self._seen_at = math.inf
         self._asked_at: float | None = None
+        self._calm: Observation | None = None
 
     def _now(self) -> float:
         return self._pair.clock.now()
@@ -136,9 +136,7 @@ class _Run:
                 break
             self._pair.advance_to(self._next(now))
         seconds = min(self._now() - began, horizon)
-        outcome = self._outcome()
-        self._pair.close()
-        return Course(outcome, seconds, self._pair.failed(), tuple(self._transitions))
+        return Course(self._outcome(), seconds, self._pair.failed(), tuple(self._transitions))
 
     def _outcome(self) -> Outcome:
         phase = self._rollout.progress.phase
@@ -150,13 +148,16 @@ class _Run:
     def _look(self, now: float) -> None:
         situation = self._situation(now)
         asks = measures(situation) and (self._asked_at is None or self._beat(now) > self._beat(self._asked_at))
-        self._take(plan(situation), now)
+        if not (asks and self._calm is self._pair.seen):
+            decision = plan(situation)
+            # With the weight in effect and the same things seen, only a verdict decides from now on.
+            is_calm = asks and decision.progress is self._rollout.progress
+            self._calm = self._pair.seen if is_calm else None
+            self._take(decision, now)
         if not asks:
             return
         self._asked_at = now
         situation = self._situation(now)
-        if not situation.judged:
-            return
         readings = self._pair.metrics.ask([question for _, question in self._questions])
         verdict = verdict_of(situation, self._questions, readings, ())
         self._take(plan(replace(situation, verdict=verdict)), now)
@@ -221,11 +222,3 @@ def _begun(policy: Policy, seen: Observation, now: float) -> Rollout:
             step_started_at=now,
         ),
     )
-
-
-def seeds(seed: int, release: str, runs: int) -> Sequence[int]:
-    """One seed per run, whoever plays it."""
-    return [Random(f"{seed}/{release}/{run}").getrandbits(48) for run in range(runs)]
-
-
-_ = FIRST_STEP

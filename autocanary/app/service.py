@@ -146,6 +146,7 @@ class Service:
             listener=self.counters,
             ready=lambda: not self.missing(),
             hurry=hurry,
+            lost=self._courier.forget,
             history_limit=settings.history_limit,
         )
         self._metronome = Metronome(
@@ -267,6 +268,10 @@ class Service:
             self._drift_said = True
             _log.warning("clock_stepped", seconds=round(drift), hint="restart to follow the wall clock")
 
+    def _leading(self, leads: bool) -> None:
+        _log.info("leading" if leads else "not_leading")
+        self._hurry()  # not to lose the rest of a beat on top of the lease's duration
+
     def _hurry(self) -> None:
         self._metronome.hurry(_TICK)
 
@@ -282,7 +287,7 @@ class Service:
             namespace,
             settings.lease_name,
             settings.identity or socket.gethostname(),
-            on_change=lambda leading: _log.info("leading" if leading else "not_leading"),
+            on_change=self._leading,
         )
 
     def _make_courier(self, http: Http) -> Courier:
@@ -304,6 +309,7 @@ class Service:
             routed=self._make_routed(http),
             counted=self.counters.notification,
             heard=self._hurry,
+            leads=self._leadership.is_leader,
         )
 
     def _make_routed(self, http: Http) -> Callable[[Message], Sequence[Channel]]:

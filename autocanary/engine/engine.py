@@ -58,6 +58,7 @@ class Engine:
         listener: Listener,
         ready: Callable[[], bool] = lambda: True,
         hurry: Callable[[], None] = lambda: None,
+        lost: Callable[[], None] = lambda: None,
         history_limit: int = 10,
     ) -> None:
         self._around = Surroundings(
@@ -75,6 +76,7 @@ class Engine:
             listener=listener,
             ready=ready,
             hurry=hurry,
+            lost=lost,
             history_limit=history_limit,
         )
         self._forget()
@@ -120,6 +122,7 @@ class Engine:
         leads = self._around.leadership.is_leader()
         if self._loaded and not leads:
             self._forget()
+            self._around.lost()
         return leads and self._around.ready()
 
     def _gather(self, now: float) -> None:

@@ -26,8 +26,9 @@ class Surroundings:
     """``pool`` runs the writes, ``askers`` the questions to Prometheus and ``hooks`` the policies' webhooks,
     so that none of them keeps another waiting.
 
-    ``ready`` says whether the first pictures are whole; ``hurry`` asks for a tick soon; ``history_limit`` is
-    how many finished rollouts of a service are kept.
+    ``ready`` says whether the first pictures are whole; ``hurry`` asks for a tick soon; ``lost`` is
+    called when another instance may lead; ``history_limit`` is how many finished rollouts of a service are
+    kept.
     """
 
     cluster: Cluster
@@ -44,4 +45,5 @@ class Surroundings:
     listener: Listener
     ready: Callable[[], bool]
     hurry: Callable[[], None]
+    lost: Callable[[], None]
     history_limit: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,12 @@ def shares_of(entries: Any) -> tuple[tuple[str, int], ...]:
     for entry in entries if isinstance(entries, list) else ():
         name = entry.get("revisionName") if isinstance(entry, Mapping) else None
         if isinstance(name, str) and name:
-            percent = entry.get("percent")
-            number = isinstance(percent, int | float) and not isinstance(percent, bool)
-            shares[name] = shares.get(name, 0) + (int(percent) if number else 0)
+            shares[name] = shares.get(name, 0) + _whole(entry.get("percent"))
     return tuple(shares.items())
+
+
+def _whole(percent: Any) -> int:
+    """A share as a number; whatever is none (a status may have been edited) is no share."""
+    if isinstance(percent, bool) or not isinstance(percent, int | float) or not math.isfinite(percent):
+        return 0
+    return int(percent)

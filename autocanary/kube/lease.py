@@ -11,9 +11,9 @@ when it was sent. So a leader that hears nothing any more has stopped ``duration
 anybody else begins, whatever the wall clocks say: times written in the Lease are for people, and nobody's
 are trusted. Only rates of monotonic clocks are, and those differ by far less than a third.
 
-Hands are not trusted either: whoever saw somebody hold the Lease and then finds it deleted, emptied or in its
-own name waits as long as for a holder that fell silent, since that one may not know yet. Only a Lease that was
-released (no holder, for one second) is free at once.
+Hands are not trusted either: whoever saw somebody hold the Lease and then finds it deleted, emptied or in
+its own name waits as long as for a holder that fell silent, since that one may not know yet. Only a Lease
+that was released (no holder, for one second) is free at once.
 
 The library's own elector is not used: it can stop for good, without a word, when a call hangs or urllib3
 raises.
@@ -206,7 +206,7 @@ class LeaseElector:
         return self._claimed and bool((lease.get("spec") or {}).get("holderIdentity") == self.identity)
 
     def _is_free(self, lease: Mapping[str, Any]) -> bool:
-        """Whether nobody can hold it: it was released, was never held, or nothing was heard for long enough."""
+        """Whether nobody can hold it: released, never held, or silent for long enough."""
         spec = lease.get("spec") or {}
         self.holder = spec.get("holderIdentity") or ""
         promised = float(spec.get("leaseDurationSeconds") or 0)

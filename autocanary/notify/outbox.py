@@ -125,8 +125,14 @@ class Outbox:
         ]
         return max(0.0, min(moments) - now) if moments else None
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._lanes.clear()
+
     def succeeded(self, entry: Entry) -> bool:
         """The receiver has it. Returns whether the lane had been failing until now."""
+        if entry.key not in self:
+            return False  # forgotten meanwhile
         lane = self._lanes[entry.key.channel]
         del lane.entries[entry.key]
         recovered = lane.failures > 0
@@ -136,6 +142,8 @@ class Outbox:
 
     def failed(self, entry: Entry, error: DeliveryError, now: float) -> tuple[Entry, ...]:
         """The receiver does not have it. Returns the entries that are given up now."""
+        if entry.key not in self:
+            return ()
         lane = self._lanes[entry.key.channel]
         entry.why, entry.tries = str(error), entry.tries + 1
         if error.retry_after == NEVER:

@@ -23,6 +23,7 @@ from autocanary.ports import Clock, Delivery, Message
 __all__ = ["Courier"]
 
 _CAPACITY = 10_000
+_STANDBY = 0.5  # seconds to the next look whether this instance leads again
 _REMEMBERED = 20_000
 
 
@@ -32,6 +33,11 @@ def _nobody(message: Message) -> tuple[Channel, ...]:  # noqa: ARG001 - the sign
 
 def _uncounted(channel: str, outcome: str) -> None:
     """Counts nothing."""
+
+
+def _always() -> bool:
+    """There is only one instance."""
+    return True
 
 
 def _unheard() -> None:
@@ -46,6 +52,8 @@ class Courier:
     by the worker thread that ``start`` starts; how long it goes on trying is written in ``outbox``.
     ``counted`` hears the kind of channel (its name up to a colon) and ``delivered``, ``failed`` (will be
     tried again) or ``given-up``. ``heard`` is called after each try: ``delivered`` may have something.
+    ``leads`` is asked before each try: while it is False nothing is sent. ``forget`` then drops what waits,
+    since another instance tells it.
 
     A telling that was settled and is told again (the ledger could not note it) is not sent again; its
     Delivery is repeated, so that the ledger can.
@@ -60,11 +68,13 @@ class Courier:
         routed: Callable[[Message], Sequence[Channel]] = _nobody,
         counted: Callable[[str, str], None] = _uncounted,
         heard: Callable[[], None] = _unheard,
+        leads: Callable[[], bool] = _always,
         capacity: int = _CAPACITY,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._at_once, self._background, self._routed = tuple(at_once), tuple(background), routed
         self._clock, self._counted, self._heard = clock, counted, heard
+        self._leads = leads
         self._outbox = Outbox(capacity=capacity, random=chance)
         self._settled: OrderedDict[Key, Delivery] = OrderedDict()
         self._ready: dict[Key, Delivery] = {}
@@ -113,12 +123,19 @@ class Courier:
             drained, self._ready = tuple(self._ready.values()), {}
         return drained
 
+    def forget(self) -> None:
+        """Drop what waits; what is under way is delivered."""
+        with self._lock:
+            self._outbox.clear()
+
     def work(self) -> float | None:
         """Try one message that is due. Returns 0 if it did, else seconds until one is, None if none waits.
 
         Only the worker calls this; a world in virtual time may call it instead of ``start``.
         """
         with self._lock:
+            if not self._leads():
+                return _STANDBY if len(self._outbox) else None
             now = self._clock.now()
             entry = self._outbox.next(now)
             if entry is None:

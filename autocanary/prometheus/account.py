@@ -18,8 +18,8 @@ __all__ = ["Account"]
 
 _FORGET_AFTER = 3600.0
 _TIDY_EVERY = 60.0
-_LINGERING = 300.0
-"""For how long Prometheus shows a sample that nothing follows; so long a silent revision is waited for."""
+_LINGERING = 90.0
+"""A revision whose newest sample is older is not waited for: at 100 % stable is silent for good."""
 
 Subject = TypeVar("Subject", bound=Hashable)
 """A revision as one family of counters shows it."""

@@ -32,6 +32,8 @@ class Account:
         return Totals(float(self._requests), float(self._errors), tuple(self._within))
 
     def _grow(self, newest: Sample) -> None:
+        if newest is self._last:
+            return
         self._requests += newest.requests - self._last.requests
         self._errors += newest.errors - self._last.errors
         counts = (high - low for high, low in zip(newest.buckets, self._last.buckets, strict=True))

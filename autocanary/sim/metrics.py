@@ -29,7 +29,7 @@ Custom = Callable[[Question, float], "Reading | float | None"]
 """Answers a policy's own PromQL at an instant: a reading, a number, or None for no series."""
 
 _DEFAULT_QUANTILE = 0.99
-_LINGERING = 300.0  # seconds for which a silent revision holds up the time of both
+_LINGERING = 90.0  # seconds for which a silent revision holds up the time of both
 _COUNTED = ("error-rate", "request-success-rate", "request-duration")
 _NORMAL = NormalDist()
 _TOKEN_METRICS: Mapping[str, Callable[[Tokens], float]] = {

@@ -172,13 +172,13 @@ class Pair:
         self.clock.advance_to(moment)
 
     def failed(self) -> int:
-        """Requests that the candidate has answered with an error, up to the last change of the split."""
-        series = self._traffic.series(NAMESPACE, SERVICE, Component.PREDICTOR)
-        return series[CANDIDATE].errors
+        """Requests that the candidate had answered with an error when a weight written now was in effect.
 
-    def close(self) -> None:
-        """All requests go back to stable now: what the candidate has served is counted up to here."""
+        It is the last thing that can be asked.
+        """
+        self.clock.advance(_PROGRAMMED)
         self._program(0)
+        return self._traffic.series(NAMESPACE, SERVICE, Component.PREDICTOR)[CANDIDATE].errors
 
     def _program(self, weight: int) -> None:
         if weight == _ALL:

@@ -31,8 +31,11 @@ def test_a_tiny_run_has_consistent_figures(metrics: str) -> None:
     assert 1 <= cost.queries_per_tick <= 4 + 5
     assert 0 < cost.writes_per_rollout <= 1.01
     assert 0 < cost.longest_tick < 10
-    assert 10 < cost.bare_memory <= cost.world_memory <= cost.memory
-    assert 0 < cost.own_memory < cost.service_memory < cost.bare_memory + 5
+    assert (
+        min(cost.bare_memory, cost.world_memory, cost.memory) > 10
+    )  # resident: the system may take some back
+    assert cost.service_memory == cost.bare_memory + cost.own_memory
+    assert 0 < cost.own_memory < 5
 
 
 def test_what_a_port_costs_is_charged_to_it() -> None:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from autocanary.core.observation import Trinary
 from autocanary.kserve.routes import Route, route_of
 from autocanary.kserve.v1beta1 import V1Beta1
@@ -42,6 +44,14 @@ def test_a_route_without_a_status() -> None:
     """Just created: a name and nothing else."""
     assert route_of({"metadata": {"name": "a"}}) == Route("a", "", Trinary.UNKNOWN, ())
     assert route_of({"metadata": {"name": "a"}, "status": {"traffic": "x"}}).traffic == ()
+
+
+@pytest.mark.parametrize("percent", [None, True, "40", float("nan"), float("inf"), [], 2**63])
+def test_a_share_that_is_no_number_is_none(percent: Any) -> None:
+    """A status that somebody has edited is still read."""
+    entry = {"revisionName": "iris-1", "percent": percent}
+    route = route_of({"metadata": {"name": "a"}, "status": {"traffic": [entry]}})
+    assert route.traffic == (("iris-1", 2**63 if percent == 2**63 else 0),)
 
 
 def test_the_split_is_in_kserves_one_route() -> None:

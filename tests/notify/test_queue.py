@@ -6,6 +6,8 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 
+import pytest
+
 from autocanary import logs
 from autocanary.core.decision import Event
 from autocanary.core.policy import NotificationRoute
@@ -75,6 +77,48 @@ def work_all(worker: Courier) -> float | None:
     while (pause := worker.work()) == 0.0:
         pass
     return pause
+
+
+def test_nothing_is_sent_while_another_may_lead() -> None:
+    """A moment without leadership only delays; once it is forgotten, it is the next leader's to tell."""
+    slack, leads = Scripted(), [False]
+    worker = Courier([slack], clock=Clock(), leads=lambda: leads[0])
+    assert worker.work() is None
+    worker.tell(numbered(1))
+    pause = work_all(worker)
+    assert pause is not None
+    assert (slack.sent, list(worker.delivered())) == ([], [])
+    leads[0] = True
+    work_all(worker)
+    assert slack.sent == ["t1"]
+    leads[0] = False
+    worker.tell(numbered(2))
+    worker.forget()
+    leads[0] = True
+    assert work_all(worker) is None
+    assert slack.sent == ["t1"]
+    worker.tell(numbered(2))
+    work_all(worker)
+    assert slack.sent == ["t1", "t2"]
+
+
+@pytest.mark.parametrize(
+    "failure", [None, DeliveryError("not now"), DeliveryError("never", retry_after=NEVER)]
+)
+def test_a_message_that_is_forgotten_while_it_is_sent(failure: DeliveryError | None) -> None:
+    """It ends as it ends; nothing of it waits afterwards."""
+    slack = Scripted("slack", *([failure] if failure else []))
+    worker = Courier([slack], clock=Clock())
+    send = slack.send
+
+    def forgetting(message: Message) -> None:
+        worker.forget()
+        send(message)
+
+    slack.send = forgetting  # type: ignore[method-assign]
+    worker.tell(numbered(1))
+    assert work_all(worker) is None
+    assert [each.ok for each in worker.delivered()] == ([] if failure else [True])
 
 
 def test_it_is_the_port() -> None:

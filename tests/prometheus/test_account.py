@@ -212,13 +212,13 @@ def test_totals_wait_for_the_older_of_the_newest_samples() -> None:
 
 
 def test_a_revision_that_has_long_been_silent_holds_nothing_up() -> None:
-    """It waits for five minutes; after that there is nothing to wait for."""
+    """It waits for a minute and a half; after that there is nothing to wait for."""
     book = Book()
     book.look(100, scrape(99, {OK: 1000}))
-    book.look(390)
+    book.look(180)
     assert book.said.at == 99
-    book.look(405)
-    assert (book.said.at, book.said.stable.requests) == (405, 305)
+    book.look(195)
+    assert (book.said.at, book.said.stable.requests) == (195, 95)
 
 
 def test_two_revisions_without_any_series_are_at_the_time_of_the_look() -> None:

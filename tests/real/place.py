@@ -19,7 +19,7 @@ from tests.real.stage import SERVICE_ACCOUNT, Document, Stage
 from tests.testbed.servers import wait_until
 from tests.testbed.servers.http import fetch
 
-__all__ = ["FIRST", "NAME", "SECOND", "Place", "once", "places", "watching"]
+__all__ = ["FIRST", "NAME", "ROLLOUT", "SECOND", "Place", "once", "places", "watching"]
 
 NAME = "mnist"
 FIRST, SECOND = (f"{NAME}-predictor-{number:05d}" for number in (1, 2))
@@ -167,9 +167,9 @@ class Place:
         ]
 
     def told(self) -> list[str]:
-        """What the Events on the service say, in order; each is there once, whoever repeated it."""
+        """What the Events on the rollout say, in order; each is there once, whoever repeated it."""
         items = (self.read("events") or {}).get("items", ())
-        mine = [item for item in items if item["involvedObject"]["kind"] == "InferenceService"]
+        mine = [item for item in items if item["involvedObject"]["name"] == ROLLOUT]
         assert all(item.get("count") == 1 for item in mine)
         mine.sort(key=lambda item: (item["firstTimestamp"], item["metadata"]["creationTimestamp"]))
         return [f"{item['reason']}: {item['message']}" for item in mine]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from autocanary.core.decision import Event
 from autocanary.core.discovery import SETTLED_AFTER
 from tests.real.mortal import Moment, Mortal
-from tests.real.place import NAME, SECOND, Place, once, places, watching
+from tests.real.place import NAME, ROLLOUT, SECOND, Place, once, places, watching
 from tests.real.stage import Stage
 from tests.testbed.servers import Received
 
@@ -78,6 +79,8 @@ COURSES = {
         {"stepDuration": "10m"},
     ),
 }
+HOLDS = (Event.HELD.value, Event.RESUMED.value)
+"""A service that is dead half of the time may see too little for a while: a hold may be told, and its end."""
 CELLS = [(course, moment) for course in COURSES for moment in Moment]
 
 
@@ -127,22 +130,23 @@ def test_a_kill_at_every_write(
     place, mortal = story.place, story.mortal
     print(f"{course} {moment.value}: killed {len(mortal.deaths)} times: {mortal.deaths}")  # noqa: T201 - the figure
     assert {"patch", "status", "events"} <= set(mortal.deaths)
-    assert once(place.weights()) == expected.weights, place.story()
-    if moment is Moment.BEFORE:
-        assert len(place.weights()) == len(once(place.weights())) + (course == "escalated")
+    weights = once(place.weights())
+    assert weights[: len(expected.weights)] == expected.weights, place.story()
+    if course == "escalated":  # stable's spec, put back, is a new revision: it is rolled out like any other
+        assert place.spec()["model"]["storageUri"] == f"gs://models/{NAME}/v1"
+    else:
+        assert weights == expected.weights, place.story()
     assert once([each.get(SECOND, 0) for each in place.shares]) == expected.shares
     assert place.phase == expected.phase, place.story()
-    notified = place.status()["notified"]
-    assert len(notified) == len(set(notified)) == len(expected.events)
+    notified = [id_.split("/")[2:] for id_ in place.status()["notified"]]
+    assert [event for event, _ in notified if event not in HOLDS] == expected.events
     texts = place.told()
-    assert len(texts) == len(set(texts)) == len(expected.events), texts
+    assert len(texts) == len(notified), texts  # an Event's name follows from the id: there are no two of one
     said: dict[str, str] = {}
     for line in mortal.events():
-        if line["logger"] == "autocanary.audit":
+        if line["logger"] == "autocanary.audit" and line["rollout"] == ROLLOUT:
             said.setdefault(line["message"], line["event"])
-    assert list(said.values()) == expected.events
-    messages = place.stage.messages(place.namespace)
-    assert len(set(messages)) == len(expected.events), messages
+    assert [event for event in said.values() if event not in HOLDS] == expected.events
+    messages = [text for text in place.stage.messages(place.namespace) if "00003" not in text]
+    assert len(set(messages)) == len(notified), messages
     assert "Traceback" not in mortal.text()
-    if course == "escalated":
-        assert place.spec()["model"]["storageUri"] == f"gs://models/{NAME}/v1"

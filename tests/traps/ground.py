@@ -86,6 +86,8 @@ class Ground(ABC):
 
     namespace: str
     kind: str
+    rest: float = 12.0
+    """Seconds at rest after which stable's spec is certain (see ``discovery.SETTLED_AFTER``), and some more."""
 
     # --- what happens ------------------------------------------------------------------------------------
 
@@ -166,7 +168,7 @@ class Ground(ABC):
         """A first revision that has all the traffic and has been seen at rest."""
         self.apply(version, weight)
         self.until_stable(1)
-        self.wait(12)
+        self.wait(self.rest)
 
     def release(self, version: str = "v2", weight: int | None = 0) -> None:
         self.apply(version, weight)

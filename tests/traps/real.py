@@ -83,6 +83,7 @@ def _errors(stage: Stage, namespace: str, revision: str) -> float:
 
 class RealGround(Ground):
     kind = "real"
+    rest = 22.0
 
     def __init__(self, here: Scene, namespace: str) -> None:
         self._scene, self.namespace = here, namespace

@@ -194,6 +194,30 @@ def test_share_that_fails_late_is_found_by_a_new_step() -> None:
     pytest.fail("never found")
 
 
+@pytest.mark.parametrize("healthy", [10, 100, 1000])
+def test_share_that_fails_late_in_a_step_is_found_in_minutes(healthy: int) -> None:
+    """Neither do hours of health in the same step: a test begins with every block."""
+    state, n_c, n_s = Share(), 0, 0
+    for tick in range(healthy + 100):
+        n_c, n_s = n_c + (100 if tick < healthy else 0), n_s + 900
+        seen = Counters("one", tick * 10.0, Totals(float(n_c)), Totals(float(n_s)))
+        state = watched(state, Terms(), seen, step=0, steps=2, weight=10)
+        if state.evidence >= Terms().bound:
+            assert healthy < tick <= healthy + 60
+            return
+    pytest.fail("never found")
+
+
+def test_the_stakes_of_share_never_exceed_one() -> None:
+    """With nothing in the blocks every test stands at its stake: together with what is idle that is 1."""
+    state = Share()
+    for tick in range(200):
+        seen = Counters("one", tick * 10.0, Totals(), Totals())
+        state = watched(state, Terms(), seen, step=tick // 60, steps=4, weight=10 + tick // 60)
+        assert state.evidence == pytest.approx(0.0, abs=1e-9)
+    assert state.blocks > 1
+
+
 def test_share_before_the_first_step_is_a_baseline() -> None:
     """A staged candidate has no share, and costs no stake."""
     state = watched(

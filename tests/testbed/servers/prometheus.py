@@ -20,7 +20,8 @@ from tests.testbed.servers.process import ServerProcess, free_port, program, wai
 class Scrape:
     """One scrape job: a target as host:port, labels to add, and Prometheus' own relabelling rules.
 
-    `relabels` works on the target before the scrape, `metric_relabels` on each sample after it.
+    `relabels` works on the target before the scrape, `metric_relabels` on each sample after it. `honor` lets
+    labels of the samples win over those of the target.
     """
 
     job: str
@@ -29,6 +30,7 @@ class Scrape:
     relabels: Sequence[Mapping[str, Any]] = ()
     metric_relabels: Sequence[Mapping[str, Any]] = ()
     path: str = "/metrics"
+    honor: bool = False
 
 
 class QueryError(Exception):
@@ -111,6 +113,7 @@ class Prometheus(ServerProcess):
                 {
                     "job_name": scrape.job,
                     "metrics_path": scrape.path,
+                    "honor_labels": scrape.honor,
                     "static_configs": [{"targets": [scrape.target], "labels": dict(scrape.labels)}],
                     "relabel_configs": [dict(rule) for rule in scrape.relabels],
                     "metric_relabel_configs": [dict(rule) for rule in scrape.metric_relabels],

@@ -1,0 +1,106 @@
+"""Every query of the Grafana dashboard, asked of a real Prometheus that has scraped real rollouts."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.real.stage import Stage
+from tests.serve.dashboard import filled, queries, variables
+from tests.testbed.servers import Scrape
+from tests.testbed.servers.http import fetch
+
+pytestmark = pytest.mark.real
+
+_PACED: dict[str, Any] = {
+    "stepWeights": [20, 50, 100],
+    "stepDuration": "10m",
+    "bake": "1s",
+    "analysis": {
+        "interval": "1s",
+        "warmup": "2s",
+        "window": "5s",
+        "minRequests": 5,
+        "source": "knative",
+        "metrics": [
+            {"name": "error-rate", "compare": {"to": "stable"}, "thresholdRange": {"max": 5}},
+            {"name": "request-duration", "compare": {"to": "stable"}, "thresholdRange": {"max": "500ms"}},
+        ],
+    },
+}
+"""Two comparisons with objectives beside them, so that every kind of series is there."""
+
+
+def test_every_query_of_the_dashboard_has_data(stage: Stage, namespace: str) -> None:
+    """One release is rolled back and one promoted by a person; no panel, variable or annotation is empty."""
+    stage.policy(**_PACED)
+    bad, good = stage.released(namespace, "bad"), stage.released(namespace, "good")
+    stage.traffic.behave(f"{bad}-00002", errors=0.3)
+    stage.traffic.behave(f"{good}-00002", errors=0.002)
+    autocanary = stage.run("--namespace", namespace)
+    stage.prometheus.scrape(
+        [
+            Scrape("revisions", stage.traffic.exporter.target),
+            Scrape("autocanary", f"127.0.0.1:{autocanary.port}", {"namespace": "autocanary"}, honor=True),
+        ]
+    )
+    stage.prometheus.wait_for("autocanary_leader == 1")
+    began = time.time()
+    stage.serve(namespace, "bad", "v2", 0)
+    stage.serve(namespace, "good", "v2", 0)
+    stage.wait_for_phase(namespace, "bad-00002", "RolledBack")
+    stage.prometheus.wait_for(
+        f'autocanary_comparison_bad_percent{{namespace="{namespace}",service="good",side="candidate"}} > 0'
+    )
+    shown = {name: _values(stage, began, *asked) for name, asked in _asked(_WHOLE | {"service": "good"})}
+    assert shown == {
+        "job": ["autocanary"],
+        "namespace": [namespace],
+        "service": ["bad", "good"],
+        "rollout": ["good-00002"],
+    }
+    request = {"spec": {"request": {"id": "all", "verb": "promote-full"}}}
+    patch = ["patch", "crl", "good-00002", "--type", "merge", "-p", json.dumps(request)]
+    stage.api.kubectl("-n", namespace, *patch)
+    stage.wait_for_phase(namespace, "good-00002", "Promoted")
+    stage.prometheus.wait_for('autocanary_rollouts_finished_total{outcome="Promoted"} > 0')
+    chosen = {**_WHOLE, "namespace": namespace, "service": "good", "rollout": "good-00002"}
+    empty = [
+        query.where for query in queries() if not _points(stage, began, filled(query.expression, chosen))
+    ]
+    assert empty == []
+
+
+_WHOLE = {"job": ".+", "namespace": ".+", "__rate_interval": "5s", "__range": "10m"}
+"""All installations and namespaces, as when the dashboard is opened."""
+
+
+def _asked(known: Mapping[str, str]) -> list[tuple[str, tuple[str, str]]]:
+    return [(name, (filled(selector, known), label)) for name, (selector, label) in variables().items()]
+
+
+def _values(stage: Stage, began: float, selector: str, label: str) -> list[str]:
+    """What the menu of a variable offers."""
+    found: list[str] = _get(
+        stage, f"label/{label}/values", {"match[]": selector, "start": str(began), "end": str(time.time())}
+    )
+    return found
+
+
+def _points(stage: Stage, began: float, expression: str) -> list[Any]:
+    """The series of a query over the whole run, every second."""
+    span = {"start": str(began), "end": str(time.time()), "step": "1"}
+    found: dict[str, Any] = _get(stage, "query_range", {"query": expression, **span})
+    return list(found["result"])
+
+
+def _get(stage: Stage, path: str, asked: Mapping[str, str]) -> Any:
+    _, body = fetch(f"{stage.prometheus.url}/api/v1/{path}?{urllib.parse.urlencode(asked)}")
+    answer = json.loads(body)
+    assert answer["status"] == "success", f"{asked}: {answer.get('error')}"
+    return answer["data"]
