@@ -9,7 +9,7 @@ import pytest
 from tests.docs.pages import ROOT, text_of
 from tests.traps.traps import TRAPS
 
-_ROWS = [line for line in text_of("guarantees.md").splitlines() if re.match(r"\| (?!Promise)[^-]", line)]
+_ROWS = [line for line in text_of("docs/guarantees.md").splitlines() if re.match(r"\| (?!Promise)[^-]", line)]
 
 
 @pytest.mark.parametrize("row", _ROWS, ids=lambda row: row[2:60])
