@@ -1,0 +1,200 @@
+"""docs/getting-started.md followed to the letter on real servers: every command in it is run, or it is said why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT, blocks
+from tests.real.stage import Stage, policy_document
+from tests.testbed.servers import free_port, wait_until
+from tests.testbed.servers.http import fetch
+from tests.testbed.servers.process import program
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+
+NOT_RUN = {
+    "make demo": "tests/app/test_demo.py and tests/cli run what it runs; its set-up is the gate's own",
+    "make venv": "the tests run in what it makes",
+    "kubectl -n monitoring port-forward": "Prometheus has a port of its own here",
+    "docker build": "tests/chart/test_image_steps.py performs the image's steps",
+    "helm install autocanary": "tests/real/test_installation.py installs the chart",
+    "kubectl -n autocanary rollout status": "nothing runs pods here",
+}
+"""Commands that begin so are not run here, and why."""
+
+
+def _commands() -> list[str]:
+    """The page's shell lines in order, without comments; continued lines are one."""
+    found: list[str] = []
+    for block in blocks(ROOT / "docs/getting-started.md"):
+        if block.language == "sh":
+            lines = block.text.replace("\\\n", " ").splitlines()
+            found += [line.partition("  #")[0].partition("   #")[0].strip() for line in lines if line.strip()]
+    return found
+
+
+def _policy() -> str:
+    """The page's policy, with short times: a person has minutes, a test has seconds."""
+    (text,) = (block.text for block in blocks(ROOT / "docs/getting-started.md") if block.language == "yaml")
+    assert "stepDuration: 5m" in text
+    short = "\n    interval: 1s\n    warmup: 2s\n    window: 5s\n    minRequests: 5\n    source: knative\n    metrics:"
+    return text.replace("stepDuration: 5m", "stepDuration: 20s\n  bake: 20s").replace("\n    metrics:", short)
+
+
+class Desk:
+    """A person's shell: the commands on the PATH, a kubeconfig, a folder."""
+
+    def __init__(self, stage: Stage, folder: Path) -> None:
+        self._stage, self.folder = stage, folder
+        self.done: set[str] = set()
+        self.environment = {
+            "PATH": os.pathsep.join(
+                [str(Path(sys.executable).parent), str(Path(program("kubectl")).parent), os.environ["PATH"]]
+            ),
+            "HOME": str(folder),
+            "KUBECONFIG": str(stage.api.kubeconfig()),
+        }
+        (folder / "my-policy.yaml").write_text(_policy())
+
+    def run(self, beginning: str, *, code: int = 0, among: int = 0) -> str:
+        """Run the page's command that begins so, in a shell as it stands; what it printed."""
+        command = [each for each in _commands() if each.startswith(beginning)][among]
+        self.done.add(command)
+        ended = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", self._here(command)],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=180,
+        )
+        said = ended.stdout + ended.stderr
+        assert ended.returncode == code, f"{command}: {ended.returncode}\n{said}"
+        assert "Traceback" not in said
+        return said
+
+    @contextmanager
+    def running(self, beginning: str, *, without: tuple[str, ...] = ()) -> Iterator[Path]:
+        """The page's command in the background, as in a second window; its log."""
+        command = next(each for each in _commands() if each.startswith(beginning))
+        self.done.add(command)
+        words = [word for word in self._here(command).split() if word not in without]
+        log, port = self.folder / f"background-{len(self.done)}.log", free_port()
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                [*words, "--listen", f"127.0.0.1:{port}", "--no-leader-election"],
+                env=self.environment,
+                cwd=self.folder,
+                stdout=out,
+                stderr=out,
+            )
+
+        def ready() -> bool:
+            assert process.poll() is None, log.read_text()
+            try:
+                return fetch(f"http://127.0.0.1:{port}/readyz")[0] == 200
+            except OSError:
+                return False
+
+        try:
+            wait_until(ready, seconds=60, what="autocanary to be ready")
+            yield log
+        finally:
+            process.terminate()
+            process.wait(20)
+
+    def _here(self, command: str) -> str:
+        return command.replace("http://localhost:9090", self._stage.prometheus.url)
+
+
+def _phase(stage: Stage, rollout: str) -> str:
+    return stage.phase("models", rollout)
+
+
+def test_the_page_can_be_followed(stage: Stage, tmp_path: Path) -> None:
+    """From the first check to a release, the verbs and the pipeline; nothing on the page is left out."""
+    stage.namespace("models")
+    stage.released("models")
+    desk = Desk(stage, tmp_path)
+
+    revision = next(
+        line
+        for line in (ROOT / "docs/getting-started.md").read_text().splitlines()
+        if "latestReadyRevision" in line
+    )
+    query = revision.partition("`")[2].partition("`")[0]
+    assert (
+        subprocess.run(
+            ["bash", "-c", query], env=desk.environment, capture_output=True, text=True
+        ).stdout.strip()
+        == "mnist-predictor-00001"
+    )
+
+    assert "valid" in desk.run("autocanary validate my-policy.yaml", among=0).lower()
+    assert "valid" in desk.run("autocanary validate my-policy.yaml --prometheus-url").lower()
+    desk.run("autocanary crds | kubectl apply -f -")
+
+    with desk.running("autocanary run --prometheus-url"):
+        pass  # it looks on; what it says of a release is in tests/real/test_bad_input.py and tests/engine
+    with desk.running("autocanary run --prometheus-url", without=("--dry-run",)):
+        desk.run("kubectl -n models patch isvc mnist")
+        assert "romoted" in desk.run("autocanary status mnist -n models --watch")
+        assert "mnist-00002" in desk.run("kubectl -n models get canaryrollouts")
+        desk.run("kubectl -n models wait --for=condition=Promoted")
+        assert "Promoted" in desk.run("kubectl -n models describe isvc mnist")
+
+        _release(stage, "v3")
+        wait_until(lambda: _phase(stage, "mnist-00003") == "Progressing", seconds=90, what="v3 to be judged")
+        desk.run("autocanary pause mnist -n models")
+        desk.run("autocanary resume mnist -n models")
+        desk.run("autocanary promote mnist -n models")
+        desk.run("autocanary abort mnist -n models")
+        wait_until(lambda: _phase(stage, "mnist-00003") == "RolledBack", seconds=60, what="v3 to be back")
+        desk.run("autocanary retry mnist -n models")
+        wait_until(lambda: _phase(stage, "mnist-00003-r2") == "Progressing", seconds=60, what="another try")
+
+        for command in _commands():
+            if "patch crl mnist-00002" in command:  # the page's own rollout has long ended here
+                desk.done.add(command)
+                by_hand = command.replace("mnist-00002", "mnist-00003-r2")
+                subprocess.run(
+                    ["bash", "-euc", by_hand], env=desk.environment, check=True, capture_output=True
+                )
+        wait_until(lambda: _phase(stage, "mnist-00003-r2") == "RolledBack", seconds=60, what="abort by hand")
+
+        (tmp_path / "mnist.yaml").write_text(json.dumps(_manifest(stage, "v4")))
+        desk.run("kubectl apply -f mnist.yaml")
+        desk.run("autocanary status mnist -n models --timeout 2h")
+
+    left = [each for each in _commands() if each not in desk.done and not each.startswith(tuple(NOT_RUN))]
+    assert left == []
+
+
+def _release(stage: Stage, version: str) -> None:
+    stage.api.kubectl("apply", "-f", "-", stdin=json.dumps(_manifest(stage, version)))
+
+
+def _manifest(stage: Stage, version: str) -> dict[str, object]:
+    document = stage.isvc("models", "mnist")
+    predictor = {**document["spec"]["predictor"]}
+    predictor["model"] = {**predictor["model"], "storageUri": f"gs://models/mnist/{version}"}
+    return {
+        "apiVersion": document["apiVersion"],
+        "kind": document["kind"],
+        "metadata": {"name": "mnist", "namespace": "models"},
+        "spec": {"predictor": predictor},
+    }
+
+
+def test_the_pages_policy_is_like_the_tests_own() -> None:
+    """The short times are the only difference, and the tests' policy has them too."""
+    assert policy_document("x")["spec"]["analysis"]["interval"] == "1s"
+    assert "request-success-rate" in _policy()
