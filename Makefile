@@ -16,7 +16,7 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-an
 	--custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv servers test lint chart sbom audit format generate demo picture bench lock clean
+.PHONY: help venv servers test lint chart sbom audit format generate docs demo picture bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +40,8 @@ $(INSTALLED): pyproject.toml $(wildcard $(LOCKS))
 	@$(BIN)/python -m pip check || { echo "The lock files no longer fit pyproject.toml: run 'make lock'." >&2; exit 1; }
 	@touch $@
 
-servers: ## Get kube-apiserver, etcd, kubectl, Prometheus and helm for the tests
-	$(PYTHON) tests/testbed/setup.py --with helm
+servers: ## Get kube-apiserver, etcd, kubectl, Prometheus, helm and libfaketime for the tests
+	$(PYTHON) tests/testbed/setup.py --with helm --with libfaketime.so
 
 test: venv servers ## Run the tests; ARGS goes to pytest, as in make test ARGS="-k planner -n 2"
 	$(BIN)/pytest $(ARGS)
@@ -81,8 +81,13 @@ format: venv ## Format the code and fix what can be fixed
 generate: venv ## Write the generated pages of docs/ anew; tests fail when they drift
 	$(BIN)/python -m autocanary.policyfile.jsonschema > docs/policy.schema.json
 	$(BIN)/python -m autocanary.policyfile.reference > docs/policy-reference.md
+	$(BIN)/python -m autocanary.serve.table > docs/metrics.md
 	$(BIN)/python docs/generate.py
 	$(BIN)/python charts/generate.py
+
+docs: venv ## Build the documentation as a site in build/site; a broken link stops it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
 
 demo: venv ## Watch one promotion and one rollback; ARGS goes to the command
 	$(BIN)/autocanary demo $(ARGS)

@@ -1,4 +1,4 @@
-"""A day of everything: many services in virtual time, releases, people, outsiders, faults; invariants all along.
+"""A day of everything in virtual time: releases, people, outsiders, faults; the invariants hold all along.
 
 ``python -m benchmarks.soak --hours 24 --rollouts 500``. The engine is the one of the service, over the
 simulated world. Everything at random comes from one seed, which is printed; the same seed gives the same day.
@@ -59,9 +59,7 @@ class Soak:
         self.events: Counter[str] = Counter()
         self.checks = Checks(HISTORY_LIMIT)
         self.world = SoakWorld(seed, self.checks, self.events)
-        self.day = Day(
-            self.world, self.checks, services=services, releases_every=releases_every, seed=seed
-        )
+        self.day = Day(self.world, self.checks, services=services, releases_every=releases_every, seed=seed)
         self.day.die = self.die
         self.hours: list[Hour] = []
         self.ticks = 0
@@ -197,13 +195,21 @@ def report(soak: Soak, seconds: int) -> str:
         table(
             ("rollouts that ended", "reason", "number", "by what the candidate was"),
             [
-                (phase, reason, f"{n:,}", ", ".join(f"{k} {c}" for k, c in kinds[phase, reason].most_common()))
+                (
+                    phase,
+                    reason,
+                    f"{n:,}",
+                    ", ".join(f"{k} {c}" for k, c in kinds[phase, reason].most_common()),
+                )
                 for (phase, reason), n in sorted(outcomes.items())
             ],
         ),
         table(
             ("decided", "by", "number"),
-            [(what, cause or "NOTHING THAT WAS SEEN", f"{n:,}") for (what, cause), n in sorted(checks.causes.items())],
+            [
+                (what, cause or "NOTHING THAT WAS SEEN", f"{n:,}")
+                for (what, cause), n in sorted(checks.causes.items())
+            ],
         ),
         table(
             ("invariant", "checked", "violated"),
@@ -217,8 +223,9 @@ def report(soak: Soak, seconds: int) -> str:
     parts.append(
         f"{seconds / HOUR:g} virtual hours, {soak.ticks:,} ticks, {len(lasted):,} rollouts, which took "
         f"{quantile(lasted, 0.5):.0f} s (median) to {max(lasted, default=0):.0f} s; "
-        f"{time.process_time():.0f} s of CPU; memory in the second half: RSS {slope(soak.hours, _rss):+.2f} MB "
-        f"per hour, held by the engine {slope(soak.hours, _held):+.3f} MB per hour; "
+        f"{time.process_time():.0f} s of CPU; memory in the second half: RSS "
+        f"{slope(soak.hours, _rss):+.2f} MB per hour, held by the "
+        f"engine {slope(soak.hours, _held):+.3f} MB per hour; "
         f"violations: {len(checks.violations)}"
     )
     return "\n\n".join(parts)
@@ -236,7 +243,10 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--hours", type=float, default=24.0, help="virtual hours of the day")
     parser.add_argument(
-        "--rollouts", type=int, default=500, help="how many services there are; each rolls out again and again"
+        "--rollouts",
+        type=int,
+        default=500,
+        help="how many services there are; each rolls out again and again",
     )
     parser.add_argument("--every", type=float, default=2.0, help="mean virtual hours between its releases")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
@@ -246,6 +256,9 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     given = _arguments()
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order within sets is part of what the seed repeats
+        command = [sys.executable, "-m", "benchmarks.soak", *sys.argv[1:], "--seed", str(given.seed)]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606
     seconds = int(given.hours * HOUR)
     print(f"seed {given.seed}, {given.rollouts} services, {given.hours:g} virtual hours\n", flush=True)
     print(table(_HOUR_COLUMNS, ()), flush=True)

@@ -20,15 +20,19 @@ from autocanary.core.progress import Phase, Progress
 from autocanary.core.reading import Question, Reading
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Rollout, Verb
+from autocanary.core.situation import BY_USER
 
 __all__ = ["Checks", "Touch", "Track", "is_bad", "kind_of"]
 
 BLAMES = frozenset({Reason.METRIC_BREACH, Reason.REVISION_FAILED, Reason.ABORTED_BY_USER, Reason.KNOWN_BAD})
 ONCE = frozenset({"rollout_started", "rollout_promoted", "rollout_rolled_back", "rollout_ended"})
+BACK = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 DEADLINES = frozenset({Reason.NO_DATA_DEADLINE, Reason.OUTAGE_DEADLINE})
 PROMOTING = frozenset({Verb.PROMOTE.value, Verb.PROMOTE_FULL.value, Verb.RESUME.value})
+WEIGHING = frozenset({"weight edited", "weight removed", "a newer release", "reverted", "put back by hand"})
+"""What outsiders do that brings a weight with it."""
 LOOK_AGE = 20.0
-"""Seconds from a look to the decision made from it, at most: the answer and a write before it take a while."""
+"""Seconds from a look to the decision made from it, at most: answers and writes take a while."""
 TOUCHED_BEFORE = 180.0
 """Seconds for which what an outsider did to a service still shows in a rollout that starts after it."""
 
@@ -65,6 +69,7 @@ class Track:
     progress: Progress | None = None
     weight_since: float = 0.0
     looks: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=600))
+    paused: bool = False
     verbs: dict[str, str] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
@@ -98,7 +103,7 @@ class Checks:
         self._shares: dict[tuple[str, str], deque[tuple[float, Mapping[str, int]]]] = {}
         self._bad_models: set[tuple[ServiceKey, str]] = set()
         self._sent: dict[str, int] = {}
-        self._finals: dict[ServiceKey, set[str]] = {}
+        self._finals: dict[ServiceKey, dict[str, float]] = {}
         self._troubled_at = 0.0
 
     def fail(self, rule: str, text: str) -> None:
@@ -168,6 +173,8 @@ class Checks:
             return
         track = next((each for each in self.running.values() if each.key == key), None)
         if track is None or track.progress is None:
+            if restored and weight is None and self._noted_as_wrong(key):
+                return
             self.fail("recorded first", f"{key} was set to {weight}, and no rollout of it runs")
             return
         same = track.progress.weight == weight
@@ -175,6 +182,12 @@ class Checks:
         if restored:
             back = track.progress.phase is Phase.ROLLING_BACK
             self._must("recorded first", back, track, "the spec was restored, and it does not roll back")
+
+    def _noted_as_wrong(self, key: ServiceKey) -> bool:
+        """KServe undid a promotion; said in the record of that, and then put right."""
+        kept = (each.progress for each in self.tracks.values() if each.key == key)
+        said = Reason.WRONG_STABLE.value
+        return any(each is not None and any(w.startswith(said) for w in each.warned) for each in kept)
 
     # --- writes to the ledger ----------------------------------------------------------------------------
 
@@ -191,7 +204,7 @@ class Checks:
         if not after.has_status:
             return
         was, is_ = track.progress, after.progress
-        track.progress = is_
+        track.progress, track.paused = is_, after.paused
         if was is None:
             self.running[self._place(track)] = track
             track.weight_since = self.now()
@@ -210,7 +223,7 @@ class Checks:
         track = self.tracks.pop((rollout.namespace, rollout.name), None)
         if track is not None:
             self._forget(track)
-            self._finals.get(track.key, set()).discard(track.name)
+            self._finals.get(track.key, {}).pop(track.name, None)
 
     def _track(self, rollout: Rollout) -> Track:
         model = (rollout.candidate_spec or {}).get("model", {})
@@ -241,7 +254,7 @@ class Checks:
         if is_.weight != was.weight:
             self._moved(track, was, is_)
             track.weight_since = self.now()
-        if is_.phase is Phase.ROLLING_BACK and was.phase is not Phase.ROLLING_BACK:
+        if is_.phase in BACK and was.phase not in BACK:  # what could not be recorded may be over by now
             self._rolled_back(track, was, is_)
         if is_.phase is Phase.PROMOTED:
             self._promoted(track, was, is_)
@@ -254,7 +267,7 @@ class Checks:
             self._must("next step, 0 or back", is_.repairing, track, f"rolling back at {is_.weight}")
             return
         if is_.reason is Reason.EXTERNAL_CHANGE:
-            done = any(each.what.startswith("weight") for each in self._touches_of(track))
+            done = any(each.what in WEIGHING for each in self._touches_of(track))
             self._must("next step, 0 or back", done, track, f"nobody set the weight to {is_.weight}")
             return
         at = 100 if was.weight is None else was.weight
@@ -268,7 +281,10 @@ class Checks:
             ready = self.was_ready(track.key, track.candidate)
             self._must("only with a pass", ready, track, "the first step of a candidate that is not ready")
         else:
-            stopped = was.phase is Phase.PAUSED
+            freed = (was.paused_by == BY_USER and not track.paused) or (
+                is_.answered != was.answered and is_.answered in track.verbs
+            )
+            stopped = was.phase is Phase.PAUSED and not freed
             self._must("only with a pass", not stopped, track, f"{is_.weight} while paused")
             self._passed(track, was, is_.step_started_at or self.now())
 
@@ -278,10 +294,14 @@ class Checks:
         share, since = self._share(track, decided)
         hold = track.policy.steps[max(was.step, 0)].hold
         seen = look is not None and look[1] and decided - look[0] <= LOOK_AGE
-        self._must("only with a pass", seen, track, f"up from {was.weight} at {decided:.1f}, last look {look}")
+        self._must(
+            "only with a pass", seen, track, f"up from {was.weight} at {decided:.1f}, last look {look}"
+        )
         if any(each.at > since - 5 for each in self._touches_of(track)):
             return  # what the traffic was in between is not told by a share alone
-        for_long = share == was.weight and decided - since >= hold - 1 and look is not None and look[0] > since
+        for_long = (
+            share == was.weight and decided - since >= hold - 1 and look is not None and look[0] > since
+        )
         said = f"up from {was.weight} at {decided:.1f}; the share was {share} since {since:.1f}"
         self._must("only with a pass", for_long, track, said)
 
@@ -311,9 +331,8 @@ class Checks:
             early = any(good and at > now - grace.hold + analysis.interval for at, good in track.looks)
             return "" if early else "a deadline"
         if reason is Reason.PROGRESS_DEADLINE_EXCEEDED:
-            since = max(was.held_since or 0.0, was.step_started_at or 0.0, track.began)
-            started = was.held_since if was.held_since is not None else was.step_started_at
-            waited = now - (started if started is not None else since)
+            began = [each for each in (was.held_since, was.step_started_at) if each is not None]
+            waited = now - min(began, default=now)
             return "a deadline" if waited >= track.policy.progress_deadline else ""
         if reason is Reason.KNOWN_BAD:
             return "rolled back before" if self._blamed(track) else ""
@@ -326,9 +345,9 @@ class Checks:
 
     def _blamed(self, track: Track) -> bool:
         return any(
-            past.key == track.key and past.progress is not None and past.progress.reason in BLAMES
+            past.key == track.key and past.progress is not None and _was_blamed(past.progress)
             for past in self.tracks.values()
-            if past is not track and past.progress is not None and past.progress.phase is Phase.ROLLED_BACK
+            if past is not track
         )
 
     # --- what people are told ----------------------------------------------------------------------------
@@ -367,8 +386,8 @@ class Checks:
         self._forget(track)
         self.outcomes[track.kind, is_.phase.value, is_.reason.value] += 1
         self.durations.append(self.now() - track.began)
-        self._finals.setdefault(track.key, set()).add(track.name)
         at = self.now()
+        self._finals.setdefault(track.key, {})[track.name] = at
         self.after(60.0, lambda: self._pruned(track, at))
 
     def _pruned(self, track: Track, at: float) -> None:
@@ -377,7 +396,7 @@ class Checks:
             return
         if track.progress is None or track.progress.untold:
             return
-        kept = len(self._finals.get(track.key, ()))
+        kept = sum(ended <= at for ended in self._finals.get(track.key, {}).values())
         self._must("history is kept short", kept <= self._limit, track, f"{kept} finished ones are kept")
 
     def at_the_end(self) -> None:
@@ -390,4 +409,6 @@ class Checks:
             self._must("every rollout ends", ended, track, f"{phase} since {track.began:.0f}: {message}")
             untold = [each.id for each in is_.untold] if is_ is not None else []
             whole = not untold and track.ids == track.told
-            self._must("told once", whole or not ended, track, f"not told: {untold or track.ids - track.told}")
+            self._must(
+                "told once", whole or not ended, track, f"not told: {untold or track.ids - track.told}"
+            )

@@ -9,13 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from random import Random
 
+from autocanary.core.observation import Trinary
 from autocanary.core.progress import Phase
 from autocanary.core.reading import ReadingKind
 from autocanary.core.rollout import Request, Verb
 from autocanary.errors import AutocanaryError
+from autocanary.sim.behaviour import storage_uri
 from autocanary.sim.metrics import Fault
 from autocanary.sim.traffic import Load
-from benchmarks.soak_checks import Checks, Track
+from benchmarks.soak_checks import Checks, Track, is_bad, kind_of
 from benchmarks.soak_world import NAMESPACES, SoakWorld, policies
 
 __all__ = ["Day"]
@@ -41,6 +43,8 @@ _KINDS = (
 _STOP = "serving.kserve.io/stop"
 _QUIET = 0.05
 """The share of services that nobody calls."""
+_HELPLESS = 1200.0
+"""Seconds for which a rollback may be without effect before people help themselves."""
 _FIRST = "gs://soak/healthy/1/0"
 
 
@@ -202,17 +206,19 @@ class Day:
                 self._ask(track, None, False)
                 verb = self._random.choices(("resume", "abort", "promote"), (60, 25, 15))[0]
                 self._ask(track, "abort" if self.over and self._random.random() < 0.3 else verb)
-            elif progress.phase is Phase.ROLLING_BACK and not progress.repairing:
-                if "RollbackBlocked" in progress.warned and patience < self._world.now() - track.weight_since:
-                    self._by_hand(track)
+            elif (
+                progress.phase is Phase.ROLLING_BACK and self._world.now() - progress.phase_since > _HELPLESS
+            ):
+                self._by_hand(track)
         self._world.after(60.0, self._attend)
 
     def _by_hand(self, track: Track) -> None:
-        """Told that the stable spec was never seen, or that nothing helps: a good model is released."""
+        """Told that nothing helps, for stable itself is broken: the service is made anew."""
         namespace, name, _ = track.key
-        self._checks.touched(namespace, name, "put back by hand")
-        self.events["person: puts stable back by hand"] += 1
-        self._deploy(namespace, name, "healthy")
+        if (namespace, name) not in self._away:
+            self._checks.touched(namespace, name, "put back by hand")
+            self.events["person: makes a broken service anew"] += 1
+            self._try(lambda: self._recreate(namespace, name))
 
     # --- outsiders ---------------------------------------------------------------------------------------
 
@@ -257,10 +263,11 @@ class Day:
         self._try(lambda: self._world.kserve.patch(namespace, name, body, "kubectl-annotate"))
 
     def _stop(self, namespace: str, name: str) -> None:
+        model = self._world.kserve.document(namespace, name)["spec"]["predictor"]["model"]["storageUri"]
+        if is_bad(kind_of(model)):
+            return  # it would be all that there is, once started again
         self._annotate(namespace, name, "true")
-        self._world.after(
-            self._random.uniform(60, 600), lambda: self._annotate(namespace, name, None)
-        )
+        self._world.after(self._random.uniform(60, 600), lambda: self._annotate(namespace, name, None))
 
     def _recreate(self, namespace: str, name: str) -> None:
         self._delete(namespace, name, self._random.uniform(1, 4))
@@ -328,10 +335,11 @@ class Day:
         )
 
     def _crash(self, namespace: str, name: str, revision: str) -> None:
+        found = self._world.kserve.revisions(namespace, name)[revision]
+        if found.ready is not Trinary.TRUE or is_bad(kind_of(storage_uri(found.template[0]))):
+            raise KeyError(revision)  # what never served, or crashes by itself, is not made to recover
         self._world.kserve.crash(namespace, name, revision)
-        self._later(
-            20, 400, namespace, name, lambda: self._world.kserve.recover(namespace, name, revision)
-        )
+        self._later(20, 400, namespace, name, lambda: self._world.kserve.recover(namespace, name, revision))
 
     def _refuse(self, namespace: str, name: str) -> None:
         self._world.kserve.refuse_revisions(namespace, name)

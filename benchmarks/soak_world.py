@@ -45,12 +45,13 @@ class Died(BaseException):
 def policies(variant: int) -> tuple[Policy, ...]:
     """One for each namespace; another variant differs in its steps, as a policy that somebody edits."""
     more = (Step(5, 45.0),) if variant % 2 else ()
-    made = (
+    return (
         _policy("fast", variant, (*more, Step(10, 60.0), Step(50, 60.0), Step(100, 60.0)), 15.0),
-        _policy("thorough", variant, (*more, *(Step(w, 60.0) for w in (10, 25, 50, 75)), Step(100, 120.0)), 15.0),
+        _policy(
+            "thorough", variant, (*more, *(Step(w, 60.0) for w in (10, 25, 50, 75)), Step(100, 120.0)), 15.0
+        ),
         _policy("patient", variant, (*more, Step(10, 180.0), Step(50, 180.0), Step(100, 240.0)), 30.0),
     )
-    return made
 
 
 def _policy(name: str, variant: int, steps: tuple[Step, ...], interval: float) -> Policy:
@@ -115,7 +116,7 @@ class Weather(Faults):
     def around(self, verb: str, name: str, first: Callable[[], None], second: Callable[[], T]) -> T:
         if verb not in _ENGINES:
             return super().around(verb, name, first, second)
-        error = self._error(verb)
+        error = self._error()
         if error is None:
             return super().around(verb, name, first, second)
         self._events[f"fault: {type(error).__name__} at a {'write' if verb != 'read' else 'read'}"] += 1
@@ -130,7 +131,7 @@ class Weather(Faults):
         second()
         raise error
 
-    def _error(self, verb: str) -> BaseException | None:
+    def _error(self) -> BaseException | None:
         if self._now() < self.storm_until:
             return Unreachable("connection refused")
         chance = self._random.random()
@@ -318,7 +319,12 @@ class SoakWorld(World):
     def was_ready(self, key: ServiceKey, revision: str) -> bool:
         """Whether its pods have served at least once."""
         found = self.kserve.revisions(key.namespace, key.name).get(revision)
-        return found is None or found.warm_at is not None or found.crash_planned or found.ready.value != "Unknown"
+        return (
+            found is None
+            or found.warm_at is not None
+            or found.crash_planned
+            or found.ready.value != "Unknown"
+        )
 
     def stable_uri(self, namespace: str, name: str) -> str:
         """The model of the revision with the most traffic."""
@@ -340,10 +346,11 @@ class SoakWorld(World):
             wanted = {*kept, *routed, *(each.revision for each in child.wanted), child.ready, child.created}
             for each in [each for each in child.revisions if each not in wanted]:
                 child.revisions.pop(each).deleted = True
-            series = self.traffic._streams.get((name, Component.PREDICTOR))
-            if series is not None:
-                for each in [each for each in series.series if each not in child.revisions]:
-                    del series.series[each]
+            stream = self.traffic._streams.get((name, Component.PREDICTOR))
+            if stream is not None:
+                serving = {each.revision.name for each in stream._serving}
+                for each in [each for each in stream.series if each not in {*child.revisions, *serving}]:
+                    del stream.series[each]
 
 
 def _shares(child: Routed) -> dict[str, int]:

@@ -108,7 +108,13 @@ last. Fields may be added; these stay as they are (a value that is not known is 
 | `status.decisions` | The last 20: `time`, `event`, `phase`, `reason`, `message`, `weight`. |
 | `status.conditions` | `Promoted` and `Progressing`, as `kubectl wait` reads them. |
 
-`status.progress` is the service's own state and may change with every version."""
+`status.progress` is the service's own state and may change with every version.
+
+`simulate -o json` prints `{"releases": [{"name", "rps", "base_error", "canary_error", "runs", "rolled_back":
+{"share", "low", "high"}, "promoted": {"share"}, "undecided": {"share"}, "seconds_to_rollback":
+{"p50", "p90"}, "bad_requests": {"p50", "p90"}, "seconds_to_promotion": {"p50"}}]}`. Errors and shares are
+fractions (0.005 is 0.5 %), seconds are counted from the first step, and what never happened is `null`. Of two
+policies each entry has its `policy`, too."""
 _SETTINGS_HEAD = """\
 # Settings
 

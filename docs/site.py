@@ -1,8 +1,8 @@
 """A hook of MkDocs: the repository's other texts become pages of the site, and links to them stay true.
 
-On GitHub a page links to `../policies/first.yaml` or `../SECURITY.md`. The site has only docs/, so this adds the
-files that pages link to under a name of their own and turns the links round. A link to a file that is not a page
-(the Dockerfile) becomes plain text; a link to nothing is left as it is, and `mkdocs build --strict` stops at it.
+On GitHub a page links to `../policies/first.yaml` or `../SECURITY.md`. The site has only docs/, so this adds
+the files that pages link to, under a name of their own, and turns the links round. A link to a file that is
+no page (the Dockerfile) becomes plain text. A link to nothing stays as it is: `mkdocs build --strict` stops.
 """
 
 from __future__ import annotations
@@ -58,13 +58,17 @@ def _content(source: str) -> str:
 
 def _list_of_policies() -> str:
     rows = [f"| [{path.name}]({path.name}) | {_about(path)} |" for path in _policies()]
-    head = "# Examples of policies\n\nEach is valid as it stands. Change the selector, and copy what suits.\n\n"
+    head = (
+        "# Examples of policies\n\nEach is valid as it stands. Change the selector, and copy what suits.\n\n"
+    )
     return head + "\n".join(["| File | About |", "|---|---|", *rows]) + "\n"
 
 
 def _about(path: Path) -> str:
     """The first sentence of the comment that a policy begins with."""
-    lines = [line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    lines = [
+        line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")
+    ]
     text = " ".join(line for line in lines if line and not line.startswith("yaml-language-server"))
     return re.split(r"(?<=[.:])\s", text, maxsplit=1)[0].rstrip(":.") + "."
 

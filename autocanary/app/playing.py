@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import Enum
-from random import Random
 
 from autocanary.core.decision import Decision, Move
 from autocanary.core.observation import Observation
@@ -23,14 +22,12 @@ from autocanary.core.rollout import Rollout, rollout_name
 from autocanary.core.situation import Situation
 from autocanary.engine.asking import measures, questions_for, verdict_of
 from autocanary.errors import InputError
-from autocanary.sim.clock import START
-from autocanary.sim.releases import CANDIDATE, STABLE, Pair, Release
+from autocanary.sim.releases import CANDIDATE, STABLE, Pair, Release, start_of
 
-__all__ = ["Course", "Outcome", "Transition", "play", "playable", "start_of"]
+__all__ = ["Course", "Outcome", "Transition", "play", "playable"]
 
 _UNSETTLED_SECONDS = 15.0  # how often the engine looks while a weight is not in effect
 _TICK = 1.0
-_PHASES = 60  # seconds by which runs begin apart, against the grids of scrapes and looks
 _SIMULATED = frozenset({"request-success-rate", "error-rate", "request-duration", "request-count"})
 
 
@@ -102,11 +99,6 @@ def _is_simulated(metric: Metric) -> bool:
     return not metric.query and metric.name in _SIMULATED
 
 
-def start_of(seed: int) -> float:
-    """When the world of this seed begins."""
-    return START + Random(f"start/{seed}").randrange(_PHASES)
-
-
 def play(policy: Policy, release: Release, seed: int, horizon: float, *, trail: bool = False) -> Course:
     """One run of a policy that is ``playable``. ``trail`` keeps the transitions."""
     return _Run(policy, release, seed, trail=trail).until(horizon)
@@ -147,7 +139,9 @@ class _Run:
 
     def _look(self, now: float) -> None:
         situation = self._situation(now)
-        asks = measures(situation) and (self._asked_at is None or self._beat(now) > self._beat(self._asked_at))
+        asks = measures(situation) and (
+            self._asked_at is None or self._beat(now) > self._beat(self._asked_at)
+        )
         if not (asks and self._calm is self._pair.seen):
             decision = plan(situation)
             # With the weight in effect and the same things seen, only a verdict decides from now on.

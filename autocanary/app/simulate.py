@@ -16,14 +16,13 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
-from random import Random
 from typing import Any
 
 from autocanary.app.playing import Course, Outcome, play, playable
 from autocanary.core.judge.interval import wilson
 from autocanary.core.policy import Policy
 from autocanary.errors import AutocanaryError
-from autocanary.sim.releases import STANDARD, Release
+from autocanary.sim.releases import STANDARD, Release, seeds_of
 
 __all__ = ["Summary", "described", "simulate"]
 
@@ -32,7 +31,6 @@ _ALONE = 4 * _PIECE  # starting processes takes longer than so few runs
 _AHEAD = 4
 _HALF, _MOST = 0.5, 0.9
 _DESCRIBED = "release"
-_SEED_BITS = 48
 
 Piece = tuple[Policy, Release, Sequence[int], float]
 Told = Callable[[int, int], None]
@@ -168,11 +166,6 @@ def simulate(
         _summary(name, release, found) for (name, _, release), found in zip(pairs, found_all, strict=True)
     ]
     return summaries, notes
-
-
-def seeds_of(seed: int, release: Release, runs: int) -> list[int]:
-    """One seed per run, the same for every policy."""
-    return [Random(f"{seed}/{release.name}/{run}").getrandbits(_SEED_BITS) for run in range(runs)]
 
 
 def _processes(jobs: int | None, runs: int) -> int:

@@ -8,7 +8,7 @@ from autocanary.core.observation import Observation, ServiceKey
 from autocanary.core.progress import Phase
 from autocanary.core.rollout import Rollout
 
-__all__ = ["current", "find", "is_of_now", "named", "newest"]
+__all__ = ["current", "find", "is_of_now", "named", "newest", "rivals"]
 
 
 def _age_order(rollout: Rollout) -> tuple[float, float, int, str]:
@@ -29,6 +29,12 @@ def find(rollouts: Iterable[Rollout], name: str) -> Rollout | None:
     """The one that is running, else the newest."""
     meant = named(rollouts, name)
     return newest(each for each in meant if not each.is_final) or newest(meant)
+
+
+def rivals(rollouts: Iterable[Rollout], name: str) -> Sequence[Rollout]:
+    """The rollouts that a service's name means equally: several components of it are being rolled out."""
+    running = [each for each in named(rollouts, name) if not each.is_final and each.name != name]
+    return running if len({each.component for each in running}) > 1 else []
 
 
 def current(rollouts: Iterable[Rollout]) -> Sequence[Rollout]:

@@ -15,6 +15,7 @@ from autocanary.cli import exits, printing
 from autocanary.cli.crds import crds
 from autocanary.cli.demo import demo
 from autocanary.cli.run import run
+from autocanary.cli.simulate import simulate
 from autocanary.cli.status import status
 from autocanary.cli.validate import validate
 from autocanary.cli.verbs import abort, pause, promote, resume, retry
@@ -138,7 +139,7 @@ def _root(
 for _panel, _commands in {
     "The service": (run, demo),
     "Rollouts": (status, promote, pause, resume, abort, retry),
-    "Policies and installation": (validate, crds, version),
+    "Policies and installation": (validate, simulate, crds, version),
 }.items():
     for _command in _commands:
         app.command(cls=_Command, rich_help_panel=_panel, help=_paragraphs(_command.__doc__))(_command)

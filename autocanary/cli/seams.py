@@ -17,7 +17,9 @@ from autocanary.errors import PolicyError, Problem
 from autocanary.kserve.routes import Route
 
 if TYPE_CHECKING:  # a fifth of a second, which help and completion need not wait for
+    from autocanary.app.simulate import Summary, Told
     from autocanary.settings import Settings
+    from autocanary.sim.releases import Release
 
 __all__ = [
     "OpenLedger",
@@ -26,8 +28,10 @@ __all__ = [
     "open_ledger",
     "policy_of",
     "probe",
+    "releases",
     "run_service",
     "scenarios",
+    "simulate",
     "stage",
 ]
 
@@ -112,6 +116,28 @@ def stage(scenario: str, *, serve: bool) -> Stage:
     from autocanary import app
 
     return app.Demo(scenario, serve=serve)
+
+
+def releases(**said: Any) -> Sequence[Release]:
+    """The release that flags describe, or the standard set; see ``app.simulate.described``."""
+    from autocanary.app.simulate import described
+
+    return described(**said)
+
+
+def simulate(
+    policies: Sequence[tuple[str, Policy]],
+    releases: Sequence[Release],
+    *,
+    runs: int,
+    seed: int,
+    horizon: float,
+    told: Told,
+) -> tuple[Sequence[Summary], Sequence[str]]:
+    """What the policies do with the releases, and what is left out; InputError where that is too much."""
+    from autocanary.app.simulate import simulate
+
+    return simulate(policies, releases, runs=runs, seed=seed, horizon=horizon, told=told)
 
 
 def probe(url: str, policies: Sequence[Policy]) -> Sequence[Problem]:

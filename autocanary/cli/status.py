@@ -22,6 +22,7 @@ from autocanary.cli.route_table import route_table
 from autocanary.cli.trail import Trail
 from autocanary.core import story
 from autocanary.core.outlook import outlook
+from autocanary.core.policy import Component
 from autocanary.core.rollout import Rollout, iso, to_document
 
 __all__ = ["status"]
@@ -172,7 +173,7 @@ def _row(row: Shown, *, wide: bool, namespaced: bool) -> list[Text]:
     rollout, progress, policy = row.rollout, row.rollout.progress, row.policy
     of = f"/{len(policy.steps)}" if policy is not None else ""
     cells = [
-        Text(rollout.service),
+        Text(_service(rollout)),
         Text(progress.phase.value, style_of(progress.phase)),
         Text(f"{progress.step + 1}{of}"),
         Text(f"{share_of(row)}%"),
@@ -185,6 +186,13 @@ def _row(row: Shown, *, wide: bool, namespaced: bool) -> list[Text]:
     waits = story.waits_for(rollout, policy, following.now())
     cells.append(Text(waits or f"– ({progress.message or progress.reason.value})"))
     return [Text(rollout.namespace), *cells] if namespaced else cells
+
+
+def _service(rollout: Rollout) -> str:
+    """With the component where it is not the one that every service has."""
+    if rollout.component is Component.PREDICTOR:
+        return rollout.service
+    return f"{rollout.service} ({rollout.component.value})"
 
 
 def _watch_all(ledger: seams.OpenLedger, where: str | None, output: Output) -> int:

@@ -119,7 +119,13 @@ def _command(
         if wait:
             ledger.limit(timeout)
         where = namespace or ledger.namespace
-        rollout = finding.find(ledger.rollouts(where), name)
+        rollouts = ledger.rollouts(where)
+        rivals = finding.rivals(rollouts, name)
+        if rivals:
+            which = ", ".join(f"{each.name} ({each.component.value})" for each in rivals)
+            printing.tell(f"several components of {name} are being rolled out; say which is meant: {which}")
+            raise typer.Exit(exits.NO)
+        rollout = finding.find(rollouts, name)
         if rollout is None:
             printing.tell(
                 f"there is no rollout of {name} in namespace {where}; "

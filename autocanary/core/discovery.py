@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autocanary.core.decision import Event
-from autocanary.core.observation import Beside, Mode, Observation, Trinary
+from autocanary.core.modes import unsupported
+from autocanary.core.observation import Beside, Observation, Trinary
 from autocanary.core.policy import OnUnstaged, Policy
 from autocanary.core.progress import Phase, Progress
 from autocanary.core.reason import Reason
@@ -63,8 +64,9 @@ class Memory:
     """What earlier looks at a service taught: its stable revision, and the spec that stable was made from.
 
     ``spec`` is None until it is certain; ``maybe`` is the digest that has been seen at rest since
-    ``maybe_since``. ``void_before`` is when KServe last knew no revision at all (stopped, created anew):
-    revisions are numbered from 00001 again, so older rollouts of the same names were about others.
+    ``maybe_since``: not always that of ``spec``, for a spec can be changed without a new revision.
+    ``void_before`` is when KServe last knew no revision at all (stopped, created anew): revisions are
+    numbered from 00001 again, so older rollouts of the same names were about others.
     """
 
     uid: str
@@ -129,7 +131,10 @@ def remember(
     history = in_force(history, seen.uid, void)
     same = memory is not None and memory.uid == seen.uid and memory.stable == seen.rolled_out
     if memory is not None and same and memory.is_certain:
-        return memory
+        other = seen.spec_digest if seen.spec_digest != memory.digest else ""
+        if not seen.created == seen.rolled_out == seen.ready or memory.maybe == other:
+            return memory
+        return replace(memory, maybe=other, maybe_since=now)
     known = Memory(seen.uid, seen.rolled_out, void_before=void)
     for past in history:
         if past.candidate == seen.rolled_out and past.candidate_spec is not None:
@@ -190,12 +195,9 @@ def discover(
     """Whether a rollout starts. ``history``: this service's rollouts; ``memory``: from before this look."""
     if seen.deleting or seen.stopped:
         return Nothing()
-    if seen.mode in (Mode.STANDARD, Mode.MODELMESH):
-        return Refusal(
-            Reason.UNSUPPORTED_DEPLOYMENT_MODE,
-            f"{seen.key} runs in KServe's {seen.mode.value} mode, where canaryTrafficPercent splits no "
-            "traffic; policies work on services annotated serving.kserve.io/deploymentMode: Knative",
-        )
+    mode = unsupported(seen)
+    if mode:
+        return Refusal(Reason.UNSUPPORTED_DEPLOYMENT_MODE, mode)
     if not seen.created or not seen.rolled_out:
         return Nothing()
     own = in_force(history, seen.uid, memory.void_before if memory is not None else 0.0)
@@ -248,7 +250,7 @@ def discover(
 def _kept_out(seen: Observation, rollout: Rollout, own: Sequence[Rollout], now: float) -> Rollout | None:
     """A candidate that is not to be tried without a person, at 0 from its first moment; None: any other."""
     past = max(
-        (each for each in own if each.candidate_digest == seen.spec_digest),
+        (each for each in own if each.candidate_digest == seen.spec_digest and _says_something(each)),
         key=lambda each: each.progress.started_at,
         default=None,
     )
@@ -269,6 +271,11 @@ def _kept_out(seen: Observation, rollout: Rollout, own: Sequence[Rollout], now: 
         paused = _born(seen, rollout, Phase.PAUSED, Reason.REVISION_CHURN, message, now)
         return paused.but(progress=paused.progress.but(paused_by=BY_FAILURE))
     return None
+
+
+def _says_something(past: Rollout) -> bool:
+    """Of its spec: one that was replaced before its end acquits nobody, unless a person wanted it tried."""
+    return past.progress.phase in (Phase.ROLLED_BACK, Phase.PROMOTED) or past.attempt > 1
 
 
 def _born(
@@ -293,32 +300,54 @@ def _mend(
     """The grand-previous trap: a changed spec that made no revision, with a weight, moves stable back.
 
     Told from a person's rollback after the promotion by the spec, which is stable's then, and by what was
-    stable at the look before.
+    stable at the look before. A process that has seen no look before goes on with what the ledger says was
+    begun; of what it does not say, a person is told.
     """
     if seen.beside is not None or seen.weight is None or seen.weight >= 100 or memory is None:
         return None
-    moved_back = memory.stable == seen.created and seen.rolled_out != seen.created
-    if not moved_back or memory.uid != seen.uid or seen.spec_digest in ("", memory.digest):
+    if memory.uid != seen.uid or seen.rolled_out == seen.created or not seen.spec_digest:
         return None
-    message = (
-        f"KServe gave the share of {seen.created} to {seen.rolled_out}: the spec was changed and no revision "
-        f"came of it, with canaryTrafficPercent at {seen.weight}"
-    )
     past = max(
         (each for each in own if each.candidate == seen.created and each.is_final),
         key=lambda each: each.attempt,
         default=None,
     )
+    noted = f"{Reason.WRONG_STABLE.value}/{seen.spec_digest}"
+    message = (
+        f"KServe gave the share of {seen.created} to {seen.rolled_out}: the spec was changed and no revision "
+        f"came of it, with canaryTrafficPercent at {seen.weight}"
+    )
+    if memory.stable != seen.created:
+        return _mend_begun(seen, past, noted, message)
+    if seen.spec_digest == memory.digest:
+        return None
+    if memory.maybe == seen.spec_digest and now - memory.maybe_since >= SETTLED_AFTER:
+        # The spec stood with all traffic on its revision before the weight came: that may be a person's wish.
+        return Refusal(
+            Reason.WRONG_STABLE, f"{message}; unless that is meant, put its spec back without the field"
+        )
     if past is None or memory.spec is None:
         return Refusal(Reason.WRONG_STABLE, f"{message}; put stable's spec back without the field")
-    noted = f"{Reason.WRONG_STABLE.value}/{seen.spec_digest}"
     if noted in past.progress.warned:
         return Mend(past, memory.spec)
     text = f"{message}; the spec of {seen.created} is put back without a weight: release anew when it works"
-    told = telling(
-        past, past.progress.but(reason=Reason.WRONG_STABLE, message=text), Event.WARNING, now
-    ).but(reason=past.progress.reason, message=past.progress.message)
+    told = telling(past, past.progress.but(reason=Reason.WRONG_STABLE, message=text), Event.WARNING, now).but(
+        reason=past.progress.reason, message=past.progress.message
+    )
     return Mend(past.but(progress=told.but(warned=(*told.warned, noted))), memory.spec)
+
+
+def _mend_begun(seen: Observation, past: Rollout | None, noted: str, message: str) -> Mend | Refusal | None:
+    """What to go on with when this process did not see what was stable before."""
+    if past is None or past.progress.phase is not Phase.PROMOTED or past.stable != seen.rolled_out:
+        return None
+    if noted in past.progress.warned and past.candidate_spec is not None:
+        return Mend(past, past.candidate_spec)
+    if past.candidate_digest in ("", seen.spec_digest):
+        return None  # a person went back to the revision before
+    return Refusal(
+        Reason.WRONG_STABLE, f"{message}; unless that is meant, put its spec back without the field"
+    )
 
 
 def retried(

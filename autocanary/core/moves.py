@@ -19,7 +19,9 @@ from autocanary.core.situation import BY_FAILURE, Situation
 from autocanary.core.telling import telling
 
 __all__ = [
+    "UNSEEN",
     "answer",
+    "because",
     "end",
     "go",
     "hold",
@@ -29,6 +31,7 @@ __all__ = [
     "restore",
     "roll_back",
     "serve",
+    "set_aside",
     "stay",
     "warn",
 ]
@@ -46,6 +49,9 @@ COUNTED = frozenset(
 
 NO_DATA = frozenset({Reason.NO_DATA, Reason.METRICS_NOT_A_NUMBER})
 OUTAGE = frozenset({Reason.METRICS_OUTAGE, Reason.METRICS_STALE, Reason.METRICS_PARTIAL})
+UNSEEN: Mapping[str, Any] = {"verified_at": None, "strayed_since": None}
+"""Another weight begins: nothing has shown it yet, and nothing can have strayed from it."""
+
 HOLD_TOLD_EVERY = 600.0
 """Seconds between two messages about one hold, when its cause changes."""
 
@@ -154,7 +160,7 @@ def serve(situation: Situation, rule: str, step: int, message: str) -> Decision:
 def _fresh(situation: Situation) -> dict[str, Any]:
     return {
         "step_started_at": situation.now,
-        "verified_at": None,
+        **UNSEEN,
         "metrics": {},
         "no_data_since": None,
         "outage_since": None,
@@ -197,8 +203,8 @@ def put_weight(
         message,
         weight=weight,
         from_weight=seen.weight if seen else None,
-        verified_at=None,
         step_started_at=situation.now,
+        **UNSEEN,
     )
     if event is Event.EXTERNAL_CHANGE:
         after = after.but(warned=(*after.warned, reason.value))
@@ -213,6 +219,34 @@ def pause(situation: Situation, rule: str, by: str, reason: Reason, message: str
         situation, Phase.PAUSED, reason, message, **{"paused_by": by, "held_since": None, **changes}
     )
     return _decide(situation, after, rule=rule, event=None if again and event is Event.PAUSED else event)
+
+
+def set_aside(situation: Situation, rule: str, reason: Reason, message: str) -> Decision:
+    """Paused without traffic, as if no step had been taken, until a person says otherwise; once only."""
+    seen, progress = situation.seen, situation.progress
+    there = seen is not None and seen.weight == 0
+    after = _enter(
+        situation,
+        Phase.PAUSED,
+        reason,
+        message,
+        **_fresh(situation),
+    ).but(
+        step=-1,
+        weight=0,
+        from_weight=seen.weight if seen else progress.weight,
+        paused_by=BY_FAILURE,
+        warned=(*progress.warned, reason.value),
+    )
+    return _decide(
+        situation,
+        after,
+        rule=rule,
+        event=Event.PAUSED,
+        move=Move.NONE if there else Move.WEIGHT,
+        weight=0,
+        urgent=not there,
+    )
 
 
 def resume(situation: Situation, rule: str, step: int, message: str, **changes: Any) -> Decision:
@@ -252,7 +286,7 @@ def roll_back(
             "weight": 0,
             "from_weight": seen.weight if seen else situation.progress.weight,
             "step_started_at": situation.now,
-            "verified_at": None,
+            **UNSEEN,
             "held_since": None,
             "paused_by": "",
             **changes,
@@ -284,8 +318,8 @@ def restore(
         from_weight=seen.weight if seen else None,
         repairing=True,
         escalated_at=situation.now,
-        verified_at=None,
         held_since=None,
+        **UNSEEN,
     )
     return _decide(situation, after, rule=rule, event=event, move=Move.RESTORE, weight=weight, urgent=True)
 
@@ -299,6 +333,11 @@ def warn(situation: Situation, rule: str, reason: Reason, message: str) -> Decis
     decision = _decide(situation, warned, rule=rule, event=Event.WARNING)
     # The warning is told; why the rollout is where it is stays the reason of its state.
     return replace(decision, progress=decision.progress.but(reason=progress.reason, message=progress.message))
+
+
+def because(decision: Decision, reason: Reason, message: str) -> Decision:
+    """The decision, with that as what the rollout's state is due to."""
+    return replace(decision, progress=decision.progress.but(reason=reason, message=message))
 
 
 def end(
@@ -400,6 +439,6 @@ def restore_blocked(situation: Situation, rule: str, *, whole: bool = False) -> 
         from_weight=seen.weight if seen else None,
         repairing=True,
         escalated_at=situation.now,
-        verified_at=None,
+        **UNSEEN,
     )
     return _decide(situation, after, rule=rule, move=Move.RESTORE, weight=weight, urgent=True)

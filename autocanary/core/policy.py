@@ -232,10 +232,11 @@ class NotificationRoute:
 class Policy:
     """A whole policy.
 
-    ``namespace`` empty means every watched namespace. ``steps`` always ends at weight 100. ``step_timeout``
-    is how long a step may be inconclusive (seconds); None: its hold and the progress deadline. ``document``
-    is the JSON form of what the user wrote (``spec``), kept as the snapshot of running rollouts; ``digest``
-    identifies its meaning; ``origin`` says where it came from, for messages.
+    ``namespace`` empty means every watched namespace. ``after`` names the components of the same service
+    whose rollouts this one's waits for. ``steps`` always ends at weight 100. ``step_timeout`` is how long a
+    step may be inconclusive (seconds); None: its hold and the progress deadline. ``document`` is the JSON
+    form of what the user wrote (``spec``), kept as the snapshot of running rollouts; ``digest`` identifies
+    its meaning; ``origin`` says where it came from, for messages.
     """
 
     name: str
@@ -244,6 +245,7 @@ class Policy:
     steps: tuple[Step, ...]
     analysis: Analysis
     component: Component = Component.PREDICTOR
+    after: tuple[Component, ...] = ()
     bake: float = 0.0
     progress_deadline: float = 1800.0
     step_timeout: float | None = None

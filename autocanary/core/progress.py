@@ -6,6 +6,7 @@ from it equals never having stopped. Times are seconds since the epoch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
@@ -200,6 +201,7 @@ class Progress:
             )
         known = {each.name for each in fields(cls)}
         values = {name: value for name, value in raw.items() if name in known}
+        _check(values)
         values["phase"] = Phase(raw["phase"])
         values["reason"] = Reason(raw["reason"])
         values["metrics"] = {k: MetricState.from_dict(v) for k, v in raw.get("metrics", {}).items()}
@@ -211,6 +213,36 @@ class Progress:
     def but(self, **changes: Any) -> Progress:
         """This progress with some fields replaced."""
         return replace(self, **changes)
+
+
+_NUMBER, _TEXT, _MAPPING, _LIST = (int, float), (str,), (Mapping,), (list, tuple)
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("phase", "reason", "message", "paused_by", "answered", "answer"), _TEXT),
+    **dict.fromkeys(("started_at", "phase_since"), _NUMBER),
+    **dict.fromkeys(("step", "version"), (int,)),
+    **dict.fromkeys(("promote_all", "repairing", "restored"), (bool,)),
+    **dict.fromkeys(("metrics", "receipts", "evidence"), _MAPPING),
+    **dict.fromkeys(("gates_passed", "decisions", "untold", "told", "warned"), _LIST),
+    **dict.fromkeys(("weight", "from_weight", "observed_weight"), (int, type(None))),
+}
+_ITEMS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("gates_passed", "told", "warned"), _TEXT),
+    **dict.fromkeys(("decisions", "untold"), _MAPPING),
+}
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """A status that somebody has edited is refused here, with the field's name, and not in a rule."""
+    for name, value in values.items():
+        kinds = _KINDS.get(name, (int, float, type(None)))  # whatever is not named there is an instant
+        wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
+        if wrong or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"progress.{name} cannot be {value!r}")
+        if kinds is _LIST and not all(isinstance(each, _ITEMS[name]) for each in value):
+            raise ValueError(f"progress.{name} has a member of another kind: {value!r}")
+    for name, state in values.get("metrics", {}).items():
+        if not isinstance(state, Mapping):
+            raise ValueError(f"progress.metrics.{name} cannot be {state!r}")
 
 
 def _plain(value: Any) -> Any:

@@ -58,8 +58,12 @@ class Reason(str, Enum):
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     REVISION_FAILED = "RevisionFailed"  # the candidate cannot become ready
     ROLLBACK_WEBHOOK = "RollbackWebhook"  # a `rollback` webhook asked for it
+    ROLLBACK_UNRECORDED = "RollbackUnrecorded"  # begun while nothing could be recorded, and finished
     ROLLBACK_BLOCKED = "RollbackBlocked"  # weight is 0 in the spec, the traffic does not move
     # the service itself
+    COMPONENTS_TOGETHER = "ComponentsTogether"  # two components were changed at once, in no stated order
+    WAITING_FOR_COMPONENT = "WaitingForComponent"  # another component's rollout comes first
+    UNGOVERNED_COMPONENT = "UngovernedComponent"  # another component changed too, and no policy rolls it out
     NEW_REVISION = "NewRevision"  # a newer candidate replaces this one
     REVERTED = "Reverted"
     WRONG_STABLE = "WrongStable"  # KServe sends traffic to the revision before stable

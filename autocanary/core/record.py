@@ -11,6 +11,7 @@ from dataclasses import fields
 from enum import Enum
 from typing import Any
 
+from autocanary.core.companion import Companion
 from autocanary.core.judge.verdict import Basis, Verdict
 from autocanary.core.observation import Beside, Mode, Observation, ServiceKey, Trinary
 from autocanary.core.policy import Component, WebhookType
@@ -45,6 +46,8 @@ def inputs_of(situation: Situation) -> dict[str, Any]:
         }
     if situation.verdict is not None:
         found["verdict"] = _verdict(situation.verdict, progress)
+    if situation.companions:
+        found["companions"] = [each.to_dict() for each in situation.companions]
     if situation.seen is not None:
         found["seen"] = _seen(situation.seen)
     return found
@@ -71,6 +74,7 @@ def situation_inputs(raw: Mapping[str, Any]) -> tuple[dict[str, Any], Progress, 
         },
         "picture_age": raw["pictureAge"],
         "acknowledged": raw["acknowledged"],
+        "companions": tuple(Companion.from_dict(each) for each in raw.get("companions", ())),
         "paused": raw["paused"],
         "request": Request(**request) if request else None,
     }

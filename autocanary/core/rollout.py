@@ -35,6 +35,8 @@ KIND = "CanaryRollout"
 _NAME_LIMIT = 63  # a label value's, so that the name can be one
 
 
+_TEXTS = ("stable", "candidate", "name", "uid", "apiVersion", "hash")
+
 RETRY_STARTED = "started "
 """How the answer to a granted retry begins; the new attempt's name follows."""
 
@@ -255,6 +257,10 @@ def from_document(document: Mapping[str, Any]) -> Rollout:
     target, policy = spec["inferenceService"], spec["policy"]
     request = spec.get("request")
     stable, candidate = spec.get("stableSpec") or {}, spec.get("candidateSpec") or {}
+    for place, holder in (("spec", spec), ("spec.inferenceService", target), ("spec.policy", policy)):
+        for name in _TEXTS:
+            if not isinstance(holder.get(name, ""), str):
+                raise ValueError(f"{place}.{name} cannot be {holder[name]!r}")
     return Rollout(
         namespace=metadata["namespace"],
         name=metadata["name"],

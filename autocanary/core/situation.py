@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from autocanary.core.companion import Companion
 from autocanary.core.judge.verdict import Outcome, Verdict
 from autocanary.core.observation import Observation
 from autocanary.core.policy import Policy, Step, WebhookType
@@ -62,7 +63,8 @@ class Situation:
     ``gates`` holds the answers of the webhooks that were asked now. ``picture_age`` is how long ago (in
     seconds) the picture of the cluster was last confirmed. ``acknowledged`` is the weight whose write the
     API server has acknowledged to this process, so that a field which differs was written by somebody else.
-    ``before`` is the progress before this look was noted in it, None until then.
+    ``before`` is the progress before this look was noted in it, None until then. ``companions`` are the other
+    components of the service in which something is being released.
     """
 
     policy: Policy
@@ -74,6 +76,7 @@ class Situation:
     picture_age: float = 0.0
     acknowledged: int | None = None
     before: Progress | None = None
+    companions: tuple[Companion, ...] = ()
 
     @property
     def progress(self) -> Progress:
@@ -149,9 +152,11 @@ class Situation:
             return self
         changes: dict[str, Any] = {}
         if seen is not None:
-            strayed = progress.verified_at is not None and not self.in_effect
-            if strayed != (progress.strayed_since is not None):
-                changes["strayed_since"] = self.now if strayed else None
+            if self.in_effect:
+                if progress.strayed_since is not None:
+                    changes["strayed_since"] = None
+            elif progress.verified_at is not None and progress.strayed_since is None:
+                changes["strayed_since"] = self.now  # lasts, although the step begins anew meanwhile
             settled = progress.phase is Phase.SETTLING and seen.withdrawn
             # Then it is stable's own revision that serves what the candidate was made of.
             share = seen.share(seen.rolled_out if settled else self.rollout.candidate)

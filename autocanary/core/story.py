@@ -9,6 +9,7 @@ from __future__ import annotations
 from autocanary.core.policy import Policy, Range
 from autocanary.core.progress import Phase
 from autocanary.core.reading import Reading, ReadingKind, Unit
+from autocanary.core.reason import Reason
 from autocanary.core.rollout import Rollout
 
 __all__ = ["bounds", "duration", "headline", "quantity", "spoken", "waits_for"]
@@ -89,6 +90,8 @@ def waits_for(rollout: Rollout, policy: Policy | None, now: float) -> str:
     progress = rollout.progress
     if progress.phase.is_final:
         return ""
+    if progress.phase is Phase.STAGING and progress.reason is Reason.WAITING_FOR_COMPONENT:
+        return "the rollout of another component of the service"
     if progress.phase is Phase.STAGING:
         return f"{rollout.candidate} to become ready"
     if progress.phase is Phase.SETTLING:

@@ -14,6 +14,7 @@ from autocanary.engine import asking
 from autocanary.engine.books import Books
 from autocanary.engine.calls import Calls
 from autocanary.engine.carrying import Carried, carry
+from autocanary.engine.companions import companions
 from autocanary.engine.discovering import Starts
 from autocanary.engine.failing import log_failure, pause
 from autocanary.engine.live import Live, RolloutId, is_material
@@ -28,7 +29,9 @@ _WRITE_SECONDS = 2.0  # a record ends that much after the look it was made for, 
 _UNSETTLED_SECONDS = 15.0
 
 
-def gather(around: Surroundings, live: Live, now: float, verdict: Verdict | None = None) -> Situation | None:
+def gather(
+    around: Surroundings, books: Books, live: Live, now: float, verdict: Verdict | None = None
+) -> Situation | None:
     """Everything that the decision about one rollout is made from; None while its policy is not known."""
     if live.policy is None:
         return None
@@ -41,6 +44,7 @@ def gather(around: Surroundings, live: Live, now: float, verdict: Verdict | None
         gates=live.gates,
         picture_age=around.cluster.age(live.key),
         acknowledged=live.acknowledged,
+        companions=companions(around, books, live, now),
     )
 
 
@@ -149,7 +153,7 @@ class Acts:
 
     def _judge_waiting(self, live: Live, verdict: Verdict, now: float) -> bool:
         try:
-            situation = gather(self._around, live, now, verdict)
+            situation = gather(self._around, self._books, live, now, verdict)
         except Exception as fault:  # noqa: BLE001 - one rollout's fault must not touch another's look
             log_failure("look_failed", live.key, fault)
             return False

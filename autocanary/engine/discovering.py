@@ -67,7 +67,20 @@ class Starts:
             self._books.learn(key, None)
             self._refused.pop(key, None)
         elif not self._books.is_taken(key):
-            self._consider(seen, now)  # otherwise it is looked at again when that one has ended
+            made = self._made_unheard(key)
+            if made is not None:
+                self.adopt(made, now)
+            else:
+                self._consider(seen, now)  # otherwise it is looked at again when that one has ended
+
+    def _made_unheard(self, key: ServiceKey) -> Rollout | None:
+        """A rollout that a failed start has made all the same: if a newer candidate took its place meanwhile,
+        nobody else would take it up, until somebody touches it and two run at once.
+        """
+        if not self._failures.get(key):
+            return None
+        kept = (each for each in self._around.ledger.rollouts() if each.key == key and each.has_status)
+        return next((each for each in kept if not each.is_final), None)
 
     def _consider(self, seen: Observation, now: float) -> None:
         key = seen.key
@@ -177,6 +190,8 @@ class Starts:
             log_failure("rollout_not_readable", rollout.key, error)
             policy = policy if policy is not None else unreadable(rollout)
         live = Live(rollout, policy, questions, recorded=rollout.progress, recorded_at=now)
+        self._failures.pop(rollout.key, None)
+        self._books.note(rollout)
         self._books.begin(live, now)
         self._tellings.tell(live)
 

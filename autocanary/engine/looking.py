@@ -48,7 +48,7 @@ class Looks:
 
     def _look_at_one(self, live: Live, now: float) -> bool:
         """Decide what can be decided without metrics; whether the metrics are to be asked as well."""
-        situation = gather(self._around, live, now)
+        situation = gather(self._around, self._books, live, now)
         if situation is None:
             return False
         asks = asking.measures(situation) and not live.asking and _is_look(live, now)
@@ -84,7 +84,7 @@ class Looks:
                 self._acts.schedule(live, now)
 
     def _judge(self, live: Live, readings: Mapping[Question, Reading], now: float) -> None:
-        situation = gather(self._around, live, now)
+        situation = gather(self._around, self._books, live, now)
         if situation is None or not situation.judged:
             return
         hooks = live.gates.pop(WebhookType.ROLLOUT, ())

@@ -70,12 +70,20 @@ def _create(ledger: Ledger, rollout: Rollout) -> tuple[Rollout | None, Exception
             present = ledger.read(wanted.namespace, wanted.name)
         except (ClusterError, NotLeader) as error:
             return None, error
-        if present is not None and present.service_uid == wanted.service_uid:
+        if present is None:
+            continue  # it has gone in between, or was never there
+        if _is_about(present, wanted):
             return _finish(ledger, wanted, present)
-        # A namesake of a service that was deleted and created anew: its revisions have the same names.
+        # Of a service that was deleted and created anew, whose revisions have the same names; or a namesake
+        # by chance: the transformer of `a` and the predictor of `a-transformer`.
         attempt = wanted.attempt + 1
         wanted = wanted.but(attempt=attempt, name=rollout_name(wanted.service, wanted.candidate, attempt))
     return None, fault
+
+
+def _is_about(present: Rollout, wanted: Rollout) -> bool:
+    mine = (present.service_uid, present.component, present.candidate)
+    return mine == (wanted.service_uid, wanted.component, wanted.candidate)
 
 
 def _finish(ledger: Ledger, wanted: Rollout, present: Rollout) -> tuple[Rollout | None, Exception | None]:

@@ -45,6 +45,7 @@ _OURS = "autocanary.dev"
 _KSERVE = ("serving.kserve.io", "serving.kubeflow.org")
 
 
+_DENIED = ("denied the request", "denied request")  # a webhook's words, and an admission policy's
 _NO_SUCH_CANARY = "no longer supported on v1alpha2"
 """How KFServing 0.5 and 0.6 refuse a weight in the generation that they only serve for old clients."""
 
@@ -107,7 +108,7 @@ def _foreign(body: bytes) -> str:
 
 def _forbidden(status: int, sentence: str, message: str, told: dict[str, Any] | None) -> ClusterError:
     causes = ((told or {}).get("details") or {}).get("causes") or ()
-    if "denied the request" in message or any(
+    if any(words in message for words in _DENIED) or any(
         each.get("reason") == "NamespaceTerminating" for each in causes
     ):
         return Refused(sentence, status=status)

@@ -73,6 +73,11 @@ _BY_REASON: Mapping[str, str] = {
     Reason.TRAFFIC_MISSING.value: "Check that requests reach the canary: it completes fewer than its share.",
     Reason.INCONCLUSIVE.value: f"Look at the numbers, then {_PROMOTE} or {_ABORT}.",
     Reason.WINDOW_CLOSED.value: f"Nothing: it goes on when the window opens. {_PROMOTE} passes the step now.",
+    Reason.COMPONENTS_TOGETHER.value: "Say which component goes on: `kubectl autocanary resume {rollout} -n "
+    "{namespace}`, or the other's rollout; `after` in a policy states the order.",
+    Reason.WAITING_FOR_COMPONENT.value: "Nothing while the other component is rolled out. "
+    "`kubectl autocanary promote {rollout} -n {namespace}` lets this one go on at once.",
+    Reason.UNGOVERNED_COMPONENT.value: "Watch the other component; a policy for it would stage it.",
     Reason.WEBHOOK_PENDING.value: "Open the gate that has not said yes, or wait for it.",
     Reason.ROLLBACK_BLOCKED.value: f"Look at the route now: {_DESCRIBE}.",
     Reason.STABLE_SPEC_UNKNOWN.value: "Apply the last good InferenceService manifest by hand.",
@@ -149,4 +154,5 @@ def _fill(text: str, message: Message) -> str:
         namespace=rollout.namespace,
         stable=rollout.stable,
         candidate=rollout.candidate,
+        rollout=rollout.name,
     )

@@ -14,6 +14,7 @@ from autocanary.core import policy as core_policy
 from autocanary.core.policy import (
     Analysis,
     Compare,
+    Component,
     Grace,
     Metric,
     NotificationRoute,
@@ -63,6 +64,7 @@ def compile_policy(document: schema.Document, written: Mapping[str, Any], origin
         steps=_steps(spec, paced=any(metric.compare for metric in analysis.gating)),
         analysis=analysis,
         component=spec.component,
+        after=tuple(each for each in Component if each in spec.after),
         bake=spec.bake,
         progress_deadline=spec.progress_deadline,
         step_timeout=spec.step_timeout,

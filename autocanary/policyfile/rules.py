@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from autocanary.core.policy import Component
 from autocanary.core.reading import Unit
 from autocanary.errors import InputError
 from autocanary.policyfile.comparing import check_comparisons, check_metric, compares
@@ -233,6 +234,17 @@ def _lenient(unknown: Iterable[str]) -> Mapping[str, str | float]:
     return {**dict.fromkeys(unknown, 60.0), **_SAMPLE}
 
 
+def _after(spec: dict[str, Any]) -> Iterator[Fault]:
+    own = spec.get("component", Component.PREDICTOR.value)
+    named = entries(spec, "after")
+    for index, each in enumerate(named):
+        here: Path = ("spec", "after", index)
+        if each == own:
+            yield Fault(here, f"the {own}'s rollout cannot wait for itself", "name another component")
+        elif isinstance(each, str) and each in named[:index]:
+            yield Fault(here, f"{shown(each)} is listed twice", "keep one")
+
+
 def _webhooks(spec: dict[str, Any]) -> Iterator[Fault]:
     yield from _names_once(entries(spec, "webhooks"), ("spec", "webhooks"), "webhook")
 
@@ -272,6 +284,7 @@ def _names_once(named: list[Any], base: Path, kind: str) -> Iterator[Fault]:
 
 
 _RULES: tuple[Callable[[dict[str, Any]], Iterator[Fault]], ...] = (
+    _after,
     _one_form_of_steps,
     _weights_rise,
     _steps_make_sense,

@@ -257,6 +257,14 @@ class Spec(Strict):
     component: Annotated[Component, Field(strict=False)] = Field(
         default=Component.PREDICTOR, description="The part of the InferenceService that is rolled out."
     )
+    after: list[Annotated[Component, Field(strict=False)]] = Field(
+        default_factory=list,
+        max_length=2,
+        description="Components of the same service that are rolled out first when they have changed as "
+        "well: this one stays at 0 % until they are promoted. Left out: of components that are changed "
+        "together none gets traffic until a person says which goes on (`autocanary resume`).",
+        examples=[["transformer"]],
+    )
     step_weights: list[Weight] | None = Field(
         default=None,
         min_length=1,

@@ -158,7 +158,24 @@ def markdown() -> str:
         kind = "gauge" if each.kind == "info" else each.kind
         meaning = f"{each.help} {each.note}".strip()
         lines.append(f"| `{each.name}` | {kind} | {labels} | {meaning} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", _DASHBOARD]) + "\n"
+
+
+_DASHBOARD = """\
+## Dashboard
+
+[files/dashboards/autocanary.json](../charts/autocanary/files/dashboards/autocanary.json) is for
+Grafana: by the chart with `dashboards.enabled` and Grafana's sidecar, or imported by hand. It shows the
+fleet, the story of one rollout (weight, errors and latency of both sides, evidence, and its decisions
+as annotations), and the service itself. Choose the Prometheus, the installation, a namespace, a service
+and a rollout at the top; those that have ended are offered as long as the time shown reaches back to
+them.
+
+What a panel does not show where there is nothing to show: evidence, and the comparison of both sides,
+without `compare` in the policy; limits, without a `thresholdRange`; latency, without a latency metric.
+The series of a rollout end with it, so tables show what runs now.
+
+The alerts made of these series: [alerts](alerts.md)."""
 
 
 if __name__ == "__main__":

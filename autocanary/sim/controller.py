@@ -20,7 +20,7 @@ from autocanary.sim.behaviour import HEALTHY, Behaviour, BehaviourOf
 from autocanary.sim.bookkeeping import Part, Record, take_over
 from autocanary.sim.clock import VirtualClock
 from autocanary.sim.knative import KnativeService, Revision, Wanted
-from autocanary.sim.status import render, render_standard, render_stopped
+from autocanary.sim.status import render, render_stopped, render_without_revisions
 from autocanary.sim.template import Template, template_of
 
 __all__ = ["LAG", "PROGRESS_DEADLINE", "Controller", "Name"]
@@ -33,6 +33,7 @@ PROGRESS_DEADLINE = 600.0
 Name = tuple[str, str]
 """Namespace and name of an InferenceService."""
 
+_WITHOUT_REVISIONS = {"standard": "Standard", "rawdeployment": "Standard", "modelmesh": "ModelMesh"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -171,11 +172,10 @@ class Controller:
         annotations = metadata.get("annotations") or {}
         if _is_true(annotations.get("serving.kserve.io/stop")):
             self._stop(service)
-        elif str(annotations.get("serving.kserve.io/deploymentMode", "")).lower() in (
-            "standard",
-            "rawdeployment",
+        elif mode := _WITHOUT_REVISIONS.get(
+            str(annotations.get("serving.kserve.io/deploymentMode", "")).lower()
         ):
-            self._write(service, render_standard(service.status, self._clock.now()))
+            self._write(service, render_without_revisions(mode, service.status, self._clock.now()))
         elif not (
             _is_true(annotations.get("serving.kserve.io/disable-auto-update")) and _is_ready(service.status)
         ):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import cast
 
 from autocanary.core.observation import Mode, Observation, ServiceKey, Trinary
@@ -21,7 +22,17 @@ from autocanary.sim.metrics import SimMetrics
 from autocanary.sim.quality import Level, Moment, Quality
 from autocanary.sim.traffic import Load, Traffic
 
-__all__ = ["CANDIDATE", "FIRST_STEP", "RELEASED", "STABLE", "STANDARD", "Pair", "Release"]
+__all__ = [
+    "CANDIDATE",
+    "FIRST_STEP",
+    "RELEASED",
+    "STABLE",
+    "STANDARD",
+    "Pair",
+    "Release",
+    "seeds_of",
+    "start_of",
+]
 
 STABLE, CANDIDATE = (f"{SERVICE}-predictor-{number:05d}" for number in (1, 2))
 
@@ -34,6 +45,8 @@ _PROGRAMMED, _SEEN = 0.4, 2.0
 """Seconds from a written weight to the traffic, and to the look that sees it in the status."""
 _URIS = ("stable", "candidate")
 _ALL = 100
+_SEED_BITS = 48
+_PHASES = 60  # seconds by which runs begin apart, against the grids of scrapes and looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +99,16 @@ STANDARD = (
     Release("little-traffic-bad", rps=2.0, canary_error=5.0),
 )
 """What is simulated when no release is described: what users release, and what happens to them."""
+
+
+def seeds_of(seed: int, release: Release, runs: int) -> list[int]:
+    """One seed per run, whoever plays it and whatever policy it is played by."""
+    return [Random(f"{seed}/{release.name}/{run}").getrandbits(_SEED_BITS) for run in range(runs)]
+
+
+def start_of(seed: int) -> float:
+    """When the world of this seed begins."""
+    return START + Random(f"start/{seed}").randrange(_PHASES)
 
 
 @dataclass(slots=True)

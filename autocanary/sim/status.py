@@ -11,7 +11,7 @@ from autocanary.core.rollout import iso
 from autocanary.sim.bookkeeping import Part, Record
 from autocanary.sim.knative import Condition, Target
 
-__all__ = ["render", "render_standard", "render_stopped", "stamped"]
+__all__ = ["render", "render_stopped", "render_without_revisions", "stamped"]
 
 _TERMINAL = frozenset({"IngressReady", "PredictorReady", "TransformerReady", "ExplainerReady", "Ready"})
 _TRUE, _FALSE, _UNKNOWN = Trinary.TRUE, Trinary.FALSE, Trinary.UNKNOWN
@@ -51,12 +51,12 @@ def render_stopped(before: Mapping[str, Any], now: float) -> dict[str, Any]:
     return {"conditions": stamped(conditions, before, now), "deploymentMode": "Knative"}
 
 
-def render_standard(before: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """A service in Standard (raw) mode: a Deployment that is up, no revisions and no split."""
+def render_without_revisions(mode: str, before: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """A service in Standard (raw) or ModelMesh mode: something that is up, no revisions and no split."""
     up = {name: Condition(_TRUE) for name in ("IngressReady", "PredictorReady", "Ready")}
     return {
         "conditions": stamped(up, before, now),
-        "deploymentMode": "Standard",
+        "deploymentMode": mode,
         "components": {"predictor": {}},
     }
 

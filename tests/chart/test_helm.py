@@ -342,6 +342,16 @@ def test_the_alerts_can_be_chosen_and_labelled() -> None:
     assert {rule["labels"]["severity"] for rule in rules_left} <= {"page"}
 
 
+def test_the_runbooks_are_where_the_values_say() -> None:
+    """An address of one's own before the alert's heading; the texts beside it stay."""
+    page = "https://docs.example.com/alerts.html"
+    [given] = of_kind(render({"prometheusRule": {"enabled": True, "runbookUrl": page}}), "PrometheusRule")
+    for group in given["spec"]["groups"]:
+        for rule in group["rules"]:
+            assert rule["annotations"]["runbook_url"] == f"{page}#{rule['alert'].lower()}"
+            assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+
+
 def test_the_dashboards_arrive_as_they_were_written() -> None:
     """Braces of Grafana's own templates included."""
     [config] = of_kind(render({"dashboards": {"enabled": True}}), "ConfigMap")

@@ -21,7 +21,7 @@ from tests.cli.conftest import Invoke
 from tests.cli.fakes import FakeLedger
 
 VERBS = ["promote", "pause", "resume", "abort", "retry"]
-COMMANDS = ["run", "demo", "status", *VERBS, "validate", "crds", "version"]
+COMMANDS = ["run", "demo", "status", *VERBS, "validate", "simulate", "crds", "version"]
 
 
 def test_help_names_every_command(invoke: Invoke) -> None:
@@ -31,7 +31,7 @@ def test_help_names_every_command(invoke: Invoke) -> None:
         assert result.exit_code == 0
         for command in COMMANDS:
             assert f" {command} " in result.stdout
-        assert "simulate" not in result.stdout
+        assert "backtest" not in result.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)

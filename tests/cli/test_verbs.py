@@ -8,12 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from autocanary.cli import seams
+from autocanary.core.policy import Component
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Request, Rollout
 from autocanary.errors import Unreachable
 from tests.cli.conftest import Invoke
-from tests.cli.fakes import FakeLedger, Service, rollout
+from tests.cli.fakes import START, FakeLedger, Service, rollout
 
 Cluster = Callable[[FakeLedger], None]
 
@@ -370,3 +371,17 @@ def test_a_wrong_timeout_is_wrong_usage(invoke: Invoke, text: str) -> None:
     result = invoke("abort", "mnist", f"--timeout={text}")
     assert result.exit_code == 2
     assert "autocanary abort: Invalid value for '--timeout': " in result.stderr
+
+
+def test_a_name_that_means_two_components_is_asked_back(invoke: Invoke, cluster: Cluster) -> None:
+    """Nobody aborts a transformer that meant the predictor; the rollout's own name says which."""
+    other = rollout(started_at=START + 5).but(
+        name="mnist-transformer-00002", component=Component.TRANSFORMER, candidate="mnist-transformer-00002"
+    )
+    ledger = FakeLedger(rollout(), other)
+    cluster(ledger)
+    result = invoke("abort", "mnist")
+    assert (result.exit_code, ledger.asked) == (1, [])
+    assert "mnist-00002 (predictor), mnist-transformer-00002 (transformer)" in " ".join(result.stderr.split())
+    assert invoke("abort", "mnist-transformer-00002", "--no-wait").exit_code == 0
+    assert [name for name, _, _ in ledger.asked] == ["mnist-transformer-00002"]

@@ -274,3 +274,20 @@ def test_a_standing_is_words_numbers_and_json() -> None:
     assert Standing().ratio is None
     assert str(Side()) == "0/0"
     assert "ratio" not in Standing().shown()
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"trial": {"metrics": {}}},
+        {"trial": {"metrics": {}, "share": {"intake": [], "logs": [], "step": []}}},
+        {"trial": None},
+    ],
+)
+def test_evidence_that_cannot_be_read_is_begun_anew(spoiled: dict[str, object]) -> None:
+    """An older form, or one that somebody edited: the rollout goes on to be judged, from its beginning."""
+    run = Run()
+    run.looks(12, 200, 2, 1800, 18)
+    run.evidence = {**run.evidence, **spoiled}
+    assert run.looks(2, 200, 2, 1800, 18).outcome is Outcome.INCONCLUSIVE
+    assert run.looks(64, 200, 2, 1800, 18).outcome is Outcome.PASS

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from autocanary.core.decision import Event
-from autocanary.core.discovery import Memory, Nothing, Refusal, Start, discover, remember, retried
-from autocanary.core.observation import Mode, Observation
+from autocanary.core.discovery import Memory, Mend, Nothing, Refusal, Start, discover, remember, retried
+from autocanary.core.observation import Mode, Observation, Trinary
 from autocanary.core.policy import OnUnstaged
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
@@ -99,6 +100,22 @@ def test_other_deployment_modes_are_refused_with_what_would_work(mode: Mode) -> 
     assert isinstance(refusal, Refusal)
     assert refusal.reason is Reason.UNSUPPORTED_DEPLOYMENT_MODE
     assert "deploymentMode: Knative" in refusal.message
+    assert mode.value in refusal.message
+
+
+def test_a_ready_service_without_a_revision_is_in_another_mode() -> None:
+    """An old KServe does not write down the mode that an installation has by default."""
+    raw = observation(10, mode=Mode.UNKNOWN, created="", ready="", rolled_out="", traffic={})
+    refusal = found(raw)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is Reason.UNSUPPORTED_DEPLOYMENT_MODE
+    assert "RawDeployment" in refusal.message
+
+
+def test_a_service_that_still_starts_is_not_refused() -> None:
+    """Nothing is known of its mode yet."""
+    starting = observation(10, mode=Mode.UNKNOWN, created="", service_ready=Trinary.UNKNOWN, traffic={})
+    assert found(starting) == Nothing()
 
 
 def test_disable_auto_update_is_refused() -> None:
@@ -168,7 +185,10 @@ def test_what_is_known_of_a_revision_is_never_learned_anew() -> None:
     """However long the status lags, a certain memory stays."""
     known = Memory("u1", STABLE, {"v": 1}, "v1")
     edited = at_rest(spec={"v": 2}, spec_digest="v2")
-    assert remember(known, edited, (), NOW) == known
+    for at in (NOW, NOW + 3600):
+        taught = remember(known, edited, (), at)
+        assert taught is not None
+        assert (taught.spec, taught.digest) == (known.spec, known.digest)
     assert remember(known, observation(10), (), NOW) == known
     assert remember(None, observation(10), (), NOW) == Memory("u1", STABLE)
 
@@ -201,3 +221,97 @@ def test_memory_is_refilled_from_the_ledger_after_a_restart() -> None:
         stable="x",
     )
     assert remember(None, observation(10), [past], NOW) == Memory("u1", STABLE, {"v": 1}, "d")
+
+
+def known_bad(candidate: str, phase: Phase, reason: Reason, at: float, attempt: int = 1) -> Rollout:
+    state = progress(phase=phase, reason=reason, started_at=at, finished_at=at + 5)
+    return rollout(
+        state,
+        name=f"mnist-{candidate[-5:]}-{attempt}",
+        candidate=candidate,
+        candidate_digest="bad",
+        attempt=attempt,
+    )
+
+
+def test_a_spec_known_to_be_bad_stays_so_when_its_last_revision_was_replaced() -> None:
+    """The third revision of it came before the second was kept out for good: that acquits nobody."""
+    history = (
+        known_bad("mnist-predictor-00002", Phase.ROLLED_BACK, Reason.METRIC_BREACH, NOW - 900),
+        known_bad("mnist-predictor-00003", Phase.SUPERSEDED, Reason.NEW_REVISION, NOW - 20),
+    )
+    start = found(observation(0, created="mnist-predictor-00004", spec_digest="bad", **UNREADY), history)
+    assert isinstance(start, Start)
+    assert start.rollout.progress.reason is Reason.KNOWN_BAD
+
+
+def test_a_spec_that_a_person_tries_again_is_tried_under_its_next_revision() -> None:
+    """The retry was replaced by another revision of the same spec: the wish is not lost with it."""
+    history = (
+        known_bad("mnist-predictor-00002", Phase.ROLLED_BACK, Reason.METRIC_BREACH, NOW - 900),
+        known_bad("mnist-predictor-00002", Phase.SUPERSEDED, Reason.NEW_REVISION, NOW - 20, attempt=2),
+    )
+    start = found(observation(0, created="mnist-predictor-00003", spec_digest="bad", **UNREADY), history)
+    assert isinstance(start, Start)
+    assert start.rollout.progress.reason is Reason.ROLLOUT_STARTED
+
+
+def moved_back(digest: str) -> Observation:
+    """Stable's share went to the revision before it, while the spec is another."""
+    return observation(10, **{**UNREADY, "rolled_out": STABLE, "spec_digest": digest})
+
+
+def promoted(**changes: Any) -> Rollout:
+    done = progress(phase=Phase.PROMOTED, reason=Reason.PROMOTED, finished_at=NOW - 60, **changes)
+    return rollout(done).but(
+        candidate_spec={"model": {"storageUri": "gs://b/v2"}}, candidate_digest="candidate"
+    )
+
+
+def test_a_mend_that_was_begun_is_gone_on_with_by_a_new_process() -> None:
+    """It knows no stable but the wrong one; the record says what was found and is to be put back."""
+    past = promoted(warned=("WrongStable/odd",))
+    mend = found(moved_back("odd"), (past,), Memory("u1", STABLE))
+    assert mend == Mend(past, {"model": {"storageUri": "gs://b/v2"}})
+
+
+def test_a_stable_that_moved_back_unseen_is_said() -> None:
+    """Nothing was recorded, and it could be what a person wants: told, not undone."""
+    refusal = found(moved_back("odd"), (promoted(),), Memory("u1", STABLE))
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is Reason.WRONG_STABLE
+    assert "unless that is meant" in refusal.message
+
+
+def test_a_person_who_goes_back_after_a_promotion_is_not_disturbed() -> None:
+    """A weight below 100 with the promoted spec unchanged."""
+    assert found(moved_back("candidate"), (promoted(),), Memory("u1", STABLE)) == Nothing()
+
+
+def test_a_person_goes_back_after_a_promotion_although_the_spec_was_edited_since() -> None:
+    """An edit that makes no revision (protocolVersion, a default that a webhook adds), an hour at rest, then 0:
+
+    that is no trap of KServe, and putting the promoted spec back would overrule the person.
+    """
+    second = at_rest(CANDIDATE, spec_digest="candidate")
+    memory = Memory("u1", CANDIDATE, {"model": {"storageUri": "gs://b/v2"}}, "candidate")
+    edited = at_rest(CANDIDATE, spec_digest="edited")
+    for seen, at in ((second, NOW - 4000), (edited, NOW - 3600), (edited, NOW - 60)):
+        taught = remember(memory, seen, [promoted()], at)
+        assert taught is not None
+        memory = taught
+    assert (memory.stable, memory.digest) == (CANDIDATE, "candidate")
+    refusal = found(moved_back("edited"), (promoted(),), memory)
+    assert isinstance(refusal, Refusal)
+    assert "unless that is meant" in refusal.message
+
+
+def test_a_spec_and_a_weight_in_one_patch_that_move_stable_back_are_mended() -> None:
+    """Between the patch and the move lie a few seconds of the old status."""
+    memory = Memory("u1", CANDIDATE, {"model": {"storageUri": "gs://b/v2"}}, "candidate")
+    taught = remember(
+        memory, replace(at_rest(CANDIDATE, spec_digest="refused"), weight=10), [promoted()], NOW - 6
+    )
+    mend = found(moved_back("refused"), (promoted(),), taught)
+    assert isinstance(mend, Mend)
+    assert mend.spec == {"model": {"storageUri": "gs://b/v2"}}

@@ -134,3 +134,14 @@ def test_only_enough_numbers_in_range_pass(success: Reading, latency: Reading, b
         assert blamed.last is not None
         assert blamed.last.kind is ReadingKind.VALUE
         assert blamed.ok is False
+
+
+def test_a_breach_is_said_before_a_metric_with_too_few_requests() -> None:
+    """Something was seen, so it is no mere want of evidence: `onInconclusive: promote` must not go on with it."""
+    few = value(0.2, requests=3, unit=Unit.SECONDS)
+    for readings in (
+        {"request-success-rate": value(80.0), "request-duration": few},
+        {"request-success-rate": value(99.9, requests=3), "request-duration": value(9.0, unit=Unit.SECONDS)},
+    ):
+        found = look(readings)
+        assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.BREACH_SEEN)

@@ -85,6 +85,7 @@ class Play:
         self.history_limit = history_limit
         self.shares: dict[tuple[str, str], list[Mapping[str, int]]] = {}
         self.restarted = False
+        self.notifiers: Callable[[], RecordingNotifier] = RecordingNotifier
         self._asked = count(1)
         self.engine = self._engine()
         if watching:
@@ -188,7 +189,7 @@ class Play:
     def restart(self) -> None:
         """The process ends and another begins: what was only in memory is gone, messages on their way too."""
         self.restarted = True
-        fresh = RecordingNotifier()
+        fresh = self.notifiers()
         fresh.messages = self.world.notifier.messages
         self.world.notifier = fresh
         self.engine = self._engine()

@@ -378,24 +378,6 @@ def test_a_bad_transformer_is_rolled_back() -> None:
     assert play.weights() == [10, 0]
 
 
-def test_a_release_of_both_components_with_a_policy_for_each() -> None:
-    """Two rollouts of one service, side by side, each with its own weights and records."""
-    predictor, transformer = policy("predictors"), policy("transformers", component=Component.TRANSFORMER)
-    play = Play(predictor, transformer)
-    play.world.kserve.apply(with_transformer("mnist", V1, "pre:1"), server_side=False)
-    play.run(20)
-    document = with_transformer("mnist", V2, "pre:2", 0)
-    document["spec"]["predictor"]["canaryTrafficPercent"] = 0
-    play.world.kserve.apply(document, server_side=False)
-    play.until(lambda: len(play.names()) == 2, 30)
-    for name in play.names():
-        play.finish(name)
-        assert play.phase(name) is Phase.PROMOTED
-    written = [(each.key.component.value, each.weight) for each in play.world.cluster.writes]
-    for component in ("predictor", "transformer"):
-        assert [weight for each, weight in written if each == component] == [10, 25, 50, 100]
-
-
 def wait_for_one(play: Play) -> list[str]:
     play.until(lambda: len(play.names()) == 1, 30)
     return play.names()

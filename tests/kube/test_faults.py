@@ -25,6 +25,7 @@ from autocanary.kube.faults import KindMissing, no_answer, not_json, one_line, r
 from tests.kube.fake_api import status
 
 SERVER = "https://k8s.example:6443"
+ADMISSION = "forbidden: ValidatingAdmissionPolicy 'guard' with binding 'guard' denied request: not now"
 WEBHOOK = 'admission webhook "inferenceservice.kserve-webhook-server.defaulter" denied the request: no'
 MODIFIED = "the object has been modified"
 
@@ -47,6 +48,7 @@ def fault(
         (401, status(401, "Unauthorized", "Unauthorized"), Forbidden, "expired"),
         (403, status(403, "Forbidden", 'User "x" cannot patch resource'), Forbidden, "chart's roles"),
         (403, status(403, "Forbidden", WEBHOOK), Refused, "denied the request"),
+        (403, status(403, "Forbidden", ADMISSION), Refused, "denied request: not now"),
         (400, status(400, "BadRequest", WEBHOOK), Refused, "denied the request"),
         (400, status(400, "", 'cannot unmarshal string into "canaryTrafficPercent"'), Refused, "unmarshal"),
         (415, status(415, "UnsupportedMediaType", "the body of the request"), Refused, "body of the request"),

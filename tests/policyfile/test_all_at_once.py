@@ -42,7 +42,7 @@ FAULTS = [
     ("{{ revision}}", "{{ revison}}", "unknown placeholder {{ revison }}"),
     ("{max: 0}", "{}", "the range has neither min nor max"),
     ("{hold: 5m, then: pause}", "{hold: 5m, than: pause}", "unknown field (did you mean then?)"),
-    ("{action: pause}", "{action: stop}", "'stop' is not one of"),
+    ("{action: pause, candidate", "{action: stop, candidate", "'stop' is not one of"),
     ("days: [thu, mon]", "days: [thu, thu]", "thu is listed twice"),
     ('from: "09:00"', "from: 09:00", "is text by luck"),
     ('to: "17:00"', "to: 17:00", "YAML 1.1 reads 17:00"),

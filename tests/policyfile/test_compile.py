@@ -222,6 +222,14 @@ def test_a_change_of_meaning_changes_the_digest(one: str, other: str) -> None:
     assert int(digest, 16) >= 0
 
 
+def test_the_order_of_components_is_read_and_counts() -> None:
+    """However it is listed."""
+    one = only(MINIMAL + "  after: [explainer, transformer]\n")
+    assert one.after == (Component.TRANSFORMER, Component.EXPLAINER)
+    assert only(MINIMAL).after == ()
+    assert one.digest == only(MINIMAL + "  after: [transformer, explainer]\n").digest != only(MINIMAL).digest
+
+
 def test_zones_are_part_of_the_meaning() -> None:
     """Nine o'clock in Seoul is not nine o'clock in Berlin."""
     text = MINIMAL + '  windows: [{from: "01:00", to: "02:00", timezone: Asia/Seoul}]\n'

@@ -118,6 +118,23 @@ CASES: dict[str, tuple[str, str]] = {
         spec("stepWeight: 10"),
         "10:3: spec.stepWeight: Flagger's stepWeight is not available in this version",
     ),
+    # components
+    "waits for itself": (
+        spec("after: [transformer, predictor]"),
+        "10:24: spec.after[1]: the predictor's rollout cannot wait for itself (name another component)",
+    ),
+    "waits for itself, not the default": (
+        spec("component: transformer", "after: [transformer]"),
+        "11:11: spec.after[0]: the transformer's rollout cannot wait for itself",
+    ),
+    "waits twice": (
+        spec("after: [transformer, transformer]"),
+        "10:24: spec.after[1]: transformer is listed twice (keep one)",
+    ),
+    "waits for what is no component": (
+        spec("after: [router]"),
+        "10:11: spec.after[0]: 'router' is not one of predictor, transformer, explainer",
+    ),
     # analysis
     "empty metrics": (
         HEAD + STEPS + "  analysis: {metrics: []}\n",
@@ -348,7 +365,7 @@ CASES: dict[str, tuple[str, str]] = {
     # the rest of the spec
     "bare word": (
         spec("onFailure: rollback"),
-        "10:14: spec.onFailure: rollback is not a mapping (with the fields action)",
+        "10:14: spec.onFailure: rollback is not a mapping (with the fields action, candidate)",
     ),
     "enum": (
         spec("onFailure: {action: rolback}"),
@@ -541,7 +558,7 @@ def test_a_custom_resource_is_named_instead_of_a_line() -> None:
     assert [str(each) for each in found] == [
         "rolloutpolicy models/small: spec.stepDuration: the duration 5 has no unit "
         "(write 5s, 5m or 5ms, as you mean it)",
-        "rolloutpolicy models/small: spec.unknown: unknown field (known: selector, component, stepWeights, "
+        "rolloutpolicy models/small: spec.unknown: unknown field (known: selector, component, after, stepWeights, "
         "stepDuration, stepTimeout, steps, bake, progressDeadline, analysis, onFailure, onUnstaged, windows, webhooks, "
         "notifications)",
     ]

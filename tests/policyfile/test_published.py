@@ -118,7 +118,7 @@ KNOWN_ONLY_TO_THE_LOADER = {
     "unknown placeholder", "bare placeholder", "malformed placeholder", "quantile of a rate", "webhook names",
     "quantile of a query", "margin as a ratio", "the same compared twice", "timeout before the end",
     "timeout before the end of a pause", "breaches of nothing", "full confidence",
-    "margin of nothing", "window zone", "window zone path", "window day twice", "webhook url port",
+    "margin of nothing", "waits for itself", "waits for itself, not the default", "waits twice", "window zone", "window zone path", "window day twice", "webhook url port",
 }  # fmt: skip
 
 

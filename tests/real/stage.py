@@ -37,6 +37,8 @@ from tests.testbed.servers.http import fetch
 SERVICE_ACCOUNT = "system:serviceaccount:autocanary:autocanary"
 INSTANCES = tuple(f"{SERVICE_ACCOUNT}-{letter}" for letter in "abc")
 """The same rights under other names, so that the audit log tells instances apart."""
+PERSON = "kim"
+"""Somebody without a right, until a test grants one."""
 
 Document = dict[str, Any]
 
@@ -149,7 +151,7 @@ class Stage:
 
     def _open(self, enter: Callable[[Any], Any]) -> None:
         self.api: ApiServer = enter(
-            ApiServer(users=[SERVICE_ACCOUNT, *INSTANCES], folder=self.folder / "api")
+            ApiServer(users=[SERVICE_ACCOUNT, *INSTANCES, PERSON], folder=self.folder / "api")
         )
         install_inferenceservice_crd(self.api, self._crd)  # type: ignore[arg-type]
         self.api.apply(*definitions())

@@ -93,11 +93,11 @@ class RevisionTraffic:
                 if number:
                     lines.append(
                         f'revision_request_count{{{labels},response_code="{code}",'
-                        f'response_code_class="{kind}"}} {number:.3f}'
+                        f'response_code_class="{kind}"}} {int(number)}'
                     )
             total = counts.good + counts.bad
             for bound, number in (counts.buckets or {}).items():
-                lines.append(f'revision_request_latencies_bucket{{{labels},le="{bound}"}} {number:.3f}')
-            lines.append(f'revision_request_latencies_bucket{{{labels},le="+Inf"}} {total:.3f}')
-            lines.append(f"revision_request_latencies_count{{{labels}}} {total:.3f}")
+                lines.append(f'revision_request_latencies_bucket{{{labels},le="{bound}"}} {int(number)}')
+            lines.append(f'revision_request_latencies_bucket{{{labels},le="+Inf"}} {int(total)}')
+            lines.append(f"revision_request_latencies_count{{{labels}}} {int(total)}")
         return "\n".join(lines) + "\n"

@@ -19,7 +19,7 @@ _OF_ITSELF = {"namespace": "autocanary", "job": "autocanary"}
 
 @dataclass(frozen=True)
 class Case:
-    """At ``minute`` the alert fires with the labels, or with None it does not."""
+    """At ``minute`` the alert fires with the labels, or with None it has not until then."""
 
     alert: str
     what: str
@@ -61,7 +61,12 @@ def _leaders(first: str, second: str) -> dict[str, str]:
 CASES = (
     Case("AutocanaryDown", "nothing is scraped", {"up": "0x9"}, 6, {}),
     Case("AutocanaryDown", "one of two instances is", {f"autocanary_build_info{{{_PODS[0]}}}": "1x9"}, 8),
-    Case("AutocanaryDown", "gone for a moment", {f"autocanary_build_info{{{_PODS[0]}}}": "1 _ _ 1x9"}, 9),
+    Case(
+        "AutocanaryDown",
+        "gone for a moment",
+        {f"autocanary_build_info{{{_PODS[0]}}}": "1 stale stale 1x9"},
+        9,
+    ),
     Case("AutocanaryNoLeader", "two stand by", _leaders("0x9", "0x9"), 3, _OF_ITSELF),
     Case("AutocanaryNoLeader", "one leads", _leaders("0x9", "1x9"), 9),
     Case("AutocanaryNoLeader", "leadership changes hands", _leaders("1 1 0 0 0 0", "0 0 0 1 1 1"), 5),
@@ -80,7 +85,7 @@ CASES = (
         {**_OF_ITSELF, "instance": "10.0.0.1:8080"},
     ),
     Case("AutocanaryTickLate", "in time", _lag(_PODS[0], "0+0.6x19", "0+60x19"), 19),
-    Case("AutocanaryTickLate", "one look of 20 s", _lag(_PODS[0], "0x4 20x19", "0+60x19"), 19),
+    Case("AutocanaryTickLate", "one look of 70 s", _lag(_PODS[0], "0x4 70x19", "0+60x19"), 19),
     Case(
         "AutocanaryPrometheusUnreachable",
         "no query is answered",
@@ -101,9 +106,9 @@ CASES = (
     Case("AutocanaryPrometheusUnreachable", "nothing is asked", _queries(ok="9x19", unreachable="4x19"), 19),
     Case(
         "AutocanaryPrometheusUnreachable",
-        "away for two minutes",
-        _queries(ok="0+6x4 24x1 30+6x12", unreachable="0x4 0+6x1 6x12"),
-        8,
+        "away for three minutes",
+        _queries(ok="0+6x4 24x2 30+6x12", unreachable="0x4 6+6x2 18x12"),
+        19,
     ),
     Case(
         "AutocanaryWritesFail", "KServe's webhook is away", _writes("patch", "500", "0+4x19"), 8, _OF_ITSELF

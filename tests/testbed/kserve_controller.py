@@ -97,14 +97,15 @@ class _Behind(Generic[R]):
         self._session.close()
 
     def split(self) -> Mapping[tuple[str, str], Mapping[str, int]]:
-        """What the ingress really routes now: percent by revision, of each service's predictor."""
+        """What the ingress really routes now: percent by revision, each component of a service for itself."""
         with self._lock:
             shares: dict[tuple[str, str], dict[str, int]] = {}
             for name in list(self._written):
-                child = self.rules.children(name).get(Component.PREDICTOR)
                 shares[name] = {}
-                for target in child.programmed if child is not None else ():
-                    shares[name][target.revision] = shares[name].get(target.revision, 0) + target.percent
+                for child in self.rules.children(name).values():
+                    for target in child.programmed:
+                        known = shares[name].get(target.revision, 0)
+                        shares[name][target.revision] = known + target.percent
             return shares
 
     def do(self, action: Callable[[R], None]) -> None:

@@ -142,6 +142,15 @@ def unpack_debian(package: str, *names: str) -> Callable[[Path], None]:
     return unpack
 
 
+def unpack_libfaketime(into: Path) -> None:
+    """Take the library out of its Debian package; executable, so that it is found as the programs are."""
+    unpack_debian("libfaketime")(into)
+    [library] = into.glob("unpacked/usr/lib/*/faketime/libfaketimeMT.so.1")
+    library.chmod(0o755)
+    library.rename(into / FAKETIME)
+
+
+FAKETIME = "libfaketime.so"
 PROMETHEUS = unpack_debian("prometheus", "prometheus", "promtool")
 SERVERS = (
     Server("etcd", unpack_debian("etcd-server", "etcd"), "install etcd 3.4 or newer"),
@@ -150,7 +159,10 @@ SERVERS = (
     Server("kubectl", build_kubernetes("kubectl"), "install kubectl, or Go 1.24 or newer"),
     Server("kube-apiserver", build_kubernetes("kube-apiserver"), "install Go 1.24 or newer"),
 )
-EXTRAS = (Server("helm", build_helm, "install helm 3.19, or Go 1.24 or newer"),)
+EXTRAS = (
+    Server("helm", build_helm, "install helm 3.19, or Go 1.24 or newer"),
+    Server(FAKETIME, unpack_libfaketime, f"put libfaketimeMT.so.1 on the PATH as {FAKETIME}, executable"),
+)
 
 
 def obtain(server: Server) -> Path:
@@ -195,7 +207,9 @@ def ensure(server: Server) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, or 1 when the real servers are required and one cannot be had."""
     parser = argparse.ArgumentParser(prog=SETUP_COMMAND, description="Get the servers the tests run against.")
-    parser.add_argument("--with", dest="extras", action="append", default=[], choices=["helm"])
+    parser.add_argument(
+        "--with", dest="extras", action="append", default=[], choices=[extra.name for extra in EXTRAS]
+    )
     chosen = parser.parse_args(arguments).extras
     with only_one_at_a_time():
         wanted = SERVERS + tuple(extra for extra in EXTRAS if extra.name in chosen)

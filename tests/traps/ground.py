@@ -36,7 +36,8 @@ class Told:
 
 
 def policy_document(namespace: str, **changes: Any) -> dict[str, Any]:
-    """A policy whose whole rollout takes some twenty seconds, for one namespace."""
+    """A policy whose whole rollout takes some twenty seconds, for one component in one namespace."""
+    component = changes.get("component", "predictor")
     spec: dict[str, Any] = {
         "selector": {"namespaces": [namespace]},
         "stepWeights": [10, 25, 50, 100],
@@ -55,7 +56,7 @@ def policy_document(namespace: str, **changes: Any) -> dict[str, Any]:
     return {
         "apiVersion": "autocanary.dev/v1alpha1",
         "kind": "RolloutPolicy",
-        "metadata": {"name": namespace},
+        "metadata": {"name": namespace if component == "predictor" else f"{namespace}-{component}"},
         "spec": {**spec, **changes},
     }
 
@@ -93,7 +94,7 @@ class Ground(ABC):
 
     @abstractmethod
     def policy(self, **changes: Any) -> None:
-        """Put the policy of this namespace in force."""
+        """Put the policy of this namespace in force; with ``component``, the one of that component."""
 
     @abstractmethod
     def apply(self, version: str, weight: int | None = ABSENT, **metadata: Any) -> None:
@@ -157,7 +158,7 @@ class Ground(ABC):
 
     @abstractmethod
     def refusals(self) -> list[str]:
-        """The reasons for which no rollout was begun."""
+        """Why no rollout was begun: the reason and the sentence."""
 
     # --- words for the traps -----------------------------------------------------------------------------
 

@@ -95,9 +95,10 @@ class RealGround(Ground):
 
     def policy(self, **changes: Any) -> None:
         document = policy_document(self.namespace, **changes)
-        half = self._scene.stage.folder / f"{self.namespace}.half"
+        name = document["metadata"]["name"]
+        half = self._scene.stage.folder / f"{name}.half"
         half.write_text(yaml.safe_dump(document))
-        half.replace(self._scene.stage.policies / f"{self.namespace}.yaml")
+        half.replace(self._scene.stage.policies / f"{name}.yaml")
         time.sleep(6)  # the files are read again every five seconds
 
     def apply(self, version: str, weight: int | None = None, **metadata: Any) -> None:
@@ -186,7 +187,7 @@ class RealGround(Ground):
 
     def refusals(self) -> list[str]:
         return [
-            str(line["reason"])
+            f"{line['reason']}: {line['message']}"
             for line in self._scene.lines(self._scene.process.log)
             if line["event"] == "rollout_refused" and line["namespace"] == self.namespace
         ]

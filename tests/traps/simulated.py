@@ -10,7 +10,7 @@ from typing import Any
 from autocanary import logs
 from autocanary.app.demo import engine_on
 from autocanary.core.observation import Observation
-from autocanary.core.policy import Component
+from autocanary.core.policy import Component, Policy
 from autocanary.core.rollout import Request
 from autocanary.kserve import dialect_for
 from autocanary.policyfile import validate
@@ -37,6 +37,7 @@ class SimulatedGround(Ground):
         self._engine = engine_on(self._world)
         self._history: list[Mapping[str, int]] = []
         self._asked = 0
+        self._policies: dict[str, Policy] = {}
         self._stack = ExitStack()
         self._world.kserve.objects.watch(lambda *_: self._world.after(0.05, self._engine.tick))
         self.policy()
@@ -55,7 +56,8 @@ class SimulatedGround(Ground):
     def policy(self, **changes: Any) -> None:
         policy, problems = validate(policy_document(self.namespace, **changes))
         assert policy is not None, problems
-        self._world.policies.put(policy)
+        self._policies[policy.name] = policy
+        self._world.policies.put(*self._policies.values())
 
     def apply(self, version: str, weight: int | None = None, **metadata: Any) -> None:
         document = manifest(self.namespace, version, weight, **metadata)
@@ -132,7 +134,7 @@ class SimulatedGround(Ground):
         return list(told.values())
 
     def refusals(self) -> list[str]:
-        return [str(line["reason"]) for line in self._log.named("rollout_refused")]
+        return [f"{line['reason']}: {line['message']}" for line in self._log.named("rollout_refused")]
 
 
 def _quality(spec: Mapping[str, Any]) -> Quality:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from autocanary.core.observation import Trinary
 from autocanary.core.policy import Component
 from autocanary.sim.knative import Wanted
 from tests.traps.ground import ABSENT, SERVICE, Ground, once
@@ -690,3 +692,113 @@ def _(g: Ground) -> None:
     g.wait(12)
     assert g.field() == 0
     assert max(g.shares(3)[looked:], default=0) == 0
+
+
+# --- the modes in which there is nothing to roll out ---------------------------------------------------------
+
+
+def _refused(g: Ground, mode: str, words: str, spec: dict[str, Any] | None = None) -> None:
+    """A service in another mode changes, with a weight: refused in words, and nothing of ours is written."""
+    annotations = {"serving.kserve.io/deploymentMode": mode}
+    g.apply("v1", annotations=annotations)
+    g.until(lambda: (seen := g.seen()) is not None and seen.service_ready is Trinary.TRUE, "v1 to be ready")
+    g.apply("v2", 10, annotations=annotations)
+    if spec is not None:
+        g.patch({"spec": spec})
+    g.until(g.refusals, "a refusal")
+    g.wait(6)
+    assert g.written() == []
+    assert g.rollouts() == {}
+    (refusal,) = set(g.refusals())
+    assert refusal.startswith("UnsupportedDeploymentMode: ")
+    assert words in refusal
+    assert "serving.kserve.io/deploymentMode: Knative" in refusal
+
+
+@row("modes-standard")
+def _(g: Ground) -> None:
+    """The field is silently ignored by KServe there, so no step of ours would ever take effect."""
+    _refused(g, "Standard", "Standard (RawDeployment) mode")
+
+
+@row("modes-rawdeployment")
+def _(g: Ground) -> None:
+    """The name of the same mode before 0.15."""
+    _refused(g, "RawDeployment", "Standard (RawDeployment) mode")
+
+
+@row("modes-standard-with-canaries-of-its-own")
+def _(g: Ground) -> None:
+    """KServe 0.20 makes Deployments of spec.canary that no weight reaches: not driven, and said."""
+    canary = {"trafficPercent": 20, "predictor": {"name": "v2", "minReplicas": 1}}
+    _refused(g, "Standard", "does not drive spec.canary", {"canary": [canary]})
+
+
+@row("modes-modelmesh")
+def _(g: Ground) -> None:
+    """ModelMesh has no revisions."""
+    _refused(g, "ModelMesh", "ModelMesh mode")
+
+
+# --- a predictor and a transformer ---------------------------------------------------------------------------
+
+
+def _image(tag: str) -> dict[str, Any]:
+    return {"containers": [{"name": "kserve-container", "image": f"registry/pre:{tag}"}]}
+
+
+def _pair(g: Ground) -> None:
+    """Predictor and transformer at their first revision, at rest."""
+    g.apply("v1")
+    g.patch({"spec": {"transformer": _image("1")}})
+
+    def at_rest() -> bool:
+        parts = [g.seen(), g.seen(Component.TRANSFORMER)]
+        return all(seen is not None and seen.rolled_out and seen.created == seen.rolled_out for seen in parts)
+
+    g.until(at_rest, "both components to serve")
+    g.wait(g.rest)
+
+
+def _of_the_transformer(g: Ground) -> tuple[str, str, str]:
+    return g.rollouts().get(f"{SERVICE}-transformer-00002", ("", "", ""))
+
+
+def _share_of_the_transformer(g: Ground) -> int:
+    seen = g.seen(Component.TRANSFORMER)
+    return seen.traffic.get(f"{SERVICE}-transformer-00002", 0) if seen is not None else 0
+
+
+@row("table-s19-components-changed-together")
+def _(g: Ground) -> None:
+    """One patch of both, no order stated: neither gets traffic until a person lets one go; that one goes."""
+    g.policy(component="transformer")
+    _pair(g)
+    model = {"model": {"storageUri": f"gs://models/{SERVICE}/v2"}}
+    g.patch({"spec": {"predictor": model, "transformer": _image("2")}})
+    g.until_phase(2, "Paused")
+    g.until(lambda: _of_the_transformer(g)[0] == "Paused", "the transformer's rollout to be paused")
+    g.wait(10)
+    assert (g.reason(2), _of_the_transformer(g)[1]) == ("ComponentsTogether", "ComponentsTogether")
+    assert g.highest(2) == _share_of_the_transformer(g) == 0
+    g.ask(2, "promote")
+    g.until_phase(2, "Promoted")
+    assert (_of_the_transformer(g)[0], _share_of_the_transformer(g)) == ("Paused", 0)
+
+
+@row("table-s19-components-in-the-stated-order")
+def _(g: Ground) -> None:
+    """``after``: the predictor waits at 0 until the transformer is promoted, then goes up by itself."""
+    g.policy(after=["transformer"])
+    g.policy(component="transformer")
+    _pair(g)
+    model = {"model": {"storageUri": f"gs://models/{SERVICE}/v2"}}
+    g.patch({"spec": {"predictor": model, "transformer": _image("2")}})
+    g.until_reason(2, "WaitingForComponent")
+    g.until(
+        lambda: _of_the_transformer(g)[0] in ("Progressing", "Baking"), "the transformer to be rolled out"
+    )
+    assert g.highest(2) == 0
+    g.until(lambda: _of_the_transformer(g)[0] == "Promoted", "the transformer to be promoted")
+    g.until_phase(2, "Promoted")
+    assert set(g.shares(2)) <= {0, *LADDER}

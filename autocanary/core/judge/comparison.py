@@ -67,9 +67,10 @@ class Lane:
 class Comparison:
     """The state of one metric's comparison.
 
-    ``step`` and ``total`` are the requests that were compared, in this step and in all (``Tally.lane(i)``
-    gives n_c, e_c, n_s, e_s); dropped ones are in neither. ``bounds`` are the frozen latency bounds in
-    seconds, one lane each; empty for failed requests, or while stable has completed too few.
+    ``step`` and ``total`` are the requests that were compared, in this step at its present split and in all
+    (``Tally.lane(i)`` gives n_c, e_c, n_s, e_s); dropped ones are in neither. ``bounds`` are the frozen
+    latency bounds in seconds, one lane each; empty for failed requests, or while stable has completed too
+    few.
     """
 
     intake: Intake = _NOT_YET
@@ -174,7 +175,7 @@ def looked(
     )
     if taken.before is not None:
         state = _with_block(state, terms, taken.before, taken.before_weight, slo)
-    counted = state.step if step == state.intake.step else _NONE
+    counted = state.step if (step, weight) == (state.intake.step, state.intake.weight) else _NONE
     state = Comparison(intake, state.lanes, counted, state.total, state.bounds)
     if ready and intake.started:
         state = _with_stakes(state, terms, taken.begun, slo)

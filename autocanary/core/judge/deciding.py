@@ -161,16 +161,16 @@ class _Case:
 
     def _thresholds_open(self) -> Iterator[_Finding]:
         for metric, state in self.gating:
-            if state.last is not None and state.last.kind is ReadingKind.TOO_FEW:
-                message = f"{metric.name}: {spoken(state.last)}"
-                yield _Finding(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, message, metric.name)
-        for metric, state in self.gating:
             if state.ok is False and metric.objective:
                 message = f"{breach(metric, state)}, which is an objective"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.BREACH_SEEN, message, metric.name)
             elif state.ok is False:
                 message = f"{breach(metric, state)}, breach {state.breaches} of {metric.failure_limit}"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.BREACH_SEEN, message, metric.name)
+        for metric, state in self.gating:
+            if state.last is not None and state.last.kind is ReadingKind.TOO_FEW:
+                message = f"{metric.name}: {spoken(state.last)}"
+                yield _Finding(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, message, metric.name)
 
     def _comparisons_open(self) -> Iterator[_Finding]:
         for metric, standing in self._compared():

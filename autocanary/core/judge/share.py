@@ -95,7 +95,7 @@ def watched(
     )
     if taken.before is not None:
         state = _with_block(state, taken.before, taken.before_weight, terms)
-    counted = state.step if step == state.intake.step else _NONE
+    counted = state.step if (step, weight) == (state.intake.step, state.intake.weight) else _NONE
     begun = 1.0 - intake.idle if intake.started and state.stake == 0.0 else taken.begun
     state = Share(intake, state.logs, counted, state.stake, state.blocks)
     if begun > 0.0:

@@ -1,8 +1,8 @@
 """The comparisons of a policy at one look: from readings to what the trial says, and how it is shown.
 
 The state is a versioned mapping that the rollout's progress carries along (``Progress.evidence``). One that
-cannot be read, because another version wrote it, is begun anew: that can delay a decision, not make a
-wrong one.
+cannot be read, because another version wrote it or somebody edited it, is begun anew: that can delay a
+decision, not make a wrong one.
 """
 
 from __future__ import annotations
@@ -120,7 +120,10 @@ def meter_of(evidence: Mapping[str, Any]) -> float | None:
 def _restored(evidence: Mapping[str, Any]) -> tuple[Trial, float | None]:
     if evidence.get("version") != VERSION:
         return Trial(), None
-    return Trial.from_dict(evidence["trial"]), evidence.get("missingSince")
+    try:
+        return Trial.from_dict(evidence["trial"]), evidence.get("missingSince")
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
+        return Trial(), None
 
 
 def _counters(reading: Reading | None) -> Counters | None:

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from autocanary.core.decision import Decision
 from autocanary.core.rules.beside import settling, stable_changed, withdrawn
 from autocanary.core.rules.clock import baked, deadline, next_step, step_is_held
+from autocanary.core.rules.components import other_components
 from autocanary.core.rules.evidence import (
     failed,
     not_conclusive,
@@ -72,6 +73,7 @@ CHAIN: tuple[Rule, ...] = (
     paused_by_user,
     failed,
     waits_for_a_person,
+    other_components,
     staging,
     effect,
     warming_up,

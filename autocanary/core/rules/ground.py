@@ -34,8 +34,9 @@ def picture_is_stale(s: Situation) -> Decision | None:
         return None
     if s.request is not None and s.request.verb == Verb.ABORT.value:
         return asked_too_late(s) or asked(s)
-    if s.verdict is not None and s.verdict.outcome is Outcome.FAIL:
-        return failed(s)  # every write compares with the present object, so the way back is always safe
+    blamed = failed(s) if s.verdict is not None and s.verdict.outcome is Outcome.FAIL else None
+    if blamed is not None:
+        return blamed  # every write compares with the present object, so the way back is always safe
     if s.progress.phase not in (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING):
         return moves.unchanged(s, "picture_is_stale")
     message = f"the cluster was last seen {duration(s.picture_age)} ago; waiting for the API server"

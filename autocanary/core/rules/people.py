@@ -99,7 +99,7 @@ def _resumed(s: Situation) -> Decision:
     weight = 100 if s.progress.weight is None else s.progress.weight
     step = s.step_at(weight)
     message = f"resumed at {weight} %"
-    anew = {"metrics": {}, "verified_at": None, "step_started_at": s.now, **moves.overruled(s)}
+    anew = {"metrics": {}, "step_started_at": s.now, **moves.UNSEEN, **moves.overruled(s)}
     return moves.resume(s, "resumed", step, message, **anew)
 
 

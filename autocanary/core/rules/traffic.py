@@ -11,10 +11,21 @@ from autocanary.core.policy import Leftover, OnUnstaged
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rules.evidence import failed
-from autocanary.core.situation import EFFECT_OVERDUE, REVISION_OVERDUE, STRAYED_AFTER, Situation
+from autocanary.core.situation import (
+    BY_FAILURE,
+    BY_STEP,
+    BY_USER,
+    EFFECT_OVERDUE,
+    REVISION_OVERDUE,
+    STRAYED_AFTER,
+    Situation,
+)
 from autocanary.core.story import duration
 
 __all__ = ["newer_candidate", "rolling_back", "strayed", "took_all_traffic", "weight_differs", "wrong_stable"]
+
+OURS = "autocanary"
+"""The field manager of our own writes. It writes 0 under a running rollout only to roll it back."""
 
 ESCALATE_AFTER = 30.0
 """Seconds for which a rollback may be without effect before the stable spec itself is put back."""
@@ -31,7 +42,8 @@ def rolling_back(s: Situation) -> Decision | None:
         return moves.end(s, "rolling_back", Phase.ROLLED_BACK, s.progress.reason, message)
     if s.seen.withdrawn:
         return _repair_again(s, s.seen)  # nothing is left to write, the traffic is to follow
-    if s.seen.created != s.rollout.candidate and s.seen.spec_digest != s.rollout.stable_digest:
+    newer = s.seen.created not in ("", s.rollout.stable, s.rollout.candidate)
+    if newer and s.seen.spec_digest != s.rollout.stable_digest:
         return None  # somebody released a fix: see newer_candidate
     if s.progress.repairing:
         return _repair_again(s, s.seen)
@@ -218,6 +230,12 @@ def weight_differs(s: Situation) -> Decision | None:
     since = s.progress.spec_changed_at
     if since is not None and s.now - since < REVISION_OVERDUE:
         return moves.unchanged(s, "weight_differs")  # a release brought its own weight: see newer_candidate
+    if seen.weight == 0 and seen.writer == OURS:
+        message = (
+            f"the weight of {s.rollout.key} is 0 by autocanary's own hand, and the record does not say why: "
+            "a rollback was written whose record was lost; it is finished"
+        )
+        return moves.roll_back(s, "weight_differs", Reason.ROLLBACK_UNRECORDED, message, asked=True)
     return _external_change(s, seen)
 
 
@@ -241,13 +259,13 @@ def _external_change(s: Situation, seen: Observation) -> Decision:
     return moves.pause(
         s,
         "weight_differs",
-        who,
+        f"client {who}" if who in (BY_USER, BY_STEP, BY_FAILURE) else who,
         Reason.EXTERNAL_CHANGE,
         message,
         weight=seen.weight,
         from_weight=None,
-        verified_at=None,
         step_started_at=s.now,
+        **moves.UNSEEN,
     )
 
 

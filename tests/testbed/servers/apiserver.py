@@ -56,6 +56,9 @@ class ApiServer(ServerProcess):
         self.certificates.mkdir(exist_ok=True)
         self.ca = self.certificates / "apiserver.crt"
         self.audit_log = self.folder / "audit.log"
+        self._audited: list[dict[str, Any]] = []  # each line is read once, however often a test asks
+        self._audited_to = 0
+        self._audit_lock = threading.Lock()
         (self.folder / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
         rows = [f'{self.token(ADMIN)},{ADMIN},{ADMIN},"system:masters"']
         rows += [f"{self.token(user)},{user},{user}" for user in users]
@@ -188,10 +191,14 @@ class ApiServer(ServerProcess):
 
     def audit(self, user: str | None = None) -> list[dict[str, Any]]:
         """Every request answered so far, oldest first, with writes' bodies; of one user when given."""
-        if not self.audit_log.exists():
-            return []
-        whole, _, _ = self.audit_log.read_text().rpartition("\n")  # the last line may not be whole yet
-        events: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
+        with self._audit_lock:
+            if self.audit_log.exists():
+                with self.audit_log.open("rb") as file:
+                    file.seek(self._audited_to)
+                    whole, newline, _ = file.read().rpartition(b"\n")  # the last line may not be whole yet
+                self._audited += [json.loads(line) for line in whole.splitlines()]
+                self._audited_to += len(whole) + len(newline)
+            events = list(self._audited)
         return [event for event in events if user is None or event["user"].get("username") == user]
 
     def _failed(self, what: str) -> ServerError:

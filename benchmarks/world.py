@@ -1,0 +1,227 @@
+"""Healthy releases in the whole simulated world: the engine, KServe's rules, a scrape grid, and mishaps.
+
+``python -m benchmarks.world`` plays 2,000 rollouts under the default policy and prints how many were rolled
+back. Both revisions of each are equally good; their traffic, errors and latency differ from rollout to
+rollout, and while it runs pods are replaced (their counters begin at 0 and what was not scraped is lost),
+the service is started anew, the load swings, errors come in bursts, and Prometheus is away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from random import Random
+
+from autocanary.app.demo import engine_on
+from autocanary.core.judge.interval import wilson
+from autocanary.core.policy import Component, Policy
+from autocanary.core.progress import Phase
+from autocanary.core.reading import ReadingKind
+from autocanary.core.rollout import Rollout
+from autocanary.policyfile import parse
+from autocanary.sim.metrics import Fault
+from autocanary.sim.quality import Quality
+from autocanary.sim.traffic import Load
+from autocanary.sim.world import World
+
+__all__ = ["DEFAULT_POLICY", "End", "main", "play"]
+
+_SEED = 20261122
+_RUNS = 2000
+_HORIZON = 6 * 3600.0
+_ALPHA = 0.05
+_RELEASED = 40.0
+_WINDOW = 3600.0  # seconds from the release within which mishaps happen
+_NAMESPACE, _SERVICE, _STABLE, _CANDIDATE = "models", "mnist", "gs://mnist/1", "gs://mnist/2"
+_DAY = 86400.0
+
+_TEXT = """
+apiVersion: autocanary.dev/v1alpha1
+kind: RolloutPolicy
+metadata: {name: default}
+spec: {selector: {}, stepWeights: [10, 25, 50, 100]}
+"""
+DEFAULT_POLICY: Policy = parse(_TEXT)[0]
+"""What a policy is that says nothing but its selector and weights."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How a rollout ended; ``mishaps`` are the words for what it met."""
+
+    seed: str
+    phase: str
+    reason: str
+    seconds: float
+    mishaps: tuple[str, ...]
+
+    @property
+    def is_rolled_back(self) -> bool:
+        return self.phase in (Phase.ROLLED_BACK.value, Phase.ROLLING_BACK.value)
+
+
+class _Stage:
+    """One world with an engine in it, ticking at the seconds at which something may be due."""
+
+    def __init__(self, seed: str, worse: float) -> None:
+        rng = self.rng = Random(f"world/{seed}")
+        rps = math.exp(rng.uniform(math.log(5.0), math.log(200.0)))
+        errors = rng.choice((0.0, 0.05, 0.2, 0.5, 1.0, 2.0))
+        latency, swing, phase = rng.uniform(0.02, 0.5), rng.choice((0.0, 0.0, 0.5, 0.9)), rng.random()
+        every = rng.choice((600.0, 3600.0, _DAY))
+
+        def load(now: float) -> float:
+            return rps * (1.0 + swing * math.sin(2.0 * math.pi * (now / every + phase)))
+
+        bursts = rng.random() < 0.2
+        self.mishaps = [*(["bursts"] if bursts else []), *(["swinging load"] if swing else [])]
+        self.world = World(
+            policies=(DEFAULT_POLICY,),
+            qualities={
+                _STABLE: Quality(errors, latency),
+                _CANDIDATE: Quality(min(errors * worse, 100.0), latency),
+            },
+            load=Load(load, bursts=bursts),
+            seed=rng.getrandbits(32),
+            start=World().now() + rng.randrange(60),
+            scrape_seconds=rng.choice((5.0, 15.0, 30.0)),
+        )
+        self.engine = engine_on(self.world)
+        self.began = self.world.now()
+
+    def plan(self) -> None:
+        """The mishaps, each at its time."""
+        rng, now = self.rng, self.world.now()
+        plans: Sequence[tuple[str, int, Callable[[], None]]] = (
+            ("pods replaced", rng.choice((0, 0, 1, 3, 10)), self._replace_pods),
+            ("service started anew", rng.choice((0, 0, 1, 2)), self._start_anew),
+        )
+        for word, times, act in plans:
+            self.mishaps += [word] if times else []
+            for _ in range(times):
+                self.world.after(rng.uniform(0.0, _WINDOW), act)
+        if rng.random() < 0.3:
+            kind = rng.choice((ReadingKind.OUTAGE, ReadingKind.STALE, ReadingKind.PARTIAL))
+            start = now + rng.uniform(0.0, _WINDOW)
+            self.world.metrics.faults.append(Fault(kind, start, start + rng.uniform(10.0, 900.0)))
+            self.mishaps.append(f"Prometheus: {kind.value}")
+
+    def _replace_pods(self) -> None:
+        """Of one revision: counted from 0 again, and the requests since the last scrape are nobody's."""
+        found = self.world.traffic.series(_NAMESPACE, _SERVICE, Component.PREDICTOR)
+        series = self.rng.choice(list(found.values()))
+        series.requests = series.errors = 0
+        series.buckets = [0] * len(series.buckets)
+        series.samples.clear()
+        series.created_at += 1e-3
+
+    def _start_anew(self) -> None:
+        self.world.metrics.restart()
+        self.engine = engine_on(self.world)
+
+    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        end = self.world.now() + seconds
+        while self.world.now() < end and not until():
+            self.world.advance(min(self._until_next(), end - self.world.now()))
+            self.engine.tick()
+
+    def _until_next(self) -> float:
+        """A second, or several in which nobody would do anything."""
+        due = [each for each in (self.engine.next_at(), self.world.clock.next_due()) if each is not None]
+        if not due or not self.engine.idle():
+            return 1.0
+        return float(max(math.ceil(min(due) - self.world.now()), 1))
+
+    def rollout(self) -> Rollout | None:
+        return next(iter(self.world.ledger.rollouts()), None)
+
+    def is_over(self) -> bool:
+        rollout = self.rollout()
+        return rollout is not None and rollout.is_final
+
+
+def play(seed: str, worse: float = 1.0, horizon: float = _HORIZON) -> End:
+    """One rollout; the candidate fails ``worse`` times as often as stable."""
+    stage = _Stage(seed, worse)
+    stage.world.deploy(_SERVICE, _STABLE, namespace=_NAMESPACE)
+    stage.run(_RELEASED)
+    stage.world.deploy(_SERVICE, _CANDIDATE, weight=0, namespace=_NAMESPACE)
+    stage.plan()
+    stage.run(horizon, stage.is_over)
+    rollout = stage.rollout()
+    assert rollout is not None
+    seconds = stage.world.now() - stage.began - _RELEASED
+    progress = rollout.progress
+    return End(seed, progress.phase.value, progress.reason.value, seconds, tuple(stage.mishaps))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.world", description=__doc__)
+    parser.add_argument("--runs", type=int, default=_RUNS)
+    parser.add_argument("--seed", type=int, default=_SEED)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--json", action="store_true", help="one line for programs, and one per rollback")
+    chosen = parser.parse_args(arguments)
+    began = time.monotonic()
+    ends: list[End] = []
+    seeds = [f"{chosen.seed}/{run}" for run in range(chosen.runs)]
+    pool = ProcessPoolExecutor(chosen.jobs, initializer=_deaf) if chosen.jobs > 1 else None
+    try:
+        for end in pool.map(play, seeds, chunksize=5) if pool is not None else map(play, seeds):
+            ends.append(end)
+            print(f"\r{len(ends)} of {chosen.runs}", end="", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        print("\ninterrupted: the figures are those of the first rollouts", file=sys.stderr)
+    finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+    if not ends:
+        return 1
+    print(f", {time.monotonic() - began:.0f} s", file=sys.stderr)
+    print(_as_json(ends, chosen.seed) if chosen.json else _told(ends, chosen.seed))
+    return 0
+
+
+def _deaf() -> None:
+    """Ctrl-C is for the process that adds up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _told(ends: Sequence[End], seed: int) -> str:
+    back = [end for end in ends if end.is_rolled_back]
+    low, high = wilson(len(back), len(ends))
+    lines = [
+        f"{len(back)} of {len(ends):,} healthy rollouts were rolled back, "
+        f"{100 * len(back) / len(ends):.2f} %; 95 % interval {100 * low:.2f} to {100 * high:.2f} % "
+        f"(alpha {100 * _ALPHA:g} %, seed {seed})",
+        "",
+        "| Ended as | Rollouts |",
+        "|---|---|",
+    ]
+    counted = Counter((end.phase, end.reason) for end in ends)
+    lines += [f"| {phase}, {reason} | {many:,} |" for (phase, reason), many in counted.most_common()]
+    lines += ["", "| Met on the way | Rollouts | Rolled back |", "|---|---|---|"]
+    words = Counter(word for end in ends for word in end.mishaps or ("nothing",))
+    hit = Counter(word for end in back for word in end.mishaps or ("nothing",))
+    lines += [f"| {word} | {many:,} | {hit[word]:,} |" for word, many in words.most_common()]
+    return "\n".join(lines)
+
+
+def _as_json(ends: Sequence[End], seed: int) -> str:
+    back = [end for end in ends if end.is_rolled_back]
+    low, high = wilson(len(back), len(ends))
+    found = {"runs": len(ends), "seed": seed, "rolled_back": len(back), "low": low, "high": high}
+    return "\n".join(json.dumps(each) for each in [found, *map(vars, back)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The soak in short: nothing is violated in hours of everything, and what is planted is noticed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autocanary.core.decision import Decision
+from autocanary.core.judge.verdict import Outcome
+from autocanary.core.planner import plan
+from autocanary.core.rollout import Rollout
+from autocanary.core.situation import Situation
+from benchmarks.soak import Hour, Soak, report, slope
+from benchmarks.soak_world import WatchedLedger
+
+_HOUR = 3600
+
+
+def soaked(seed: int, services: int = 20, seconds: int = _HOUR) -> Soak:
+    soak = Soak(services=services, seed=seed, releases_every=1200.0)
+    soak.play(seconds)
+    return soak
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_an_hour_of_everything_violates_nothing(seed: int) -> None:
+    """Every kind of ending comes up, every rule was checked, and none was broken."""
+    soak = soaked(seed)
+    assert soak.checks.violations == []
+    phases = {phase for _, phase, _ in soak.checks.outcomes}
+    assert {"Promoted", "RolledBack"} <= phases
+    assert min(soak.checks.looked_at.values()) > 0
+    assert len(soak.checks.looked_at) >= 12
+    said = report(soak, _HOUR)
+    assert "violations: 0" in said
+    assert "release: healthy" in said
+
+
+def test_a_planner_that_goes_up_without_a_pass_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes every look for a pass: the checks see what was really measured."""
+
+    def eager(situation: Situation) -> Decision:
+        verdict = situation.verdict
+        if verdict is not None and verdict.outcome is not Outcome.PASS:
+            situation = Situation(
+                **{
+                    name: getattr(situation, name)
+                    for name in Situation.__slots__
+                    if name not in ("verdict", "before")
+                },
+                verdict=type(verdict)(Outcome.PASS, verdict.reason, "fine", verdict.metrics),
+            )
+        return plan(situation)
+
+    monkeypatch.setattr("autocanary.engine.acting.plan", eager)
+    rules = {each.partition(", at ")[0] for each in soaked(1).checks.violations}
+    assert {"only with a pass", "bad is not promoted"} <= rules
+
+
+def test_a_ledger_that_tells_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It forgets who has been told."""
+    record = WatchedLedger.record
+
+    def forgetful(self: Any, rollout: Rollout) -> Rollout:
+        before = self.known(rollout.namespace, rollout.name)
+        if before is not None and not rollout.progress.untold and before.progress.untold:
+            record(self, rollout)
+            fresh = self.known(rollout.namespace, rollout.name)
+            return record(self, fresh.but(progress=fresh.progress.but(untold=before.progress.untold)))
+        return record(self, rollout)
+
+    monkeypatch.setattr(WatchedLedger, "record", forgetful)
+    soak = Soak(services=5, seed=1, releases_every=600.0)
+    monkeypatch.setattr("benchmarks.soak._LONGEST_END", 60)
+    soak.play(1200)
+    assert any(each.startswith("told once") for each in soak.checks.violations)
+
+
+def test_the_slope_is_that_of_the_second_half() -> None:
+    """Growth that has come to an end is none."""
+    hours = [Hour(n, 0, 0, 0, rss, rss, 0.0, 0.0) for n, rss in enumerate((10, 50, 90, 100, 102, 104), 1)]
+    assert slope(hours, lambda each: each.rss) == pytest.approx(2.0)
+    assert slope(hours[:1], lambda each: each.rss) == 0.0

@@ -1,0 +1,59 @@
+"""Healthy and bad rollouts in the whole simulated world, with mishaps: fewer than in the benchmark, wide bounds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.world import End, main, play
+
+ROLLOUTS = 60
+MOST_ROLLED_BACK = 9
+"""More than these of 60 have a probability of 1e-3 at alpha, and none are expected."""
+
+
+@pytest.mark.timeout(900)
+def test_healthy_releases_are_left_alone() -> None:
+    """Pods are replaced, the service is started anew, the load swings, Prometheus is away: no fault of theirs."""
+    ends = [play(f"test/{run}") for run in range(ROLLOUTS)]
+    assert sum(end.is_rolled_back for end in ends) <= MOST_ROLLED_BACK
+    assert sum(end.phase == "Promoted" for end in ends) >= ROLLOUTS * 0.8
+    met = {word for end in ends for word in end.mishaps}
+    assert met >= {"pods replaced", "service started anew", "swinging load", "bursts", "Prometheus: outage"}
+
+
+def test_bad_releases_are_not() -> None:
+    """A hundred times the errors, with the same mishaps; those that have none cannot have more."""
+    ends = [play(f"test/{run}", worse=100.0) for run in range(12)]
+    back = [end for end in ends if end.is_rolled_back]
+    assert len(back) >= 8
+    assert {end.reason for end in back} == {"WorseThanStable"}
+
+
+def test_a_rollout_can_be_played_again() -> None:
+    """Its seed says all of it."""
+    assert play("again") == play("again")
+    assert play("again") != play("another")
+
+
+def test_the_command_says_how_many_and_how_sure(capsys: pytest.CaptureFixture[str]) -> None:
+    """A sentence and tables for people, a line for programs."""
+    assert main(["--runs", "2", "--jobs", "1", "--seed", "5"]) == 0
+    said = capsys.readouterr().out
+    assert "of 2 healthy rollouts were rolled back" in said
+    assert "seed 5" in said
+    assert main(["--runs", "2", "--jobs", "1", "--seed", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert (found["runs"], found["seed"]) == (2, 5)
+
+
+def test_what_counts_as_rolled_back() -> None:
+    """On its way back as well."""
+    for phase, is_back in (
+        ("RolledBack", True),
+        ("RollingBack", True),
+        ("Promoted", False),
+        ("Holding", False),
+    ):
+        assert End("1", phase, "", 1.0, ()).is_rolled_back is is_back
