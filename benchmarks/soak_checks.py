@@ -345,7 +345,7 @@ class Checks:
 
     def _blamed(self, track: Track) -> bool:
         return any(
-            past.key == track.key and past.progress is not None and _was_blamed(past.progress)
+            past.key == track.key and _was_blamed(past.progress)
             for past in self.tracks.values()
             if past is not track
         )
@@ -412,3 +412,8 @@ class Checks:
             self._must(
                 "told once", whole or not ended, track, f"not told: {untold or track.ids - track.told}"
             )
+
+
+def _was_blamed(progress: Progress | None) -> bool:
+    """Whether a rollout was rolled back for what its candidate did."""
+    return progress is not None and progress.phase is Phase.ROLLED_BACK and progress.reason in BLAMES
