@@ -116,6 +116,8 @@ class Acts:
             live.rollout = carried.rollout
             live.recorded, live.recorded_at = carried.rollout.progress, now
             self._books.note(live.rollout)
+            if carried.foreign:
+                self._tellings.again(live)
         if carried is not None and carried.wrote and decision.move is Move.WEIGHT:
             live.acknowledged = decision.weight
         if failure is not None:

@@ -89,7 +89,7 @@ class Engine:
         self._calls = calls = Calls(around.hurry)
         self._tellings = Tellings(around, books)
         self._starts = Starts(around, books, calls, self._tellings)
-        self._changes = Changes(around, books, self._starts)
+        self._changes = Changes(around, books, self._starts, self._tellings)
         self._acts = Acts(around, books, calls, self._tellings, self._starts)
         self._looks = Looks(around, books, calls, self._acts)
 

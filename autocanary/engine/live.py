@@ -13,6 +13,7 @@ from autocanary.core.progress import Progress
 from autocanary.core.reading import Question
 from autocanary.core.rollout import Rollout
 from autocanary.core.situation import Answer
+from autocanary.ports import Delivery
 
 __all__ = ["Live", "RolloutId", "is_material", "unreadable"]
 
@@ -48,6 +49,7 @@ class Live:
     again: bool = False
     failures: int = 0
     queued: set[str] = field(default_factory=set)
+    heard: list[Delivery] = field(default_factory=list)  # lately; noted anew if the record was another's
     calling: bool = False
     called_at: float | None = None
     asked_at: float | None = None

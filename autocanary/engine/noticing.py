@@ -7,6 +7,7 @@ from autocanary.engine.books import Books
 from autocanary.engine.discovering import Starts
 from autocanary.engine.live import Live, RolloutId
 from autocanary.engine.surroundings import Surroundings
+from autocanary.engine.telling import Tellings
 
 __all__ = ["Changes"]
 
@@ -16,8 +17,8 @@ _RESYNC_SECONDS = 300.0
 class Changes:
     """A change only says what to look at: everything is read anew where it is decided about."""
 
-    def __init__(self, around: Surroundings, books: Books, starts: Starts) -> None:
-        self._around, self._books, self._starts = around, books, starts
+    def __init__(self, around: Surroundings, books: Books, starts: Starts, tellings: Tellings) -> None:
+        self._around, self._books, self._starts, self._tellings = around, books, starts, tellings
         self._resync_at = 0.0
 
     def load(self, now: float) -> None:
@@ -66,6 +67,7 @@ class Changes:
         if fresh.progress != live.recorded:  # somebody has written the status: it counts
             live.recorded = fresh.progress
             live.rollout = live.rollout.but(progress=fresh.progress)
+            self._tellings.again(live)
         live.rollout = live.rollout.but(
             paused=fresh.paused, request=fresh.request, resource_version=fresh.resource_version
         )

@@ -17,6 +17,9 @@ _OPEN = frozenset({Reason.INCONCLUSIVE.value, Reason.SUSPICIOUS.value})
 """A comparison that is still open is told with what can be expected of it."""
 
 
+_HEARD_KEPT = 40
+
+
 class Tellings:
     """Messages on their way, by rollout; never before they are recorded."""
 
@@ -59,10 +62,16 @@ class Tellings:
                 touched[live.id] = live
         return list(touched.values())
 
+    def again(self, live: Live) -> None:
+        """Somebody else's record is what counts now: who has been told meanwhile is noted in it anew."""
+        self._deliveries.extend(live.heard)
+        live.heard = []
+
     def _note(self, live: Live, delivery: Delivery) -> bool:
         message = _message(live, delivery.telling_id)
         if message is None:
             return False
+        live.heard = [*live.heard, delivery][-_HEARD_KEPT:]
         progress = received(live.rollout.progress, delivery.channel, delivery.receipt)
         if delivery.settled:
             if not delivery.ok:

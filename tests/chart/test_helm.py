@@ -116,7 +116,7 @@ def test_values_that_cannot_work_are_refused_with_a_sentence(given: dict[str, An
         (
             "stepWeights:",
             "stepWeigths:",
-            "policies.first.spec: stepWeigths is not a field; there are analysis,",
+            "policies.first.spec: stepWeigths is not a field; there are after, analysis,",
         ),
         ("[10, 50, 100]", "[10, 500]", "policies.first.spec.stepWeights[1]: expected a number from"),
         ("[10, 50, 100]", "10", "policies.first.spec.stepWeights: expected a list, got 10"),

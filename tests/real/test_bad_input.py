@@ -480,7 +480,7 @@ def test_rights_that_are_missing_in_part(bare: ApiServer, tmp_path: Path) -> Non
         assert failed["resource"] == "inferenceservices.serving.kserve.io"
         assert "grant it with the chart's roles" in failed["error"]
         services: Document = {
-            "apiGroups": ["serving.kserve.io"],
+            "apiGroups": ["serving.kserve.io", "serving.kubeflow.org"],
             "resources": ["inferenceservices"],
             "verbs": follow,
         }
