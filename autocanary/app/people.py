@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from autocanary import logs
 from autocanary.app.routes import routes_of
+from autocanary.core.document import from_document
 from autocanary.core.observation import Observation
-from autocanary.core.rollout import Request, Rollout, from_document
+from autocanary.core.rollout import Request, Rollout
 from autocanary.errors import Forbidden, InputError, NotFound
 from autocanary.kserve import dialect_for
 from autocanary.kserve.routes import Route

@@ -19,8 +19,9 @@ from autocanary.cli import exits, finding, patience, printing, seams
 from autocanary.cli.rollout_view import Shown, panel
 from autocanary.cli.trail import Trail
 from autocanary.core import story
+from autocanary.core.instants import iso
 from autocanary.core.progress import Phase
-from autocanary.core.rollout import Rollout, iso
+from autocanary.core.rollout import Rollout
 
 __all__ = ["EVERY", "Screen", "follow", "in_", "now", "picture", "shown"]
 

@@ -21,9 +21,11 @@ from autocanary.cli.rollout_view import Shown, share_of, style_of
 from autocanary.cli.route_table import route_table
 from autocanary.cli.trail import Trail
 from autocanary.core import story
+from autocanary.core.document import to_document
+from autocanary.core.instants import iso
 from autocanary.core.outlook import outlook
 from autocanary.core.policy import Component
-from autocanary.core.rollout import Rollout, iso, to_document
+from autocanary.core.rollout import Rollout
 
 __all__ = ["status"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from autocanary.core.rollout import Rollout, epoch
+from autocanary.core.instants import epoch
+from autocanary.core.rollout import Rollout
 
 __all__ = ["Line", "Trail"]
 

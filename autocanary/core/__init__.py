@@ -3,7 +3,8 @@
 Lives here: ``policy`` (what should happen), ``windows`` (when it may), ``observation`` (what is),
 ``reading`` (what a metric said), ``judge`` (readings -> verdict), ``progress`` and ``rollout`` (how far a
 rollout has come, versioned), ``rules`` (one ordered chain of small named rules), ``planner`` (runs the
-chain), ``decision`` (its answer), ``discovery`` (what starts a rollout), ``reason`` (one enum of reasons),
+chain), ``moves`` (what each answer means), ``decision`` (the answer), ``discovery`` (what starts a rollout),
+``document`` (a rollout as JSON), ``reason`` (one enum of reasons),
 ``story`` (a decision in human sentences), ``standing`` and ``outlook`` (a comparison as people see it), and
 ``record`` and ``replay`` (what a decision was made from, and the same decision made again).
 

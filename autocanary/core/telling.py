@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from autocanary.core.decision import Event
+from autocanary.core.instants import iso
 from autocanary.core.progress import Progress, Telling
-from autocanary.core.rollout import Rollout, iso
+from autocanary.core.rollout import Rollout
 
 __all__ = ["DECISIONS_KEPT", "INPUTS_KEPT", "TOLD_KEPT", "delivered", "received", "telling"]
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from autocanary.core.decision import Event
+from autocanary.core.document import API_VERSION, KIND
+from autocanary.core.instants import iso
 from autocanary.core.reason import Reason
-from autocanary.core.rollout import API_VERSION, KIND, iso
 from autocanary.errors import AlreadyExists, DeliveryError, NotFound, Refused
 from autocanary.kube.resource import EVENTS
 from autocanary.kube.session import Session

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from autocanary import logs
-from autocanary.core.rollout import API_VERSION, KIND, Request, Rollout, from_document, to_document
+from autocanary.core.document import API_VERSION, KIND, from_document, to_document
+from autocanary.core.rollout import Request, Rollout
 from autocanary.errors import AlreadyExists, ClusterError, Conflict, NotFound, NotLeader, Refused
 from autocanary.kube.mirror import Mirror
 from autocanary.kube.picture import Change, Key

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autocanary.core.rollout import iso
+from autocanary.core.instants import iso
 from autocanary.errors import ClusterError, NotLeader
 from autocanary.kube.mirror import Mirror
 from autocanary.kube.picture import Change, Key

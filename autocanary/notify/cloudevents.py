@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from autocanary.core.rollout import iso
+from autocanary.core.instants import iso
 from autocanary.ports import Message
 
 __all__ = ["CONTENT_TYPE", "TYPE_PREFIX", "cloudevent"]

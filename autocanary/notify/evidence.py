@@ -10,10 +10,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from autocanary.core.instants import iso
 from autocanary.core.policy import Metric, Policy, Range
 from autocanary.core.progress import MetricState
 from autocanary.core.reading import Reading
-from autocanary.core.rollout import iso
 from autocanary.core.standing import Standing
 from autocanary.core.story import bounds, quantity, spoken
 from autocanary.ports import Message

@@ -29,7 +29,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from autocanary.core.rollout import iso
+from autocanary.core.instants import iso
 from autocanary.core.standing import Standing
 from autocanary.notify.channel import Channel, PolicyOf, no_policy
 from autocanary.notify.cloudevents import CONTENT_TYPE, cloudevent

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autocanary.core.document import API_VERSION
 from autocanary.core.policy import Policy
-from autocanary.core.rollout import API_VERSION
 from autocanary.errors import PolicyError, Problem
 from autocanary.policyfile.document import identity, validate
 from autocanary.policyfile.load import Loading, find, load_text, read

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autocanary.core.document import API_VERSION
+from autocanary.core.document import KIND as ROLLOUT_KIND
 from autocanary.core.policy import Policy
-from autocanary.core.rollout import API_VERSION
-from autocanary.core.rollout import KIND as ROLLOUT_KIND
 from autocanary.errors import PolicyError, Problem
 from autocanary.policyfile.document import examine, identity
 from autocanary.policyfile.mending import Draft

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autocanary.core.rollout import epoch
+from autocanary.core.instants import epoch
 
 __all__ = ["kubectl_get"]
 

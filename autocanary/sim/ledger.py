@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autocanary.core.rollout import Request, Rollout, from_document, iso, to_document
+from autocanary.core.document import from_document, to_document
+from autocanary.core.instants import iso
+from autocanary.core.rollout import Request, Rollout
 from autocanary.errors import AlreadyExists, Conflict, NotFound
 from autocanary.sim.clock import VirtualClock
 from autocanary.sim.faults import Faults

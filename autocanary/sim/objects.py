@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from autocanary.core.instants import iso
 from autocanary.core.policy import Component
-from autocanary.core.rollout import iso
 from autocanary.errors import AlreadyExists, Busy, Conflict, NotFound, Refused
 from autocanary.kserve import merge
 from autocanary.kserve.v1alpha2 import V1Alpha2

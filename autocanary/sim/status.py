@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from autocanary.core.instants import iso
 from autocanary.core.observation import Trinary
 from autocanary.core.policy import Component
-from autocanary.core.rollout import iso
 from autocanary.sim.bookkeeping import Part, Record
 from autocanary.sim.knative import Condition, Target
 

@@ -13,7 +13,7 @@ import pytest
 from autocanary import logs
 from autocanary.app.service import Service
 from autocanary.core.decision import Event
-from autocanary.core.rollout import to_document
+from autocanary.core.document import to_document
 from autocanary.errors import SettingsError
 from autocanary.settings import Listen, Settings
 from tests.app.test_service import kubeconfig

@@ -10,8 +10,9 @@ import pytest
 from autocanary import logs
 from autocanary.app import people
 from autocanary.app.people import PersonLedger, open_ledger
+from autocanary.core.document import to_document
 from autocanary.core.policy import Component
-from autocanary.core.rollout import Request, Verb, to_document
+from autocanary.core.rollout import Request, Verb
 from autocanary.errors import Forbidden, NotFound, SettingsError, Unreachable
 from autocanary.settings import ClusterAccess
 from tests.kube.fake_api import FakeApi, Reply, status

@@ -13,10 +13,11 @@ import yaml
 from rich.console import Console
 
 from autocanary.cli import following, patience, printing
+from autocanary.core.document import from_document
 from autocanary.core.observation import Observation
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
-from autocanary.core.rollout import Rollout, from_document
+from autocanary.core.rollout import Rollout
 from autocanary.errors import AutocanaryError, Forbidden, Unreachable
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import START, FakeLedger, Service, decision, rollout, seen

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from autocanary.core.counts import Counters, Totals
 from autocanary.core.decision import Decision, Move
+from autocanary.core.document import from_document, to_document
 from autocanary.core.judge import Basis, Look, Outcome, Verdict, judge
 from autocanary.core.planner import plan
 from autocanary.core.policy import Grace, OnFailure, OnInconclusive, Policy, Step, Then
@@ -19,7 +20,6 @@ from autocanary.core.reading import Reading, ReadingKind, Unit
 from autocanary.core.reason import Reason
 from autocanary.core.record import BOOKS
 from autocanary.core.replay import replay
-from autocanary.core.rollout import from_document, to_document
 from tests.core.build import CANDIDATE, NOW, STABLE, observation, policy, progress, rollout, situation
 from tests.core.compared import ERRORS, analysis
 

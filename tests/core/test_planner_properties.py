@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from autocanary.core.decision import Decision, Move
+from autocanary.core.document import from_document, to_document
 from autocanary.core.judge import Outcome, Verdict
 from autocanary.core.observation import Trinary
 from autocanary.core.planner import plan
 from autocanary.core.policy import Analysis, Grace, Policy, Step, Then
 from autocanary.core.progress import Phase, Progress
 from autocanary.core.reason import Reason
-from autocanary.core.rollout import Request, from_document, to_document
+from autocanary.core.rollout import Request
 from autocanary.core.situation import BY_FAILURE
 from tests.core.build import (
     CANDIDATE,

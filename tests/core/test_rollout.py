@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autocanary.core.decision import Event
+from autocanary.core.document import from_document, to_document
 from autocanary.core.progress import MetricState, Phase, Progress, Telling, UnknownVersionError
 from autocanary.core.reading import Reading, ReadingKind, Source, Unit
 from autocanary.core.reason import Reason
-from autocanary.core.rollout import Request, from_document, rollout_name, to_document
+from autocanary.core.rollout import Request, rollout_name
 from autocanary.core.telling import TOLD_KEPT, delivered, received, telling
 from tests.core.build import NOW, progress, rollout
 

@@ -6,11 +6,12 @@ import json
 import re
 from pathlib import Path
 
+from autocanary.core.document import to_document
 from autocanary.core.policy import Component, WebhookType
 from autocanary.core.progress import Phase, Progress, Telling
 from autocanary.core.reading import ReadingKind
 from autocanary.core.reason import Reason
-from autocanary.core.rollout import Rollout, to_document
+from autocanary.core.rollout import Rollout
 from autocanary.core.rules import CHAIN
 from autocanary.kube.rights import RIGHTS
 from autocanary.notify.cloudevents import cloudevent

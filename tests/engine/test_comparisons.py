@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from autocanary.core.document import from_document, to_document
 from autocanary.core.policy import (
     Compare,
     Grace,
@@ -22,7 +23,7 @@ from autocanary.core.progress import Phase, Progress
 from autocanary.core.reading import ReadingKind, Unit
 from autocanary.core.reason import Reason
 from autocanary.core.replay import replay
-from autocanary.core.rollout import Verb, from_document, to_document
+from autocanary.core.rollout import Verb
 from autocanary.policyfile import parse
 from autocanary.sim.metrics import Fault
 from autocanary.sim.quality import Quality, from_age

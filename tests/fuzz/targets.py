@@ -12,13 +12,14 @@ import yaml
 
 from autocanary.core.decision import Move
 from autocanary.core.discovery import Memory, Start, discover
+from autocanary.core.document import from_document, to_document
 from autocanary.core.observation import Observation
 from autocanary.core.planner import plan
 from autocanary.core.policy import Policy
 from autocanary.core.progress import FINAL, Phase
 from autocanary.core.reading import Question, Reading, Source
 from autocanary.core.reason import Reason
-from autocanary.core.rollout import Rollout, from_document, to_document
+from autocanary.core.rollout import Rollout
 from autocanary.core.situation import Situation
 from autocanary.errors import MetricsError, MetricsUnreachable
 from autocanary.kserve import dialect_for

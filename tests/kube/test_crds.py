@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from autocanary.core.document import to_document
 from autocanary.core.progress import Phase
-from autocanary.core.rollout import Verb, to_document
+from autocanary.core.rollout import Verb
 from autocanary.errors import SettingsError
 from autocanary.kube import crds
 from tests.kube.samples import rollout

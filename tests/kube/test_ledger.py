@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from autocanary.core.document import to_document
 from autocanary.core.progress import VERSION, Phase
-from autocanary.core.rollout import Request, Rollout, to_document
+from autocanary.core.rollout import Request, Rollout
 from autocanary.errors import (
     AlreadyExists,
     Busy,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autocanary.core.decision import Event
+from autocanary.core.instants import iso
 from autocanary.core.policy import (
     Analysis,
     Component,
@@ -18,7 +19,7 @@ from autocanary.core.policy import (
 from autocanary.core.progress import MetricState, Phase, Progress, Telling
 from autocanary.core.reading import Reading, ReadingKind, Unit
 from autocanary.core.reason import Reason
-from autocanary.core.rollout import Rollout, iso
+from autocanary.core.rollout import Rollout
 from autocanary.ports import Message
 
 AT = 1_767_225_600.0  # 2026-01-01T00:00:00Z

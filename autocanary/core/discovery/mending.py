@@ -1,0 +1,72 @@
+"""KServe gave stable's share away with no rollout running that could notice: what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autocanary.core.decision import Event
+from autocanary.core.discovery.found import Mend, Refusal
+from autocanary.core.discovery.memory import SETTLED_AFTER, Memory
+from autocanary.core.observation import Observation
+from autocanary.core.progress import Phase
+from autocanary.core.reason import Reason
+from autocanary.core.rollout import Rollout
+from autocanary.core.telling import telling
+
+__all__ = ["mending"]
+
+
+def mending(
+    seen: Observation, own: Sequence[Rollout], memory: Memory | None, now: float
+) -> Mend | Refusal | None:
+    """The grand-previous trap: a changed spec that made no revision, with a weight, moves stable back.
+
+    Told from a person's rollback after the promotion by the spec, which is stable's then, and by what was
+    stable at the look before. A process that has seen no look before goes on with what the ledger says was
+    begun; of what it does not say, a person is told.
+    """
+    if seen.beside is not None or seen.weight is None or seen.weight >= 100 or memory is None:
+        return None
+    if memory.uid != seen.uid or seen.rolled_out == seen.created or not seen.spec_digest:
+        return None
+    past = max(
+        (each for each in own if each.candidate == seen.created and each.is_final),
+        key=lambda each: each.attempt,
+        default=None,
+    )
+    noted = f"{Reason.WRONG_STABLE.value}/{seen.spec_digest}"
+    message = (
+        f"KServe gave the share of {seen.created} to {seen.rolled_out}: the spec was changed and no revision "
+        f"came of it, with canaryTrafficPercent at {seen.weight}"
+    )
+    if memory.stable != seen.created:
+        return _mend_begun(seen, past, noted, message)
+    if seen.spec_digest == memory.digest:
+        return None
+    if memory.maybe == seen.spec_digest and now - memory.maybe_since >= SETTLED_AFTER:
+        # The spec stood with all traffic on its revision before the weight came: that may be a person's wish.
+        return Refusal(
+            Reason.WRONG_STABLE, f"{message}; unless that is meant, put its spec back without the field"
+        )
+    if past is None or memory.spec is None:
+        return Refusal(Reason.WRONG_STABLE, f"{message}; put stable's spec back without the field")
+    if noted in past.progress.warned:
+        return Mend(past, memory.spec)
+    text = f"{message}; the spec of {seen.created} is put back without a weight: release anew when it works"
+    told = telling(past, past.progress.but(reason=Reason.WRONG_STABLE, message=text), Event.WARNING, now).but(
+        reason=past.progress.reason, message=past.progress.message
+    )
+    return Mend(past.but(progress=told.but(warned=(*told.warned, noted))), memory.spec)
+
+
+def _mend_begun(seen: Observation, past: Rollout | None, noted: str, message: str) -> Mend | Refusal | None:
+    """What to go on with when this process did not see what was stable before."""
+    if past is None or past.progress.phase is not Phase.PROMOTED or past.stable != seen.rolled_out:
+        return None
+    if noted in past.progress.warned and past.candidate_spec is not None:
+        return Mend(past, past.candidate_spec)
+    if past.candidate_digest in ("", seen.spec_digest):
+        return None  # a person went back to the revision before
+    return Refusal(
+        Reason.WRONG_STABLE, f"{message}; unless that is meant, put its spec back without the field"
+    )
