@@ -157,8 +157,8 @@ def _conditions(progress: Progress) -> list[dict[str, Any]]:
 def from_document(document: Mapping[str, Any]) -> Rollout:
     """The rollout in a CanaryRollout object.
 
-    Raises KeyError, TypeError or ValueError when the object is not one that autocanary wrote. An object
-    without status (a crash between create and the first status write) starts from its beginning.
+    Raises AttributeError, KeyError, TypeError or ValueError when the object is not one that autocanary wrote.
+    An object without status (a crash between create and the first status write) starts from its beginning.
     """
     metadata, spec = document["metadata"], document["spec"]
     created = epoch(metadata.get("creationTimestamp")) or 0.0

@@ -61,7 +61,8 @@ class Beside:
     spec; and a candidate with all the traffic is still to be put into stable's place (see ``unsettled``).
 
     ``has_candidate`` says whether the spec holds one; ``failure`` why stable's newest revision cannot become
-    ready. ``ready`` is about that revision too.
+    ready. ``ready`` is about that revision too. ``components`` are all that the service has: they share one
+    weight.
     """
 
     spec: Mapping[str, Any] = field(compare=False, hash=False, repr=False)
@@ -69,6 +70,7 @@ class Beside:
     ready: Trinary
     has_candidate: bool
     failure: str = ""
+    components: tuple[Component, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any
 
+from autocanary.core.changing import changed
 from autocanary.core.reading import Reading
 from autocanary.core.reason import Reason
 from autocanary.core.standing import Standing
@@ -141,7 +142,8 @@ class Progress:
     channels gave for what they have of this rollout, by channel: Slack's message that is updated.
     ``evidence`` is what comparisons go on from, in the judge's own versioned form; other than ``metrics`` it
     lasts over steps. ``undecided_since`` is when the looks of this step became inconclusive; an outage moves
-    it on. ``strayed_since`` is when the traffic stopped to show a weight that had been in effect.
+    it on. ``strayed_since`` is when the traffic stopped to show a weight that had been in effect. ``anew`` is
+    the revision that KServe made of the candidate's spec when it numbered the revisions anew.
     """
 
     phase: Phase
@@ -179,6 +181,7 @@ class Progress:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     undecided_since: float | None = None
     strayed_since: float | None = None
+    anew: str = ""
     version: int = VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -212,12 +215,12 @@ class Progress:
 
     def but(self, **changes: Any) -> Progress:
         """This progress with some fields replaced."""
-        return replace(self, **changes)
+        return changed(self, changes)
 
 
 _NUMBER, _TEXT, _MAPPING, _LIST = (int, float), (str,), (Mapping,), (list, tuple)
 _KINDS: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(("phase", "reason", "message", "paused_by", "answered", "answer"), _TEXT),
+    **dict.fromkeys(("phase", "reason", "message", "paused_by", "answered", "answer", "anew"), _TEXT),
     **dict.fromkeys(("started_at", "phase_since"), _NUMBER),
     **dict.fromkeys(("step", "version"), (int,)),
     **dict.fromkeys(("promote_all", "repairing", "restored"), (bool,)),

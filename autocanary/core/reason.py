@@ -72,10 +72,11 @@ class Reason(str, Enum):
     STABLE_CHANGED = "StableChanged"  # stable itself was replaced during the rollout
     SERVICE_DELETED = "ServiceDeleted"
     SERVICE_STOPPED = "ServiceStopped"
-    SERVICE_REPLACED = "ServiceReplaced"  # same name, other uid
+    SERVICE_REPLACED = "ServiceReplaced"  # same name, other uid; or its revisions are numbered anew
     REVISION_CHURN = "RevisionChurn"  # new revisions come faster than any can be judged
     KNOWN_BAD = "KnownBad"  # made of the very spec that was rolled back before
     MISSED_UNSTAGED = "MissedUnstaged"  # the revision took 100 % before it could be caught
+    CANARY_UNSUPPORTED = "CanaryUnsupported"  # KFServing 0.5 and 0.6 refuse a weight in v1alpha2
     UNSUPPORTED_DEPLOYMENT_MODE = "UnsupportedDeploymentMode"
     AUTO_UPDATE_DISABLED = "AutoUpdateDisabled"
     # policies

@@ -39,6 +39,8 @@ def inputs_of(situation: Situation) -> dict[str, Any]:
     request = situation.rollout.request
     if request is not None:
         found["request"] = {"id": request.id, "verb": request.verb, "by": request.by}
+    if situation.unsupported:
+        found["unsupported"] = situation.unsupported
     if situation.gates:
         found["gates"] = {
             kind.value: [[answer.name, answer.ok, answer.detail] for answer in answers]
@@ -74,6 +76,7 @@ def situation_inputs(raw: Mapping[str, Any]) -> tuple[dict[str, Any], Progress, 
         },
         "picture_age": raw["pictureAge"],
         "acknowledged": raw["acknowledged"],
+        "unsupported": raw.get("unsupported", ""),
         "companions": tuple(Companion.from_dict(each) for each in raw.get("companions", ())),
         "paused": raw["paused"],
         "request": Request(**request) if request else None,
@@ -98,8 +101,8 @@ def _verdict(verdict: Verdict, progress: Progress) -> dict[str, Any]:
     return raw | basis
 
 
-# The specs are large, and nothing is decided from more than their digests.
-_SPECS = frozenset({"spec"})
+# The specs are large, and nothing is decided from more than their digests; the policy is selected before.
+_APART = frozenset({"spec", "components"})
 _READ: Mapping[str, Any] = {
     "key": lambda raw: ServiceKey(raw[0], raw[1], Component(raw[2])),
     "mode": Mode,
@@ -114,7 +117,7 @@ def _seen(seen: Observation) -> dict[str, Any]:
     return {
         _camel(each.name): _plain(getattr(seen, each.name))
         for each in fields(seen)
-        if each.name not in _SPECS
+        if each.name not in _APART
     }
 
 
@@ -123,7 +126,7 @@ def _plain(value: Any) -> Any:
         return {
             _camel(each.name): _plain(getattr(value, each.name))
             for each in fields(value)
-            if each.name not in _SPECS
+            if each.name not in _APART
         }
     if isinstance(value, ServiceKey):
         return [value.namespace, value.name, value.component.value]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from autocanary.core.changing import changed
 from autocanary.core.observation import ServiceKey
 from autocanary.core.policy import Component
 from autocanary.core.progress import Progress
@@ -80,7 +81,7 @@ class Rollout:
         return self.progress.phase.is_final
 
     def but(self, **changes: Any) -> Rollout:
-        return replace(self, **changes)
+        return changed(self, changes)
 
 
 def rollout_name(service: str, candidate: str, attempt: int = 1) -> str:

@@ -9,7 +9,8 @@ and every part of its selector that is given matches. Of several, the most speci
                                              >  a namespace with wildcards  >  any namespace
 
 compared in this order. Two policies that are equal in all three are a tie: neither is applied, because
-guessing which one was meant could roll a model out by the wrong rules.
+guessing which one was meant could roll a model out by the wrong rules. For the same reason neither applies
+of two that govern components which share one weight (KFServing's v1alpha2).
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
 
-from autocanary.core.observation import ServiceKey
+from autocanary.core.observation import Observation, ServiceKey
 from autocanary.core.policy import Component, Policy
 
-__all__ = ["Selection", "Tie", "is_glob", "overlaps", "select"]
+__all__ = ["Selection", "Tie", "govern", "is_glob", "overlaps", "select"]
 
 Rank = tuple[int, int, int]
 _EXACT, _GLOB, _NONE = 2, 1, 0
@@ -31,12 +32,18 @@ _HOME = 3
 
 @dataclass(frozen=True, slots=True)
 class Tie:
-    """Several policies match a service equally well, so none applies."""
+    """Several policies match a service equally well, or components that share a weight, so none applies."""
 
     policies: tuple[Policy, ...]
+    shares_weight: bool = False
 
     def __str__(self) -> str:
         names = " and ".join(f"{each.name} ({each.origin})" for each in self.policies)
+        if self.shares_weight:
+            return (
+                f"the policies {names} select components of this service that share one weight: "
+                "let only one of them select it"
+            )
         return (
             f"the policies {names} select this service equally specifically: "
             "make one selector more specific, for example by naming the service"
@@ -92,6 +99,18 @@ def select(policies: Sequence[Policy], key: ServiceKey, labels: Mapping[str, str
     if kept is None or kept[0] is not policies:
         kept = _latest = (policies, Selection(policies))
     return kept[1].of(key, labels)
+
+
+def govern(policies: Sequence[Policy], seen: Observation) -> Policy | Tie | None:
+    """``select`` for a service that is seen: where its components share one weight, one policy decides."""
+    found = select(policies, seen.key, seen.labels)
+    if seen.beside is None or not isinstance(found, Policy):
+        return found
+    keys = (
+        seen.key._replace(component=each) for each in seen.beside.components if each is not found.component
+    )
+    others = [other for key in keys if isinstance(other := select(policies, key, seen.labels), Policy)]
+    return Tie((found, *others), shares_weight=True) if others else found
 
 
 def is_glob(pattern: str) -> bool:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from autocanary.core.changing import changed
 from autocanary.core.companion import Companion
 from autocanary.core.judge.verdict import Outcome, Verdict
+from autocanary.core.numbering import is_earlier
 from autocanary.core.observation import Observation
 from autocanary.core.policy import Policy, Step, WebhookType
 from autocanary.core.progress import Phase, Progress
@@ -63,6 +65,7 @@ class Situation:
     ``gates`` holds the answers of the webhooks that were asked now. ``picture_age`` is how long ago (in
     seconds) the picture of the cluster was last confirmed. ``acknowledged`` is the weight whose write the
     API server has acknowledged to this process, so that a field which differs was written by somebody else.
+    ``unsupported`` says why whatever serves the service refuses every weight, "" while it does not.
     ``before`` is the progress before this look was noted in it, None until then. ``companions`` are the other
     components of the service in which something is being released.
     """
@@ -75,6 +78,7 @@ class Situation:
     gates: Mapping[WebhookType, tuple[Answer, ...]] = field(default_factory=dict)
     picture_age: float = 0.0
     acknowledged: int | None = None
+    unsupported: str = ""
     before: Progress | None = None
     companions: tuple[Companion, ...] = ()
 
@@ -136,6 +140,12 @@ class Situation:
             return False
         return seen.in_effect(candidate=self.rollout.candidate, stable=self.rollout.stable, weight=weight)
 
+    @property
+    def is_renumbered(self) -> bool:
+        """Whether the newest revision has an older number than the candidate: see ``numbering``."""
+        seen = self.seen
+        return seen is not None and seen.beside is None and is_earlier(seen.created, self.rollout.candidate)
+
     def step_at(self, weight: int) -> int:
         """The step that a weight belongs to: the last one not above it, -1 below the first."""
         return max(
@@ -143,7 +153,7 @@ class Situation:
         )
 
     def with_progress(self, progress: Progress) -> Situation:
-        return replace(self, rollout=self.rollout.but(progress=progress))
+        return changed(self, {"rollout": self.rollout.but(progress=progress)})
 
     def noted(self) -> Situation:
         """The situation with what this look saw written into the progress, before anything is decided."""
@@ -152,11 +162,12 @@ class Situation:
             return self
         changes: dict[str, Any] = {}
         if seen is not None:
-            if self.in_effect:
-                if progress.strayed_since is not None:
-                    changes["strayed_since"] = None
-            elif progress.verified_at is not None and progress.strayed_since is None:
-                changes["strayed_since"] = self.now  # lasts, although the step begins anew meanwhile
+            astray = progress.verified_at is not None and not self.in_effect
+            if self.is_renumbered or astray:
+                if progress.strayed_since is None:
+                    changes["strayed_since"] = self.now  # lasts, although the step begins anew meanwhile
+            elif progress.strayed_since is not None and (self.in_effect or progress.step < 0):
+                changes["strayed_since"] = None
             settled = progress.phase is Phase.SETTLING and seen.withdrawn
             # Then it is stable's own revision that serves what the candidate was made of.
             share = seen.share(seen.rolled_out if settled else self.rollout.candidate)
@@ -199,7 +210,7 @@ class Situation:
         if not passed <= set(progress.gates_passed):
             changes["gates_passed"] = tuple(sorted({*progress.gates_passed, *passed}))
         rollout = self.rollout.but(progress=progress.but(**changes)) if changes else self.rollout
-        return replace(self, rollout=rollout, before=progress)
+        return changed(self, {"rollout": rollout, "before": progress})
 
     def _undecided_since(self, verdict: Verdict) -> float | None:
         """Stands still during an outage, which says nothing about how hard the candidate is to judge."""

@@ -134,6 +134,8 @@ def _still_needed(fresh: Observation, rollout: Rollout, *, withdraws: bool) -> b
     """
     if fresh.beside is not None:
         return not fresh.withdrawn and (withdraws or fresh.share(rollout.candidate) != 0)
+    if rollout.progress.anew:
+        return fresh.created == rollout.progress.anew
     return bool(fresh.share(rollout.candidate)) or fresh.rolled_out != rollout.stable
 
 

@@ -37,9 +37,7 @@ def _companion(around: Surroundings, books: Books, rollout: Rollout, key: Servic
         return None
     memory = books.memory.get(key)
     mine = memory is not None and memory.uid == seen.uid
-    history = in_force(
-        books.history(key), seen.uid, memory.void_before if mine and memory is not None else 0.0
-    )
+    history = in_force(books.history(key), seen, memory.void_before if mine and memory is not None else 0.0)
     known = mine and memory is not None and memory.stable == seen.rolled_out
     policy = select(around.policies.current(), key, seen.labels)
     return companion_of(

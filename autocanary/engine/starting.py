@@ -50,7 +50,8 @@ def mend(cluster: Cluster, ledger: Ledger, leadership: Leadership, found: Mend, 
     except Exception as fault:  # noqa: BLE001 - the traffic is on the wrong revision: that comes first
         error = fault
     try:
-        cluster.restore(seen, found.spec, None)
+        if found.spec is not None:
+            cluster.restore(seen, found.spec, None)
     except Exception as fault:  # noqa: BLE001 - whatever it is, it is tried again at a later look
         error = fault
     return Started(recorded, error)

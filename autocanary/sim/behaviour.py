@@ -95,13 +95,14 @@ _SPOKEN = (
 
 
 def spoken_in_uri(spec: Mapping[str, Any]) -> Behaviour:
-    """Reads the behaviour from the model's name: ``v3-slow8`` starts in 8 s, ``crash2`` crashes, and so on.
+    """Reads the behaviour from the name of model and images: ``v3-slow8`` starts in 8 s, ``crash2`` crashes.
 
     For tests over a real API server, where nobody can reach into the world to say it.
     """
     model = spec.get("model")
-    image = str(model.get("image", "")) if isinstance(model, Mapping) else ""
-    uri = f"{storage_uri(spec)} {image}"
+    containers = [model, *(spec.get("containers") or ())]
+    images = [str(each.get("image", "")) for each in containers if isinstance(each, Mapping)]
+    uri = " ".join([storage_uri(spec), *images])
     slow = re.search(r"-slow(\d+)", uri)
     if slow:
         return starts_in(float(slow.group(1)))

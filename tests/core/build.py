@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from autocanary.core.decision import Decision
 from autocanary.core.judge import Outcome, Verdict
 from autocanary.core.observation import Mode, Observation, ServiceKey, Trinary
+from autocanary.core.planner import plan
 from autocanary.core.policy import Analysis, Component, Metric, Policy, Range, Selector, Step
 from autocanary.core.progress import Phase, Progress
 from autocanary.core.reading import Reading, ReadingKind, Unit
@@ -139,3 +143,17 @@ def situation(
 
 def value(number: float, requests: float | None = 1000, unit: Unit = Unit.PERCENT) -> Reading:
     return Reading(ReadingKind.VALUE, value=number, unit=unit, requests=requests)
+
+
+def looks(
+    seen: Sequence[Observation], state: Progress | None = None, **changes: object
+) -> list[tuple[Decision, Rollout]]:
+    """A look every two seconds, each going on from the one before."""
+    now, it, made = NOW, rollout(state), []
+    for each in seen:
+        at = situation(it.progress, each, now=now)
+        decision = plan(replace(at, rollout=it.but(**changes)))
+        it = it.but(progress=decision.progress)
+        made.append((decision, it))
+        now += 2
+    return made

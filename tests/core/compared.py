@@ -63,7 +63,7 @@ class Run:
         basis = Basis(self.at, readings, states, _json(self.evidence))
         found = judge(self.analysis, self.analysis.metrics, basis)
         self.states = {**self.states, **found.metrics}
-        self.evidence = found.evidence or {}
+        self.evidence = dict(found.evidence or {})
         return found
 
     def _reading(self, metric: Metric, changes: Mapping[str, Any]) -> Reading:

@@ -277,10 +277,51 @@ def test_a_mend_that_was_begun_is_gone_on_with_by_a_new_process() -> None:
 
 def test_a_stable_that_moved_back_unseen_is_said() -> None:
     """Nothing was recorded, and it could be what a person wants: told, not undone."""
-    refusal = found(moved_back("odd"), (promoted(),), Memory("u1", STABLE))
+    said = found(moved_back("odd"), (promoted(),), Memory("u1", STABLE))
+    assert isinstance(said, Mend)
+    assert said.spec is None
+    (entry,) = said.rollout.progress.untold
+    assert (entry.event, entry.reason) == ("rollout_warning", "WrongStable")
+    assert "unless that is meant" in entry.message
+    assert said.rollout.progress.reason is Reason.PROMOTED
+    refusal = found(moved_back("odd"), (said.rollout,), Memory("u1", STABLE))
     assert isinstance(refusal, Refusal)
     assert refusal.reason is Reason.WRONG_STABLE
-    assert "unless that is meant" in refusal.message
+
+
+def test_a_stable_that_moved_back_with_no_rollout_known_is_said_in_the_log() -> None:
+    """There is no rollout that people could be told of it with."""
+    memory = Memory("u1", CANDIDATE, {"model": {"storageUri": "gs://b/v2"}}, "candidate")
+    refusal = found(moved_back("odd"), (), memory)
+    assert isinstance(refusal, Refusal)
+    assert "put stable's spec back" in refusal.message
+
+
+def test_a_spec_that_comes_again_and_again_is_mended_each_time_and_told_each_ten_minutes() -> None:
+    """A GitOps tool applies it every three minutes: the traffic is put right at once, people are not flooded."""
+    memory = Memory("u1", CANDIDATE, {"model": {"storageUri": "gs://b/v2"}}, "candidate")
+    past, told = promoted(), []
+    for minute in range(0, 31, 3):
+        mend = discover(moved_back("odd"), policy(), (past,), memory, NOW + 60 * minute)
+        assert isinstance(mend, Mend)
+        assert mend.spec == memory.spec
+        past = mend.rollout
+        told.append(len(past.progress.untold))
+    assert told == [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3]
+    assert past.progress.warned == ("WrongStable/odd",)
+
+
+def test_a_release_over_a_rolled_back_candidate_that_kserve_rolled_out_is_told() -> None:
+    """Applied without a weight: until it is ready KServe gives everything to what had been rolled back."""
+    third = "mnist-predictor-00003"
+    bad = known_bad(CANDIDATE, Phase.ROLLED_BACK, Reason.METRIC_BREACH, NOW - 900)
+    seen = observation(None, **{**UNREADY, "rolled_out": CANDIDATE, "created": third, "spec_digest": "fix"})
+    start = found(seen, (bad,))
+    assert isinstance(start, Start)
+    assert start.catch
+    assert start.rollout.progress.reason is Reason.CAUGHT_UNSTAGED
+    assert [entry.event for entry in start.rollout.progress.untold] == ["rollout_started", "rollout_warning"]
+    assert f"{CANDIDATE} was rolled back (MetricBreach)" in start.rollout.progress.untold[1].message
 
 
 def test_a_person_who_goes_back_after_a_promotion_is_not_disturbed() -> None:
@@ -301,9 +342,10 @@ def test_a_person_goes_back_after_a_promotion_although_the_spec_was_edited_since
         assert taught is not None
         memory = taught
     assert (memory.stable, memory.digest) == (CANDIDATE, "candidate")
-    refusal = found(moved_back("edited"), (promoted(),), memory)
-    assert isinstance(refusal, Refusal)
-    assert "unless that is meant" in refusal.message
+    said = found(moved_back("edited"), (promoted(),), memory)
+    assert isinstance(said, Mend)
+    assert said.spec is None
+    assert "unless that is meant" in said.rollout.progress.untold[-1].message
 
 
 def test_a_spec_and_a_weight_in_one_patch_that_move_stable_back_are_mended() -> None:

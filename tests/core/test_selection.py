@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocanary.core.observation import ServiceKey
+from autocanary.core.observation import Beside, ServiceKey, Trinary
 from autocanary.core.policy import Analysis, Component, Policy, Selector, Step
-from autocanary.core.selection import Selection, Tie, _Candidate, overlaps, select
+from autocanary.core.selection import Selection, Tie, _Candidate, govern, overlaps, select
+from tests.core.build import observation
 
 
 def policy(
@@ -107,6 +108,22 @@ def test_a_tie_names_every_equal_policy_and_where_it_is() -> None:
     assert isinstance(tie, Tie)
     assert tie.policies == (one, other)
     assert "one (one.yaml:1) and other (other.yaml:1)" in str(tie)
+
+
+def test_two_policies_for_components_that_share_one_weight_are_a_tie() -> None:
+    """Beside stable in one spec they move together: what the one judges, the other would overrule."""
+    predictor, transformer = policy("one"), policy("other", component=Component.TRANSFORMER)
+    both = tuple(Component)[:2]
+    seen = observation(beside=Beside({}, "", Trinary.TRUE, True, components=both))
+    tie = govern((predictor, transformer), seen)
+    assert isinstance(tie, Tie)
+    assert set(tie.policies) == {predictor, transformer}
+    assert "one (one.yaml:1) and other (other.yaml:1) select components" in str(tie)
+    assert "let only one of them select it" in str(tie)
+    alone = observation(beside=Beside({}, "", Trinary.TRUE, True, components=both[:1]))
+    assert govern((predictor, transformer), alone) is predictor, "the service has no transformer"
+    assert govern((predictor, transformer), observation()) is predictor, "each has a weight of its own"
+    assert govern((transformer,), seen) is None
 
 
 def test_nothing_is_selected_from_nothing() -> None:

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from autocanary.core.decision import Decision, Move
+from autocanary.core.decision import Move
 from autocanary.core.judge import Outcome
-from autocanary.core.observation import Observation, Trinary
+from autocanary.core.observation import Trinary
 from autocanary.core.planner import plan
-from autocanary.core.progress import Phase, Progress
+from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
-from autocanary.core.rollout import Request, Rollout
+from autocanary.core.rollout import Request
 from autocanary.core.situation import BY_FAILURE, BY_STEP, BY_USER
-from tests.core.build import CANDIDATE, NOW, STABLE, observation, progress, rollout, situation, verdict
+from tests.core.build import CANDIDATE, NOW, looks, observation, progress, situation, verdict
 
 WIPED = observation(10, rolled_out=CANDIDATE, traffic={CANDIDATE: 100})
 """KServe's bookkeeping is lost: it takes the candidate for stable, so both shares are the candidate's."""
-
-
-def looks(
-    seen: Sequence[Observation], state: Progress | None = None, **changes: object
-) -> list[tuple[Decision, Rollout]]:
-    """A look every two seconds, each going on from the one before."""
-    now, it, made = NOW, rollout(state), []
-    for each in seen:
-        at = situation(it.progress, each, now=now)
-        decision = plan(replace(at, rollout=it.but(**changes)))
-        it = it.but(progress=decision.progress)
-        made.append((decision, it))
-        now += 2
-    return made
 
 
 def test_a_candidate_that_kserve_takes_for_stable_loses_its_traffic_within_half_a_minute() -> None:
@@ -82,19 +67,6 @@ def test_straying_is_seen_while_a_person_has_paused_it() -> None:
     state = progress(phase=Phase.PAUSED, paused_by=BY_USER)
     made = looks([WIPED] * 15, state, paused=True)
     assert Move.RESTORE in [decision.move for decision, _ in made]
-
-
-def test_a_rollback_is_not_forgotten_while_the_service_is_made_anew() -> None:
-    """Somebody deleted the Knative service in the middle of a rollback: it stays one, however long that takes."""
-    back = progress(
-        phase=Phase.ROLLING_BACK, reason=Reason.METRIC_BREACH, weight=0, from_weight=10, verified_at=None
-    )
-    anew = observation(0, created=STABLE, ready=STABLE, traffic={}, route_ready=Trinary.UNKNOWN)
-    made = looks([anew] * 60, back)
-    assert {it.progress.phase for _, it in made} == {Phase.ROLLING_BACK}
-    served = observation(0, created=STABLE, ready=STABLE, traffic={STABLE: 100})
-    after = looks([anew, served], back)[-1][1].progress
-    assert after.phase is Phase.ROLLED_BACK
 
 
 @pytest.mark.parametrize("manager", [BY_USER, BY_STEP, BY_FAILURE])

@@ -16,6 +16,8 @@ from autocanary.core.observation import Observation
 from autocanary.core.policy import Component
 from autocanary.sim.controller import Controller
 from autocanary.sim.knative import KnativeService, Revision
+from tests.real import documents
+from tests.real.documents import analysis
 
 __all__ = ["ABSENT", "BAD", "SERVICE", "Ground", "Told", "manifest", "once", "policy_document"]
 
@@ -40,41 +42,17 @@ def policy_document(namespace: str, **changes: Any) -> dict[str, Any]:
     component = changes.get("component", "predictor")
     spec: dict[str, Any] = {
         "selector": {"namespaces": [namespace]},
-        "stepWeights": [10, 25, 50, 100],
         "stepDuration": "6s",
-        "bake": "4s",
         "progressDeadline": "2m",
-        "analysis": {
-            "interval": "1s",
-            "warmup": "2s",
-            "window": "5s",
-            "minRequests": 5,
-            "source": "knative",
-            "metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 99}, "failureLimit": 2}],
-        },
+        "analysis": analysis(),
     }
-    return {
-        "apiVersion": "autocanary.dev/v1alpha1",
-        "kind": "RolloutPolicy",
-        "metadata": {"name": namespace if component == "predictor" else f"{namespace}-{component}"},
-        "spec": {**spec, **changes},
-    }
+    name = namespace if component == "predictor" else f"{namespace}-{component}"
+    return documents.policy_document(name, **{**spec, **changes})
 
 
 def manifest(namespace: str, version: str, weight: int | None = ABSENT, **metadata: Any) -> dict[str, Any]:
     """The InferenceService as its owner keeps it."""
-    predictor: dict[str, Any] = {
-        "minReplicas": 1,
-        "model": {"modelFormat": {"name": "sklearn"}, "storageUri": f"gs://models/{SERVICE}/{version}"},
-    }
-    if weight is not None:
-        predictor["canaryTrafficPercent"] = weight
-    return {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "metadata": {"name": SERVICE, "namespace": namespace, **metadata},
-        "spec": {"predictor": predictor},
-    }
+    return documents.service_document(namespace, SERVICE, version, weight, **metadata)
 
 
 class Ground(ABC):
@@ -199,10 +177,12 @@ class Ground(ABC):
 
     def shares(self, number: int) -> list[int]:
         """A revision's share at every moment looked at."""
-        return [each.get(self.revision(number), 0) for each in self.history()]
+        looked = self.history()
+        assert looked, "nobody has looked at what is routed"
+        return [each.get(self.revision(number), 0) for each in looked]
 
     def highest(self, number: int) -> int:
-        return max(self.shares(number), default=0)
+        return max(self.shares(number))
 
     def phase(self, number: int) -> str:
         return self._rollout(number)[0]

@@ -164,7 +164,8 @@ class RealGround(Ground):
             )
             ours = event["user"].get("username") == SERVICE_ACCOUNT and event["verb"] in ("patch", "update")
             if mine and ours and event["responseStatus"]["code"] == 200:
-                found.append(event["requestObject"]["spec"]["predictor"].get("canaryTrafficPercent"))
+                parts = event["requestObject"]["spec"]
+                found += [parts["predictor"].get("canaryTrafficPercent")] if "predictor" in parts else []
         return found
 
     def rollouts(self) -> Mapping[str, tuple[str, str, str]]:

@@ -30,11 +30,11 @@ class Mend:
     """KServe gave stable's share to the revision before it, with no rollout running that could notice.
 
     ``rollout`` is the promotion that it undid, with what people are to be told; ``spec`` is stable's, to be
-    put back without a weight: the only way out (measured).
+    put back without a weight: the only way out (measured). None: that is for a person to do.
     """
 
     rollout: Rollout
-    spec: Mapping[str, Any]
+    spec: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)

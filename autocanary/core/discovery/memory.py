@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from autocanary.core.numbering import is_earlier
 from autocanary.core.observation import Beside, Observation, Trinary
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Rollout
 
-__all__ = ["SETTLED_AFTER", "Memory", "in_force", "remember"]
+__all__ = ["SETTLED_AFTER", "Memory", "in_force", "is_renumbered", "remember"]
+
+_NUMBERED_ANEW = (Reason.SERVICE_STOPPED, Reason.SERVICE_REPLACED)
 
 SETTLED_AFTER = 10.0
 """Seconds for which a service must be seen unchanged and at rest before its spec is taken for stable's.
@@ -56,7 +59,7 @@ def remember(
     if seen.beside is not None:
         return _plainly(memory, seen, seen.beside, now)
     void = memory.void_before if memory is not None and memory.uid == seen.uid else 0.0
-    history = in_force(history, seen.uid, void)
+    history = in_force(history, seen, void)
     same = memory is not None and memory.uid == seen.uid and memory.stable == seen.rolled_out
     if memory is not None and same and memory.is_certain:
         other = seen.spec_digest if seen.spec_digest != memory.digest else ""
@@ -102,12 +105,23 @@ def _plainly(memory: Memory | None, seen: Observation, beside: Beside, now: floa
     )
 
 
-def in_force(history: Sequence[Rollout], uid: str, void_before: float) -> list[Rollout]:
-    """The rollouts of this very service whose revision names still mean what they meant."""
-    stops = [
-        past.progress.finished_at or 0.0
-        for past in history
-        if past.service_uid == uid and past.progress.reason is Reason.SERVICE_STOPPED
-    ]
+def in_force(history: Sequence[Rollout], seen: Observation, void_before: float) -> list[Rollout]:
+    """The rollouts of this very service whose revision names still mean what they meant, oldest first."""
+    mine = [past for past in history if past.service_uid == seen.uid]
+    stops = [past.progress.finished_at or 0.0 for past in mine if past.progress.reason in _NUMBERED_ANEW]
     since = max([void_before, *stops])
-    return [past for past in history if past.service_uid == uid and past.progress.started_at > since]
+    kept: list[Rollout] = []
+    for past in sorted(mine, key=lambda each: each.progress.started_at):
+        if past.progress.started_at <= since:
+            continue
+        if seen.beside is None and kept and is_earlier(past.candidate, kept[-1].candidate):
+            kept.clear()
+        kept.append(past)
+    return [] if is_renumbered(seen, kept) else kept
+
+
+def is_renumbered(seen: Observation, history: Sequence[Rollout]) -> bool:
+    """Whether the newest revision has an older number than the last that is known of this service."""
+    mine = [past for past in history if past.service_uid == seen.uid]
+    last = max(mine, key=lambda past: past.progress.started_at, default=None)
+    return last is not None and seen.beside is None and is_earlier(seen.created, last.candidate)

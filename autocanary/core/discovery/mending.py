@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from autocanary.core.decision import Event
 from autocanary.core.discovery.found import Mend, Refusal
 from autocanary.core.discovery.memory import SETTLED_AFTER, Memory
+from autocanary.core.instants import epoch
 from autocanary.core.observation import Observation
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
@@ -14,6 +15,9 @@ from autocanary.core.rollout import Rollout
 from autocanary.core.telling import telling
 
 __all__ = ["mending"]
+
+TOLD_EVERY = 600.0
+"""Seconds between two messages about one spec that comes again and again."""
 
 
 def mending(
@@ -40,26 +44,24 @@ def mending(
         f"came of it, with canaryTrafficPercent at {seen.weight}"
     )
     if memory.stable != seen.created:
-        return _mend_begun(seen, past, noted, message)
+        return _mend_begun(seen, past, noted, message, now)
     if seen.spec_digest == memory.digest:
         return None
     if memory.maybe == seen.spec_digest and now - memory.maybe_since >= SETTLED_AFTER:
         # The spec stood with all traffic on its revision before the weight came: that may be a person's wish.
-        return Refusal(
-            Reason.WRONG_STABLE, f"{message}; unless that is meant, put its spec back without the field"
-        )
+        return _only_told(past, noted, f"{message}; unless that is meant, {_BY_HAND}", now)
     if past is None or memory.spec is None:
-        return Refusal(Reason.WRONG_STABLE, f"{message}; put stable's spec back without the field")
-    if noted in past.progress.warned:
-        return Mend(past, memory.spec)
+        return _only_told(past, noted, f"{message}; {_BY_HAND}", now)
     text = f"{message}; the spec of {seen.created} is put back without a weight: release anew when it works"
-    told = telling(past, past.progress.but(reason=Reason.WRONG_STABLE, message=text), Event.WARNING, now).but(
-        reason=past.progress.reason, message=past.progress.message
-    )
-    return Mend(past.but(progress=told.but(warned=(*told.warned, noted))), memory.spec)
+    return Mend(_told(past, noted, text, now) or past, memory.spec)
 
 
-def _mend_begun(seen: Observation, past: Rollout | None, noted: str, message: str) -> Mend | Refusal | None:
+_BY_HAND = "put stable's spec back without the field"
+
+
+def _mend_begun(
+    seen: Observation, past: Rollout | None, noted: str, message: str, now: float
+) -> Mend | Refusal | None:
     """What to go on with when this process did not see what was stable before."""
     if past is None or past.progress.phase is not Phase.PROMOTED or past.stable != seen.rolled_out:
         return None
@@ -67,6 +69,25 @@ def _mend_begun(seen: Observation, past: Rollout | None, noted: str, message: st
         return Mend(past, past.candidate_spec)
     if past.candidate_digest in ("", seen.spec_digest):
         return None  # a person went back to the revision before
-    return Refusal(
-        Reason.WRONG_STABLE, f"{message}; unless that is meant, put its spec back without the field"
+    return _only_told(past, noted, f"{message}; unless that is meant, {_BY_HAND}", now)
+
+
+def _only_told(past: Rollout | None, noted: str, message: str, now: float) -> Mend | Refusal:
+    """Nothing is put back; people hear of it with the rollout that it undid, if there was one."""
+    told = _told(past, f"{noted}/told", message, now) if past is not None else None
+    return Mend(told, None) if told is not None else Refusal(Reason.WRONG_STABLE, message)
+
+
+def _told(past: Rollout, noted: str, message: str, now: float) -> Rollout | None:
+    """``past`` with people told; None when they have been lately: somebody may do it again and again."""
+    known = past.progress.warned
+    times = [
+        epoch(each["time"]) for each in past.progress.decisions if each["reason"] == Reason.WRONG_STABLE.value
+    ]
+    if noted in known and any(at is not None and now - at < TOLD_EVERY for at in times):
+        return None
+    warning = past.progress.but(reason=Reason.WRONG_STABLE, message=message)
+    told = telling(past, warning, Event.WARNING, now).but(
+        reason=past.progress.reason, message=past.progress.message
     )
+    return past.but(progress=told if noted in known else told.but(warned=(*known, noted)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from autocanary.core.discovery.born import born, new_rollout
 from autocanary.core.discovery.found import Nothing, Start
-from autocanary.core.discovery.memory import Memory
+from autocanary.core.discovery.memory import Memory, is_renumbered
 from autocanary.core.observation import Beside, Observation, Trinary
 from autocanary.core.policy import OnUnstaged, Policy
 from autocanary.core.progress import Phase
@@ -34,6 +34,9 @@ def missed(
     newest = max(of_it, key=lambda past: past.attempt, default=None)
     if newest is not None:
         return _promoted_elsewhere(newest, seen, policy, history, now)
+    bad = _rolled_back_under_another_name(seen, history)
+    if bad is not None:
+        return _record_missed(seen, policy, history, bad.stable, _RENUMBERED.format(seen=seen, bad=bad), now)
     fresh = memory is None or memory.uid != seen.uid or memory.stable in (seen.rolled_out, "")
     known = any(seen.rolled_out == past.stable for past in own)
     same_content = memory is not None and memory.digest == seen.spec_digest
@@ -41,6 +44,23 @@ def missed(
         return Nothing()
     message = f"{seen.rolled_out} took 100 % of the traffic before it could be caught, without analysis"
     return _record_missed(seen, policy, history, memory.stable, message, now)
+
+
+_RENUMBERED = (
+    "the revisions of {seen.key} are numbered anew (its Knative service was deleted, or it was stopped and "
+    "resumed): {seen.rolled_out} is made of the spec that was rolled back as {bad.candidate} and has 100 % "
+    "of the traffic"
+)
+
+
+def _rolled_back_under_another_name(seen: Observation, history: Sequence[Rollout]) -> Rollout | None:
+    """The rollout whose rolled-back spec came back as the only one when the numbers began anew."""
+    if not is_renumbered(seen, history):
+        return None
+    mine = [past for past in history if past.service_uid == seen.uid]
+    of_it = [past for past in mine if past.candidate_digest == seen.spec_digest]
+    last = max(of_it, key=lambda past: past.progress.started_at, default=None)
+    return last if last is not None and last.progress.phase is Phase.ROLLED_BACK else None
 
 
 def _is_no_news(seen: Observation, beside: Beside, own: Sequence[Rollout]) -> bool:

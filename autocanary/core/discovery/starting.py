@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autocanary.core.decision import Event
 from autocanary.core.discovery.born import born, new_rollout
 from autocanary.core.discovery.found import Mend, Nothing, Refusal, Start
 from autocanary.core.discovery.kept_out import kept_out
@@ -16,6 +17,7 @@ from autocanary.core.policy import OnUnstaged, Policy
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Rollout
+from autocanary.core.telling import telling
 
 __all__ = ["discover", "retried"]
 
@@ -35,7 +37,7 @@ def discover(
         return Refusal(Reason.UNSUPPORTED_DEPLOYMENT_MODE, mode)
     if not seen.created or not seen.rolled_out:
         return Nothing()
-    own = in_force(history, seen.uid, memory.void_before if memory is not None else 0.0)
+    own = in_force(history, seen, memory.void_before if memory is not None else 0.0)
     if seen.created == seen.rolled_out:
         return missed(seen, policy, history, own, memory, now)
     mend = mending(seen, own, memory, now)
@@ -69,7 +71,29 @@ def discover(
     )
     message = f"{seen.created} is to replace {seen.rolled_out}: {how}; policy {policy.name}"
     begun = born(rollout, seen, Phase.STAGING, reason, message, now, weight=weight)
-    return Start(begun, catch=unstaged)
+    return Start(_with_word_of_a_bad_stable(begun, own, now), catch=unstaged)
+
+
+def _with_word_of_a_bad_stable(begun: Rollout, own: Sequence[Rollout], now: float) -> Rollout:
+    """A release without the field over a rolled-back candidate makes KServe roll that out first: told.
+
+    Not undone, for the way back would take the release with it, which is probably the remedy.
+    """
+    of_it = [past for past in own if past.candidate == begun.stable]
+    last = max(of_it, key=lambda past: past.attempt, default=None)
+    if last is None or last.progress.phase is not Phase.ROLLED_BACK:
+        return begun
+    message = (
+        f"{begun.stable} was rolled back ({last.progress.reason.value}), and KServe takes it for stable since "
+        f"{begun.candidate} was applied without a weight: it has the traffic until {begun.candidate} takes over"
+    )
+    warning = begun.progress.but(reason=Reason.WRONG_STABLE, message=message)
+    told = telling(begun, warning, Event.WARNING, now).but(
+        reason=begun.progress.reason,
+        message=begun.progress.message,
+        warned=(*begun.progress.warned, Reason.WRONG_STABLE.value),
+    )
+    return begun.but(progress=told)
 
 
 def retried(

@@ -19,7 +19,7 @@ what stable was seen to do before, read pessimistically.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf, log
 from typing import Any
 
@@ -55,12 +55,20 @@ _NONE = Tally()
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """The logarithms of one lane's terms; an empty tuple is a process that is not kept."""
+    """The logarithms of the terms that one lane's blocks move.
 
-    worse: tuple[float, ...]
-    fine: tuple[float, ...]
-    sudden: tuple[float, ...] = ()
-    beyond: tuple[float, ...] = ()
+    ``against`` and ``cleared`` are what ``worse`` and ``fine`` amount to: asked for at every look, they
+    change with a block.
+    """
+
+    worse: Logs
+    fine: Logs
+    against: float = field(init=False, compare=False, repr=False)
+    cleared: float = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "against", log_mix(self.worse, FACTOR_WEIGHTS))
+        object.__setattr__(self, "cleared", log_mean(self.fine))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,8 @@ class Comparison:
     ``step`` and ``total`` are the requests that were compared, in this step at its present split and in all
     (``Tally.lane(i)`` gives n_c, e_c, n_s, e_s); dropped ones are in neither. ``bounds`` are the frozen
     latency bounds in seconds, one lane each; empty for failed requests, or while stable has completed too
-    few.
+    few. ``sudden`` and ``alone`` are the logarithms that every look at failed requests moves; empty where
+    they are not kept.
     """
 
     intake: Intake = _NOT_YET
@@ -78,13 +87,23 @@ class Comparison:
     step: Tally = _NONE
     total: Tally = _NONE
     bounds: tuple[float, ...] = ()
+    sudden: Logs = ()
+    alone: Logs = ()
 
     @property
     def evidence(self) -> float:
         """log E that the candidate is worse than tolerable; at most a limit's own, where one is given."""
         if not self.lanes:
             return 0.0
-        return log_mean([self._lane_evidence(index) for index in range(len(self.lanes))])
+        idle = self.intake.idle
+        slow_path = [_mixed(lane.against, idle) for lane in self.lanes]
+        if not self.sudden:
+            return log_mean(slow_path)
+        n_c, e_c, _, _ = self.step.lane(0)
+        # The smaller of an e-process and anything is below an e-process: `gross` only says when to believe.
+        fast_path = min(log_mean(gross(n_c, e_c)), log_mix(self.sudden, FACTOR_WEIGHTS, idle))
+        both = log_mix((*slow_path, fast_path), PATHS)
+        return both if self.beyond is None else min(both, self.beyond)
 
     @property
     def beyond(self) -> float | None:
@@ -92,31 +111,21 @@ class Comparison:
 
         It may be the fault of what both revisions depend on: alone it is a reason to pause.
         """
-        if not self.lanes or not self.lanes[0].beyond:
-            return None
-        return log_mix(self.lanes[0].beyond, FACTOR_WEIGHTS, self.intake.idle)
+        return log_mix(self.alone, FACTOR_WEIGHTS, self.intake.idle) if self.alone else None
 
     @property
     def non_inferiority(self) -> float:
         """log E that the candidate is *not* worse than tolerable, in the lane that says so least."""
-        return min((log_mean(lane.fine) for lane in self.lanes), default=0.0)
-
-    def _lane_evidence(self, index: int) -> float:
-        lane, idle = self.lanes[index], self.intake.idle
-        slow_path = log_mix(lane.worse, FACTOR_WEIGHTS, idle)
-        if not lane.sudden:
-            return slow_path
-        n_c, e_c, _, _ = self.step.lane(index)
-        # The smaller of an e-process and anything is below an e-process: `gross` only says when to believe.
-        fast_path = min(log_mean(gross(n_c, e_c)), log_mix(lane.sudden, FACTOR_WEIGHTS, idle))
-        both = log_mix((slow_path, fast_path), PATHS)
-        return both if self.beyond is None else min(both, self.beyond)
+        return min([lane.cleared for lane in self.lanes], default=0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; ``from_dict`` of it is equal to this value."""
         raw: dict[str, Any] = {
             "intake": self.intake.to_list(),
-            "lanes": [[list(getattr(lane, name)) for name in Lane.__slots__] for lane in self.lanes],
+            "lanes": [
+                [list(lane.worse), list(lane.fine), list(self.sudden), list(self.alone)]
+                for lane in self.lanes
+            ],
             "step": self.step.to_list(),
             "total": self.total.to_list(),
         }
@@ -126,12 +135,16 @@ class Comparison:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Comparison:
+        lanes = [[tuple(logs) for logs in lane] for lane in raw["lanes"]]
+        sudden, alone = lanes[0][2:] if lanes else ((), ())
         return cls(
             intake=Intake.from_list(raw["intake"]),
-            lanes=tuple(Lane(*(tuple(logs) for logs in lane)) for lane in raw["lanes"]),
+            lanes=tuple(Lane(worse, fine) for worse, fine, _, _ in lanes),
             step=Tally.from_list(raw["step"]),
             total=Tally.from_list(raw["total"]),
             bounds=tuple(raw.get("bounds", ())),
+            sudden=sudden,
+            alone=alone,
         )
 
 
@@ -176,7 +189,7 @@ def looked(
     if taken.before is not None:
         state = _with_block(state, terms, taken.before, taken.before_weight, slo)
     counted = state.step if (step, weight) == (state.intake.step, state.intake.weight) else _NONE
-    state = Comparison(intake, state.lanes, counted, state.total, state.bounds)
+    state = Comparison(intake, state.lanes, counted, state.total, state.bounds, state.sudden, state.alone)
     if ready and intake.started:
         state = _with_stakes(state, terms, taken.begun, slo)
     if taken.look is not None:
@@ -214,36 +227,36 @@ def _with_stakes(state: Comparison, terms: Terms, begun: float, slo: float | Non
     if state.lanes:
         if begun <= 0.0:
             return state
-        return replace(state, lanes=tuple(_restarted(lane, log(begun)) for lane in state.lanes))
-    stake = log(1.0 - state.intake.idle)
-    lane = Lane(
-        worse=(stake,) * len(FACTORS),
-        fine=(0.0,) * len(CAUTIOUS_FACTORS),
-        sudden=() if terms.latency else (stake,) * len(FACTORS),
-        beyond=() if terms.latency or slo is None else (stake,) * len(FACTORS),
-    )
-    return replace(state, lanes=(lane,) * max(len(state.bounds), 1))
-
-
-def _restarted(lane: Lane, stake: float) -> Lane:
+        stake = log(begun)
+        return replace(
+            state,
+            lanes=tuple(Lane(_staked(lane.worse, stake), lane.fine) for lane in state.lanes),
+            sudden=_staked(state.sudden, stake),
+            alone=_staked(state.alone, stake),
+        )
+    stakes = (log(1.0 - state.intake.idle),) * len(FACTORS)
     return replace(
-        lane,
-        worse=tuple(log_add(each, stake) for each in lane.worse),
-        sudden=tuple(log_add(each, stake) for each in lane.sudden),
-        beyond=tuple(log_add(each, stake) for each in lane.beyond),
+        state,
+        lanes=(Lane(stakes, (0.0,) * len(CAUTIOUS_FACTORS)),) * max(len(state.bounds), 1),
+        sudden=() if terms.latency else stakes,
+        alone=() if terms.latency or slo is None else stakes,
     )
+
+
+def _staked(logs: Logs, stake: float) -> Logs:
+    return tuple(log_add(each, stake) for each in logs)
 
 
 def _with_look(state: Comparison, terms: Terms, look: Tally, weight: int, slo: float | None) -> Comparison:
     """The processes that take every look as it comes."""
-    lanes = state.lanes
-    if not terms.latency:
-        sudden = _odds(state, terms, look, weight, slo)[0]
-        lane, limit = lanes[0], slo or 0.0
-        beyond = lane.beyond and times(lane.beyond, above(look.candidate, look.bad[0][0], limit))
-        lanes = (Lane(lane.worse, lane.fine, times(lane.sudden, sudden), beyond),)
+    sudden, alone = state.sudden, state.alone
+    if sudden:
+        sudden = times(sudden, _odds(state, terms, look, weight, slo)[0])
+    if alone:
+        alone = times(alone, above(look.candidate, look.bad[0][0], slo or 0.0))
     seen = look if weight < _ALL else _without_stable(look)
-    return Comparison(state.intake, lanes, state.step + seen, state.total + seen, state.bounds)
+    step, total = state.step + seen, state.total + seen
+    return Comparison(state.intake, state.lanes, step, total, state.bounds, sudden, alone)
 
 
 def _with_block(state: Comparison, terms: Terms, block: Tally, weight: int, slo: float | None) -> Comparison:
@@ -257,12 +270,15 @@ def _with_block(state: Comparison, terms: Terms, block: Tally, weight: int, slo:
         Lane(
             times(lane.worse, against[index], most),
             lane.fine if fine is None else times(lane.fine, fine[index], most),
-            lane.sudden,
-            lane.beyond,
         )
         for index, lane in enumerate(state.lanes)
     )
-    return Comparison(state.intake, lanes, state.step, state.total, state.bounds)
+    return Comparison(state.intake, lanes, state.step, state.total, state.bounds, state.sudden, state.alone)
+
+
+def _mixed(against: float, idle: float) -> float:
+    """With the stake of the steps to come, which says nothing yet."""
+    return log_add(against, log(idle)) if idle > 0.0 else against
 
 
 def _odds(state: Comparison, terms: Terms, counts: Tally, weight: int, slo: float | None) -> list[Logs]:

@@ -93,7 +93,8 @@ class _Case:
         state = self.after[name]
         if self.weights is None or name not in self.weights.standings:
             return state
-        state = replace(state, standing=self.weights.standings[name])
+        standing = self.weights.standings[name]
+        state = MetricState(state.breaches, state.passes, state.ok, state.last, standing)
         metric = next(each for each in self.metrics if each.name == name)
         if metric.range != UNBOUNDED or state.ok is None:
             return state

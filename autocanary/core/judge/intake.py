@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from operator import sub
 from typing import Any
 
@@ -193,35 +192,32 @@ def _rebased(intake: Intake, counters: Counters, totals: Tally, terms: Terms) ->
 
 def _comparable(counters: Counters, bounds: Sequence[float]) -> bool:
     """Whether these are counts, of what is compared; other answers are as good as none."""
-    sides = (counters.candidate, counters.stable)
-    return counters.exact and (
-        not bounds
-        or (
-            set(bounds) <= set(counters.bounds)
-            and all(len(side.within) == len(counters.bounds) for side in sides)
-        )
-    )
+    if not counters.exact or not bounds:
+        return counters.exact
+    whole = len(counters.candidate.within) == len(counters.stable.within) == len(counters.bounds)
+    return whole and all(map(counters.bounds.__contains__, bounds))
 
 
 def _totals(counters: Counters, bounds: Sequence[float]) -> Tally | None:
     """None when something is not a whole number: whatever that is, it was not counted."""
     places = [counters.bounds.index(each) for each in bounds]
-    sides = [_side(each, places) for each in (counters.candidate, counters.stable)]
-    numbers = [value for side in sides for value in side]
-    if not all(map(isfinite, numbers)):
+    ours, theirs = _side(counters.candidate, places), _side(counters.stable, places)
+    try:
+        candidate, stable = list(map(round, ours)), list(map(round, theirs))
+    except (OverflowError, ValueError):  # infinite, not a number
         return None
-    whole = [round(each) for each in numbers]
-    if max(map(abs, map(sub, whole, numbers))) > _WHOLE:
-        return None
-    half = len(whole) // 2
-    return Tally(whole[0], whole[half], tuple(zip(whole[1:half], whole[half + 1 :], strict=True)))
+    for whole, numbers in ((candidate, ours), (stable, theirs)):
+        if whole != numbers and max(map(abs, map(sub, whole, numbers))) > _WHOLE:
+            return None
+    return Tally(candidate[0], stable[0], tuple(zip(candidate[1:], stable[1:], strict=True)))
 
 
 def _side(totals: Totals, places: Sequence[int]) -> list[float]:
     """All requests, and the bad ones of each lane."""
+    requests, within = totals.requests, totals.within
     if not places:
-        return [totals.requests, totals.errors]
-    return [totals.requests, *(totals.requests - totals.within[place] for place in places)]
+        return [requests, totals.errors]
+    return [requests, *[requests - within[place] for place in places]]
 
 
 def _difference(old: Tally, new: Tally) -> Tally | None:
@@ -230,6 +226,9 @@ def _difference(old: Tally, new: Tally) -> Tally | None:
         return None
     n_c, n_s = new.candidate - old.candidate, new.stable - old.stable
     bad = tuple([(c - oc, s - os) for (c, s), (oc, os) in zip(new.bad, old.bad, strict=True)])
-    if all(0 <= c <= n_c and 0 <= s <= n_s for c, s in ((0, 0), *bad)):
-        return Tally(n_c, n_s, bad)
-    return None
+    if n_c < 0 or n_s < 0:
+        return None
+    for c, s in bad:
+        if not (0 <= c <= n_c and 0 <= s <= n_s):
+            return None
+    return Tally(n_c, n_s, bad)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from math import lgamma, log, log1p, sqrt
 from statistics import NormalDist
 
@@ -15,12 +16,17 @@ def wilson(bad: float, requests: float, confidence: float = 0.95) -> tuple[float
     """Wilson's two-sided score interval (1927) for a fraction, at one time chosen beforehand."""
     if requests <= 0:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + confidence / 2.0)
+    z = _normal_quantile(0.5 + confidence / 2.0)
     rate, squared = bad / requests, z * z / requests
     middle = rate + squared / 2.0
     half = z * sqrt(max(rate * (1.0 - rate) / requests + squared / (4.0 * requests), 0.0))
     low, high = (middle - half) / (1.0 + squared), (middle + half) / (1.0 + squared)
     return (0.0 if bad <= 0 else max(low, 0.0)), (1.0 if bad >= requests else min(high, 1.0))
+
+
+@cache
+def _normal_quantile(part: float) -> float:
+    return NormalDist().inv_cdf(part)
 
 
 def anytime(bad: float, requests: float, confidence: float = 0.95) -> tuple[float, float]:

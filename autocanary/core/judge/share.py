@@ -97,12 +97,12 @@ def watched(
         state = _with_block(state, taken.before, taken.before_weight, terms)
     counted = state.step if (step, weight) == (state.intake.step, state.intake.weight) else _NONE
     begun = 1.0 - intake.idle if intake.started and state.stake == 0.0 else taken.begun
+    if taken.look is not None:
+        counted += taken.look
     state = Share(intake, state.logs, counted, state.stake, state.blocks)
     if begun > 0.0:
         left = state.stake * _unspent(state.blocks)
         state = replace(state, stake=left + begun, blocks=0)
-    if taken.look is not None:
-        state = replace(state, step=state.step + taken.look)
     if taken.block is not None:
         state = _with_block(state, taken.block, weight, terms)
     return state

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp, log
 from typing import NamedTuple
 
@@ -87,6 +88,7 @@ _PRESETS: Mapping[Preset, Terms] = {
 }
 
 
+@lru_cache(maxsize=256)
 def terms_of(compare: Compare, *, latency: bool = False) -> Terms:
     """The terms that a policy's ``compare`` stands for.
 

@@ -27,7 +27,8 @@ def weigh(metric: Metric, reading: Reading, state: MetricState, min_requests: fl
     """
     wanted = metric.min_requests if metric.min_requests is not None else min_requests
     few = reading.requests is not None and reading.requests < wanted
-    reading = replace(reading, counters=None)  # the comparison keeps what it needs of them
+    if reading.counters is not None:
+        reading = replace(reading, counters=None)  # the comparison keeps what it needs of them
     if reading.is_value and few and (metric.compare is None or metric.range != UNBOUNDED):
         detail = f"{reading.requests:g} of {wanted:g} requests"
         reading = replace(reading, kind=ReadingKind.TOO_FEW, detail=detail)

@@ -33,14 +33,17 @@ class Evidence:
     """What all comparisons of a rollout say now.
 
     ``log_e`` is the logarithm of the evidence against the candidate and ``bound`` the one that fails it;
-    ``blame`` is each metric's part of the evidence (they sum to 1). ``latched`` says that it has been
-    enough at this or an earlier look. ``passed`` are the metrics that were shown to be not worse, and
+    ``against`` and ``fine`` are each metric's own evidence, that it is worse and that it is not; ``blame``
+    is each metric's part of the evidence against the candidate (they sum to 1). ``latched`` says that it has
+    been enough at this or an earlier look. ``passed`` are the metrics that were shown to be not worse, and
     ``non_inferior`` says that all of them were. ``beyond`` are those whose candidate alone is beyond its
     absolute limit: a reason to pause, not to roll back.
     """
 
     log_e: float
     bound: float
+    against: Mapping[str, float]
+    fine: Mapping[str, float]
     blame: Mapping[str, float]
     latched: bool
     non_inferior: bool
@@ -142,17 +145,21 @@ def combined(
     The strictest metric's alpha holds for the rollout.
     """
     if not states:
-        return Evidence(0.0, Terms().bound, {}, latched, non_inferior=False)
+        return Evidence(0.0, Terms().bound, {}, {}, {}, latched, non_inferior=False)
+    against = {name: each.evidence for name, each in states.items()}
+    fine = {name: each.non_inferiority for name, each in states.items()}
     of_share = 0.0 if share is None else _SHARE_PART
-    parts = {name: ((1.0 - of_share) / len(states), each.evidence) for name, each in states.items()}
+    parts = {name: ((1.0 - of_share) / len(states), each) for name, each in against.items()}
     if share is not None:
         parts[SHARE] = (of_share, share.evidence)
     log_e = log_mix([each for _, each in parts.values()], [weight for weight, _ in parts.values()])
     bound = max(terms[name].bound for name in states)
-    passed = tuple(name for name, each in states.items() if each.non_inferiority >= -log(terms[name].beta))
+    passed = tuple([name for name, each in fine.items() if each >= -log(terms[name].beta)])
     return Evidence(
         log_e=log_e,
         bound=bound,
+        against=against,
+        fine=fine,
         blame={name: weight * exp(each - log_e) for name, (weight, each) in parts.items()},
         latched=latched or log_e >= bound - _CLOSE,
         non_inferior=len(passed) == len(states),

@@ -7,7 +7,7 @@ decision, not make a wrong one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log
 from typing import Any
@@ -15,8 +15,7 @@ from typing import Any
 from autocanary.core.counts import Counters
 from autocanary.core.judge.comparison import Comparison
 from autocanary.core.judge.interval import wilson
-from autocanary.core.judge.likelihood import log_mix
-from autocanary.core.judge.terms import FACTOR_WEIGHTS, Terms, terms_of
+from autocanary.core.judge.terms import Terms, terms_of
 from autocanary.core.judge.trial import SHARE, Evidence, Trial, combined, look
 from autocanary.core.judge.verdict import Look
 from autocanary.core.policy import Metric
@@ -54,6 +53,25 @@ class Weighed:
     missing: bool
     doubtful: bool
     cleared: frozenset[str]
+
+
+class _Kept(Mapping[str, Any]):
+    """What is recorded of a trial. The form that JSON has is made when it is read, once in many looks."""
+
+    __slots__ = ("_beside", "trial")
+
+    def __init__(self, trial: Trial, beside: Mapping[str, Any]) -> None:
+        self.trial, self._beside = trial, beside
+
+    def __getitem__(self, name: str) -> Any:
+        return self.trial.to_dict() if name == "trial" else self._beside[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield "trial"
+        yield from self._beside
+
+    def __len__(self) -> int:
+        return len(self._beside) + 1
 
 
 def terms_by_name(metrics: Sequence[Metric]) -> dict[str, Terms]:
@@ -97,11 +115,11 @@ def weighed(
         name: _standing(after.metrics[name], terms[name], found, name, readings.get(name), began)
         for name in terms
     }
-    kept: dict[str, Any] = {"version": VERSION, "trial": after.to_dict(), "meter": round(found.meter, 1)}
-    kept |= {"missingSince": since} if since is not None and not missing else {}
-    kept |= {"began": began} if began is not None else {}
+    beside: dict[str, Any] = {"version": VERSION, "meter": round(found.meter, 1)}
+    beside |= {"missingSince": since} if since is not None and not missing else {}
+    beside |= {"began": began} if began is not None else {}
     return Weighed(
-        evidence=kept,
+        evidence=_Kept(after, beside),
         found=found,
         standings=standings,
         failed=after.latched and not missing,
@@ -118,6 +136,8 @@ def meter_of(evidence: Mapping[str, Any]) -> float | None:
 
 
 def _restored(evidence: Mapping[str, Any]) -> tuple[Trial, float | None]:
+    if isinstance(evidence, _Kept):
+        return evidence.trial, evidence.get("missingSince")
     if evidence.get("version") != VERSION:
         return Trial(), None
     try:
@@ -166,12 +186,15 @@ def _standing(
     lane = _worst_lane(state)
     n_c, e_c, n_s, e_s = state.total.lane(lane)
     counters = reading.counters if reading is not None else None
+    gates = name in found.against  # the others are shown all the same
+    against = found.against[name] if gates else state.evidence
+    fine = found.fine[name] if gates else state.non_inferiority
     return Standing(
         candidate=_side(n_c, e_c),
         stable=_side(n_s, e_s),
         in_step=float(state.step.candidate),
-        meter=round(100.0 * min(max(state.evidence / terms.bound, 0.0), 1.0), 1),
-        cleared=round(100.0 * min(max(state.non_inferiority / -log(terms.beta), 0.0), 1.0), 1),
+        meter=round(100.0 * min(max(against / terms.bound, 0.0), 1.0), 1),
+        cleared=round(100.0 * min(max(fine / -log(terms.beta), 0.0), 1.0), 1),
         blame=round(found.blame.get(name, 0.0), 3),
         seconds=round(counters.at - began, 1) if counters is not None and began is not None else 0.0,
         slower_than=state.bounds[lane] if state.bounds else None,
@@ -183,7 +206,7 @@ def _worst_lane(state: Comparison) -> int:
     """Of the latency bounds, the one that says most against the candidate."""
     if len(state.lanes) < 2:
         return 0
-    return max(range(len(state.lanes)), key=lambda index: log_mix(state.lanes[index].worse, FACTOR_WEIGHTS))
+    return max(range(len(state.lanes)), key=lambda index: state.lanes[index].against)
 
 
 def _side(requests: float, bad: float) -> Side:

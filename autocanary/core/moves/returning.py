@@ -51,7 +51,13 @@ def roll_back(
 
 
 def restore(
-    situation: Situation, rule: str, weight: int | None, reason: Reason, message: str, event: Event
+    situation: Situation,
+    rule: str,
+    weight: int | None,
+    reason: Reason,
+    message: str,
+    event: Event,
+    **changes: Any,
 ) -> Decision:
     """Put the recorded stable spec back: the only way out when the weight alone cannot move the traffic."""
     seen = situation.seen
@@ -65,7 +71,7 @@ def restore(
         repairing=True,
         escalated_at=situation.now,
         held_since=None,
-        **UNSEEN,
+        **{**UNSEEN, **changes},
     )
     return decide(situation, after, rule=rule, event=event, move=Move.RESTORE, weight=weight, urgent=True)
 

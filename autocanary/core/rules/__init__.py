@@ -33,6 +33,7 @@ from autocanary.core.rules.evidence import (
     unanswered,
 )
 from autocanary.core.rules.ground import final_stays_final, picture_is_stale, service_is_gone
+from autocanary.core.rules.numbering import numbered_anew
 from autocanary.core.rules.people import (
     asked,
     asked_too_late,
@@ -60,6 +61,7 @@ CHAIN: tuple[Rule, ...] = (
     picture_is_stale,
     service_is_gone,
     asked_too_late,
+    numbered_anew,
     rolling_back,
     settling,
     withdrawn,

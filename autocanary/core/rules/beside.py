@@ -5,6 +5,8 @@ Where stable lives on only as a revision (``Observation.beside`` is None), none 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from autocanary.core import moves
 from autocanary.core.decision import Decision
 from autocanary.core.observation import Beside, Observation, Trinary, Unsettled
@@ -66,7 +68,11 @@ def _adopt(s: Situation, beside: Beside) -> Decision | None:
         return None  # not what the candidate was measured against: see stable_changed
     if not s.in_effect:
         return moves.unchanged(s, "settling")
-    return moves.settle(s, "settling")
+    again = moves.settle(s, "settling")
+    if not s.unsupported:
+        return again
+    warning = moves.warn(s, "settling", Reason.CANARY_UNSUPPORTED, s.unsupported)
+    return replace(warning, move=again.move)
 
 
 def _emptied(s: Situation, seen: Observation) -> Decision | None:

@@ -132,7 +132,12 @@ def _blocked(s: Situation, seen: Observation) -> Decision:
 
 
 def _unwritten(s: Situation, seen: Observation) -> Decision:
-    """The weight 0 does not get through: tried at every look, and said once when that goes on."""
+    """The weight 0 does not get through: tried at every look, and said once when that goes on.
+
+    Where every weight is refused, the candidate can still be taken out of the spec.
+    """
+    if s.unsupported and seen.beside is not None and _is_candidates(s, seen):
+        return moves.restore_blocked(s, "rolling_back", whole=True)
     again = moves.write_again(s, "rolling_back")
     waited = s.now - (s.progress.step_started_at or s.now)
     if waited <= ESCALATE_AFTER or Reason.ROLLBACK_BLOCKED.value in s.progress.warned:
@@ -246,10 +251,14 @@ def _write_again(s: Situation) -> Decision:
     """
     again = moves.write_again(s, "weight_differs")
     waited = s.now - (s.progress.step_started_at if s.progress.step_started_at is not None else s.now)
-    if waited <= EFFECT_OVERDUE or s.progress.phase is Phase.PAUSED:
+    if s.progress.phase is Phase.PAUSED or (waited <= EFFECT_OVERDUE and not s.unsupported):
         return again
-    message = f"{s.progress.weight} % could not be written for {duration(waited)}; tried again and again"
-    waiting = moves.hold(s, "weight_differs", Reason.WAITING_FOR_EFFECT, message)
+    if s.unsupported:
+        reason, message = Reason.CANARY_UNSUPPORTED, f"{s.progress.weight} % is refused: {s.unsupported}"
+    else:
+        message = f"{s.progress.weight} % could not be written for {duration(waited)}; tried again and again"
+        reason = Reason.WAITING_FOR_EFFECT
+    waiting = moves.hold(s, "weight_differs", reason, message)
     return replace(waiting, move=again.move, weight=again.weight)
 
 
