@@ -14,6 +14,7 @@
     │   ├── NotFound                404: the object, or its CustomResourceDefinition, is gone
     │   ├── Forbidden               401 or 403: the credentials may not do this
     │   └── Refused                 400, 415, 422, or an admission webhook's no: the same call will fail again
+    │       └── CanaryUnsupported   KFServing 0.5 and 0.6, of a weight in the generation before theirs
     ├── MetricsError                Prometheus
     │   ├── MetricsUnreachable      no answer, or one that is not Prometheus (a login page)
     │   └── MetricsRefused          Prometheus understood the query and refuses it
@@ -31,6 +32,7 @@ __all__ = [
     "AlreadyExists",
     "AutocanaryError",
     "Busy",
+    "CanaryUnsupported",
     "ClusterError",
     "Conflict",
     "DeliveryError",
@@ -129,6 +131,10 @@ class Forbidden(ClusterError):
 
 class Refused(ClusterError):
     """The API server or an admission webhook rejects the request itself."""
+
+
+class CanaryUnsupported(Refused):
+    """What serves the InferenceService knows canaries in another API version only."""
 
 
 class MetricsError(AutocanaryError):

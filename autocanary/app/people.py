@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from autocanary import logs
 from autocanary.app.routes import routes_of
-from autocanary.core.document import from_document
 from autocanary.core.observation import Observation
 from autocanary.core.rollout import Request, Rollout
-from autocanary.errors import Forbidden, InputError, NotFound
+from autocanary.errors import Forbidden, InputError, NotFound, Refused
 from autocanary.kserve import dialect_for
 from autocanary.kserve.routes import Route
 from autocanary.kube.kubeconfig import find_login
@@ -20,7 +19,6 @@ from autocanary.settings import ClusterAccess
 
 __all__ = ["PersonLedger", "open_ledger"]
 
-_PAGE = 500
 _LEAST = 1.0
 _log = logs.logger("autocanary.app.people")
 
@@ -47,18 +45,13 @@ class PersonLedger:
     def rollouts(self, namespace: str | None) -> Sequence[Rollout]:
         """All rollouts of one namespace, or of all; those that this version cannot read are left out."""
         found: list[Rollout] = []
-        after = ""
-        while True:
-            page = self._session.page(ROLLOUTS, namespace or "", limit=_PAGE, after=after)
-            for document in page.get("items") or ():
-                try:
-                    found.append(from_document(document))
-                except (KeyError, TypeError, ValueError) as error:
-                    name = document.get("metadata", {}).get("name", "?")
-                    _log.warning("rollout_not_readable", rollout=name, error=str(error))
-            after = (page.get("metadata") or {}).get("continue") or ""
-            if not after:
-                return found
+        for document in self._session.every(ROLLOUTS, namespace or ""):
+            try:
+                found.append(self._ledger.readable(document))
+            except Refused as error:
+                name = document.get("metadata", {}).get("name", "?")
+                _log.warning("rollout_not_readable", rollout=name, error=str(error))
+        return found
 
     def observe(self, rollout: Rollout) -> Observation | None:
         """The component that a rollout is about, as it is now; None when it is gone or may not be read."""

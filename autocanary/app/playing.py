@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from autocanary.core.decision import Decision, Move
+from autocanary.core.judge import Verdict
 from autocanary.core.observation import Observation
 from autocanary.core.planner import plan
 from autocanary.core.policy import Metric, OnFailure, Policy
@@ -154,14 +155,15 @@ class _Run:
         situation = self._situation(now)
         readings = self._pair.metrics.ask([question for _, question in self._questions])
         verdict = verdict_of(situation, self._questions, readings, ())
-        self._take(plan(replace(situation, verdict=verdict)), now)
+        self._take(plan(self._situation(now, verdict)), now)
 
-    def _situation(self, now: float) -> Situation:
+    def _situation(self, now: float, verdict: Verdict | None = None) -> Situation:
         return Situation(
             policy=self._policy,
             rollout=self._rollout,
             seen=self._pair.seen,
             now=now,
+            verdict=verdict,
             acknowledged=self._acknowledged,
         )
 

@@ -10,7 +10,7 @@ from autocanary.core.observation import Observation
 from autocanary.core.policy import Policy
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Rollout
-from autocanary.core.selection import select
+from autocanary.core.selection import govern
 from autocanary.errors import ClusterError, NotLeader, Problem
 from autocanary.kube.policies import KubePolicies, PolicyStatus
 from autocanary.policyfile import PolicyBook
@@ -38,9 +38,7 @@ class PolicyDesk:
             return
         problems = self._book.offer(document)
         self._faults[(namespace, name)] = problems
-        for problem in problems:
-            level = _log.warning if problem.severity == "warning" else _log.error
-            level("policy_invalid", namespace=namespace, policy=name, problem=str(problem))
+        _say(problems, namespace=namespace, policy=name)
 
     def reload(self) -> None:
         """Read the files again and log what is different."""
@@ -53,9 +51,7 @@ class PolicyDesk:
             for name in names:
                 _log.info(event, policy=name)
         for name, problems in changes.invalid:
-            for problem in problems:
-                level = _log.warning if problem.severity == "warning" else _log.error
-                level("policy_invalid", policy=name, problem=str(problem))
+            _say(problems, policy=name)
 
     def answer(
         self, resources: KubePolicies, services: Sequence[Observation], running: Sequence[Rollout]
@@ -92,11 +88,17 @@ class PolicyDesk:
         )
 
 
+def _say(problems: Sequence[Problem], **place: str) -> None:
+    for problem in problems:
+        level = _log.warning if problem.severity == "warning" else _log.error
+        level("policy_invalid", **place, problem=str(problem))
+
+
 def _matches(policies: Sequence[Policy], services: Sequence[Observation]) -> Mapping[tuple[str, str], int]:
     """How many services each policy governs, by (namespace, name)."""
     counts: dict[tuple[str, str], int] = {}
     for seen in services:
-        policy = select(policies, seen.key, seen.labels)
+        policy = govern(policies, seen)
         if isinstance(policy, Policy):
             place = (policy.namespace, policy.name)
             counts[place] = counts.get(place, 0) + 1

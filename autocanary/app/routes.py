@@ -6,19 +6,16 @@ services' own status tells. Nothing is decided by them, so nothing here may fail
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from autocanary.core.rollout import Rollout
 from autocanary.errors import ClusterError, InputError
 from autocanary.kserve import dialect_for
 from autocanary.kserve.routes import Route, route_of
-from autocanary.kube.resource import KNATIVE_ROUTES, Resource, services_of
+from autocanary.kube.resource import KNATIVE_ROUTES, services_of
 from autocanary.kube.session import Session
 
 __all__ = ["routes_of"]
-
-_PAGE = 500
 
 
 def routes_of(session: Session, rollouts: Iterable[Rollout]) -> list[tuple[str, Route]]:
@@ -45,16 +42,6 @@ def _told(session: Session, namespace: str, name: str, api_version: str) -> tupl
 def _live(session: Session, namespace: str) -> Mapping[str, Route]:
     """By the Route objects; none without Knative or the right to read them."""
     try:
-        return {route.name: route for route in map(route_of, _all(session, KNATIVE_ROUTES, namespace))}
+        return {route.name: route for route in map(route_of, session.every(KNATIVE_ROUTES, namespace))}
     except ClusterError:
         return {}
-
-
-def _all(session: Session, resource: Resource, namespace: str) -> Iterator[dict[str, Any]]:
-    after = ""
-    while True:
-        page = session.page(resource, namespace, limit=_PAGE, after=after)
-        yield from page.get("items") or ()
-        after = (page.get("metadata") or {}).get("continue") or ""
-        if not after:
-            return

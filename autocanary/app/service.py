@@ -1,4 +1,7 @@
-"""The service: real adapters around the engine, and the order in which they start and stop."""
+"""The service: real adapters around the engine, and the order in which they start and stop.
+
+The file is long because what is made, started and stopped is one list of parts, to be read side by side.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,29 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import FrameType
 
 from autocanary import logs
+from autocanary.app import channels
 from autocanary.app.policies import PolicyDesk
 from autocanary.core.policy import Policy
 from autocanary.core.rollout import Rollout
 from autocanary.engine import Engine
 from autocanary.errors import SettingsError
 from autocanary.kube.cluster import KubeCluster
-from autocanary.kube.events import EventWriter
 from autocanary.kube.kubeconfig import find_login
 from autocanary.kube.lease import LeaseElector
 from autocanary.kube.ledger import KubeLedger
 from autocanary.kube.policies import KubePolicies
 from autocanary.kube.resource import ROLLOUTS
 from autocanary.kube.session import Session
-from autocanary.notify.apprise import AppriseUrls
-from autocanary.notify.channel import Channel
-from autocanary.notify.events import KubernetesEvents
 from autocanary.notify.gates import WebhookGates
 from autocanary.notify.http import Http
 from autocanary.notify.log import AuditLog
 from autocanary.notify.queue import Courier
-from autocanary.notify.slack import SlackWebhook
-from autocanary.notify.slack_api import SlackApi
-from autocanary.notify.slack_bot import SlackBot
-from autocanary.notify.webhook import RouteWebhooks, WebhookChannel
 from autocanary.policyfile import PolicyBook
-from autocanary.ports import Leadership, Ledger, Message
+from autocanary.ports import Leadership, Ledger
 from autocanary.prometheus import PrometheusMetrics
 from autocanary.prometheus.config import config_of
 from autocanary.schedule import Beat, Heartbeat, Metronome, SteadyClock, ThreadPool
@@ -51,7 +47,6 @@ __all__ = ["Service", "run"]
 
 _POLICY_SECONDS = 5.0
 _WRITERS, _ASKERS, _CALLERS, _HOOKS = 16, 4, 16, 16
-_HEARTBEAT_LIMIT = 60.0
 _DRIFT_LIMIT = 60.0
 _TICK = "tick"
 
@@ -130,7 +125,15 @@ class Service:
             config_of(settings), pool=self._callers, count=self.counters.query, clock=self._clock
         )
         http = Http()
-        self._courier = self._make_courier(http)
+        self._courier = Courier(
+            channels.always(settings, self._session, http, self._policy_of),
+            clock=self._clock,
+            at_once=[AuditLog(self._policy_of)],
+            routed=channels.chosen(settings, http, self._policy_of),
+            counted=self.counters.notification,
+            heard=hurry,
+            leads=self._leadership.is_leader,
+        )
         self.engine = Engine(
             cluster=self._cluster,
             ledger=self._ledger,
@@ -177,7 +180,14 @@ class Service:
             if not mirror.wait(0)
         ]
         self._synced = not waiting
+        for fault in self._barred() if self._synced else ():
+            _log.warning(
+                "services_not_followed", error=fault, hint="those of other API groups are rolled out"
+            )
         return waiting
+
+    def _barred(self) -> list[str]:
+        return [str(fault) for fault in self._cluster.barred]
 
     def start(self) -> None:
         """ClusterError when the API server cannot be used or lacks our definitions: said at once."""
@@ -290,43 +300,6 @@ class Service:
             on_change=self._leading,
         )
 
-    def _make_courier(self, http: Http) -> Courier:
-        settings, cluster = self._settings, self._settings.cluster_name
-        background: list[Channel] = []
-        if not settings.dry_run:
-            background.append(KubernetesEvents(EventWriter(self._session, settings.identity).write))
-        if settings.slack_webhook_url_file is not None:
-            path = settings.slack_webhook_url_file
-            background.append(SlackWebhook(path, http, cluster=cluster, policy_of=self._policy_of))
-        if settings.webhook_url:
-            background.append(
-                WebhookChannel(settings.webhook_url, http, cluster=cluster, policy_of=self._policy_of)
-            )
-        return Courier(
-            background,
-            clock=self._clock,
-            at_once=[AuditLog(self._policy_of)],
-            routed=self._make_routed(http),
-            counted=self.counters.notification,
-            heard=self._hurry,
-            leads=self._leadership.is_leader,
-        )
-
-    def _make_routed(self, http: Http) -> Callable[[Message], Sequence[Channel]]:
-        settings, cluster, policy_of = self._settings, self._settings.cluster_name, self._policy_of
-        finders: list[Callable[[Message], Sequence[Channel]]] = [
-            RouteWebhooks(http, cluster=cluster, policy_of=policy_of)
-        ]
-        if settings.slack_bot_token_file is not None:
-            api = SlackApi(settings.slack_bot_token_file, http, settings.slack_api_url)
-            channel, mention = settings.slack_channel, settings.slack_mention
-            finders.append(
-                SlackBot(api, channel=channel, mention=mention, cluster=cluster, policy_of=policy_of)
-            )
-        if settings.apprise_urls_file is not None:
-            finders.append(AppriseUrls(settings.apprise_urls_file, cluster=cluster, policy_of=policy_of))
-        return lambda message: [channel for find in finders for channel in find(message)]
-
     def _policy_of(self, rollout: Rollout) -> Policy | None:
         return self.engine.policy_of(rollout)
 
@@ -337,7 +310,7 @@ class Service:
             is_leader=self._leadership.is_leader,
             policies=self._policy_count,
         )
-        health = Health(self._heartbeat.age, self.missing, _HEARTBEAT_LIMIT)
+        health = Health(self._heartbeat.age, self.missing, self._barred)
         return application(Exposition(present, self.counters), health)
 
     def _policy_count(self) -> PolicyCount:

@@ -7,6 +7,7 @@ stands in for a whole cluster by replacing one function here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from autocanary.core.observation import Observation
@@ -18,6 +19,7 @@ from autocanary.kserve.routes import Route
 
 if TYPE_CHECKING:  # a fifth of a second, which help and completion need not wait for
     from autocanary.app.simulate import Summary, Told
+    from autocanary.engine.snapshots import Snapshots
     from autocanary.settings import Settings
     from autocanary.sim.releases import Release
 
@@ -150,12 +152,15 @@ def probe(url: str, policies: Sequence[Policy]) -> Sequence[Problem]:
 def policy_of(rollout: Rollout) -> Policy | None:
     """The policy that a rollout is held to; None when this version cannot read its snapshot."""
     try:
-        return _restore(rollout.policy_name, rollout.policy_document)
+        return _snapshots().restore(rollout)
     except PolicyError:
         return None
 
 
-def _restore(name: str, document: Mapping[str, Any]) -> Policy:
+@cache
+def _snapshots() -> Snapshots:
+    """One for all looks: a list of a thousand rollouts restores each of its few policies once."""
+    from autocanary.engine.snapshots import Snapshots
     from autocanary.policyfile import PolicyBook
 
-    return PolicyBook([]).restore(name, document)
+    return Snapshots(PolicyBook())

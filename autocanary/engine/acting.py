@@ -20,6 +20,7 @@ from autocanary.engine.failing import log_failure, pause
 from autocanary.engine.live import Live, RolloutId, is_material
 from autocanary.engine.surroundings import Surroundings
 from autocanary.engine.telling import Tellings
+from autocanary.errors import CanaryUnsupported
 
 __all__ = ["Acts", "gather"]
 
@@ -42,8 +43,9 @@ def gather(
         now=now,
         verdict=verdict,
         gates=live.gates,
-        picture_age=around.cluster.age(live.key),
+        picture_age=around.cluster.age(live.key, live.rollout.api_version),
         acknowledged=live.acknowledged,
+        unsupported=live.unsupported,
         companions=companions(around, books, live, now),
     )
 
@@ -120,6 +122,10 @@ class Acts:
                 self._tellings.again(live)
         if carried is not None and carried.wrote and decision.move is Move.WEIGHT:
             live.acknowledged = decision.weight
+        if isinstance(failure, CanaryUnsupported):
+            live.unsupported = str(failure)
+        elif carried is not None and carried.wrote:
+            live.unsupported = ""
         if failure is not None:
             live.failures += 1
             log_failure("write_failed", live.key, failure, move=decision.move.value, weight=decision.weight)

@@ -20,7 +20,7 @@ from autocanary.core.policy import Policy
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import RETRY_STARTED, Rollout, Verb
-from autocanary.core.selection import Tie, select
+from autocanary.core.selection import Tie, govern
 from autocanary.engine import asking
 from autocanary.engine.books import Books
 from autocanary.engine.calls import Calls
@@ -105,7 +105,7 @@ class Starts:
         now: float,
     ) -> Start | Mend | None:
         key = seen.key
-        policy = select(self.in_force, key, seen.labels)
+        policy = govern(self.in_force, seen)
         if policy is None:
             return None
         if isinstance(policy, Tie):
@@ -228,7 +228,7 @@ class Starts:
             return f"{past.candidate} has been rolled out meanwhile; there is nothing to try again"
         if seen.rolled_out != past.stable:
             return f"stable is {seen.rolled_out} now, not {past.stable}; release the candidate anew instead"
-        policy = select(self.in_force, past.key, seen.labels)
+        policy = govern(self.in_force, seen)
         if not isinstance(policy, Policy):
             return "no policy selects the service any more"
         return retried(past, seen, policy, self._books.history(past.key), now)

@@ -35,8 +35,9 @@ class Live:
 
     ``recorded`` is the progress that the ledger is known to hold. ``gates`` are the newest answers of the
     webhooks. ``waiting`` is a verdict that came while the rollout was busy. ``acknowledged`` is the weight
-    whose write the API server has acknowledged. ``serial`` tells it from others where they
-    take turns; ``offset`` is by how many seconds its looks are later than those of the first group.
+    whose write the API server has acknowledged, ``unsupported`` why it refuses every weight. ``serial``
+    tells it from others where they take turns; ``offset`` is by how many seconds its looks are later than
+    those of the first group.
     """
 
     rollout: Rollout
@@ -56,6 +57,7 @@ class Live:
     gates: dict[WebhookType, tuple[Answer, ...]] = field(default_factory=dict)
     waiting: Verdict | None = None
     acknowledged: int | None = None
+    unsupported: str = ""
     busy_since: float = 0.0
     serial: int = 0
     offset: float = 0.0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
+from autocanary.core.changing import changed
 from autocanary.core.policy import WebhookType
 from autocanary.core.reading import Question, Reading
 from autocanary.core.situation import Situation
@@ -92,7 +92,7 @@ class Looks:
         if live.busy:
             live.waiting = verdict
             return
-        self._acts.decide(live, replace(situation, verdict=verdict))
+        self._acts.decide(live, changed(situation, {"verdict": verdict}))
 
     # --- the webhooks ------------------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ the resourceVersion makes it fail if the next leader has written in between.
 
 Every API generation is watched at once, since which of them a server serves may change. What it serves in
 two generations of one group is one object, and what has the same name in two groups is two, of which the
-rollouts can only mean one: both times the newer generation is the one that counts.
+rollouts can only mean one: both times the newer generation is the one that counts. A generation that may
+not be read keeps the others waiting for nothing: it is told of, and left out until the right is there.
 """
 
 from __future__ import annotations
@@ -83,8 +84,20 @@ class KubeCluster:
             mirror.stop()
 
     def wait(self, seconds: float) -> bool:
-        """Whether everything has been listed once within so many seconds (per API generation)."""
-        return all(mirror.wait(seconds) for mirror in self._mirrors.values())
+        """Whether everything that may be read has been listed once within so many seconds (per generation).
+
+        Where nothing may be, or nothing else is installed, that is not worth beginning with.
+        """
+        waiting = [mirror for mirror in self._mirrors.values() if not mirror.wait(seconds)]
+        return not waiting or (
+            all(mirror.barred for mirror in waiting)
+            and any(mirror.wait(0) and not _is_missing(mirror) for mirror in self._mirrors.values())
+        )
+
+    @property
+    def barred(self) -> Sequence[ClusterError]:
+        """Why some API generations are not followed although they are served: a right is missing."""
+        return [fault for mirror in self._mirrors.values() if (fault := mirror.barred) is not None]
 
     @property
     def fault(self) -> ClusterError | None:
@@ -133,17 +146,19 @@ class KubeCluster:
             changed, self._changed = self._changed, set()
         return changed
 
-    def age(self, key: ServiceKey) -> float:
+    def age(self, key: ServiceKey, api_version: str) -> float:
         """See ``ports.Cluster``; healthy, it stays below the watches' hold time (55 s).
 
-        Of the watch that tells of the service: another one that fails says nothing about it. An API
-        generation that is not installed does not count; infinite when none is: whatever was rolled out
-        before cannot be said to be gone.
+        Of the watch that tells of the service, or would: one of its API group. Another one that fails says
+        nothing about it. An API generation that is not installed does not count; infinite when none is:
+        whatever was rolled out before cannot be said to be gone.
         """
         telling = [mirror for mirror in self._mirrors.values() if not _is_missing(mirror)]
         place = Key(key.namespace, key.name)
         holding = [mirror for mirror in telling if mirror.get(place) is not None]
-        return max((mirror.age(place) for mirror in holding or telling), default=float("inf"))
+        group = api_version.partition("/")[0]
+        own = [mirror for mirror in telling if mirror.resource.group == group]
+        return max((mirror.age(place) for mirror in holding or own or telling), default=float("inf"))
 
     def refresh(self, key: ServiceKey) -> Observation | None:
         """Read one service from the server; None when it, or this component of it, does not exist."""

@@ -30,7 +30,13 @@ _WARNINGS = frozenset(
     each.value for each in (Event.ROLLBACK, Event.ROLLED_BACK, Event.EXTERNAL_CHANGE, Event.WARNING)
 )
 _WARNING_REASONS = frozenset(
-    each.value for each in (Reason.FAILURE_PAUSED, Reason.WEIGHT_LOST, Reason.MISSED_UNSTAGED)
+    each.value
+    for each in (
+        Reason.FAILURE_PAUSED,
+        Reason.WEIGHT_LOST,
+        Reason.MISSED_UNSTAGED,
+        Reason.CANARY_UNSUPPORTED,
+    )
 )
 
 

@@ -8,6 +8,7 @@ no answer, or not the API server's     Unreachable
 404                                    NotFound; KindMissing when nothing serves such objects
 401, 403                               Forbidden
 403 of admission or a dying namespace  Refused: more rights would not help
+KFServing 0.5's, of a v1alpha2 weight  CanaryUnsupported: the same, for every weight
 400, 415, 422 and any other            Refused
 =====================================  ============================================================
 """
@@ -24,6 +25,7 @@ from urllib3 import exceptions as urllib3_errors
 from autocanary.errors import (
     AlreadyExists,
     Busy,
+    CanaryUnsupported,
     ClusterError,
     Conflict,
     Forbidden,
@@ -31,6 +33,7 @@ from autocanary.errors import (
     Refused,
     Unreachable,
 )
+from autocanary.kserve.v1alpha2 import NO_CANARIES, NO_SUCH_CANARY
 
 __all__ = ["NETWORK_ERRORS", "TLS_ERRORS", "KindMissing", "no_answer", "not_json", "one_line", "refusal"]
 
@@ -43,11 +46,7 @@ TLS_ERRORS = (urllib3_errors.SSLError, ApiException)
 _LONGEST = 300
 _OURS = "autocanary.dev"
 _KSERVE = ("serving.kserve.io", "serving.kubeflow.org")
-
-
 _DENIED = ("denied the request", "denied request")  # a webhook's words, and an admission policy's
-_NO_SUCH_CANARY = "no longer supported on v1alpha2"
-"""How KFServing 0.5 and 0.6 refuse a weight in the generation that they only serve for old clients."""
 
 
 class KindMissing(NotFound):
@@ -69,12 +68,8 @@ def refusal(
     message = message or f"the API server answered {status}"
     reason = (told or {}).get("reason") or ""
     sentence = f"cannot {doing}: {message}"
-    if _NO_SUCH_CANARY in message:
-        return Refused(
-            f"cannot {doing}: this KFServing (0.5 or 0.6) splits no traffic for services of v1alpha2; apply "
-            "the service as serving.kubeflow.org/v1beta1, where canaryTrafficPercent stands on the predictor",
-            status=status,
-        )
+    if NO_SUCH_CANARY in message:
+        return CanaryUnsupported(f"cannot {doing}: {NO_CANARIES}", status=status)
     if status in (401, 403):
         return _forbidden(status, sentence, message, told)
     if status == 404:

@@ -114,7 +114,7 @@ class KubeLedger:
             made = self._session.create(ROLLOUTS, rollout.namespace, document)
         except AlreadyExists as error:
             made = self._session.get(ROLLOUTS, rollout.namespace, rollout.name)
-            found = self._readable(made)
+            found = self.readable(made)
             if not _same_attempt(found, rollout):
                 raise AlreadyExists(
                     f"CanaryRollout {rollout.namespace}/{rollout.name} exists, about another candidate: "
@@ -150,7 +150,7 @@ class KubeLedger:
             ROLLOUTS, rollout.namespace, rollout.name, body, subresource="status"
         )
         own.add(document["metadata"]["resourceVersion"])
-        return self._keep(document, self._readable(document))
+        return self._keep(document, self.readable(document))
 
     def read(self, namespace: str, name: str) -> Rollout | None:
         """See ``ports.Ledger``; Refused for an object that this version cannot read."""
@@ -159,7 +159,7 @@ class KubeLedger:
         except NotFound:
             self._mirror.remove(Key(namespace, name))
             return None
-        return self._keep(document, self._readable(document))
+        return self._keep(document, self.readable(document))
 
     def ask(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout:
         """See ``ports.Ledger``; for people, so without leadership, and the last wish wins."""
@@ -170,7 +170,7 @@ class KubeLedger:
             # The null takes away who asked the request before this one.
             spec["request"] = {"id": request.id, "verb": request.verb, "by": request.by or None}
         document = self._session.patch(ROLLOUTS, namespace, name, {"spec": spec}, manager=PERSON)
-        return self._readable(document)
+        return self.readable(document)
 
     def delete(self, rollout: Rollout) -> None:
         """See ``ports.Ledger``; only that very object, and none at all is as good."""
@@ -192,7 +192,8 @@ class KubeLedger:
                 "this instance is not the leader"
             )
 
-    def _readable(self, document: dict[str, Any]) -> Rollout:
+    def readable(self, document: dict[str, Any]) -> Rollout:
+        """The rollout in an object; Refused where this version cannot read it."""
         try:
             return from_document(self._share(document))
         except _UNREADABLE as error:
@@ -214,9 +215,9 @@ class KubeLedger:
         metadata = document["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
         try:
-            rollout = from_document(self._share(document))
-        except _UNREADABLE as error:
-            told = _unreadable(document, error)
+            rollout = self.readable(document)
+        except Refused as error:
+            told = str(error)
             if self._reported.get(key) != told:
                 self._reported[key] = told
                 _log.warning("rollout_unreadable", namespace=key.namespace, rollout=key.name, error=told)

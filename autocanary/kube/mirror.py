@@ -10,7 +10,7 @@ from autocanary.errors import ClusterError
 from autocanary.kube.picture import Change, Key, Picture
 from autocanary.kube.resource import Resource
 from autocanary.kube.session import Session
-from autocanary.kube.watch import Pace, Watch
+from autocanary.kube.watch import Pace, Watch, is_barred
 
 __all__ = ["Mirror"]
 
@@ -29,14 +29,12 @@ class Mirror(Generic[T]):
         *,
         namespaces: Sequence[str] = (),
         pace: Pace | None = None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.resource = resource
         self._watches = {
-            namespace: Watch(session, resource, namespace, project, on_change, pace=pace, clock=clock)
+            namespace: Watch(session, resource, namespace, project, on_change, pace=pace)
             for namespace in dict.fromkeys(namespaces or ("",))
         }
-        self._clock = clock
 
     def start(self) -> None:
         for watch in self._watches.values():
@@ -68,6 +66,12 @@ class Mirror(Generic[T]):
     def fault(self) -> ClusterError | None:
         """Why some namespace cannot be followed now."""
         return next((watch.fault for watch in self._watches.values() if watch.fault), None)
+
+    @property
+    def barred(self) -> ClusterError | None:
+        """The fault, when all that keeps some namespace from being followed is a right that is missing."""
+        faults = [watch.fault for watch in self._watches.values() if watch.fault or not watch.wait(0)]
+        return faults[0] if faults and all(is_barred(fault) for fault in faults) else None
 
     def get(self, key: Key) -> T | None:
         picture = self._picture(key)

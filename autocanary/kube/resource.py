@@ -27,9 +27,14 @@ class Resource:
         """As kubectl and RBAC messages write it: ``canaryrollouts.autocanary.dev``."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
+    @property
+    def home(self) -> str:
+        """The URL path of its API group's version, under which discovery lists the kinds that are served."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """The URL path; no namespace means the collection over all namespaces."""
-        path = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        path = self.home
         if namespace:
             path += f"/namespaces/{quote(namespace, safe='')}"
         path += f"/{self.plural}"

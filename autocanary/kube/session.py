@@ -2,7 +2,7 @@
 
 It stands on ``kubernetes.client.ApiClient`` for credentials, TLS and pooling, one level below the generated
 methods: those validate arguments with pydantic and copy every body, which is most of a call's CPU. Calls
-are never repeated here; the next tick is the retry.
+are never repeated here; the next tick is the retry. The file is long because each verb spells its call out.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -32,6 +32,7 @@ _JSON = "application/json"
 _TIMEOUT = (3.0, 10.0)
 _POOL = 64  # idle connections kept: the I/O pool's workers and the watches
 _RENEW_AFTER = 60.0
+_PAGE = 500
 
 _log = logs.logger("autocanary.kube.session")
 
@@ -87,6 +88,27 @@ class Session:
         """One page; ``after`` is the previous page's ``metadata.continue``."""
         query = {"limit": str(limit)} | ({"continue": after} if after else {})
         return self._call("list", "GET", resource, namespace, query=query)
+
+    def every(self, resource: Resource, namespace: str = "") -> Iterator[dict[str, Any]]:
+        """All objects, page by page, as they are asked for."""
+        after = ""
+        while True:
+            page = self.page(resource, namespace, limit=_PAGE, after=after)
+            yield from page.get("items") or ()
+            after = (page.get("metadata") or {}).get("continue") or ""
+            if not after:
+                return
+
+    def check_served(self, resource: Resource) -> None:
+        """KindMissing when nothing serves such objects, by discovery, which everybody may ask.
+
+        Rights are looked at before the path: to whoever has none, what is not served is forbidden as well.
+        """
+        doing = f"list {resource}"
+        answer = self._send("get", "GET", resource.home, None, None, _JSON, self.timeout)
+        kinds = self._document(answer, doing, resource).get("resources") or ()
+        if all(each.get("name") != resource.plural for each in kinds):
+            raise refusal(404, {}, b"", doing=doing, group=resource.group, server=self.server)
 
     def create(
         self,
@@ -198,9 +220,12 @@ class Session:
         timeout: tuple[float, float] | None = None,
     ) -> dict[str, Any]:
         path = resource.path(namespace, name, subresource)
-        answer = self._send(verb, method, path, query, body, content_type, timeout or self.timeout)
-        raw = _read(answer, self.server)
         doing = f"{verb} {_name(resource, namespace, name or subject, subresource)}"
+        answer = self._send(verb, method, path, query, body, content_type, timeout or self.timeout)
+        return self._document(answer, doing, resource)
+
+    def _document(self, answer: Any, doing: str, resource: Resource) -> dict[str, Any]:
+        raw = _read(answer, self.server)
         if not 200 <= answer.status < 300:
             raise self._refused(answer, raw, doing, resource)
         try:

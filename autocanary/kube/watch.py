@@ -26,18 +26,19 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from autocanary import logs
-from autocanary.errors import ClusterError, Unreachable
+from autocanary.errors import ClusterError, Forbidden, Unreachable
 from autocanary.kube.faults import KindMissing, refusal
 from autocanary.kube.picture import Change, Key, Picture
 from autocanary.kube.resource import Resource
 from autocanary.kube.session import Session
 from autocanary.kube.stream import Stream
 
-__all__ = ["Pace", "Watch"]
+__all__ = ["Pace", "Watch", "is_barred"]
 
 T = TypeVar("T")
 
 _log = logs.logger("autocanary.kube.watch")
+_chance = random.Random().random  # noqa: S311 - spreads load, guards nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class Watch(Generic[T]):
             try:
                 delay = self._round()
             except ClusterError as error:
-                delay = 0.0 if self._stopping.is_set() else self._failed(error)
+                delay = 0.0 if self._stopping.is_set() else self._failed(self._served(error))
             except Exception:  # noqa: BLE001 - a dead thread would freeze the picture without a word
                 _log.exception("watch_crashed", resource=str(self._resource), namespace=self._namespace)
                 self._since = ""
@@ -167,7 +168,7 @@ class Watch(Generic[T]):
 
     def _follow(self) -> bool:
         """Watch until the stream ends; whether anything was heard. ClusterError when it did not end well."""
-        seconds = self._pace.hold * (1 + random.random() / 10)  # noqa: S311 - spreads load, guards nothing
+        seconds = self._pace.hold * (1 + _chance() / 10)
         stream = self._session.watch(
             self._resource,
             self._namespace,
@@ -252,6 +253,17 @@ class Watch(Generic[T]):
             self.fault = None
             _log.info("watch_recovered", resource=str(self._resource), namespace=self._namespace)
 
+    def _served(self, error: ClusterError) -> ClusterError:
+        """The error; KindMissing instead where nothing serves what is forbidden."""
+        if is_barred(error):
+            try:
+                self._session.check_served(self._resource)
+            except KindMissing as missing:
+                return missing
+            except ClusterError:
+                return error  # not known: it may be served
+        return error
+
     def _failed(self, error: ClusterError) -> float:
         """Note and report a failure; seconds to wait."""
         self._since = ""
@@ -271,7 +283,13 @@ class Watch(Generic[T]):
     def _backoff(self) -> float:
         self._failures += 1
         limit: float = min(self._pace.longest, self._pace.first * 2.0 ** min(self._failures - 1, 16))
-        return limit * (0.5 + random.random() / 2)  # noqa: S311 - spreads load, guards nothing
+        return limit * (0.5 + _chance() / 2)
+
+
+def is_barred(fault: ClusterError | None) -> bool:
+    """Whether a right is missing, which waiting does not bring; credentials that have expired are another
+    thing (401)."""
+    return isinstance(fault, Forbidden) and fault.status == 403
 
 
 def _place(document: Mapping[str, Any]) -> tuple[Key, str]:

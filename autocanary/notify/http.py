@@ -223,8 +223,6 @@ def _why(error: Exception, connect: float, read: float) -> tuple[str, bool]:
         return f"did not answer within {read:g} s", False
     if isinstance(error, requests.exceptions.SSLError):
         return f"failed the TLS handshake ({_root(error)}); check its certificate", False
-    if isinstance(error, requests.exceptions.ConnectionError | urllib3.exceptions.HTTPError):
-        return f"cannot be reached ({_root(error)})", False
     return f"cannot be reached ({_root(error)})", False
 
 

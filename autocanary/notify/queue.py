@@ -23,6 +23,7 @@ from autocanary.ports import Clock, Delivery, Message
 __all__ = ["Courier"]
 
 _CAPACITY = 10_000
+_chance = random.Random().random  # noqa: S311 - spreads load, guards nothing
 _STANDBY = 0.5  # seconds to the next look whether this instance leads again
 _REMEMBERED = 20_000
 
@@ -70,7 +71,7 @@ class Courier:
         heard: Callable[[], None] = _unheard,
         leads: Callable[[], bool] = _always,
         capacity: int = _CAPACITY,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = _chance,
     ) -> None:
         self._at_once, self._background, self._routed = tuple(at_once), tuple(background), routed
         self._clock, self._counted, self._heard = clock, counted, heard

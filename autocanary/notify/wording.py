@@ -79,6 +79,8 @@ _BY_REASON: Mapping[str, str] = {
     "`kubectl autocanary promote {rollout} -n {namespace}` lets this one go on at once.",
     Reason.UNGOVERNED_COMPONENT.value: "Watch the other component; a policy for it would stage it.",
     Reason.WEBHOOK_PENDING.value: "Open the gate that has not said yes, or wait for it.",
+    Reason.CANARY_UNSUPPORTED.value: "Apply the service as serving.kubeflow.org/v1beta1, with "
+    "canaryTrafficPercent on the predictor.",
     Reason.ROLLBACK_BLOCKED.value: f"Look at the route now: {_DESCRIBE}.",
     Reason.STABLE_SPEC_UNKNOWN.value: "Apply the last good InferenceService manifest by hand.",
     Reason.MISSED_UNSTAGED.value: "Watch the service; to be caught in time, apply new revisions with "

@@ -11,8 +11,8 @@ from typing import Any
 from autocanary.policyfile.faults import Fault
 from autocanary.policyfile.presets import COMPARABLE, PRESETS
 from autocanary.policyfile.quantities import QuantityError, duration, shown
+from autocanary.policyfile.spots import Path
 from autocanary.policyfile.written import Written, entries, mapping
-from autocanary.policyfile.yamlnodes import Path
 
 __all__ = ["check_comparisons", "check_metric", "compares"]
 

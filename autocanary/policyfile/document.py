@@ -15,7 +15,7 @@ from autocanary.policyfile.mending import Draft, mend
 from autocanary.policyfile.published import published
 from autocanary.policyfile.schema import KIND, Document, check_shape
 from autocanary.policyfile.sentences import faults_of
-from autocanary.policyfile.yamlnodes import Path, Spots
+from autocanary.policyfile.spots import Path, Spots
 
 __all__ = ["Examined", "examine", "identity", "source_of", "validate"]
 

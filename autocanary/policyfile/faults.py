@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from autocanary.errors import Problem
-from autocanary.policyfile.yamlnodes import Path, Spots, field_name
+from autocanary.policyfile.spots import Path, Spots, field_name
 
-__all__ = ["Fault", "field_name", "to_problem"]
+__all__ = ["Fault", "to_problem"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What is doubtful about a set of policies, found without Prometheus or a cluster.
 
-Errors are what would certainly not work: PromQL that does not parse, two policies of one name, two that
-always tie. Warnings are what works and is probably not meant.
+Errors are what would certainly not work: PromQL that does not parse, and what policies say beside each other
+(see ``beside`` and ``waiting``). Warnings are what works and is probably not meant.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from autocanary.core.policy import Analysis as Measured
-from autocanary.core.policy import Component, Policy, Selector
 from autocanary.core.reading import Unit
-from autocanary.core.selection import overlaps
 from autocanary.errors import InputError, Problem
 from autocanary.policyfile.analysis_schema import Analysis
+from autocanary.policyfile.beside import beside
 from autocanary.policyfile.document import identity
 from autocanary.policyfile.faults import Fault, to_problem
 from autocanary.policyfile.load import Loaded
 from autocanary.policyfile.mending import Draft
 from autocanary.policyfile.presets import PRESETS
 from autocanary.policyfile.quantities import QuantityError, bound, duration, duration_text, number_text
+from autocanary.policyfile.reach import reach
 from autocanary.policyfile.rules import sample_of
+from autocanary.policyfile.spots import Path, Spots
+from autocanary.policyfile.waiting import waiting
 from autocanary.policyfile.written import Written, entries, mapping
-from autocanary.policyfile.yamlnodes import Path, Spots
 from autocanary.promql import check, kind
 
 __all__ = ["lint"]
@@ -40,10 +40,13 @@ def lint(documents: Sequence[Loaded]) -> tuple[Problem, ...]:
     A document that is no policy yet is looked at, too: nobody wants to mend one fault to learn of the next.
     """
     problems: list[Problem] = []
+    reaches = [reach(each) for each in documents]
+    waits = waiting(reaches)
     for at, loaded in enumerate(documents):
         faults = [fault for look in _LOOKS for fault in look(loaded.draft.value)]
         faults += _bare_times(loaded.draft, loaded.spots)
-        faults += dict.fromkeys(_beside(documents[:at], loaded))
+        faults += dict.fromkeys(beside(at, documents, reaches))
+        faults += waits.get(at, ())
         written = (replace(fault, path=loaded.draft.written(fault.path)) for fault in faults)
         problems += [to_problem(fault, loaded.source, loaded.spots) for fault in written]
     order = {source: at for at, source in enumerate(dict.fromkeys(each.source for each in documents))}
@@ -194,75 +197,3 @@ def _duration(written: Any) -> float | None:
         return duration(written)
     except QuantityError:
         return None
-
-
-def _beside(others: Sequence[Loaded], loaded: Loaded) -> Iterator[Fault]:
-    """What is wrong with a document beside those before it; each error once, with the first of them."""
-    told: set[Path] = set()
-    for earlier in others:
-        for fault in _pair(earlier, loaded):
-            if fault.severity != "error" or fault.path not in told:
-                yield fault
-            if fault.severity == "error":
-                told.add(fault.path)
-
-
-def _pair(earlier: Loaded, later: Loaded) -> Iterator[Fault]:
-    mine, theirs = identity(later.draft.value), identity(earlier.draft.value)
-    if mine == theirs and mine[1]:
-        message = f"the name {mine[1]} is already used at {earlier.place}, and only that policy is in force"
-        yield Fault(("metadata", "name"), message, "give each policy a name of its own")
-        return
-    one, other = _reach(earlier), _reach(later)
-    if one is None or other is None or not overlaps(one, other):
-        return
-    path: Path = ("spec", "selector") if "selector" in _spec(later.draft.value) else ("spec",)
-    both = f"{other.name} ({other.origin}) and {one.name} ({one.origin})"
-    if _always(one, other):
-        message = f"{both} select the same services equally specifically, so neither would be applied to them"
-        yield Fault(path, message, "make one selector more specific, for example by naming the service", True)
-    else:
-        message = f"{both} may select one service equally specifically; neither would be applied to it"
-        yield Fault(
-            path, message, "make one selector more specific if such a service exists", True, "warning"
-        )
-
-
-def _reach(loaded: Loaded) -> Policy | None:
-    """What a document selects, as a policy of nothing else; None when it cannot be told."""
-    if loaded.policy is not None:
-        return loaded.policy
-    document = loaded.draft.value
-    spec, selector = _spec(document), mapping(document, "spec") and _spec(document).get("selector", {})
-    if not isinstance(selector, dict):
-        return None
-    names, namespaces = entries(selector, "names"), entries(selector, "namespaces")
-    labels = mapping(selector, "matchLabels") or {}
-    component = spec.get("component", Component.PREDICTOR.value)
-    words = [*names, *namespaces, *labels, *labels.values(), component]
-    whole = all(isinstance(part, dict if name == "matchLabels" else list) for name, part in selector.items())
-    if not whole or not all(isinstance(word, str) for word in words) or component not in list(Component):
-        return None
-    namespace, name = identity(document)
-    return Policy(
-        name=name or "the policy",
-        namespace=namespace,
-        selector=Selector(tuple(names), tuple(namespaces), tuple(sorted(labels.items()))),
-        steps=(),
-        analysis=Measured(metrics=()),
-        component=Component(component),
-        origin=loaded.place,
-    )
-
-
-def _always(one: Policy, other: Policy) -> bool:
-    """Whether whatever one of them selects by some pattern, the other selects by the same."""
-
-    def shared(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
-        return bool(set(ours) & set(theirs)) or not (ours or theirs)
-
-    return (
-        shared(one.selector.names, other.selector.names)
-        and one.selector.labels == other.selector.labels
-        and (bool(one.namespace) or shared(one.selector.namespaces, other.selector.namespaces))
-    )

@@ -22,9 +22,9 @@ from autocanary.policyfile.mending import Draft
 from autocanary.policyfile.quantities import shown
 from autocanary.policyfile.schema import KIND
 from autocanary.policyfile.spelling import nearest
+from autocanary.policyfile.spots import Spots
 from autocanary.policyfile.yamlnodes import (
     Node,
-    Spots,
     compose,
     has_more,
     is_mapping,

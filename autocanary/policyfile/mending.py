@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autocanary.policyfile.faults import Fault
-from autocanary.policyfile.yamlnodes import Path
+from autocanary.policyfile.spots import Path
 
 __all__ = ["Draft", "mend"]
 

@@ -76,9 +76,13 @@ def shown(value: Any) -> str:
         text = "a list"
     else:
         text = str(value)
-    if not text.isprintable():
-        text = text.encode("unicode_escape").decode()  # a message is one line
+    text = one_line(text)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def one_line(text: str) -> str:
+    """Text from a document as a message can hold it: what has no look of its own is escaped."""
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def duration(value: Any) -> float:

@@ -19,8 +19,8 @@ from autocanary.policyfile.presets import PRESETS, Preset
 from autocanary.policyfile.quantities import QuantityError, bound, shown
 from autocanary.policyfile.sentences import NO_METRIC
 from autocanary.policyfile.spelling import nearest
+from autocanary.policyfile.spots import Path
 from autocanary.policyfile.written import entries, mapping
-from autocanary.policyfile.yamlnodes import Path
 from autocanary.promql import PLACEHOLDERS, fill, placeholders
 
 __all__ = ["check", "sample_of"]

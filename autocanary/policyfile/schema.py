@@ -2,7 +2,7 @@
 
 One schema serves files, custom resources, docs/policy.schema.json and docs/policy-reference.md; the
 descriptions here are the documentation. Durations are seconds and times are ``datetime.time`` once read.
-What one field says about another is in ``rules``.
+What one field says about another is in ``rules``. The file is long as the format is: a table, read by name.
 """
 
 from __future__ import annotations

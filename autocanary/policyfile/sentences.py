@@ -9,7 +9,7 @@ from typing import Any
 from autocanary.policyfile.faults import Fault
 from autocanary.policyfile.quantities import shown
 from autocanary.policyfile.spelling import did_you_mean, nearest, probable
-from autocanary.policyfile.yamlnodes import Path
+from autocanary.policyfile.spots import Path
 
 __all__ = ["NO_METRIC", "faults_of", "flow"]
 

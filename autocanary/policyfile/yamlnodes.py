@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -18,24 +18,19 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from autocanary.errors import Problem
 from autocanary.policyfile.quantities import shown
-from autocanary.policyfile.yamlsyntax import Place, place_at, syntax_problem
+from autocanary.policyfile.spots import Path, Place, Spots, field_name
+from autocanary.policyfile.yamlsyntax import place_at, syntax_problem
 
 __all__ = [
     "Node",
-    "Path",
-    "Place",
     "Plain",
-    "Spots",
     "compose",
-    "field_name",
     "has_more",
     "is_mapping",
     "place_of",
     "plain",
     "root_field",
 ]
-
-Path = tuple[str | int, ...]
 
 _DEEPEST = 40
 _MOST_NODES = 50_000  # in one file; a document of 50 services with everything has about 500
@@ -47,27 +42,6 @@ _TEXT = frozenset({"str", "timestamp", "value"})  # a date is text to a policy
 _PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _PLAIN_FLOAT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 _LONGEST_NUMBER = 300
-
-
-@dataclass
-class Spots:
-    """Where each value of a document stands; ``key`` places are those of the names before the values."""
-
-    start: Place = (1, 1)
-    values: dict[Path, Place] = field(default_factory=dict)
-    keys: dict[Path, Place] = field(default_factory=dict)
-    bare: dict[Path, str] = field(default_factory=dict)
-    """Text that was written without quotes."""
-
-    def place(self, path: Path, *, key: bool = False) -> Place:
-        """The place of a value, or of its name; of the nearest part around it when it is not there."""
-        while path:
-            found = self.keys.get(path) if key else None
-            found = found or self.values.get(path)
-            if found:
-                return found
-            path, key = path[:-1], True
-        return self.start
 
 
 @dataclass
@@ -137,18 +111,6 @@ def compose(text: str, source: str) -> Iterator[Node | Problem]:
         yield syntax_problem(error, text, source)
     finally:
         loader.dispose()
-
-
-def field_name(path: Path) -> str:
-    """The path as people write it.
-
-    >>> field_name(("spec", "steps", 0, "setWeight"))
-    'spec.steps[0].setWeight'
-    """
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
 
 
 def root_field(node: Node, name: str) -> str | None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import yaml
 
 from autocanary.errors import Problem
+from autocanary.policyfile.spots import Place
 
-__all__ = ["Place", "place_at", "syntax_problem"]
-
-Place = tuple[int, int]
-"""Line and column, from 1."""
+__all__ = ["place_at", "syntax_problem"]
 
 
 def place_at(mark: yaml.Mark | None) -> Place:

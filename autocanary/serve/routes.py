@@ -21,16 +21,20 @@ from autocanary.serve.metrics import CONTENT_TYPE, Exposition
 
 __all__ = ["Health", "application"]
 
+_LIMIT = 60.0
+"""Seconds without a tick from which on the service is unhealthy."""
+
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``heartbeat_age``: seconds since the tick last ran, by a clock that does not jump; unhealthy from
-    ``limit`` on. ``missing``: in words, what has not been read yet ("InferenceServices"); none: ready.
+    """``heartbeat_age``: seconds since the tick last ran, by a clock that does not jump. ``missing``: in
+    words, what has not been read yet ("InferenceServices"); none: ready. ``barred``: in sentences, what is
+    not waited for because it may not be read.
     """
 
     heartbeat_age: Callable[[], float]
     missing: Callable[[], Sequence[str]]
-    limit: float = 60.0
+    barred: Callable[[], Sequence[str]] = tuple
 
 
 def application(exposition: Exposition, health: Health) -> Starlette:
@@ -42,10 +46,10 @@ def application(exposition: Exposition, health: Health) -> Starlette:
 
     async def healthz(_: Request) -> Response:
         age = health.heartbeat_age()
-        if age < health.limit:
+        if age < _LIMIT:
             return PlainTextResponse("ok\n")
         return PlainTextResponse(
-            f"the last tick was {duration(age)} ago, and {duration(health.limit)} is the limit: "
+            f"the last tick was {duration(age)} ago, and {duration(_LIMIT)} is the limit: "
             "the scheduler has stopped or a call hangs\n",
             status_code=503,
         )
@@ -53,7 +57,7 @@ def application(exposition: Exposition, health: Health) -> Starlette:
     async def readyz(_: Request) -> Response:
         missing = health.missing()
         if not missing:
-            return PlainTextResponse("ok\n")
+            return PlainTextResponse("".join(["ok\n", *(f"but: {each}\n" for each in health.barred())]))
         return PlainTextResponse(f"not ready: waiting for {', '.join(missing)}\n", status_code=503)
 
     pages = {"/metrics": metrics, "/healthz": healthz, "/readyz": readyz}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ from autocanary.core.document import to_document
 from autocanary.errors import SettingsError
 from autocanary.settings import Listen, Settings
 from tests.app.test_service import kubeconfig
+from tests.kube import fake_api
 from tests.kube.fake_api import FakeApi
 from tests.notify.examples import progress, rollout, telling
 from tests.notify.receiver import Receiver
 from tests.notify.slack_server import TOKEN, Slack
+
+until = partial(fake_api.until, seconds=20)
 
 
 @pytest.fixture(autouse=True)
@@ -46,13 +49,6 @@ def receiver() -> Iterator[Receiver]:
 def slack(receiver: Receiver) -> Slack:
     receiver.answering = made = Slack()
     return made
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 def untold(api: FakeApi) -> None:

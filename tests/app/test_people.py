@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from autocanary import logs
-from autocanary.app import people
 from autocanary.app.people import PersonLedger, open_ledger
 from autocanary.core.document import to_document
 from autocanary.core.policy import Component
 from autocanary.core.rollout import Request, Verb
 from autocanary.errors import Forbidden, NotFound, SettingsError, Unreachable
+from autocanary.kube import session
 from autocanary.settings import ClusterAccess
 from tests.kube.fake_api import FakeApi, Reply, status
 from tests.kube.samples import rollout, service
@@ -38,7 +38,7 @@ def test_all_pages_are_read(
     api: FakeApi, ledger: PersonLedger, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """Every rollout once and in order, also when the last page is full."""
-    monkeypatch.setattr(people, "_PAGE", 3)
+    monkeypatch.setattr(session, "_PAGE", 3)
     names = fill(api, number)
     assert [each.name for each in ledger.rollouts(None)] == names
     pages = api.made("GET", "canaryrollouts")
@@ -66,10 +66,13 @@ def test_a_rollout_that_cannot_be_read_is_left_out_and_said(
     api.put("canaryrollouts", foreign)
     by_hand = {"metadata": {"name": "by-hand", "namespace": "ml"}, "spec": {}}
     api.put("canaryrollouts", by_hand)
+    odd = to_document(rollout("odd")) | {"status": "Promoted"}
+    api.put("canaryrollouts", odd)
     assert [each.name for each in ledger.rollouts(None)] == ["mnist-00000"]
     assert {each["rollout"] for each in captured.named("rollout_not_readable")} == {
         "by-hand",
         "from-the-future",
+        "odd",
     }
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from autocanary.app import routes
 from autocanary.app.people import PersonLedger
 from autocanary.core.observation import Trinary
 from autocanary.core.rollout import Rollout
+from autocanary.kube import session
 from tests.kube.fake_api import FakeApi, Reply, status
 from tests.kube.samples import rollout, service
 
@@ -44,7 +44,7 @@ def test_route_objects_are_what_requests_meet(
     api: FakeApi, ledger: PersonLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They win over the service's status, wherever they stand in a long list; others are not shown."""
-    monkeypatch.setattr(routes, "_PAGE", 2)
+    monkeypatch.setattr(session, "_PAGE", 2)
     for number in range(3):
         api.put("routes", route(f"a-{number}", r1=100))
     api.put("routes", route(r1=70, r2=30))

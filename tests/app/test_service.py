@@ -14,7 +14,7 @@ from autocanary import logs
 from autocanary.app.service import Service, run
 from autocanary.errors import InputError, NotFound, SettingsError, Unreachable
 from autocanary.settings import ClusterAccess, Listen, Settings
-from tests.kube.fake_api import FakeApi
+from tests.kube.fake_api import FakeApi, until
 
 PROMETHEUS = "http://127.0.0.1:9"
 
@@ -125,10 +125,7 @@ def test_it_starts_reads_everything_and_stops(api: FakeApi, tmp_path: Path) -> N
     service = Service(settings(leader_election=False), kubeconfig(tmp_path, api.url, api.token))
     try:
         service.start()
-        deadline = time.monotonic() + 10
-        while service.missing() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert service.missing() == []
+        until(lambda: service.missing() == [], seconds=10)
         assert service.engine.rollouts() == []
         assert service.port > 0
     finally:
@@ -143,10 +140,7 @@ def test_a_dry_run_writes_nothing_and_asks_for_no_lease(api: FakeApi, tmp_path: 
     service = Service(settings(dry_run=True), kubeconfig(tmp_path, api.url, api.token))
     try:
         service.start()
-        deadline = time.monotonic() + 10
-        while service.missing() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert service.missing() == []
+        until(lambda: service.missing() == [], seconds=10)
     finally:
         service.stop()
     assert {request.method for request in api.requests} == {"GET"}

@@ -62,3 +62,8 @@ def test_the_policy_of_a_rollout_is_read_from_its_snapshot() -> None:
     assert policy is not None
     assert [step.weight for step in policy.steps] == [10, 25, 50, 100]
     assert seams.policy_of(rollout().but(policy_document={"steps": "?"})) is None
+
+
+def test_rollouts_of_one_policy_share_it() -> None:
+    """Restoring one takes milliseconds, and a list may be of thousands."""
+    assert seams.policy_of(rollout(service="a")) is seams.policy_of(rollout(service="b"))

@@ -11,20 +11,9 @@ from autocanary.cli import seams
 from autocanary.core.policy import Policy
 from autocanary.errors import MetricsUnreachable, Problem
 from tests.cli.conftest import Invoke
+from tests.policyfile.written import named
 
-GOOD = """\
-apiVersion: autocanary.dev/v1alpha1
-kind: RolloutPolicy
-metadata: {name: prod}
-spec:
-  selector: {names: [mnist]}
-  stepWeights: [10, 50, 100]
-  stepDuration: 5m
-  analysis:
-    metrics:
-      - name: request-success-rate
-        thresholdRange: {min: 99}
-"""
+GOOD = named("prod")
 
 
 @pytest.fixture

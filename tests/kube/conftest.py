@@ -11,6 +11,7 @@ from autocanary.kube import crds
 from autocanary.kube.rights import rules
 from tests.kube.fake_api import FakeApi
 from tests.testbed.servers import ApiServer, install_inferenceservice_crd, require_servers
+from tests.testbed.servers.crds import wait_served
 
 SERVICE_USER = "autocanary"
 
@@ -27,28 +28,10 @@ def cluster() -> Iterator[ApiServer]:
     require_servers("etcd", "kube-apiserver", "kubectl")
     with ApiServer([SERVICE_USER]) as server:
         server.kubectl("apply", "-f", "-", stdin=crds.manifest())
-        names = [f"crd/{each['metadata']['name']}" for each in crds.definitions()]
-        server.kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+        for plural in ("canaryrollouts", "rolloutpolicies"):
+            wait_served(server, "autocanary.dev", "v1alpha1", plural)
         install_inferenceservice_crd(server, "minimal")
-        server.apply(
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "ClusterRole",
-                "metadata": {"name": "autocanary"},
-                "rules": rules(),
-            },
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "ClusterRoleBinding",
-                "metadata": {"name": "autocanary"},
-                "roleRef": {
-                    "apiGroup": "rbac.authorization.k8s.io",
-                    "kind": "ClusterRole",
-                    "name": "autocanary",
-                },
-                "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": SERVICE_USER}],
-            },
-        )
+        server.grant(SERVICE_USER, rules())
         yield server
 
 

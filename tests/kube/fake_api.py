@@ -103,6 +103,7 @@ class FakeApi:
         self.version = 100
         self.requests: list[Request] = []
         self.unserved: set[str] = set()
+        self.forbidden: set[str] = set()
         self.scripts: deque[Script] = deque()
         self.oldest_watchable = 0
         self.token = "throw-away"
@@ -185,6 +186,12 @@ class FakeApi:
     def handle(self, request: Request) -> tuple[int, bytes]:
         """The true answer."""
         place = _PATH.match(request.path)
+        if place is not None and place["plural"] in self.forbidden:  # rights are looked at before the path
+            return 403, status(403, "Forbidden", f"{place['plural']} is forbidden: no RBAC policy matched")
+        if place is None and re.match(r"^/apis/[^/]+/[^/]+$", request.path):
+            asked = {found["plural"] for each in self.requests if (found := _PATH.match(each.path))}
+            kinds = [{"name": each} for each in sorted(asked - self.unserved)]
+            return 200, json.dumps({"resources": kinds}).encode()
         if place is None or place["plural"] in self.unserved:
             return 404, b"404 page not found\n"
         plural, namespace, name = place["plural"], place["namespace"] or "", place["name"] or ""

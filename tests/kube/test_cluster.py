@@ -32,6 +32,7 @@ from tests.kube.fake_api import FakeApi, Reply, status, until
 from tests.kube.samples import Leader, service
 
 MNIST = ServiceKey("ml", "mnist")
+KSERVE = "serving.kserve.io/v1beta1"
 
 
 @dataclass(frozen=True)
@@ -282,7 +283,7 @@ def test_a_generation_that_is_not_installed_is_no_fault(
     cluster = connect(dialects=(V1Beta1(), Older()))
     assert cluster.fault is None
     assert [each.key for each in cluster.services()] == [MNIST]
-    assert cluster.age(MNIST) < 5
+    assert cluster.age(MNIST, KSERVE) < 5
     assert cluster.refresh(ServiceKey("ml", "none")) is None
 
 
@@ -324,12 +325,12 @@ def test_without_any_generation_nothing_is_known(api: FakeApi, connect: Callable
     """A service restarted while the definition is gone must not take all its services for deleted."""
     api.unserved.add("inferenceservices")
     cluster = connect()
-    assert cluster.age(MNIST) == float("inf")
+    assert cluster.age(MNIST, KSERVE) == float("inf")
     with pytest.raises(KindMissing):
         cluster.refresh(MNIST)
     api.unserved.clear()
     api.put("inferenceservices", service())
-    until(lambda: cluster.age(MNIST) < 5)
+    until(lambda: cluster.age(MNIST, KSERVE) < 5)
     assert cluster.observe(MNIST) is not None
 
 
@@ -340,9 +341,9 @@ def test_a_service_is_as_old_as_the_watch_of_its_namespace(
     api.put("inferenceservices", service())
     cluster = connect(dialects=(V1Beta1(),), namespaces=["ml", "shop"])
     cluster._mirrors["serving.kserve.io/v1beta1"]._watches["shop"]._confirmed_at -= 100.0
-    assert cluster.age(MNIST) < 5
-    assert cluster.age(ServiceKey("shop", "fraud")) >= 100
-    assert cluster.age(ServiceKey("elsewhere", "fraud")) == float("inf")
+    assert cluster.age(MNIST, KSERVE) < 5
+    assert cluster.age(ServiceKey("shop", "fraud"), KSERVE) >= 100
+    assert cluster.age(ServiceKey("elsewhere", "fraud"), KSERVE) == float("inf")
 
 
 def test_a_dry_run_says_once_what_it_would_write(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
@@ -376,3 +377,4 @@ def test_a_watch_that_is_refused_is_a_fault(api: FakeApi, connect: Callable[...,
     api.reply("GET", "/inferenceservices", *[Reply(403, status(403, "Forbidden", "cannot list"))] * 20)
     api.cut_streams()
     until(lambda: isinstance(cluster.fault, Forbidden))
+    assert "cannot list" in str(cluster.fault)

@@ -73,6 +73,7 @@ def test_a_half_delivered_message_is_completed(api: FakeApi) -> None:
         ("rollout_warning", "RollbackBlocked", "Warning"),
         ("rollout_ended", "MissedUnstaged", "Warning"),
         ("rollout_paused", "FailurePaused", "Warning"),
+        ("rollout_held", "CanaryUnsupported", "Warning"),
         ("rollout_paused", "PausedByUser", "Normal"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from autocanary.core.observation import Observation, ServiceKey, Unsettled
-from autocanary.errors import Refused
+from autocanary.errors import CanaryUnsupported, Refused
 from autocanary.kserve import DIALECTS
 from autocanary.kserve.v1alpha2 import V1Alpha2
 from autocanary.kserve.v1beta1 import V1Beta1
@@ -118,7 +118,7 @@ def test_a_group_that_is_not_served_is_no_fault(api: FakeApi, connect: Callable[
     cluster = connect(V1Beta1(), Newer(group="serving.kserve.io"), Sided())
     assert cluster.fault is None
     assert [each.key for each in cluster.services()] == [SIDED]
-    assert cluster.age(SIDED) < 5
+    assert cluster.age(SIDED, OLD) < 5
     assert cluster.set_weight(seen(cluster, SIDED), 50).weight == 50
 
 
@@ -172,5 +172,105 @@ def test_a_canary_that_kfserving_does_not_know_any_more(
         "rollout is no longer supported on v1alpha2, please convert to v1beta1 to use the feature."
     )
     api.reply("PATCH", "/sidedservices/", Reply(400, status(400, "BadRequest", said)))
-    with pytest.raises(Refused, match=r"apply the service as serving\.kubeflow\.org/v1beta1"):
+    with pytest.raises(CanaryUnsupported, match=r"apply the service as serving\.kubeflow\.org/v1beta1"):
         cluster.set_weight(seen(cluster, SIDED), 25)
+
+
+FORBIDDEN = Pace(first=0.01, longest=0.05, missing=0.01)
+
+
+@pytest.fixture
+def barred(api: FakeApi) -> Iterator[Callable[..., KubeCluster]]:
+    """Clusters whose session may not read some of the kinds; they need not become ready."""
+    made: list[KubeCluster] = []
+
+    def start(*dialects: Any, **options: Any) -> KubeCluster:
+        session = api.session(timeout=(1.0, 5.0))
+        made.append(KubeCluster(session, Leader(), pace=FORBIDDEN, dialects=dialects, **options))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.stop()
+
+
+def test_a_group_that_may_not_be_read_does_not_hold_up_the_other(
+    api: FakeApi, barred: Callable[..., KubeCluster]
+) -> None:
+    """It is told once, in the server's words; with the right its services are there, without a restart."""
+    api.put("inferenceservices", service())
+    api.put("sidedservices", sided())
+    api.forbidden.add("sidedservices")
+    with capture() as log:
+        cluster = barred(V1Beta1(), Sided())
+        until(lambda: cluster.wait(0))
+        until(lambda: len(api.made("GET", f"/apis/{OLD}/v1alpha2/sidedservices")) > 2)
+        assert [each.key.name for each in cluster.services()] == ["mnist"]
+        (fault,) = cluster.barred
+        assert "sidedservices is forbidden" in str(fault)
+        assert cluster.set_weight(seen(cluster, ServiceKey("ml", "mnist")), 25).weight == 25
+        api.forbidden.clear()
+        until(lambda: len(cluster.services()) == 2)
+    assert not cluster.barred
+    assert [each["level"] for each in log.named("watch_failed")] == ["warning"]
+
+
+def test_what_is_gone_is_told_by_its_own_group(api: FakeApi, barred: Callable[..., KubeCluster]) -> None:
+    """A rollout of a deleted service ends; one of a group that may not be read cannot be said to be over."""
+    api.forbidden.add("sidedservices")
+    cluster = barred(V1Beta1(), Sided())
+    until(lambda: cluster.wait(0))
+    assert cluster.age(ServiceKey("ml", "deleted"), "serving.kserve.io/v1beta1") < 5
+    assert cluster.age(SIDED, f"{OLD}/v1alpha2") == float("inf")
+
+
+def test_a_group_that_is_not_served_is_forbidden_too(
+    api: FakeApi, barred: Callable[..., KubeCluster]
+) -> None:
+    """Rights are looked at before the path; whether there is such a kind is asked of discovery."""
+    api.put("inferenceservices", service())
+    api.forbidden.add("sidedservices")
+    api.unserved.add("sidedservices")
+    cluster = barred(V1Beta1(), Sided())
+    until(lambda: cluster.wait(0))
+    assert cluster.barred == []
+    assert cluster.fault is None
+
+
+def test_when_nothing_may_be_read_there_is_nothing_to_begin_with(
+    api: FakeApi, barred: Callable[..., KubeCluster]
+) -> None:
+    """Neither is a group that is only not installed: the one that is may be readable in a moment."""
+    api.forbidden |= {"inferenceservices", "sidedservices"}
+    api.unserved.add("sidedservices")
+    cluster = barred(V1Beta1(), Sided())
+    until(lambda: len(api.made("GET", "/inferenceservices")) > 3)
+    until(lambda: len(api.made("GET", "/sidedservices")) > 3)
+    assert not cluster.wait(0)
+    assert "inferenceservices is forbidden" in str(cluster.fault)
+
+
+def test_discovery_that_fails_leaves_the_refusal(api: FakeApi, barred: Callable[..., KubeCluster]) -> None:
+    """Not known to be absent: it is taken for served."""
+    api.put("inferenceservices", service())
+    api.forbidden.add("sidedservices")
+    api.unserved.add("sidedservices")
+    refused = Reply(403, status(403, "Forbidden", "no discovery for you"))
+    api.reply("GET", f"/apis/{OLD}/v1alpha2", *[refused] * 500)
+    cluster = barred(V1Beta1(), Sided())
+    until(lambda: cluster.wait(0))
+    assert len(cluster.barred) == 1
+
+
+def test_a_right_missing_in_one_namespace_holds_up_nothing_else(
+    api: FakeApi, barred: Callable[..., KubeCluster]
+) -> None:
+    """A Role with the older group's rule was forgotten there."""
+    api.put("inferenceservices", service())
+    refused = Reply(403, status(403, "Forbidden", "sidedservices is forbidden in shop"))
+    api.reply("GET", "/namespaces/shop/sidedservices", *[refused] * 500)
+    cluster = barred(V1Beta1(), Sided(), namespaces=["ml", "shop"])
+    until(lambda: cluster.wait(0))
+    assert len(cluster.barred) == 1
+    assert cluster.age(ServiceKey("ml", "mnist"), "serving.kserve.io/v1beta1") < 5

@@ -157,11 +157,11 @@ def test_a_cut_stream_leads_to_a_new_list(api: FakeApi, follow: Callable[..., Fo
     api.put("leases", lease("a", "one"))
     follower = follow()
     until(lambda: len(api.watches()) == 1)
-    api.scripts.append(Script(end="cut"))
     api.cut_streams()
     api.put("leases", lease("b", "two"))
     until(lambda: follower.values() == ["one", "two"])
     until(lambda: follower.watch.fault is None)
+    assert len(lists(api)) == 2
 
 
 def test_a_half_open_stream_is_given_up(api: FakeApi, follow: Callable[..., Follower]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 from autocanary.core.policy import Policy
 from autocanary.errors import PolicyError
 from autocanary.policyfile import PolicyBook, lint, load_text, parse, validate
-from tests.policyfile.written import MINIMAL, WHOLE, document
+from tests.policyfile.written import MINIMAL, PLACES, WHOLE, whole_with
 
 QUICK = settings(suppress_health_check=[HealthCheck.too_slow], max_examples=150, deadline=None)
 NASTY = st.sampled_from(
@@ -126,25 +124,11 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, each in inner:
-        yield (*path, key)
-        yield from places(each, (*path, key))
-
-
-WHERE = sorted(places(document(WHOLE)), key=str)
-
-
 @QUICK
-@given(where=st.sampled_from(WHERE), value=JSON, as_text=st.booleans())
+@given(where=st.sampled_from(PLACES), value=JSON, as_text=st.booleans())
 def test_a_policy_with_any_value_anywhere(where: tuple[str | int, ...], value: Any, as_text: bool) -> None:
     """As a custom resource, and written out as a file."""
-    changed: Any = copy.deepcopy(document(WHOLE))
-    here = changed
-    for part in where[:-1]:
-        here = here[part]
-    here[where[-1]] = value
+    changed = whole_with(where, value)
     policy, problems = validate(changed)
     assert (policy is None) == bool(problems)
     if as_text:

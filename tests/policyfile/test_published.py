@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from autocanary.policyfile.reference import text as reference_text
 from autocanary.policyfile.schema import Document, EventName
 from autocanary.policyfile.sentences import flow
 from tests.policyfile.test_document import CASES
-from tests.policyfile.written import MINIMAL, WHOLE, document
+from tests.policyfile.written import MINIMAL, PLACES, WHOLE, document, whole_with
 
 ROOT = Path(__file__).resolve().parents[2]
 VALIDATOR = jsonschema.Draft202012Validator(published())
@@ -145,25 +144,11 @@ VALUES: st.SearchStrategy[Any] = st.one_of(
 )
 
 
-def places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, each in inner:
-        yield (*path, key)
-        yield from places(each, (*path, key))
-
-
-WHERE = sorted(places(document(WHOLE)), key=str)
-
-
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=200, deadline=None)
-@given(where=st.sampled_from(WHERE), value=VALUES)
+@given(where=st.sampled_from(PLACES), value=VALUES)
 def test_what_the_loader_accepts_the_schema_accepts(where: tuple[str | int, ...], value: Any) -> None:
     """Whatever one value of a whole policy is replaced by."""
-    changed: Any = copy.deepcopy(document(WHOLE))
-    here = changed
-    for part in where[:-1]:
-        here = here[part]
-    here[where[-1]] = value
+    changed = whole_with(where, value)
     policy, _ = validate(changed)
     assert policy is None or list(VALIDATOR.iter_errors(changed)) == []
 

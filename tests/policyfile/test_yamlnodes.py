@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from autocanary.errors import Problem
+from autocanary.policyfile.spots import field_name
 from autocanary.policyfile.yamlnodes import Plain, compose, plain
 
 
@@ -189,3 +190,10 @@ def test_documents_before_a_syntax_error_are_read() -> None:
     nodes = list(compose("a: 1\n---\n\n---\nb: [\n", "p.yaml"))
     assert len(nodes) == 2
     assert isinstance(nodes[1], Problem)
+
+
+def test_a_name_over_several_lines_is_told_on_one() -> None:
+    """YAML lets a name go on in the next line, or hold a break; the complaint about it stays one line."""
+    assert field_name(("spec", "step\nWeights", 0)) == "spec.step\\nWeights[0]"
+    (said,) = complaints('a:\n  "b\\nc": 17:00')
+    assert said.startswith("p.yaml:2:11: a.b\\nc: ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -86,6 +87,27 @@ def document(text: str = MINIMAL) -> dict[str, Any]:
     """The text as a custom resource."""
     value: dict[str, Any] = yaml.safe_load(text)
     return value
+
+
+def _places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield (*path, key)
+        yield from _places(each, (*path, key))
+
+
+PLACES = sorted(_places(document(WHOLE)), key=str)
+"""Where in a whole policy a value stands: the keys and indexes that lead there."""
+
+
+def whole_with(where: tuple[str | int, ...], value: Any) -> dict[str, Any]:
+    """The whole policy with one value replaced."""
+    changed = document(WHOLE)
+    here: Any = changed
+    for part in where[:-1]:
+        here = here[part]
+    here[where[-1]] = value
+    return changed
 
 
 def only(text: str) -> Policy:

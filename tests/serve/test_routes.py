@@ -19,6 +19,7 @@ class Vitals:
     def __init__(self) -> None:
         self.age = 0.0
         self.missing: list[str] = []
+        self.barred: list[str] = []
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def world() -> World:
 
 @pytest.fixture
 def base(vitals: Vitals, world: World) -> Iterator[str]:
-    health = Health(lambda: vitals.age, lambda: vitals.missing, limit=60.0)
+    health = Health(lambda: vitals.age, lambda: vitals.missing, lambda: vitals.barred)
     server = Server("127.0.0.1", 0, application(world.exposition, health))
     server.start()
     yield f"http://127.0.0.1:{server.port}"
@@ -70,6 +71,13 @@ def test_readyz_waits_for_what_is_missing(base: str, vitals: Vitals, world: Worl
     vitals.missing = []
     world.leads = False
     assert fetch(f"{base}/readyz") == (200, b"ok\n")
+
+
+def test_readyz_tells_what_is_not_waited_for(base: str, vitals: Vitals) -> None:
+    """It is ready all the same; without it a person would never look for the right that is missing."""
+    vitals.barred = ["cannot list a.b: forbidden", "cannot list c.d: forbidden"]
+    told = b"ok\nbut: cannot list a.b: forbidden\nbut: cannot list c.d: forbidden\n"
+    assert fetch(f"{base}/readyz") == (200, told)
 
 
 def test_health_does_not_depend_on_readiness(base: str, vitals: Vitals) -> None:

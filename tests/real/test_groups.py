@@ -1,0 +1,40 @@
+"""Two API groups are served, and only one of them may be read."""
+
+from __future__ import annotations
+
+import pytest
+
+from autocanary.kube.rights import rules
+from tests.real.place import NAME, Place
+from tests.real.stage import PERSON, Stage
+from tests.testbed.servers.http import fetch
+
+pytestmark = pytest.mark.real
+
+KFSERVING = True
+
+
+def test_the_older_group_may_be_left_out(stage: Stage) -> None:
+    """Served, and forbidden: it is told of once and at /readyz, and KServe's services are rolled out."""
+    place = Place(stage, "kserve-only")
+    gone = Place(stage, "kserve-gone", stepDuration="30m")
+    for each in (place, gone):
+        each.serve()
+        each.serving()
+    less = [rule for rule in rules() if rule["apiGroups"] != ["serving.kubeflow.org"]]
+    stage.api.grant(PERSON, less, name="kserve-only")
+    spaces = ("--namespace", place.namespace, "--namespace", gone.namespace)
+    instance = stage.run(*spaces, "--no-leader-election", user=PERSON)
+    told = "cannot list inferenceservices.serving.kubeflow.org in namespace kserve-only: "
+    _, body = fetch(f"http://127.0.0.1:{instance.port}/readyz")
+    assert body.decode().startswith(f"ok\nbut: {told}")
+    assert body.decode().endswith("; grant it with the chart's roles\n")
+    (event,) = instance.events("services_not_followed")
+    assert event["error"].startswith(told)
+    place.release()
+    gone.release()
+    gone.until_weight(10)
+    gone.write("inferenceservices", NAME, {}, method="DELETE")
+    gone.until(lambda: gone.phase == "Abandoned", "the rollout of the deleted service to end", 60)
+    place.finish()
+    assert place.ended == ("Promoted", "Promoted"), place.story()
