@@ -45,8 +45,8 @@ _MEANINGS: Mapping[str, str] = {
     "slack_bot_token_file": "A file with a Slack app's bot token (`xoxb-…`): one message per rollout. See "
     "[notifications](notifications.md#slack-with-a-bot-token).",
     "slack_channel": "The channel of rollouts whose policy names none, `#name` or ID; needs the bot token.",
-    "slack_mention": "Whom to call there when a rollout is rolled back or needs a person: IDs of members and user "
-    "groups, `here`, `channel`.",
+    "slack_mention": "Whom to call there when a rollout is rolled back or needs a person: IDs of members and "
+    "user groups, `here`, `channel`.",
     "slack_api_url": "Where Slack's Web API is; another one for GovSlack.",
     "apprise_urls_file": "A file of [Apprise](notifications.md#teams-discord-pagerduty-and-others) URLs, "
     "one a line.",
