@@ -6,7 +6,7 @@ A reading is not a verdict: an outage of Prometheus says nothing about the canar
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -62,7 +62,8 @@ class Question:
 
     ``metric`` is a preset's name, or empty when ``query`` holds PromQL (placeholders already filled and
     escaped). ``window`` is the range of rate() and increase(), in seconds. ``counters`` asks for the raw
-    counts of both revisions beside the value, as a comparison needs them.
+    counts of both revisions beside the value, as a comparison needs them. The hash is worked out once: each
+    question is looked up several times at every look.
     """
 
     namespace: str
@@ -76,6 +77,14 @@ class Question:
     quantile: float | None = None
     query: str = ""
     counters: bool = False
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        told_apart = (self.namespace, self.service, self.component, self.revision, self.metric, self.query)
+        object.__setattr__(self, "_hash", hash((*told_apart, self.window, self.quantile)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

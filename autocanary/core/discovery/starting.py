@@ -84,7 +84,7 @@ def _with_word_of_a_bad_stable(begun: Rollout, own: Sequence[Rollout], now: floa
     if last is None or last.progress.phase is not Phase.ROLLED_BACK:
         return begun
     message = (
-        f"{begun.stable} was rolled back ({last.progress.reason.value}), and KServe takes it for stable: it has "
+        f"{begun.stable} was rolled back ({last.progress.reason.value}), and is stable for KServe: it has "
         f"the traffic until {begun.candidate}, applied without a weight, takes over"
     )
     warning = begun.progress.but(reason=Reason.WRONG_STABLE, message=message)
