@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autocanary.core.decision import Move
+from autocanary.core.decision import Event, Move
 from autocanary.core.discovery import Memory, Nothing, Start, discover, remember
 from autocanary.core.observation import Beside, Observation, Trinary, Unsettled
 from autocanary.core.planner import plan
@@ -53,6 +53,45 @@ def settling(seen: Observation, **changes: Any) -> Any:
 def test_what_a_promotion_lacks(changes: dict[str, Any], unsettled: Unsettled | None) -> None:
     """Read from one look, whoever made the writes before it."""
     assert sided(**changes).unsettled is unsettled
+
+
+WHY = "cannot patch it: no canaries here"
+RAISED = progress(1, 50, from_weight=10, verified_at=None, step_started_at=NOW - 2)
+
+
+@pytest.mark.parametrize("phase", [Phase.PROGRESSING, Phase.PAUSED])
+def test_a_raise_that_can_never_be_written_is_told_at_once(phase: Phase) -> None:
+    """Not after the minute that any other refusal is waited for; a pause stays one. Both times it is tried on."""
+    seen = sided(weight=10, traffic={CANDIDATE: 10, STABLE: 90})
+    state = RAISED.but(phase=phase, paused_by="user" if phase is Phase.PAUSED else "")
+    decision = settling(seen, state=state, unsupported=WHY)
+    assert (decision.move, decision.weight) == (Move.WEIGHT, 50)
+    if phase is Phase.PAUSED:
+        assert decision.progress.phase is Phase.PAUSED
+    else:
+        assert (decision.progress.phase, decision.reason) == (Phase.HOLDING, Reason.CANARY_UNSUPPORTED)
+        assert decision.progress.message == f"50 % is refused: {WHY}"
+    other = settling(seen, state=RAISED)
+    assert (other.move, other.progress.phase) == (Move.WEIGHT, Phase.PROGRESSING)
+
+
+def test_a_rollback_whose_weight_can_never_be_written_empties_the_place() -> None:
+    """Only while the candidate's own spec stands in it; otherwise the weight is tried again."""
+    seen = sided(weight=10, traffic={CANDIDATE: 10, STABLE: 90})
+    state = progress(0, 0, phase=Phase.ROLLING_BACK, from_weight=10, verified_at=None)
+    decision = settling(seen, state=state, unsupported=WHY)
+    assert (decision.move, decision.weight, decision.progress.repairing) == (Move.RESTORE, None, True)
+    replaced = replace(seen, spec_digest="another")
+    assert settling(replaced, state=state, unsupported=WHY).move is Move.WEIGHT
+    assert settling(seen, state=state).move is Move.WEIGHT
+
+
+def test_a_copy_that_can_never_be_written_is_warned_of_once() -> None:
+    """It keeps the weight of 100, so it is refused as well; it is tried on."""
+    first = settling(sided(), unsupported=WHY)
+    assert (first.move, first.event) == (Move.SETTLE, Event.WARNING)
+    again = settling(sided(), state=first.progress, unsupported=WHY)
+    assert (again.move, again.event) == (Move.SETTLE, None)
 
 
 def test_without_a_second_place_nothing_is_lacking() -> None:

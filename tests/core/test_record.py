@@ -67,6 +67,7 @@ def test_every_part_of_a_situation_comes_back() -> None:
         gates={WebhookType.ROLLBACK: (Answer("panic", None, "away"),)},
         picture_age=12.5,
         acknowledged=25,
+        unsupported="this KFServing splits no traffic",
         paused=True,
         request=Request("r1", "promote", "ann"),
     )

@@ -14,7 +14,7 @@ from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Request
 from autocanary.core.situation import BY_FAILURE, BY_STEP, BY_USER
-from tests.core.build import CANDIDATE, NOW, looks, observation, progress, situation, verdict
+from tests.core.build import CANDIDATE, NOW, STABLE, looks, observation, progress, situation, verdict
 
 WIPED = observation(10, rolled_out=CANDIDATE, traffic={CANDIDATE: 100})
 """KServe's bookkeeping is lost: it takes the candidate for stable, so both shares are the candidate's."""
@@ -95,3 +95,24 @@ def test_nothing_else_is_concluded_from_an_old_picture_with_a_verdict_that_does_
     at = situation(state, observation(10), said, gone=True, picture_age=1000.0)
     decision = plan(at)
     assert decision.progress.phase is not Phase.ABANDONED
+
+
+def test_the_end_of_a_rollback_names_who_serves() -> None:
+    """The stable spec was put back: it is its new revision that has the traffic, not the old one."""
+    third = "mnist-predictor-00003"
+    state = progress(
+        phase=Phase.ROLLING_BACK, reason=Reason.METRIC_BREACH, weight=0, repairing=True, restored=True
+    )
+    seen = observation(0, created=third, ready=third, traffic={third: 100, STABLE: 0}, spec_digest="stable")
+    ended = looks([seen], state)[-1][1].progress
+    assert ended.phase is Phase.ROLLED_BACK
+    assert ended.message.startswith(f"{third} has all the traffic again")
+
+
+def test_a_weight_that_kserve_ignores_says_why() -> None:
+    """Somebody sets disable-auto-update in the middle: the hold names the annotation."""
+    state = progress(weight=25, step=1, verified_at=None, step_started_at=NOW)
+    made = looks([observation(25, share=10, auto_update_disabled=True)] * 40, state)
+    held = [d.progress.message for d, _ in made if d.progress.phase is Phase.HOLDING]
+    assert held
+    assert all("disable-auto-update" in message for message in held)

@@ -10,6 +10,7 @@ from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Rollout
 from autocanary.core.situation import BY_FAILURE
+from autocanary.core.story import duration
 
 __all__ = ["kept_out"]
 
@@ -49,7 +50,7 @@ def kept_out(seen: Observation, rollout: Rollout, own: Sequence[Rollout], now: f
     if len(latest) == CHURN_LIMIT and replaced and now - latest[0].progress.started_at < CHURN_SECONDS:
         message = (
             f"{CHURN_LIMIT} candidates of {seen.key} were each replaced by the next within "
-            f"{round((now - latest[0].progress.started_at) / 60)} min: something makes new revisions; "
+            f"{duration(now - latest[0].progress.started_at)}: something makes new revisions; "
             f"{seen.created} stays at 0 % until a person resumes it"
         )
         paused = born(rollout, seen, Phase.PAUSED, Reason.REVISION_CHURN, message, now)

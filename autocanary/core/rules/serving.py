@@ -86,6 +86,8 @@ def effect(s: Situation) -> Decision | None:
         return moves.roll_back(s, "effect", Reason.PROGRESS_DEADLINE_EXCEEDED, message)
     if waited > EFFECT_OVERDUE:
         message = f"{progress.weight} % was asked for, the traffic shows {progress.observed_weight} %"
+        if seen.auto_update_disabled:
+            message += ": serving.kserve.io/disable-auto-update makes KServe ignore every weight"
         return held(s, "effect", Reason.WAITING_FOR_EFFECT, message)
     return moves.unchanged(s, "effect")
 

@@ -38,7 +38,8 @@ def rolling_back(s: Situation) -> Decision | None:
     if _back_on_stable(s, s.seen):
         if _is_left_over(s, s.seen):
             return moves.withdraw(s, "rolling_back")
-        message = f"{s.rollout.stable} has all the traffic again: {s.progress.message}"
+        serving = max(s.seen.traffic, key=s.seen.traffic.__getitem__)  # stable's spec may have a new one
+        message = f"{serving} has all the traffic again: {s.progress.message}"
         return moves.end(s, "rolling_back", Phase.ROLLED_BACK, s.progress.reason, message)
     if s.seen.withdrawn:
         return _repair_again(s, s.seen)  # nothing is left to write, the traffic is to follow
