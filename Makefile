@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+BENCH ?= tick fleet
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 LOCKS := requirements.lock requirements-dev.lock
@@ -95,9 +96,8 @@ demo: venv ## Watch one promotion and one rollback; ARGS goes to the command
 picture: venv ## Draw docs/images/demo.svg from a real run of the demo
 	$(BIN)/autocanary demo --svg docs/images/demo.svg
 
-bench: venv servers ## Run the benchmarks; they print their figures
-	$(BIN)/python -m benchmarks.tick
-	$(BIN)/python -m benchmarks.fleet
+bench: venv $(if $(filter fleet,$(BENCH)),servers) ## Run benchmarks: tick and fleet, or BENCH=judge, soak or world with their ARGS
+	@set -e; for each in $(BENCH); do $(BIN)/python -m benchmarks.$$each $(ARGS); done
 
 lock: venv ## Write the dependencies down with versions and hashes; ARGS=--upgrade takes newer ones
 	$(BIN)/python -m pip install --quiet --upgrade uv

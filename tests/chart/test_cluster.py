@@ -90,15 +90,11 @@ def test_every_variant_can_be_installed_and_removed(clean: ApiServer, name: str)
 @pytest.mark.parametrize("name", CI)
 def test_the_server_takes_every_object_and_field(api: ApiServer, name: str) -> None:
     """Strictly: an unknown or misplaced field is an error, where Helm would only drop it."""
-    api.kubectl(
-        "apply",
-        "--server-side",
-        "--dry-run=server",
-        "--validate=strict",
-        "-f",
-        "-",
-        stdin=yaml.safe_dump_all(render(variant(name))),
-    )
+    made = render(variant(name))
+    strictly = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-")
+    taken = api.kubectl(*strictly, stdin=yaml.safe_dump_all(made)).splitlines()
+    assert len(taken) == len(made)
+    assert all(line.endswith(" serverside-applied (server dry run)") for line in taken)
 
 
 def test_an_upgrade_brings_new_definitions_and_leaves_every_object(clean: ApiServer, tmp_path: Path) -> None:

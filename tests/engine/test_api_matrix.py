@@ -8,7 +8,7 @@ from autocanary.core.decision import Event
 from autocanary.errors import Conflict
 from autocanary.sim.faults import Strike
 from tests.engine.courses import Outcome, disturbed, undisturbed
-from tests.engine.play import When
+from tests.engine.play import Doom, When
 from tests.matrices.__main__ import markdown, matrices
 from tests.matrices.api import AGAIN, CALLS, FAULTS, Call, Fault, rows
 
@@ -49,18 +49,16 @@ def test_cell(call: Call, fault: Fault) -> None:
             return When.BEFORE, Conflict("the object has been modified", status=409)
         return (When.AFTER if lost else When.BEFORE), fault.at(call.verb)
 
-    outcome, play = disturbed(
-        call.course,
-        strike,
-        arm=(
-            lambda doom: doom.next(
-                fault.error(), strike=Strike.AFTER if lost else Strike.BEFORE, verb=call.verb
-            )
-        )
-        if indirect
-        else None,
-    )
+    armed: list[Doom] = []
+
+    def arm(doom: Doom) -> None:
+        if indirect:
+            armed.append(doom)
+            doom.next(fault.error(), strike=Strike.AFTER if lost else Strike.BEFORE, verb=call.verb)
+
+    outcome, play = disturbed(call.course, strike, arm=arm)
     assert seen["struck"], "it was never made"
+    assert all(call.verb in doom.reads for doom in armed), "it was never made"
     assert alike(outcome, expected), f"{outcome}; expected {expected}"
     if call.expected(fault) != AGAIN:
         assert len(outcome.told) == len(set(outcome.told))
@@ -75,6 +73,6 @@ def test_the_matrices_are_printed_as_tables() -> None:
     assert "## Faults of the API server" in text
     for fault, call, expected in rows():
         assert f"| {fault} | {call} | {expected} |" in text
-    assert {len(row) for each in matrices() for row in each.rows()[:1]} == {
-        len(row) for each in matrices() for row in each.rows()[1:2]
-    }
+    for each in matrices():
+        head, *body = each.rows()
+        assert {len(row) for row in body} == {len(head)}

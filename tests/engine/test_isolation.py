@@ -47,7 +47,7 @@ def alone() -> float:
     return play.world.now() - start
 
 
-def healthy_one_is_on_time(play: Play, began: float, alone: float) -> None:
+def assert_healthy_one_is_on_time(play: Play, began: float, alone: float) -> None:
     assert play.phase("mnist-00002") is Phase.PROMOTED
     assert play.weights("mnist") == [10, 25, 50, 100]
     assert play.events("mnist-00002") == ["rollout_started", *["step_taken"] * 4, "rollout_promoted"]
@@ -67,7 +67,7 @@ def test_writes_that_always_fail(verb: str, error: str, alone: float) -> None:
     faults.next(ERRORS[error](), verb=verb, name=broken, times=1_000_000)
     release_both(play)
     play.finish("mnist-00002")
-    healthy_one_is_on_time(play, began, alone)
+    assert_healthy_one_is_on_time(play, began, alone)
     assert play.weights("broken") == []
     play.run(60)
     faults.clear()
@@ -93,7 +93,7 @@ def test_looks_that_always_raise(error: str, alone: float) -> None:
     play.run(20)
     trouble.append(ERRORS[error])
     play.finish("mnist-00002")
-    healthy_one_is_on_time(play, began, alone)
+    assert_healthy_one_is_on_time(play, began, alone)
     trouble.clear()
     play.finish("broken-00002")
     assert play.phase("broken-00002") is Phase.PROMOTED
@@ -114,7 +114,7 @@ def test_a_first_look_that_raises(alone: float) -> None:
     play.world.cluster.observe = broken  # type: ignore[method-assign]
     release_both(play)
     play.finish("mnist-00002")
-    healthy_one_is_on_time(play, began, alone)
+    assert_healthy_one_is_on_time(play, began, alone)
     trouble.clear()
     play.finish("broken-00002")
     assert play.phase("broken-00002") is Phase.PROMOTED
@@ -160,7 +160,7 @@ def test_a_reading_that_is_missing_or_absurd_stops_only_its_own(alone: float) ->
     play.world.metrics.ask = lossy  # type: ignore[method-assign]
     release_both(play)
     play.finish("mnist-00002")
-    healthy_one_is_on_time(play, began, alone)
+    assert_healthy_one_is_on_time(play, began, alone)
     assert play.weights("broken") == [10]
 
 
@@ -178,7 +178,7 @@ def test_webhooks_that_raise(alone: float) -> None:
     play.world.gates.call = broken  # type: ignore[method-assign]
     release_both(play)
     play.finish("mnist-00002")
-    healthy_one_is_on_time(play, began, alone)
+    assert_healthy_one_is_on_time(play, began, alone)
 
 
 def test_a_bad_release_beside_a_good_one(alone: float) -> None:
@@ -188,7 +188,7 @@ def test_a_bad_release_beside_a_good_one(alone: float) -> None:
     play.release(V2, 0, name="mnist")
     play.release(V3, 0, name="broken")
     play.finish("mnist-00002")
-    healthy_one_is_on_time(play, began, alone)
+    assert_healthy_one_is_on_time(play, began, alone)
     assert play.weights("broken") == [10, 0]
 
 
@@ -206,7 +206,7 @@ def test_a_rollout_whose_calls_hang_delays_no_other(alone: float) -> None:
     play.world.pool.submit = choose  # type: ignore[method-assign]
     release_both(play)
     play.finish("mnist-00002")
-    healthy_one_is_on_time(play, began, alone)
+    assert_healthy_one_is_on_time(play, began, alone)
     assert hanging.under_way >= 1
     assert play.names() == ["mnist-00002"]
 

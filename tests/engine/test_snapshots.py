@@ -7,32 +7,16 @@ from typing import Any
 
 import pytest
 
-from autocanary.core.policy import Component, Policy
-from autocanary.core.progress import Phase, Progress
-from autocanary.core.reason import Reason
+from autocanary.core.policy import Policy
 from autocanary.core.rollout import Rollout
 from autocanary.engine.snapshots import Snapshots
 from autocanary.errors import PolicyError, Problem
+from tests.core import build
 from tests.engine.play import policy
-
-PROGRESS = Progress(Phase.STAGING, Reason.ROLLOUT_STARTED, "", started_at=0.0, phase_since=0.0)
 
 
 def rollout(document: Mapping[str, Any], digest: str = "d", name: str = "prod") -> Rollout:
-    return Rollout(
-        namespace="models",
-        name="mnist-00002",
-        service="mnist",
-        service_uid="u",
-        api_version="serving.kserve.io/v1beta1",
-        component=Component.PREDICTOR,
-        stable="mnist-predictor-00001",
-        candidate="mnist-predictor-00002",
-        policy_name=name,
-        policy_digest=digest,
-        policy_document=document,
-        progress=PROGRESS,
-    )
+    return build.rollout(policy_document=document, policy_digest=digest, policy_name=name)
 
 
 class Shelf:

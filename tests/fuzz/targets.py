@@ -177,7 +177,7 @@ def records(random: Random) -> str:
     document = mutated(json.loads(json.dumps(to_document(_recorded()))), random)
     try:
         read: Rollout = from_document(document)
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return "refused"
     plan(Situation(policy(), read, observation(), NOW))
     return "read"

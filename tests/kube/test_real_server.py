@@ -511,13 +511,17 @@ def test_the_rights_are_exactly_those_that_are_used(
 
 
 def used(cluster: ApiServer) -> set[tuple[str, str, str]]:
-    """Every (group, resource, verb) that the service's user was allowed so far."""
+    """Every (group, resource, verb) that the service's user was allowed so far, without discovery's.
+
+    Everybody may ask what is served; it is asked when something is forbidden, as all is for a moment after a
+    restart of the server.
+    """
     found = set()
     for each in cluster.audit(SERVICE_USER):
         about = each.get("objectRef") or {}
         if (each.get("annotations") or {}).get("authorization.k8s.io/decision") == "allow":
             resource = "/".join(filter(None, (about.get("resource"), about.get("subresource"))))
-            if about.get("apiVersion") != "v9":
+            if about and about.get("apiVersion") != "v9":
                 found.add((about.get("apiGroup", ""), resource, each["verb"]))
     return found
 

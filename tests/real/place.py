@@ -15,7 +15,8 @@ import yaml
 from autocanary.core.policy import Component
 from autocanary.sim.controller import Controller
 from autocanary.sim.knative import KnativeService, Revision
-from tests.real.stage import SERVICE_ACCOUNT, Document, Stage
+from tests.real.documents import Document, analysis, policy_document, service_document
+from tests.real.stage import SERVICE_ACCOUNT, Stage
 from tests.testbed.servers import wait_until
 from tests.testbed.servers.http import fetch
 
@@ -81,7 +82,7 @@ class Place:
 
     def serve(self) -> None:
         """The first version."""
-        self.write("inferenceservices", "", _manifest(self.namespace), method="POST")
+        self.write("inferenceservices", "", service_document(self.namespace, NAME, "v1"), method="POST")
 
     def serving(self) -> None:
         """Until the first version is rolled out."""
@@ -244,32 +245,6 @@ def _policy(namespace: str, spec: Mapping[str, Any]) -> Document:
         "stepDuration": "2s",
         "bake": "2s",
         "progressDeadline": "10m",
-        "analysis": {
-            "interval": "1s",
-            "warmup": "1s",
-            "window": "5s",
-            "minRequests": 5,
-            "source": "knative",
-            "metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 99}, "failureLimit": 2}],
-        },
+        "analysis": analysis(warmup="1s"),
     }
-    return {
-        "apiVersion": "autocanary.dev/v1alpha1",
-        "kind": "RolloutPolicy",
-        "metadata": {"name": namespace},
-        "spec": {**defaults, **spec},
-    }
-
-
-def _manifest(namespace: str) -> Document:
-    return {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "metadata": {"name": NAME, "namespace": namespace},
-        "spec": {
-            "predictor": {
-                "minReplicas": 1,
-                "model": {"modelFormat": {"name": "sklearn"}, "storageUri": f"gs://models/{NAME}/v1"},
-            }
-        },
-    }
+    return policy_document(namespace, **{**defaults, **spec})

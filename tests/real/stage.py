@@ -19,6 +19,7 @@ import yaml
 
 from autocanary.kube.crds import definitions
 from autocanary.kube.rights import rules
+from tests.real.documents import Document, policy_document, service_document
 from tests.real.traffic import RevisionTraffic
 from tests.testbed.kserve_controller import KFServingController, KServeController
 from tests.testbed.servers import (
@@ -39,8 +40,6 @@ INSTANCES = tuple(f"{SERVICE_ACCOUNT}-{letter}" for letter in "abc")
 """The same rights under other names, so that the audit log tells instances apart."""
 PERSON = "kim"
 """Somebody without a right, until a test grants one."""
-
-Document = dict[str, Any]
 
 
 class Autocanary:
@@ -233,18 +232,7 @@ class Stage:
 
     def serve(self, namespace: str, name: str, version: str, weight: int | None = None) -> None:
         """Apply an InferenceService as its owner would; ``weight`` None leaves the field out."""
-        predictor: Document = {
-            "minReplicas": 1,
-            "model": {"modelFormat": {"name": "sklearn"}, "storageUri": f"gs://models/{name}/{version}"},
-        }
-        if weight is not None:
-            predictor["canaryTrafficPercent"] = weight
-        document = {
-            "apiVersion": "serving.kserve.io/v1beta1",
-            "kind": "InferenceService",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": {"predictor": predictor},
-        }
+        document = service_document(namespace, name, version, weight)
         self.api.kubectl("apply", "-f", "-", stdin=json.dumps(document))
 
     def ready(self, namespace: str, name: str, revision: str) -> None:
@@ -352,40 +340,6 @@ class Stage:
 
     def eventually(self, check: Callable[[], bool], what: str, seconds: float = 30) -> None:
         wait_until(check, seconds=seconds, what=what, every=0.2)
-
-
-def policy_document(name: str, *, namespace: str = "", **spec: Any) -> Document:
-    """A policy whose whole rollout takes some twenty seconds."""
-    metadata: Document = {"name": name} | ({"namespace": namespace} if namespace else {})
-    defaults: Document = {
-        "selector": {},
-        "stepWeights": [10, 25, 50, 100],
-        "stepDuration": "4s",
-        "bake": "4s",
-        "progressDeadline": "3m",
-        "analysis": {
-            "interval": "1s",
-            "warmup": "2s",
-            "window": "5s",
-            "minRequests": 5,
-            "source": "knative",
-            "metrics": [
-                {"name": "request-success-rate", "thresholdRange": {"min": 99}, "failureLimit": 2},
-                {
-                    "name": "request-duration",
-                    "quantile": 0.99,
-                    "thresholdRange": {"max": "500ms"},
-                    "failureLimit": 2,
-                },
-            ],
-        },
-    }
-    return {
-        "apiVersion": "autocanary.dev/v1alpha1",
-        "kind": "RolloutPolicy",
-        "metadata": metadata,
-        "spec": {**defaults, **spec},
-    }
 
 
 class Sampler:

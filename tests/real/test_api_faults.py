@@ -16,9 +16,10 @@ from itertools import count
 import pytest
 
 from tests.matrices.api import CALLS, FAULTS, Fault
+from tests.real.documents import Document
 from tests.real.place import NAME, ROLLOUT, SECOND, Place, places, watching
-from tests.real.stage import INSTANCES, SERVICE_ACCOUNT, Autocanary, Document, Stage
-from tests.testbed.servers import Answer, Delay, FaultProxy, Hang, LoseAnswer, Received, wait_until
+from tests.real.stage import INSTANCES, SERVICE_ACCOUNT, Autocanary, Stage
+from tests.testbed.servers import Answer, Delay, FaultProxy, Hang, Injected, LoseAnswer, Received, wait_until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -54,16 +55,15 @@ def space(fault: Fault, kind: str) -> str:
     return f"{kind}-{FAULTS.index(fault)}"
 
 
-def inject(proxy: FaultProxy, fault: Fault, kind: str) -> None:
+def inject(proxy: FaultProxy, fault: Fault, kind: str) -> Injected:
     """From the second time on where there is one, so that the rollout is under way."""
     when = of(space(fault, kind), kind)
     skip = 0 if kind == "create" else 1
     if fault.status == 0:
-        proxy.inject(LoseAnswer(), when, skip=skip, times=TIMES)
-        return
+        return proxy.inject(LoseAnswer(), when, skip=skip, times=TIMES)
     headers = {"Content-Type": "application/json", **fault.headers}
     body = fault.body(NAME, create=kind in ("create", "event"))
-    proxy.inject(Answer(fault.status, body, headers), when, skip=skip, times=TIMES)
+    return proxy.inject(Answer(fault.status, body, headers), when, skip=skip, times=TIMES)
 
 
 def _lists(plural: str) -> Callable[[Received], bool]:
@@ -88,22 +88,21 @@ GONE: Document = {
 }
 
 
-def far_faults(name: str, proxy: FaultProxy) -> None:
-    """What strikes lists and watches."""
+def far_faults(name: str, proxy: FaultProxy) -> list[Injected]:
+    """What strikes lists and watches, without what may come too late for the rollout."""
     kinds = ("inferenceservices", "canaryrollouts", "rolloutpolicies")
     json_ = {"Content-Type": "application/json"}
     if name == "half-open":
-        for plural in kinds:
-            proxy.inject(Hang(), _watches(plural), times=1)
-    elif name == "gone":
+        return [proxy.inject(Hang(), _watches(plural), times=1) for plural in kinds]
+    if name == "gone":
         event = json.dumps({"type": "ERROR", "object": GONE}).encode() + b"\n"
         for plural in kinds:
             proxy.inject(Answer(200, event, json_), _watches(plural), skip=1, times=2)
-            proxy.inject(Answer(410, json.dumps(GONE).encode(), json_), _watches(plural), times=2)
-    else:
-        for plural in kinds:
-            proxy.inject(Delay(3.0), _lists(plural))
-            proxy.inject(Delay(13.0), _lists(plural), times=1)  # longer than we wait
+        refusal = Answer(410, json.dumps(GONE).encode(), json_)
+        return [proxy.inject(refusal, _watches(plural), times=2) for plural in kinds]
+    for plural in kinds:
+        proxy.inject(Delay(3.0), _lists(plural))
+    return [proxy.inject(Delay(13.0), _lists(plural), times=1) for plural in kinds]  # longer than we wait
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +114,15 @@ def ground(stage: Stage) -> Iterator[dict[str, Place]]:
 
 
 @pytest.fixture(scope="module")
-def played(stage: Stage, ground: dict[str, Place]) -> Iterator[dict[str, Future[Autocanary]]]:
+def injected() -> dict[str, list[Injected]]:
+    """The faults by namespace: a cell that they never struck would prove nothing."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def played(
+    stage: Stage, ground: dict[str, Place], injected: dict[str, list[Injected]]
+) -> Iterator[dict[str, Future[Autocanary]]]:
     """Everything but the end of the server, under way."""
     with ExitStack() as stack, ThreadPoolExecutor(8, "fault") as pool:
 
@@ -135,7 +142,7 @@ def played(stage: Stage, ground: dict[str, Place]) -> Iterator[dict[str, Future[
 
         def cells(proxy: FaultProxy) -> None:
             for cell in CELLS:
-                inject(proxy, *cell)
+                injected[space(*cell)] = [inject(proxy, *cell)]
             lease = count()
             faults: list[Answer | LoseAnswer] = [
                 Answer(fault.status, fault.body("cells"), {"Content-Type": "application/json"})
@@ -154,7 +161,7 @@ def played(stage: Stage, ground: dict[str, Place]) -> Iterator[dict[str, Future[
             jobs[name] = pool.submit(
                 lambda name=name: follow(  # type: ignore[misc]
                     name,
-                    arm=lambda proxy: far_faults(name, proxy),
+                    arm=lambda proxy: injected.update({name: far_faults(name, proxy)}),
                     environment={"AUTOCANARY_LEASE_NAME": name},
                 )
             )
@@ -232,12 +239,17 @@ def same_story(place: Place) -> None:
 
 @pytest.mark.parametrize(("fault", "kind"), CELLS, ids=lambda each: getattr(each, "name", each))
 def test_cell(
-    fault: Fault, kind: str, ground: dict[str, Place], played: dict[str, Future[Autocanary]]
+    fault: Fault,
+    kind: str,
+    ground: dict[str, Place],
+    played: dict[str, Future[Autocanary]],
+    injected: dict[str, list[Injected]],
 ) -> None:
     """Twice in a row, from the second such call on; the rollout ends as if it had not been."""
     instance = played["cells"].result()
     place = ground[space(fault, kind)]
     same_story(place)
+    assert all(each.struck for each in injected[place.namespace]), "it was never made"
     lost = NOT_TOLD if kind == "event" else ()
     missing = len(place.status()["notified"]) - len(place.told())
     assert missing == 0 or (fault.name in lost and missing <= TIMES), place.told()
@@ -248,11 +260,15 @@ def test_cell(
 
 @pytest.mark.parametrize("name", FAR)
 def test_lists_and_watches(
-    name: str, ground: dict[str, Place], played: dict[str, Future[Autocanary]]
+    name: str,
+    ground: dict[str, Place],
+    played: dict[str, Future[Autocanary]],
+    injected: dict[str, list[Injected]],
 ) -> None:
     """A watch that says nothing, one that is too old, and lists that are slow: late, but right."""
     instance = played[name].result()
     same_story(ground[name])
+    assert all(each.struck for each in injected[name]), "it was never made"
     assert "Traceback" not in instance.text()
     failed = [
         line

@@ -14,8 +14,9 @@ import yaml
 from autocanary.kserve import DIALECTS
 from autocanary.kube.rights import Where, rules
 from tests.chart.chart import CHART, helm
+from tests.real.documents import policy_document
 from tests.real.pod import Pod
-from tests.real.stage import SERVICE_ACCOUNT, Stage, policy_document
+from tests.real.stage import SERVICE_ACCOUNT, Stage
 from tests.testbed.servers import Answer, FaultProxy, Received, free_port, require_servers, wait_until
 from tests.testbed.servers.crds import wait_served
 

@@ -19,8 +19,9 @@ from datetime import datetime
 import pytest
 
 from autocanary.kube.lease import LeaseTimes
+from tests.real.documents import Document
 from tests.real.place import SECOND, Place, places, watching
-from tests.real.stage import INSTANCES, Autocanary, Document, Stage
+from tests.real.stage import INSTANCES, Autocanary, Stage
 from tests.testbed.servers import TcpProxy, require_servers, wait_until
 from tests.testbed.setup import FAKETIME, find
 
@@ -40,7 +41,6 @@ class Scene:
     place: Place
     instances: list[Autocanary] = field(default_factory=list)
     takeovers: list[float] = field(default_factory=list)
-    figures: dict[str, float] = field(default_factory=dict)
 
     @property
     def lease(self) -> str:
@@ -153,7 +153,6 @@ def paused(scene: Scene, stack: ExitStack) -> None:
         os.kill(first.process.pid, signal.SIGCONT)
     scene.place.finish()
     scene.place.until(lambda: first.events("not_leading"), "the old leader to see that it is none", 20)
-    scene.figures["writes after waking"] = len(scene.writes_since(first.user, woken))
     assert scene.writes_since(first.user, woken) == []
     assert first.is_ready(), "it follows, and would take over"
 
@@ -233,9 +232,7 @@ def by_hand(scene: Scene, stack: ExitStack) -> None:
             lambda since=since: any(at > since for at, _ in renewals(scene)),  # type: ignore[misc]
             "the lease to be held again",
         )
-        scene.figures[f"without a leader after {edited}"] = (
-            next(at for at, _ in renewals(scene) if at > since) - since
-        )
+        scene.takeovers.append(next(at for at, _ in renewals(scene) if at > since) - since)
     place.finish()
 
 
@@ -305,8 +302,7 @@ def test_one_writer_at_a_time(scenario: str, played: dict[str, Future[Scene]]) -
     """Every accepted write is by whoever held the lease; the rollout goes on where it was, to its end."""
     scene = played[scenario].result()
     place = scene.place
-    figures = {name: round(value, 1) for name, value in scene.figures.items()}
-    print(f"{scenario}: took over after {[round(each, 1) for each in scene.takeovers]} s, {figures}")  # noqa: T201
+    print(f"{scenario}: took over after {[round(each, 1) for each in scene.takeovers]} s")  # noqa: T201
     assert scene.strays() == []
     assert place.weights() == [10, 50, 100], place.story()
     shares = [each.get(SECOND, 0) for each in place.shares]

@@ -17,9 +17,10 @@ import yaml
 from autocanary.kube.rights import rules
 from tests.matrices.api import FAULTS
 from tests.real.commands import autocanary
+from tests.real.documents import Document
 from tests.real.place import NAME, ROLLOUT, Place
-from tests.real.stage import PERSON, SERVICE_ACCOUNT, Document, Stage
-from tests.real.test_kfserving import Sided
+from tests.real.sided import Sided
+from tests.real.stage import PERSON, SERVICE_ACCOUNT, Stage
 from tests.testbed.servers import Answer, FaultProxy, Received
 from tests.testbed.servers.apiserver import ApiServer
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests.real.stage import Sampler, Stage, policy_document
+from tests.real.documents import policy_document
+from tests.real.stage import Sampler, Stage
 
 pytestmark = pytest.mark.real
 
@@ -71,7 +72,10 @@ def test_errors_at_a_quarter_of_the_traffic_roll_back(stage: Stage, namespace: s
     )
     assert any(event["reason"] == "MetricBreach" for event in stage.kube_events(namespace, "CanaryRollout"))
     stage.eventually(
-        lambda: any("request-success-rate" in json.dumps(message) for message in stage.slack.messages),
+        lambda: any(
+            f"{namespace}/mnist: rolled back" in text and "*request-success-rate*" in text
+            for text in map(json.dumps, stage.slack.messages)
+        ),
         "a Slack message that names the metric",
     )
 

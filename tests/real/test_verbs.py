@@ -15,7 +15,8 @@ import yaml
 
 from autocanary.sim.controller import Controller
 from tests.real.commands import Said, autocanary
-from tests.real.stage import Autocanary, Document, Stage
+from tests.real.documents import Document
+from tests.real.stage import Autocanary, Stage
 from tests.testbed.servers import KubectlError
 
 pytestmark = pytest.mark.real

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,11 +27,12 @@ from autocanary.kube.resource import services_of
 from autocanary.kube.session import Session
 from autocanary.sim.behaviour import BehaviourOf, spoken_in_uri
 from autocanary.sim.clock import VirtualClock
-from autocanary.sim.controller import LAG, Controller, Name
+from autocanary.sim.controller import Controller
 from autocanary.sim.kfserving import KFServing
 from autocanary.sim.knative import Routed
+from autocanary.sim.loop import LAG, Name
 
-__all__ = ["KFServingController", "KServeController"]
+__all__ = ["KFServingController", "KServeController", "KubeflowController"]
 
 _BEAT = 0.02
 
@@ -47,7 +49,7 @@ R = TypeVar("R", bound=Rules)
 S = TypeVar("S", bound="_Behind[Any]")
 
 
-class _Behind(Generic[R]):
+class _Behind(ABC, Generic[R]):
     """Started as a context manager. One thread plays the rules; a few others write what they say.
 
     ``behaviour_of`` says how the pods of a revision behave; by default the model's URI says it
@@ -80,8 +82,9 @@ class _Behind(Generic[R]):
         self._writers = [ThreadPoolExecutor(1, "kserve-status") for _ in range(writers)]
         self.failures: list[str] = []
 
+    @abstractmethod
     def _generation(self) -> tuple[Dialect, Callable[..., R]]:
-        raise AssertionError("one of the classes below says what is played")
+        """What is watched, and the rules that are played."""
 
     def __enter__(self: S) -> S:
         self._mirror.start()
@@ -190,6 +193,13 @@ class KServeController(_Behind[Controller]):
 
     def _generation(self) -> tuple[Dialect, Callable[..., Controller]]:
         return V1Beta1(), Controller
+
+
+class KubeflowController(_Behind[Controller]):
+    """The same in the group that it had as KFServing 0.5 and 0.6."""
+
+    def _generation(self) -> tuple[Dialect, Callable[..., Controller]]:
+        return V1Beta1(group="serving.kubeflow.org"), Controller
 
 
 class KFServingController(_Behind[KFServing]):

@@ -117,10 +117,11 @@ class TestFaultProxy:
         def to_x(received: Received) -> bool:
             return writes(received) and received.path == "/x"
 
-        proxy.inject(Answer(500), to_x, skip=1, times=1)
+        injected = proxy.inject(Answer(500), to_x, skip=1, times=1)
         asked = [("GET", "/x"), ("POST", "/x"), ("POST", "/y"), ("POST", "/x"), ("POST", "/x")]
         statuses = [fetch(proxy.url + path, method=method)[0] for method, path in asked]
         assert statuses == [200, 200, 200, 500, 200]
+        assert injected.struck == 1
 
     def test_the_last_fault_comes_first_and_clear_forgets_all(self, proxy: FaultProxy) -> None:
         """A passing trouble can be laid over a lasting one."""

@@ -4,7 +4,11 @@ Nothing here knows autocanary: a class starts a server, does it harm, or records
 """
 
 from tests.testbed.servers.apiserver import ApiServer, KubectlError
-from tests.testbed.servers.crds import install_inferenceservice_crd, install_kfserving_crd
+from tests.testbed.servers.crds import (
+    install_inferenceservice_crd,
+    install_kfserving_crd,
+    install_kubeflow_crd,
+)
 from tests.testbed.servers.etcd import Etcd
 from tests.testbed.servers.exporter import Exporter
 from tests.testbed.servers.faults import (
@@ -21,7 +25,7 @@ from tests.testbed.servers.faults import (
 )
 from tests.testbed.servers.process import ServerError, free_port, wait_until
 from tests.testbed.servers.prometheus import Prometheus, QueryError, Scrape
-from tests.testbed.servers.proxy import FaultProxy, TcpProxy
+from tests.testbed.servers.proxy import FaultProxy, Injected, TcpProxy
 from tests.testbed.servers.requirement import missing_servers, require_servers
 from tests.testbed.servers.sink import HttpSink, Received, Reply, SlackServer
 
@@ -37,6 +41,7 @@ __all__ = [
     "Forward",
     "Hang",
     "HttpSink",
+    "Injected",
     "KubectlError",
     "LoseAnswer",
     "Prometheus",
@@ -52,6 +57,7 @@ __all__ = [
     "free_port",
     "install_inferenceservice_crd",
     "install_kfserving_crd",
+    "install_kubeflow_crd",
     "missing_servers",
     "require_servers",
     "wait_until",

@@ -24,6 +24,13 @@ def install_inferenceservice_crd(api: ApiServer, variant: Variant = "minimal") -
     _install(api, manifest, group="serving.kserve.io", version="v1beta1")
 
 
+def install_kubeflow_crd(api: ApiServer) -> None:
+    """Install what KFServing 0.5 had: KServe's minimal definition in the group `serving.kubeflow.org`."""
+    manifest = (FOLDER / "kserve-v0.20-inferenceservice-minimal.yaml").read_text()
+    group = "serving.kubeflow.org"
+    _install(api, manifest.replace("serving.kserve.io", group), group=group, version="v1beta1")
+
+
 def install_kfserving_crd(api: ApiServer) -> None:
     """Install KFServing's `inferenceservices.serving.kubeflow.org` (v1alpha2) and wait until it is served."""
     manifest = (FOLDER / "kfserving-v1alpha2.yaml").read_text()

@@ -9,6 +9,7 @@ import ssl
 import struct
 import threading
 import time
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import TypeVar
 
@@ -90,7 +91,7 @@ class Connection:
                     return
 
 
-class Listener:
+class Listener(ABC):
     """Accepts connections and hands each to `serve` on a thread of its own."""
 
     def __init__(self) -> None:
@@ -107,9 +108,9 @@ class Listener:
         """The host:port it listens on."""
         return f"127.0.0.1:{self.port}"
 
+    @abstractmethod
     def serve(self, connection: Connection) -> None:
         """Deal with one connection; it is closed afterwards, or reset when this raises CutError."""
-        raise NotImplementedError
 
     def listen(self) -> None:
         """Take connections (again); does nothing while it listens."""

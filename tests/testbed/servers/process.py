@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -56,7 +57,7 @@ def wait_until(true: Callable[[], bool], *, seconds: float, what: str, every: fl
         time.sleep(every)
 
 
-class ServerProcess:
+class ServerProcess(ABC):
     """The life of one server; a subclass says which command runs and how to see that it is ready.
 
     The folder holds its configuration, data and log. It is removed at the end unless the caller gave it,
@@ -74,13 +75,13 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
     def command(self) -> list[str]:
         """The command line, the same at every start."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ready(self) -> bool:
         """Whether the server answers as it should; False, and no error, while it comes up."""
-        raise NotImplementedError
 
     @property
     def running(self) -> bool:

@@ -70,11 +70,14 @@ class TcpProxy(Listener):
 
 
 @dataclass
-class _Rule:
+class Injected:
+    """A fault that is in store, and how often it has struck."""
+
     fault: Fault
     when: Matches
     skip: int
     times: int | None
+    struck: int = 0
 
     def strikes(self, received: Received) -> bool:
         if self.times == 0 or not self.when(received):
@@ -84,6 +87,7 @@ class _Rule:
             return False
         if self.times is not None:
             self.times -= 1
+        self.struck += 1
         return True
 
 
@@ -101,7 +105,7 @@ class FaultProxy(Listener):
         parts = urllib.parse.urlsplit(upstream)
         self._upstream = parts.netloc
         self._tls = ssl.create_default_context(cafile=str(ca)) if parts.scheme == "https" else None
-        self._rules: list[_Rule] = []
+        self._rules: list[Injected] = []
         self._requests: list[Received] = []
         self._rules_lock = threading.Lock()
 
@@ -122,13 +126,15 @@ class FaultProxy(Listener):
 
     def inject(
         self, fault: Fault, when: Matches = any_request, *, skip: int = 0, times: int | None = None
-    ) -> None:
+    ) -> Injected:
         """Do this to matching requests: skip the first few, then strike so many times, or for ever.
 
         The fault injected last comes first; one that does not match, or is used up, leaves it to the others.
         """
+        injected = Injected(fault, when, skip, times)
         with self._rules_lock:
-            self._rules.insert(0, _Rule(fault, when, skip, times))
+            self._rules.insert(0, injected)
+        return injected
 
     def clear(self) -> None:
         """Forget the faults; the requests stay on record."""
