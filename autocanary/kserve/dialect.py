@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from autocanary.core.observation import Observation
 from autocanary.kserve.routes import Route
 
-__all__ = ["Dialect"]
+__all__ = ["Dialect", "Generation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Where an API server has the InferenceServices of one generation."""
+
+    group: str
+    version: str
+    plural: str = "inferenceservices"
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}"
 
 
 class Dialect(Protocol):

@@ -18,6 +18,7 @@ from typing import Any
 from autocanary.core.observation import Beside, Mode, Observation, ServiceKey, Trinary, Unsettled
 from autocanary.core.policy import Component
 from autocanary.kserve import merge
+from autocanary.kserve.dialect import Generation
 from autocanary.kserve.reading import (
     NOTHING,
     WEIGHT,
@@ -34,32 +35,38 @@ from autocanary.kserve.reading import (
 )
 from autocanary.kserve.routes import Route
 
-__all__ = ["V1Alpha2"]
+__all__ = ["NO_CANARIES", "NO_SUCH_CANARY", "V1Alpha2"]
+
+NO_SUCH_CANARY = "no longer supported on v1alpha2"
+"""How the webhook of KFServing 0.5 and 0.6, which only serve v1alpha2 for old clients, refuses any weight."""
+
+NO_CANARIES = (
+    "this KFServing (0.5 or 0.6) splits no traffic for services of v1alpha2; apply the service as "
+    "serving.kubeflow.org/v1beta1, where canaryTrafficPercent stands on the predictor"
+)
 
 _SIDES = ("default", "canary")
 _Conditions = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class V1Alpha2:
+class V1Alpha2(Generation):
     """KFServing 0.2 to 0.4; 0.5 and 0.6 still serve it, and refuse canaries in it."""
 
     group: str = "serving.kubeflow.org"
     version: str = "v1alpha2"
-    plural: str = "inferenceservices"
-
-    @property
-    def api_version(self) -> str:
-        return f"{self.group}/{self.version}"
 
     def observe(self, document: Mapping[str, Any]) -> tuple[Observation, ...]:
         spec = mapping(document.get("spec"))
         default, canary = (mapping(spec.get(side)) for side in _SIDES)
-        return tuple(
-            self._observation(document, component, default, canary)
+        present = tuple(
+            component
             for component in Component
             if isinstance(default.get(component.value), Mapping)
             or isinstance(canary.get(component.value), Mapping)
+        )
+        return tuple(
+            self._observation(document, component, default, canary, present) for component in present
         )
 
     def _observation(
@@ -68,6 +75,7 @@ class V1Alpha2:
         component: Component,
         default: Mapping[str, Any],
         canary: Mapping[str, Any],
+        present: tuple[Component, ...],
     ) -> Observation:
         metadata = document["metadata"]
         status = mapping(document.get("status"))
@@ -109,6 +117,7 @@ class V1Alpha2:
                 ready=stable_ready,
                 has_candidate=has_candidate,
                 failure=_side_failure(conditions, "default", default),
+                components=present,
             ),
         )
 

@@ -15,6 +15,7 @@ from typing import Any
 from autocanary.core.observation import Mode, Observation, ServiceKey, Trinary
 from autocanary.core.policy import Component
 from autocanary.kserve import merge
+from autocanary.kserve.dialect import Generation
 from autocanary.kserve.reading import (
     NOTHING,
     WEIGHT,
@@ -47,16 +48,11 @@ _NO_UPDATE_ANNOTATION = "serving.kserve.io/disable-auto-update"
 
 
 @dataclass(frozen=True, slots=True)
-class V1Beta1:
+class V1Beta1(Generation):
     """KServe since 0.7; in the group ``serving.kubeflow.org`` KFServing 0.5 and 0.6."""
 
     group: str = "serving.kserve.io"
     version: str = "v1beta1"
-    plural: str = "inferenceservices"
-
-    @property
-    def api_version(self) -> str:
-        return f"{self.group}/{self.version}"
 
     def observe(self, document: Mapping[str, Any]) -> tuple[Observation, ...]:
         spec = mapping(document.get("spec"))

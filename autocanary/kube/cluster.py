@@ -239,7 +239,7 @@ class KubeCluster:
 
 
 def _is_missing(mirror: Mirror[_Seen]) -> bool:
-    return not mirror.values() and isinstance(mirror.fault, KindMissing)
+    return isinstance(mirror.fault, KindMissing) and not mirror.values()
 
 
 def _component(seen: _Seen | None, key: ServiceKey) -> Observation | None:

@@ -1,10 +1,10 @@
 """A world in memory: KServe and Knative as measured, requests, metrics and people, in virtual time.
 
 Lives here: ``knative``, ``controller``, ``status`` (the rules, replayed against recordings of the real
-ones), ``kfserving`` (the rules of KServe's predecessor), ``objects`` and ``kserve`` (an API server and the
-cluster behind it), ``traffic`` and ``metrics`` (requests and what Prometheus would make of them), the ports
-over these (``cluster``, ``ledger``, ``bystanders``), ``world`` (all of it together) and ``scenarios``
-(stories for ``demo``).
+ones), ``kfserving`` (the rules of KServe's predecessor), ``loop`` (what both do when), ``objects``,
+``admission`` and ``kserve`` (an API server, its webhooks and the cluster behind it), ``traffic`` and
+``metrics`` (requests and what Prometheus would make of them), the ports over these (``cluster``, ``ledger``,
+``bystanders``), ``world`` (all of it together) and ``scenarios`` (stories for ``demo``).
 Must never be here: real time, threads, I/O, or anything imported by rooms other than ``app``, ``cli`` and
 tests.
 """

@@ -73,7 +73,7 @@ class SimCluster:
         drained, self._changed = self._changed, set()
         return drained
 
-    def age(self, key: ServiceKey) -> float:
+    def age(self, key: ServiceKey, api_version: str) -> float:  # noqa: ARG002  # one picture of all
         now = self._kserve.clock.now()
         return max(now - self._blind_since.get(each, now) for each in (_ALL, key.namespace))
 

@@ -1,37 +1,22 @@
-"""KServe's controller: what it makes of a spec, and the status it writes, as measured on 0.20.
-
-It knows nothing of where the objects are kept: ``saw`` tells it of one, ``publish`` is called with a status
-to write. So the same rules play behind the world in memory and behind a real API server.
-
-Over 300 lines because it is one loop, the reconcile of a service, with its work queue and its faults.
-"""
+"""KServe's controller: what it makes of a spec, and the status it writes, as measured on 0.20."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from autocanary.core.observation import Trinary
 from autocanary.core.policy import Component
 from autocanary.kserve.v1beta1 import WEIGHT
-from autocanary.sim.behaviour import HEALTHY, Behaviour, BehaviourOf
 from autocanary.sim.bookkeeping import Part, Record, take_over
-from autocanary.sim.clock import VirtualClock
 from autocanary.sim.knative import KnativeService, Revision, Wanted
+from autocanary.sim.loop import Loop, Name, Service
 from autocanary.sim.status import render, render_stopped, render_without_revisions
-from autocanary.sim.template import Template, template_of
+from autocanary.sim.template import template_of
 
-__all__ = ["LAG", "PROGRESS_DEADLINE", "Controller", "Name"]
-
-LAG = 0.6
-"""Seconds from a patch until the status shows it; the median measured on an idle cluster is 0.55."""
-PROGRESS_DEADLINE = 600.0
-"""Knative's default, after which a revision that is not ready has failed."""
-
-Name = tuple[str, str]
-"""Namespace and name of an InferenceService."""
+__all__ = ["Controller"]
 
 _WITHOUT_REVISIONS = {"standard": "Standard", "rawdeployment": "Standard", "modelmesh": "ModelMesh"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -39,77 +24,28 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(slots=True, eq=False)
-class _Service:
-    """One InferenceService as the controller sees it."""
-
-    name: Name
-    document: Mapping[str, Any]
-    status: Mapping[str, Any]
+class _Service(Service):
     record: Record = field(default_factory=Record)
     children: dict[Component, KnativeService] = field(default_factory=dict)
     written: tuple[object, ...] = ()
-    gone: bool = False
     frozen: bool = False
-    kserve_due: bool = False
-    knative_due: bool = False
 
 
-class Controller:
-    """KServe and Knative together; every hop between them takes a third of ``lag`` seconds.
+class Controller(Loop[_Service]):
+    """KServe over Knative; ``knative_webhook_down`` is a switch like those of the loop."""
 
-    ``publish(name, status)`` writes a status. The switches ``kserve_down``, ``knative_down`` and
-    ``knative_webhook_down`` may be turned at any time (``resume`` after turning one off), ``lag`` too.
-    ``served`` hears of every change of what answers requests.
-    """
-
-    def __init__(
-        self,
-        clock: VirtualClock,
-        publish: Callable[[Name, dict[str, Any]], None],
-        *,
-        behaviour_of: BehaviourOf = lambda _: HEALTHY,
-        lag: float = LAG,
-        progress_deadline: float = PROGRESS_DEADLINE,
-    ) -> None:
-        self._clock, self._publish = clock, publish
-        self.behaviour_of = behaviour_of
-        self.lag, self.progress_deadline = lag, progress_deadline
-        self.runtime_image = "runtime:1"
-        self.served: Callable[[Name, Component, KnativeService], None] = lambda *_: None
-        self.kserve_down = self.knative_down = self.knative_webhook_down = False
-        self._services: dict[Name, _Service] = {}
-
-    # what the world tells it
-
-    def saw(self, name: Name, document: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> None:
-        """An InferenceService was created or changed; another uid than before is another service."""
-        service = self._services.get(name)
-        if service is not None and _uid(service.document) != _uid(document):
-            self.forget(name)
-            service = None
-        if service is None:
-            service = self._services[name] = _Service(name, document, status or {})
-        service.document = document
-        self._wake_kserve(service)
-
-    def forget(self, name: Name) -> None:
-        """An InferenceService is gone, and everything it owned."""
-        service = self._services.pop(name, None)
-        if service is not None:
-            service.gone = True
-
-    def resume(self) -> None:
-        """Looks at everything again, as controllers do when they start."""
-        for service in self._services.values():
-            self._wake_kserve(service)
-            self._wake_knative(service)
-
-    def now(self) -> float:
-        return self._clock.now()
+    runtime_image = "runtime:1"
+    knative_webhook_down = False
 
     def children(self, name: Name) -> Mapping[Component, KnativeService]:
         service = self._services.get(name)
         return service.children if service is not None else {}
+
+    def _new(self, name: Name, document: Mapping[str, Any], status: Mapping[str, Any]) -> _Service:
+        return _Service(name, document, status)
+
+    def _below(self, service: _Service) -> Iterable[KnativeService]:
+        return service.children.values()
 
     # faults that reach inside
 
@@ -117,20 +53,20 @@ class Controller:
         """The status is written no more, although everything else goes on."""
         service = self._services[name]
         service.frozen = frozen
-        self._wake_kserve(service)
+        self._wake(service)
 
     def lose_rolled_out(self, name: Name) -> None:
         """The status comes back from a backup without its bookkeeping."""
         service = self._services[name]
         for part in service.record.parts.values():
             part.rolled_out = part.previous = ""
-        self._wake_kserve(service)
+        self._wake(service)
 
     def drop_child(self, name: Name, component: Component) -> None:
         """Somebody deletes the Knative Service."""
         service = self._services[name]
         self._delete_child(service, component)
-        self._wake_kserve(service)
+        self._wake(service)
 
     def edit_child(self, name: Name, component: Component, wanted: tuple[Wanted, ...]) -> None:
         """Somebody edits the Knative Service's traffic by hand; KServe reverts it."""
@@ -139,31 +75,6 @@ class Controller:
         child.wanted = wanted
         child.generation += 1
         self._wake_knative(service)
-
-    # scheduling: one pending pass per service and controller, as a work queue has it
-
-    def _wake_kserve(self, service: _Service) -> None:
-        if not service.kserve_due:
-            service.kserve_due = True
-            self._clock.call_at(self._clock.now() + self.lag / 3, lambda: self._run_kserve(service))
-
-    def _wake_knative(self, service: _Service) -> None:
-        if not service.knative_due:
-            service.knative_due = True
-            self._clock.call_at(self._clock.now() + self.lag / 3, lambda: self._run_knative(service))
-
-    def _run_kserve(self, service: _Service) -> None:
-        service.kserve_due = False
-        if not service.gone and not self.kserve_down:
-            self._reconcile(service)
-
-    def _run_knative(self, service: _Service) -> None:
-        service.knative_due = False
-        if service.gone or self.knative_down:
-            return
-        for child in service.children.values():
-            child.reconcile(self._clock.now())
-        self._wake_kserve(service)
 
     # KServe
 
@@ -205,7 +116,7 @@ class Controller:
             self._write(service, render(namespace, name, record, service.status, self._clock.now()))
             service.written = summary
         if before != {component: part.rolled_out for component, part in record.parts.items()}:
-            self._wake_kserve(service)
+            self._wake(service)
 
     def _spread(self, service: _Service, annotations: Mapping[str, str]) -> str:
         """Spec to Knative Services; in words why that failed, and then nothing at all was changed."""
@@ -252,19 +163,10 @@ class Controller:
         return ""
 
     def _new_child(self, service: _Service, component: Component) -> KnativeService:
-        namespace, name = service.name
-
-        def behaviour_of(template: Template) -> Behaviour:
-            return self.behaviour_of(template[0])
-
-        return KnativeService(
-            namespace,
-            f"{name}-{component.value}",
-            plan=self._clock.call_at,
-            wake=lambda: self._wake_knative(service),
-            moved=lambda child: self.served(service.name, component, child),
-            behaviour_of=behaviour_of,
-            progress_deadline=self.progress_deadline,
+        return self._make(
+            service,
+            f"{service.name[1]}-{component.value}",
+            lambda child: self.served(service.name, component, child),
         )
 
     def _delete_child(self, service: _Service, component: Component) -> None:
@@ -283,11 +185,6 @@ class Controller:
         if record.loading == "FailedToLoad":
             record.last_failure = newest.message or "model failed to load"
 
-    def _write(self, service: _Service, status: dict[str, Any]) -> None:
-        if status != service.status:
-            service.status = status
-            self._publish(service.name, status)
-
 
 def _loading(revision: Revision) -> str:
     if revision.ready is Trinary.FALSE and revision.behaviour.ready_after is not None:
@@ -302,10 +199,6 @@ def _wanted(weight: Any, rolled_out: str, tagged: bool) -> tuple[Wanted, ...]:
         return (Wanted("", 100, tag),)
     newest = Wanted("", weight, tag)
     return (newest, Wanted(rolled_out, 100 - weight, "prev")) if weight < 100 else (newest,)
-
-
-def _uid(document: Mapping[str, Any]) -> Any:
-    return document["metadata"].get("uid")
 
 
 def _is_true(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import accumulate
+from operator import add, sub
 
 from autocanary.core.counts import Totals
 from autocanary.sim.chance import BOUNDS
@@ -22,25 +23,25 @@ class Account:
         self._last = newest if newest is not None else _NOTHING
         self._requests = self._errors = 0
         self._up_to = [0] * len(BOUNDS)
-        self._within = [0.0] * len(BOUNDS)
+        self._totals = Totals(0.0, 0.0, (0.0,) * len(BOUNDS))
 
     def look(self, series: Series | None, newest: Sample | None) -> Totals:
         if series is not None and newest is not None:
             if series.created_at != self._created_at:  # another revision of the same name: it began at 0
                 self._created_at, self._last = series.created_at, _NOTHING
             self._grow(newest)
-        return Totals(float(self._requests), float(self._errors), tuple(self._within))
+        return self._totals
 
     def _grow(self, newest: Sample) -> None:
         if newest is self._last:
             return
         self._requests += newest.requests - self._last.requests
         self._errors += newest.errors - self._last.errors
-        counts = (high - low for high, low in zip(newest.buckets, self._last.buckets, strict=True))
-        for index, count in enumerate(accumulate(counts)):
-            if index < len(BOUNDS):
-                self._up_to[index] += count
-                self._within[index] = max(self._within[index], float(self._up_to[index] - self._errors))
+        grown = accumulate(map(sub, newest.buckets, self._last.buckets))  # beyond the last bound, too
+        self._up_to = list(map(add, self._up_to, grown))
+        errors = self._errors
+        within = map(max, self._totals.within, [float(each - errors) for each in self._up_to])
+        self._totals = Totals(float(self._requests), float(errors), tuple(within))
         self._last = newest
 
 

@@ -4,14 +4,11 @@
 ``canaryTrafficPercent`` of the requests to the canary's. While any of them is not ready the router is not
 written: what it was told before goes on, ``RoutesReady`` is False, and the status has neither url nor split.
 ``Ready`` says nothing of the canary.
-
-Like ``controller`` it knows nothing of where the objects are kept: ``saw`` tells it of one, ``publish`` is
-called with a status to write.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,10 +16,8 @@ from autocanary.core.observation import Trinary
 from autocanary.core.policy import Component
 from autocanary.kserve.v1alpha2 import V1Alpha2
 from autocanary.kserve.v1beta1 import WEIGHT
-from autocanary.sim.behaviour import HEALTHY, BehaviourOf
-from autocanary.sim.clock import VirtualClock
-from autocanary.sim.controller import LAG, PROGRESS_DEADLINE, Name
 from autocanary.sim.knative import Condition, KnativeService, Revision, Target, Wanted
+from autocanary.sim.loop import Loop, Name, Service
 from autocanary.sim.status import stamped
 
 __all__ = ["API_VERSION", "SIDES", "KFServing", "Sides"]
@@ -59,98 +54,25 @@ class Sides:
             for target in self.services[side].programmed
         )
 
-    @property
-    def is_ready(self) -> bool:
-        return all(part.condition.status is _TRUE for part in self.parts)
-
-    def reconcile_soon(self) -> None:
-        for part in self.parts:
-            part.reconcile_soon()
-
 
 @dataclass(slots=True, eq=False)
-class _Service:
-    name: Name
-    document: Mapping[str, Any]
-    status: Mapping[str, Any]
+class _Service(Service):
     sides: dict[Component, Sides] = field(default_factory=dict)
     route: Condition = _NOT_ROUTED
-    gone: bool = False
-    kfserving_due: bool = False
-    knative_due: bool = False
 
 
-class KFServing:
-    """The rules of one cluster; see ``controller.Controller`` for the arguments and switches."""
-
-    def __init__(
-        self,
-        clock: VirtualClock,
-        publish: Callable[[Name, dict[str, Any]], None],
-        *,
-        behaviour_of: BehaviourOf = lambda _: HEALTHY,
-        lag: float = LAG,
-        progress_deadline: float = PROGRESS_DEADLINE,
-    ) -> None:
-        self._clock, self._publish = clock, publish
-        self.behaviour_of = behaviour_of
-        self.lag, self.progress_deadline = lag, progress_deadline
-        self.served: Callable[[Name, Component, Sides], None] = lambda *_: None
-        self.kfserving_down = self.knative_down = False
-        self._services: dict[Name, _Service] = {}
-
-    def saw(self, name: Name, document: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> None:
-        """An InferenceService was created or changed; another uid than before is another service."""
-        service = self._services.get(name)
-        if service is not None and service.document["metadata"].get("uid") != document["metadata"].get("uid"):
-            self.forget(name)
-            service = None
-        if service is None:
-            service = self._services[name] = _Service(name, document, status or {})
-        service.document = document
-        self._wake(service)
-
-    def forget(self, name: Name) -> None:
-        """An InferenceService is gone, and everything it owned."""
-        service = self._services.pop(name, None)
-        if service is not None:
-            service.gone = True
-
-    def resume(self) -> None:
-        for service in self._services.values():
-            self._wake(service)
-            self._wake_knative(service)
-
-    def now(self) -> float:
-        return self._clock.now()
+class KFServing(Loop[_Service]):
+    """KFServing over Knative and the router."""
 
     def children(self, name: Name) -> Mapping[Component, Sides]:
         service = self._services.get(name)
         return service.sides if service is not None else {}
 
-    def _wake(self, service: _Service) -> None:
-        if not service.kfserving_due:
-            service.kfserving_due = True
-            self._clock.call_at(self._clock.now() + self.lag / 3, lambda: self._run(service))
+    def _new(self, name: Name, document: Mapping[str, Any], status: Mapping[str, Any]) -> _Service:
+        return _Service(name, document, status)
 
-    def _wake_knative(self, service: _Service) -> None:
-        if not service.knative_due:
-            service.knative_due = True
-            self._clock.call_at(self._clock.now() + self.lag / 3, lambda: self._run_knative(service))
-
-    def _run(self, service: _Service) -> None:
-        service.kfserving_due = False
-        if not service.gone and not self.kfserving_down:
-            self._reconcile(service)
-
-    def _run_knative(self, service: _Service) -> None:
-        service.knative_due = False
-        if service.gone or self.knative_down:
-            return
-        for sides in service.sides.values():
-            for child in sides.parts:
-                child.reconcile(self._clock.now())
-        self._wake(service)
+    def _below(self, service: _Service) -> Iterable[KnativeService]:
+        return (child for sides in service.sides.values() for child in sides.parts)
 
     # one pass
 
@@ -166,9 +88,7 @@ class KFServing:
         for component, sides in service.sides.items():
             if sides.services:
                 self.served(service.name, component, sides)
-        if status != service.status:
-            service.status = status
-            self._publish(service.name, status)
+        self._write(service, status)
 
     def _spread(
         self, service: _Service, component: Component, side: str, endpoint: Mapping[str, Any]
@@ -189,15 +109,10 @@ class KFServing:
             self._wake_knative(service)
 
     def _new_child(self, service: _Service, component: Component, side: str) -> KnativeService:
-        namespace, name = service.name
-        return KnativeService(
-            namespace,
-            f"{name}-{component.value}-{side}",
-            plan=self._clock.call_at,
-            wake=lambda: self._wake_knative(service),
-            moved=lambda _: self.served(service.name, component, service.sides[component]),
-            behaviour_of=lambda template: self.behaviour_of(template[0]),
-            progress_deadline=self.progress_deadline,
+        return self._make(
+            service,
+            f"{service.name[1]}-{component.value}-{side}",
+            lambda _: self.served(service.name, component, service.sides[component]),
         )
 
     def _route(self, service: _Service, spec: Mapping[str, Any]) -> None:

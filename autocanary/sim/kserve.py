@@ -8,9 +8,10 @@ from typing import Any
 from autocanary.core.policy import Component
 from autocanary.sim.behaviour import HEALTHY, BehaviourOf
 from autocanary.sim.clock import VirtualClock
-from autocanary.sim.controller import LAG, PROGRESS_DEADLINE, Controller
+from autocanary.sim.controller import Controller
 from autocanary.sim.kfserving import API_VERSION, KFServing, Sides
 from autocanary.sim.knative import KnativeService, Revision, Routed
+from autocanary.sim.loop import LAG, PROGRESS_DEADLINE
 from autocanary.sim.objects import Name, Objects
 
 __all__ = ["KServe"]
@@ -93,11 +94,6 @@ class KServe:
 
     # what is really so
 
-    def knative_service(
-        self, namespace: str, name: str, component: Component = Component.PREDICTOR
-    ) -> KnativeService | None:
-        return self.controller.children((namespace, name)).get(component)
-
     def revisions(
         self, namespace: str, name: str, component: Component = Component.PREDICTOR
     ) -> Mapping[str, Revision]:
@@ -154,12 +150,12 @@ class KServe:
 
     def set_kserve_down(self, down: bool = True) -> None:
         """The KServe manager is away, and with it the admission webhook of every write."""
-        self.objects.webhook_down = self.controller.kserve_down = down
+        self.objects.webhook_down = self.controller.down = down
         self._resume(down)
 
     def set_knative_down(self, down: bool = True) -> None:
         """The Knative controller is away: the status stays as it was and looks perfect."""
-        self.controller.knative_down = down
+        self.controller.knative_down = self.kfserving.knative_down = down
         self._resume(down)
 
     def set_knative_webhook_down(self, down: bool = True) -> None:
@@ -170,6 +166,7 @@ class KServe:
     def _resume(self, down: bool) -> None:
         if not down:
             self.controller.resume()
+            self.kfserving.resume()
 
     def _revision(self, namespace: str, name: str, revision: str) -> tuple[KnativeService, Revision]:
         for child in self._knative_services((namespace, name)):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from statistics import NormalDist
 
-from autocanary.core.counts import Counters
+from autocanary.core.counts import Counters, Totals
 from autocanary.core.policy import Component
 from autocanary.core.reading import Question, Reading, ReadingKind, Source, Unit
 from autocanary.sim.chance import BOUNDS
@@ -136,7 +136,7 @@ class SimMetrics:
         said = self._said.get(key)
         if said is None or (times and min(times) > said.at):
             latency = key[-1]
-            candidate, stable = totals if latency else [replace(each, within=()) for each in totals]
+            candidate, stable = totals if latency else [Totals(each.requests, each.errors) for each in totals]
             bounds = BOUNDS if latency else ()
             at = min(times) if times else until
             self._said[key] = Counters(f"sim-{self._lives}", at, candidate, stable, bounds)

@@ -15,6 +15,7 @@ from autocanary.errors import AlreadyExists, Busy, Conflict, NotFound, Refused
 from autocanary.kserve import merge
 from autocanary.kserve.v1alpha2 import V1Alpha2
 from autocanary.kserve.v1beta1 import WEIGHT
+from autocanary.sim.admission import admitted
 from autocanary.sim.clock import VirtualClock
 
 __all__ = ["Name", "Objects"]
@@ -31,12 +32,13 @@ class Objects:
 
     ``minimal_crd``: the spec is one atomic field, so a server-side apply owns and replaces all of it.
     ``webhook_down``: KServe's admission webhook cannot be reached, and every write is a 500.
+    ``without_canaries``: KFServing's is that of 0.5 or 0.6, which refuses every weight in v1alpha2.
     """
 
     def __init__(self, clock: VirtualClock, *, minimal_crd: bool = False) -> None:
         self._clock = clock
         self.minimal_crd = minimal_crd
-        self.webhook_down = False
+        self.webhook_down = self.without_canaries = False
         self._documents: dict[Name, dict[str, Any]] = {}
         self._applied: dict[tuple[Name, str], Document] = {}
         self._owners: dict[Name, dict[str, tuple[str, str]]] = {}
@@ -75,7 +77,7 @@ class Objects:
                 "finalizers": ["inferenceservice.finalizers"],
                 "generation": 1,
             },
-            "spec": _admitted(document),
+            "spec": admitted(document, without_canaries=self.without_canaries),
         }
         self._owners[name] = {}
         return self._store(name, {}, made, manager)
@@ -158,7 +160,7 @@ class Objects:
             self._put(name, {**live, "status": status}, False)
 
     def _update(self, name: Name, live: Document, after: dict[str, Any], manager: str) -> Document:
-        after["spec"] = _admitted(after)
+        after["spec"] = admitted(after, without_canaries=self.without_canaries)
         metadata = dict(after["metadata"])
         for fixed in ("resourceVersion", "uid", "managedFields", "generation", "namespace", "name"):
             metadata[fixed] = live["metadata"].get(fixed)
@@ -254,44 +256,6 @@ def _weight_of(spec: Mapping[str, Any], component: str) -> Any:
         return spec.get(WEIGHT)
     part = spec.get(component)
     return part.get(WEIGHT) if isinstance(part, Mapping) else None
-
-
-def _admitted(document: Document) -> dict[str, Any]:
-    """KServe's webhook decodes into Go types: any int64 passes (101 too), anything else is a 400."""
-    result = dict(document.get("spec") or {})
-    spec = document.get("spec") or {}
-    if document["apiVersion"] == _OLD:
-        return _admitted_by_kfserving(result)
-    for component in _COMPONENTS:
-        weight = _weight_of(spec, component)
-        if weight is None:
-            continue
-        whole = isinstance(weight, int) or (isinstance(weight, float) and weight.is_integer())
-        if isinstance(weight, bool) or not whole or abs(weight) >= 2**63:
-            where = f".spec.{component}.{WEIGHT} of type int64"
-            raise Refused(
-                'admission webhook "inferenceservice.kserve-webhook-server.defaulter" denied the request: '
-                f"json: cannot unmarshal {weight!r} into Go struct field {where}",
-                status=400,
-            )
-        result[component] = {**spec[component], WEIGHT: int(weight)}
-    return result
-
-
-def _admitted_by_kfserving(spec: dict[str, Any]) -> dict[str, Any]:
-    """KFServing 0.4's webhook validates, and an omitempty 0 is as good as no field."""
-    weight = spec.get(WEIGHT)
-    said = ""
-    if weight is not None and (isinstance(weight, bool) or not isinstance(weight, int)):
-        said = f"json: cannot unmarshal {weight!r} into Go struct field .spec.{WEIGHT} of type int"
-    elif weight is not None and not 0 <= weight <= 100:
-        said = "CanaryTrafficPercent must be between 0 and 100."
-    elif weight and not isinstance(spec.get("canary"), Mapping):
-        said = "Canary must be specified when CanaryTrafficPercent > 0."
-    if said:
-        where = "inferenceservice.kfserving-webhook-server.validator"
-        raise Refused(f'admission webhook "{where}" denied the request: {said}', status=400)
-    return spec
 
 
 def _drifts(live: Any, last: Any, wanted: Any) -> bool:

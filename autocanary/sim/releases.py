@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import cast
 
 from autocanary.core.observation import Mode, Observation, ServiceKey, Trinary
 from autocanary.core.policy import Component
@@ -147,7 +146,7 @@ class Pair:
             seed=self.seed,
         )
         # What the controllers would call, of any two revisions: no controller runs here.
-        self._served = cast("Callable[[tuple[str, str], Component, Routed], None]", nowhere.controller.served)
+        self._served = nowhere.controller.served
         self.metrics = SimMetrics(self._traffic, self.clock)
         self._begin()
 

@@ -13,9 +13,9 @@ from autocanary.sim.behaviour import HEALTHY, Behaviour
 from autocanary.sim.bystanders import InlinePool, RecordingNotifier, SimGates, SimLeadership, SimPolicies
 from autocanary.sim.clock import START, VirtualClock
 from autocanary.sim.cluster import SimCluster
-from autocanary.sim.controller import LAG, PROGRESS_DEADLINE
 from autocanary.sim.kserve import KServe
 from autocanary.sim.ledger import SimLedger
+from autocanary.sim.loop import LAG, PROGRESS_DEADLINE
 from autocanary.sim.metrics import SimMetrics
 from autocanary.sim.quality import GOOD, Quality
 from autocanary.sim.traffic import SCRAPE_SECONDS, Load, Traffic

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.forms import KFSERVING, KSERVE
+from tests.contract.forms import FORMS, KSERVE
 from tests.contract.place import Place
 from tests.contract.real import RealPlace, Site
 from tests.contract.simulated import SimPlace
@@ -40,4 +40,4 @@ def place(site: Site | SimPlace) -> Iterator[Place]:
 
 
 def _simulated(what: str) -> SimPlace:
-    return SimPlace(minimal_crd=what == "minimal", form=KFSERVING if what == "kfserving" else KSERVE)
+    return SimPlace(minimal_crd=what in ("minimal", "kubeflow"), form=FORMS.get(what, KSERVE))

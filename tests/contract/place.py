@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autocanary.core.observation import Observation, ServiceKey
+from autocanary.core.observation import Observation, ServiceKey, Trinary, Unsettled
 from autocanary.core.policy import Component
 from autocanary.ports import Cluster, Ledger
 from autocanary.sim.behaviour import HEALTHY, Behaviour, spoken_in_uri, starts_in
@@ -94,6 +94,10 @@ class Place(ABC):
 
     # what is seen
 
+    @abstractmethod
+    def answering(self, name: str = "mnist") -> Mapping[str, int]:
+        """Who really answers the requests, whatever the status says: percent by revision, none with 0."""
+
     def revision(self, number: int, name: str = "mnist") -> str:
         """What the n-th version that was served is called."""
         return self.form.revision(number, name)
@@ -130,7 +134,20 @@ class Place(ABC):
         return self.becomes(name, ready=second, traffic={first: 100 - weight, second: weight})
 
     def promoted(self, name: str = "mnist") -> Observation:
-        """A second version that has replaced the first by weight 100."""
+        """A second version that has everything by weight 100, and is not settled where that is to be done."""
         staged = self.staged(name)
         self.cluster.set_weight(staged, 100)
-        return self.becomes(name, rolled_out=self.revision(2, name), previous=self.revision(1, name))
+        first, second = self.revision(1, name), self.revision(2, name)
+        return self.becomes(name, **self.form.at_100(first, second), route_ready=Trinary.TRUE)
+
+    def settled(self, promoted: Observation) -> Observation:
+        """The service when every write has been made that its promotion still lacked (none, in KServe)."""
+        name = promoted.key.name
+        stable, second = self.form.promoted(2, name), self.revision(2, name)
+        if promoted.unsettled is Unsettled.ADOPT:
+            self.cluster.settle(promoted)
+            traffic = {stable: 0, second: 100}
+            self.cluster.settle(
+                self.becomes(name, rolled_out=stable, unsettled=Unsettled.CLEAR, traffic=traffic)
+            )
+        return self.becomes(name, unsettled=None, rolled_out=stable, traffic={stable: 100})

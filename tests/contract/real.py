@@ -16,10 +16,15 @@ from autocanary.kube.ledger import KubeLedger
 from autocanary.kube.rights import rules as rights
 from autocanary.kube.session import Session
 from autocanary.sim.controller import Controller
-from tests.contract.forms import KFSERVING, KSERVE
+from tests.contract.forms import FORMS, KSERVE
 from tests.contract.place import LAG, Place, behaviour_of
-from tests.testbed.kserve_controller import KFServingController, KServeController
-from tests.testbed.servers import ApiServer, install_inferenceservice_crd, install_kfserving_crd
+from tests.testbed.kserve_controller import KFServingController, KServeController, KubeflowController
+from tests.testbed.servers import (
+    ApiServer,
+    install_inferenceservice_crd,
+    install_kfserving_crd,
+    install_kubeflow_crd,
+)
 from tests.testbed.servers.crds import wait_served
 
 __all__ = ["RealPlace", "Site"]
@@ -40,23 +45,27 @@ class _Leader:
 class Site:
     """The API server with KServe's rules behind it: one for many places."""
 
-    def __init__(self, folder: Path, crd: Literal["minimal", "full", "kfserving"]) -> None:
+    def __init__(self, folder: Path, crd: Literal["minimal", "full", "kubeflow", "kfserving"]) -> None:
         self._folder, self._crd = folder, crd
-        self.form = KFSERVING if crd == "kfserving" else KSERVE
+        self.form = FORMS.get(crd, KSERVE)
         self._stack = ExitStack()
 
     def __enter__(self) -> Site:
         with self._stack as stack:
             self.api = stack.enter_context(ApiServer(users=[_SERVICE], folder=self._folder))
+            rules: Any = KServeController
             if self._crd == "kfserving":
                 install_kfserving_crd(self.api)
+                rules = KFServingController
+            elif self._crd == "kubeflow":
+                install_kubeflow_crd(self.api)
+                rules = KubeflowController
             else:
                 install_inferenceservice_crd(self.api, self._crd)
             self.api.apply(*definitions())
             for name in ("canaryrollouts", "rolloutpolicies"):
                 wait_served(self.api, "autocanary.dev", "v1alpha1", name)
             self.api.grant(_SERVICE, rights())
-            rules: Any = KFServingController if self._crd == "kfserving" else KServeController
             self.kserve: KServeController = stack.enter_context(
                 rules(self.api.kubeconfig(), behaviour_of=behaviour_of, lag=LAG)
             )
@@ -156,3 +165,7 @@ class RealPlace(Place):
 
     def rest(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def answering(self, name: str = "mnist") -> Mapping[str, int]:
+        shares = self._site.kserve.split()[self.namespace, name]
+        return {revision: share for revision, share in shares.items() if share}

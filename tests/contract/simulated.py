@@ -52,3 +52,7 @@ class SimPlace(Place):
 
     def rest(self, seconds: float) -> None:
         self.world.advance(seconds)
+
+    def answering(self, name: str = "mnist") -> Mapping[str, int]:
+        shares = self.world.kserve.split(self.namespace, name)
+        return {revision: share for revision, share in shares.items() if share}

@@ -44,7 +44,7 @@ def test_a_service_at_rest(place: Place) -> None:
     assert not seen.auto_update_disabled
     assert place.form.uri_of(seen) == "gs://models/mnist/v1"
     assert list(place.cluster.services()) == [seen]
-    assert place.cluster.age(seen.key) < 5
+    assert place.cluster.age(seen.key, seen.api_version) < 5
 
 
 def test_what_does_not_exist_is_not_seen(place: Place) -> None:
@@ -61,8 +61,8 @@ def test_a_candidate_staged_at_0(place: Place) -> None:
     place.serve("mnist", "v2", 0)
     waiting = place.becomes(created=second)
     assert bookkeeping(waiting) == (first, "", first, second)
-    assert not waiting.share(second)
-    assert waiting.share(first) in (100, None), "what is being rebuilt may say nothing"
+    assert waiting.traffic == place.form.while_starting(first)
+    assert place.answering() == {first: 100}
     seen = place.becomes(ready=second, traffic={first: 100, second: 0})
     assert bookkeeping(seen) == (first, "", second, second)
     assert seen.weight == 0
@@ -88,16 +88,19 @@ def test_a_weight_is_written_and_takes_effect_later(place: Place) -> None:
     assert bookkeeping(seen) == (first, "", second, second)
 
 
-@only_kserve
 def test_a_promotion(place: Place) -> None:
-    """At 100 the candidate is rolled out and stable is the one before it."""
-    first, second = place.revision(1), place.revision(2)
+    """At 100 the candidate has everything, and is rolled out once what the spec lacks is settled."""
+    first, second, stable = place.revision(1), place.revision(2), place.form.promoted(2, "mnist")
     staged = place.staged(weight=50)
     place.cluster.set_weight(staged, 100)
-    seen = place.becomes(rolled_out=second, traffic={second: 100})
-    assert bookkeeping(seen) == (second, first, second, second)
-    assert seen.weight == 100
+    seen = place.becomes(**place.form.at_100(first, second), route_ready=Trinary.TRUE)
+    assert (seen.ready, seen.created) == (second, second)
     assert seen.in_effect(candidate=second, stable=first, weight=100)
+    assert place.answering() == {second: 100}
+    done = place.settled(seen)
+    assert bookkeeping(done) == (stable, place.form.previous(first), stable, stable)
+    assert done.spec_digest == staged.spec_digest
+    assert place.answering() == {stable: 100}
 
 
 def test_a_rollback(place: Place) -> None:
@@ -110,14 +113,13 @@ def test_a_rollback(place: Place) -> None:
     assert seen.weight == 0
 
 
-@only_kserve
 def test_a_rollback_after_a_promotion(place: Place) -> None:
     """The traffic goes back to the revision before, which is then the rolled-out one again."""
     first, second = place.revision(1), place.revision(2)
     promoted = place.promoted()
     place.cluster.set_weight(promoted, 0)
     seen = place.becomes(rolled_out=first, traffic={first: 100, second: 0})
-    assert bookkeeping(seen) == (first, first, second, second)
+    assert bookkeeping(seen) == (first, place.form.previous(first), second, second)
 
 
 def test_a_write_is_compare_and_set(place: Place) -> None:
@@ -197,10 +199,9 @@ def test_the_changed_keys_are_told_once(place: Place) -> None:
     assert next_changes(place) == {place.key("two")}
 
 
-@only_kserve
 def test_the_stable_spec_is_put_back_without_a_weight(place: Place) -> None:
     """All of it: what the candidate had added goes, what it had changed is as before."""
-    first, second, third = place.revision(1), place.revision(2), place.revision(3)
+    first, second, restored = place.revision(1), place.revision(2), place.form.restored("mnist")
     stable = place.at_rest()
     place.serve("mnist", "v2", 10, args=["--fast"], env=[{"name": "A", "value": "b"}])
     place.becomes(ready=second, traffic={first: 90, second: 10})
@@ -208,22 +209,22 @@ def test_the_stable_spec_is_put_back_without_a_weight(place: Place) -> None:
     assert answer.spec == stable.spec
     assert answer.spec_digest == stable.spec_digest
     assert answer.weight is None
-    seen = place.becomes(rolled_out=third, traffic={third: 100})
+    seen = place.becomes(rolled_out=restored, traffic={restored: 100})
     assert seen.spec == stable.spec
 
 
-@only_kserve
 def test_the_stable_spec_is_put_back_with_a_weight(place: Place) -> None:
-    """A blocked rollback is unblocked by a revision with stable's content, staged at 0."""
-    first, second, third = place.revision(1), place.revision(2), place.revision(3)
+    """A blocked rollback is unblocked by stable's content: staged at 0 where that takes a new revision."""
+    first, second, restored = place.revision(1), place.revision(2), place.form.restored("mnist")
     stable = place.at_rest()
     place.serve("mnist", "v2", 10)
     place.becomes(ready=second, traffic={first: 90, second: 10})
     answer = place.cluster.restore(place.seen(), stable.spec, 0)
-    assert (answer.spec_digest, answer.weight) == (stable.spec_digest, 0)
-    assert answer.writer == "autocanary"
-    seen = place.becomes(ready=third, traffic={first: 100, third: 0})
-    assert bookkeeping(seen) == (first, "", third, third)
+    assert answer.spec_digest == stable.spec_digest
+    assert (answer.weight, answer.writer) == place.form.put_back_at_0
+    seen = place.becomes(ready=restored, traffic={restored: 0, first: 100})
+    assert bookkeeping(seen) == (first, "", restored, restored)
+    assert place.answering() == {first: 100}
 
 
 def test_a_weight_that_another_manager_wrote(place: Place) -> None:
@@ -236,38 +237,37 @@ def test_a_weight_that_another_manager_wrote(place: Place) -> None:
     assert place.cluster.set_weight(seen, 20).writer == "autocanary"
 
 
-@only_kserve
 def test_a_field_that_another_manager_removed(place: Place) -> None:
-    """KServe then promotes the candidate, whatever it is."""
+    """KServe then promotes the candidate, whatever it is; KFServing takes all traffic from it."""
     first, second = place.revision(1), place.revision(2)
     place.staged(weight=10)
     place.patch("mnist", {"canaryTrafficPercent": None}, "argocd")
-    seen = place.becomes(weight=None, traffic={second: 100}, rolled_out=second)
-    assert bookkeeping(seen) == (second, first, second, second)
+    seen = place.becomes(**place.form.without_weight(first, second))
+    assert (seen.ready, seen.created) == (second, second)
 
 
-@only_kserve
 def test_an_unstaged_release_can_be_caught(place: Place) -> None:
     """The new revision is named before it is ready; 0 written in between keeps the traffic on stable."""
     first, second = place.revision(1), place.revision(2)
     place.at_rest()
-    place.serve("mnist", "v2-slow2")
+    place.serve("mnist", "v2-slow2", place.form.unstaged)
     seen = place.becomes(created=second)
-    assert (seen.weight, seen.ready, seen.rolled_out) == (None, first, first)
-    assert seen.traffic == {first: 100}
+    assert (seen.weight, seen.ready, seen.rolled_out) == (place.form.unstaged, first, first)
+    assert seen.traffic == place.form.while_starting(first)
+    assert place.answering() == {first: 100}
     place.cluster.set_weight(seen, 0)
     ready = place.becomes(ready=second, traffic={first: 100, second: 0})
     assert bookkeeping(ready) == (first, "", second, second)
 
 
-@only_kserve
 def test_an_unstaged_release_that_is_not_caught(place: Place) -> None:
     """Takes everything when it is ready."""
     first, second = place.revision(1), place.revision(2)
     place.at_rest()
-    place.serve("mnist", "v2")
-    seen = place.becomes(rolled_out=second, traffic={second: 100})
-    assert bookkeeping(seen) == (second, first, second, second)
+    place.serve("mnist", "v2", place.form.unstaged)
+    seen = place.becomes(**place.form.at_100(first, second) | {"weight": place.form.unstaged})
+    assert (seen.ready, seen.created) == (second, second)
+    assert place.answering() == {second: 100}
 
 
 @only_kserve
@@ -299,8 +299,8 @@ def test_a_revision_that_cannot_become_ready_says_why(place: Place) -> None:
     assert "model failed to load" in seen.failure
     assert bookkeeping(seen) == (first, "", first, second)
     assert seen.latest_ready is Trinary.FALSE
-    assert seen.traffic in ({first: 100}, {}), "what cannot be rebuilt may say nothing"
-    assert not seen.share(second)
+    assert seen.traffic == place.form.while_starting(first)
+    assert place.answering() == {first: 100}
     place.serve("mnist", "v3", 10)
     healed = place.becomes(ready=third, traffic={first: 90, third: 10})
     assert healed.failure == ""

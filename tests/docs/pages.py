@@ -7,7 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["PAGES", "ROOT", "Block", "anchors", "blocks", "code", "links", "prose", "table_after", "text_of"]
+__all__ = [
+    "PAGES",
+    "ROOT",
+    "Block",
+    "anchors",
+    "blocks",
+    "code",
+    "commands",
+    "links",
+    "prose",
+    "table_after",
+    "text_of",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = tuple(sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]))
@@ -72,3 +84,13 @@ def table_after(page: str, words: str) -> list[list[str]]:
     rest = text_of(page).split(words, 1)[1]
     rows = rest[rest.index("\n|") + 1 :].split("\n\n", 1)[0].splitlines()
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows[2:]]
+
+
+def commands(page: str) -> list[str]:
+    """A page's shell lines in order, without comments; continued lines are one."""
+    found: list[str] = []
+    for block in blocks(ROOT / page):
+        if block.language == "sh":
+            lines = block.text.replace("\\\n", " ").splitlines()
+            found += [line.partition("  #")[0].partition("   #")[0].strip() for line in lines if line.strip()]
+    return found

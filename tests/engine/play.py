@@ -284,9 +284,11 @@ class Doom(Faults):
         super().__init__()
         self.strike = strike
         self.verbs: list[str] = []
+        self.reads: list[str] = []
 
     def around(self, verb: str, name: str, first: Callable[[], None], second: Callable[[], T]) -> T:
         if verb not in _WRITES:
+            self.reads.append(verb)
             return super().around(verb, name, first, second)
         self.verbs.append(verb)
         found = self.strike(len(self.verbs), verb)

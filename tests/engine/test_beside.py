@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from autocanary.core.policy import Leftover
+from autocanary import logs
+from autocanary.core.policy import Component, Leftover, Policy
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Verb
@@ -364,6 +365,57 @@ def test_a_crash_at_any_write(when: When) -> None:
         assert told == expected, f"a crash {when.value} write {victim} ({writes[victim - 1]})"
 
 
+def upgraded(**more: Any) -> Sided:
+    """10 % are in effect when KFServing is replaced by one that splits no traffic in v1alpha2."""
+    play = started(**more)
+    play.until(lambda: play.known(FIRST) and play.rollout(FIRST).progress.verified_at is not None)
+    play.world.kserve.objects.without_canaries = True
+    return play
+
+
+def test_a_kfserving_that_refuses_canaries_is_a_reason_of_its_own() -> None:
+    """Held at the weight there is, told at once and once with what works instead; and tried on."""
+    play = upgraded()
+    play.until_reason(Reason.CANARY_UNSUPPORTED, FIRST, 120)
+    progress = play.rollout(FIRST).progress
+    assert (progress.phase, progress.weight) == (Phase.HOLDING, 50)
+    assert "50 % is refused" in progress.message
+    assert "apply the service as serving.kubeflow.org/v1beta1" in progress.message
+    play.run(900)
+    assert play.weights() == []
+    assert play.traffic() == {"default-00001": 90, "canary-00001": 10}
+    assert play.events(FIRST) == ["rollout_started", "step_taken", "step_taken", "rollout_held"]
+    play.world.kserve.objects.without_canaries = False
+    play.finish(FIRST)
+    assert play.ending(FIRST) == (Phase.PROMOTED, Reason.PROMOTED)
+    assert play.weights() == [50, 100]
+
+
+def test_a_rollback_without_weights_takes_the_candidate_out() -> None:
+    """The only write towards stable that a KFServing without canaries accepts."""
+    play = upgraded(qualities={V2: BROKEN})
+    play.finish(FIRST)
+    assert play.ending(FIRST) == (Phase.ROLLED_BACK, Reason.METRIC_BREACH)
+    assert [(each.weight, each.restored) for each in play.world.cluster.writes] == [(None, True)]
+    assert play.spec() == {"default": model(V1)}
+    assert play.traffic() == {"default-00001": 100}
+
+
+def test_a_promotion_that_canaries_are_refused_to_is_told() -> None:
+    """The copy keeps the weight of 100, so it is refused too: warned of once, and made when it can be."""
+    play = started()
+    play.until(lambda: play.weights() == [50, 100])
+    play.world.kserve.objects.without_canaries = True
+    play.until(lambda: "rollout_warning" in play.events(FIRST), 300)
+    play.run(300)
+    assert play.rollout(FIRST).progress.warned == (Reason.CANARY_UNSUPPORTED.value,)
+    assert play.events(FIRST).count("rollout_warning") == 1
+    assert play.spec()["default"] == model(V1)
+    play.world.kserve.objects.without_canaries = False
+    play.finish(FIRST)
+    assert play.spec() == {"default": model(V2)}
+
+
 def test_a_default_that_does_not_come_up_is_said() -> None:
     """The candidate goes on serving everything; a person is told what is waited for."""
     play = started()
@@ -428,6 +480,36 @@ def test_abort_while_paused_on_another_stable() -> None:
     play.finish(FIRST)
     assert play.phase(FIRST) is Phase.ROLLED_BACK
     assert play.traffic() == {"default-00002": 100, "canary-00001": 0}
+
+
+TWO = {
+    "equally specific for one component": (quick("one"), quick("two")),
+    "for components that share one weight": (quick("one"), quick("two", component=Component.TRANSFORMER)),
+}
+
+
+@pytest.mark.parametrize("policies", TWO.values(), ids=TWO)
+def test_two_policies_for_one_service_start_nothing(policies: tuple[Policy, Policy]) -> None:
+    """As in KServe: told once for each component, nothing is written; when one is gone, it is taken up."""
+
+    def both(number: int) -> dict[str, Any]:
+        image = {"containers": [{"image": f"pre:{number}"}]}
+        return {**model(f"gs://models/mnist/{number}"), "transformer": image}
+
+    play = Sided(*policies, scrape_seconds=2.0)
+    with logs.capture() as lines:
+        play.apply()
+        play.edit(default=both(1))
+        play.run(60)
+        play.edit(canary=both(2), canaryTrafficPercent=10)
+        play.run(120)
+    assert (play.names(), play.weights()) == ([], [])
+    refusals = lines.named("rollout_refused")
+    assert [each["reason"] for each in refusals] == ["PolicyTie"] * len({each.component for each in policies})
+    play.world.policies.put(quick(min_requests=1.0))
+    play.finish(FIRST)
+    assert play.ending(FIRST) == (Phase.PROMOTED, Reason.PROMOTED)
+    assert play.spec() == {"default": both(2)}
 
 
 def test_both_generations_in_one_cluster() -> None:

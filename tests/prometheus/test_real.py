@@ -51,19 +51,28 @@ LONG = "a-service-with-a-name-of-some-length-predictor-00002"  # 52 characters: 
 
 @dataclass(frozen=True)
 class Played:
-    """One service, measured by one variant: what its revisions went through between the two scrapes."""
+    """One service, measured by one variant: what its revisions went through between the two scrapes.
+
+    ``sided``: its revisions are those of KFServing's default and canary.
+    """
 
     variant: Variant
     service: str
     stable: Load
     canary: Load
+    sided: bool = False
 
     def load(self, number: int) -> Load:
         return self.stable if number == 1 else self.canary
 
+    def revision(self, number: int) -> str:
+        if self.sided:
+            return f"{self.service}-predictor-{'default' if number == 1 else 'canary'}-00001"
+        return f"{self.service}-predictor-{number:05}"
+
     def question(self, metric: str, *, number: int = 2, source: Source = Source.AUTO) -> Question:
-        asked = question(metric, service=self.service, number=2, source=source, window=WINDOW)
-        return replace(asked, revision=asked.stable) if number == 1 else asked
+        asked = question(metric, service=self.service, source=source, window=WINDOW)
+        return replace(asked, revision=self.revision(number), stable=self.revision(1))
 
 
 def _cases() -> tuple[Played, ...]:
@@ -102,12 +111,17 @@ def _since_start(load: Load, *, later: bool) -> Load:
     return Load(base.good + load.good, base.failed + load.failed, within)
 
 
+def _pod(revision: str) -> str:
+    """What Kubernetes calls a pod: 58 characters of its owner's name at most, and five of its own."""
+    return f"{revision}-deployment-5d8f9c7b6-"[:58] + "x2x4z"
+
+
 def _located(labelling: Labelling, namespace: str, revision: str) -> dict[str, str]:
     return {
         RELABELLED: {"namespace": namespace, "revision_name": revision},
         PROMOTED: {"k8s_namespace_name": namespace, "kn_revision_name": revision},
         PRIVATE_SERVICE: {"namespace": namespace, "service": f"{revision}-private"},
-        POD_NAME: {"namespace": namespace, "pod": f"{revision}-deployment-5d8f9c7b6-x2x4z"},
+        POD_NAME: {"namespace": namespace, "pod": _pod(revision)},
         TARGET_INFO: {},
         KNATIVE_LABELS: {},
         MESH_DESTINATION: {},
@@ -145,15 +159,17 @@ def _exposed(variant: Variant, namespace: str, revision: str, load: Load) -> str
 CASES = _cases()
 ON_PAGE = [case for case in CASES if case.variant.labelling is not TARGET_INFO]
 JOINED = next(case for case in CASES if case.variant.labelling is TARGET_INFO)
+SIDED = [
+    replace(case, service=f"tensorflow-mnist-{number:02}", sided=True) for number, case in enumerate(ON_PAGE)
+]
 
 
 def _page(*, later: bool) -> str:
     text = ""
-    for case in ON_PAGE:
+    for case in (*ON_PAGE, *SIDED):
         for number in (1, 2):
-            revision = f"{case.service}-predictor-{number:05}"
             load = _since_start(case.load(number), later=later)
-            text += _exposed(case.variant, "models", revision, load)
+            text += _exposed(case.variant, "models", case.revision(number), load)
     # The same names in another namespace, all failing: they must not leak into the answers.
     other = _since_start(_delta(500, 500, 400), later=later)
     text += exposition.knative("team-a", "s00-predictor-00002", other)
@@ -173,9 +189,7 @@ def _special(*, later: bool) -> str:
     text += exposition.knative(
         "models", "staged-predictor-00001", _since_start(_delta(900, 0, 900), later=later)
     )
-    # What Kubernetes makes of the pod of a long revision: 58 characters of its owner's name, five of its own.
-    pod = f"{LONG}-deployment-5d8f9c7b6-"[:58] + "x2x4z"
-    located = {"namespace": "models", "pod": pod}
+    located = {"namespace": "models", "pod": _pod(LONG)}
     return text + exposition.mlserver(located, _since_start(_delta(800, 8, 700), later=later))
 
 
@@ -190,7 +204,7 @@ class World:
     def show(self, *, later: bool) -> None:
         self.page.text = _page(later=later)
         for number, pod in enumerate(self.pods, start=1):
-            revision = f"{JOINED.service}-predictor-{number:05}"
+            revision = JOINED.revision(number)
             load = _since_start(JOINED.load(number), later=later)
             owner = {"kn_revision_name": revision, "k8s_namespace_name": "models", "k8s_pod_name": "x"}
             pod.text = exposition.line("target_info", owner, 1) + _exposed(JOINED.variant, "", "", load)
@@ -256,19 +270,22 @@ def _names(case: Played) -> str:
     return f"{case.variant.source.value}-{'+'.join(case.variant.labelling.needs)}-{case.service}"
 
 
-@pytest.mark.parametrize("case", CASES, ids=_names)
-def test_auto_finds_the_source_and_its_numbers_are_right(case: Played, counted: Counted) -> None:
-    """Each variant is found by its series alone, and success, errors and latency are what was put in."""
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("case", [*CASES, *SIDED], ids=_names)
+def test_auto_finds_the_source_and_its_numbers_are_right(case: Played, number: int, counted: Counted) -> None:
+    """Each variant is found by its series alone; success, errors and latency of stable and of the candidate
+    are what was put in, in KServe's names and in those of KFServing's two sides, whose pods' names are cut."""
     success, errors, slow, count = counted.ask(
-        case.question("request-success-rate"),
-        case.question("error-rate"),
-        case.question("request-duration"),
-        case.question("request-count"),
+        case.question("request-success-rate", number=number),
+        case.question("error-rate", number=number),
+        case.question("request-duration", number=number),
+        case.question("request-count", number=number),
     )
-    share = case.canary.failed / case.canary.total * 100
+    load = case.load(number)
+    share = load.failed / load.total * 100
     assert count.kind is ReadingKind.VALUE, count.detail
     assert count.source is case.variant.source
-    assert count.value == count.requests == pytest.approx(1000, rel=0.5)
+    assert count.value == count.requests == pytest.approx(load.total, rel=0.5)
     assert count.age is not None
     assert 0 <= count.age < WINDOW
     if case.variant.source is Source.KSERVE:
@@ -278,13 +295,13 @@ def test_auto_finds_the_source_and_its_numbers_are_right(case: Played, counted: 
         assert (success.kind, errors.kind) == (ReadingKind.VALUE, ReadingKind.VALUE)
         assert errors.value == pytest.approx(share, abs=1e-9)
         assert success.value == pytest.approx(100 - share, abs=1e-9)
-        assert success.requests == pytest.approx(1000, rel=0.5)
+        assert success.requests == pytest.approx(load.total, rel=0.5)
     if case.variant.source is Source.TORCHSERVE:
         assert slow.kind is ReadingKind.UNSUPPORTED
     elif case.variant.source is Source.TRITON:
         assert slow.value == pytest.approx(0.7)
     else:
-        assert slow.value == pytest.approx(_p99(case.canary), rel=1e-9), slow.detail
+        assert slow.value == pytest.approx(_p99(load), rel=1e-9), slow.detail
 
 
 def test_all_services_at_once_read_like_each_alone(counted: Counted) -> None:
@@ -414,13 +431,18 @@ def test_the_presets_are_the_promql_that_people_write(source: Source, world: Wor
     assert measured[target] == pytest.approx(_by_hand(world, slow, instant), rel=1e-12)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.variant.source is Source.VLLM], ids=_names)
-def test_tokens_are_measured_under_their_new_and_old_names(case: Played, counted: Counted) -> None:
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize(
+    "case", [case for case in (*CASES, *SIDED) if case.variant.source is Source.VLLM], ids=_names
+)
+def test_tokens_are_measured_under_their_new_and_old_names(
+    case: Played, number: int, counted: Counted
+) -> None:
     """vLLM's own presets answer whichever generation of names it exports, in seconds and percent."""
     names = ("time-to-first-token", "time-per-output-token", "queue-time")
-    for reading in counted.ask(*(case.question(name) for name in names)):
-        assert reading.value == pytest.approx(_p99(case.canary), rel=1e-9), reading.detail
-    [cache] = counted.ask(case.question("kv-cache-usage"))
+    for reading in counted.ask(*(case.question(name, number=number) for name in names)):
+        assert reading.value == pytest.approx(_p99(case.load(number)), rel=1e-9), reading.detail
+    [cache] = counted.ask(case.question("kv-cache-usage", number=number))
     assert cache.value == pytest.approx(40.0)
 
 

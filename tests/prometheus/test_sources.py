@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 
-import promql_parser
 import pytest
 
+from autocanary import promql
 from autocanary.core.reading import Source
 from autocanary.prometheus.labelling import Target
 from autocanary.prometheus.presets import PRESETS, Gauge, Histogram, Meter, Variant
-from autocanary.prometheus.queries import measure_query, probe_query, traffic_query
+from autocanary.prometheus.queries import (
+    measure_query,
+    measured_rows,
+    probe_query,
+    traffic_query,
+    traffic_rows,
+)
 from autocanary.prometheus.sources import METERS, variants_of
+from tests.prometheus.played import row, rows
 
 TARGETS = [Target("models", "mnist-predictor-00001"), Target("team-a", "mnist-predictor-00002")]
+SIDES = [Target("admin", f"tensorflow-mnist-predictor-{side}-00001") for side in ("default", "canary")]
+"""KFServing's; with ``-deployment-`` behind them they are longer than what a pod's name keeps of it."""
 LLM = ("time-to-first-token", "time-per-output-token", "queue-time", "kv-cache-usage")
 
 
@@ -58,13 +67,34 @@ def test_what_a_source_cannot_give_names_the_way_out() -> None:
 
 @pytest.mark.parametrize("variant", variants_of(Source.AUTO), ids=str)
 def test_every_variant_makes_valid_promql(variant: Variant) -> None:
-    """Traffic, every measure and the probe parse."""
+    """Traffic, every measure and the probe parse, and each asks about every target."""
     queries = [traffic_query(variant, 60, TARGETS)]
     queries += [measure_query(variant, metric, 0.99, 60, TARGETS) for metric in variant.meter.measures]
     metrics = [counted.metric for counted in variant.meter.counted]
     queries.append(probe_query(variant.labelling, metrics, variant.meter.matchers, TARGETS))
     for query in queries:
-        promql_parser.parse(query)
+        assert promql.check(query) is None
+        assert all(target.namespace in query and target.revision in query for target in TARGETS)
+
+
+@pytest.mark.parametrize("variant", variants_of(Source.AUTO), ids=str)
+def test_both_sides_of_a_kfserving_service_are_read_by_every_preset(variant: Variant) -> None:
+    """Default's revision and canary's, asked about together: each gets its own numbers and no other's."""
+    stated = [
+        row(100 * (number + 1), **_labels(variant, side), autocanary="count0")
+        for number, side in enumerate(SIDES)
+    ]
+    read = traffic_rows(variant, SIDES, rows(*stated))
+    assert [read[side].count for side in SIDES] == [100, 200]
+    for metric in variant.meter.measures:
+        query = measure_query(variant, metric, 0.99, 60, SIDES)
+        assert promql.check(query) is None
+        told = rows(*(row(number, **_labels(variant, side)) for number, side in enumerate(SIDES)))
+        assert measured_rows(variant, SIDES, told) == {side: float(n) for n, side in enumerate(SIDES)}
+
+
+def _labels(variant: Variant, target: Target) -> dict[str, str]:
+    return dict(zip(variant.labelling.by, variant.labelling.key(target), strict=True))
 
 
 def test_units_are_stated_where_exporters_differ() -> None:

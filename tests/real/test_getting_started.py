@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, blocks
+from tests.docs.pages import ROOT, blocks, commands
 from tests.real.stage import Stage
 from tests.testbed.servers import free_port, wait_until
 from tests.testbed.servers.http import fetch
 from tests.testbed.servers.process import program
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+
+PAGE = "docs/getting-started.md"
 
 NOT_RUN = {
     "make demo": "tests/app/test_demo.py and tests/cli run what it runs; its set-up is the gate's own",
@@ -29,16 +31,6 @@ NOT_RUN = {
     "kubectl -n autocanary rollout status": "nothing runs pods here",
 }
 """Commands that begin so are not run here, and why."""
-
-
-def _commands() -> list[str]:
-    """The page's shell lines in order, without comments; continued lines are one."""
-    found: list[str] = []
-    for block in blocks(ROOT / "docs/getting-started.md"):
-        if block.language == "sh":
-            lines = block.text.replace("\\\n", " ").splitlines()
-            found += [line.partition("  #")[0].partition("   #")[0].strip() for line in lines if line.strip()]
-    return found
 
 
 def _policy() -> str:
@@ -52,8 +44,9 @@ def _policy() -> str:
 class Desk:
     """A person's shell: the commands on the PATH, a kubeconfig, a folder."""
 
-    def __init__(self, stage: Stage, folder: Path) -> None:
+    def __init__(self, stage: Stage, folder: Path, page: str = PAGE) -> None:
         self._stage, self.folder = stage, folder
+        self._commands = commands(page)
         self.done: set[str] = set()
         self.environment = {
             "PATH": os.pathsep.join(
@@ -66,7 +59,7 @@ class Desk:
 
     def run(self, beginning: str, *, code: int = 0, among: int = 0) -> str:
         """Run the page's command that begins so, in a shell as it stands; what it printed."""
-        command = [each for each in _commands() if each.startswith(beginning)][among]
+        command = [each for each in self._commands if each.startswith(beginning)][among]
         self.done.add(command)
         ended = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", self._here(command)],
@@ -84,7 +77,7 @@ class Desk:
     @contextmanager
     def running(self, beginning: str, *, without: tuple[str, ...] = ()) -> Iterator[Path]:
         """The page's command in the background, as in a second window; its log."""
-        command = next(each for each in _commands() if each.startswith(beginning))
+        command = next(each for each in self._commands if each.startswith(beginning))
         self.done.add(command)
         words = [word for word in self._here(command).split() if word not in without]
         log, port = self.folder / f"background-{len(self.done)}.log", free_port()
@@ -161,7 +154,7 @@ def test_the_page_can_be_followed(stage: Stage, tmp_path: Path) -> None:
         desk.run("autocanary retry mnist -n models")
         wait_until(lambda: _phase(stage, "mnist-00003-r2") == "Progressing", seconds=60, what="another try")
 
-        for command in _commands():
+        for command in commands(PAGE):
             if "patch crl mnist-00002" in command:  # the page's own rollout has long ended here
                 desk.done.add(command)
                 by_hand = command.replace("mnist-00002", "mnist-00003-r2")
@@ -174,7 +167,7 @@ def test_the_page_can_be_followed(stage: Stage, tmp_path: Path) -> None:
         desk.run("kubectl apply -f mnist.yaml")
         desk.run("autocanary status mnist -n models --timeout 2h")
 
-    left = [each for each in _commands() if each not in desk.done and not each.startswith(tuple(NOT_RUN))]
+    left = [each for each in commands(PAGE) if each not in desk.done and not each.startswith(tuple(NOT_RUN))]
     assert left == []
 
 

@@ -159,7 +159,7 @@ def test_a_cut_watch_ages() -> None:
     made.kserve.patch("models", "iris", {"metadata": {"labels": {"a": "b"}}})
     made.deploy("late", "v1")
     made.advance(20)
-    assert made.cluster.age(key) == 40.0
+    assert made.cluster.age(key, "serving.kserve.io/v1beta1") == 40.0
     old = made.cluster.observe(key)
     assert old is not None
     assert old.labels == {}
@@ -168,5 +168,5 @@ def test_a_cut_watch_ages() -> None:
     assert fresh is not None
     assert fresh.labels == {"a": "b"}
     made.cluster.blind(False)
-    assert made.cluster.age(key) == 0.0
+    assert made.cluster.age(key, "serving.kserve.io/v1beta1") == 0.0
     assert made.cluster.changed() == {key, made.key("late")}

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from autocanary.core.policy import Component
-from autocanary.errors import Refused
+from autocanary.core.reading import Question, Source
+from autocanary.errors import CanaryUnsupported, Refused
 from autocanary.sim.behaviour import CRASHES, starts_in
 from autocanary.sim.columns import kubectl_get
+from autocanary.sim.quality import Quality
+from autocanary.sim.traffic import Load
 from autocanary.sim.world import World, sided_manifest
 
 NAME = "mnist"
@@ -192,11 +195,11 @@ def test_who_wrote_the_weight_is_known() -> None:
 def test_a_controller_that_is_down_changes_nothing() -> None:
     """And catches up when it is back."""
     place = Place()
-    place.world.kserve.kfserving.kfserving_down = True
+    place.world.kserve.kfserving.down = True
     place.canary()
     place.wait(10)
     assert (place.traffic(), place.split()) == ((100, None), {D1: 100})
-    place.world.kserve.kfserving.kfserving_down = False
+    place.world.kserve.kfserving.down = False
     place.world.kserve.kfserving.resume()
     place.wait(10)
     assert place.split() == {D1: 90, C1: 10}
@@ -226,6 +229,53 @@ def test_a_transformer_is_split_with_the_predictor() -> None:
     split = place.world.kserve.split("models", NAME, Component.TRANSFORMER)
     assert split == {f"{NAME}-transformer-{D1}": 90, f"{NAME}-transformer-{C1}": 10}
     assert place.conditions["CanaryTransformerReady"] == "True"
+
+
+@pytest.mark.parametrize("component", [Component.PREDICTOR, Component.TRANSFORMER])
+def test_every_preset_measures_both_sides(component: Component) -> None:
+    """By the revision that the status names for the component on each side; 10 % go to a slow, failing canary."""
+    good = Quality(error_percent=0.0, latency_seconds=0.02, spread=0.001)
+    bad = Quality(error_percent=20.0, latency_seconds=0.4, spread=0.001)
+    qualities = {"v1": good, "t1": good, "v2": bad, "t2": bad}
+    world = World(load=Load(200.0), qualities=qualities, scrape_seconds=1.0)
+    document = sided_manifest(NAME, "v1", canary="v2", weight=10)
+    for side, uri in (("default", "t1"), ("canary", "t2")):
+        document["spec"][side]["transformer"] = {"custom": {"storageUri": uri}}
+    world.kserve.apply(document, server_side=False)
+    world.advance(120)
+    seen = world.cluster.observe(world.key(NAME, component=component))
+    assert seen is not None
+    for revision, errors, (fastest, slowest), share in (
+        (seen.rolled_out, 0.0, (0.01, 0.05), 0.9),
+        (seen.created, 20.0, (0.25, 0.5), 0.1),
+    ):
+        asked = [
+            Question("models", NAME, component.value, revision, seen.rolled_out, Source.KNATIVE, 60.0, metric)
+            for metric in ("request-success-rate", "error-rate", "request-duration", "request-count")
+        ]
+        readings = world.metrics.ask(asked)
+        good_percent, bad_percent, slow, count = (readings[each].value for each in asked)
+        assert good_percent == pytest.approx(100 - errors, abs=4)
+        assert bad_percent == pytest.approx(errors, abs=4)
+        assert slow is not None
+        assert fastest <= slow <= slowest
+        assert count == pytest.approx(200 * 60 * share, rel=0.2)
+
+
+def test_a_kfserving_without_canaries_refuses_every_weight() -> None:
+    """0.5 and 0.6, also of 0; what says nothing of a weight passes, so a canary can be taken out."""
+    place = Place()
+    place.canary()
+    place.wait(10)
+    place.world.kserve.objects.without_canaries = True
+    for weight in (0, 25):
+        with pytest.raises(CanaryUnsupported, match=r"apply the service as serving\.kubeflow\.org/v1beta1"):
+            place.edit(canaryTrafficPercent=weight)
+    with pytest.raises(CanaryUnsupported):
+        place.edit(default={"predictor": {"minReplicas": 2}})
+    place.edit(canary=None, canaryTrafficPercent=None)
+    place.wait(10)
+    assert place.split() == {D1: 100}
 
 
 def test_columns_are_kubectls() -> None:

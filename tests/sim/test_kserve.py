@@ -331,7 +331,7 @@ def test_asking_for_a_revision_that_is_not_there() -> None:
     place = Place()
     with pytest.raises(KeyError, match="models/iris has no revision nope"):
         place.kserve.crash(NS, NAME, "nope")
-    assert place.kserve.knative_service(NS, "nobody") is None
+    assert place.kserve.revisions(NS, "nobody") == {}
 
 
 def test_equal_worlds_go_equal_ways() -> None:

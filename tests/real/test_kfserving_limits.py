@@ -1,0 +1,245 @@
+"""Where KFServing's v1alpha2 has limits of its own: one weight for all components, and none at all after 0.4."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.real.commands import autocanary
+from tests.real.documents import Document
+from tests.real.sided import CANARY, FIRST, NAME, Sided, model, policy, serving
+from tests.real.stage import Autocanary, Stage
+from tests.testbed.servers import wait_until
+
+pytestmark = pytest.mark.real
+
+KFSERVING = True
+COMPONENTS = ("predictor", "transformer", "explainer")
+SAID = "apply the service as serving.kubeflow.org/v1beta1, where canaryTrafficPercent stands on the predictor"
+
+
+@pytest.fixture
+def service(stage: Stage, namespace: str) -> Sided:
+    """Default serves, and a policy of few seconds selects it."""
+    return serving(stage, namespace)
+
+
+# --- components -----------------------------------------------------------------------------------------------
+
+
+def whole(version: int) -> Document:
+    """An endpoint with all that it can have."""
+    return {
+        **model(f"pvc://models/mnist-{version}/"),
+        "transformer": {"custom": {"container": {"image": f"registry.example.com/images:{version}"}}},
+        "explainer": {"alibi": {"type": "AnchorImages", "storageUri": f"pvc://models/explain-{version}/"}},
+    }
+
+
+@pytest.fixture
+def wide(service: Sided) -> Sided:
+    """Default has a predictor, a transformer and an explainer, and all of them serve."""
+    service.edit(default=whole(1))
+    wait_until(
+        lambda: (
+            set(service.get()["status"].get("default", {})) == set(COMPONENTS)
+            and service.split() == ("100", "")
+        ),
+        seconds=30,
+        what="all of default to serve",
+    )
+    return service
+
+
+def split(service: Sided) -> dict[str, int]:
+    """Who answers requests, of all components: percent by what follows the service's name."""
+    shares = service.stage.split()[service.namespace, NAME]
+    return {revision.removeprefix(f"{NAME}-"): share for revision, share in shares.items() if share}
+
+
+def test_a_service_with_transformer_and_explainer(stage: Stage, wide: Sided) -> None:
+    """All components have the candidate's share, each by a revision of its own, and are promoted in one copy."""
+    stage.run("--namespace", wide.namespace, "--no-leader-election")
+    wide.edit(canary=whole(2), canaryTrafficPercent=10)
+    wide.weighs(50)
+    status = wide.get()["status"]
+    assert {side: set(status[side]) for side in ("default", "canary")} == {
+        "default": set(COMPONENTS),
+        "canary": set(COMPONENTS),
+    }
+    shares = split(wide)
+    for component in COMPONENTS:
+        assert shares[f"{component}-canary-00001"] == 50, shares
+        assert sum(share for name, share in shares.items() if name.startswith(f"{component}-default")) == 50
+    shown = autocanary(
+        "status",
+        "-n",
+        wide.namespace,
+        "-o",
+        "wide",
+        home=stage.folder,
+        environment={"KUBECONFIG": str(stage.api.kubeconfig())},
+    )
+    routes = {line.split()[0]: line.split()[-1] for line in shown.out.splitlines() if "100% ->" in line}
+    assert {name for name in routes if name.endswith("-canary")} == {
+        f"{NAME}-{component}-canary" for component in COMPONENTS
+    }
+    assert all(revision.startswith(name) for name, revision in routes.items())
+    assert wide.ended()["status"]["phase"] == "Promoted"
+    assert wide.spec == {"default": whole(2)}
+    assert split(wide) == {
+        "predictor-default-00003": 100,
+        "transformer-default-00002": 100,
+        "explainer-default-00002": 100,
+    }
+    assert [each for each in wide.written() if "default" not in each] == [
+        {"canaryTrafficPercent": 50},
+        {"canaryTrafficPercent": 100},
+        {"canary": None, "canaryTrafficPercent": None},
+    ]
+
+
+def test_a_bad_transformer_takes_the_whole_candidate_back(stage: Stage, wide: Sided) -> None:
+    """Measured by the transformer's revisions, of both sides; the predictor's are without a fault."""
+    policy(stage, component="transformer")
+    bad = f"{NAME}-transformer-canary-00001"
+    stage.traffic.behave(bad, errors=0.3)
+    stage.run("--namespace", wide.namespace, "--no-leader-election")
+    try:
+        wide.edit(canary=whole(2), canaryTrafficPercent=10)
+        rollout = wide.ended(bad)
+    finally:
+        stage.traffic.behave(bad)
+    assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("RolledBack", "MetricBreach")
+    assert rollout["spec"]["stable"] == f"{NAME}-transformer-default-00001"
+    assert wide.written() == [{"canaryTrafficPercent": 0}]
+    assert wide.split() == ("100", "")
+    assert all("-default-" in name for name in split(wide))
+
+
+def test_two_policies_for_one_service(stage: Stage, wide: Sided) -> None:
+    """For two of its components: neither applies, and the log says so; with one of them it is taken up."""
+    policy(stage, "second", component="transformer")
+    process = stage.run("--namespace", wide.namespace, "--no-leader-election")
+    wide.edit(canary=whole(2), canaryTrafficPercent=10)
+    wide.weighs(10)
+    stage.eventually(lambda: len(process.events("rollout_refused")) == 2, "the tie to be told")
+    time.sleep(3)
+    refused = process.events("rollout_refused")
+    assert [(each["service"], each["reason"]) for each in refused] == [(NAME, "PolicyTie")] * 2
+    assert all("share one weight: let only one of them select it" in each["message"] for each in refused)
+    assert stage.rollouts(wide.namespace) == {}
+    assert wide.written() == []
+    (stage.policies / "second.yaml").unlink()
+    assert wide.ended()["status"]["phase"] == "Promoted"
+
+
+# --- KFServing 0.5 and 0.6 ------------------------------------------------------------------------------------
+
+
+def upgrade(service: Sided) -> None:
+    """From now on every weight is refused, in the words of KFServing 0.5's webhook."""
+    group, name = "admissionregistration.k8s.io", service.namespace
+    rule = {"apiGroups": ["serving.kubeflow.org"], "apiVersions": ["v1alpha2"], "operations": ["UPDATE"]}
+    service.stage.api.apply(
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}},
+                    "resourceRules": [{**rule, "resources": ["inferenceservices"]}],
+                },
+                "validations": [
+                    {
+                        "expression": "!has(object.spec.canaryTrafficPercent)",
+                        "message": "Canary rollout is no longer supported on v1alpha2, please convert to "
+                        "v1beta1 to use the feature.",
+                    }
+                ],
+            },
+        },
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
+        },
+    )
+    path = f"/apis/serving.kubeflow.org/v1alpha2/namespaces/{name}/inferenceservices/{NAME}?dryRun=All"
+
+    def refuses() -> bool:
+        status, _ = service.stage.api.request(
+            path,
+            method="PATCH",
+            body={"spec": {"canaryTrafficPercent": 11}},
+            content_type="application/merge-patch+json",
+        )
+        return status >= 400
+
+    wait_until(refuses, seconds=60, what="the refusal to be in force", every=0.2)
+
+
+@pytest.fixture
+def upgraded(stage: Stage, service: Sided) -> tuple[Sided, Autocanary]:
+    """A canary has 10 % when KFServing is upgraded under it; the next step is refused."""
+    service.canary("pvc://models/mnist-2/")
+    service.weighs(10)
+    upgrade(service)
+    process = stage.run("--namespace", service.namespace, "--no-leader-election")
+    wait_until(
+        lambda: (
+            stage.rollouts(service.namespace).get(FIRST, {}).get("status", {}).get("reason")
+            == "CanaryUnsupported"
+        ),
+        seconds=60,
+        what="the refusal to be told",
+        every=0.3,
+    )
+    return service, process
+
+
+def test_a_refusal_of_canaries_is_told(stage: Stage, upgraded: tuple[Sided, Autocanary]) -> None:
+    """Held at the weight there is; status, log, Event and command say what works. It is tried on meanwhile."""
+    service, process = upgraded
+    status = stage.rollouts(service.namespace)[FIRST]["status"]
+    assert status["phase"] == "Holding"
+    assert SAID in status["message"]
+    [held] = process.events("rollout_held")
+    assert held["reason"] == "CanaryUnsupported"
+    assert SAID in held["message"]
+    assert SAID in process.events("write_failed")[0]["error"]
+    told = [each for each in stage.kube_events(service.namespace) if each["reason"] == "CanaryUnsupported"]
+    assert [(each["type"], SAID in each["message"]) for each in told] == [("Warning", True)]
+    shown = autocanary(
+        "status",
+        NAME,
+        "-n",
+        service.namespace,
+        home=stage.folder,
+        environment={"KUBECONFIG": str(stage.api.kubeconfig())},
+    )
+    assert "CanaryUnsupported" in shown.out
+    assert SAID in " ".join(shown.out.split())
+    assert (service.split(), service.written()) == (("90", "10"), [])
+    stage.api.kubectl("delete", "validatingadmissionpolicybinding", service.namespace)
+    assert service.ended()["status"]["phase"] == "Promoted"
+    assert service.spec == {"default": model("pvc://models/mnist-2/")}
+
+
+def test_a_rollback_where_weights_are_refused(stage: Stage, upgraded: tuple[Sided, Autocanary]) -> None:
+    """The candidate is taken out of the spec instead, which KFServing still accepts."""
+    service, _ = upgraded
+    before = service.spec["default"]
+    stage.traffic.behave(f"{CANARY}-00001", errors=0.5)
+    try:
+        rollout = service.ended()
+    finally:
+        stage.traffic.behave(f"{CANARY}-00001")
+    assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("RolledBack", "MetricBreach")
+    assert service.written() == [{"canary": None, "canaryTrafficPercent": None}]
+    assert service.spec == {"default": before}
+    assert service.split() == ("100", "")
