@@ -209,7 +209,9 @@ class Checks:
             self.running[self._place(track)] = track
             track.weight_since = self.now()
             allowed = (0, track.field_then, *self._recent_weights(track))
-            self._must("begins where it was", is_.weight in allowed, track, f"begins at {is_.weight}")
+            gone = track.field_then is None and "deleted" in {each.what for each in self._touches_of(track)}
+            fits = is_.weight in allowed or gone  # begun in the moment in which the service went
+            self._must("begins where it was", fits, track, f"begins at {is_.weight}")
             if is_.phase is Phase.ROLLING_BACK:
                 self._rolled_back(track, is_, is_)
         else:

@@ -15,7 +15,7 @@ from autocanary.core.rollout import Rollout
 from autocanary.errors import AutocanaryError, Busy, Conflict, Forbidden, NotFound, NotLeader, Unreachable
 from autocanary.ports import Message
 from autocanary.sim.behaviour import CRASHES, NEVER_READY, Behaviour, starts_in, storage_uri
-from autocanary.sim.bystanders import RecordingNotifier, SimLeadership
+from autocanary.sim.bystanders import RecordingNotifier
 from autocanary.sim.cluster import SimCluster
 from autocanary.sim.faults import Faults
 from autocanary.sim.knative import Revision, Routed
@@ -255,10 +255,6 @@ class WatchedNotifier(RecordingNotifier):
         super().tell(message)
         self.messages.clear()
         self._checks.sent(message.telling.id)
-
-
-class WatchedLeadership(SimLeadership):
-    """Told apart only for its name: the checks ask it as well."""
 
 
 class SoakWorld(World):

@@ -37,6 +37,7 @@ __all__ = ["DEFAULT_POLICY", "End", "main", "play"]
 
 _SEED = 20261122
 _RUNS = 2000
+_SAID_EVERY = 50
 _HORIZON = 6 * 3600.0
 _ALPHA = 0.05
 _RELEASED = 40.0
@@ -178,15 +179,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for end in pool.map(play, seeds, chunksize=5) if pool is not None else map(play, seeds):
             ends.append(end)
-            print(f"\r{len(ends)} of {chosen.runs}", end="", file=sys.stderr, flush=True)
+            if len(ends) % _SAID_EVERY == 0:
+                left = (time.monotonic() - began) / len(ends) * (chosen.runs - len(ends))
+                said = f"{_rolled_back(ends)}; about {left / 60:.0f} min left"
+                print(said, file=sys.stderr, flush=True)
     except KeyboardInterrupt:
-        print("\ninterrupted: the figures are those of the first rollouts", file=sys.stderr)
+        print("interrupted: the figures are those of the first rollouts", file=sys.stderr)
     finally:
         if pool is not None:
             pool.shutdown(cancel_futures=True)
     if not ends:
         return 1
-    print(f", {time.monotonic() - began:.0f} s", file=sys.stderr)
+    print(f"{len(ends)} of {chosen.runs} in {time.monotonic() - began:.0f} s", file=sys.stderr)
     print(_as_json(ends, chosen.seed) if chosen.json else _told(ends, chosen.seed))
     return 0
 
@@ -194,15 +198,22 @@ def main(arguments: list[str] | None = None) -> int:
 def _deaf() -> None:
     """Ctrl-C is for the process that adds up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _rolled_back(ends: Sequence[End]) -> str:
+    back = sum(end.is_rolled_back for end in ends)
+    low, high = wilson(back, len(ends))
+    return (
+        f"{back} of {len(ends):,} healthy rollouts were rolled back, {100 * back / len(ends):.2f} %; "
+        f"95 % interval {100 * low:.2f} to {100 * high:.2f} %"
+    )
 
 
 def _told(ends: Sequence[End], seed: int) -> str:
     back = [end for end in ends if end.is_rolled_back]
-    low, high = wilson(len(back), len(ends))
     lines = [
-        f"{len(back)} of {len(ends):,} healthy rollouts were rolled back, "
-        f"{100 * len(back) / len(ends):.2f} %; 95 % interval {100 * low:.2f} to {100 * high:.2f} % "
-        f"(alpha {100 * _ALPHA:g} %, seed {seed})",
+        f"{_rolled_back(ends)} (alpha {100 * _ALPHA:g} %, seed {seed})",
         "",
         "| Ended as | Rollouts |",
         "|---|---|",
@@ -224,4 +235,5 @@ def _as_json(ends: Sequence[End], seed: int) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever ends it, it says what it has
     sys.exit(main())

@@ -4,7 +4,8 @@ Lives here: ``policy`` (what should happen), ``windows`` (when it may), ``observ
 ``reading`` (what a metric said), ``judge`` (readings -> verdict), ``progress`` and ``rollout`` (how far a
 rollout has come, versioned), ``rules`` (one ordered chain of small named rules), ``planner`` (runs the
 chain), ``moves`` (what each answer means), ``decision`` (the answer), ``discovery`` (what starts a rollout),
-``document`` (a rollout as JSON), ``reason`` (one enum of reasons),
+``document`` (a rollout as JSON), ``changing`` (a value with some fields replaced), ``reason`` (one enum of
+reasons),
 ``story`` (a decision in human sentences), ``standing`` and ``outlook`` (a comparison as people see it), and
 ``record`` and ``replay`` (what a decision was made from, and the same decision made again).
 

@@ -79,6 +79,8 @@ class Acts:
             live.rollout = live.rollout.but(progress=decision.progress)
         material = is_material(live.recorded, decision.progress)
         if decision.move is Move.NONE and not material and not self._refreshes(live, now):
+            if live.rollout.is_final and live.recorded is live.rollout.progress and not live.recorded.untold:
+                self._ended(live, now)  # somebody else's record, or ours without an answer, was the last
             self.schedule(live, now)
             return
         live.busy, live.busy_since = True, now

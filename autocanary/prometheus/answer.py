@@ -60,8 +60,9 @@ def _warnings(payload: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _sample(row: Any) -> Sample:
     labels = _member(row, "metric", dict)
-    if not all(type(value) is str for value in labels.values()):
-        raise MalformedAnswerError("a label is not a string")
+    for value in labels.values():
+        if type(value) is not str:
+            raise MalformedAnswerError("a label is not a string")
     if "value" in row:
         timestamp, value = _pair(row["value"])
         return Sample(labels, value, timestamp)

@@ -57,6 +57,8 @@ __all__ = ["Limits", "answer_all"]
 
 
 _NOTHING = Found()
+_SILENT = Traffic()
+_UNMEASURED: Gathered[float] = Gathered()
 
 
 class _TrafficGroup(NamedTuple):
@@ -250,15 +252,15 @@ def _reading(case: _Case, custom: Mapping[str, Result]) -> Reading:
     if case.lack or traffic is None:
         return unsupported(question, case.lack, variant.source)
     target, *others = case.targets
-    measured = case.measured if case.measured is not None else Gathered[float]()
+    measured = case.measured if case.measured is not None else _UNMEASURED
     warnings = dict.fromkeys(
-        filter(None, (traffic.warnings.get(target, ""), measured.warnings.get(target, "")))
+        [each.warnings[target] for each in (traffic, measured) if target in each.warnings]
     )
     return preset_reading(
         question,
         variant,
         Evidence(
-            traffic=traffic.rows.get(target, Traffic()),
+            traffic=traffic.rows.get(target, _SILENT),
             measured=measured.rows.get(target),
             error=traffic.errors.get(target) or measured.errors.get(target),
             warning="; ".join(warnings),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from autocanary.prometheus.answer import Answer
 from autocanary.prometheus.labelling import Labelling, Target, index
@@ -51,6 +51,9 @@ class Traffic:
     def requests(self) -> float | None:
         """The count where it is a number that can be told and stored."""
         return self.count if self.count is not None and math.isfinite(self.count) else None
+
+
+_NONE = Traffic()
 
 
 def tagged(vector: str, label: str, value: str) -> str:
@@ -105,12 +108,12 @@ def traffic_rows(variant: Variant, targets: Sequence[Target], answer: Answer) ->
     """The targets that the answer knows anything of."""
     found: dict[Target, Traffic] = {}
     for target, labels, value in _rows(variant.labelling, targets, answer):
-        seen = found.get(target, Traffic())
+        seen = found.get(target, _NONE)
         if labels.get(TAG) == "age":
-            found[target] = replace(seen, age=value if math.isfinite(value) else None)
+            found[target] = Traffic(seen.count, seen.failed, value if math.isfinite(value) else None)
         else:
             failed = value if labels.get(_FAILED) else 0.0
-            found[target] = replace(seen, count=(seen.count or 0.0) + value, failed=seen.failed + failed)
+            found[target] = Traffic((seen.count or 0.0) + value, seen.failed + failed, seen.age)
     return found
 
 
@@ -193,8 +196,9 @@ def _rows(
     labelling: Labelling, targets: Sequence[Target], answer: Answer
 ) -> Iterable[tuple[Target, Mapping[str, str], float]]:
     """The rows of asked targets; a group by namespace and revision also holds pairs nobody asked for."""
-    wanted = index(labelling, targets)
+    wanted, by = index(labelling, targets), labelling.by
     for sample in answer.samples:
-        target = wanted.get(tuple(sample.labels.get(label, "") for label in labelling.by))
+        labels = sample.labels
+        target = wanted.get(tuple([labels.get(label, "") for label in by]))
         if target is not None and sample.value is not None:
-            yield target, sample.labels, sample.value
+            yield target, labels, sample.value

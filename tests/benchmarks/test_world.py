@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from benchmarks import world
 from benchmarks.world import End, main, play
 
 ROLLOUTS = 60
@@ -46,6 +47,19 @@ def test_the_command_says_how_many_and_how_sure(capsys: pytest.CaptureFixture[st
     assert main(["--runs", "2", "--jobs", "1", "--seed", "5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[0])
     assert (found["runs"], found["seed"]) == (2, 5)
+
+
+def test_figures_are_told_on_the_way(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends a long run, it has said something, and how long the rest would take."""
+    monkeypatch.setattr(world, "_SAID_EVERY", 1)
+    assert main(["--runs", "2", "--jobs", "1", "--seed", "5"]) == 0
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert "of 1 healthy rollouts were rolled back" in first
+    assert "of 2 healthy rollouts were rolled back" in second
+    assert second.endswith("about 0 min left")
+    assert last.startswith("2 of 2 in ")
 
 
 def test_what_counts_as_rolled_back() -> None:

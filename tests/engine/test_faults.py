@@ -15,7 +15,7 @@ from autocanary.sim.behaviour import starts_in
 from autocanary.sim.faults import Strike
 from autocanary.sim.quality import Quality, from_age
 from tests.engine.courses import COURSES, Outcome, disturbed, undisturbed
-from tests.engine.play import BROKEN, V2, Play, SlowPool, When, healthy_start, once, policy, quick
+from tests.engine.play import BROKEN, V2, V3, Play, SlowPool, When, healthy_start, once, policy, quick
 
 FAULTS: dict[str, tuple[When, Callable[[], Exception]]] = {
     "conflict": (When.BEFORE, lambda: Conflict("the object has been modified", status=409)),
@@ -206,6 +206,23 @@ def test_deletion_of_history_that_fails_is_made_up_for() -> None:
         play.finish(f"mnist-{number:05d}")
         play.run(30)
     assert len(play.names()) <= 2
+
+
+def test_an_end_whose_last_record_lost_its_answer_is_closed_at_once() -> None:
+    """The ledger says that everybody knows it, the answer said nothing: nothing waits for the next message."""
+    play = Play(quick(min_requests=1.0), history_limit=1)
+    play.serve()
+    play.release(V2)
+    play.finish()
+    play.run(30)
+    play.release(V3)
+    play.until(lambda: play.known("mnist-00003") and play.rollout("mnist-00003").is_final)
+    assert play.rollout("mnist-00003").progress.untold
+    play.world.ledger.faults.next(Unreachable("read timed out"), strike=Strike.AFTER, verb="record")
+    play.until(lambda: not play.rollout("mnist-00003").progress.untold, 10)
+    play.run(5)
+    assert play.names() == ["mnist-00003"]
+    assert play.engine.rollouts() == []
 
 
 @pytest.mark.parametrize("seconds", [0.3, 2.5, 9.0])

@@ -460,7 +460,9 @@ LOOK = st.tuples(st.just("look"), st.integers(0, 3), st.integers(0, 3))
 STORY = st.lists(st.one_of(SERVE, CHURN, LOOK), max_size=60)
 
 
-def play(before: list[tuple[object, ...]], story: list[tuple[object, ...]], *, careful: bool) -> None:
+def assert_counted_truly(
+    before: list[tuple[object, ...]], story: list[tuple[object, ...]], *, careful: bool
+) -> None:
     """``careful``: every look sees every pod, and one happens right before a pod begins again or goes."""
     cluster, book = Cluster(), Book()
     at = 100.0
@@ -509,7 +511,7 @@ def test_any_story_of_pods_never_counts_too_much(
     before: list[tuple[object, ...]], story: list[tuple[object, ...]]
 ) -> None:
     """Pods that come, go, begin again, are scraped twice or not: never more than happened, never back."""
-    play(before, story, careful=False)
+    assert_counted_truly(before, story, careful=False)
 
 
 @settings(max_examples=150, deadline=None)
@@ -518,7 +520,7 @@ def test_what_is_seen_before_it_ends_is_counted_exactly(
     before: list[tuple[object, ...]], story: list[tuple[object, ...]]
 ) -> None:
     """Pods that come, go and are scraped twice: the totals are the truth."""
-    play(before, story, careful=True)
+    assert_counted_truly(before, story, careful=True)
 
 
 @settings(max_examples=100, deadline=None)

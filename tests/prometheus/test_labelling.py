@@ -9,15 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autocanary.prometheus import labelling
 from autocanary.prometheus.labelling import (
-    ENVOY_CLUSTER,
-    KNATIVE_LABELS,
     MESH_DESTINATION,
     POD_NAME,
-    PRIVATE_SERVICE,
-    PROMOTED,
-    RELABELLED,
-    TARGET_INFO,
     Labelling,
     Target,
     among,
@@ -26,16 +21,7 @@ from autocanary.prometheus.labelling import (
     own_pod,
 )
 
-ALL = [
-    ENVOY_CLUSTER,
-    KNATIVE_LABELS,
-    MESH_DESTINATION,
-    POD_NAME,
-    PRIVATE_SERVICE,
-    PROMOTED,
-    RELABELLED,
-    TARGET_INFO,
-]
+ALL = [each for each in vars(labelling).values() if isinstance(each, Labelling)]
 NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?-predictor-[0-9]{5}", fullmatch=True)
 TARGETS = st.lists(st.builds(Target, st.sampled_from(["models", "team-a"]), NAMES), min_size=1, max_size=5)
 
