@@ -32,6 +32,7 @@ __all__ = [
     "Notifier",
     "Policies",
     "Pool",
+    "WritePool",
 ]
 
 T = TypeVar("T")
@@ -184,6 +185,14 @@ class Pool(Protocol):
     """Runs blocking calls. The simulated world's runs them at once, in the caller's thread."""
 
     def submit(self, work: Callable[[], T]) -> Future[T]: ...
+
+
+class WritePool(Pool, Protocol):
+    """Traffic that must be moved now does not queue behind the records of rollouts that go well."""
+
+    def submit_first(self, work: Callable[[], T]) -> Future[T]:
+        """Ahead of all that has not begun."""
+        ...
 
 
 class Listener(Protocol):

@@ -105,6 +105,7 @@ class Checks:
         self._sent: dict[str, int] = {}
         self._finals: dict[ServiceKey, dict[str, float]] = {}
         self._troubled_at = 0.0
+        self._struck_at: dict[str, float] = {}
 
     def fail(self, rule: str, text: str) -> None:
         self.violations.append(f"{rule}, at {self.now():.1f}: {text}")
@@ -123,6 +124,13 @@ class Checks:
     def troubled(self) -> None:
         """The process or its leadership has just ended, or a deletion has failed: pruning may be late."""
         self._troubled_at = self.now()
+
+    def struck(self, verb: str, name: str) -> None:
+        """A call has failed; a rollout whose record does is not known to be told before that is made up for."""
+        if verb == "delete":
+            self.troubled()
+        elif verb == "record":
+            self._struck_at[name] = self.now()
 
     def _touches_of(self, track: Track) -> list[Touch]:
         found = self._touches.get((track.key.namespace, track.key.name), ())
@@ -225,6 +233,7 @@ class Checks:
         track = self.tracks.pop((rollout.namespace, rollout.name), None)
         if track is not None:
             self._forget(track)
+            self._struck_at.pop(track.name, None)
             self._finals.get(track.key, {}).pop(track.name, None)
 
     def _track(self, rollout: Rollout) -> Track:
@@ -397,6 +406,10 @@ class Checks:
         if self._troubled_at >= at - 5 or self.tracks.get((track.key.namespace, track.name)) is not track:
             return
         if track.progress is None or track.progress.untold:
+            return
+        since = self.now() - self._struck_at.get(track.name, 0.0)
+        if since < 60.0:
+            self.after(60.0 - since, lambda: self._pruned(track, at))
             return
         kept = sum(ended <= at for ended in self._finals.get(track.key, {}).values())
         self._must("history is kept short", kept <= self._limit, track, f"{kept} finished ones are kept")

@@ -111,7 +111,7 @@ class Weather(Faults):
         self._random, self._now, self._events = random, now, events
         self.rate, self.deaths = 0.02, 0.0005
         self.storm_until = 0.0
-        self.struck: Callable[[str], None] = lambda _: None
+        self.struck: Callable[[str, str], None] = lambda *_: None
 
     def around(self, verb: str, name: str, first: Callable[[], None], second: Callable[[], T]) -> T:
         if verb not in _ENGINES:
@@ -120,7 +120,7 @@ class Weather(Faults):
         if error is None:
             return super().around(verb, name, first, second)
         self._events[f"fault: {type(error).__name__} at a {'write' if verb != 'read' else 'read'}"] += 1
-        self.struck(verb)
+        self.struck(verb, name)
         late = isinstance(error, Unreachable | Died) or self._random.random() < 0.2
         when = self._random.random() if late and not isinstance(error, Conflict | NotFound) else 0.0
         if when < 0.4:
@@ -175,6 +175,8 @@ class LatePool:
 
         self._world.after(min(2.0, self._random.expovariate(8.0)), do)
         return future
+
+    submit_first = submit
 
 
 class WatchedCluster(SimCluster):
@@ -265,7 +267,7 @@ class SoakWorld(World):
         self.random = Random(f"world/{seed}")
         self.checks, self.events = checks, events
         self.weather = Weather(self.random, self.now, events)
-        self.weather.struck = lambda verb: checks.troubled() if verb == "delete" else None
+        self.weather.struck = checks.struck
         self.kserve.controller.behaviour_of = behaviour_of
         self.traffic.quality_of = quality_of
         self.cluster = WatchedCluster(self.kserve, checks)

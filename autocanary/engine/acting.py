@@ -87,7 +87,8 @@ class Acts:
         if decision.move is not Move.NONE:
             live.acknowledged = None
         around, rollout, known = self._around, live.rollout, live.recorded
-        future = around.pool.submit(
+        submit = around.pool.submit_first if decision.urgent else around.pool.submit
+        future = submit(
             lambda: carry(around.cluster, around.ledger, around.leadership, rollout, known, seen, decision)
         )
         self._calls.when_done(future, lambda carried, error: self._carried(live, decision, carried, error))

@@ -128,9 +128,8 @@ class Starts:
     def _start(self, start: Start, seen: Observation, taught: Memory | None) -> None:
         key, around = seen.key, self._around
         self._books.starting.add(key)
-        future = around.pool.submit(
-            lambda: begin(around.cluster, around.ledger, around.leadership, start, seen)
-        )
+        submit = around.pool.submit_first if start.catch else around.pool.submit
+        future = submit(lambda: begin(around.cluster, around.ledger, around.leadership, start, seen))
         self._calls.when_done(future, lambda started, error: self._started(key, started, error, taught))
 
     def _started(
@@ -159,7 +158,7 @@ class Starts:
     def _mend(self, found: Mend, seen: Observation) -> None:
         key, around = seen.key, self._around
         self._books.starting.add(key)
-        future = around.pool.submit(
+        future = around.pool.submit_first(
             lambda: mend(around.cluster, around.ledger, around.leadership, found, seen)
         )
         self._calls.when_done(future, lambda done, error: self._mended(key, done, error))

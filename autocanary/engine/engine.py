@@ -30,6 +30,7 @@ from autocanary.ports import (
     Notifier,
     Policies,
     Pool,
+    WritePool,
 )
 
 __all__ = ["Engine"]
@@ -52,7 +53,7 @@ class Engine:
         policies: Policies,
         leadership: Leadership,
         clock: Clock,
-        pool: Pool,
+        pool: WritePool,
         askers: Pool,
         hooks: Pool,
         listener: Listener,

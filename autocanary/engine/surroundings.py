@@ -16,6 +16,7 @@ from autocanary.ports import (
     Notifier,
     Policies,
     Pool,
+    WritePool,
 )
 
 __all__ = ["Surroundings"]
@@ -39,7 +40,7 @@ class Surroundings:
     policies: Policies
     leadership: Leadership
     clock: Clock
-    pool: Pool
+    pool: WritePool
     askers: Pool
     hooks: Pool
     listener: Listener

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 __all__ = ["PoolStoppedError", "ThreadPool"]
@@ -19,13 +20,15 @@ __all__ = ["PoolStoppedError", "ThreadPool"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_Task = tuple[Future[Any], Callable[[], Any]]
+
 
 class PoolStoppedError(RuntimeError):
     """Work was given to a pool that has been stopped."""
 
 
 class ThreadPool(Executor):
-    """At most ``workers`` calls at a time, the rest waits in order; implements the ``Pool`` port.
+    """At most ``workers`` calls at a time, the rest waits in order; implements the ``WritePool`` port.
 
     Threads are started as they are needed. Every call runs in a copy of its submitter's context, so that
     what a log line is bound to follows the work.
@@ -36,19 +39,26 @@ class ThreadPool(Executor):
             raise ValueError(f"a pool needs at least one worker, not {workers}")
         self._workers, self._name = workers, name
         self._state = threading.Condition()
-        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._waiting: deque[_Task] = deque()
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._stopped = False
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Runs ``work`` on a thread; raises PoolStoppedError after ``stop``."""
+        return self._submit(self._waiting.append, partial(work, *args, **kwargs))
+
+    def submit_first(self, work: Callable[[], T]) -> Future[T]:
+        """As ``submit``, ahead of all that has not begun."""
+        return self._submit(self._waiting.appendleft, work)
+
+    def _submit(self, put: Callable[[_Task], None], work: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
         context = contextvars.copy_context()
         with self._state:
             if self._stopped:
                 raise PoolStoppedError(f"the pool {self._name!r} has been stopped and takes no more work")
-            self._waiting.append((future, lambda: context.run(work, *args, **kwargs)))
+            put((future, partial(context.run, work)))
             if self._idle < len(self._waiting) and len(self._threads) < self._workers:
                 self._hire()
             self._state.notify()
@@ -90,7 +100,7 @@ class ThreadPool(Executor):
             _run(*task)
             del task  # an idle thread must not keep the last result alive
 
-    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+    def _next(self) -> _Task | None:
         with self._state:
             self._idle += 1
             while not self._waiting and not self._stopped:

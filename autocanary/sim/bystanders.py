@@ -29,6 +29,8 @@ class InlinePool:
             future.set_exception(error)
         return future
 
+    submit_first = submit
+
 
 class SimLeadership:
     """The leader, until it is told otherwise."""

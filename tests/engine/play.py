@@ -330,6 +330,8 @@ class SlowPool:
         self._world.after(self._seconds, do)
         return future
 
+    submit_first = submit
+
 
 def quick(name: str = "prod", **changes: Any) -> Policy:
     """10, 50, 100 % and a look every 10 s: a whole rollout in about two virtual minutes."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
 
 import pytest
 
@@ -12,10 +14,25 @@ from autocanary.core.reason import Reason
 from autocanary.core.rollout import Verb
 from autocanary.errors import Busy, Conflict, Forbidden, NotFound, NotLeader, Refused, Unreachable
 from autocanary.sim.behaviour import starts_in
+from autocanary.sim.bystanders import InlinePool
 from autocanary.sim.faults import Strike
 from autocanary.sim.quality import Quality, from_age
 from tests.engine.courses import COURSES, Outcome, disturbed, undisturbed
-from tests.engine.play import BROKEN, V2, V3, Play, SlowPool, When, healthy_start, once, policy, quick
+from tests.engine.play import (
+    BROKEN,
+    FAULTLESS,
+    V2,
+    V3,
+    Play,
+    SlowPool,
+    When,
+    healthy_start,
+    once,
+    policy,
+    quick,
+)
+
+T = TypeVar("T")
 
 FAULTS: dict[str, tuple[When, Callable[[], Exception]]] = {
     "conflict": (When.BEFORE, lambda: Conflict("the object has been modified", status=409)),
@@ -393,3 +410,29 @@ def test_the_courses_make_every_kind_of_write() -> None:
     """Otherwise some write would never have failed here."""
     made = {verb for course in COURSES for verb in undisturbed(course).writes}
     assert made == {"create", "record", "weight"}
+
+
+class _Ordered(InlinePool):
+    """Notes how many works were put ahead of the others."""
+
+    def __init__(self) -> None:
+        self.first = 0
+
+    def submit_first(self, work: Callable[[], T]) -> Future[T]:
+        self.first += 1
+        return self.submit(work)
+
+
+@pytest.mark.parametrize(
+    ("weight", "quality", "first"), [(0, FAULTLESS, 0), (0, BROKEN, 1), (None, FAULTLESS, 1)]
+)
+def test_a_rollback_and_a_catch_go_ahead_of_routine(weight: int | None, quality: Quality, first: int) -> None:
+    """What takes traffic from an unjudged or bad candidate does not queue; the steps of a good one do."""
+    play = Play(quick(), qualities={V2: quality})
+    pool = play.world.pool = _Ordered()
+    play.restart()
+    play.restarted = False
+    play.serve()
+    play.release(V2, weight)
+    play.finish()
+    assert pool.first == first
