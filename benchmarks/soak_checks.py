@@ -126,7 +126,7 @@ class Checks:
         self._troubled_at = self.now()
 
     def struck(self, verb: str, name: str) -> None:
-        """A call has failed; a rollout whose record does is not known to be told before that is made up for."""
+        """A call has failed; whoever was told is known only when the record of that is made up for."""
         if verb == "delete":
             self.troubled()
         elif verb == "record":
