@@ -2,8 +2,8 @@
 
 Lives here: ``service`` (what ``autocanary run`` runs), ``channels`` (whom it tells), ``policies`` (policies
 from files and custom resources, and the answer in their status), ``people`` (what commands read and ask),
-``demo`` (the same engine on the simulated world), ``playing`` and ``simulate`` (planner and judge over
-simulated releases, once and many times).
+``routes`` (Knative's, for a person to look at), ``demo`` (the same engine on the simulated world),
+``playing`` and ``simulate`` (planner and judge over simulated releases, once and many times).
 Must never be here: a decision, a format, or anything that an adapter could do for itself.
 """
 

@@ -27,6 +27,8 @@ def validate(
 ) -> None:
     """Check policies, and tell everything that is wrong at once.
 
+    In folders, what is no Kubernetes document is passed over with a warning.
+
     Offline unless --prometheus-url is given. Exit code 1 when a policy is invalid, 3 when it is not, but
     Prometheus cannot be asked.
     """

@@ -1,8 +1,8 @@
 """Pure translation between InferenceService documents and the core's values, used by ``kube`` and ``sim``.
 
-Lives here: one module per API generation (``v1beta1``: KServe and KFServing 0.5 on; ``v1alpha2``: KFServing
-before that), what they share in reading documents (``reading``), Knative's routes (``routes``), and ``merge``
-(RFC 7386).
+Lives here: ``dialect`` (what every API generation must be able to say), one module per generation
+(``v1beta1``: KServe and KFServing 0.5 on; ``v1alpha2``: KFServing before that), what they share in reading
+documents (``reading``), Knative's routes (``routes``), and ``merge`` (RFC 7386).
 Must never be here: I/O, a clock, a decision, or a third-party package; documents are plain mappings.
 """
 

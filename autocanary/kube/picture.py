@@ -84,6 +84,12 @@ class Picture(Generic[T]):
         with self._lock:
             self._seen = version
 
+    def knows(self, key: Key, version: str) -> bool:
+        """Whether news of that version would be none."""
+        with self._lock:
+            held = self._items.get(key)
+            return held is not None and not _newer(version, held[0])
+
     def heard(self, key: Key, version: str, value: T) -> Change[T] | None:
         """The watch tells of an object; None if that is no news."""
         with self._lock:

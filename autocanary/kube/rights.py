@@ -43,7 +43,7 @@ RIGHTS: tuple[Right, ...] = (
             plural,
             (*_FOLLOW, "patch"),
             Where.WATCHED,
-            "follow the services; write canaryTrafficPercent, or restore the stable spec",
+            "follow the services; write canaryTrafficPercent, or a spec that was recorded or judged",
         )
         for group, plural in dict.fromkeys((each.group, each.plural) for each in DIALECTS)
     ),

@@ -208,6 +208,8 @@ class Watch(Generic[T]):
                 self._unreadable.pop(key, None)
                 change = self.picture.remove(key, version)
                 self.picture.saw(version)
+            elif self.picture.knows(key, version):
+                self.picture.saw(version)  # our own write, mostly: it need not be read again
             else:
                 value = self._value(key, document)
                 if value is not None:

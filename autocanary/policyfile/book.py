@@ -20,7 +20,7 @@ from autocanary.core.document import API_VERSION
 from autocanary.core.policy import Policy
 from autocanary.errors import PolicyError, Problem
 from autocanary.policyfile.document import identity, validate
-from autocanary.policyfile.load import Loading, find, load_text, read
+from autocanary.policyfile.load import Found, Loading, find, load_text, read
 from autocanary.policyfile.schema import KIND
 
 __all__ = ["Changes", "PolicyBook"]
@@ -126,7 +126,7 @@ class PolicyBook:
                 kept = {file: shelf for file, shelf in self._files.items() if shelf.root == path}
                 shelves = {**kept, **shelves}
             for each in found:
-                shelves[each.file] = _reread(each.file, self._files.get(each.file) or _Shelf(each.root))
+                shelves[each.file] = _reread(each, self._files.get(each.file) or _Shelf(each.root))
         return shelves, missing
 
     def _settle(self) -> None:
@@ -160,15 +160,18 @@ class PolicyBook:
         )
 
 
-def _reread(file: Path, before: _Shelf) -> _Shelf:
+def _reread(found: Found, before: _Shelf) -> _Shelf:
     """The file as it is now, or ``before`` itself when nothing has changed."""
+    file = found.file
     content = read(file)
     if isinstance(content, Problem):
         return _Shelf(before.root, "", before.policies, {str(file): (content,)})
     digest = hashlib.sha256(content).hexdigest()
     if digest == before.digest:
         return before
-    policies, faults = _merge(before.policies, load_text(content, str(file)), str(file))
+    # A file that has given policies was meant to: when it holds none any more, that is a fault in it.
+    searched = found.searched and not before.policies
+    policies, faults = _merge(before.policies, load_text(content, str(file), searched=searched), str(file))
     return _Shelf(before.root, digest, policies, faults)
 
 

@@ -2,8 +2,9 @@
 
 A folder is read with its subfolders, ``*.yaml``, ``*.yml`` and ``*.json``, without anything whose name
 begins with a dot: a mounted ConfigMap keeps its generations in ``..data`` and ``..2024_01_01…`` and shows
-each file through a link. A file may hold several documents; those that are no RolloutPolicy are passed
-over with a warning.
+each file through a link. A file may hold several documents; those of another kind are passed over with a
+warning. So are, in a folder that was searched, those that are no Kubernetes documents at all (values of a
+chart, a schema): nobody said of them that they are policies, as somebody does who names a file.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from autocanary.policyfile.yamlnodes import (
     place_of,
     plain,
     root_field,
+    root_fields,
 )
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
 LARGEST = 1024 * 1024
 _SUFFIXES = (".yaml", ".yml", ".json")
 _GROUP = API_VERSION.split("/", maxsplit=1)[0]
+_OF_KUBERNETES = frozenset({"apiVersion", "kind", "metadata", "spec"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,11 @@ class Found:
     file: Path
     root: Path
 
+    @property
+    def searched(self) -> bool:
+        """Whether it was found in a folder, rather than named."""
+        return self.file != self.root
+
 
 def parse(text: str | bytes, source: str = "policy") -> tuple[Policy, ...]:
     """The policies in a text; raises PolicyError with every problem in it."""
@@ -137,7 +145,7 @@ def load_paths(paths: Iterable[str | os.PathLike[str]]) -> Loading:
                 continue
             seen.add(where)
             sources.append(str(each.file))
-            loading = load_file(each.file)
+            loading = load_file(each)
             documents += loading.documents
             problems += loading.problems
     return Loading(tuple(documents), tuple(problems), tuple(sources))
@@ -176,11 +184,11 @@ def find(root: Path) -> tuple[tuple[Found, ...], tuple[Problem, ...]]:
     return tuple(Found(file, root) for file in files), tuple(unreadable)
 
 
-def load_file(file: Path) -> Loading:
-    content = read(file)
+def load_file(found: Found) -> Loading:
+    content = read(found.file)
     if isinstance(content, Problem):
         return Loading((), (content,))
-    return load_text(content, str(file))
+    return load_text(content, str(found.file), searched=found.searched)
 
 
 def read(file: Path) -> bytes | Problem:
@@ -195,8 +203,11 @@ def read(file: Path) -> bytes | Problem:
     return content
 
 
-def load_text(text: str | bytes, source: str) -> Loading:
-    """The policies in a text, with everything that is wrong. Nothing is raised."""
+def load_text(text: str | bytes, source: str, *, searched: bool = False) -> Loading:
+    """The policies in a text, with everything that is wrong. Nothing is raised.
+
+    ``searched`` says that nobody named the text a policy: what is no Kubernetes document is passed over.
+    """
     decoded = _decoded(text, source) if isinstance(text, bytes) else text.removeprefix("\ufeff")
     if isinstance(decoded, Problem):
         return Loading((), (decoded,))
@@ -206,6 +217,10 @@ def load_text(text: str | bytes, source: str) -> Loading:
     for node in nodes:
         if isinstance(node, Problem):
             problems.append(node)
+            continue
+        if searched and is_mapping(node) and not root_fields(node) & _OF_KUBERNETES:
+            message = "passed over: this is no Kubernetes document, it has neither apiVersion nor kind"
+            problems.append(Problem(source, *place_of(node), message, severity="warning"))
             continue
         reason = _not_a_policy(node, source)
         if reason is None or _is_meant(node):

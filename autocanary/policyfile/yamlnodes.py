@@ -122,6 +122,12 @@ def root_field(node: Node, name: str) -> str | None:
     return None
 
 
+def root_fields(node: Node) -> frozenset[str]:
+    """The names of the top-level fields, without reading the rest."""
+    fields = node.value if isinstance(node, MappingNode) else ()
+    return frozenset(key.value for key, _ in fields if isinstance(key, ScalarNode))
+
+
 def has_more(node: Node) -> bool:
     """Whether a document holds more than its version and its kind."""
     return isinstance(node, MappingNode) and len(node.value) > 2

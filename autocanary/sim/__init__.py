@@ -1,10 +1,13 @@
 """A world in memory: KServe and Knative as measured, requests, metrics and people, in virtual time.
 
-Lives here: ``knative``, ``controller``, ``status`` (the rules, replayed against recordings of the real
-ones), ``kfserving`` (the rules of KServe's predecessor), ``loop`` (what both do when), ``objects``,
-``admission`` and ``kserve`` (an API server, its webhooks and the cluster behind it), ``traffic`` and
-``metrics`` (requests and what Prometheus would make of them), the ports over these (``cluster``, ``ledger``,
-``bystanders``), ``world`` (all of it together) and ``scenarios`` (stories for ``demo``).
+Lives here: ``knative``, ``controller``, ``status``, ``template`` and ``bookkeeping`` (the rules, replayed
+against recordings of the real ones), ``kfserving`` and ``columns`` (the rules of KServe's predecessor, and
+how kubectl shows it), ``loop`` (what both do when), ``behaviour`` (of a revision's pods), ``objects``,
+``admission`` and ``kserve`` (an API server, its webhooks and the cluster behind it), ``traffic``,
+``quality`` and ``metrics`` (requests, how they are answered, and what Prometheus would make of them) over
+``chance`` and ``counting``, the ports over these (``cluster``, ``ledger``, ``bystanders``) with their
+``faults``, ``clock`` (virtual time), ``world`` (all of it together), ``scenarios`` with ``demo_policy``
+(stories for ``demo``), and ``releases`` (those that ``simulate`` plays).
 Must never be here: real time, threads, I/O, or anything imported by rooms other than ``app``, ``cli`` and
 tests.
 """

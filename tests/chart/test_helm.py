@@ -19,6 +19,7 @@ from tests.chart.chart import CHART, CI, PROMETHEUS, container, helm, of_kind, r
 pytestmark = pytest.mark.real
 
 FIRST = (CHART.parents[1] / "policies" / "first.yaml").read_text(encoding="utf-8")
+LIMITED = (CHART.parents[1] / "policies" / "thresholds.yaml").read_text(encoding="utf-8")
 
 
 def _paths(node: Any, at: str = "") -> set[str]:
@@ -132,12 +133,13 @@ def test_values_that_cannot_work_are_refused_with_a_sentence(given: dict[str, An
 )
 def test_a_policy_with_an_error_is_refused_with_its_place(old: str, new: str, says: str) -> None:
     """Given as the text of a file, before anything is installed."""
-    assert old in FIRST
+    text = FIRST if old in FIRST else LIMITED
+    assert old in text
     done = helm(
         "template",
         "autocanary",
         str(CHART),
-        given={**PROMETHEUS, "policies": {"first": FIRST.replace(old, new)}},
+        given={**PROMETHEUS, "policies": {"first": text.replace(old, new)}},
     )
     assert done.returncode != 0
     assert says in done.stderr

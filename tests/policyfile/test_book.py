@@ -52,6 +52,17 @@ def test_it_is_the_port() -> None:
     assert port.current() == ()
 
 
+def test_what_is_no_kubernetes_document_is_a_fault_only_where_a_policy_was(folder: Path) -> None:
+    """A schema beside the policies is nobody's fault; a policy's file that holds none any more keeps it."""
+    (folder / "schema.json").write_text("{}")
+    book = PolicyBook([folder])
+    assert book.reload() == Changes(added=("a", "b"))
+    (folder / "a.yaml").write_text("image: {tag: v2}\n")
+    changes = book.reload()
+    assert [source for source, _ in changes.invalid] == [str(folder / "a.yaml")]
+    assert names(book) == ["a", "b"]
+
+
 def test_nothing_is_read_before_the_first_reload(folder: Path) -> None:
     """Reading files is the caller's decision."""
     book = PolicyBook([folder])

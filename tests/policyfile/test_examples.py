@@ -24,15 +24,16 @@ def policy(name: str) -> Policy:
 
 
 def test_the_examples_are_there() -> None:
-    """Seven situations that most people are in."""
+    """Eight situations that most people are in."""
     assert [file.stem for file in FILES] == [
         "careful",
         "comparison",
         "custom-promql",
         "first",
+        "kfserving-mnist",
         "little-traffic",
         "llm",
-        "mnist",
+        "thresholds",
     ]
 
 

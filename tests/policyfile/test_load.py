@@ -196,6 +196,29 @@ def test_a_folder_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pyte
     ]
 
 
+def test_what_is_no_kubernetes_document_is_passed_over_in_a_folder_only(tmp_path: Path) -> None:
+    """A chart's values or a schema beside policies are nobody's fault; of a file that is named they are."""
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"$schema": "https://json-schema.org/draft/2020-12/schema"}')
+    (tmp_path / "small.yaml").write_text(MINIMAL)
+    words = "passed over: this is no Kubernetes document, it has neither apiVersion nor kind"
+    assert names(tmp_path) == ["small"]
+    assert said(tmp_path) == [f"{schema}:1:1: warning: {words}"]
+    assert load_paths([tmp_path]).errors == ()
+    assert said(schema) == [f"{schema}:1:1: kind is missing (add kind: RolloutPolicy)"]
+
+
+@pytest.mark.parametrize("field", ["apiVersion: autocanary.dev/v1alpha1", "metadata: {name: a}", "spec: {}"])
+def test_a_policy_without_its_kind_is_a_fault_in_a_folder_too(tmp_path: Path, field: str) -> None:
+    """Whatever shows that a policy was meant; so is what is no mapping."""
+    (tmp_path / "a.yaml").write_text(f"{field}\n")
+    (tmp_path / "b.yaml").write_text(f"- {field}\n")
+    assert said(tmp_path) == [
+        f"{tmp_path}/a.yaml:1:1: kind is missing (add kind: RolloutPolicy)",
+        f"{tmp_path}/b.yaml:1:1: a policy is a mapping with apiVersion, kind, metadata and spec",
+    ]
+
+
 def test_an_empty_folder_is_a_warning(tmp_path: Path) -> None:
     """Policies may come from custom resources alone."""
     (problem,) = load_paths([tmp_path]).all_problems

@@ -1,7 +1,11 @@
 """The few things that can be decided, each as one function: stay, hold, go, roll back, end.
 
 Rules say *when*; these say *what that means* for the progress, the outbox and the one write that may
-follow. Nothing else builds a Decision; what must never be here is a condition on when to do it.
+follow. Nothing else builds a Decision.
+
+Lives here: ``staying`` (wait, hold, warn), ``stepping`` (onwards, to the end), ``returning`` (back to
+stable), ``pausing`` (until a person says otherwise), and ``deciding`` (what every move is made of).
+Must never be here: a condition on when to make a move.
 """
 
 from autocanary.core.moves.deciding import UNSEEN, overruled, phase_of

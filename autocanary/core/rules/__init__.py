@@ -3,6 +3,14 @@
 Read from the top: what makes the rollout pointless, then what makes it dangerous, then what people want,
 then what the metrics say, then the clock. Each rule looks at one situation and returns a Decision or None.
 
+Lives here, in files by what they ask: ``ground`` (is there still a rollout?), ``numbering`` and ``traffic``
+(is the traffic where it should be?), ``beside`` (where stable and candidate stand side by side),
+``components`` (one at a time), ``people`` (what do they want?), ``serving`` (does it serve what it
+should?), ``evidence`` (what do the metrics say?), ``clock`` (is it time?), and ``holding`` (what several
+rules share).
+Must never be here: the building of a Decision (``moves`` does that), I/O, a clock that is asked for the
+time.
+
 ::
 
                    ready                 passed                 100 %               baked

@@ -1,6 +1,8 @@
 """One table per source: what it calls its requests, failures and latencies, and in which units.
 
-Lives here: names, labels and units, nothing else. Must never be here: PromQL beyond a label pattern, I/O,
+Lives here: names, labels and units, nothing else: of queue-proxy (``knative``, ``knative_otel``), of
+gateways (``istio``, ``kourier``) and of model servers (``vllm``, ``triton``, ``tensorflow_serving``,
+``torchserve``, ``mlserver``, ``kserve``). Must never be here: PromQL beyond a label pattern, I/O,
 decisions.
 
 The order below is the order in which ``source: auto`` prefers them: first those that see every request of

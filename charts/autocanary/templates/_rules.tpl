@@ -1,11 +1,11 @@
 {{- /* Made by charts/generate.py from autocanary/kube/rights.py; do not edit. */ -}}
 
 {{- define "autocanary.rules.watched" -}}
-# Follow the services; write canaryTrafficPercent, or restore the stable spec.
+# Follow the services; write canaryTrafficPercent, or a spec that was recorded or judged.
 - apiGroups: [serving.kserve.io]
   resources: [inferenceservices]
   verbs: [get, list, watch, patch]
-# Follow the services; write canaryTrafficPercent, or restore the stable spec.
+# Follow the services; write canaryTrafficPercent, or a spec that was recorded or judged.
 - apiGroups: [serving.kubeflow.org]
   resources: [inferenceservices]
   verbs: [get, list, watch, patch]
