@@ -29,6 +29,9 @@ __all__ = [
     "Situation",
 ]
 
+_FEW = (Reason.TOO_FEW_REQUESTS, Reason.WARMING_UP)
+"""Looks with a few requests, which neither end a time without data nor prove one."""
+
 STALE_PICTURE = 90.0
 """Seconds after which an unconfirmed picture of the cluster is too old to conclude anything from it."""
 
@@ -201,8 +204,7 @@ class Situation:
             changes["undecided_since"] = self._undecided_since(verdict)
             if outcome is Outcome.NO_DATA and progress.no_data_since is None:
                 changes["no_data_since"] = self.now
-            elif out or outcome in (Outcome.PASS, Outcome.FAIL) or verdict.reason is Reason.BREACH_SEEN:
-                # A look with a few requests does not end a time without data, nor does it prove one.
+            elif outcome is not Outcome.NO_DATA and verdict.reason not in _FEW:
                 changes["no_data_since"] = None
         passed = {
             f"{kind.value}/{answer.name}" for kind in ONCE for answer in self.gates.get(kind, ()) if answer.ok

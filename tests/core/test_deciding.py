@@ -125,6 +125,17 @@ def test_a_quiet_window_is_no_want_of_data_while_the_step_has_counts() -> None:
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS)
 
 
+def test_a_quiet_window_takes_nothing_from_a_candidate_that_was_shown_to_be_fine() -> None:
+    """Its pods were replaced a moment ago: the step passes on what it has shown, and the next wants its own."""
+    run = Run()
+    assert run.looks(64, 200, 2, 1800, 18).outcome is Outcome.PASS
+    found = run.looks(1, 0, 0, 1800, 18, kind=ReadingKind.NO_SERIES, value=None)
+    assert (found.outcome, found.reason) == (Outcome.PASS, Reason.ANALYSING)
+    run.at = replace(run.at, step=1, weight=50)
+    found = run.looks(1, 0, 0, 0, 0, kind=ReadingKind.NO_SERIES, value=None)
+    assert found.outcome is Outcome.NO_DATA
+
+
 def test_approximate_counts_feed_no_comparison_and_that_is_said() -> None:
     """A threshold may use them."""
     found = Run().looks(64, 200, 100, 1800, 18, exact=False)

@@ -368,6 +368,28 @@ def test_the_stated_deadline_decides_what_silence_means(
     assert (after.move, after.reason) == expected
 
 
+@pytest.mark.parametrize(
+    ("outcome", "reason", "ends"),
+    [
+        (Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, True),
+        (Outcome.INCONCLUSIVE, Reason.BREACH_SEEN, True),
+        (Outcome.SUSPICIOUS, Reason.SUSPICIOUS, True),
+        (Outcome.PASS, Reason.ANALYSING, True),
+        (Outcome.OUTAGE, Reason.METRICS_OUTAGE, True),
+        (Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, False),
+        (Outcome.INCONCLUSIVE, Reason.WARMING_UP, False),
+        (Outcome.NO_DATA, Reason.NO_DATA, False),
+    ],
+)
+def test_a_time_without_data_ends_with_data(outcome: Outcome, reason: Reason, ends: bool) -> None:
+    """Whatever the data say: one silent look much later begins a time of its own, and rolls nothing back."""
+    said = verdict(outcome, reason=reason)
+    after = plan(situation(progress(no_data_since=NOW - 500), said=said)).progress
+    assert after.no_data_since == (None if ends else NOW - 500)
+    silent = plan(situation(after, said=verdict(Outcome.NO_DATA), now=NOW + 400))
+    assert (silent.reason is Reason.NO_DATA_DEADLINE) is not ends
+
+
 def test_too_few_requests_hold_until_the_progress_deadline() -> None:
     """A held rollout must move within the deadline, or it is rolled back."""
     held = plan(situation(progress(verified_at=LONG), said=verdict(Outcome.INCONCLUSIVE)))

@@ -111,7 +111,7 @@ class _Case:
         yield from self._thresholds_open()
         yield from self._comparisons_open()
         gating = self.gating
-        if gating and all(state.ok for _, state in gating):
+        if gating and all(state.ok or self._rests_on_evidence(metric, state) for metric, state in gating):
             between = ", " if self.weights is None else "; "
             message = between.join(self._passed(metric, state) for metric, state in gating)
             yield _Finding(Outcome.PASS, Reason.ANALYSING, message)
@@ -209,6 +209,12 @@ class _Case:
     def _has_counted(self) -> bool:
         """A quiet window is no want of data where the requests of the whole step are counted."""
         return any(standing.in_step > 0 for _, standing in self._compared())
+
+    def _rests_on_evidence(self, metric: Metric, state: MetricState) -> bool:
+        """A quiet window takes nothing from a comparison that has shown the candidate to be fine."""
+        quiet = state.last is not None and state.last.kind in _NO_DATA
+        compared = self.weights is not None and metric.name in self.weights.standings
+        return quiet and compared and metric.range == UNBOUNDED and self._is_cleared(metric)
 
     def _culprit(self) -> str:
         culprit = self.weights.found.culprit if self.weights is not None else ""
