@@ -25,6 +25,7 @@ __all__ = [
     "OnFailure",
     "OnInconclusive",
     "OnUnstaged",
+    "OnWeightRemoved",
     "Policy",
     "Preset",
     "Range",
@@ -75,6 +76,13 @@ class Leftover(str, Enum):
 class OnUnstaged(str, Enum):
     CATCH = "catch"
     IGNORE = "ignore"
+
+
+class OnWeightRemoved(str, Enum):
+    """Without the field KServe gives the candidate everything."""
+
+    RESTORE = "restore"
+    PAUSE = "pause"
 
 
 class WebhookType(str, Enum):
@@ -251,6 +259,7 @@ class Policy:
     step_timeout: float | None = None
     on_failure: OnFailure = OnFailure.ROLLBACK
     on_unstaged: OnUnstaged = OnUnstaged.CATCH
+    on_weight_removed: OnWeightRemoved = OnWeightRemoved.RESTORE
     leftover: Leftover = Leftover.KEEP
     windows: tuple[Window, ...] = ()
     webhooks: tuple[Webhook, ...] = ()

@@ -71,6 +71,7 @@ def compile_policy(document: schema.Document, written: Mapping[str, Any], origin
         on_failure=spec.on_failure.action,
         leftover=spec.on_failure.candidate,
         on_unstaged=spec.on_unstaged,
+        on_weight_removed=spec.on_weight_removed,
         windows=tuple(_window(each) for each in spec.windows),
         webhooks=tuple(_webhook(each) for each in spec.webhooks),
         notifications=tuple(_route(each) for each in spec.notifications),

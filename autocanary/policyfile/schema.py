@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.config import JsonDict, JsonValue
 
-from autocanary.core.policy import Component, Leftover, OnFailure, OnUnstaged, WebhookType
+from autocanary.core.policy import Component, Leftover, OnFailure, OnUnstaged, OnWeightRemoved, WebhookType
 from autocanary.policyfile.analysis_schema import Analysis
 from autocanary.policyfile.fields import (
     Channel,
@@ -314,6 +314,12 @@ class Spec(Strict):
         default=OnUnstaged.CATCH,
         description="A new revision applied without canaryTrafficPercent would take 100 % once ready. "
         "`catch` sets it to 0 before that and starts a rollout; `ignore` leaves it alone.",
+    )
+    on_weight_removed: Annotated[OnWeightRemoved, Field(strict=False)] = Field(
+        default=OnWeightRemoved.RESTORE,
+        description="Somebody removes canaryTrafficPercent in the middle of a rollout, which gives the "
+        "candidate 100 %. `restore` puts the last weight back at once; `pause` takes it for a wish and "
+        "waits: `resume` judges the candidate at 100 %, `abort` rolls it back.",
     )
     windows: list[WindowSpec] = Field(
         default_factory=list,

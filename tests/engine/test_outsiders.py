@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from autocanary.core.policy import OnWeightRemoved
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rollout import Verb
 from autocanary.sim.behaviour import NEVER_READY, starts_in
+from autocanary.sim.quality import Quality, from_age
 from tests.engine.play import BROKEN, V1, V2, V3, V4, Play, healthy_start, policy
 
 ENDED = "rollout_ended"
@@ -105,6 +107,57 @@ def test_a_lost_field_is_put_back() -> None:
     assert play.phase() is Phase.PROMOTED
     assert play.weights() == [10, 25, 25, 50, 100]
     assert play.events().count("external_change") == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "phase", "weights"),
+    [
+        (None, Phase.PAUSED, [10, 25]),
+        (Verb.RESUME, Phase.PROMOTED, [10, 25]),
+        (Verb.ABORT, Phase.ROLLED_BACK, [10, 25, 0]),
+    ],
+)
+def test_a_removed_field_may_be_a_persons_wish(verb: Verb | None, phase: Phase, weights: list[int]) -> None:
+    """onWeightRemoved: pause. It is told and left as it is, and what a person says next is done."""
+    play = healthy_start(policy(on_weight_removed=OnWeightRemoved.PAUSE))
+    play.until_weight(25)
+    play.patch_weight(None, "ann")
+    play.run(30)
+    assert play.ending() == (Phase.PAUSED, Reason.EXTERNAL_CHANGE)
+    assert play.said("external_change") == [
+        "somebody removed canaryTrafficPercent (25 before), so mnist-predictor-00002 gets 100 %; paused, not fought"
+    ]
+    assert play.share("00002")[-1] == 100
+    if verb is not None:
+        play.ask(verb)
+        play.finish()
+    assert (play.phase(), play.weights()) == (phase, weights)
+
+
+def test_a_bad_candidate_that_was_let_through_is_rolled_back_when_it_is_judged_again() -> None:
+    """A person resumes what has everything: the bake finds out."""
+    play = healthy_start(
+        policy(on_weight_removed=OnWeightRemoved.PAUSE),
+        qualities={V2: Quality(error_percent=from_age(120.0, 50.0, 0.0))},
+    )
+    play.until_weight(25)
+    play.patch_weight(None, "ann")
+    play.run(3)
+    play.ask(Verb.RESUME)
+    play.finish()
+    assert play.ending() == (Phase.ROLLED_BACK, Reason.METRIC_BREACH)
+    assert play.share("00002")[-1] == 0
+
+
+def test_a_field_removed_while_staging_is_missed_where_that_is_wanted() -> None:
+    """It was taken for a wish; the candidate has everything as soon as it is ready, and that is said."""
+    changed = policy(on_weight_removed=OnWeightRemoved.PAUSE)
+    play = healthy_start(changed, behaviours={V2: starts_in(60.0)})
+    play.until_phase(Phase.STAGING)
+    play.patch_weight(None, "ann")
+    play.finish()
+    assert play.ending() == (Phase.MISSED, Reason.MISSED_UNSTAGED)
+    assert play.weights() == []
 
 
 def test_a_field_lost_while_staging_is_put_back_at_zero() -> None:

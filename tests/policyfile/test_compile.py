@@ -17,6 +17,7 @@ from autocanary.core.policy import (
     NotificationRoute,
     OnFailure,
     OnUnstaged,
+    OnWeightRemoved,
     Policy,
     Range,
     Selector,
@@ -72,6 +73,7 @@ def test_a_whole_policy() -> None:
         on_failure=OnFailure.PAUSE,
         leftover=Leftover.REMOVE,
         on_unstaged=OnUnstaged.IGNORE,
+        on_weight_removed=OnWeightRemoved.PAUSE,
         windows=(Window((0, 3), time(9), time(17), ZoneInfo("Asia/Seoul")),),
         webhooks=(
             Webhook("smoke", WebhookType.PRE_ROLLOUT, "http://smoke/run", 30.0, 2, (("a", "1"), ("b", "2"))),

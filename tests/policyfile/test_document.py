@@ -521,7 +521,7 @@ def test_everything_wrong_is_said_at_once_and_in_order() -> None:
     found = problems(text)
     places = [tuple(int(part) for part in each.split(":")[1:3]) for each in found]
     assert places == sorted(places)
-    assert [line for line, _ in places] == [3, 8, 8, 9, 9, 11, 21, 25, 30, 38, 38, 47]
+    assert [line for line, _ in places] == [3, 8, 8, 9, 9, 11, 21, 25, 30, 39, 39, 48]
 
 
 def test_a_misspelt_field_is_not_also_missing() -> None:
@@ -559,8 +559,8 @@ def test_a_custom_resource_is_named_instead_of_a_line() -> None:
         "rolloutpolicy models/small: spec.stepDuration: the duration 5 has no unit "
         "(write 5s, 5m or 5ms, as you mean it)",
         "rolloutpolicy models/small: spec.unknown: unknown field (known: selector, component, after, stepWeights, "
-        "stepDuration, stepTimeout, steps, bake, progressDeadline, analysis, onFailure, onUnstaged, windows, webhooks, "
-        "notifications)",
+        "stepDuration, stepTimeout, steps, bake, progressDeadline, analysis, onFailure, onUnstaged, onWeightRemoved, "
+        "windows, webhooks, notifications)",
     ]
 
 

@@ -48,6 +48,7 @@ spec:
     onOutage: {hold: 1h, then: rollback}
   onFailure: {action: pause, candidate: remove}
   onUnstaged: ignore
+  onWeightRemoved: pause
   windows:
     - {days: [thu, mon], from: "09:00", to: "17:00", timezone: Asia/Seoul}
   webhooks:

@@ -663,6 +663,23 @@ def _(g: Ground) -> None:
     assert g.field() == weight
 
 
+@row("gotcha-03-a-removed-field-that-is-a-wish")
+def _(g: Ground) -> None:
+    """`onWeightRemoved: pause`: told and left as it is; a person resumes, and it is judged at 100 %."""
+    g.policy(onWeightRemoved="pause")
+    g.serve()
+    g.release()
+    g.steady(2, 10)
+    written = len(g.written())
+    g.weight(None, "helm")
+    g.until_told(2, "external_change", "ExternalChange")
+    g.until_share(2, 100)
+    assert g.phase(2) == "Paused"
+    g.ask(2, "promote")
+    g.until_phase(2, "Promoted")
+    assert set(g.written()[written:]) <= {100}
+
+
 @row("gotcha-03-kubectl-replace-drops-the-field")
 def _(g: Ground) -> None:
     """PUT without the field is a promotion: back at the last weight at once."""

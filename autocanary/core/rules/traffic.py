@@ -7,7 +7,7 @@ from dataclasses import replace
 from autocanary.core import moves
 from autocanary.core.decision import Decision, Event
 from autocanary.core.observation import Observation, Trinary
-from autocanary.core.policy import Leftover, OnUnstaged
+from autocanary.core.policy import Leftover, OnUnstaged, OnWeightRemoved
 from autocanary.core.progress import Phase
 from autocanary.core.reason import Reason
 from autocanary.core.rules.evidence import failed
@@ -224,7 +224,7 @@ def weight_differs(s: Situation) -> Decision | None:
     mine = progress.verified_at is None and s.acknowledged != progress.weight
     if mine and seen.weight == progress.from_weight:
         return failed(s) or _write_again(s)  # judged at the weight that it still has
-    if seen.weight is None:
+    if seen.weight is None and s.policy.on_weight_removed is OnWeightRemoved.RESTORE:
         who = f" by {seen.writer}" if seen.writer else ""
         message = (
             f"canaryTrafficPercent was removed{who}, which would promote {s.rollout.candidate} unjudged; "
@@ -265,14 +265,19 @@ def _write_again(s: Situation) -> Decision:
 
 def _external_change(s: Situation, seen: Observation) -> Decision:
     who = seen.writer or "somebody"
-    message = f"{who} set canaryTrafficPercent from {s.progress.weight} to {seen.weight}; paused, not fought"
+    made = (
+        f"set canaryTrafficPercent from {s.progress.weight} to {seen.weight}"
+        if seen.weight is not None
+        else f"removed canaryTrafficPercent ({s.progress.weight} before), so {s.rollout.candidate} gets 100 %"
+    )
+    message = f"{who} {made}; paused, not fought"
     return moves.pause(
         s,
         "weight_differs",
         f"client {who}" if who in (BY_USER, BY_STEP, BY_FAILURE) else who,
         Reason.EXTERNAL_CHANGE,
         message,
-        weight=seen.weight,
+        weight=100 if seen.weight is None else seen.weight,
         from_weight=None,
         step_started_at=s.now,
         **moves.UNSEEN,
