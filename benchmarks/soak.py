@@ -21,6 +21,8 @@ from pathlib import Path
 
 from autocanary import logs
 from autocanary.app.demo import engine_on
+from autocanary.core.reason import Reason
+from autocanary.core.rollout import Rollout
 from autocanary.engine import Engine
 from autocanary.serve.counters import Counters
 from benchmarks.figures import quantile, table
@@ -36,6 +38,18 @@ HOUR = 3600
 _LONGEST_END = 6 * HOUR
 """Seconds after the last release within which everything must have ended: the longest chain of deadlines."""
 _SHOWN = 20
+
+
+class _Heard(Counters):
+    """The service's own counters, and the checks hear of each decision too."""
+
+    def __init__(self, checks: Checks) -> None:
+        super().__init__()
+        self._checks = checks
+
+    def decided(self, rollout: Rollout, reason: str) -> None:
+        super().decided(rollout, reason)
+        self._checks.decided(rollout, Reason(reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +78,7 @@ class Soak:
         self.hours: list[Hour] = []
         self.ticks = 0
         self._engine_seconds = 0.0
-        self._counters = Counters()
+        self._counters = _Heard(self.checks)
         self._errors = io.StringIO()
         self.engine = self._begin()
 

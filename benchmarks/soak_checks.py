@@ -28,6 +28,7 @@ BLAMES = frozenset({Reason.METRIC_BREACH, Reason.REVISION_FAILED, Reason.ABORTED
 ONCE = frozenset({"rollout_started", "rollout_promoted", "rollout_rolled_back", "rollout_ended"})
 BACK = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 DEADLINES = frozenset({Reason.NO_DATA_DEADLINE, Reason.OUTAGE_DEADLINE})
+ROLLS_BACK = DEADLINES | {Reason.PROGRESS_DEADLINE_EXCEEDED, Reason.METRIC_BREACH, Reason.ABORTED_BY_USER}
 PROMOTING = frozenset({Verb.PROMOTE.value, Verb.PROMOTE_FULL.value, Verb.RESUME.value})
 WEIGHING = frozenset({"weight edited", "weight removed", "a newer release", "reverted", "put back by hand"})
 """What outsiders do that brings a weight with it."""
@@ -106,6 +107,7 @@ class Checks:
         self._finals: dict[ServiceKey, dict[str, float]] = {}
         self._troubled_at = 0.0
         self._struck_at: dict[str, float] = {}
+        self._meant: dict[tuple[str, str], Reason] = {}
 
     def fail(self, rule: str, text: str) -> None:
         self.violations.append(f"{rule}, at {self.now():.1f}: {text}")
@@ -124,6 +126,11 @@ class Checks:
     def troubled(self) -> None:
         """The process or its leadership has just ended, or a deletion has failed: pruning may be late."""
         self._troubled_at = self.now()
+
+    def decided(self, rollout: Rollout, reason: Reason) -> None:
+        """The engine means to do something for that reason, whether or not its record arrives."""
+        if reason in ROLLS_BACK:
+            self._meant[rollout.namespace, rollout.name] = reason
 
     def struck(self, verb: str, name: str) -> None:
         """A call has failed; whoever was told is known only when the record of that is made up for."""
@@ -234,6 +241,7 @@ class Checks:
         if track is not None:
             self._forget(track)
             self._struck_at.pop(track.name, None)
+            self._meant.pop((track.key.namespace, track.name), None)
             self._finals.get(track.key, {}).pop(track.name, None)
 
     def _track(self, rollout: Rollout) -> Track:
@@ -334,6 +342,8 @@ class Checks:
 
     def _cause(self, track: Track, was: Progress, is_: Progress) -> str:
         now, reason = is_.phase_since, is_.reason
+        if reason is Reason.ROLLBACK_UNRECORDED:
+            reason = self._meant.get((track.key.namespace, track.name), reason)  # what its lost record said
         if reason is Reason.ABORTED_BY_USER:
             return "a person" if track.asked(Verb.ABORT.value) else ""
         if reason in DEADLINES:
