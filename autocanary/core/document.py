@@ -18,24 +18,19 @@ from autocanary.core.rollout import NAME_LIMIT, Request, Rollout
 __all__ = ["API_VERSION", "KIND", "from_document", "status_of", "to_document"]
 
 API_VERSION = "autocanary.dev/v1alpha1"
-
-
 KIND = "CanaryRollout"
-
-
 _TEXTS = ("stable", "candidate", "name", "uid", "apiVersion", "hash")
 
 
 def to_document(rollout: Rollout) -> dict[str, Any]:
     """The CanaryRollout object; ``from_document`` of it is equal to the rollout."""
-    document: dict[str, Any] = {
+    return {
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": _metadata(rollout),
         "spec": _spec(rollout),
         "status": status_of(rollout),
     }
-    return document
 
 
 def _metadata(rollout: Rollout) -> dict[str, Any]:

@@ -197,15 +197,17 @@ class TestTcpProxy:
 
     def test_leaving_ends_every_thread(self, upstream: HttpSink) -> None:
         """Hundreds of tests do not pile up connections."""
+        names = ("proxy-connection", "proxy-accept")
+
+        def running() -> set[str]:
+            return {thread.name for thread in threading.enumerate()} & set(names)
+
         with FaultProxy(upstream.url) as proxy:
             proxy.inject(Hang())
             client = socket.create_connection(("127.0.0.1", proxy.port))
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             wait_until(lambda: proxy.count() == 1, seconds=5, what="the request")
+            assert running() == set(names)
         with client:
-            names = ("proxy-connection", "proxy-accept")
-            wait_until(
-                lambda: not any(thread.name in names for thread in threading.enumerate()),
-                seconds=5,
-                what="the threads' end",
-            )
+            wait_until(lambda: not running(), seconds=5, what="the threads' end")
+        assert running() == set()

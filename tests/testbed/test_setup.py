@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,8 @@ def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     script = [sys.executable, "-c", ORPHAN_MAKER, str(tmp_path)]
     root = setup.HERE.parent.parent
     done = subprocess.run(script, cwd=root, stdout=subprocess.PIPE, text=True, timeout=30)
+    assert done.returncode == -signal.SIGKILL
+    assert done.stdout.strip().isdigit(), "no server was started"
     left = ["ps", "-o", "stat=", "-p", done.stdout.strip()]
 
     def gone() -> bool:

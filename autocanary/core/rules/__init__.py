@@ -3,11 +3,11 @@
 Read from the top: what makes the rollout pointless, then what makes it dangerous, then what people want,
 then what the metrics say, then the clock. Each rule looks at one situation and returns a Decision or None.
 
-Lives here, in files by what they ask: ``ground`` (is there still a rollout?), ``numbering`` and ``traffic``
-(is the traffic where it should be?), ``beside`` (where stable and candidate stand side by side),
-``components`` (one at a time), ``people`` (what do they want?), ``serving`` (does it serve what it
-should?), ``evidence`` (what do the metrics say?), ``clock`` (is it time?), and ``holding`` (what several
-rules share).
+Lives here, in files by what they ask: ``ground`` (is there still a rollout?), ``numbering``, ``traffic`` and
+``rollback`` (is the traffic where it should be, and how does it get back?), ``beside`` (where stable and
+candidate stand side by side), ``components`` (one at a time), ``people`` (what do they want?), ``serving``
+(does it serve what it should?), ``evidence`` (what do the metrics say?), ``clock`` (is it time?), and
+``holding`` (what several rules share).
 Must never be here: the building of a Decision (``moves`` does that), I/O, a clock that is asked for the
 time.
 
@@ -49,10 +49,10 @@ from autocanary.core.rules.people import (
     paused_by_user,
     waits_for_a_person,
 )
+from autocanary.core.rules.rollback import rolling_back
 from autocanary.core.rules.serving import effect, staging, warming_up
 from autocanary.core.rules.traffic import (
     newer_candidate,
-    rolling_back,
     strayed,
     took_all_traffic,
     weight_differs,
