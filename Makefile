@@ -80,9 +80,9 @@ format: venv ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 
 generate: venv ## Write the generated pages of docs/ anew; tests fail when they drift
-	$(BIN)/python -m autocanary.policyfile.jsonschema > docs/policy.schema.json
-	$(BIN)/python -m autocanary.policyfile.reference > docs/policy-reference.md
-	$(BIN)/python -m autocanary.serve.table > docs/metrics.md
+	$(BIN)/python -m autocanary.policy_files.jsonschema > docs/policy.schema.json
+	$(BIN)/python -m autocanary.policy_files.reference_page > docs/policy-reference.md
+	$(BIN)/python -m autocanary.http_server.metric_table > docs/metrics.md
 	$(BIN)/python docs/generate.py
 	$(BIN)/python charts/generate.py
 

@@ -1,14 +1,9 @@
 """autocanary: progressive delivery for KServe model servers.
 
-The whole program in one sentence: each *tick*, for every *rollout* that is due, **observe** the service,
-**measure** its revisions, **judge** the canary, **plan** the next move, **act** on it, **record** why,
-and **tell** people.  docs/architecture.md is the map of the packages below this one.
-
-Lives here: ``core`` (values and decisions), ``engine`` (the tick) and ``ports`` (what it needs), the
-adapters (``kube`` with ``kserve``, ``prometheus`` with ``promql``, ``notify``, ``policyfile``, ``serve``,
-``schedule``), ``sim`` (a world in memory), ``settings``, ``logs``, ``errors``, and what puts all of it
-together for people (``app``, ``cli``, ``__main__``).
-Must never be here: an import of any of them, for which every command would have to wait.
+The whole program in one sentence: for every **rollout** that is due, **observe** the service, **measure** its
+revisions, **analyse** the candidate, **plan** the next transition, **record** it, **act** on it, and
+**notify** people. docs/architecture.md is the map of the packages below this one.
+Must never be here: an import of any of them, because every command would have to wait for it.
 """
 
 __version__ = "0.1.0"

@@ -11,11 +11,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from autocanary.core.observation import Observation, ServiceKey
-from autocanary.core.policy import NotificationRoute, Policy, Webhook
-from autocanary.core.progress import Telling
-from autocanary.core.reading import Question, Reading
-from autocanary.core.rollout import Request, Rollout
+from autocanary.model.measurement import Question, Reading
+from autocanary.model.observation import Observation, ServiceKey
+from autocanary.model.policy import NotificationRoute, Policy, Webhook
+from autocanary.model.progress import Telling
+from autocanary.model.rollout import Request, Rollout
 
 __all__ = [
     "Call",

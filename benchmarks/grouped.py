@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from autocanary.core.reading import Question, Reading
+from autocanary.model.measurement import Question, Reading
 from autocanary.ports import Clock
-from autocanary.prometheus.account import Account
-from autocanary.prometheus.answer import Answer, Sample
-from autocanary.prometheus.batch import Limits, answer_all
-from autocanary.prometheus.config import PrometheusConfig
-from autocanary.prometheus.counting import Subject
-from autocanary.prometheus.custom import CustomQueries
-from autocanary.prometheus.discover import Discovery
-from autocanary.prometheus.plan import Plan
+from autocanary.prometheus.connection_settings import PrometheusConfig
+from autocanary.prometheus.counter_account import Account
+from autocanary.prometheus.counter_collection import Subject
+from autocanary.prometheus.custom_queries import CustomQueries
+from autocanary.prometheus.exporter_discovery import Discovery
+from autocanary.prometheus.query_answer import Answer, Sample
+from autocanary.prometheus.query_batch import Limits, answer_all
+from autocanary.prometheus.query_plan import Plan
 from benchmarks import answering
 
 __all__ = ["GroupedMetrics"]

@@ -15,21 +15,15 @@ from typing import Any
 import yaml
 
 from autocanary.kserve import DIALECTS
+from autocanary.kube.api_client import Session
 from autocanary.kube.crds import definitions
 from autocanary.kube.kubeconfig import find_login
+from autocanary.kube.rbac import rules
 from autocanary.kube.resource import ROLLOUTS, Resource, services_of
-from autocanary.kube.rights import rules
-from autocanary.kube.session import Session
 from benchmarks.standin import StandIn
 from benchmarks.workload import NAMESPACE, policy_document, service
 from tests.testbed.kserve_controller import KServeController
-from tests.testbed.servers import (
-    ApiServer,
-    ServerError,
-    free_port,
-    install_inferenceservice_crd,
-    wait_until,
-)
+from tests.testbed.servers import ApiServer, ServerError, free_port, install_inferenceservice_crd, wait_until
 from tests.testbed.servers.http import fetch
 from tests.testbed.servers.process import ServerProcess
 

@@ -20,11 +20,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autocanary import logs
-from autocanary.app.demo import engine_on
-from autocanary.core.reason import Reason
-from autocanary.core.rollout import Rollout
-from autocanary.engine import Engine
-from autocanary.serve.counters import Counters
+from autocanary.app.demo_run import engine_on
+from autocanary.controller import Engine
+from autocanary.http_server.counters import Counters
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Rollout
 from benchmarks.figures import quantile, table
 from benchmarks.holding import megabytes_held
 from benchmarks.soak_checks import Checks

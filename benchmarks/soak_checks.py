@@ -14,13 +14,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from autocanary.core.observation import ServiceKey
-from autocanary.core.policy import Policy
-from autocanary.core.progress import Phase, Progress
-from autocanary.core.reading import Question, Reading
-from autocanary.core.reason import Reason
-from autocanary.core.rollout import Rollout, Verb
-from autocanary.core.situation import BY_USER
+from autocanary.decide.decision_input import BY_USER
+from autocanary.model.measurement import Question, Reading
+from autocanary.model.observation import ServiceKey
+from autocanary.model.policy import Policy
+from autocanary.model.progress import Phase, Progress
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Rollout, Verb
 
 __all__ = ["Checks", "Touch", "Track", "is_bad", "kind_of"]
 

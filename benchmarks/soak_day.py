@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from random import Random
 
-from autocanary.core.observation import Trinary
-from autocanary.core.progress import Phase
-from autocanary.core.reading import ReadingKind
-from autocanary.core.rollout import Request, Verb
 from autocanary.errors import AutocanaryError
-from autocanary.sim.behaviour import storage_uri
-from autocanary.sim.metrics import Fault
-from autocanary.sim.traffic import Load
+from autocanary.model.measurement import ReadingKind
+from autocanary.model.observation import Trinary
+from autocanary.model.progress import Phase
+from autocanary.model.rollout import Request, Verb
+from autocanary.simulator.pod_behaviour import storage_uri
+from autocanary.simulator.prometheus_server import Fault
+from autocanary.simulator.traffic import Load
 from benchmarks.soak_checks import Checks, Track, is_bad, kind_of
 from benchmarks.soak_world import NAMESPACES, SoakWorld, policies
 

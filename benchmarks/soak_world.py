@@ -8,23 +8,23 @@ from concurrent.futures import Future
 from random import Random
 from typing import Any, TypeVar
 
-from autocanary.core.observation import Observation, ServiceKey
-from autocanary.core.policy import Analysis, Component, Grace, Metric, Policy, Range, Selector, Step, Then
-from autocanary.core.reading import Question, Reading, Unit
-from autocanary.core.rollout import Rollout
 from autocanary.errors import AutocanaryError, Busy, Conflict, Forbidden, NotFound, NotLeader, Unreachable
+from autocanary.model.measurement import Question, Reading, Unit
+from autocanary.model.observation import Observation, ServiceKey
+from autocanary.model.policy import Analysis, Component, Grace, Metric, Policy, Range, Selector, Step, Then
+from autocanary.model.rollout import Rollout
 from autocanary.ports import Message
-from autocanary.sim.behaviour import CRASHES, NEVER_READY, Behaviour, starts_in, storage_uri
-from autocanary.sim.bystanders import RecordingNotifier
-from autocanary.sim.cluster import SimCluster
-from autocanary.sim.faults import Faults
-from autocanary.sim.knative import Revision, Routed
-from autocanary.sim.kserve import KServe
-from autocanary.sim.ledger import SimLedger
-from autocanary.sim.metrics import SimMetrics
-from autocanary.sim.quality import Quality, from_weight
-from autocanary.sim.traffic import Load
-from autocanary.sim.world import World
+from autocanary.simulator.cluster import KServe
+from autocanary.simulator.fakes import RecordingNotifier
+from autocanary.simulator.fault_injection import Faults
+from autocanary.simulator.knative_controller import Revision, Routed
+from autocanary.simulator.memory_inference_services import SimCluster
+from autocanary.simulator.memory_rollout_store import SimLedger
+from autocanary.simulator.pod_behaviour import CRASHES, NEVER_READY, Behaviour, starts_in, storage_uri
+from autocanary.simulator.prometheus_server import SimMetrics
+from autocanary.simulator.response_quality import Quality, from_weight
+from autocanary.simulator.traffic import Load
+from autocanary.simulator.world import World
 from benchmarks.soak_checks import Checks, kind_of
 
 __all__ = ["NAMESPACES", "Died", "SoakWorld", "Weather", "policies"]

@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autocanary import logs
-from autocanary.core.progress import Phase
-from autocanary.engine import Engine
-from autocanary.policyfile import PolicyBook
+from autocanary.controller import Engine
+from autocanary.http_server.counters import Counters
+from autocanary.model.progress import Phase
+from autocanary.policy_files import PolicyBook
 from autocanary.ports import Metrics
-from autocanary.serve.counters import Counters
-from autocanary.sim import World
+from autocanary.simulator import World
 from benchmarks.accounts import Account, Timed
 from benchmarks.figures import table
 from benchmarks.grouped import GroupedMetrics

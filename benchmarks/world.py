@@ -21,17 +21,17 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from random import Random
 
-from autocanary.app.demo import engine_on
-from autocanary.core.judge.interval import wilson
-from autocanary.core.policy import Component, Policy
-from autocanary.core.progress import Phase
-from autocanary.core.reading import ReadingKind
-from autocanary.core.rollout import Rollout
-from autocanary.policyfile import parse
-from autocanary.sim.metrics import Fault
-from autocanary.sim.quality import Quality
-from autocanary.sim.traffic import Load
-from autocanary.sim.world import World
+from autocanary.analysis.interval import wilson
+from autocanary.app.demo_run import engine_on
+from autocanary.model.measurement import ReadingKind
+from autocanary.model.policy import Component, Policy
+from autocanary.model.progress import Phase
+from autocanary.model.rollout import Rollout
+from autocanary.policy_files import parse
+from autocanary.simulator.prometheus_server import Fault
+from autocanary.simulator.response_quality import Quality
+from autocanary.simulator.traffic import Load
+from autocanary.simulator.world import World
 
 __all__ = ["DEFAULT_POLICY", "End", "main", "play"]
 

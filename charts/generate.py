@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from autocanary.kube.rights import RIGHTS, Where
+from autocanary.kube.rbac import RIGHTS, Where
 
 __all__ = ["FILES", "Value", "documented"]
 
@@ -42,7 +42,7 @@ class Value(NamedTuple):
 
 def rules() -> str:
     """templates/_rules.tpl."""
-    parts = ["{{- /* Made by charts/generate.py from autocanary/kube/rights.py; do not edit. */ -}}"]
+    parts = ["{{- /* Made by charts/generate.py from autocanary/kube/rbac.py; do not edit. */ -}}"]
     for where in Where:
         lines = [line for right in RIGHTS if right.where is where for line in _rule(right)]
         parts.append(

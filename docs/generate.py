@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from autocanary.cli.root import app
-from autocanary.core.story import duration
+from autocanary.model.value_wording import duration
 from autocanary.settings import PREFIX, Listen, Settings
 
 __all__ = ["PAGES", "cli_page", "settings_page"]

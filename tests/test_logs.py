@@ -14,8 +14,8 @@ import pytest
 import structlog
 
 from autocanary import logs
-from autocanary.core.reason import Reason
 from autocanary.errors import DeliveryError, SettingsError
+from autocanary.model.reason import Reason
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def configured(format: str = "json", level: str = "info") -> io.StringIO:
 def test_json_line_begins_with_time_level_and_event() -> None:
     """A line is one JSON object whose first keys are timestamp (UTC), level and event."""
     stream = configured()
-    logs.logger("autocanary.engine").info(
+    logs.logger("autocanary.controller").info(
         "step_taken", namespace="models", weight=25, reason=Reason.STEP_PASSED
     )
     [line] = lines(stream)
@@ -52,7 +52,7 @@ def test_json_line_begins_with_time_level_and_event() -> None:
     assert abs((datetime.now(timezone.utc) - told).total_seconds()) < 3600
     assert line["level"] == "info"
     assert line["event"] == "step_taken"
-    assert line["logger"] == "autocanary.engine"
+    assert line["logger"] == "autocanary.controller"
     assert (line["namespace"], line["weight"], line["reason"]) == ("models", 25, "StepPassed")
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from autocanary.core.rollout import Rollout
 from autocanary.errors import ClusterError, InputError
 from autocanary.kserve import dialect_for
-from autocanary.kserve.routes import Route, route_of
+from autocanary.kserve.knative_routes import Route, route_of
+from autocanary.kube.api_client import Session
 from autocanary.kube.resource import KNATIVE_ROUTES, services_of
-from autocanary.kube.session import Session
+from autocanary.model.rollout import Rollout
 
 __all__ = ["routes_of"]
 

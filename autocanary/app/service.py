@@ -13,35 +13,35 @@ from collections.abc import Callable
 from types import FrameType
 
 from autocanary import logs
-from autocanary.app import channels
-from autocanary.app.policies import PolicyDesk
-from autocanary.core.policy import Policy
-from autocanary.core.rollout import Rollout
-from autocanary.engine import Engine
+from autocanary.app import notification_channels
+from autocanary.app.policy_status import PolicyDesk
+from autocanary.controller import Engine
 from autocanary.errors import SettingsError
-from autocanary.kube.cluster import KubeCluster
+from autocanary.http_server.counters import Counters
+from autocanary.http_server.endpoints import Health, application
+from autocanary.http_server.exposition import Exposition, PolicyCount, Present
+from autocanary.http_server.server import Server
+from autocanary.kube.api_client import Session
+from autocanary.kube.inference_services import KubeCluster
 from autocanary.kube.kubeconfig import find_login
-from autocanary.kube.lease import LeaseElector
-from autocanary.kube.ledger import KubeLedger
-from autocanary.kube.policies import KubePolicies
+from autocanary.kube.leader_election import LeaseElector
 from autocanary.kube.resource import ROLLOUTS
-from autocanary.kube.session import Session
-from autocanary.notify.gates import WebhookGates
-from autocanary.notify.http import Http
-from autocanary.notify.log import AuditLog
-from autocanary.notify.queue import Courier
-from autocanary.policyfile import PolicyBook
+from autocanary.kube.rollout_policies import KubePolicies
+from autocanary.kube.rollout_store import KubeLedger
+from autocanary.model.policy import Policy
+from autocanary.model.rollout import Rollout
+from autocanary.notifications.audit_log import AuditLog
+from autocanary.notifications.delivery import Courier
+from autocanary.notifications.http_client import Http
+from autocanary.notifications.policy_webhooks import WebhookGates
+from autocanary.policy_files import PolicyBook
 from autocanary.ports import Leadership, Ledger
 from autocanary.prometheus import PrometheusMetrics
-from autocanary.prometheus.config import config_of
-from autocanary.schedule import Beat, Heartbeat, Metronome, SteadyClock, ThreadPool
-from autocanary.serve.counters import Counters
-from autocanary.serve.metrics import Exposition, PolicyCount, Present
-from autocanary.serve.routes import Health, application
-from autocanary.serve.server import Server
+from autocanary.prometheus.connection_settings import config_of
+from autocanary.scheduler import Beat, Heartbeat, Metronome, SteadyClock, ThreadPool
 from autocanary.settings import ClusterAccess, Settings
-from autocanary.sim.clock import VirtualClock
-from autocanary.sim.ledger import SimLedger
+from autocanary.simulator.memory_rollout_store import SimLedger
+from autocanary.simulator.virtual_clock import VirtualClock
 
 __all__ = ["Service", "run"]
 
@@ -126,10 +126,10 @@ class Service:
         )
         http = Http()
         self._courier = Courier(
-            channels.always(settings, self._session, http, self._policy_of),
+            notification_channels.always(settings, self._session, http, self._policy_of),
             clock=self._clock,
             at_once=[AuditLog(self._policy_of)],
-            routed=channels.chosen(settings, http, self._policy_of),
+            routed=notification_channels.chosen(settings, http, self._policy_of),
             counted=self.counters.notification,
             heard=hurry,
             leads=self._leadership.is_leader,

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from autocanary.cli import exits, patience, printing, seams
+from autocanary.cli import backend, exits, patience, printing
 from autocanary.cli.demo_view import DemoView, Ending
 from autocanary.cli.options import usual
 from autocanary.cli.rollout_view import Shown
@@ -61,7 +61,7 @@ def demo(
 
     Exit code 1 when a rollout ends otherwise than its scenario expects.
     """
-    known = seams.scenarios()
+    known = backend.scenarios()
     if listing:
         width = max(len(name) for name in known)
         for name, text in known.items():
@@ -69,7 +69,7 @@ def demo(
         return
     if scenario is not None and scenario not in known:
         raise typer.BadParameter(f"{scenario!r} is not one of {', '.join(known)}", param_hint="'--scenario'")
-    names = (scenario,) if scenario is not None else seams.default_scenarios()
+    names = (scenario,) if scenario is not None else backend.default_scenarios()
     raise typer.Exit(_play(names, speed, serve=serve, svg=svg))
 
 
@@ -90,7 +90,7 @@ def _paper() -> Console:
 
 
 def _scene(view: DemoView, name: str, pace: float | None, *, serve: bool) -> Ending:
-    with closing(seams.stage(name, serve=serve)) as stage:
+    with closing(backend.stage(name, serve=serve)) as stage:
         if stage.address:
             printing.tell(f"serving {stage.address}")
         view.begin(stage.title, stage.now())
@@ -106,11 +106,11 @@ def _scene(view: DemoView, name: str, pace: float | None, *, serve: bool) -> End
         return Ending(name, stage.expected, _shown(stage))
 
 
-def _over(stage: seams.Stage) -> bool:
+def _over(stage: backend.Stage) -> bool:
     shown = _shown(stage)
     return len(shown) >= len(stage.expected) and all(each.rollout.is_final for each in shown)
 
 
-def _shown(stage: seams.Stage) -> tuple[Shown, ...]:
+def _shown(stage: backend.Stage) -> tuple[Shown, ...]:
     ordered = sorted(stage.shown(), key=lambda each: (each[0].progress.started_at, each[0].name))
     return tuple(Shown(*each) for each in ordered)

@@ -22,9 +22,9 @@ from rich.text import Text
 
 from autocanary.cli.rollout_view import Shown, panel, style_of
 from autocanary.cli.trail import Line, Trail
-from autocanary.core import story
-from autocanary.core.progress import Phase
 from autocanary.errors import InputError
+from autocanary.model import value_wording
+from autocanary.model.progress import Phase
 
 __all__ = ["DemoView", "Ending"]
 
@@ -201,6 +201,6 @@ def _row(table: Table, title: str, expected: Phase | None, shown: Shown | None) 
         rollout.candidate,
         Text(progress.phase.value, style_of(progress.phase) if progress.phase is expected else _WRONG),
         wanted,
-        story.duration(over - progress.started_at),
+        value_wording.duration(over - progress.started_at),
         progress.message or progress.reason.value,
     )

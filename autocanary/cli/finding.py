@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from autocanary.core.observation import Observation, ServiceKey
-from autocanary.core.progress import Phase
-from autocanary.core.rollout import Rollout
+from autocanary.model.observation import Observation, ServiceKey
+from autocanary.model.progress import Phase
+from autocanary.model.rollout import Rollout
 
 __all__ = ["current", "find", "is_of_now", "named", "newest", "rivals"]
 

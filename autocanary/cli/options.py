@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from autocanary.cli.printing import Output
-from autocanary.core.duration import parse_duration
+from autocanary.model.duration import parse_duration
 
 __all__ = ["AllNamespaces", "Context", "Kubeconfig", "Namespace", "OutputFormat", "duration", "usual"]
 

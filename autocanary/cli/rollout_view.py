@@ -13,12 +13,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from autocanary.cli.evidence_view import evidence_panel
-from autocanary.core import story
-from autocanary.core.observation import Observation
-from autocanary.core.policy import Metric, Policy, Range
-from autocanary.core.progress import MetricState, Phase
-from autocanary.core.rollout import Rollout
+from autocanary.cli.comparison_view import evidence_panel
+from autocanary.model import value_wording
+from autocanary.model.observation import Observation
+from autocanary.model.policy import Metric, Policy, Range
+from autocanary.model.progress import MetricState, Phase
+from autocanary.model.rollout import Rollout
 
 __all__ = ["Shown", "metric_table", "next_line", "panel", "share_of", "steps", "style_of", "weight_bar"]
 
@@ -120,9 +120,9 @@ def _metric_row(name: str, state: MetricState, metric: Metric | None) -> tuple[T
     if last is None:
         value = Text("not asked yet", "dim")
     elif last.value is None:
-        value = Text(story.spoken(last), style)
+        value = Text(value_wording.spoken(last), style)
     else:
-        value = Text(story.quantity(last.value, last.unit), style)
+        value = Text(value_wording.quantity(last.value, last.unit), style)
     limit = f"{state.breaches} of {metric.failure_limit}" if metric is not None else str(state.breaches)
     dry = metric is not None and metric.dry_run
     only_compared = metric is not None and metric.compare is not None and metric.range == Range()
@@ -138,7 +138,7 @@ def _metric_row(name: str, state: MetricState, metric: Metric | None) -> tuple[T
 def _allowed(metric: Metric | None) -> str:
     if metric is None:
         return ""
-    limits = story.bounds(metric.range, metric.unit) if metric.range != Range() else ""
+    limits = value_wording.bounds(metric.range, metric.unit) if metric.range != Range() else ""
     beside = "no worse than stable" if metric.compare is not None else ""
     return "; ".join(each for each in (limits, beside) if each) or "any value"
 
@@ -149,7 +149,7 @@ def next_line(shown: Shown, now: float) -> Text:
     line = Text(f"{progress.reason.value}", f"bold {style_of(progress.phase)}")
     if progress.message:
         line.append(f"  {progress.message}", "not bold default")
-    waits = story.waits_for(shown.rollout, shown.policy, now)
+    waits = value_wording.waits_for(shown.rollout, shown.policy, now)
     if waits and waits != progress.message:
         line.append(f"\nwaits for {waits}", "not bold dim")
     return line
@@ -169,7 +169,7 @@ def panel(shown: Shown, now: float) -> Panel:
     parts += [Text(), next_line(shown, now)]
     return Panel(
         Group(*parts),
-        title=Text(story.headline(shown.rollout), "bold"),
+        title=Text(value_wording.headline(shown.rollout), "bold"),
         title_align="left",
         subtitle=Text(f" {progress.phase.value} ", f"bold {style}"),
         subtitle_align="right",

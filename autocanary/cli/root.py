@@ -14,11 +14,11 @@ from autocanary import __version__
 from autocanary.cli import exits, printing
 from autocanary.cli.crds import crds
 from autocanary.cli.demo import demo
+from autocanary.cli.requests import abort, pause, promote, resume, retry
 from autocanary.cli.run import run
 from autocanary.cli.simulate import simulate
 from autocanary.cli.status import status
 from autocanary.cli.validate import validate
-from autocanary.cli.verbs import abort, pause, promote, resume, retry
 from autocanary.cli.version import version
 from autocanary.errors import AutocanaryError
 

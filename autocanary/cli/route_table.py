@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from autocanary.core.observation import Trinary
-from autocanary.kserve.routes import Route
+from autocanary.kserve.knative_routes import Route
+from autocanary.model.observation import Trinary
 
 __all__ = ["route_table"]
 

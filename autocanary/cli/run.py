@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from autocanary.cli import seams
+from autocanary.cli import backend
 from autocanary.cli.options import Context, Kubeconfig, usual
 from autocanary.errors import AutocanaryError
 
@@ -84,7 +84,7 @@ def run(
         form = settings.log_format or form
         logs.configure(form, settings.log_level)
         _warn_of_unknown_variables()
-        code = seams.run_service(settings, kubeconfig, context)
+        code = backend.run_service(settings, kubeconfig, context)
     except AutocanaryError as error:
         if form == "json":  # for whoever collects logs; people read the sentence that follows
             logs.logger("cli.run").error("not_started", error=str(error))

@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from autocanary.cli import printing, seams, simulation_view
+from autocanary.cli import backend, printing, simulation_view
 from autocanary.cli.options import OutputFormat, duration, usual
 from autocanary.cli.printing import Output
-from autocanary.core.policy import Policy
 from autocanary.errors import InputError, PolicyError
+from autocanary.model.policy import Policy
 
 __all__ = ["simulate"]
 
@@ -144,7 +144,7 @@ def simulate(
     Exit code 1 when a policy is invalid.
     """
     policies = _policies(paths)
-    releases = seams.releases(
+    releases = backend.releases(
         rps=rps,
         base_error=base_error,
         canary_error=canary_error,
@@ -154,7 +154,7 @@ def simulate(
         bursts=bursts,
     )
     with _bar() as told:
-        summaries, notes = seams.simulate(
+        summaries, notes = backend.simulate(
             policies, releases, runs=runs, seed=seed, horizon=horizon, told=told
         )
     for note in notes:
@@ -168,13 +168,13 @@ def simulate(
 
 
 def _policies(paths: list[Path]) -> list[tuple[str, Policy]]:
-    from autocanary import policyfile
+    from autocanary import policy_files
 
     if len(paths) > _MOST_POLICIES:
         raise typer.BadParameter(f"{len(paths)} policies: expected one or two", param_hint="'POLICY'")
     found: list[tuple[str, Policy]] = []
     for path in paths:
-        loading = policyfile.load_paths([path])
+        loading = policy_files.load_paths([path])
         wrong = tuple(each for each in loading.all_problems if each.severity == "error")
         if wrong:
             raise PolicyError(wrong)

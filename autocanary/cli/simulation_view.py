@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
-from autocanary.core.reading import Unit
-from autocanary.core.story import duration, quantity
+from autocanary.model.measurement import Unit
+from autocanary.model.value_wording import duration, quantity
 
 if TYPE_CHECKING:
-    from autocanary.app.simulate import Summary
-    from autocanary.sim.releases import Release
+    from autocanary.app.simulation import Summary
+    from autocanary.simulator.releases import Release
 
 __all__ = ["document", "table"]
 

@@ -12,20 +12,20 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autocanary.cli import exits, finding, following, patience, printing, seams
-from autocanary.cli.evidence_view import meter
-from autocanary.cli.following import in_, picture, shown
+from autocanary.analysis.outlook import outlook
+from autocanary.cli import backend, exits, finding, follow, patience, printing
+from autocanary.cli.comparison_view import meter
+from autocanary.cli.follow import in_, picture, shown
 from autocanary.cli.options import AllNamespaces, Context, Kubeconfig, Namespace, OutputFormat, duration
 from autocanary.cli.printing import Output
 from autocanary.cli.rollout_view import Shown, share_of, style_of
 from autocanary.cli.route_table import route_table
 from autocanary.cli.trail import Trail
-from autocanary.core import story
-from autocanary.core.document import to_document
-from autocanary.core.instants import iso
-from autocanary.core.outlook import outlook
-from autocanary.core.policy import Component
-from autocanary.core.rollout import Rollout
+from autocanary.model import value_wording
+from autocanary.model.policy import Component
+from autocanary.model.rollout import Rollout
+from autocanary.model.rollout_json import to_document
+from autocanary.model.time_format import iso
 
 __all__ = ["status"]
 
@@ -62,14 +62,14 @@ def status(
     """
     goes_on = watch or timeout is not None
     _check(name, timeout, output, goes_on=goes_on, all_namespaces=all_namespaces)
-    with closing(seams.open_ledger(kubeconfig, context)) as ledger:
+    with closing(backend.open_ledger(kubeconfig, context)) as ledger:
         where = None if all_namespaces else namespace or ledger.namespace
         if not goes_on:
             code = _once(ledger, where, name, output)
         elif name is None:
             code = _watch_all(ledger, where, output)
         else:
-            code = following.follow(ledger, namespace or ledger.namespace, name, timeout)
+            code = follow.follow(ledger, namespace or ledger.namespace, name, timeout)
     raise typer.Exit(code)
 
 
@@ -87,7 +87,7 @@ def _check(
         raise typer.BadParameter(sentence, param_hint="'-o'")
 
 
-def _once(ledger: seams.OpenLedger, where: str | None, name: str | None, output: Output) -> int:
+def _once(ledger: backend.OpenLedger, where: str | None, name: str | None, output: Output) -> int:
     rollouts = ledger.rollouts(where)
     if name is None:
         present = finding.current(rollouts)
@@ -126,7 +126,7 @@ def _print_list(rollouts: Sequence[Rollout], where: str | None, output: Output) 
 
 
 def _print_routes(
-    ledger: seams.OpenLedger, rollouts: Sequence[Rollout], output: Output, *, namespaced: bool
+    ledger: backend.OpenLedger, rollouts: Sequence[Rollout], output: Output, *, namespaced: bool
 ) -> None:
     """With -o wide: where Knative really sends the requests, below the rollouts."""
     routes = ledger.routes(rollouts) if output is Output.WIDE and rollouts else ()
@@ -138,7 +138,7 @@ def _print_routes(
 def _document(rollout: Rollout) -> dict[str, Any]:
     """The object, with what its comparison can be expected to see where that is known."""
     document = to_document(rollout)
-    expected = outlook(seams.policy_of(rollout), rollout.progress)
+    expected = outlook(backend.policy_of(rollout), rollout.progress)
     if expected:
         document["status"]["forecast"] = expected
     return document
@@ -180,12 +180,12 @@ def _row(row: Shown, *, wide: bool, namespaced: bool) -> list[Text]:
         Text(f"{progress.step + 1}{of}"),
         Text(f"{share_of(row)}%"),
         Text(rollout.candidate),
-        Text(story.duration(following.now() - progress.started_at)),
+        Text(value_wording.duration(follow.now() - progress.started_at)),
     ]
     if wide:
         more = (rollout.stable, rollout.name, rollout.policy_name, meter(rollout), progress.reason.value)
         cells += [Text(each) for each in more]
-    waits = story.waits_for(rollout, policy, following.now())
+    waits = value_wording.waits_for(rollout, policy, follow.now())
     cells.append(Text(waits or f"– ({progress.message or progress.reason.value})"))
     return [Text(rollout.namespace), *cells] if namespaced else cells
 
@@ -197,7 +197,7 @@ def _service(rollout: Rollout) -> str:
     return f"{rollout.service} ({rollout.component.value})"
 
 
-def _watch_all(ledger: seams.OpenLedger, where: str | None, output: Output) -> int:
+def _watch_all(ledger: backend.OpenLedger, where: str | None, output: Output) -> int:
     """Until Ctrl-C: there is no end that all rollouts of a cluster could have."""
     tolerance = patience.Tolerance()
 
@@ -206,8 +206,8 @@ def _watch_all(ledger: seams.OpenLedger, where: str | None, output: Output) -> i
             _table(rollouts, where, output) if rollouts else Text(f"there are no rollouts {in_(where)} yet")
         )
 
-    with following.Screen() as screen:
-        for _ in patience.looks(following.EVERY, None):
+    with follow.Screen() as screen:
+        for _ in patience.looks(follow.EVERY, None):
             rollouts = tolerance.look(lambda: finding.current(ledger.rollouts(where)))
             if rollouts is not None:
                 screen.show(rollouts, partial(draw, rollouts))

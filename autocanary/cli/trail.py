@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from autocanary.core.instants import epoch
-from autocanary.core.rollout import Rollout
+from autocanary.model.rollout import Rollout
+from autocanary.model.time_format import epoch
 
 __all__ = ["Line", "Trail"]
 

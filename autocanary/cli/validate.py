@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from autocanary.cli import exits, printing, seams
+from autocanary.cli import backend, exits, printing
 from autocanary.errors import MetricsUnreachable, Problem
 
 __all__ = ["validate"]
@@ -32,14 +32,14 @@ def validate(
     Offline unless --prometheus-url is given. Exit code 1 when a policy is invalid, 3 when it is not, but
     Prometheus cannot be asked.
     """
-    from autocanary import policyfile
+    from autocanary import policy_files
 
-    loading = policyfile.load_paths(paths)
-    problems = [*loading.all_problems, *policyfile.lint(loading.documents)]
+    loading = policy_files.load_paths(paths)
+    problems = [*loading.all_problems, *policy_files.lint(loading.documents)]
     away: MetricsUnreachable | None = None
     if prometheus_url is not None and loading.policies:
         try:
-            problems += seams.probe(prometheus_url, loading.policies)
+            problems += backend.probe(prometheus_url, loading.policies)
         except MetricsUnreachable as error:
             away = error
     _print(problems)

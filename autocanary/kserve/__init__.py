@@ -1,15 +1,13 @@
-"""Pure translation between InferenceService documents and the core's values, used by ``kube`` and ``sim``.
+"""Translation between InferenceService documents and the model, one module per API generation.
 
-Lives here: ``dialect`` (what every API generation must be able to say), one module per generation
-(``v1beta1``: KServe and KFServing 0.5 on; ``v1alpha2``: KFServing before that), what they share in reading
-documents (``reading``), Knative's routes (``routes``), and ``merge`` (RFC 7386).
-Must never be here: I/O, a clock, a decision, or a third-party package; documents are plain mappings.
+Shared by ``kube`` and ``simulator``. Documents are plain mappings.
+Must never be here: I/O, a clock, a decision, or a third-party package.
 """
 
 from __future__ import annotations
 
 from autocanary.errors import InputError
-from autocanary.kserve.dialect import Dialect
+from autocanary.kserve.api_generation import Dialect
 from autocanary.kserve.v1alpha2 import V1Alpha2
 from autocanary.kserve.v1beta1 import V1Beta1
 

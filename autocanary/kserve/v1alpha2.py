@@ -15,11 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autocanary.core.observation import Beside, Mode, Observation, ServiceKey, Trinary, Unsettled
-from autocanary.core.policy import Component
-from autocanary.kserve import merge
-from autocanary.kserve.dialect import Generation
-from autocanary.kserve.reading import (
+from autocanary.kserve import merge_patch
+from autocanary.kserve.api_generation import Generation
+from autocanary.kserve.document_fields import (
     NOTHING,
     WEIGHT,
     checked,
@@ -33,7 +31,9 @@ from autocanary.kserve.reading import (
     words_of,
     writer_of,
 )
-from autocanary.kserve.routes import Route
+from autocanary.kserve.knative_routes import Route
+from autocanary.model.observation import Beside, Mode, Observation, ServiceKey, Trinary, Unsettled
+from autocanary.model.policy import Component
 
 __all__ = ["NO_CANARIES", "NO_SUCH_CANARY", "V1Alpha2"]
 
@@ -143,7 +143,7 @@ class V1Alpha2(Generation):
         """First the candidate's spec in stable's place, the weight untouched; then its own place emptied."""
         unsettled, beside = seen.unsettled, seen.beside
         if unsettled is Unsettled.ADOPT and beside is not None:
-            return guarded(seen, {"default": merge.diff(beside.spec, seen.spec)})
+            return guarded(seen, {"default": merge_patch.diff(beside.spec, seen.spec)})
         if unsettled is Unsettled.CLEAR:
             return guarded(seen, {"canary": None, WEIGHT: None})
         raise ValueError(f"{seen.key}: there is nothing to settle by a write now")
@@ -173,7 +173,7 @@ class V1Alpha2(Generation):
 
 def _digest(endpoint: Mapping[str, Any]) -> str:
     """Of what a merge-patch can carry over: a null in an object is as good as no field."""
-    return digest_of(merge.apply(None, endpoint))
+    return digest_of(merge_patch.apply(None, endpoint))
 
 
 def _traffic(status: Mapping[str, Any], stable: str, candidate: str) -> Mapping[str, int]:

@@ -12,11 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autocanary.core.observation import Mode, Observation, ServiceKey, Trinary
-from autocanary.core.policy import Component
-from autocanary.kserve import merge
-from autocanary.kserve.dialect import Generation
-from autocanary.kserve.reading import (
+from autocanary.kserve import merge_patch
+from autocanary.kserve.api_generation import Generation
+from autocanary.kserve.document_fields import (
     NOTHING,
     WEIGHT,
     checked,
@@ -30,7 +28,9 @@ from autocanary.kserve.reading import (
     words_of,
     writer_of,
 )
-from autocanary.kserve.routes import Route, shares_of
+from autocanary.kserve.knative_routes import Route, shares_of
+from autocanary.model.observation import Mode, Observation, ServiceKey, Trinary
+from autocanary.model.policy import Component
 
 __all__ = ["WEIGHT", "V1Beta1", "spec_digest"]
 
@@ -106,7 +106,7 @@ class V1Beta1(Generation):
 
     def restore_patch(self, seen: Observation, spec: Mapping[str, Any], weight: int | None) -> dict[str, Any]:
         target = {name: value for name, value in spec.items() if name != WEIGHT}
-        change = merge.diff(seen.spec, target)
+        change = merge_patch.diff(seen.spec, target)
         change[WEIGHT] = None if weight is None else checked(seen, weight)
         return _patch(seen, change)
 

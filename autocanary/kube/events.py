@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from autocanary.core.decision import Event
-from autocanary.core.document import API_VERSION, KIND
-from autocanary.core.instants import iso
-from autocanary.core.reason import Reason
 from autocanary.errors import AlreadyExists, DeliveryError, NotFound, Refused
+from autocanary.kube.api_client import Session
 from autocanary.kube.resource import EVENTS
-from autocanary.kube.session import Session
+from autocanary.model.decision import Event
+from autocanary.model.reason import Reason
+from autocanary.model.rollout_json import API_VERSION, KIND
+from autocanary.model.time_format import iso
 from autocanary.ports import Message
 
 __all__ = ["EventWriter"]

@@ -25,10 +25,10 @@ from prometheus_api_client import PrometheusConnect
 from requests.structures import CaseInsensitiveDict
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
-from autocanary.prometheus.answer import Answer, MalformedAnswerError, read_answer
-from autocanary.prometheus.config import PrometheusConfig, shown
+from autocanary.prometheus.connection_settings import PrometheusConfig, shown
 from autocanary.prometheus.credentials import Credentials
-from autocanary.prometheus.transport import DeadlineAdapter, deadline
+from autocanary.prometheus.http_session import DeadlineAdapter, deadline
+from autocanary.prometheus.query_answer import Answer, MalformedAnswerError, read_answer
 
 __all__ = ["PrometheusClient", "TooSlow"]
 

@@ -10,7 +10,7 @@ import requests
 from requests.auth import AuthBase
 
 from autocanary.errors import MetricsUnreachable
-from autocanary.prometheus.config import PrometheusConfig
+from autocanary.prometheus.connection_settings import PrometheusConfig
 
 __all__ = ["Credentials"]
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from autocanary.errors import MetricsError, MetricsUnreachable
 from autocanary.ports import Pool
-from autocanary.prometheus.answer import Answer
-from autocanary.prometheus.plan import Plan, Result
+from autocanary.prometheus.query_answer import Answer
+from autocanary.prometheus.query_plan import Plan, Result
 
 __all__ = ["Flight"]
 

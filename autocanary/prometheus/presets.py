@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from autocanary.core.reading import Source, Unit
-from autocanary.prometheus.labelling import Labelling
+from autocanary.model.measurement import Source, Unit
+from autocanary.prometheus.revision_labels import Labelling
 
 __all__ = [
     "DEFAULT_QUANTILE",

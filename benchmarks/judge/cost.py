@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from statistics import median, quantiles
 from time import thread_time
 
-from autocanary.core.counts import Counters, Totals
-from autocanary.core.judge.terms import terms_of
-from autocanary.core.judge.trial import Trial, look
-from autocanary.core.policy import Compare
+from autocanary.analysis.combined_evidence import Trial, look
+from autocanary.analysis.parameters import terms_of
+from autocanary.model.counts import Counters, Totals
+from autocanary.model.policy import Compare
 
 __all__ = ["cost"]
 

@@ -1,7 +1,7 @@
 """The comparison of the package over many runs at once: the same formulae, with arrays for numbers.
 
-``tests/benchmarks`` proves it equal to ``autocanary.core.judge.comparison`` look by look. What it leaves out
-is what the benchmark has none of: resets, missing answers, latency, absolute limits and a bake.
+``tests/benchmarks`` proves it equal to ``autocanary.analysis.sequential_test`` look by look. What it leaves
+out is what the benchmark has none of: resets, missing answers, latency, absolute limits and a bake.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ from math import ceil, log
 import numpy as np
 from numpy.typing import NDArray
 
-from autocanary.core.judge.terms import CAUTIOUS_FACTORS, FACTOR_WEIGHTS, FACTORS, Margin, Terms, step_weight
+from autocanary.analysis.parameters import (
+    CAUTIOUS_FACTORS,
+    FACTOR_WEIGHTS,
+    FACTORS,
+    Margin,
+    Terms,
+    step_weight,
+)
 from benchmarks.judge.traffic import TICK, Counts
 
 __all__ = ["Crowd", "odds_of"]

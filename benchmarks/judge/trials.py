@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autocanary.core.judge.interval import wilson
-from autocanary.core.judge.terms import terms_of
-from autocanary.core.policy import Compare, Preset
+from autocanary.analysis.interval import wilson
+from autocanary.analysis.parameters import terms_of
+from autocanary.model.policy import Compare, Preset
 from benchmarks.judge.crowd import Crowd, odds_of
 from benchmarks.judge.peers import Argo, Flagger, Kayenta, Pooled, Rule
 from benchmarks.judge.traffic import LOADS, ROWS, STEPS, TICK, TICKS, Row, Whole, ticks

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autocanary.core.counts import Counters, Totals
-from autocanary.core.judge.comparison import begin, looked
-from autocanary.core.judge.terms import terms_of
-from autocanary.core.policy import Compare, Preset
+from autocanary.analysis.parameters import terms_of
+from autocanary.analysis.sequential_test import begin, looked
+from autocanary.model.counts import Counters, Totals
+from autocanary.model.policy import Compare, Preset
 from benchmarks.judge.crowd import Crowd
 from benchmarks.judge.traffic import TICK, Counts
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from autocanary.core.judge.terms import Margin, Terms
+from autocanary.analysis.parameters import Margin, Terms
 from benchmarks.judge.cost import cost
 from benchmarks.judge.crowd import Crowd
 from benchmarks.judge.picture import detection, false_rollbacks

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from autocanary.core.decision import Decision
-from autocanary.core.judge.verdict import Outcome
-from autocanary.core.planner import plan
-from autocanary.core.rollout import Rollout
-from autocanary.core.situation import Situation
+from autocanary.analysis.verdict import Outcome
+from autocanary.decide.decision_input import Situation
+from autocanary.decide.planner import plan
+from autocanary.model.decision import Decision
+from autocanary.model.rollout import Rollout
 from benchmarks.soak import Hour, Soak, report, slope
 from benchmarks.soak_world import WatchedLedger
 
@@ -53,7 +53,7 @@ def test_a_planner_that_goes_up_without_a_pass_is_noticed(monkeypatch: pytest.Mo
             )
         return plan(situation)
 
-    monkeypatch.setattr("autocanary.engine.acting.plan", eager)
+    monkeypatch.setattr("autocanary.controller.act.plan", eager)
     rules = {each.partition(", at ")[0] for each in soaked(1).checks.violations}
     assert {"only with a pass", "bad is not promoted"} <= rules
 

@@ -11,8 +11,8 @@ import yaml
 from jsonschema import Draft7Validator, ValidationError  # type: ignore[import-untyped]
 
 from autocanary import __version__
-from autocanary.kube.rights import RIGHTS
-from autocanary.policyfile import load_text
+from autocanary.kube.rbac import RIGHTS
+from autocanary.policy_files import load_text
 from autocanary.settings import PREFIX, Settings
 from charts.generate import FILES, documented
 from tests.chart.chart import CHART, PROMETHEUS, values

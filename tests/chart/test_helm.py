@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from autocanary.kube.crds import definitions
-from autocanary.kube.rights import Where, rules
-from autocanary.policyfile import load_text
+from autocanary.kube.rbac import Where, rules
+from autocanary.policy_files import load_text
 from autocanary.settings import PREFIX, load
 from charts.generate import documented
 from tests.chart.chart import CHART, CI, PROMETHEUS, container, helm, of_kind, render, variant

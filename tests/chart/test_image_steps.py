@@ -13,7 +13,7 @@ import pytest
 
 from autocanary import __version__
 from autocanary.kube.crds import definitions
-from autocanary.kube.rights import rules
+from autocanary.kube.rbac import rules
 from tests.chart.dockerfile import ROOT, Stage, build, confined, stages, words
 from tests.testbed.servers import (
     ApiServer,

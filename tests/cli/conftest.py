@@ -8,7 +8,7 @@ from typing import Protocol
 import pytest
 from typer.testing import CliRunner, Result
 
-from autocanary.cli import patience, root, seams
+from autocanary.cli import backend, patience, root
 from autocanary.errors import AutocanaryError
 from tests.cli.fakes import FakeLedger
 
@@ -32,12 +32,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeLedger | Autocanar
     """Puts a ledger, or the error of a cluster that has none, behind the seam."""
 
     def put(ledger: FakeLedger | AutocanaryError) -> None:
-        def open_ledger(kubeconfig: str | None, context: str | None) -> seams.OpenLedger:
+        def open_ledger(kubeconfig: str | None, context: str | None) -> backend.OpenLedger:
             if isinstance(ledger, AutocanaryError):
                 raise ledger
             return ledger
 
-        monkeypatch.setattr(seams, "open_ledger", open_ledger)
+        monkeypatch.setattr(backend, "open_ledger", open_ledger)
 
     return put
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from autocanary.core.observation import Mode, Observation, ServiceKey, Trinary
-from autocanary.core.policy import Analysis, Component, Metric, Policy, Range, Selector, Step
-from autocanary.core.progress import MetricState, Phase, Progress
-from autocanary.core.reading import Reading, ReadingKind, Unit
-from autocanary.core.reason import Reason
-from autocanary.core.rollout import Request, Rollout, rollout_name
 from autocanary.errors import AutocanaryError
-from autocanary.kserve.routes import Route
+from autocanary.kserve.knative_routes import Route
+from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.model.observation import Mode, Observation, ServiceKey, Trinary
+from autocanary.model.policy import Analysis, Component, Metric, Policy, Range, Selector, Step
+from autocanary.model.progress import MetricState, Phase, Progress
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Request, Rollout, rollout_name
 
 START = 1_767_225_600.0
 

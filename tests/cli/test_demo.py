@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from autocanary.cli import printing, seams
-from autocanary.core.observation import Observation
-from autocanary.core.policy import Policy
-from autocanary.core.progress import Phase
-from autocanary.core.rollout import Rollout
+from autocanary.cli import backend, printing
+from autocanary.model.observation import Observation
+from autocanary.model.policy import Policy
+from autocanary.model.progress import Phase
+from autocanary.model.rollout import Rollout
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import POLICY, START, decision, rollout
 
@@ -69,9 +69,9 @@ class Theatre:
 @pytest.fixture
 def theatre(monkeypatch: pytest.MonkeyPatch) -> Theatre:
     made = Theatre()
-    monkeypatch.setattr(seams, "scenarios", lambda: KNOWN)
-    monkeypatch.setattr(seams, "default_scenarios", lambda: ("healthy", "errors"))
-    monkeypatch.setattr(seams, "stage", made.stage)
+    monkeypatch.setattr(backend, "scenarios", lambda: KNOWN)
+    monkeypatch.setattr(backend, "default_scenarios", lambda: ("healthy", "errors"))
+    monkeypatch.setattr(backend, "stage", made.stage)
     return made
 
 

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from autocanary.cli.demo_view import DemoView, Ending
 from autocanary.cli.rollout_view import Shown
-from autocanary.core.progress import Phase
-from autocanary.core.reason import Reason
 from autocanary.errors import InputError
+from autocanary.model.progress import Phase
+from autocanary.model.reason import Reason
 from tests.cli.fakes import POLICY, START, decision, rollout, seen
 
 STEPS = (

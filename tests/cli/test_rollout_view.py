@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from autocanary.cli.rollout_view import Shown, metric_table, panel, share_of, steps, style_of, weight_bar
-from autocanary.core.progress import MetricState, Phase
-from autocanary.core.reading import Reading, ReadingKind
-from autocanary.core.reason import Reason
+from autocanary.model.measurement import Reading, ReadingKind
+from autocanary.model.progress import MetricState, Phase
+from autocanary.model.reason import Reason
 from tests.cli.fakes import POLICY, START, metrics, rollout, seen
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from autocanary.core.observation import Trinary
-from autocanary.core.progress import Phase
-from autocanary.kserve.routes import Route
+from autocanary.kserve.knative_routes import Route
+from autocanary.model.observation import Trinary
+from autocanary.model.progress import Phase
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import FakeLedger, rollout
 

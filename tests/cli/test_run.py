@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from autocanary.cli import seams
+from autocanary.cli import backend
 from autocanary.errors import Forbidden, Unreachable
 from autocanary.settings import Listen, Settings
 from tests.cli.conftest import Invoke
@@ -35,7 +35,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Settings, str | None,
         calls.append((settings, kubeconfig, context))
         return 0
 
-    monkeypatch.setattr(seams, "run_service", run_service)
+    monkeypatch.setattr(backend, "run_service", run_service)
     return calls
 
 
@@ -132,14 +132,14 @@ def test_an_unknown_variable_is_a_line_in_the_log(
 
 def test_the_exit_code_is_the_service_s(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it returns, or that of the error it ends with."""
-    monkeypatch.setattr(seams, "run_service", lambda *_: 1)
+    monkeypatch.setattr(backend, "run_service", lambda *_: 1)
     assert invoke("run").exit_code == 1
     for error in (Unreachable("no answer"), Forbidden("no right", status=403)):
 
         def fail(*_: object, error: Exception = error) -> int:
             raise error
 
-        monkeypatch.setattr(seams, "run_service", fail)
+        monkeypatch.setattr(backend, "run_service", fail)
         result = invoke("run")
         logged, said = result.stderr.splitlines()
         assert (result.exit_code, said) == (3, f"autocanary run: {error}")
@@ -153,6 +153,6 @@ def test_on_a_console_the_sentence_is_enough(invoke: Invoke, monkeypatch: pytest
     def fail(*_: object) -> int:
         raise Unreachable("no answer")
 
-    monkeypatch.setattr(seams, "run_service", fail)
+    monkeypatch.setattr(backend, "run_service", fail)
     result = invoke("run", "--log-format", "console")
     assert (result.exit_code, result.stderr) == (3, "autocanary run: no answer\n")

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from autocanary.app.simulate import Summary
-from autocanary.cli import seams
-from autocanary.core.policy import Policy
+from autocanary.app.simulation import Summary
+from autocanary.cli import backend
 from autocanary.errors import InputError
-from autocanary.sim.releases import STANDARD, Release
+from autocanary.model.policy import Policy
+from autocanary.simulator.releases import STANDARD, Release
 from tests.cli.conftest import Invoke
 
 HEAD = "apiVersion: autocanary.dev/v1alpha1\nkind: RolloutPolicy\n"
@@ -46,7 +46,7 @@ class Asked:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     made = Asked()
-    monkeypatch.setattr(seams, "simulate", made.simulate)
+    monkeypatch.setattr(backend, "simulate", made.simulate)
     return made
 
 

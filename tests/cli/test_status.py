@@ -12,13 +12,13 @@ import pytest
 import yaml
 from rich.console import Console
 
-from autocanary.cli import following, patience, printing
-from autocanary.core.document import from_document
-from autocanary.core.observation import Observation
-from autocanary.core.progress import Phase
-from autocanary.core.reason import Reason
-from autocanary.core.rollout import Rollout
+from autocanary.cli import follow, patience, printing
 from autocanary.errors import AutocanaryError, Forbidden, Unreachable
+from autocanary.model.observation import Observation
+from autocanary.model.progress import Phase
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Rollout
+from autocanary.model.rollout_json import from_document
 from tests.cli.conftest import Invoke
 from tests.cli.fakes import START, FakeLedger, Service, decision, rollout, seen
 
@@ -38,7 +38,7 @@ IRIS = rollout(
 
 @pytest.fixture(autouse=True)
 def _time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("autocanary.cli.following.now", lambda: START + 660)
+    monkeypatch.setattr("autocanary.cli.follow.now", lambda: START + 660)
 
 
 @pytest.fixture
@@ -360,7 +360,7 @@ def test_missing_rights_end_a_watch_at_once(invoke: Invoke, cluster: Cluster) ->
 def test_the_real_clock_is_epoch_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ages are told against the times in the ledger."""
     monkeypatch.undo()
-    assert following.now() > START - 10 * 365 * 86400
+    assert follow.now() > START - 10 * 365 * 86400
 
 
 # --- which rollout is meant, right after `kubectl apply`

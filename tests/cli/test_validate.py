@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from autocanary.cli import seams
-from autocanary.core.policy import Policy
+from autocanary.cli import backend
 from autocanary.errors import MetricsUnreachable, Problem
+from autocanary.model.policy import Policy
 from tests.cli.conftest import Invoke
-from tests.policyfile.written import named
+from tests.policy_files.documents import named
 
 GOOD = named("prod")
 
@@ -88,7 +88,7 @@ def test_prometheus_is_asked_only_when_it_is_named(
         asked.append((url, len(policies)))
         return [Problem("policy.yaml", 0, 0, "request-success-rate: no data", severity=severity)]
 
-    monkeypatch.setattr(seams, "probe", probe)
+    monkeypatch.setattr(backend, "probe", probe)
     assert invoke("validate", str(policy)).exit_code == 0
     assert asked == []
     result = invoke("validate", str(policy), "--prometheus-url", "http://prometheus:9090")
@@ -104,7 +104,7 @@ def away(monkeypatch: pytest.MonkeyPatch) -> None:
     def probe(url: str, policies: Sequence[Policy]) -> list[Problem]:
         raise MetricsUnreachable(f"{url} refuses the connection")
 
-    monkeypatch.setattr(seams, "probe", probe)
+    monkeypatch.setattr(backend, "probe", probe)
 
 
 ASKING = ("--prometheus-url", "http://prometheus:9090")

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from autocanary.core.observation import Observation
+from autocanary.model.observation import Observation
 
 __all__ = ["FORMS", "KFSERVING", "KSERVE", "KUBEFLOW", "Form"]
 

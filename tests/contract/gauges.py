@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from autocanary.core.reading import Question, Reading, ReadingKind, Source
+from autocanary.model.measurement import Question, Reading, ReadingKind, Source
 from autocanary.ports import Metrics
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
-from autocanary.schedule import SteadyClock, ThreadPool
-from autocanary.sim import Fault, Load, Quality, World, starts_in
+from autocanary.scheduler import SteadyClock, ThreadPool
+from autocanary.simulator import Fault, Load, Quality, World, starts_in
 from tests.contract.place import revision
 from tests.real.traffic import RevisionTraffic
 from tests.testbed.servers import Prometheus, Scrape

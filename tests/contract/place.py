@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autocanary.core.observation import Observation, ServiceKey, Trinary, Unsettled
-from autocanary.core.policy import Component
+from autocanary.model.observation import Observation, ServiceKey, Trinary, Unsettled
+from autocanary.model.policy import Component
 from autocanary.ports import Cluster, Ledger
-from autocanary.sim.behaviour import HEALTHY, Behaviour, spoken_in_uri, starts_in
+from autocanary.simulator.pod_behaviour import HEALTHY, Behaviour, spoken_in_uri, starts_in
 from tests.contract.forms import KSERVE, Form
 
 __all__ = ["LAG", "Place", "behaviour_of", "revision"]

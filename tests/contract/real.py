@@ -9,13 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
-from autocanary.kube.cluster import KubeCluster
+from autocanary.kube.api_client import Session
 from autocanary.kube.crds import definitions
+from autocanary.kube.inference_services import KubeCluster
 from autocanary.kube.kubeconfig import find_login
-from autocanary.kube.ledger import KubeLedger
-from autocanary.kube.rights import rules as rights
-from autocanary.kube.session import Session
-from autocanary.sim.controller import Controller
+from autocanary.kube.rbac import rules as rights
+from autocanary.kube.rollout_store import KubeLedger
+from autocanary.simulator.kserve_controller import Controller
 from tests.contract.forms import FORMS, KSERVE
 from tests.contract.place import LAG, Place, behaviour_of
 from tests.testbed.kserve_controller import KFServingController, KServeController, KubeflowController

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autocanary.sim import World
+from autocanary.simulator import World
 from tests.contract.forms import KSERVE, Form
 from tests.contract.place import LAG, Place, behaviour_of
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from autocanary.core.counts import Counters, Totals
-from autocanary.core.reading import ReadingKind, Source, Unit
+from autocanary.model.counts import Counters, Totals
+from autocanary.model.measurement import ReadingKind, Source, Unit
 from tests.contract.gauges import ERRORS, LATENCY, RPS, WINDOW, Gauge, PrometheusGauge, SimGauge, question
 from tests.testbed.servers import require_servers
 

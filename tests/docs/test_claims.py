@@ -6,17 +6,17 @@ import json
 import re
 from pathlib import Path
 
-from autocanary.core.document import to_document
-from autocanary.core.policy import Component, WebhookType
-from autocanary.core.progress import Phase, Progress, Telling
-from autocanary.core.reading import ReadingKind
-from autocanary.core.reason import Reason
-from autocanary.core.rollout import Rollout
-from autocanary.core.rules import CHAIN
-from autocanary.kube.rights import RIGHTS
-from autocanary.notify.cloudevents import cloudevent
-from autocanary.notify.routes import EVENT_NAMES
-from autocanary.notify.webhook import payload
+from autocanary.decide.rules import CHAIN
+from autocanary.kube.rbac import RIGHTS
+from autocanary.model.measurement import ReadingKind
+from autocanary.model.policy import Component, WebhookType
+from autocanary.model.progress import Phase, Progress, Telling
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Rollout
+from autocanary.model.rollout_json import to_document
+from autocanary.notifications.cloudevents import cloudevent
+from autocanary.notifications.routes import EVENT_NAMES
+from autocanary.notifications.webhook import payload
 from autocanary.ports import Message
 from autocanary.prometheus.presets import Histogram
 from autocanary.prometheus.sources import METERS
@@ -78,7 +78,7 @@ def test_every_phase_is_described() -> None:
 
 def test_the_diagram_is_the_one_beside_the_rules() -> None:
     """The state diagram is drawn once in the code and shown as it is there."""
-    source = Path(ROOT / "autocanary/core/rules/__init__.py").read_text(encoding="utf-8")
+    source = Path(ROOT / "autocanary/decide/rules/__init__.py").read_text(encoding="utf-8")
     drawn = source.split("::\n\n", 1)[1].split('"""', 1)[0].rstrip()
     assert drawn in text_of("docs/concepts.md")
 
@@ -156,13 +156,13 @@ def test_every_series_that_is_asked_for_is_named() -> None:
     assert sorted(name for name in names if name not in page) == []
 
 
-def test_the_rooms_are_those_of_the_import_contract() -> None:
-    """The picture of the house is the contract that is checked."""
+def test_the_packages_are_those_of_the_import_contract() -> None:
+    """The drawing in the page is the contract that is checked."""
     contract = text_of("pyproject.toml").split("layers = [", 1)[1].split("]", 1)[0]
-    rooms = [line.split() for line in re.findall(r'"([^"]+)"', contract)]
+    packages = [line.split() for line in re.findall(r'"([^"]+)"', contract)]
     drawing = text_of("docs/architecture.md").split("```\n", 2)[1]
     drawn = [re.split(r"\s{2,}", line.removeprefix("autocanary."))[0] for line in drawing.splitlines()]
-    assert [line.split() for line in drawn] == rooms
+    assert [line.split() for line in drawn] == packages
 
 
 def test_every_sentence_of_the_commands_that_is_explained_is_one_they_say() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autocanary.policyfile import lint, load_text, validate
+from autocanary.policy_files import lint, load_text, validate
 from tests.docs.pages import PAGES, Block, blocks
 
 _YAML = [block for page in PAGES for block in blocks(page) if block.language == "yaml"]

@@ -12,7 +12,7 @@ import typer
 import yaml
 
 from autocanary.cli.root import app
-from autocanary.serve.table import TABLE
+from autocanary.http_server.metric_table import TABLE
 from autocanary.settings import PREFIX, Settings
 from tests.docs.pages import PAGES, ROOT, code
 

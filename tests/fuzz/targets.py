@@ -10,25 +10,25 @@ from typing import Any
 
 import yaml
 
-from autocanary.core.decision import Move
-from autocanary.core.discovery import Memory, Start, discover
-from autocanary.core.document import from_document, to_document
-from autocanary.core.observation import Observation
-from autocanary.core.planner import plan
-from autocanary.core.policy import Policy
-from autocanary.core.progress import FINAL, Phase
-from autocanary.core.reading import Question, Reading, Source
-from autocanary.core.reason import Reason
-from autocanary.core.rollout import Rollout
-from autocanary.core.situation import Situation
+from autocanary.decide.decision_input import Situation
+from autocanary.decide.detection import Memory, Start, discover
+from autocanary.decide.planner import plan
 from autocanary.errors import MetricsError, MetricsUnreachable
 from autocanary.kserve import dialect_for
-from autocanary.policyfile import load_text, validate
-from autocanary.prometheus.answer import Answer, MalformedAnswerError, read_answer
-from autocanary.sim.world import World
-from tests.core.build import CANDIDATE, NOW, STABLE, observation, policy, progress, rollout
+from autocanary.model.decision import Move
+from autocanary.model.measurement import Question, Reading, Source
+from autocanary.model.observation import Observation
+from autocanary.model.policy import Policy
+from autocanary.model.progress import FINAL, Phase
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Rollout
+from autocanary.model.rollout_json import from_document, to_document
+from autocanary.policy_files import load_text, validate
+from autocanary.prometheus.query_answer import Answer, MalformedAnswerError, read_answer
+from autocanary.simulator.world import World
+from tests.decide.build import CANDIDATE, NOW, STABLE, observation, policy, progress, rollout
 from tests.fuzz.mutating import mutated, mutated_text
-from tests.prometheus.played import Desk
+from tests.prometheus.fake_prometheus import Desk
 
 __all__ = ["TARGETS"]
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autocanary.core.observation import Mode, Observation, ServiceKey, Trinary, Unsettled
-from autocanary.core.policy import Component
-from autocanary.kserve import merge
+from autocanary.kserve import merge_patch
 from autocanary.kserve.v1alpha2 import V1Alpha2
+from autocanary.model.observation import Mode, Observation, ServiceKey, Trinary, Unsettled
+from autocanary.model.policy import Component
 
 DIALECT = V1Alpha2()
 STABLE, CANARY = "mnist-predictor-default-x7zcl", "mnist-predictor-canary-mswmr"
@@ -256,7 +256,7 @@ def test_settling_step_by_step() -> None:
     patch = DIALECT.settle_patch(seen)
     assert set(patch["spec"]) == {"default"}
     assert patch["metadata"] == {"resourceVersion": "7", "uid": "u1"}
-    copied = merge.apply(first, {"spec": patch["spec"]})
+    copied = merge_patch.apply(first, {"spec": patch["spec"]})
     assert copied["spec"] == {
         "default": model("pvc://m/2"),
         "canary": model("pvc://m/2"),
@@ -270,7 +270,7 @@ def test_settling_step_by_step() -> None:
         DIALECT.settle_patch(one(waiting))
     ready = one(copied)
     assert ready.unsettled is Unsettled.CLEAR
-    cleared = merge.apply(copied, {"spec": DIALECT.settle_patch(ready)["spec"]})
+    cleared = merge_patch.apply(copied, {"spec": DIALECT.settle_patch(ready)["spec"]})
     assert cleared["spec"] == {"default": model("pvc://m/2")}
     assert one(cleared).unsettled is Unsettled.WAIT, "the router still sends everything to the canary"
     with pytest.raises(ValueError, match="nothing to settle"):
@@ -295,9 +295,9 @@ def test_any_spec_is_carried_over_in_one_write(default: dict[str, Any], canary: 
     raw = document(default=default, canary=canary)
     seen = one(raw)
     if seen.unsettled is Unsettled.ADOPT:
-        raw = merge.apply(raw, {"spec": DIALECT.settle_patch(seen)["spec"]})
+        raw = merge_patch.apply(raw, {"spec": DIALECT.settle_patch(seen)["spec"]})
         assert one(raw).unsettled is Unsettled.CLEAR
-    assert merge.apply(None, raw["spec"]["default"]) == merge.apply(None, raw["spec"]["canary"])
+    assert merge_patch.apply(None, raw["spec"]["default"]) == merge_patch.apply(None, raw["spec"]["canary"])
 
 
 def test_routes_of_both_sides() -> None:

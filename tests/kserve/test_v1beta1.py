@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from autocanary.core.observation import Mode, Observation, ServiceKey, Trinary
-from autocanary.core.policy import Component
-from autocanary.kserve import merge
+from autocanary.kserve import merge_patch
 from autocanary.kserve.v1beta1 import V1Beta1, spec_digest
+from autocanary.model.observation import Mode, Observation, ServiceKey, Trinary
+from autocanary.model.policy import Component
 
 RECORDED: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parent.parent / "data" / "recorded_documents.json").read_text()
@@ -341,7 +341,7 @@ def test_a_restore_patch_brings_the_spec_back(weight: int | None, field: dict[st
     live = document(canaryTrafficPercent=10, extra={"x": 1})
     patch = DIALECT.restore_patch(one(live), stable | {"canaryTrafficPercent": 99}, weight)
     assert patch["metadata"] == {"resourceVersion": "7", "uid": "u1"}
-    after = merge.apply(live, patch)
+    after = merge_patch.apply(live, patch)
     assert after["spec"]["predictor"] == stable | field
     assert patch["spec"]["predictor"]["extra"] is None
     assert "storageUri" not in patch["spec"]["predictor"]["model"]

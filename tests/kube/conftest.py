@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from autocanary.kube import crds
-from autocanary.kube.rights import rules
+from autocanary.kube.rbac import rules
 from tests.kube.fake_api import FakeApi
 from tests.testbed.servers import ApiServer, install_inferenceservice_crd, require_servers
 from tests.testbed.servers.crds import wait_served

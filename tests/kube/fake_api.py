@@ -22,8 +22,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from kubernetes.client import Configuration
 
+from autocanary.kube.api_client import Session
 from autocanary.kube.kubeconfig import Login
-from autocanary.kube.session import Session
 
 Document = dict[str, Any]
 

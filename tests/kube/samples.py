@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from autocanary.core.policy import Component
-from autocanary.core.progress import MetricState, Phase, Progress, Telling
-from autocanary.core.reason import Reason
-from autocanary.core.rollout import Rollout
+from autocanary.model.policy import Component
+from autocanary.model.progress import MetricState, Phase, Progress, Telling
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Rollout
 
 
 class Leader:

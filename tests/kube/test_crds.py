@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from autocanary.core.document import to_document
-from autocanary.core.progress import Phase
-from autocanary.core.rollout import Verb
 from autocanary.errors import SettingsError
 from autocanary.kube import crds
+from autocanary.model.progress import Phase
+from autocanary.model.rollout import Verb
+from autocanary.model.rollout_json import to_document
 from tests.kube.samples import rollout
 
 

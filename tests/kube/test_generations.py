@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from autocanary.core.observation import Observation, ServiceKey, Unsettled
 from autocanary.errors import CanaryUnsupported, Refused
 from autocanary.kserve import DIALECTS
 from autocanary.kserve.v1alpha2 import V1Alpha2
 from autocanary.kserve.v1beta1 import V1Beta1
-from autocanary.kube.cluster import KubeCluster
-from autocanary.kube.watch import Pace
+from autocanary.kube.inference_services import KubeCluster
+from autocanary.kube.list_watch import Pace
 from autocanary.logs import capture
-from autocanary.sim.world import sided_manifest
+from autocanary.model.observation import Observation, ServiceKey, Unsettled
+from autocanary.simulator.world import sided_manifest
 from tests.kube.fake_api import FakeApi, Reply, status, until
 from tests.kube.samples import Leader, service
 

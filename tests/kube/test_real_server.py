@@ -12,23 +12,23 @@ from typing import Any
 import pytest
 import yaml
 
-from autocanary.core.observation import Observation, ServiceKey
-from autocanary.core.progress import VERSION, MetricState, Phase
-from autocanary.core.reading import Reading, ReadingKind
-from autocanary.core.rollout import Request, Rollout
 from autocanary.errors import AlreadyExists, Conflict, Forbidden, NotFound, Refused, Unreachable
 from autocanary.kube import crds
-from autocanary.kube.cluster import KubeCluster
+from autocanary.kube.api_client import Session
+from autocanary.kube.api_errors import KindMissing
 from autocanary.kube.events import EventWriter
-from autocanary.kube.faults import KindMissing
+from autocanary.kube.inference_services import KubeCluster
 from autocanary.kube.kubeconfig import find_login
-from autocanary.kube.lease import LeaseElector, LeaseTimes
-from autocanary.kube.ledger import KubeLedger
-from autocanary.kube.policies import KubePolicies, PolicyStatus
+from autocanary.kube.leader_election import LeaseElector, LeaseTimes
+from autocanary.kube.list_watch import Pace
+from autocanary.kube.rbac import rules
 from autocanary.kube.resource import EVENTS, LEASES, POLICIES, Resource
-from autocanary.kube.rights import rules
-from autocanary.kube.session import Session
-from autocanary.kube.watch import Pace
+from autocanary.kube.rollout_policies import KubePolicies, PolicyStatus
+from autocanary.kube.rollout_store import KubeLedger
+from autocanary.model.measurement import Reading, ReadingKind
+from autocanary.model.observation import Observation, ServiceKey
+from autocanary.model.progress import VERSION, MetricState, Phase
+from autocanary.model.rollout import Request, Rollout
 from autocanary.ports import Message
 from tests.kube.conftest import SERVICE_USER
 from tests.kube.fake_api import until

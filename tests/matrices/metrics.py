@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from autocanary.core.reading import ReadingKind
-from autocanary.core.reason import Reason
+from autocanary.model.measurement import ReadingKind
+from autocanary.model.reason import Reason
 from benchmarks.answering import Form
 from tests.matrices.prometheus import FailingPrometheus, Reply, Row, each_value, only
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from autocanary.core.policy import Grace, Metric, Policy, Range, Then
-from autocanary.core.progress import Phase
-from autocanary.core.reading import Source, Unit
-from autocanary.core.reason import Reason
-from autocanary.core.rollout import Verb
+from autocanary.model.measurement import Source, Unit
+from autocanary.model.policy import Grace, Metric, Policy, Range, Then
+from autocanary.model.progress import Phase
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Verb
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
-from autocanary.sim.bystanders import InlinePool
-from autocanary.sim.world import World
+from autocanary.simulator.fakes import InlinePool
+from autocanary.simulator.world import World
 from benchmarks.answering import CUSTOM_QUERIES
-from tests.engine.play import FAULTLESS, STEPS, SUCCESS, V1, V2, Play, policy
+from tests.controller.driver import FAULTLESS, STEPS, SUCCESS, V1, V2, Play, policy
 from tests.matrices.metrics import FAULTS, OWN, PRESET, Fault, Meaning, Place, rows
 from tests.matrices.prometheus import FailingPrometheus, Reply
 

@@ -16,7 +16,7 @@ import pytest
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
 from autocanary.prometheus.client import PrometheusClient, TooSlow
-from autocanary.prometheus.config import PrometheusConfig
+from autocanary.prometheus.connection_settings import PrometheusConfig
 from tests.testbed.servers import HttpSink, Received, Reply, free_port
 
 SECRET = "s3cr3t-t0ken"

@@ -16,11 +16,15 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from autocanary.core.reading import Question, Reading, ReadingKind, Source
+from autocanary.model.measurement import Question, Reading, ReadingKind, Source
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
-from autocanary.prometheus.answer import Answer, read_answer
-from autocanary.prometheus.counters import family_of, history_query, raw_query
-from autocanary.prometheus.labelling import (
+from autocanary.prometheus.counter_queries import family_of, history_query, raw_query
+from autocanary.prometheus.counter_samples import heard_rows, history_rows
+from autocanary.prometheus.counter_tracking import APART, BAD, GOOD, WITHIN
+from autocanary.prometheus.preset_queries import measure_query, measured_rows, traffic_query, traffic_rows
+from autocanary.prometheus.presets import PRESETS, Variant
+from autocanary.prometheus.query_answer import Answer, read_answer
+from autocanary.prometheus.revision_labels import (
     ENVOY_CLUSTER,
     KNATIVE_LABELS,
     MESH_DESTINATION,
@@ -32,14 +36,10 @@ from autocanary.prometheus.labelling import (
     Labelling,
     Target,
 )
-from autocanary.prometheus.presets import PRESETS, Variant
-from autocanary.prometheus.queries import measure_query, measured_rows, traffic_query, traffic_rows
-from autocanary.prometheus.scrapes import heard_rows, history_rows
 from autocanary.prometheus.sources import variants_of
-from autocanary.prometheus.tally import APART, BAD, GOOD, WITHIN
 from tests.prometheus import exposition
 from tests.prometheus.exposition import Load
-from tests.prometheus.played import ManualClock, question
+from tests.prometheus.fake_prometheus import ManualClock, question
 from tests.testbed.servers import Exporter, Prometheus, Scrape, require_servers
 from tests.testbed.servers.http import fetch
 

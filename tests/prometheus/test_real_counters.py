@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from autocanary.core.counts import Counters, Totals
-from autocanary.core.reading import Question, Reading, ReadingKind, Source
+from autocanary.model.counts import Counters, Totals
+from autocanary.model.measurement import Question, Reading, ReadingKind, Source
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
 from tests.prometheus import exposition
 from tests.prometheus.exposition import Load, line
-from tests.prometheus.played import ManualClock, question
+from tests.prometheus.fake_prometheus import ManualClock, question
 from tests.testbed.servers import Exporter, Prometheus, Scrape, require_servers
 
 pytestmark = pytest.mark.real

@@ -7,18 +7,18 @@ import re
 import pytest
 
 from autocanary import promql
-from autocanary.core.reading import Source
-from autocanary.prometheus.labelling import Target
-from autocanary.prometheus.presets import PRESETS, Gauge, Histogram, Meter, Variant
-from autocanary.prometheus.queries import (
+from autocanary.model.measurement import Source
+from autocanary.prometheus.preset_queries import (
     measure_query,
     measured_rows,
     probe_query,
     traffic_query,
     traffic_rows,
 )
+from autocanary.prometheus.presets import PRESETS, Gauge, Histogram, Meter, Variant
+from autocanary.prometheus.revision_labels import Target
 from autocanary.prometheus.sources import METERS, variants_of
-from tests.prometheus.played import row, rows
+from tests.prometheus.fake_prometheus import row, rows
 
 TARGETS = [Target("models", "mnist-predictor-00001"), Target("team-a", "mnist-predictor-00002")]
 SIDES = [Target("admin", f"tensorflow-mnist-predictor-{side}-00001") for side in ("default", "canary")]

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from autocanary.core.policy import Component
-from autocanary.sim.controller import Controller
-from autocanary.sim.knative import KnativeService, Revision
+from autocanary.model.policy import Component
+from autocanary.simulator.knative_controller import KnativeService, Revision
+from autocanary.simulator.kserve_controller import Controller
 from tests.real.documents import Document, analysis, policy_document, service_document
 from tests.real.stage import SERVICE_ACCOUNT, Stage
 from tests.testbed.servers import wait_until

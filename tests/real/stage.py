@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from autocanary.kube.crds import definitions
-from autocanary.kube.rights import rules
+from autocanary.kube.rbac import rules
 from tests.real.documents import Document, policy_document, service_document
 from tests.real.traffic import RevisionTraffic
 from tests.testbed.kserve_controller import KFServingController, KServeController

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from autocanary.core.decision import Event
-from autocanary.core.discovery import SETTLED_AFTER
+from autocanary.decide.detection import SETTLED_AFTER
+from autocanary.model.decision import Event
 from tests.real.mortal import Moment, Mortal
 from tests.real.place import NAME, ROLLOUT, SECOND, Place, once, places, watching
 from tests.real.stage import Stage

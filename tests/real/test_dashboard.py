@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.http_server.dashboard import filled, queries, variables
 from tests.real.stage import Stage
-from tests.serve.dashboard import filled, queries, variables
 from tests.testbed.servers import Scrape
 from tests.testbed.servers.http import fetch
 

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 PAGE = "docs/getting-started.md"
 
 NOT_RUN = {
-    "make demo": "tests/app/test_demo.py and tests/cli run what it runs; its set-up is the gate's own",
+    "make demo": "tests/app/test_demo_run.py and tests/cli run what it runs; its set-up is the gate's own",
     "make venv": "the tests run in what it makes",
     "kubectl -n monitoring port-forward": "Prometheus has a port of its own here",
     "docker build": "tests/chart/test_image_steps.py performs the image's steps",
@@ -140,7 +140,7 @@ def test_the_page_can_be_followed(stage: Stage, tmp_path: Path) -> None:
     desk.run("autocanary crds | kubectl apply -f -")
 
     with desk.running("autocanary run --prometheus-url"):
-        pass  # it looks on; what it says of a release is in tests/real/test_bad_input.py and tests/engine
+        pass  # it looks on; what it says of a release is in tests/real/test_bad_input.py and tests/controller
     with desk.running("autocanary run --prometheus-url", without=("--dry-run",)):
         desk.run("kubectl -n models patch isvc mnist")
         assert "romoted" in desk.run("autocanary status mnist -n models --watch")

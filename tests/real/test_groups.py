@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autocanary.kube.rights import rules
+from autocanary.kube.rbac import rules
 from tests.real.place import NAME, Place
 from tests.real.stage import PERSON, Stage
 from tests.testbed.servers.http import fetch

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from autocanary.kserve import DIALECTS
-from autocanary.kube.rights import Where, rules
+from autocanary.kube.rbac import Where, rules
 from tests.chart.chart import CHART, helm
 from tests.real.documents import policy_document
 from tests.real.pod import Pod

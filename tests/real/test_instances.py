@@ -18,7 +18,7 @@ from datetime import datetime
 
 import pytest
 
-from autocanary.kube.lease import LeaseTimes
+from autocanary.kube.leader_election import LeaseTimes
 from tests.real.documents import Document
 from tests.real.place import SECOND, Place, places, watching
 from tests.real.stage import INSTANCES, Autocanary, Stage

@@ -16,7 +16,7 @@ from tests.real.test_getting_started import Desk
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 ELSEWHERE = {
-    "make demo": "tests/app/test_demo.py and tests/cli run what it runs",
+    "make demo": "tests/app/test_demo_run.py and tests/cli run what it runs",
     "make test": "runs this",
     "docker build": "tests/chart/test_image_steps.py performs the image's steps",
     "make venv": "the tests run in what it makes",

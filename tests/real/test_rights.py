@@ -1,4 +1,4 @@
-"""The rights of ``autocanary.kube.rights``, held against the audit log: every one is used, and none is missing.
+"""The rights of ``autocanary.kube.rbac``, held against the audit log: every one is used, and none is missing.
 
 One process does everything that autocanary can do: whole rollouts of both API generations with conflicts on
 the way, a policy as a custom resource, history that is pruned, Events, and a lease that it takes from another.
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autocanary.kube.rights import rules
+from autocanary.kube.rbac import rules
 from tests.matrices.api import FAULTS
 from tests.real.commands import autocanary
 from tests.real.documents import Document

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autocanary.sim.controller import Controller
+from autocanary.simulator.kserve_controller import Controller
 from tests.real.commands import Said, autocanary
 from tests.real.documents import Document
 from tests.real.stage import Autocanary, Stage

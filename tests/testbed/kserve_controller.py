@@ -1,6 +1,6 @@
 """KServe and Knative behind a real API server: the simulated world's own rules, played in real time.
 
-The rules are those of ``autocanary.sim``, proven against recordings of the real controllers; here they see
+The rules are those of ``autocanary.simulator``, proven against recordings of the real controllers; here they see
 real objects through a real watch and write real statuses through the status subresource.
 """
 
@@ -15,22 +15,22 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from autocanary.core.policy import Component
 from autocanary.errors import ClusterError, NotFound
-from autocanary.kserve import Dialect, merge
+from autocanary.kserve import Dialect, merge_patch
 from autocanary.kserve.v1alpha2 import V1Alpha2
 from autocanary.kserve.v1beta1 import V1Beta1
+from autocanary.kube.api_client import Session
+from autocanary.kube.cache import Change
 from autocanary.kube.kubeconfig import find_login
-from autocanary.kube.mirror import Mirror
-from autocanary.kube.picture import Change
+from autocanary.kube.multi_namespace_cache import Mirror
 from autocanary.kube.resource import services_of
-from autocanary.kube.session import Session
-from autocanary.sim.behaviour import BehaviourOf, spoken_in_uri
-from autocanary.sim.clock import VirtualClock
-from autocanary.sim.controller import Controller
-from autocanary.sim.kfserving import KFServing
-from autocanary.sim.knative import Routed
-from autocanary.sim.loop import LAG, Name
+from autocanary.model.policy import Component
+from autocanary.simulator.controller_loop import LAG, Name
+from autocanary.simulator.kfserving_controller import KFServing
+from autocanary.simulator.knative_controller import Routed
+from autocanary.simulator.kserve_controller import Controller
+from autocanary.simulator.pod_behaviour import BehaviourOf, spoken_in_uri
+from autocanary.simulator.virtual_clock import VirtualClock
 
 __all__ = ["KFServingController", "KServeController", "KubeflowController"]
 
@@ -168,7 +168,7 @@ class _Behind(ABC, Generic[R]):
         before = self._written.get(name)
         if before is None or before == status:
             return
-        change = merge.diff(before, status)
+        change = merge_patch.diff(before, status)
         self._written[name] = status
         self._writers[hash(name) % len(self._writers)].submit(self._write, name, change)
 

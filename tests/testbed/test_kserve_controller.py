@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from autocanary.core.observation import Observation
 from autocanary.kserve import DIALECTS
-from autocanary.sim.knative import KnativeService, Revision
-from autocanary.sim.world import manifest
+from autocanary.model.observation import Observation
+from autocanary.simulator.knative_controller import KnativeService, Revision
+from autocanary.simulator.world import manifest
 from tests.testbed.kserve_controller import KServeController
 from tests.testbed.servers import ApiServer, install_inferenceservice_crd, require_servers, wait_until
 from tests.testbed.servers.crds import Variant

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from autocanary.core.observation import Observation
-from autocanary.core.policy import Component
-from autocanary.sim.controller import Controller
-from autocanary.sim.knative import KnativeService, Revision
+from autocanary.model.observation import Observation
+from autocanary.model.policy import Component
+from autocanary.simulator.knative_controller import KnativeService, Revision
+from autocanary.simulator.kserve_controller import Controller
 from tests.real import documents
 from tests.real.documents import analysis
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from autocanary.core.observation import Observation
-from autocanary.core.policy import Component
 from autocanary.kserve import dialect_for
-from autocanary.sim.behaviour import storage_uri
-from autocanary.sim.controller import Controller
+from autocanary.model.observation import Observation
+from autocanary.model.policy import Component
+from autocanary.simulator.kserve_controller import Controller
+from autocanary.simulator.pod_behaviour import storage_uri
 from tests.real.stage import SERVICE_ACCOUNT, Autocanary, Stage
 from tests.testbed.servers.http import fetch
 from tests.traps.ground import BAD, SERVICE, Ground, Told, manifest, policy_document

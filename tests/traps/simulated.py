@@ -8,17 +8,17 @@ from types import TracebackType
 from typing import Any
 
 from autocanary import logs
-from autocanary.app.demo import engine_on
-from autocanary.core.observation import Observation
-from autocanary.core.policy import Component, Policy
-from autocanary.core.rollout import Request
+from autocanary.app.demo_run import engine_on
 from autocanary.kserve import dialect_for
-from autocanary.policyfile import validate
-from autocanary.sim.behaviour import spoken_in_uri, storage_uri
-from autocanary.sim.controller import Controller
-from autocanary.sim.quality import Quality
-from autocanary.sim.traffic import Load
-from autocanary.sim.world import World
+from autocanary.model.observation import Observation
+from autocanary.model.policy import Component, Policy
+from autocanary.model.rollout import Request
+from autocanary.policy_files import validate
+from autocanary.simulator.kserve_controller import Controller
+from autocanary.simulator.pod_behaviour import spoken_in_uri, storage_uri
+from autocanary.simulator.response_quality import Quality
+from autocanary.simulator.traffic import Load
+from autocanary.simulator.world import World
 from tests.traps.ground import BAD, SERVICE, Ground, Told, manifest, policy_document
 
 _BEAT = 0.25

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from autocanary.core.observation import Trinary
-from autocanary.core.policy import Component
-from autocanary.sim.knative import Wanted
+from autocanary.model.observation import Trinary
+from autocanary.model.policy import Component
+from autocanary.simulator.knative_controller import Wanted
 from tests.traps.ground import ABSENT, SERVICE, Ground, once
 
 __all__ = ["TRAPS", "Trap"]

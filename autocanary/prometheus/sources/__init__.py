@@ -1,9 +1,6 @@
-"""One table per source: what it calls its requests, failures and latencies, and in which units.
+"""One table per exporter: what it calls its requests, failures and latencies, and in which units.
 
-Lives here: names, labels and units, nothing else: of queue-proxy (``knative``, ``knative_otel``), of
-gateways (``istio``, ``kourier``) and of model servers (``vllm``, ``triton``, ``tensorflow_serving``,
-``torchserve``, ``mlserver``, ``kserve``). Must never be here: PromQL beyond a label pattern, I/O,
-decisions.
+Must never be here: PromQL beyond a label pattern, I/O, or decisions.
 
 The order below is the order in which ``source: auto`` prefers them: first those that see every request of
 a revision from outside the model server (its queueing, its timeouts, its crashes), queue-proxy before the
@@ -15,14 +12,14 @@ from __future__ import annotations
 
 from functools import cache
 
-from autocanary.core.reading import Source
+from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Meter, Variant
 from autocanary.prometheus.sources import (
     istio,
     knative,
     knative_otel,
     kourier,
-    kserve,
+    kserve_server,
     mlserver,
     tensorflow_serving,
     torchserve,
@@ -42,7 +39,7 @@ METERS: tuple[Meter, ...] = (
     *tensorflow_serving.METERS,
     *torchserve.METERS,
     *mlserver.METERS,
-    *kserve.METERS,
+    *kserve_server.METERS,
 )
 
 _VARIANTS = tuple(Variant(meter, labelling) for meter in METERS for labelling in meter.labellings)

@@ -5,9 +5,9 @@ Response code 0 is a connection that broke without an answer: a failure. There i
 hop is counted, not the one from the service's host to the gateway.
 """
 
-from autocanary.core.reading import Source
-from autocanary.prometheus.labelling import MESH_DESTINATION
+from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Counted, Histogram, Meter
+from autocanary.prometheus.revision_labels import MESH_DESTINATION
 
 METERS = (
     Meter(

@@ -4,9 +4,9 @@
 timeouts. gRPC failures are HTTP 200 here, as in every HTTP-level source.
 """
 
-from autocanary.core.reading import Source
-from autocanary.prometheus.labelling import KNATIVE_LABELS
+from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Counted, Histogram, Meter
+from autocanary.prometheus.revision_labels import KNATIVE_LABELS
 
 METERS = (
     Meter(

@@ -6,9 +6,9 @@ name, or only on target_info. ``http_server_request_duration_seconds`` comes las
 activator export that name, too.
 """
 
-from autocanary.core.reading import Source
-from autocanary.prometheus.labelling import POD_NAME, PRIVATE_SERVICE, PROMOTED, RELABELLED, TARGET_INFO
+from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Counted, Histogram, Meter
+from autocanary.prometheus.revision_labels import POD_NAME, PRIVATE_SERVICE, PROMOTED, RELABELLED, TARGET_INFO
 
 
 def _meter(histogram: str, ceiling: float | None, *, also: str = "") -> Meter:

@@ -1,8 +1,8 @@
 """Kourier's gateway (Envoy, port 9000, /stats/prometheus). Milliseconds; one Envoy cluster per revision."""
 
-from autocanary.core.reading import Source
-from autocanary.prometheus.labelling import ENVOY_CLUSTER
+from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Counted, Histogram, Meter
+from autocanary.prometheus.revision_labels import ENVOY_CLUSTER
 
 METERS = (
     Meter(

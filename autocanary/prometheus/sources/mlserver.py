@@ -3,9 +3,9 @@
 The histogram covers every REST path, so only inference is looked at; calls by gRPC are counted but not timed.
 """
 
-from autocanary.core.reading import Source
-from autocanary.prometheus.labelling import POD_NAME, RELABELLED
+from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Counted, Histogram, Meter
+from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
 METERS = (
     Meter(

@@ -3,9 +3,9 @@
 Every status but OK is a failure: its statuses do not tell the client's faults from the server's.
 """
 
-from autocanary.core.reading import Source
-from autocanary.prometheus.labelling import POD_NAME, RELABELLED
+from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Counted, Histogram, Meter
+from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
 METERS = (
     Meter(

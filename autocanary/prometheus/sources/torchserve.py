@@ -1,8 +1,8 @@
 """TorchServe (port 8082, metrics_mode=prometheus). Its latency is a running total: a mean, no quantile."""
 
-from autocanary.core.reading import Source
-from autocanary.prometheus.labelling import POD_NAME, RELABELLED
+from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Counted, Meter
+from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
 METERS = (
     Meter(

@@ -1,8 +1,8 @@
 """NVIDIA Triton (port 8002). Microseconds; quantiles only as summaries, and only when these are turned on."""
 
-from autocanary.core.reading import Source
-from autocanary.prometheus.labelling import POD_NAME, RELABELLED
+from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Counted, Meter, Summary
+from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
 METERS = (
     Meter(

@@ -5,9 +5,9 @@ server turned away are not in it. Time per output token has had two names for on
 (``inter_token_latency`` is the new one) and a third for the mean per request.
 """
 
-from autocanary.core.reading import Source
-from autocanary.prometheus.labelling import POD_NAME, RELABELLED
+from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Counted, Gauge, Histogram, Meter
+from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
 METERS = (
     Meter(

@@ -1,4 +1,4 @@
-{{- /* Made by charts/generate.py from autocanary/kube/rights.py; do not edit. */ -}}
+{{- /* Made by charts/generate.py from autocanary/kube/rbac.py; do not edit. */ -}}
 
 {{- define "autocanary.rules.watched" -}}
 # Follow the services; write canaryTrafficPercent, or a spec that was recorded or judged.

@@ -1,0 +1,53 @@
+"""Thresholds: readings against the ranges of the policy.
+
+A reading counts only when it is a number made from enough fresh requests. Everything else is a reason to
+wait: it neither passes the candidate nor blames it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from autocanary.model.measurement import Reading, ReadingKind
+from autocanary.model.policy import Metric, Range
+from autocanary.model.progress import MetricState
+from autocanary.model.value_wording import bounds, quantity
+
+__all__ = ["UNBOUNDED", "breach", "value_of", "weigh"]
+
+UNBOUNDED = Range()
+"""The range of a metric that is only compared."""
+
+
+def weigh(metric: Metric, reading: Reading, state: MetricState, min_requests: float) -> MetricState:
+    """The state of one metric after one more reading.
+
+    Beyond an objective is no breach that is counted; requests are counted over the step where a metric is
+    only compared, not over the window.
+    """
+    wanted = metric.min_requests if metric.min_requests is not None else min_requests
+    few = reading.requests is not None and reading.requests < wanted
+    if reading.counters is not None:
+        reading = replace(reading, counters=None)  # the comparison keeps what it needs of them
+    if reading.is_value and few and (metric.compare is None or metric.range != UNBOUNDED):
+        detail = f"{reading.requests:g} of {wanted:g} requests"
+        reading = replace(reading, kind=ReadingKind.TOO_FEW, detail=detail)
+    if not reading.is_value or reading.value is None:
+        return replace(state, ok=None, last=reading)
+    if metric.range.contains(reading.value):
+        breaches = 0 if metric.consecutive else state.breaches
+        return MetricState(breaches=breaches, passes=state.passes + 1, ok=True, last=reading)
+    breaches = state.breaches if metric.objective else state.breaches + 1
+    return MetricState(breaches=breaches, passes=state.passes, ok=False, last=reading)
+
+
+def breach(metric: Metric, state: MetricState) -> str:
+    """ "request-success-rate is 79.6 %, must be at least 99 % (1,234 requests)"."""
+    requests = state.last.requests if state.last else None
+    seen = f" ({requests:,.0f} requests)" if requests is not None else ""
+    return f"{metric.name} is {value_of(metric, state)}, must be {bounds(metric.range, metric.unit)}{seen}"
+
+
+def value_of(metric: Metric, state: MetricState) -> str:
+    value = state.last.value if state.last else None
+    return "unknown" if value is None else quantity(value, metric.unit)

@@ -1,0 +1,97 @@
+"""What one look at all the metrics of a candidate amounts to, and what it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from autocanary.model.measurement import Reading
+from autocanary.model.progress import MetricState
+from autocanary.model.reason import Reason
+
+__all__ = ["Basis", "Look", "Outcome", "Verdict"]
+
+
+class Outcome(str, Enum):
+    """Only FAIL blames the candidate and only PASS lets it advance; the others wait, each in its own way."""
+
+    FAIL = "fail"
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    SUSPICIOUS = "suspicious"  # looks bad, but not beyond doubt: nothing advances
+    INCONCLUSIVE = "inconclusive"
+    NO_DATA = "no-data"
+    OUTAGE = "outage"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Under what was looked: the present step of how many, and the candidate's share in effect (percent).
+
+    While ``warming`` the counts belong to the split before, and nothing is judged.
+    """
+
+    now: float = 0.0
+    step: int = 0
+    steps: int = 1
+    weight: int = 0
+    warming: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        raw = {"now": self.now, "step": self.step, "steps": self.steps, "weight": self.weight}
+        return raw | ({"warming": True} if self.warming else {})
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Look:
+        return cls(raw["now"], raw["step"], raw["steps"], raw["weight"], raw.get("warming", False))
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """All that a verdict is made from, besides the policy: the same basis gives the same verdict.
+
+    ``states`` and ``evidence`` are what was known before the look.
+    """
+
+    look: Look
+    readings: Mapping[str, Reading]
+    states: Mapping[str, MetricState] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe; ``from_dict`` of it is equal to this value."""
+        raw: dict[str, Any] = {
+            "look": self.look.to_dict(),
+            "readings": {name: reading.to_dict() for name, reading in self.readings.items()},
+        }
+        if self.states:
+            raw["states"] = {name: state.to_dict() for name, state in self.states.items()}
+        if self.evidence:
+            raw["evidence"] = dict(self.evidence)
+        return raw
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Basis:
+        return cls(
+            look=Look.from_dict(raw["look"]),
+            readings={name: Reading.from_dict(each) for name, each in raw["readings"].items()},
+            states={name: MetricState.from_dict(each) for name, each in raw.get("states", {}).items()},
+            evidence=raw.get("evidence", {}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``metrics`` are the new states of all metrics, ``metric`` the one that decided, "" if none did.
+
+    ``evidence`` is what comparisons go on from after this look, None where nothing is compared.
+    """
+
+    outcome: Outcome
+    reason: Reason
+    message: str
+    metrics: Mapping[str, MetricState]
+    metric: str = ""
+    evidence: Mapping[str, Any] | None = None
+    basis: Basis | None = None

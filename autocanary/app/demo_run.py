@@ -1,0 +1,123 @@
+"""The same engine on the simulated world: what ``autocanary demo`` plays, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from autocanary.controller import Engine
+from autocanary.http_server.counters import Counters
+from autocanary.http_server.endpoints import Health, application
+from autocanary.http_server.exposition import Exposition, PolicyCount, Present
+from autocanary.http_server.server import Server
+from autocanary.model.observation import Observation
+from autocanary.model.policy import Policy
+from autocanary.model.progress import Phase
+from autocanary.model.rollout import Rollout
+from autocanary.simulator.kubectl_columns import kubectl_get
+from autocanary.simulator.scenarios import SCENARIOS
+from autocanary.simulator.world import World
+
+__all__ = ["DEFAULT_SCENARIOS", "Demo", "engine_on", "scenarios"]
+
+DEFAULT_SCENARIOS: Sequence[str] = ("healthy", "errors")
+"""What ``demo`` plays when it is not told what: one promotion, one rollback."""
+
+_BEAT = 1.0
+"""Virtual seconds between two ticks, as in the real service."""
+
+
+def scenarios() -> Mapping[str, str]:
+    """The names of the scenarios, each with a sentence about it."""
+    return {name: scenario.sentence for name, scenario in SCENARIOS.items()}
+
+
+def engine_on(world: World, counters: Counters | None = None, history_limit: int = 10) -> Engine:
+    """The unchanged engine over the world's ports."""
+    return Engine(
+        cluster=world.cluster,
+        ledger=world.ledger,
+        metrics=world.metrics,
+        gates=world.gates,
+        notifier=world.notifier,
+        policies=world.policies,
+        leadership=world.leadership,
+        clock=world.clock,
+        pool=world.pool,
+        askers=world.pool,
+        hooks=world.pool,
+        listener=counters if counters is not None else Counters(),
+        history_limit=history_limit,
+    )
+
+
+class Demo:
+    """One scenario being played; nothing happens but in ``advance``."""
+
+    def __init__(self, scenario: str, *, serve: bool = False) -> None:
+        self._scenario = SCENARIOS[scenario]
+        self._world = self._scenario.open()
+        self._counters = Counters()
+        self._engine = engine_on(self._world, self._counters)
+        self._next = self._world.now()
+        self._server = self._serving() if serve else None
+
+    @property
+    def title(self) -> str:
+        return f"{self._scenario.name}: {self._scenario.sentence}"
+
+    @property
+    def expected(self) -> tuple[Phase, ...]:
+        return tuple(end.phase for end in self._scenario.expected)
+
+    @property
+    def horizon(self) -> float:
+        return self._scenario.horizon
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._server.port}/metrics" if self._server is not None else ""
+
+    def now(self) -> float:
+        return self._world.now()
+
+    def advance(self, seconds: float) -> None:
+        """Let virtual time go by; the engine ticks as often as it would in a cluster."""
+        until = self._world.now() + seconds
+        while self._next <= until:
+            self._world.advance(self._next - self._world.now())
+            self._engine.tick()
+            self._next += _BEAT
+        self._world.advance(until - self._world.now())
+
+    def shown(self) -> Sequence[tuple[Rollout, Policy | None, Observation | None]]:
+        running = {(each.namespace, each.name): each for each in self._engine.rollouts()}
+        return [
+            (
+                rollout := running.get((kept.namespace, kept.name), kept),
+                self._scenario.policy,
+                self._world.cluster.observe(rollout.key),
+            )
+            for kept in self._world.ledger.rollouts()
+        ]
+
+    def listing(self) -> Sequence[str]:
+        """What kubectl would print of the service now, head and row; nothing where that shows no split."""
+        place = self._scenario.shown
+        document = self._world.kserve.objects.find(place) if place is not None else None
+        return kubectl_get(document, self._world.now()) if document is not None else ()
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+
+    def _serving(self) -> Server:
+        present = Present(
+            rollouts=self._engine.rollouts,
+            policy_of=self._engine.policy_of,
+            is_leader=self._world.leadership.is_leader,
+            policies=lambda: PolicyCount(valid=len(self._world.policies.current()), invalid=0),
+        )
+        health = Health(heartbeat_age=lambda: 0.0, missing=lambda: ())
+        server = Server("127.0.0.1", 0, application(Exposition(present, self._counters), health))
+        server.start()
+        return server

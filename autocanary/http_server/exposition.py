@@ -1,0 +1,144 @@
+"""``/metrics``: every series is made from the present state, at the moment of the scrape.
+
+Nothing is remembered per rollout, so a rollout that has ended, or whose service is gone, leaves no series
+behind. A standby exports no rollouts: both replicas would otherwise show each of them.
+
+The only module that knows prometheus_client. It uses a registry of its own, because the global one also holds
+what any library puts into it. The answer is always the text format 0.0.4, which every Prometheus reads.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+from autocanary import __version__
+from autocanary.http_server import rollout_series
+from autocanary.http_server.counters import BUCKETS, Counters, Distribution
+from autocanary.http_server.metric_table import TABLE, Row
+from autocanary.model.policy import Policy, Range
+from autocanary.model.rollout import Rollout
+
+__all__ = ["CONTENT_TYPE", "Exposition", "PolicyCount", "Present"]
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_POLICIES_REMEMBERED = 1000
+_Sample = tuple[tuple[str, ...], float]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyCount:
+    """How many policies are loaded."""
+
+    valid: int
+    invalid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Where a scrape looks; each callable answers at once, from memory, in any thread.
+
+    ``policy_of`` gives the policy that a rollout follows, None when it cannot be read; it is asked once per
+    ``policy_digest``.
+    """
+
+    rollouts: Callable[[], Sequence[Rollout]]
+    policy_of: Callable[[Rollout], Policy | None]
+    is_leader: Callable[[], bool]
+    policies: Callable[[], PolicyCount]
+
+
+class Exposition:
+    """The text of ``/metrics``; may be rendered by several threads at once."""
+
+    def __init__(self, present: Present, counters: Counters) -> None:
+        self._present = present
+        self._ranges: OrderedDict[str, Mapping[str, Range]] = OrderedDict()
+        self._registry = CollectorRegistry()
+        self._registry.register(_Collector(present, counters))
+
+    def render(self) -> bytes:
+        running: list[Rollout] = []
+        if self._present.is_leader():
+            running = [each for each in self._present.rollouts() if not each.is_final]
+        self._remember(running)
+        return rollout_series.text(running, self._ranges_of).encode() + generate_latest(self._registry)
+
+    def _remember(self, running: Iterable[Rollout]) -> None:
+        """Keep the limits of the policies in use, and no more: restoring a policy is not free."""
+        for each in running:
+            if each.policy_digest not in self._ranges:
+                policy = self._present.policy_of(each)
+                ranges = {metric.name: metric.range for metric in policy.analysis.metrics} if policy else {}
+                self._ranges[each.policy_digest] = ranges
+        while len(self._ranges) > _POLICIES_REMEMBERED:
+            self._ranges.popitem(last=False)
+
+    def _ranges_of(self, rollout: Rollout) -> Mapping[str, Range]:
+        return self._ranges.get(rollout.policy_digest, {})
+
+
+class _Collector(Collector):
+    """Everything that is not about one rollout."""
+
+    def __init__(self, present: Present, counters: Counters) -> None:
+        self._present, self._counters = present, counters
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not read the state, which may not be there yet."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot, gauges = self._counters.snapshot(), self._gauges()
+        for each in TABLE:
+            if each.name in rollout_series.NAMES:
+                continue
+            if each.kind == "counter":
+                yield _counter(each, snapshot.counts[each.name].items())
+            elif each.kind == "histogram":
+                yield _histogram(each, snapshot.distributions[each.name])
+            else:
+                yield _gauge(each, gauges[each.name])
+
+    def _gauges(self) -> Mapping[str, Iterable[_Sample]]:
+        policies = self._present.policies()
+        return {
+            "autocanary_leader": [((), float(self._present.is_leader()))],
+            "autocanary_policies": [
+                (("true",), float(policies.valid)),
+                (("false",), float(policies.invalid)),
+            ],
+            "autocanary_build_info": [((__version__, platform.python_version()), 1.0)],
+        }
+
+
+def _gauge(row: Row, samples: Iterable[_Sample]) -> Metric:
+    family = GaugeMetricFamily(row.name, row.help, labels=row.labels)
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family
+
+
+def _counter(row: Row, samples: Iterable[tuple[tuple[str, ...], int]]) -> Metric:
+    family = CounterMetricFamily(row.name, row.help, labels=row.labels)
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family
+
+
+def _histogram(row: Row, seen: Distribution) -> Metric:
+    cumulated, buckets = 0, []
+    for bound, count in zip((*BUCKETS, math.inf), seen.counts, strict=True):
+        cumulated += count
+        buckets.append(("+Inf" if bound == math.inf else str(bound), float(cumulated)))
+    family = HistogramMetricFamily(row.name, row.help)
+    family.add_metric([], buckets=buckets, sum_value=seen.total)
+    return family

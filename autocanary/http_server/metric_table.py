@@ -1,0 +1,182 @@
+"""Every metric that autocanary exports, once: name, kind, labels, help. docs/metrics.md is made from it.
+
+``python -m autocanary.http_server.metric_table > docs/metrics.md``
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+__all__ = ["IDENTITY", "TABLE", "Row", "markdown"]
+
+IDENTITY = ("namespace", "service", "rollout")
+"""The labels that every series of a rollout begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``name`` as Prometheus stores it; ``note`` is more for the documentation than fits into a help line."""
+
+    name: str
+    kind: str  # gauge | counter | histogram | info
+    labels: tuple[str, ...]
+    help: str
+    note: str = ""
+
+
+TABLE: tuple[Row, ...] = (
+    Row(
+        "autocanary_rollout_info",
+        "info",
+        (*IDENTITY, "component", "stable", "candidate", "policy"),
+        "What a running rollout is about; join the others with it on namespace and rollout.",
+    ),
+    Row(
+        "autocanary_rollout_weight_percent",
+        "gauge",
+        IDENTITY,
+        "Traffic that a running rollout last asked for its candidate, in percent.",
+    ),
+    Row(
+        "autocanary_rollout_phase",
+        "gauge",
+        (*IDENTITY, "phase", "reason"),
+        "1 for the present phase of a running rollout and the reason for it.",
+        'Only the present phase has a series: alert on `autocanary_rollout_phase{phase="Holding"} == 1`.',
+    ),
+    Row(
+        "autocanary_rollouts_finished_total",
+        "counter",
+        ("outcome", "reason"),
+        "Rollouts that have ended, by final phase and reason.",
+        "`outcome` is Promoted, RolledBack, Superseded, Abandoned or Missed. The ends there are begin at 0.",
+    ),
+    Row(
+        "autocanary_metric_value",
+        "gauge",
+        (*IDENTITY, "metric"),
+        "Last number read for a metric of the candidate, in the metric's unit.",
+        "Rates are in percent (0 to 100) and times in seconds. Absent while there is no number.",
+    ),
+    Row(
+        "autocanary_metric_threshold",
+        "gauge",
+        (*IDENTITY, "metric", "bound"),
+        "Limit that the policy sets for a metric, in the metric's unit.",
+        "`bound` is min or max.",
+    ),
+    Row(
+        "autocanary_evidence_ratio",
+        "gauge",
+        IDENTITY,
+        "Evidence that the candidate is worse than stable: at 1 it is rolled back.",
+        "On a logarithmic scale, 0 when there is none. Absent where the policy compares nothing.",
+    ),
+    Row(
+        "autocanary_comparison_requests",
+        "gauge",
+        (*IDENTITY, "metric", "side"),
+        "Requests that a comparison has counted since the rollout began, by side.",
+        "`side` is candidate or stable. Absent while the metric is not compared.",
+    ),
+    Row(
+        "autocanary_comparison_bad_percent",
+        "gauge",
+        (*IDENTITY, "metric", "side"),
+        "Share of the requests of a comparison that were bad, in percent, by side.",
+        "Bad is failed, or for a latency slower than the bound that the comparison chose.",
+    ),
+    Row(
+        "autocanary_comparison_cleared_ratio",
+        "gauge",
+        (*IDENTITY, "metric"),
+        "Evidence that the candidate is no worse than the margin allows: at 1 the metric passes.",
+    ),
+    Row(
+        "autocanary_decisions_total",
+        "counter",
+        ("reason",),
+        "Decisions taken, by reason.",
+        "Every reason has a series from the start, so that `increase()` sees the first one.",
+    ),
+    Row(
+        "autocanary_tick_duration_seconds",
+        "histogram",
+        (),
+        "How long one look at all due rollouts took.",
+    ),
+    Row(
+        "autocanary_tick_lag_seconds",
+        "histogram",
+        (),
+        "How late a tick began.",
+    ),
+    Row(
+        "autocanary_prometheus_queries_total",
+        "counter",
+        ("outcome",),
+        "Queries sent to Prometheus, by outcome.",
+        "`outcome` is ok, partial (a warning that data is missing), refused or unreachable.",
+    ),
+    Row(
+        "autocanary_kube_requests_total",
+        "counter",
+        ("verb", "code"),
+        "Requests to the Kubernetes API server, by verb and status code.",
+        "`code` is 0 when there was no answer.",
+    ),
+    Row(
+        "autocanary_notifications_total",
+        "counter",
+        ("channel", "outcome"),
+        "Attempts to tell people, by kind of channel and outcome.",
+        "`outcome` is delivered, failed (it will be tried again) or given-up.",
+    ),
+    Row("autocanary_leader", "gauge", (), "1 while this instance is the leader, 0 otherwise."),
+    Row("autocanary_policies", "gauge", ("valid",), "Policies that are loaded, by whether they are valid."),
+    Row("autocanary_build_info", "info", ("version", "python"), "The version that is running."),
+)
+
+
+def markdown() -> str:
+    """The page docs/metrics.md."""
+    lines = [
+        "# Metrics",
+        "",
+        "<!-- Made by: python -m autocanary.http_server.metric_table > docs/metrics.md -->",
+        "",
+        "Served at `/metrics`. The leader alone exports the series of rollouts, and only while they run:"
+        " when one ends, its series are gone with the next scrape and `autocanary_rollouts_finished_total`"
+        " has grown.",
+        "",
+        "| Metric | Type | Labels | Meaning |",
+        "|---|---|---|---|",
+    ]
+    for each in TABLE:
+        labels = ", ".join(f"`{label}`" for label in each.labels) or "–"
+        kind = "gauge" if each.kind == "info" else each.kind
+        meaning = f"{each.help} {each.note}".strip()
+        lines.append(f"| `{each.name}` | {kind} | {labels} | {meaning} |")
+    return "\n".join([*lines, "", _DASHBOARD]) + "\n"
+
+
+_DASHBOARD = """\
+## Dashboard
+
+[files/dashboards/autocanary.json](../charts/autocanary/files/dashboards/autocanary.json) is for
+Grafana: by the chart with `dashboards.enabled` and Grafana's sidecar, or imported by hand. It shows the
+fleet, the story of one rollout (weight, errors and latency of both sides, evidence, and its decisions
+as annotations), and the service itself. Choose the Prometheus, the installation, a namespace, a service
+and a rollout at the top; those that have ended are offered as long as the time shown reaches back to
+them.
+
+What a panel does not show where there is nothing to show: evidence, and the comparison of both sides,
+without `compare` in the policy; limits, without a `thresholdRange`; latency, without a latency metric.
+The series of a rollout end with it, so tables show what runs now.
+
+The alerts made of these series: [alerts](alerts.md)."""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())

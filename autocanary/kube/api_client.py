@@ -1,0 +1,324 @@
+"""The one HTTP client for the API server: JSON dicts in and out, a deadline on every call, our own errors.
+
+It stands on ``kubernetes.client.ApiClient`` for credentials, TLS and pooling, one level below the generated
+methods: those validate arguments with pydantic and copy every body, which is most of a call's CPU. Calls
+are never repeated here; the next tick is the retry. The file is long because each verb spells its call out.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+from kubernetes.client import ApiClient, Configuration
+
+from autocanary import __version__, logs
+from autocanary.errors import ClusterError, Forbidden, SettingsError
+from autocanary.kube.api_errors import NETWORK_ERRORS, TLS_ERRORS, no_answer, not_json, one_line, refusal
+from autocanary.kube.kubeconfig import Login
+from autocanary.kube.resource import Resource
+from autocanary.kube.watch_stream import Stream
+
+__all__ = ["FIELD_MANAGER", "Count", "Session"]
+
+FIELD_MANAGER = "autocanary"
+MERGE_PATCH = "application/merge-patch+json"
+_JSON = "application/json"
+_TIMEOUT = (3.0, 10.0)
+_POOL = 64  # idle connections kept: the I/O pool's workers and the watches
+_RENEW_AFTER = 60.0
+_PAGE = 500
+
+_log = logs.logger("autocanary.kube.api_client")
+
+Count = Callable[[str, str], None]
+"""Called with the verb ("get", "list", "watch", "create", "update", "patch", "delete") and the HTTP status
+("error" when there was no answer) of every call."""
+
+
+def _uncounted(verb: str, code: str) -> None:
+    """For callers without metrics."""
+
+
+class Session:
+    """Calls to one API server with one identity; safe to use from several threads.
+
+    All methods raise ClusterError's children only. ``timeout`` is (connect, read) in seconds.
+    """
+
+    def __init__(
+        self,
+        login: Login,
+        *,
+        count: Count = _uncounted,
+        timeout: tuple[float, float] = _TIMEOUT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """SettingsError when the login's files cannot be used."""
+        self.namespace = login.namespace
+        self.source = login.source
+        self.timeout = timeout
+        self._login = login
+        self._count = count
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._client = _client(login.load())
+        self._renewed_at = clock()
+
+    @property
+    def server(self) -> str:
+        """The API server's address, for people."""
+        return str(self._client.configuration.host)
+
+    def close(self) -> None:
+        """Drop the idle connections."""
+        self._client.close()
+
+    def get(
+        self, resource: Resource, namespace: str, name: str, *, timeout: tuple[float, float] | None = None
+    ) -> dict[str, Any]:
+        return self._call("get", "GET", resource, namespace, name, timeout=timeout)
+
+    def page(self, resource: Resource, namespace: str = "", *, limit: int, after: str = "") -> dict[str, Any]:
+        """One page; ``after`` is the previous page's ``metadata.continue``."""
+        query = {"limit": str(limit)} | ({"continue": after} if after else {})
+        return self._call("list", "GET", resource, namespace, query=query)
+
+    def every(self, resource: Resource, namespace: str = "") -> Iterator[dict[str, Any]]:
+        """All objects, page by page, as they are asked for."""
+        after = ""
+        while True:
+            page = self.page(resource, namespace, limit=_PAGE, after=after)
+            yield from page.get("items") or ()
+            after = (page.get("metadata") or {}).get("continue") or ""
+            if not after:
+                return
+
+    def check_served(self, resource: Resource) -> None:
+        """KindMissing when nothing serves such objects, by discovery, which everybody may ask.
+
+        Rights are looked at before the path: to whoever has none, what is not served is forbidden as well.
+        """
+        doing = f"list {resource}"
+        answer = self._send("get", "GET", resource.home, None, None, _JSON, self.timeout)
+        kinds = self._document(answer, doing, resource).get("resources") or ()
+        if all(each.get("name") != resource.plural for each in kinds):
+            raise refusal(404, {}, b"", doing=doing, group=resource.group, server=self.server)
+
+    def create(
+        self,
+        resource: Resource,
+        namespace: str,
+        body: Mapping[str, Any],
+        *,
+        timeout: tuple[float, float] | None = None,
+    ) -> dict[str, Any]:
+        query = {"fieldManager": FIELD_MANAGER}
+        return self._call(
+            "create",
+            "POST",
+            resource,
+            namespace,
+            body=body,
+            query=query,
+            subject=body["metadata"]["name"],
+            timeout=timeout,
+        )
+
+    def replace(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: Mapping[str, Any],
+        *,
+        subresource: str = "",
+        timeout: tuple[float, float] | None = None,
+    ) -> dict[str, Any]:
+        """Compare-and-set when the body's metadata carries a resourceVersion."""
+        return self._call(
+            "update",
+            "PUT",
+            resource,
+            namespace,
+            name,
+            subresource=subresource,
+            body=body,
+            query={"fieldManager": FIELD_MANAGER},
+            timeout=timeout,
+        )
+
+    def patch(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        body: Mapping[str, Any],
+        *,
+        subresource: str = "",
+        manager: str = FIELD_MANAGER,
+    ) -> dict[str, Any]:
+        """JSON merge-patch (RFC 7386): null removes a field."""
+        return self._call(
+            "patch",
+            "PATCH",
+            resource,
+            namespace,
+            name,
+            subresource=subresource,
+            body=body,
+            content_type=MERGE_PATCH,
+            query={"fieldManager": manager},
+        )
+
+    def delete(self, resource: Resource, namespace: str, name: str, *, uid: str = "") -> None:
+        """Delete in the background; with ``uid``, only that very object (Conflict if it is another)."""
+        body: dict[str, Any] = {"propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        self._call("delete", "DELETE", resource, namespace, name, body=body)
+
+    def watch(
+        self, resource: Resource, namespace: str, *, since: str, seconds: int, silence: float
+    ) -> Stream:
+        """Changes after resourceVersion ``since``; the server ends it after ``seconds``.
+
+        ``silence`` is how many seconds without a byte end it from this side: a half-open connection says
+        nothing for ever.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": since,
+            "timeoutSeconds": str(seconds),
+        }
+        doing = f"watch {_name(resource, namespace)}"
+        timeout = (self.timeout[0], silence)
+        answer = self._send("watch", "GET", resource.path(namespace), query, None, _JSON, timeout)
+        if answer.status != 200:
+            raise self._refused(answer, _read(answer, self.server), doing, resource)
+        return Stream(answer.response, self.server)
+
+    def _call(
+        self,
+        verb: str,
+        method: str,
+        resource: Resource,
+        namespace: str,
+        name: str = "",
+        *,
+        subresource: str = "",
+        subject: str = "",
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = _JSON,
+        timeout: tuple[float, float] | None = None,
+    ) -> dict[str, Any]:
+        path = resource.path(namespace, name, subresource)
+        doing = f"{verb} {_name(resource, namespace, name or subject, subresource)}"
+        answer = self._send(verb, method, path, query, body, content_type, timeout or self.timeout)
+        return self._document(answer, doing, resource)
+
+    def _document(self, answer: Any, doing: str, resource: Resource) -> dict[str, Any]:
+        raw = _read(answer, self.server)
+        if not 200 <= answer.status < 300:
+            raise self._refused(answer, raw, doing, resource)
+        try:
+            document = json.loads(raw)
+        except ValueError as error:
+            raise not_json(raw, doing=doing, server=self.server) from error
+        if not isinstance(document, dict):
+            raise not_json(raw, doing=doing, server=self.server)
+        return document
+
+    def _send(
+        self,
+        verb: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, Any] | None,
+        content_type: str,
+        timeout: tuple[float, float],
+    ) -> Any:
+        client = self._client
+        headers = self._headers(client)
+        if body is not None:
+            headers["Content-Type"] = content_type
+        url = client.configuration.host + path + (f"?{urlencode(query)}" if query else "")
+        try:
+            answer = client.call_api(method, url, headers, body, _request_timeout=timeout)
+        except NETWORK_ERRORS as error:
+            self._count(verb, "error")
+            failure = no_answer(error, server=self.server)
+            if isinstance(error, TLS_ERRORS):
+                self._renew()
+            raise failure from (None if type(error) is ValueError else error)
+        self._count(verb, str(answer.status))
+        return answer
+
+    def _headers(self, client: Any) -> dict[str, str]:
+        """With the credentials of now: the library renews tokens that expire."""
+        headers = {"Accept": _JSON, "User-Agent": client.user_agent}
+        try:
+            client.update_params_for_auth(headers, None, ["BearerToken"], "", "", None)
+        except Exception as error:
+            # Plugins and token files fail in as many ways as there are clouds.
+            raise Forbidden(f"cannot use the credentials of {self.source}: {one_line(str(error))}") from error
+        if "authorization" in headers:
+            headers["authorization"] = headers["authorization"].strip()
+        return headers
+
+    def _refused(self, answer: Any, raw: bytes, doing: str, resource: Resource) -> ClusterError:
+        fault = refusal(
+            answer.status, answer.headers, raw, doing=doing, group=resource.group, server=self.server
+        )
+        if isinstance(fault, Forbidden) and answer.status == 401:
+            self._renew()
+        return fault
+
+    def _renew(self) -> None:
+        """Read certificates and tokens anew, for the next call: they rotate while the service runs."""
+        with self._lock:
+            if self._clock() - self._renewed_at < _RENEW_AFTER:
+                return
+            self._renewed_at = self._clock()
+            try:
+                fresh = _client(self._login.load())
+            except SettingsError as error:  # half-written just now, perhaps; the next refusal tries again
+                _log.warning("credentials_not_renewed", source=self.source, error=str(error))
+                return
+            before, self._client = self._client, fresh
+            before.close()
+
+
+def _client(configuration: Configuration) -> Any:
+    """An ApiClient; Any, because half of its methods are not annotated."""
+    configuration.retries = False
+    configuration.keep_alive = True
+    configuration.connection_pool_maxsize = _POOL
+    if not configuration.verify_ssl:
+        # Asked for in the kubeconfig, as with kubectl; a warning per call would drown the logs.
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    client = ApiClient(configuration)
+    client.user_agent = f"autocanary/{__version__}"
+    return client
+
+
+def _read(answer: Any, server: str) -> bytes:
+    try:
+        return bytes(answer.read())
+    except NETWORK_ERRORS as error:
+        raise no_answer(error, server=server) from error
+
+
+def _name(resource: Resource, namespace: str, name: str = "", subresource: str = "") -> str:
+    if not name:
+        return f"{resource}" + (f" in namespace {namespace}" if namespace else "")
+    of = f"the {subresource} of " if subresource else ""
+    return f"{of}{resource.kind} {namespace}/{name}"

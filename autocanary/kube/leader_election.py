@@ -1,0 +1,261 @@
+"""Who leads: one Lease, held by renewing it.
+
+::
+
+    time ──►   renewal sent           stops writing                 another may take over
+                  │◄── renew_deadline (10 s) ──►│                              │
+                  │  processed │◄──────── duration (15 s), by the other's clock ──────►│
+
+The others count from when *they* first see a renewal, which is after it was sent; the leader counts from
+when it was sent. So a leader that hears nothing any more has stopped ``duration - renew_deadline`` before
+anybody else begins, whatever the wall clocks say: times written in the Lease are for people, and nobody's
+are trusted. Only rates of monotonic clocks are, and those differ by far less than a third.
+
+Hands are not trusted either: whoever saw somebody hold the Lease and then finds it deleted, emptied or in
+its own name waits as long as for a holder that fell silent, since that one may not know yet. Only a Lease
+that was released (no holder, for one second) is free at once.
+
+The library's own elector is not used: it can stop for good, without a word, when a call hangs or urllib3
+raises.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from autocanary import logs
+from autocanary.errors import AlreadyExists, ClusterError, Conflict, NotFound
+from autocanary.kube.api_client import Session
+from autocanary.kube.resource import LEASES
+
+__all__ = ["LeaseElector", "LeaseTimes"]
+
+_log = logs.logger("autocanary.kube.leader_election")
+
+_NEVER = float("-inf")
+_SOON = 0.02
+_LONGEST_FOREIGN = 600.0  # a duration edited by hand must not keep everybody out for days
+_RELEASED = 1  # the duration, in seconds, that an elector leaves behind with no holder
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimes:
+    """All in seconds. One attempt takes at most ``connect + read``, so several fit into the deadline."""
+
+    duration: float = 15.0
+    renew_deadline: float = 10.0
+    retry: float = 2.0
+    connect: float = 2.0
+    read: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not self.retry < self.renew_deadline < self.duration:
+            raise ValueError("a lease needs retry < renew_deadline < duration")
+
+
+class LeaseElector:
+    """The ``Leadership`` port over one Lease; ``is_leader`` is a comparison of two numbers, from any thread.
+
+    ``identity`` is for people and gets a random suffix: two processes of one name must not both hold it.
+    ``on_change`` is called on the elector's thread when leadership was won or found lost. ``clock`` is
+    monotonic, ``wall`` only written; ``pause`` waits so many seconds or until ``stop``.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        namespace: str,
+        name: str,
+        identity: str,
+        *,
+        times: LeaseTimes | None = None,
+        on_change: Callable[[bool], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        pause: Callable[[float], object] | None = None,
+    ) -> None:
+        self.identity = f"{identity or 'autocanary'}_{uuid.uuid4().hex[:8]}"
+        self.holder = ""
+        """Who was last seen to hold it; empty when nobody did."""
+        self._session = session
+        self._namespace = namespace
+        self._name = name
+        self._times = times or LeaseTimes()
+        self._on_change = on_change
+        self._clock = clock
+        self._wall = wall
+        self._stopping = threading.Event()
+        self._pause = pause or self._stopping.wait
+        self._until = _NEVER
+        self._told = False
+        self._lease: dict[str, Any] | None = None  # as the server last answered it
+        self._seen: Mapping[str, Any] = {}  # the foreign spec that is being timed, and since when
+        self._seen_at = _NEVER
+        self._free_at = _NEVER
+        self._other = False  # whether somebody else was seen to hold it since this one last did
+        self._claimed = False  # whether a lease in our name is of our making
+        self._fault: type[ClusterError] | None = None
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def is_leader(self) -> bool:
+        """See ``ports.Leadership``; turns False by itself when renewals stop coming through."""
+        return self._clock() < self._until
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop leading now, and let the next one begin without waiting."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(self._times.connect + self._times.read)
+        leading = self.is_leader()
+        self._until = _NEVER
+        if leading and not self._thread.is_alive():
+            self._release()
+        self._tell()
+
+    def round(self) -> None:
+        """One attempt to get or keep the lease; nothing is raised."""
+        try:
+            self._attempts()
+            self._reported(None)
+        except ClusterError as error:
+            self._reported(error)
+        except Exception:  # noqa: BLE001 - the thread must live; the deadline ends leadership by itself
+            _log.exception("lease_crashed", lease=f"{self._namespace}/{self._name}")
+            self._lease = None
+        self._tell()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self.round()
+            self._pause(self._wait())
+
+    def _wait(self) -> float:
+        """Seconds to the next attempt: a standby looks twice as often, and at the moment it may begin."""
+        if self.is_leader():
+            return self._times.retry
+        return min(self._times.retry / 2, max(_SOON, self._free_at - self._clock() + _SOON))
+
+    def _attempts(self) -> None:
+        """A second try if what was known of the lease turns out to be old."""
+        try:
+            self._attempt()
+        except (Conflict, AlreadyExists):
+            # Not yet a loss: a renewal whose answer got lost, or somebody's label, changes it as well.
+            self._lease = None
+            self._attempt()
+        except NotFound:
+            if self._lease is None:
+                raise  # not the lease is missing but its namespace
+            self._lease, self._until = None, _NEVER
+            self._create()  # the others wait until this one could not lead any more
+
+    def _attempt(self) -> None:
+        if self._lease is None or not self._is_mine(self._lease):
+            self._lease = self._read()
+        if self._lease is None:
+            if self._is_free({}):
+                self._create()
+        elif self._is_mine(self._lease) or self._is_free(self._lease):
+            self._write(self._lease)
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            lease = self._session.get(LEASES, self._namespace, self._name, timeout=self._timeout())
+        except NotFound:
+            self._until = _NEVER
+            return None
+        if not self._is_mine(lease):
+            self._until, self._claimed = _NEVER, False
+        return lease
+
+    def _create(self) -> None:
+        sent_at, self._claimed = self._clock(), True
+        body = {
+            "apiVersion": LEASES.api_version,
+            "kind": LEASES.kind,
+            "metadata": {"name": self._name, "namespace": self._namespace},
+            "spec": self._spec({}),
+        }
+        self._lease = self._session.create(LEASES, self._namespace, body, timeout=self._timeout())
+        self._held(sent_at)
+
+    def _write(self, lease: Mapping[str, Any]) -> None:
+        """Renew or take over, if nothing has changed since ``lease`` was answered."""
+        sent_at, self._claimed = self._clock(), True
+        body = {**lease, "spec": self._spec(lease.get("spec") or {})}
+        self._lease = self._session.replace(
+            LEASES, self._namespace, self._name, body, timeout=self._timeout()
+        )
+        self._held(sent_at)
+
+    def _held(self, sent_at: float) -> None:
+        self.holder, self._other = self.identity, False
+        if not self._stopping.is_set():
+            self._until = sent_at + self._times.renew_deadline
+
+    def _is_mine(self, lease: Mapping[str, Any]) -> bool:
+        return self._claimed and bool((lease.get("spec") or {}).get("holderIdentity") == self.identity)
+
+    def _is_free(self, lease: Mapping[str, Any]) -> bool:
+        """Whether nobody can hold it: released, never held, or silent for long enough."""
+        spec = lease.get("spec") or {}
+        self.holder = spec.get("holderIdentity") or ""
+        promised = float(spec.get("leaseDurationSeconds") or 0)
+        if self.holder:
+            self._other = True
+        elif promised == _RELEASED or not (self._other or "acquireTime" in spec):
+            return True
+        if spec != self._seen or self._seen_at == _NEVER:
+            self._seen, self._seen_at = spec, self._clock()
+        self._free_at = self._seen_at + min(max(promised, self._times.duration), _LONGEST_FOREIGN)
+        return self._clock() > self._free_at
+
+    def _spec(self, before: Mapping[str, Any]) -> dict[str, Any]:
+        now = datetime.fromtimestamp(self._wall(), tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        mine = before.get("holderIdentity") == self.identity
+        return {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": max(1, round(self._times.duration)),
+            "acquireTime": before.get("acquireTime") or now if mine else now,
+            "renewTime": now,
+            "leaseTransitions": (before.get("leaseTransitions") or 0) + (0 if mine or not before else 1),
+        }
+
+    def _release(self) -> None:
+        if self._lease is None:
+            return
+        spec = {**(self._lease.get("spec") or {}), "holderIdentity": "", "leaseDurationSeconds": _RELEASED}
+        body = {**self._lease, "spec": spec}
+        try:
+            self._session.replace(LEASES, self._namespace, self._name, body, timeout=self._timeout())
+        except ClusterError as error:
+            _log.info("lease_not_released", lease=f"{self._namespace}/{self._name}", error=str(error))
+
+    def _timeout(self) -> tuple[float, float]:
+        return (self._times.connect, self._times.read)
+
+    def _reported(self, error: ClusterError | None) -> None:
+        kind = type(error) if error else None
+        if error is not None and kind is not self._fault:
+            _log.warning("lease_failed", lease=f"{self._namespace}/{self._name}", error=str(error))
+        self._fault = kind
+
+    def _tell(self) -> None:
+        leading = self.is_leader()
+        if leading == self._told:
+            return
+        self._told = leading
+        _log.info(
+            "leadership_won" if leading else "leadership_lost", identity=self.identity, holder=self.holder
+        )
+        if self._on_change is not None:
+            self._on_change(leading)

@@ -1,0 +1,60 @@
+"""What to do about one rollout now: the planner's whole answer, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from autocanary.model.progress import Progress
+from autocanary.model.reason import Reason
+
+__all__ = ["Decision", "Event", "Move"]
+
+
+class Event(str, Enum):
+    """The audit trail: one per transition, never per tick. Names are stable; people alert on them."""
+
+    STARTED = "rollout_started"
+    STEP = "step_taken"
+    HELD = "rollout_held"
+    PAUSED = "rollout_paused"
+    RESUMED = "rollout_resumed"
+    PROMOTED = "rollout_promoted"
+    ROLLBACK = "rollback_started"
+    ROLLED_BACK = "rollout_rolled_back"
+    EXTERNAL_CHANGE = "external_change"
+    ENDED = "rollout_ended"  # superseded, abandoned, missed
+    WARNING = "rollout_warning"  # a person should look: blocked rollback, lost stable
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Move(str, Enum):
+    """The kinds of writes to an InferenceService; nothing else is ever written."""
+
+    NONE = "none"
+    WEIGHT = "weight"  # canaryTrafficPercent := weight
+    RESTORE = "restore"  # stable spec back; weight as given, None removes the field
+    SETTLE = "settle"  # the next write towards the candidate being stable in the spec, see Unsettled
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``progress`` is the state to record; ``move`` the write that follows it.
+
+    ``event`` is None while nothing changes for people. ``inputs`` is everything the decision was made
+    from, JSON-safe, so that it can be explained and recomputed later. ``urgent`` writes are made even if
+    they could not be recorded first: a rollback must not wait for the ledger.
+    """
+
+    progress: Progress
+    reason: Reason
+    rule: str
+    move: Move = Move.NONE
+    weight: int | None = None
+    event: Event | None = None
+    urgent: bool = False
+    inputs: Mapping[str, Any] | None = None

@@ -1,0 +1,145 @@
+"""What a metric said, where "it said nothing" has several meanings that must not be confused.
+
+A reading is not a verdict: an outage of Prometheus says nothing about the canary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from autocanary.model.counts import Counters
+
+__all__ = ["Question", "Reading", "ReadingKind", "Source", "Unit"]
+
+
+class ReadingKind(str, Enum):
+    """The kinds, from the best to the worst."""
+
+    VALUE = "value"  # a finite number, from fresh samples
+    TOO_FEW = "too-few-requests"  # a number, from fewer requests than the policy asks for
+    NO_SERIES = "no-series"  # Prometheus answered: nothing matches. No traffic, or nothing measures it
+    NOT_A_NUMBER = "not-a-number"  # NaN or an infinity: 0/0, an empty histogram
+    STALE = "stale"  # a number from old samples: the scrape has stopped
+    PARTIAL = "partial"  # a number, with a warning that data is missing from it
+    AMBIGUOUS = "ambiguous"  # several series where one was expected; the query must aggregate
+    UNSUPPORTED = "unsupported"  # this source cannot give this metric (Triton has no p99)
+    REFUSED = "refused"  # Prometheus refuses the query itself
+    OUTAGE = "outage"  # no answer at all
+
+
+class Source(str, Enum):
+    """Who measures the requests of a revision; ``AUTO`` finds out which one has data for the service."""
+
+    AUTO = "auto"
+    KNATIVE = "knative"
+    KNATIVE_OTEL = "knative-otel"
+    ISTIO = "istio"
+    KOURIER = "kourier"
+    KSERVE = "kserve"
+    VLLM = "vllm"
+    TRITON = "triton"
+    TENSORFLOW_SERVING = "tensorflow-serving"
+    TORCHSERVE = "torchserve"
+    MLSERVER = "mlserver"
+
+
+class Unit(str, Enum):
+    """What the number counts, so that it can be printed and compared without guessing."""
+
+    PERCENT = "percent"
+    SECONDS = "seconds"
+    REQUESTS = "requests"
+    RATIO = "ratio"  # 0..1, e.g. KV-cache usage of a custom query
+    NUMBER = "number"  # custom PromQL: whatever the query says
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One thing to ask about one revision.
+
+    ``metric`` is a preset's name, or empty when ``query`` holds PromQL (placeholders already filled and
+    escaped). ``window`` is the range of rate() and increase(), in seconds. ``counters`` asks for the raw
+    counts of both revisions beside the value, as a comparison needs them. The hash is worked out once: each
+    question is looked up several times at every look.
+    """
+
+    namespace: str
+    service: str
+    component: str
+    revision: str
+    stable: str
+    source: Source
+    window: float
+    metric: str = ""
+    quantile: float | None = None
+    query: str = ""
+    counters: bool = False
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        told_apart = (self.namespace, self.service, self.component, self.revision, self.metric, self.query)
+        object.__setattr__(self, "_hash", hash((*told_apart, self.window, self.quantile)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The answer to a question.
+
+    ``value`` is in ``unit`` (percent and seconds are already normalised) and is None unless a number was
+    seen; ``requests`` is how many requests the revision completed within the window, None if unknown;
+    ``age`` is the age of the newest sample in seconds, by Prometheus' clock; ``source`` is the one that
+    answered (never AUTO), None for custom PromQL; ``detail`` says in words what was wrong. ``counters`` are
+    the raw counts of both revisions where the question asked for them and the source has them.
+    """
+
+    kind: ReadingKind
+    value: float | None = None
+    unit: Unit = Unit.NUMBER
+    requests: float | None = None
+    age: float | None = None
+    source: Source | None = None
+    detail: str = ""
+    counters: Counters | None = None
+
+    @property
+    def is_value(self) -> bool:
+        return self.kind is ReadingKind.VALUE
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe; None and empty members are left out."""
+        return dict(self._members())
+
+    def _members(self) -> Iterator[tuple[str, Any]]:
+        yield "kind", self.kind.value
+        if self.value is not None and abs(self.value) != float("inf") and self.value == self.value:
+            yield "value", self.value
+        yield "unit", self.unit.value
+        if self.requests is not None:
+            yield "requests", self.requests
+        if self.age is not None:
+            yield "age", self.age
+        if self.source is not None:
+            yield "source", self.source.value
+        if self.detail:
+            yield "detail", self.detail
+        if self.counters is not None:
+            yield "counters", self.counters.to_dict()
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Reading:
+        return cls(
+            kind=ReadingKind(raw["kind"]),
+            value=raw.get("value"),
+            unit=Unit(raw.get("unit", Unit.NUMBER.value)),
+            requests=raw.get("requests"),
+            age=raw.get("age"),
+            source=Source(raw["source"]) if raw.get("source") else None,
+            detail=raw.get("detail", ""),
+            counters=Counters.from_dict(raw["counters"]) if raw.get("counters") else None,
+        )

@@ -1,0 +1,159 @@
+"""What is: one component of one InferenceService, as its status told at one moment.
+
+Built by ``autocanary.kserve`` from the object; the same value whatever API generation it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+from autocanary.model.policy import Component
+
+__all__ = ["Beside", "Mode", "Observation", "ServiceKey", "Trinary", "Unsettled"]
+
+
+class ServiceKey(NamedTuple):
+    """One rollout target: a component of an InferenceService."""
+
+    namespace: str
+    name: str
+    component: Component = Component.PREDICTOR
+
+    def __str__(self) -> str:
+        suffix = "" if self.component is Component.PREDICTOR else f" ({self.component.value})"
+        return f"{self.namespace}/{self.name}{suffix}"
+
+
+class Mode(str, Enum):
+    """How KServe deploys the service; only KNATIVE can split traffic by canaryTrafficPercent."""
+
+    KNATIVE = "Knative"
+    STANDARD = "Standard"
+    MODELMESH = "ModelMesh"
+    UNKNOWN = "Unknown"  # nothing deployed yet
+
+
+class Trinary(str, Enum):
+    """A Kubernetes condition's status; UNKNOWN also when the condition is absent."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Unsettled(str, Enum):
+    """What is still to be done before a candidate with all the traffic is stable itself."""
+
+    ADOPT = "adopt"  # stable's place in the spec is to be given the candidate's spec
+    WAIT = "wait"  # the service is making a revision of it, or moving the traffic to it
+    CLEAR = "clear"  # the candidate's place in the spec is to be emptied
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Of a service whose spec holds stable *beside* the candidate, in a place of its own.
+
+    There, stable's spec need not be learned, but what stable is made of may be edited by its owner at any
+    time; taking the candidate out of the spec withdraws it; names of revisions may come again with another
+    spec; and a candidate with all the traffic is still to be put into stable's place (see ``unsettled``).
+
+    ``has_candidate`` says whether the spec holds one; ``failure`` why stable's newest revision cannot become
+    ready. ``ready`` is about that revision too. ``components`` are all that the service has: they share one
+    weight.
+    """
+
+    spec: Mapping[str, Any] = field(compare=False, hash=False, repr=False)
+    digest: str
+    ready: Trinary
+    has_candidate: bool
+    failure: str = ""
+    components: tuple[Component, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at one component.
+
+    ``weight`` is the canaryTrafficPercent in the *spec*, None when absent (KServe then sends 100 % to the
+    newest ready revision). ``traffic`` is the status' split, summed by revision name, in percent; empty
+    when KServe has said nothing. The four revision names are KServe's own bookkeeping; "" when absent:
+    ``rolled_out`` is stable as KServe sees it, ``previous`` the stable before that, ``created`` the newest
+    revision made and ``ready`` the newest that was ready.
+
+    ``failure`` says in words why the newest revision cannot become ready, "" when nothing says so.
+    ``writer`` is the field manager that last wrote the weight, "" when unknown.
+    ``spec`` is the component's spec without the weight (to restore it), ``spec_digest`` its hash.
+
+    ``beside`` is None where stable lives on only as a revision. Where it is not, ``spec`` is the candidate's
+    (stable's when there is none), ``rolled_out`` is the revision in stable's place and ``weight`` is None
+    only without a candidate.
+    """
+
+    key: ServiceKey
+    uid: str
+    api_version: str
+    resource_version: str
+    labels: Mapping[str, str]
+    mode: Mode
+    weight: int | None
+    traffic: Mapping[str, int]
+    rolled_out: str
+    previous: str
+    ready: str
+    created: str
+    route_ready: Trinary
+    service_ready: Trinary
+    latest_ready: Trinary
+    failure: str = ""
+    writer: str = ""
+    stopped: bool = False
+    deleting: bool = False
+    auto_update_disabled: bool = False
+    reconcile_error: str = ""
+    spec_digest: str = ""
+    spec: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False, repr=False)
+    beside: Beside | None = None
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether the spec has a place for a candidate, and none in it."""
+        return self.beside is not None and not self.beside.has_candidate
+
+    @property
+    def unsettled(self) -> Unsettled | None:
+        """What a promotion still lacks, once the candidate has all the traffic; None: nothing."""
+        beside = self.beside
+        if beside is None:
+            return None
+        if not beside.has_candidate:
+            on_stable = self.share(self.rolled_out) == 100 and self.route_ready is Trinary.TRUE
+            return None if on_stable else Unsettled.WAIT
+        if beside.digest != self.spec_digest:
+            return Unsettled.ADOPT
+        return Unsettled.CLEAR if beside.ready is Trinary.TRUE else Unsettled.WAIT
+
+    def is_made_of(self, digest: str) -> bool:
+        """Whether a name of a revision still means what was made from the spec with this digest."""
+        return self.beside is None or not digest or self.spec_digest == digest
+
+    def share(self, revision: str) -> int | None:
+        """Percent of traffic that ``revision`` gets; None when the status says nothing about traffic."""
+        if not self.traffic:
+            return None
+        return self.traffic.get(revision, 0)
+
+    def in_effect(self, *, candidate: str, stable: str, weight: int) -> bool:
+        """Whether the weight has really been reached, by the three signs that belong together.
+
+        The candidate's summed share is the weight, the recorded stable has the rest, and the component's
+        route is ready, all in one status. No single field proves it: ``traffic`` alone changes before the
+        ingress is programmed, ``Ready`` and ``observedGeneration`` describe other things.
+        """
+        return (
+            self.share(candidate) == weight
+            and self.share(stable if self.beside is None else self.rolled_out) == 100 - weight
+            and self.route_ready is Trinary.TRUE
+        )

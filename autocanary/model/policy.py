@@ -1,0 +1,272 @@
+"""What should happen: a rollout policy, after every unit and default has been resolved.
+
+``autocanary.policy_files`` builds these from the YAML that users write and refuses what is wrong; nothing
+here validates again. Durations are seconds, rates are percent (0..100), weights whole percent (1..100).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from autocanary.model.measurement import Source, Unit
+from autocanary.model.rollout_windows import Window
+
+__all__ = [
+    "Analysis",
+    "Compare",
+    "Component",
+    "Grace",
+    "Leftover",
+    "Metric",
+    "NotificationRoute",
+    "OnFailure",
+    "OnInconclusive",
+    "OnUnstaged",
+    "OnWeightRemoved",
+    "Policy",
+    "Preset",
+    "Range",
+    "Selector",
+    "Step",
+    "Then",
+    "Webhook",
+    "WebhookType",
+]
+
+
+class Component(str, Enum):
+    """The part of an InferenceService whose revisions are rolled out."""
+
+    PREDICTOR = "predictor"
+    TRANSFORMER = "transformer"
+    EXPLAINER = "explainer"
+
+
+class Then(str, Enum):
+    """What follows when a grace period is over."""
+
+    HOLD = "hold"
+    ROLLBACK = "rollback"
+    PAUSE = "pause"
+
+
+class OnFailure(str, Enum):
+    ROLLBACK = "rollback"
+    PAUSE = "pause"
+
+
+class OnInconclusive(str, Enum):
+    """What follows when a step's time is over and nothing can be said about the candidate."""
+
+    HOLD = "hold"
+    PROMOTE = "promote"  # take the next step
+    ROLLBACK = "rollback"
+
+
+class Leftover(str, Enum):
+    """What becomes of a rolled-back candidate that has a place of its own in the spec."""
+
+    KEEP = "keep"  # at 0 %, to be looked at
+    REMOVE = "remove"
+
+
+class OnUnstaged(str, Enum):
+    CATCH = "catch"
+    IGNORE = "ignore"
+
+
+class OnWeightRemoved(str, Enum):
+    """Without the field KServe gives the candidate everything."""
+
+    RESTORE = "restore"
+    PAUSE = "pause"
+
+
+class WebhookType(str, Enum):
+    """Flagger's types, so that its load tester and gates work unchanged."""
+
+    PRE_ROLLOUT = "pre-rollout"  # must pass before the first step
+    ROLLOUT = "rollout"  # called at each look; a "no" counts like a breach
+    CONFIRM_PROMOTION = "confirm-promotion"  # must pass before 100 %
+    POST_ROLLOUT = "post-rollout"  # told when the rollout has ended
+    ROLLBACK = "rollback"  # a "yes" rolls back
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """Which InferenceServices: names and namespaces are shell globs, an empty tuple matches all."""
+
+    names: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A weight, how long it is held and judged at least (seconds), and whether a person must let it pass.
+
+    With comparisons the step lasts on until they have their evidence.
+    """
+
+    weight: int
+    hold: float
+    approval: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Inclusive bounds in the metric's unit (percent or seconds for presets); None is unbounded."""
+
+    min: float | None = None
+    max: float | None = None
+
+    def contains(self, value: float) -> bool:
+        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
+
+
+class Preset(str, Enum):
+    """How a comparison weighs speed against bursts; see docs/how-it-decides.md."""
+
+    FAST = "fast"  # 10 s blocks, uncapped: quickest, and fooled by bursts that strike one side
+    DEFAULT = "default"
+    ROBUST = "robust"  # 60 s blocks
+    STRICT = "strict"  # alpha 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """A metric held against the stable revision's, at the same time, by a sequential test.
+
+    ``margin`` is how much worse the candidate may be, in percentage points (0.5 means 0.5 points), None for
+    the preset's own; ``confidence`` is the chance in percent that a healthy rollout is *not* rolled back,
+    None for the preset's own (95, or 99 for strict).
+    """
+
+    margin: float | None = None
+    confidence: float | None = None
+    preset: Preset = Preset.DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One thing that is measured on the candidate and held against a range, or against stable.
+
+    ``query`` is empty for presets and PromQL with ``{{ placeholders }}`` otherwise. The rollout fails at
+    the ``failure_limit``-th breach within one step (reached, not exceeded); a pass erases earlier breaches
+    only when ``consecutive``. ``dry_run`` metrics are judged and shown, never acted on.
+
+    ``compare`` stands beside the range or, where the range is unbounded, instead of it. ``objective``: the
+    range beside a comparison is a service level objective and counts no breaches: the rollout is rolled back
+    when the candidate is worse than stable *and* beyond the range, and beyond the range alone it is held.
+    """
+
+    name: str
+    range: Range
+    unit: Unit
+    query: str = ""
+    quantile: float | None = None
+    failure_limit: int = 1
+    consecutive: bool = False
+    dry_run: bool = False
+    min_requests: float | None = None  # None: the analysis' own
+    window: float | None = None  # None: the analysis' own
+    compare: Compare | None = None  # beside or instead of a range
+    objective: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Grace:
+    """How long (seconds) to hold while something is missing, and what then."""
+
+    hold: float
+    then: Then
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """How the candidate is measured. All times in seconds."""
+
+    metrics: tuple[Metric, ...]
+    interval: float = 15.0
+    warmup: float = 30.0
+    window: float = 60.0
+    min_requests: float = 50.0
+    source: Source = Source.AUTO
+    on_no_data: Grace = Grace(600.0, Then.ROLLBACK)
+    on_outage: Grace = Grace(1800.0, Then.HOLD)
+    on_inconclusive: OnInconclusive | None = None  # None: a hold counts towards the progress deadline
+
+    @property
+    def compared(self) -> tuple[Metric, ...]:
+        """The metrics that are held against stable, dry runs included."""
+        return tuple(metric for metric in self.metrics if metric.compare is not None)
+
+    @property
+    def gating(self) -> tuple[Metric, ...]:
+        """The metrics that decide."""
+        return tuple(metric for metric in self.metrics if not metric.dry_run)
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """An HTTP call to a user's own service (Flagger's payload). ``timeout`` in seconds."""
+
+    name: str
+    type: WebhookType
+    url: str
+    timeout: float = 10.0
+    retries: int = 0
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationRoute:
+    """Where the transitions named in ``events`` (empty: all) are told; ``slack_channel`` or ``webhook``.
+
+    ``slack_mention`` is who is called there when a rollout is rolled back or needs a person: members' and
+    user groups' IDs, ``here`` or ``channel``.
+    """
+
+    events: tuple[str, ...] = ()
+    slack_channel: str = ""
+    slack_mention: tuple[str, ...] = ()
+    webhook: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A whole policy.
+
+    ``namespace`` empty means every watched namespace. ``after`` names the components of the same service
+    whose rollouts this one's waits for. ``steps`` always ends at weight 100. ``step_timeout`` is how long a
+    step may be inconclusive (seconds); None: its hold and the progress deadline. ``document`` is the JSON
+    form of what the user wrote (``spec``), kept as the snapshot of running rollouts; ``digest`` identifies
+    its meaning; ``origin`` says where it came from, for messages.
+    """
+
+    name: str
+    namespace: str
+    selector: Selector
+    steps: tuple[Step, ...]
+    analysis: Analysis
+    component: Component = Component.PREDICTOR
+    after: tuple[Component, ...] = ()
+    bake: float = 0.0
+    progress_deadline: float = 1800.0
+    step_timeout: float | None = None
+    on_failure: OnFailure = OnFailure.ROLLBACK
+    on_unstaged: OnUnstaged = OnUnstaged.CATCH
+    on_weight_removed: OnWeightRemoved = OnWeightRemoved.RESTORE
+    leftover: Leftover = Leftover.KEEP
+    windows: tuple[Window, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
+    notifications: tuple[NotificationRoute, ...] = ()
+    digest: str = ""
+    origin: str = ""
+    document: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
+
+    def webhooks_of(self, kind: WebhookType) -> tuple[Webhook, ...]:
+        return tuple(webhook for webhook in self.webhooks if webhook.type is kind)

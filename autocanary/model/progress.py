@@ -1,0 +1,260 @@
+"""How far a rollout has come: everything that must survive a restart, as one immutable value.
+
+``to_dict``/``from_dict`` are the versioned JSON form kept in ``CanaryRollout.status.progress``; resuming
+from it equals never having stopped. Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import Any
+
+from autocanary.model.comparison_summary import Standing
+from autocanary.model.copying import changed
+from autocanary.model.measurement import Reading
+from autocanary.model.reason import Reason
+
+__all__ = ["FINAL", "VERSION", "MetricState", "Phase", "Progress", "Telling", "UnknownVersionError"]
+
+VERSION = 1
+"""Raised when a stored field changes its meaning; a reader refuses versions it does not know."""
+
+
+class Phase(str, Enum):
+    """Where a rollout stands; docs/concepts.md draws the state diagram."""
+
+    STAGING = "Staging"
+    PROGRESSING = "Progressing"
+    HOLDING = "Holding"
+    PAUSED = "Paused"
+    BAKING = "Baking"
+    SETTLING = "Settling"
+    ROLLING_BACK = "RollingBack"
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    SUPERSEDED = "Superseded"
+    ABANDONED = "Abandoned"
+    MISSED = "Missed"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL
+
+
+FINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.SUPERSEDED, Phase.ABANDONED, Phase.MISSED})
+
+
+class UnknownVersionError(ValueError):
+    """The stored progress was written by a newer autocanary."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricState:
+    """What one metric has said in the present step.
+
+    ``breaches`` counts towards the failure limit; ``passes`` counts looks in range; ``last`` is the newest
+    reading and ``ok`` what it meant: True in range, False out of range, None no answer to that. ``standing``
+    is how it compares with stable's, where the policy asks for that.
+    """
+
+    breaches: int = 0
+    passes: int = 0
+    ok: bool | None = None
+    last: Reading | None = None
+    standing: Standing | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        raw: dict[str, Any] = {"breaches": self.breaches, "passes": self.passes}
+        if self.ok is not None:
+            raw["ok"] = self.ok
+        if self.last is not None:
+            raw["last"] = self.last.to_dict()
+        if self.standing is not None:
+            raw["standing"] = self.standing.to_dict()
+        return raw
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> MetricState:
+        last, standing = raw.get("last"), raw.get("standing")
+        return cls(
+            breaches=raw.get("breaches", 0),
+            passes=raw.get("passes", 0),
+            ok=raw.get("ok"),
+            last=Reading.from_dict(last) if last else None,
+            standing=Standing.from_dict(standing) if standing else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """One transition that people must hear of once: the outbox entry, until every channel has it.
+
+    ``id`` is the same after a restart, so a receiver can drop a repetition. ``event`` is the audit event's
+    name (``step_taken``); ``done`` names the channels that have it.
+    """
+
+    id: str
+    event: str
+    at: float
+    phase: str
+    step: int
+    weight: int
+    reason: str
+    message: str
+    done: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "event": self.event,
+            "at": self.at,
+            "phase": self.phase,
+            "step": self.step,
+            "weight": self.weight,
+            "reason": self.reason,
+            "message": self.message,
+            "done": list(self.done),
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Telling:
+        return cls(
+            **{**{f.name: raw[f.name] for f in fields(cls) if f.name != "done"}, "done": tuple(raw["done"])}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The state of one rollout.
+
+    ``step`` is the index into the policy's steps, -1 before the first. ``weight`` is the weight this
+    rollout last asked for and ``from_weight`` the one in the field before that, so that a crash between
+    recording and writing is told from somebody else's change; None where the field was absent.
+    ``verified_at`` is when the weight was seen in effect, None until then: a step's clock starts there.
+    ``paused_by`` is "user", or who caused a pause that nobody asked for. ``repairing`` marks a rollback
+    that restores the stable spec, whose traffic arrives on a revision with a new name. ``warned`` holds the
+    reasons of warnings already told. ``spec_changed_at`` is when the spec was first seen to be another than
+    the candidate's: a newer revision is probably on its way. ``restored`` says that the stable spec was seen
+    in the cluster after it was put back: whoever takes it away again is not fought. ``receipts`` are what
+    channels gave for what they have of this rollout, by channel: Slack's message that is updated.
+    ``evidence`` is what comparisons go on from, in the judge's own versioned form; other than ``metrics`` it
+    lasts over steps. ``undecided_since`` is when the looks of this step became inconclusive; an outage moves
+    it on. ``strayed_since`` is when the traffic stopped to show a weight that had been in effect. ``anew`` is
+    the revision that KServe made of the candidate's spec when it numbered the revisions anew.
+    """
+
+    phase: Phase
+    reason: Reason
+    message: str
+    started_at: float
+    phase_since: float
+    step: int = -1
+    weight: int | None = 0
+    from_weight: int | None = None
+    step_started_at: float | None = None
+    verified_at: float | None = None
+    metrics: Mapping[str, MetricState] = field(default_factory=dict)
+    no_data_since: float | None = None
+    outage_since: float | None = None
+    held_since: float | None = None
+    held_told_at: float | None = None
+    last_look_at: float | None = None
+    promote_all: bool = False
+    paused_by: str = ""
+    answered: str = ""
+    answer: str = ""
+    gates_passed: tuple[str, ...] = ()
+    decisions: tuple[Mapping[str, Any], ...] = ()
+    untold: tuple[Telling, ...] = ()
+    told: tuple[str, ...] = ()
+    observed_weight: int | None = None
+    finished_at: float | None = None
+    repairing: bool = False
+    escalated_at: float | None = None
+    warned: tuple[str, ...] = ()
+    spec_changed_at: float | None = None
+    restored: bool = False
+    receipts: Mapping[str, str] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    undecided_since: float | None = None
+    strayed_since: float | None = None
+    anew: str = ""
+    version: int = VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe; ``from_dict`` of it is equal to this value."""
+        raw: dict[str, Any] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value == each.default and each.name != "version":
+                continue
+            raw[each.name] = _plain(value)
+        return raw
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Progress:
+        """Raises UnknownVersionError, and KeyError or ValueError for a document that is not a progress."""
+        version = raw["version"]
+        if version > VERSION:
+            raise UnknownVersionError(
+                f"this rollout was recorded in format {version}, and this autocanary reads up to {VERSION}"
+            )
+        known = {each.name for each in fields(cls)}
+        values = {name: value for name, value in raw.items() if name in known}
+        _check(values)
+        values["phase"] = Phase(raw["phase"])
+        values["reason"] = Reason(raw["reason"])
+        values["metrics"] = {k: MetricState.from_dict(v) for k, v in raw.get("metrics", {}).items()}
+        values["untold"] = tuple(Telling.from_dict(each) for each in raw.get("untold", ()))
+        for name in ("told", "decisions", "gates_passed", "warned"):
+            values[name] = tuple(raw.get(name, ()))
+        return cls(**values)
+
+    def but(self, **changes: Any) -> Progress:
+        """This progress with some fields replaced."""
+        return changed(self, changes)
+
+
+_NUMBER, _TEXT, _MAPPING, _LIST = (int, float), (str,), (Mapping,), (list, tuple)
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("phase", "reason", "message", "paused_by", "answered", "answer", "anew"), _TEXT),
+    **dict.fromkeys(("started_at", "phase_since"), _NUMBER),
+    **dict.fromkeys(("step", "version"), (int,)),
+    **dict.fromkeys(("promote_all", "repairing", "restored"), (bool,)),
+    **dict.fromkeys(("metrics", "receipts", "evidence"), _MAPPING),
+    **dict.fromkeys(("gates_passed", "decisions", "untold", "told", "warned"), _LIST),
+    **dict.fromkeys(("weight", "from_weight", "observed_weight"), (int, type(None))),
+}
+_ITEMS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("gates_passed", "told", "warned"), _TEXT),
+    **dict.fromkeys(("decisions", "untold"), _MAPPING),
+}
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """A status that somebody has edited is refused here, with the field's name, and not in a rule."""
+    for name, value in values.items():
+        kinds = _KINDS.get(name, (int, float, type(None)))  # whatever is not named there is an instant
+        wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
+        if wrong or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"progress.{name} cannot be {value!r}")
+        if kinds is _LIST and not all(isinstance(each, _ITEMS[name]) for each in value):
+            raise ValueError(f"progress.{name} has a member of another kind: {value!r}")
+    for name, state in values.get("metrics", {}).items():
+        if not isinstance(state, Mapping):
+            raise ValueError(f"progress.metrics.{name} cannot be {state!r}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, MetricState | Telling):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return value

@@ -1,0 +1,98 @@
+"""One attempt to roll out one candidate: who it is about, what a person wants of it, how far it has come."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from autocanary.model.copying import changed
+from autocanary.model.observation import ServiceKey
+from autocanary.model.policy import Component
+from autocanary.model.progress import Progress
+
+__all__ = ["NAME_LIMIT", "RETRY_STARTED", "Request", "Rollout", "Verb", "rollout_name"]
+
+NAME_LIMIT = 63
+"""Characters of a rollout's name: a label value's, so that the name can be one."""
+
+RETRY_STARTED = "started "
+"""How the answer to a granted retry begins; the new attempt's name follows."""
+
+
+class Verb(str, Enum):
+    """What a person can ask of a rollout."""
+
+    PROMOTE = "promote"  # pass the present step
+    PROMOTE_FULL = "promote-full"  # pass all steps
+    RESUME = "resume"  # go on after a pause that nobody asked for: an external change, a failure
+    ABORT = "abort"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A person's wish with an id; it is answered once, by noting the id."""
+
+    id: str
+    verb: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One attempt. ``stable_spec`` restores the stable component if KServe loses it; None when unknown.
+
+    ``has_status`` False: the object was made, and its first status is not written yet.
+    """
+
+    namespace: str
+    name: str
+    service: str
+    service_uid: str
+    api_version: str
+    component: Component
+    stable: str
+    candidate: str
+    policy_name: str
+    policy_digest: str
+    policy_document: Mapping[str, Any]
+    progress: Progress
+    stable_spec: Mapping[str, Any] | None = None
+    stable_digest: str = ""
+    candidate_digest: str = ""
+    candidate_spec: Mapping[str, Any] | None = None
+    attempt: int = 1
+    paused: bool = False
+    request: Request | None = None
+    uid: str = ""
+    resource_version: str = ""
+    created_at: float = 0.0
+    has_status: bool = field(default=True, compare=False)
+
+    @property
+    def key(self) -> ServiceKey:
+        return ServiceKey(self.namespace, self.service, self.component)
+
+    @property
+    def is_final(self) -> bool:
+        return self.progress.phase.is_final
+
+    def but(self, **changes: Any) -> Rollout:
+        return changed(self, changes)
+
+
+def rollout_name(service: str, candidate: str, attempt: int = 1) -> str:
+    """``<service>-<candidate's suffix>``, at most 63 characters; long names keep a hash of the whole.
+
+    >>> rollout_name("mnist", "mnist-predictor-00002")
+    'mnist-00002'
+    """
+    suffix = candidate.removeprefix(f"{service}-").removeprefix("predictor-")
+    name = f"{service}-{suffix}" + (f"-r{attempt}" if attempt > 1 else "")
+    if len(name) <= NAME_LIMIT:
+        return name
+    digest = hashlib.sha256(f"{service}/{candidate}/{attempt}".encode()).hexdigest()[:8]
+    return f"{name[: NAME_LIMIT - 9].rstrip('-.')}-{digest}"

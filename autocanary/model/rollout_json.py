@@ -1,0 +1,209 @@
+"""The JSON form of a rollout, a ``CanaryRollout`` object: ``spec`` says what it is about, ``status`` how far.
+
+Written and read here only; what must never be here is anything that decides.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from autocanary.model.policy import Component
+from autocanary.model.progress import Phase, Progress
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import NAME_LIMIT, Request, Rollout
+from autocanary.model.time_format import epoch, iso
+
+__all__ = ["API_VERSION", "KIND", "from_document", "status_of", "to_document"]
+
+API_VERSION = "autocanary.dev/v1alpha1"
+KIND = "CanaryRollout"
+_TEXTS = ("stable", "candidate", "name", "uid", "apiVersion", "hash")
+
+
+def to_document(rollout: Rollout) -> dict[str, Any]:
+    """The CanaryRollout object; ``from_document`` of it is equal to the rollout."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": _metadata(rollout),
+        "spec": _spec(rollout),
+        "status": status_of(rollout),
+    }
+
+
+def _metadata(rollout: Rollout) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "name": rollout.name,
+        "namespace": rollout.namespace,
+        "labels": {
+            "app.kubernetes.io/managed-by": "autocanary",
+            "autocanary.dev/service": rollout.service
+            if len(rollout.service) <= NAME_LIMIT
+            else hashlib.sha256(rollout.service.encode()).hexdigest()[:16],
+            "autocanary.dev/component": rollout.component.value,
+        },
+    }
+    if rollout.uid:
+        metadata["uid"] = rollout.uid
+    if rollout.resource_version:
+        metadata["resourceVersion"] = rollout.resource_version
+    if rollout.service_uid:
+        metadata["ownerReferences"] = [
+            {
+                "apiVersion": rollout.api_version,
+                "kind": "InferenceService",
+                "name": rollout.service,
+                "uid": rollout.service_uid,
+                "controller": False,
+                "blockOwnerDeletion": False,
+            }
+        ]
+    return metadata
+
+
+def _spec(rollout: Rollout) -> dict[str, Any]:
+    spec: dict[str, Any] = {
+        "inferenceService": {
+            "apiVersion": rollout.api_version,
+            "name": rollout.service,
+            "uid": rollout.service_uid,
+        },
+        "component": rollout.component.value,
+        "stable": rollout.stable,
+        "candidate": rollout.candidate,
+        "attempt": rollout.attempt,
+        "policy": {
+            "name": rollout.policy_name,
+            "hash": rollout.policy_digest,
+            "snapshot": dict(rollout.policy_document),
+        },
+        "paused": rollout.paused,
+    }
+    for name, digest, value in (
+        ("stableSpec", rollout.stable_digest, rollout.stable_spec),
+        ("candidateSpec", rollout.candidate_digest, rollout.candidate_spec),
+    ):
+        if digest or value is not None:
+            spec[name] = {"hash": digest} | ({"value": dict(value)} if value is not None else {})
+    if rollout.request is not None:
+        spec["request"] = {"id": rollout.request.id, "verb": rollout.request.verb} | (
+            {"by": rollout.request.by} if rollout.request.by else {}
+        )
+    return spec
+
+
+def status_of(rollout: Rollout) -> dict[str, Any]:
+    """The status part alone: what people read on top, ``progress`` (the whole state) below."""
+    progress = rollout.progress
+    stored = progress.to_dict()
+    decisions = stored.pop("decisions", [])
+    told = stored.pop("told", [])
+    return {
+        "phase": progress.phase.value,
+        "step": progress.step + 1,
+        "weight": progress.weight,
+        "observedWeight": progress.observed_weight,
+        "startedAt": iso(progress.started_at),
+        "stepStartedAt": iso(progress.step_started_at),
+        "finishedAt": iso(progress.finished_at),
+        "reason": progress.reason.value,
+        "message": progress.message,
+        "answered": {"id": progress.answered, "message": progress.answer} if progress.answered else None,
+        "evidencePercent": progress.evidence.get("meter"),
+        "metrics": [_metric_status(name, state) for name, state in progress.metrics.items()],
+        "decisions": decisions,
+        "notified": told,
+        "conditions": _conditions(progress),
+        "progress": stored,
+    }
+
+
+def _metric_status(name: str, state: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": name, "breaches": state.breaches, "passes": state.passes}
+    row["verdict"] = {True: "pass", False: "breach", None: "inconclusive"}[state.ok]
+    if state.last is not None:
+        row |= state.last.to_dict()
+    if state.standing is not None:
+        row["comparison"] = state.standing.shown()
+    return row
+
+
+def _conditions(progress: Progress) -> list[dict[str, Any]]:
+    promoted = {Phase.PROMOTED: "True"}.get(progress.phase, "False" if progress.phase.is_final else "Unknown")
+    since = progress.finished_at if progress.finished_at is not None else progress.started_at
+    moving = "False" if progress.phase.is_final or progress.phase is Phase.PAUSED else "True"
+    return [
+        {
+            "type": kind,
+            "status": status,
+            "reason": progress.reason.value,
+            "message": progress.message,
+            "lastTransitionTime": iso(at),
+        }
+        for kind, status, at in (
+            ("Promoted", promoted, since),
+            ("Progressing", moving, progress.phase_since),
+        )
+    ]
+
+
+def from_document(document: Mapping[str, Any]) -> Rollout:
+    """The rollout in a CanaryRollout object.
+
+    Raises AttributeError, KeyError, TypeError or ValueError when the object is not one that autocanary wrote.
+    An object without status (a crash between create and the first status write) starts from its beginning.
+    """
+    metadata, spec = document["metadata"], document["spec"]
+    created = epoch(metadata.get("creationTimestamp")) or 0.0
+    status = document.get("status") or {}
+    target, policy = spec["inferenceService"], spec["policy"]
+    request = spec.get("request")
+    stable, candidate = spec.get("stableSpec") or {}, spec.get("candidateSpec") or {}
+    for place, holder in (("spec", spec), ("spec.inferenceService", target), ("spec.policy", policy)):
+        for name in _TEXTS:
+            if not isinstance(holder.get(name, ""), str):
+                raise ValueError(f"{place}.{name} cannot be {holder[name]!r}")
+    return Rollout(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        service=target["name"],
+        service_uid=target.get("uid", ""),
+        api_version=target["apiVersion"],
+        component=Component(spec.get("component", Component.PREDICTOR.value)),
+        stable=spec["stable"],
+        candidate=spec["candidate"],
+        attempt=spec.get("attempt", 1),
+        policy_name=policy["name"],
+        policy_digest=policy["hash"],
+        policy_document=policy["snapshot"],
+        stable_spec=stable.get("value"),
+        stable_digest=stable.get("hash", ""),
+        candidate_spec=candidate.get("value"),
+        candidate_digest=candidate.get("hash", ""),
+        paused=bool(spec.get("paused", False)),
+        request=Request(str(request.get("id", "")), str(request.get("verb", "")), str(request.get("by", "")))
+        if request
+        else None,
+        uid=metadata.get("uid", ""),
+        resource_version=metadata.get("resourceVersion", ""),
+        created_at=created,
+        has_status=bool(status.get("progress")),
+        progress=_progress(status, created),
+    )
+
+
+def _progress(status: Mapping[str, Any], created: float) -> Progress:
+    stored = status.get("progress")
+    if not stored:
+        return Progress(
+            phase=Phase.STAGING,
+            reason=Reason.ROLLOUT_STARTED,
+            message="",
+            started_at=created,
+            phase_since=created,
+        )
+    return Progress.from_dict(
+        {**stored, "decisions": status.get("decisions") or (), "told": status.get("notified") or ()}
+    )

@@ -1,0 +1,111 @@
+"""Values as people say them: numbers with units, readings, durations, and what a rollout waits for.
+
+Every sentence that logs, Events, Slack and ``status`` show is made here or in the rules, so that they all
+tell the same story.
+"""
+
+from __future__ import annotations
+
+from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.model.policy import Policy, Range
+from autocanary.model.progress import Phase
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Rollout
+
+__all__ = ["bounds", "duration", "headline", "quantity", "spoken", "waits_for"]
+
+_WORDS = {
+    ReadingKind.VALUE: "measured",
+    ReadingKind.TOO_FEW: "too few requests",
+    ReadingKind.NO_SERIES: "no data",
+    ReadingKind.NOT_A_NUMBER: "not a number",
+    ReadingKind.STALE: "only old samples",
+    ReadingKind.PARTIAL: "a partial answer",
+    ReadingKind.AMBIGUOUS: "several series where one was expected",
+    ReadingKind.UNSUPPORTED: "not given by this source",
+    ReadingKind.REFUSED: "the query is refused",
+    ReadingKind.OUTAGE: "no answer",
+}
+
+
+def quantity(value: float, unit: Unit) -> str:
+    """A value with its unit: ``99.2 %``, ``340 ms``, ``1,234 requests``."""
+    if unit is Unit.PERCENT:
+        return f"{_short(value)} %"
+    if unit is Unit.SECONDS:
+        return f"{_short(value * 1000)} ms" if abs(value) < 1 else f"{_short(value)} s"
+    if unit is Unit.REQUESTS:
+        return f"{value:,.0f} requests"
+    return _short(value)
+
+
+def _short(value: float) -> str:
+    if value != 0 and abs(value) < 0.001:
+        return f"{value:.2g}"
+    text = f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
+    return text.rstrip("0").rstrip(".")
+
+
+def bounds(range_: Range, unit: Unit) -> str:
+    """``at least 99 %``, ``at most 500 ms``, ``between …``."""
+    if range_.min is not None and range_.max is not None:
+        return f"between {quantity(range_.min, unit)} and {quantity(range_.max, unit)}"
+    if range_.min is not None:
+        return f"at least {quantity(range_.min, unit)}"
+    if range_.max is not None:
+        return f"at most {quantity(range_.max, unit)}"
+    return "any value"
+
+
+def duration(seconds: float) -> str:
+    """``90`` -> ``1m30s``; below a minute in seconds, at most two units.
+
+    >>> duration(5400), duration(45), duration(0.4)
+    ('1h30m', '45s', '0s')
+    """
+    whole = max(0, round(seconds))
+    parts = [
+        (whole // 86400, "d"),
+        (whole % 86400 // 3600, "h"),
+        (whole % 3600 // 60, "m"),
+        (whole % 60, "s"),
+    ]
+    kept = [f"{count}{unit}" for count, unit in parts if count]
+    return "".join(kept[:2]) or "0s"
+
+
+def spoken(reading: Reading) -> str:
+    """A reading in words, with the adapter's detail when there is one."""
+    words = _WORDS[reading.kind]
+    return f"{words}: {reading.detail}" if reading.detail else words
+
+
+def headline(rollout: Rollout) -> str:
+    """``models/mnist: mnist-predictor-00002 instead of mnist-predictor-00001``."""
+    return f"{rollout.namespace}/{rollout.service}: {rollout.candidate} instead of {rollout.stable}"
+
+
+def waits_for(rollout: Rollout, policy: Policy | None, now: float) -> str:
+    """What has to happen next, as a person would say it; "" for a finished rollout."""
+    progress = rollout.progress
+    if progress.phase.is_final:
+        return ""
+    if progress.phase is Phase.STAGING and progress.reason is Reason.WAITING_FOR_COMPONENT:
+        return "the rollout of another component of the service"
+    if progress.phase is Phase.STAGING:
+        return f"{rollout.candidate} to become ready"
+    if progress.phase is Phase.SETTLING:
+        return "the candidate to be stable in the spec too"
+    if progress.phase is Phase.ROLLING_BACK:
+        return "the traffic to be back on stable"
+    if progress.phase is Phase.PAUSED:
+        return "a person: promote, resume or abort"
+    if progress.verified_at is None:
+        return f"the traffic to show {progress.weight} %"
+    if policy is not None and 0 <= progress.step < len(policy.steps):
+        step = policy.steps[progress.step]
+        left = progress.verified_at + step.hold - now
+        if left > 0:
+            what = "the end of the bake" if progress.phase is Phase.BAKING else "the end of the step"
+            return f"{what} in {duration(left)}"
+    return progress.message or progress.reason.value

@@ -1,0 +1,153 @@
+"""The generic webhook: one documented CloudEvent per transition, for one's own tools.
+
+::
+
+    POST <url>
+    Content-Type: application/cloudevents+json; charset=utf-8
+    Idempotency-Key: models/mnist-00002/rollout_rolled_back/1767225600000
+
+    {"specversion": "1.0", "type": "dev.autocanary.rollout_rolled_back", ...,     as in ``cloudevents``
+     "data":
+    {"id": "models/mnist-00002/rollout_rolled_back/1767225600000",   same after a restart: drop repetitions
+     "event": "rollout_rolled_back",           the audit event's name, as in the log
+     "time": "2026-01-01T00:00:00Z", "cluster": "prod-1",
+     "namespace": "models", "service": "mnist", "component": "predictor", "rollout": "mnist-00002",
+     "stable": "mnist-predictor-00001", "candidate": "mnist-predictor-00002",
+     "phase": "RolledBack", "step": 2, "steps": 4, "weight": 0,      step counts from 1; steps may be null
+     "reason": "MetricBreach", "message": "...one sentence...",
+     "metrics": [{"name": "request-success-rate", "verdict": "breach", "kind": "value", "value": 97.2,
+                  "unit": "percent", "min": 99.0, "max": null, "requests": 1234, "dryRun": false,
+                  "comparison": null}],
+     "details": {}}}
+
+Any 2xx means "I have it". 408, 425, 429 and 5xx are tried again (Retry-After is honoured); every other
+answer is a refusal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from autocanary.model.comparison_summary import Standing
+from autocanary.model.time_format import iso
+from autocanary.notifications.channel import Channel, PolicyOf, no_policy
+from autocanary.notifications.cloudevents import CONTENT_TYPE, cloudevent
+from autocanary.notifications.http_client import Http, check, place
+from autocanary.notifications.metric_rows import Evidence, evidence
+from autocanary.notifications.routes import for_everyone, selects
+from autocanary.ports import Message
+
+__all__ = ["RouteWebhooks", "WebhookChannel", "payload"]
+
+
+def payload(message: Message, cluster: str, policy_of: PolicyOf) -> dict[str, Any]:
+    """The event's ``data``, as in the module's docstring."""
+    telling, rollout = message.telling, message.rollout
+    policy = policy_of(rollout)
+    return {
+        "id": telling.id,
+        "event": telling.event,
+        "time": iso(telling.at),
+        "cluster": cluster,
+        "namespace": rollout.namespace,
+        "service": rollout.service,
+        "component": rollout.component.value,
+        "rollout": rollout.name,
+        "stable": rollout.stable,
+        "candidate": rollout.candidate,
+        "phase": telling.phase,
+        "step": telling.step,
+        "steps": len(policy.steps) if policy else None,
+        "weight": telling.weight,
+        "reason": telling.reason,
+        "message": telling.message,
+        "metrics": [_metric(row) for row in evidence(message, policy)],
+        "details": dict(message.details),
+    }
+
+
+def _metric(row: Evidence) -> dict[str, Any]:
+    return {
+        "name": row.metric,
+        "verdict": row.verdict,
+        "kind": row.reading.kind.value,
+        "value": row.value,
+        "unit": row.reading.unit.value,
+        "min": row.range.min,
+        "max": row.range.max,
+        "requests": row.requests,
+        "dryRun": row.dry_run,
+        "comparison": _comparison(row.standing) if row.standing is not None else None,
+    }
+
+
+def _comparison(standing: Standing) -> dict[str, Any]:
+    return {
+        "candidate": {"requests": standing.candidate.requests, "bad": standing.candidate.bad},
+        "stable": {"requests": standing.stable.requests, "bad": standing.stable.bad},
+        "slowerThanSeconds": standing.slower_than,
+        "evidencePercent": standing.meter,
+        "clearedPercent": standing.cleared,
+        "note": standing.note,
+    }
+
+
+class WebhookChannel:
+    """Posts to one address; ``narrowed`` when the service's own (policies may narrow what it is told)."""
+
+    def __init__(
+        self,
+        url: str,
+        http: Http,
+        *,
+        cluster: str = "",
+        policy_of: PolicyOf = no_policy,
+        name: str = "webhook",
+        narrowed: bool = True,
+    ) -> None:
+        self._url, self._http, self._cluster, self._policy_of = url, http, cluster, policy_of
+        self._name, self._narrowed = name, narrowed
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def wants(self, message: Message) -> bool:
+        return for_everyone(message) if self._narrowed else True
+
+    def send(self, message: Message) -> None:
+        headers = {"Content-Type": CONTENT_TYPE, "Idempotency-Key": message.telling.id}
+        data = payload(message, self._cluster, self._policy_of)
+        answer = self._http.post(self._url, cloudevent(message, self._cluster, data), headers=headers)
+        check(answer, self._url)
+
+
+class RouteWebhooks:
+    """The addresses that policies name themselves: called with a message, gives its channels."""
+
+    def __init__(self, http: Http, *, cluster: str = "", policy_of: PolicyOf = no_policy) -> None:
+        self._http, self._cluster, self._policy_of = http, cluster, policy_of
+
+    def __call__(self, message: Message) -> tuple[Channel, ...]:
+        urls = dict.fromkeys(
+            route.webhook
+            for route in message.routes
+            if route.webhook and selects(route, message.telling.event)
+        )
+        return tuple(
+            WebhookChannel(
+                url,
+                self._http,
+                cluster=self._cluster,
+                policy_of=self._policy_of,
+                name=_name(url),
+                narrowed=False,
+            )
+            for url in urls
+        )
+
+
+def _name(url: str) -> str:
+    """Stable over restarts and without the URL's secrets: the place, and a digest of the rest."""
+    return f"webhook:{place(url)}#{hashlib.sha256(url.encode()).hexdigest()[:8]}"

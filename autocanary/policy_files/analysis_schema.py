@@ -1,0 +1,205 @@
+"""The `analysis` part of a policy document: how the candidate is measured and held against limits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
+
+from autocanary.model import policy
+from autocanary.model.measurement import Source
+from autocanary.model.policy import OnInconclusive, Then
+from autocanary.policy_files.field_types import (
+    Bound,
+    Confidence,
+    HoldTime,
+    LookTime,
+    Margin,
+    MetricName,
+    Quantile,
+    Strict,
+)
+from autocanary.policy_files.metric_presets import COMPARABLE, PRESETS
+
+__all__ = ["Analysis", "Compare", "Metric", "OnNoData", "OnOutage", "ThresholdRange"]
+
+_ONE_OF_THE_PRESETS: JsonDict = {"properties": {"name": {"enum": [*PRESETS]}}}
+_CAN_BE_COMPARED: JsonDict = {"properties": {"name": {"enum": [*COMPARABLE]}}, "not": {"required": ["query"]}}
+_KINDS_OF_METRIC: JsonDict = {
+    "allOf": [
+        {"anyOf": [{"required": ["query"]}, _ONE_OF_THE_PRESETS]},
+        {"anyOf": [{"required": ["thresholdRange"]}, {"required": ["compare"]}]},
+        {"anyOf": [{"not": {"required": ["compare"]}}, _CAN_BE_COMPARED]},
+    ]
+}
+
+
+class ThresholdRange(Strict):
+    """Inclusive limits, in the metric's unit; at least one of them."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    min: Bound | None = Field(default=None, description="Below this is a breach.", examples=[99, "99.5%"])
+    max: Bound | None = Field(
+        default=None, description="Above this is a breach.", examples=["500ms", "0.5%", 0]
+    )
+
+
+class Compare(Strict):
+    """Held against the stable revision, at the same time and under the same load, by a sequential test."""
+
+    to: Literal["stable"] = Field(default="stable", description="What the candidate is held against.")
+    margin: Margin | None = Field(
+        default=None,
+        description="How much worse the candidate may be: a quarter more than stable's share of failed (for "
+        "a duration: of slow) requests, plus this many percentage points. With `0.5%` it may fail 1.75 % "
+        "where stable fails 1 %. Left out, 0.05 points for errors and 0.5 for durations.",
+        examples=["0.5%"],
+    )
+    confidence: Confidence | None = Field(
+        default=None,
+        description="The chance that a rollout whose candidate is not worse is never rolled back by a "
+        "comparison, however long and often it is looked at. It covers the rollout as a whole: where metrics "
+        "ask for different ones, the highest counts for all. Left out, the preset's own (95 %, `strict` 99 "
+        "%).",
+        examples=["99%"],
+    )
+    preset: Annotated[policy.Preset, Field(strict=False)] | None = Field(
+        default=None, description="Like `analysis.preset`, for this metric alone.", examples=["robust"]
+    )
+
+
+class Metric(Strict):
+    """One thing that is measured on the candidate."""
+
+    model_config = ConfigDict(json_schema_extra=_KINDS_OF_METRIC)
+
+    name: MetricName = Field(
+        description="A preset's name, or any other name together with `query`. Each name once.",
+        examples=["request-success-rate", "prediction-drift"],
+    )
+    threshold_range: ThresholdRange | None = Field(
+        default=None,
+        description="Inclusive limits: percent for rates (`99` is 99 %), durations with their unit for times "
+        "(`500ms`), plain numbers for queries of your own. Each metric has this, or `compare`, or both.",
+        examples=[{"min": 99}, {"max": "500ms"}],
+    )
+    compare: Compare | None = Field(
+        default=None,
+        description=f"Held against stable; for {', '.join(f'`{name}`' for name in COMPARABLE)}. "
+        "Beside a `thresholdRange` see [Comparisons](#comparisons).",
+        examples=[{"to": "stable", "margin": "0.5%", "confidence": "99%"}],
+    )
+    query: str | None = Field(
+        default=None,
+        description="PromQL of your own that answers one number. Placeholders in double braces are filled "
+        "in: `{{ namespace }}`, `{{ service }}`, `{{ component }}`, `{{ revision }}` (the candidate), "
+        "`{{ stableRevision }}` and `{{ window }}`; as in Flagger, `{{ name }}` is the service and "
+        "`{{ interval }}` the window. Names stand in quotes, the window does not.",
+        examples=['sum(increase(drift_alerts_total{revision="{{ revision }}"}[{{ window }}]))'],
+    )
+    quantile: Quantile | None = Field(
+        default=None,
+        description="Which quantile of a duration is shown and held against the limits; 0.99 when left out. "
+        "Only for the presets that are durations. A comparison looks at the whole distribution.",
+        examples=[0.99],
+    )
+    failure_limit: int = Field(
+        default=1,
+        ge=1,
+        le=1_000_000,
+        description="The rollout fails at this many breaches within one step (reached, not exceeded).",
+        examples=[3],
+    )
+    consecutive: bool = Field(
+        default=False,
+        description="Whether a look within the limits erases earlier breaches; without it they add up within "
+        "a step.",
+    )
+    dry_run: bool = Field(default=False, description="Judged and shown, never acted on.")
+    min_requests: int | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000_000,
+        description="Like `analysis.minRequests`, for this metric alone.",
+        examples=[200],
+    )
+    window: LookTime | None = Field(
+        default=None, description="Like `analysis.window`, for this metric alone.", examples=["5m"]
+    )
+
+
+class OnNoData(Strict):
+    """What happens while no traffic reaches the candidate, or nothing measures it."""
+
+    hold: HoldTime = Field(default=600.0, description="How long the weight is held.", examples=["10m"])
+    then: Annotated[Then, Field(strict=False)] = Field(
+        default=Then.ROLLBACK, description="What follows: keep holding, roll back, or pause for a person."
+    )
+
+
+class OnOutage(Strict):
+    """What happens while Prometheus cannot answer; that says nothing about the candidate."""
+
+    hold: HoldTime = Field(default=1800.0, description="How long the weight is held.", examples=["30m"])
+    then: Annotated[Then, Field(strict=False)] = Field(
+        default=Then.HOLD, description="What follows: keep holding, roll back, or pause for a person."
+    )
+
+
+class Analysis(Strict):
+    """What is measured on the candidate, how often, and what happens when nothing can be."""
+
+    interval: LookTime = Field(
+        default=15.0, description="How often the candidate is judged.", examples=["15s"]
+    )
+    warmup: HoldTime = Field(
+        default=30.0, description="How long after each change of weight nothing is judged.", examples=["30s"]
+    )
+    source: Annotated[Source, Field(strict=False)] = Field(
+        default=Source.AUTO,
+        description="Who measures the requests; `auto` finds out which source has data for the service.",
+    )
+    window: LookTime = Field(
+        default=60.0,
+        description="The range over which rates and quantiles are computed. At least two scrapes of "
+        "Prometheus.",
+        examples=["1m"],
+    )
+    min_requests: int = Field(
+        default=50,
+        ge=0,
+        le=1_000_000_000,
+        description="With fewer requests than this in the window a metric is inconclusive: neither passed "
+        "nor breached, and the rollout does not go on. It holds for queries of your own, too, where the "
+        "source can count the service's requests. A comparison passes no step in which the candidate has "
+        "completed fewer.",
+    )
+    preset: Annotated[policy.Preset, Field(strict=False)] = Field(
+        default=policy.Preset.DEFAULT,
+        description="How comparisons weigh speed against bursts of errors: `fast` decides soonest and is "
+        "fooled by bursts that strike one side, `robust` is slower and is not, `strict` wants 99 % "
+        "confidence.",
+    )
+    metrics: list[Metric] = Field(
+        default_factory=list,
+        description="What is measured; at least one metric that is not `dryRun`. Left out, `error-rate` and "
+        "`request-duration` are compared with stable.",
+        min_length=1,
+        max_length=50,
+        examples=[[{"name": "request-success-rate", "thresholdRange": {"min": 99}}]],
+    )
+    on_no_data: OnNoData = Field(
+        default_factory=OnNoData,
+        description="No traffic reached the candidate, or nothing measures it.",
+    )
+    on_outage: OnOutage = Field(default_factory=OnOutage, description="Prometheus cannot answer.")
+    on_inconclusive: Annotated[OnInconclusive, Field(strict=False)] | None = Field(
+        default=None,
+        description="What happens at `stepTimeout` when the looks neither passed nor failed: keep holding, "
+        "take the next step all the same (`promote`), or roll back. A candidate that looks worse than stable "
+        "is held, never promoted. Left out: `hold` where metrics are compared; without comparisons a hold "
+        "counts towards `progressDeadline`.",
+        examples=["hold"],
+    )

@@ -1,0 +1,261 @@
+"""The types that the fields of a policy are made of, for the schema modules.
+
+Everything is strict: no number is made of text, no text of a number, because a policy that was understood
+differently than it was meant is worse than one that is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import time
+from functools import cache
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from autocanary.policy_files import units
+from autocanary.policy_files.spelling import nearest
+from autocanary.policy_files.units import QuantityError, number_text, shown
+
+__all__ = [
+    "Bound",
+    "Channel",
+    "Confidence",
+    "EndOfWindow",
+    "Glob",
+    "HoldTime",
+    "LabelValue",
+    "LookTime",
+    "Margin",
+    "Mention",
+    "MetricName",
+    "Name",
+    "Namespace",
+    "Quantile",
+    "Reads",
+    "StartOfWindow",
+    "Strict",
+    "Url",
+    "Weight",
+    "Zone",
+]
+
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_GLOB = re.compile(r"[-a-z0-9.*?]+")
+_METRIC = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+_WIDEST_MARGIN = 50.0
+_CONFIDENCES = (80.0, 99.999)
+_MENTION = re.compile(r"here|channel|[UWS][A-Z0-9]{6,28}")
+_CHANNEL = re.compile(r"#[^\s,#]{1,80}|[CGD][A-Z0-9]{6,}")
+
+
+class Strict(BaseModel):
+    """Base of every part of the document: camelCase in YAML, unknown fields refused, immutable."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, alias_generator=to_camel)
+
+
+class Reads:
+    """Annotation: the field's value is what ``read`` makes of it; ``schema`` is its JSON Schema."""
+
+    def __init__(self, read: Callable[[Any], Any], **schema: Any) -> None:
+        self._read = read
+        self._schema = schema
+
+    def _validate(self, value: Any) -> Any:
+        try:
+            return self._read(value)
+        except QuantityError as error:
+            # The message goes in as a value: text from the document may hold braces.
+            context = {"message": error.message, "hint": error.hint}
+            raise PydanticCustomError("quantity", "{message}", context) from error
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._validate)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return dict(self._schema)
+
+
+def _positive(value: Any) -> float:
+    seconds = units.duration(value)
+    if seconds == 0:
+        raise QuantityError("the duration must be longer than zero", "write it as 30s, 5m or 1h30m")
+    return seconds
+
+
+def _text(value: Any, kind: str, pattern: re.Pattern[str], longest: int, rule: str) -> str:
+    if not isinstance(value, str):
+        raise QuantityError(
+            f"{shown(value)} is not text, and {kind} is", f'write it in quotes: "{shown(value)}"'
+        )
+    if len(value) > longest:
+        raise QuantityError(f"{shown(value)!r} is too long for {kind}", f"use at most {longest} characters")
+    if not pattern.fullmatch(value):
+        raise QuantityError(f"{shown(value)!r} is not {kind}", rule)
+    return value
+
+
+def _name(value: Any) -> str:
+    return _text(value, "a name", _DNS_NAME, 253, "use lower case letters, digits, - and .")
+
+
+def _namespace(value: Any) -> str:
+    return _text(value, "a namespace", _DNS_LABEL, 63, "use lower case letters, digits and -")
+
+
+def _glob(value: Any) -> str:
+    rule = "use lower case letters, digits, - and ., with * and ? as wildcards"
+    return _text(value, "a name or pattern", _GLOB, 253, rule)
+
+
+def _metric_name(value: Any) -> str:
+    return _text(value, "a metric's name", _METRIC, 63, "use letters, digits, -, _ and .")
+
+
+def _label_value(value: Any) -> str:
+    return _text(value, "a label's value", _LABEL_VALUE, 63, "use letters, digits, -, _ and .")
+
+
+def _channel(value: Any) -> str:
+    rule = 'write the name with its # in quotes, as in "#ml-ops", or the channel\'s ID'
+    return _text(value, "a Slack channel", _CHANNEL, 81, rule)
+
+
+def _mention(value: Any) -> str:
+    rule = "write a member's ID (U012AB3CD), a user group's (S012AB3CD), here or channel; names do not work"
+    return _text(value, "somebody whom Slack can mention", _MENTION, 30, rule)
+
+
+def _weight(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        hint = "KServe's canaryTrafficPercent takes whole percent: write 10, not 0.1 or 10%"
+        raise QuantityError(f"{shown(value)} is not a whole number", hint)
+    if not 1 <= value <= 100:
+        hint = "a candidate starts at 0 anyway" if value == 0 else ""
+        raise QuantityError(f"the weight {shown(value)} is not within 1 and 100 percent", hint)
+    return value
+
+
+def _quantile(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise QuantityError(f"{shown(value)} is not a quantile", "write it as a number between 0 and 1: 0.99")
+    if not 0 < value < 1:
+        likely = f"write {units.number_text(value / 100)}" if 1 < value < 100 else "0.99 is usual"
+        raise QuantityError(f"the quantile {shown(value)} is not between 0 and 1", likely)
+    return float(value)
+
+
+def _margin(value: Any) -> float:
+    points = units.percent(value)
+    if points == 0:
+        hint = "no number of requests shows that two revisions are exactly alike; 0.1% is a small margin"
+        raise QuantityError("the margin must be more than zero", hint)
+    if points > _WIDEST_MARGIN:
+        raise QuantityError(
+            f"a margin of {shown(value)} would let almost everything pass",
+            "it is in percentage points: with 0.5% a candidate may fail 1.75 % where stable fails 1 %",
+        )
+    return points
+
+
+def _confidence(value: Any) -> float:
+    percent = units.percent(value, one_is_ratio=True)
+    low, high = _CONFIDENCES
+    if not low <= percent <= high:
+        hint = f"write {number_text(low)}% to {number_text(high)}%; nothing finite is certain, 99% is strict"
+        raise QuantityError(f"{shown(value)} is no confidence that a comparison can have", hint)
+    return percent
+
+
+def _bound(value: Any) -> Any:
+    """A threshold; what it means depends on the metric, so rules.py reads it with the metric's unit."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise QuantityError(f"{shown(value)} is not a threshold", "write a number, 99% or 500ms")
+    return value
+
+
+def _zone(value: Any) -> ZoneInfo:
+    if not isinstance(value, str):
+        raise QuantityError(f"{shown(value)} is not a time zone", "write its name, as in Asia/Seoul or UTC")
+    try:
+        zone = ZoneInfo(value)
+    except (ValueError, OSError, LookupError):
+        near = nearest(value, _zones())
+        hint = f"did you mean {near}?" if near else "write its IANA name, as in Asia/Seoul or UTC"
+        raise QuantityError(f"there is no time zone {shown(value)!r}", hint) from None
+    return zone
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _url(value: Any) -> str:
+    if not isinstance(value, str):
+        raise QuantityError(
+            f"{shown(value)} is not a URL", "write it as http://host/path or https://host/path"
+        )
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    else:
+        if usable and (parts.username or parts.password):
+            raise QuantityError(
+                "the URL holds a user name or password, which everybody who reads the policy would see",
+                "leave them out; let the receiver trust the network, or a token in its path",
+            )
+    if not usable or re.search(r"[\s\x00-\x1f]", value):
+        raise QuantityError(f"{shown(value)!r} is not an http or https URL", "write it as https://host/path")
+    return value
+
+
+_DURATION = {
+    "type": "string",
+    "pattern": units.DURATION_PATTERN,
+    "examples": ["500ms", "30s", "5m", "1h30m"],
+}
+_TIME = {"type": "string", "pattern": units.TIME_PATTERN}
+_PERCENT = {"type": ["number", "string"], "pattern": units.PERCENT_PATTERN}
+
+HoldTime = Annotated[float, Reads(units.duration, **_DURATION)]
+"""A duration that may be zero."""
+
+LookTime = Annotated[float, Reads(_positive, **_DURATION)]
+"""A duration longer than zero."""
+
+Weight = Annotated[int, Reads(_weight, type="integer", minimum=1, maximum=100)]
+Quantile = Annotated[float, Reads(_quantile, type="number", exclusiveMinimum=0, exclusiveMaximum=1)]
+Margin = Annotated[float, Reads(_margin, **_PERCENT, exclusiveMinimum=0, maximum=_WIDEST_MARGIN)]
+"""Percentage points."""
+
+Confidence = Annotated[
+    float, Reads(_confidence, **_PERCENT, minimum=_CONFIDENCES[0], maximum=_CONFIDENCES[1])
+]
+Bound = Annotated[float | str, Reads(_bound, type=["number", "string"], examples=[99, "0.5%", "500ms"])]
+Name = Annotated[str, Reads(_name, type="string", pattern=f"^{_DNS_NAME.pattern}$", maxLength=253)]
+Namespace = Annotated[str, Reads(_namespace, type="string", pattern=f"^{_DNS_LABEL.pattern}$", maxLength=63)]
+Glob = Annotated[str, Reads(_glob, type="string", pattern=f"^{_GLOB.pattern}$", maxLength=253)]
+MetricName = Annotated[str, Reads(_metric_name, type="string", pattern=f"^{_METRIC.pattern}$", maxLength=63)]
+LabelValue = Annotated[
+    str, Reads(_label_value, type="string", pattern=f"^{_LABEL_VALUE.pattern}$", maxLength=63)
+]
+Channel = Annotated[str, Reads(_channel, type="string", pattern=f"^({_CHANNEL.pattern})$")]
+Mention = Annotated[str, Reads(_mention, type="string", pattern=f"^({_MENTION.pattern})$")]
+Url = Annotated[str, Reads(_url, type="string", pattern="^https?://[^\\s]+$")]
+Zone = Annotated[ZoneInfo, Reads(_zone, type="string")]
+StartOfWindow = Annotated[time, Reads(units.time_of_day, **_TIME)]
+EndOfWindow = Annotated[time, Reads(lambda value: units.time_of_day(value, end=True), **_TIME)]

@@ -1,0 +1,300 @@
+"""Policies from files and folders.
+
+A folder is read with its subfolders, ``*.yaml``, ``*.yml`` and ``*.json``, without anything whose name
+begins with a dot: a mounted ConfigMap keeps its generations in ``..data`` and ``..2024_01_01…`` and shows
+each file through a link. A file may hold several documents; those of another kind are passed over with a
+warning. So are, in a folder that was searched, those that are no Kubernetes documents at all (values of a
+chart, a schema): nobody said of them that they are policies, as somebody does who names a file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autocanary.errors import PolicyError, Problem
+from autocanary.model.policy import Policy
+from autocanary.model.rollout_json import API_VERSION
+from autocanary.model.rollout_json import KIND as ROLLOUT_KIND
+from autocanary.policy_files.schema import KIND
+from autocanary.policy_files.spelling import nearest
+from autocanary.policy_files.spots import Spots
+from autocanary.policy_files.typo_repair import Draft
+from autocanary.policy_files.units import shown
+from autocanary.policy_files.validate_document import examine, identity
+from autocanary.policy_files.yaml_reader import (
+    Node,
+    compose,
+    has_more,
+    is_mapping,
+    place_of,
+    plain,
+    root_field,
+    root_fields,
+)
+
+__all__ = [
+    "LARGEST",
+    "Found",
+    "Loaded",
+    "Loading",
+    "find",
+    "load_file",
+    "load_paths",
+    "load_text",
+    "parse",
+    "read",
+]
+
+LARGEST = 1024 * 1024
+_SUFFIXES = (".yaml", ".yml", ".json")
+_GROUP = API_VERSION.split("/", maxsplit=1)[0]
+_OF_KUBERNETES = frozenset({"apiVersion", "kind", "metadata", "spec"})
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One RolloutPolicy document: its policy, or what is wrong with it.
+
+    ``namespace`` and ``name`` are what the document calls itself, "" where it does not say. ``draft`` is
+    what it was probably meant to be.
+    """
+
+    source: str
+    namespace: str
+    name: str
+    policy: Policy | None
+    problems: tuple[Problem, ...]
+    spots: Spots
+    draft: Draft = field(default=Draft({}), compare=False)
+
+    @property
+    def place(self) -> str:
+        return f"{self.source}:{self.spots.start[0]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """What files hold. ``problems`` are those of files and of documents that are no policy.
+
+    ``sources`` are the files in the order in which they were read.
+    """
+
+    documents: tuple[Loaded, ...]
+    problems: tuple[Problem, ...]
+    sources: tuple[str, ...] = ()
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        return tuple(each.policy for each in self.documents if each.policy is not None)
+
+    @property
+    def all_problems(self) -> tuple[Problem, ...]:
+        """Everything that is wrong, file by file and from top to bottom."""
+        everything = [*self.problems, *(problem for each in self.documents for problem in each.problems)]
+        sources = dict.fromkeys((*self.sources, *(each.source for each in everything)))
+        order = {source: at for at, source in enumerate(sources)}
+        return tuple(sorted(everything, key=lambda each: (order[each.source], each.line, each.column)))
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(each for each in self.all_problems if each.severity == "error")
+
+    @property
+    def readable(self) -> bool:
+        """Whether the files themselves could be read to their ends."""
+        return not any(each.severity == "error" for each in self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file to read, and the path that was asked for when it was found."""
+
+    file: Path
+    root: Path
+
+    @property
+    def searched(self) -> bool:
+        """Whether it was found in a folder, rather than named."""
+        return self.file != self.root
+
+
+def parse(text: str | bytes, source: str = "policy") -> tuple[Policy, ...]:
+    """The policies in a text; raises PolicyError with every problem in it."""
+    loading = load_text(text, source)
+    if loading.errors:
+        raise PolicyError(loading.errors)
+    return loading.policies
+
+
+def load_paths(paths: Iterable[str | os.PathLike[str]]) -> Loading:
+    """The policies in files and folders, with everything that is wrong. Nothing is raised."""
+    documents: list[Loaded] = []
+    problems: list[Problem] = []
+    sources: list[str] = []
+    seen: set[str] = set()
+    for path in paths:
+        files, missing = find(Path(path))
+        problems += missing
+        sources += (each.source for each in missing)
+        for each in files:
+            where = os.path.abspath(each.file)
+            if where in seen:
+                continue
+            seen.add(where)
+            sources.append(str(each.file))
+            loading = load_file(each)
+            documents += loading.documents
+            problems += loading.problems
+    return Loading(tuple(documents), tuple(problems), tuple(sources))
+
+
+def find(root: Path) -> tuple[tuple[Found, ...], tuple[Problem, ...]]:
+    """The files that a path stands for."""
+    try:
+        if not root.is_dir():
+            root.stat()
+            return (Found(root, root),), ()
+    except (OSError, ValueError) as error:
+        return (), (_unreadable(root, error),)
+    unreadable: list[Problem] = []
+
+    def note(error: OSError) -> None:
+        unreadable.append(_unreadable(Path(error.filename or root), error))
+
+    files: list[Path] = []
+    visited: set[str] = set()
+    # Links to folders are followed, since a ConfigMap shows its subfolders through them; each folder once.
+    for folder, folders, names in os.walk(root, onerror=note, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        candidates = (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        files += [each for each in candidates if each.suffix in _SUFFIXES]
+    if not files and not unreadable:
+        message = (
+            f"no policy is in this folder, which was searched for {', '.join('*' + s for s in _SUFFIXES)}"
+        )
+        unreadable.append(Problem(str(root), 0, 0, message, severity="warning"))
+    return tuple(Found(file, root) for file in files), tuple(unreadable)
+
+
+def load_file(found: Found) -> Loading:
+    content = read(found.file)
+    if isinstance(content, Problem):
+        return Loading((), (content,))
+    return load_text(content, str(found.file), searched=found.searched)
+
+
+def read(file: Path) -> bytes | Problem:
+    """The content of a file, at most LARGEST bytes of it."""
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(LARGEST + 1)
+    except (OSError, ValueError) as error:
+        return _unreadable(file, error)
+    if len(content) > LARGEST:
+        return Problem(str(file), 0, 0, "the file is larger than 1 MiB", "split it into several files")
+    return content
+
+
+def load_text(text: str | bytes, source: str, *, searched: bool = False) -> Loading:
+    """The policies in a text, with everything that is wrong. Nothing is raised.
+
+    ``searched`` says that nobody named the text a policy: what is no Kubernetes document is passed over.
+    """
+    decoded = _decoded(text, source) if isinstance(text, bytes) else text.removeprefix("\ufeff")
+    if isinstance(decoded, Problem):
+        return Loading((), (decoded,))
+    documents: list[Loaded] = []
+    problems: list[Problem] = []
+    nodes = list(compose(decoded, source))
+    for node in nodes:
+        if isinstance(node, Problem):
+            problems.append(node)
+            continue
+        if searched and is_mapping(node) and not root_fields(node) & _OF_KUBERNETES:
+            message = "passed over: this is no Kubernetes document, it has neither apiVersion nor kind"
+            problems.append(Problem(source, *place_of(node), message, severity="warning"))
+            continue
+        reason = _not_a_policy(node, source)
+        if reason is None or _is_meant(node):
+            documents.append(_document(node, source, reason))
+        else:
+            problems.append(reason)
+    if not nodes:
+        hint = f"write a policy into it that begins with apiVersion: {API_VERSION}"
+        problems.append(Problem(source, 1, 1, "the file is empty", hint))
+    return Loading(tuple(documents), tuple(problems))
+
+
+def _document(node: Node, source: str, wrong_kind: Problem | None = None) -> Loaded:
+    reading = plain(node, source)
+    namespace, name = identity(reading.value)
+    origin = f"{source}:{reading.spots.start[0]}"
+    policy, draft, problems = None, Draft({}), tuple(reading.problems)
+    if () not in reading.trapped:
+        value = reading.value
+        if wrong_kind is not None:
+            value, problems = {**value, "kind": KIND}, (wrong_kind, *problems)
+        examined = examine(value, source=source, origin=origin, spots=reading.spots, trapped=reading.trapped)
+        policy, draft = examined.policy, examined.draft
+        problems += examined.problems
+    if problems:
+        policy = None
+    ordered = tuple(sorted(problems, key=lambda each: (each.line, each.column)))
+    return Loaded(source, namespace, name, policy, ordered, reading.spots, draft)
+
+
+def _is_meant(node: Node) -> bool:
+    """Whether a document without the right kind is to be examined as a policy all the same."""
+    kind, version = root_field(node, "kind") or "", root_field(node, "apiVersion") or ""
+    is_near = not kind or (kind != ROLLOUT_KIND and bool(nearest(kind, [KIND])))
+    return is_near and version.startswith(f"{_GROUP}/") and has_more(node)
+
+
+def _not_a_policy(node: Node, source: str) -> Problem | None:
+    """Why a document is passed over (a warning) or cannot be one (an error); None for a policy."""
+    place = place_of(node)
+    if not is_mapping(node):
+        message = "a policy is a mapping with apiVersion, kind, metadata and spec"
+        return Problem(source, *place, message)
+    kind, version = root_field(node, "kind"), root_field(node, "apiVersion") or ""
+    if kind == KIND:
+        return None
+    if kind is None:
+        return Problem(source, *place, "kind is missing", f"add kind: {KIND}")
+    if kind == "List":
+        return Problem(
+            source, *place, "a List is not read", "put each policy into a document of its own, between ---"
+        )
+    if kind != ROLLOUT_KIND and (version.startswith(f"{_GROUP}/") or nearest(kind, [KIND])):
+        place = place_of(node, "kind")
+        return Problem(source, *place, f"the kind {shown(kind)} is not known", f"did you mean {KIND}?")
+    message = f"passed over: {shown(kind)} is not a {KIND}"
+    return Problem(source, *place, message, severity="warning")
+
+
+def _decoded(content: bytes, source: str) -> str | Problem:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line = before.count(b"\n") + 1
+        column = error.start - (before.rfind(b"\n") + 1) + 1
+        message = f"the byte 0x{content[error.start]:02x} here is not UTF-8"
+        return Problem(source, line, column, message, "save the file as UTF-8")
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> Problem:
+    if isinstance(error, FileNotFoundError):
+        return Problem(str(path), 0, 0, "there is no such file or folder", "check the path")
+    if isinstance(error, OSError):
+        reason = (error.strerror or str(error) or type(error).__name__).lower()
+        return Problem(str(path), 0, 0, f"it cannot be read: {reason}", "check the path and its rights")
+    return Problem(ascii(str(path)), 0, 0, "this is not a path that can be read", "check the path")

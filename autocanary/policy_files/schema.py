@@ -1,0 +1,353 @@
+"""The fields of a RolloutPolicy document: types, defaults and what each means.
+
+One schema serves files, custom resources, docs/policy.schema.json and docs/policy-reference.md; the
+descriptions here are the documentation. Durations are seconds and times are ``datetime.time`` once read.
+What one field says about another is in ``rules``. The file is long as the format is: a table, read by name.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.config import JsonDict, JsonValue
+
+from autocanary.model.policy import Component, Leftover, OnFailure, OnUnstaged, OnWeightRemoved, WebhookType
+from autocanary.policy_files.analysis_schema import Analysis
+from autocanary.policy_files.field_types import (
+    Channel,
+    EndOfWindow,
+    Glob,
+    HoldTime,
+    LabelValue,
+    LookTime,
+    Mention,
+    Name,
+    Namespace,
+    StartOfWindow,
+    Strict,
+    Url,
+    Weight,
+    Zone,
+)
+
+__all__ = ["KIND", "Day", "Document", "EventName", "Spec", "check_shape"]
+
+KIND = "RolloutPolicy"
+
+
+class Day(str, Enum):
+    """Days of the week; the order is that of ``datetime.weekday``."""
+
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+
+class EventName(str, Enum):
+    """The transitions that people can be told of; each is the audit event of the same name in ``core``."""
+
+    STARTED = "started"
+    STEP = "step"
+    HELD = "held"
+    PAUSED = "paused"
+    RESUMED = "resumed"
+    PROMOTED = "promoted"
+    ROLLBACK = "rollback"
+    ROLLED_BACK = "rolled-back"
+    EXTERNAL_CHANGE = "external-change"
+    ENDED = "ended"
+    WARNING = "warning"
+
+
+class Metadata(Strict):
+    name: Name = Field(description="The policy's name.", examples=["prod-models"])
+    namespace: Namespace | None = Field(
+        default=None,
+        description="The namespace whose services the policy may govern. In files it may be left out: all "
+        "watched namespaces.",
+        examples=["models"],
+    )
+    labels: dict[str, str] = Field(default_factory=dict, description="Yours; autocanary does not read them.")
+    annotations: dict[str, str] = Field(
+        default_factory=dict, description="Yours; autocanary does not read them."
+    )
+
+
+class Selector(Strict):
+    """Which InferenceServices; every part that is given must match. Empty: all in the policy's reach."""
+
+    names: list[Glob] = Field(
+        default_factory=list,
+        max_length=500,
+        description="Names of InferenceServices, with the wildcards `*` and `?`; one of them must match.",
+        examples=[["mnist", "fraud-*"]],
+    )
+    namespaces: list[Glob] = Field(
+        default_factory=list,
+        max_length=500,
+        description="Namespaces, with the wildcards `*` and `?`; only in a policy without "
+        "`metadata.namespace`.",
+        examples=[["models", "team-*"]],
+    )
+    match_labels: dict[str, LabelValue] = Field(
+        default_factory=dict,
+        max_length=50,
+        description="Labels that the InferenceService must have, all of them.",
+        examples=[{"tier": "prod"}],
+    )
+
+
+class Pause(Strict):
+    duration: LookTime | None = Field(
+        default=None,
+        description="How long the weight is held; left out (`pause: {}`), a person must let the rollout pass "
+        "(`autocanary promote`).",
+        examples=["5m"],
+    )
+
+
+class Step(Strict):
+    """Either `setWeight` or `pause`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["setWeight"]}, {"required": ["pause"]}]}
+    )
+
+    set_weight: Weight | None = Field(
+        default=None,
+        description="Percent of the traffic for the candidate; each more than the one before.",
+        examples=[10],
+    )
+    pause: Pause | None = Field(
+        default=None,
+        description="How long the weight above is held and judged; several add up. `pause: {}` waits for a "
+        "person.",
+        examples=[{"duration": "5m"}, {}],
+    )
+
+
+class Failure(Strict):
+    action: Annotated[OnFailure, Field(strict=False)] = Field(
+        default=OnFailure.ROLLBACK, description="Roll back, or pause at the present weight for a person."
+    )
+    candidate: Annotated[Leftover, Field(strict=False)] = Field(
+        default=Leftover.KEEP,
+        description="What becomes of a rolled-back candidate in KFServing's v1alpha2, where it has a place "
+        "of its own in the spec: `keep` it there at 0 %, or `remove` it.",
+    )
+
+
+class WindowSpec(Strict):
+    """Local wall-clock time, right across daylight saving."""
+
+    days: list[Annotated[Day, Field(strict=False)]] = Field(
+        default_factory=lambda: list(Day),
+        min_length=1,
+        description="Days on which the window opens; every day when left out.",
+        examples=[["mon", "tue", "wed", "thu"]],
+    )
+    from_: StartOfWindow = Field(alias="from", description="When it opens, in quotes.", examples=["09:00"])
+    to: EndOfWindow = Field(
+        description="When it closes, in quotes; not later than `from` means on the next day, and "
+        '`"24:00"` is midnight.',
+        examples=["17:00"],
+    )
+    timezone: Zone = Field(description="The IANA name of the time zone.", examples=["Asia/Seoul", "UTC"])
+
+
+class WebhookSpec(Strict):
+    """An HTTP POST to a service of your own, with Flagger's payload."""
+
+    name: Name = Field(
+        description="What the webhook is called in messages. Each name once.", examples=["smoke"]
+    )
+    type: Annotated[WebhookType, Field(strict=False)] = Field(
+        description="When it is called: `pre-rollout` must say yes before the first step, `rollout` is asked "
+        "at each look and a repeated no fails the rollout, `confirm-promotion` must say yes before 100 %, "
+        "`post-rollout` is told when the rollout has ended, a yes of `rollback` rolls back. 2xx means yes."
+    )
+    url: Url = Field(description="http or https.", examples=["http://smoke.models.svc/run"])
+    timeout: LookTime = Field(default=10.0, description="How long an answer is waited for.", examples=["10s"])
+    retries: int = Field(
+        default=0, ge=0, le=10, description="How often a call without an answer is repeated at once."
+    )
+    metadata: dict[str, str] = Field(
+        default_factory=dict,
+        max_length=50,
+        description="Sent along in the payload; names and values are text.",
+        examples=[{"suite": "smoke"}],
+    )
+
+
+class SlackTarget(Strict):
+    channel: Channel = Field(
+        description="The channel, in quotes because of the #. Only a bot token can choose it; an incoming "
+        "webhook posts to its own.",
+        examples=["#ml-ops"],
+    )
+    mention: list[Mention] = Field(
+        default_factory=list,
+        max_length=10,
+        description="Whom to call when a rollout is rolled back or needs a person: IDs of members and user "
+        "groups, `here` or `channel`. With a bot token only.",
+        examples=[["S012AB3CD"]],
+    )
+
+
+class WebhookTarget(Strict):
+    url: Url = Field(
+        description="Where the message is posted as JSON.", examples=["https://hooks.example.com/ml"]
+    )
+
+
+class NotificationSpec(Strict):
+    """One place to tell; with neither `slack` nor `webhook` it narrows what the service's channels say."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"minProperties": 1, "not": {"required": ["slack", "webhook"]}}
+    )
+
+    slack: SlackTarget | None = Field(
+        default=None, description="A Slack channel.", examples=[{"channel": "#ml-ops"}]
+    )
+    webhook: WebhookTarget | None = Field(
+        default=None, description="Any HTTP receiver.", examples=[{"url": "https://hooks.example.com/ml"}]
+    )
+    events: list[Annotated[EventName, Field(strict=False)]] = Field(
+        default_factory=list,
+        max_length=50,
+        description="Which transitions are told; all when left out.",
+        examples=[["started", "promoted", "rolled-back", "held"]],
+    )
+
+
+_COMPARED: JsonDict = {"properties": {"metrics": {"contains": {"required": ["compare"]}}}}
+_PACED: list[JsonValue] = [
+    {"required": ["stepDuration"]},
+    {"not": {"required": ["analysis"]}},
+    {"properties": {"analysis": {"anyOf": [{"not": {"required": ["metrics"]}}, _COMPARED]}}},
+]
+"""What ends a step of ``stepWeights``: its duration, or the evidence of a comparison."""
+
+
+class Spec(Strict):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {"required": ["stepWeights"], "not": {"required": ["steps"]}, "anyOf": _PACED},
+                {
+                    "required": ["steps"],
+                    "not": {"anyOf": [{"required": ["stepDuration"]}, {"required": ["stepWeights"]}]},
+                },
+            ]
+        }
+    )
+
+    selector: Selector = Field(
+        default_factory=Selector,
+        description="Which InferenceServices the policy governs; of several policies the most specific "
+        "wins, and a tie is an error that names both.",
+    )
+    component: Annotated[Component, Field(strict=False)] = Field(
+        default=Component.PREDICTOR, description="The part of the InferenceService that is rolled out."
+    )
+    after: list[Annotated[Component, Field(strict=False)]] = Field(
+        default_factory=list,
+        max_length=2,
+        description="Components of the same service that are rolled out first when they have changed as "
+        "well: this one stays at 0 % until they are promoted. Left out: of components that are changed "
+        "together none gets traffic until a person says which goes on (`autocanary resume`).",
+        examples=[["transformer"]],
+    )
+    step_weights: list[Weight] | None = Field(
+        default=None,
+        min_length=1,
+        description="Short form of the steps: percent of traffic, strictly increasing. A list that ends "
+        "below 100 goes to 100 after the last hold.",
+        examples=[[10, 25, 50, 100]],
+    )
+    step_duration: LookTime | None = Field(
+        default=None,
+        description="How long each of `stepWeights` is held at least, judged all along. The two stand "
+        "together, and there is no default. Only where metrics are compared it may be left out: then a step "
+        "lasts until the comparison has its evidence, at least 2m.",
+        examples=["5m"],
+    )
+    step_timeout: LookTime | None = Field(
+        default=None,
+        description="How long a step may stay inconclusive before `analysis.onInconclusive` applies; outages "
+        "and closed windows do not count. Left out: the step's own duration and `progressDeadline`.",
+        examples=["1h"],
+    )
+    steps: list[Step] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=500,
+        description="Long form of the steps, in Argo Rollouts' words; instead of `stepWeights`. A list that "
+        "ends below 100 goes to 100 after the last hold.",
+        examples=[[{"setWeight": 10}, {"pause": {"duration": "5m"}}, {"setWeight": 50}, {"pause": {}}]],
+    )
+    bake: HoldTime = Field(
+        default=0.0,
+        description="How long the candidate is judged at 100 %, with a rollback to the revision before on a "
+        "breach. Where the step of 100 % has a hold of its own, the longer of the two.",
+        examples=["10m"],
+    )
+    progress_deadline: LookTime = Field(
+        default=1800.0,
+        description="The candidate must become ready, and a held rollout must move, within this.",
+        examples=["30m"],
+    )
+    analysis: Analysis = Field(
+        default_factory=Analysis,
+        description="How the candidate is measured. Left out, its errors and its latency are compared with "
+        "stable's.",
+    )
+    on_failure: Failure = Field(default_factory=Failure, description="What a breach leads to.")
+    on_unstaged: Annotated[OnUnstaged, Field(strict=False)] = Field(
+        default=OnUnstaged.CATCH,
+        description="A new revision applied without canaryTrafficPercent would take 100 % once ready. "
+        "`catch` sets it to 0 before that and starts a rollout; `ignore` leaves it alone.",
+    )
+    on_weight_removed: Annotated[OnWeightRemoved, Field(strict=False)] = Field(
+        default=OnWeightRemoved.RESTORE,
+        description="Somebody removes canaryTrafficPercent in the middle of a rollout, which gives the "
+        "candidate 100 %. `restore` puts the last weight back at once; `pause` takes it for a wish and "
+        "waits: `resume` judges the candidate at 100 %, `abort` rolls it back.",
+    )
+    windows: list[WindowSpec] = Field(
+        default_factory=list,
+        max_length=50,
+        description="When steps may be taken; at any time when left out. A rollback is always allowed.",
+    )
+    webhooks: list[WebhookSpec] = Field(
+        default_factory=list, max_length=50, description="Gates and calls of your own."
+    )
+    notifications: list[NotificationSpec] = Field(
+        default_factory=list,
+        max_length=50,
+        description="Whom to tell, besides the service's own default.",
+    )
+
+
+class Document(Strict):
+    """A rollout policy of autocanary."""
+
+    api_version: Literal["autocanary.dev/v1alpha1"] = Field(description="The version of this format.")
+    kind: Literal["RolloutPolicy"] = Field(description="What this document is.")
+    metadata: Metadata = Field(description="The policy's name and where it applies.")
+    spec: Spec = Field(description="The policy itself.")
+
+
+def check_shape(raw: Any) -> tuple[Document | None, list[dict[str, Any]]]:
+    """The document when its shape is right, else what pydantic says about each field."""
+    try:
+        return Document.model_validate(raw), []
+    except ValidationError as error:
+        return None, [dict(each) for each in error.errors(include_url=False)]

@@ -1,0 +1,255 @@
+"""What pydantic says about a document, in sentences for the person who wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autocanary.policy_files.policy_errors import Fault
+from autocanary.policy_files.spelling import did_you_mean, nearest, probable
+from autocanary.policy_files.spots import Path
+from autocanary.policy_files.units import shown
+
+__all__ = ["NO_METRIC", "faults_of", "flow"]
+
+NO_METRIC = (
+    "the policy has no metric, so nothing would stop a bad candidate",
+    "start with - {name: request-success-rate, thresholdRange: {min: 99}}",
+)
+
+_NOT_AVAILABLE: dict[str, str] = {
+    "stepWeight": "Flagger's stepWeight is not available in this version: list the weights in stepWeights",
+    "maxWeight": "Flagger's maxWeight is not available in this version: list the weights in stepWeights",
+    "iterations": "Flagger's iterations are not available in this version: use steps",
+    "mirror": "mirroring traffic is not available in this version",
+    "match": "routing by header is not available in this version: KServe splits traffic by weight",
+    "templateRef": "metric templates are not available in this version: write the query here",
+    "templateVariables": "metric templates are not available in this version: write the query here",
+    "successCondition": "not available in this version: use thresholdRange",
+    "failureCondition": "not available in this version: use thresholdRange",
+    "provider": "other metric providers are not available in this version: Prometheus answers",
+    "alerts": "called notifications here",
+    "analysisTemplate": "not available in this version: write the metrics under analysis",
+    "experiment": "Argo Rollouts' experiment is not available in this version",
+    "setCanaryScale": "not available in this version: KServe scales the candidate",
+    "setHeaderRoute": "routing by header is not available in this version",
+    "setMirrorRoute": "mirroring traffic is not available in this version",
+    "skipAnalysis": "not available in this version: a policy always needs a metric",
+    "suspend": "not available in this version: pause a rollout with autocanary pause",
+}
+"""Fields that people know from elsewhere, or from the plans of this format."""
+
+_RENAMED: dict[str, str] = {
+    "threshold": "failureLimit, in each metric",
+    "count": "failureLimit, in each metric",
+    "initialDelay": "warmup",
+    "inconclusiveLimit": "stepTimeout, with analysis.onInconclusive",
+    "timeoutSeconds": "stepTimeout, with its unit",
+    "progressDeadlineSeconds": "progressDeadline, with its unit",
+    "targetRef": "selector",
+    "tz": "timezone",
+    "timeZone": "timezone",
+}
+
+_KINDS = {
+    "int_type": ("a whole number", "50"),
+    "float_type": ("a number", "50"),
+    "bool_type": ("true or false", "true"),
+    "string_type": ("text", ""),
+    "list_type": ("a list", ""),
+    "dict_type": ("a mapping", ""),
+    "model_type": ("a mapping", ""),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Error:
+    """One of pydantic's errors, and the JSON Schema, which knows the names of the fields."""
+
+    path: Path
+    given: Any
+    context: Mapping[str, Any]
+    kind: str
+    words: str
+    schema: Mapping[str, Any]
+
+    @property
+    def here(self) -> Mapping[str, Any]:
+        return _at(self.schema, self.path)
+
+    @property
+    def around(self) -> list[str]:
+        """The names of the fields that are known beside this one."""
+        return list(_at(self.schema, self.path[:-1]).get("properties", ()))
+
+
+def faults_of(errors: list[dict[str, Any]], schema: Mapping[str, Any]) -> Iterator[Fault]:
+    """One Fault for each error; ``schema`` is the JSON Schema of the document."""
+    located = [
+        _Error(
+            path=tuple(part for part in each["loc"] if part != "[key]"),
+            given=each["input"],
+            context=each.get("ctx", {}),
+            kind=each["type"],
+            words=each["msg"],
+            schema=schema,
+        )
+        for each in errors
+    ]
+    for error in located:
+        yield _SENTENCES.get(error.kind, _other)(error)
+
+
+def _quantity(error: _Error) -> Fault:
+    return Fault(error.path, error.context["message"], error.context["hint"])
+
+
+def _missing(error: _Error) -> Fault:
+    name, around = str(error.path[-1]), error.path[:-1]
+    example = _example(error.here)
+    return Fault(around, f"{name} is missing", f"add {name}: {example}" if example else "")
+
+
+def _unknown(error: _Error) -> Fault:
+    name = str(error.path[-1])
+    if name in _NOT_AVAILABLE:
+        return Fault(error.path, _NOT_AVAILABLE[name], at_key=True)
+    if name in _RENAMED:
+        return Fault(error.path, "unknown field", f"here it is {_RENAMED[name]}", at_key=True)
+    hint = did_you_mean(name, error.around)
+    near, home = probable(name, error.around), _home(error.schema, name)
+    meant: Path = (*error.path[:-1], near) if near else ()
+    if home and not nearest(name, error.around):
+        hint = f"it belongs under {home}"
+        # Out of a list nothing is moved: the entry that it leaves would be another one.
+        meant = (*home.split("."), name) if all(isinstance(part, str) for part in error.path) else ()
+    meant = meant if _fits(error.given, _at(error.schema, meant)) else ()
+    return Fault(error.path, "unknown field", hint, at_key=True, meant=meant)
+
+
+def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether a value is of the kind that a field holds; where it is not, the field was hardly meant."""
+    if isinstance(value, dict | list):
+        return bool(schema.get("type") == ("object" if isinstance(value, dict) else "array"))
+    return bool(schema) and schema.get("type") not in ("object", "array")
+
+
+def _choice(error: _Error) -> Fault:
+    here = error.here
+    known = [str(each) for each in here.get("enum", [here["const"]] if "const" in here else [])]
+    given = error.given
+    if isinstance(given, str) and (nearest(given, known) or len(known) == 1):
+        return Fault(error.path, f"{shown(given)!r} is not known here", did_you_mean(given, known))
+    name = repr(shown(given)) if isinstance(given, str) else shown(given)
+    return Fault(error.path, f"{name} is not one of {', '.join(known)}")
+
+
+def _kind(error: _Error) -> Fault:
+    wanted, example = _KINDS[error.kind]
+    hint = f"write it as {example}" if example else ""
+    plain = not isinstance(error.given, dict | list)
+    if error.kind == "string_type" and plain:
+        hint = f'write it in quotes: "{shown(error.given)}"'
+    elif error.kind == "list_type":
+        hint = f"write [{shown(error.given)}]" if plain else "start each entry with -"
+    elif error.kind == "model_type":
+        fields = list(error.here.get("properties", ()))
+        hint = f"with the fields {', '.join(fields)}" if fields else ""
+    return Fault(error.path, f"{shown(error.given)} is not {wanted}", hint)
+
+
+def _too_short(error: _Error) -> Fault:
+    if error.path == ("spec", "analysis", "metrics"):
+        return Fault(error.path, *NO_METRIC)
+    return Fault(error.path, "the list is empty", "leave the field out, or give at least one entry")
+
+
+def _too_long(error: _Error) -> Fault:
+    return Fault(error.path, f"more than {error.context['max_length']} entries", "split the policy")
+
+
+def _too_small(error: _Error) -> Fault:
+    return Fault(error.path, f"{shown(error.given)} is less than {error.context['ge']}")
+
+
+def _too_large(error: _Error) -> Fault:
+    return Fault(error.path, f"{shown(error.given)} is more than {error.context['le']}")
+
+
+def _other(error: _Error) -> Fault:
+    words = f"{error.words[:1].lower()}{error.words[1:]}"
+    return Fault(error.path, f"{shown(error.given)} is not usable here: {words}")
+
+
+_SENTENCES: dict[str, Callable[[_Error], Fault]] = {
+    "quantity": _quantity,
+    "missing": _missing,
+    "extra_forbidden": _unknown,
+    "enum": _choice,
+    "literal_error": _choice,
+    "too_short": _too_short,
+    "too_long": _too_long,
+    "greater_than_equal": _too_small,
+    "less_than_equal": _too_large,
+    **dict.fromkeys(_KINDS, _kind),
+}
+
+
+def _at(schema: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """The part of the JSON Schema that describes a path; empty where it describes nothing."""
+    here: Mapping[str, Any] = _resolve(schema, schema)
+    for part in path:
+        inner = here.get("items") if isinstance(part, int) else here.get("properties", {}).get(part)
+        inner = inner if inner is not None else here.get("additionalProperties")
+        if not isinstance(inner, dict):
+            return {}
+        here = _resolve(inner, schema)
+    return here
+
+
+def _resolve(here: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "$ref" in here:
+        target: Mapping[str, Any] = schema["$defs"][here["$ref"].rsplit("/", 1)[-1]]
+        return {**target, **{key: value for key, value in here.items() if key != "$ref"}}
+    return here
+
+
+def _example(here: Mapping[str, Any]) -> str:
+    """A value as it could be written."""
+    examples = here.get("examples") or here.get("enum") or ([here["const"]] if "const" in here else [])
+    return flow(examples[0]) if examples else ""
+
+
+def flow(value: Any) -> str:
+    """A value in YAML's flow style, on one line.
+
+    >>> flow([{"name": "mnist", "from": "09:00", "max": 0.5, "on": True}])
+    '[{name: mnist, from: "09:00", max: 0.5, on: true}]'
+    """
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {flow(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(flow(each) for each in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and (not value or value[0] in "#\"'&*!%@`{[" or ":" in value or "{{" in value):
+        return '"' + value.replace('"', '\\"') + '"' if '"' not in value else f"'{value}'"
+    return str(value)
+
+
+def _home(schema: Mapping[str, Any], name: str) -> str:
+    """Where a field of this name does belong; "" when nowhere, or in several places."""
+    found = [
+        path for path in _walk(schema, schema["properties"]["spec"], "spec") if path.endswith(f".{name}")
+    ]
+    return found[0].removesuffix(f".{name}") if len(found) == 1 else ""
+
+
+def _walk(schema: Mapping[str, Any], here: Mapping[str, Any], path: str) -> Iterator[str]:
+    here = _resolve(here, schema)
+    if isinstance(here.get("items"), dict):
+        yield from _walk(schema, here["items"], path)
+    for name, inner in here.get("properties", {}).items():
+        yield f"{path}.{name}"
+        yield from _walk(schema, inner, f"{path}.{name}")

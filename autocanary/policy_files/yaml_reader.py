@@ -1,0 +1,288 @@
+"""YAML to plain values, with the line and column of each, and without YAML 1.1's surprises.
+
+PyYAML's ``compose`` gives nodes that know where they stand; the values are made from them here, so that
+every later complaint can name its place. Refused, each with its place: values that YAML 1.1 and newer
+readers understand differently (``on``, ``17:00``, ``010``), duplicate keys, keys that are not text,
+documents that are too deep, and aliases that unfold to too much.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from autocanary.errors import Problem
+from autocanary.policy_files.spots import Path, Place, Spots, field_name
+from autocanary.policy_files.units import shown
+from autocanary.policy_files.yaml_syntax_errors import place_at, syntax_problem
+
+__all__ = [
+    "Node",
+    "Plain",
+    "compose",
+    "has_more",
+    "is_mapping",
+    "place_of",
+    "plain",
+    "root_field",
+]
+
+_DEEPEST = 40
+_MOST_NODES = 50_000  # in one file; a document of 50 services with everything has about 500
+_MOST_VALUES = 20_000  # in one document, once its aliases are unfolded
+
+_KNOWN = "tag:yaml.org,2002:"
+_BOOL, _INT, _FLOAT, _NULL, _MERGE = (f"{_KNOWN}{name}" for name in ("bool", "int", "float", "null", "merge"))
+_TEXT = frozenset({"str", "timestamp", "value"})  # a date is text to a policy
+_PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_PLAIN_FLOAT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_LONGEST_NUMBER = 300
+
+
+@dataclass
+class Plain:
+    """A document as plain values. ``trapped`` are the paths whose value is not what its author meant."""
+
+    value: Any
+    spots: Spots
+    problems: list[Problem]
+    trapped: set[Path]
+
+
+class _TooMuchError(Exception):
+    """A document is too deep or too large; carries the place and the sentence."""
+
+    def __init__(self, mark: yaml.Mark, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.place = place_at(mark)
+        self.message = message
+        self.hint = hint
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes only; bounded in depth and number, since both would otherwise be the author's choice."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth = 0
+        self.count = 0
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        self.count += 1
+        if self.count > _MOST_NODES:
+            raise _TooMuchError(
+                mark, f"the file holds more than {_MOST_NODES} values", "split it into several files"
+            )
+        if self.depth >= _DEEPEST:
+            raise _TooMuchError(
+                mark, f"the document is nested deeper than {_DEEPEST} levels", "a policy needs about 8"
+            )
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+
+def compose(text: str, source: str) -> Iterator[Node | Problem]:
+    """The documents of a file; a Problem is the last one where the rest cannot be read.
+
+    Empty documents (between two ``---``) are left out.
+    """
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError as error:
+        yield syntax_problem(error, text, source)
+        return
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            if node is not None and not (isinstance(node, ScalarNode) and node.tag == _NULL):
+                yield node
+    except _TooMuchError as error:
+        yield Problem(source, *error.place, error.message, error.hint)
+    except yaml.YAMLError as error:
+        yield syntax_problem(error, text, source)
+    finally:
+        loader.dispose()
+
+
+def root_field(node: Node, name: str) -> str | None:
+    """The text of a top-level field, without reading the rest; None when it is not there."""
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            if isinstance(key, ScalarNode) and key.value == name and isinstance(value, ScalarNode):
+                return str(value.value)
+    return None
+
+
+def root_fields(node: Node) -> frozenset[str]:
+    """The names of the top-level fields, without reading the rest."""
+    fields = node.value if isinstance(node, MappingNode) else ()
+    return frozenset(key.value for key, _ in fields if isinstance(key, ScalarNode))
+
+
+def has_more(node: Node) -> bool:
+    """Whether a document holds more than its version and its kind."""
+    return isinstance(node, MappingNode) and len(node.value) > 2
+
+
+def is_mapping(node: Node) -> bool:
+    return isinstance(node, MappingNode)
+
+
+def place_of(node: Node, name: str = "") -> Place:
+    """Where a document begins, or the value of one of its top-level fields."""
+    fields = node.value if name and isinstance(node, MappingNode) else ()
+    of = next((value for key, value in fields if getattr(key, "value", None) == name), node)
+    return place_at(of.start_mark)
+
+
+def plain(node: Node, source: str) -> Plain:
+    """The values in a document, and everything about its YAML that is wrong."""
+    reading = _Reading(source, Spots(start=place_at(node.start_mark)))
+    try:
+        value = reading.value(node, ())
+    except _TooMuchError as error:
+        reading.problems.append(Problem(source, *error.place, error.message, error.hint))
+        value = None
+        reading.trapped.add(())
+    return Plain(value, reading.spots, reading.problems, reading.trapped)
+
+
+class _Reading:
+    """One pass over one document."""
+
+    def __init__(self, source: str, spots: Spots) -> None:
+        self.source = source
+        self.spots = spots
+        self.problems: list[Problem] = []
+        self.trapped: set[Path] = set()
+        self._count = 0
+
+    def value(self, node: Node, path: Path) -> Any:
+        self._spend(node, len(path))
+        self.spots.values[path] = self._spot(node, path)
+        if isinstance(node, MappingNode):
+            return self._mapping(node, path)
+        if isinstance(node, SequenceNode):
+            return [self.value(each, (*path, index)) for index, each in enumerate(node.value)]
+        assert isinstance(node, ScalarNode)  # noqa: S101 - there is no fourth kind of node
+        return self._scalar(node, path)
+
+    def _spot(self, node: Node, path: Path) -> Place:
+        """Blocks are best named by the key above them, everything else by where it starts."""
+        is_block = isinstance(node, MappingNode | SequenceNode) and not node.flow_style
+        return self.spots.keys.get(path, place_at(node.start_mark)) if is_block else place_at(node.start_mark)
+
+    def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in self._pairs(node, path):
+            key = self._key(key_node, path)
+            if key is None:
+                continue
+            here = (*path, key)
+            if key in result:
+                line, column = self.spots.keys[here]
+                message = f"{shown(key)} is given twice, first at {line}:{column}"
+                self._complain(key_node, message, "keep one of the two", path)
+                continue
+            self.spots.keys[here] = place_at(key_node.start_mark)
+            result[key] = self.value(value_node, here)
+        return result
+
+    def _pairs(self, node: MappingNode, path: Path, depth: int = 0) -> list[tuple[Node, Node]]:
+        """The fields of a mapping; those merged with ``<<: *base`` come last, and only where not given."""
+        pairs = [(key, value) for key, value in node.value if key.tag != _MERGE]
+        given = {key.value for key, _ in pairs if isinstance(key, ScalarNode)}
+        for key, merged in node.value:
+            if key.tag != _MERGE:
+                continue
+            for base in merged.value if isinstance(merged, SequenceNode) else [merged]:
+                self._spend(base, len(path) + depth)
+                if not isinstance(base, MappingNode):
+                    self._complain(base, "<< merges mappings only", "write it as <<: *anchor", path)
+                    continue
+                fresh = [pair for pair in self._pairs(base, path, depth + 1) if pair[0].value not in given]
+                given |= {each.value for each, _ in fresh}
+                pairs += fresh
+        return pairs
+
+    def _spend(self, node: Node, depth: int) -> None:
+        self._count += 1
+        if self._count > _MOST_VALUES or depth > _DEEPEST:
+            hint = "write the values out, or use fewer aliases"
+            raise _TooMuchError(
+                node.start_mark, "the document is too large once its aliases are unfolded", hint
+            )
+
+    def _key(self, node: Node, path: Path) -> str | None:
+        if not isinstance(node, ScalarNode):
+            self._complain(node, "a field's name must be text", "write name: value", path)
+            return None
+        if node.tag == _BOOL and node.value.lower() not in ("true", "false"):
+            message = f"YAML 1.1 reads the bare word {node.value} as {_yes(node)}"
+            self._complain(node, message, f'write "{node.value}" in quotes if text is meant', path)
+        elif node.tag.removeprefix(_KNOWN) not in _TEXT:
+            message = f"the field's name {shown(node.value)} is not text"
+            self._complain(node, message, f'write "{node.value}" in quotes', path)
+        return str(node.value)
+
+    def _scalar(self, node: ScalarNode, path: Path) -> Any:
+        text = str(node.value)
+        tag = node.tag.removeprefix(_KNOWN)
+        if tag in _TEXT:
+            if node.style is None:
+                self.spots.bare[path] = text
+            return text
+        if node.tag == _NULL:
+            return None
+        if node.tag == _BOOL and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if node.tag in (_INT, _FLOAT) and len(text) <= _LONGEST_NUMBER:
+            if node.tag == _INT and _PLAIN_INT.fullmatch(text):
+                return int(text)
+            if node.tag == _FLOAT and _PLAIN_FLOAT.fullmatch(text):
+                return float(text)
+        self.trapped.add(path)
+        self._complain(node, *self._trap(node, text), path)
+        return text
+
+    def _trap(self, node: Node, text: str) -> tuple[str, str]:
+        """What is wrong with a scalar that is not read."""
+        quote = f'write "{shown(text)}" in quotes if text is meant'
+        if node.tag == _BOOL:
+            word = _yes(node)
+            return f"YAML 1.1 reads the bare word {text} as {word}", f'write {word}, or "{text}" in quotes'
+        if node.tag in (_INT, _FLOAT):
+            if len(text) > _LONGEST_NUMBER:
+                return f"{shown(text)} has too many digits", "write a number that can be compared"
+            if ":" in text:
+                return (
+                    f"YAML 1.1 reads {shown(text)} without quotes as {_sexagesimal(text)}",
+                    f'write "{text}"',
+                )
+            return f"{shown(text)} is a number that YAML 1.1 and 1.2 read differently", quote
+        return f"the tag {shown(node.tag)} is not read here", "remove it"
+
+    def _complain(self, node: Node, message: str, hint: str, path: Path) -> None:
+        message = f"{field_name(path)}: {message}" if path else message
+        self.problems.append(Problem(self.source, *place_at(node.start_mark), message, hint))
+
+
+def _yes(node: Node) -> str:
+    return "true" if node.value.lower() in ("yes", "on", "true") else "false"
+
+
+def _sexagesimal(text: str) -> str:
+    """What YAML 1.1 makes of 17:00."""
+    total = 0.0
+    for part in text.lstrip("+-").replace("_", "").split(":"):
+        total = total * 60 + float(part)
+    return f"the number {'-' if text.startswith('-') else ''}{total:.10g}"

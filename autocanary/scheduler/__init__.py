@@ -1,0 +1,12 @@
+"""When work happens: the timer, the queue of what is due, the thread pools, and a clock that never jumps.
+
+Must never be here: decisions, Kubernetes, HTTP, or a scheduler job per rollout.
+"""
+
+from autocanary.scheduler.clock import SteadyClock
+from autocanary.scheduler.due_queue import Agenda
+from autocanary.scheduler.heartbeat import Heartbeat
+from autocanary.scheduler.thread_pool import PoolStoppedError, ThreadPool
+from autocanary.scheduler.timer import Beat, Metronome
+
+__all__ = ["Agenda", "Beat", "Heartbeat", "Metronome", "PoolStoppedError", "SteadyClock", "ThreadPool"]

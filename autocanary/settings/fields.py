@@ -1,0 +1,125 @@
+"""Every setting: its type, its default, and which of them belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from autocanary.settings.file import read
+from autocanary.settings.sentences import PREFIX
+from autocanary.settings.value_types import (
+    File,
+    Headers,
+    Listen,
+    ListenAddress,
+    LogLevel,
+    Namespaces,
+    ObjectName,
+    Paths,
+    Seconds,
+    SlackChannel,
+    SlackMentions,
+    Url,
+    refused,
+)
+
+__all__ = ["Settings"]
+
+
+class Settings(BaseSettings):
+    """Everything ``autocanary run`` can be told. Times are seconds; an empty text means "not given"."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        enable_decoding=False,
+        extra="forbid",
+        frozen=True,
+        validate_default=False,
+    )
+
+    config: File | None = None
+    """The YAML file with any of the settings below, in lower case and without the prefix."""
+    policies: Paths = ()
+    """Files and folders with policies; policies that are custom resources need none."""
+    prometheus_url: Url | None = None
+    prometheus_token_file: File | None = None
+    prometheus_username: str = ""
+    prometheus_password_file: File | None = None
+    prometheus_headers: Headers = Field(default=(), repr=False)
+    """Sent with every query, e.g. ``X-Scope-OrgID=team-a``; may hold secrets, so it is never printed."""
+    prometheus_ca_file: File | None = None
+    prometheus_timeout: Seconds = Field(default=5.0, gt=0, le=120)
+    namespaces: Namespaces = ()
+    """Watched namespaces; empty: all."""
+    tick: Seconds = Field(default=1.0, ge=0.1, le=60)
+    listen: ListenAddress = Listen("0.0.0.0", 8080)  # noqa: S104  # probes come from outside the pod
+    leader_election: bool = True
+    lease_name: ObjectName = "autocanary"
+    lease_namespace: ObjectName | None = None
+    """None: the namespace the service itself runs in."""
+    identity: str = ""
+    """Who this instance is among its replicas; empty: the host's name."""
+    dry_run: bool = False
+    log_format: Literal["json", "console"] | None = None
+    """None: console on a terminal, json elsewhere."""
+    log_level: LogLevel = "info"
+    slack_webhook_url_file: File | None = None
+    slack_bot_token_file: File | None = None
+    slack_channel: SlackChannel = ""
+    """Where rollouts are told whose policy names no Slack channel; empty: nowhere."""
+    slack_mention: SlackMentions = ()
+    """Whom to call in that channel when a rollout is rolled back or needs a person."""
+    slack_api_url: Url = "https://slack.com/api"
+    """Another one for GovSlack."""
+    apprise_urls_file: File | None = None
+    webhook_url: Annotated[Url | None, Field(repr=False)] = None
+    history_limit: int = Field(default=10, ge=1, le=1000)
+    """Finished rollouts kept per service."""
+    cluster_name: str = ""
+    """Told in every message, for people with several clusters."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # the signature is theirs
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # so is this
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _ConfigFile(settings_cls)
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Settings:
+        if bool(self.prometheus_username) != bool(self.prometheus_password_file):
+            raise refused(
+                "PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD_FILE belong together: give both or neither"
+            )
+        if self.prometheus_token_file and self.prometheus_password_file:
+            raise refused("PROMETHEUS_TOKEN_FILE and PROMETHEUS_PASSWORD_FILE exclude each other: give one")
+        if self.slack_bot_token_file and self.slack_webhook_url_file:
+            raise refused("SLACK_BOT_TOKEN_FILE and SLACK_WEBHOOK_URL_FILE exclude each other: give one")
+        if (self.slack_channel or self.slack_mention) and not self.slack_bot_token_file:
+            raise refused(
+                "SLACK_CHANNEL and SLACK_MENTION need SLACK_BOT_TOKEN_FILE: an incoming webhook posts to the "
+                "channel that it was made for"
+            )
+        if self.slack_mention and not self.slack_channel:
+            raise refused("SLACK_MENTION needs SLACK_CHANNEL; a policy's channel has mentions of its own")
+        return self
+
+
+class _ConfigFile(PydanticBaseSettingsSource):
+    """The YAML file that the flag or the environment named."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002  # theirs
+        return None, field_name, False  # the file is read as a whole, in __call__
+
+    def __call__(self) -> dict[str, Any]:
+        path = self.current_state.get("config")
+        names = [each for each in self.settings_cls.model_fields if each != "config"]
+        return read(Path(str(path)).expanduser(), names) if path else {}

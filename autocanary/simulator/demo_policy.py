@@ -1,0 +1,69 @@
+"""The policy of the demo: 10, 25, 50 and 100 percent, two minutes each, and two minutes of bake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autocanary.model.measurement import Unit
+from autocanary.model.policy import Analysis, Grace, Metric, Policy, Range, Selector, Step, Then
+
+__all__ = ["ARTICLE_NAMESPACE", "ARTICLE_POLICY", "ARTICLE_SERVICE", "DEMO_POLICY", "NAMESPACE", "SERVICE"]
+
+NAMESPACE, SERVICE = "models", "mnist"
+ARTICLE_NAMESPACE, ARTICLE_SERVICE = "admin", "tensorflow-mnist"
+"""Of the walk-through of a canary on KFServing by hand that docs/kfserving.md goes along with."""
+
+
+def _demo_policy(namespace: str, service: str) -> Policy:
+    document: dict[str, Any] = {
+        "selector": {"names": [service], "namespaces": [namespace]},
+        "stepWeights": [10, 25, 50, 100],
+        "stepDuration": "2m",
+        "bake": "2m",
+        "progressDeadline": "5m",
+        "analysis": {
+            "interval": "15s",
+            "warmup": "30s",
+            "window": "1m",
+            "minRequests": 50,
+            "metrics": [
+                {"name": "request-success-rate", "thresholdRange": {"min": 99}, "failureLimit": 2},
+                {
+                    "name": "request-duration",
+                    "quantile": 0.99,
+                    "thresholdRange": {"max": "500ms"},
+                    "failureLimit": 2,
+                },
+            ],
+            "onNoData": {"hold": "5m", "then": "rollback"},
+            "onOutage": {"hold": "30m", "then": "hold"},
+        },
+    }
+    return Policy(
+        name="demo",
+        namespace="",
+        selector=Selector(names=(service,), namespaces=(namespace,)),
+        steps=(Step(10, 120.0), Step(25, 120.0), Step(50, 120.0), Step(100, 120.0)),
+        analysis=Analysis(
+            metrics=(
+                Metric("request-success-rate", Range(min=99.0), Unit.PERCENT, failure_limit=2),
+                Metric("request-duration", Range(max=0.5), Unit.SECONDS, quantile=0.99, failure_limit=2),
+            ),
+            interval=15.0,
+            warmup=30.0,
+            window=60.0,
+            min_requests=50.0,
+            on_no_data=Grace(300.0, Then.ROLLBACK),
+            on_outage=Grace(1800.0, Then.HOLD),
+        ),
+        bake=120.0,
+        progress_deadline=300.0,
+        digest="demo",
+        origin="the demo",
+        document=document,
+    )
+
+
+DEMO_POLICY = _demo_policy(NAMESPACE, SERVICE)
+"""``document`` says the same as people write it; a test holds the two together."""
+ARTICLE_POLICY = _demo_policy(ARTICLE_NAMESPACE, ARTICLE_SERVICE)

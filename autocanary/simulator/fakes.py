@@ -1,0 +1,113 @@
+"""The smaller ports in the simulated world: people, gates, policies, leadership and the pool.
+
+Each keeps a record of what it was asked, and can be told what to answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from autocanary.errors import PolicyError, Problem
+from autocanary.model.policy import Policy
+from autocanary.ports import Call, CallResult, Delivery, Message
+
+__all__ = ["InlinePool", "RecordingNotifier", "SimGates", "SimLeadership", "SimPolicies"]
+
+T = TypeVar("T")
+
+
+class InlinePool:
+    """Runs the work at once, in the caller's thread."""
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        try:
+            future.set_result(work())
+        except Exception as error:  # noqa: BLE001 - a future carries whatever the work raised
+            future.set_exception(error)
+        return future
+
+    submit_first = submit
+
+
+class SimLeadership:
+    """The leader, until it is told otherwise."""
+
+    def __init__(self, leads: bool = True) -> None:
+        self.leads = leads
+
+    def is_leader(self) -> bool:
+        return self.leads
+
+
+class RecordingNotifier:
+    """Hears everything in ``messages``. While ``down``, nothing is delivered; it is when that is over."""
+
+    def __init__(self, channels: Sequence[str] = ("people",)) -> None:
+        self.messages: list[Message] = []
+        self.down = False
+        self._channels = tuple(channels)
+        self._queued: list[Delivery] = []
+
+    def channels(self, message: Message) -> tuple[str, ...]:  # noqa: ARG002 - the port's signature
+        return self._channels
+
+    def tell(self, message: Message) -> None:
+        rollout, telling = message.rollout, message.telling
+        self.messages.append(message)
+        self._queued.extend(
+            Delivery(rollout.namespace, rollout.name, telling.id, channel, True)
+            for channel in self._channels
+            if channel not in telling.done
+        )
+
+    def delivered(self) -> Sequence[Delivery]:
+        if self.down:
+            return ()
+        drained, self._queued = self._queued, []
+        return drained
+
+    def events(self, rollout: str = "") -> list[str]:
+        """What was told, one name per transition in order; a repetition is told once."""
+        told = {
+            message.telling.id: message.telling.event
+            for message in self.messages
+            if rollout in ("", message.rollout.name)
+        }
+        return list(told.values())
+
+
+class SimGates:
+    """Webhooks: ``answers`` by the webhook's name, yes to all others."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, CallResult] = {}
+        self.calls: list[Call] = []
+
+    def call(self, calls: Sequence[Call]) -> Mapping[Call, CallResult]:
+        self.calls.extend(calls)
+        return {call: self.answers.get(call.webhook.name, CallResult(True)) for call in calls}
+
+
+class SimPolicies:
+    """Policies made in code. A snapshot is restored to the policy whose document it is."""
+
+    def __init__(self, policies: Sequence[Policy] = ()) -> None:
+        self._current: Sequence[Policy] = tuple(policies)
+        self._known: list[Policy] = list(policies)
+
+    def current(self) -> Sequence[Policy]:
+        return self._current
+
+    def put(self, *policies: Policy) -> None:
+        """These are in force from now on; rollouts that run keep the ones they began with."""
+        self._current = tuple(policies)
+        self._known.extend(policies)
+
+    def restore(self, name: str, document: Mapping[str, Any]) -> Policy:
+        for policy in reversed(self._known):
+            if policy.name == name and policy.document == document:
+                return policy
+        raise PolicyError((Problem(name, 0, 0, "this policy is not known in the simulated world"),))

@@ -1,0 +1,316 @@
+"""Knative Serving's rules for one Service: Configuration, Revisions and Route, as measured on 1.21.
+
+A Configuration makes a Revision for each generation of the template. The Route follows the wanted traffic
+only while *every* target is ready, also those at 0 %; otherwise the old split stays programmed and the
+wanted one waits.
+
+Over 300 lines because Configuration, Revisions and Route act on one state in one pass; apart, their order
+would be hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from autocanary.model.observation import Trinary
+from autocanary.simulator.pod_behaviour import Behaviour
+from autocanary.simulator.pod_template import Template
+
+__all__ = ["Condition", "KnativeService", "Revision", "Routed", "Target", "Wanted"]
+
+_TRUE, _FALSE, _UNKNOWN = Trinary.TRUE, Trinary.FALSE, Trinary.UNKNOWN
+_FAILED = "RevisionFailed"
+_MISSING = "RevisionMissing"
+
+
+class Condition(NamedTuple):
+    status: Trinary
+    reason: str = ""
+    message: str = ""
+
+
+class Wanted(NamedTuple):
+    """One entry of ``spec.traffic``: ``revision`` is empty for the newest ready one."""
+
+    revision: str
+    percent: int
+    tag: str = ""
+
+
+class Target(NamedTuple):
+    """One entry of ``status.traffic``."""
+
+    latest: bool
+    revision: str
+    percent: int
+    tag: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Revision:
+    """A revision and its pods.
+
+    ``warm_at`` is when its pods serve (None: there are none that will); ``ready`` is Knative's opinion,
+    which is about pods that were there once: a revision scaled to zero stays ready.
+    """
+
+    name: str
+    number: int
+    template: Template
+    behaviour: Behaviour
+    created_at: float
+    ready: Trinary = _UNKNOWN
+    message: str = ""
+    warm_at: float | None = None
+    routed: bool = False
+    crash_planned: bool = False
+    deleted: bool = False
+
+
+class Routed(Protocol):
+    """Revisions, and who of them answers which share of the requests."""
+
+    @property
+    def revisions(self) -> Mapping[str, Revision]: ...
+    @property
+    def programmed(self) -> tuple[Target, ...]: ...
+
+
+class KnativeService:
+    """One Knative Service. ``reconcile`` is what its controllers do when something has changed.
+
+    ``plan`` asks for a call at an instant; ``wake`` asks for a reconcile soon; ``moved`` hears that what
+    serves requests may have changed. The fields marked *fault*
+    are set from outside.
+    """
+
+    def __init__(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        plan: Callable[[float, Callable[[], None]], None],
+        wake: Callable[[], None],
+        moved: Callable[[KnativeService], None],
+        behaviour_of: Callable[[Template], Behaviour],
+        progress_deadline: float,
+    ) -> None:
+        self.namespace, self.name = namespace, name
+        self._plan, self._wake, self._moved, self._behaviour_of = plan, wake, moved, behaviour_of
+        self._progress_deadline = progress_deadline
+        self.template: Template | None = None
+        self.wanted: tuple[Wanted, ...] = ()
+        self.rollout_duration = 0.0
+        self.generation = 0
+        self.observed_generation: int | None = None
+        self.revisions: dict[str, Revision] = {}
+        self.created = ""
+        self.ready = ""
+        self.traffic: tuple[Target, ...] = ()
+        self.programmed: tuple[Target, ...] = ()
+        self.configuration = Condition(_UNKNOWN)
+        self.route = Condition(_UNKNOWN)
+        self.refusal = ""  # fault: why creating Revisions is refused
+        self.ingress_held = False  # fault: the ingress does not program what it is told
+        self._configured: Template | None = None
+        self._number = 0
+        self._ramp: tuple[str, str, float] | None = None  # from, to, started at
+
+    def update(self, template: Template, wanted: tuple[Wanted, ...], rollout_duration: float) -> bool:
+        """Takes over what KServe writes into ``spec``; whether that was a change."""
+        if (template, wanted, rollout_duration) == (self.template, self.wanted, self.rollout_duration):
+            return False
+        self.template, self.wanted, self.rollout_duration = template, wanted, rollout_duration
+        self.generation += 1
+        return True
+
+    @property
+    def condition(self) -> Condition:
+        """``Ready``: the Route's trouble is named before the Configuration's."""
+        both = (self.route, self.configuration)
+        for status in (_FALSE, _UNKNOWN):
+            for each in both:
+                if each.status is status:
+                    return each
+        return Condition(_TRUE)
+
+    def reconcile_soon(self) -> None:
+        """Something about it was changed from outside."""
+        self._wake()
+
+    def reconcile(self, now: float) -> None:
+        """Configuration first, then Route: the other order was never seen while Revisions can be made."""
+        self.observed_generation = self.generation
+        self._configure(now)
+        self._direct(now)
+        self._moved(self)
+
+    # Configuration
+
+    def _configure(self, now: float) -> None:
+        if self._configured != self.template:
+            self._configured = self.template
+            self._number += 1
+        name = f"{self.name}-{self._number:05d}"
+        if name not in self.revisions and not self.refusal:
+            self._create(name, now)
+        newest = self.revisions.get(name)
+        self._latch_ready()
+        self.configuration = self._configuration_condition(newest)
+
+    def _create(self, name: str, now: float) -> None:
+        template = self._configured
+        if template is None:
+            return
+        behaviour = self._behaviour_of(template)
+        revision = Revision(name, self._number, template, behaviour, now)
+        self.revisions[name] = revision
+        self.created = name
+        if behaviour.ready_after is not None:
+            up = now + behaviour.ready_after
+            self._plan(up, lambda: self.pods_ready(revision, up))
+        if behaviour.fails_after is not None:
+            self._plan(now + behaviour.fails_after, lambda: self._give_up(revision, behaviour.failure))
+        self._plan(now + self._progress_deadline, lambda: self._give_up(revision, behaviour.failure))
+
+    def _latch_ready(self) -> None:
+        current = self.revisions.get(self.ready)
+        newest = current.number if current is not None else _number_of(self.ready)
+        for revision in self.revisions.values():
+            if revision.ready is _TRUE and revision.number > newest:
+                newest, self.ready = revision.number, revision.name
+
+    def _configuration_condition(self, newest: Revision | None) -> Condition:
+        if newest is None:
+            return Condition(_FALSE, _FAILED, f"Revision creation failed with message: {self.refusal}.")
+        if newest.ready is _FALSE:
+            return Condition(
+                _FALSE, _FAILED, f'Revision "{newest.name}" failed with message: {newest.message}'
+            )
+        return Condition(newest.ready)
+
+    # Revisions
+
+    def pods_ready(self, revision: Revision, now: float) -> None:
+        """All pods of the revision serve, for the first time or again."""
+        if revision.deleted:
+            return
+        revision.ready, revision.message = _TRUE, ""
+        if revision.routed or revision.name == self.created:
+            revision.warm_at = now
+        self._moved(self)
+        behaviour = revision.behaviour
+        if behaviour.crashes_after is not None and not revision.crash_planned:
+            revision.crash_planned = True
+            self._plan(now + behaviour.crashes_after, lambda: self.pods_crash(revision))
+            if behaviour.recovers_after is not None:
+                again = now + behaviour.crashes_after + behaviour.recovers_after
+                self._plan(again, lambda: self.pods_ready(revision, again))
+        self._wake()
+
+    def pods_crash(self, revision: Revision, message: str = "Container failed with: model crashed.") -> None:
+        """Every pod of the revision crashes; a part of them or failing readiness would not be noticed."""
+        if revision.deleted:
+            return
+        revision.ready, revision.message, revision.warm_at = _FALSE, message, None
+        self._moved(self)
+        self._wake()
+
+    def _give_up(self, revision: Revision, message: str) -> None:
+        if revision.deleted or revision.ready is not _UNKNOWN:
+            return
+        timed_out = f'ReplicaSet "{revision.name}-deployment" has timed out progressing.'
+        revision.ready, revision.message = _FALSE, message or timed_out
+        self._wake()
+
+    def delete_revision(self, name: str) -> None:
+        revision = self.revisions.pop(name, None)
+        if revision is not None:
+            revision.deleted = True
+            self._wake()
+
+    # Route
+
+    def _direct(self, now: float) -> None:
+        trouble, targets = self._resolve()
+        if trouble is not None:
+            self.route = trouble
+            return
+        targets, ramping = self._gradually(targets, now)
+        self.traffic = targets
+        if not self.ingress_held:
+            self.programmed = targets
+        self._scale(now)
+        if self.programmed != targets:
+            self.route = Condition(_UNKNOWN, "IngressNotConfigured", "Ingress has not yet been reconciled.")
+        elif ramping:
+            said = "A gradual rollout of the latest revision(s) is in progress."
+            self.route = Condition(_UNKNOWN, "RolloutInProgress", said)
+        else:
+            self.route = Condition(_TRUE)
+
+    def _resolve(self) -> tuple[Condition | None, tuple[Target, ...]]:
+        trouble: Condition | None = None
+        targets = []
+        for wanted in self.wanted:
+            name = wanted.revision or self.ready
+            targets.append(Target(not wanted.revision, name, wanted.percent, wanted.tag))
+            fault = self._fault_of(name)
+            if fault is not None and (trouble is None or fault.status is _FALSE):
+                trouble = fault
+        return trouble, tuple(targets)
+
+    def _fault_of(self, name: str) -> Condition | None:
+        if not name:
+            waiting = f'Configuration "{self.name}" is waiting for a Revision to become ready.'
+            return Condition(_UNKNOWN, _MISSING, waiting)
+        revision = self.revisions.get(name)
+        if revision is None:
+            return Condition(_FALSE, _MISSING, f'Revision "{name}" referenced in traffic not found.')
+        if revision.ready is _FALSE:
+            return Condition(_FALSE, _MISSING, f'Revision "{name}" failed to become ready.')
+        if revision.ready is _UNKNOWN:
+            return Condition(_UNKNOWN, _MISSING, f'Revision "{name}" is not yet ready.')
+        return None
+
+    def _gradually(self, targets: tuple[Target, ...], now: float) -> tuple[tuple[Target, ...], bool]:
+        """``serving.knative.dev/rollout-duration``: old and new share the latest entry for a while."""
+        if self.rollout_duration <= 0:
+            return targets, False
+        newest = next((target for target in targets if target.latest), None)
+        before = {target.revision for target in self.traffic if target.latest}
+        if newest is None or newest.percent < 2:
+            return targets, False
+        if before and newest.revision not in before:
+            self._ramp = (max(before), newest.revision, now)
+        if self._ramp is None or self._ramp[1] != newest.revision:
+            return targets, False
+        old, new, since = self._ramp
+        share = max(1, int(newest.percent * (now - since) / self.rollout_duration + 1e-9))
+        if share >= newest.percent or old not in self.revisions:
+            self._ramp = None
+            return targets, False
+        step = max(self.rollout_duration / 10, 1.0)
+        self._plan(since + step * (int((now - since) / step + 1e-9) + 1), self._wake)
+        halves = (
+            newest._replace(revision=old, percent=newest.percent - share),
+            newest._replace(revision=new, percent=share),
+        )
+        return (*halves, *(target for target in targets if not target.latest)), True
+
+    def _scale(self, now: float) -> None:
+        """A revision that is no target any more loses its pods; one that becomes one again starts cold."""
+        active = {target.revision for target in self.programmed + self.traffic}
+        for revision in self.revisions.values():
+            routed = revision.name in active
+            if routed and not revision.routed and revision.warm_at is None and revision.ready is _TRUE:
+                revision.warm_at = now + (revision.behaviour.ready_after or 0.0)
+            elif not routed and revision.routed:
+                revision.warm_at = None
+            revision.routed = routed
+
+
+def _number_of(name: str) -> int:
+    return int(name.rsplit("-", 1)[1]) if name else 0

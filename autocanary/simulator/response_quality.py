@@ -1,0 +1,80 @@
+"""How good a revision is: its errors and its latency, which may change with time and with its share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from autocanary.simulator.pod_behaviour import storage_uri
+
+__all__ = [
+    "GOOD",
+    "Level",
+    "Moment",
+    "Quality",
+    "QualityOf",
+    "Tokens",
+    "by_uri",
+    "from_age",
+    "from_weight",
+    "level",
+]
+
+
+class Moment(NamedTuple):
+    """When and under what a revision is looked at: epoch seconds, seconds since its creation, its share."""
+
+    at: float
+    age: float
+    weight: int
+
+
+Level = float | Callable[[Moment], float]
+"""A number, or how it changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a language-model server measures besides: medians in seconds, and its cache's fill in percent."""
+
+    first_seconds: float = 0.3
+    each_seconds: float = 0.03
+    queue_seconds: float = 0.02
+    cache_percent: float = 40.0
+    spread: float = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """``error_percent`` of the requests are answered 5xx; ``latency_seconds`` is the median of a lognormal
+    whose logarithm has the standard deviation ``spread``."""
+
+    error_percent: Level = 0.1
+    latency_seconds: Level = 0.08
+    spread: float = 0.5
+    tokens: Tokens | None = None
+
+
+GOOD = Quality()
+QualityOf = Callable[[Mapping[str, Any]], Quality]
+"""The quality of the revision made from a component's spec."""
+
+
+def level(value: Level, moment: Moment) -> float:
+    return value(moment) if callable(value) else value
+
+
+def from_weight(weight: int, bad: float, good: float) -> Level:
+    """A late onset: ``bad`` from this share of the traffic on, ``good`` below it."""
+    return lambda moment: bad if moment.weight >= weight else good
+
+
+def from_age(seconds: float, bad: float, good: float) -> Level:
+    """A slow decay: ``bad`` once the revision is this old, ``good`` before."""
+    return lambda moment: bad if moment.age >= seconds else good
+
+
+def by_uri(qualities: Mapping[str, Quality], otherwise: Quality = GOOD) -> QualityOf:
+    """Looks the quality up by the model's place; the mapping may grow while the world runs."""
+    return lambda spec: qualities.get(storage_uri(spec), otherwise)

@@ -1,0 +1,223 @@
+"""Scenarios for ``autocanary demo``: what is released when, what goes wrong, and how it must end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autocanary.model.measurement import ReadingKind
+from autocanary.model.policy import Policy
+from autocanary.model.progress import Phase
+from autocanary.model.reason import Reason
+from autocanary.simulator.demo_policy import (
+    ARTICLE_NAMESPACE,
+    ARTICLE_POLICY,
+    ARTICLE_SERVICE,
+    DEMO_POLICY,
+    NAMESPACE,
+    SERVICE,
+)
+from autocanary.simulator.pod_behaviour import CRASHES, Behaviour, starts_in
+from autocanary.simulator.prometheus_server import Fault
+from autocanary.simulator.response_quality import Quality, from_weight
+from autocanary.simulator.traffic import Load
+from autocanary.simulator.world import World
+
+__all__ = ["SCENARIOS", "End", "Release", "Scenario", "SidedRelease", "Trouble"]
+
+V1, V2, V3 = (f"gs://models/mnist/{number}" for number in (1, 2, 3))
+MNIST, MNIST_2 = (f"pvc://kfserving-models-pvc/models/tensorflow/{name}/" for name in ("mnist", "mnist-2"))
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """At ``at`` seconds from the start somebody applies a manifest with this model.
+
+    ``weight`` None leaves canaryTrafficPercent out of it.
+    """
+
+    at: float
+    uri: str
+    weight: int | None = 0
+    service: str = SERVICE
+
+
+@dataclass(frozen=True, slots=True)
+class SidedRelease:
+    """The same with KFServing's default and canary; ``canary`` empty leaves that out."""
+
+    at: float
+    default: str
+    canary: str = ""
+    weight: int | None = None
+    service: str = ARTICLE_SERVICE
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Prometheus misbehaves between two instants, in seconds from the start."""
+
+    start: float
+    end: float
+    kind: ReadingKind
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a rollout must end."""
+
+    phase: Phase
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A story of one service. ``horizon``: seconds from the start after which nobody waits any more.
+
+    ``expected`` is in the order in which the rollouts begin. ``shown`` is the (namespace, name) of a service
+    that is also shown as kubectl prints it.
+    """
+
+    name: str
+    sentence: str
+    expected: tuple[End, ...]
+    releases: tuple[Release | SidedRelease, ...]
+    behaviours: Mapping[str, Behaviour] = field(default_factory=dict)
+    qualities: Mapping[str, Quality] = field(default_factory=dict)
+    load: Load = field(default_factory=Load)
+    troubles: tuple[Trouble, ...] = ()
+    horizon: float = 1800.0
+    policy: Policy = DEMO_POLICY
+    shown: tuple[str, str] | None = None
+
+    def open(self, seed: int = 1) -> World:
+        """The world at the scenario's beginning; everything in it happens by itself as time goes by."""
+        world = World(
+            policies=(self.policy,),
+            behaviours=self.behaviours,
+            qualities=self.qualities,
+            load=self.load,
+            seed=seed,
+        )
+        now = world.now()
+        world.metrics.faults += [Fault(each.kind, now + each.start, now + each.end) for each in self.troubles]
+        for release in self.releases:
+            _plan(world, release)
+        return world
+
+
+def _plan(world: World, release: Release | SidedRelease) -> None:
+    if isinstance(release, SidedRelease):
+        world.after(
+            release.at,
+            lambda: world.deploy_sided(
+                release.service,
+                release.default,
+                canary=release.canary,
+                weight=release.weight,
+                namespace=ARTICLE_NAMESPACE,
+            ),
+        )
+        return
+    world.after(
+        release.at,
+        lambda: world.deploy(release.service, release.uri, weight=release.weight, namespace=NAMESPACE),
+    )
+
+
+_SLOW_START = starts_in(8.0)
+_PROMOTED = End(Phase.PROMOTED, Reason.PROMOTED)
+_ROLLED_BACK = End(Phase.ROLLED_BACK, Reason.METRIC_BREACH)
+_FIRST = Release(0.0, V1, weight=None)
+
+_ALL = (
+    Scenario(
+        name="healthy",
+        sentence="A good release goes through 10, 25, 50 and 100 % and is promoted.",
+        expected=(_PROMOTED,),
+        releases=(_FIRST, Release(30.0, V2)),
+        behaviours={V2: _SLOW_START},
+    ),
+    Scenario(
+        name="errors",
+        sentence="A release that answers every twentieth request with an error is rolled back at 10 %.",
+        expected=(_ROLLED_BACK,),
+        releases=(_FIRST, Release(30.0, V2)),
+        behaviours={V2: _SLOW_START},
+        qualities={V2: Quality(error_percent=5.0)},
+    ),
+    Scenario(
+        name="slow",
+        sentence="A release that answers correctly but ten times as slowly is rolled back.",
+        expected=(_ROLLED_BACK,),
+        releases=(_FIRST, Release(30.0, V2)),
+        behaviours={V2: _SLOW_START},
+        qualities={V2: Quality(latency_seconds=0.8)},
+    ),
+    Scenario(
+        name="late-onset",
+        sentence="A release that is good until it gets half of the traffic is rolled back at 50 %.",
+        expected=(_ROLLED_BACK,),
+        releases=(_FIRST, Release(30.0, V2)),
+        behaviours={V2: _SLOW_START},
+        qualities={V2: Quality(error_percent=from_weight(50, bad=8.0, good=0.1))},
+    ),
+    Scenario(
+        name="no-traffic",
+        sentence="Nobody calls the service: no data is no success, and after five minutes it is rolled back.",
+        expected=(End(Phase.ROLLED_BACK, Reason.NO_DATA_DEADLINE),),
+        releases=(_FIRST, Release(30.0, V2)),
+        behaviours={V2: _SLOW_START},
+        load=Load(0.0),
+    ),
+    Scenario(
+        name="outage",
+        sentence="Prometheus is away for four minutes at 25 %: the weight is held, then the rollout goes on.",
+        expected=(_PROMOTED,),
+        releases=(_FIRST, Release(30.0, V2)),
+        behaviours={V2: _SLOW_START},
+        troubles=(Trouble(240.0, 480.0, ReadingKind.OUTAGE),),
+    ),
+    Scenario(
+        name="crash-loop",
+        sentence="The new revision crashes while it loads its model: it never gets a request.",
+        expected=(End(Phase.ROLLED_BACK, Reason.REVISION_FAILED),),
+        releases=(_FIRST, Release(30.0, V2)),
+        behaviours={V2: CRASHES},
+    ),
+    Scenario(
+        name="second-release",
+        sentence="A second release in the middle of the first replaces it and starts from the bottom.",
+        expected=(End(Phase.SUPERSEDED, Reason.NEW_REVISION), _PROMOTED),
+        releases=(_FIRST, Release(30.0, V2), Release(240.0, V3)),
+        behaviours={V2: _SLOW_START, V3: _SLOW_START},
+    ),
+    Scenario(
+        name="unstaged",
+        sentence="A release applied without canaryTrafficPercent is caught before it takes all traffic.",
+        expected=(_PROMOTED,),
+        releases=(_FIRST, Release(30.0, V2, weight=None)),
+        behaviours={V2: _SLOW_START},
+    ),
+    Scenario(
+        name="kfserving",
+        sentence="On KFServing 0.4 a canary beside default goes from 10 to 100 %, and then becomes default.",
+        expected=(_PROMOTED,),
+        releases=(SidedRelease(0.0, MNIST), SidedRelease(30.0, MNIST, MNIST_2, 10)),
+        behaviours={MNIST_2: _SLOW_START},
+        policy=ARTICLE_POLICY,
+        shown=(ARTICLE_NAMESPACE, ARTICLE_SERVICE),
+    ),
+    Scenario(
+        name="kfserving-errors",
+        sentence="On KFServing 0.4 a canary with errors goes back to 0 %, and is kept beside default.",
+        expected=(_ROLLED_BACK,),
+        releases=(SidedRelease(0.0, MNIST), SidedRelease(30.0, MNIST, MNIST_2, 10)),
+        behaviours={MNIST_2: _SLOW_START},
+        qualities={MNIST_2: Quality(error_percent=5.0)},
+        policy=ARTICLE_POLICY,
+        shown=(ARTICLE_NAMESPACE, ARTICLE_SERVICE),
+    ),
+)
+
+SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

@@ -1,0 +1,77 @@
+"""Intervals of a rate: known values, coverage, and edges."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from math import comb
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autocanary.analysis.interval import anytime, wilson
+
+
+def test_wilson_as_in_the_literature() -> None:
+    """Newcombe (1998): 15 of 148 gives 0.0624 to 0.1605, 1 of 29 gives 0.0061 to 0.1718."""
+    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+
+
+@pytest.mark.parametrize("interval", [wilson, anytime])
+def test_edges(interval: Callable[[float, float], tuple[float, float]]) -> None:
+    """Nothing seen: nothing known. None bad: the lower end is 0; all bad: the upper end is 1."""
+    assert interval(0, 0) == (0.0, 1.0)
+    low, high = interval(0, 300)
+    assert low == 0.0
+    assert 0.005 < high < 0.04
+    low, high = interval(300, 300)
+    assert high == 1.0
+    assert 0.96 < low < 0.995
+
+
+@given(n=st.integers(1, 10**9), part=st.floats(0, 1), confidence=st.sampled_from([0.9, 0.95, 0.99]))
+def test_the_anytime_interval_holds_the_rate_and_wilsons(n: int, part: float, confidence: float) -> None:
+    """Both hold what was seen; the one that may be looked at always is not the narrower one by much."""
+    bad = int(part * n)
+    for low, high in (wilson(bad, n, confidence), anytime(bad, n, confidence)):
+        assert 0.0 <= low <= bad / n * (1 + 1e-9)
+        assert bad / n * (1 - 1e-9) <= high <= 1.0
+        assert low < high
+
+
+def test_the_anytime_interval_is_wider() -> None:
+    """The price of looking whenever one likes."""
+    for bad, n in ((5, 1000), (50, 1000), (500, 100000)):
+        low, high = wilson(bad, n)
+        always_low, always_high = anytime(bad, n)
+        assert always_low < low < high < always_high
+
+
+def test_the_anytime_interval_holds_at_all_looks() -> None:
+    """Of 150 runs looked at 25 times, at most 5 % should ever exclude the truth; Wilson's does far more often."""
+    rng = random.Random(5)
+    missed = {wilson: 0, anytime: 0}
+    for _ in range(150):
+        bad = n = 0
+        out = set()
+        for _ in range(25):
+            n += 25
+            bad += sum(rng.random() < 0.03 for _ in range(25))
+            out |= {of for of in missed if not of(bad, n)[0] <= 0.03 <= of(bad, n)[1]}
+        for of in out:
+            missed[of] += 1
+    assert missed[anytime] <= 16  # at 5 % more than 16 of 150 has a probability of 2e-3
+    assert missed[wilson] > 20
+
+
+def test_the_anytime_interval_covers_exactly() -> None:
+    """At one fixed time its exact coverage is above what it promises."""
+    n, p = 60, 0.1
+    covered = 0.0
+    for bad in range(n + 1):
+        low, high = anytime(bad, n)
+        if low <= p <= high:
+            covered += comb(n, bad) * p**bad * (1 - p) ** (n - bad)
+    assert covered >= 0.95

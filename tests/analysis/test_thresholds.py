@@ -1,0 +1,147 @@
+"""The threshold judge: what counts, what does not, and what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autocanary.analysis import Basis, Look, Outcome, Verdict, judge
+from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.model.policy import Analysis, Metric, Range
+from autocanary.model.progress import MetricState
+from autocanary.model.reason import Reason
+from tests.decide.build import LATENCY, SUCCESS, value
+
+ANALYSIS = Analysis(metrics=(SUCCESS, LATENCY))
+GOOD = {"request-success-rate": value(99.9), "request-duration": value(0.2, unit=Unit.SECONDS)}
+
+
+def look(
+    readings: dict[str, Reading], states: dict[str, MetricState] | None = None, *metrics: Metric
+) -> Verdict:
+    return judge(ANALYSIS, metrics or ANALYSIS.metrics, Basis(Look(), readings, states or {}))
+
+
+def test_all_in_range_passes_and_says_the_values() -> None:
+    """A pass names what was measured, with units."""
+    found = look(GOOD)
+    assert found.outcome is Outcome.PASS
+    assert found.message == "request-success-rate 99.9 %, request-duration 200 ms"
+    assert found.metrics["request-duration"].passes == 1
+
+
+def test_a_breach_below_the_limit_waits() -> None:
+    """The first breach of three neither passes nor fails."""
+    found = look({**GOOD, "request-success-rate": value(80.0)})
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.BREACH_SEEN)
+    assert (
+        "request-success-rate is 80 %, must be at least 99 % (1,000 requests), breach 1 of 3" in found.message
+    )
+
+
+def test_the_limit_is_reached_not_exceeded() -> None:
+    """failureLimit 3 fails at the third breach of the step."""
+    found = look(
+        {**GOOD, "request-success-rate": value(80.0)}, {"request-success-rate": MetricState(breaches=2)}
+    )
+    assert (found.outcome, found.metric) == (Outcome.FAIL, "request-success-rate")
+
+
+def test_a_pass_between_keeps_earlier_breaches() -> None:
+    """Breaches add up within a step unless the policy says consecutive."""
+    states = {"request-success-rate": MetricState(breaches=2)}
+    assert look(GOOD, states).metrics["request-success-rate"].breaches == 2
+
+
+def test_consecutive_forgets_breaches_at_a_pass() -> None:
+    """With consecutive, a pass in between starts the count anew."""
+    metric = replace(SUCCESS, consecutive=True)
+    states = {"request-success-rate": MetricState(breaches=2)}
+    found = look({"request-success-rate": value(99.9)}, states, metric)
+    assert found.metrics["request-success-rate"].breaches == 0
+
+
+def test_too_few_requests_neither_pass_nor_fail() -> None:
+    """Below minRequests even a terrible number is no breach."""
+    found = look({**GOOD, "request-success-rate": value(0.0, requests=12)})
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS)
+    assert found.metrics["request-success-rate"].breaches == 0
+    assert "12 of 50 requests" in found.message
+
+
+def test_a_metric_of_unknown_count_is_judged() -> None:
+    """Custom PromQL whose requests nobody counts is judged by its value alone."""
+    assert look({**GOOD, "request-success-rate": value(99.5, requests=None)}).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "reason"),
+    [
+        (ReadingKind.OUTAGE, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
+        (ReadingKind.REFUSED, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
+        (ReadingKind.UNSUPPORTED, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
+        (ReadingKind.AMBIGUOUS, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
+        (ReadingKind.STALE, Outcome.OUTAGE, Reason.METRICS_STALE),
+        (ReadingKind.PARTIAL, Outcome.OUTAGE, Reason.METRICS_PARTIAL),
+        (ReadingKind.NO_SERIES, Outcome.NO_DATA, Reason.NO_DATA),
+        (ReadingKind.NOT_A_NUMBER, Outcome.NO_DATA, Reason.METRICS_NOT_A_NUMBER),
+    ],
+)
+def test_readings_are_not_verdicts(kind: ReadingKind, outcome: Outcome, reason: Reason) -> None:
+    """Every way to say nothing has its own name, and none of them passes or blames."""
+    found = look({**GOOD, "request-success-rate": Reading(kind, value=0.0, requests=1000)})
+    assert (found.outcome, found.reason) == (outcome, reason)
+    assert found.metrics["request-success-rate"].breaches == 0
+
+
+def test_a_reached_limit_outweighs_another_metrics_silence() -> None:
+    """A failure is certain even while the other metric's source is away."""
+    readings = {"request-success-rate": value(1.0), "request-duration": Reading(ReadingKind.OUTAGE)}
+    found = look(readings, {"request-success-rate": MetricState(breaches=2)})
+    assert found.outcome is Outcome.FAIL
+
+
+def test_a_dry_run_metric_is_shown_and_never_decides() -> None:
+    """dryRun breaches are counted for people only."""
+    drift = Metric("drift", Range(max=0), Unit.NUMBER, dry_run=True)
+    found = look({"drift": value(7.0, unit=Unit.NUMBER), **GOOD}, {}, *ANALYSIS.metrics, drift)
+    assert found.outcome is Outcome.PASS
+    assert found.metrics["drift"].breaches == 1
+
+
+KINDS = st.sampled_from(list(ReadingKind))
+READINGS = st.builds(
+    Reading, kind=KINDS, value=st.floats(allow_nan=False), requests=st.none() | st.floats(0, 1e6)
+)
+
+
+@given(READINGS, READINGS, st.integers(0, 5))
+def test_only_enough_numbers_in_range_pass(success: Reading, latency: Reading, breaches: int) -> None:
+    """PASS means that every gating metric gave a number in range from enough requests, whatever else."""
+    states = {"request-success-rate": MetricState(breaches=breaches)}
+    found = look({"request-success-rate": success, "request-duration": latency}, states)
+    if found.outcome is Outcome.PASS:
+        for metric, reading in ((SUCCESS, success), (LATENCY, latency)):
+            assert reading.kind is ReadingKind.VALUE
+            assert reading.value is not None
+            assert metric.range.contains(reading.value)
+            assert reading.requests is None or reading.requests >= ANALYSIS.min_requests
+    if found.outcome is Outcome.FAIL:
+        blamed = found.metrics[found.metric]
+        assert blamed.last is not None
+        assert blamed.last.kind is ReadingKind.VALUE
+        assert blamed.ok is False
+
+
+def test_a_breach_is_said_before_a_metric_with_too_few_requests() -> None:
+    """Something was seen, so it is no mere want of evidence: `onInconclusive: promote` must not go on with it."""
+    few = value(0.2, requests=3, unit=Unit.SECONDS)
+    for readings in (
+        {"request-success-rate": value(80.0), "request-duration": few},
+        {"request-success-rate": value(99.9, requests=3), "request-duration": value(9.0, unit=Unit.SECONDS)},
+    ):
+        found = look(readings)
+        assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.BREACH_SEEN)

@@ -1,0 +1,16 @@
+"""What a policy may ask for is what the metrics adapter can answer: the table of presets exists twice."""
+
+from __future__ import annotations
+
+from autocanary.policy_files import metric_presets as policies
+from autocanary.prometheus import presets as adapter
+
+
+def test_both_rooms_know_the_same_presets() -> None:
+    """By name and unit, so that a threshold is compared with what it was written in."""
+    assert {name: preset.unit for name, preset in policies.PRESETS.items()} == adapter.PRESETS
+
+
+def test_both_rooms_have_the_same_default_quantile() -> None:
+    """What the policy's reader prints is what is measured."""
+    assert policies.DEFAULT_QUANTILE == adapter.DEFAULT_QUANTILE

@@ -1,0 +1,157 @@
+"""The service and its channels: what is told is recorded, by a service that goes on and by one that is stopped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autocanary import logs
+from autocanary.app.service import Service
+from autocanary.errors import SettingsError
+from autocanary.model.decision import Event
+from autocanary.model.rollout_json import to_document
+from autocanary.settings import Listen, Settings
+from tests.app.test_service import kubeconfig
+from tests.kube import fake_api
+from tests.kube.fake_api import FakeApi
+from tests.notifications.examples import progress, rollout, telling
+from tests.notifications.receiver import Receiver
+from tests.notifications.slack_server import TOKEN, Slack
+
+until = partial(fake_api.until, seconds=20)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "KUBECONFIG",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "KUBERNETES_SERVICE_HOST",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver().running() as running:
+        yield running
+
+
+@pytest.fixture
+def slack(receiver: Receiver) -> Slack:
+    receiver.answering = made = Slack()
+    return made
+
+
+def untold(api: FakeApi) -> None:
+    """A rollout that has ended, of which nobody has heard yet, in the cluster."""
+    waiting = telling(Event.ROLLED_BACK)
+    about = rollout(progress=progress(untold=(waiting,), finished_at=waiting.at))
+    api.put("canaryrollouts", to_document(about))
+
+
+def status(api: FakeApi) -> dict[str, Any]:
+    [found] = [each["status"] for key, each in api.objects.items() if key[0] == "canaryrollouts"]
+    return dict(found)
+
+
+def service(api: FakeApi, receiver: Receiver, folder: Path, **changes: Any) -> Service:
+    token = folder / "slack-token"
+    token.write_text(TOKEN)
+    values: dict[str, Any] = {
+        "prometheus_url": "http://127.0.0.1:9",
+        "listen": Listen("127.0.0.1", 0),
+        "leader_election": False,
+        "slack_bot_token_file": token,
+        "slack_channel": "#ml-ops",
+        "slack_api_url": receiver.url("/api"),
+    }
+    return Service(Settings(**{**values, **changes}), kubeconfig(folder, api.url, api.token))
+
+
+def test_what_slack_has_is_in_the_ledger_and_is_not_told_again(
+    api: FakeApi, receiver: Receiver, slack: Slack, tmp_path: Path, captured: logs.Captured
+) -> None:
+    """One service tells and records; the next one finds nothing to tell. The token is nowhere but in the file."""
+    untold(api)
+    first = service(api, receiver, tmp_path, tick=0.1)
+    first.start()
+    try:
+        until(lambda: status(api).get("notified"))
+    finally:
+        first.stop()
+    [head] = slack.heads()
+    assert status(api)["progress"]["receipts"] == {"slack:#ml-ops": f"C0ML0000/{head.ts}"}
+    assert head.text == ":x: models/mnist: rolled back"
+    asked = len(slack.calls)
+    second = service(api, receiver, tmp_path, tick=0.1)
+    second.start()
+    try:
+        until(lambda: not second.missing())
+        until(second.engine.idle)
+    finally:
+        second.stop()
+    assert len(slack.calls) == asked
+    assert "c4n4ry" not in repr(captured.events)
+    assert "c4n4ry" not in repr([(each.path, each.body) for each in api.requests])
+
+
+def test_a_service_that_is_stopped_records_what_it_has_told(
+    api: FakeApi, receiver: Receiver, slack: Slack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the message and the next tick comes SIGTERM: the next leader must not tell it again."""
+    untold(api)
+    stopped = service(api, receiver, tmp_path, tick=60.0)
+    ticks: list[Callable[[], None]] = []
+    monkeypatch.setattr(stopped, "_hurry", lambda: None)
+    monkeypatch.setattr(stopped._courier, "_heard", lambda: ticks.append(lambda: None))
+    stopped.start()
+    try:
+        until(lambda: not stopped.missing())
+        stopped._metronome.stop(2.0)
+        stopped.engine.tick()
+        until(lambda: slack.heads() and slack.thread(slack.heads()[0]))
+        until(lambda: len(ticks) >= 2)  # Slack and the Event: the courier has both answers
+        assert not status(api).get("notified")
+    finally:
+        stopped.stop()
+    assert status(api)["notified"] == [telling(Event.ROLLED_BACK).id]
+    assert list(status(api)["progress"]["receipts"]) == ["slack:#ml-ops"]
+
+
+def test_apprise_without_its_library_is_refused_at_the_start(
+    api: FakeApi, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when the first message is due."""
+    urls = tmp_path / "urls"
+    urls.write_text("json://127.0.0.1/x")
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(SettingsError, match=r"pip install 'autocanary\[apprise\]'"):
+        service(api, receiver, tmp_path, apprise_urls_file=urls)
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
+def test_apprise_is_told_besides_slack(
+    api: FakeApi, receiver: Receiver, slack: Slack, tmp_path: Path
+) -> None:
+    """Each channel is noted by its own name."""
+    with Receiver().running() as other:
+        untold(api)
+        urls = tmp_path / "urls"
+        urls.write_text(f"json://127.0.0.1:{other.port}/c4n4ry")
+        both = service(api, receiver, tmp_path, apprise_urls_file=urls, tick=0.1)
+        both.start()
+        try:
+            until(lambda: status(api).get("notified"))
+        finally:
+            both.stop()
+        assert [got.json["title"] for got in other.received] == ["models/mnist: rolled back"]
+    assert len(slack.heads()) == 1

@@ -1,0 +1,289 @@
+"""Simulated releases: the same decisions as in the whole world, and figures that anybody can get again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import pytest
+
+from autocanary.app.demo_run import engine_on
+from autocanary.app.simulated_rollout import Outcome, Transition, play, playable
+from autocanary.app.simulation import Summary, described, simulate
+from autocanary.errors import InputError
+from autocanary.model.policy import OnFailure, Policy
+from autocanary.policy_files import parse
+from autocanary.simulator.demo_policy import NAMESPACE, SERVICE
+from autocanary.simulator.releases import (
+    CANDIDATE,
+    FIRST_STEP,
+    RELEASED,
+    STANDARD,
+    Release,
+    seeds_of,
+    start_of,
+)
+from autocanary.simulator.world import World
+
+HOUR = 3600.0
+BY_NAME = {release.name: release for release in STANDARD}
+
+
+def policy(spec: str, name: str = "prod") -> Policy:
+    head = f"apiVersion: autocanary.dev/v1alpha1\nkind: RolloutPolicy\nmetadata: {{name: {name}}}\n"
+    (made,) = parse(f"{head}spec: {{selector: {{}}, {spec}}}\n")
+    return made
+
+
+DEFAULT = policy("stepWeights: [10, 25, 50, 100]")
+THRESHOLDS = policy(
+    "stepWeights: [10, 50, 100], stepDuration: 3m, bake: 5m, analysis: {interval: 10s, metrics: ["
+    "{name: error-rate, thresholdRange: {max: 2%}, failureLimit: 2},"
+    "{name: request-duration, thresholdRange: {max: 400ms}, failureLimit: 3}]}"
+)
+BOTH = policy(
+    "stepWeights: [10, 50, 100], bake: 5m, stepTimeout: 20m, analysis: {preset: fast, interval: 7s,"
+    "onInconclusive: promote, metrics: [{name: error-rate, thresholdRange: {max: 2%}, compare: {}}]}"
+)
+
+
+def in_the_world(rules: Policy, release: Release, seed: int) -> tuple[list[Transition], int]:
+    """What the unchanged engine does over KServe's rules, and how many errors the candidate answered."""
+    start = start_of(seed)
+    stable, candidate = release.qualities(start)
+    world = World(
+        policies=(rules,), qualities={"1": stable, "2": candidate}, load=release.load, seed=seed, start=start
+    )
+    engine = engine_on(world)
+
+    def tick() -> None:
+        world.advance(1.0)
+        engine.tick()
+
+    world.deploy(SERVICE, "1", namespace=NAMESPACE)
+    while world.now() < start + RELEASED:
+        tick()
+    world.deploy(SERVICE, "2", weight=0, namespace=NAMESPACE)
+    while not any(each.is_final for each in world.ledger.rollouts()):
+        tick()
+        assert world.now() < start + 6 * HOUR
+    (rollout,) = world.ledger.rollouts()
+    told = [
+        Transition(
+            datetime.strptime(each["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
+            - start,
+            each["event"],
+            each["reason"],
+            each["weight"],
+        )
+        for each in rollout.progress.decisions
+    ]
+    key = world.key(SERVICE, namespace=NAMESPACE)
+    return told, world.traffic.series(NAMESPACE, SERVICE, key.component)[CANDIDATE].errors
+
+
+@pytest.mark.parametrize("rules", [DEFAULT, THRESHOLDS, BOTH], ids=["default", "thresholds", "both"])
+@pytest.mark.parametrize("name", ["healthy", "twice-as-bad", "broken", "slow", "late", "bursty"])
+def test_a_simulated_release_ends_as_it_does_in_the_whole_world(rules: Policy, name: str) -> None:
+    """Every transition at the same second for the same reason: engine, controllers and records change nothing."""
+    course = play(rules, BY_NAME[name], 3, 6 * HOUR, trail=True)
+    told, failed = in_the_world(rules, BY_NAME[name], 3)
+    simulated = [each for each in told if each.event not in ("rollout_started", "rollout_rolled_back")]
+    assert list(course.transitions[-19:]) == simulated[-19:]
+    assert told[-1].event == {
+        Outcome.PROMOTED: "rollout_promoted",
+        Outcome.ROLLED_BACK: "rollout_rolled_back",
+    }.get(course.outcome)
+    if course.outcome is Outcome.ROLLED_BACK and course.transitions[-2].weight != 100:
+        assert course.failed == failed
+
+
+def test_the_first_step_is_taken_at_second_0() -> None:
+    """Times are counted from when the candidate gets its first requests."""
+    course = play(THRESHOLDS, BY_NAME["broken"], 1, HOUR, trail=True)
+    assert course.transitions[0] == Transition(FIRST_STEP, "step_taken", "StepPassed", 10)
+    assert course.outcome is Outcome.ROLLED_BACK
+    assert course.seconds == course.transitions[-1].at - FIRST_STEP
+    assert course.failed > 0
+
+
+def test_the_standard_releases_end_as_their_names_say() -> None:
+    """Good ones are promoted, bad ones rolled back, under the policy that says nothing."""
+    expected = {
+        "healthy": Outcome.PROMOTED,
+        "broken": Outcome.ROLLED_BACK,
+        "slow": Outcome.ROLLED_BACK,
+        "late": Outcome.ROLLED_BACK,
+        "bursty": Outcome.PROMOTED,
+        "little-traffic-bad": Outcome.ROLLED_BACK,
+    }
+    for name, outcome in expected.items():
+        ends = [
+            play(DEFAULT, BY_NAME[name], seed, 4 * HOUR).outcome for seed in seeds_of(1, BY_NAME[name], 3)
+        ]
+        assert ends == [outcome] * 3, name
+
+
+def test_what_takes_longer_than_the_horizon_is_undecided() -> None:
+    """Nobody is promoted for want of time."""
+    course = play(DEFAULT, BY_NAME["little-traffic"], 1, 600.0)
+    assert (course.outcome, course.seconds) == (Outcome.UNDECIDED, 600.0)
+
+
+def test_a_pause_that_only_a_person_ends_is_undecided() -> None:
+    """No traffic, and a policy that asks a person then."""
+    rules = policy("stepWeights: [10, 100], analysis: {onNoData: {hold: 5m, then: pause}}")
+    course = play(rules, Release("silent", rps=0.0001), 1, 4 * HOUR)
+    assert course.outcome is Outcome.UNDECIDED
+    assert course.seconds < 900
+
+
+def test_late_harm_is_harmless_before_its_onset() -> None:
+    """Both are alike until then, in errors and in latency."""
+    stable, candidate = Release("late", canary_error=50.0, canary_latency=1.0, onset=300.0).qualities(0.0)
+    assert callable(candidate.error_percent)
+    assert callable(candidate.latency_seconds)
+    course = play(THRESHOLDS, Release("late", canary_error=50.0, onset=300.0), 1, HOUR)
+    assert course.outcome is Outcome.ROLLED_BACK
+    assert 300 < course.seconds < 480
+    assert stable.error_percent == 0.5
+
+
+# --- many runs
+
+
+def figures(jobs: int) -> list[Summary]:
+    rules = [("prod", DEFAULT), ("other", THRESHOLDS)]
+    releases = (BY_NAME["broken"], BY_NAME["slow"])
+    return simulate(rules, releases, runs=13, seed=5, horizon=HOUR, jobs=jobs)[0]
+
+
+def test_figures_do_not_depend_on_the_number_of_processes() -> None:
+    """One, or two that take turns with pieces of unequal length."""
+    assert figures(1) == figures(2)
+
+
+def test_another_seed_gives_other_runs_and_the_same_seed_the_same() -> None:
+    """Seeds are drawn for each release, not for each policy."""
+    release = BY_NAME["healthy"]
+    assert seeds_of(1, release, 20) == seeds_of(1, release, 30)[:20]
+    assert not set(seeds_of(1, release, 20)) & set(seeds_of(2, release, 20))
+    assert not set(seeds_of(1, release, 20)) & set(seeds_of(1, BY_NAME["late"], 20))
+
+
+def test_two_policies_meet_the_same_requests() -> None:
+    """Side by side, by release and then by policy; equal policies have equal figures."""
+    rules = [("one", THRESHOLDS), ("two", THRESHOLDS)]
+    found, _ = simulate(rules, STANDARD[3:5], runs=3, seed=1, horizon=HOUR, jobs=1)
+    assert [(each.release.name, each.policy) for each in found] == [
+        ("broken", "one"),
+        ("broken", "two"),
+        ("slow", "one"),
+        ("slow", "two"),
+    ]
+    assert replace(found[0], policy="") == replace(found[1], policy="")
+
+
+def test_progress_is_told() -> None:
+    """Runs done, of how many."""
+    told: list[tuple[int, int]] = []
+    simulate(
+        [("p", THRESHOLDS)],
+        [BY_NAME["broken"]],
+        runs=12,
+        seed=1,
+        horizon=HOUR,
+        jobs=1,
+        told=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(10, 12), (12, 12)]
+
+
+def test_a_summary_as_json() -> None:
+    """The fields that programs rely on; what never happened has no time."""
+    summary = Summary("prod", BY_NAME["twice-as-bad"], (60.0, 70.0, 80.0), (900.0,), 1, (0, 3, 5, 9, 40))
+    raw = summary.to_dict()
+    low, high = raw["rolled_back"].pop("low"), raw["rolled_back"].pop("high")
+    assert 0.2 < low < 0.6 < high < 0.9
+    assert raw == {
+        "name": "twice-as-bad",
+        "rps": 20.0,
+        "base_error": 0.005,
+        "canary_error": 0.01,
+        "runs": 5,
+        "rolled_back": {"share": 0.6},
+        "promoted": {"share": 0.2},
+        "undecided": {"share": 0.2},
+        "seconds_to_rollback": {"p50": 70.0, "p90": 80.0},
+        "bad_requests": {"p50": 5, "p90": 40},
+        "seconds_to_promotion": {"p50": 900.0},
+    }
+    never = Summary("prod", BY_NAME["healthy"], (), (), 2, (0, 0)).to_dict()
+    assert never["seconds_to_rollback"] == {"p50": None, "p90": None}
+    assert never["seconds_to_promotion"] == {"p50": None}
+    assert never["rolled_back"]["share"] == 0.0
+
+
+# --- what can be simulated
+
+
+def test_nothing_is_left_out_of_a_plain_policy() -> None:
+    """Metrics that are counted from requests, thresholds or comparisons."""
+    for rules in (DEFAULT, THRESHOLDS, BOTH):
+        assert playable(rules) == (rules, ())
+
+
+def test_what_is_left_out_is_said() -> None:
+    """Own PromQL, webhooks, windows, a person, a pause: each with what is taken for it."""
+    rules = policy(
+        "steps: [{setWeight: 10}, {pause: {}}, {setWeight: 100}], onFailure: {action: pause},"
+        "windows: [{days: [mon], from: '09:00', to: '17:00', timezone: UTC}],"
+        "webhooks: [{name: gate, type: confirm-promotion, url: 'http://gate/ok'}],"
+        "analysis: {metrics: [{name: error-rate, thresholdRange: {max: 2%}},"
+        "{name: memory, query: 'sum(gpu{revision=\"{{ revision }}\"})', thresholdRange: {max: 5}},"
+        "{name: kv-cache-usage, thresholdRange: {max: 95%}}]}"
+    )
+    changed, notes = playable(rules)
+    assert [metric.name for metric in changed.analysis.metrics] == ["error-rate"]
+    assert (changed.webhooks, changed.windows) == ((), ())
+    assert changed.on_failure is OnFailure.ROLLBACK
+    assert not any(step.approval for step in changed.steps)
+    text = "\n".join(notes)
+    for word in ("memory, kv-cache-usage", "gate", "windows", "person", "onFailure"):
+        assert word in text
+    assert len(notes) == 5
+    assert play(changed, BY_NAME["healthy"], 1, HOUR).outcome is Outcome.PROMOTED
+
+
+def test_a_policy_of_which_nothing_is_left_is_refused() -> None:
+    """With its name, what it judges by, and what to do."""
+    rules = policy(
+        "stepWeights: [10, 100], stepDuration: 1m,"
+        "analysis: {metrics: [{name: kv-cache-usage, thresholdRange: {max: 95%}},"
+        "{name: error-rate, thresholdRange: {max: 1%}, dryRun: true}]}",
+        name="llm",
+    )
+    with pytest.raises(InputError, match=r"policy llm cannot be simulated.*kv-cache-usage.*add a metric"):
+        playable(rules)
+    with pytest.raises(InputError):
+        simulate([("llm", rules)], STANDARD, runs=1, seed=1, horizon=HOUR)
+
+
+def test_a_described_release() -> None:
+    """What is not said is as in a healthy release; nothing said is the standard set."""
+    nothing = {
+        "rps": None,
+        "base_error": None,
+        "canary_error": None,
+        "base_latency": None,
+        "canary_latency": None,
+        "onset": None,
+    }
+    assert described(**nothing, bursts=False) == STANDARD
+    (quiet,) = described(**{**nothing, "rps": 2.0, "base_error": 1.0}, bursts=False)
+    assert quiet == Release("release", rps=2.0, base_error=1.0, canary_error=1.0)
+    (worse,) = described(
+        **{**nothing, "canary_error": 3.0, "canary_latency": 0.2, "onset": 60.0}, bursts=True
+    )
+    assert (worse.base_error, worse.canary_error, worse.onset, worse.bursts) == (0.5, 3.0, 60.0, True)
+    assert (worse.base_latency, worse.canary_latency) == (0.08, 0.2)

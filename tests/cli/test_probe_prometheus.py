@@ -1,0 +1,86 @@
+"""What Prometheus says of policies, asked through a function that stands for it."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+
+import pytest
+
+from autocanary.cli.probe_prometheus import examine, probe
+from autocanary.errors import MetricsRefused, MetricsUnreachable
+from autocanary.model.measurement import Source, Unit
+from autocanary.model.policy import Analysis, Metric, Range
+from autocanary.prometheus.query_answer import Answer, Sample
+from tests.cli.fakes import POLICY
+
+PRESET = Metric("request-success-rate", Range(min=99), Unit.PERCENT)
+CUSTOM = Metric("drift", Range(max=0), Unit.NUMBER, query='drift{revision="{{ revision }}"}[{{ window }}]')
+
+
+class Prometheus:
+    """Refuses what holds ``bad``, has series for what holds ``has``, and keeps what it was asked."""
+
+    def __init__(self, *, bad: str = "\0", has: str = "\0") -> None:
+        self.bad, self.has = bad, has
+        self.asked: list[str] = []
+
+    def __call__(self, promql: str) -> Answer:
+        self.asked.append(promql)
+        if self.bad in promql:
+            raise MetricsRefused("parse error: unexpected character")
+        return Answer((Sample({}, 1.0, 0.0),) if self.has in promql else ())
+
+
+def told(prometheus: Prometheus, *metrics: Metric, source: Source = Source.AUTO) -> list[str]:
+    of = replace(POLICY, analysis=Analysis(metrics, source=source), origin="policy.yaml:1")
+    return [str(problem) for problem in examine(prometheus, [of])]
+
+
+def test_a_query_that_runs_is_no_problem_with_or_without_data() -> None:
+    """Whether it has data depends on a service that nobody has named; it is asked with its gaps filled."""
+    prometheus = Prometheus()
+    assert told(prometheus, CUSTOM) == []
+    assert prometheus.asked == ["vector(1)", 'drift{revision="sample"}[1m]']
+
+
+def test_a_refused_query_is_an_error() -> None:
+    """In Prometheus' words, with the policy's place."""
+    assert told(Prometheus(bad="drift"), CUSTOM) == [
+        "policy.yaml:1: prod: the query of drift is refused: parse error: unexpected character"
+    ]
+
+
+def test_a_preset_that_something_measures_is_no_problem() -> None:
+    """Any of the sources will do for auto."""
+    prometheus = Prometheus(has="istio_requests_total")
+    assert told(prometheus, PRESET) == []
+    assert "revision_request_count" in prometheus.asked[-1]
+
+
+def test_a_preset_that_nothing_measures_is_a_warning() -> None:
+    """It names what was looked for, and where that comes from."""
+    (warning,) = told(Prometheus(), PRESET, source=Source.KNATIVE)
+    assert warning.startswith(
+        "policy.yaml:1: warning: prod: nothing in this Prometheus measures request-success-rate: "
+        "there are no series of revision_request_count"
+    )
+    assert "they come from knative" in warning
+
+
+def test_a_preset_that_the_source_cannot_give_is_an_error() -> None:
+    """Waiting would not help; Prometheus is not even asked."""
+    prometheus = Prometheus()
+    tokens = Metric("time-to-first-token", Range(max=1), Unit.SECONDS)
+    (error,) = told(prometheus, tokens, source=Source.KNATIVE)
+    assert error == "policy.yaml:1: prod: knative does not measure time-to-first-token"
+    assert prometheus.asked == ["vector(1)"]
+
+
+def test_a_prometheus_that_is_away_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for every metric, and not as a fault of the policy."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(MetricsUnreachable):
+            probe(url, [POLICY])

@@ -1,0 +1,29 @@
+"""Policies that compare, for the engine's stories: errors and latency against stable's, at the pace of the evidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autocanary.model.measurement import Unit
+from autocanary.model.policy import Compare, Metric, OnInconclusive, Policy, Range, Step
+from tests.controller.driver import policy
+
+__all__ = ["ERRORS", "LATENCY", "paced"]
+
+ERRORS = Metric("error-rate", Range(), Unit.PERCENT, compare=Compare())
+LATENCY = Metric("request-duration", Range(), Unit.SECONDS, quantile=0.99, compare=Compare())
+
+
+def paced(**changes: Any) -> Policy:
+    """10, 50, 100 %, each at least two minutes and as long as the evidence takes."""
+    defaults: dict[str, Any] = {
+        "steps": (Step(10, 120.0), Step(50, 120.0), Step(100, 120.0)),
+        "metrics": (ERRORS, LATENCY),
+        "warmup": 30.0,
+        "window": 60.0,
+        "min_requests": 50.0,
+        "bake": 120.0,
+        "progress_deadline": 1800.0,
+        "on_inconclusive": OnInconclusive.HOLD,
+    }
+    return policy(**{**defaults, **changes})

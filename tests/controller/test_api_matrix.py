@@ -1,0 +1,78 @@
+"""Every fault of the API server at every call of the engine, in the simulated world: the same story each time."""
+
+from __future__ import annotations
+
+import pytest
+
+from autocanary.errors import Conflict
+from autocanary.model.decision import Event
+from autocanary.simulator.fault_injection import Strike
+from tests.controller.driver import Doom, When
+from tests.controller.scenarios import Outcome, disturbed, undisturbed
+from tests.matrices.__main__ import markdown, matrices
+from tests.matrices.api import AGAIN, CALLS, FAULTS, Call, Fault, rows
+
+HOLDS = (Event.HELD.value, Event.RESUMED.value)
+_BEFORE = {"refresh": "weight", "read": "record"}
+"""These calls are only made after a conflict at that one."""
+_TIMES = 3
+
+
+def alike(outcome: Outcome, expected: Outcome) -> bool:
+    """But for holds; and a record that could not be pruned stays until the next end."""
+    told = {
+        name: tuple(each for each in events if each not in HOLDS) for name, events in outcome.events.items()
+    }
+    kept = {name: ending for name, ending in outcome.endings.items() if name in expected.endings}
+    events = {name: told.get(name) for name in expected.events}
+    return kept == expected.endings and outcome.weights == expected.weights and events == expected.events
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda each: each.name)
+@pytest.mark.parametrize("call", CALLS, ids=lambda each: each.verb)
+def test_cell(call: Call, fault: Fault) -> None:
+    """The call fails three times in a row, from its second time on where it is made often."""
+    lost = fault.status == 0
+    expected = undisturbed(call.course)
+    first = min(2, expected.writes.count(call.verb)) or 1
+    seen = {"calls": 0, "struck": 0}
+    indirect = _BEFORE.get(call.verb)
+
+    def strike(_: int, verb: str) -> tuple[When, BaseException] | None:
+        if verb != (indirect or call.verb):
+            return None
+        seen["calls"] += 1
+        if not first <= seen["calls"] < first + _TIMES:
+            return None
+        seen["struck"] += 1
+        if indirect:
+            return When.BEFORE, Conflict("the object has been modified", status=409)
+        return (When.AFTER if lost else When.BEFORE), fault.at(call.verb)
+
+    armed: list[Doom] = []
+
+    def arm(doom: Doom) -> None:
+        if indirect:
+            armed.append(doom)
+            doom.next(fault.error(), strike=Strike.AFTER if lost else Strike.BEFORE, verb=call.verb)
+
+    outcome, play = disturbed(call.course, strike, arm=arm)
+    assert seen["struck"], "it was never made"
+    assert all(call.verb in doom.reads for doom in armed), "it was never made"
+    assert alike(outcome, expected), f"{outcome}; expected {expected}"
+    if call.expected(fault) != AGAIN:
+        assert len(outcome.told) == len(set(outcome.told))
+    share = play.share("00002")
+    if call.course == "unstaged":
+        assert share == sorted(share), "it jumped"
+
+
+def test_the_matrices_are_printed_as_tables() -> None:
+    """One section per matrix; every row as wide as its head."""
+    text = "\n".join(markdown(each) for each in matrices())
+    assert "## Faults of the API server" in text
+    for fault, call, expected in rows():
+        assert f"| {fault} | {call} | {expected} |" in text
+    for each in matrices():
+        head, *body = each.rows()
+        assert {len(row) for row in body} == {len(head)}

@@ -1,0 +1,201 @@
+"""What holds for every sequence of looks: a model of the service under the planner, driven by hypothesis."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from autocanary.analysis import Outcome, Verdict
+from autocanary.decide.decision_input import BY_FAILURE
+from autocanary.decide.planner import plan
+from autocanary.model.decision import Decision, Move
+from autocanary.model.observation import Trinary
+from autocanary.model.policy import Analysis, Grace, Policy, Step, Then
+from autocanary.model.progress import Phase, Progress
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Request
+from autocanary.model.rollout_json import from_document, to_document
+from tests.decide.build import (
+    CANDIDATE,
+    LATENCY,
+    NOW,
+    STABLE,
+    SUCCESS,
+    observation,
+    policy,
+    rollout,
+    situation,
+    verdict,
+)
+
+STEPS = (Step(10, 60), Step(25, 60), Step(50, 60, approval=True), Step(100, 120))
+WEIGHTS = [step.weight for step in STEPS]
+ANALYSIS = Analysis(
+    (SUCCESS, LATENCY), on_no_data=Grace(300, Then.ROLLBACK), on_outage=Grace(900, Then.ROLLBACK)
+)
+POLICY: Policy = policy(steps=STEPS, analysis=ANALYSIS, progress_deadline=600.0)
+
+
+class Rollouts(RuleBasedStateMachine):
+    """One service: a field, a split that follows it, a candidate that becomes ready, and people."""
+
+    @initialize(weight=st.sampled_from([0, 10, 30]))
+    def begin(self, weight: int) -> None:
+        self.now = NOW
+        self.field: int | None = weight
+        self.share = weight
+        self.ready = False
+        self.paused = False
+        self.request: Request | None = None
+        self.progress = Progress(
+            phase=Phase.STAGING,
+            reason=Reason.ROLLOUT_STARTED,
+            message="",
+            started_at=NOW,
+            phase_since=NOW,
+            weight=weight,
+            from_weight=weight,
+            step_started_at=NOW,
+        )
+        self.asked = 0
+        self.outage_for = 0.0
+
+    # --- the world -----------------------------------------------------------------------------------
+
+    @rule()
+    def becomes_ready_and_is_seen(self) -> None:
+        self.ready = True
+        self.share = 100 if self.field is None else self.field
+        self._look(None, arrives=True)
+
+    @rule(
+        what=st.sampled_from(["weight", "verb", "pause"]),
+        weight=st.sampled_from([None, 0, 10, 40, 100]),
+        verb=st.sampled_from(["promote", "promote-full", "abort", "resume", "retry", "?"]),
+    )
+    def people_interfere(self, what: str, weight: int | None, verb: str) -> None:
+        """One rule for all of it, so that most sequences get somewhere before they are disturbed."""
+        if what == "weight":
+            self.field = weight
+        elif what == "pause":
+            self.paused = not self.paused
+        else:
+            self.asked += 1
+            self.request = Request(f"r{self.asked}", verb)
+
+    # --- looks ---------------------------------------------------------------------------------------
+
+    @rule()
+    def look(self) -> None:
+        self._look(None, arrives=True)
+
+    @rule(
+        outcome=st.sampled_from(list(Outcome)),
+        seconds=st.sampled_from([0.0, 15.0, 61.0, 61.0, 200.0, 700.0]),
+        follows=st.booleans(),
+        arrives=st.sampled_from([True, True, True, False]),
+    )
+    def measured_look(self, outcome: Outcome, seconds: float, follows: bool, arrives: bool) -> None:
+        """Time passes, the traffic follows or not, and the metrics say something."""
+        self.now += seconds
+        if follows and self.ready:
+            self.share = 100 if self.field is None else self.field
+        self._look(verdict(outcome), arrives)
+
+    @precondition(lambda self: self.ready)
+    @rule()
+    def a_good_while(self) -> None:
+        """The path of a healthy release: the traffic follows, time passes, the look passes."""
+        self.share = 100 if self.field is None else self.field
+        self._look(None, arrives=True)
+        self.now += 61
+        self._look(verdict(Outcome.PASS), arrives=True)
+
+    def _look(self, said: Verdict | None, arrives: bool) -> None:
+        traffic = {CANDIDATE: self.share, STABLE: 100 - self.share} if self.ready else {STABLE: 100}
+        promoted = self.ready and self.share == 100
+        seen = observation(
+            self.field,
+            traffic=traffic,
+            ready=CANDIDATE if self.ready else STABLE,
+            rolled_out=CANDIDATE if promoted else STABLE,
+            previous=STABLE if promoted else "",
+            route_ready=Trinary.TRUE,
+        )
+        given = situation(
+            self.progress, seen, said, now=self.now, paused=self.paused, request=self.request, policy=POLICY
+        )
+        decision = plan(given)
+        self._check(decision, said, outage_before=self.progress.outage_since)
+        self._check_resuming(decision, said, seen)
+        self.progress = decision.progress
+        if decision.move is Move.WEIGHT and arrives:
+            self.field = decision.weight
+
+    def _check(self, decision: Decision, said: Verdict | None, outage_before: float | None) -> None:
+        before, after = self.progress, decision.progress
+        asked = before.promote_all or (self.request is not None and self.request.id != before.answered)
+        if before.phase.is_final:
+            assert after.phase is before.phase, "a final phase was left"
+            assert decision.move is Move.NONE, "a final rollout was written for"
+            return
+        if decision.move is Move.WEIGHT:
+            repeats = decision.weight == before.weight
+            assert repeats or decision.weight in (0, *self._next_weights(before)) or asked, "a jump"
+            risen = (decision.weight or 0) > (before.weight if before.weight is not None else 100)
+            passed = said is not None and said.outcome is Outcome.PASS
+            first = before.step < 0 and self.ready
+            assert not risen or passed or first or asked, "up without a pass"
+        if (
+            said is not None
+            and said.outcome is Outcome.OUTAGE
+            and not asked
+            and before.phase is Phase.PROGRESSING
+        ):
+            lasted = self.now - (outage_before if outage_before is not None else self.now)
+            if (
+                lasted < 900
+                and self.field == before.weight
+                and self.share == before.weight
+                and not self.paused
+            ):
+                assert after.phase in (Phase.PROGRESSING, Phase.HOLDING), "an outage moved something"
+        if self.paused and before.phase is Phase.PAUSED and before.paused_by == "user" and not asked:
+            raised = decision.move is Move.WEIGHT and (decision.weight or 0) > (before.weight or 0)
+            assert not raised, "raised while paused"
+        if before.phase is Phase.PAUSED and before.paused_by == BY_FAILURE and not asked:
+            assert decision.move is Move.NONE or decision.weight == before.weight
+
+    def _next_weights(self, before: Progress) -> list[int]:
+        return WEIGHTS[before.step + 1 :][:1]
+
+    def _check_resuming(self, decision: Decision, said: Verdict | None, seen: object) -> None:
+        """Stopping and resuming from the recorded document, at any point, decides the same."""
+        document = json.loads(json.dumps(to_document(rollout(self.progress))))
+        resumed = from_document({**document, "metadata": {**document["metadata"], "uid": ""}}).progress
+        assert resumed == self.progress
+        again = plan(
+            situation(
+                resumed,
+                seen,  # type: ignore[arg-type]
+                said,
+                now=self.now,
+                paused=self.paused,
+                request=self.request,
+                policy=POLICY,
+            )
+        )
+        assert replace(again, inputs=None) == replace(decision, inputs=None)
+
+    @invariant()
+    def weights_stay_within_bounds(self) -> None:
+        if hasattr(self, "progress") and self.progress.weight is not None:
+            assert 0 <= self.progress.weight <= 100
+
+
+TestRollouts = Rollouts.TestCase
+TestRollouts.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

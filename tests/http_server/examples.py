@@ -1,0 +1,79 @@
+"""Rollouts and a policy for the tests of serve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from autocanary.http_server.counters import Counters
+from autocanary.http_server.exposition import Exposition, PolicyCount, Present
+from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.model.policy import Analysis, Component, Metric, Policy, Range, Selector, Step
+from autocanary.model.progress import MetricState, Phase, Progress
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Rollout
+
+POLICY = Policy(
+    name="prod",
+    namespace="models",
+    selector=Selector(),
+    steps=(Step(10, 60.0), Step(100, 60.0)),
+    analysis=Analysis(
+        metrics=(
+            Metric("request-success-rate", Range(min=99.0), Unit.PERCENT),
+            Metric("request-duration", Range(max=0.5), Unit.SECONDS),
+            Metric("kv-cache-usage", Range(min=1.0, max=90.0), Unit.PERCENT),
+        )
+    ),
+)
+METRICS = {
+    "request-success-rate": MetricState(0, 3, True, Reading(ReadingKind.VALUE, 99.5, Unit.PERCENT, 1234.0)),
+    "request-duration": MetricState(0, 3, True, Reading(ReadingKind.VALUE, 0.25, Unit.SECONDS, 1234.0)),
+    "kv-cache-usage": MetricState(last=Reading(ReadingKind.NO_SERIES, unit=Unit.PERCENT)),
+}
+
+
+def rollout(service: str = "mnist", phase: Phase = Phase.PROGRESSING, **changes: Any) -> Rollout:
+    progress: dict[str, Any] = {
+        "phase": phase,
+        "reason": Reason.ANALYSING,
+        "message": "",
+        "started_at": 0.0,
+        "phase_since": 0.0,
+        "weight": 10,
+        "metrics": METRICS,
+    }
+    own = {name: changes.pop(name) for name in list(changes) if name in Progress.__dataclass_fields__}
+    values: dict[str, Any] = {
+        "namespace": "models",
+        "name": f"{service}-00002",
+        "service": service,
+        "service_uid": "u",
+        "api_version": "serving.kserve.io/v1beta1",
+        "component": Component.PREDICTOR,
+        "stable": f"{service}-predictor-00001",
+        "candidate": f"{service}-predictor-00002",
+        "policy_name": "prod",
+        "policy_digest": "d1",
+        "policy_document": {},
+        "progress": Progress(**{**progress, **own}),
+    }
+    return Rollout(**{**values, **changes})
+
+
+class World:
+    """What a scrape looks at; change it between scrapes."""
+
+    def __init__(self, *rollouts: Rollout) -> None:
+        self.rollouts: list[Rollout] = list(rollouts)
+        self.policy: Policy | None = POLICY
+        self.leads = True
+        self.asked: list[str] = []
+        self.counters = Counters()
+        self.exposition = Exposition(
+            Present(lambda: self.rollouts, self.policy_of, lambda: self.leads, lambda: PolicyCount(3, 1)),
+            self.counters,
+        )
+
+    def policy_of(self, rollout: Rollout) -> Policy | None:
+        self.asked.append(rollout.policy_digest)
+        return self.policy

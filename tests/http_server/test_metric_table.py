@@ -1,0 +1,60 @@
+"""Tests of autocanary.http_server.metric_table."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from autocanary.http_server.metric_table import IDENTITY, TABLE, markdown
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+
+def test_documentation_is_up_to_date() -> None:
+    """`python -m autocanary.http_server.metric_table > docs/metrics.md` would change nothing."""
+    assert DOCUMENT.read_text(encoding="utf-8") == markdown()
+
+
+def test_names_are_the_stable_surface() -> None:
+    """A metric that is renamed or dropped breaks dashboards and alerts."""
+    assert [row.name for row in TABLE] == [
+        "autocanary_rollout_info",
+        "autocanary_rollout_weight_percent",
+        "autocanary_rollout_phase",
+        "autocanary_rollouts_finished_total",
+        "autocanary_metric_value",
+        "autocanary_metric_threshold",
+        "autocanary_evidence_ratio",
+        "autocanary_comparison_requests",
+        "autocanary_comparison_bad_percent",
+        "autocanary_comparison_cleared_ratio",
+        "autocanary_decisions_total",
+        "autocanary_tick_duration_seconds",
+        "autocanary_tick_lag_seconds",
+        "autocanary_prometheus_queries_total",
+        "autocanary_kube_requests_total",
+        "autocanary_notifications_total",
+        "autocanary_leader",
+        "autocanary_policies",
+        "autocanary_build_info",
+    ]
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_row_is_well_formed(row: object) -> None:
+    """Names end as Prometheus wants, help is one sentence of one line without what would need escaping."""
+    [each] = [each for each in TABLE if each is row]
+    assert each.name.endswith("_total") == (each.kind == "counter")
+    assert each.name.endswith("_info") == (each.kind == "info")
+    assert each.kind in ("gauge", "counter", "histogram", "info")
+    assert each.help.endswith(".")
+    assert not {"\n", "\\"} & set(each.help)
+    assert "rollout" not in each.labels or each.labels[:3] == IDENTITY
+
+
+def test_module_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command in the page's comment works."""
+    runpy.run_path(str(Path(__file__).parents[2] / "autocanary" / "serve" / "table.py"), run_name="__main__")
+    assert capsys.readouterr().out == markdown()

@@ -1,0 +1,396 @@
+"""List-then-watch: every way a stream can end, and what the picture shows meanwhile."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from autocanary.kube.api_errors import KindMissing
+from autocanary.kube.cache import Change, Key
+from autocanary.kube.list_watch import Pace, Watch
+from autocanary.kube.resource import LEASES
+from autocanary.logs import capture
+from tests.kube.fake_api import FakeApi, Reply, Request, Script, status, until
+
+QUICK = Pace(first=0.001, longest=0.01, missing=0.01)
+
+
+class Follower:
+    """A watch on leases whose value is the holder, with what it did written down."""
+
+    def __init__(self, api: FakeApi, pace: Pace = QUICK, **options: Any) -> None:
+        self.now = 0.0
+        self.changes: list[Change[str]] = []
+        self.pauses: list[float] = []
+        self._stopped = threading.Event()
+        self.watch: Watch[str] = Watch(
+            api.session(timeout=(1.0, options.pop("read", 5.0))),
+            LEASES,
+            options.pop("namespace", ""),
+            holder,
+            self.changes.append,
+            pace=pace,
+            clock=lambda: self.now,
+            pause=self._pause,
+        )
+
+    def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self._stopped.wait(min(seconds, 0.01))
+
+    def values(self) -> list[str]:
+        return sorted(self.watch.picture.values())
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.watch.stop()
+
+
+def holder(document: dict[str, Any]) -> str:
+    return str(document["spec"]["holderIdentity"])
+
+
+def lease(name: str, held_by: Any, namespace: str = "ml") -> dict[str, Any]:
+    spec = {"holderIdentity": held_by} if held_by is not None else {}
+    return {"metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+def event(kind: str, version: int, name: str = "a", held_by: str = "x") -> bytes:
+    metadata = {"name": name, "namespace": "ml", "resourceVersion": str(version)}
+    document = {"metadata": metadata, "spec": {"holderIdentity": held_by}}
+    return json.dumps({"type": kind, "object": document}).encode() + b"\n"
+
+
+@pytest.fixture
+def follow(api: FakeApi) -> Iterator[Callable[..., Follower]]:
+    followers: list[Follower] = []
+
+    def start(**options: Any) -> Follower:
+        followers.append(Follower(api, **options))
+        followers[-1].watch.start()
+        return followers[-1]
+
+    yield start
+    for follower in followers:
+        follower.stop()
+
+
+def test_the_picture_follows_the_server(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """Listed, added, changed, deleted: the picture shows it and every change is told once."""
+    api.put("leases", lease("a", "one"))
+    follower = follow()
+    assert follower.watch.wait(5)
+    assert follower.values() == ["one"]
+    api.put("leases", lease("b", "two"))
+    until(lambda: follower.values() == ["one", "two"])
+    api.put("leases", lease("a", "three"))
+    api.drop("leases", "ml", "b")
+    until(lambda: follower.values() == ["three"])
+    until(lambda: len(follower.changes) == 4)
+    assert [(each.before, each.after) for each in follower.changes] == [
+        (None, "one"),
+        (None, "two"),
+        ("one", "three"),
+        ("two", None),
+    ]
+
+
+def test_a_long_list_is_read_in_pages(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """Thousands of objects in one answer would be held in memory at once, on both sides."""
+    for number in range(7):
+        api.put("leases", lease(f"l{number}", str(number)))
+    follower = follow(pace=Pace(page=3))
+    assert follower.watch.wait(5)
+    assert follower.values() == [str(number) for number in range(7)]
+    assert [each.get("continue") for each in lists(api)] == [None, "3", "6"]
+
+
+def test_one_namespace_is_watched_alone(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """A Role in one namespace must be enough."""
+    api.put("leases", lease("a", "mine"))
+    api.put("leases", lease("a", "foreign", namespace="other"))
+    follower = follow(namespace="ml")
+    assert follower.watch.wait(5)
+    assert follower.values() == ["mine"]
+    assert all("/namespaces/ml/" in each.path for each in api.requests)
+
+
+def test_the_age_is_since_the_last_confirmation(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """Before the first list nothing is known; then lists, events and bookmarks confirm, silence does not."""
+    assert Follower(api).watch.age() == float("inf")
+    follower = follow()
+    assert follower.watch.wait(5)
+    follower.now = 40.0
+    assert follower.watch.age() == 40.0
+    api.put("leases", lease("a", "one"))
+    until(lambda: follower.watch.age() == 0.0)
+
+
+def test_a_bookmark_confirms_and_moves_on(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """On a quiet cluster bookmarks are all there is; the next watch begins where the bookmark stood."""
+    api.scripts.append(Script((event("BOOKMARK", 500),)))
+    follow()
+    until(lambda: len(api.watches()) == 2)
+    assert [each.query["resourceVersion"] for each in api.watches()] == ["100", "500"]
+    assert len(lists(api)) == 1
+
+
+def test_an_end_in_peace_confirms(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """The server has said all there was to say until then."""
+    follower = follow()
+    assert follower.watch.wait(5)
+    until(lambda: len(api.watches()) == 1)
+    follower.now = 50.0
+    api.scripts.append(Script())  # for the watch after the next list or end
+    api.cut_streams()
+    until(lambda: len(api.watches()) >= 3)
+    assert follower.watch.age() == 0.0
+
+
+def test_a_cut_stream_leads_to_a_new_list(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """What happened in between is in the list."""
+    api.put("leases", lease("a", "one"))
+    follower = follow()
+    until(lambda: len(api.watches()) == 1)
+    api.cut_streams()
+    api.put("leases", lease("b", "two"))
+    until(lambda: follower.values() == ["one", "two"])
+    until(lambda: follower.watch.fault is None)
+    assert len(lists(api)) == 2
+
+
+def test_a_half_open_stream_is_given_up(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """Nothing comes and nothing ends: the read timeout just above the server's own is the end."""
+    api.scripts.append(Script(end="hang"))
+    with capture() as log:
+        follower = follow(pace=Pace(hold=0.05, slack=0.02, first=0.001))
+        until(lambda: len(api.watches()) >= 2)
+        api.put("leases", lease("a", "one"))
+        until(lambda: follower.values() == ["one"])
+    told = log.named("watch_failed")
+    assert "no answer in time" in told[0]["error"]
+
+
+def test_an_expired_version_leads_to_a_new_list(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """410 comes as an event in a 200 answer; and again and again, it is asked ever more slowly."""
+    expired = json.dumps({"type": "ERROR", "object": json.loads(status(410, "Expired", "too old"))}).encode()
+    api.scripts.extend(Script((expired + b"\n",)) for _ in range(4))
+    follower = follow(pace=Pace(first=1.0, longest=4.0))
+    until(lambda: len(api.watches()) == 5)
+    until(lambda: follower.watch.fault is None)
+    assert len(lists(api)) == 5
+    for pause, bound in zip(follower.pauses, (1.0, 2.0, 4.0, 4.0), strict=True):
+        assert bound / 2 <= pause <= bound
+
+
+def test_a_410_as_an_answer_leads_to_a_new_list(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """Some servers refuse the watch itself."""
+    api.put("leases", lease("a", "one"))
+    api.reply("GET", "/leases", Reply(200, api.handle(_list())[1]), Reply(410, status(410, "Expired", "old")))
+    follower = follow()
+    until(lambda: len(api.watches()) == 2)
+    until(lambda: follower.watch.fault is None)
+    assert len(api.requests) == 4
+
+
+def test_an_expired_page_begins_the_list_again(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """A continue token dies after some minutes; half a list must never be taken for the whole."""
+    for number in range(4):
+        api.put("leases", lease(f"l{number}", str(number)))
+    first = api.handle(_list(limit="2"))[1]
+    api.reply("GET", "/leases", Reply(200, first), Reply(410, status(410, "Expired", "continue too old")))
+    follower = follow(pace=Pace(page=2, first=0.001))
+    assert follower.watch.wait(5)
+    assert follower.values() == ["0", "1", "2", "3"]
+    assert follower.watch.picture.get(Key("ml", "l3")) == "3"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(500, status(500, "InternalError", "etcd")),
+        Reply(503),
+        Reply(429, b"", {"Retry-After": "0.01"}),
+        Reply(401, status(401, "Unauthorized", "Unauthorized")),
+        Reply(403, status(403, "Forbidden", "cannot list")),
+        Reply(409, status(409, "Conflict", "odd")),
+        Reply(200, b"<html>"),
+        Reply(200, b'{"items": [', cut=True),
+    ],
+)
+def test_a_refused_list_is_tried_again(api: FakeApi, follow: Callable[..., Follower], reply: Reply) -> None:
+    """Whatever the refusal, the picture comes when it is over, and the fault is told once, and its end."""
+    api.put("leases", lease("a", "one"))
+    api.reply("GET", "/leases", reply, reply)
+    with capture() as log:
+        follower = follow()
+        until(lambda: follower.values() == ["one"])
+        until(lambda: follower.watch.fault is None)
+    assert len(log.named("watch_failed")) == 1
+    assert len(log.named("watch_recovered")) == 1
+    assert len(follower.pauses) == 2
+
+
+def test_retry_after_is_obeyed(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """A server that asks for a pause gets it."""
+    api.reply("GET", "/leases", Reply(429, b"", {"Retry-After": "7"}))
+    follower = follow()
+    assert follower.watch.wait(5)
+    assert follower.pauses[0] == 7.0
+
+
+def test_a_slow_list_is_given_up_and_tried_again(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """A list that hangs must not hang the picture."""
+    api.reply("GET", "/leases", Reply(delay=5))
+    follower = follow(read=0.05)
+    assert follower.watch.wait(5)
+    assert len(api.requests) >= 2
+
+
+def test_a_missing_definition_is_asked_for_quietly(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """Nothing serves the kind: so nothing of it exists, which is known, and it may be installed later."""
+    api.unserved.add("leases")
+    with capture() as log:
+        follower = follow(pace=Pace(missing=30.0))
+        assert follower.watch.wait(5)
+        until(lambda: len(follower.pauses) == 3)
+        assert isinstance(follower.watch.fault, KindMissing)
+        assert (follower.values(), follower.watch.age()) == ([], 0.0)
+        api.put("leases", lease("a", "one"))
+        api.unserved.clear()
+        until(lambda: follower.values() == ["one"])
+    assert follower.pauses[:3] == [30.0, 30.0, 30.0]
+    assert [each["level"] for each in log.named("watch_failed")] == ["info"]
+
+
+def test_a_definition_that_vanishes_is_not_the_end_of_its_objects(
+    api: FakeApi, follow: Callable[..., Follower]
+) -> None:
+    """Nothing may be concluded from a picture that cannot be confirmed: it stays, and grows old."""
+    api.put("leases", lease("a", "one"))
+    follower = follow()
+    until(lambda: len(api.watches()) == 1)
+    api.unserved.add("leases")
+    follower.now = 10.0
+    api.cut_streams()
+    until(lambda: isinstance(follower.watch.fault, KindMissing))
+    assert follower.values() == ["one"]
+    assert follower.watch.age() == 10.0
+
+
+def test_a_server_that_ends_every_watch_at_once_is_not_asked_in_a_loop(
+    api: FakeApi, follow: Callable[..., Follower]
+) -> None:
+    """An overloaded proxy does that; each new try waits longer."""
+    api.scripts.extend(Script() for _ in range(3))
+    follower = follow(pace=Pace(first=1.0, longest=30.0))
+    until(lambda: len(api.watches()) == 4)
+    assert len(follower.pauses) == 3
+    assert follower.pauses[2] > follower.pauses[0]
+
+
+@pytest.mark.parametrize(("relist", "listed"), [(600.0, 1), (-1.0, 4)])
+def test_everything_is_listed_anew_after_a_time(
+    api: FakeApi, follow: Callable[..., Follower], relist: float, listed: int
+) -> None:
+    """Whatever a watch might lose without a word shows then at the latest; until then no list is needed."""
+    api.scripts.extend(Script((event("BOOKMARK", 500),)) for _ in range(3))
+    follow(pace=Pace(relist=relist))
+    until(lambda: len(api.watches()) == 4)
+    assert len(lists(api)) == listed
+
+
+def test_one_odd_object_does_not_hide_the_others(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """It keeps what was known of it, and is told once."""
+    api.put("leases", lease("a", "one"))
+    api.put("leases", lease("odd", None))
+    with capture() as log:
+        follower = follow()
+        assert follower.watch.wait(5)
+        assert follower.values() == ["one"]
+        api.put("leases", lease("odd", "fine"))
+        until(lambda: follower.values() == ["fine", "one"])
+        api.put("leases", lease("odd", None))
+        api.put("leases", lease("b", "last"))
+        until(lambda: "last" in follower.values())
+    assert follower.values() == ["fine", "last", "one"]
+    assert [each["object"] for each in log.named("object_unreadable")] == ["odd", "odd"]
+
+
+@pytest.mark.parametrize(
+    "line", [b"not json\n", b"[]\n", b'{"type": "ADDED"}\n', b'{"type": "ADDED", "object": {}}\n']
+)
+def test_a_garbled_stream_leads_to_a_new_list(
+    api: FakeApi, follow: Callable[..., Follower], line: bytes
+) -> None:
+    """Half a line of a dying server must not end the thread."""
+    api.scripts.append(Script((line,), end="hang"))
+    with capture() as log:
+        follower = follow()
+        until(lambda: len(api.watches()) == 2)
+        until(lambda: follower.watch.fault is None)
+    assert "not an event" in log.named("watch_failed")[0]["error"]
+
+
+def test_an_error_event_of_another_kind_leads_to_a_new_list(
+    api: FakeApi, follow: Callable[..., Follower]
+) -> None:
+    """The API server ends watches this way when it cannot go on."""
+    told = json.loads(status(500, "InternalError", "etcd is gone"))
+    api.scripts.append(Script((json.dumps({"type": "ERROR", "object": told}).encode() + b"\n",)))
+    with capture() as log:
+        follow()
+        until(lambda: len(api.watches()) == 2)
+    assert "etcd is gone" in log.named("watch_failed")[0]["error"]
+
+
+def test_a_fault_of_our_own_does_not_end_the_thread(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """A picture that freezes without a word would be believed."""
+    api.put("leases", lease("a", "one"))
+    follower = Follower(api)
+    failures = [0]
+
+    def broken(_: Change[str]) -> None:
+        failures[0] += 1
+        if failures[0] == 1:
+            raise RuntimeError("a bug")
+
+    follower.watch._on_change = broken
+    with capture() as log:
+        follower.watch.start()
+        until(lambda: len(api.watches()) == 1)
+        api.put("leases", lease("a", "two"))
+        until(lambda: follower.values() == ["two"])
+    follower.stop()
+    assert log.named("watch_crashed")
+
+
+def test_it_stops_at_once_even_when_idle(api: FakeApi, follow: Callable[..., Follower]) -> None:
+    """A pod has seconds to go; a watch waits for most of a minute."""
+    follower = follow()
+    until(lambda: len(api.watches()) == 1)
+    began = time.monotonic()
+    follower.stop()
+    assert not follower.watch._thread.is_alive()
+    assert time.monotonic() - began < 1.0
+    assert follower.watch.fault is None
+
+
+def test_stopping_before_the_start_is_allowed(api: FakeApi) -> None:
+    """A service that fails while it starts stops everything."""
+    follower = Follower(api)
+    follower.stop()
+    assert not follower.watch.wait(0)
+
+
+def lists(api: FakeApi) -> list[Mapping[str, str]]:
+    return [each.query for each in api.made("GET") if "limit" in each.query]
+
+
+def _list(**query: str) -> Any:
+    return Request("GET", "/apis/coordination.k8s.io/v1/leases", query, {}, None)

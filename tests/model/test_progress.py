@@ -1,0 +1,42 @@
+"""A recorded progress that somebody has edited is refused, with the field that is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autocanary.model.progress import Progress
+from tests.decide.build import progress
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("step", "2"),
+        ("step", True),
+        ("weight", [10]),
+        ("weight", 1.5),
+        ("started_at", None),
+        ("verified_at", "now"),
+        ("verified_at", float("nan")),
+        ("message", 7),
+        ("promote_all", 1),
+        ("metrics", []),
+        ("metrics", {"request-success-rate": "good"}),
+        ("told", "abc"),
+        ("told", [1]),
+        ("untold", ["x"]),
+        ("gates_passed", {}),
+    ],
+)
+def test_a_field_of_another_kind_is_named(name: str, value: Any) -> None:
+    """ValueError says which field it is, before anything is decided from it."""
+    with pytest.raises(ValueError, match=f"progress.{name}"):
+        Progress.from_dict({**progress(1, 25).to_dict(), name: value})
+
+
+def test_what_was_written_is_read() -> None:
+    """The check lets everything through that autocanary writes, whole seconds too."""
+    kept = progress(1, 25, verified_at=5, told=("a",), warned=("b",), from_weight=None)
+    assert Progress.from_dict(kept.to_dict()) == kept

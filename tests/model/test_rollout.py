@@ -1,0 +1,207 @@
+"""The documents in which rollouts survive a restart."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autocanary.decide.outbox import TOLD_KEPT, delivered, received, telling
+from autocanary.model.decision import Event
+from autocanary.model.measurement import Reading, ReadingKind, Source, Unit
+from autocanary.model.progress import MetricState, Phase, Progress, Telling, UnknownVersionError
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Request, rollout_name
+from autocanary.model.rollout_json import from_document, to_document
+from tests.decide.build import NOW, progress, rollout
+
+times = st.none() | st.floats(0, 4e9, allow_nan=False)
+text = st.text(max_size=12)
+readings = st.builds(
+    Reading,
+    kind=st.sampled_from(ReadingKind),
+    value=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    unit=st.sampled_from(Unit),
+    requests=times,
+    age=times,
+    source=st.none() | st.sampled_from(Source),
+    detail=text,
+)
+states = st.builds(
+    MetricState,
+    breaches=st.integers(0, 9),
+    passes=st.integers(0, 99),
+    ok=st.sampled_from([None, True, False]),
+    last=st.none() | readings,
+)
+tellings = st.builds(
+    Telling,
+    id=text,
+    event=text,
+    at=st.floats(0, 4e9),
+    phase=text,
+    step=st.integers(0, 9),
+    weight=st.integers(0, 100),
+    reason=text,
+    message=text,
+    done=st.lists(text, max_size=2).map(tuple),
+)
+progresses = st.builds(
+    Progress,
+    phase=st.sampled_from(Phase),
+    reason=st.sampled_from(Reason),
+    message=text,
+    started_at=st.floats(0, 4e9),
+    phase_since=st.floats(0, 4e9),
+    step=st.integers(-1, 9),
+    weight=st.none() | st.integers(0, 100),
+    from_weight=st.none() | st.integers(0, 100),
+    step_started_at=times,
+    verified_at=times,
+    metrics=st.dictionaries(text, states, max_size=3),
+    no_data_since=times,
+    outage_since=times,
+    held_since=times,
+    last_look_at=times,
+    promote_all=st.booleans(),
+    paused_by=text,
+    answered=text,
+    answer=text,
+    gates_passed=st.lists(text, max_size=2).map(tuple),
+    decisions=st.lists(st.dictionaries(text, text, max_size=2), max_size=2).map(tuple),
+    untold=st.lists(tellings, max_size=2).map(tuple),
+    told=st.lists(text, max_size=2).map(tuple),
+    observed_weight=st.none() | st.integers(0, 100),
+    finished_at=times,
+    repairing=st.booleans(),
+    escalated_at=times,
+    warned=st.lists(text, max_size=2).map(tuple),
+)
+
+
+@given(progresses)
+def test_a_progress_survives_json_exactly(state: Progress) -> None:
+    """Serialise, parse, deserialise: the same value, whatever is in it."""
+    kept = json.loads(json.dumps(to_document(rollout(state))))
+    assert from_document(kept).progress == state
+
+
+def test_a_rollout_survives_its_document() -> None:
+    """Identity, policy snapshot, wishes and both specs come back."""
+    before = rollout(
+        paused=True,
+        request=Request("r1", "abort", "ada"),
+        candidate_spec={"model": {}},
+        candidate_digest="c",
+        uid="x",
+        resource_version="9",
+        attempt=3,
+    )
+    assert from_document(json.loads(json.dumps(to_document(before)))) == before
+
+
+def test_an_object_without_a_status_starts_from_its_beginning() -> None:
+    """A crash between creating the object and its first status write."""
+    document = to_document(rollout())
+    del document["status"]
+    document["metadata"]["creationTimestamp"] = "2026-11-22T10:00:00Z"
+    state = from_document(document).progress
+    assert (state.phase, state.step, state.weight) == (Phase.STAGING, -1, 0)
+    assert state.started_at == 1795341600.0
+
+
+def test_a_newer_format_is_refused_not_guessed() -> None:
+    """A downgrade must not misread what a newer version recorded."""
+    document = to_document(rollout())
+    document["status"]["progress"]["version"] = 99
+    with pytest.raises(UnknownVersionError, match="format 99"):
+        from_document(document)
+
+
+def test_the_status_reads_well_on_top() -> None:
+    """What kubectl and kubectl wait look at."""
+    state = progress(1, 25, metrics={"error-rate": MetricState(breaches=1, ok=False)}, observed_weight=25)
+    status: dict[str, Any] = to_document(rollout(state))["status"]
+    assert (status["phase"], status["step"], status["weight"], status["observedWeight"]) == (
+        "Progressing",
+        2,
+        25,
+        25,
+    )
+    assert status["metrics"] == [{"name": "error-rate", "breaches": 1, "passes": 0, "verdict": "breach"}]
+    assert {each["type"]: each["status"] for each in status["conditions"]} == {
+        "Promoted": "Unknown",
+        "Progressing": "True",
+    }
+
+
+@pytest.mark.parametrize(
+    ("phase", "promoted"),
+    [
+        (Phase.PROMOTED, "True"),
+        (Phase.ROLLED_BACK, "False"),
+        (Phase.MISSED, "False"),
+        (Phase.BAKING, "Unknown"),
+    ],
+)
+def test_the_promoted_condition_serves_kubectl_wait(phase: Phase, promoted: str) -> None:
+    """Unknown while it runs, then True or False."""
+    conditions = to_document(rollout(progress(phase=phase)))["status"]["conditions"]
+    assert next(each["status"] for each in conditions if each["type"] == "Promoted") == promoted
+
+
+@given(
+    st.from_regex(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True),
+    st.integers(1, 99999),
+    st.integers(1, 12),
+)
+def test_names_are_valid_and_distinct(service: str, number: int, attempt: int) -> None:
+    """At most 63 characters, and another candidate or attempt never has the same name."""
+    candidate = f"{service}-predictor-{number:05}"
+    name = rollout_name(service, candidate, attempt)
+    assert len(name) <= 63
+    assert name[-1] not in "-."
+    assert name != rollout_name(service, f"{service}-predictor-{number + 1:05}", attempt)
+    assert name != rollout_name(service, candidate, attempt + 1)
+
+
+def test_a_transformers_rollout_does_not_collide_with_the_predictors() -> None:
+    """Both components number their revisions from 00001."""
+    assert rollout_name("mnist", "mnist-transformer-00002") != rollout_name("mnist", "mnist-predictor-00002")
+
+
+def test_a_telling_is_told_when_every_channel_has_it() -> None:
+    """The outbox entry stays until the last channel is done, and its id is kept to recognise it."""
+    state = telling(rollout(), progress(), Event.STEP, NOW)
+    entry = state.untold[0]
+    half = delivered(state, entry.id, "slack", ("slack", "log"))
+    assert half.untold[0].done == ("slack",)
+    assert half.told == ()
+    whole = delivered(half, entry.id, "log", ("slack", "log"))
+    assert (whole.untold, whole.told) == ((), (entry.id,))
+
+
+def test_histories_are_bounded() -> None:
+    """Decisions and told ids keep the newest only: a status must not grow for ever."""
+    state = progress()
+    for index in range(50):
+        state = telling(rollout(), state, Event.STEP, NOW + index)
+        state = delivered(state, state.untold[0].id, "log", ("log",))
+    assert len(state.told) == TOLD_KEPT
+    assert len(state.decisions) == 20
+
+
+def test_a_receipt_is_kept_by_channel_and_survives() -> None:
+    """The newest counts; none, or the same again, changes nothing; an older document has none."""
+    first = received(progress(), "slack:#a", "C1/1.1")
+    both = received(received(first, "slack:#b", "C2/2.2"), "slack:#a", "C1/3.3")
+    assert dict(both.receipts) == {"slack:#a": "C1/3.3", "slack:#b": "C2/2.2"}
+    assert received(both, "slack:#a", "") is both
+    assert received(both, "slack:#a", "C1/3.3") is both
+    assert Progress.from_dict(json.loads(json.dumps(both.to_dict()))) == both
+    assert (
+        Progress.from_dict({k: v for k, v in progress().to_dict().items() if k != "receipts"}).receipts == {}
+    )

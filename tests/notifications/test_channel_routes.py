@@ -1,0 +1,59 @@
+"""Tests of autocanary.notifications.routes."""
+
+from __future__ import annotations
+
+import pytest
+
+from autocanary.model.decision import Event
+from autocanary.model.policy import NotificationRoute
+from autocanary.notifications.routes import EVENT_NAMES, for_everyone, selects, slack_wanted
+from tests.notifications.examples import message
+
+
+def test_every_event_has_exactly_one_name() -> None:
+    """No transition is out of a policy's reach."""
+    assert sorted(event.value for event in EVENT_NAMES.values()) == sorted(event.value for event in Event)
+
+
+def test_route_without_events_selects_all() -> None:
+    """An empty list means all."""
+    assert all(selects(NotificationRoute(), event.value) for event in Event)
+
+
+def test_route_selects_what_it_names() -> None:
+    """Names are the policy's words; an unknown one selects nothing."""
+    route = NotificationRoute(events=("rolled-back", "promoted", "gibberish"))
+    assert selects(route, Event.ROLLED_BACK.value)
+    assert selects(route, Event.PROMOTED.value)
+    assert not selects(route, Event.STEP.value)
+
+
+ROLLED_BACK_ONLY = ("rolled-back",)
+SLACK = NotificationRoute(events=ROLLED_BACK_ONLY, slack_channel="#ml")
+WEBHOOK = NotificationRoute(events=ROLLED_BACK_ONLY, webhook="http://h/")
+EVERYONE = NotificationRoute(events=ROLLED_BACK_ONLY)
+
+
+@pytest.mark.parametrize(
+    ("routes", "everyone", "slack"),
+    [
+        ((), True, True),
+        ((WEBHOOK,), True, True),
+        ((SLACK,), True, False),
+        ((EVERYONE,), False, False),
+        ((EVERYONE, NotificationRoute(slack_channel="#all")), False, True),
+        ((SLACK, NotificationRoute(events=("step",), slack_channel="#steps")), True, True),
+    ],
+)
+def test_who_is_told_of_a_step(routes: tuple[NotificationRoute, ...], everyone: bool, slack: bool) -> None:
+    """Slack routes narrow Slack, routes for everyone narrow all, webhook routes only add."""
+    step = message(Event.STEP, routes=routes)
+    assert for_everyone(step) is everyone
+    assert slack_wanted(step) is slack
+
+
+def test_who_is_told_of_a_rollback() -> None:
+    """What all routes name is told everywhere."""
+    rolled_back = message(routes=(SLACK, WEBHOOK, EVERYONE))
+    assert for_everyone(rolled_back)
+    assert slack_wanted(rolled_back)

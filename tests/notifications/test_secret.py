@@ -1,0 +1,38 @@
+"""Tests of autocanary.notifications.secret."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from autocanary.errors import DeliveryError
+from autocanary.notifications.secret import read_secret
+
+WORD = re.compile(r"[a-z0-9]+")
+
+
+def test_white_space_around_it_is_not_part_of_it(tmp_path: Path) -> None:
+    """Editors and ``echo`` end a file with a line break."""
+    path = tmp_path / "s"
+    path.write_text(" abc\n\n")
+    assert read_secret(path, WORD, "a word") == "abc"
+
+
+@pytest.mark.parametrize("content", [b"c4n4ry c4n4ry", b"c4n4ry\xff", b"", b"c4n4ry" * 20_000 + b"!"])
+def test_what_does_not_fit_is_refused_and_not_quoted(tmp_path: Path, content: bytes) -> None:
+    """Neither in the sentence nor in what caused it."""
+    path = tmp_path / "s"
+    path.write_bytes(content)
+    with pytest.raises(DeliveryError, match="a word") as caught:
+        read_secret(path, WORD, "a word")
+    assert "c4n4ry" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.retry_after is None
+
+
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
+    """The operating system's own words are passed on."""
+    with pytest.raises(DeliveryError, match="Is a directory"):
+        read_secret(tmp_path, WORD, "a word")

@@ -1,0 +1,95 @@
+"""Tests of autocanary.notifications.slack_head: what the one message of a rollout shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autocanary.model.comparison_summary import Side, Standing
+from autocanary.model.decision import Event
+from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.model.progress import MetricState, Phase
+from autocanary.notifications.slack_head import bar, head
+from tests.notifications.examples import AT, POLICY, message, progress, rollout
+from tests.notifications.slack_server import fits, shown
+
+STANDING = Standing(Side(1000, 10), Side(9000, 45), meter=38.0, cleared=4.0)
+COMPARED = MetricState(last=Reading(ReadingKind.VALUE, 1.0, Unit.PERCENT, requests=120.0), standing=STANDING)
+
+
+def test_it_shows_weight_numbers_of_both_sides_evidence_and_what_comes_next() -> None:
+    """Everything that is asked in the middle of a rollout, on one screen."""
+    about = rollout(progress=progress(metrics={"error-rate": COMPARED}))
+    step = message(
+        Event.STEP,
+        about=about,
+        phase=Phase.PROGRESSING.value,
+        step=2,
+        weight=50,
+        message="at 50 %",
+        reason="StepTaken",
+    )
+    made = head(step, "prod-1", POLICY)
+    text = shown(made)
+    assert made["text"] == ":arrow_up: models/mnist: canary at 50 %"
+    assert made["attachments"][0]["color"] == "#1d9bd1"
+    assert "`██████████░░░░░░░░░░` *50 %* · step 2 of 3 · Progressing" in text
+    assert "mnist-predictor-00002 instead of mnist-predictor-00001" in text
+    assert "at 50 % (StepTaken)" in text
+    assert "canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x" in text
+    assert "evidence: 38 % of what rolls back, 4 % of what passes" in text
+    assert "*What comes next*\n100 % after 5m of health at 50 %." in text
+    assert "What to do now" not in text
+    assert "prod-1 · models/mnist-00002 · policy prod-models" in text
+    started, now = int(AT - 600), int(AT)
+    assert f"started <!date^{started}^{{date_short_pretty}} {{time}}|2025-12-31 23:50:00 UTC>" in text
+    assert f"updated <!date^{now}^" in text
+
+
+def test_a_finished_one_says_what_to_do_and_not_what_comes() -> None:
+    """Rolled back: red, at 0 %, with the numbers that led there."""
+    made = head(message(), "", POLICY)
+    text = shown(made)
+    assert made["attachments"][0]["color"] == "#e01e5a"
+    assert "`░░░░░░░░░░░░░░░░░░░░` *0 %*" in text
+    assert "97.2 % (must be at least 99 %)" in text
+    assert "What comes next" not in text
+    assert "kubectl autocanary retry mnist -n models" in text
+
+
+def test_what_can_be_expected_stands_with_what_comes_next() -> None:
+    """A forecast, while a comparison is open."""
+    held = message(
+        Event.HELD, phase=Phase.HOLDING.value, details=(("forecast", "a doubled rate shows in 12m"),)
+    )
+    text = shown(head(held, "", POLICY))
+    assert "at 10 %, as soon as it may go on.\nforecast: a doubled rate shows in 12m" in text
+
+
+@pytest.mark.parametrize("event", list(Event))
+@pytest.mark.parametrize("phase", list(Phase))
+def test_every_event_in_every_phase_fits(event: Event, phase: Phase) -> None:
+    """With a policy and without, with words of any length."""
+    long: dict[str, Any] = {"phase": phase.value, "message": "<x>" * 4000}
+    assert fits(head(message(event, **long), "c" * 4000, POLICY))
+    assert fits(head(message(event, **long, step=0), "", None))
+
+
+def test_words_from_outside_call_nobody() -> None:
+    """Names and messages are escaped; the only markup of Slack's is the time's."""
+    about = rollout(
+        progress=progress(metrics={"<!here>": COMPARED}), candidate="<@U1>", policy_name="<!channel>"
+    )
+    text = shown(head(message(about=about, message="<!channel> & co"), "<c>", POLICY))
+    assert text.count("<") == text.count("<!date^") == 2
+    assert "&lt;!channel&gt; &amp; co" in text
+
+
+@pytest.mark.parametrize(
+    ("weight", "full"),
+    [(-1, 0), (0, 0), (1, 1), (5, 1), (10, 2), (50, 10), (97, 19), (99, 19), (100, 20), (101, 20)],
+)
+def test_the_bar_is_neither_empty_nor_full_in_between(weight: int, full: int) -> None:
+    """1 % shows, and 99 % is not all."""
+    assert bar(weight) == "█" * full + "░" * (20 - full)

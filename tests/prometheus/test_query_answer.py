@@ -1,0 +1,77 @@
+"""Reading the JSON of Prometheus' query API."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from autocanary.prometheus.query_answer import MalformedAnswerError, read_answer
+
+
+def _body(kind: str, result: Any, **more: Any) -> dict[str, Any]:
+    return {"status": "success", "data": {"resultType": kind, "result": result}, **more}
+
+
+def test_a_vector_keeps_labels_values_and_odd_numbers() -> None:
+    """NaN and infinities are numbers here; what they mean is decided elsewhere."""
+    answer = read_answer(
+        _body(
+            "vector",
+            [
+                {"metric": {"a": "b"}, "value": [1.5, "2.5"]},
+                {"metric": {}, "value": [1, "NaN"]},
+                {"metric": {}, "value": [1, "+Inf"]},
+            ],
+        )
+    )
+    first, second, third = answer.samples
+    assert (dict(first.labels), first.value, first.timestamp) == ({"a": "b"}, 2.5, 1.5)
+    assert second.value is not None
+    assert math.isnan(second.value)
+    assert third.value == math.inf
+
+
+def test_scalars_strings_and_ranges() -> None:
+    """A scalar is one sample without labels; a string or a range has none, and its kind says so."""
+    assert read_answer(_body("scalar", [1, "5"])).samples[0].value == 5
+    assert read_answer(_body("string", [1, "x"])).samples == ()
+    assert read_answer(_body("matrix", [{"metric": {}, "values": []}])).kind == "matrix"
+
+
+def test_a_native_histogram_has_no_value() -> None:
+    """It comes under another key, with its own timestamp."""
+    [sample] = read_answer(_body("vector", [{"metric": {}, "histogram": [7, {"count": "3"}]}])).samples
+    assert (sample.value, sample.timestamp) == (None, 7)
+
+
+def test_remarks_on_style_are_no_warnings() -> None:
+    """Infos have their own member, or since 2.48 a prefix among the warnings."""
+    warnings = ["PromQL info: metric might not be a counter", "store gateway is down"]
+    answer = read_answer(_body("vector", [], warnings=warnings, infos=["PromQL info: x"]))
+    assert answer.warnings == ("store gateway is down",)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"data": []},
+        {"data": {"result": []}},
+        {"data": {"resultType": "vector"}},
+        _body("vector", {}),
+        _body("vector", [1]),
+        _body("vector", [{"metric": {}}]),
+        _body("vector", [{"metric": {}, "value": [1]}]),
+        _body("vector", [{"metric": {}, "value": [1, "many"]}]),
+        _body("vector", [{"metric": {}, "value": 7}]),
+        _body("vector", [{"metric": {}, "histogram": []}]),
+        _body("scalar", ["a", "b"]),
+        _body("vector", [], warnings="all"),
+    ],
+)
+def test_json_of_something_else_is_malformed(payload: dict[str, Any]) -> None:
+    """Whatever answers JSON at that path is not taken for Prometheus."""
+    with pytest.raises(MalformedAnswerError):
+        read_answer(payload)

@@ -1,0 +1,123 @@
+"""Queries on the pool: at once, each distinct one only once at a time, and no waiting for ever."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import pytest
+
+from autocanary.errors import MetricsUnreachable
+from autocanary.prometheus.flight import Flight
+from autocanary.prometheus.query_answer import Answer
+from autocanary.prometheus.query_plan import Result
+from tests.prometheus.fake_prometheus import InlinePool, rows
+from tests.prometheus.test_query_plan import steps
+
+T = TypeVar("T")
+
+
+def test_a_plan_is_run_to_its_end() -> None:
+    """Every query of every round is asked."""
+    asked: list[str] = []
+
+    def query(promql: str) -> Answer:
+        asked.append(promql)
+        return rows()
+
+    assert Flight(query, InlinePool()).fly(steps("a", 2)) == "a"
+    assert asked == ["a0", "shared", "a1", "shared"]
+
+
+def test_errors_are_results() -> None:
+    """One query's error does not touch another's answer."""
+
+    def query(promql: str) -> Answer:
+        if promql == "bad":
+            raise MetricsUnreachable("away")
+        return rows()
+
+    results = Flight(query, InlinePool()).fetch(["bad", "good"])
+    assert isinstance(results["bad"], MetricsUnreachable)
+    assert results["good"] == rows()
+
+
+def test_identical_questions_in_flight_are_asked_once() -> None:
+    """Whoever asks meanwhile gets the same answer; afterwards it is asked anew."""
+    begun, go = threading.Event(), threading.Event()
+    asked: list[str] = []
+
+    def query(promql: str) -> Answer:
+        asked.append(promql)
+        begun.set()
+        go.wait(10)
+        return rows()
+
+    with ThreadPoolExecutor(4) as pool, ThreadPoolExecutor(2) as people:
+        flight = Flight(query, pool)
+        first = people.submit(lambda: flight.fetch(["up"]))
+        assert begun.wait(10)
+        joined = threading.Event()
+
+        def join() -> Mapping[str, Result]:
+            joined.set()
+            return flight.fetch(["up"])
+
+        second = people.submit(join)
+        assert joined.wait(10)
+        third = flight._promise("up")
+        go.set()
+        assert first.result(10) == second.result(10) == {"up": third.result(10)}
+        before = len(asked)
+        assert before <= 2  # the second may have come after the first had landed
+        flight.fetch(["up"])
+        assert len(asked) == before + 1
+
+
+def test_queries_of_a_round_run_at_the_same_time() -> None:
+    """Each waits for the other: one after the other would never end."""
+    meeting = threading.Barrier(3, timeout=10)
+
+    def query(_promql: str) -> Answer:
+        meeting.wait()
+        return rows()
+
+    with ThreadPoolExecutor(3) as pool:
+        assert len(Flight(query, pool).fetch(["a", "b", "c"])) == 3
+
+
+class _Cancelling:
+    """A pool that is shut down before the work begins."""
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        future.cancel()
+        future.set_running_or_notify_cancel()
+        return future
+
+
+class _Closed:
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+
+@pytest.mark.parametrize("pool", [_Cancelling(), _Closed()])
+def test_a_pool_that_stops_is_an_outage_not_a_hang(pool: _Cancelling | _Closed) -> None:
+    """Shutting down answers every waiting question."""
+    [result] = Flight(lambda _query: rows(), pool).fetch(["up"]).values()
+    assert isinstance(result, MetricsUnreachable)
+    assert "stopping" in str(result)
+
+
+def test_a_bug_is_not_swallowed() -> None:
+    """What is no MetricsError comes out, and the query can be asked again."""
+
+    def query(_promql: str) -> Answer:
+        raise ZeroDivisionError
+
+    flight = Flight(query, InlinePool())
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            flight.fetch(["up"])

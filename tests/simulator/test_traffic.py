@@ -1,0 +1,192 @@
+"""Requests follow the split that is really programmed, wait for cold pods, and are lost without pods."""
+
+from __future__ import annotations
+
+import pytest
+
+from autocanary.model.policy import Component
+from autocanary.simulator.pod_behaviour import starts_in
+from autocanary.simulator.response_quality import Moment, Quality, from_age, from_weight
+from autocanary.simulator.traffic import Load, Series
+from autocanary.simulator.world import World
+
+V1, V2 = "iris-predictor-00001", "iris-predictor-00002"
+
+
+def world(quality: Quality | None = None, load: Load | None = None, seed: int = 1) -> World:
+    """A service at its first release, with 100 requests per second."""
+    made = World(load=load or Load(100.0), seed=seed)
+    made.model("v2", starts_in(5), quality or Quality())
+    made.deploy("iris", "v1")
+    made.advance(60)
+    return made
+
+
+def series(made: World, revision: str) -> Series:
+    return made.traffic.series("models", "iris", Component.PREDICTOR)[revision]
+
+
+def counted(made: World, revision: str, seconds: float) -> tuple[int, int]:
+    """Requests and errors that scrapes see in that time."""
+    before = series(made, revision)
+    requests, errors = before.requests, before.errors
+    made.advance(seconds)
+    after = series(made, revision)
+    return after.requests - requests, after.errors - errors
+
+
+def test_requests_are_split_by_weight() -> None:
+    """Ten percent of 100 per second for ten minutes are about 6,000."""
+    made = world()
+    made.deploy("iris", "v2", weight=10)
+    made.advance(60)
+    canary, _ = counted(made, V2, 600)
+    stable, _ = counted(made, V1, 600)
+    assert canary == pytest.approx(6_000, rel=0.06)
+    assert stable == pytest.approx(54_000, rel=0.03)
+
+
+def test_a_revision_at_zero_percent_gets_nothing() -> None:
+    """Its counters do not exist before its first request."""
+    made = world()
+    made.deploy("iris", "v2", weight=0)
+    made.advance(120)
+    assert series(made, V2).requests == 0
+    assert len(series(made, V2).samples) == 0
+
+
+def test_errors_are_a_share_of_requests() -> None:
+    """Two percent of a revision's requests fail, and none of the other's."""
+    made = world(Quality(error_percent=2.0))
+    made.deploy("iris", "v2", weight=50)
+    made.advance(60)
+    requests, errors = counted(made, V2, 1200)
+    assert errors / requests == pytest.approx(0.02, rel=0.1)
+
+
+def test_a_late_onset_comes_with_the_weight() -> None:
+    """Good below half of the traffic, bad from there on."""
+    made = world(Quality(error_percent=from_weight(50, bad=20.0, good=0.0)))
+    made.deploy("iris", "v2", weight=25)
+    made.advance(60)
+    assert counted(made, V2, 300)[1] == 0
+    made.deploy("iris", "v2", weight=50)
+    made.advance(60)
+    requests, errors = counted(made, V2, 300)
+    assert errors / requests == pytest.approx(0.2, rel=0.1)
+
+
+def test_a_decay_comes_with_age() -> None:
+    """from_age looks at how old the revision is."""
+    level = from_age(60.0, bad=5.0, good=1.0)
+    assert callable(level)
+    assert [level(Moment(0.0, age, 10)) for age in (0.0, 59.0, 60.0, 100.0)] == [1.0, 1.0, 5.0, 5.0]
+
+
+def test_cold_pods_hold_requests_back() -> None:
+    """After a rollback onto a cold revision nobody is answered until its pods are up; then all, slowly."""
+    made = World(load=Load(100.0))
+    made.model("v1", starts_in(60))
+    made.deploy("iris", "v1")
+    made.advance(120)
+    made.deploy("iris", "v2", weight=100)
+    made.advance(120)
+    before = series(made, V1)
+    requests, slow = before.requests, sum(before.buckets[20:])
+    made.deploy("iris", "v2", weight=0)
+    made.advance(45)
+    assert series(made, V1).requests == requests
+    made.advance(60)
+    after = series(made, V1)
+    assert after.requests - requests == pytest.approx(10_000, rel=0.1)
+    assert sum(after.buckets[20:]) - slow > 5_000
+
+
+def test_without_pods_requests_are_lost_and_nothing_is_scraped() -> None:
+    """All pods crash: the counters stand still and get no samples."""
+    made = world()
+    made.deploy("iris", "v2", weight=50)
+    made.advance(120)
+    made.kserve.crash("models", "iris", V2)
+    made.advance(16)
+    before = series(made, V2)
+    requests, samples = before.requests, len(before.samples)
+    made.advance(300)
+    assert (series(made, V2).requests, len(series(made, V2).samples)) == (requests, samples)
+
+
+def test_load_can_change() -> None:
+    """By hand, or as a function of time."""
+    made = world()
+    made.traffic.set_load("models", "iris", Load(0.0))
+    assert counted(made, V1, 300)[0] < 1500  # the rest of the interval that was being served
+    made.advance(15)
+    assert counted(made, V1, 300)[0] == 0
+    since = made.now()
+    made.traffic.set_load("models", "iris", Load(lambda at: 10.0 if at >= since + 300 else 0.0))
+    assert counted(made, V1, 300)[0] == 0
+    assert counted(made, V1, 300)[0] == pytest.approx(3000, rel=0.1)
+
+
+def test_a_load_may_be_given_before_the_service_exists() -> None:
+    """It is used from the first request on."""
+    made = World(load=Load(0.0))
+    made.traffic.set_load("models", "iris", Load(50.0))
+    made.deploy("iris", "v1")
+    made.advance(120)
+    assert series(made, V1).requests > 3000
+
+
+def test_bursts_hit_all_revisions_at_once() -> None:
+    """The factor has mean 1, and minutes differ much more than chance alone would make them."""
+    made = World(load=Load(200.0, bursts=True))
+    for uri in ("v1", "v2"):
+        made.model(uri, quality=Quality(error_percent=2.0))
+    made.deploy("iris", "v1")
+    made.advance(60)
+    made.deploy("iris", "v2", weight=50)
+    made.advance(60)
+    minutes = []
+    for _ in range(200):
+        requests, errors = counted(made, V2, 60)
+        minutes.append(errors / requests)
+    mean = sum(minutes) / len(minutes)
+    assert mean == pytest.approx(0.02, rel=0.35)
+    assert max(minutes) > 3 * mean
+    assert min(minutes) < mean / 3
+
+
+def test_the_same_seed_gives_the_same_counters_however_often_one_looks() -> None:
+    """Looking is not a disturbance; another seed is another world."""
+
+    def play(seed: int, looks: int) -> list[tuple[float, int, int]]:
+        made = world(Quality(error_percent=3.0), seed=seed)
+        made.deploy("iris", "v2", weight=10)
+        for _ in range(looks):
+            made.advance(600 / looks)
+            series(made, V2)
+        return [(sample.at, sample.requests, sample.errors) for sample in series(made, V2).samples]
+
+    assert play(1, 1) == play(1, 40)
+    assert play(1, 1) != play(2, 1)
+
+
+def test_a_long_time_without_a_look_costs_little_and_loses_nothing() -> None:
+    """A week is served in one go, except for what a window may still ask for."""
+    made = world()
+    made.advance(7 * 86400)
+    found = series(made, V1)
+    assert found.requests == pytest.approx(100 * 7 * 86400, rel=0.01)
+    assert 100 < len(found.samples) < 200
+
+
+def test_a_service_that_was_replaced_counts_from_nothing() -> None:
+    """A namesake's revisions have the same names and other counters."""
+    made = world()
+    made.advance(600)
+    before = series(made, V1).requests
+    made.kserve.delete("models", "iris")
+    made.advance(5)
+    made.deploy("iris", "v1")
+    made.advance(60)
+    assert series(made, V1).requests < before / 4
