@@ -21,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from random import Random
 
-from autocanary.analysis.interval import wilson
+from autocanary.analysis.e_values import wilson
 from autocanary.app.demo_run import engine_on
 from autocanary.model.measurement import ReadingKind
 from autocanary.model.policy import Component, Policy

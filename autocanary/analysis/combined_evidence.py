@@ -16,7 +16,7 @@ from autocanary.analysis.e_values import log_mix
 from autocanary.analysis.parameters import SUSPICIOUS, Terms
 from autocanary.analysis.sequential_test import Comparison, begin, looked
 from autocanary.analysis.traffic_share import Share, watched
-from autocanary.model.counts import Counters
+from autocanary.model.measurement import Counters
 
 __all__ = ["SHARE", "Evidence", "Trial", "combined", "look"]
 

@@ -13,13 +13,12 @@ from math import log
 from typing import Any
 
 from autocanary.analysis.combined_evidence import SHARE, Evidence, Trial, combined, look
-from autocanary.analysis.interval import wilson
+from autocanary.analysis.e_values import wilson
 from autocanary.analysis.parameters import Terms, terms_of
 from autocanary.analysis.sequential_test import Comparison
 from autocanary.analysis.verdict import Look
 from autocanary.model.comparison_summary import Side, Standing
-from autocanary.model.counts import Counters
-from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.model.measurement import Counters, Reading, ReadingKind, Unit
 from autocanary.model.policy import Metric
 
 __all__ = ["SHARE_GRACE", "VERSION", "Weighed", "meter_of", "terms_by_name", "weighed"]

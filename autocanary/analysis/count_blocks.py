@@ -12,7 +12,7 @@ from operator import sub
 from typing import Any
 
 from autocanary.analysis.parameters import Terms, idle_weight
-from autocanary.model.counts import Counters, Totals
+from autocanary.model.measurement import Counters, Totals
 
 __all__ = ["Intake", "Taken", "Tally", "take"]
 

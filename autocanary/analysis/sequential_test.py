@@ -34,11 +34,11 @@ from autocanary.analysis.e_values import (
     log_mix,
     not_worse,
     times,
+    wilson,
     worse,
 )
-from autocanary.analysis.interval import wilson
 from autocanary.analysis.parameters import CAUTIOUS_FACTORS, FACTOR_WEIGHTS, FACTORS, Terms
-from autocanary.model.counts import Counters
+from autocanary.model.measurement import Counters
 
 __all__ = ["Comparison", "begin", "looked"]
 

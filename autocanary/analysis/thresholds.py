@@ -2,18 +2,20 @@
 
 A reading counts only when it is a number made from enough fresh requests. Everything else is a reason to
 wait: it neither passes the candidate nor blames it.
+
+The policy's `rollout` webhooks, judged like metrics: a repeated no counts as a failure.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from autocanary.model.measurement import Reading, ReadingKind
+from autocanary.model.measurement import Reading, ReadingKind, Unit
 from autocanary.model.policy import Metric, Range
 from autocanary.model.progress import MetricState
 from autocanary.model.value_wording import bounds, quantity
 
-__all__ = ["UNBOUNDED", "breach", "value_of", "weigh"]
+__all__ = ["HOOK", "HOOK_FAILURE_LIMIT", "UNBOUNDED", "breach", "hook_metric", "value_of", "weigh"]
 
 UNBOUNDED = Range()
 """The range of a metric that is only compared."""
@@ -51,3 +53,17 @@ def breach(metric: Metric, state: MetricState) -> str:
 def value_of(metric: Metric, state: MetricState) -> str:
     value = state.last.value if state.last else None
     return "unknown" if value is None else quantity(value, metric.unit)
+
+
+HOOK = "webhook/"
+"""How the names of these metrics begin."""
+
+HOOK_FAILURE_LIMIT = 3
+"""A webhook says no this many times in a row before it counts as a failure of the candidate."""
+
+
+def hook_metric(name: str) -> Metric:
+    """``name`` with ``HOOK`` before it; its value is 1 for a yes and 0 for a no."""
+    return Metric(
+        name, Range(min=1), Unit.NUMBER, failure_limit=HOOK_FAILURE_LIMIT, consecutive=True, min_requests=0
+    )

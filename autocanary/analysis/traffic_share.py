@@ -18,7 +18,7 @@ from typing import Any
 from autocanary.analysis.count_blocks import Intake, Tally, take
 from autocanary.analysis.e_values import below_share, log_add, log_mix, times
 from autocanary.analysis.parameters import Terms
-from autocanary.model.counts import Counters
+from autocanary.model.measurement import Counters
 
 __all__ = ["Share", "watched"]
 

@@ -9,8 +9,8 @@ from autocanary.kube.events import EventWriter
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Rollout
 from autocanary.notifications.apprise_channel import AppriseUrls
+from autocanary.notifications.audit_log import KubernetesEvents
 from autocanary.notifications.channel import Channel
-from autocanary.notifications.events import KubernetesEvents
 from autocanary.notifications.http_client import Http
 from autocanary.notifications.slack_api import SlackApi
 from autocanary.notifications.slack_bot import SlackBot

@@ -18,7 +18,7 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
-from autocanary.analysis.interval import wilson
+from autocanary.analysis.e_values import wilson
 from autocanary.app.simulated_rollout import Course, Outcome, play, playable
 from autocanary.errors import AutocanaryError
 from autocanary.model.policy import Policy

@@ -19,7 +19,7 @@ from autocanary.model.rollout import Request, Rollout
 
 if TYPE_CHECKING:  # a fifth of a second, which help and completion need not wait for
     from autocanary.app.simulation import Summary, Told
-    from autocanary.controller.snapshots import Snapshots
+    from autocanary.controller.running_rollout import Snapshots
     from autocanary.settings import Settings
     from autocanary.simulator.releases import Release
 
@@ -160,7 +160,7 @@ def policy_of(rollout: Rollout) -> Policy | None:
 @cache
 def _snapshots() -> Snapshots:
     """One for all looks: a list of a thousand rollouts restores each of its few policies once."""
-    from autocanary.controller.snapshots import Snapshots
+    from autocanary.controller.running_rollout import Snapshots
     from autocanary.policy_files import PolicyBook
 
     return Snapshots(PolicyBook())

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autocanary.analysis.comparisons import meter_of
-from autocanary.analysis.interval import anytime
-from autocanary.analysis.outlook import outlook
+from autocanary.analysis.e_values import anytime
+from autocanary.analysis.forecast import outlook
 from autocanary.analysis.parameters import terms_of
 from autocanary.model.comparison_summary import Side, Standing
 from autocanary.model.policy import Metric, Policy

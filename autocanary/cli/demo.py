@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from autocanary.cli import backend, exits, patience, printing
+from autocanary.cli import backend, follow, printing
 from autocanary.cli.demo_view import DemoView, Ending
-from autocanary.cli.options import usual
+from autocanary.cli.printing import usual
 from autocanary.cli.rollout_view import Shown
 
 __all__ = ["demo"]
@@ -80,7 +80,7 @@ def _play(names: Sequence[str], speed: float | None, *, serve: bool, svg: Path |
         right = view.summary(endings)
         if svg is not None:
             view.export_svg(svg)
-    return exits.DONE if right else exits.NO
+    return printing.DONE if right else printing.NO
 
 
 def _paper() -> Console:
@@ -100,9 +100,9 @@ def _scene(view: DemoView, name: str, pace: float | None, *, serve: bool) -> End
             stage.advance(stride)
             view.show(_shown(stage), stage.now(), stage.listing())
             if pace is not None:
-                patience.sleep(1 / _FRAMES_PER_SECOND)
+                follow.sleep(1 / _FRAMES_PER_SECOND)
         if view.is_live:
-            patience.sleep(_LAST_LOOK)
+            follow.sleep(_LAST_LOOK)
         return Ending(name, stage.expected, _shown(stage))
 
 

@@ -1,4 +1,9 @@
-"""Results to stdout, words about them to stderr; tables for people, JSON and YAML for programs."""
+"""Results to stdout, words about them to stderr; tables for people, JSON and YAML for programs.
+
+Exit codes: what a shell or a pipeline can tell apart.
+
+Flags that several commands have; those of the cluster mean what they mean in kubectl.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,46 @@ import os
 import sys
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, NoReturn, TextIO
+from typing import Annotated, Any, NoReturn, TextIO
 
+import typer
 import yaml
 from rich.console import Console
 
-__all__ = ["Output", "console", "document", "errors", "hush", "say", "tell"]
+from autocanary.errors import (
+    AutocanaryError,
+    ClusterError,
+    Conflict,
+    InputError,
+    MetricsUnreachable,
+    PolicyError,
+    Refused,
+)
+from autocanary.model.time_format import parse_duration
+
+__all__ = [
+    "BROKEN_PIPE",
+    "DONE",
+    "INTERRUPTED",
+    "NO",
+    "UNREACHABLE",
+    "USAGE",
+    "AllNamespaces",
+    "Context",
+    "Kubeconfig",
+    "Namespace",
+    "Output",
+    "OutputFormat",
+    "code_of",
+    "console",
+    "document",
+    "duration",
+    "errors",
+    "hush",
+    "say",
+    "tell",
+    "usual",
+]
 
 
 class Output(str, Enum):
@@ -67,3 +106,50 @@ def hush() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+DONE = 0
+NO = 1  # the answer is "no": invalid policy, rolled back, no such rollout, not in time
+USAGE = 2
+UNREACHABLE = 3  # no usable cluster or Prometheus: away, overloaded, without rights, without our definitions
+INTERRUPTED = 130  # as shells say it: 128 + SIGINT
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def code_of(error: AutocanaryError) -> int:
+    """A missing right is not a "no": a pipeline must not take it for a rolled-back release."""
+    if isinstance(error, PolicyError | Conflict | Refused):
+        return NO
+    if isinstance(error, InputError):
+        return USAGE
+    return UNREACHABLE if isinstance(error, ClusterError | MetricsUnreachable) else NO
+
+
+def _cluster(*names: str, help: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel="Cluster")
+
+
+Namespace = Annotated[
+    str | None, _cluster("--namespace", "-n", metavar="NS", help="The namespace; default: the context's.")
+]
+AllNamespaces = Annotated[bool, _cluster("--all-namespaces", "-A", help="In all namespaces.")]
+Context = Annotated[str | None, _cluster("--context", metavar="NAME", help="The kubeconfig context.")]
+Kubeconfig = Annotated[str | None, _cluster("--kubeconfig", metavar="FILE", help="The kubeconfig file.")]
+OutputFormat = Annotated[
+    Output, typer.Option("--output", "-o", metavar="table|wide|json|yaml", help="How to print the result.")
+]
+
+
+def usual(value: str) -> str:
+    """The end of a help text: what counts when an option is not given. docs/generate.py reads it."""
+    return f" [dim](default: {value})[/dim]"
+
+
+def duration(text: str | float) -> float:
+    """For ``parser=`` of an option: seconds, or the sentence that says what was expected."""
+    if isinstance(text, float):
+        return text  # a default
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
-from autocanary.cli import backend, exits, finding, patience, printing
-from autocanary.cli.options import Context, Kubeconfig, Namespace, duration, usual
+from autocanary.cli import backend, follow, printing
+from autocanary.cli.printing import Context, Kubeconfig, Namespace, duration, usual
 from autocanary.model import value_wording
 from autocanary.model.progress import Phase
 from autocanary.model.rollout import RETRY_STARTED, Request, Rollout, Verb
@@ -120,23 +120,23 @@ def _command(
             ledger.limit(timeout)
         where = namespace or ledger.namespace
         rollouts = ledger.rollouts(where)
-        rivals = finding.rivals(rollouts, name)
+        rivals = follow.rivals(rollouts, name)
         if rivals:
             which = ", ".join(f"{each.name} ({each.component.value})" for each in rivals)
             printing.tell(f"several components of {name} are being rolled out; say which is meant: {which}")
-            raise typer.Exit(exits.NO)
-        rollout = finding.find(rollouts, name)
+            raise typer.Exit(printing.NO)
+        rollout = follow.find(rollouts, name)
         if rollout is None:
             printing.tell(
                 f"there is no rollout of {name} in namespace {where}; "
                 "`autocanary status -A` lists all there are"
             )
-            raise typer.Exit(exits.NO)
+            raise typer.Exit(printing.NO)
         if rollout.is_final and not finished:
             printing.tell(
                 f"{value_wording.headline(rollout)}: {_ended(rollout)}; there is nothing to ask of it"
             )
-            raise typer.Exit(exits.NO)
+            raise typer.Exit(printing.NO)
         raise typer.Exit(wish(_Wish(ledger, rollout, timeout if wait else None)))
 
 
@@ -146,11 +146,11 @@ def _ended(rollout: Rollout) -> str:
 
 def _pausing(rollout: Rollout) -> Outcome | None:
     if rollout.is_final:
-        return _ended(rollout), exits.NO
+        return _ended(rollout), printing.NO
     if rollout.progress.phase is Phase.ROLLING_BACK:
-        return f"is rolling back: {rollout.progress.message}", exits.NO
+        return f"is rolling back: {rollout.progress.message}", printing.NO
     if rollout.progress.phase is Phase.PAUSED:
-        return f"is paused: {rollout.progress.message}", exits.DONE
+        return f"is paused: {rollout.progress.message}", printing.DONE
     return None
 
 
@@ -179,7 +179,7 @@ class _Wish:
     def pause(self) -> int:
         rollout = self._rollout
         if rollout.progress.phase is Phase.ROLLING_BACK:
-            return self._say("is rolling back, which a pause does not stop; nothing was changed", exits.NO)
+            return self._say("is rolling back, which a pause does not stop; nothing was changed", printing.NO)
         if rollout.paused and rollout.progress.phase is Phase.PAUSED:
             return self._say("is paused already; nothing was changed")
         if not rollout.paused:
@@ -201,12 +201,12 @@ class _Wish:
 
         def outcome(now: Rollout) -> Outcome | None:
             if now.progress.answered == request_id:
-                return now.progress.answer, exits.DONE if _granted(verb, before, now) else exits.NO
+                return now.progress.answer, printing.DONE if _granted(verb, before, now) else printing.NO
             if now.request is None or now.request.id != request_id:
                 other = (
                     f"{now.request.verb}{_by(now.request)}" if now.request is not None else "nobody's wish"
                 )
-                return f"{verb.value} was replaced by {other} before it was answered", exits.NO
+                return f"{verb.value} was replaced by {other} before it was answered", printing.NO
             return None
 
         return self._wait(outcome)
@@ -216,13 +216,13 @@ class _Wish:
         namespace, name = self._rollout.namespace, self._rollout.name
         if self._timeout is None:
             return self._say("has been asked; the service answers in its status")
-        tolerance = patience.Tolerance()
-        for left in patience.looks(_EVERY, self._timeout):
+        tolerance = follow.Tolerance()
+        for left in follow.looks(_EVERY, self._timeout):
             self._ledger.limit(left)
             now = tolerance.look(lambda: self._ledger.read(namespace, name))
             if tolerance.away:
                 continue
-            result = outcome(now) if now is not None else ("the rollout was deleted meanwhile", exits.NO)
+            result = outcome(now) if now is not None else ("the rollout was deleted meanwhile", printing.NO)
             if result is not None:
                 return self._say(*result)
         if tolerance.error is not None:
@@ -231,9 +231,9 @@ class _Wish:
             f"{namespace}/{name}: the service has not answered within {value_wording.duration(self._timeout)}"
             "; is autocanary running and watching this namespace? The wish stays and is answered when it is"
         )
-        return exits.NO
+        return printing.NO
 
-    def _say(self, text: str, code: int = exits.DONE) -> int:
+    def _say(self, text: str, code: int = printing.DONE) -> int:
         printing.say(f"{self._rollout.namespace}/{self._rollout.name}: {text}")
         return code
 

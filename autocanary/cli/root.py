@@ -1,4 +1,9 @@
-"""The program: its commands, and what becomes of every way in which one can end."""
+"""The program: its commands, and what becomes of every way in which one can end.
+
+``autocanary crds``.
+
+``autocanary version``.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +16,29 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from autocanary import __version__
-from autocanary.cli import exits, printing
-from autocanary.cli.crds import crds
+from autocanary.cli import printing
 from autocanary.cli.demo import demo
 from autocanary.cli.requests import abort, pause, promote, resume, retry
 from autocanary.cli.run import run
 from autocanary.cli.simulate import simulate
 from autocanary.cli.status import status
 from autocanary.cli.validate import validate
-from autocanary.cli.version import version
 from autocanary.errors import AutocanaryError
 
-__all__ = ["app", "main"]
+__all__ = ["app", "crds", "main", "version"]
+
+
+def crds() -> None:
+    """Print the CustomResourceDefinitions, as in `autocanary crds | kubectl apply -f -`."""
+    from autocanary.kube.crds import manifest
+
+    sys.stdout.write(manifest())
+
+
+def version() -> None:
+    """Print the version."""
+    printing.say(__version__)
+
 
 _COMPLETE = "_AUTOCANARY_COMPLETE"  # the same for both names of the program
 
@@ -41,13 +57,13 @@ class _Root(TyperGroup):
                 args, prog_name or program(sys.argv[0]), complete_var=_COMPLETE, standalone_mode=False
             )
         except typer.Abort:
-            code = exits.INTERRUPTED
+            code = printing.INTERRUPTED
         except Exception as error:
             # Usage errors are told by their shape: typer's class of them is not public.
             if not hasattr(error, "format_message"):
                 raise
             code = _usage(error)
-        sys.exit(code if isinstance(code, int) else exits.DONE)
+        sys.exit(code if isinstance(code, int) else printing.DONE)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -56,12 +72,12 @@ class _Root(TyperGroup):
         except AutocanaryError as error:
             command = " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
             printing.tell(f"{command}: {error}")
-            raise typer.Exit(exits.code_of(error)) from None
+            raise typer.Exit(printing.code_of(error)) from None
         except BrokenPipeError:
             printing.hush()
-            raise typer.Exit(exits.BROKEN_PIPE) from None
+            raise typer.Exit(printing.BROKEN_PIPE) from None
         except KeyboardInterrupt:
-            raise typer.Exit(exits.INTERRUPTED) from None
+            raise typer.Exit(printing.INTERRUPTED) from None
         return result
 
 

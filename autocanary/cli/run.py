@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from autocanary.cli import backend
-from autocanary.cli.options import Context, Kubeconfig, usual
+from autocanary.cli.printing import Context, Kubeconfig, usual
 from autocanary.errors import AutocanaryError
 
 __all__ = ["run"]

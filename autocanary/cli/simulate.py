@@ -12,8 +12,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from autocanary.cli import backend, printing, simulation_view
-from autocanary.cli.options import OutputFormat, duration, usual
-from autocanary.cli.printing import Output
+from autocanary.cli.printing import Output, OutputFormat, duration, usual
 from autocanary.errors import InputError, PolicyError
 from autocanary.model.policy import Policy
 

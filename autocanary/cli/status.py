@@ -1,4 +1,7 @@
-"""``autocanary status``: rollouts, and what they wait for."""
+"""``autocanary status``: rollouts, and what they wait for.
+
+Routes with their revisions and percentages, in the columns of ``kn route list``.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +15,48 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autocanary.analysis.outlook import outlook
-from autocanary.cli import backend, exits, finding, follow, patience, printing
+from autocanary.analysis.forecast import outlook
+from autocanary.cli import backend, follow, printing
 from autocanary.cli.comparison_view import meter
 from autocanary.cli.follow import in_, picture, shown
-from autocanary.cli.options import AllNamespaces, Context, Kubeconfig, Namespace, OutputFormat, duration
-from autocanary.cli.printing import Output
+from autocanary.cli.printing import (
+    AllNamespaces,
+    Context,
+    Kubeconfig,
+    Namespace,
+    Output,
+    OutputFormat,
+    duration,
+)
 from autocanary.cli.rollout_view import Shown, share_of, style_of
-from autocanary.cli.route_table import route_table
 from autocanary.cli.trail import Trail
+from autocanary.kserve.knative_routes import Route
 from autocanary.model import value_wording
+from autocanary.model.observation import Trinary
 from autocanary.model.policy import Component
 from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_json import to_document
 from autocanary.model.time_format import iso
 
-__all__ = ["status"]
+__all__ = ["route_table", "status"]
+
+_STYLES = {Trinary.TRUE: "green", Trinary.FALSE: "red", Trinary.UNKNOWN: "yellow"}
+
+
+def route_table(routes: Sequence[tuple[str, Route]], *, namespaced: bool) -> Table:
+    """Without borders, so that it can be cut by columns; ``namespaced`` adds the namespaces."""
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="none")
+    for column in (("NAMESPACE",) if namespaced else ()) + ("ROUTE", "URL", "READY", "TRAFFIC"):
+        table.add_column(column, no_wrap=True)
+    for namespace, route in routes:
+        cells = [
+            Text(route.name),
+            Text(route.url or "–"),
+            Text(route.ready.value, _STYLES[route.ready]),
+            Text(", ".join(f"{percent}% -> {revision}" for revision, percent in route.traffic) or "–"),
+        ]
+        table.add_row(*([Text(namespace), *cells] if namespaced else cells))
+    return table
 
 
 def status(
@@ -90,23 +119,23 @@ def _check(
 def _once(ledger: backend.OpenLedger, where: str | None, name: str | None, output: Output) -> int:
     rollouts = ledger.rollouts(where)
     if name is None:
-        present = finding.current(rollouts)
+        present = follow.current(rollouts)
         _print_list(present, where, output)
         _print_routes(ledger, present, output, namespaced=where is None)
-        return exits.DONE
-    rollout = finding.find(rollouts, name)
+        return printing.DONE
+    rollout = follow.find(rollouts, name)
     if rollout is None:
         printing.tell(
             f"there is no rollout of {name} {in_(where)}: is the name right, does a policy select the "
             "service, and has it changed since autocanary began to watch it?"
         )
-        return exits.NO
+        return printing.NO
     if output in (Output.JSON, Output.YAML):
         printing.document(_document(rollout), output)
     else:
         _paper().print(_one(rollout))
         _print_routes(ledger, [rollout], output, namespaced=False)
-    return exits.DONE
+    return printing.DONE
 
 
 def _paper() -> Console:
@@ -199,7 +228,7 @@ def _service(rollout: Rollout) -> str:
 
 def _watch_all(ledger: backend.OpenLedger, where: str | None, output: Output) -> int:
     """Until Ctrl-C: there is no end that all rollouts of a cluster could have."""
-    tolerance = patience.Tolerance()
+    tolerance = follow.Tolerance()
 
     def draw(rollouts: Sequence[Rollout]) -> RenderableType:
         return (
@@ -207,8 +236,8 @@ def _watch_all(ledger: backend.OpenLedger, where: str | None, output: Output) ->
         )
 
     with follow.Screen() as screen:
-        for _ in patience.looks(follow.EVERY, None):
-            rollouts = tolerance.look(lambda: finding.current(ledger.rollouts(where)))
+        for _ in follow.looks(follow.EVERY, None):
+            rollouts = tolerance.look(lambda: follow.current(ledger.rollouts(where)))
             if rollouts is not None:
                 screen.show(rollouts, partial(draw, rollouts))
-    return exits.DONE
+    return printing.DONE

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from autocanary.cli import backend, exits, printing
+from autocanary.cli import backend, printing
 from autocanary.errors import MetricsUnreachable, Problem
 
 __all__ = ["validate"]
@@ -51,9 +51,9 @@ def validate(
             "Check the URL and the AUTOCANARY_PROMETHEUS_… settings, or leave out --prometheus-url"
         )
     if wrong or not loading.policies:
-        raise typer.Exit(exits.NO)
+        raise typer.Exit(printing.NO)
     if away is not None:
-        raise typer.Exit(exits.UNREACHABLE)
+        raise typer.Exit(printing.UNREACHABLE)
 
 
 def _tell_verdict(wrong: int, valid: int) -> None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from autocanary.controller.act import Acts
-from autocanary.controller.calls import Calls
-from autocanary.controller.context import Surroundings
+from autocanary.controller.context import Calls, Surroundings
 from autocanary.controller.evaluate import Looks
 from autocanary.controller.notify import Tellings
 from autocanary.controller.start_rollouts import Starts

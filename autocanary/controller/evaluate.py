@@ -6,9 +6,7 @@ from collections.abc import Mapping
 
 from autocanary.controller import metric_queries
 from autocanary.controller.act import Acts, gather
-from autocanary.controller.calls import Calls
-from autocanary.controller.context import Surroundings
-from autocanary.controller.failing import log_failure
+from autocanary.controller.context import Calls, Surroundings, log_failure
 from autocanary.controller.running_rollout import Live
 from autocanary.controller.state import Books
 from autocanary.decide.decision_input import Situation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autocanary.analysis import Basis, Look, Verdict, judge
-from autocanary.analysis.hooks import HOOK, hook_metric
+from autocanary.analysis.thresholds import HOOK, hook_metric
 from autocanary.decide.decision_input import Answer, Situation
 from autocanary.model.measurement import Question, Reading, ReadingKind
 from autocanary.model.policy import Metric, Policy, Webhook, WebhookType

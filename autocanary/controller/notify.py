@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from autocanary.analysis.outlook import outlook
-from autocanary.controller.context import Surroundings
-from autocanary.controller.failing import log_failure
+from autocanary.analysis.forecast import outlook
+from autocanary.controller.context import Surroundings, log_failure
 from autocanary.controller.running_rollout import Live, RolloutId
 from autocanary.controller.state import Books
 from autocanary.decide.outbox import delivered, received

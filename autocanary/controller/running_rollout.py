@@ -1,7 +1,11 @@
-"""One running rollout in memory: the recorded state, the policy it keeps, and what is under way for it."""
+"""One running rollout in memory: the recorded state, the policy it keeps, and what is under way for it.
+
+Policies restored from the rollouts' records; rollouts of one policy share it.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
@@ -13,9 +17,9 @@ from autocanary.model.observation import ServiceKey
 from autocanary.model.policy import Analysis, Grace, Policy, Selector, Step, Then, WebhookType
 from autocanary.model.progress import Progress
 from autocanary.model.rollout import Rollout
-from autocanary.ports import Delivery
+from autocanary.ports import Delivery, Policies
 
-__all__ = ["Live", "RolloutId", "is_material", "unreadable"]
+__all__ = ["Live", "RolloutId", "Snapshots", "is_material", "unreadable"]
 
 RolloutId = tuple[str, str]
 """Namespace and name of a CanaryRollout."""
@@ -122,3 +126,28 @@ def unreadable(rollout: Rollout) -> Policy:
         analysis=silent,
         progress_deadline=math.inf,
     )
+
+
+_MOST = 256
+
+
+class Snapshots:
+    """Restoring one takes milliseconds and kilobytes, and thousands of rollouts may keep the same one.
+
+    By what the snapshot says, not by the digest beside it: somebody may have edited either.
+    """
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+        self._restored: dict[tuple[str, str], Policy] = {}
+
+    def restore(self, rollout: Rollout) -> Policy:
+        """Raises PolicyError when this version of autocanary cannot read the snapshot."""
+        key = rollout.policy_name, json.dumps(rollout.policy_document, sort_keys=True, default=str)
+        found = self._restored.get(key)
+        if found is None:
+            found = self._policies.restore(rollout.policy_name, rollout.policy_document)
+            if len(self._restored) >= _MOST:
+                self._restored.clear()  # those in use keep theirs
+            self._restored[key] = found
+        return found

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from autocanary.controller import metric_queries
-from autocanary.controller.calls import Calls
-from autocanary.controller.context import Surroundings
+from autocanary.controller.context import RETRY_LAST, Calls, Surroundings, log_failure, pause
 from autocanary.controller.create_rollout import Started, begin, mend
-from autocanary.controller.failing import RETRY_LAST, log_failure, pause
 from autocanary.controller.notify import Tellings
-from autocanary.controller.running_rollout import Live, unreadable
-from autocanary.controller.snapshots import Snapshots
+from autocanary.controller.running_rollout import Live, Snapshots, unreadable
 from autocanary.controller.state import Books
 from autocanary.decide.detection import (
     SETTLED_AFTER,

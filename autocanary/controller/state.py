@@ -9,8 +9,7 @@ from autocanary.decide.detection import Memory
 from autocanary.logs import logger
 from autocanary.model.observation import ServiceKey
 from autocanary.model.rollout import Rollout
-from autocanary.scheduler.due_queue import Agenda
-from autocanary.scheduler.groups import SIZE, Groups
+from autocanary.scheduler.due_queue import SIZE, Agenda, Groups
 
 __all__ = ["Books"]
 

@@ -9,8 +9,7 @@ from typing import Any
 from autocanary.analysis.verdict import Outcome, Verdict
 from autocanary.decide.components import Companion
 from autocanary.model.copying import changed
-from autocanary.model.numbering import is_earlier
-from autocanary.model.observation import Observation
+from autocanary.model.observation import Observation, is_earlier
 from autocanary.model.policy import Policy, Step, WebhookType
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason

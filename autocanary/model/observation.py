@@ -1,10 +1,18 @@
 """What is: one component of one InferenceService, as its status told at one moment.
 
 Built by ``autocanary.kserve`` from the object; the same value whatever API generation it came from.
+
+In which of KServe's deployment modes nothing can be rolled out, and what would work instead.
+
+Knative numbers a service's revisions from 00001 on, and anew when its Knative service was made anew.
+
+That happens without a new InferenceService: it was stopped and resumed, or somebody deleted what it owns.
+From then on the old names belong to other revisions.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -12,7 +20,17 @@ from typing import Any, NamedTuple
 
 from autocanary.model.policy import Component
 
-__all__ = ["Beside", "Mode", "Observation", "ServiceKey", "Trinary", "Unsettled"]
+__all__ = [
+    "Beside",
+    "Mode",
+    "Observation",
+    "ServiceKey",
+    "Trinary",
+    "Unsettled",
+    "is_earlier",
+    "number",
+    "unsupported",
+]
 
 
 class ServiceKey(NamedTuple):
@@ -157,3 +175,50 @@ class Observation:
             and self.share(stable if self.beside is None else self.rolled_out) == 100 - weight
             and self.route_ready is Trinary.TRUE
         )
+
+
+_INSTEAD = (
+    "what works is the Knative mode: create the service anew with the annotation "
+    "serving.kserve.io/deploymentMode: Knative (KServe does not let a service change its mode)"
+)
+
+
+def unsupported(seen: Observation) -> str:
+    """Why this service has no revisions to split traffic between, as a sentence; "" where it may have.
+
+    A KServe before 0.15.1 does not write down the mode that an installation has by default; there a service
+    that is ready and has no revision is told from one in Knative mode, which has.
+    """
+    if seen.mode is Mode.STANDARD:
+        return (
+            f"{seen.key} runs in KServe's Standard (RawDeployment) mode, where canaryTrafficPercent splits "
+            f"no traffic and autocanary does not drive spec.canary; {_INSTEAD}"
+        )
+    if seen.mode is Mode.MODELMESH:
+        return f"{seen.key} runs in KServe's ModelMesh mode, which makes no revisions; {_INSTEAD}"
+    ready = seen.service_ready is Trinary.TRUE and not seen.created
+    if seen.mode is Mode.UNKNOWN and ready and seen.beside is None:
+        return (
+            f"KServe says that {seen.key} is ready and names no revision of it, as in its Standard "
+            f"(RawDeployment) mode, where canaryTrafficPercent splits no traffic; {_INSTEAD}"
+        )
+    return ""
+
+
+_NUMBER = re.compile(r"-(\d{5,})$")
+
+
+def number(revision: str) -> int | None:
+    """The number at the end of a revision's name; None for names of Knatives that draw lots.
+
+    >>> number("mnist-predictor-00002")
+    2
+    """
+    found = _NUMBER.search(revision)
+    return int(found.group(1)) if found else None
+
+
+def is_earlier(revision: str, other: str) -> bool:
+    """Whether ``revision`` has a lower number: as the newest one it proves that the numbers began anew."""
+    mine, its = number(revision), number(other)
+    return mine is not None and its is not None and mine < its

@@ -24,11 +24,10 @@ from typing import Any
 from autocanary.errors import DeliveryError, SettingsError
 from autocanary.logs import redact
 from autocanary.model.decision import Event
-from autocanary.notifications.channel import Channel, PolicyOf, no_policy
+from autocanary.notifications.channel import Channel, PolicyOf, for_everyone, no_policy
+from autocanary.notifications.http_client import read_secret
 from autocanary.notifications.message_text import advice, done, title
 from autocanary.notifications.metric_rows import evidence
-from autocanary.notifications.routes import for_everyone
-from autocanary.notifications.secret import read_secret
 from autocanary.ports import Message
 
 __all__ = ["AppriseUrls", "text"]

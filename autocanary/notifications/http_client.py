@@ -9,17 +9,21 @@ Decisions
 - A body is read up to 4 KiB and never past the deadline: it only serves to explain a refusal. Whoever needs
   the answer itself names a larger limit and finds it in ``Answer.body``.
 - One session per call: ``requests.Session`` is not safe to share between threads, and calls are rare.
+
+A secret in a file: read when it is used, so that a rotated one is picked up, and never quoted.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timezone
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -30,7 +34,7 @@ from autocanary import __version__
 from autocanary.errors import DeliveryError
 from autocanary.logs import redact
 
-__all__ = ["NEVER", "Answer", "Http", "check", "place"]
+__all__ = ["NEVER", "Answer", "Http", "check", "place", "read_secret"]
 
 NEVER = math.inf
 """As ``DeliveryError.retry_after``: the receiver has understood and refuses; the same again will not help."""
@@ -240,3 +244,24 @@ def _root(error: BaseException) -> str:
             error = error.__cause__
     words = " ".join(str(error).split()).rpartition("]: ")[2].rpartition("): ")[2]
     return redact(words)[:_DETAIL_LIMIT] or type(error).__name__
+
+
+_LONGEST = 65_536
+
+
+def read_secret(path: Path, pattern: re.Pattern[str], expected: str) -> str:
+    """The file's text without the white space around it, when the whole of it matches ``pattern``.
+
+    Raises DeliveryError, to be tried again: a Secret is mounted, or put right, a moment later.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LONGEST + 1).decode("utf-8").strip()
+    except OSError as error:
+        raise DeliveryError(f"{expected} cannot be read from {path} ({error.strerror or error})") from error
+    except UnicodeDecodeError:
+        # Not chained: the cause holds the file's bytes.
+        raise DeliveryError(f"{expected} cannot be read from {path} (it is not text)") from None
+    if len(text) > _LONGEST or not pattern.fullmatch(text):
+        raise DeliveryError(f"{path} must hold {expected} and nothing else")
+    return text

@@ -19,8 +19,7 @@ from typing import Any
 
 from autocanary.errors import DeliveryError
 from autocanary.logs import redact
-from autocanary.notifications.http_client import NEVER, Http, place
-from autocanary.notifications.secret import read_secret
+from autocanary.notifications.http_client import NEVER, Http, place, read_secret
 
 __all__ = ["SlackApi", "SlackRefusal"]
 

@@ -12,6 +12,10 @@ the policy or the settings ask for. A transition that the routes leave out still
 it never shows an old weight; it never makes one.
 
 ``send`` is called by the courier's one worker only, so nothing here is locked.
+
+The one message of a rollout that is updated as it goes: where it stands, on what numbers, what comes next.
+
+Its thread has the story; each entry there is what ``slack.body`` makes of a transition.
 """
 
 from __future__ import annotations
@@ -25,18 +29,80 @@ from typing import Any
 from autocanary import logs
 from autocanary.errors import DeliveryError
 from autocanary.model.decision import Event
-from autocanary.model.policy import NotificationRoute
+from autocanary.model.policy import NotificationRoute, Policy
 from autocanary.model.rollout import Rollout
-from autocanary.notifications.channel import Channel, PolicyOf, no_policy
+from autocanary.notifications.channel import Channel, PolicyOf, for_everyone, no_policy, selects
 from autocanary.notifications.http_client import NEVER
-from autocanary.notifications.routes import for_everyone, selects
+from autocanary.notifications.message_text import advice, title, upcoming
+from autocanary.notifications.metric_rows import evidence
 from autocanary.notifications.slack_api import SlackApi, SlackRefusal
-from autocanary.notifications.slack_blocks import mentions
-from autocanary.notifications.slack_head import head
-from autocanary.notifications.slack_webhook import body
+from autocanary.notifications.slack_blocks import (
+    coloured,
+    context,
+    escaped,
+    facts,
+    look,
+    mentions,
+    moment,
+    section,
+)
+from autocanary.notifications.slack_webhook import body, measured
 from autocanary.ports import Message
 
-__all__ = ["SlackBot"]
+__all__ = ["SlackBot", "bar", "head"]
+
+_CELLS = 20
+
+
+def head(message: Message, cluster: str, policy: Policy | None) -> dict[str, Any]:
+    """The rollout as it stands after a transition."""
+    emoji, colour = look(message)
+    rows = evidence(message, policy)
+    blocks = [section(_standing(message, policy))]
+    if rows:
+        blocks.append(facts("*The numbers*", map(measured, rows)))
+    coming = (upcoming(message, policy), *(f"{name}: {text}" for name, text in message.details))
+    if any(coming):
+        lines = "\n".join(escaped(line) for line in coming if line)
+        blocks.append(section(f"*What comes next*\n{lines}"))
+    if (todo := advice(message)) != "Nothing.":
+        blocks.append(section(f"*What to do now*\n{escaped(todo)}"))
+    blocks.append(context(_footer(message, cluster)))
+    return coloured(f"{emoji} {escaped(title(message))}", colour, blocks)
+
+
+def bar(weight: int) -> str:
+    """The weight as a picture; what is not nothing shows, and what is not all does not fill it.
+
+    >>> bar(0), bar(1), bar(50)
+    ('░░░░░░░░░░░░░░░░░░░░', '█░░░░░░░░░░░░░░░░░░░', '██████████░░░░░░░░░░')
+    """
+    whole = min(max(weight, 0), 100)
+    full = (
+        0 if whole == 0 else _CELLS if whole == 100 else min(max(round(whole / 100 * _CELLS), 1), _CELLS - 1)
+    )
+    return "█" * full + "░" * (_CELLS - full)
+
+
+def _standing(message: Message, policy: Policy | None) -> str:
+    rollout, telling = message.rollout, message.telling
+    steps = f" of {len(policy.steps)}" if policy else ""
+    step = f" · step {telling.step}{steps}" if telling.step > 0 else ""
+    lines = [
+        f"`{bar(telling.weight)}` *{telling.weight} %*{step} · {escaped(telling.phase)}",
+        f"{escaped(rollout.candidate)} instead of {escaped(rollout.stable)}",
+    ]
+    if telling.message:
+        lines.append(f"{escaped(telling.message)} ({escaped(telling.reason)})")
+    return "\n".join(lines)
+
+
+def _footer(message: Message, cluster: str) -> str:
+    rollout = message.rollout
+    parts = (cluster, f"{rollout.namespace}/{rollout.name}", f"policy {rollout.policy_name}")
+    times = f"started {moment(rollout.progress.started_at)} · updated {moment(message.telling.at)}"
+    return " · ".join((*(escaped(part) for part in parts if part), times))
+
 
 _RECEIPT = re.compile(r"([A-Z0-9]{3,30})/(\d{1,15}\.\d{1,9})", re.ASCII)
 _GONE = frozenset({"cant_update_message", "channel_not_found", "message_not_found"})

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from autocanary import logs
-from autocanary.notifications.channel import PolicyOf, no_policy
-from autocanary.notifications.http_client import Http, check
+from autocanary.notifications.channel import PolicyOf, no_policy, slack_wanted
+from autocanary.notifications.http_client import Http, check, read_secret
 from autocanary.notifications.message_text import advice, done, title
 from autocanary.notifications.metric_rows import Evidence, evidence
-from autocanary.notifications.routes import slack_wanted
-from autocanary.notifications.secret import read_secret
 from autocanary.notifications.slack_blocks import MARKS, coloured, context, escaped, facts, look, section, utc
 from autocanary.ports import Message
 

@@ -22,23 +22,55 @@
 
 Any 2xx means "I have it". 408, 425, 429 and 5xx are tried again (Retry-After is honoured); every other
 answer is a refusal.
+
+A transition as a CloudEvent (1.0, JSON, structured mode): the envelope of the generic webhook.
+
+============================  =============================================================================
+``id``                        the telling's: the same however often it is sent, so a receiver can drop
+                              repetitions; with ``source`` it is unique
+``source``                    ``/autocanary/<cluster>``, or ``/autocanary`` where the cluster has no name
+``type``                      ``dev.autocanary.`` and the audit event's name
+``subject``                   ``<namespace>/<InferenceService>``
+``time``                      when it was decided
+``datacontenttype``           ``application/json``
+============================  =============================================================================
+
+Source: CloudEvents specification 1.0.2, and its JSON event format.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from autocanary.model.comparison_summary import Standing
 from autocanary.model.time_format import iso
-from autocanary.notifications.channel import Channel, PolicyOf, no_policy
-from autocanary.notifications.cloudevents import CONTENT_TYPE, cloudevent
+from autocanary.notifications.channel import Channel, PolicyOf, for_everyone, no_policy, selects
 from autocanary.notifications.http_client import Http, check, place
 from autocanary.notifications.metric_rows import Evidence, evidence
-from autocanary.notifications.routes import for_everyone, selects
 from autocanary.ports import Message
 
-__all__ = ["RouteWebhooks", "WebhookChannel", "payload"]
+__all__ = ["CONTENT_TYPE", "TYPE_PREFIX", "RouteWebhooks", "WebhookChannel", "cloudevent", "payload"]
+
+CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+TYPE_PREFIX = "dev.autocanary."
+
+
+def cloudevent(message: Message, cluster: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The event with ``data`` in it."""
+    telling, rollout = message.telling, message.rollout
+    return {
+        "specversion": "1.0",
+        "id": telling.id,
+        "source": f"/autocanary/{quote(cluster, safe='')}" if cluster else "/autocanary",
+        "type": f"{TYPE_PREFIX}{telling.event}",
+        "subject": f"{rollout.namespace}/{rollout.service}",
+        "time": iso(telling.at),
+        "datacontenttype": "application/json",
+        "data": dict(data),
+    }
 
 
 def payload(message: Message, cluster: str, policy_of: PolicyOf) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from autocanary.policy_files.metric_presets import COMPARABLE, PRESETS
-from autocanary.policy_files.policy_errors import Fault
+from autocanary.policy_files.policy_errors import Fault, Path
 from autocanary.policy_files.raw_document import Written, entries, mapping
-from autocanary.policy_files.spots import Path
 from autocanary.policy_files.units import QuantityError, duration, shown
 
 __all__ = ["check_comparisons", "check_metric", "compares"]

@@ -19,8 +19,7 @@ from itertools import product
 from autocanary.decide.policy_selection import select
 from autocanary.model.observation import ServiceKey
 from autocanary.model.policy import Component, Policy
-from autocanary.policy_files.policy_errors import Fault
-from autocanary.policy_files.spots import Path
+from autocanary.policy_files.policy_errors import Fault, Path
 
 __all__ = ["waiting"]
 

@@ -15,11 +15,9 @@ from autocanary.model.measurement import Unit
 from autocanary.model.policy import Component
 from autocanary.policy_files.comparison_checks import check_comparisons, check_metric, compares
 from autocanary.policy_files.metric_presets import PRESETS, Preset
-from autocanary.policy_files.policy_errors import Fault
+from autocanary.policy_files.policy_errors import Fault, Path
 from autocanary.policy_files.raw_document import entries, mapping
-from autocanary.policy_files.schema_errors import NO_METRIC
-from autocanary.policy_files.spelling import nearest
-from autocanary.policy_files.spots import Path
+from autocanary.policy_files.schema_errors import NO_METRIC, nearest
 from autocanary.policy_files.units import QuantityError, bound, shown
 from autocanary.promql import PLACEHOLDERS, fill, placeholders
 

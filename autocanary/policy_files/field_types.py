@@ -20,7 +20,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from autocanary.policy_files import units
-from autocanary.policy_files.spelling import nearest
+from autocanary.policy_files.schema_errors import nearest
 from autocanary.policy_files.units import QuantityError, number_text, shown
 
 __all__ = [

@@ -2,10 +2,17 @@
 
 Editors complete and check policies with it (``jsonschema`` writes the file), and error messages find the
 names of fields in it. The loader is stricter, because a schema cannot say everything that ``rules`` does.
+
+docs/policy.schema.json, the published JSON Schema.
+
+``python -m autocanary.policy_files.json_schema > docs/policy.schema.json`` writes it anew; a test fails when
+it is out of date.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from functools import cache
 from typing import Any
 
@@ -15,7 +22,7 @@ from pydantic_core import core_schema
 from autocanary.policy_files.schema import Document
 from autocanary.policy_files.units import DURATION_PATTERN, duration_text
 
-__all__ = ["published"]
+__all__ = ["published", "text"]
 
 
 class _Generator(GenerateJsonSchema):
@@ -62,3 +69,12 @@ def _tidy(node: Any, *, names: bool = False) -> Any:
     if not names and result.get("pattern") == DURATION_PATTERN and isinstance(default, float):
         result["default"] = duration_text(default)
     return result
+
+
+def text() -> str:
+    """The schema as the file holds it."""
+    return json.dumps(published(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(text())

@@ -2,6 +2,10 @@
 
 Errors are what would certainly not work: PromQL that does not parse, and what policies say beside each other
 (see ``beside`` and ``waiting``). Warnings are what works and is probably not meant.
+
+What is wrong with a policy beside those before it: the same name, or the same services.
+
+Which services a document is about, told even of one that is no policy yet.
 """
 
 from __future__ import annotations
@@ -10,24 +14,103 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from autocanary.decide.policy_selection import overlaps
 from autocanary.errors import InputError, Problem
 from autocanary.model.measurement import Unit
-from autocanary.policy_files.analysis_schema import Analysis
-from autocanary.policy_files.beside import beside
+from autocanary.model.policy import Analysis, Component, Policy, Selector
+from autocanary.policy_files import analysis_schema
 from autocanary.policy_files.component_order import waiting
 from autocanary.policy_files.cross_field_checks import sample_of
 from autocanary.policy_files.loader import Loaded
 from autocanary.policy_files.metric_presets import PRESETS
-from autocanary.policy_files.policy_errors import Fault, to_problem
+from autocanary.policy_files.policy_errors import Fault, Path, Spots, to_problem
 from autocanary.policy_files.raw_document import Written, entries, mapping
-from autocanary.policy_files.reach import reach
-from autocanary.policy_files.spots import Path, Spots
 from autocanary.policy_files.typo_repair import Draft
 from autocanary.policy_files.units import QuantityError, bound, duration, duration_text, number_text
 from autocanary.policy_files.validate_document import identity
 from autocanary.promql import check, kind
 
-__all__ = ["lint"]
+__all__ = ["beside", "lint", "reach"]
+
+
+def beside(at: int, documents: Sequence[Loaded], reaches: Sequence[Policy | None]) -> Iterator[Fault]:
+    """Of the document at this index; each error once, with the first of the others."""
+    told: set[Path] = set()
+    mine, reach = documents[at], reaches[at]
+    for earlier, theirs in zip(documents[:at], reaches, strict=False):
+        for fault in _same_name(earlier, mine) or _same_services(theirs, reach, mine):
+            if fault.severity != "error" or fault.path not in told:
+                yield fault
+            if fault.severity == "error":
+                told.add(fault.path)
+
+
+def _same_name(earlier: Loaded, later: Loaded) -> list[Fault]:
+    mine = identity(later.draft.value)
+    if not mine[1] or mine != identity(earlier.draft.value):
+        return []
+    message = f"the name {mine[1]} is already used at {earlier.place}, and only that policy is in force"
+    return [Fault(("metadata", "name"), message, "give each policy a name of its own")]
+
+
+def _same_services(earlier: Policy | None, later: Policy | None, written: Loaded) -> list[Fault]:
+    if earlier is None or later is None or not overlaps(earlier, later):
+        return []
+    has_selector = "selector" in (mapping(written.draft.value, "spec") or {})
+    path: Path = ("spec", "selector") if has_selector else ("spec",)
+    both = f"{later.name} ({later.origin}) and {earlier.name} ({earlier.origin})"
+    if _always(earlier, later):
+        message = f"{both} select the same services equally specifically, so neither would be applied to them"
+        hint = "make one selector more specific, for example by naming the service"
+        return [Fault(path, message, hint, at_key=True)]
+    message = f"{both} may select one service equally specifically; neither would be applied to it"
+    hint = "make one selector more specific if such a service exists"
+    return [Fault(path, message, hint, at_key=True, severity="warning")]
+
+
+def _always(one: Policy, other: Policy) -> bool:
+    """Whether whatever one of them selects by some pattern, the other selects by the same."""
+
+    def shared(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+        return bool(set(ours) & set(theirs)) or not (ours or theirs)
+
+    return (
+        shared(one.selector.names, other.selector.names)
+        and one.selector.labels == other.selector.labels
+        and (bool(one.namespace) or shared(one.selector.namespaces, other.selector.namespaces))
+    )
+
+
+def reach(loaded: Loaded) -> Policy | None:
+    """Selector, component and order, as a policy of nothing else; None when they cannot be told."""
+    if loaded.policy is not None:
+        return loaded.policy
+    document = loaded.draft.value
+    spec = mapping(document, "spec")
+    if spec is None:
+        return None
+    selector = spec.get("selector", {})
+    if not isinstance(selector, dict):
+        return None
+    names, namespaces = entries(selector, "names"), entries(selector, "namespaces")
+    labels = mapping(selector, "matchLabels") or {}
+    component = spec.get("component", Component.PREDICTOR.value)
+    words = [*names, *namespaces, *labels, *labels.values(), component]
+    whole = all(isinstance(part, dict if name == "matchLabels" else list) for name, part in selector.items())
+    if not whole or not all(isinstance(word, str) for word in words) or component not in list(Component):
+        return None
+    namespace, name = identity(document)
+    return Policy(
+        name=name or "the policy",
+        namespace=namespace,
+        selector=Selector(tuple(names), tuple(namespaces), tuple(sorted(labels.items()))),
+        steps=(),
+        analysis=Analysis(metrics=()),
+        component=Component(component),
+        after=tuple(each for each in Component if each.value in entries(spec, "after")),
+        origin=loaded.place,
+    )
+
 
 _TWO_SCRAPES = 30.0  # seconds; most Prometheus servers scrape every 15 or 30
 _FULL = 100
@@ -189,7 +272,9 @@ def _metrics(document: Written) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def _seconds(analysis: Written, name: str) -> float | None:
-    return _duration(analysis[name]) if name in analysis else Analysis.model_fields[name].default
+    return (
+        _duration(analysis[name]) if name in analysis else analysis_schema.Analysis.model_fields[name].default
+    )
 
 
 def _duration(written: Any) -> float | None:

@@ -18,9 +18,9 @@ from autocanary.errors import PolicyError, Problem
 from autocanary.model.policy import Policy
 from autocanary.model.rollout_json import API_VERSION
 from autocanary.model.rollout_json import KIND as ROLLOUT_KIND
+from autocanary.policy_files.policy_errors import Spots
 from autocanary.policy_files.schema import KIND
-from autocanary.policy_files.spelling import nearest
-from autocanary.policy_files.spots import Spots
+from autocanary.policy_files.schema_errors import nearest
 from autocanary.policy_files.typo_repair import Draft
 from autocanary.policy_files.units import shown
 from autocanary.policy_files.validate_document import examine, identity

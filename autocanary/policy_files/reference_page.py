@@ -1,7 +1,7 @@
 """docs/policy-reference.md, made from the schema's own descriptions, so that the two cannot differ.
 
-``python -m autocanary.policy_files.reference_page > docs/policy-reference.md`` writes it; a test fails when it is
-out of date.
+``python -m autocanary.policy_files.reference_page > docs/policy-reference.md`` writes it. A test fails when
+it is out of date.
 """
 
 from __future__ import annotations

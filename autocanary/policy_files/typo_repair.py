@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from autocanary.policy_files.policy_errors import Fault
-from autocanary.policy_files.spots import Path
+from autocanary.policy_files.policy_errors import Fault, Path
 
 __all__ = ["Draft", "mend"]
 

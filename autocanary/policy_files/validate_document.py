@@ -11,10 +11,9 @@ from autocanary.model.policy import Policy
 from autocanary.policy_files import cross_field_checks
 from autocanary.policy_files.compile import compile_policy
 from autocanary.policy_files.json_schema import published
-from autocanary.policy_files.policy_errors import Fault, to_problem
+from autocanary.policy_files.policy_errors import Fault, Path, Spots, to_problem
 from autocanary.policy_files.schema import KIND, Document, check_shape
 from autocanary.policy_files.schema_errors import faults_of
-from autocanary.policy_files.spots import Path, Spots
 from autocanary.policy_files.typo_repair import Draft, mend
 
 __all__ = ["Examined", "examine", "identity", "source_of", "validate"]

@@ -17,7 +17,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from autocanary.errors import Problem
-from autocanary.policy_files.spots import Path, Place, Spots, field_name
+from autocanary.policy_files.policy_errors import Path, Place, Spots, field_name
 from autocanary.policy_files.units import shown
 from autocanary.policy_files.yaml_syntax_errors import place_at, syntax_problem
 

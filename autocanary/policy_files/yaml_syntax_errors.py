@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 
 from autocanary.errors import Problem
-from autocanary.policy_files.spots import Place
+from autocanary.policy_files.policy_errors import Place
 
 __all__ = ["place_at", "syntax_problem"]
 

@@ -26,8 +26,7 @@ from requests.structures import CaseInsensitiveDict
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
 from autocanary.prometheus.connection_settings import PrometheusConfig, shown
-from autocanary.prometheus.credentials import Credentials
-from autocanary.prometheus.http_session import DeadlineAdapter, deadline
+from autocanary.prometheus.http_session import Credentials, DeadlineAdapter, deadline
 from autocanary.prometheus.query_answer import Answer, MalformedAnswerError, read_answer
 
 __all__ = ["PrometheusClient", "TooSlow"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from autocanary.model.counts import Counters
+from autocanary.model.measurement import Counters
 from autocanary.prometheus.counter_tracking import Look, Tally
 
 __all__ = ["Account"]

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from autocanary.errors import MetricsRefused
-from autocanary.model.counts import Counters
+from autocanary.model.measurement import Counters
 from autocanary.prometheus.counter_account import Account
 from autocanary.prometheus.counter_queries import Family, history_query, raw_query
 from autocanary.prometheus.counter_samples import Heard, heard_rows, history_rows

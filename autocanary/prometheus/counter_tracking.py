@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from autocanary.model.counts import Totals
+from autocanary.model.measurement import Totals
 
 __all__ = ["APART", "BAD", "GOOD", "WITHIN", "Key", "Look", "Scrape", "Tally"]
 

@@ -10,8 +10,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from autocanary.errors import MetricsError, MetricsRefused
-from autocanary.model.counts import Counters
-from autocanary.model.measurement import Question, Reading, ReadingKind, Source, Unit
+from autocanary.model.measurement import Counters, Question, Reading, ReadingKind, Source, Unit
 from autocanary.prometheus.exporter_discovery import Found, looked_for
 from autocanary.prometheus.preset_queries import Traffic, ceiling, summary_hint
 from autocanary.prometheus.presets import DEFAULT_QUANTILE, PRESETS, RATES, Variant

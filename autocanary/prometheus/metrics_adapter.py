@@ -14,8 +14,8 @@ from autocanary.prometheus.counter_account import Account
 from autocanary.prometheus.counter_collection import Subject
 from autocanary.prometheus.custom_queries import CustomQueries
 from autocanary.prometheus.exporter_discovery import Discovery
-from autocanary.prometheus.flight import Flight
 from autocanary.prometheus.query_batch import Limits, answer_all
+from autocanary.prometheus.query_plan import Flight
 
 __all__ = ["Probe", "PrometheusMetrics"]
 

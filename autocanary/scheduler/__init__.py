@@ -3,9 +3,8 @@
 Must never be here: decisions, Kubernetes, HTTP, or a scheduler job per rollout.
 """
 
-from autocanary.scheduler.clock import SteadyClock
+from autocanary.scheduler.clock import Heartbeat, SteadyClock
 from autocanary.scheduler.due_queue import Agenda
-from autocanary.scheduler.heartbeat import Heartbeat
 from autocanary.scheduler.thread_pool import PoolStoppedError, ThreadPool
 from autocanary.scheduler.timer import Beat, Metronome
 

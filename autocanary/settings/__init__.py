@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from autocanary.settings.fields import Settings
 from autocanary.settings.load_settings import load, unknown_variables
-from autocanary.settings.sentences import PREFIX, flag_of
-from autocanary.settings.value_types import ClusterAccess, Listen
+from autocanary.settings.value_types import PREFIX, ClusterAccess, Listen, flag_of
 
 __all__ = ["PREFIX", "ClusterAccess", "Listen", "Settings", "flag_of", "load", "unknown_variables"]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from autocanary.errors import SettingsError
 from autocanary.settings.fields import Settings
-from autocanary.settings.sentences import PREFIX, nearest, sentence
+from autocanary.settings.value_types import PREFIX, nearest, sentence
 
 __all__ = ["load", "unknown_variables"]
 

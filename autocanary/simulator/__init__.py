@@ -1,4 +1,4 @@
-"""A simulated cluster in memory and virtual time: KServe and Knative as measured, traffic, Prometheus and users.
+"""A simulated cluster in memory and virtual time: KServe and Knative as measured, traffic and Prometheus.
 
 The controllers are replayed against recordings of the real ones in the tests.
 Must never be here: real time, threads, I/O, or anything that packages other than ``app``, ``cli`` and the

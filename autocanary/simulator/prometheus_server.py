@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from statistics import NormalDist
 
-from autocanary.model.counts import Counters, Totals
-from autocanary.model.measurement import Question, Reading, ReadingKind, Source, Unit
+from autocanary.model.measurement import Counters, Question, Reading, ReadingKind, Source, Totals, Unit
 from autocanary.model.policy import Component
 from autocanary.simulator.random_counts import BOUNDS
 from autocanary.simulator.response_quality import Tokens

@@ -6,7 +6,7 @@ import math
 from itertools import accumulate
 from operator import add, sub
 
-from autocanary.model.counts import Totals
+from autocanary.model.measurement import Totals
 from autocanary.simulator.random_counts import BOUNDS
 from autocanary.simulator.traffic import Sample, Series
 

@@ -11,7 +11,7 @@ from time import thread_time
 
 from autocanary.analysis.combined_evidence import Trial, look
 from autocanary.analysis.parameters import terms_of
-from autocanary.model.counts import Counters, Totals
+from autocanary.model.measurement import Counters, Totals
 from autocanary.model.policy import Compare
 
 __all__ = ["cost"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autocanary.analysis.interval import wilson
+from autocanary.analysis.e_values import wilson
 from autocanary.analysis.parameters import terms_of
 from autocanary.model.policy import Compare, Preset
 from benchmarks.judge.crowd import Crowd, odds_of

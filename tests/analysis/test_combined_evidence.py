@@ -11,7 +11,7 @@ import pytest
 from autocanary.analysis.combined_evidence import SHARE, Evidence, Trial, combined, look
 from autocanary.analysis.parameters import Terms, terms_of
 from autocanary.analysis.traffic_share import Share, watched
-from autocanary.model.counts import Counters, Totals
+from autocanary.model.measurement import Counters, Totals
 from autocanary.model.policy import Compare, Preset
 
 ERRORS, LATENCY = "error-rate", "request-duration"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocanary.analysis.interval import anytime, wilson
+from autocanary.analysis.e_values import anytime, wilson
 
 
 def test_wilson_as_in_the_literature() -> None:

@@ -13,7 +13,7 @@ from autocanary.analysis.count_blocks import Tally
 from autocanary.analysis.parameters import Margin, Terms
 from autocanary.analysis.sequential_test import Comparison, begin, looked
 from autocanary.analysis.traffic_share import Share, watched
-from autocanary.model.counts import Counters, Totals
+from autocanary.model.measurement import Counters, Totals
 
 ALMOST = 1.0 + 1e-9
 

@@ -11,7 +11,7 @@ import pytest
 from autocanary.analysis.forecast import caught_after, passes_after, smallest_caught
 from autocanary.analysis.parameters import Terms, terms_of
 from autocanary.analysis.sequential_test import begin, looked
-from autocanary.model.counts import Counters, Totals
+from autocanary.model.measurement import Counters, Totals
 from autocanary.model.policy import Compare, Preset
 
 DEFAULT = terms_of(Compare())

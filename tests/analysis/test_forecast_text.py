@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from autocanary.analysis.outlook import outlook
+from autocanary.analysis.forecast import outlook
 from autocanary.model.policy import Policy, Step
 from autocanary.model.progress import Phase, Progress
 from tests.decide.build import policy, progress

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from autocanary.analysis.count_blocks import Tally
 from autocanary.analysis.parameters import FACTORS, Margin, Terms, terms_of
 from autocanary.analysis.sequential_test import Comparison, begin, looked
-from autocanary.model.counts import Counters, Totals
+from autocanary.model.measurement import Counters, Totals
 from autocanary.model.policy import Compare, Preset
 
 DEFAULT = terms_of(Compare())

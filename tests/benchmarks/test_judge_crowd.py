@@ -7,7 +7,7 @@ import pytest
 
 from autocanary.analysis.parameters import terms_of
 from autocanary.analysis.sequential_test import begin, looked
-from autocanary.model.counts import Counters, Totals
+from autocanary.model.measurement import Counters, Totals
 from autocanary.model.policy import Compare, Preset
 from benchmarks.judge.crowd import Crowd
 from benchmarks.judge.traffic import TICK, Counts

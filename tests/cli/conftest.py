@@ -8,7 +8,7 @@ from typing import Protocol
 import pytest
 from typer.testing import CliRunner, Result
 
-from autocanary.cli import backend, patience, root
+from autocanary.cli import backend, follow, root
 from autocanary.errors import AutocanaryError
 from tests.cli.fakes import FakeLedger
 
@@ -46,6 +46,6 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeLedger | Autocanar
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The sleeps, in order; nobody really sleeps, the clock just moves."""
     sleeps: list[float] = []
-    monkeypatch.setattr(patience, "sleep", sleeps.append)
-    monkeypatch.setattr(patience, "monotonic", lambda: sum(sleeps))
+    monkeypatch.setattr(follow, "sleep", sleeps.append)
+    monkeypatch.setattr(follow, "monotonic", lambda: sum(sleeps))
     return sleeps

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autocanary.cli import exits
+from autocanary.cli import printing
 from autocanary.errors import (
     AutocanaryError,
     Busy,
@@ -27,26 +27,26 @@ from autocanary.errors import (
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (Unreachable("x"), exits.UNREACHABLE),
-        (Busy("x"), exits.UNREACHABLE),
-        (Forbidden("x"), exits.UNREACHABLE),
-        (NotFound("x"), exits.UNREACHABLE),
-        (MetricsUnreachable("x"), exits.UNREACHABLE),
-        (Conflict("x"), exits.NO),
-        (Refused("x"), exits.NO),
-        (MetricsRefused("x"), exits.NO),
-        (PolicyError((Problem("p", 1, 1, "x"),)), exits.NO),
-        (NotLeader("x"), exits.NO),
-        (DeliveryError("x"), exits.NO),
-        (SettingsError("x"), exits.USAGE),
-        (InputError("x"), exits.USAGE),
+        (Unreachable("x"), printing.UNREACHABLE),
+        (Busy("x"), printing.UNREACHABLE),
+        (Forbidden("x"), printing.UNREACHABLE),
+        (NotFound("x"), printing.UNREACHABLE),
+        (MetricsUnreachable("x"), printing.UNREACHABLE),
+        (Conflict("x"), printing.NO),
+        (Refused("x"), printing.NO),
+        (MetricsRefused("x"), printing.NO),
+        (PolicyError((Problem("p", 1, 1, "x"),)), printing.NO),
+        (NotLeader("x"), printing.NO),
+        (DeliveryError("x"), printing.NO),
+        (SettingsError("x"), printing.USAGE),
+        (InputError("x"), printing.USAGE),
     ],
 )
 def test_every_error_has_the_code_of_its_kind(error: AutocanaryError, code: int) -> None:
     """3 only where nothing could be found out, 2 only where the person wrote something wrong."""
-    assert exits.code_of(error) == code
+    assert printing.code_of(error) == code
 
 
 def test_the_documented_codes() -> None:
     """Scripts compare these numbers."""
-    assert (exits.DONE, exits.NO, exits.USAGE, exits.UNREACHABLE) == (0, 1, 2, 3)
+    assert (printing.DONE, printing.NO, printing.USAGE, printing.UNREACHABLE) == (0, 1, 2, 3)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from autocanary.cli.patience import BLIP, Tolerance, looks
+from autocanary.cli.follow import BLIP, Tolerance, looks
 from autocanary.errors import Busy, Forbidden, Unreachable
 
 

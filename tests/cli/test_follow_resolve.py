@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autocanary.cli.finding import current, find, named, newest
+from autocanary.cli.follow import current, find, named, newest
 from autocanary.model.progress import Phase
 from tests.cli.fakes import START, rollout
 

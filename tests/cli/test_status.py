@@ -12,7 +12,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from autocanary.cli import follow, patience, printing
+from autocanary.cli import follow, printing
 from autocanary.errors import AutocanaryError, Forbidden, Unreachable
 from autocanary.model.observation import Observation
 from autocanary.model.progress import Phase
@@ -241,7 +241,7 @@ def test_a_rollout_that_has_not_begun_is_waited_for(
         slept.append(seconds)
         ledger.objects[RUNNING.namespace, RUNNING.name] = RUNNING.but(progress=OLD.progress)
 
-    patience.sleep = begin  # the fixture restores it
+    follow.sleep = begin  # the fixture restores it
     result = invoke("status", "mnist", "--timeout", "10s")
     assert result.exit_code == 0
     assert result.stderr.startswith("waiting for a rollout of mnist in namespace models\n")
@@ -266,7 +266,7 @@ def test_a_newer_rollout_does_not_take_over(invoke: Invoke, cluster: Cluster, sl
         ledger.objects[newer.namespace, newer.name] = newer
         ledger.objects[RUNNING.namespace, RUNNING.name] = becoming(Phase.SUPERSEDED)(RUNNING)
 
-    patience.sleep = supersede
+    follow.sleep = supersede
     assert invoke("status", "mnist", "--watch").exit_code == 1
 
 
@@ -320,7 +320,7 @@ def interrupted(slept: list[float]) -> None:
         if len(slept) == 3:
             raise KeyboardInterrupt
 
-    patience.sleep = sleep
+    follow.sleep = sleep
 
 
 @pytest.mark.usefixtures("interrupted")
@@ -411,7 +411,7 @@ def test_a_rollout_of_what_was_before_is_not_the_one_that_is_meant(
             done = NEXT.progress.but(phase=Phase.ROLLED_BACK, message="7 % errors")
             ledger.objects[NEXT.namespace, NEXT.name] = NEXT.but(progress=done)
 
-    patience.sleep = begin
+    follow.sleep = begin
     result = invoke("status", "mnist", "--timeout", "1m")
     assert (result.exit_code, seconds) == (1, 6.0)
     waiting, outcome = result.stderr.splitlines()
@@ -436,7 +436,7 @@ def test_a_running_rollout_that_is_about_to_be_superseded_is_not_meant_either(
         ledger.objects[NEXT.namespace, NEXT.name] = becoming(Phase.PROMOTED)(NEXT)
         ledger.services["mnist"] = applied(NEXT)
 
-    patience.sleep = supersede
+    follow.sleep = supersede
     assert invoke("status", "mnist", "--watch").exit_code == 0
 
 

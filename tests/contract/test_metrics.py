@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from autocanary.model.counts import Counters, Totals
-from autocanary.model.measurement import ReadingKind, Source, Unit
+from autocanary.model.measurement import Counters, ReadingKind, Source, Totals, Unit
 from tests.contract.gauges import ERRORS, LATENCY, RPS, WINDOW, Gauge, PrometheusGauge, SimGauge, question
 from tests.testbed.servers import require_servers
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from autocanary.decide.replay import replay
+from autocanary.decide.planner import replay
 from autocanary.model.measurement import ReadingKind, Unit
 from autocanary.model.policy import (
     Compare,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autocanary.controller.snapshots import Snapshots
+from autocanary.controller.running_rollout import Snapshots
 from autocanary.errors import PolicyError, Problem
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Rollout

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from autocanary.analysis import Basis, Look, Verdict, judge
-from autocanary.model.counts import Counters, Totals
-from autocanary.model.measurement import Reading, ReadingKind, Source, Unit
+from autocanary.model.measurement import Counters, Reading, ReadingKind, Source, Totals, Unit
 from autocanary.model.policy import Analysis, Compare, Metric, OnInconclusive, Range
 from autocanary.model.progress import MetricState
 from tests.decide.build import NOW

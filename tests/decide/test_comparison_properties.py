@@ -11,11 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from autocanary.analysis import Basis, Look, Outcome, Verdict, judge
 from autocanary.decide.decision_log import BOOKS
-from autocanary.decide.planner import plan
-from autocanary.decide.replay import replay
-from autocanary.model.counts import Counters, Totals
+from autocanary.decide.planner import plan, replay
 from autocanary.model.decision import Decision, Move
-from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.model.measurement import Counters, Reading, ReadingKind, Totals, Unit
 from autocanary.model.policy import Grace, OnFailure, OnInconclusive, Policy, Step, Then
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason

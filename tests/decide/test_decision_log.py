@@ -8,8 +8,7 @@ from dataclasses import fields, replace
 from autocanary.analysis import Outcome
 from autocanary.decide.decision_input import Answer, Situation
 from autocanary.decide.decision_log import BOOKS, inputs_of, situation_inputs
-from autocanary.decide.planner import plan
-from autocanary.decide.replay import replay
+from autocanary.decide.planner import plan, replay
 from autocanary.model.observation import Beside, Mode, Observation, Trinary
 from autocanary.model.policy import WebhookType
 from autocanary.model.progress import Phase

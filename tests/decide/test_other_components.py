@@ -10,8 +10,7 @@ import pytest
 from autocanary.decide.components import TOGETHER, Companion, companion_of, matters
 from autocanary.decide.decision_input import Situation
 from autocanary.decide.decision_log import inputs_of
-from autocanary.decide.planner import plan
-from autocanary.decide.replay import replay
+from autocanary.decide.planner import plan, replay
 from autocanary.model.decision import Event, Move
 from autocanary.model.policy import Component
 from autocanary.model.progress import Phase, Progress

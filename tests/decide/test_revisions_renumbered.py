@@ -6,8 +6,7 @@ import pytest
 
 from autocanary.decide.detection import Memory, Nothing, Start, discover, in_force
 from autocanary.model.decision import Event, Move
-from autocanary.model.numbering import is_earlier, number
-from autocanary.model.observation import Beside, Observation, Trinary
+from autocanary.model.observation import Beside, Observation, Trinary, is_earlier, number
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout

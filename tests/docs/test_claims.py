@@ -14,9 +14,8 @@ from autocanary.model.progress import Phase, Progress, Telling
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_json import to_document
-from autocanary.notifications.cloudevents import cloudevent
-from autocanary.notifications.routes import EVENT_NAMES
-from autocanary.notifications.webhook import payload
+from autocanary.notifications.channel import EVENT_NAMES
+from autocanary.notifications.webhook import cloudevent, payload
 from autocanary.ports import Message
 from autocanary.prometheus.presets import Histogram
 from autocanary.prometheus.sources import METERS

@@ -56,5 +56,5 @@ def test_row_is_well_formed(row: object) -> None:
 
 def test_module_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     """The command in the page's comment works."""
-    runpy.run_path(str(Path(__file__).parents[2] / "autocanary" / "serve" / "table.py"), run_name="__main__")
+    runpy.run_path(str(Path(__file__).parents[2] / "autocanary" / "http_server" / "metric_table.py"), run_name="__main__")
     assert capsys.readouterr().out == markdown()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autocanary.model.duration import parse_duration
+from autocanary.model.time_format import parse_duration
 
 
 @pytest.mark.parametrize(

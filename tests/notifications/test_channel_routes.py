@@ -1,4 +1,4 @@
-"""Tests of autocanary.notifications.routes."""
+"""Tests of autocanary.notifications.channel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from autocanary.model.decision import Event
 from autocanary.model.policy import NotificationRoute
-from autocanary.notifications.routes import EVENT_NAMES, for_everyone, selects, slack_wanted
+from autocanary.notifications.channel import EVENT_NAMES, for_everyone, selects, slack_wanted
 from tests.notifications.examples import message
 
 

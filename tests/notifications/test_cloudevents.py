@@ -1,4 +1,4 @@
-"""Tests of autocanary.notifications.cloudevents: against the specification's rules for attributes and JSON."""
+"""Tests of autocanary.notifications.webhook: against the specification's rules for attributes and JSON."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from autocanary.model.decision import Event
-from autocanary.notifications.cloudevents import CONTENT_TYPE, cloudevent
 from autocanary.notifications.http_client import Http
-from autocanary.notifications.webhook import WebhookChannel
+from autocanary.notifications.webhook import CONTENT_TYPE, WebhookChannel, cloudevent
 from tests.notifications.examples import message, policy_of
 from tests.notifications.receiver import Received, Receiver, Reply
 

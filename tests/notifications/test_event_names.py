@@ -1,11 +1,11 @@
-"""Tests of autocanary.notifications.events."""
+"""Tests of autocanary.notifications.audit_log."""
 
 from __future__ import annotations
 
 import pytest
 
 from autocanary.errors import AutocanaryError, Busy, DeliveryError, NotLeader
-from autocanary.notifications.events import KubernetesEvents
+from autocanary.notifications.audit_log import KubernetesEvents
 from autocanary.ports import Message
 from tests.notifications.examples import message
 

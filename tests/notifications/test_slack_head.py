@@ -1,4 +1,4 @@
-"""Tests of autocanary.notifications.slack_head: what the one message of a rollout shows."""
+"""Tests of autocanary.notifications.slack_bot: what the one message of a rollout shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from autocanary.model.comparison_summary import Side, Standing
 from autocanary.model.decision import Event
 from autocanary.model.measurement import Reading, ReadingKind, Unit
 from autocanary.model.progress import MetricState, Phase
-from autocanary.notifications.slack_head import bar, head
+from autocanary.notifications.slack_bot import bar, head
 from tests.notifications.examples import AT, POLICY, message, progress, rollout
 from tests.notifications.slack_server import fits, shown
 

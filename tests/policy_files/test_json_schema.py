@@ -19,7 +19,7 @@ from autocanary.model.rollout_json import API_VERSION
 from autocanary.policy_files import validate
 from autocanary.policy_files.analysis_schema import Analysis as AnalysisSchema
 from autocanary.policy_files.json_schema import published
-from autocanary.policy_files.jsonschema import text as schema_text
+from autocanary.policy_files.json_schema import text as schema_text
 from autocanary.policy_files.metric_presets import PRESETS
 from autocanary.policy_files.reference_page import text as reference_text
 from autocanary.policy_files.schema import Document, EventName
@@ -32,7 +32,7 @@ VALIDATOR = jsonschema.Draft202012Validator(published())
 
 
 def test_the_schema_file_is_up_to_date() -> None:
-    """`python -m autocanary.policy_files.jsonschema > docs/policy.schema.json` writes it anew."""
+    """`python -m autocanary.policy_files.json_schema > docs/policy.schema.json` writes it anew."""
     assert (ROOT / "docs" / "policy.schema.json").read_text() == schema_text()
 
 

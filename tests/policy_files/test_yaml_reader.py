@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autocanary.errors import Problem
-from autocanary.policy_files.spots import field_name
+from autocanary.policy_files.policy_errors import field_name
 from autocanary.policy_files.yaml_reader import Plain, compose, plain
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autocanary.model.counts import Counters, Totals
+from autocanary.model.measurement import Counters, Totals
 from autocanary.prometheus.counter_account import Account
 from autocanary.prometheus.counter_tracking import APART, BAD, GOOD, WITHIN, Key, Look, Scrape
 from tests.prometheus.fake_prometheus import ManualClock

@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 
 from autocanary.errors import MetricsRefused, MetricsUnreachable
-from autocanary.model.counts import Counters, Totals
-from autocanary.model.measurement import Question, Reading, ReadingKind, Source
+from autocanary.model.measurement import Counters, Question, Reading, ReadingKind, Source, Totals
 from autocanary.prometheus.query_answer import Sample
 from autocanary.prometheus.query_plan import Result
 from tests.prometheus.fake_prometheus import Desk, knative, question, row, rows, traffic

@@ -10,9 +10,8 @@ from typing import TypeVar
 import pytest
 
 from autocanary.errors import MetricsUnreachable
-from autocanary.prometheus.flight import Flight
 from autocanary.prometheus.query_answer import Answer
-from autocanary.prometheus.query_plan import Result
+from autocanary.prometheus.query_plan import Flight, Result
 from tests.prometheus.fake_prometheus import InlinePool, rows
 from tests.prometheus.test_query_plan import steps
 

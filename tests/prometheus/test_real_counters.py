@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from autocanary.model.counts import Counters, Totals
-from autocanary.model.measurement import Question, Reading, ReadingKind, Source
+from autocanary.model.measurement import Counters, Question, Reading, ReadingKind, Source, Totals
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
 from tests.prometheus import exposition
 from tests.prometheus.exposition import Load, line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autocanary.scheduler.heartbeat import Heartbeat
+from autocanary.scheduler.clock import Heartbeat
 
 
 def test_its_age_grows_until_it_is_touched() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
-from autocanary.scheduler.groups import SIZE, Groups
+from autocanary.scheduler.due_queue import SIZE, Groups
 
 
 def test_the_first_group_is_on_the_beat_whatever_the_interval() -> None:

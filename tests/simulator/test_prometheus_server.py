@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from autocanary.model.counts import Counters
-from autocanary.model.measurement import Question, Reading, ReadingKind, Source, Unit
+from autocanary.model.measurement import Counters, Question, Reading, ReadingKind, Source, Unit
 from autocanary.model.policy import Component
 from autocanary.simulator.prometheus_server import Fault, extrapolation, histogram_quantile
 from autocanary.simulator.random_counts import BOUNDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autocanary.decide.decision_input import BY_FAILURE
-from autocanary.decide.detection.born import born
+from autocanary.decide.detection.findings import born
 from autocanary.model.observation import Observation
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason

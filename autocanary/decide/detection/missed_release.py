@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autocanary.decide.detection.born import born, new_rollout
-from autocanary.decide.detection.findings import Nothing, Start
+from autocanary.decide.detection.findings import Nothing, Start, born, new_rollout
 from autocanary.decide.detection.stable_revision import Memory, is_renumbered
 from autocanary.model.observation import Beside, Observation, Trinary
 from autocanary.model.policy import OnUnstaged, Policy

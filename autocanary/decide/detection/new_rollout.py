@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autocanary.decide.detection.born import born, new_rollout
-from autocanary.decide.detection.findings import Mend, Nothing, Refusal, Start
+from autocanary.decide.detection.findings import Mend, Nothing, Refusal, Start, born, new_rollout
 from autocanary.decide.detection.known_bad import kept_out
 from autocanary.decide.detection.missed_release import missed
 from autocanary.decide.detection.repair_stable import mending
 from autocanary.decide.detection.stable_revision import SETTLED_AFTER, Memory, in_force
 from autocanary.decide.outbox import telling
 from autocanary.model.decision import Event
-from autocanary.model.modes import unsupported
-from autocanary.model.observation import Observation
+from autocanary.model.observation import Observation, unsupported
 from autocanary.model.policy import OnUnstaged, Policy
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autocanary.model.numbering import is_earlier
-from autocanary.model.observation import Beside, Observation, Trinary
+from autocanary.model.observation import Beside, Observation, Trinary, is_earlier
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 

@@ -7,8 +7,18 @@ Must never be here: a condition on when to make a transition.
 
 from autocanary.decide.transitions.base import UNSEEN, overruled, phase_of
 from autocanary.decide.transitions.forward import end, go, promote, put_weight, serve, settle, write_again
-from autocanary.decide.transitions.hold import COUNTED, answer, because, hold, stay, unchanged, warn
-from autocanary.decide.transitions.pausing import pause, resume, set_aside
+from autocanary.decide.transitions.hold import (
+    COUNTED,
+    answer,
+    because,
+    hold,
+    pause,
+    resume,
+    set_aside,
+    stay,
+    unchanged,
+    warn,
+)
 from autocanary.decide.transitions.rollback import (
     restore,
     restore_again,

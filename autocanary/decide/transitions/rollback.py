@@ -6,7 +6,7 @@ from typing import Any
 
 from autocanary.decide.decision_input import BY_FAILURE, Situation
 from autocanary.decide.transitions.base import UNSEEN, decide, enter
-from autocanary.decide.transitions.pausing import pause
+from autocanary.decide.transitions.hold import pause
 from autocanary.model.decision import Decision, Event, Move
 from autocanary.model.policy import OnFailure
 from autocanary.model.progress import Phase
