@@ -55,7 +55,7 @@ lint: venv ## Check style, formatting, types and layers
 
 chart: venv servers $(SUPPLIED) ## Check the chart and the Dockerfile alone
 	$(SUPPLY)/hadolint Dockerfile
-	$(BIN)/pytest tests/chart tests/real/test_installation.py $(ARGS)
+	$(BIN)/pytest tests/chart tests/real/test_helm_installation.py $(ARGS)
 
 $(SUPPLIED): requirements-supply.lock $(INSTALLED)
 	$(PYTHON) -m venv --clear .venv/supply

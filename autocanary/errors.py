@@ -152,13 +152,13 @@ class MetricsRefused(MetricsError):
 class DeliveryError(AutocanaryError):
     """A message or webhook could not be delivered.
 
-    ``receipt`` is what a channel has of it all the same, as in ``ports.Delivery``.
+    ``channel_message_id`` is what a channel has of it all the same, as in ``ports.Delivery``.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None, receipt: str = "") -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, channel_message_id: str = "") -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        self.receipt = receipt
+        self.channel_message_id = channel_message_id
 
 
 class NotLeader(AutocanaryError):

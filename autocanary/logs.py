@@ -26,7 +26,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 
 from autocanary.errors import SettingsError
 
-__all__ = ["Captured", "Logger", "capture", "configure", "logger", "redact"]
+__all__ = ["CapturedLogs", "Logger", "capture", "configure", "logger", "redact"]
 
 Logger = FilteringBoundLogger
 """What ``logger`` gives: ``log.info("event_name", key=value)``."""
@@ -39,7 +39,7 @@ _LEVELS = {
 }
 _FORMATS = ("json", "console")
 _LIBRARIES = ("apscheduler", "kubernetes", "urllib3", "requests", "uvicorn", "asyncio")
-_LONGEST_ERROR = 1000
+_MAX_ERROR_LENGTH = 1000
 
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     # scheme://user:password@host: greedy up to the last @ of the authority, passwords may hold one
@@ -56,9 +56,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
         r"\1***",
     ),
 )
-_SECRET_KEY = re.compile(
-    r"(?i)(?:^|[_-])(?:password|passwd|token|secret|authorization|api_?key|webhook_url)$"
-)
+_SECRET_KEY = re.compile(r"(?i)(?:^|[_-])(?:password|passwd|token|secret|authorization|api_?key|webhook_url)$")
 
 
 def redact(text: str) -> str:
@@ -83,16 +81,16 @@ def configure(format: str = "json", level: str = "info", stream: TextIO | None =
     if number is None:
         raise SettingsError(f"log level {level!r} does not exist; choose debug, info, warning or error")
     _configure_structlog(format, number, stream)
-    _adopt_libraries()
+    _route_library_logs()
 
 
 def logger(name: str) -> Logger:
     """A logger whose lines carry ``logger: name``; may be made at import, before ``configure``."""
-    made: Logger = structlog.get_logger(logger_name=name)  # `logger` is taken by structlog's own argument
-    return made
+    bound: Logger = structlog.get_logger(logger_name=name)  # `logger` is taken by structlog's own argument
+    return bound
 
 
-class Captured:
+class CapturedLogs:
     """What was logged while ``capture`` was in force; may be written and read by several threads."""
 
     def __init__(self) -> None:
@@ -115,16 +113,16 @@ class Captured:
 
 
 @contextmanager
-def capture(level: str = "debug") -> Iterator[Captured]:
+def capture(level: str = "debug") -> Iterator[CapturedLogs]:
     """Catch what is logged instead of writing it, redacted as it would be written; for tests.
 
     structlog's own ``capture_logs`` changes a shared list of processors in place, which other threads see
     half done; here the whole list is replaced at once.
     """
     before = structlog.get_config()
-    captured = Captured()
+    captured = CapturedLogs()
     structlog.configure(
-        processors=[*_pipeline(tracebacks=False), captured],
+        processors=[*_processors(tracebacks=False), captured],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
     )
     try:
@@ -135,20 +133,20 @@ def capture(level: str = "debug") -> Iterator[Captured]:
 
 def _configure_structlog(format: str, level: int, stream: TextIO | None) -> None:
     structlog.configure(
-        processors=[*_pipeline(tracebacks=level <= logging.DEBUG), _renderer(format, stream)],
+        processors=[*_processors(tracebacks=level <= logging.DEBUG), _renderer(format, stream)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=_Lines(stream),
+        logger_factory=_LineLogger(stream),
         context_class=dict,
         cache_logger_on_first_use=False,  # loggers made at import must follow a later configure
     )
 
 
-def _pipeline(*, tracebacks: bool) -> list[Processor]:
+def _processors(*, tracebacks: bool) -> list[Processor]:
     return [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _exceptions(tracebacks=tracebacks),
-        _clean,
+        _exception_processor(tracebacks=tracebacks),
+        _redact_and_order,
     ]
 
 
@@ -158,15 +156,15 @@ def _renderer(format: str, stream: TextIO | None) -> Processor:
     return structlog.dev.ConsoleRenderer(colors=(stream or sys.stderr).isatty())
 
 
-def _exceptions(*, tracebacks: bool) -> Processor:
+def _exception_processor(*, tracebacks: bool) -> Processor:
     def processor(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         given = event.pop("exc_info", None)
-        error = _exception(given)
+        error = _exception_of(given)
         if error is None:
             return event
-        event["error"] = _sentence(error)
+        event["error"] = _describe_exception(error)
         if error.__cause__ is not None:
-            event["cause"] = _sentence(error.__cause__)
+            event["cause"] = _describe_exception(error.__cause__)
         if tracebacks:
             event["traceback"] = "".join(traceback.format_exception(error))
         return event
@@ -174,7 +172,7 @@ def _exceptions(*, tracebacks: bool) -> Processor:
     return processor
 
 
-def _exception(given: object) -> BaseException | None:
+def _exception_of(given: object) -> BaseException | None:
     """The exception meant by structlog's and logging's several ways of saying ``exc_info``."""
     if isinstance(given, BaseException):
         return given
@@ -183,23 +181,21 @@ def _exception(given: object) -> BaseException | None:
     return sys.exc_info()[1] if given else None
 
 
-def _sentence(error: BaseException) -> str:
+def _describe_exception(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_LONGEST_ERROR]
+    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_MAX_ERROR_LENGTH]
 
 
-def _clean(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _redact_and_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Secrets out, numbers that JSON has no word for as strings, and the three fixed keys in front."""
     if "logger_name" in event:
         event["logger"] = event.pop("logger_name")
     front = ("timestamp", "level", "event")
-    ordered = {key: event[key] for key in front if key in event} | {
-        k: v for k, v in event.items() if k not in front
-    }
-    return {key: _plain(value, key) for key, value in ordered.items()}
+    ordered = {key: event[key] for key in front if key in event} | {k: v for k, v in event.items() if k not in front}
+    return {key: _to_json_value(value, key) for key, value in ordered.items()}
 
 
-def _plain(value: Any, key: str = "") -> Any:
+def _to_json_value(value: Any, key: str = "") -> Any:
     if key and _SECRET_KEY.search(key):
         return "***"
     if isinstance(value, str):
@@ -209,20 +205,20 @@ def _plain(value: Any, key: str = "") -> Any:
     if isinstance(value, bool | int) or value is None:
         return value
     if isinstance(value, Mapping):
-        return {str(name): _plain(each, str(name)) for name, each in value.items()}
+        return {str(name): _to_json_value(each, str(name)) for name, each in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(each) for each in value]
+        return [_to_json_value(each) for each in value]
     return redact(str(value))
 
 
-class _Lines:
+class _LineLogger:
     """structlog's logger factory and logger in one: writes a line at a time, and never raises."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self._lock = threading.Lock()
 
-    def __call__(self, *_: Any) -> _Lines:
+    def __call__(self, *_: Any) -> _LineLogger:
         return self
 
     def _write(self, line: str) -> None:
@@ -240,7 +236,7 @@ class _Lines:
     debug = info = warning = error = critical = _write
 
 
-class _Forward(logging.Handler):
+class _StructlogHandler(logging.Handler):
     """Gives the records of libraries to structlog, so that there is one format and one place to redact."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -254,17 +250,15 @@ class _Forward(logging.Handler):
         write(" ".join(message.split()), **extra)
 
 
-def _adopt_libraries() -> None:
+def _route_library_logs() -> None:
     root = logging.getLogger()
-    for handler in [each for each in root.handlers if isinstance(each, _Forward)]:
+    for handler in [each for each in root.handlers if isinstance(each, _StructlogHandler)]:
         root.removeHandler(handler)
-    root.addHandler(_Forward())
+    root.addHandler(_StructlogHandler())
     root.setLevel(logging.WARNING)
     for name in _LIBRARIES:
         library = logging.getLogger(name)
-        library.setLevel(
-            logging.WARNING
-        )  # even at debug: urllib3 logs whole URLs, apscheduler two lines a run
+        library.setLevel(logging.WARNING)  # even at debug: urllib3 logs whole URLs, apscheduler two lines a run
         library.propagate = True
         library.handlers.clear()
 

@@ -11,27 +11,27 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from autocanary.model.measurement import Question, Reading
+from autocanary.model.measurement import Measurement, MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import NotificationRoute, Policy, Webhook
-from autocanary.model.progress import Telling
+from autocanary.model.progress import Notification
 from autocanary.model.rollout import Request, Rollout
 
 __all__ = [
-    "Call",
-    "CallResult",
     "Clock",
     "Cluster",
+    "DecisionListener",
     "Delivery",
-    "Gates",
     "Leadership",
-    "Ledger",
-    "Listener",
     "Message",
     "Metrics",
     "Notifier",
     "Policies",
+    "PolicyWebhooks",
     "Pool",
+    "RolloutStore",
+    "WebhookCall",
+    "WebhookResult",
     "WritePool",
 ]
 
@@ -47,12 +47,12 @@ class Clock(Protocol):
 class Cluster(Protocol):
     """InferenceServices: a local picture kept by list-then-watch, and the only three writes.
 
-    ``services`` and ``observe`` answer from that picture and do no I/O. ``age`` is how many seconds ago the
-    picture that a service of this apiVersion is, or was, part of was last known to be whole (its watch spoke
-    or was renewed);
-    ``changed`` drains the keys that have changed since it was called last (only one caller may drain).
+    ``services`` and ``observe`` answer from that picture and do no I/O. ``cache_age`` is how many seconds ago
+    the picture that a service of this apiVersion is, or was, part of was last known to be whole (its watch
+    spoke or was renewed); ``take_changes`` drains the keys that have changed since it was called last (only
+    one caller may drain).
 
-    ``settle`` makes the next write of a promotion that the service's spec must still follow
+    ``finalize`` makes the next write of a promotion that the service's spec must still follow
     (``Observation.unsettled``). The writes are compare-and-set on ``seen.resource_version`` and return what
     the server answered; they raise Conflict when the object has moved on (after which ``refresh`` reads it
     anew), and any other ClusterError or NotLeader.
@@ -60,31 +60,31 @@ class Cluster(Protocol):
 
     def services(self) -> Sequence[Observation]: ...
     def observe(self, key: ServiceKey) -> Observation | None: ...
-    def changed(self) -> set[ServiceKey]: ...
-    def age(self, key: ServiceKey, api_version: str) -> float: ...
+    def take_changes(self) -> set[ServiceKey]: ...
+    def cache_age(self, key: ServiceKey, api_version: str) -> float: ...
     def refresh(self, key: ServiceKey) -> Observation | None: ...
-    def set_weight(self, seen: Observation, weight: int) -> Observation: ...
-    def restore(self, seen: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation: ...
-    def settle(self, seen: Observation) -> Observation: ...
+    def set_weight(self, observation: Observation, weight: int) -> Observation: ...
+    def restore(self, observation: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation: ...
+    def finalize(self, observation: Observation) -> Observation: ...
 
 
-class Ledger(Protocol):
+class RolloutStore(Protocol):
     """CanaryRollout objects: everything that must survive a restart.
 
-    ``rollouts`` and ``known`` answer from a local picture (list-then-watch, own writes included) without
-    I/O; ``changed`` drains the (namespace, name) of those that somebody else has changed or deleted.
+    ``rollouts`` and ``cached`` answer from a local picture (list-then-watch, own writes included) without
+    I/O; ``take_changes`` drains the (namespace, name) of those that somebody else has changed or deleted.
     ``create`` makes the object and its first status; AlreadyExists when an object of that name is there.
-    ``record`` writes the status, guarded by resource_version, and returns the rollout with the new one;
-    it raises Conflict when a person has changed the object since: read it with ``read`` and plan again.
+    ``update_status`` writes the status, guarded by resource_version, and returns the rollout with the new
+    one; it raises Conflict when a person has changed the object since: read it with ``read`` and plan again.
     """
 
     def rollouts(self) -> Sequence[Rollout]: ...
-    def known(self, namespace: str, name: str) -> Rollout | None: ...
-    def changed(self) -> set[tuple[str, str]]: ...
+    def cached(self, namespace: str, name: str) -> Rollout | None: ...
+    def take_changes(self) -> set[tuple[str, str]]: ...
     def create(self, rollout: Rollout) -> Rollout: ...
-    def record(self, rollout: Rollout) -> Rollout: ...
+    def update_status(self, rollout: Rollout) -> Rollout: ...
     def read(self, namespace: str, name: str) -> Rollout | None: ...
-    def ask(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout: ...
+    def write_request(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout: ...
     def delete(self, rollout: Rollout) -> None: ...
 
 
@@ -94,11 +94,11 @@ class Metrics(Protocol):
     The number of queries behind it grows with distinct metrics, windows and sources, not with questions.
     """
 
-    def ask(self, questions: Sequence[Question]) -> Mapping[Question, Reading]: ...
+    def query(self, questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class WebhookCall:
     """One call of a policy's webhook, with Flagger's payload."""
 
     webhook: Webhook
@@ -110,24 +110,24 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class CallResult:
+class WebhookResult:
     """``ok`` True: 2xx; False: the receiver answered no; None: it could not be reached."""
 
     ok: bool | None
     detail: str = ""
 
 
-class Gates(Protocol):
+class PolicyWebhooks(Protocol):
     """Policy webhooks; nothing is raised."""
 
-    def call(self, calls: Sequence[Call]) -> Mapping[Call, CallResult]: ...
+    def call(self, calls: Sequence[WebhookCall]) -> Mapping[WebhookCall, WebhookResult]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
     """A transition as people are told of it; every channel makes its own form of this."""
 
-    telling: Telling
+    notification: Notification
     rollout: Rollout
     routes: tuple[NotificationRoute, ...] = ()
     details: tuple[tuple[str, str], ...] = ()
@@ -137,31 +137,31 @@ class Message:
 class Delivery:
     """That a channel has a message (or will never have it: ``ok`` False, ``detail`` says why).
 
-    ``receipt`` is what the channel needs back, in ``Progress.receipts``, for this rollout's next message; ""
-    leaves what is recorded. ``settled`` False: it has a part of the message (the receipt's), and the rest is
-    still tried.
+    ``channel_message_id`` is what the channel needs back, in ``Progress.receipts``, for this rollout's next
+    message; "" leaves what is recorded. ``finished`` False: it has a part of the message (the receipt's), and
+    the rest is still tried.
     """
 
     namespace: str
     rollout: str
-    telling_id: str
+    notification_id: str
     channel: str
     ok: bool
     detail: str = ""
-    receipt: str = ""
-    settled: bool = True
+    channel_message_id: str = ""
+    finished: bool = True
 
 
 class Notifier(Protocol):
     """Tells people; never blocks and never fails a decision.
 
-    ``channels`` names where a message goes. ``tell`` queues it for the channels not in ``telling.done``;
-    ``delivered`` drains what has been delivered or given up since.
+    ``channels`` names where a message goes. ``notify`` queues it for the channels not in ``telling.done``;
+    ``take_deliveries`` drains what has been delivered or given up since.
     """
 
     def channels(self, message: Message) -> tuple[str, ...]: ...
-    def tell(self, message: Message) -> None: ...
-    def delivered(self) -> Sequence[Delivery]: ...
+    def notify(self, message: Message) -> None: ...
+    def take_deliveries(self) -> Sequence[Delivery]: ...
 
 
 class Policies(Protocol):
@@ -190,13 +190,13 @@ class Pool(Protocol):
 class WritePool(Pool, Protocol):
     """Traffic that must be moved now does not queue behind the records of rollouts that go well."""
 
-    def submit_first(self, work: Callable[[], T]) -> Future[T]:
+    def submit_urgent(self, work: Callable[[], T]) -> Future[T]:
         """Ahead of all that has not begun."""
         ...
 
 
-class Listener(Protocol):
+class DecisionListener(Protocol):
     """What the engine tells of itself, for metrics; never raises."""
 
-    def decided(self, rollout: Rollout, reason: str) -> None: ...
-    def finished(self, rollout: Rollout) -> None: ...
+    def on_decision(self, rollout: Rollout, reason: str) -> None: ...
+    def on_rollout_finished(self, rollout: Rollout) -> None: ...

@@ -22,7 +22,16 @@ import promql_parser as parser
 
 from autocanary.errors import InputError
 
-__all__ = ["PLACEHOLDERS", "check", "duration", "fill", "kind", "literal", "placeholders", "quote"]
+__all__ = [
+    "PLACEHOLDERS",
+    "escape_regex",
+    "fill_placeholders",
+    "find_placeholders",
+    "promql_duration",
+    "quote_string",
+    "result_type",
+    "syntax_error",
+]
 
 PLACEHOLDERS: Mapping[str, str] = {
     "namespace": "namespace of the InferenceService",
@@ -35,9 +44,9 @@ PLACEHOLDERS: Mapping[str, str] = {
     "interval": "the same as window (Flagger's word)",
 }
 
-_KINDS = 8192  # queries of which the kind is remembered: the same ones are asked at every look
-_MOST_CHARACTERS = 64_000
-_DEEPEST = 1_000  # operators and brackets; the parser's stack holds about four times as many
+_TYPE_CACHE_SIZE = 8192  # queries of which the kind is remembered: the same ones are asked at every look
+_MAX_QUERY_LENGTH = 64_000
+_MAX_OPERATORS = 1_000  # operators and brackets; the parser's stack holds about four times as many
 _NESTING = re.compile(r"[(\[{+\-*/%^<>=]|\b(?:and|or|unless|atan2)\b")
 _NAME = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.]*)\s*\}\}")
 _RE2_SPECIAL = re.compile(r"[\\.*+?|(){}$^\[\]]")
@@ -48,7 +57,7 @@ _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, 
 # --- is it well formed, and what does it give
 
 
-def check(query: str) -> str | None:
+def syntax_error(query: str) -> str | None:
     """None when the query parses, else one sentence that says why not. Placeholders must be filled first."""
     if not query.strip():
         return "the query is empty"
@@ -59,22 +68,22 @@ def check(query: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=_KINDS)
-def kind(query: str) -> str | None:
+@lru_cache(maxsize=_TYPE_CACHE_SIZE)
+def result_type(query: str) -> str | None:
     """``vector``, ``scalar``, ``matrix`` or ``string``; None when the parser does not understand it."""
     try:
-        return _kind(_parse(query))
+        return _type_of(_parse(query))
     except ValueError:
         return None
 
 
 def _parse(query: str) -> parser.Expr:
     """The syntax tree; ValueError with the parser's own words otherwise."""
-    if len(query) > _MOST_CHARACTERS:
-        raise ValueError(f"the query is longer than {_MOST_CHARACTERS:,} characters")
-    code = "".join(piece.text for piece in _pieces(query) if not piece.quoted)
-    if len(_NESTING.findall(code)) > _DEEPEST:
-        raise ValueError(f"the query has more than {_DEEPEST:,} operators and brackets")
+    if len(query) > _MAX_QUERY_LENGTH:
+        raise ValueError(f"the query is longer than {_MAX_QUERY_LENGTH:,} characters")
+    code = "".join(token.text for token in _tokens(query) if not token.quote_mark)
+    if len(_NESTING.findall(code)) > _MAX_OPERATORS:
+        raise ValueError(f"the query has more than {_MAX_OPERATORS:,} operators and brackets")
     try:
         query.encode()
     except UnicodeEncodeError:
@@ -82,18 +91,18 @@ def _parse(query: str) -> parser.Expr:
     return parser.parse(query)
 
 
-def _kind(tree: object) -> str | None:
+def _type_of(tree: object) -> str | None:
     if isinstance(tree, parser.ParenExpr | parser.UnaryExpr):
-        return _kind(tree.expr)
+        return _type_of(tree.expr)
     if isinstance(tree, parser.BinaryExpr):
-        return "scalar" if _kind(tree.lhs) == _kind(tree.rhs) == "scalar" else "vector"
+        return "scalar" if _type_of(tree.lhs) == _type_of(tree.rhs) == "scalar" else "vector"
     if isinstance(tree, parser.Call):
-        return _RETURNS.get(str(tree.func.return_type).rpartition(".")[2])
-    return next((name for node, name in _LEAVES if isinstance(tree, node)), None)
+        return _FUNCTION_TYPES.get(str(tree.func.return_type).rpartition(".")[2])
+    return next((name for node, name in _NODE_TYPES if isinstance(tree, node)), None)
 
 
-_RETURNS = {"Vector": "vector", "Scalar": "scalar", "Matrix": "matrix", "String": "string"}
-_LEAVES: tuple[tuple[type, str], ...] = (
+_FUNCTION_TYPES = {"Vector": "vector", "Scalar": "scalar", "Matrix": "matrix", "String": "string"}
+_NODE_TYPES: tuple[tuple[type, str], ...] = (
     (parser.VectorSelector, "vector"),
     (parser.AggregateExpr, "vector"),
     (parser.NumberLiteral, "scalar"),
@@ -106,7 +115,7 @@ _LEAVES: tuple[tuple[type, str], ...] = (
 # --- templates
 
 
-def placeholders(template: str) -> tuple[str, ...]:
+def find_placeholders(template: str) -> tuple[str, ...]:
     """The names between ``{{ }}``, each once, in order of appearance; InputError for a malformed one."""
     found: dict[str, None] = {}
 
@@ -114,39 +123,39 @@ def placeholders(template: str) -> tuple[str, ...]:
         found[name] = None
         return ""
 
-    for piece in _pieces(template):
-        if not piece.comment:
-            _replace(piece.text, note)
+    for token in _tokens(template):
+        if not token.comment:
+            _replace(token.text, note)
     return tuple(found)
 
 
-def fill(template: str, values: Mapping[str, str | float]) -> str:
+def fill_placeholders(template: str, values: Mapping[str, str | float]) -> str:
     """The query with every placeholder replaced; a number is a duration in seconds, printed as ``1m30s``.
 
     InputError for a name that is unknown or has no value, and for text outside quotes that is not a
     duration: there it would become syntax. Comments are left alone.
     """
-    return "".join(_filled(piece, values) for piece in _pieces(template))
+    return "".join(_fill_token(token, values) for token in _tokens(template))
 
 
-def _filled(piece: _Piece, values: Mapping[str, str | float]) -> str:
+def _fill_token(token: _Token, values: Mapping[str, str | float]) -> str:
     def value(name: str, before: str) -> str:
         if name not in values:
-            raise InputError(_no_value(name, values))
+            raise InputError(_unknown_placeholder_text(name, values))
         found = values[name]
         if not isinstance(found, str):
-            return duration(found)
-        if not piece.quoted and _DURATION.fullmatch(found):
+            return promql_duration(found)
+        if not token.quote_mark and _DURATION.fullmatch(found):
             return found
-        if not piece.quoted:
+        if not token.quote_mark:
             raise InputError(
                 f"{{{{ {name} }}}} stands outside quotes, where its value would be read as PromQL: "
                 f'write ="{{{{ {name} }}}}" or =~"{{{{ {name} }}}}"'
             )
-        _refuse_half_an_escape(piece, name, before)
-        return _escaped(literal(found) if piece.regex else found, piece.quoted)
+        _reject_split_escape(token, name, before)
+        return _escape(escape_regex(found) if token.regex else found, token.quote_mark)
 
-    return piece.text if piece.comment else _replace(piece.text, value)
+    return token.text if token.comment else _replace(token.text, value)
 
 
 def _replace(text: str, value: Callable[[str, str], str]) -> str:
@@ -163,7 +172,7 @@ def _replace(text: str, value: Callable[[str, str], str]) -> str:
     return "".join([*done, text[at:]])
 
 
-def _no_value(name: str, values: Mapping[str, str | float]) -> str:
+def _unknown_placeholder_text(name: str, values: Mapping[str, str | float]) -> str:
     known = sorted(values)
     folded = {word.lower(): word for word in known}
     near = difflib.get_close_matches(name.lower().rpartition(".")[2], folded, n=1, cutoff=0.6)
@@ -172,24 +181,22 @@ def _no_value(name: str, values: Mapping[str, str | float]) -> str:
     return f"unknown placeholder {{{{ {name} }}}}: {hint}known are {listing}"
 
 
-def _refuse_half_an_escape(piece: _Piece, name: str, before: str) -> None:
+def _reject_split_escape(token: _Token, name: str, before: str) -> None:
     """A backslash that is not part of a pair would swallow the first character of the value."""
     slashes = len(before) - len(before.rstrip("\\"))
-    if piece.quoted != "`":
+    if token.quote_mark != "`":
         odd = slashes % 2 == 1
         slashes //= 2
     else:
         odd = False
-    if odd or (piece.regex and slashes % 2 == 1):
-        raise InputError(
-            f"a backslash stands right before {{{{ {name} }}}}: it would escape part of the value"
-        )
+    if odd or (token.regex and slashes % 2 == 1):
+        raise InputError(f"a backslash stands right before {{{{ {name} }}}}: it would escape part of the value")
 
 
 # --- values
 
 
-def duration(seconds: float) -> str:
+def promql_duration(seconds: float) -> str:
     """As Prometheus prints it: 60 is ``1m``, 90 is ``1m30s``, 0.5 is ``500ms``."""
     left = round(seconds * 1000)
     parts = []
@@ -200,36 +207,34 @@ def duration(seconds: float) -> str:
     return "".join(parts) or "0s"
 
 
-def literal(text: str) -> str:
+def escape_regex(text: str) -> str:
     """``text`` as an RE2 expression that matches exactly it."""
     # A class needs no backslash, so the same text is right in raw strings and readable in quoted ones.
-    return _RE2_SPECIAL.sub(_literal_character, text)
+    return _RE2_SPECIAL.sub(_escape_regex_character, text)
 
 
-def _literal_character(found: re.Match[str]) -> str:
+def _escape_regex_character(found: re.Match[str]) -> str:
     return f"\\{found[0]}" if found[0] in "\\^[]" else f"[{found[0]}]"
 
 
-def quote(text: str) -> str:
+def quote_string(text: str) -> str:
     """``text`` as a PromQL string literal in double quotes."""
-    return f'"{_escaped(text, chr(34))}"'
+    return f'"{_escape(text, chr(34))}"'
 
 
-def _escaped(text: str, mark: str) -> str:
-    """``text`` for the inside of a string literal that is delimited by ``mark``."""
-    if mark == "`":
+def _escape(text: str, quote_character: str) -> str:
+    """``text`` for the inside of a string literal that is delimited by ``quote_character``."""
+    if quote_character == "`":
         if "`" in text:
-            raise InputError(
-                "a value with a back quote cannot stand in a back-quoted string: use double quotes"
-            )
+            raise InputError("a value with a back quote cannot stand in a back-quoted string: use double quotes")
         return text
     if text.isprintable():
-        return text.replace("\\", "\\\\").replace(mark, f"\\{mark}")
-    return "".join(_escaped_character(character, mark) for character in text)
+        return text.replace("\\", "\\\\").replace(quote_character, f"\\{quote_character}")
+    return "".join(_escape_character(character, quote_character) for character in text)
 
 
-def _escaped_character(character: str, mark: str) -> str:
-    if character in ("\\", mark):
+def _escape_character(character: str, quote_character: str) -> str:
+    if character in ("\\", quote_character):
         return f"\\{character}"
     if character.isprintable():
         return character
@@ -243,44 +248,44 @@ def _escaped_character(character: str, mark: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    """A stretch of template: the inside of a string literal (``quoted`` is its mark), a comment, or code."""
+class _Token:
+    """A stretch of template: the inside of a string literal (``quote_mark`` is its mark), a comment, or code."""
 
     text: str
-    quoted: str = ""
+    quote_mark: str = ""
     regex: bool = False
     comment: bool = False
 
 
-def _pieces(template: str) -> Iterator[_Piece]:
+def _tokens(template: str) -> Iterator[_Token]:
     """Pieces that, joined, are the template again; the marks themselves belong to the code around."""
     at = start = 0
     matching = False  # whether the code so far ends in a regular-expression operator
     while at < len(template):
         character = template[at]
         if character in "\"'`":
-            yield _Piece(template[start : at + 1])
+            yield _Token(template[start : at + 1])
             end = _end_of_string(template, at)
-            yield _Piece(template[at + 1 : end], quoted=character, regex=matching)
+            yield _Token(template[at + 1 : end], quote_mark=character, regex=matching)
             start, at, matching = end, end + 1, False
         elif character == "#":
-            yield _Piece(template[start:at])
+            yield _Token(template[start:at])
             start = at
             newline = template.find("\n", at)
             at = newline if newline >= 0 else len(template)
-            yield _Piece(template[start:at], comment=True)
+            yield _Token(template[start:at], comment=True)
             start = at
         else:
             if not character.isspace():
                 matching = template[max(start, at - 1) : at + 1] in ("=~", "!~")
             at += 1
-    yield _Piece(template[start:])
+    yield _Token(template[start:])
 
 
 def _end_of_string(template: str, start: int) -> int:
     """Where the string that begins at ``start`` ends: at its closing mark, or at the end of the text."""
-    mark = template[start]
+    quote_character = template[start]
     at = start + 1
-    while at < len(template) and template[at] != mark:
-        at += 2 if template[at] == "\\" and mark != "`" else 1
+    while at < len(template) and template[at] != quote_character:
+        at += 2 if template[at] == "\\" and quote_character != "`" else 1
     return min(at, len(template))

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Account", "Timed"]
+__all__ = ["CpuTimes", "TimedPort"]
 
 
-class Account:
+class CpuTimes:
     """CPU seconds of this thread, and calls, by name."""
 
     def __init__(self) -> None:
@@ -25,10 +25,10 @@ class Account:
         self.calls.clear()
 
 
-class Timed:
+class TimedPort:
     """Stands for a port and charges what its methods cost; ports do not call each other."""
 
-    def __init__(self, port: object, name: str, account: Account) -> None:
+    def __init__(self, port: object, name: str, account: CpuTimes) -> None:
         self._port, self._name, self._account = port, name, account
 
     def __getattr__(self, attribute: str) -> Callable[..., Any]:

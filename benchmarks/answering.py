@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-__all__ = ["CUSTOM_QUERIES", "Form", "Question", "Row", "read", "rows"]
+__all__ = ["CUSTOM_QUERIES", "ParsedQuery", "QueryKind", "SeriesRow", "read", "rows"]
 
 REQUESTS = 1000.0
 """Requests of every revision within the window."""
@@ -32,10 +32,10 @@ _SELECTOR = re.compile(r'namespace\w*="([^"]*)",revision\w*=(~?)"([^"]*)"')
 _JOINED = re.compile(r'revision="([^"]*)"[^"]*"autocanary_q", "(\d+)"')
 _DOUBLE_ESCAPED = re.compile(r"\\\\(.)")
 
-Row = tuple[dict[str, str], float]
+SeriesRow = tuple[dict[str, str], float]
 
 
-class Form(Enum):
+class QueryKind(Enum):
     """What a query asks about."""
 
     TRAFFIC = "requests, failures and age"
@@ -47,81 +47,81 @@ class Form(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ParsedQuery:
     """A query's form, and the revisions in it; ``numbers`` are those of a joined query's parts."""
 
-    form: Form
+    kind: QueryKind
     namespace: str = ""
     revisions: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=512)
-def read(query: str) -> Question:
+def read(query: str) -> ParsedQuery:
     """ValueError for a query that selects no revision."""
     if "autocanary_metric" in query and "revision_request_count" not in query:
-        return Question(Form.FOREIGN)
+        return ParsedQuery(QueryKind.FOREIGN)
     first = _SELECTOR.search(query)
     if first is None:
         raise ValueError(f"a query of an unknown form: {query[:200]}")
     namespace = first[1]
     if "autocanary_q" in query:
         parts = _JOINED.findall(query)
-        return Question(
-            Form.JOINED, namespace, tuple(part[0] for part in parts), tuple(part[1] for part in parts)
+        return ParsedQuery(
+            QueryKind.JOINED, namespace, tuple(part[0] for part in parts), tuple(part[1] for part in parts)
         )
     names = first[3].split("|") if first[2] else [first[3]]
     revisions = tuple(_DOUBLE_ESCAPED.sub(r"\1", name) for name in names)
     if "autocanary_metric" in query:
-        return Question(Form.PROBE, namespace, revisions)
+        return ParsedQuery(QueryKind.PROBE, namespace, revisions)
     if '"count0"' in query:
-        return Question(Form.TRAFFIC, namespace, revisions)
+        return ParsedQuery(QueryKind.TRAFFIC, namespace, revisions)
     if query.startswith("histogram_quantile"):
-        return Question(Form.LATENCY, namespace, revisions)
-    return Question(Form.SINGLE, namespace, revisions)
+        return ParsedQuery(QueryKind.LATENCY, namespace, revisions)
+    return ParsedQuery(QueryKind.SINGLE, namespace, revisions)
 
 
-def rows(question: Question, bad: Set[str]) -> list[Row]:
+def rows(parsed: ParsedQuery, bad: Set[str]) -> list[SeriesRow]:
     """The answer's series: labels and value."""
-    make = _ROWS.get(question.form)
-    return list(make(question, bad)) if make is not None else []
+    make = _ROWS.get(parsed.kind)
+    return list(make(parsed, bad)) if make is not None else []
 
 
-def _labels(question: Question, revision: str, **more: str) -> dict[str, str]:
-    return {"namespace_name": question.namespace, "revision_name": revision, **more}
+def _labels(parsed: ParsedQuery, revision: str, **more: str) -> dict[str, str]:
+    return {"namespace_name": parsed.namespace, "revision_name": revision, **more}
 
 
-def _traffic(question: Question, bad: Set[str]) -> Iterator[Row]:
-    for revision in question.revisions:
+def _traffic(parsed: ParsedQuery, bad: Set[str]) -> Iterator[SeriesRow]:
+    for revision in parsed.revisions:
         failed = _BAD_ERRORS if revision in bad else _GOOD_ERRORS
-        yield _labels(question, revision, autocanary="count0"), REQUESTS - failed
-        yield _labels(question, revision, autocanary="count0", autocanary_failed="1"), failed
-        yield _labels(question, revision, autocanary="age"), _SAMPLE_AGE
+        yield _labels(parsed, revision, autocanary="count0"), REQUESTS - failed
+        yield _labels(parsed, revision, autocanary="count0", autocanary_failed="1"), failed
+        yield _labels(parsed, revision, autocanary="age"), _SAMPLE_AGE
 
 
-def _latency(question: Question, bad: Set[str]) -> Iterator[Row]:
-    for revision in question.revisions:
-        yield _labels(question, revision), _BAD_SECONDS if revision in bad else _GOOD_SECONDS
+def _latency(parsed: ParsedQuery, bad: Set[str]) -> Iterator[SeriesRow]:
+    for revision in parsed.revisions:
+        yield _labels(parsed, revision), _BAD_SECONDS if revision in bad else _GOOD_SECONDS
 
 
-def _probe(question: Question, _: Set[str]) -> Iterator[Row]:
-    for revision in question.revisions:
-        yield _labels(question, revision, autocanary_metric="revision_request_count"), 2.0
+def _probe(parsed: ParsedQuery, _: Set[str]) -> Iterator[SeriesRow]:
+    for revision in parsed.revisions:
+        yield _labels(parsed, revision, autocanary_metric="revision_request_count"), 2.0
 
 
-def _joined(question: Question, bad: Set[str]) -> Iterator[Row]:
-    for revision, number in zip(question.revisions, question.numbers, strict=True):
+def _joined(parsed: ParsedQuery, bad: Set[str]) -> Iterator[SeriesRow]:
+    for revision, number in zip(parsed.revisions, parsed.numbers, strict=True):
         yield {"autocanary_q": number}, _BAD_SHARE if revision in bad else _GOOD_SHARE
 
 
-def _single(question: Question, bad: Set[str]) -> Iterator[Row]:
-    yield {}, _BAD_SHARE if question.revisions[0] in bad else _GOOD_SHARE
+def _single(parsed: ParsedQuery, bad: Set[str]) -> Iterator[SeriesRow]:
+    yield {}, _BAD_SHARE if parsed.revisions[0] in bad else _GOOD_SHARE
 
 
-_ROWS: dict[Form, Callable[[Question, Set[str]], Iterator[Row]]] = {
-    Form.TRAFFIC: _traffic,
-    Form.LATENCY: _latency,
-    Form.PROBE: _probe,
-    Form.JOINED: _joined,
-    Form.SINGLE: _single,
+_ROWS: dict[QueryKind, Callable[[ParsedQuery, Set[str]], Iterator[SeriesRow]]] = {
+    QueryKind.TRAFFIC: _traffic,
+    QueryKind.LATENCY: _latency,
+    QueryKind.PROBE: _probe,
+    QueryKind.JOINED: _joined,
+    QueryKind.SINGLE: _single,
 }

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-__all__ = ["AuditLog", "Call", "by_kind"]
+__all__ = ["ApiRequest", "AuditLog", "count_by_kind"]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiRequest:
     """One request; a watch is one when it begins. Times are epoch seconds.
 
     ``weight`` is the canaryTrafficPercent of an accepted patch, None of anything else.
@@ -40,9 +40,9 @@ class AuditLog:
 
     def __init__(self, path: Path, user: str) -> None:
         self._path, self._user, self._offset = path, user, 0
-        self.calls: list[Call] = []
+        self.calls: list[ApiRequest] = []
 
-    def read(self) -> list[Call]:
+    def read(self) -> list[ApiRequest]:
         """All calls so far."""
         if self._path.exists():
             with self._path.open("rb") as log:
@@ -53,7 +53,7 @@ class AuditLog:
         return self.calls
 
 
-def _calls(lines: Iterable[bytes], user: str) -> Iterator[Call]:
+def _calls(lines: Iterable[bytes], user: str) -> Iterator[ApiRequest]:
     for line in lines:
         if user.encode() not in line:
             continue
@@ -72,10 +72,10 @@ def _calls(lines: Iterable[bytes], user: str) -> Iterator[Call]:
         if verb == "patch" and code == 200:
             predictor = event.get("requestObject", {}).get("spec", {}).get("predictor", {})
             weight = predictor.get("canaryTrafficPercent")
-        yield Call(_epoch(event["stageTimestamp"]), verb, resource, where.get("name", ""), code, weight)
+        yield ApiRequest(_epoch(event["stageTimestamp"]), verb, resource, where.get("name", ""), code, weight)
 
 
-def by_kind(calls: Iterable[Call]) -> Counter[str]:
+def count_by_kind(calls: Iterable[ApiRequest]) -> Counter[str]:
     """How many of each verb and resource."""
     return Counter(f"{call.verb} {call.resource}" for call in calls)
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["PEERS", "Breach", "Load", "Run", "markdown", "quantile", "table"]
+__all__ = ["PEERS", "BenchmarkRun", "RollbackDelays", "SteadyLoad", "markdown", "quantile", "table"]
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class SteadyLoad:
     """A steady window. Gaps in seconds, memory in MB, requests per 30 s; None where nobody measured it."""
 
     ticks: int
@@ -35,7 +35,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Breach:
+class RollbackDelays:
     """Seconds from a breach to the accepted write that takes the candidate's traffic."""
 
     count: int
@@ -46,14 +46,14 @@ class Breach:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class BenchmarkRun:
     """One row. ``note`` says under which conditions it was taken."""
 
     name: str
     rollouts: int
     interval: float
-    load: Load | None = None
-    breach: Breach | None = None
+    load: SteadyLoad | None = None
+    breach: RollbackDelays | None = None
     note: str = ""
 
 
@@ -65,51 +65,49 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-PEERS: tuple[Run, ...] = (
-    Run(
+PEERS: tuple[BenchmarkRun, ...] = (
+    BenchmarkRun(
         "Flagger",
         50,
         10,
-        Load(604, 600, 9.96, 11.33, 11.57, 0.071, 14.06, 67, 68, 603, 3.99, 2100, 13.91, 1650, 450, 62.9),
-        Breach(20, 20, 15.05, 18.9, 18.9),
+        SteadyLoad(604, 600, 9.96, 11.33, 11.57, 0.071, 14.06, 67, 68, 603, 3.99, 2100, 13.91, 1650, 450, 62.9),
+        RollbackDelays(20, 20, 15.05, 18.9, 18.9),
     ),
-    Run(
+    BenchmarkRun(
         "Flagger",
         200,
         10,
-        Load(1079, 2400, 21.95, 29.37, 30.43, 0.141, 15.63, 81, 83, 1068, 3.96, 3774, 13.99, 3000, 774, 9.8),
-        Breach(20, 20, 30.8, 34.77, 34.77),
+        SteadyLoad(1079, 2400, 21.95, 29.37, 30.43, 0.141, 15.63, 81, 83, 1068, 3.96, 3774, 13.99, 3000, 774, 9.8),
+        RollbackDelays(20, 20, 30.8, 34.77, 34.77),
     ),
-    Run(
+    BenchmarkRun(
         "Flagger",
         500,
         10,
-        Load(
-            1153, 6000, 54.96, 55.79, 56.06, 0.168, 17.48, 100, 102, 1122, 3.89, 3808, 13.21, 2995, 814, 39.0
-        ),
-        Breach(20, 20, 75.3, 80.53, 80.53),
+        SteadyLoad(1153, 6000, 54.96, 55.79, 56.06, 0.168, 17.48, 100, 102, 1122, 3.89, 3808, 13.21, 2995, 814, 39.0),
+        RollbackDelays(20, 20, 75.3, 80.53, 80.53),
     ),
-    Run(
+    BenchmarkRun(
         "Argo Rollouts",
         50,
         10,
-        Load(600, 600, 10.0, 10.09, 10.13, 0.047, 9.32, 98, 100, 600, 4.0, 150, 1.0, 0, 150, 63.3),
-        Breach(20, 20, 5.89, 9.77, 9.77),
+        SteadyLoad(600, 600, 10.0, 10.09, 10.13, 0.047, 9.32, 98, 100, 600, 4.0, 150, 1.0, 0, 150, 63.3),
+        RollbackDelays(20, 20, 5.89, 9.77, 9.77),
     ),
-    Run(
+    BenchmarkRun(
         "Argo Rollouts",
         200,
         10,
-        Load(2400, 2400, 10.0, 10.07, 10.12, 0.167, 8.33, 172, 181, 2400, 4.0, 612, 1.02, 0, 612, 63.5),
-        Breach(20, 20, 6.3, 11.77, 11.77),
+        SteadyLoad(2400, 2400, 10.0, 10.07, 10.12, 0.167, 8.33, 172, 181, 2400, 4.0, 612, 1.02, 0, 612, 63.5),
+        RollbackDelays(20, 20, 6.3, 11.77, 11.77),
         "settled",
     ),
-    Run(
+    BenchmarkRun(
         "Argo Rollouts",
         500,
         10,
-        Load(3811, 6000, 14.92, 19.84, 20.13, 0.797, 25.11, 323, 371, 3811, 4.0, 1530, 1.61, 217, 1313, 0.2),
-        Breach(20, 20, 68.44, 74.22, 74.22),
+        SteadyLoad(3811, 6000, 14.92, 19.84, 20.13, 0.797, 25.11, 323, 371, 3811, 4.0, 1530, 1.61, 217, 1313, 0.2),
+        RollbackDelays(20, 20, 68.44, 74.22, 74.22),
         "start-up work still going on",
     ),
 )
@@ -130,7 +128,7 @@ _LOAD_COLUMNS = (
 _BREACH_COLUMNS = ("Run (N / interval)", "n", "p50 s", "p99 s", "max s", "done")
 
 
-def markdown(runs: Iterable[Run]) -> str:
+def markdown(runs: Iterable[BenchmarkRun]) -> str:
     """Two tables: the load of a steady window, and the time from breach to rollback."""
     known = list(runs)
     loads = [(run, run.load) for run in known if run.load is not None]
@@ -148,11 +146,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _title(run: Run) -> str:
+def _title(run: BenchmarkRun) -> str:
     return f"{run.name} {run.rollouts:,} / {run.interval:g} s" + (f", {run.note}" if run.note else "")
 
 
-def _load_row(run: Run, load: Load) -> Sequence[str]:
+def _load_row(run: BenchmarkRun, load: SteadyLoad) -> Sequence[str]:
     return (
         _title(run),
         f"{load.ticks} / {load.due} ({load.ticks / load.due:.2f})",
@@ -167,7 +165,7 @@ def _load_row(run: Run, load: Load) -> Sequence[str]:
     )
 
 
-def _breach_row(run: Run, breach: Breach) -> Sequence[str]:
+def _breach_row(run: BenchmarkRun, breach: RollbackDelays) -> Sequence[str]:
     return (
         _title(run),
         str(breach.count),

@@ -20,17 +20,17 @@ from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.answering import Form
-from benchmarks.audit import AuditLog, Call, by_kind
-from benchmarks.figures import PEERS, Breach, Load, Run, markdown, quantile
+from benchmarks.answering import QueryKind
+from benchmarks.audit import ApiRequest, AuditLog, count_by_kind
+from benchmarks.figures import PEERS, BenchmarkRun, RollbackDelays, SteadyLoad, markdown, quantile
 from benchmarks.installation import ACCOUNT, Installation
-from benchmarks.standin import Asked
+from benchmarks.standin import AnsweredQuery
 from benchmarks.usage import cpu_seconds, idle_seconds, resident_megabytes
 from benchmarks.workload import METRICS, candidate, service
 from tests.testbed.servers import missing_servers
 
 _BREACHES = 20
-_PER = 30.0  # seconds that the tables count requests over
+_PER_SECONDS = 30.0  # seconds that the tables count requests over
 _PROCESSORS = 2
 
 
@@ -38,28 +38,30 @@ class Fleet:
     """One installation with its rollouts in analysis, and what is measured there."""
 
     def __init__(self, installation: Installation, count: int, interval: float) -> None:
-        self._there, self._count, self._interval = installation, count, interval
+        self._installation, self._count, self._interval = installation, count, interval
         self._audit = AuditLog(installation.api.audit_log, ACCOUNT)
         self._candidates = frozenset(candidate(number) for number in range(count))
         self._pid = 0
 
     def warm_up(self, metrics: str) -> float:
         """Until every candidate has been looked at twice and its status was refreshed; seconds it took."""
-        self._there.deploy(self._count, seconds=60 + self._count)
+        self._installation.deploy(self._count, seconds=60 + self._count)
         begin = time.monotonic()
-        self._pid = self._there.start(metrics, self._interval)
-        self._there.wait(
-            lambda: len(self._looks()) == self._count and min(map(len, self._looks().values())) > 1,
+        self._pid = self._installation.start(metrics, self._interval)
+        self._installation.wait(
+            lambda: (
+                len(self._measurement_times()) == self._count and min(map(len, self._measurement_times().values())) > 1
+            ),
             seconds=120 + self._count,
             what=f"{self._count} rollouts in analysis",
         )
         return time.monotonic() - begin
 
-    def window(self, seconds: float) -> Load:
+    def window(self, seconds: float) -> SteadyLoad:
         """The load over so many seconds in which nothing happens."""
         # Looks are on a grid of the interval: a window from between two of them holds whole ticks.
         self._sleep((0.5 - time.time() / self._interval) % 1.0 * self._interval)
-        self._there.mark()
+        self._installation.mark()
         begin, cpu, idle = time.time(), cpu_seconds(self._pid), idle_seconds()
         memory = []
         while (left := begin + seconds - time.time()) > 0:
@@ -67,14 +69,21 @@ class Fleet:
             memory.append(resident_megabytes(self._pid))
         end = time.time()
         spent, idled = cpu_seconds(self._pid) - cpu, idle_seconds() - idle
-        self._there.mark()
-        queries = [asked for asked in self._there.prometheus.log() if begin <= asked.at < end]
+        self._installation.mark()
+        queries = [asked for asked in self._installation.prometheus.log() if begin <= asked.at < end]
         calls = [call for call in self._audit.read() if begin <= call.at < end]
         return _load(
-            queries, calls, self._looks(begin, end), spent, idled, memory, end - begin, self._interval
+            queries,
+            calls,
+            self._measurement_times(begin, end),
+            spent,
+            idled,
+            memory,
+            end - begin,
+            self._interval,
         )
 
-    def breach(self, seed: int) -> tuple[Breach, int]:
+    def breach(self, seed: int) -> tuple[RollbackDelays, int]:
         """Some candidates turn bad, each at its own instant; and how many healthy ones were rolled back."""
         chance = random.Random(seed)
         numbers = chance.sample(range(self._count), min(_BREACHES, self._count))
@@ -83,14 +92,14 @@ class Fleet:
         turned: dict[str, float] = {}
         for number, instant in zip(numbers, instants, strict=True):
             self._sleep(begin + instant - time.time())
-            turned[service(number)] = self._there.prometheus.turn_bad([candidate(number)])
+            turned[service(number)] = self._installation.prometheus.turn_bad([candidate(number)])
         deadline = time.monotonic() + 3 * self._interval + 60
         while not turned.keys() <= self._rolled_back(begin).keys() and time.monotonic() < deadline:
             self._sleep(0.5)
         self._sleep(self._interval)
         written = self._rolled_back(begin)
         delays = [written[name] - at for name, at in turned.items() if name in written]
-        found = Breach(
+        found = RollbackDelays(
             len(turned),
             len(delays),
             quantile(delays, 0.5),
@@ -107,38 +116,38 @@ class Fleet:
                 found.setdefault(call.name, call.at)
         return found
 
-    def _looks(self, begin: float = 0.0, end: float = float("inf")) -> dict[str, list[float]]:
+    def _measurement_times(self, begin: float = 0.0, end: float = float("inf")) -> dict[str, list[float]]:
         """When each candidate was measured, by the queries that reached the stand-in."""
         found: dict[str, list[float]] = defaultdict(list)
-        for asked in self._there.prometheus.log():
-            if asked.form is Form.LATENCY and begin <= asked.at < end:
+        for asked in self._installation.prometheus.log():
+            if asked.kind is QueryKind.LATENCY and begin <= asked.at < end:
                 for revision in self._candidates.intersection(asked.revisions):
                     found[revision].append(asked.at)
         return found
 
     def _sleep(self, seconds: float) -> None:
-        self._there.check()
+        self._installation.check()
         time.sleep(max(0.0, seconds))
 
 
 def _load(
-    queries: Sequence[Asked],
-    calls: Sequence[Call],
-    looks: dict[str, list[float]],
+    queries: Sequence[AnsweredQuery],
+    calls: Sequence[ApiRequest],
+    measured_at: dict[str, list[float]],
     cpu: float,
     idle: float,
     memory: Sequence[float],
     seconds: float,
     interval: float,
-) -> Load:
-    gaps = [after - before for times in looks.values() for before, after in pairwise(times)]
-    ticks = sum(map(len, looks.values()))
+) -> SteadyLoad:
+    gaps = [after - before for times in measured_at.values() for before, after in pairwise(times)]
+    ticks = sum(map(len, measured_at.values()))
     writes = sum(call.writes for call in calls)
     status = sum(call.resource == "canaryrollouts/status" for call in calls)
-    share = _PER / seconds
-    return Load(
+    share = _PER_SECONDS / seconds
+    return SteadyLoad(
         ticks=ticks,
-        due=round(len(looks) * seconds / interval),
+        due=round(len(measured_at) * seconds / interval),
         gap_p50=quantile(gaps, 0.5),
         gap_p99=quantile(gaps, 0.99),
         gap_max=max(gaps, default=float("nan")),
@@ -153,13 +162,13 @@ def _load(
         reads=sum(call.reads for call in calls) * share,
         writes=writes * share,
         idle_percent=idle / seconds / _PROCESSORS * 100,
-        api_by_kind=dict(by_kind(calls).most_common()),
-        status_writes_per_rollout=status * share / max(len(looks), 1),
+        api_by_kind=dict(count_by_kind(calls).most_common()),
+        status_writes_per_rollout=status * share / max(len(measured_at), 1),
         queries_at_once=_at_once(queries),
     )
 
 
-def _at_once(queries: Sequence[Asked]) -> int:
+def _at_once(queries: Sequence[AnsweredQuery]) -> int:
     """The most queries that were in flight together."""
     moves = sorted([(asked.at, 1) for asked in queries] + [(asked.at + asked.took, -1) for asked in queries])
     most = now = 0
@@ -169,32 +178,32 @@ def _at_once(queries: Sequence[Asked]) -> int:
     return most
 
 
-def measure(count: int, arguments: argparse.Namespace) -> Run:
+def measure(count: int, arguments: argparse.Namespace) -> BenchmarkRun:
     """One row, on servers of its own; what they wrote is kept when it fails."""
     folder = Path(tempfile.mkdtemp(prefix="autocanary-fleet-"))
     try:
-        with Installation(folder, latency=arguments.latency, profile=arguments.profile) as there:
-            fleet = Fleet(there, count, arguments.interval)
-            _say(f"{count} rollouts: starting")
+        with Installation(folder, latency=arguments.latency, profile=arguments.profile) as installation:
+            fleet = Fleet(installation, count, arguments.interval)
+            _log(f"{count} rollouts: starting")
             took = fleet.warm_up(arguments.metrics)
-            _say(f"{count} rollouts: all in analysis {took:.0f} s after the start; settling")
+            _log(f"{count} rollouts: all in analysis {took:.0f} s after the start; settling")
             time.sleep(arguments.settle)
             load = fleet.window(arguments.window)
-            _say(f"{count} rollouts: breach")
+            _log(f"{count} rollouts: breach")
             breach, wrongly = fleet.breach(arguments.seed)
             if wrongly:
-                _say(f"{count} rollouts: {wrongly} HEALTHY candidates were rolled back")
+                _log(f"{count} rollouts: {wrongly} HEALTHY candidates were rolled back")
     except Exception:
-        _say(f"what the servers wrote is in {folder}")
+        _log(f"what the servers wrote is in {folder}")
         raise
     except KeyboardInterrupt:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
-    return Run("autocanary", count, arguments.interval, load, breach, arguments.metrics)
+    return BenchmarkRun("autocanary", count, arguments.interval, load, breach, arguments.metrics)
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -218,9 +227,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--latency", type=float, default=0.005, help="seconds per answer (default 0.005)")
     parser.add_argument("--seed", type=int, default=1, help="of the instants of the breaches")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
-    parser.add_argument(
-        "--profile", type=Path, metavar="FILE", help="profile autocanary (costs CPU) into FILE"
-    )
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="profile autocanary (costs CPU) into FILE")
     return parser.parse_args()
 
 
@@ -228,7 +235,7 @@ def main() -> int:
     arguments = _arguments()
     missing = missing_servers("kube-apiserver", "etcd", "kubectl")
     if missing:
-        _say(f"missing on this machine: {', '.join(missing)}; `make servers` gets them")
+        _log(f"missing on this machine: {', '.join(missing)}; `make servers` gets them")
         return 3
     runs = [measure(count, arguments) for count in arguments.rollouts]
     beside = [peer for peer in PEERS if peer.rollouts in arguments.rollouts]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from autocanary.model.measurement import Question, Reading
+from autocanary.model.measurement import Measurement, MetricQuery
 from autocanary.ports import Clock
 from autocanary.prometheus.connection_settings import PrometheusConfig
-from autocanary.prometheus.counter_account import Account
-from autocanary.prometheus.counter_collection import Subject
+from autocanary.prometheus.counter_account import CounterStore
+from autocanary.prometheus.counter_collection import RevisionKey
 from autocanary.prometheus.custom_queries import CustomQueries
-from autocanary.prometheus.exporter_discovery import Discovery
-from autocanary.prometheus.query_answer import Answer, Sample
-from autocanary.prometheus.query_batch import Limits, answer_all
-from autocanary.prometheus.query_plan import Plan
+from autocanary.prometheus.exporter_discovery import ExporterDiscovery
+from autocanary.prometheus.query_answer import QueryResponse, VectorSample
+from autocanary.prometheus.query_batch import QueryLimits, query_measurements
+from autocanary.prometheus.query_plan import QueryPlan
 from benchmarks import answering
 
 __all__ = ["GroupedMetrics"]
@@ -28,16 +28,18 @@ class GroupedMetrics:
 
     def __init__(self, clock: Clock) -> None:
         limits = PrometheusConfig("http://127.0.0.1")
-        self._limits = Limits(limits.max_revisions, limits.max_query_bytes)
-        self._discovery = Discovery(clock.now, most=limits.max_revisions, most_bytes=limits.max_query_bytes)
+        self._limits = QueryLimits(limits.max_revisions, limits.max_query_bytes)
+        self._discovery = ExporterDiscovery(
+            clock.now, max_targets=limits.max_revisions, max_query_bytes=limits.max_query_bytes
+        )
         self._custom = CustomQueries(clock.now, limits.max_query_bytes)
-        self._account: Account[Subject] = Account(clock.now)
+        self._counter_store: CounterStore[RevisionKey] = CounterStore(clock.now)
         self.queries = self.questions = 0
 
-    def ask(self, questions: Sequence[Question]) -> Mapping[Question, Reading]:
+    def query(self, questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
         self.questions += len(questions)
-        plan: Plan[Mapping[Question, Reading]] = answer_all(
-            questions, self._discovery, self._custom, self._limits, self._account
+        plan: QueryPlan[Mapping[MetricQuery, Measurement]] = query_measurements(
+            questions, self._discovery, self._custom, self._limits, self._counter_store
         )
         try:
             queries = next(plan)
@@ -45,11 +47,11 @@ class GroupedMetrics:
                 self.queries += len(queries)
                 queries = plan.send({query: _answer(query) for query in queries})
         except StopIteration as stop:
-            readings: Mapping[Question, Reading] = stop.value
-            return readings
+            measurements: Mapping[MetricQuery, Measurement] = stop.value
+            return measurements
 
 
 @lru_cache(maxsize=1024)
-def _answer(query: str) -> Answer:
+def _answer(query: str) -> QueryResponse:
     found = answering.rows(answering.read(query), frozenset())
-    return Answer(tuple(Sample(labels, value, 0.0) for labels, value in found))
+    return QueryResponse(tuple(VectorSample(labels, value, 0.0) for labels, value in found))

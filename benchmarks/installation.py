@@ -15,14 +15,14 @@ from typing import Any
 import yaml
 
 from autocanary.kserve import DIALECTS
-from autocanary.kube.api_client import Session
+from autocanary.kube.api_client import ApiClient
 from autocanary.kube.crds import definitions
-from autocanary.kube.kubeconfig import find_login
-from autocanary.kube.rbac import rules
-from autocanary.kube.resource import ROLLOUTS, Resource, services_of
-from benchmarks.standin import StandIn
+from autocanary.kube.kubeconfig import find_credentials
+from autocanary.kube.rbac import rbac_rules
+from autocanary.kube.resource import ROLLOUTS, Resource, inference_services_of
+from benchmarks.standin import PrometheusStandIn
 from benchmarks.workload import NAMESPACE, policy_document, service
-from tests.testbed.kserve_controller import KServeController
+from tests.testbed.kserve_controller import KServeControllerRunner
 from tests.testbed.servers import ApiServer, ServerError, free_port, install_inferenceservice_crd, wait_until
 from tests.testbed.servers.http import fetch
 from tests.testbed.servers.process import ServerProcess
@@ -30,7 +30,7 @@ from tests.testbed.servers.process import ServerProcess
 __all__ = ["ACCOUNT", "Installation"]
 
 ACCOUNT = "system:serviceaccount:autocanary:autocanary"
-_SERVICES = services_of(DIALECTS[0])
+_SERVICES = inference_services_of(DIALECTS[0])
 _LEAVE_SECONDS = 15.0
 
 Document = dict[str, Any]
@@ -59,15 +59,13 @@ class Installation:
         install_inferenceservice_crd(self.api, "minimal")
         self.api.apply(*definitions(), _namespace("autocanary"), _namespace(NAMESPACE))
         for name in ("canaryrollouts", "rolloutpolicies"):
-            self.api.kubectl(
-                "wait", "--for=condition=Established", f"crd/{name}.autocanary.dev", "--timeout=30s"
-            )
+            self.api.kubectl("wait", "--for=condition=Established", f"crd/{name}.autocanary.dev", "--timeout=30s")
         self.api.apply(*_rights())
-        self._session = Session(find_login(str(self.api.kubeconfig())), timeout=(5.0, 30.0))
-        self._stack.callback(self._session.close)
+        self._client = ApiClient(find_credentials(str(self.api.kubeconfig())), timeout=(5.0, 30.0))
+        self._stack.callback(self._client.close)
         self._workers = enter(ThreadPoolExecutor(8))
-        enter(KServeController(self.api.kubeconfig()))
-        self.prometheus = enter(StandIn(self._latency))
+        enter(KServeControllerRunner(self.api.kubeconfig()))
+        self.prometheus = enter(PrometheusStandIn(self._latency))
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
@@ -78,12 +76,12 @@ class Installation:
         """So many services, each with one revision that has all the traffic, and a second one staged at 0."""
 
         def first(number: int) -> None:
-            self._session.create(_SERVICES, NAMESPACE, _manifest(number))
+            self._client.create(_SERVICES, NAMESPACE, _manifest(number))
 
         def second(number: int) -> None:
             model = {"storageUri": f"gs://models/{service(number)}/v2"}
             change = {"spec": {"predictor": {"model": model, "canaryTrafficPercent": 0}}}
-            self._session.patch(_SERVICES, NAMESPACE, service(number), change, manager="owner")
+            self._client.patch(_SERVICES, NAMESPACE, service(number), change, manager="owner")
 
         self._all(first, count)
         self._await(_is_served, count, seconds, "served by their first revision")
@@ -110,7 +108,7 @@ class Installation:
     def _listed(self, resource: Resource) -> Iterable[Document]:
         after = ""
         while True:
-            page = self._session.page(resource, NAMESPACE, limit=500, after=after)
+            page = self._client.list_page(resource, NAMESPACE, limit=500, after=after)
             yield from page.get("items") or ()
             after = (page.get("metadata") or {}).get("continue") or ""
             if not after:
@@ -218,7 +216,7 @@ def _rights() -> tuple[Document, Document]:
         "apiVersion": f"{group}/v1",
         "kind": "ClusterRole",
         "metadata": {"name": "autocanary"},
-        "rules": rules(),
+        "rules": rbac_rules(),
     }
     binding = {
         "apiVersion": f"{group}/v1",

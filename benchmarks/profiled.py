@@ -32,7 +32,7 @@ def _profiled_run(thread: threading.Thread) -> None:
         profile.disable()
 
 
-def _written(path: str) -> None:
+def _write(path: str) -> None:
     total: pstats.Stats | None = None
     for profile in _profiles:
         profile.snapshot_stats()
@@ -46,12 +46,12 @@ def _written(path: str) -> None:
         total.dump_stats(path)
 
 
-def _mark(path: str) -> Callable[[int, FrameType | None], None]:
+def _signal_handler(path: str) -> Callable[[int, FrameType | None], None]:
     begun: list[bool] = []
 
     def marked(_signal: int, _frame: FrameType | None) -> None:
         if begun:
-            _written(path)
+            _write(path)
             return
         begun.append(True)
         for profile in _profiles:
@@ -65,7 +65,7 @@ def main() -> None:
         raise SystemExit("profiling every thread needs CPython 3.10 or 3.11")
     path = sys.argv.pop(1)
     Path(path).unlink(missing_ok=True)
-    signal.signal(signal.SIGUSR1, _mark(path))
+    signal.signal(signal.SIGUSR1, _signal_handler(path))
     patched: Any = _profiled_run
     threading.Thread.run = patched  # type: ignore[method-assign]
     from autocanary.__main__ import main as autocanary
@@ -74,7 +74,7 @@ def main() -> None:
         autocanary()
     finally:
         if not Path(path).exists():
-            _written(path)
+            _write(path)
 
 
 if __name__ == "__main__":

@@ -20,16 +20,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autocanary import logs
-from autocanary.app.demo_run import engine_on
-from autocanary.controller import Engine
-from autocanary.http_server.counters import Counters
+from autocanary.app.demo_run import controller_on
+from autocanary.controller import Controller
+from autocanary.http_server.counters import ControllerMetrics
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 from benchmarks.figures import quantile, table
 from benchmarks.holding import megabytes_held
 from benchmarks.soak_checks import Checks
-from benchmarks.soak_day import Day
-from benchmarks.soak_world import HISTORY_LIMIT, Died, SoakWorld
+from benchmarks.soak_day import RandomEvents
+from benchmarks.soak_world import HISTORY_LIMIT, ProcessKilled, SoakWorld
 from benchmarks.usage import resident_megabytes
 
 __all__ = ["Hour", "Soak", "slope"]
@@ -40,16 +40,16 @@ _LONGEST_END = 6 * HOUR
 _SHOWN = 20
 
 
-class _Heard(Counters):
+class _DecisionListener(ControllerMetrics):
     """The service's own counters, and the checks hear of each decision too."""
 
     def __init__(self, checks: Checks) -> None:
         super().__init__()
         self._checks = checks
 
-    def decided(self, rollout: Rollout, reason: str) -> None:
-        super().decided(rollout, reason)
-        self._checks.decided(rollout, Reason(reason))
+    def on_decision(self, rollout: Rollout, reason: str) -> None:
+        super().on_decision(rollout, reason)
+        self._checks.on_decision(rollout, Reason(reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,36 +63,36 @@ class Hour:
     rss: float
     held: float
     cpu: float
-    engine: float
+    controller: float
 
 
 class Soak:
-    """One day. ``world`` and ``checks`` may be changed before ``play``, to plant a fault."""
+    """One day. ``world`` and ``checks`` may be changed before ``run``, to plant a fault."""
 
     def __init__(self, *, services: int, seed: int, releases_every: float) -> None:
         self.events: Counter[str] = Counter()
         self.checks = Checks(HISTORY_LIMIT)
         self.world = SoakWorld(seed, self.checks, self.events)
-        self.day = Day(self.world, self.checks, services=services, releases_every=releases_every, seed=seed)
-        self.day.die = self.die
+        self.day = RandomEvents(self.world, self.checks, services=services, releases_every=releases_every, seed=seed)
+        self.day.kill = self.kill
         self.hours: list[Hour] = []
         self.ticks = 0
         self._engine_seconds = 0.0
-        self._counters = _Heard(self.checks)
+        self._counters = _DecisionListener(self.checks)
         self._errors = io.StringIO()
-        self.engine = self._begin()
+        self.controller = self._begin()
 
-    def _begin(self) -> Engine:
-        return engine_on(self.world, self._counters, HISTORY_LIMIT)
+    def _begin(self) -> Controller:
+        return controller_on(self.world, self._counters, HISTORY_LIMIT)
 
-    def die(self) -> None:
+    def kill(self) -> None:
         """The process ends at once, and another begins."""
-        self.world.reborn()
-        self.engine = self._begin()
+        self.world.restart_process()
+        self.controller = self._begin()
 
     # --- time --------------------------------------------------------------------------------------------
 
-    def play(self, seconds: int, said: Callable[[Hour], None] = lambda _: None) -> None:
+    def run(self, seconds: int, said: Callable[[Hour], None] = lambda _: None) -> None:
         """The day, and then what it takes until everything has ended."""
         logs.configure("json", "error", self._errors)
         try:
@@ -119,24 +119,24 @@ class Soak:
         while self.world.now() < until:
             try:
                 self.world.clock.advance_to(until)
-            except Died:
-                self._died()
+            except ProcessKilled:
+                self._restart_after_kill()
         began = time.perf_counter()
         try:
-            self.engine.tick()
-        except Died:
-            self._died()
+            self.controller.tick()
+        except ProcessKilled:
+            self._restart_after_kill()
         self._engine_seconds += time.perf_counter() - began
         self.ticks += 1
 
-    def _died(self) -> None:
+    def _restart_after_kill(self) -> None:
         self.events["the process dies in a write"] += 1
-        self.die()
+        self.kill()
 
     def _is_over(self) -> bool:
         tracks = self.checks.tracks.values()
-        return self.engine.idle() and all(
-            each.progress is not None and each.progress.phase.is_final and not each.progress.untold
+        return self.controller.idle() and all(
+            each.progress is not None and each.progress.phase.is_final and not each.progress.pending_notifications
             for each in tracks
         )
 
@@ -144,16 +144,16 @@ class Soak:
         self.world.sweep()
         gc.collect()
         world = self.world
-        without = [world, *vars(world).values(), world.checks, self._counters, self.engine._around]
+        without = [world, *vars(world).values(), world.checks, self._counters, self.controller._dependencies]
         return Hour(
             hour=hour,
             running=len(self.checks.running),
-            kept=len(world.ledger.rollouts()),
+            kept=len(world.store.rollouts()),
             ended=sum(self.checks.outcomes.values()),
             rss=resident_megabytes(os.getpid()),
-            held=megabytes_held(vars(self.engine).values(), without),
+            held=megabytes_held(vars(self.controller).values(), without),
             cpu=time.process_time(),
-            engine=self._engine_seconds,
+            controller=self._engine_seconds,
         )
 
 
@@ -180,7 +180,7 @@ def _hour_row(hour: Hour) -> Sequence[str]:
         f"{hour.rss:.0f}",
         f"{hour.held:.1f}",
         f"{hour.cpu:.0f}",
-        f"{hour.engine:.0f}",
+        f"{hour.controller:.0f}",
     )
 
 
@@ -219,18 +219,12 @@ def report(soak: Soak, seconds: int) -> str:
             ],
         ),
         table(
-            ("decided", "by", "number"),
-            [
-                (what, cause or "NOTHING THAT WAS SEEN", f"{n:,}")
-                for (what, cause), n in sorted(checks.causes.items())
-            ],
+            ("on_decision", "by", "number"),
+            [(what, cause or "NOTHING THAT WAS SEEN", f"{n:,}") for (what, cause), n in sorted(checks.causes.items())],
         ),
         table(
             ("invariant", "checked", "violated"),
-            [
-                (rule, f"{checks.looked_at[rule]:,}", f"{rules[rule]}")
-                for rule in sorted({*checks.looked_at, *rules})
-            ],
+            [(rule, f"{checks.looked_at[rule]:,}", f"{rules[rule]}") for rule in sorted({*checks.looked_at, *rules})],
         ),
     ]
     lasted = checks.durations
@@ -276,8 +270,8 @@ def main() -> None:
     seconds = int(given.hours * HOUR)
     print(f"seed {given.seed}, {given.rollouts} services, {given.hours:g} virtual hours\n", flush=True)
     print(table(_HOUR_COLUMNS, ()), flush=True)
-    soak = Soak(services=given.rollouts, seed=given.seed, releases_every=given.every * HOUR)
-    soak.play(seconds, lambda hour: print(f"| {' | '.join(_hour_row(hour))} |", flush=True))
+    soak = Soak(services=given.rollouts, seed=given.seed, releases_every=given.list_all * HOUR)
+    soak.run(seconds, lambda hour: print(f"| {' | '.join(_hour_row(hour))} |", flush=True))
     print(f"\n{report(soak, seconds)}")
     for violation in soak.checks.violations[:_SHOWN]:
         print(f"\nVIOLATION {violation}")

@@ -15,26 +15,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from autocanary.decide.decision_input import BY_USER
-from autocanary.model.measurement import Question, Reading
+from autocanary.model.measurement import Measurement, MetricQuery
 from autocanary.model.observation import ServiceKey
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout, Verb
 
-__all__ = ["Checks", "Touch", "Track", "is_bad", "kind_of"]
+__all__ = ["Checks", "ExternalChange", "TrackedRollout", "is_bad", "kind_of"]
 
-BLAMES = frozenset({Reason.METRIC_BREACH, Reason.REVISION_FAILED, Reason.ABORTED_BY_USER, Reason.KNOWN_BAD})
-ONCE = frozenset({"rollout_started", "rollout_promoted", "rollout_rolled_back", "rollout_ended"})
-BACK = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
-DEADLINES = frozenset({Reason.NO_DATA_DEADLINE, Reason.OUTAGE_DEADLINE})
-ROLLS_BACK = DEADLINES | {Reason.PROGRESS_DEADLINE_EXCEEDED, Reason.METRIC_BREACH, Reason.ABORTED_BY_USER}
-PROMOTING = frozenset({Verb.PROMOTE.value, Verb.PROMOTE_FULL.value, Verb.RESUME.value})
-WEIGHING = frozenset({"weight edited", "weight removed", "a newer release", "reverted", "put back by hand"})
+BLAMING_REASONS = frozenset({Reason.METRIC_VIOLATION, Reason.REVISION_FAILED, Reason.ABORTED_BY_USER, Reason.KNOWN_BAD})
+SINGLE_EVENTS = frozenset({"rollout_started", "rollout_promoted", "rollout_rolled_back", "rollout_ended"})
+ROLLBACK_PHASES = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
+DEADLINE_REASONS = frozenset({Reason.NO_DATA_DEADLINE, Reason.OUTAGE_DEADLINE})
+ROLLBACK_REASONS = DEADLINE_REASONS | {
+    Reason.PROGRESS_DEADLINE_EXCEEDED,
+    Reason.METRIC_VIOLATION,
+    Reason.ABORTED_BY_USER,
+}
+PROMOTING_VERBS = frozenset({Verb.PROMOTE.value, Verb.PROMOTE_FULL.value, Verb.RESUME.value})
+WEIGHT_CHANGES = frozenset({"weight edited", "weight removed", "a newer release", "reverted", "put back by hand"})
 """What outsiders do that brings a weight with it."""
-LOOK_AGE = 20.0
+MAX_MEASUREMENT_AGE = 20.0
 """Seconds from a look to the decision made from it, at most: answers and writes take a while."""
-TOUCHED_BEFORE = 180.0
+EXTERNAL_CHANGE_WINDOW = 180.0
 """Seconds for which what an outsider did to a service still shows in a rollout that starts after it."""
 
 
@@ -49,7 +53,7 @@ def is_bad(kind: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Touch:
+class ExternalChange:
     """Something was done to a service, by somebody who is neither autocanary nor KServe."""
 
     at: float
@@ -57,7 +61,7 @@ class Touch:
 
 
 @dataclass(slots=True)
-class Track:
+class TrackedRollout:
     """One rollout as the checks know it. ``looks`` are its measured looks, and whether all was in range."""
 
     key: ServiceKey
@@ -66,14 +70,14 @@ class Track:
     kind: str
     policy: Policy
     began: float
-    field_then: int | None
+    weight_at_start: int | None
     progress: Progress | None = None
     weight_since: float = 0.0
     looks: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=600))
     paused: bool = False
     verbs: dict[str, str] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)
-    told: set[str] = field(default_factory=set)
+    delivered_notifications: set[str] = field(default_factory=set)
     events: Counter[str] = field(default_factory=Counter)
     newest: tuple[object, ...] = ()
 
@@ -92,15 +96,15 @@ class Checks:
         self.was_ready: Callable[[ServiceKey, str], bool] = lambda *_: True
         self.leads: Callable[[], bool] = lambda: True
         self.after: Callable[[float, Callable[[], None]], None] = lambda *_: None
-        self.tracks: dict[tuple[str, str], Track] = {}
-        self.running: dict[tuple[str, str, str], Track] = {}
+        self.tracks: dict[tuple[str, str], TrackedRollout] = {}
+        self.running: dict[tuple[str, str, str], TrackedRollout] = {}
         self.life = 0
         self.violations: list[str] = []
         self.looked_at: Counter[str] = Counter()
         self.outcomes: Counter[tuple[str, str, str]] = Counter()
         self.causes: Counter[tuple[str, str]] = Counter()
         self.durations: list[float] = []
-        self._touches: dict[tuple[str, str], deque[Touch]] = {}
+        self._touches: dict[tuple[str, str], deque[ExternalChange]] = {}
         self._shares: dict[tuple[str, str], deque[tuple[float, Mapping[str, int]]]] = {}
         self._bad_models: set[tuple[ServiceKey, str]] = set()
         self._sent: dict[str, int] = {}
@@ -112,7 +116,7 @@ class Checks:
     def fail(self, rule: str, text: str) -> None:
         self.violations.append(f"{rule}, at {self.now():.1f}: {text}")
 
-    def _must(self, rule: str, holds: bool, track: Track, text: str) -> None:
+    def _must(self, rule: str, holds: bool, track: TrackedRollout, text: str) -> None:
         self.looked_at[rule] += 1
         if not holds:
             touches = [each.what for each in self._touches_of(track)]
@@ -121,15 +125,15 @@ class Checks:
     # --- what the script says ----------------------------------------------------------------------------
 
     def touched(self, namespace: str, name: str, what: str) -> None:
-        self._touches.setdefault((namespace, name), deque(maxlen=12)).append(Touch(self.now(), what))
+        self._touches.setdefault((namespace, name), deque(maxlen=12)).append(ExternalChange(self.now(), what))
 
     def troubled(self) -> None:
         """The process or its leadership has just ended, or a deletion has failed: pruning may be late."""
         self._troubled_at = self.now()
 
-    def decided(self, rollout: Rollout, reason: Reason) -> None:
+    def on_decision(self, rollout: Rollout, reason: Reason) -> None:
         """The engine means to do something for that reason, whether or not its record arrives."""
-        if reason in ROLLS_BACK:
+        if reason in ROLLBACK_REASONS:
             self._meant[rollout.namespace, rollout.name] = reason
 
     def struck(self, verb: str, name: str) -> None:
@@ -139,19 +143,19 @@ class Checks:
         elif verb == "record":
             self._struck_at[name] = self.now()
 
-    def _touches_of(self, track: Track) -> list[Touch]:
+    def _touches_of(self, track: TrackedRollout) -> list[ExternalChange]:
         found = self._touches.get((track.key.namespace, track.key.name), ())
-        return [each for each in found if each.at >= track.began - TOUCHED_BEFORE]
+        return [each for each in found if each.at >= track.began - EXTERNAL_CHANGE_WINDOW]
 
     # --- what is really so -------------------------------------------------------------------------------
 
-    def served(self, namespace: str, name: str, shares: Mapping[str, int]) -> None:
+    def on_traffic_change(self, namespace: str, name: str, shares: Mapping[str, int]) -> None:
         """The ingress sends the traffic there from now on."""
         kept = self._shares.setdefault((namespace, name), deque(maxlen=24))
         if not kept or kept[-1][1] != shares:
             kept.append((self.now(), dict(shares)))
 
-    def _share(self, track: Track, at: float) -> tuple[int, float]:
+    def _share(self, track: TrackedRollout, at: float) -> tuple[int, float]:
         """The candidate's share then, and since when it was that."""
         share, since = 0, track.began
         for when, shares in self._shares.get((track.key.namespace, track.key.name), ()):
@@ -162,7 +166,7 @@ class Checks:
                 share, since = found, when
         return share, since
 
-    def measured(self, readings: Mapping[Question, Reading]) -> None:
+    def measured(self, readings: Mapping[MetricQuery, Measurement]) -> None:
         """What was answered, held against the policy's ranges by the most direct way."""
         verdicts: dict[tuple[str, str, str], bool] = {}
         for question, reading in readings.items():
@@ -202,13 +206,13 @@ class Checks:
         """KServe undid a promotion; said in the record of that, and then put right."""
         kept = (each.progress for each in self.tracks.values() if each.key == key)
         said = Reason.WRONG_STABLE.value
-        return any(each is not None and any(w.startswith(said) for w in each.warned) for each in kept)
+        return any(each is not None and any(w.startswith(said) for w in each.warnings_sent) for each in kept)
 
     # --- writes to the ledger ----------------------------------------------------------------------------
 
     def kept(self, before: Rollout | None, after: Rollout, verb: str) -> None:
         """A rollout was written; ``before`` as it was until then."""
-        if verb in ("ask", "edit"):
+        if verb in ("write_request", "edit"):
             return
         if not self.leads():
             self.fail("written by the leader", f"{after.name}: {verb} by an instance that does not lead")
@@ -223,15 +227,15 @@ class Checks:
         if was is None:
             self.running[self._place(track)] = track
             track.weight_since = self.now()
-            allowed = (0, track.field_then, *self._recent_weights(track))
-            gone = track.field_then is None and "deleted" in {each.what for each in self._touches_of(track)}
+            allowed = (0, track.weight_at_start, *self._recent_weights(track))
+            gone = track.weight_at_start is None and "deleted" in {each.what for each in self._touches_of(track)}
             fits = is_.weight in allowed or gone  # begun in the moment in which the service went
             self._must("begins where it was", fits, track, f"begins at {is_.weight}")
             if is_.phase is Phase.ROLLING_BACK:
                 self._rolled_back(track, is_, is_)
         else:
             self._compared(track, was, is_)
-        self._told(track, is_)
+        self._check_notifications(track, is_)
         if is_.phase.is_final and (was is None or not was.phase.is_final):
             self._ended(track, is_)
 
@@ -244,41 +248,43 @@ class Checks:
             self._meant.pop((track.key.namespace, track.name), None)
             self._finals.get(track.key, {}).pop(track.name, None)
 
-    def _track(self, rollout: Rollout) -> Track:
+    def _track(self, rollout: Rollout) -> TrackedRollout:
         model = (rollout.candidate_spec or {}).get("model", {})
         policy = self.policies[rollout.policy_document["variant"]]
         now = self.now()
         uri = str(model.get("storageUri", ""))
-        return Track(
+        return TrackedRollout(
             rollout.key, rollout.name, rollout.candidate, kind_of(uri), policy, now, self.field(rollout.key)
         )
 
-    def _recent_weights(self, track: Track) -> list[int]:
+    def _recent_weights(self, track: TrackedRollout) -> list[int]:
         """Weights that were in the field lately: the look is a moment older than the record."""
         return [10, 100] if self._touches_of(track) else [10]
 
     @staticmethod
-    def _place(track: Track) -> tuple[str, str, str]:
+    def _place(track: TrackedRollout) -> tuple[str, str, str]:
         return track.key.namespace, track.key.name, track.candidate
 
-    def _forget(self, track: Track) -> None:
+    def _forget(self, track: TrackedRollout) -> None:
         if self.running.get(self._place(track)) is track:
             del self.running[self._place(track)]
 
-    def _compared(self, track: Track, was: Progress, is_: Progress) -> None:
+    def _compared(self, track: TrackedRollout, was: Progress, is_: Progress) -> None:
         if was.phase.is_final:
             same = is_.phase is was.phase and is_.reason is was.reason and is_.weight == was.weight
             self._must("final stays final", same, track, f"{was.phase.value} became {is_.phase.value}")
             return
         if is_.weight != was.weight:
-            self._moved(track, was, is_)
+            self._check_transition(track, was, is_)
             track.weight_since = self.now()
-        if is_.phase in BACK and was.phase not in BACK:  # what could not be recorded may be over by now
+        if (
+            is_.phase in ROLLBACK_PHASES and was.phase not in ROLLBACK_PHASES
+        ):  # what could not be recorded may be over by now
             self._rolled_back(track, was, is_)
         if is_.phase is Phase.PROMOTED:
             self._promoted(track, was, is_)
 
-    def _moved(self, track: Track, was: Progress, is_: Progress) -> None:
+    def _check_transition(self, track: TrackedRollout, was: Progress, is_: Progress) -> None:
         """A weight goes to the next step, to 0, or to what somebody else has made of it."""
         if is_.weight == 0:
             return
@@ -286,7 +292,7 @@ class Checks:
             self._must("next step, 0 or back", is_.repairing, track, f"rolling back at {is_.weight}")
             return
         if is_.reason is Reason.EXTERNAL_CHANGE:
-            done = any(each.what in WEIGHING for each in self._touches_of(track))
+            done = any(each.what in WEIGHT_CHANGES for each in self._touches_of(track))
             self._must("next step, 0 or back", done, track, f"nobody set the weight to {is_.weight}")
             return
         at = 100 if was.weight is None else was.weight
@@ -295,37 +301,33 @@ class Checks:
         legal = is_.weight == up or (person and is_.weight == 100 and track.asked(Verb.PROMOTE_FULL.value))
         self._must("next step, 0 or back", legal, track, f"from {was.weight} to {is_.weight}")
         if person:
-            self._must("only with a pass", track.asked(*PROMOTING), track, f"nobody asked for {is_.weight}")
+            self._must("only with a pass", track.asked(*PROMOTING_VERBS), track, f"nobody asked for {is_.weight}")
         elif was.step < 0:
             ready = self.was_ready(track.key, track.candidate)
             self._must("only with a pass", ready, track, "the first step of a candidate that is not ready")
         else:
             freed = (was.paused_by == BY_USER and not track.paused) or (
-                is_.answered != was.answered and is_.answered in track.verbs
+                is_.answered_request_id != was.answered_request_id and is_.answered_request_id in track.verbs
             )
             stopped = was.phase is Phase.PAUSED and not freed
             self._must("only with a pass", not stopped, track, f"{is_.weight} while paused")
             self._passed(track, was, is_.step_started_at or self.now())
 
-    def _passed(self, track: Track, was: Progress, decided: float) -> None:
+    def _passed(self, track: TrackedRollout, was: Progress, on_decision: float) -> None:
         """At the weight that the candidate really had, for the step's time, and at the last look before."""
-        look = next(((at, good) for at, good in reversed(track.looks) if at <= decided), None)
-        share, since = self._share(track, decided)
+        look = next(((at, good) for at, good in reversed(track.looks) if at <= on_decision), None)
+        share, since = self._share(track, on_decision)
         hold = track.policy.steps[max(was.step, 0)].hold
-        seen = look is not None and look[1] and decided - look[0] <= LOOK_AGE
-        self._must(
-            "only with a pass", seen, track, f"up from {was.weight} at {decided:.1f}, last look {look}"
-        )
+        seen = look is not None and look[1] and on_decision - look[0] <= MAX_MEASUREMENT_AGE
+        self._must("only with a pass", seen, track, f"up from {was.weight} at {on_decision:.1f}, last look {look}")
         if any(each.at > since - 5 for each in self._touches_of(track)):
             return  # what the traffic was in between is not told by a share alone
-        for_long = (
-            share == was.weight and decided - since >= hold - 1 and look is not None and look[0] > since
-        )
-        said = f"up from {was.weight} at {decided:.1f}; the share was {share} since {since:.1f}"
+        for_long = share == was.weight and on_decision - since >= hold - 1 and look is not None and look[0] > since
+        said = f"up from {was.weight} at {on_decision:.1f}; the share was {share} since {since:.1f}"
         self._must("only with a pass", for_long, track, said)
 
-    def _promoted(self, track: Track, was: Progress, is_: Progress) -> None:
-        person = track.asked(*PROMOTING) and (is_.promote_all or is_.reason is Reason.PROMOTED_BY_USER)
+    def _promoted(self, track: TrackedRollout, was: Progress, is_: Progress) -> None:
+        person = track.asked(*PROMOTING_VERBS) and (is_.promote_all or is_.reason is Reason.PROMOTED_BY_USER)
         self._must("bad is not promoted", person or not is_bad(track.kind), track, f"{is_.reason.value}")
         if not person:
             self._passed(track, was, is_.finished_at or self.now())
@@ -333,20 +335,20 @@ class Checks:
 
     # --- rollbacks, by cause -----------------------------------------------------------------------------
 
-    def _rolled_back(self, track: Track, was: Progress, is_: Progress) -> None:
+    def _rolled_back(self, track: TrackedRollout, was: Progress, is_: Progress) -> None:
         cause = self._cause(track, was, is_)
         self.causes["rolled back, " + ("bad" if is_bad(track.kind) else "healthy"), cause] += 1
         fair = bool(cause) and (is_bad(track.kind) or cause != "the candidate")
         said = f"{is_.reason.value}: {is_.message}; looks {list(track.looks)[-4:]}"
         self._must("healthy is not rolled back", fair, track, said)
 
-    def _cause(self, track: Track, was: Progress, is_: Progress) -> str:
+    def _cause(self, track: TrackedRollout, was: Progress, is_: Progress) -> str:
         now, reason = is_.phase_since, is_.reason
         if reason is Reason.ROLLBACK_UNRECORDED:
             reason = self._meant.get((track.key.namespace, track.name), reason)  # what its lost record said
         if reason is Reason.ABORTED_BY_USER:
             return "a person" if track.asked(Verb.ABORT.value) else ""
-        if reason in DEADLINES:
+        if reason in DEADLINE_REASONS:
             analysis = track.policy.analysis
             grace = analysis.on_no_data if reason is Reason.NO_DATA_DEADLINE else analysis.on_outage
             early = any(good and at > now - grace.hold + analysis.interval for at, good in track.looks)
@@ -357,53 +359,51 @@ class Checks:
             return "a deadline" if waited >= track.policy.progress_deadline else ""
         if reason is Reason.KNOWN_BAD:
             return "rolled back before" if self._blamed(track) else ""
-        if reason is Reason.METRIC_BREACH:
+        if reason is Reason.METRIC_VIOLATION:
             return "the candidate"
         touched = self._touches_of(track)
         if is_bad(track.kind):
             return "the candidate" if reason is Reason.REVISION_FAILED or not touched else "an outsider"
         return f"an outsider: {reason.value}" if touched else ""
 
-    def _blamed(self, track: Track) -> bool:
+    def _blamed(self, track: TrackedRollout) -> bool:
         return any(
-            past.key == track.key and _was_blamed(past.progress)
-            for past in self.tracks.values()
-            if past is not track
+            past.key == track.key and _was_blamed(past.progress) for past in self.tracks.values() if past is not track
         )
 
     # --- what people are told ----------------------------------------------------------------------------
 
-    def _told(self, track: Track, is_: Progress) -> None:
-        waiting = {each.id for each in is_.untold}
-        for entry in is_.untold:
+    def _check_notifications(self, track: TrackedRollout, is_: Progress) -> None:
+        waiting = {each.id for each in is_.pending_notifications}
+        for entry in is_.pending_notifications:
             if entry.id in track.ids:
                 continue
             track.ids.add(entry.id)
             track.events[entry.event] += 1
-            again = entry.event in ONCE and track.events[entry.event] > 1
+            again = entry.event in SINGLE_EVENTS and track.events[entry.event] > 1
             same = (entry.event, entry.step, entry.weight, entry.reason, entry.message)
             repeated = entry.event != "rollout_held" and same == track.newest
             self._must("told once", not again and not repeated, track, f"{entry.event} was noted twice")
             track.newest = same
-        back = waiting & track.told
+        back = waiting & track.delivered_notifications
         self._must("told once", not back, track, f"told, and to be told again: {sorted(back)}")
-        gone = track.ids - track.told - waiting
-        lost = gone - set(is_.told)
+        gone = track.ids - track.delivered_notifications - waiting
+        lost = gone - set(is_.delivered_notifications)
         self._must("told once", not lost, track, f"never told: {sorted(lost)}")
-        track.told |= gone
+        track.delivered_notifications |= gone
 
-    def sent(self, telling_id: str) -> None:
+    def sent(self, notification_id: str) -> None:
         """A message is on its way; one process sends each once."""
         self.looked_at["sent once by a process"] += 1
-        if self._sent.get(telling_id) == self.life:
-            self.fail("sent once by a process", telling_id)
-        self._sent[telling_id] = self.life
+        if self._sent.get(notification_id) == self.life:
+            self.fail("sent once by a process", notification_id)
+        self._sent[notification_id] = self.life
         if len(self._sent) > 5000:
             self._sent = dict(list(self._sent.items())[-1000:])
 
     # --- the end -----------------------------------------------------------------------------------------
 
-    def _ended(self, track: Track, is_: Progress) -> None:
+    def _ended(self, track: TrackedRollout, is_: Progress) -> None:
         self._forget(track)
         self.outcomes[track.kind, is_.phase.value, is_.reason.value] += 1
         self.durations.append(self.now() - track.began)
@@ -411,11 +411,11 @@ class Checks:
         self._finals.setdefault(track.key, {})[track.name] = at
         self.after(60.0, lambda: self._pruned(track, at))
 
-    def _pruned(self, track: Track, at: float) -> None:
+    def _pruned(self, track: TrackedRollout, at: float) -> None:
         """A minute after an end that everybody has heard of, unless something got in the way."""
         if self._troubled_at >= at - 5 or self.tracks.get((track.key.namespace, track.name)) is not track:
             return
-        if track.progress is None or track.progress.untold:
+        if track.progress is None or track.progress.pending_notifications:
             return
         since = self.now() - self._struck_at.get(track.name, 0.0)
         if since < 60.0:
@@ -432,13 +432,16 @@ class Checks:
             ended = is_ is not None and is_.phase.is_final
             message = is_.message if is_ is not None else ""
             self._must("every rollout ends", ended, track, f"{phase} since {track.began:.0f}: {message}")
-            untold = [each.id for each in is_.untold] if is_ is not None else []
-            whole = not untold and track.ids == track.told
+            pending_notifications = [each.id for each in is_.pending_notifications] if is_ is not None else []
+            whole = not pending_notifications and track.ids == track.delivered_notifications
             self._must(
-                "told once", whole or not ended, track, f"not told: {untold or track.ids - track.told}"
+                "told once",
+                whole or not ended,
+                track,
+                f"not told: {pending_notifications or track.ids - track.delivered_notifications}",
             )
 
 
 def _was_blamed(progress: Progress | None) -> bool:
     """Whether a rollout was rolled back for what its candidate did."""
-    return progress is not None and progress.phase is Phase.ROLLED_BACK and progress.reason in BLAMES
+    return progress is not None and progress.phase is Phase.ROLLED_BACK and progress.reason in BLAMING_REASONS

@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from autocanary.errors import AutocanaryError
-from autocanary.model.measurement import ReadingKind
-from autocanary.model.observation import Trinary
+from autocanary.model.measurement import MeasurementKind
+from autocanary.model.observation import ConditionStatus
 from autocanary.model.progress import Phase
 from autocanary.model.rollout import Request, Verb
 from autocanary.simulator.pod_behaviour import storage_uri
-from autocanary.simulator.prometheus_server import Fault
-from autocanary.simulator.traffic import Load
-from benchmarks.soak_checks import Checks, Track, is_bad, kind_of
+from autocanary.simulator.prometheus_server import PrometheusFault
+from autocanary.simulator.traffic import RequestLoad
+from benchmarks.soak_checks import Checks, TrackedRollout, is_bad, kind_of
 from benchmarks.soak_world import NAMESPACES, SoakWorld, policies
 
-__all__ = ["Day"]
+__all__ = ["RandomEvents"]
 
 RELEASES: Mapping[str, int] = {
     "healthy": 46,
@@ -34,11 +34,11 @@ RELEASES: Mapping[str, int] = {
     "never": 4,
 }
 _KINDS = (
-    ReadingKind.OUTAGE,
-    ReadingKind.NOT_A_NUMBER,
-    ReadingKind.STALE,
-    ReadingKind.PARTIAL,
-    ReadingKind.NO_SERIES,
+    MeasurementKind.OUTAGE,
+    MeasurementKind.NOT_A_NUMBER,
+    MeasurementKind.STALE,
+    MeasurementKind.PARTIAL,
+    MeasurementKind.NO_SERIES,
 )
 _STOP = "serving.kserve.io/stop"
 _QUIET = 0.05
@@ -48,24 +48,20 @@ _HELPLESS = 1200.0
 _FIRST = "gs://soak/healthy/1/0"
 
 
-class Day:
+class RandomEvents:
     """``releases_every`` is the mean time between two releases of a service, in seconds."""
 
-    def __init__(
-        self, world: SoakWorld, checks: Checks, *, services: int, releases_every: float, seed: int
-    ) -> None:
+    def __init__(self, world: SoakWorld, checks: Checks, *, services: int, releases_every: float, seed: int) -> None:
         self._world, self._checks = world, checks
         self._random = Random(f"day/{seed}")
         self._every = releases_every
         self.events: Counter[str] = world.events
         self.over = False
-        self.die: Callable[[], None] = lambda: None
+        self.kill: Callable[[], None] = lambda: None
         self._numbers = 0
         self._variant = 0
         self._away: set[tuple[str, str]] = set()
-        self._services = [
-            (NAMESPACES[number % len(NAMESPACES)], f"model-{number:04d}") for number in range(services)
-        ]
+        self._services = [(NAMESPACES[number % len(NAMESPACES)], f"model-{number:04d}") for number in range(services)]
 
     # --- before the day ----------------------------------------------------------------------------------
 
@@ -73,28 +69,28 @@ class Day:
         """Every service has its first revision; then it all begins."""
         for number, (namespace, name) in enumerate(self._services):
             if self._random.random() < _QUIET and number:
-                self._world.traffic.set_load(namespace, name, Load(0.02))
+                self._world.traffic.set_load(namespace, name, RequestLoad(0.02))
                 self.events["services that nobody calls"] += 1
             self._world.deploy(name, _FIRST, namespace=namespace)
             self._world.after(60 + self._random.uniform(0, self._every), self._release_of(namespace, name))
         often = 500 / max(len(self._services), 1) * min(1.0, self._every / 7200)
         for mean, action in (
-            (100.0 * often, self._person),
-            (140.0 * often, self._outsider),
+            (100.0 * often, self._act_as_user),
+            (140.0 * often, self._change_externally),
             (140.0 * often, self._local_fault),
             (75.0 * often, self._metrics_of_one),
             (3600.0, self._metrics_of_all),
-            (2400.0, self._blind),
-            (1800.0, self._storm),
-            (3600.0, self._silence),
+            (2400.0, self._cut_watch),
+            (1800.0, self._start_api_outage),
+            (3600.0, self._stop_notifications),
             (1500.0, self._restart),
             (2400.0, self._lose_leadership),
-            (7200.0, self._controllers_away),
+            (7200.0, self._stop_controllers),
             (5400.0, self._policy_changes),
         ):
             # In a short run the rare ones come as often as in a day's.
             self._repeat(mean, action)
-        self._world.after(60.0, self._attend)
+        self._world.after(60.0, self._answer_held_rollouts)
 
     def _repeat(self, mean: float, action: Callable[[], None]) -> None:
         def again() -> None:
@@ -107,8 +103,8 @@ class Day:
     def close(self) -> None:
         """No releases and no faults any more; people still answer what waits for them."""
         self.over = True
-        self._world.weather.rate = self._world.weather.deaths = 0.0
-        self._world.weather.storm_until = 0.0
+        self._world.random_faults.rate = self._world.random_faults.deaths = 0.0
+        self._world.random_faults.storm_until = 0.0
 
     # --- releases ----------------------------------------------------------------------------------------
 
@@ -151,15 +147,15 @@ class Day:
 
     # --- people ------------------------------------------------------------------------------------------
 
-    def _running(self, namespace: str, name: str) -> Track | None:
+    def _running(self, namespace: str, name: str) -> TrackedRollout | None:
         found = (each for each in self._checks.running.values() if each.key[:2] == (namespace, name))
         return next(found, None)
 
-    def _any(self) -> Track | None:
+    def _any(self) -> TrackedRollout | None:
         running = sorted(self._checks.running)
         return self._checks.running[self._random.choice(running)] if running else None
 
-    def _person(self) -> None:
+    def _act_as_user(self) -> None:
         what = self._random.choice(("pause", "pause", "promote", "promote-full", "abort", "resume", "retry"))
         if what == "retry":
             self._retry()
@@ -182,7 +178,7 @@ class Day:
         if ended:
             self._ask(self._random.choice(ended), Verb.RETRY.value)
 
-    def _ask(self, track: Track, verb: str | None, paused: bool | None = None) -> None:
+    def _ask(self, track: TrackedRollout, verb: str | None, paused: bool | None = None) -> None:
         if self._checks.tracks.get((track.key.namespace, track.name)) is not track:
             return
         request = None
@@ -191,11 +187,11 @@ class Day:
             request = Request(f"wish-{self._numbers}", verb, "ann")
             track.verbs[request.id] = verb
         where = track.key.namespace, track.name
-        if self._try(lambda: self._world.ledger.ask(*where, paused=paused, request=request)):
+        if self._try(lambda: self._world.store.write_request(*where, paused=paused, request=request)):
             done = verb if verb is not None else ("pause" if paused else "unpause")
             self.events[f"person: {done}"] += 1
 
-    def _attend(self) -> None:
+    def _answer_held_rollouts(self) -> None:
         """People look after what waits for them: sooner when the day is over."""
         patience = 60.0 if self.over else self._random.uniform(300, 1500)
         for track in list(self._checks.running.values()):
@@ -206,13 +202,11 @@ class Day:
                 self._ask(track, None, False)
                 verb = self._random.choices(("resume", "abort", "promote"), (60, 25, 15))[0]
                 self._ask(track, "abort" if self.over and self._random.random() < 0.3 else verb)
-            elif (
-                progress.phase is Phase.ROLLING_BACK and self._world.now() - progress.phase_since > _HELPLESS
-            ):
+            elif progress.phase is Phase.ROLLING_BACK and self._world.now() - progress.phase_since > _HELPLESS:
                 self._by_hand(track)
-        self._world.after(60.0, self._attend)
+        self._world.after(60.0, self._answer_held_rollouts)
 
-    def _by_hand(self, track: Track) -> None:
+    def _by_hand(self, track: TrackedRollout) -> None:
         """Told that nothing helps, for stable itself is broken: the service is made anew."""
         namespace, name, _ = track.key
         if (namespace, name) not in self._away:
@@ -222,7 +216,7 @@ class Day:
 
     # --- outsiders ---------------------------------------------------------------------------------------
 
-    def _outsider(self) -> None:
+    def _change_externally(self) -> None:
         track = self._any()
         if track is None:
             return
@@ -236,7 +230,7 @@ class Day:
             "stopped": (2, self._stop),
             "deleted and created anew": (2, self._recreate),
             "deleted": (1, self._delete),
-            "record deleted": (1, lambda *_: self._world.ledger.remove(track.key.namespace, track.name)),
+            "record deleted": (1, lambda *_: self._world.store.remove(track.key.namespace, track.name)),
         }
         what = self._random.choices(list(acts), [each[0] for each in acts.values()])[0]
         self._checks.touched(namespace, name, what)
@@ -276,7 +270,7 @@ class Day:
         uid = self._world.kserve.document(namespace, name)["metadata"]["uid"]
         self._world.kserve.delete(namespace, name)
         self._away.add((namespace, name))
-        self._world.after(2.0, lambda: self._world.ledger.collect_garbage(uid))
+        self._world.after(2.0, lambda: self._world.store.collect_garbage(uid))
 
         def back() -> None:
             self._away.discard((namespace, name))
@@ -330,28 +324,22 @@ class Day:
 
     def _hold_ingress(self, namespace: str, name: str) -> None:
         self._world.kserve.hold_ingress(namespace, name)
-        self._later(
-            10, 200, namespace, name, lambda: self._world.kserve.hold_ingress(namespace, name, held=False)
-        )
+        self._later(10, 200, namespace, name, lambda: self._world.kserve.hold_ingress(namespace, name, held=False))
 
     def _crash(self, namespace: str, name: str, revision: str) -> None:
         found = self._world.kserve.revisions(namespace, name)[revision]
-        if found.ready is not Trinary.TRUE or is_bad(kind_of(storage_uri(found.template[0]))):
+        if found.ready is not ConditionStatus.TRUE or is_bad(kind_of(storage_uri(found.template[0]))):
             raise KeyError(revision)  # what never served, or crashes by itself, is not made to recover
         self._world.kserve.crash(namespace, name, revision)
         self._later(20, 400, namespace, name, lambda: self._world.kserve.recover(namespace, name, revision))
 
     def _refuse(self, namespace: str, name: str) -> None:
         self._world.kserve.refuse_revisions(namespace, name)
-        self._later(
-            20, 400, namespace, name, lambda: self._world.kserve.refuse_revisions(namespace, name, "")
-        )
+        self._later(20, 400, namespace, name, lambda: self._world.kserve.refuse_revisions(namespace, name, ""))
 
     def _freeze(self, namespace: str, name: str) -> None:
         self._world.kserve.controller.freeze((namespace, name))
-        self._later(
-            20, 300, namespace, name, lambda: self._world.kserve.controller.freeze((namespace, name), False)
-        )
+        self._later(20, 300, namespace, name, lambda: self._world.kserve.controller.freeze((namespace, name), False))
 
     def _metrics_of_one(self) -> None:
         track = self._any()
@@ -365,46 +353,47 @@ class Day:
         now, kind = self._world.now(), self._random.choice(_KINDS)
         self.events[f"fault: metrics {kind.value}{'' if service else ', of all'}"] += 1
         current = [each for each in self._world.metrics.faults if each.end > now]
-        fault = Fault(kind, now, now + self._random.uniform(low, high), namespace, service)
+        fault = PrometheusFault(kind, now, now + self._random.uniform(low, high), namespace, service)
         self._world.metrics.faults = [*current, fault]
 
-    def _blind(self) -> None:
+    def _cut_watch(self) -> None:
         namespace = self._random.choice((*NAMESPACES, ""))
         self.events["fault: the watch is cut"] += 1
-        self._world.cluster.blind(namespace=namespace)
+        self._world.cluster.set_watch_down(namespace=namespace)
         self._world.after(
-            self._random.uniform(5, 240), lambda: self._world.cluster.blind(False, namespace=namespace)
+            self._random.uniform(5, 240),
+            lambda: self._world.cluster.set_watch_down(False, namespace=namespace),
         )
 
-    def _storm(self) -> None:
+    def _start_api_outage(self) -> None:
         self.events["fault: API server away"] += 1
-        self._world.weather.storm_until = self._world.now() + self._random.uniform(5, 120)
+        self._world.random_faults.storm_until = self._world.now() + self._random.uniform(5, 120)
 
-    def _silence(self) -> None:
+    def _stop_notifications(self) -> None:
         self.events["fault: nobody can be told"] += 1
         self._world.notifier.down = True
-        self._world.after(self._random.uniform(30, 900), self._speak)
+        self._world.after(self._random.uniform(30, 900), self._resume_notifications)
 
-    def _speak(self) -> None:
+    def _resume_notifications(self) -> None:
         self._world.notifier.down = False
 
     def _restart(self) -> None:
         self.events["the process is restarted"] += 1
-        self.die()
+        self.kill()
 
     def _lose_leadership(self) -> None:
         self.events["leadership is lost"] += 1
         self._world.leadership.leads = False
         self._checks.life += 1
         self._checks.troubled()
-        self._world.after(self._random.uniform(2, 90), self._lead)
+        self._world.after(self._random.uniform(2, 90), self._regain_leadership)
 
-    def _lead(self) -> None:
+    def _regain_leadership(self) -> None:
         self._world.leadership.leads = True
         self._checks.life += 1
         self._checks.troubled()
 
-    def _controllers_away(self) -> None:
+    def _stop_controllers(self) -> None:
         kserve = self._world.kserve
         part = self._random.choice((kserve.set_kserve_down, kserve.set_knative_down))
         self.events["fault: a controller is away"] += 1

@@ -9,25 +9,41 @@ from random import Random
 from typing import Any, TypeVar
 
 from autocanary.errors import AutocanaryError, Busy, Conflict, Forbidden, NotFound, NotLeader, Unreachable
-from autocanary.model.measurement import Question, Reading, Unit
+from autocanary.model.measurement import Measurement, MetricQuery, Unit
 from autocanary.model.observation import Observation, ServiceKey
-from autocanary.model.policy import Analysis, Component, Grace, Metric, Policy, Range, Selector, Step, Then
+from autocanary.model.policy import (
+    Analysis,
+    Component,
+    Metric,
+    Policy,
+    Range,
+    Selector,
+    Step,
+    Timeout,
+    TimeoutAction,
+)
 from autocanary.model.rollout import Rollout
 from autocanary.ports import Message
-from autocanary.simulator.cluster import KServe
+from autocanary.simulator.cluster import KServeCluster
 from autocanary.simulator.fakes import RecordingNotifier
-from autocanary.simulator.fault_injection import Faults
-from autocanary.simulator.knative_controller import Revision, Routed
-from autocanary.simulator.memory_inference_services import SimCluster
-from autocanary.simulator.memory_rollout_store import SimLedger
-from autocanary.simulator.pod_behaviour import CRASHES, NEVER_READY, Behaviour, starts_in, storage_uri
-from autocanary.simulator.prometheus_server import SimMetrics
-from autocanary.simulator.response_quality import Quality, from_weight
-from autocanary.simulator.traffic import Load
+from autocanary.simulator.fault_injection import FaultInjector
+from autocanary.simulator.knative_controller import Revision, RoutedRevisions
+from autocanary.simulator.memory_inference_services import InMemoryCluster
+from autocanary.simulator.memory_rollout_store import InMemoryRolloutStore
+from autocanary.simulator.pod_behaviour import (
+    CRASHES,
+    NEVER_READY,
+    Behaviour,
+    ready_after_seconds,
+    storage_uri,
+)
+from autocanary.simulator.prometheus_server import SimulatedMetrics
+from autocanary.simulator.response_quality import Quality, from_traffic_weight
+from autocanary.simulator.traffic import RequestLoad
 from autocanary.simulator.world import World
 from benchmarks.soak_checks import Checks, kind_of
 
-__all__ = ["NAMESPACES", "Died", "SoakWorld", "Weather", "policies"]
+__all__ = ["NAMESPACES", "ProcessKilled", "RandomFaults", "SoakWorld", "policies"]
 
 T = TypeVar("T")
 
@@ -38,7 +54,7 @@ _SUCCESS = Metric("request-success-rate", Range(min=99.0), Unit.PERCENT, failure
 _LATENCY = Metric("request-duration", Range(max=0.5), Unit.SECONDS, quantile=0.9, failure_limit=3)
 
 
-class Died(BaseException):
+class ProcessKilled(BaseException):
     """The process ends in the middle of a write: nothing in the product may catch it."""
 
 
@@ -47,9 +63,7 @@ def policies(variant: int) -> tuple[Policy, ...]:
     more = (Step(5, 45.0),) if variant % 2 else ()
     return (
         _policy("fast", variant, (*more, Step(10, 60.0), Step(50, 60.0), Step(100, 60.0)), 15.0),
-        _policy(
-            "thorough", variant, (*more, *(Step(w, 60.0) for w in (10, 25, 50, 75)), Step(100, 120.0)), 15.0
-        ),
+        _policy("thorough", variant, (*more, *(Step(w, 60.0) for w in (10, 25, 50, 75)), Step(100, 120.0)), 15.0),
         _policy("patient", variant, (*more, Step(10, 180.0), Step(50, 180.0), Step(100, 240.0)), 30.0),
     )
 
@@ -61,8 +75,8 @@ def _policy(name: str, variant: int, steps: tuple[Step, ...], interval: float) -
         warmup=interval,
         window=45.0,
         min_requests=20.0,
-        on_no_data=Grace(300.0, Then.ROLLBACK),
-        on_outage=Grace(600.0, Then.ROLLBACK if name == "fast" else Then.HOLD),
+        on_no_data=Timeout(300.0, TimeoutAction.ROLLBACK),
+        on_outage=Timeout(600.0, TimeoutAction.ROLLBACK if name == "fast" else TimeoutAction.HOLD),
     )
     return Policy(
         name=name,
@@ -87,14 +101,14 @@ def behaviour_of(spec: Mapping[str, Any]) -> Behaviour:
         return CRASHES
     if kind == "crashes-later":
         return Behaviour(ready_after=seconds, crashes_after=25.0)
-    return starts_in(seconds)
+    return ready_after_seconds(seconds)
 
 
 _QUALITIES: Mapping[str, Quality] = {
     "bad": Quality(error_percent=20.0),
     "slow-answers": Quality(error_percent=0.0, latency_seconds=2.0),
-    "late": Quality(error_percent=from_weight(50, 20.0, 0.0)),
-    "later": Quality(error_percent=from_weight(100, 20.0, 0.0)),
+    "late": Quality(error_percent=from_traffic_weight(50, 20.0, 0.0)),
+    "later": Quality(error_percent=from_traffic_weight(100, 20.0, 0.0)),
 }
 _GOOD = Quality(error_percent=0.0)
 
@@ -103,7 +117,7 @@ def quality_of(revision: Mapping[str, Any]) -> Quality:
     return _QUALITIES.get(kind_of(storage_uri(revision)), _GOOD)
 
 
-class Weather(Faults):
+class RandomFaults(FaultInjector):
     """Errors at random at the engine's calls, more of them in a storm; the people's own calls are spared."""
 
     def __init__(self, random: Random, now: Callable[[], float], events: Counter[str]) -> None:
@@ -113,15 +127,15 @@ class Weather(Faults):
         self.storm_until = 0.0
         self.struck: Callable[[str, str], None] = lambda *_: None
 
-    def around(self, verb: str, name: str, first: Callable[[], None], second: Callable[[], T]) -> T:
+    def run_with_faults(self, verb: str, name: str, first: Callable[[], None], second: Callable[[], T]) -> T:
         if verb not in _ENGINES:
-            return super().around(verb, name, first, second)
+            return super().run_with_faults(verb, name, first, second)
         error = self._error()
         if error is None:
-            return super().around(verb, name, first, second)
+            return super().run_with_faults(verb, name, first, second)
         self._events[f"fault: {type(error).__name__} at a {'write' if verb != 'read' else 'read'}"] += 1
         self.struck(verb, name)
-        late = isinstance(error, Unreachable | Died) or self._random.random() < 0.2
+        late = isinstance(error, Unreachable | ProcessKilled) or self._random.random() < 0.2
         when = self._random.random() if late and not isinstance(error, Conflict | NotFound) else 0.0
         if when < 0.4:
             raise error
@@ -136,7 +150,7 @@ class Weather(Faults):
             return Unreachable("connection refused")
         chance = self._random.random()
         if chance < self.deaths:
-            return Died()
+            return ProcessKilled()
         if chance > self.rate:
             return None
         made: AutocanaryError = self._random.choice(
@@ -153,7 +167,7 @@ class Weather(Faults):
         return made
 
 
-class LatePool:
+class DelayedPool:
     """A pool whose work takes up to two virtual seconds; what a dead process had begun is never done."""
 
     def __init__(self, world: World, random: Random) -> None:
@@ -176,23 +190,23 @@ class LatePool:
         self._world.after(min(2.0, self._random.expovariate(8.0)), do)
         return future
 
-    submit_first = submit
+    submit_urgent = submit
 
 
-class WatchedCluster(SimCluster):
-    def __init__(self, kserve: KServe, checks: Checks) -> None:
+class WatchedCluster(InMemoryCluster):
+    def __init__(self, kserve: KServeCluster, checks: Checks) -> None:
         super().__init__(kserve)
         self._checks = checks
 
-    def set_weight(self, seen: Observation, weight: int) -> Observation:
+    def set_weight(self, observation: Observation, weight: int) -> Observation:
         try:
-            return super().set_weight(seen, weight)
+            return super().set_weight(observation, weight)
         finally:
             self._tell()
 
-    def restore(self, seen: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation:
+    def restore(self, observation: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation:
         try:
-            return super().restore(seen, spec, weight)
+            return super().restore(observation, spec, weight)
         finally:
             self._tell()
 
@@ -202,7 +216,7 @@ class WatchedCluster(SimCluster):
         self.writes.clear()
 
 
-class WatchedLedger(SimLedger):
+class WatchedRolloutStore(InMemoryRolloutStore):
     """As the real one it refuses to write for an instance that does not lead."""
 
     def __init__(self, world: World, checks: Checks) -> None:
@@ -213,9 +227,9 @@ class WatchedLedger(SimLedger):
         self._ask_leadership()
         return super().create(rollout)
 
-    def record(self, rollout: Rollout) -> Rollout:
+    def update_status(self, rollout: Rollout) -> Rollout:
         self._ask_leadership()
-        return super().record(rollout)
+        return super().update_status(rollout)
 
     def delete(self, rollout: Rollout) -> None:
         self._ask_leadership()
@@ -232,18 +246,18 @@ class WatchedLedger(SimLedger):
         self._checks.kept(before, after, verb)
         return after
 
-    def _drop(self, id_: tuple[str, str]) -> None:
+    def _delete_stored(self, id_: tuple[str, str]) -> None:
         rollout = self._rollouts[id_]
-        super()._drop(id_)
+        super()._delete_stored(id_)
         self.writes.clear()
         self._checks.dropped(rollout)
 
 
-class WatchedMetrics(SimMetrics):
+class WatchedMetrics(SimulatedMetrics):
     checks: Checks
 
-    def ask(self, questions: Sequence[Question]) -> Mapping[Question, Reading]:
-        readings = super().ask(questions)
+    def query(self, questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
+        readings = super().query(questions)
         self.checks.measured(readings)
         return readings
 
@@ -253,41 +267,41 @@ class WatchedNotifier(RecordingNotifier):
         super().__init__()
         self._checks = checks
 
-    def tell(self, message: Message) -> None:
-        super().tell(message)
+    def notify(self, message: Message) -> None:
+        super().notify(message)
         self.messages.clear()
-        self._checks.sent(message.telling.id)
+        self._checks.sent(message.notification.id)
 
 
 class SoakWorld(World):
     """``ledger_of`` and so on may be replaced by ports with a fault, to see that the checks notice."""
 
     def __init__(self, seed: int, checks: Checks, events: Counter[str]) -> None:
-        super().__init__(policies=policies(0), load=Load(20.0), seed=seed)
+        super().__init__(policies=policies(0), load=RequestLoad(20.0), seed=seed)
         self.random = Random(f"world/{seed}")
         self.checks, self.events = checks, events
-        self.weather = Weather(self.random, self.now, events)
-        self.weather.struck = checks.struck
+        self.random_faults = RandomFaults(self.random, self.now, events)
+        self.random_faults.struck = checks.struck
         self.kserve.controller.behaviour_of = behaviour_of
         self.traffic.quality_of = quality_of
         self.cluster = WatchedCluster(self.kserve, checks)
-        self.ledger = WatchedLedger(self, checks)
+        self.store = WatchedRolloutStore(self, checks)
         metrics = WatchedMetrics(self.traffic, self.clock)
         metrics.checks = checks
         self.metrics = metrics
-        self.cluster.faults = self.ledger.faults = self.weather
+        self.cluster.faults = self.store.faults = self.random_faults
         self._connect_checks(checks)
-        self.late_pool = LatePool(self, self.random)
-        self.reborn()
+        self.late_pool = DelayedPool(self, self.random)
+        self.restart_process()
 
     def _connect_checks(self, checks: Checks) -> None:
-        served = self.kserve.controller.served
+        on_traffic_change = self.kserve.controller.on_traffic_change
 
         def heard(name: tuple[str, str], component: Component, child: Any) -> None:
-            served(name, component, child)
-            checks.served(*name, _shares(child))
+            on_traffic_change(name, component, child)
+            checks.on_traffic_change(*name, _shares(child))
 
-        self.kserve.controller.served = heard
+        self.kserve.controller.on_traffic_change = heard
         checks.policies = {str(each.document["variant"]): each for v in (0, 1) for each in policies(v)}
         checks.now = self.now
         checks.field = self.field
@@ -295,10 +309,10 @@ class SoakWorld(World):
         checks.leads = self.leadership.is_leader
         checks.after = lambda seconds, action: self.after(seconds, action)
 
-    def reborn(self) -> None:
+    def restart_process(self) -> None:
         """Another process: what the one before it had in memory and under way is gone."""
         self.late_pool.alive = False
-        self.late_pool = LatePool(self, self.random)
+        self.late_pool = DelayedPool(self, self.random)
         self.pool = self.late_pool  # type: ignore[assignment]
         down = self.notifier.down
         self.notifier = WatchedNotifier(self.checks)
@@ -317,12 +331,7 @@ class SoakWorld(World):
     def was_ready(self, key: ServiceKey, revision: str) -> bool:
         """Whether its pods have served at least once."""
         found = self.kserve.revisions(key.namespace, key.name).get(revision)
-        return (
-            found is None
-            or found.warm_at is not None
-            or found.crash_planned
-            or found.ready.value != "Unknown"
-        )
+        return found is None or found.warm_at is not None or found.crash_planned or found.ready.value != "Unknown"
 
     def stable_uri(self, namespace: str, name: str) -> str:
         """The model of the revision with the most traffic."""
@@ -351,7 +360,7 @@ class SoakWorld(World):
                     del stream.series[each]
 
 
-def _shares(child: Routed) -> dict[str, int]:
+def _shares(child: RoutedRevisions) -> dict[str, int]:
     shares: dict[str, int] = {}
     for target in child.programmed:
         revision = child.revisions.get(target.revision)

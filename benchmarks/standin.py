@@ -20,24 +20,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
-from benchmarks.answering import Form, Question, read, rows
+from benchmarks.answering import ParsedQuery, QueryKind, read, rows
 
-__all__ = ["Asked", "StandIn"]
+__all__ = ["AnsweredQuery", "PrometheusStandIn"]
 
 _NOW = b"1234567890.125"  # stands in a cached answer for the time of the answer
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AnsweredQuery:
     """One query that was answered; ``at`` is epoch seconds, ``took`` seconds."""
 
     at: float
-    form: Form
+    kind: QueryKind
     revisions: tuple[str, ...]
     took: float
 
 
-class StandIn:
+class PrometheusStandIn:
     """The stand-in from outside, a context manager. ``latency`` is what an answer takes at least."""
 
     def __init__(self, latency: float = 0.005) -> None:
@@ -45,7 +45,7 @@ class StandIn:
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
 
-    def __enter__(self) -> StandIn:
+    def __enter__(self) -> PrometheusStandIn:
         command = [sys.executable, "-m", "benchmarks.standin", "--latency", str(self._latency)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
@@ -60,11 +60,11 @@ class StandIn:
         """From now on; the epoch seconds of now, as the stand-in saw it."""
         return float(self._call("/bad", json.dumps(sorted(revisions)).encode())["at"])
 
-    def log(self) -> list[Asked]:
+    def log(self) -> list[AnsweredQuery]:
         """Everything asked so far, oldest first."""
         raw = self._call("/log")
         sets = [tuple(each) for each in raw["sets"]]
-        return [Asked(at, Form[form], sets[number], took) for at, form, number, took in raw["queries"]]
+        return [AnsweredQuery(at, QueryKind[kind], sets[number], took) for at, kind, number, took in raw["queries"]]
 
     def _call(self, path: str, body: bytes | None = None) -> dict[str, Any]:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -76,7 +76,7 @@ class StandIn:
 # --- inside the process
 
 
-class _Series:
+class _CachedAnswers:
     """Answers ready to send, and the log; thread-safe."""
 
     def __init__(self) -> None:
@@ -91,36 +91,36 @@ class _Series:
             self._bad |= frozenset(revisions)
             return time.time()
 
-    def answer(self, query: str) -> tuple[Question, bytes]:
-        question = read(query)
+    def answer(self, query: str) -> tuple[ParsedQuery, bytes]:
+        parsed = read(query)
         with self._lock:
             bad = self._bad
             ready = self._ready.get(query)
         if ready is None or ready[0] is not bad:
-            ready = (bad, _rendered(question, bad))
+            ready = (bad, _rendered(parsed, bad))
             with self._lock:
                 if len(self._ready) > 200:
                     self._ready.clear()
                 self._ready[query] = ready
-        return question, ready[1]
+        return parsed, ready[1]
 
-    def note(self, at: float, question: Question) -> None:
+    def note(self, at: float, parsed: ParsedQuery) -> None:
         with self._lock:
-            number = self._sets.setdefault(question.revisions, len(self._sets))
-            self._queries.append((at, question.form.name, number, round(time.time() - at, 6)))
+            number = self._sets.setdefault(parsed.revisions, len(self._sets))
+            self._queries.append((at, parsed.kind.name, number, round(time.time() - at, 6)))
 
     def log(self) -> dict[str, Any]:
         with self._lock:
             return {"sets": list(self._sets), "queries": list(self._queries)}
 
 
-def _rendered(question: Question, bad: frozenset[str]) -> bytes:
+def _rendered(parsed: ParsedQuery, bad: frozenset[str]) -> bytes:
     stamp = float(_NOW)
-    result = [{"metric": labels, "value": [stamp, repr(value)]} for labels, value in rows(question, bad)]
+    result = [{"metric": labels, "value": [stamp, repr(value)]} for labels, value in rows(parsed, bad)]
     return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
 
 
-def _handler(series: _Series, latency: float) -> type[BaseHTTPRequestHandler]:
+def _handler(series: _CachedAnswers, latency: float) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -133,14 +133,14 @@ def _handler(series: _Series, latency: float) -> type[BaseHTTPRequestHandler]:
                 return
             query = parse_qs(body.decode()).get("query", [""])[0]
             try:
-                question, answer = series.answer(query)
+                parsed, answer = series.answer(query)
             except ValueError as error:
                 said = {"status": "error", "errorType": "bad_data", "error": str(error)}
                 self._send(400, json.dumps(said).encode())
                 return
             time.sleep(max(0.0, at + latency - time.time()))
             self._send(200, answer.replace(_NOW, f"{time.time():.3f}".encode()))
-            series.note(at, question)
+            series.note(at, parsed)
 
         def do_GET(self) -> None:
             self._send(200, json.dumps(series.log()).encode())
@@ -155,7 +155,7 @@ def _handler(series: _Series, latency: float) -> type[BaseHTTPRequestHandler]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Answers the queries of autocanary without any data.")
     parser.add_argument("--latency", type=float, default=0.005, help="seconds that an answer takes at least")
-    series = _Series()
+    series = _CachedAnswers()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(series, parser.parse_args().latency))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()

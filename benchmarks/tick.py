@@ -20,20 +20,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autocanary import logs
-from autocanary.controller import Engine
-from autocanary.http_server.counters import Counters
+from autocanary.controller import Controller
+from autocanary.http_server.counters import ControllerMetrics
 from autocanary.model.progress import Phase
-from autocanary.policy_files import PolicyBook
+from autocanary.policy_files import ActivePolicies
 from autocanary.ports import Metrics
 from autocanary.simulator import World
-from benchmarks.accounts import Account, Timed
+from benchmarks.accounts import CpuTimes, TimedPort
 from benchmarks.figures import table
 from benchmarks.grouped import GroupedMetrics
 from benchmarks.holding import megabytes_held
 from benchmarks.usage import resident_megabytes
 from benchmarks.workload import METRICS, NAMESPACE, policy_document, service
 
-_BEAT = 1.0
+_TICK_SECONDS = 1.0
 _LONGEST_WARM_UP = 600.0  # virtual seconds
 _CHILD_SECONDS = 900.0
 
@@ -43,7 +43,7 @@ class Cost:
     """Of one N. Milliseconds of CPU per rollout and look; memory in MB.
 
     ``adapter`` is the grouping of questions and the taking apart of answers (or the simulated metrics);
-    ``ledger`` and ``cluster`` are the world's, with JSON where an API server would have it. ``cores`` is
+    ``store`` and ``cluster`` are the world's, with JSON where an API server would have it. ``cores`` is
     the share of a core at this interval, without the world. ``bare_memory`` was in use before there was
     anything but code, ``world_memory`` before the engine began; ``own_memory`` is what the objects take that
     the real service would hold as well: the engine's books, and the pictures of services and rollouts.
@@ -51,9 +51,9 @@ class Cost:
 
     rollouts: int
     looks: int
-    engine: float
+    controller: float
     adapter: float
-    ledger: float
+    store: float
     cluster: float
     cores: float
     longest_tick: float
@@ -72,7 +72,7 @@ class Cost:
 
     @property
     def ours(self) -> float:
-        return self.engine + self.adapter
+        return self.controller + self.adapter
 
 
 class Bench:
@@ -86,15 +86,15 @@ class Bench:
         self._deploy("v2", 0)
         gc.collect()
         self.world_memory = resident_megabytes(os.getpid())
-        self._account = Account()
+        self._account = CpuTimes()
         self._grouped = GroupedMetrics(self._world.clock)
         port = self._grouped if source == "grouped" else self._world.metrics
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "bench.json"
             path.write_text(json.dumps(policy_document(metrics, interval)))
-            self._book = PolicyBook([path])
+            self._book = ActivePolicies([path])
             self._book.reload()
-        self._engine = self._engine_over(port)
+        self._controller = self._engine_over(port)
 
     def _deploy(self, version: str, weight: int | None) -> None:
         for number in range(self._count):
@@ -102,25 +102,25 @@ class Bench:
             self._world.deploy(name, f"gs://models/{name}/{version}", weight=weight, namespace=NAMESPACE)
         self._world.advance(20.0)
 
-    def _engine_over(self, metrics: Metrics) -> Engine:
+    def _engine_over(self, metrics: Metrics) -> Controller:
         world, account = self._world, self._account
-        cluster = Timed(world.cluster, "cluster", account)
-        ledger = Timed(world.ledger, "ledger", account)
-        timed = Timed(metrics, "metrics", account)
-        self._ports = (cluster, ledger, timed)
-        return Engine(
+        cluster = TimedPort(world.cluster, "cluster", account)
+        store = TimedPort(world.store, "ledger", account)
+        timed = TimedPort(metrics, "metrics", account)
+        self._ports = (cluster, store, timed)
+        return Controller(
             cluster=cluster,
-            ledger=ledger,
+            store=store,
             metrics=timed,
-            gates=world.gates,
+            policy_webhooks=world.policy_webhooks,
             notifier=world.notifier,
             policies=self._book,
             leadership=world.leadership,
             clock=world.clock,
             pool=world.pool,
-            askers=world.pool,
-            hooks=world.pool,
-            listener=Counters(),
+            query_pool=world.pool,
+            webhook_pool=world.pool,
+            listener=ControllerMetrics(),
         )
 
     def warm_up(self) -> float:
@@ -129,40 +129,40 @@ class Bench:
         until = clock.now() + _LONGEST_WARM_UP
         while clock.now() < until:
             spent += self._tick()
-            running = self._engine.rollouts()
+            running = self._controller.rollouts()
             passes = [state.passes for each in running for state in each.progress.metrics.values()]
             if len(running) == self._count and len(passes) == 4 * self._count and min(passes) >= 2:
                 return spent
         raise SystemExit(f"not all of {self._count} rollouts were in analysis: {self._phases()}")
 
-    def measure(self, looks: int) -> tuple[list[float], Account]:
+    def measure(self, looks: int) -> tuple[list[float], CpuTimes]:
         """The CPU of each tick in so many intervals, and where it went."""
         clock = self._world.clock
         self._world.advance((0.5 - clock.now() / self._interval) % 1.0 * self._interval)
         self._tick()
         self._account.reset()
         self._grouped.queries = self._grouped.questions = 0
-        self._world.ledger.writes.clear()
-        ticks = [self._tick() for _ in range(math.ceil(looks * self._interval / _BEAT))]
+        self._world.store.writes.clear()
+        ticks = [self._tick() for _ in range(math.ceil(looks * self._interval / _TICK_SECONDS))]
         return ticks, self._account
 
     def _tick(self) -> float:
-        self._world.advance(_BEAT)
+        self._world.advance(_TICK_SECONDS)
         begin = time.thread_time()
-        self._engine.tick()
+        self._controller.tick()
         return time.thread_time() - begin
 
-    def _held(self) -> float:
+    def _held_megabytes(self) -> float:
         """Megabytes in what the service holds; the world behind the ports is none of it."""
         world = self._world
-        ports = [world, *vars(world).values(), *self._ports, self._account, self._engine]
-        pictures = [list(world.cluster.services()), list(world.ledger.rollouts())]
-        roots = [*vars(self._engine).values(), *pictures, vars(self._grouped), self._book]
+        ports = [world, *vars(world).values(), *self._ports, self._account, self._controller]
+        pictures = [list(world.cluster.services()), list(world.store.rollouts())]
+        roots = [*vars(self._controller).values(), *pictures, vars(self._grouped), self._book]
         return megabytes_held(roots, ports)
 
     def _phases(self) -> dict[str, int]:
         found: dict[str, int] = {}
-        for each in self._world.ledger.rollouts():
+        for each in self._world.store.rollouts():
             found[each.progress.phase.value] = found.get(each.progress.phase.value, 0) + 1
         return found
 
@@ -174,23 +174,23 @@ class Bench:
         total = self._count * looks
         seconds = account.seconds
         ports = {name: seconds.get(name, 0.0) for name in ("metrics", "ledger", "cluster")}
-        engine = sum(ticks) - sum(ports.values())
+        controller = sum(ticks) - sum(ports.values())
         window = looks * self._interval
         gc.collect()
         return Cost(
             rollouts=self._count,
             looks=looks,
-            engine=engine / total * 1000,
+            controller=controller / total * 1000,
             adapter=ports["metrics"] / total * 1000,
-            ledger=ports["ledger"] / total * 1000,
+            store=ports["ledger"] / total * 1000,
             cluster=ports["cluster"] / total * 1000,
-            cores=(engine + ports["metrics"]) / window,
+            cores=(controller + ports["metrics"]) / window,
             longest_tick=max(ticks),
             start_seconds=started,
             queries_per_tick=self._grouped.queries / looks,
-            writes_per_rollout=len(self._world.ledger.writes) / self._count * 30 / window,
+            writes_per_rollout=len(self._world.store.writes) / self._count * 30 / window,
             bare_memory=self.bare_memory,
-            own_memory=self._held(),
+            own_memory=self._held_megabytes(),
             world_memory=self.world_memory,
             memory=resident_megabytes(os.getpid()),
         )
@@ -215,11 +215,11 @@ _COLUMNS = (
 def _row(cost: Cost) -> Sequence[str]:
     return (
         f"{cost.rollouts:,}",
-        f"{cost.engine:.3f}",
+        f"{cost.controller:.3f}",
         f"{cost.adapter:.3f}",
         f"{cost.ours:.3f}",
         f"{cost.cores:.3f}",
-        f"{cost.ledger:.3f}",
+        f"{cost.store:.3f}",
         f"{cost.cluster:.3f}",
         f"{cost.longest_tick:.2f}",
         f"{cost.start_seconds:.1f}",
@@ -229,7 +229,7 @@ def _row(cost: Cost) -> Sequence[str]:
     )
 
 
-def _apart(count: int, arguments: argparse.Namespace) -> Cost:
+def _measure_in_process(count: int, arguments: argparse.Namespace) -> Cost:
     """The cost of one N, measured in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.tick", "--one", "--rollouts", str(count)]
     for name in ("interval", "looks", "metrics", "source"):
@@ -262,7 +262,7 @@ def main() -> None:
         bench = Bench(arguments.rollouts[0], arguments.interval, arguments.metrics, arguments.source)
         print(json.dumps(asdict(bench.cost(arguments.looks))))
         return
-    costs = [_apart(count, arguments) for count in arguments.rollouts]
+    costs = [_measure_in_process(count, arguments) for count in arguments.rollouts]
     print(table(_COLUMNS, [_row(cost) for cost in costs]))
     if arguments.json is not None:
         arguments.json.write_text(json.dumps([asdict(cost) for cost in costs], indent=2) + "\n")

@@ -24,10 +24,7 @@ METRICS: dict[str, list[dict[str, Any]]] = {
     "mixed": [
         _SUCCESS,
         _DURATION,
-        *(
-            {"name": name, "thresholdRange": {"max": 0.01}, "query": query}
-            for name, query in CUSTOM_QUERIES.items()
-        ),
+        *({"name": name, "thresholdRange": {"max": 0.01}, "query": query} for name, query in CUSTOM_QUERIES.items()),
     ],
 }
 """Four metrics each: presets alone, or two presets and two queries of the user's own, as for the peers."""

@@ -21,19 +21,19 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from random import Random
 
-from autocanary.analysis.e_values import wilson
-from autocanary.app.demo_run import engine_on
-from autocanary.model.measurement import ReadingKind
+from autocanary.analysis.e_values import wilson_interval
+from autocanary.app.demo_run import controller_on
+from autocanary.model.measurement import MeasurementKind
 from autocanary.model.policy import Component, Policy
 from autocanary.model.progress import Phase
 from autocanary.model.rollout import Rollout
 from autocanary.policy_files import parse
-from autocanary.simulator.prometheus_server import Fault
+from autocanary.simulator.prometheus_server import PrometheusFault
 from autocanary.simulator.response_quality import Quality
-from autocanary.simulator.traffic import Load
+from autocanary.simulator.traffic import RequestLoad
 from autocanary.simulator.world import World
 
-__all__ = ["DEFAULT_POLICY", "End", "main", "play"]
+__all__ = ["DEFAULT_POLICY", "RolloutResult", "main", "run_rollout"]
 
 _SEED = 20261122
 _RUNS = 2000
@@ -56,21 +56,21 @@ DEFAULT_POLICY: Policy = parse(_TEXT)[0]
 
 
 @dataclass(frozen=True)
-class End:
-    """How a rollout ended; ``mishaps`` are the words for what it met."""
+class RolloutResult:
+    """How a rollout ended; ``disturbances`` are the words for what it met."""
 
     seed: str
     phase: str
     reason: str
     seconds: float
-    mishaps: tuple[str, ...]
+    disturbances: tuple[str, ...]
 
     @property
     def is_rolled_back(self) -> bool:
         return self.phase in (Phase.ROLLED_BACK.value, Phase.ROLLING_BACK.value)
 
 
-class _Stage:
+class _SimulatedRollout:
     """One world with an engine in it, ticking at the seconds at which something may be due."""
 
     def __init__(self, seed: str, worse: float) -> None:
@@ -84,19 +84,19 @@ class _Stage:
             return rps * (1.0 + swing * math.sin(2.0 * math.pi * (now / every + phase)))
 
         bursts = rng.random() < 0.2
-        self.mishaps = [*(["bursts"] if bursts else []), *(["swinging load"] if swing else [])]
+        self.disturbances = [*(["bursts"] if bursts else []), *(["swinging load"] if swing else [])]
         self.world = World(
             policies=(DEFAULT_POLICY,),
             qualities={
                 _STABLE: Quality(errors, latency),
                 _CANDIDATE: Quality(min(errors * worse, 100.0), latency),
             },
-            load=Load(load, bursts=bursts),
+            load=RequestLoad(load, bursts=bursts),
             seed=rng.getrandbits(32),
             start=World().now() + rng.randrange(60),
             scrape_seconds=rng.choice((5.0, 15.0, 30.0)),
         )
-        self.engine = engine_on(self.world)
+        self.controller = controller_on(self.world)
         self.began = self.world.now()
 
     def plan(self) -> None:
@@ -104,17 +104,17 @@ class _Stage:
         rng, now = self.rng, self.world.now()
         plans: Sequence[tuple[str, int, Callable[[], None]]] = (
             ("pods replaced", rng.choice((0, 0, 1, 3, 10)), self._replace_pods),
-            ("service started anew", rng.choice((0, 0, 1, 2)), self._start_anew),
+            ("service started anew", rng.choice((0, 0, 1, 2)), self._restart_service),
         )
         for word, times, act in plans:
-            self.mishaps += [word] if times else []
+            self.disturbances += [word] if times else []
             for _ in range(times):
                 self.world.after(rng.uniform(0.0, _WINDOW), act)
         if rng.random() < 0.3:
-            kind = rng.choice((ReadingKind.OUTAGE, ReadingKind.STALE, ReadingKind.PARTIAL))
+            kind = rng.choice((MeasurementKind.OUTAGE, MeasurementKind.STALE, MeasurementKind.PARTIAL))
             start = now + rng.uniform(0.0, _WINDOW)
-            self.world.metrics.faults.append(Fault(kind, start, start + rng.uniform(10.0, 900.0)))
-            self.mishaps.append(f"Prometheus: {kind.value}")
+            self.world.metrics.faults.append(PrometheusFault(kind, start, start + rng.uniform(10.0, 900.0)))
+            self.disturbances.append(f"Prometheus: {kind.value}")
 
     def _replace_pods(self) -> None:
         """Of one revision: counted from 0 again, and the requests since the last scrape are nobody's."""
@@ -125,34 +125,34 @@ class _Stage:
         series.samples.clear()
         series.created_at += 1e-3
 
-    def _start_anew(self) -> None:
+    def _restart_service(self) -> None:
         self.world.metrics.restart()
-        self.engine = engine_on(self.world)
+        self.controller = controller_on(self.world)
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         end = self.world.now() + seconds
         while self.world.now() < end and not until():
             self.world.advance(min(self._until_next(), end - self.world.now()))
-            self.engine.tick()
+            self.controller.tick()
 
     def _until_next(self) -> float:
         """A second, or several in which nobody would do anything."""
-        due = [each for each in (self.engine.next_at(), self.world.clock.next_due()) if each is not None]
-        if not due or not self.engine.idle():
+        due = [each for each in (self.controller.next_due_at(), self.world.clock.next_due()) if each is not None]
+        if not due or not self.controller.idle():
             return 1.0
         return float(max(math.ceil(min(due) - self.world.now()), 1))
 
     def rollout(self) -> Rollout | None:
-        return next(iter(self.world.ledger.rollouts()), None)
+        return next(iter(self.world.store.rollouts()), None)
 
     def is_over(self) -> bool:
         rollout = self.rollout()
         return rollout is not None and rollout.is_final
 
 
-def play(seed: str, worse: float = 1.0, horizon: float = _HORIZON) -> End:
+def run_rollout(seed: str, worse: float = 1.0, horizon: float = _HORIZON) -> RolloutResult:
     """One rollout; the candidate fails ``worse`` times as often as stable."""
-    stage = _Stage(seed, worse)
+    stage = _SimulatedRollout(seed, worse)
     stage.world.deploy(_SERVICE, _STABLE, namespace=_NAMESPACE)
     stage.run(_RELEASED)
     stage.world.deploy(_SERVICE, _CANDIDATE, weight=0, namespace=_NAMESPACE)
@@ -162,7 +162,7 @@ def play(seed: str, worse: float = 1.0, horizon: float = _HORIZON) -> End:
     assert rollout is not None
     seconds = stage.world.now() - stage.began - _RELEASED
     progress = rollout.progress
-    return End(seed, progress.phase.value, progress.reason.value, seconds, tuple(stage.mishaps))
+    return RolloutResult(seed, progress.phase.value, progress.reason.value, seconds, tuple(stage.disturbances))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -173,11 +173,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one line for programs, and one per rollback")
     chosen = parser.parse_args(arguments)
     began = time.monotonic()
-    ends: list[End] = []
+    ends: list[RolloutResult] = []
     seeds = [f"{chosen.seed}/{run}" for run in range(chosen.runs)]
-    pool = ProcessPoolExecutor(chosen.jobs, initializer=_deaf) if chosen.jobs > 1 else None
+    pool = ProcessPoolExecutor(chosen.jobs, initializer=_ignore_signals) if chosen.jobs > 1 else None
     try:
-        for end in pool.map(play, seeds, chunksize=5) if pool is not None else map(play, seeds):
+        for end in pool.map(run_rollout, seeds, chunksize=5) if pool is not None else map(run_rollout, seeds):
             ends.append(end)
             if len(ends) % _SAID_EVERY == 0:
                 left = (time.monotonic() - began) / len(ends) * (chosen.runs - len(ends))
@@ -191,26 +191,26 @@ def main(arguments: list[str] | None = None) -> int:
     if not ends:
         return 1
     print(f"{len(ends)} of {chosen.runs} in {time.monotonic() - began:.0f} s", file=sys.stderr)
-    print(_as_json(ends, chosen.seed) if chosen.json else _told(ends, chosen.seed))
+    print(_as_json(ends, chosen.seed) if chosen.json else _report(ends, chosen.seed))
     return 0
 
 
-def _deaf() -> None:
+def _ignore_signals() -> None:
     """Ctrl-C is for the process that adds up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _rolled_back(ends: Sequence[End]) -> str:
+def _rolled_back(ends: Sequence[RolloutResult]) -> str:
     back = sum(end.is_rolled_back for end in ends)
-    low, high = wilson(back, len(ends))
+    low, high = wilson_interval(back, len(ends))
     return (
         f"{back} of {len(ends):,} healthy rollouts were rolled back, {100 * back / len(ends):.2f} %; "
         f"95 % interval {100 * low:.2f} to {100 * high:.2f} %"
     )
 
 
-def _told(ends: Sequence[End], seed: int) -> str:
+def _report(ends: Sequence[RolloutResult], seed: int) -> str:
     back = [end for end in ends if end.is_rolled_back]
     lines = [
         f"{_rolled_back(ends)} (alpha {100 * _ALPHA:g} %, seed {seed})",
@@ -221,15 +221,15 @@ def _told(ends: Sequence[End], seed: int) -> str:
     counted = Counter((end.phase, end.reason) for end in ends)
     lines += [f"| {phase}, {reason} | {many:,} |" for (phase, reason), many in counted.most_common()]
     lines += ["", "| Met on the way | Rollouts | Rolled back |", "|---|---|---|"]
-    words = Counter(word for end in ends for word in end.mishaps or ("nothing",))
-    hit = Counter(word for end in back for word in end.mishaps or ("nothing",))
+    words = Counter(word for end in ends for word in end.disturbances or ("nothing",))
+    hit = Counter(word for end in back for word in end.disturbances or ("nothing",))
     lines += [f"| {word} | {many:,} | {hit[word]:,} |" for word, many in words.most_common()]
     return "\n".join(lines)
 
 
-def _as_json(ends: Sequence[End], seed: int) -> str:
+def _as_json(ends: Sequence[RolloutResult], seed: int) -> str:
     back = [end for end in ends if end.is_rolled_back]
-    low, high = wilson(len(back), len(ends))
+    low, high = wilson_interval(len(back), len(ends))
     found = {"runs": len(ends), "seed": seed, "rolled_back": len(back), "low": low, "high": high}
     return "\n".join(json.dumps(each) for each in [found, *map(vars, back)])
 

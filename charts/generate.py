@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from autocanary.kube.rbac import RIGHTS, Where
+from autocanary.kube.rbac import RBAC_RULES, NamespaceScope
 
 __all__ = ["FILES", "Value", "documented"]
 
@@ -43,19 +43,17 @@ class Value(NamedTuple):
 def rules() -> str:
     """templates/_rules.tpl."""
     parts = ["{{- /* Made by charts/generate.py from autocanary/kube/rbac.py; do not edit. */ -}}"]
-    for where in Where:
-        lines = [line for right in RIGHTS if right.where is where for line in _rule(right)]
-        parts.append(
-            "\n".join([f'{{{{- define "autocanary.rules.{where.value}" -}}}}', *lines, "{{- end -}}"])
-        )
+    for scope in NamespaceScope:
+        lines = [line for rule in RBAC_RULES if rule.scope is scope for line in _rule(rule)]
+        parts.append("\n".join([f'{{{{- define "autocanary.rules.{scope.value}" -}}}}', *lines, "{{- end -}}"]))
     return "\n\n".join(parts) + "\n"
 
 
-def _rule(right: Any) -> Iterator[str]:
-    yield f"# {right.why[0].upper()}{right.why[1:]}."
-    yield f"- apiGroups: [{json.dumps(right.group) if not right.group else right.group}]"
-    yield f"  resources: [{right.resource}]"
-    yield f"  verbs: [{', '.join(right.verbs)}]"
+def _rule(rule: Any) -> Iterator[str]:
+    yield f"# {rule.reason[0].upper()}{rule.reason[1:]}."
+    yield f"- apiGroups: [{json.dumps(rule.group) if not rule.group else rule.group}]"
+    yield f"  resources: [{rule.resource}]"
+    yield f"  verbs: [{', '.join(rule.verbs)}]"
 
 
 # --- the definitions
@@ -106,9 +104,7 @@ def _policy_definitions() -> dict[str, Any]:
     published = json.loads((_HERE.parent / "docs" / "policy.schema.json").read_text(encoding="utf-8"))
     inner = published.pop("$defs")
     del published["$schema"]
-    return {
-        f"{_POLICY}{name}": _portable(node) for name, node in {"RolloutPolicy": published, **inner}.items()
-    }
+    return {f"{_POLICY}{name}": _portable(node) for name, node in {"RolloutPolicy": published, **inner}.items()}
 
 
 def _portable(node: Any) -> Any:
@@ -236,10 +232,10 @@ def operations() -> str:
     text = (_HERE.parent / "docs" / "operations.md").read_text(encoding="utf-8")
     before, rest = text.split(_BEGIN)
     rows = ["| API group | Resource | Verbs | Why |", "|---|---|---|---|"]
-    for right in RIGHTS:
-        group = f"`{right.group}`" if right.group else "core"
-        why = right.why + ("; in its own namespace only" if right.where is Where.HOME else "")
-        rows.append(f"| {group} | `{right.resource}` | {', '.join(right.verbs)} | {why} |")
+    for rule in RBAC_RULES:
+        group = f"`{rule.group}`" if rule.group else "core"
+        reason = rule.reason + ("; in its own namespace only" if rule.scope is NamespaceScope.HOME else "")
+        rows.append(f"| {group} | `{rule.resource}` | {', '.join(rule.verbs)} | {reason} |")
     table = "\n".join(rows)
     return f"{before}{_BEGIN}\n{table}\n\n{_END}{rest.split(_END)[1]}"
 

@@ -14,8 +14,8 @@ from typing import Any
 import typer
 
 from autocanary.cli.root import app
-from autocanary.model.value_wording import duration
-from autocanary.settings import PREFIX, Listen, Settings
+from autocanary.model.value_wording import format_duration
+from autocanary.settings import ENV_PREFIX, HostPort, Settings
 
 __all__ = ["PAGES", "cli_page", "settings_page"]
 
@@ -48,8 +48,7 @@ _MEANINGS: Mapping[str, str] = {
     "slack_mention": "Whom to call there when a rollout is rolled back or needs a person: IDs of members and "
     "user groups, `here`, `channel`.",
     "slack_api_url": "Where Slack's Web API is; another one for GovSlack.",
-    "apprise_urls_file": "A file of [Apprise](notifications.md#teams-discord-pagerduty-and-others) URLs, "
-    "one a line.",
+    "apprise_urls_file": "A file of [Apprise](notifications.md#teams-discord-pagerduty-and-others) URLs, one a line.",
     "webhook_url": "Where transitions are posted as JSON ([the fields](notifications.md#generic-webhook)).",
     "history_limit": "How many finished rollouts are kept per service.",
     "cluster_name": "Told in every message, for people with several clusters.",
@@ -209,7 +208,7 @@ def settings_page() -> str:
     for name, field in Settings.model_fields.items():
         flag = f"`{flags[name]}`" if name in flags else "–"
         default = _default(field.default)
-        rows.append(f"| `{PREFIX}{name.upper()}` | {flag} | {default} | {_cell(_MEANINGS[name])} |")
+        rows.append(f"| `{ENV_PREFIX}{name.upper()}` | {flag} | {default} | {_cell(_MEANINGS[name])} |")
     return "\n\n".join([_SETTINGS_HEAD, "\n".join(rows), _SETTINGS_FOOT]) + "\n"
 
 
@@ -228,8 +227,8 @@ def _default(value: object) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, float):
-        return f"`{duration(value)}`"
-    if isinstance(value, Listen):
+        return f"`{format_duration(value)}`"
+    if isinstance(value, HostPort):
         return f"`{value}`"
     return f"`{value}`"
 

@@ -58,17 +58,13 @@ def _content(source: str) -> str:
 
 def _list_of_policies() -> str:
     rows = [f"| [{path.name}]({path.name}) | {_about(path)} |" for path in _policies()]
-    head = (
-        "# Examples of policies\n\nEach is valid as it stands. Change the selector, and copy what suits.\n\n"
-    )
+    head = "# Examples of policies\n\nEach is valid as it stands. Change the selector, and copy what suits.\n\n"
     return head + "\n".join(["| File | About |", "|---|---|", *rows]) + "\n"
 
 
 def _about(path: Path) -> str:
     """The first sentence of the comment that a policy begins with."""
-    lines = [
-        line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")
-    ]
+    lines = [line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     text = " ".join(line for line in lines if line and not line.startswith("yaml-language-server"))
     return re.split(r"(?<=[.:])\s", text, maxsplit=1)[0].rstrip(":.") + "."
 

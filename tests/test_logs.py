@@ -42,9 +42,7 @@ def configured(format: str = "json", level: str = "info") -> io.StringIO:
 def test_json_line_begins_with_time_level_and_event() -> None:
     """A line is one JSON object whose first keys are timestamp (UTC), level and event."""
     stream = configured()
-    logs.logger("autocanary.controller").info(
-        "step_taken", namespace="models", weight=25, reason=Reason.STEP_PASSED
-    )
+    logs.logger("autocanary.controller").info("step_taken", namespace="models", weight=25, reason=Reason.STEP_PASSED)
     [line] = lines(stream)
     assert list(line)[:3] == ["timestamp", "level", "event"]
     assert line["timestamp"].endswith("Z")
@@ -195,9 +193,7 @@ def test_numbers_without_a_json_word_are_strings() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["apscheduler.scheduler", "urllib3.connectionpool", "uvicorn.error", "kubernetes.x"]
-)
+@pytest.mark.parametrize("name", ["apscheduler.scheduler", "urllib3.connectionpool", "uvicorn.error", "kubernetes.x"])
 def test_library_records_take_our_format_from_warning_up(name: str) -> None:
     """A library's warning is a redacted line of ours; its info and debug are dropped even at debug."""
     stream = configured(level="debug")

@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autocanary.errors import InputError
-from autocanary.promql import PLACEHOLDERS, check, duration, fill, kind, literal, placeholders, quote
+from autocanary.promql import (
+    PLACEHOLDERS,
+    escape_regex,
+    fill_placeholders,
+    find_placeholders,
+    promql_duration,
+    quote_string,
+    result_type,
+    syntax_error,
+)
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=30)
 
@@ -18,7 +27,7 @@ TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=30)
 @pytest.mark.parametrize("query", ["up", "sum(rate(a[5m]))", "vector(1)", "a # said\n+ b", 'a{b=~"x|y"}'])
 def test_good_queries_pass(query: str) -> None:
     """What Prometheus runs is not complained about."""
-    assert check(query) is None
+    assert syntax_error(query) is None
 
 
 @pytest.mark.parametrize(
@@ -37,26 +46,26 @@ def test_good_queries_pass(query: str) -> None:
 )
 def test_bad_queries_are_named(query: str, said: str) -> None:
     """One sentence says what is wrong."""
-    assert said in (check(query) or "")
+    assert said in (syntax_error(query) or "")
 
 
 @pytest.mark.parametrize("query", ["(" * 9000 + "a" + ")" * 9000, "-" * 9000 + "a", "a+" * 5000 + "a"])
 def test_absurd_nesting_is_refused_and_kills_nothing(query: str) -> None:
     """These overflow the native parser's stack, which no handler could catch."""
-    assert "operators and brackets" in (check(query) or "")
-    assert kind(query) is None
+    assert "operators and brackets" in (syntax_error(query) or "")
+    assert result_type(query) is None
 
 
 def test_brackets_in_strings_are_no_nesting() -> None:
     """A long list of names in a matcher is a flat query."""
-    assert check('up{a=~"' + "|".join(f"x-(y)-{number}" for number in range(2000)) + '"}') is None
+    assert syntax_error('up{a=~"' + "|".join(f"x-(y)-{number}" for number in range(2000)) + '"}') is None
 
 
 @settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_gets_an_answer(text: str) -> None:
     """No text makes the check raise."""
-    assert (check(text) is None) or isinstance(check(text), str)
+    assert (syntax_error(text) is None) or isinstance(syntax_error(text), str)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +93,7 @@ def test_any_text_gets_an_answer(text: str) -> None:
 )
 def test_the_type_of_a_query(query: str, expected: str | None) -> None:
     """The type decides how a query can be joined with others."""
-    assert kind(query) == expected
+    assert result_type(query) == expected
 
 
 @pytest.mark.parametrize(
@@ -101,41 +110,41 @@ def test_the_type_of_a_query(query: str, expected: str | None) -> None:
 )
 def test_durations_are_printed_as_prometheus_does(seconds: float, text: str) -> None:
     """60 s is 1m, and fractions are milliseconds."""
-    assert duration(seconds) == text
+    assert promql_duration(seconds) == text
 
 
 @settings(deadline=None)
 @given(st.integers(min_value=1, max_value=10**10))
 def test_durations_read_back_the_same(milliseconds: int) -> None:
     """The parser reads what was printed."""
-    read = promql_parser.parse_duration(duration(milliseconds / 1000))
+    read = promql_parser.parse_duration(promql_duration(milliseconds / 1000))
     assert round(read.total_seconds() * 1000) == milliseconds
 
 
 def test_placeholders_are_found_once_each_in_order() -> None:
     """Comments do not count; blanks inside the braces do not matter."""
     template = 'a{n="{{ namespace }}",r=~"{{revision}}.*"}[{{ window }}] # {{ nonsense }}\n + {{ window }}'
-    assert placeholders(template) == ("namespace", "revision", "window")
+    assert find_placeholders(template) == ("namespace", "revision", "window")
 
 
 def test_every_placeholder_can_be_filled() -> None:
     """Flagger's words and ours, in the place each belongs to."""
     values: dict[str, str | float] = dict.fromkeys(PLACEHOLDERS, "x") | {"window": 60.0, "interval": 90}
     quoted = ",".join(f'l{number}="{{{{ {name} }}}}"' for number, name in enumerate(PLACEHOLDERS))
-    query = fill(f"sum(rate(a{{{quoted}}}[{{{{ window }}}}])) + sum(rate(a[{{{{ interval }}}}]))", values)
-    assert check(query) is None
+    query = fill_placeholders(f"sum(rate(a{{{quoted}}}[{{{{ window }}}}])) + sum(rate(a[{{{{ interval }}}}]))", values)
+    assert syntax_error(query) is None
     assert query.endswith("[1m])) + sum(rate(a[1m30s]))")
 
 
 def test_values_are_escaped_for_where_they_stand() -> None:
     """A dot is plain after = and escaped after =~ and !~, also with blanks and a comment between."""
     values = {"name": "a.b"}
-    assert fill('m{x="{{ name }}"}', values) == 'm{x="a.b"}'
-    assert fill('m{x!="{{ name }}"}', values) == 'm{x!="a.b"}'
-    assert fill('m{x=~"{{ name }}.*"}', values) == 'm{x=~"a[.]b.*"}'
-    assert fill('m{x !~ # why\n "{{ name }}"}', values) == 'm{x !~ # why\n "a[.]b"}'
-    assert fill("m{x=~`{{ name }}`}", values) == "m{x=~`a[.]b`}"
-    assert fill("m{x='{{ name }}'}", {"name": "it's"}) == "m{x='it\\'s'}"
+    assert fill_placeholders('m{x="{{ name }}"}', values) == 'm{x="a.b"}'
+    assert fill_placeholders('m{x!="{{ name }}"}', values) == 'm{x!="a.b"}'
+    assert fill_placeholders('m{x=~"{{ name }}.*"}', values) == 'm{x=~"a[.]b.*"}'
+    assert fill_placeholders('m{x !~ # why\n "{{ name }}"}', values) == 'm{x !~ # why\n "a[.]b"}'
+    assert fill_placeholders("m{x=~`{{ name }}`}", values) == "m{x=~`a[.]b`}"
+    assert fill_placeholders("m{x='{{ name }}'}", {"name": "it's"}) == "m{x='it\\'s'}"
 
 
 @pytest.mark.parametrize(
@@ -158,61 +167,61 @@ def test_templates_that_cannot_be_filled_safely_are_refused(template: str, said:
     """The message names the nearest known word or what to write instead."""
     values: dict[str, str | float] = dict.fromkeys(PLACEHOLDERS, "x") | {"window": 60.0, "interval": 60.0}
     with pytest.raises(InputError, match=re.escape(said)):
-        fill(template, values)
+        fill_placeholders(template, values)
 
 
 def test_a_literal_backslash_before_a_value_is_no_escape() -> None:
     """Two backslashes in a plain string, or one in a raw one, stand for themselves."""
-    assert fill('a{b="\\\\{{ name }}"}', {"name": "x"}) == 'a{b="\\\\x"}'
-    assert fill("a{b=`\\{{ name }}`}", {"name": "x"}) == "a{b=`\\x`}"
+    assert fill_placeholders('a{b="\\\\{{ name }}"}', {"name": "x"}) == 'a{b="\\\\x"}'
+    assert fill_placeholders("a{b=`\\{{ name }}`}", {"name": "x"}) == "a{b=`\\x`}"
 
 
 def test_an_escaped_quote_does_not_end_a_string() -> None:
     """The lexer knows where a string ends, or values would be escaped for the wrong place."""
-    assert fill('a{b="say \\"{{ name }}\\""}', {"name": '"'}) == 'a{b="say \\"\\"\\""}'
+    assert fill_placeholders('a{b="say \\"{{ name }}\\""}', {"name": '"'}) == 'a{b="say \\"\\"\\""}'
 
 
 def test_durations_may_be_given_as_text() -> None:
     """A window that is already Prometheus' text may stand in brackets."""
-    assert fill("rate(a[{{ window }}])", {"window": "1m30s"}) == "rate(a[1m30s])"
+    assert fill_placeholders("rate(a[{{ window }}])", {"window": "1m30s"}) == "rate(a[1m30s])"
 
 
 @pytest.mark.parametrize("value", ["a`b", "a\ud800b"])
 def test_values_that_no_string_can_hold_are_refused(value: str) -> None:
     """A back quote in a raw string, and half a surrogate pair anywhere."""
     with pytest.raises(InputError):
-        fill("a{b=`{{ name }}`}" if "`" in value else 'a{b="{{ name }}"}', {"name": value})
+        fill_placeholders("a{b=`{{ name }}`}" if "`" in value else 'a{b="{{ name }}"}', {"name": value})
 
 
 @settings(deadline=None)
 @given(TEXT, st.sampled_from(["=", "!=", "=~", "!~"]), st.sampled_from(['"', "'", "`"]), TEXT)
 def test_no_value_breaks_out_of_its_string(value: str, operator: str, mark: str, other: str) -> None:
     """The filled query has the template's two matchers, and the value is exactly the text put in."""
-    template = f"m{{x{operator}{mark}{{{{ name }}}}{mark},y={quote(other)}}}"
+    template = f"m{{x{operator}{mark}{{{{ name }}}}{mark},y={quote_string(other)}}}"
     if mark == "`" and "`" in value:
         with pytest.raises(InputError):
-            fill(template, {"name": value})
+            fill_placeholders(template, {"name": value})
         return
     if "{{" in other:
         return
-    filled = fill(template, {"name": value})
+    filled = fill_placeholders(template, {"name": value})
     if mark == "`":  # the parser wrongly unescapes raw strings; Prometheus takes them as they are
-        inside = literal(value) if operator.endswith("~") else value
-        assert filled == f"m{{x{operator}`{inside}`,y={quote(other)}}}"
+        inside = escape_regex(value) if operator.endswith("~") else value
+        assert filled == f"m{{x{operator}`{inside}`,y={quote_string(other)}}}"
         return
     tree = promql_parser.parse(filled)
     assert isinstance(tree, promql_parser.VectorSelector)
     first, second = tree.matchers.matchers
     assert (first.name, second.name, second.value) == ("x", "y", other)
-    assert first.value == (literal(value) if operator.endswith("~") else value)
+    assert first.value == (escape_regex(value) if operator.endswith("~") else value)
 
 
 @settings(deadline=None)
 @given(TEXT)
 def test_a_literal_matches_itself_alone(text: str) -> None:
     """Escaped for RE2, a text matches itself and not with a character more."""
-    assert re.fullmatch(literal(text), text, re.DOTALL)
-    assert not re.fullmatch(literal(text), text + "x", re.DOTALL)
+    assert re.fullmatch(escape_regex(text), text, re.DOTALL)
+    assert not re.fullmatch(escape_regex(text), text + "x", re.DOTALL)
 
 
 @settings(deadline=None)
@@ -220,5 +229,5 @@ def test_a_literal_matches_itself_alone(text: str) -> None:
 def test_a_template_without_placeholders_is_left_alone(text: str) -> None:
     """Filling changes placeholders and nothing else."""
     if "{{" not in text:
-        assert fill(text, {}) == text
-        assert placeholders(text) == ()
+        assert fill_placeholders(text, {}) == text
+        assert find_placeholders(text) == ()

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from autocanary.errors import SettingsError
-from autocanary.settings import Listen, Settings, flag_of, load, unknown_variables
+from autocanary.settings import HostPort, Settings, flag_of, load, unknown_variables
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def test_defaults_are_the_documented_ones() -> None:
     """Without any source, the settings are those of the documentation."""
     settings = load()
     assert (settings.tick, settings.prometheus_timeout, settings.history_limit) == (1.0, 5.0, 10)
-    assert settings.listen == Listen("0.0.0.0", 8080)
+    assert settings.listen == HostPort("0.0.0.0", 8080)
     assert (settings.leader_election, settings.dry_run, settings.log_level) == (True, False, "info")
     assert (settings.namespaces, settings.policies, settings.log_format) == ((), (), None)
 
@@ -72,18 +72,14 @@ def test_lists_are_comma_separated_in_the_environment(monkeypatch: pytest.Monkey
 
 def test_the_file_may_hold_lists_and_mappings(tmp_path: Path) -> None:
     """YAML users write YAML lists; an empty value is the same as none."""
-    path = write(
-        tmp_path, "namespaces: [models]\nprometheus_headers: {X-Scope-OrgID: team-a}\nslack_channel:\n"
-    )
+    path = write(tmp_path, "namespaces: [models]\nprometheus_headers: {X-Scope-OrgID: team-a}\nslack_channel:\n")
     settings = load({"config": path})
     assert settings.namespaces == ("models",)
     assert settings.prometheus_headers == (("X-Scope-OrgID", "team-a"),)
     assert settings.slack_channel == ""
 
 
-def test_an_empty_file_and_an_empty_variable_say_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_empty_file_and_an_empty_variable_say_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Charts render empty values for what is not set."""
     monkeypatch.setenv("AUTOCANARY_TICK", "")
     assert load({"config": write(tmp_path, "")}).tick == 1.0
@@ -92,13 +88,13 @@ def test_an_empty_file_and_an_empty_variable_say_nothing(
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("0.0.0.0:9090", Listen("0.0.0.0", 9090)),
-        (":0", Listen("0.0.0.0", 0)),
-        ("[::1]:8080", Listen("::1", 8080)),
-        ("localhost:80", Listen("localhost", 80)),
+        ("0.0.0.0:9090", HostPort("0.0.0.0", 9090)),
+        (":0", HostPort("0.0.0.0", 0)),
+        ("[::1]:8080", HostPort("::1", 8080)),
+        ("localhost:80", HostPort("localhost", 80)),
     ],
 )
-def test_listen_is_an_address_and_a_port(text: str, expected: Listen) -> None:
+def test_listen_is_an_address_and_a_port(text: str, expected: HostPort) -> None:
     """IPv6 addresses stand in brackets; without a host it listens everywhere."""
     assert load({"listen": text}).listen == expected
 
@@ -210,9 +206,7 @@ def test_no_secret_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "hunter2" not in fault(prometheus_headers=["hunter2"])
     assert "hunter2" not in fault(webhook_url="hunter2")
     assert "hunter2" not in fault(config=write(tmp_path, "prometheus_headers: 'hunter2'\n"))
-    settings = load(
-        {"prometheus_headers": ["Authorization=hunter2"], "webhook_url": "https://hooks.example/hunter2"}
-    )
+    settings = load({"prometheus_headers": ["Authorization=hunter2"], "webhook_url": "https://hooks.example/hunter2"})
     assert "hunter2" not in repr(settings)
     monkeypatch.setenv("AUTOCANARY_SLACK_WEBHOOK_URL", "https://hooks.example/hunter2")
     assert "hunter2" not in "".join(unknown_variables({"AUTOCANARY_SLACK_WEBHOOK_URL": "hunter2"}))
@@ -237,8 +231,7 @@ def test_an_unknown_variable_is_a_warning_with_the_nearest_name() -> None:
     )
     assert warnings == (
         "AUTOCANARY_COLOUR_OF_IT is not a setting and has no effect",
-        "AUTOCANARY_PROMETEUS_URL is not a setting and has no effect;"
-        " did you mean AUTOCANARY_PROMETHEUS_URL?",
+        "AUTOCANARY_PROMETEUS_URL is not a setting and has no effect; did you mean AUTOCANARY_PROMETHEUS_URL?",
     )
 
 

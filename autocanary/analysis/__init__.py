@@ -5,7 +5,7 @@ standard library's ``math``.
 Must never be here: knowledge of Kubernetes, of rollout steps, or of where a measurement came from.
 """
 
-from autocanary.analysis.analyse import judge
-from autocanary.analysis.verdict import Basis, Look, Outcome, Verdict
+from autocanary.analysis.analyse import analyse
+from autocanary.analysis.verdict import AnalysisInput, Evaluation, Outcome, Verdict
 
-__all__ = ["Basis", "Look", "Outcome", "Verdict", "judge"]
+__all__ = ["AnalysisInput", "Evaluation", "Outcome", "Verdict", "analyse"]

@@ -5,61 +5,78 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from autocanary.analysis.combined_evidence import SHARE
-from autocanary.analysis.comparisons import Weighed, weighed
-from autocanary.analysis.parameters import terms_of
-from autocanary.analysis.thresholds import UNBOUNDED, breach, value_of, weigh
-from autocanary.analysis.verdict import Basis, Outcome, Verdict
-from autocanary.model.comparison_summary import Standing
-from autocanary.model.measurement import ReadingKind
+from autocanary.analysis.combined_evidence import TRAFFIC_SHARE
+from autocanary.analysis.comparisons import ComparisonResult, evaluate_comparisons
+from autocanary.analysis.parameters import parameters_of
+from autocanary.analysis.thresholds import UNBOUNDED, evaluate_threshold, value_text, violation_text
+from autocanary.analysis.verdict import AnalysisInput, Outcome, Verdict
+from autocanary.model.comparison_summary import ComparisonSummary
+from autocanary.model.measurement import MeasurementKind
 from autocanary.model.policy import Analysis, Metric
 from autocanary.model.progress import MetricState
 from autocanary.model.reason import Reason
-from autocanary.model.value_wording import spoken
+from autocanary.model.value_wording import describe_measurement
 
-__all__ = ["judge"]
+__all__ = ["analyse"]
 
-_OUTAGES: Mapping[ReadingKind, Reason] = {
-    ReadingKind.OUTAGE: Reason.METRICS_OUTAGE,
-    ReadingKind.REFUSED: Reason.METRICS_OUTAGE,
-    ReadingKind.UNSUPPORTED: Reason.METRICS_OUTAGE,
-    ReadingKind.AMBIGUOUS: Reason.METRICS_OUTAGE,
-    ReadingKind.STALE: Reason.METRICS_STALE,
-    ReadingKind.PARTIAL: Reason.METRICS_PARTIAL,
+_OUTAGES: Mapping[MeasurementKind, Reason] = {
+    MeasurementKind.OUTAGE: Reason.METRICS_OUTAGE,
+    MeasurementKind.REFUSED: Reason.METRICS_OUTAGE,
+    MeasurementKind.UNSUPPORTED: Reason.METRICS_OUTAGE,
+    MeasurementKind.AMBIGUOUS: Reason.METRICS_OUTAGE,
+    MeasurementKind.STALE: Reason.METRICS_STALE,
+    MeasurementKind.PARTIAL: Reason.METRICS_PARTIAL,
 }
-_NO_DATA: Mapping[ReadingKind, Reason] = {
-    ReadingKind.NO_SERIES: Reason.NO_DATA,
-    ReadingKind.NOT_A_NUMBER: Reason.METRICS_NOT_A_NUMBER,
+_NO_DATA: Mapping[MeasurementKind, Reason] = {
+    MeasurementKind.NO_SERIES: Reason.NO_DATA,
+    MeasurementKind.NOT_A_NUMBER: Reason.METRICS_NOT_A_NUMBER,
 }
-_ALL = 100
+_FULL_WEIGHT = 100
 
 
-def judge(analysis: Analysis, metrics: Sequence[Metric], basis: Basis) -> Verdict:
+def analyse(analysis: Analysis, metrics: Sequence[Metric], analysis_input: AnalysisInput) -> Verdict:
     """One look. ``basis.readings`` holds one reading per metric name.
 
     The order of the checks is the order of certainty: a failure limit that was reached, or evidence that
     sufficed, cannot be taken back by another metric's silence, and no number passes while another is missing.
     """
-    after = {
-        metric.name: weigh(
+    threshold_states = {
+        metric.name: evaluate_threshold(
             metric,
-            basis.readings[metric.name],
-            basis.states.get(metric.name, MetricState()),
+            analysis_input.readings[metric.name],
+            analysis_input.states.get(metric.name, MetricState()),
             analysis.min_requests,
         )
         for metric in metrics
-        if metric.name in basis.readings
+        if metric.name in analysis_input.readings
     }
-    weights = weighed(metrics, basis.readings, basis.evidence, basis.look)
-    if basis.look.warming:
-        evidence = weights.evidence if weights is not None else None
-        said = "the counts belong to the split before"
-        return Verdict(Outcome.INCONCLUSIVE, Reason.WARMING_UP, said, {}, evidence=evidence, basis=basis)
-    case = _Case(analysis, tuple(metrics), after, weights, basis)
-    found = next(case.findings())
-    states = {name: case.state(name) for name in after}
-    evidence = weights.evidence if weights is not None else None
-    return Verdict(found.outcome, found.reason, found.message, states, found.metric, evidence, basis)
+    comparison_result = evaluate_comparisons(
+        metrics, analysis_input.readings, analysis_input.evidence, analysis_input.evaluation
+    )
+    if analysis_input.evaluation.warming:
+        evidence = comparison_result.evidence if comparison_result is not None else None
+        message = "the counts belong to the split before"
+        return Verdict(
+            Outcome.INCONCLUSIVE,
+            Reason.WARMING_UP,
+            message,
+            {},
+            evidence=evidence,
+            analysis_input=analysis_input,
+        )
+    evaluated = _EvaluatedMetrics(analysis, tuple(metrics), threshold_states, comparison_result, analysis_input)
+    conclusion = next(evaluated.findings())
+    states = {name: evaluated.state(name) for name in threshold_states}
+    evidence = comparison_result.evidence if comparison_result is not None else None
+    return Verdict(
+        conclusion.outcome,
+        conclusion.reason,
+        conclusion.message,
+        states,
+        conclusion.metric,
+        evidence,
+        analysis_input,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,175 +88,177 @@ class _Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class _Case:
+class _EvaluatedMetrics:
     """Everything that is known at one look; ``findings`` are in the order of certainty, the first counts."""
 
     analysis: Analysis
     metrics: tuple[Metric, ...]
-    after: Mapping[str, MetricState]
-    weights: Weighed | None
-    basis: Basis
+    threshold_states: Mapping[str, MetricState]
+    comparison_result: ComparisonResult | None
+    analysis_input: AnalysisInput
 
     @property
     def gating(self) -> list[tuple[Metric, MetricState]]:
         return [
-            (metric, self.after[metric.name])
+            (metric, self.threshold_states[metric.name])
             for metric in self.metrics
-            if metric.name in self.after and not metric.dry_run
+            if metric.name in self.threshold_states and not metric.dry_run
         ]
 
     def state(self, name: str) -> MetricState:
         """The metric's state with its standing; a comparison alone has only that to be in range by."""
-        state = self.after[name]
-        if self.weights is None or name not in self.weights.standings:
+        state = self.threshold_states[name]
+        if self.comparison_result is None or name not in self.comparison_result.summaries:
             return state
-        standing = self.weights.standings[name]
-        state = MetricState(state.breaches, state.passes, state.ok, state.last, standing)
+        standing = self.comparison_result.summaries[name]
+        state = MetricState(state.violations, state.passes, state.ok, state.last, standing)
         metric = next(each for each in self.metrics if each.name == name)
         if metric.range != UNBOUNDED or state.ok is None:
             return state
-        worse = self.weights.failed or self.weights.doubtful
-        if worse and self.weights.found.culprit == name:
+        worse = self.comparison_result.failed or self.comparison_result.suspicious
+        if worse and self.comparison_result.conclusion.largest_contributor == name:
             return replace(state, ok=False, passes=state.passes - 1)
-        return state if self._is_cleared(metric) else replace(state, ok=None, passes=state.passes - 1)
+        return state if self._is_non_inferior(metric) else replace(state, ok=None, passes=state.passes - 1)
 
     def findings(self) -> Iterator[_Finding]:
-        yield from self._limits_reached()
-        yield from self._proven()
-        yield from self._silent()
-        yield from self._doubtful()
-        yield from self._thresholds_open()
-        yield from self._comparisons_open()
+        yield from self._failure_limits_reached()
+        yield from self._failed_comparisons()
+        yield from self._without_data()
+        yield from self._suspicious()
+        yield from self._undecided_thresholds()
+        yield from self._undecided_comparisons()
         gating = self.gating
-        if gating and all(state.ok or self._rests_on_evidence(metric, state) for metric, state in gating):
-            between = ", " if self.weights is None else "; "
-            message = between.join(self._passed(metric, state) for metric, state in gating)
+        if gating and all(state.ok or self._passes_by_comparison(metric, state) for metric, state in gating):
+            between = ", " if self.comparison_result is None else "; "
+            message = between.join(self._pass_text(metric, state) for metric, state in gating)
             yield _Finding(Outcome.PASS, Reason.ANALYSING, message)
         yield _Finding(Outcome.NO_DATA, Reason.NO_DATA, "nothing was measured")
 
-    def _limits_reached(self) -> Iterator[_Finding]:
+    def _failure_limits_reached(self) -> Iterator[_Finding]:
         for metric, state in self.gating:
-            if state.ok is False and not metric.objective and state.breaches >= metric.failure_limit:
-                message = f"{breach(metric, state)}, breach {state.breaches} of {metric.failure_limit}"
-                yield _Finding(Outcome.FAIL, Reason.METRIC_BREACH, message, metric.name)
+            if state.ok is False and not metric.objective and state.violations >= metric.failure_limit:
+                message = f"{violation_text(metric, state)}, breach {state.violations} of {metric.failure_limit}"
+                yield _Finding(Outcome.FAIL, Reason.METRIC_VIOLATION, message, metric.name)
 
-    def _proven(self) -> Iterator[_Finding]:
-        weights = self.weights
-        if weights is None:
+    def _failed_comparisons(self) -> Iterator[_Finding]:
+        comparison_result = self.comparison_result
+        if comparison_result is None:
             return
-        if weights.missing:
-            message = f"{self._too_little()}, beyond doubt"
+        if comparison_result.traffic_missing:
+            message = f"{self._missing_traffic_text()}, beyond doubt"
             yield _Finding(Outcome.FAIL, Reason.TRAFFIC_MISSING, message)
-        if weights.failed:
-            message = f"{self._blamed('is')} ({self._confidence()})"
-            yield _Finding(Outcome.FAIL, Reason.WORSE_THAN_STABLE, message, self._culprit())
+        if comparison_result.failed:
+            message = f"{self._contribution_text('is')} ({self._confidence_text()})"
+            yield _Finding(Outcome.FAIL, Reason.WORSE_THAN_STABLE, message, self._largest_contributor())
 
-    def _silent(self) -> Iterator[_Finding]:
+    def _without_data(self) -> Iterator[_Finding]:
         for outcome, kinds in ((Outcome.OUTAGE, _OUTAGES), (Outcome.NO_DATA, _NO_DATA)):
             for metric, state in self.gating:
                 if state.last is None or state.last.kind not in kinds:
                     continue
-                if outcome is Outcome.NO_DATA and metric.range == UNBOUNDED and self._has_counted():
+                if outcome is Outcome.NO_DATA and metric.range == UNBOUNDED and self._has_requests_in_step():
                     continue
-                message = f"{metric.name}: {spoken(state.last)}"
+                message = f"{metric.name}: {describe_measurement(state.last)}"
                 yield _Finding(outcome, kinds[state.last.kind], message, metric.name)
 
-    def _doubtful(self) -> Iterator[_Finding]:
-        weights = self.weights
-        if weights is None:
+    def _suspicious(self) -> Iterator[_Finding]:
+        comparison_result = self.comparison_result
+        if comparison_result is None:
             return
-        if weights.doubtful:
-            meter = f"evidence {weights.found.meter:.0f} % of what rolls back"
-            if weights.found.culprit == SHARE:
-                message = f"{self._too_little()}: {meter}"
+        if comparison_result.suspicious:
+            evidence_percent = f"evidence {comparison_result.conclusion.evidence_percent:.0f} % of what rolls back"
+            if comparison_result.conclusion.largest_contributor == TRAFFIC_SHARE:
+                message = f"{self._missing_traffic_text()}: {evidence_percent}"
                 yield _Finding(Outcome.SUSPICIOUS, Reason.TRAFFIC_MISSING, message)
-            message = f"{self._blamed('looks')}; {meter}"
-            yield _Finding(Outcome.SUSPICIOUS, Reason.SUSPICIOUS, message, self._culprit())
-        for name in weights.found.beyond:
+            message = f"{self._contribution_text('looks')}; {evidence_percent}"
+            yield _Finding(Outcome.SUSPICIOUS, Reason.SUSPICIOUS, message, self._largest_contributor())
+        for name in comparison_result.conclusion.beyond_limit:
             metric = next(each for each in self.metrics if each.name == name)
-            message = f"{breach(metric, self.after[name])}; it is not shown to be worse than stable"
+            message = f"{violation_text(metric, self.threshold_states[name])}; it is not shown to be worse than stable"
             yield _Finding(Outcome.SUSPICIOUS, Reason.BEYOND_OBJECTIVE, message, name)
 
-    def _thresholds_open(self) -> Iterator[_Finding]:
+    def _undecided_thresholds(self) -> Iterator[_Finding]:
         for metric, state in self.gating:
             if state.ok is False and metric.objective:
-                message = f"{breach(metric, state)}, which is an objective"
-                yield _Finding(Outcome.INCONCLUSIVE, Reason.BREACH_SEEN, message, metric.name)
+                message = f"{violation_text(metric, state)}, which is an objective"
+                yield _Finding(Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN, message, metric.name)
             elif state.ok is False:
-                message = f"{breach(metric, state)}, breach {state.breaches} of {metric.failure_limit}"
-                yield _Finding(Outcome.INCONCLUSIVE, Reason.BREACH_SEEN, message, metric.name)
+                message = f"{violation_text(metric, state)}, breach {state.violations} of {metric.failure_limit}"
+                yield _Finding(Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN, message, metric.name)
         for metric, state in self.gating:
-            if state.last is not None and state.last.kind is ReadingKind.TOO_FEW:
-                message = f"{metric.name}: {spoken(state.last)}"
+            if state.last is not None and state.last.kind is MeasurementKind.TOO_FEW:
+                message = f"{metric.name}: {describe_measurement(state.last)}"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, message, metric.name)
 
-    def _comparisons_open(self) -> Iterator[_Finding]:
-        for metric, standing in self._compared():
-            wanted = self._wanted(metric)
-            if standing.note:
-                message = f"{metric.name}: {standing.note}"
+    def _undecided_comparisons(self) -> Iterator[_Finding]:
+        for metric, standing in self._compared_metrics():
+            required = self._required_requests(metric)
+            if standing.not_compared_reason:
+                message = f"{metric.name}: {standing.not_compared_reason}"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, message, metric.name)
-            elif standing.in_step < wanted:
-                message = f"{metric.name}: {standing.in_step:.0f} of {wanted:g} requests in this step"
+            elif standing.step_requests < required:
+                message = f"{metric.name}: {standing.step_requests:.0f} of {required:g} requests in this step"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, message, metric.name)
-            elif not self._is_cleared(metric):
-                message = f"{metric.name}: {standing}; shown to be no worse: {standing.cleared:.0f} %"
+            elif not self._is_non_inferior(metric):
+                message = f"{metric.name}: {standing}; shown to be no worse: {standing.non_inferior_percent:.0f} %"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, message, metric.name)
 
-    def _compared(self) -> list[tuple[Metric, Standing]]:
-        weights = self.weights
-        if weights is None:
+    def _compared_metrics(self) -> list[tuple[Metric, ComparisonSummary]]:
+        comparison_result = self.comparison_result
+        if comparison_result is None:
             return []
         return [
-            (metric, weights.standings[metric.name])
+            (metric, comparison_result.summaries[metric.name])
             for metric, _ in self.gating
-            if metric.name in weights.standings
+            if metric.name in comparison_result.summaries
         ]
 
-    def _wanted(self, metric: Metric) -> float:
+    def _required_requests(self, metric: Metric) -> float:
         return metric.min_requests if metric.min_requests is not None else self.analysis.min_requests
 
-    def _is_cleared(self, metric: Metric) -> bool:
-        weights = self.weights
-        if weights is None or metric.name not in weights.standings:
+    def _is_non_inferior(self, metric: Metric) -> bool:
+        comparison_result = self.comparison_result
+        if comparison_result is None or metric.name not in comparison_result.summaries:
             return True
-        enough = weights.standings[metric.name].in_step >= self._wanted(metric)
-        return enough and metric.name in weights.cleared
+        enough = comparison_result.summaries[metric.name].step_requests >= self._required_requests(metric)
+        return enough and metric.name in comparison_result.non_inferior_percent
 
-    def _has_counted(self) -> bool:
+    def _has_requests_in_step(self) -> bool:
         """A quiet window is no want of data where the requests of the whole step are counted."""
-        return any(standing.in_step > 0 for _, standing in self._compared())
+        return any(standing.step_requests > 0 for _, standing in self._compared_metrics())
 
-    def _rests_on_evidence(self, metric: Metric, state: MetricState) -> bool:
+    def _passes_by_comparison(self, metric: Metric, state: MetricState) -> bool:
         """A quiet window takes nothing from a comparison that has shown the candidate to be fine."""
         quiet = state.last is not None and state.last.kind in _NO_DATA
-        compared = self.weights is not None and metric.name in self.weights.standings
-        return quiet and compared and metric.range == UNBOUNDED and self._is_cleared(metric)
+        compared = self.comparison_result is not None and metric.name in self.comparison_result.summaries
+        return quiet and compared and metric.range == UNBOUNDED and self._is_non_inferior(metric)
 
-    def _culprit(self) -> str:
-        culprit = self.weights.found.culprit if self.weights is not None else ""
-        return "" if culprit == SHARE else culprit
+    def _largest_contributor(self) -> str:
+        largest_contributor = (
+            self.comparison_result.conclusion.largest_contributor if self.comparison_result is not None else ""
+        )
+        return "" if largest_contributor == TRAFFIC_SHARE else largest_contributor
 
-    def _blamed(self, verb: str) -> str:
+    def _contribution_text(self, verb: str) -> str:
         """The metric that carries most of the evidence, in words."""
-        name = self._culprit()
-        if self.weights is None or name not in self.weights.standings:
-            return self._too_little()
-        standing = self.weights.standings[name]
-        part = f", {100 * standing.blame:.0f} % of the evidence" if standing.blame < 0.95 else ""
+        name = self._largest_contributor()
+        if self.comparison_result is None or name not in self.comparison_result.summaries:
+            return self._missing_traffic_text()
+        standing = self.comparison_result.summaries[name]
+        part = f", {100 * standing.contribution:.0f} % of the evidence" if standing.contribution < 0.95 else ""
         return f"{name} {verb} worse than stable's: {standing}{part}"
 
-    def _too_little(self) -> str:
-        weight = self.basis.look.weight
+    def _missing_traffic_text(self) -> str:
+        weight = self.analysis_input.evaluation.weight
         return f"the candidate completes less than half of the requests that {weight} % of the traffic are"
 
-    def _confidence(self) -> str:
-        alphas = [terms_of(metric.compare).alpha for metric, _ in self.gating if metric.compare is not None]
+    def _confidence_text(self) -> str:
+        alphas = [parameters_of(metric.compare).alpha for metric, _ in self.gating if metric.compare is not None]
         return f"confidence {100 * (1 - min(alphas, default=0.05)):g} %"
 
-    def _passed(self, metric: Metric, state: MetricState) -> str:
-        standing = self.weights.standings.get(metric.name) if self.weights is not None else None
+    def _pass_text(self, metric: Metric, state: MetricState) -> str:
+        standing = self.comparison_result.summaries.get(metric.name) if self.comparison_result is not None else None
         if standing is None:
-            return f"{metric.name} {value_of(metric, state)}"
-        value = f"{value_of(metric, state)}, " if metric.range != UNBOUNDED else ""
+            return f"{metric.name} {value_text(metric, state)}"
+        value = f"{value_text(metric, state)}, " if metric.range != UNBOUNDED else ""
         return f"{metric.name} {value}{standing}"

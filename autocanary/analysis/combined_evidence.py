@@ -13,65 +13,65 @@ from math import exp, log
 from typing import Any
 
 from autocanary.analysis.e_values import log_mix
-from autocanary.analysis.parameters import SUSPICIOUS, Terms
-from autocanary.analysis.sequential_test import Comparison, begin, looked
-from autocanary.analysis.traffic_share import Share, watched
-from autocanary.model.measurement import Counters
+from autocanary.analysis.parameters import SUSPICIOUS_E_VALUE, ComparisonParameters
+from autocanary.analysis.sequential_test import Comparison, new_comparison, update_comparison
+from autocanary.analysis.traffic_share import TrafficShare, update_share
+from autocanary.model.measurement import RequestCounters
 
-__all__ = ["SHARE", "Evidence", "Trial", "combined", "look"]
+__all__ = ["TRAFFIC_SHARE", "CombinedEvidence", "Comparisons", "combine_evidence", "update_comparisons"]
 
-SHARE = "traffic-share"
+TRAFFIC_SHARE = "traffic-share"
 """The name of the traffic-share test among the metrics of ``Evidence.blame``."""
 
-_SHARE_PART = 0.1
-_CLOSE = 1e-12
-_UNSEEN = Share()
+_SHARE_WEIGHT = 0.1
+_ROUNDING = 1e-12
+_NEW_SHARE = TrafficShare()
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class CombinedEvidence:
     """What all comparisons of a rollout say now.
 
     ``log_e`` is the logarithm of the evidence against the candidate and ``bound`` the one that fails it;
-    ``against`` and ``fine`` are each metric's own evidence, that it is worse and that it is not; ``blame``
-    is each metric's part of the evidence against the candidate (they sum to 1). ``latched`` says that it has
-    been enough at this or an earlier look. ``passed`` are the metrics that were shown to be not worse, and
-    ``non_inferior`` says that all of them were. ``beyond`` are those whose candidate alone is beyond its
-    absolute limit: a reason to pause, not to roll back.
+    ``inferiority`` and ``non_inferiority`` are each metric's own evidence, that it is worse and that it is
+    not; ``contribution`` is each metric's part of the evidence against the candidate (they sum to 1).
+    ``latched`` says that it has been enough at this or an earlier look. ``passed`` are the metrics that were
+    shown to be not worse, and ``non_inferior`` says that all of them were. ``beyond_limit`` are those whose
+    candidate alone is beyond its absolute limit: a reason to pause, not to roll back.
     """
 
     log_e: float
     bound: float
-    against: Mapping[str, float]
-    fine: Mapping[str, float]
-    blame: Mapping[str, float]
+    inferiority: Mapping[str, float]
+    non_inferiority: Mapping[str, float]
+    contribution: Mapping[str, float]
     latched: bool
     non_inferior: bool
     passed: tuple[str, ...] = ()
-    beyond: tuple[str, ...] = ()
+    beyond_limit: tuple[str, ...] = ()
 
     @property
-    def meter(self) -> float:
+    def evidence_percent(self) -> float:
         """Percent of the way to a rollback, 0..100, on a logarithmic scale."""
         return 100.0 * min(max(self.log_e / self.bound, 0.0), 1.0)
 
     @property
     def suspicious(self) -> bool:
         """Not enough to roll back, too much to go on."""
-        return self.log_e >= log(SUSPICIOUS)
+        return self.log_e >= log(SUSPICIOUS_E_VALUE)
 
     @property
-    def culprit(self) -> str:
+    def largest_contributor(self) -> str:
         """The metric that carries most of the evidence; "" when there is none."""
-        return max(self.blame, key=lambda name: self.blame[name], default="")
+        return max(self.contribution, key=lambda name: self.contribution[name], default="")
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Comparisons:
     """The state of all comparisons of a rollout; ``Trial()`` at its beginning."""
 
     metrics: Mapping[str, Comparison] = field(default_factory=dict)
-    share: Share = _UNSEEN
+    share: TrafficShare = _NEW_SHARE
     latched: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,18 +85,18 @@ class Trial:
         return raw
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Trial:
+    def from_dict(cls, raw: Mapping[str, Any]) -> Comparisons:
         return cls(
             metrics={name: Comparison.from_dict(each) for name, each in raw["metrics"].items()},
-            share=Share.from_dict(raw["share"]),
+            share=TrafficShare.from_dict(raw["share"]),
             latched=raw.get("latched", False),
         )
 
 
-def look(
-    trial: Trial,
-    terms: Mapping[str, Terms],
-    counters: Mapping[str, Counters | None],
+def update_comparisons(
+    comparisons: Comparisons,
+    parameters: Mapping[str, ComparisonParameters],
+    counters: Mapping[str, RequestCounters | None],
     *,
     step: int,
     steps: int,
@@ -104,15 +104,15 @@ def look(
     limits: Mapping[str, float] | None = None,
     warming: bool = False,
     gating: Collection[str] | None = None,
-) -> tuple[Trial, Evidence]:
-    """One look at all metrics that have ``terms``; the arguments are those of ``comparison.looked``.
+) -> tuple[Comparisons, CombinedEvidence]:
+    """One look at all metrics that have ``parameters``; the arguments are those of ``comparison.looked``.
 
     ``limits`` holds the absolute limit of the metrics that have one. Only ``gating`` metrics (None: all)
     count; the others are kept and shown. The traffic share is taken from the first gating metric.
     """
     metrics = {
-        name: looked(
-            trial.metrics.get(name, begin()),
+        name: update_comparison(
+            comparisons.metrics.get(name, new_comparison()),
             each,
             counters.get(name),
             slo=(limits or {}).get(name),
@@ -121,52 +121,54 @@ def look(
             weight=weight,
             warming=warming,
         )
-        for name, each in terms.items()
+        for name, each in parameters.items()
     }
-    decisive = {name: each for name, each in terms.items() if gating is None or name in gating}
-    share = trial.share
+    decisive = {name: each for name, each in parameters.items() if gating is None or name in gating}
+    share = comparisons.share
     for name in list(decisive)[:1]:
-        share = watched(
+        share = update_share(
             share, decisive[name], counters.get(name), step=step, steps=steps, weight=weight, warming=warming
         )
-    found = combined({name: metrics[name] for name in decisive}, decisive, share, latched=trial.latched)
-    return Trial(metrics, share, found.latched), found
+    conclusion = combine_evidence(
+        {name: metrics[name] for name in decisive}, decisive, share, latched=comparisons.latched
+    )
+    return Comparisons(metrics, share, conclusion.latched), conclusion
 
 
-def combined(
+def combine_evidence(
     states: Mapping[str, Comparison],
-    terms: Mapping[str, Terms],
-    share: Share | None = None,
+    parameters: Mapping[str, ComparisonParameters],
+    share: TrafficShare | None = None,
     *,
     latched: bool = False,
-) -> Evidence:
+) -> CombinedEvidence:
     """Several metrics and the traffic share as one evidence; ``latched`` is what the last look found.
 
     The strictest metric's alpha holds for the rollout.
     """
     if not states:
-        return Evidence(0.0, Terms().bound, {}, {}, {}, latched, non_inferior=False)
-    against = {name: each.evidence for name, each in states.items()}
-    fine = {name: each.non_inferiority for name, each in states.items()}
-    of_share = 0.0 if share is None else _SHARE_PART
-    parts = {name: ((1.0 - of_share) / len(states), each) for name, each in against.items()}
+        return CombinedEvidence(0.0, ComparisonParameters().bound, {}, {}, {}, latched, non_inferior=False)
+    inferiority = {name: each.evidence for name, each in states.items()}
+    non_inferiority = {name: each.non_inferiority for name, each in states.items()}
+    of_share = 0.0 if share is None else _SHARE_WEIGHT
+    parts = {name: ((1.0 - of_share) / len(states), each) for name, each in inferiority.items()}
     if share is not None:
-        parts[SHARE] = (of_share, share.evidence)
+        parts[TRAFFIC_SHARE] = (of_share, share.evidence)
     log_e = log_mix([each for _, each in parts.values()], [weight for weight, _ in parts.values()])
-    bound = max(terms[name].bound for name in states)
-    passed = tuple([name for name, each in fine.items() if each >= -log(terms[name].beta)])
-    return Evidence(
+    bound = max(parameters[name].bound for name in states)
+    passed = tuple([name for name, each in non_inferiority.items() if each >= -log(parameters[name].beta)])
+    return CombinedEvidence(
         log_e=log_e,
         bound=bound,
-        against=against,
-        fine=fine,
-        blame={name: weight * exp(each - log_e) for name, (weight, each) in parts.items()},
-        latched=latched or log_e >= bound - _CLOSE,
+        inferiority=inferiority,
+        non_inferiority=non_inferiority,
+        contribution={name: weight * exp(each - log_e) for name, (weight, each) in parts.items()},
+        latched=latched or log_e >= bound - _ROUNDING,
         non_inferior=len(passed) == len(states),
         passed=passed,
-        beyond=tuple(
+        beyond_limit=tuple(
             name
             for name, each in states.items()
-            if each.beyond is not None and each.beyond >= terms[name].bound
+            if each.beyond_limit is not None and each.beyond_limit >= parameters[name].bound
         ),
     )

@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from operator import sub
 from typing import Any
 
-from autocanary.analysis.parameters import Terms, idle_weight
-from autocanary.model.measurement import Counters, Totals
+from autocanary.analysis.parameters import ComparisonParameters, weight_of_steps_to_come
+from autocanary.model.measurement import RequestCounters, RequestTotals
 
-__all__ = ["Intake", "Taken", "Tally", "take"]
+__all__ = ["BlockCounter", "BlockUpdate", "Counts", "add_sample"]
 
-_NEARLY = 0.9  # looks are not quite regular: a block of 30 s may end after 28 s
-_WHOLE = 1e-6
+_BLOCK_TOLERANCE = 0.9  # looks are not quite regular: a block of 30 s may end after 28 s
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Counts:
     """Requests of both revisions and, for each lane, how many of them were bad.
 
     A lane is one way to be bad: failed, or slower than one bound. A comparison of errors has one lane.
@@ -31,14 +31,14 @@ class Tally:
     stable: int = 0
     bad: tuple[tuple[int, int], ...] = ()
 
-    def __add__(self, other: Tally) -> Tally:
+    def __add__(self, other: Counts) -> Counts:
         if not self.bad or not other.bad:
             bad = self.bad or other.bad
-            return Tally(self.candidate + other.candidate, self.stable + other.stable, bad)
+            return Counts(self.candidate + other.candidate, self.stable + other.stable, bad)
         bad = tuple([(c + dc, s + ds) for (c, s), (dc, ds) in zip(self.bad, other.bad, strict=True)])
-        return Tally(self.candidate + other.candidate, self.stable + other.stable, bad)
+        return Counts(self.candidate + other.candidate, self.stable + other.stable, bad)
 
-    def lane(self, index: int) -> tuple[int, int, int, int]:
+    def outcome(self, index: int) -> tuple[int, int, int, int]:
         """n_c, e_c, n_s, e_s of one lane."""
         e_c, e_s = self.bad[index] if self.bad else (0, 0)
         return self.candidate, e_c, self.stable, e_s
@@ -47,180 +47,193 @@ class Tally:
         return [self.candidate, self.stable, *(each for pair in self.bad for each in pair)]
 
     @classmethod
-    def from_list(cls, raw: Sequence[int]) -> Tally:
+    def from_list(cls, raw: Sequence[int]) -> Counts:
         return cls(raw[0], raw[1], tuple(zip(raw[2::2], raw[3::2], strict=True)))
 
 
-_NONE = Tally()
+_NO_COUNTS = Counts()
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class BlockCounter:
     """Where the counting stands.
 
-    ``epoch`` (empty: the next counters are a baseline only), ``at`` and ``totals`` are the baseline of
-    the next difference. Differences that begin before ``settled_at`` are dropped; it is None when the
+    ``account_id`` (empty: the next counters are a baseline only), ``at`` and ``totals`` are the baseline of
+    the next difference. Differences that begin before ``count_from`` are dropped; it is None when the
     split has changed and no counters were seen since. ``started`` of ``steps`` steps have begun.
-    ``block`` is the open block, ``span`` its length in seconds, ``looks`` how many looks are in it.
+    ``block`` is the open block, ``span`` its length in seconds, ``samples`` how many looks are in it.
     """
 
-    epoch: str = ""
+    account_id: str = ""
     at: float = 0.0
-    totals: Tally = _NONE
+    totals: Counts = _NO_COUNTS
     step: int = -1
     weight: int = -1
     started: int = 0
     steps: int = 0
-    settled_at: float | None = 0.0
-    block: Tally = _NONE
+    count_from: float | None = 0.0
+    block: Counts = _NO_COUNTS
     span: float = 0.0
-    looks: int = 0
+    samples: int = 0
 
     @property
-    def idle(self) -> float:
+    def unused_weight(self) -> float:
         """The stake of the steps that have not begun."""
-        return idle_weight(self.started, self.steps)
+        return weight_of_steps_to_come(self.started, self.steps)
 
     def to_list(self) -> list[Any]:
         return [
-            self.epoch,
+            self.account_id,
             self.at,
             self.totals.to_list(),
             self.step,
             self.weight,
             self.started,
             self.steps,
-            self.settled_at,
+            self.count_from,
             self.block.to_list(),
             self.span,
-            self.looks,
+            self.samples,
         ]
 
     @classmethod
-    def from_list(cls, raw: Sequence[Any]) -> Intake:
+    def from_list(cls, raw: Sequence[Any]) -> BlockCounter:
         values = list(raw)
-        values[2], values[8] = Tally.from_list(values[2]), Tally.from_list(values[8])
+        values[2], values[8] = Counts.from_list(values[2]), Counts.from_list(values[8])
         return cls(*values)
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class BlockUpdate:
     """What one look brought, in the order in which it must be judged.
 
-    ``before`` is the open block of the split that has just ended, which was ``before_weight``; ``begun``
-    the stake of the steps that begin now; ``look`` the counts since the last look, ``block`` a full block.
+    ``before`` is the open block of the split that has just ended, which was ``before_weight``;
+    ``added_weight`` the stake of the steps that begin now; ``sample`` the counts since the last look,
+    ``block`` a full block.
     """
 
-    before: Tally | None = None
+    before: Counts | None = None
     before_weight: int = 0
-    begun: float = 0.0
-    look: Tally | None = None
-    block: Tally | None = None
+    added_weight: float = 0.0
+    sample: Counts | None = None
+    block: Counts | None = None
 
 
-_NO_CHANGE = Taken()
+_NO_CHANGE = BlockUpdate()
 
 
-def take(
-    intake: Intake,
-    terms: Terms,
-    counters: Counters | None,
+def add_sample(
+    block_counter: BlockCounter,
+    parameters: ComparisonParameters,
+    counters: RequestCounters | None,
     *,
     step: int,
     steps: int,
     weight: int,
     warming: bool = False,
     bounds: Sequence[float] = (),
-) -> tuple[Intake, Taken]:
+) -> tuple[BlockCounter, BlockUpdate]:
     """One look. ``bounds`` are the latency bounds that are compared; none means failed requests are."""
-    intake, taken = _enter(intake, step, steps, weight)
-    if counters is None or not _comparable(counters, bounds):
-        return intake, taken
+    block_counter, block_update = _enter_step(block_counter, step, steps, weight)
+    if counters is None or not _is_comparable(counters, bounds):
+        return block_counter, block_update
     totals = _totals(counters, bounds)
     if totals is None:
-        return replace(intake, epoch=""), taken
-    if counters.epoch != intake.epoch:
-        if intake.settled_at is not None and intake.settled_at > intake.at:
-            intake = replace(intake, settled_at=None)  # the next account may go by another clock
-        return _rebased(intake, counters, totals, terms), taken
-    if counters.at <= intake.at:
-        return intake, taken
-    grown = _difference(intake.totals, totals)
-    if grown is None or warming or intake.settled_at is None or intake.at < intake.settled_at:
-        return _rebased(intake, counters, totals, terms), taken
-    block, span, looks = intake.block + grown, intake.span + counters.at - intake.at, intake.looks + 1
-    full = looks >= terms.looks and span >= _NEARLY * terms.block
-    taken = Taken(taken.before, taken.before_weight, taken.begun, grown, block if full else None)
+        return replace(block_counter, account_id=""), block_update
+    if counters.account_id != block_counter.account_id:
+        if block_counter.count_from is not None and block_counter.count_from > block_counter.at:
+            block_counter = replace(block_counter, count_from=None)  # the next account may go by another clock
+        return _with_baseline(block_counter, counters, totals, parameters), block_update
+    if counters.at <= block_counter.at:
+        return block_counter, block_update
+    increment = _difference(block_counter.totals, totals)
+    if increment is None or warming or block_counter.count_from is None or block_counter.at < block_counter.count_from:
+        return _with_baseline(block_counter, counters, totals, parameters), block_update
+    block, span, samples = (
+        block_counter.block + increment,
+        block_counter.span + counters.at - block_counter.at,
+        block_counter.samples + 1,
+    )
+    full = samples >= parameters.samples and span >= _BLOCK_TOLERANCE * parameters.block
+    block_update = BlockUpdate(
+        block_update.before,
+        block_update.before_weight,
+        block_update.added_weight,
+        increment,
+        block if full else None,
+    )
     if full:
-        block, span, looks = _NONE, 0.0, 0
+        block, span, samples = _NO_COUNTS, 0.0, 0
     # Not replace(): this is done for every rollout and metric at every look.
-    after = Intake(
-        intake.epoch,
+    after = BlockCounter(
+        block_counter.account_id,
         counters.at,
         totals,
         step,
         weight,
-        intake.started,
-        intake.steps,
-        intake.settled_at,
+        block_counter.started,
+        block_counter.steps,
+        block_counter.count_from,
         block,
         span,
-        looks,
+        samples,
     )
-    return after, taken
+    return after, block_update
 
 
-def _enter(intake: Intake, step: int, steps: int, weight: int) -> tuple[Intake, Taken]:
+def _enter_step(block_counter: BlockCounter, step: int, steps: int, weight: int) -> tuple[BlockCounter, BlockUpdate]:
     """The step and split of this look; a change ends the open block, whatever is in it."""
-    if (step, weight) == (intake.step, intake.weight):
-        return intake, _NO_CHANGE
-    steps = intake.steps or max(steps, 1)
-    started = max(intake.started, step + 1)
-    begun = idle_weight(intake.started, steps) - idle_weight(started, steps)
-    before = intake.weight
-    intake = replace(intake, step=step, weight=weight, steps=steps, started=started)
-    if intake.at == 0.0:
-        return intake, Taken(begun=begun)
-    taken = Taken(intake.block if intake.looks else None, before, begun)
-    return replace(intake, block=_NONE, span=0.0, looks=0, settled_at=None), taken
+    if (step, weight) == (block_counter.step, block_counter.weight):
+        return block_counter, _NO_CHANGE
+    steps = block_counter.steps or max(steps, 1)
+    started = max(block_counter.started, step + 1)
+    added_weight = weight_of_steps_to_come(block_counter.started, steps) - weight_of_steps_to_come(started, steps)
+    before = block_counter.weight
+    block_counter = replace(block_counter, step=step, weight=weight, steps=steps, started=started)
+    if block_counter.at == 0.0:
+        return block_counter, BlockUpdate(added_weight=added_weight)
+    block_update = BlockUpdate(block_counter.block if block_counter.samples else None, before, added_weight)
+    return replace(block_counter, block=_NO_COUNTS, span=0.0, samples=0, count_from=None), block_update
 
 
-def _rebased(intake: Intake, counters: Counters, totals: Tally, terms: Terms) -> Intake:
-    settled_at = counters.at + terms.block if intake.settled_at is None else intake.settled_at
-    return replace(intake, epoch=counters.epoch, at=counters.at, totals=totals, settled_at=settled_at)
+def _with_baseline(
+    block_counter: BlockCounter, counters: RequestCounters, totals: Counts, parameters: ComparisonParameters
+) -> BlockCounter:
+    count_from = counters.at + parameters.block if block_counter.count_from is None else block_counter.count_from
+    return replace(block_counter, account_id=counters.account_id, at=counters.at, totals=totals, count_from=count_from)
 
 
-def _comparable(counters: Counters, bounds: Sequence[float]) -> bool:
+def _is_comparable(counters: RequestCounters, bounds: Sequence[float]) -> bool:
     """Whether these are counts, of what is compared; other answers are as good as none."""
     if not counters.exact or not bounds:
         return counters.exact
-    whole = len(counters.candidate.within) == len(counters.stable.within) == len(counters.bounds)
+    whole = len(counters.candidate.bucket_counts) == len(counters.stable.bucket_counts) == len(counters.bounds)
     return whole and all(map(counters.bounds.__contains__, bounds))
 
 
-def _totals(counters: Counters, bounds: Sequence[float]) -> Tally | None:
+def _totals(counters: RequestCounters, bounds: Sequence[float]) -> Counts | None:
     """None when something is not a whole number: whatever that is, it was not counted."""
-    places = [counters.bounds.index(each) for each in bounds]
-    ours, theirs = _side(counters.candidate, places), _side(counters.stable, places)
+    bound_indexes = [counters.bounds.index(each) for each in bounds]
+    ours, theirs = _bad_counts(counters.candidate, bound_indexes), _bad_counts(counters.stable, bound_indexes)
     try:
         candidate, stable = list(map(round, ours)), list(map(round, theirs))
     except (OverflowError, ValueError):  # infinite, not a number
         return None
     for whole, numbers in ((candidate, ours), (stable, theirs)):
-        if whole != numbers and max(map(abs, map(sub, whole, numbers))) > _WHOLE:
+        if whole != numbers and max(map(abs, map(sub, whole, numbers))) > _ROUNDING:
             return None
-    return Tally(candidate[0], stable[0], tuple(zip(candidate[1:], stable[1:], strict=True)))
+    return Counts(candidate[0], stable[0], tuple(zip(candidate[1:], stable[1:], strict=True)))
 
 
-def _side(totals: Totals, places: Sequence[int]) -> list[float]:
+def _bad_counts(totals: RequestTotals, bound_indexes: Sequence[int]) -> list[float]:
     """All requests, and the bad ones of each lane."""
-    requests, within = totals.requests, totals.within
-    if not places:
+    requests, bucket_counts = totals.requests, totals.bucket_counts
+    if not bound_indexes:
         return [requests, totals.errors]
-    return [requests, *[requests - within[place] for place in places]]
+    return [requests, *[requests - bucket_counts[place] for place in bound_indexes]]
 
 
-def _difference(old: Tally, new: Tally) -> Tally | None:
+def _difference(old: Counts, new: Counts) -> Counts | None:
     """None where it cannot be what happened since: the account has shrunk, or counts more bad than all."""
     if len(old.bad) != len(new.bad):
         return None
@@ -231,4 +244,4 @@ def _difference(old: Tally, new: Tally) -> Tally | None:
     for c, s in bad:
         if not (0 <= c <= n_c and 0 <= s <= n_s):
             return None
-    return Tally(n_c, n_s, bad)
+    return Counts(n_c, n_s, bad)

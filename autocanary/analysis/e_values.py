@@ -15,40 +15,40 @@ from math import exp, inf, lgamma, log, log1p, sqrt
 from operator import mul
 from statistics import NormalDist
 
-from autocanary.analysis.parameters import CAUTIOUS_FACTORS, FACTORS, Margin
+from autocanary.analysis.parameters import INFERIORITY_FACTORS, NON_INFERIORITY_FACTORS, Margin
 
 __all__ = [
-    "PATHS",
-    "Lanes",
-    "Logs",
-    "above",
-    "anytime",
-    "below_share",
-    "gross",
+    "PATH_WEIGHTS",
+    "BadCounts",
+    "LogRatios",
+    "above_limit_ratios",
+    "anytime_interval",
+    "below_share_ratios",
+    "gross_failure_ratios",
+    "inferiority_ratios",
     "log_add",
     "log_mean",
     "log_mix",
-    "not_worse",
-    "times",
-    "wilson",
-    "worse",
+    "multiply",
+    "non_inferiority_ratios",
+    "wilson_interval",
 ]
 
-Logs = tuple[float, ...]
-Lanes = Sequence[tuple[float, float]]
+LogRatios = tuple[float, ...]
+BadCounts = Sequence[tuple[float, float]]
 """(e_c, e_s) for each way to be bad."""
 
-PATHS = (0.9, 0.1)
+PATH_WEIGHTS = (0.9, 0.1)
 """What the capped blocks and the fast path for gross failures weigh in the evidence of failed requests."""
 
 _GROSS = tuple((log(rate / 0.2), log((1.0 - rate) / 0.8)) for rate in (0.4, 0.7, 0.95, 0.999))
-_NOTHING = (0.0,) * len(FACTORS)
-_NOTHING_CAUTIOUS = (0.0,) * len(CAUTIOUS_FACTORS)
-_LOG_FACTORS = tuple(log(factor) for factor in FACTORS)
-_LOG_CAUTIOUS = tuple(log(factor) for factor in CAUTIOUS_FACTORS)
+_NO_EVIDENCE = (0.0,) * len(INFERIORITY_FACTORS)
+_NO_NON_INFERIORITY = (0.0,) * len(NON_INFERIORITY_FACTORS)
+_LOG_FACTORS = tuple(log(factor) for factor in INFERIORITY_FACTORS)
+_LOG_NON_INFERIORITY_FACTORS = tuple(log(factor) for factor in NON_INFERIORITY_FACTORS)
 
 
-def worse(n_c: float, n_s: float, bad: Lanes, margin: Margin) -> list[Logs]:
+def inferiority_ratios(n_c: float, n_s: float, bad: BadCounts, margin: Margin) -> list[LogRatios]:
     """For each lane's (e_c, e_s) and each of FACTORS: log L against "the candidate is within the margin".
 
     The margin allows p_c <= r p_s + slack. L = a^e_c * b^e_s * exp(-slack * n_c * (a - 1)) with
@@ -58,11 +58,11 @@ def worse(n_c: float, n_s: float, bad: Lanes, margin: Margin) -> list[Logs]:
     conditional test of Lindon & Malek (NeurIPS 2022).
     """
     if n_c <= 0 or n_s <= 0:
-        return [_NOTHING] * len(bad)
+        return [_NO_EVIDENCE] * len(bad)
     ratio, slack = margin
     weighted = ratio * n_c
     odds = []
-    for factor in FACTORS:
+    for factor in INFERIORITY_FACTORS:
         whole = factor * weighted + n_s
         # a - 1 and b - 1 without a cancellation: with one side almost empty both are tiny.
         up = (factor - 1.0) * n_s / whole
@@ -70,44 +70,44 @@ def worse(n_c: float, n_s: float, bad: Lanes, margin: Margin) -> list[Logs]:
     return [tuple([e_c * log_a + e_s * log_b - paid for log_a, log_b, paid in odds]) for e_c, e_s in bad]
 
 
-def not_worse(n_c: float, n_s: float, bad: Lanes, margin: Margin) -> list[Logs]:
+def non_inferiority_ratios(n_c: float, n_s: float, bad: BadCounts, margin: Margin) -> list[LogRatios]:
     """For each lane and each of CAUTIOUS_FACTORS: log L against "the candidate is beyond the margin".
 
     L = a^e_c * b^e_s * exp(slack * n_c * (1 - a)) with a < 1 and b = 1 + r (n_c / n_s) (1 - a); the bound
-    is that of ``worse`` with the signs turned.
+    is that of ``inferiority_ratios`` with the signs turned.
     """
     if n_c <= 0 or n_s <= 0:
-        return [_NOTHING_CAUTIOUS] * len(bad)
+        return [_NO_NON_INFERIORITY] * len(bad)
     ratio, slack = margin
     share = ratio * n_c / n_s
     odds = [
         (log_factor, log1p(share * (1.0 - factor)), slack * n_c * (1.0 - factor))
-        for factor, log_factor in zip(CAUTIOUS_FACTORS, _LOG_CAUTIOUS, strict=True)
+        for factor, log_factor in zip(NON_INFERIORITY_FACTORS, _LOG_NON_INFERIORITY_FACTORS, strict=True)
     ]
     return [tuple([e_c * log_a + e_s * log_b + paid for log_a, log_b, paid in odds]) for e_c, e_s in bad]
 
 
-def above(n: float, e: float, limit: float) -> Logs:
+def above_limit_ratios(n: float, e: float, limit: float) -> LogRatios:
     """For each of FACTORS: log L against "at most this fraction fails", the odds being that many times up.
 
     The binomial likelihood ratio of q against p0 = limit, q / (1 - q) = g p0 / (1 - p0) (Wald 1945).
     """
     if n <= 0 or not 0.0 < limit < 1.0:
-        return _NOTHING
+        return _NO_EVIDENCE
     return tuple(
         e * log_factor - n * log1p((factor - 1.0) * limit)
-        for factor, log_factor in zip(FACTORS, _LOG_FACTORS, strict=True)
+        for factor, log_factor in zip(INFERIORITY_FACTORS, _LOG_FACTORS, strict=True)
     )
 
 
-def below_share(n_c: float, n_s: float, share: float, parts: Sequence[float]) -> Logs:
+def below_share_ratios(n_c: float, n_s: float, share: float, parts: Sequence[float]) -> LogRatios:
     """For each of ``parts``: log L against "at least this share of the requests is the candidate's"."""
     if n_c + n_s <= 0 or not 0.0 < share < 1.0:
         return (0.0,) * len(parts)
     return tuple(n_c * log(part) + n_s * (log1p(-part * share) - log1p(-share)) for part in parts)
 
 
-def gross(n: float, e: float) -> Logs:
+def gross_failure_ratios(n: float, e: float) -> LogRatios:
     """For each of several rates: log L that most requests fail, against a failure rate of 20 %."""
     return tuple([e * up + (n - e) * down for up, down in _GROSS])
 
@@ -125,12 +125,12 @@ def log_mean(logs: Sequence[float]) -> float:
     return highest + log(sum(map(exp, [each - highest for each in logs])) / len(logs))
 
 
-def times(logs: Logs, more: Logs, most: float = inf) -> Logs:
-    """The product of e-processes and one more ratio each, of which no more than ``most`` counts.
+def multiply(logs: LogRatios, more: LogRatios, log_cap: float = inf) -> LogRatios:
+    """The product of e-processes and one more ratio each, of which no more than ``log_cap`` counts.
 
     min(L, cap) <= L, so the expectation stays at most 1.
     """
-    return tuple([each + (grown if grown < most else most) for each, grown in zip(logs, more, strict=True)])
+    return tuple([each + (grown if grown < log_cap else log_cap) for each, grown in zip(logs, more, strict=True)])
 
 
 def log_add(one: float, other: float) -> float:
@@ -139,10 +139,10 @@ def log_add(one: float, other: float) -> float:
     return high if low == -inf else high + log1p(exp(low - high))
 
 
-_HALVINGS = 60
+_BISECTIONS = 60
 
 
-def wilson(bad: float, requests: float, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(bad: float, requests: float, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's two-sided score interval (1927) for a fraction, at one time chosen beforehand."""
     if requests <= 0:
         return 0.0, 1.0
@@ -159,7 +159,7 @@ def _normal_quantile(part: float) -> float:
     return NormalDist().inv_cdf(part)
 
 
-def anytime(bad: float, requests: float, confidence: float = 0.95) -> tuple[float, float]:
+def anytime_interval(bad: float, requests: float, confidence: float = 0.95) -> tuple[float, float]:
     """An interval that holds the true fraction at all looks together with this confidence.
 
     All p whose mixture likelihood ratio (Robbins 1970; Howard et al., AoS 2021), with the Beta(1/2, 1/2)
@@ -175,14 +175,14 @@ def anytime(bad: float, requests: float, confidence: float = 0.95) -> tuple[floa
         return mixture - likelihood - most
 
     rate = bad / requests
-    low = 0.0 if bad <= 0 else _edge(excess, 0.0, rate)
-    high = 1.0 if good <= 0 else _edge(excess, 1.0, rate)
+    low = 0.0 if bad <= 0 else _bisect_edge(excess, 0.0, rate)
+    high = 1.0 if good <= 0 else _bisect_edge(excess, 1.0, rate)
     return low, high
 
 
-def _edge(excess: Callable[[float], float], outside: float, inside: float) -> float:
+def _bisect_edge(excess: Callable[[float], float], outside: float, inside: float) -> float:
     """Where excess changes its sign between a fraction that is ruled out and one that is not."""
-    for _ in range(_HALVINGS):
+    for _ in range(_BISECTIONS):
         middle = (outside + inside) / 2.0
         if not 0.0 < middle < 1.0 or middle in (outside, inside):
             break

@@ -8,39 +8,39 @@ from functools import lru_cache
 from math import exp, log
 from typing import NamedTuple
 
-from autocanary.model.policy import Compare, Preset
+from autocanary.model.policy import ComparisonPolicy, ComparisonPreset
 
 __all__ = [
-    "CAUTIOUS_FACTORS",
-    "FACTORS",
     "FACTOR_WEIGHTS",
-    "SUSPICIOUS",
+    "INFERIORITY_FACTORS",
+    "NON_INFERIORITY_FACTORS",
+    "SUSPICIOUS_E_VALUE",
+    "ComparisonParameters",
     "Margin",
-    "Terms",
-    "idle_weight",
+    "parameters_of",
     "step_weight",
-    "terms_of",
+    "weight_of_steps_to_come",
 ]
 
-FACTORS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
+INFERIORITY_FACTORS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
 """How many times worse the candidate might be; the test bets on all of them at once."""
 
-CAUTIOUS_FACTORS = (0.9, 0.75, 0.5, 0.25, 0.1, 0.02)
+NON_INFERIORITY_FACTORS = (0.9, 0.75, 0.5, 0.25, 0.1, 0.02)
 """What a candidate that is fine might make of the largest tolerable rate; equal bets."""
 
-SUSPICIOUS = 5.0
+SUSPICIOUS_E_VALUE = 5.0
 """Evidence from which on nothing advances."""
 
-_FIRST_STEP = 0.7
+_FIRST_STEP_WEIGHT = 0.7
 _BETA = 0.05
 
 
-def _bets() -> tuple[float, ...]:
-    raw = [exp(-0.5 * (log(factor / 5.0) / 1.5) ** 2) + 0.1 for factor in FACTORS]
+def _factor_weights() -> tuple[float, ...]:
+    raw = [exp(-0.5 * (log(factor / 5.0) / 1.5) ** 2) + 0.1 for factor in INFERIORITY_FACTORS]
     return tuple(each / sum(raw) for each in raw)
 
 
-FACTOR_WEIGHTS = _bets()
+FACTOR_WEIGHTS = _factor_weights()
 """The stake on each of FACTORS; they sum to 1."""
 
 
@@ -51,27 +51,28 @@ class Margin(NamedTuple):
     slack: float
 
 
-_FAIL = Margin(1.25, 0.0005)
-_PASS = Margin(1.5, 0.005)
+_FAIL_MARGIN = Margin(1.25, 0.0005)
+_PASS_MARGIN = Margin(1.5, 0.005)
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ComparisonParameters:
     """What one metric's comparison promises.
 
-    A rollout whose candidate stays within ``fail`` is rolled back with a probability of at most ``alpha``,
-    however often it is looked at; one that is worse than ``pass_`` passes with at most ``beta``. Counts are
-    gathered into blocks of ``block`` seconds and of at least ``looks`` looks, and one block multiplies the
-    evidence by at most ``cap`` (None: no limit). ``latency`` compares slow requests instead of failed ones.
+    A rollout whose candidate stays within ``fail_margin`` is rolled back with a probability of at most
+    ``alpha``, however often it is looked at; one that is worse than ``pass_margin`` passes with at most
+    ``beta``. Counts are gathered into blocks of ``block`` seconds and of at least ``samples`` looks, and one
+    block multiplies the evidence by at most ``cap`` (None: no limit). ``latency`` compares slow requests
+    instead of failed ones.
     """
 
     alpha: float = 0.05
     beta: float = _BETA
     block: float = 30.0
-    looks: int = 2
+    samples: int = 2
     cap: float | None = 3.0
-    fail: Margin = _FAIL
-    pass_: Margin = _PASS
+    fail_margin: Margin = _FAIL_MARGIN
+    pass_margin: Margin = _PASS_MARGIN
     latency: bool = False
 
     @property
@@ -80,16 +81,16 @@ class Terms:
         return -log(self.alpha)
 
 
-_PRESETS: Mapping[Preset, Terms] = {
-    Preset.FAST: Terms(block=10.0, looks=1, cap=None),
-    Preset.DEFAULT: Terms(),
-    Preset.ROBUST: Terms(block=60.0),
-    Preset.STRICT: Terms(alpha=0.01),
+_PRESETS: Mapping[ComparisonPreset, ComparisonParameters] = {
+    ComparisonPreset.FAST: ComparisonParameters(block=10.0, samples=1, cap=None),
+    ComparisonPreset.DEFAULT: ComparisonParameters(),
+    ComparisonPreset.ROBUST: ComparisonParameters(block=60.0),
+    ComparisonPreset.STRICT: ComparisonParameters(alpha=0.01),
 }
 
 
 @lru_cache(maxsize=256)
-def terms_of(compare: Compare, *, latency: bool = False) -> Terms:
+def parameters_of(compare: ComparisonPolicy, *, latency: bool = False) -> ComparisonParameters:
     """The terms that a policy's ``compare`` stands for.
 
     ``compare.margin`` replaces the slack in percentage points: the candidate may be a quarter worse than
@@ -98,30 +99,30 @@ def terms_of(compare: Compare, *, latency: bool = False) -> Terms:
     """
     preset = _PRESETS[compare.preset]
     alpha = preset.alpha if compare.confidence is None else (100.0 - compare.confidence) / 100.0
-    slack = 0.005 if latency else preset.fail.slack
+    slack = 0.005 if latency else preset.fail_margin.slack
     if compare.margin is not None:
         slack = compare.margin / 100.0
-    return Terms(
+    return ComparisonParameters(
         alpha=alpha,
         beta=preset.beta,
         block=preset.block,
-        looks=preset.looks,
+        samples=preset.samples,
         cap=preset.cap,
-        fail=Margin(preset.fail.ratio, slack),
-        pass_=Margin(preset.pass_.ratio, max(preset.pass_.slack, slack)),
+        fail_margin=Margin(preset.fail_margin.ratio, slack),
+        pass_margin=Margin(preset.pass_margin.ratio, max(preset.pass_margin.slack, slack)),
         latency=latency,
     )
 
 
 def step_weight(step: int, steps: int) -> float:
     """The stake of the test that begins with this step; those of all steps of a policy sum to 1."""
-    return idle_weight(step, steps) - idle_weight(step + 1, steps)
+    return weight_of_steps_to_come(step, steps) - weight_of_steps_to_come(step + 1, steps)
 
 
-def idle_weight(started: int, steps: int) -> float:
+def weight_of_steps_to_come(started: int, steps: int) -> float:
     """The stake of all steps that have not begun, when the first ``started`` have."""
     if started <= 0:
         return 1.0
     if started >= steps:
         return 0.0
-    return (1.0 - _FIRST_STEP) * (steps - started) / (steps - 1)
+    return (1.0 - _FIRST_STEP_WEIGHT) * (steps - started) / (steps - 1)

@@ -1,16 +1,17 @@
 """One metric of the candidate held against the same metric of stable, over a whole rollout.
 
-``looked`` is one look and ``Comparison`` all that must survive a restart. Per lane (failed requests, or
-requests slower than one frozen bound) there are up to four e-processes, kept as the logarithms of their
-terms:
+``update_comparison`` is one look and ``Comparison`` all that must survive a restart. Per lane (failed
+requests, or requests slower than one frozen bound) there are up to four e-processes, kept as the logarithms
+of their terms:
 
-- ``worse``: the candidate is worse than tolerable. One product per factor, of blocks, each capped. At each
+- ``inferiority_ratios``: the candidate is worse than tolerable. One product per factor, of blocks, each
+capped. At each
   step another test begins with the stake of that step, so that harm with a late onset is not weighed
   against hours of health: ``M`` grows to ``M * L`` with a block and to ``M + stake`` with a step, and the
   evidence is the mean of M over the factors plus the stake of the steps to come (1 at the beginning).
-- ``sudden``: the same for every look and without a cap, believed only when most requests fail.
-- ``fine``: the candidate is not worse. Over the whole rollout.
-- ``beyond``: the candidate alone is beyond an absolute limit.
+- ``uncapped_ratios``: the same for every look and without a cap, believed only when most requests fail.
+- ``passing_ratios``: the candidate is not worse. Over the whole rollout.
+- ``beyond_limit``: the candidate alone is beyond an absolute limit.
 
 With all traffic on the candidate there is nothing to hold it against at the same time: then the limit is
 what stable was seen to do before, read pessimistically.
@@ -23,52 +24,57 @@ from dataclasses import dataclass, field, replace
 from math import inf, log
 from typing import Any
 
-from autocanary.analysis.count_blocks import Intake, Tally, take
+from autocanary.analysis.count_blocks import BlockCounter, Counts, add_sample
 from autocanary.analysis.e_values import (
-    PATHS,
-    Logs,
-    above,
-    gross,
+    PATH_WEIGHTS,
+    LogRatios,
+    above_limit_ratios,
+    gross_failure_ratios,
+    inferiority_ratios,
     log_add,
     log_mean,
     log_mix,
-    not_worse,
-    times,
-    wilson,
-    worse,
+    multiply,
+    non_inferiority_ratios,
+    wilson_interval,
 )
-from autocanary.analysis.parameters import CAUTIOUS_FACTORS, FACTOR_WEIGHTS, FACTORS, Terms
-from autocanary.model.measurement import Counters
+from autocanary.analysis.parameters import (
+    FACTOR_WEIGHTS,
+    INFERIORITY_FACTORS,
+    NON_INFERIORITY_FACTORS,
+    ComparisonParameters,
+)
+from autocanary.model.measurement import RequestCounters
 
-__all__ = ["Comparison", "begin", "looked"]
+__all__ = ["Comparison", "new_comparison", "update_comparison"]
 
 _QUANTILES = (0.5, 0.75, 0.9, 0.97, 0.995)
 """Where on stable's distribution slow begins, in turn."""
 
-_ENOUGH_FOR_BOUNDS = 100
+_MIN_REQUESTS_FOR_BOUNDS = 100
 """Requests of stable from which on its distribution is believed."""
 
-_ALL = 100
-_NOT_YET = Intake()
-_NONE = Tally()
+_FULL_WEIGHT = 100
+_EMPTY_COUNTER = BlockCounter()
+_NO_COUNTS = Counts()
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class OutcomeEvidence:
     """The logarithms of the terms that one lane's blocks move.
 
-    ``against`` and ``cleared`` are what ``worse`` and ``fine`` amount to: asked for at every look, they
-    change with a block.
+    ``inferiority`` and ``non_inferiority`` are what ``inferiority_ratios`` and ``passing_ratios`` amount to:
+    asked for at every look, they change with a block.
     """
 
-    worse: Logs
-    fine: Logs
-    against: float = field(init=False, compare=False, repr=False)
-    cleared: float = field(init=False, compare=False, repr=False)
+    inferiority_ratios: LogRatios
+    passing_ratios: LogRatios
+    inferiority: float = field(init=False, compare=False, repr=False)
+    non_inferiority: float = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "against", log_mix(self.worse, FACTOR_WEIGHTS))
-        object.__setattr__(self, "cleared", log_mean(self.fine))
+        object.__setattr__(self, "inferiority", log_mix(self.inferiority_ratios, FACTOR_WEIGHTS))
+        object.__setattr__(self, "non_inferiority", log_mean(self.passing_ratios))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,53 +84,63 @@ class Comparison:
     ``step`` and ``total`` are the requests that were compared, in this step at its present split and in all
     (``Tally.lane(i)`` gives n_c, e_c, n_s, e_s); dropped ones are in neither. ``bounds`` are the frozen
     latency bounds in seconds, one lane each; empty for failed requests, or while stable has completed too
-    few. ``sudden`` and ``alone`` are the logarithms that every look at failed requests moves; empty where
-    they are not kept.
+    few. ``uncapped_ratios`` and ``limit_ratios`` are the logarithms that every look at failed requests moves;
+    empty where they are not kept.
     """
 
-    intake: Intake = _NOT_YET
-    lanes: tuple[Lane, ...] = ()
-    step: Tally = _NONE
-    total: Tally = _NONE
+    block_counter: BlockCounter = _EMPTY_COUNTER
+    outcomes: tuple[OutcomeEvidence, ...] = ()
+    step: Counts = _NO_COUNTS
+    total: Counts = _NO_COUNTS
     bounds: tuple[float, ...] = ()
-    sudden: Logs = ()
-    alone: Logs = ()
+    uncapped_ratios: LogRatios = ()
+    limit_ratios: LogRatios = ()
 
     @property
     def evidence(self) -> float:
         """log E that the candidate is worse than tolerable; at most a limit's own, where one is given."""
-        if not self.lanes:
+        if not self.outcomes:
             return 0.0
-        idle = self.intake.idle
-        slow_path = [_mixed(lane.against, idle) for lane in self.lanes]
-        if not self.sudden:
+        unused_weight = self.block_counter.unused_weight
+        slow_path = [_mix_unused(outcome.inferiority, unused_weight) for outcome in self.outcomes]
+        if not self.uncapped_ratios:
             return log_mean(slow_path)
-        n_c, e_c, _, _ = self.step.lane(0)
+        n_c, e_c, _, _ = self.step.outcome(0)
         # The smaller of an e-process and anything is below an e-process: `gross` only says when to believe.
-        fast_path = min(log_mean(gross(n_c, e_c)), log_mix(self.sudden, FACTOR_WEIGHTS, idle))
-        both = log_mix((*slow_path, fast_path), PATHS)
-        return both if self.beyond is None else min(both, self.beyond)
+        fast_path = min(
+            log_mean(gross_failure_ratios(n_c, e_c)),
+            log_mix(self.uncapped_ratios, FACTOR_WEIGHTS, unused_weight),
+        )
+        both = log_mix((*slow_path, fast_path), PATH_WEIGHTS)
+        return both if self.beyond_limit is None else min(both, self.beyond_limit)
 
     @property
-    def beyond(self) -> float | None:
+    def beyond_limit(self) -> float | None:
         """log E that the candidate is beyond the absolute limit; None where none is given.
 
         It may be the fault of what both revisions depend on: alone it is a reason to pause.
         """
-        return log_mix(self.alone, FACTOR_WEIGHTS, self.intake.idle) if self.alone else None
+        return (
+            log_mix(self.limit_ratios, FACTOR_WEIGHTS, self.block_counter.unused_weight) if self.limit_ratios else None
+        )
 
     @property
     def non_inferiority(self) -> float:
         """log E that the candidate is *not* worse than tolerable, in the lane that says so least."""
-        return min([lane.cleared for lane in self.lanes], default=0.0)
+        return min([outcome.non_inferiority for outcome in self.outcomes], default=0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; ``from_dict`` of it is equal to this value."""
         raw: dict[str, Any] = {
-            "intake": self.intake.to_list(),
+            "intake": self.block_counter.to_list(),
             "lanes": [
-                [list(lane.worse), list(lane.fine), list(self.sudden), list(self.alone)]
-                for lane in self.lanes
+                [
+                    list(outcome.inferiority_ratios),
+                    list(outcome.passing_ratios),
+                    list(self.uncapped_ratios),
+                    list(self.limit_ratios),
+                ]
+                for outcome in self.outcomes
             ],
             "step": self.step.to_list(),
             "total": self.total.to_list(),
@@ -135,28 +151,31 @@ class Comparison:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Comparison:
-        lanes = [[tuple(logs) for logs in lane] for lane in raw["lanes"]]
-        sudden, alone = lanes[0][2:] if lanes else ((), ())
+        outcomes = [[tuple(logs) for logs in outcome] for outcome in raw["lanes"]]
+        uncapped_ratios, limit_ratios = outcomes[0][2:] if outcomes else ((), ())
         return cls(
-            intake=Intake.from_list(raw["intake"]),
-            lanes=tuple(Lane(worse, fine) for worse, fine, _, _ in lanes),
-            step=Tally.from_list(raw["step"]),
-            total=Tally.from_list(raw["total"]),
+            block_counter=BlockCounter.from_list(raw["intake"]),
+            outcomes=tuple(
+                OutcomeEvidence(inferiority_ratios, passing_ratios)
+                for inferiority_ratios, passing_ratios, _, _ in outcomes
+            ),
+            step=Counts.from_list(raw["step"]),
+            total=Counts.from_list(raw["total"]),
             bounds=tuple(raw.get("bounds", ())),
-            sudden=sudden,
-            alone=alone,
+            uncapped_ratios=uncapped_ratios,
+            limit_ratios=limit_ratios,
         )
 
 
-def begin() -> Comparison:
+def new_comparison() -> Comparison:
     """Nothing is known. Begin once per rollout: evidence and promise cover all of its steps."""
     return Comparison()
 
 
-def looked(
+def update_comparison(
     state: Comparison,
-    terms: Terms,
-    counters: Counters | None,
+    parameters: ComparisonParameters,
+    counters: RequestCounters | None,
     *,
     step: int,
     steps: int,
@@ -174,11 +193,11 @@ def looked(
     ``slo`` is the largest fraction of failed requests that is acceptable at all (0.01, not 1 %; not for
     latency): then the evidence needs both, worse than stable and beyond it.
     """
-    state = _with_bounds(state, terms, counters)
-    ready = bool(state.bounds) or not terms.latency
-    intake, taken = take(
-        state.intake,
-        terms,
+    state = _with_bounds(state, parameters, counters)
+    ready = bool(state.bounds) or not parameters.latency
+    block_counter, block_update = add_sample(
+        state.block_counter,
+        parameters,
         counters if ready else None,
         step=step,
         steps=steps,
@@ -186,32 +205,40 @@ def looked(
         warming=warming or step < 0,
         bounds=state.bounds,
     )
-    if taken.before is not None:
-        state = _with_block(state, terms, taken.before, taken.before_weight, slo)
-    counted = state.step if (step, weight) == (state.intake.step, state.intake.weight) else _NONE
-    state = Comparison(intake, state.lanes, counted, state.total, state.bounds, state.sudden, state.alone)
-    if ready and intake.started:
-        state = _with_stakes(state, terms, taken.begun, slo)
-    if taken.look is not None:
-        state = _with_look(state, terms, taken.look, weight, slo)
-    if taken.block is not None:
-        state = _with_block(state, terms, taken.block, weight, slo)
+    if block_update.before is not None:
+        state = _with_block(state, parameters, block_update.before, block_update.before_weight, slo)
+    counted = state.step if (step, weight) == (state.block_counter.step, state.block_counter.weight) else _NO_COUNTS
+    state = Comparison(
+        block_counter,
+        state.outcomes,
+        counted,
+        state.total,
+        state.bounds,
+        state.uncapped_ratios,
+        state.limit_ratios,
+    )
+    if ready and block_counter.started:
+        state = _with_new_tests(state, parameters, block_update.added_weight, slo)
+    if block_update.sample is not None:
+        state = _with_sample(state, parameters, block_update.sample, weight, slo)
+    if block_update.block is not None:
+        state = _with_block(state, parameters, block_update.block, weight, slo)
     return state
 
 
-def _with_bounds(state: Comparison, terms: Terms, counters: Counters | None) -> Comparison:
+def _with_bounds(state: Comparison, parameters: ComparisonParameters, counters: RequestCounters | None) -> Comparison:
     """Bounds chosen once, from stable alone, before any count that is compared: counting begins here."""
-    if not terms.latency or state.bounds or counters is None or not counters.exact:
+    if not parameters.latency or state.bounds or counters is None or not counters.exact:
         return state
     stable = counters.stable
-    if stable.requests < _ENOUGH_FOR_BOUNDS or len(stable.within) != len(counters.bounds):
+    if stable.requests < _MIN_REQUESTS_FOR_BOUNDS or len(stable.bucket_counts) != len(counters.bounds):
         return state
     chosen = (
         next(
             (
                 b
-                for b, within in zip(counters.bounds, stable.within, strict=True)
-                if within >= q * stable.requests
+                for b, bucket_counts in zip(counters.bounds, stable.bucket_counts, strict=True)
+                if bucket_counts >= q * stable.requests
             ),
             None,
         )
@@ -222,78 +249,99 @@ def _with_bounds(state: Comparison, terms: Terms, counters: Counters | None) -> 
     return replace(state, bounds=bounds)
 
 
-def _with_stakes(state: Comparison, terms: Terms, begun: float, slo: float | None) -> Comparison:
+def _with_new_tests(
+    state: Comparison, parameters: ComparisonParameters, added_weight: float, slo: float | None
+) -> Comparison:
     """A new test for the steps that begin; for all that have begun when this is the first look."""
-    if state.lanes:
-        if begun <= 0.0:
+    if state.outcomes:
+        if added_weight <= 0.0:
             return state
-        stake = log(begun)
+        mixture_weight = log(added_weight)
         return replace(
             state,
-            lanes=tuple(Lane(_staked(lane.worse, stake), lane.fine) for lane in state.lanes),
-            sudden=_staked(state.sudden, stake),
-            alone=_staked(state.alone, stake),
+            outcomes=tuple(
+                OutcomeEvidence(_add_weight(outcome.inferiority_ratios, mixture_weight), outcome.passing_ratios)
+                for outcome in state.outcomes
+            ),
+            uncapped_ratios=_add_weight(state.uncapped_ratios, mixture_weight),
+            limit_ratios=_add_weight(state.limit_ratios, mixture_weight),
         )
-    stakes = (log(1.0 - state.intake.idle),) * len(FACTORS)
+    mixture_weights = (log(1.0 - state.block_counter.unused_weight),) * len(INFERIORITY_FACTORS)
     return replace(
         state,
-        lanes=(Lane(stakes, (0.0,) * len(CAUTIOUS_FACTORS)),) * max(len(state.bounds), 1),
-        sudden=() if terms.latency else stakes,
-        alone=() if terms.latency or slo is None else stakes,
+        outcomes=(OutcomeEvidence(mixture_weights, (0.0,) * len(NON_INFERIORITY_FACTORS)),) * max(len(state.bounds), 1),
+        uncapped_ratios=() if parameters.latency else mixture_weights,
+        limit_ratios=() if parameters.latency or slo is None else mixture_weights,
     )
 
 
-def _staked(logs: Logs, stake: float) -> Logs:
-    return tuple(log_add(each, stake) for each in logs)
+def _add_weight(logs: LogRatios, mixture_weight: float) -> LogRatios:
+    return tuple(log_add(each, mixture_weight) for each in logs)
 
 
-def _with_look(state: Comparison, terms: Terms, look: Tally, weight: int, slo: float | None) -> Comparison:
+def _with_sample(
+    state: Comparison, parameters: ComparisonParameters, sample: Counts, weight: int, slo: float | None
+) -> Comparison:
     """The processes that take every look as it comes."""
-    sudden, alone = state.sudden, state.alone
-    if sudden:
-        sudden = times(sudden, _odds(state, terms, look, weight, slo)[0])
-    if alone:
-        alone = times(alone, above(look.candidate, look.bad[0][0], slo or 0.0))
-    seen = look if weight < _ALL else _without_stable(look)
+    uncapped_ratios, limit_ratios = state.uncapped_ratios, state.limit_ratios
+    if uncapped_ratios:
+        uncapped_ratios = multiply(uncapped_ratios, _inferiority(state, parameters, sample, weight, slo)[0])
+    if limit_ratios:
+        limit_ratios = multiply(limit_ratios, above_limit_ratios(sample.candidate, sample.bad[0][0], slo or 0.0))
+    seen = sample if weight < _FULL_WEIGHT else _candidate_only(sample)
     step, total = state.step + seen, state.total + seen
-    return Comparison(state.intake, state.lanes, step, total, state.bounds, sudden, alone)
+    return Comparison(state.block_counter, state.outcomes, step, total, state.bounds, uncapped_ratios, limit_ratios)
 
 
-def _with_block(state: Comparison, terms: Terms, block: Tally, weight: int, slo: float | None) -> Comparison:
+def _with_block(
+    state: Comparison, parameters: ComparisonParameters, block: Counts, weight: int, slo: float | None
+) -> Comparison:
     """The processes that take blocks, each limited: a burst is one block, however many requests it hits."""
-    most = inf if terms.cap is None else log(terms.cap)
-    against = _odds(state, terms, block, weight, slo)
-    fine: list[Logs] | None = None
-    if weight < _ALL:
-        fine = not_worse(block.candidate, block.stable, block.bad, terms.pass_)
-    lanes = tuple(
-        Lane(
-            times(lane.worse, against[index], most),
-            lane.fine if fine is None else times(lane.fine, fine[index], most),
+    log_cap = inf if parameters.cap is None else log(parameters.cap)
+    inferiority = _inferiority(state, parameters, block, weight, slo)
+    passing_ratios: list[LogRatios] | None = None
+    if weight < _FULL_WEIGHT:
+        passing_ratios = non_inferiority_ratios(block.candidate, block.stable, block.bad, parameters.pass_margin)
+    outcomes = tuple(
+        OutcomeEvidence(
+            multiply(outcome.inferiority_ratios, inferiority[index], log_cap),
+            outcome.passing_ratios
+            if passing_ratios is None
+            else multiply(outcome.passing_ratios, passing_ratios[index], log_cap),
         )
-        for index, lane in enumerate(state.lanes)
+        for index, outcome in enumerate(state.outcomes)
     )
-    return Comparison(state.intake, lanes, state.step, state.total, state.bounds, state.sudden, state.alone)
+    return Comparison(
+        state.block_counter,
+        outcomes,
+        state.step,
+        state.total,
+        state.bounds,
+        state.uncapped_ratios,
+        state.limit_ratios,
+    )
 
 
-def _mixed(against: float, idle: float) -> float:
+def _mix_unused(inferiority: float, unused_weight: float) -> float:
     """With the stake of the steps to come, which says nothing yet."""
-    return log_add(against, log(idle)) if idle > 0.0 else against
+    return log_add(inferiority, log(unused_weight)) if unused_weight > 0.0 else inferiority
 
 
-def _odds(state: Comparison, terms: Terms, counts: Tally, weight: int, slo: float | None) -> list[Logs]:
+def _inferiority(
+    state: Comparison, parameters: ComparisonParameters, counts: Counts, weight: int, slo: float | None
+) -> list[LogRatios]:
     """Against stable at the same time or, once that has no traffic, against what it was seen to do."""
-    if weight < _ALL:
-        return worse(counts.candidate, counts.stable, counts.bad, terms.fail)
+    if weight < _FULL_WEIGHT:
+        return inferiority_ratios(counts.candidate, counts.stable, counts.bad, parameters.fail_margin)
     odds = []
     for index, (e_c, _) in enumerate(counts.bad):
-        _, _, before, bad = state.total.lane(index)
+        _, _, before, bad = state.total.outcome(index)
         # One-sided 95 %: stable's rate is only known as well as it was measured.
-        control = terms.fail.ratio * wilson(bad, before, 0.90)[1] + terms.fail.slack
-        odds.append(above(counts.candidate, e_c, max(control, slo or 0.0)))
+        control = parameters.fail_margin.ratio * wilson_interval(bad, before, 0.90)[1] + parameters.fail_margin.slack
+        odds.append(above_limit_ratios(counts.candidate, e_c, max(control, slo or 0.0)))
     return odds
 
 
-def _without_stable(counts: Tally) -> Tally:
+def _candidate_only(counts: Counts) -> Counts:
     """Stragglers of stable at 100 % are left out, so that what it was seen to do stands still."""
-    return Tally(counts.candidate, 0, tuple((c, 0) for c, _ in counts.bad))
+    return Counts(counts.candidate, 0, tuple((c, 0) for c, _ in counts.bad))

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from autocanary.model.measurement import Reading
+from autocanary.model.measurement import Measurement
 from autocanary.model.progress import MetricState
 from autocanary.model.reason import Reason
 
-__all__ = ["Basis", "Look", "Outcome", "Verdict"]
+__all__ = ["AnalysisInput", "Evaluation", "Outcome", "Verdict"]
 
 
 class Outcome(str, Enum):
@@ -26,7 +26,7 @@ class Outcome(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Evaluation:
     """Under what was looked: the present step of how many, and the candidate's share in effect (percent).
 
     While ``warming`` the counts belong to the split before, and nothing is judged.
@@ -43,26 +43,26 @@ class Look:
         return raw | ({"warming": True} if self.warming else {})
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Look:
+    def from_dict(cls, raw: Mapping[str, Any]) -> Evaluation:
         return cls(raw["now"], raw["step"], raw["steps"], raw["weight"], raw.get("warming", False))
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
+class AnalysisInput:
     """All that a verdict is made from, besides the policy: the same basis gives the same verdict.
 
     ``states`` and ``evidence`` are what was known before the look.
     """
 
-    look: Look
-    readings: Mapping[str, Reading]
+    evaluation: Evaluation
+    readings: Mapping[str, Measurement]
     states: Mapping[str, MetricState] = field(default_factory=dict)
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; ``from_dict`` of it is equal to this value."""
         raw: dict[str, Any] = {
-            "look": self.look.to_dict(),
+            "look": self.evaluation.to_dict(),
             "readings": {name: reading.to_dict() for name, reading in self.readings.items()},
         }
         if self.states:
@@ -72,10 +72,10 @@ class Basis:
         return raw
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Basis:
+    def from_dict(cls, raw: Mapping[str, Any]) -> AnalysisInput:
         return cls(
-            look=Look.from_dict(raw["look"]),
-            readings={name: Reading.from_dict(each) for name, each in raw["readings"].items()},
+            evaluation=Evaluation.from_dict(raw["look"]),
+            readings={name: Measurement.from_dict(each) for name, each in raw["readings"].items()},
             states={name: MetricState.from_dict(each) for name, each in raw.get("states", {}).items()},
             evidence=raw.get("evidence", {}),
         )
@@ -94,4 +94,4 @@ class Verdict:
     metrics: Mapping[str, MetricState]
     metric: str = ""
     evidence: Mapping[str, Any] | None = None
-    basis: Basis | None = None
+    analysis_input: AnalysisInput | None = None

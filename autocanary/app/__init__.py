@@ -7,7 +7,7 @@ Must never be here: a decision, a format, or anything that an adapter can do.
 from __future__ import annotations
 
 from autocanary.app.demo_run import DEFAULT_SCENARIOS, Demo, scenarios
-from autocanary.app.service import Service, run
-from autocanary.app.user_client import open_ledger
+from autocanary.app.service import AutocanaryService, run
+from autocanary.app.user_client import open_client
 
-__all__ = ["DEFAULT_SCENARIOS", "Demo", "Service", "open_ledger", "run", "scenarios"]
+__all__ = ["DEFAULT_SCENARIOS", "AutocanaryService", "Demo", "open_client", "run", "scenarios"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from autocanary.controller import Engine
-from autocanary.http_server.counters import Counters
-from autocanary.http_server.endpoints import Health, application
-from autocanary.http_server.exposition import Exposition, PolicyCount, Present
+from autocanary.controller import Controller
+from autocanary.http_server.counters import ControllerMetrics
+from autocanary.http_server.endpoints import Health, make_application
+from autocanary.http_server.exposition import Exposition, PolicyCount, ScrapeSources
 from autocanary.http_server.server import Server
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Policy
@@ -17,12 +17,12 @@ from autocanary.simulator.kubectl_columns import kubectl_get
 from autocanary.simulator.scenarios import SCENARIOS
 from autocanary.simulator.world import World
 
-__all__ = ["DEFAULT_SCENARIOS", "Demo", "engine_on", "scenarios"]
+__all__ = ["DEFAULT_SCENARIOS", "Demo", "controller_on", "scenarios"]
 
 DEFAULT_SCENARIOS: Sequence[str] = ("healthy", "errors")
 """What ``demo`` plays when it is not told what: one promotion, one rollback."""
 
-_BEAT = 1.0
+_TICK_SECONDS = 1.0
 """Virtual seconds between two ticks, as in the real service."""
 
 
@@ -31,21 +31,21 @@ def scenarios() -> Mapping[str, str]:
     return {name: scenario.sentence for name, scenario in SCENARIOS.items()}
 
 
-def engine_on(world: World, counters: Counters | None = None, history_limit: int = 10) -> Engine:
+def controller_on(world: World, counters: ControllerMetrics | None = None, history_limit: int = 10) -> Controller:
     """The unchanged engine over the world's ports."""
-    return Engine(
+    return Controller(
         cluster=world.cluster,
-        ledger=world.ledger,
+        store=world.store,
         metrics=world.metrics,
-        gates=world.gates,
+        policy_webhooks=world.policy_webhooks,
         notifier=world.notifier,
         policies=world.policies,
         leadership=world.leadership,
         clock=world.clock,
         pool=world.pool,
-        askers=world.pool,
-        hooks=world.pool,
-        listener=counters if counters is not None else Counters(),
+        query_pool=world.pool,
+        webhook_pool=world.pool,
+        listener=counters if counters is not None else ControllerMetrics(),
         history_limit=history_limit,
     )
 
@@ -56,8 +56,8 @@ class Demo:
     def __init__(self, scenario: str, *, serve: bool = False) -> None:
         self._scenario = SCENARIOS[scenario]
         self._world = self._scenario.open()
-        self._counters = Counters()
-        self._engine = engine_on(self._world, self._counters)
+        self._counters = ControllerMetrics()
+        self._controller = controller_on(self._world, self._counters)
         self._next = self._world.now()
         self._server = self._serving() if serve else None
 
@@ -85,19 +85,19 @@ class Demo:
         until = self._world.now() + seconds
         while self._next <= until:
             self._world.advance(self._next - self._world.now())
-            self._engine.tick()
-            self._next += _BEAT
+            self._controller.tick()
+            self._next += _TICK_SECONDS
         self._world.advance(until - self._world.now())
 
     def shown(self) -> Sequence[tuple[Rollout, Policy | None, Observation | None]]:
-        running = {(each.namespace, each.name): each for each in self._engine.rollouts()}
+        running = {(each.namespace, each.name): each for each in self._controller.rollouts()}
         return [
             (
                 rollout := running.get((kept.namespace, kept.name), kept),
                 self._scenario.policy,
                 self._world.cluster.observe(rollout.key),
             )
-            for kept in self._world.ledger.rollouts()
+            for kept in self._world.store.rollouts()
         ]
 
     def listing(self) -> Sequence[str]:
@@ -111,13 +111,13 @@ class Demo:
             self._server.stop()
 
     def _serving(self) -> Server:
-        present = Present(
-            rollouts=self._engine.rollouts,
-            policy_of=self._engine.policy_of,
+        sources = ScrapeSources(
+            rollouts=self._controller.rollouts,
+            policy_of=self._controller.policy_of,
             is_leader=self._world.leadership.is_leader,
             policies=lambda: PolicyCount(valid=len(self._world.policies.current()), invalid=0),
         )
-        health = Health(heartbeat_age=lambda: 0.0, missing=lambda: ())
-        server = Server("127.0.0.1", 0, application(Exposition(present, self._counters), health))
+        health = Health(heartbeat_age=lambda: 0.0, waiting_for=lambda: ())
+        server = Server("127.0.0.1", 0, make_application(Exposition(sources, self._counters), health))
         server.start()
         return server

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from autocanary.kube.api_client import Session
+from autocanary.kube.api_client import ApiClient
 from autocanary.kube.events import EventWriter
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Rollout
 from autocanary.notifications.apprise_channel import AppriseUrls
 from autocanary.notifications.audit_log import KubernetesEvents
 from autocanary.notifications.channel import Channel
-from autocanary.notifications.http_client import Http
+from autocanary.notifications.http_client import HttpClient
 from autocanary.notifications.slack_api import SlackApi
 from autocanary.notifications.slack_bot import SlackBot
 from autocanary.notifications.slack_webhook import SlackWebhook
-from autocanary.notifications.webhook import RouteWebhooks, WebhookChannel
+from autocanary.notifications.webhook import PolicyWebhookChannels, WebhookChannel
 from autocanary.ports import Message
 from autocanary.settings import Settings
 
-__all__ = ["always", "chosen"]
+__all__ = ["policy_channels", "service_channels"]
 
 PolicyOf = Callable[[Rollout], Policy | None]
-Chosen = Callable[[Message], Sequence[Channel]]
+ChannelsFor = Callable[[Message], Sequence[Channel]]
 
 
-def always(settings: Settings, session: Session, http: Http, policy_of: PolicyOf) -> list[Channel]:
+def service_channels(settings: Settings, client: ApiClient, http: HttpClient, policy_of: PolicyOf) -> list[Channel]:
     """The channels of every message; none writes to the cluster in a dry run."""
     cluster = settings.cluster_name
     channels: list[Channel] = []
     if not settings.dry_run:
-        channels.append(KubernetesEvents(EventWriter(session, settings.identity).write))
+        channels.append(KubernetesEvents(EventWriter(client, settings.identity).write))
     if settings.slack_webhook_url_file is not None:
         path = settings.slack_webhook_url_file
         channels.append(SlackWebhook(path, http, cluster=cluster, policy_of=policy_of))
@@ -39,14 +39,14 @@ def always(settings: Settings, session: Session, http: Http, policy_of: PolicyOf
     return channels
 
 
-def chosen(settings: Settings, http: Http, policy_of: PolicyOf) -> Chosen:
+def policy_channels(settings: Settings, http: HttpClient, policy_of: PolicyOf) -> ChannelsFor:
     """The channels of one message: those of its policy, or what stands in for them."""
     cluster = settings.cluster_name
-    finders: list[Chosen] = [RouteWebhooks(http, cluster=cluster, policy_of=policy_of)]
+    sources: list[ChannelsFor] = [PolicyWebhookChannels(http, cluster=cluster, policy_of=policy_of)]
     if settings.slack_bot_token_file is not None:
         api = SlackApi(settings.slack_bot_token_file, http, settings.slack_api_url)
         channel, mention = settings.slack_channel, settings.slack_mention
-        finders.append(SlackBot(api, channel=channel, mention=mention, cluster=cluster, policy_of=policy_of))
+        sources.append(SlackBot(api, channel=channel, mention=mention, cluster=cluster, policy_of=policy_of))
     if settings.apprise_urls_file is not None:
-        finders.append(AppriseUrls(settings.apprise_urls_file, cluster=cluster, policy_of=policy_of))
-    return lambda message: [channel for find in finders for channel in find(message)]
+        sources.append(AppriseUrls(settings.apprise_urls_file, cluster=cluster, policy_of=policy_of))
+    return lambda message: [channel for find in sources for channel in find(message)]

@@ -12,27 +12,27 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from autocanary.analysis import Verdict
-from autocanary.controller.metric_queries import measures, questions_for, verdict_of
-from autocanary.decide.decision_input import Situation
-from autocanary.decide.decision_log import BOOKS
+from autocanary.controller.metric_queries import analyse_measurements, is_measurable, metric_queries_for
+from autocanary.decide.decision_input import DecisionInput
+from autocanary.decide.decision_log import FIELDS_WITHOUT_EFFECT
 from autocanary.decide.planner import plan
 from autocanary.errors import InputError
-from autocanary.model.decision import Decision, Move
+from autocanary.model.decision import Action, Decision
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Metric, OnFailure, Policy
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout, rollout_name
-from autocanary.simulator.releases import CANDIDATE, STABLE, Pair, Release, start_of
+from autocanary.simulator.releases import CANDIDATE, STABLE, RevisionPair, SimulatedRelease, start_of
 
-__all__ = ["Course", "Outcome", "Transition", "play", "playable"]
+__all__ = ["RunOutcome", "RunResult", "Transition", "make_simulatable", "simulate_run"]
 
-_UNSETTLED_SECONDS = 15.0  # how often the engine looks while a weight is not in effect
+_WEIGHT_PENDING_POLL_SECONDS = 15.0  # how often the engine looks while a weight is not in effect
 _TICK = 1.0
 _SIMULATED = frozenset({"request-success-rate", "error-rate", "request-duration", "request-count"})
 
 
-class Outcome(str, Enum):
+class RunOutcome(str, Enum):
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
     UNDECIDED = "undecided"  # at the horizon, or waiting for a person
@@ -49,17 +49,17 @@ class Transition:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class RunResult:
     """How a run went: after how many seconds from the first step it was over, and how many requests the
     candidate had answered with an error by then."""
 
-    outcome: Outcome
+    outcome: RunOutcome
     seconds: float
     failed: int
     transitions: tuple[Transition, ...] = ()
 
 
-def playable(policy: Policy) -> tuple[Policy, tuple[str, ...]]:
+def make_simulatable(policy: Policy) -> tuple[Policy, tuple[str, ...]]:
     """The policy as it can be simulated, and what is left out of it, each as a sentence.
 
     InputError when nothing that decides is left.
@@ -70,10 +70,10 @@ def playable(policy: Policy) -> tuple[Policy, tuple[str, ...]]:
     if left_out:
         notes.append(f"not simulated, taken as always in range: {', '.join(left_out)}")
     if not any(not each.dry_run for each in metrics):
-        said = ", ".join(left_out) or "dryRun metrics only"
+        left_out_names = ", ".join(left_out) or "dryRun metrics only"
         raise InputError(
             f"policy {policy.name} cannot be simulated: nothing in it that decides is about failed or slow "
-            f"requests ({said}); add a metric such as error-rate to simulate the policy with"
+            f"requests ({left_out_names}); add a metric such as error-rate to simulate the policy with"
         )
     if policy.webhooks:
         notes.append(f"webhooks that always agree: {', '.join(each.name for each in policy.webhooks)}")
@@ -100,109 +100,111 @@ def _is_simulated(metric: Metric) -> bool:
     return not metric.query and metric.name in _SIMULATED
 
 
-def play(policy: Policy, release: Release, seed: int, horizon: float, *, trail: bool = False) -> Course:
-    """One run of a policy that is ``playable``. ``trail`` keeps the transitions."""
-    return _Run(policy, release, seed, trail=trail).until(horizon)
+def simulate_run(
+    policy: Policy, release: SimulatedRelease, seed: int, horizon: float, *, keep_transitions: bool = False
+) -> RunResult:
+    """One run of a policy that is ``make_simulatable``. ``keep_transitions`` keeps the transitions."""
+    return _Run(policy, release, seed, keep_transitions=keep_transitions).until(horizon)
 
 
 class _Run:
-    def __init__(self, policy: Policy, release: Release, seed: int, *, trail: bool) -> None:
-        self._policy, self._trail = policy, trail
+    def __init__(self, policy: Policy, release: SimulatedRelease, seed: int, *, keep_transitions: bool) -> None:
+        self._policy, self._keep_transitions = policy, keep_transitions
         self._transitions: list[Transition] = []
-        self._pair = Pair(release, seed, start_of(seed))
-        self._rollout = _begun(policy, self._pair.seen, self._now())
-        self._questions = questions_for(self._rollout, policy)
+        self._pair = RevisionPair(release, seed, start_of(seed))
+        self._rollout = _new_rollout(policy, self._pair.observation, self._now())
+        self._questions = metric_queries_for(self._rollout, policy)
         self._acknowledged: int | None = None
-        self._seen_at = math.inf
-        self._asked_at: float | None = None
-        self._calm: Observation | None = None
+        self._weight_effective_at = math.inf
+        self._evaluated_at: float | None = None
+        self._unchanged_observation: Observation | None = None
 
     def _now(self) -> float:
         return self._pair.clock.now()
 
-    def until(self, horizon: float) -> Course:
+    def until(self, horizon: float) -> RunResult:
         began = self._now()
         while (now := self._now()) - began <= horizon:
-            self._look(now)
+            self._evaluate(now)
             phase = self._rollout.progress.phase
             if phase.is_final or phase in (Phase.ROLLING_BACK, Phase.PAUSED):
                 break
-            self._pair.advance_to(self._next(now))
+            self._pair.advance_to(self._next_evaluation_at(now))
         seconds = min(self._now() - began, horizon)
-        return Course(self._outcome(), seconds, self._pair.failed(), tuple(self._transitions))
+        return RunResult(self._outcome(), seconds, self._pair.failed(), tuple(self._transitions))
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self) -> RunOutcome:
         phase = self._rollout.progress.phase
         if phase is Phase.PROMOTED:
-            return Outcome.PROMOTED
-        back = phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
-        return Outcome.ROLLED_BACK if back else Outcome.UNDECIDED
+            return RunOutcome.PROMOTED
+        is_rolled_back = phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
+        return RunOutcome.ROLLED_BACK if is_rolled_back else RunOutcome.UNDECIDED
 
-    def _look(self, now: float) -> None:
-        situation = self._situation(now)
-        asks = measures(situation) and (
-            self._asked_at is None or self._beat(now) > self._beat(self._asked_at)
+    def _evaluate(self, now: float) -> None:
+        situation = self._decision_input(now)
+        evaluation_due = is_measurable(situation) and (
+            self._evaluated_at is None or self._interval_index(now) > self._interval_index(self._evaluated_at)
         )
-        if not (asks and self._calm is self._pair.seen):
+        if not (evaluation_due and self._unchanged_observation is self._pair.observation):
             decision = plan(situation)
             # With the weight in effect and the same things seen, only a verdict decides from now on.
-            is_calm = asks and decision.progress is self._rollout.progress
-            self._calm = self._pair.seen if is_calm else None
-            self._take(decision, now)
-        if not asks:
+            is_unchanged = evaluation_due and decision.progress is self._rollout.progress
+            self._unchanged_observation = self._pair.observation if is_unchanged else None
+            self._apply(decision, now)
+        if not evaluation_due:
             return
-        self._asked_at = now
-        situation = self._situation(now)
-        readings = self._pair.metrics.ask([question for _, question in self._questions])
-        verdict = verdict_of(situation, self._questions, readings, ())
-        self._take(plan(self._situation(now, verdict)), now)
+        self._evaluated_at = now
+        situation = self._decision_input(now)
+        readings = self._pair.metrics.query([question for _, question in self._questions])
+        verdict = analyse_measurements(situation, self._questions, readings, ())
+        self._apply(plan(self._decision_input(now, verdict)), now)
 
-    def _situation(self, now: float, verdict: Verdict | None = None) -> Situation:
-        return Situation(
+    def _decision_input(self, now: float, verdict: Verdict | None = None) -> DecisionInput:
+        return DecisionInput(
             policy=self._policy,
             rollout=self._rollout,
-            seen=self._pair.seen,
+            observation=self._pair.observation,
             now=now,
             verdict=verdict,
-            acknowledged=self._acknowledged,
+            acknowledged_weight=self._acknowledged,
         )
 
-    def _take(self, decision: Decision, now: float) -> None:
+    def _apply(self, decision: Decision, now: float) -> None:
         progress = decision.progress
         if decision.event is not None:
-            progress = progress.but(**BOOKS)  # only told, never read
-            if self._trail:
+            progress = replace(progress, **FIELDS_WITHOUT_EFFECT)  # only told, never read
+            if self._keep_transitions:
                 at = now - self._pair.start
                 transition = Transition(at, decision.event.value, decision.reason.value, progress.weight)
                 self._transitions.append(transition)
-        self._rollout = self._rollout.but(progress=progress)
-        if decision.move is Move.WEIGHT and decision.weight is not None:
-            self._seen_at = self._pair.write(decision.weight)
+        self._rollout = replace(self._rollout, progress=progress)
+        if decision.action is Action.WEIGHT and decision.weight is not None:
+            self._weight_effective_at = self._pair.write(decision.weight)
             self._acknowledged = decision.weight
 
-    def _beat(self, at: float, limit: float = math.inf) -> int:
+    def _interval_index(self, at: float, limit: float = math.inf) -> int:
         return int(at // min(self._policy.analysis.interval, limit))
 
-    def _next(self, now: float) -> float:
+    def _next_evaluation_at(self, now: float) -> float:
         """The next look: on the grid of the interval, or when a weight is seen to be in effect."""
-        unsettled = self._rollout.progress.verified_at is None
-        limit = _UNSETTLED_SECONDS if unsettled else math.inf
-        beat = (self._beat(now, limit) + 1) * min(self._policy.analysis.interval, limit)
-        if now < self._seen_at:
-            beat = min(beat, self._seen_at)
-        ticks = math.ceil((beat - self._pair.start) / _TICK - 1e-9)
+        promotion_pending = self._rollout.progress.verified_at is None
+        limit = _WEIGHT_PENDING_POLL_SECONDS if promotion_pending else math.inf
+        next_at = (self._interval_index(now, limit) + 1) * min(self._policy.analysis.interval, limit)
+        if now < self._weight_effective_at:
+            next_at = min(next_at, self._weight_effective_at)
+        ticks = math.ceil((next_at - self._pair.start) / _TICK - 1e-9)
         return self._pair.start + ticks * _TICK
 
 
-def _begun(policy: Policy, seen: Observation, now: float) -> Rollout:
+def _new_rollout(policy: Policy, observation: Observation, now: float) -> Rollout:
     """A candidate that is ready, at 0 %, and not looked at yet."""
     return Rollout(
-        namespace=seen.key.namespace,
-        name=rollout_name(seen.key.name, CANDIDATE),
-        service=seen.key.name,
-        service_uid=seen.uid,
-        api_version=seen.api_version,
-        component=seen.key.component,
+        namespace=observation.key.namespace,
+        name=rollout_name(observation.key.name, CANDIDATE),
+        service=observation.key.name,
+        service_uid=observation.uid,
+        api_version=observation.api_version,
+        component=observation.key.component,
         stable=STABLE,
         candidate=CANDIDATE,
         policy_name=policy.name,

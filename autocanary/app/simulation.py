@@ -18,36 +18,36 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
-from autocanary.analysis.e_values import wilson
-from autocanary.app.simulated_rollout import Course, Outcome, play, playable
+from autocanary.analysis.e_values import wilson_interval
+from autocanary.app.simulated_rollout import RunOutcome, RunResult, make_simulatable, simulate_run
 from autocanary.errors import AutocanaryError
 from autocanary.model.policy import Policy
-from autocanary.simulator.releases import STANDARD, Release, seeds_of
+from autocanary.simulator.releases import STANDARD_RELEASES, SimulatedRelease, seeds_of
 
-__all__ = ["Summary", "described", "simulate"]
+__all__ = ["SimulationSummary", "describe_releases", "simulate"]
 
-_PIECE = 10  # runs that a process plays at a time: a bar that moves, and a Ctrl-C that is answered
-_ALONE = 4 * _PIECE  # starting processes takes longer than so few runs
-_AHEAD = 4
-_HALF, _MOST = 0.5, 0.9
-_DESCRIBED = "release"
+_RUNS_PER_BATCH = 10  # runs that a process plays at a time: a bar that moves, and a Ctrl-C that is answered
+_MAX_RUNS_IN_PROCESS = 4 * _RUNS_PER_BATCH  # starting processes takes longer than so few runs
+_QUEUED_BATCHES_PER_PROCESS = 4
+_MEDIAN, _P90 = 0.5, 0.9
+_RELEASE_NAME = "release"
 
-Piece = tuple[Policy, Release, Sequence[int], float]
-Told = Callable[[int, int], None]
+RunBatch = tuple[Policy, SimulatedRelease, Sequence[int], float]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class SimulationSummary:
     """All runs of one release under one policy. Seconds are counted from the candidate's first step.
 
-    ``to_rollback`` and ``to_promotion`` are the times of the runs that ended so, ``failed`` what each run's
-    candidate had answered with an error until its rollout was over; all ascending.
+    ``seconds_to_rollback`` and ``seconds_to_promotion`` are the times of the runs that ended so, ``failed``
+    what each run's candidate had answered with an error until its rollout was over; all ascending.
     """
 
     policy: str
-    release: Release
-    to_rollback: tuple[float, ...]
-    to_promotion: tuple[float, ...]
+    release: SimulatedRelease
+    seconds_to_rollback: tuple[float, ...]
+    seconds_to_promotion: tuple[float, ...]
     undecided: int
     failed: tuple[int, ...]
 
@@ -56,32 +56,32 @@ class Summary:
         return len(self.failed)
 
     @property
-    def rolled_back(self) -> tuple[float, float, float]:
+    def rolled_back_share(self) -> tuple[float, float, float]:
         """The share of runs that were rolled back, and its 95 % interval (Wilson)."""
-        many = len(self.to_rollback)
-        return many / self.runs, *wilson(many, self.runs)
+        count = len(self.seconds_to_rollback)
+        return count / self.runs, *wilson_interval(count, self.runs)
 
     @property
-    def promoted(self) -> float:
-        return len(self.to_promotion) / self.runs
+    def promoted_share(self) -> float:
+        return len(self.seconds_to_promotion) / self.runs
 
     @property
-    def open(self) -> float:
+    def undecided_share(self) -> float:
         """The share of runs that were neither at the horizon."""
         return self.undecided / self.runs
 
-    def rollback_by(self, part: float) -> float | None:
-        return _quantile(self.to_rollback, part)
+    def rollback_quantile(self, quantile: float) -> float | None:
+        return _quantile(self.seconds_to_rollback, quantile)
 
-    def promotion_by(self, part: float) -> float | None:
-        return _quantile(self.to_promotion, part)
+    def promotion_quantile(self, quantile: float) -> float | None:
+        return _quantile(self.seconds_to_promotion, quantile)
 
-    def failed_by(self, part: float) -> float | None:
-        return _quantile(self.failed, part)
+    def failed_requests_quantile(self, quantile: float) -> float | None:
+        return _quantile(self.failed, quantile)
 
     def to_dict(self) -> dict[str, Any]:
         """Errors and shares are fractions of 1."""
-        share, low, high = self.rolled_back
+        share, low, high = self.rolled_back_share
         return {
             "name": self.release.name,
             "rps": self.release.rps,
@@ -89,15 +89,21 @@ class Summary:
             "canary_error": round(self.release.canary_error / 100, 9),
             "runs": self.runs,
             "rolled_back": {"share": share, "low": round(low, 6), "high": round(high, 6)},
-            "promoted": {"share": self.promoted},
-            "undecided": {"share": self.open},
-            "seconds_to_rollback": {"p50": self.rollback_by(_HALF), "p90": self.rollback_by(_MOST)},
-            "bad_requests": {"p50": self.failed_by(_HALF), "p90": self.failed_by(_MOST)},
-            "seconds_to_promotion": {"p50": self.promotion_by(_HALF)},
+            "promoted": {"share": self.promoted_share},
+            "undecided": {"share": self.undecided_share},
+            "seconds_to_rollback": {
+                "p50": self.rollback_quantile(_MEDIAN),
+                "p90": self.rollback_quantile(_P90),
+            },
+            "bad_requests": {
+                "p50": self.failed_requests_quantile(_MEDIAN),
+                "p90": self.failed_requests_quantile(_P90),
+            },
+            "seconds_to_promotion": {"p50": self.promotion_quantile(_MEDIAN)},
         }
 
 
-def described(
+def describe_releases(
     *,
     rps: float | None,
     base_error: float | None,
@@ -106,18 +112,18 @@ def described(
     canary_latency: float | None,
     onset: float | None,
     bursts: bool,
-) -> tuple[Release, ...]:
+) -> tuple[SimulatedRelease, ...]:
     """The release that is described; what is not said is as in a healthy one, and nothing said is the
     standard set. Errors in percent, times in seconds."""
-    said = (rps, base_error, canary_error, base_latency, canary_latency, onset)
-    if all(each is None for each in said) and not bursts:
-        return STANDARD
-    usual = Release(_DESCRIBED)
-    errors = usual.base_error if base_error is None else base_error
-    latency = usual.base_latency if base_latency is None else base_latency
-    release = Release(
-        _DESCRIBED,
-        rps=usual.rps if rps is None else rps,
+    given_values = (rps, base_error, canary_error, base_latency, canary_latency, onset)
+    if all(each is None for each in given_values) and not bursts:
+        return STANDARD_RELEASES
+    healthy = SimulatedRelease(_RELEASE_NAME)
+    errors = healthy.base_error if base_error is None else base_error
+    latency = healthy.base_latency if base_latency is None else base_latency
+    release = SimulatedRelease(
+        _RELEASE_NAME,
+        rps=healthy.rps if rps is None else rps,
         base_error=errors,
         canary_error=errors if canary_error is None else canary_error,
         base_latency=latency,
@@ -130,40 +136,40 @@ def described(
 
 def simulate(
     policies: Sequence[tuple[str, Policy]],
-    releases: Sequence[Release],
+    releases: Sequence[SimulatedRelease],
     *,
     runs: int,
     seed: int,
     horizon: float,
     jobs: int | None = None,
-    told: Told = lambda *_: None,
-) -> tuple[list[Summary], list[str]]:
+    on_progress: OnProgress = lambda *_: None,
+) -> tuple[list[SimulationSummary], list[str]]:
     """Summaries by release and then by policy, and notes on what is left out.
 
-    ``policies`` are named; ``told`` hears how many runs of how many are done. InputError for a policy that
-    cannot be simulated.
+    ``policies`` are named; ``on_progress`` hears how many runs of how many are done. InputError for a policy
+    that cannot be simulated.
     """
     notes: list[str] = []
-    able: list[tuple[str, Policy]] = []
+    simulatable: list[tuple[str, Policy]] = []
     for name, policy in policies:
-        changed, left_out = playable(policy)
-        able.append((name, changed))
+        changed, left_out = make_simulatable(policy)
+        simulatable.append((name, changed))
         notes += [f"{name}: {note}" for note in left_out]
-    pairs = [(name, policy, release) for release in releases for name, policy in able]
-    pieces = [
-        (policy, release, seeds[first : first + _PIECE], horizon)
+    pairs = [(name, policy, release) for release in releases for name, policy in simulatable]
+    batches = [
+        (policy, release, seeds[first : first + _RUNS_PER_BATCH], horizon)
         for _, policy, release in pairs
         for seeds in [seeds_of(seed, release, runs)]
-        for first in range(0, runs, _PIECE)
+        for first in range(0, runs, _RUNS_PER_BATCH)
     ]
     total = len(pairs) * runs
-    courses: list[Course] = []
-    for found in _played(pieces, _processes(jobs, total)):
-        courses += found
-        told(len(courses), total)
-    found_all = [courses[index * runs : (index + 1) * runs] for index in range(len(pairs))]
+    results: list[RunResult] = []
+    for found in _run_batches(batches, _processes(jobs, total)):
+        results += found
+        on_progress(len(results), total)
+    results_by_pair = [results[index * runs : (index + 1) * runs] for index in range(len(pairs))]
     summaries = [
-        _summary(name, release, found) for (name, _, release), found in zip(pairs, found_all, strict=True)
+        _summary(name, release, found) for (name, _, release), found in zip(pairs, results_by_pair, strict=True)
     ]
     return summaries, notes
 
@@ -171,24 +177,24 @@ def simulate(
 def _processes(jobs: int | None, runs: int) -> int:
     if jobs is not None:
         return jobs
-    return 1 if runs <= _ALONE else len(os.sched_getaffinity(0))
+    return 1 if runs <= _MAX_RUNS_IN_PROCESS else len(os.sched_getaffinity(0))
 
 
-def _played(pieces: Sequence[Piece], jobs: int) -> Iterator[list[Course]]:
+def _run_batches(batches: Sequence[RunBatch], jobs: int) -> Iterator[list[RunResult]]:
     """What came of each piece, in order."""
     if jobs <= 1:
-        yield from map(_piece, pieces)
+        yield from map(_run_batch, batches)
         return
     # Not forked: there may be threads, of a progress bar for one.
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_deaf)
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_ignore_sigint)
     try:
-        left = iter(pieces)
-        waiting: deque[Future[list[Course]]] = deque(
-            pool.submit(_piece, each) for each in islice(left, jobs * _AHEAD)
+        left = iter(batches)
+        waiting: deque[Future[list[RunResult]]] = deque(
+            pool.submit(_run_batch, each) for each in islice(left, jobs * _QUEUED_BATCHES_PER_PROCESS)
         )
         while waiting:
             yield waiting.popleft().result()
-            waiting.extend(pool.submit(_piece, each) for each in islice(left, 1))
+            waiting.extend(pool.submit(_run_batch, each) for each in islice(left, 1))
     except BrokenProcessPool as error:
         raise AutocanaryError(
             "a process of the simulation was killed, probably for want of memory; try fewer --runs"
@@ -197,32 +203,32 @@ def _played(pieces: Sequence[Piece], jobs: int) -> Iterator[list[Course]]:
         pool.shutdown(cancel_futures=True)
 
 
-def _deaf() -> None:
+def _ignore_sigint() -> None:
     """Ctrl-C reaches the whole group of processes; the one that waits for the others answers it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _piece(piece: Piece) -> list[Course]:
-    policy, release, seeds, horizon = piece
-    return [play(policy, release, seed, horizon) for seed in seeds]
+def _run_batch(batch: RunBatch) -> list[RunResult]:
+    policy, release, seeds, horizon = batch
+    return [simulate_run(policy, release, seed, horizon) for seed in seeds]
 
 
-def _summary(policy: str, release: Release, courses: Sequence[Course]) -> Summary:
-    def times(outcome: Outcome) -> tuple[float, ...]:
-        return tuple(sorted(each.seconds for each in courses if each.outcome is outcome))
+def _summary(policy: str, release: SimulatedRelease, results: Sequence[RunResult]) -> SimulationSummary:
+    def times(outcome: RunOutcome) -> tuple[float, ...]:
+        return tuple(sorted(each.seconds for each in results if each.outcome is outcome))
 
-    return Summary(
+    return SimulationSummary(
         policy=policy,
         release=release,
-        to_rollback=times(Outcome.ROLLED_BACK),
-        to_promotion=times(Outcome.PROMOTED),
-        undecided=sum(each.outcome is Outcome.UNDECIDED for each in courses),
-        failed=tuple(sorted(each.failed for each in courses)),
+        seconds_to_rollback=times(RunOutcome.ROLLED_BACK),
+        seconds_to_promotion=times(RunOutcome.PROMOTED),
+        undecided=sum(each.outcome is RunOutcome.UNDECIDED for each in results),
+        failed=tuple(sorted(each.failed for each in results)),
     )
 
 
-def _quantile(ascending: Sequence[float], part: float) -> float | None:
+def _quantile(ascending: Sequence[float], quantile: float) -> float | None:
     """The smallest value that this part of all do not exceed; None of nothing."""
     if not ascending:
         return None
-    return ascending[max(math.ceil(part * len(ascending)) - 1, 0)]
+    return ascending[max(math.ceil(quantile * len(ascending)) - 1, 0)]

@@ -13,110 +13,110 @@ from collections.abc import Iterable, Mapping, Sequence
 from autocanary import logs
 from autocanary.errors import ClusterError, Forbidden, InputError, NotFound, Refused
 from autocanary.kserve import dialect_for
-from autocanary.kserve.knative_routes import Route, route_of
-from autocanary.kube.api_client import Session
-from autocanary.kube.kubeconfig import find_login
-from autocanary.kube.resource import KNATIVE_ROUTES, ROLLOUTS, services_of
-from autocanary.kube.rollout_store import KubeLedger
+from autocanary.kserve.knative_routes import Route, parse_route
+from autocanary.kube.api_client import ApiClient
+from autocanary.kube.kubeconfig import find_credentials
+from autocanary.kube.resource import KNATIVE_ROUTES, ROLLOUTS, inference_services_of
+from autocanary.kube.rollout_store import KubeRolloutStore
 from autocanary.model.observation import Observation
 from autocanary.model.rollout import Request, Rollout
 from autocanary.settings import ClusterAccess
 
-__all__ = ["PersonLedger", "open_ledger", "routes_of"]
+__all__ = ["UserClient", "open_client", "read_routes"]
 
 
-def routes_of(session: Session, rollouts: Iterable[Rollout]) -> list[tuple[str, Route]]:
+def read_routes(client: ApiClient, rollouts: Iterable[Rollout]) -> list[tuple[str, Route]]:
     """The routes of the rollouts' services, each with its namespace, by namespace and name."""
     services = {(each.namespace, each.service, each.api_version) for each in rollouts}
-    live = {namespace: _live(session, namespace) for namespace in {place[0] for place in services}}
+    by_namespace = {namespace: _route_objects(client, namespace) for namespace in {place[0] for place in services}}
     found = {
-        (namespace, route.name): live[namespace].get(route.name, route)
+        (namespace, route.name): by_namespace[namespace].get(route.name, route)
         for namespace, name, api_version in services
-        for route in _told(session, namespace, name, api_version)
+        for route in _routes_from_status(client, namespace, name, api_version)
     }
     return [(namespace, found[namespace, name]) for namespace, name in sorted(found)]
 
 
-def _told(session: Session, namespace: str, name: str, api_version: str) -> tuple[Route, ...]:
+def _routes_from_status(client: ApiClient, namespace: str, name: str, api_version: str) -> tuple[Route, ...]:
     """By the service's status; none when it is gone, may not be read, or is of a kind nobody speaks."""
     try:
         dialect = dialect_for(api_version)
-        return dialect.routes(session.get(services_of(dialect), namespace, name))
+        return dialect.routes(client.get(inference_services_of(dialect), namespace, name))
     except (ClusterError, InputError):
         return ()
 
 
-def _live(session: Session, namespace: str) -> Mapping[str, Route]:
+def _route_objects(client: ApiClient, namespace: str) -> Mapping[str, Route]:
     """By the Route objects; none without Knative or the right to read them."""
     try:
-        return {route.name: route for route in map(route_of, session.every(KNATIVE_ROUTES, namespace))}
+        return {route.name: route for route in map(parse_route, client.list_all(KNATIVE_ROUTES, namespace))}
     except ClusterError:
         return {}
 
 
-_LEAST = 1.0
+_MIN_TIMEOUT_SECONDS = 1.0
 _log = logs.logger("autocanary.app.user_client")
 
 
-class NotLeading:
+class NeverLeader:
     """The ``Leadership`` of somebody who never writes for the service."""
 
     def is_leader(self) -> bool:
         return False
 
 
-class PersonLedger:
+class UserClient:
     """What ``status`` and the verbs need of the ledger."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._usual = session.timeout
-        self._ledger = KubeLedger(session, NotLeading())
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+        self._default_timeout = client.timeout
+        self._store = KubeRolloutStore(client, NeverLeader())
 
     @property
     def namespace(self) -> str:
-        return self._session.namespace or "default"
+        return self._client.namespace or "default"
 
     def rollouts(self, namespace: str | None) -> Sequence[Rollout]:
         """All rollouts of one namespace, or of all; those that this version cannot read are left out."""
         found: list[Rollout] = []
-        for document in self._session.every(ROLLOUTS, namespace or ""):
+        for document in self._client.list_all(ROLLOUTS, namespace or ""):
             try:
-                found.append(self._ledger.readable(document))
+                found.append(self._store.readable(document))
             except Refused as error:
                 name = document.get("metadata", {}).get("name", "?")
-                _log.warning("rollout_not_readable", rollout=name, error=str(error))
+                _log.warning("rollout_unreadable", rollout=name, error=str(error))
         return found
 
     def observe(self, rollout: Rollout) -> Observation | None:
         """The component that a rollout is about, as it is now; None when it is gone or may not be read."""
         try:
             dialect = dialect_for(rollout.api_version)
-            document = self._session.get(services_of(dialect), rollout.namespace, rollout.service)
+            document = self._client.get(inference_services_of(dialect), rollout.namespace, rollout.service)
         except (NotFound, Forbidden, InputError):
             return None
         return next((each for each in dialect.observe(document) if each.key == rollout.key), None)
 
     def routes(self, rollouts: Sequence[Rollout]) -> Sequence[tuple[str, Route]]:
         """The Knative routes of these rollouts' services, each with its namespace."""
-        return routes_of(self._session, rollouts)
+        return read_routes(self._client, rollouts)
 
-    def limit(self, seconds: float) -> None:
+    def set_timeout(self, seconds: float) -> None:
         """Let no call from now on take longer than this and a second, however long a server is silent."""
-        connect, read = self._usual
-        most = seconds + _LEAST
-        self._session.timeout = (min(connect, most), min(read, most))
+        connect, read = self._default_timeout
+        max_seconds = seconds + _MIN_TIMEOUT_SECONDS
+        self._client.timeout = (min(connect, max_seconds), min(read, max_seconds))
 
     def read(self, namespace: str, name: str) -> Rollout | None:
-        return self._ledger.read(namespace, name)
+        return self._store.read(namespace, name)
 
-    def ask(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout:
-        return self._ledger.ask(namespace, name, paused=paused, request=request)
+    def write_request(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout:
+        return self._store.write_request(namespace, name, paused=paused, request=request)
 
     def close(self) -> None:
-        self._session.close()
+        self._client.close()
 
 
-def open_ledger(access: ClusterAccess) -> PersonLedger:
+def open_client(access: ClusterAccess) -> UserClient:
     """ClusterError or SettingsError when the cluster cannot be used."""
-    return PersonLedger(Session(find_login(access.kubeconfig, access.context)))
+    return UserClient(ApiClient(find_credentials(access.kubeconfig, access.context)))

@@ -18,34 +18,34 @@ from autocanary.model.progress import Phase
 from autocanary.model.rollout import Request, Rollout
 
 if TYPE_CHECKING:  # a fifth of a second, which help and completion need not wait for
-    from autocanary.app.simulation import Summary, Told
-    from autocanary.controller.running_rollout import Snapshots
+    from autocanary.app.simulation import OnProgress, SimulationSummary
+    from autocanary.controller.running_rollout import PolicySnapshots
     from autocanary.settings import Settings
-    from autocanary.simulator.releases import Release
+    from autocanary.simulator.releases import SimulatedRelease
 
 __all__ = [
-    "OpenLedger",
-    "Stage",
+    "DemoRun",
+    "RolloutClient",
     "default_scenarios",
-    "open_ledger",
+    "demo_run",
+    "open_client",
     "policy_of",
     "probe",
     "releases",
     "run_service",
     "scenarios",
     "simulate",
-    "stage",
 ]
 
 
-class OpenLedger(Protocol):
+class RolloutClient(Protocol):
     """A person's view of the CanaryRollouts: read from the API server at every call, never as leader.
 
     ``namespace`` is the context's own. ``rollouts(None)`` are those of all namespaces. All raise
     ClusterError; NotFound from ``rollouts`` means that the definitions are not installed. ``observe`` looks
     at a rollout's InferenceService; None when it is gone or may not be read. ``routes`` are Knative's behind
-    the rollouts' services, each with its namespace; what may not be read is left out. After ``limit`` no
-    call takes longer than that, and a second.
+    the rollouts' services, each with its namespace; what may not be read is left out. After ``set_timeout``
+    no call takes longer than that, and a second.
     """
 
     @property
@@ -54,12 +54,12 @@ class OpenLedger(Protocol):
     def read(self, namespace: str, name: str) -> Rollout | None: ...
     def observe(self, rollout: Rollout) -> Observation | None: ...
     def routes(self, rollouts: Sequence[Rollout]) -> Sequence[tuple[str, Route]]: ...
-    def limit(self, seconds: float) -> None: ...
-    def ask(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout: ...
+    def set_timeout(self, seconds: float) -> None: ...
+    def write_request(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout: ...
     def close(self) -> None: ...
 
 
-class Stage(Protocol):
+class DemoRun(Protocol):
     """The whole service on an embedded world, playing one scenario in virtual time.
 
     ``expected`` are the phases that its rollouts should end in, in the order in which they begin;
@@ -84,12 +84,12 @@ class Stage(Protocol):
     def close(self) -> None: ...
 
 
-def open_ledger(kubeconfig: str | None, context: str | None) -> OpenLedger:
+def open_client(kubeconfig: str | None, context: str | None) -> RolloutClient:
     """The CanaryRollouts of the cluster that kubectl's flags name; SettingsError when there is none."""
     from autocanary import app
     from autocanary.settings import ClusterAccess
 
-    return app.open_ledger(ClusterAccess(kubeconfig, context))
+    return app.open_client(ClusterAccess(kubeconfig, context))
 
 
 def run_service(settings: Settings, kubeconfig: str | None, context: str | None) -> int:
@@ -114,32 +114,32 @@ def default_scenarios() -> Sequence[str]:
     return app.DEFAULT_SCENARIOS
 
 
-def stage(scenario: str, *, serve: bool) -> Stage:
+def demo_run(scenario: str, *, serve: bool) -> DemoRun:
     from autocanary import app
 
     return app.Demo(scenario, serve=serve)
 
 
-def releases(**said: Any) -> Sequence[Release]:
+def releases(**flags: Any) -> Sequence[SimulatedRelease]:
     """The release that flags describe, or the standard set; see ``app.simulate.described``."""
-    from autocanary.app.simulation import described
+    from autocanary.app.simulation import describe_releases
 
-    return described(**said)
+    return describe_releases(**flags)
 
 
 def simulate(
     policies: Sequence[tuple[str, Policy]],
-    releases: Sequence[Release],
+    releases: Sequence[SimulatedRelease],
     *,
     runs: int,
     seed: int,
     horizon: float,
-    told: Told,
-) -> tuple[Sequence[Summary], Sequence[str]]:
+    on_progress: OnProgress,
+) -> tuple[Sequence[SimulationSummary], Sequence[str]]:
     """What the policies do with the releases, and what is left out; InputError where that is too much."""
     from autocanary.app.simulation import simulate
 
-    return simulate(policies, releases, runs=runs, seed=seed, horizon=horizon, told=told)
+    return simulate(policies, releases, runs=runs, seed=seed, horizon=horizon, on_progress=on_progress)
 
 
 def probe(url: str, policies: Sequence[Policy]) -> Sequence[Problem]:
@@ -158,9 +158,9 @@ def policy_of(rollout: Rollout) -> Policy | None:
 
 
 @cache
-def _snapshots() -> Snapshots:
+def _snapshots() -> PolicySnapshots:
     """One for all looks: a list of a thousand rollouts restores each of its few policies once."""
-    from autocanary.controller.running_rollout import Snapshots
-    from autocanary.policy_files import PolicyBook
+    from autocanary.controller.running_rollout import PolicySnapshots
+    from autocanary.policy_files import ActivePolicies
 
-    return Snapshots(PolicyBook())
+    return PolicySnapshots(ActivePolicies())

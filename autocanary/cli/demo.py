@@ -12,23 +12,23 @@ import typer
 from rich.console import Console
 
 from autocanary.cli import backend, follow, printing
-from autocanary.cli.demo_view import DemoView, Ending
-from autocanary.cli.printing import usual
-from autocanary.cli.rollout_view import Shown
+from autocanary.cli.demo_view import DemoView, ScenarioResult
+from autocanary.cli.printing import default_text
+from autocanary.cli.rollout_view import RolloutView
 
 __all__ = ["demo"]
 
 _FRAMES_PER_SECOND = 10.0
 _SPEED = 30.0
 """Virtual seconds in a real one, on a terminal; elsewhere nobody watches, so nothing waits."""
-_STRIDE = 1.0
+_STEP_SECONDS = 1.0
 """Virtual seconds between two looks when nobody watches."""
-_PAPER = 120
-_LAST_LOOK = 1.0
+_FILE_WIDTH = 120
+_FINAL_FRAME_SECONDS = 1.0
 """Real seconds for which the end of a scenario stays before the next one begins."""
 
 
-def _at_least_one(text: str) -> float:
+def _parse_speed(text: str) -> float:
     try:
         speed = float(text)
     except ValueError:
@@ -48,8 +48,8 @@ def demo(
         typer.Option(
             "--speed",
             metavar="N",
-            parser=_at_least_one,
-            help=f"How many virtual seconds pass in a real one, 1 or more.{usual('30')}",
+            parser=_parse_speed,
+            help=f"How many virtual seconds pass in a real one, 1 or more.{default_text('30')}",
         ),
     ] = None,
     serve: Annotated[bool, typer.Option("--serve", help="Also serve /metrics while it plays.")] = False,
@@ -65,7 +65,7 @@ def demo(
     if listing:
         width = max(len(name) for name in known)
         for name, text in known.items():
-            printing.say(f"{name:<{width}}  {text}")
+            printing.print_result(f"{name:<{width}}  {text}")
         return
     if scenario is not None and scenario not in known:
         raise typer.BadParameter(f"{scenario!r} is not one of {', '.join(known)}", param_hint="'--scenario'")
@@ -74,43 +74,43 @@ def demo(
 
 
 def _play(names: Sequence[str], speed: float | None, *, serve: bool, svg: Path | None) -> int:
-    with DemoView(_paper()) as view:
+    with DemoView(_console()) as view:
         pace = speed if speed is not None else (_SPEED if view.is_live else None)
-        endings = [_scene(view, name, pace, serve=serve) for name in names]
-        right = view.summary(endings)
+        results = [_play_scenario(view, name, pace, serve=serve) for name in names]
+        as_expected = view.summary(results)
         if svg is not None:
             view.export_svg(svg)
-    return printing.DONE if right else printing.NO
+    return printing.SUCCESS if as_expected else printing.FAILURE
 
 
-def _paper() -> Console:
+def _console() -> Console:
     """Lines may be as long as they need to be in a file, but a table may not."""
     console = printing.console()
-    return console if console.is_terminal else printing.console(width=_PAPER)
+    return console if console.is_terminal else printing.console(width=_FILE_WIDTH)
 
 
-def _scene(view: DemoView, name: str, pace: float | None, *, serve: bool) -> Ending:
-    with closing(backend.stage(name, serve=serve)) as stage:
-        if stage.address:
-            printing.tell(f"serving {stage.address}")
-        view.begin(stage.title, stage.now())
-        until = stage.now() + stage.horizon
-        stride = _STRIDE if pace is None else pace / _FRAMES_PER_SECOND
-        while stage.now() < until and not _over(stage):
-            stage.advance(stride)
-            view.show(_shown(stage), stage.now(), stage.listing())
+def _play_scenario(view: DemoView, name: str, pace: float | None, *, serve: bool) -> ScenarioResult:
+    with closing(backend.demo_run(name, serve=serve)) as demo_run:
+        if demo_run.address:
+            printing.print_notice(f"serving {demo_run.address}")
+        view.begin(demo_run.title, demo_run.now())
+        until = demo_run.now() + demo_run.horizon
+        step_seconds = _STEP_SECONDS if pace is None else pace / _FRAMES_PER_SECOND
+        while demo_run.now() < until and not _is_finished(demo_run):
+            demo_run.advance(step_seconds)
+            view.show(_shown(demo_run), demo_run.now(), demo_run.listing())
             if pace is not None:
                 follow.sleep(1 / _FRAMES_PER_SECOND)
         if view.is_live:
-            follow.sleep(_LAST_LOOK)
-        return Ending(name, stage.expected, _shown(stage))
+            follow.sleep(_FINAL_FRAME_SECONDS)
+        return ScenarioResult(name, demo_run.expected, _shown(demo_run))
 
 
-def _over(stage: backend.Stage) -> bool:
-    shown = _shown(stage)
-    return len(shown) >= len(stage.expected) and all(each.rollout.is_final for each in shown)
+def _is_finished(demo_run: backend.DemoRun) -> bool:
+    shown = _shown(demo_run)
+    return len(shown) >= len(demo_run.expected) and all(each.rollout.is_final for each in shown)
 
 
-def _shown(stage: backend.Stage) -> tuple[Shown, ...]:
-    ordered = sorted(stage.shown(), key=lambda each: (each[0].progress.started_at, each[0].name))
-    return tuple(Shown(*each) for each in ordered)
+def _shown(demo_run: backend.DemoRun) -> tuple[RolloutView, ...]:
+    ordered = sorted(demo_run.shown(), key=lambda each: (each[0].progress.started_at, each[0].name))
+    return tuple(RolloutView(*each) for each in ordered)

@@ -20,18 +20,18 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from autocanary.cli.rollout_view import Shown, panel, style_of
-from autocanary.cli.trail import Line, Trail
+from autocanary.cli.rollout_view import RolloutView, phase_style, rollout_panel
+from autocanary.cli.trail import EventLine, EventLog
 from autocanary.errors import InputError
 from autocanary.model import value_wording
 from autocanary.model.progress import Phase
 
-__all__ = ["DemoView", "Ending"]
+__all__ = ["DemoView", "ScenarioResult"]
 
 _HEADS, _PANEL, _FEWEST_LINES = 4, 13, 3  # lines of a picture: its heads, each rollout, the log at least
 _SVG_WIDTH = 110
 _LIVE_HERTZ = 12.0
-_WRONG = "bold reverse red"
+_MISMATCH_STYLE = "bold reverse red"
 _EVENT_STYLES = {
     "rollout_promoted": "green",
     "rollback_started": "red",
@@ -42,15 +42,15 @@ _EVENT_STYLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class ScenarioResult:
     """How a scenario ended: its rollouts as they began, and the phases that they should end in."""
 
     title: str
     expected: tuple[Phase, ...]
-    shown: tuple[Shown, ...]
+    shown: tuple[RolloutView, ...]
 
     @property
-    def is_right(self) -> bool:
+    def is_as_expected(self) -> bool:
         return tuple(each.rollout.progress.phase for each in self.shown) == self.expected
 
 
@@ -63,14 +63,12 @@ class DemoView:
     def __init__(self, console: Console, *, live: bool | None = None) -> None:
         self._console = console
         self.is_live = console.is_terminal if live is None else live
-        self._live = (
-            Live(console=console, refresh_per_second=_LIVE_HERTZ, transient=True) if self.is_live else None
-        )
+        self._live = Live(console=console, refresh_per_second=_LIVE_HERTZ, transient=True) if self.is_live else None
         self._title, self._started_at = "", 0.0
-        self._trail, self._log = Trail(), list[Line]()
-        self._last: tuple[tuple[Shown, ...], float] | None = None
+        self._event_log, self._log = EventLog(), list[EventLine]()
+        self._last: tuple[tuple[RolloutView, ...], float] | None = None
         self._listing: tuple[str, ...] = ()
-        self._kept: list[RenderableType] = []
+        self._recorded: list[RenderableType] = []
 
     def __enter__(self) -> DemoView:
         if self._live is not None:
@@ -85,80 +83,80 @@ class DemoView:
 
     def begin(self, title: str, started_at: float) -> None:
         """A new scenario, in a virtual time of its own; the one before stays on the screen above it."""
-        self._settle()
+        self._freeze_frame()
         self._title, self._started_at = title, started_at
-        self._trail, self._log, self._listing = Trail(), [], ()
+        self._event_log, self._log, self._listing = EventLog(), [], ()
         if not self.is_live:
             self._print(Text(title, "bold"))
 
-    def show(self, shown: Sequence[Shown], now: float, listing: Sequence[str] = ()) -> None:
+    def show(self, shown: Sequence[RolloutView], now: float, listing: Sequence[str] = ()) -> None:
         """The present state; what has happened since the last call goes into the log.
 
         ``listing`` is how kubectl prints the service now: shown above, or whenever more than its age changed.
         """
-        fresh = self._trail.news(each.rollout for each in shown)
-        self._log += fresh
+        new_entries = self._event_log.new_lines(each.rollout for each in shown)
+        self._log += new_entries
         self._last = (tuple(shown), now)
         before, self._listing = self._listing, tuple(listing)
         if self._live is not None:
-            self._live.update(self._compose(shown, now, log_lines=self._room(shown)))
+            self._live.update(self._render(shown, now, log_lines=self._log_height(shown)))
             return
-        for line in fresh:
+        for line in new_entries:
             self._print(Text(line.text(self._elapsed(line.at))))
-        if _ageless(before) != _ageless(self._listing):
+        if _without_age(before) != _without_age(self._listing):
             for row in self._listing:
                 self._print(Text(row, "dim"))
 
-    def summary(self, endings: Sequence[Ending]) -> bool:
+    def summary(self, results: Sequence[ScenarioResult]) -> bool:
         """The table at the end; whether every scenario ended as it should."""
-        self._settle()
+        self._freeze_frame()
         table = Table(box=box.SIMPLE_HEAD, title="What happened", title_justify="left", title_style="bold")
         for column in ("Scenario", "Candidate", "Ended", "Expected", "Took", "Why"):
             table.add_column(column)
-        for ending in endings:
-            for expected, shown in zip_longest(ending.expected, ending.shown):
-                _row(table, ending.title, expected, shown)
-        self._kept.append(table)
+        for result in results:
+            for expected, shown in zip_longest(result.expected, result.shown):
+                _row(table, result.title, expected, shown)
+        self._recorded.append(table)
         self._print(table)
-        return all(ending.is_right for ending in endings)
+        return all(result.is_as_expected for result in results)
 
     def export_svg(self, path: Path, title: str = "autocanary demo") -> None:
         """The last picture of each scenario and the summary; InputError when the file cannot be written."""
         recorder = Console(
             record=True, width=_SVG_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
         )
-        for each in self._kept:
+        for each in self._recorded:
             recorder.print(each)
         try:
             path.write_text(recorder.export_svg(title=title, unique_id="autocanary"), "utf-8")
         except OSError as error:
             raise InputError(f"{path}: the picture cannot be written: {error.strerror}") from error
 
-    def _settle(self) -> None:
+    def _freeze_frame(self) -> None:
         """Leaves the present picture on the screen, whole, and goes on below it."""
         if self._last is None:
             return
-        picture = self._compose(*self._last, log_lines=None)
-        self._kept.append(picture)
+        frame = self._render(*self._last, log_lines=None)
+        self._recorded.append(frame)
         if self._live is not None:
             self._live.update(Text(), refresh=True)
-            self._live.console.print(picture)
+            self._live.console.print(frame)
         self._last = None
 
-    def _compose(self, shown: Sequence[Shown], now: float, log_lines: int | None) -> RenderableType:
+    def _render(self, shown: Sequence[RolloutView], now: float, log_lines: int | None) -> RenderableType:
         """``log_lines``: at most so many, a line each, so that it all fits a screen; None: all, whole."""
         head = Text(f"{self._title}  ", "bold")
         head.append(f"{self._elapsed(now)} of virtual time", "dim")
         parts: list[RenderableType] = [head, *(Text(row, no_wrap=True) for row in self._listing)]
-        parts += (panel(each, now) for each in shown)
+        parts += (rollout_panel(each, now) for each in shown)
         if self._log:
             log = self._log_table(log_lines)
             parts.append(Panel(log, title="Transitions", title_align="left", border_style="dim"))
         return Group(*parts)
 
-    def _room(self, shown: Sequence[Shown]) -> int:
-        taken = _HEADS + len(self._listing) + _PANEL * len(shown)
-        return max(_FEWEST_LINES, self._console.height - taken)
+    def _log_height(self, shown: Sequence[RolloutView]) -> int:
+        used_height = _HEADS + len(self._listing) + _PANEL * len(shown)
+        return max(_FEWEST_LINES, self._console.height - used_height)
 
     def _log_table(self, lines: int | None) -> Table:
         table = Table.grid(padding=(0, 1))
@@ -184,23 +182,26 @@ class DemoView:
         console.print(what, soft_wrap=not console.is_terminal and isinstance(what, Text))
 
 
-def _ageless(listing: Sequence[str]) -> list[str]:
+def _without_age(listing: Sequence[str]) -> list[str]:
     """Each line without its last column; the spaces between the others tell which of them are empty."""
     return [line.rpartition(" ")[0] for line in listing]
 
 
-def _row(table: Table, title: str, expected: Phase | None, shown: Shown | None) -> None:
-    wanted = expected.value if expected is not None else "no rollout"
+def _row(table: Table, title: str, expected: Phase | None, shown: RolloutView | None) -> None:
+    expected_text = expected.value if expected is not None else "no rollout"
     if shown is None:
-        table.add_row(title, "–", Text("no rollout", _WRONG), wanted, "–", "–")
+        table.add_row(title, "–", Text("no rollout", _MISMATCH_STYLE), expected_text, "–", "–")
         return
     rollout, progress = shown.rollout, shown.rollout.progress
-    over = progress.finished_at if progress.finished_at is not None else progress.phase_since
+    ended_at = progress.finished_at if progress.finished_at is not None else progress.phase_since
     table.add_row(
         title,
         rollout.candidate,
-        Text(progress.phase.value, style_of(progress.phase) if progress.phase is expected else _WRONG),
-        wanted,
-        value_wording.duration(over - progress.started_at),
+        Text(
+            progress.phase.value,
+            phase_style(progress.phase) if progress.phase is expected else _MISMATCH_STYLE,
+        ),
+        expected_text,
+        value_wording.format_duration(ended_at - progress.started_at),
         progress.message or progress.reason.value,
     )

@@ -32,9 +32,9 @@ from autocanary.model.time_format import parse_duration
 
 __all__ = [
     "BROKEN_PIPE",
-    "DONE",
+    "FAILURE",
     "INTERRUPTED",
-    "NO",
+    "SUCCESS",
     "UNREACHABLE",
     "USAGE",
     "AllNamespaces",
@@ -43,15 +43,15 @@ __all__ = [
     "Namespace",
     "Output",
     "OutputFormat",
-    "code_of",
     "console",
+    "default_text",
     "document",
-    "duration",
+    "duration_option",
     "errors",
-    "hush",
-    "say",
-    "tell",
-    "usual",
+    "exit_code_for",
+    "print_notice",
+    "print_result",
+    "silence_stdout",
 ]
 
 
@@ -82,12 +82,12 @@ def errors() -> Console:
     return console(sys.stderr)
 
 
-def say(text: str) -> None:
+def print_result(text: str) -> None:
     """A result, on stdout."""
     console().print(text, markup=False, soft_wrap=True)
 
 
-def tell(text: str) -> None:
+def print_notice(text: str) -> None:
     """A word about the result, on stderr."""
     errors().print(text, markup=False, soft_wrap=True)
 
@@ -100,7 +100,7 @@ def document(value: Mapping[str, Any], output: Output) -> None:
         yaml.safe_dump(value, sys.stdout, sort_keys=False, allow_unicode=True)
 
 
-def hush() -> None:
+def silence_stdout() -> None:
     """Nobody reads stdout any more: keep the interpreter from complaining of it at exit."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -108,21 +108,21 @@ def hush() -> None:
         os.close(nowhere)
 
 
-DONE = 0
-NO = 1  # the answer is "no": invalid policy, rolled back, no such rollout, not in time
+SUCCESS = 0
+FAILURE = 1  # the answer is "no": invalid policy, rolled back, no such rollout, not in time
 USAGE = 2
 UNREACHABLE = 3  # no usable cluster or Prometheus: away, overloaded, without rights, without our definitions
 INTERRUPTED = 130  # as shells say it: 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
-def code_of(error: AutocanaryError) -> int:
+def exit_code_for(error: AutocanaryError) -> int:
     """A missing right is not a "no": a pipeline must not take it for a rolled-back release."""
     if isinstance(error, PolicyError | Conflict | Refused):
-        return NO
+        return FAILURE
     if isinstance(error, InputError):
         return USAGE
-    return UNREACHABLE if isinstance(error, ClusterError | MetricsUnreachable) else NO
+    return UNREACHABLE if isinstance(error, ClusterError | MetricsUnreachable) else FAILURE
 
 
 def _cluster(*names: str, help: str, metavar: str | None = None) -> Any:
@@ -140,12 +140,12 @@ OutputFormat = Annotated[
 ]
 
 
-def usual(value: str) -> str:
+def default_text(value: str) -> str:
     """The end of a help text: what counts when an option is not given. docs/generate.py reads it."""
     return f" [dim](default: {value})[/dim]"
 
 
-def duration(text: str | float) -> float:
+def duration_option(text: str | float) -> float:
     """For ``parser=`` of an option: seconds, or the sentence that says what was expected."""
     if isinstance(text, float):
         return text  # a default

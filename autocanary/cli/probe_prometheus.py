@@ -9,58 +9,58 @@ from collections.abc import Callable, Iterator, Sequence
 
 from autocanary.errors import MetricsRefused, Problem
 from autocanary.model.policy import Metric, Policy
-from autocanary.policy_files.cross_field_checks import sample_of
+from autocanary.policy_files.cross_field_checks import with_sample_values
 from autocanary.prometheus.client import PrometheusClient
-from autocanary.prometheus.connection_settings import config_of
-from autocanary.prometheus.query_answer import Answer
-from autocanary.prometheus.sources import variants_of
+from autocanary.prometheus.connection_settings import config_from_settings
+from autocanary.prometheus.query_answer import QueryResponse
+from autocanary.prometheus.sources import exporter_variants
 from autocanary.settings import load
 
-__all__ = ["examine", "probe"]
+__all__ = ["check_queries", "probe"]
 
-Query = Callable[[str], Answer]
+Query = Callable[[str], QueryResponse]
 
 
 def probe(url: str, policies: Sequence[Policy]) -> list[Problem]:
     """Asks with the credentials of the settings; MetricsUnreachable when there is no answer."""
-    client = PrometheusClient(config_of(load({"prometheus_url": url})))
+    client = PrometheusClient(config_from_settings(load({"prometheus_url": url})))
     try:
-        return examine(client.query, policies)
+        return check_queries(client.query, policies)
     finally:
         client.close()
 
 
-def examine(query: Query, policies: Sequence[Policy]) -> list[Problem]:
+def check_queries(query: Query, policies: Sequence[Policy]) -> list[Problem]:
     """A refused query is an error; a preset that nothing measures may only be waiting for its exporter."""
     query("vector(1)")  # away, or not Prometheus: said once, not once a metric
     problems: list[Problem] = []
     for policy in policies:
         for metric in policy.analysis.metrics:
-            ask = _refused if metric.query else _unmeasured
-            problems += ask(query, policy, metric)
+            check = _check_query if metric.query else _check_preset
+            problems += check(query, policy, metric)
     return problems
 
 
-def _refused(query: Query, policy: Policy, metric: Metric) -> Iterator[Problem]:
+def _check_query(query: Query, policy: Policy, metric: Metric) -> Iterator[Problem]:
     try:
-        query(sample_of(metric.query))
+        query(with_sample_values(metric.query))
     except MetricsRefused as error:
         yield _problem(policy, f"the query of {metric.name} is refused: {error}")
 
 
-def _unmeasured(query: Query, policy: Policy, metric: Metric) -> Iterator[Problem]:
-    meters = {variant.meter: variant.source for variant in variants_of(policy.analysis.source)}
-    able = {meter: source for meter, source in meters.items() if not meter.lack(metric.name)}
-    if not able:
-        yield _problem(policy, next(iter(meters)).lack(metric.name))
+def _check_preset(query: Query, policy: Policy, metric: Metric) -> Iterator[Problem]:
+    exporters = {variant.exporter: variant.source for variant in exporter_variants(policy.analysis.source)}
+    supporting = {
+        exporter: source for exporter, source in exporters.items() if not exporter.unsupported_reason(metric.name)
+    }
+    if not supporting:
+        yield _problem(policy, next(iter(exporters)).unsupported_reason(metric.name))
         return
-    names = sorted({counted.metric for meter in able for counted in meter.counted})
+    names = sorted({counted.metric for exporter in supporting for counted in exporter.counted})
     found = query(f'count by (__name__) ({{__name__=~"{"|".join(names)}"}})')
     if not found.samples:
-        sources = ", ".join(dict.fromkeys(source.value for source in able.values()))
-        message = (
-            f"nothing in this Prometheus measures {metric.name}: there are no series of {', '.join(names)}"
-        )
+        sources = ", ".join(dict.fromkeys(source.value for source in supporting.values()))
+        message = f"nothing in this Prometheus measures {metric.name}: there are no series of {', '.join(names)}"
         hint = f"they come from {sources}; check that it is scraped, and that a service has had requests"
         yield _problem(policy, message, hint, "warning")
 

@@ -37,7 +37,7 @@ def crds() -> None:
 
 def version() -> None:
     """Print the version."""
-    printing.say(__version__)
+    printing.print_result(__version__)
 
 
 _COMPLETE = "_AUTOCANARY_COMPLETE"  # the same for both names of the program
@@ -47,15 +47,13 @@ class _Root(TyperGroup):
     """Turns what a command raises into a sentence on stderr and an exit code; never a traceback."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _untyped(super().get_params(ctx))
+        return _without_types(super().get_params(ctx))
 
     def main(  # type: ignore[override]  # standalone mode is the only one
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **_: Any
     ) -> None:
         try:
-            code = super().main(
-                args, prog_name or program(sys.argv[0]), complete_var=_COMPLETE, standalone_mode=False
-            )
+            code = super().main(args, prog_name or program(sys.argv[0]), complete_var=_COMPLETE, standalone_mode=False)
         except typer.Abort:
             code = printing.INTERRUPTED
         except Exception as error:
@@ -63,7 +61,7 @@ class _Root(TyperGroup):
             if not hasattr(error, "format_message"):
                 raise
             code = _usage(error)
-        sys.exit(code if isinstance(code, int) else printing.DONE)
+        sys.exit(code if isinstance(code, int) else printing.SUCCESS)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -71,10 +69,10 @@ class _Root(TyperGroup):
             sys.stdout.flush()
         except AutocanaryError as error:
             command = " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
-            printing.tell(f"{command}: {error}")
-            raise typer.Exit(printing.code_of(error)) from None
+            printing.print_notice(f"{command}: {error}")
+            raise typer.Exit(printing.exit_code_for(error)) from None
         except BrokenPipeError:
-            printing.hush()
+            printing.silence_stdout()
             raise typer.Exit(printing.BROKEN_PIPE) from None
         except KeyboardInterrupt:
             raise typer.Exit(printing.INTERRUPTED) from None
@@ -91,17 +89,17 @@ class _Command(TyperCommand):
         return ["[OPTIONS]", *names]
 
     def get_params(self, ctx: Any) -> list[Any]:
-        return _untyped(super().get_params(ctx))
+        return _without_types(super().get_params(ctx))
 
 
-def _untyped(params: list[Any]) -> list[Any]:
+def _without_types(params: list[Any]) -> list[Any]:
     for each in params:
         if each.param_type_name == "argument" or each.is_flag:
-            each.display_type_rich = _nothing
+            each.display_type_rich = _no_type
     return params
 
 
-def _nothing(ctx: Any) -> None:
+def _no_type(ctx: Any) -> None:
     """The type of what has none to people."""
 
 
@@ -115,7 +113,7 @@ def _usage(error: Any) -> int:
     path = context.command_path if context is not None else program(sys.argv[0])
     message = error.format_message().strip()
     stop = "" if message.endswith((".", "?")) else "."
-    printing.tell(f"{path}: {message}{stop} See {path} --help.")
+    printing.print_notice(f"{path}: {message}{stop} See {path} --help.")
     return int(error.exit_code)
 
 
@@ -137,7 +135,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        printing.say(__version__)
+        printing.print_result(__version__)
         raise typer.Exit
 
 
@@ -149,7 +147,7 @@ def _root(
     ] = False,
 ) -> None:
     if ctx.invoked_subcommand is None:
-        printing.say(ctx.get_help().rstrip())
+        printing.print_result(ctx.get_help().rstrip())
 
 
 for _panel, _commands in {

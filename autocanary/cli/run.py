@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from autocanary.cli import backend
-from autocanary.cli.printing import Context, Kubeconfig, usual
+from autocanary.cli.printing import Context, Kubeconfig, default_text
 from autocanary.errors import AutocanaryError
 
 __all__ = ["run"]
@@ -30,10 +30,10 @@ def run(
     ] = None,
     listen: Annotated[
         str | None,
-        typer.Option("--listen", metavar="HOST:PORT", help=f"Metrics and probes.{usual('0.0.0.0:8080')}"),
+        typer.Option("--listen", metavar="HOST:PORT", help=f"Metrics and probes.{default_text('0.0.0.0:8080')}"),
     ] = None,
     tick: Annotated[
-        str | None, typer.Option("--tick", metavar="DURATION", help=f"How often to look.{usual('1s')}")
+        str | None, typer.Option("--tick", metavar="DURATION", help=f"How often to look.{default_text('1s')}")
     ] = None,
     leader_election: Annotated[
         bool | None,
@@ -48,9 +48,7 @@ def run(
     log_level: Annotated[
         str | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="A YAML file with settings.")
-    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A YAML file with settings.")] = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:

@@ -12,17 +12,17 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from autocanary.cli import backend, printing, simulation_view
-from autocanary.cli.printing import Output, OutputFormat, duration, usual
+from autocanary.cli.printing import Output, OutputFormat, default_text, duration_option
 from autocanary.errors import InputError, PolicyError
 from autocanary.model.policy import Policy
 
 __all__ = ["simulate"]
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%", re.ASCII)
-_MOST_POLICIES = 2
+_MAX_POLICIES = 2
 _RUNS, _SEED, _HORIZON = 500, 1, 4 * 3600.0
-_LEAST_LATENCY = 0.0001
-_PAPER = 160
+_MIN_LATENCY = 0.0001
+_FILE_WIDTH = 160
 
 
 def _percent(text: str) -> float:
@@ -44,14 +44,14 @@ def _rate(text: str) -> float:
 
 
 def _latency(text: str) -> float:
-    seconds = duration(text)
-    if seconds < _LEAST_LATENCY:
+    seconds = duration_option(text)
+    if seconds < _MIN_LATENCY:
         raise typer.BadParameter(f"{text!r} is no latency: expected 0.1ms or more, such as 80ms")
     return seconds
 
 
-def _some_time(text: str | float) -> float:
-    seconds = duration(text)
+def _positive_duration(text: str | float) -> float:
+    seconds = duration_option(text)
     if seconds <= 0:
         raise typer.BadParameter(f"{text!r} is no time at all: expected a duration such as 4h")
     return seconds
@@ -64,18 +64,24 @@ def simulate(
     ],
     rps: Annotated[
         float | None,
-        typer.Option("--rps", metavar="N", parser=_rate, help=f"Requests per second.{usual('20')}"),
+        typer.Option("--rps", metavar="N", parser=_rate, help=f"Requests per second.{default_text('20')}"),
     ] = None,
     base_error: Annotated[
         float | None,
         typer.Option(
-            "--base-error", metavar="PERCENT", parser=_percent, help=f"Errors of stable.{usual('0.5%')}"
+            "--base-error",
+            metavar="PERCENT",
+            parser=_percent,
+            help=f"Errors of stable.{default_text('0.5%')}",
         ),
     ] = None,
     canary_error: Annotated[
         float | None,
         typer.Option(
-            "--canary-error", metavar="PERCENT", parser=_percent, help=f"Of the canary.{usual('as stable')}"
+            "--canary-error",
+            metavar="PERCENT",
+            parser=_percent,
+            help=f"Of the canary.{default_text('as stable')}",
         ),
     ] = None,
     base_latency: Annotated[
@@ -84,7 +90,7 @@ def simulate(
             "--base-latency",
             metavar="DURATION",
             parser=_latency,
-            help=f"Median latency of stable.{usual('80ms')}",
+            help=f"Median latency of stable.{default_text('80ms')}",
         ),
     ] = None,
     canary_latency: Annotated[
@@ -93,7 +99,7 @@ def simulate(
             "--canary-latency",
             metavar="DURATION",
             parser=_latency,
-            help=f"Of the canary.{usual('as stable')}",
+            help=f"Of the canary.{default_text('as stable')}",
         ),
     ] = None,
     onset: Annotated[
@@ -101,7 +107,7 @@ def simulate(
         typer.Option(
             "--onset",
             metavar="DURATION",
-            parser=duration,
+            parser=duration_option,
             help="The canary answers like stable for so long.",
         ),
     ] = None,
@@ -111,7 +117,11 @@ def simulate(
     runs: Annotated[
         int,
         typer.Option(
-            "--runs", metavar="N", min=1, show_default=False, help=f"Rollouts of each release.{usual('500')}"
+            "--runs",
+            metavar="N",
+            min=1,
+            show_default=False,
+            help=f"Rollouts of each release.{default_text('500')}",
         ),
     ] = _RUNS,
     seed: Annotated[
@@ -120,7 +130,7 @@ def simulate(
             "--seed",
             metavar="N",
             show_default=False,
-            help=f"The same seed gives the same figures.{usual('1')}",
+            help=f"The same seed gives the same figures.{default_text('1')}",
         ),
     ] = _SEED,
     horizon: Annotated[
@@ -128,9 +138,9 @@ def simulate(
         typer.Option(
             "--horizon",
             metavar="DURATION",
-            parser=_some_time,
+            parser=_positive_duration,
             show_default=False,
-            help=f"A rollout that takes longer is undecided.{usual('4h')}",
+            help=f"A rollout that takes longer is undecided.{default_text('4h')}",
         ),
     ] = _HORIZON,
     output: OutputFormat = Output.TABLE,
@@ -152,24 +162,24 @@ def simulate(
         onset=onset,
         bursts=bursts,
     )
-    with _bar() as told:
+    with _ProgressBar() as on_progress:
         summaries, notes = backend.simulate(
-            policies, releases, runs=runs, seed=seed, horizon=horizon, told=told
+            policies, releases, runs=runs, seed=seed, horizon=horizon, on_progress=on_progress
         )
     for note in notes:
-        printing.tell(note)
+        printing.print_notice(note)
     if output in (Output.JSON, Output.YAML):
         printing.document(simulation_view.document(summaries), output)
         return
     console = printing.console()
-    paper = console if console.is_terminal else printing.console(width=_PAPER)
-    paper.print(simulation_view.table(summaries))
+    table_console = console if console.is_terminal else printing.console(width=_FILE_WIDTH)
+    table_console.print(simulation_view.table(summaries))
 
 
 def _policies(paths: list[Path]) -> list[tuple[str, Policy]]:
     from autocanary import policy_files
 
-    if len(paths) > _MOST_POLICIES:
+    if len(paths) > _MAX_POLICIES:
         raise typer.BadParameter(f"{len(paths)} policies: expected one or two", param_hint="'POLICY'")
     found: list[tuple[str, Policy]] = []
     for path in paths:
@@ -178,9 +188,7 @@ def _policies(paths: list[Path]) -> list[tuple[str, Policy]]:
         if wrong:
             raise PolicyError(wrong)
         if len(loading.policies) != 1:
-            raise InputError(
-                f"{path} holds {len(loading.policies)} policies; expected one, in a file of its own"
-            )
+            raise InputError(f"{path} holds {len(loading.policies)} policies; expected one, in a file of its own")
         found.append((loading.policies[0].name, loading.policies[0]))
     names = [name for name, _ in found]
     if len(set(names)) < len(names):
@@ -190,7 +198,7 @@ def _policies(paths: list[Path]) -> list[tuple[str, Policy]]:
     return found
 
 
-class _bar:  # noqa: N801 - used like a function
+class _ProgressBar:
     """A progress bar on stderr, on a terminal."""
 
     def __init__(self) -> None:

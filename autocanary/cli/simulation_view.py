@@ -9,18 +9,18 @@ from rich import box
 from rich.table import Table
 
 from autocanary.model.measurement import Unit
-from autocanary.model.value_wording import duration, quantity
+from autocanary.model.value_wording import format_duration, format_value
 
 if TYPE_CHECKING:
-    from autocanary.app.simulation import Summary
-    from autocanary.simulator.releases import Release
+    from autocanary.app.simulation import SimulationSummary
+    from autocanary.simulator.releases import SimulatedRelease
 
 __all__ = ["document", "table"]
 
-_NOTHING = "–"
+_EMPTY = "–"
 
 
-def table(summaries: Sequence[Summary]) -> Table:
+def table(summaries: Sequence[SimulationSummary]) -> Table:
     """With a column for the policy where there are several."""
     several = len({each.policy for each in summaries}) > 1
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -43,47 +43,47 @@ def table(summaries: Sequence[Summary]) -> Table:
         release = each.release
         first = release.name != before
         before = release.name
-        row = [release.name, f"{release.rps:g}/s", described(release)] if first else ["", "", ""]
+        row = [release.name, f"{release.rps:g}/s", describe_release(release)] if first else ["", "", ""]
         row += [each.policy] if several else []
-        made.add_row(*row, *_figures(each))
+        made.add_row(*row, *_cells(each))
     return made
 
 
-def described(release: Release) -> str:
+def describe_release(release: SimulatedRelease) -> str:
     """``0.5 % → 1 %, 80 ms → 160 ms, after 5m, in bursts``."""
     parts = [_change(release.base_error, release.canary_error, Unit.PERCENT)]
     if release.base_latency != release.canary_latency:
         parts.append(_change(release.base_latency, release.canary_latency, Unit.SECONDS))
     if release.onset:
-        parts.append(f"after {duration(release.onset)}")
+        parts.append(f"after {format_duration(release.onset)}")
     if release.bursts:
         parts.append("in bursts")
     return ", ".join(parts)
 
 
-def document(summaries: Sequence[Summary]) -> dict[str, Any]:
+def document(summaries: Sequence[SimulationSummary]) -> dict[str, Any]:
     """For programs; of two policies each entry says whose it is."""
     several = len({each.policy for each in summaries}) > 1
     entries = [({"policy": each.policy} if several else {}) | each.to_dict() for each in summaries]
     return {"releases": entries}
 
 
-def _figures(each: Summary) -> list[str]:
-    share, low, high = each.rolled_back
+def _cells(each: SimulationSummary) -> list[str]:
+    share, low, high = each.rolled_back_share
     return [
         f"{_percent(share)} ({_percent(low)} to {_percent(high)})",
-        f"{_time(each.rollback_by(0.5))}, {_time(each.rollback_by(0.9))}" if share else _NOTHING,
-        f"{each.failed_by(0.5):g}, {each.failed_by(0.9):g}",
-        _percent(each.promoted),
-        _time(each.promotion_by(0.5)),
-        _percent(each.open),
+        f"{_time(each.rollback_quantile(0.5))}, {_time(each.rollback_quantile(0.9))}" if share else _EMPTY,
+        f"{each.failed_requests_quantile(0.5):g}, {each.failed_requests_quantile(0.9):g}",
+        _percent(each.promoted_share),
+        _time(each.promotion_quantile(0.5)),
+        _percent(each.undecided_share),
     ]
 
 
 def _change(before: float, after: float, unit: Unit) -> str:
     if before == after:
-        return quantity(before, unit)
-    return f"{quantity(before, unit)} → {quantity(after, unit)}"
+        return format_value(before, unit)
+    return f"{format_value(before, unit)} → {format_value(after, unit)}"
 
 
 def _percent(fraction: float) -> str:
@@ -96,4 +96,4 @@ def _percent(fraction: float) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    return _NOTHING if seconds is None else duration(seconds)
+    return _EMPTY if seconds is None else format_duration(seconds)

@@ -15,10 +15,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autocanary.analysis.forecast import outlook
+from autocanary.analysis.forecast import forecast_text
 from autocanary.cli import backend, follow, printing
-from autocanary.cli.comparison_view import meter
-from autocanary.cli.follow import in_, picture, shown
+from autocanary.cli.comparison_view import evidence_meter
+from autocanary.cli.follow import in_namespace, render_rollout, view_of
 from autocanary.cli.printing import (
     AllNamespaces,
     Context,
@@ -26,21 +26,21 @@ from autocanary.cli.printing import (
     Namespace,
     Output,
     OutputFormat,
-    duration,
+    duration_option,
 )
-from autocanary.cli.rollout_view import Shown, share_of, style_of
-from autocanary.cli.trail import Trail
+from autocanary.cli.rollout_view import RolloutView, candidate_share, phase_style
+from autocanary.cli.trail import EventLog
 from autocanary.kserve.knative_routes import Route
 from autocanary.model import value_wording
-from autocanary.model.observation import Trinary
+from autocanary.model.observation import ConditionStatus
 from autocanary.model.policy import Component
 from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_json import to_document
-from autocanary.model.time_format import iso
+from autocanary.model.time_format import format_time
 
 __all__ = ["route_table", "status"]
 
-_STYLES = {Trinary.TRUE: "green", Trinary.FALSE: "red", Trinary.UNKNOWN: "yellow"}
+_STYLES = {ConditionStatus.TRUE: "green", ConditionStatus.FALSE: "red", ConditionStatus.UNKNOWN: "yellow"}
 
 
 def route_table(routes: Sequence[tuple[str, Route]], *, namespaced: bool) -> Table:
@@ -60,16 +60,14 @@ def route_table(routes: Sequence[tuple[str, Route]], *, namespaced: bool) -> Tab
 
 
 def status(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="An InferenceService or a CanaryRollout.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="An InferenceService or a CanaryRollout.")] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it; NAME to its end.")] = False,
     timeout: Annotated[
         float | None,
         typer.Option(
             "--timeout",
             metavar="DURATION",
-            parser=duration,
+            parser=duration_option,
             help="With NAME: wait at most so long for its end.",
         ),
     ] = None,
@@ -89,132 +87,136 @@ def status(
 
     -o json and -o yaml print the CanaryRollout of NAME, or a List of one for each service, as kubectl does.
     """
-    goes_on = watch or timeout is not None
-    _check(name, timeout, output, goes_on=goes_on, all_namespaces=all_namespaces)
-    with closing(backend.open_ledger(kubeconfig, context)) as ledger:
-        where = None if all_namespaces else namespace or ledger.namespace
-        if not goes_on:
-            code = _once(ledger, where, name, output)
+    follows = watch or timeout is not None
+    _check(name, timeout, output, follows=follows, all_namespaces=all_namespaces)
+    with closing(backend.open_client(kubeconfig, context)) as client:
+        scope = None if all_namespaces else namespace or client.namespace
+        if not follows:
+            code = _print_once(client, scope, name, output)
         elif name is None:
-            code = _watch_all(ledger, where, output)
+            code = _watch_all(client, scope, output)
         else:
-            code = follow.follow(ledger, namespace or ledger.namespace, name, timeout)
+            code = follow.follow(client, namespace or client.namespace, name, timeout)
     raise typer.Exit(code)
 
 
-def _check(
-    name: str | None, timeout: float | None, output: Output, *, goes_on: bool, all_namespaces: bool
-) -> None:
+def _check(name: str | None, timeout: float | None, output: Output, *, follows: bool, all_namespaces: bool) -> None:
     if name is not None and all_namespaces:
         sentence = "NAME is looked for in one namespace; leave out one of the two"
         raise typer.BadParameter(sentence, param_hint="'-A'")
     if name is None and timeout is not None:
         sentence = "which rollout is waited for? Give a NAME as well"
         raise typer.BadParameter(sentence, param_hint="'--timeout'")
-    if goes_on and output in (Output.JSON, Output.YAML):
+    if follows and output in (Output.JSON, Output.YAML):
         sentence = f"{output.value} is printed once; leave out --watch and --timeout"
         raise typer.BadParameter(sentence, param_hint="'-o'")
 
 
-def _once(ledger: backend.OpenLedger, where: str | None, name: str | None, output: Output) -> int:
-    rollouts = ledger.rollouts(where)
+def _print_once(client: backend.RolloutClient, scope: str | None, name: str | None, output: Output) -> int:
+    rollouts = client.rollouts(scope)
     if name is None:
-        present = follow.current(rollouts)
-        _print_list(present, where, output)
-        _print_routes(ledger, present, output, namespaced=where is None)
-        return printing.DONE
-    rollout = follow.find(rollouts, name)
+        rollouts_shown = follow.latest_by_service(rollouts)
+        _print_list(rollouts_shown, scope, output)
+        _print_routes(client, rollouts_shown, output, namespaced=scope is None)
+        return printing.SUCCESS
+    rollout = follow.find_rollout(rollouts, name)
     if rollout is None:
-        printing.tell(
-            f"there is no rollout of {name} {in_(where)}: is the name right, does a policy select the "
+        printing.print_notice(
+            f"there is no rollout of {name} {in_namespace(scope)}: is the name right, does a policy select the "
             "service, and has it changed since autocanary began to watch it?"
         )
-        return printing.NO
+        return printing.FAILURE
     if output in (Output.JSON, Output.YAML):
         printing.document(_document(rollout), output)
     else:
-        _paper().print(_one(rollout))
-        _print_routes(ledger, [rollout], output, namespaced=False)
-    return printing.DONE
+        _console().print(_render_one(rollout))
+        _print_routes(client, [rollout], output, namespaced=False)
+    return printing.SUCCESS
 
 
-def _paper() -> Console:
+def _console() -> Console:
     """A frame as wide as everything would be unreadable in a file."""
     console = printing.console()
     return console if console.is_terminal else printing.console(width=110)
 
 
-def _print_list(rollouts: Sequence[Rollout], where: str | None, output: Output) -> None:
+def _print_list(rollouts: Sequence[Rollout], scope: str | None, output: Output) -> None:
     if output in (Output.JSON, Output.YAML):
         items = [_document(each) for each in rollouts]
         printing.document({"apiVersion": "v1", "kind": "List", "items": items}, output)
     elif not rollouts:
-        printing.tell(f"there are no rollouts {in_(where)}")
+        printing.print_notice(f"there are no rollouts {in_namespace(scope)}")
     else:
-        printing.console().print(_table(rollouts, where, output))
+        printing.console().print(_table(rollouts, scope, output))
 
 
 def _print_routes(
-    ledger: backend.OpenLedger, rollouts: Sequence[Rollout], output: Output, *, namespaced: bool
+    client: backend.RolloutClient, rollouts: Sequence[Rollout], output: Output, *, namespaced: bool
 ) -> None:
     """With -o wide: where Knative really sends the requests, below the rollouts."""
-    routes = ledger.routes(rollouts) if output is Output.WIDE and rollouts else ()
+    routes = client.routes(rollouts) if output is Output.WIDE and rollouts else ()
     if routes:
-        printing.say("")
+        printing.print_result("")
         printing.console().print(route_table(routes, namespaced=namespaced))
 
 
 def _document(rollout: Rollout) -> dict[str, Any]:
     """The object, with what its comparison can be expected to see where that is known."""
     document = to_document(rollout)
-    expected = outlook(backend.policy_of(rollout), rollout.progress)
+    expected = forecast_text(backend.policy_of(rollout), rollout.progress)
     if expected:
         document["status"]["forecast"] = expected
     return document
 
 
-def _one(rollout: Rollout) -> RenderableType:
-    parts: list[RenderableType] = [picture(rollout)]
+def _render_one(rollout: Rollout) -> RenderableType:
+    parts: list[RenderableType] = [render_rollout(rollout)]
     history = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("TIME", "WEIGHT", "WHAT HAPPENED"):
         history.add_column(column)
-    for line in Trail().news([rollout]):
-        history.add_row(iso(line.at) or "", f"{line.weight} %", Text(f"{line.reason}: {line.message}"))
+    for line in EventLog().new_lines([rollout]):
+        history.add_row(format_time(line.at) or "", f"{line.weight} %", Text(f"{line.reason}: {line.message}"))
     if history.row_count:
         parts.append(history)
     return Group(*parts)
 
 
-def _table(rollouts: Sequence[Rollout], where: str | None, output: Output) -> Table:
+def _table(rollouts: Sequence[Rollout], scope: str | None, output: Output) -> Table:
     """Without borders, as kubectl's, so that it can be cut by columns."""
     wide, table = output is Output.WIDE, Table(box=None, padding=(0, 3, 0, 0), header_style="none")
     names = ["SERVICE", "PHASE", "STEP", "WEIGHT", "CANDIDATE", "AGE", "WAITS FOR"]
     if wide:
         names[6:6] = ["STABLE", "ROLLOUT", "POLICY", "EVIDENCE", "REASON"]
-    if where is None:
+    if scope is None:
         names.insert(0, "NAMESPACE")
     for each in names:
         table.add_column(each, no_wrap=each not in ("WAITS FOR", "REASON"))
     for rollout in rollouts:
-        table.add_row(*_row(shown(rollout), wide=wide, namespaced=where is None))
+        table.add_row(*_row(view_of(rollout), wide=wide, namespaced=scope is None))
     return table
 
 
-def _row(row: Shown, *, wide: bool, namespaced: bool) -> list[Text]:
+def _row(row: RolloutView, *, wide: bool, namespaced: bool) -> list[Text]:
     rollout, progress, policy = row.rollout, row.rollout.progress, row.policy
     of = f"/{len(policy.steps)}" if policy is not None else ""
     cells = [
         Text(_service(rollout)),
-        Text(progress.phase.value, style_of(progress.phase)),
+        Text(progress.phase.value, phase_style(progress.phase)),
         Text(f"{progress.step + 1}{of}"),
-        Text(f"{share_of(row)}%"),
+        Text(f"{candidate_share(row)}%"),
         Text(rollout.candidate),
-        Text(value_wording.duration(follow.now() - progress.started_at)),
+        Text(value_wording.format_duration(follow.now() - progress.started_at)),
     ]
     if wide:
-        more = (rollout.stable, rollout.name, rollout.policy_name, meter(rollout), progress.reason.value)
+        more = (
+            rollout.stable,
+            rollout.name,
+            rollout.policy_name,
+            evidence_meter(rollout),
+            progress.reason.value,
+        )
         cells += [Text(each) for each in more]
-    waits = value_wording.waits_for(rollout, policy, follow.now())
+    waits = value_wording.describe_wait(rollout, policy, follow.now())
     cells.append(Text(waits or f"– ({progress.message or progress.reason.value})"))
     return [Text(rollout.namespace), *cells] if namespaced else cells
 
@@ -226,18 +228,16 @@ def _service(rollout: Rollout) -> str:
     return f"{rollout.service} ({rollout.component.value})"
 
 
-def _watch_all(ledger: backend.OpenLedger, where: str | None, output: Output) -> int:
+def _watch_all(client: backend.RolloutClient, scope: str | None, output: Output) -> int:
     """Until Ctrl-C: there is no end that all rollouts of a cluster could have."""
-    tolerance = follow.Tolerance()
+    tolerance = follow.OutageTolerance()
 
     def draw(rollouts: Sequence[Rollout]) -> RenderableType:
-        return (
-            _table(rollouts, where, output) if rollouts else Text(f"there are no rollouts {in_(where)} yet")
-        )
+        return _table(rollouts, scope, output) if rollouts else Text(f"there are no rollouts {in_namespace(scope)} yet")
 
     with follow.Screen() as screen:
-        for _ in follow.looks(follow.EVERY, None):
-            rollouts = tolerance.look(lambda: follow.current(ledger.rollouts(where)))
+        for _ in follow.poll(follow.POLL_SECONDS, None):
+            rollouts = tolerance.attempt(lambda: follow.latest_by_service(client.rollouts(scope)))
             if rollouts is not None:
                 screen.show(rollouts, partial(draw, rollouts))
-    return printing.DONE
+    return printing.SUCCESS

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from autocanary.model.rollout import Rollout
-from autocanary.model.time_format import epoch
+from autocanary.model.time_format import parse_time
 
-__all__ = ["Line", "Trail"]
+__all__ = ["EventLine", "EventLog"]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EventLine:
     """One transition; ``at`` in epoch seconds, whole ones as the ledger keeps them."""
 
     at: float
@@ -27,19 +27,19 @@ class Line:
         return f"{time}  {self.where}  {self.event}  {self.weight} %  {self.reason}: {self.message}"
 
 
-class Trail:
+class EventLog:
     """Remembers what it has told; a ledger keeps only the last transitions of a rollout, so look often."""
 
     def __init__(self) -> None:
-        self._told: set[tuple[str, str, Line]] = set()
+        self._returned: set[tuple[str, str, EventLine]] = set()
 
-    def news(self, rollouts: Iterable[Rollout]) -> list[Line]:
+    def new_lines(self, rollouts: Iterable[Rollout]) -> list[EventLine]:
         """The transitions not told before."""
-        fresh: list[Line] = []
+        added: list[EventLine] = []
         for rollout in rollouts:
             for raw in rollout.progress.decisions:
-                line = Line(
-                    at=epoch(str(raw.get("time") or "")) or 0.0,
+                line = EventLine(
+                    at=parse_time(str(raw.get("time") or "")) or 0.0,
                     where=f"{rollout.namespace}/{rollout.service}",
                     event=str(raw.get("event", "")),
                     phase=str(raw.get("phase", "")),
@@ -48,7 +48,7 @@ class Trail:
                     message=str(raw.get("message", "")),
                 )
                 key = (rollout.namespace, rollout.name, line)
-                if key not in self._told:
-                    self._told.add(key)
-                    fresh.append(line)
-        return sorted(fresh, key=lambda line: line.at)  # stable: one rollout's order is kept
+                if key not in self._returned:
+                    self._returned.add(key)
+                    added.append(line)
+        return sorted(added, key=lambda line: line.at)  # stable: one rollout's order is kept

@@ -36,39 +36,39 @@ def validate(
 
     loading = policy_files.load_paths(paths)
     problems = [*loading.all_problems, *policy_files.lint(loading.documents)]
-    away: MetricsUnreachable | None = None
+    unreachable: MetricsUnreachable | None = None
     if prometheus_url is not None and loading.policies:
         try:
             problems += backend.probe(prometheus_url, loading.policies)
         except MetricsUnreachable as error:
-            away = error
+            unreachable = error
     _print(problems)
     wrong = sum(problem.severity == "error" for problem in problems)
-    _tell_verdict(wrong, len(loading.policies))
-    if away is not None:
-        printing.tell(
-            f"autocanary validate: {away}; so it is not known whether the queries run and have data. "
+    _print_verdict(wrong, len(loading.policies))
+    if unreachable is not None:
+        printing.print_notice(
+            f"autocanary validate: {unreachable}; so it is not known whether the queries run and have data. "
             "Check the URL and the AUTOCANARY_PROMETHEUS_… settings, or leave out --prometheus-url"
         )
     if wrong or not loading.policies:
-        raise typer.Exit(printing.NO)
-    if away is not None:
+        raise typer.Exit(printing.FAILURE)
+    if unreachable is not None:
         raise typer.Exit(printing.UNREACHABLE)
 
 
-def _tell_verdict(wrong: int, valid: int) -> None:
+def _print_verdict(wrong: int, valid: int) -> None:
     if wrong:
-        printing.tell(f"{_count(wrong, 'error')}: not valid")
+        printing.print_notice(f"{_count(wrong, 'error')}: not valid")
     elif valid:
-        printing.tell(f"{_count(valid, 'policy is', 'policies are')} valid")
+        printing.print_notice(f"{_count(valid, 'policy is', 'policies are')} valid")
     else:
-        printing.tell("no RolloutPolicy was found: nothing to check")
+        printing.print_notice("no RolloutPolicy was found: nothing to check")
 
 
 def _print(problems: Sequence[Problem]) -> None:
     order = {source: at for at, source in enumerate(dict.fromkeys(each.source for each in problems))}
     for problem in sorted(problems, key=lambda each: (order[each.source], each.line, each.column)):
-        printing.say(str(problem))
+        printing.print_result(str(problem))
 
 
 def _count(number: int, one: str, many: str = "") -> str:

@@ -4,6 +4,6 @@
 Must never be here: HTTP, YAML, custom resources, and decisions. Decisions are made in ``decide``.
 """
 
-from autocanary.controller.controller import Engine
+from autocanary.controller.controller import Controller
 
-__all__ = ["Engine"]
+__all__ = ["Controller"]

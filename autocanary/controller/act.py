@@ -6,269 +6,315 @@ What is being released at the other components of a rollout's service, from the 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from autocanary.analysis.verdict import Verdict
 from autocanary.controller import metric_queries
-from autocanary.controller.context import Calls, Surroundings, log_failure, pause
-from autocanary.controller.notify import Tellings
-from autocanary.controller.running_rollout import Live, RolloutId, is_material
-from autocanary.controller.start_rollouts import Starts
-from autocanary.controller.state import Books
-from autocanary.controller.write import Carried, carry
-from autocanary.decide.components import Companion, companion_of, matters
-from autocanary.decide.decision_input import Situation
-from autocanary.decide.detection import in_force
+from autocanary.controller.context import Dependencies, PendingCalls, backoff_seconds, log_failure
+from autocanary.controller.notify import Notifications
+from autocanary.controller.running_rollout import RolloutId, RunningRollout, must_record
+from autocanary.controller.start_rollouts import RolloutStarts
+from autocanary.controller.state import ControllerState
+from autocanary.controller.write import WriteResult, record_and_write
+from autocanary.decide.components import OtherComponent, other_component_of, other_components_matter
+from autocanary.decide.decision_input import DecisionInput
+from autocanary.decide.detection import current_rollouts
 from autocanary.decide.planner import plan
-from autocanary.decide.policy_selection import select
+from autocanary.decide.policy_selection import select_policy
 from autocanary.errors import CanaryUnsupported
-from autocanary.model.decision import Decision, Move
+from autocanary.model.decision import Action, Decision
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Component, OnUnstaged, Policy
 from autocanary.model.rollout import Rollout
 
-__all__ = ["Acts", "companions", "gather"]
+__all__ = ["RolloutActions", "gather_decision_input", "other_components"]
 
 
-def companions(around: Surroundings, books: Books, live: Live, now: float) -> tuple[Companion, ...]:
+def other_components(
+    dependencies: Dependencies, state: ControllerState, running: RunningRollout, now: float
+) -> tuple[OtherComponent, ...]:
     """The other components in which something happens; none where they share one weight anyway."""
-    rollout = live.rollout
-    if not matters(rollout, now):
+    rollout = running.rollout
+    if not other_components_matter(rollout, now):
         return ()
-    own = around.cluster.observe(live.key)
-    if own is None or own.beside is not None:
+    own = dependencies.cluster.observe(running.key)
+    if own is None or own.default_endpoint is not None:
         return ()
     found = (
-        _companion(around, books, rollout, live.key._replace(component=component))
+        _other_component(dependencies, state, rollout, running.key._replace(component=component))
         for component in Component
         if component is not rollout.component
     )
     return tuple(each for each in found if each is not None)
 
 
-def _companion(around: Surroundings, books: Books, rollout: Rollout, key: ServiceKey) -> Companion | None:
-    seen = around.cluster.observe(key)
-    if seen is None or seen.uid != rollout.service_uid:
+def _other_component(
+    dependencies: Dependencies, state: ControllerState, rollout: Rollout, key: ServiceKey
+) -> OtherComponent | None:
+    observation = dependencies.cluster.observe(key)
+    if observation is None or observation.uid != rollout.service_uid:
         return None
-    memory = books.memory.get(key)
-    mine = memory is not None and memory.uid == seen.uid
-    history = in_force(books.history(key), seen, memory.void_before if mine and memory is not None else 0.0)
-    known = mine and memory is not None and memory.stable == seen.rolled_out
-    policy = select(around.policies.current(), key, seen.labels)
-    return companion_of(
+    tracker = state.stable_trackers.get(key)
+    is_same_service = tracker is not None and tracker.uid == observation.uid
+    history = current_rollouts(
+        state.history(key),
+        observation,
+        tracker.history_void_before if is_same_service and tracker is not None else 0.0,
+    )
+    is_stable_known = is_same_service and tracker is not None and tracker.stable == observation.rolled_out
+    policy = select_policy(dependencies.policies.current(), key, observation.labels)
+    return other_component_of(
         rollout,
-        seen,
+        observation,
         history,
-        memory.digest if known and memory is not None else "",
-        governed=isinstance(policy, Policy) and _stages(policy, seen),
-        follows=rollout.component in _after(books, key, policy if isinstance(policy, Policy) else None),
+        tracker.digest if is_stable_known and tracker is not None else "",
+        has_policy=isinstance(policy, Policy) and _would_roll_out(policy, observation),
+        waits_for_this=rollout.component in _waits_for(state, key, policy if isinstance(policy, Policy) else None),
     )
 
 
-def _stages(policy: Policy, seen: Observation) -> bool:
-    unstaged = seen.weight is None or seen.weight >= 100
-    return policy.on_unstaged is OnUnstaged.CATCH or not unstaged
+def _would_roll_out(policy: Policy, observation: Observation) -> bool:
+    unstaged = observation.weight is None or observation.weight >= 100
+    return policy.on_unstaged is OnUnstaged.INTERCEPT or not unstaged
 
 
-def _after(books: Books, key: ServiceKey, selected: Policy | None) -> tuple[Component, ...]:
+def _waits_for(state: ControllerState, key: ServiceKey, selected: Policy | None) -> tuple[Component, ...]:
     """For which components that one waits: a rollout that runs keeps its own policy."""
-    active = books.active.get(key)
-    live = books.lives.get(active) if active is not None else None
-    policy = live.policy if live is not None and live.policy is not None else selected
+    active = state.active.get(key)
+    running = state.running_rollouts.get(active) if active is not None else None
+    policy = running.policy if running is not None and running.policy is not None else selected
     return policy.after if policy is not None else ()
 
 
-_ROUTINE_SECONDS = 30.0  # no rollout refreshes its unchanged status more often than this ...
-_ROUTINE_PER_SECOND = 3.0  # ... nor do all of them together more often than this
+_REFRESH_SECONDS = 30.0  # no rollout refreshes its unchanged status more often than this ...
+_REFRESHES_PER_SECOND = 3.0  # ... nor do all of them together more often than this
 _WRITE_SECONDS = 2.0  # a record ends that much after the look it was made for, at most
-_UNSETTLED_SECONDS = 15.0
+_UNVERIFIED_SECONDS = 15.0
 
 
-def gather(
-    around: Surroundings, books: Books, live: Live, now: float, verdict: Verdict | None = None
-) -> Situation | None:
+def gather_decision_input(
+    dependencies: Dependencies,
+    state: ControllerState,
+    running: RunningRollout,
+    now: float,
+    verdict: Verdict | None = None,
+) -> DecisionInput | None:
     """Everything that the decision about one rollout is made from; None while its policy is not known."""
-    if live.policy is None:
+    if running.policy is None:
         return None
-    return Situation(
-        policy=live.policy,
-        rollout=live.rollout,
-        seen=around.cluster.observe(live.key),
+    return DecisionInput(
+        policy=running.policy,
+        rollout=running.rollout,
+        observation=dependencies.cluster.observe(running.key),
         now=now,
         verdict=verdict,
-        gates=live.gates,
-        picture_age=around.cluster.age(live.key, live.rollout.api_version),
-        acknowledged=live.acknowledged,
-        unsupported=live.unsupported,
-        companions=companions(around, books, live, now),
+        webhook_answers=running.webhook_answers,
+        cache_age=dependencies.cluster.cache_age(running.key, running.rollout.api_version),
+        acknowledged_weight=running.acknowledged_weight,
+        unsupported_reason=running.unsupported_reason,
+        other_components=other_components(dependencies, state, running, now),
     )
 
 
-class Acts:
+class RolloutActions:
     """One piece of work at a time per rollout: it is busy from ``take`` until what came of it is settled."""
 
     def __init__(
-        self, around: Surroundings, books: Books, calls: Calls, tellings: Tellings, starts: Starts
+        self,
+        dependencies: Dependencies,
+        state: ControllerState,
+        calls: PendingCalls,
+        notifications: Notifications,
+        rollout_starts: RolloutStarts,
     ) -> None:
-        self._around, self._books, self._calls = around, books, calls
-        self._tellings, self._starts = tellings, starts
+        self._dependencies, self._state, self._pending_calls = dependencies, state, calls
+        self._notifications, self._rollout_starts = notifications, rollout_starts
 
     # --- plan and act ------------------------------------------------------------------------------------
 
-    def decide(self, live: Live, situation: Situation) -> None:
+    def plan_and_write(self, running: RunningRollout, given: DecisionInput) -> None:
         try:
-            decision = plan(situation)
-            self._around.listener.decided(live.rollout, decision.reason.value)
-            self._take(live, situation.seen, decision, situation.now)
+            decision = plan(given)
+            self._dependencies.listener.on_decision(running.rollout, decision.reason.value)
+            self._start_write(running, given.observation, decision, given.now)
         except Exception as fault:  # noqa: BLE001 - the planner is total; if it is not, only this one stops
-            log_failure("plan_failed", live.key, fault)
-            self.schedule(live, situation.now)
+            log_failure("plan_failed", running.key, fault)
+            self.schedule_next(running, given.now)
 
-    def record(self, live: Live, now: float) -> None:
+    def record_deliveries(self, running: RunningRollout, now: float) -> None:
         """Nothing is decided, but there is something to record: people have been told."""
-        self._take(live, None, Decision(live.rollout.progress, live.rollout.progress.reason, "told"), now)
-
-    def _take(self, live: Live, seen: Observation | None, decision: Decision, now: float) -> None:
-        if decision.progress is not live.rollout.progress:
-            live.rollout = live.rollout.but(progress=decision.progress)
-        material = is_material(live.recorded, decision.progress)
-        if decision.move is Move.NONE and not material and not self._refreshes(live, now):
-            if live.rollout.is_final and live.recorded is live.rollout.progress and not live.recorded.untold:
-                self._ended(live, now)  # somebody else's record, or ours without an answer, was the last
-            self.schedule(live, now)
-            return
-        live.busy, live.busy_since = True, now
-        if decision.move is not Move.NONE:
-            live.acknowledged = None
-        around, rollout, known = self._around, live.rollout, live.recorded
-        submit = around.pool.submit_first if decision.urgent else around.pool.submit
-        future = submit(
-            lambda: carry(around.cluster, around.ledger, around.leadership, rollout, known, seen, decision)
+        self._start_write(
+            running, None, Decision(running.rollout.progress, running.rollout.progress.reason, "told"), now
         )
-        self._calls.when_done(future, lambda carried, error: self._carried(live, decision, carried, error))
 
-    def _refreshes(self, live: Live, now: float) -> bool:
+    def _start_write(
+        self, running: RunningRollout, observation: Observation | None, decision: Decision, now: float
+    ) -> None:
+        if decision.progress is not running.rollout.progress:
+            running.rollout = replace(running.rollout, progress=decision.progress)
+        must_be_recorded = must_record(running.stored, decision.progress)
+        if decision.action is Action.NONE and not must_be_recorded and not self._is_refresh_due(running, now):
+            if (
+                running.rollout.is_final
+                and running.stored is running.rollout.progress
+                and not running.stored.pending_notifications
+            ):
+                self._on_ended(running, now)  # somebody else's record, or ours without an answer, was the last
+            self.schedule_next(running, now)
+            return
+        running.writing, running.writing_since = True, now
+        if decision.action is not Action.NONE:
+            running.acknowledged_weight = None
+        dependencies, rollout, stored_progress = self._dependencies, running.rollout, running.stored
+        submit = dependencies.pool.submit_urgent if decision.urgent else dependencies.pool.submit
+        future = submit(
+            lambda: record_and_write(
+                dependencies.cluster,
+                dependencies.store,
+                dependencies.leadership,
+                rollout,
+                stored_progress,
+                observation,
+                decision,
+            )
+        )
+        self._pending_calls.when_done(future, lambda result, error: self._on_written(running, decision, result, error))
+
+    def _is_refresh_due(self, running: RunningRollout, now: float) -> bool:
         """Whether an unchanged status is worth a write: they take turns, so that writes come evenly."""
-        if live.recorded is live.rollout.progress:
+        if running.stored is running.rollout.progress:
             return False
-        silent = now - live.recorded_at + _WRITE_SECONDS
-        period = max(_ROUTINE_SECONDS, len(self._books.lives) / _ROUTINE_PER_SECOND)
-        turns = max(1, math.ceil(period / live.interval))
-        if silent < _ROUTINE_SECONDS:
+        since_last_write = now - running.stored_at + _WRITE_SECONDS
+        period = max(_REFRESH_SECONDS, len(self._state.running_rollouts) / _REFRESHES_PER_SECOND)
+        every_nth = max(1, math.ceil(period / running.interval))
+        if since_last_write < _REFRESH_SECONDS:
             return False
-        return live.beat(now) % turns == live.serial % turns or silent > 2 * turns * live.interval
+        return (
+            running.evaluation_index(now) % every_nth == running.sequence % every_nth
+            or since_last_write > 2 * every_nth * running.interval
+        )
 
     # --- what came of it ---------------------------------------------------------------------------------
 
-    def _carried(
-        self, live: Live, decision: Decision, carried: Carried | None, error: BaseException | None
+    def _on_written(
+        self,
+        running: RunningRollout,
+        decision: Decision,
+        result: WriteResult | None,
+        error: BaseException | None,
     ) -> None:
-        now = self._around.clock.now()
-        live.busy = False
-        if not self._books.is_current(live):
+        now = self._dependencies.clock.now()
+        running.writing = False
+        if not self._state.is_tracked(running):
             return
-        failure = error if error is not None else (carried.error if carried is not None else None)
-        if carried is not None and carried.gone and not self._is_kept(live.id):
-            self._books.vanished(live.id, now)
+        failure = error if error is not None else (result.error if result is not None else None)
+        if result is not None and result.deleted and not self._is_in_store_cache(running.id):
+            self._state.forget_deleted(running.id, now)
             return
-        if carried is not None and (carried.recorded or carried.foreign):
-            live.rollout = carried.rollout
-            live.recorded, live.recorded_at = carried.rollout.progress, now
-            self._books.note(live.rollout)
-            if carried.foreign:
-                self._tellings.again(live)
-        if carried is not None and carried.wrote and decision.move is Move.WEIGHT:
-            live.acknowledged = decision.weight
+        if result is not None and (result.stored or result.changed_by_other):
+            running.rollout = result.rollout
+            running.stored, running.stored_at = result.rollout.progress, now
+            self._state.add_to_history(running.rollout)
+            if result.changed_by_other:
+                self._notifications.replay_deliveries(running)
+        if result is not None and result.written and decision.action is Action.WEIGHT:
+            running.acknowledged_weight = decision.weight
         if isinstance(failure, CanaryUnsupported):
-            live.unsupported = str(failure)
-        elif carried is not None and carried.wrote:
-            live.unsupported = ""
+            running.unsupported_reason = str(failure)
+        elif result is not None and result.written:
+            running.unsupported_reason = ""
         if failure is not None:
-            live.failures += 1
-            log_failure("write_failed", live.key, failure, move=decision.move.value, weight=decision.weight)
+            running.failures += 1
+            log_failure("write_failed", running.key, failure, action=decision.action.value, weight=decision.weight)
         else:
-            live.failures = 0
-        self._tellings.tell(live)
-        self._settle(live, now)
+            running.failures = 0
+        self._notifications.send_pending(running)
+        self._after_write(running, now)
 
-    def _is_kept(self, id_: RolloutId) -> bool:
+    def _is_in_store_cache(self, id_: RolloutId) -> bool:
         """Whether the ledger's picture still has the object: a server that starts answers 404 for a while."""
-        return self._around.ledger.known(*id_) is not None
+        return self._dependencies.store.cached(*id_) is not None
 
-    def _settle(self, live: Live, now: float) -> None:
+    def _after_write(self, running: RunningRollout, now: float) -> None:
         """After a write: end it, look again at once if something came in between, or at the next beat."""
-        if live.rollout.is_final and live.recorded == live.rollout.progress:
-            live.failures = 0
-            self._ended(live, now)
-        verdict, live.waiting = live.waiting, None
-        again, live.again = live.again or self._missed_a_look(live, now), False
-        if again and live.id in self._books.lives:
-            self._reread(live)
-        judged = verdict is not None and not live.rollout.is_final and self._judge_waiting(live, verdict, now)
-        if live.busy:
-            live.again = again  # what was judged is being written: the look comes after that
-        elif again:
-            self._books.look(live, now)
-        elif not judged:
-            self.schedule(live, now)
+        if running.rollout.is_final and running.stored == running.rollout.progress:
+            running.failures = 0
+            self._on_ended(running, now)
+        verdict, running.pending_verdict = running.pending_verdict, None
+        evaluate_again, running.evaluate_again = (
+            running.evaluate_again or self._missed_evaluation(running, now),
+            False,
+        )
+        if evaluate_again and running.id in self._state.running_rollouts:
+            self._reload_request(running)
+        decided_verdict = (
+            verdict is not None and not running.rollout.is_final and self._apply_pending_verdict(running, verdict, now)
+        )
+        if running.writing:
+            running.evaluate_again = evaluate_again  # what was judged is being written: the look comes after that
+        elif evaluate_again:
+            self._state.schedule_at(running, now)
+        elif not decided_verdict:
+            self.schedule_next(running, now)
 
-    def _missed_a_look(self, live: Live, now: float) -> bool:
+    def _missed_evaluation(self, running: RunningRollout, now: float) -> bool:
         """Whether one came due while the rollout was busy; what has failed waits for its own time instead."""
-        return not live.failures and live.beat(now) > live.beat(live.busy_since)
+        return not running.failures and running.evaluation_index(now) > running.evaluation_index(running.writing_since)
 
-    def _judge_waiting(self, live: Live, verdict: Verdict, now: float) -> bool:
+    def _apply_pending_verdict(self, running: RunningRollout, verdict: Verdict, now: float) -> bool:
         try:
-            situation = gather(self._around, self._books, live, now, verdict)
+            given = gather_decision_input(self._dependencies, self._state, running, now, verdict)
         except Exception as fault:  # noqa: BLE001 - one rollout's fault must not touch another's look
-            log_failure("look_failed", live.key, fault)
+            log_failure("evaluation_failed", running.key, fault)
             return False
-        if situation is not None:
-            self.decide(live, situation)
-        return situation is not None
+        if given is not None:
+            self.plan_and_write(running, given)
+        return given is not None
 
-    def _reread(self, live: Live) -> None:
+    def _reload_request(self, running: RunningRollout) -> None:
         """A wish that arrived while the rollout was busy."""
-        fresh = self._around.ledger.known(*live.id)
+        fresh = self._dependencies.store.cached(*running.id)
         if fresh is not None:
-            live.rollout = live.rollout.but(paused=fresh.paused, request=fresh.request)
+            running.rollout = replace(running.rollout, paused=fresh.paused, request=fresh.request)
 
     # --- the end -----------------------------------------------------------------------------------------
 
-    def _ended(self, live: Live, now: float) -> None:
-        if self._books.end(live, now):
-            self._around.listener.finished(live.rollout)
-            if live.policy is not None:
-                calls = metric_queries.ended(live.rollout, live.policy)
+    def _on_ended(self, running: RunningRollout, now: float) -> None:
+        if self._state.mark_ended(running, now):
+            self._dependencies.listener.on_rollout_finished(running.rollout)
+            if running.policy is not None:
+                calls = metric_queries.post_rollout_calls(running.rollout, running.policy)
                 if calls:
-                    self._around.hooks.submit(lambda: self._around.gates.call(calls))
-            self._starts.retry_if_asked(live.rollout, now)
-        if not live.rollout.progress.untold:
-            self._books.close(live)
-            self._prune(live.key)
+                    self._dependencies.webhook_pool.submit(lambda: self._dependencies.policy_webhooks.call(calls))
+            self._rollout_starts.retry_if_requested(running.rollout, now)
+        if not running.rollout.progress.pending_notifications:
+            self._state.untrack(running)
+            self._prune_history(running.key)
 
-    def _prune(self, key: ServiceKey) -> None:
+    def _prune_history(self, key: ServiceKey) -> None:
         """Keep the newest finished rollouts of a service; the oldest go."""
-        final = [each for each in self._books.history(key) if each.is_final and not each.progress.untold]
+        final = [each for each in self._state.history(key) if each.is_final and not each.progress.pending_notifications]
         final.sort(key=lambda each: (each.progress.finished_at or each.created_at, each.name))
-        ledger = self._around.ledger
-        for old in final[: max(0, len(final) - self._around.history_limit)]:
-            future = self._around.pool.submit(lambda old=old: ledger.delete(old))  # type: ignore[misc]
-            self._calls.when_done(future, lambda _, error, old=old: self._pruned(old, error))  # type: ignore[misc]
+        store = self._dependencies.store
+        for old in final[: max(0, len(final) - self._dependencies.history_limit)]:
+            future = self._dependencies.pool.submit(lambda old=old: store.delete(old))  # type: ignore[misc]
+            self._pending_calls.when_done(future, lambda _, error, old=old: self._on_pruned(old, error))  # type: ignore[misc]
 
-    def _pruned(self, old: Rollout, error: BaseException | None) -> None:
+    def _on_pruned(self, old: Rollout, error: BaseException | None) -> None:
         """What could not be deleted now is tried again when the next rollout ends."""
         if error is None:
-            self._books.discard(old.key, old.name)
+            self._state.discard(old.key, old.name)
         else:
             log_failure("history_not_pruned", old.key, error)
 
     # --- when to look again ------------------------------------------------------------------------------
 
-    def schedule(self, live: Live, now: float) -> None:
+    def schedule_next(self, running: RunningRollout, now: float) -> None:
         """The next look: on a grid, so that all rollouts of one interval share their queries."""
-        if live.failures:
-            self._books.look(live, now + pause(live.failures))
+        if running.failures:
+            self._state.schedule_at(running, now + backoff_seconds(running.failures))
             return
         limit = math.inf
-        if live.rollout.progress.verified_at is None:
-            limit = _UNSETTLED_SECONDS  # deadlines of ours run, not the policy's looks
-        self._books.look(live, live.next_beat(now, limit))
+        if running.rollout.progress.verified_at is None:
+            limit = _UNVERIFIED_SECONDS  # deadlines of ours run, not the policy's looks
+        self._state.schedule_at(running, running.next_evaluation_at(now, limit))

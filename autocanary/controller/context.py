@@ -19,73 +19,73 @@ from autocanary.model.observation import ServiceKey
 from autocanary.ports import (
     Clock,
     Cluster,
-    Gates,
+    DecisionListener,
     Leadership,
-    Ledger,
-    Listener,
     Metrics,
     Notifier,
     Policies,
+    PolicyWebhooks,
     Pool,
+    RolloutStore,
     WritePool,
 )
 
-__all__ = ["RETRY_LAST", "Calls", "Surroundings", "Then", "log_failure", "pause"]
+__all__ = ["MAX_RETRY_SECONDS", "Dependencies", "OnDone", "PendingCalls", "backoff_seconds", "log_failure"]
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """``pool`` runs the writes, ``askers`` the questions to Prometheus and ``hooks`` the policies' webhooks,
+class Dependencies:
+    """``pool`` runs the writes, ``query_pool`` the questions to Prometheus and ``webhook_pool`` the policies' webhooks,
     so that none of them keeps another waiting.
 
-    ``ready`` says whether the first pictures are whole; ``hurry`` asks for a tick soon; ``lost`` is
-    called when another instance may lead; ``history_limit`` is how many finished rollouts of a service are
-    kept.
+    ``ready`` says whether the first pictures are whole; ``requeue`` asks for a tick soon;
+    ``on_leadership_lost`` is called when another instance may lead; ``history_limit`` is how many finished
+    rollouts of a service are kept.
     """
 
     cluster: Cluster
-    ledger: Ledger
+    store: RolloutStore
     metrics: Metrics
-    gates: Gates
+    policy_webhooks: PolicyWebhooks
     notifier: Notifier
     policies: Policies
     leadership: Leadership
     clock: Clock
     pool: WritePool
-    askers: Pool
-    hooks: Pool
-    listener: Listener
+    query_pool: Pool
+    webhook_pool: Pool
+    listener: DecisionListener
     ready: Callable[[], bool]
-    hurry: Callable[[], None]
-    lost: Callable[[], None]
+    requeue: Callable[[], None]
+    on_leadership_lost: Callable[[], None]
     history_limit: int
 
 
-Then = Callable[[Any, BaseException | None], None]
+OnDone = Callable[[Any, BaseException | None], None]
 """Takes a call's result, or None and what it raised."""
 
 
-class Calls:
-    """Results wait here until ``take_up``. Dropped with everything else when leadership is lost: what was
+class PendingCalls:
+    """Results wait here until ``process_results``. Dropped with everything else when leadership is lost: what was
     begun before then concerns nobody.
     """
 
-    def __init__(self, hurry: Callable[[], None]) -> None:
-        self._hurry = hurry
+    def __init__(self, requeue: Callable[[], None]) -> None:
+        self._requeue = requeue
         self._results: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
-    def when_done(self, future: Future[Any], then: Then) -> None:
+    def when_done(self, future: Future[Any], on_done: OnDone) -> None:
         """Hand a finished call's result to the tick's thread, and have it tick soon."""
 
-        def done(finished: Future[Any]) -> None:
+        def on_future_done(finished: Future[Any]) -> None:
             error = finished.exception()
             result = None if error is not None else finished.result()
-            self._results.put(lambda: then(result, error))
-            self._hurry()
+            self._results.put(lambda: on_done(result, error))
+            self._requeue()
 
-        future.add_done_callback(done)
+        future.add_done_callback(on_future_done)
 
-    def take_up(self) -> None:
+    def process_results(self) -> None:
         """Do what was to be done with the results that have come."""
         while True:
             try:
@@ -95,26 +95,26 @@ class Calls:
             result()
 
 
-_RETRY_FIRST, RETRY_LAST = 1.0, 30.0
+_FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 30.0
 
 _log = logger("engine")
 
 
-def log_failure(event: str, key: ServiceKey, error: BaseException | None, **more: Any) -> None:
+def log_failure(event: str, key: ServiceKey, error: BaseException | None, **fields: Any) -> None:
     """A warning; with a traceback if it is not an error of ours, and only news if we do not lead."""
-    known = isinstance(error, AutocanaryError) or error is None
-    level = _log.info if isinstance(error, NotLeader) else (_log.warning if known else _log.error)
-    extra = {} if known else {"exc_info": error}
+    is_expected = isinstance(error, AutocanaryError) or error is None
+    level = _log.info if isinstance(error, NotLeader) else (_log.warning if is_expected else _log.error)
+    extra = {} if is_expected else {"exc_info": error}
     level(
         event,
         namespace=key.namespace,
         service=key.name,
         error=str(error) if error else "",
-        **more,
+        **fields,
         **extra,
     )
 
 
-def pause(failures: int) -> float:
+def backoff_seconds(failures: int) -> float:
     """Seconds before the next try: 1, 2, 4 … 30."""
-    return min(RETRY_LAST, _RETRY_FIRST * 2.0 ** min(failures - 1, 10))
+    return min(MAX_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 10))

@@ -9,151 +9,154 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from autocanary.controller.act import Acts
-from autocanary.controller.context import Calls, Surroundings
-from autocanary.controller.evaluate import Looks
-from autocanary.controller.notify import Tellings
-from autocanary.controller.start_rollouts import Starts
-from autocanary.controller.state import Books
-from autocanary.controller.watch_changes import Changes
+from autocanary.controller.act import RolloutActions
+from autocanary.controller.context import Dependencies, PendingCalls
+from autocanary.controller.evaluate import Evaluations
+from autocanary.controller.notify import Notifications
+from autocanary.controller.start_rollouts import RolloutStarts
+from autocanary.controller.state import ControllerState
+from autocanary.controller.watch_changes import WatchChanges
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Rollout
 from autocanary.ports import (
     Clock,
     Cluster,
-    Gates,
+    DecisionListener,
     Leadership,
-    Ledger,
-    Listener,
     Metrics,
     Notifier,
     Policies,
+    PolicyWebhooks,
     Pool,
+    RolloutStore,
     WritePool,
 )
 
-__all__ = ["Engine"]
+__all__ = ["Controller"]
 
 
-class Engine:
-    """One per process. ``tick`` is called by the metronome, and soon after ``hurry`` was called.
+class Controller:
+    """One per process. ``tick`` is called by the metronome, and soon after ``requeue`` was called.
 
-    See ``Surroundings`` for the arguments.
+    See ``Dependencies`` for the arguments.
     """
 
     def __init__(
         self,
         *,
         cluster: Cluster,
-        ledger: Ledger,
+        store: RolloutStore,
         metrics: Metrics,
-        gates: Gates,
+        policy_webhooks: PolicyWebhooks,
         notifier: Notifier,
         policies: Policies,
         leadership: Leadership,
         clock: Clock,
         pool: WritePool,
-        askers: Pool,
-        hooks: Pool,
-        listener: Listener,
+        query_pool: Pool,
+        webhook_pool: Pool,
+        listener: DecisionListener,
         ready: Callable[[], bool] = lambda: True,
-        hurry: Callable[[], None] = lambda: None,
-        lost: Callable[[], None] = lambda: None,
+        requeue: Callable[[], None] = lambda: None,
+        on_leadership_lost: Callable[[], None] = lambda: None,
         history_limit: int = 10,
     ) -> None:
-        self._around = Surroundings(
+        self._dependencies = Dependencies(
             cluster=cluster,
-            ledger=ledger,
+            store=store,
             metrics=metrics,
-            gates=gates,
+            policy_webhooks=policy_webhooks,
             notifier=notifier,
             policies=policies,
             leadership=leadership,
             clock=clock,
             pool=pool,
-            askers=askers,
-            hooks=hooks,
+            query_pool=query_pool,
+            webhook_pool=webhook_pool,
             listener=listener,
             ready=ready,
-            hurry=hurry,
-            lost=lost,
+            requeue=requeue,
+            on_leadership_lost=on_leadership_lost,
             history_limit=history_limit,
         )
-        self._forget()
+        self._reset_state()
 
-    def _forget(self) -> None:
+    def _reset_state(self) -> None:
         """Begin with empty books: before the first tick, and when another instance has become leader."""
-        around = self._around
+        dependencies = self._dependencies
         self._loaded = False
-        self._books = books = Books()
-        self._calls = calls = Calls(around.hurry)
-        self._tellings = Tellings(around, books)
-        self._starts = Starts(around, books, calls, self._tellings)
-        self._changes = Changes(around, books, self._starts, self._tellings)
-        self._acts = Acts(around, books, calls, self._tellings, self._starts)
-        self._looks = Looks(around, books, calls, self._acts)
+        self._state = state = ControllerState()
+        self._pending_calls = calls = PendingCalls(dependencies.requeue)
+        self._notifications = Notifications(dependencies, state)
+        self._rollout_starts = RolloutStarts(dependencies, state, calls, self._notifications)
+        self._watch_changes = WatchChanges(dependencies, state, self._rollout_starts, self._notifications)
+        self._actions = RolloutActions(dependencies, state, calls, self._notifications, self._rollout_starts)
+        self._evaluations = Evaluations(dependencies, state, calls, self._actions)
 
     # --- the tick ----------------------------------------------------------------------------------------
 
     def tick(self) -> None:
         """Look at whatever is due. Raises nothing that one rollout caused."""
-        now = self._around.clock.now()
-        self._calls.take_up()  # judge, plan, act: what was asked, recorded and written has been answered
-        if not self._may_go_on():
+        now = self._dependencies.clock.now()
+        self._pending_calls.process_results()  # what was queried and written has been answered
+        if not self._may_proceed():
             return
-        self._gather(now)
-        self._record_what_was_told(now)
-        self._starts.discover(now)
-        self._looks.look(now)
-        self._calls.take_up()
+        self._process_changes(now)
+        self._record_deliveries(now)
+        self._rollout_starts.detect_releases(now)
+        self._evaluations.evaluate(now)
+        self._pending_calls.process_results()
 
-    def finish(self) -> bool:
+    def record_remaining_deliveries(self) -> bool:
         """At the end of the process, instead of a tick: record who has been told, and begin nothing.
 
         Without it the next instance would tell them again. Returns whether a record is still under way.
         """
-        self._calls.take_up()
-        if not self._loaded or not self._may_go_on():
+        self._pending_calls.process_results()
+        if not self._loaded or not self._may_proceed():
             return False
-        self._record_what_was_told(self._around.clock.now())
-        return any(live.busy for live in self._books.lives.values())
+        self._record_deliveries(self._dependencies.clock.now())
+        return any(running.writing for running in self._state.running_rollouts.values())
 
-    def _may_go_on(self) -> bool:
-        leads = self._around.leadership.is_leader()
-        if self._loaded and not leads:
-            self._forget()
-            self._around.lost()
-        return leads and self._around.ready()
+    def _may_proceed(self) -> bool:
+        is_leader = self._dependencies.leadership.is_leader()
+        if self._loaded and not is_leader:
+            self._reset_state()
+            self._dependencies.on_leadership_lost()
+        return is_leader and self._dependencies.ready()
 
-    def _gather(self, now: float) -> None:
+    def _process_changes(self, now: float) -> None:
         if not self._loaded:
-            self._changes.load(now)
+            self._watch_changes.load_state(now)
             self._loaded = True
-            self._calls.take_up()
-        self._changes.take_up(now)
+            self._pending_calls.process_results()
+        self._watch_changes.process_changes(now)
 
-    def _record_what_was_told(self, now: float) -> None:
-        for live in self._tellings.heard():
-            self._acts.record(live, now)
+    def _record_deliveries(self, now: float) -> None:
+        for running in self._notifications.collect_deliveries():
+            self._actions.record_deliveries(running, now)
 
-    def next_at(self) -> float | None:
+    def next_due_at(self) -> float | None:
         """When the next look is due, by the engine's clock; None when nothing runs."""
-        return self._books.agenda.next_at()
+        return self._state.due_queue.next_due_at()
 
     # --- what others may see -----------------------------------------------------------------------------
 
     def rollouts(self) -> list[Rollout]:
         """The rollouts that are running now (for metrics and views)."""
-        return [live.rollout for live in list(self._books.lives.values())]
+        return [running.rollout for running in list(self._state.running_rollouts.values())]
 
     def policy_of(self, rollout: Rollout) -> Policy | None:
         """The snapshot that a running rollout is held to."""
-        live = self._books.lives.get((rollout.namespace, rollout.name))
-        return live.policy if live else None
+        running = self._state.running_rollouts.get((rollout.namespace, rollout.name))
+        return running.policy if running else None
 
     def idle(self) -> bool:
         """Whether no call is under way and no message undelivered."""
-        return not self._books.starting and not any(
-            live.busy or live.asking or live.calling or live.rollout.progress.untold
-            for live in self._books.lives.values()
+        return not self._state.starting and not any(
+            running.writing
+            or running.querying
+            or running.calling_webhooks
+            or running.rollout.progress.pending_notifications
+            for running in self._state.running_rollouts.values()
         )

@@ -2,112 +2,124 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from autocanary.decide.detection import Mend, Start
+from autocanary.decide.detection import RepairStable, StartRollout
 from autocanary.errors import AlreadyExists, ClusterError, Conflict, NotLeader
 from autocanary.model.observation import Observation
 from autocanary.model.rollout import Rollout, rollout_name
-from autocanary.ports import Cluster, Leadership, Ledger
+from autocanary.ports import Cluster, Leadership, RolloutStore
 
-__all__ = ["Started", "begin", "mend"]
+__all__ = ["StartResult", "create_rollout", "repair_stable"]
 
-_ATTEMPTS = 5
+_MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class StartResult:
     """``rollout`` is as recorded, None when it could not be; ``error`` is what went wrong on the way."""
 
     rollout: Rollout | None
     error: Exception | None = None
 
 
-def begin(
-    cluster: Cluster, ledger: Ledger, leadership: Leadership, start: Start, seen: Observation
-) -> Started:
+def create_rollout(
+    cluster: Cluster,
+    store: RolloutStore,
+    leadership: Leadership,
+    start: StartRollout,
+    observation: Observation,
+) -> StartResult:
     """Record the rollout; when it has to be caught, set the weight to 0 before the revision is ready.
 
     The catch is made even if nothing could be recorded: what it leaves behind, a candidate staged at 0, is
     adopted by a later look. A catch that fails is repeated by the planner from the record.
     """
     if not leadership.is_leader():
-        return Started(None, NotLeader("leadership was lost before the rollout was recorded"))
-    recorded, error = _create(ledger, start.rollout)
-    if start.catch and (recorded is None or not recorded.is_final):
-        caught = _catch(cluster, leadership, seen)
-        error = error if error is not None else caught
-    return Started(recorded, error)
+        return StartResult(None, NotLeader("leadership was lost before the rollout was recorded"))
+    stored, error = _create(store, start.rollout)
+    if start.intercept and (stored is None or not stored.is_final):
+        intercept_error = _intercept(cluster, leadership, observation)
+        error = error if error is not None else intercept_error
+    return StartResult(stored, error)
 
 
-def mend(cluster: Cluster, ledger: Ledger, leadership: Leadership, found: Mend, seen: Observation) -> Started:
+def repair_stable(
+    cluster: Cluster,
+    store: RolloutStore,
+    leadership: Leadership,
+    found: RepairStable,
+    observation: Observation,
+) -> StartResult:
     """Put stable's spec back without a weight; recorded first, so that people hear of it whatever happens."""
     if not leadership.is_leader():
-        return Started(None, NotLeader("leadership was lost before stable could be put back"))
-    recorded, error = found.rollout, None
+        return StartResult(None, NotLeader("leadership was lost before stable could be put back"))
+    stored, error = found.rollout, None
     try:
-        recorded = ledger.record(found.rollout)
-    except Exception as fault:  # noqa: BLE001 - the traffic is on the wrong revision: that comes first
-        error = fault
+        stored = store.update_status(found.rollout)
+    except Exception as last_error:  # noqa: BLE001 - the traffic is on the wrong revision: that comes first
+        error = last_error
     try:
         if found.spec is not None:
-            cluster.restore(seen, found.spec, None)
-    except Exception as fault:  # noqa: BLE001 - whatever it is, it is tried again at a later look
-        error = fault
-    return Started(recorded, error)
+            cluster.restore(observation, found.spec, None)
+    except Exception as last_error:  # noqa: BLE001 - whatever it is, it is tried again at a later look
+        error = last_error
+    return StartResult(stored, error)
 
 
-def _create(ledger: Ledger, rollout: Rollout) -> tuple[Rollout | None, Exception | None]:
-    wanted = rollout
-    fault: Exception | None = None
-    for _ in range(_ATTEMPTS):
+def _create(store: RolloutStore, rollout: Rollout) -> tuple[Rollout | None, Exception | None]:
+    desired = rollout
+    last_error: Exception | None = None
+    for _ in range(_MAX_ATTEMPTS):
         try:
-            return ledger.create(wanted), None
+            return store.create(desired), None
         except AlreadyExists as error:
-            fault = error
+            last_error = error
         except Exception as error:  # noqa: BLE001 - whatever it is, the catch is still to be made
             return None, error
         try:
-            present = ledger.read(wanted.namespace, wanted.name)
+            existing = store.read(desired.namespace, desired.name)
         except (ClusterError, NotLeader) as error:
             return None, error
-        if present is None:
+        if existing is None:
             continue  # it has gone in between, or was never there
-        if _is_about(present, wanted):
-            return _finish(ledger, wanted, present)
+        if _is_same_candidate(existing, desired):
+            return _complete_record(store, desired, existing)
         # Of a service that was deleted and created anew, whose revisions have the same names; or a namesake
         # by chance: the transformer of `a` and the predictor of `a-transformer`.
-        attempt = wanted.attempt + 1
-        wanted = wanted.but(attempt=attempt, name=rollout_name(wanted.service, wanted.candidate, attempt))
-    return None, fault
+        attempt = desired.attempt + 1
+        desired = replace(desired, attempt=attempt, name=rollout_name(desired.service, desired.candidate, attempt))
+    return None, last_error
 
 
-def _is_about(present: Rollout, wanted: Rollout) -> bool:
-    mine = (present.service_uid, present.component, present.candidate)
-    return mine == (wanted.service_uid, wanted.component, wanted.candidate)
+def _is_same_candidate(existing: Rollout, desired: Rollout) -> bool:
+    mine = (existing.service_uid, existing.component, existing.candidate)
+    return mine == (desired.service_uid, desired.component, desired.candidate)
 
 
-def _finish(ledger: Ledger, wanted: Rollout, present: Rollout) -> tuple[Rollout | None, Exception | None]:
+def _complete_record(
+    store: RolloutStore, desired: Rollout, existing: Rollout
+) -> tuple[Rollout | None, Exception | None]:
     """An earlier create whose answer was lost, or which did not come to write the status."""
-    if present.has_status:
-        return present, None
+    if existing.has_status:
+        return existing, None
     try:
-        made = wanted.but(uid=present.uid, resource_version=present.resource_version)
-        return ledger.record(made), None
+        made = replace(desired, uid=existing.uid, resource_version=existing.resource_version)
+        return store.update_status(made), None
     except (ClusterError, NotLeader) as error:
         return None, error
 
 
-def _catch(cluster: Cluster, leadership: Leadership, seen: Observation) -> Exception | None:
+def _intercept(cluster: Cluster, leadership: Leadership, observation: Observation) -> Exception | None:
     try:
         if not leadership.is_leader():
             return NotLeader("leadership was lost before the weight was set")
         try:
-            cluster.set_weight(seen, 0)
+            cluster.set_weight(observation, 0)
         except Conflict:
             # KServe writes status all the time while a revision starts; what matters is unchanged.
-            fresh = cluster.refresh(seen.key)
-            if fresh is None or fresh.uid != seen.uid or fresh.created != seen.created:
+            fresh = cluster.refresh(observation.key)
+            if fresh is None or fresh.uid != observation.uid or fresh.created != observation.created:
                 return None
             if fresh.rolled_out == fresh.created:
                 return None  # too late: it has all the traffic, and stable's pods are gone

@@ -3,126 +3,142 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from autocanary.controller import metric_queries
-from autocanary.controller.act import Acts, gather
-from autocanary.controller.context import Calls, Surroundings, log_failure
-from autocanary.controller.running_rollout import Live
-from autocanary.controller.state import Books
-from autocanary.decide.decision_input import Situation
-from autocanary.model.copying import changed
-from autocanary.model.measurement import Question, Reading
+from autocanary.controller.act import RolloutActions, gather_decision_input
+from autocanary.controller.context import Dependencies, PendingCalls, log_failure
+from autocanary.controller.running_rollout import RunningRollout
+from autocanary.controller.state import ControllerState
+from autocanary.decide.decision_input import DecisionInput
+from autocanary.model.measurement import Measurement, MetricQuery
 from autocanary.model.policy import WebhookType
-from autocanary.ports import Call, CallResult
+from autocanary.ports import WebhookCall, WebhookResult
 
-__all__ = ["Looks"]
+__all__ = ["Evaluations"]
 
 
-class Looks:
+class Evaluations:
     """All questions of one tick are asked together; what they answer is taken up at a later one."""
 
-    def __init__(self, around: Surroundings, books: Books, calls: Calls, acts: Acts) -> None:
-        self._around, self._books, self._calls, self._acts = around, books, calls, acts
+    def __init__(
+        self, dependencies: Dependencies, state: ControllerState, calls: PendingCalls, actions: RolloutActions
+    ) -> None:
+        self._dependencies, self._state, self._pending_calls, self._actions = (
+            dependencies,
+            state,
+            calls,
+            actions,
+        )
 
-    def look(self, now: float) -> None:
+    def evaluate(self, now: float) -> None:
         """Look at every rollout that is due."""
-        round_: list[Live] = []
-        for id_ in self._books.agenda.due(now):
-            live = self._books.lives.get(id_)
-            if live is None:
+        due: list[RunningRollout] = []
+        for id_ in self._state.due_queue.due(now):
+            running = self._state.running_rollouts.get(id_)
+            if running is None:
                 continue
-            if live.busy:
-                live.again = True
+            if running.writing:
+                running.evaluate_again = True
                 continue
             try:
-                if self._look_at_one(live, now):
-                    round_.append(live)
+                if self._evaluate_one(running, now):
+                    due.append(running)
             except Exception as fault:  # noqa: BLE001 - one rollout's fault must not touch another's look
-                live.asking = False
-                log_failure("look_failed", live.key, fault)
-                self._acts.schedule(live, now)
-        if round_:
-            self._ask(round_)
+                running.querying = False
+                log_failure("evaluation_failed", running.key, fault)
+                self._actions.schedule_next(running, now)
+        if due:
+            self._query_metrics(due)
 
-    def _look_at_one(self, live: Live, now: float) -> bool:
+    def _evaluate_one(self, running: RunningRollout, now: float) -> bool:
         """Decide what can be decided without metrics; whether the metrics are to be asked as well."""
-        situation = gather(self._around, self._books, live, now)
-        if situation is None:
+        given = gather_decision_input(self._dependencies, self._state, running, now)
+        if given is None:
             return False
-        asks = metric_queries.measures(situation) and not live.asking and _is_look(live, now)
-        if asks:
-            live.asking, live.asked_at = True, now
-        self._call_webhooks(live, situation)
-        self._acts.decide(live, situation)
-        return asks
+        queries_metrics = (
+            metric_queries.is_measurable(given) and not running.querying and _is_evaluation_due(running, now)
+        )
+        if queries_metrics:
+            running.querying, running.queried_at = True, now
+        self._call_webhooks(running, given)
+        self._actions.plan_and_write(running, given)
+        return queries_metrics
 
     # --- the metrics -------------------------------------------------------------------------------------
 
-    def _ask(self, round_: list[Live]) -> None:
-        questions = [question for live in round_ for _, question in live.questions]
-        future = self._around.askers.submit(lambda: self._around.metrics.ask(questions))
-        self._calls.when_done(future, lambda readings, error: self._answers(round_, readings, error))
+    def _query_metrics(self, due: list[RunningRollout]) -> None:
+        queries = [query for running in due for _, query in running.queries]
+        future = self._dependencies.query_pool.submit(lambda: self._dependencies.metrics.query(queries))
+        self._pending_calls.when_done(
+            future, lambda measurements, error: self._on_measurements(due, measurements, error)
+        )
 
-    def _answers(
-        self, round_: list[Live], readings: Mapping[Question, Reading] | None, error: BaseException | None
+    def _on_measurements(
+        self,
+        due: list[RunningRollout],
+        measurements: Mapping[MetricQuery, Measurement] | None,
+        error: BaseException | None,
     ) -> None:
-        now = self._around.clock.now()
-        for live in round_:
-            live.asking = False
-            if not self._books.is_current(live) or live.rollout.is_final:
+        now = self._dependencies.clock.now()
+        for running in due:
+            running.querying = False
+            if not self._state.is_tracked(running) or running.rollout.is_final:
                 continue
-            if readings is None:
-                log_failure("look_failed", live.key, error)
-                self._acts.schedule(live, now)
+            if measurements is None:
+                log_failure("evaluation_failed", running.key, error)
+                self._actions.schedule_next(running, now)
                 continue
             try:
-                self._judge(live, readings, now)
+                self._analyse(running, measurements, now)
             except Exception as fault:  # noqa: BLE001 - one rollout's fault must not touch another's look
-                log_failure("look_failed", live.key, fault)
-                self._acts.schedule(live, now)
+                log_failure("evaluation_failed", running.key, fault)
+                self._actions.schedule_next(running, now)
 
-    def _judge(self, live: Live, readings: Mapping[Question, Reading], now: float) -> None:
-        situation = gather(self._around, self._books, live, now)
-        if situation is None or not situation.judged:
+    def _analyse(self, running: RunningRollout, measurements: Mapping[MetricQuery, Measurement], now: float) -> None:
+        given = gather_decision_input(self._dependencies, self._state, running, now)
+        if given is None or not given.is_evaluated:
             return
-        hooks = live.gates.pop(WebhookType.ROLLOUT, ())
-        verdict = metric_queries.verdict_of(situation, live.questions, readings, hooks)
-        if live.busy:
-            live.waiting = verdict
+        webhook_answers = running.webhook_answers.pop(WebhookType.ROLLOUT, ())
+        verdict = metric_queries.analyse_measurements(given, running.queries, measurements, webhook_answers)
+        if running.writing:
+            running.pending_verdict = verdict
             return
-        self._acts.decide(live, changed(situation, {"verdict": verdict}))
+        self._actions.plan_and_write(running, replace(given, verdict=verdict))
 
     # --- the webhooks ------------------------------------------------------------------------------------
 
-    def _call_webhooks(self, live: Live, situation: Situation) -> None:
+    def _call_webhooks(self, running: RunningRollout, given: DecisionInput) -> None:
         """Ask the policy's webhooks that have a say now, apart from everything else: one may be slow."""
-        if live.calling or not situation.policy.webhooks:
+        if running.calling_webhooks or not given.policy.webhooks:
             return
-        interval = situation.policy.analysis.interval
-        if live.called_at is not None and situation.now - live.called_at < interval * 0.5:
+        interval = given.policy.analysis.interval
+        if running.webhooks_called_at is not None and given.now - running.webhooks_called_at < interval * 0.5:
             return
-        calls = metric_queries.calls_for(situation)
+        calls = metric_queries.webhook_calls_for(given)
         if not calls:
             return
-        live.calling, live.called_at = True, situation.now
-        future = self._around.hooks.submit(lambda: self._around.gates.call(calls))
-        self._calls.when_done(future, lambda results, error: self._called(live, calls, results, error))
+        running.calling_webhooks, running.webhooks_called_at = True, given.now
+        future = self._dependencies.webhook_pool.submit(lambda: self._dependencies.policy_webhooks.call(calls))
+        self._pending_calls.when_done(
+            future, lambda results, error: self._on_webhooks_answered(running, calls, results, error)
+        )
 
-    def _called(
+    def _on_webhooks_answered(
         self,
-        live: Live,
-        calls: tuple[Call, ...],
-        results: Mapping[Call, CallResult] | None,
+        running: RunningRollout,
+        calls: tuple[WebhookCall, ...],
+        results: Mapping[WebhookCall, WebhookResult] | None,
         error: BaseException | None,
     ) -> None:
-        live.calling = False
+        running.calling_webhooks = False
         if results is None:
-            log_failure("webhook_failed", live.key, error)
-        elif self._books.is_current(live):
-            live.gates.update(metric_queries.answers(calls, results))
-            self._books.agenda.bring_forward(live.id, self._around.clock.now())
+            log_failure("webhook_failed", running.key, error)
+        elif self._state.is_tracked(running):
+            running.webhook_answers.update(metric_queries.webhook_answers_by_type(calls, results))
+            self._state.due_queue.bring_forward(running.id, self._dependencies.clock.now())
 
 
-def _is_look(live: Live, now: float) -> bool:
+def _is_evaluation_due(running: RunningRollout, now: float) -> bool:
     """Once per interval: watch events bring a rollout forward, not the questions about its metrics."""
-    return live.asked_at is None or live.beat(now) > live.beat(live.asked_at)
+    return running.queried_at is None or running.evaluation_index(now) > running.evaluation_index(running.queried_at)

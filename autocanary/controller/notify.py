@@ -2,94 +2,101 @@
 
 from __future__ import annotations
 
-from autocanary.analysis.forecast import outlook
-from autocanary.controller.context import Surroundings, log_failure
-from autocanary.controller.running_rollout import Live, RolloutId
-from autocanary.controller.state import Books
-from autocanary.decide.outbox import delivered, received
+from dataclasses import replace
+
+from autocanary.analysis.forecast import forecast_text
+from autocanary.controller.context import Dependencies, log_failure
+from autocanary.controller.running_rollout import RolloutId, RunningRollout
+from autocanary.controller.state import ControllerState
+from autocanary.decide.outbox import mark_delivered, save_channel_message_id
 from autocanary.model.reason import Reason
 from autocanary.ports import Delivery, Message
 
-__all__ = ["Tellings"]
+__all__ = ["Notifications"]
 
-_OPEN = frozenset({Reason.INCONCLUSIVE.value, Reason.SUSPICIOUS.value})
+_OPEN_REASONS = frozenset({Reason.INCONCLUSIVE.value, Reason.SUSPICIOUS.value})
 """A comparison that is still open is told with what can be expected of it."""
 
 
-_HEARD_KEPT = 40
+_MAX_RECENT_DELIVERIES = 40
 
 
-class Tellings:
+class Notifications:
     """Messages on their way, by rollout; never before they are recorded."""
 
-    def __init__(self, around: Surroundings, books: Books) -> None:
-        self._around, self._books = around, books
+    def __init__(self, dependencies: Dependencies, state: ControllerState) -> None:
+        self._dependencies, self._state = dependencies, state
         self._deliveries: list[Delivery] = []
 
-    def tell(self, live: Live) -> None:
+    def send_pending(self, running: RunningRollout) -> None:
         """Queue what the ledger holds and people have not heard."""
-        if live.recorded is None:
+        if running.stored is None:
             return
-        for entry in live.recorded.untold:
-            if entry.id in live.queued:
+        for notification in running.stored.pending_notifications:
+            if notification.id in running.queued_notifications:
                 continue
-            live.queued.add(entry.id)
-            message = _message(live, entry.id)
+            running.queued_notifications.add(notification.id)
+            message = _message_for(running, notification.id)
             if message is None:
                 continue
-            wanted = self._around.notifier.channels(message)
-            if set(wanted) <= set(entry.done):
-                self._deliveries.append(Delivery(live.id[0], live.id[1], entry.id, "", True))
+            wanted = self._dependencies.notifier.channels(message)
+            if set(wanted) <= set(notification.delivered_channels):
+                self._deliveries.append(Delivery(running.id[0], running.id[1], notification.id, "", True))
             else:
-                self._around.notifier.tell(message)
+                self._dependencies.notifier.notify(message)
 
-    def heard(self) -> list[Live]:
+    def collect_deliveries(self) -> list[RunningRollout]:
         """Note who has been told; the rollouts of which that is now to be recorded.
 
         One that is being written for is noted at a later tick.
         """
-        deliveries = [*self._deliveries, *self._around.notifier.delivered()]
+        deliveries = [*self._deliveries, *self._dependencies.notifier.take_deliveries()]
         self._deliveries = []
-        touched: dict[RolloutId, Live] = {}
+        changed_rollouts: dict[RolloutId, RunningRollout] = {}
         for delivery in deliveries:
-            live = self._books.lives.get((delivery.namespace, delivery.rollout))
-            if live is None:
+            running = self._state.running_rollouts.get((delivery.namespace, delivery.rollout))
+            if running is None:
                 continue
-            if live.busy:
+            if running.writing:
                 self._deliveries.append(delivery)
-            elif self._note(live, delivery):
-                touched[live.id] = live
-        return list(touched.values())
+            elif self._apply_delivery(running, delivery):
+                changed_rollouts[running.id] = running
+        return list(changed_rollouts.values())
 
-    def again(self, live: Live) -> None:
+    def replay_deliveries(self, running: RunningRollout) -> None:
         """Somebody else's record is what counts now: who has been told meanwhile is noted in it anew."""
-        self._deliveries.extend(live.heard)
-        live.heard = []
+        self._deliveries.extend(running.recent_deliveries)
+        running.recent_deliveries = []
 
-    def _note(self, live: Live, delivery: Delivery) -> bool:
-        message = _message(live, delivery.telling_id)
+    def _apply_delivery(self, running: RunningRollout, delivery: Delivery) -> bool:
+        message = _message_for(running, delivery.notification_id)
         if message is None:
             return False
-        live.heard = [*live.heard, delivery][-_HEARD_KEPT:]
-        progress = received(live.rollout.progress, delivery.channel, delivery.receipt)
-        if delivery.settled:
+        running.recent_deliveries = [*running.recent_deliveries, delivery][-_MAX_RECENT_DELIVERIES:]
+        progress = save_channel_message_id(running.rollout.progress, delivery.channel, delivery.channel_message_id)
+        if delivery.finished:
             if not delivery.ok:
-                log_failure("message_given_up", live.key, None, channel=delivery.channel, why=delivery.detail)
-            wanted = self._around.notifier.channels(message)
-            progress = delivered(progress, delivery.telling_id, delivery.channel, wanted)
-        live.rollout = live.rollout.but(progress=progress)
+                log_failure("message_given_up", running.key, None, channel=delivery.channel, why=delivery.detail)
+            wanted = self._dependencies.notifier.channels(message)
+            progress = mark_delivered(progress, delivery.notification_id, delivery.channel, wanted)
+        running.rollout = replace(running.rollout, progress=progress)
         return True
 
 
-def _message(live: Live, telling_id: str) -> Message | None:
-    for entry in live.rollout.progress.untold:
-        if entry.id == telling_id:
-            routes = live.policy.notifications if live.policy else ()
-            return Message(entry, live.rollout, routes, _forecast(live) if entry.reason in _OPEN else ())
+def _message_for(running: RunningRollout, notification_id: str) -> Message | None:
+    for notification in running.rollout.progress.pending_notifications:
+        if notification.id == notification_id:
+            routes = running.policy.notifications if running.policy else ()
+            return Message(
+                notification,
+                running.rollout,
+                routes,
+                _forecast(running) if notification.reason in _OPEN_REASONS else (),
+            )
     return None
 
 
-def _forecast(live: Live) -> tuple[tuple[str, str], ...]:
+def _forecast(running: RunningRollout) -> tuple[tuple[str, str], ...]:
     """Whether waiting is worth while."""
-    text = outlook(live.policy, live.rollout.progress)
+    text = forecast_text(running.policy, running.rollout.progress)
     return (("forecast", text),) if text else ()

@@ -11,60 +11,68 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 
 from autocanary.analysis.verdict import Verdict
-from autocanary.decide.decision_input import Answer
-from autocanary.model.measurement import Question
+from autocanary.decide.decision_input import WebhookAnswer
+from autocanary.model.measurement import MetricQuery
 from autocanary.model.observation import ServiceKey
-from autocanary.model.policy import Analysis, Grace, Policy, Selector, Step, Then, WebhookType
+from autocanary.model.policy import Analysis, Policy, Selector, Step, Timeout, TimeoutAction, WebhookType
 from autocanary.model.progress import Progress
 from autocanary.model.rollout import Rollout
 from autocanary.ports import Delivery, Policies
 
-__all__ = ["Live", "RolloutId", "Snapshots", "is_material", "unreadable"]
+__all__ = ["PolicySnapshots", "RolloutId", "RunningRollout", "must_record", "policy_for_unreadable_snapshot"]
 
 RolloutId = tuple[str, str]
 """Namespace and name of a CanaryRollout."""
 
-_UNKNOWN_INTERVAL = 30.0
-_ROUTINE = frozenset(
-    {"last_look_at", "observed_weight", "message", "metrics", "reason", "evidence", "undecided_since"}
+_DEFAULT_INTERVAL = 30.0
+_ROUTINE_FIELDS = frozenset(
+    {
+        "last_evaluation_at",
+        "observed_weight",
+        "message",
+        "metrics",
+        "reason",
+        "evidence",
+        "inconclusive_since",
+    }
 )
-_MATERIAL = attrgetter(*(each.name for each in fields(Progress) if each.name not in _ROUTINE))
+_material_fields = attrgetter(*(each.name for each in fields(Progress) if each.name not in _ROUTINE_FIELDS))
 """What must be recorded when it differs; a reason that stands for something is a phase of its own."""
 
 
 @dataclass(slots=True)
-class Live:
-    """Touched by the tick's thread only; ``busy`` while a worker writes for it, ``asking`` while Prometheus
-    is asked, ``calling`` while its webhooks are: a slow one delays no look at the metrics.
+class RunningRollout:
+    """Touched by the tick's thread only; ``writing`` while a worker writes for it, ``asking`` while Prometheus
+    is asked, ``calling_webhooks`` while its webhooks are: a slow one delays no look at the metrics.
 
-    ``recorded`` is the progress that the ledger is known to hold. ``gates`` are the newest answers of the
-    webhooks. ``waiting`` is a verdict that came while the rollout was busy. ``acknowledged`` is the weight
-    whose write the API server has acknowledged, ``unsupported`` why it refuses every weight. ``serial``
-    tells it from others where they take turns; ``offset`` is by how many seconds its looks are later than
-    those of the first group.
+    ``stored`` is the progress that the ledger is known to hold. ``webhook_answers`` are the newest answers of
+    the webhooks. ``pending_verdict`` is a verdict that came while the rollout was busy.
+    ``acknowledged_weight`` is the weight whose write the API server has acknowledged, ``unsupported_reason``
+    why it refuses every weight. ``sequence`` tells it from others where they take turns; ``phase_offset`` is
+    by how many seconds its looks are later than those of the first group.
     """
 
     rollout: Rollout
     policy: Policy | None
-    questions: tuple[tuple[str, Question], ...] = ()
-    recorded: Progress | None = None
-    recorded_at: float = 0.0
-    busy: bool = False
-    asking: bool = False
-    again: bool = False
+    queries: tuple[tuple[str, MetricQuery], ...] = ()
+    stored: Progress | None = None
+    stored_at: float = 0.0
+    writing: bool = False
+    querying: bool = False
+    evaluate_again: bool = False
     failures: int = 0
-    queued: set[str] = field(default_factory=set)
-    heard: list[Delivery] = field(default_factory=list)  # lately; noted anew if the record was another's
-    calling: bool = False
-    called_at: float | None = None
-    asked_at: float | None = None
-    gates: dict[WebhookType, tuple[Answer, ...]] = field(default_factory=dict)
-    waiting: Verdict | None = None
-    acknowledged: int | None = None
-    unsupported: str = ""
-    busy_since: float = 0.0
-    serial: int = 0
-    offset: float = 0.0
+    queued_notifications: set[str] = field(default_factory=set)
+    recent_deliveries: list[Delivery] = field(default_factory=list)  # lately; noted anew if the record was another's
+    calling_webhooks: bool = False
+    webhooks_called_at: float | None = None
+    queried_at: float | None = None
+    webhook_answers: dict[WebhookType, tuple[WebhookAnswer, ...]] = field(default_factory=dict)
+    pending_verdict: Verdict | None = None
+    acknowledged_weight: int | None = None
+    unsupported_reason: str = ""
+    writing_since: float = 0.0
+    sequence: int = 0
+    phase_offset: float = 0.0
 
     @property
     def id(self) -> RolloutId:
@@ -77,20 +85,20 @@ class Live:
     @property
     def interval(self) -> float:
         """Seconds between two looks at the metrics."""
-        return self.policy.analysis.interval if self.policy is not None else _UNKNOWN_INTERVAL
+        return self.policy.analysis.interval if self.policy is not None else _DEFAULT_INTERVAL
 
-    def beat(self, at: float, limit: float = math.inf) -> int:
+    def evaluation_index(self, at: float, limit: float = math.inf) -> int:
         """How many looks were due until then: the same for all rollouts of one interval and group, so that
         they share their queries.
         """
-        return int((at - self.offset) // min(self.interval, limit))
+        return int((at - self.phase_offset) // min(self.interval, limit))
 
-    def next_beat(self, now: float, limit: float = math.inf) -> float:
+    def next_evaluation_at(self, now: float, limit: float = math.inf) -> float:
         """When the next look is due; they are at most ``limit`` seconds apart."""
-        return (self.beat(now, limit) + 1) * min(self.interval, limit) + self.offset
+        return (self.evaluation_index(now, limit) + 1) * min(self.interval, limit) + self.phase_offset
 
 
-def is_material(before: Progress | None, after: Progress) -> bool:
+def must_record(before: Progress | None, after: Progress) -> bool:
     """Whether ``after`` must be recorded now: anything but the latest numbers of a look that changed nothing.
 
     A breach counts towards a limit, so it is recorded at once; a pass does not.
@@ -99,39 +107,39 @@ def is_material(before: Progress | None, after: Progress) -> bool:
         return True
     if before is after:
         return False
-    if _counts_differ(before, after):
+    if _failures_differ(before, after):
         return True
-    return _MATERIAL(before) != _MATERIAL(after)
+    return _material_fields(before) != _material_fields(after)
 
 
-def _counts_differ(before: Progress, after: Progress) -> bool:
+def _failures_differ(before: Progress, after: Progress) -> bool:
     """Whether another number of breaches is to be remembered; that a metric has none needs no record."""
     if before.metrics is after.metrics:
         return False
-    earlier = {name: state.breaches for name, state in before.metrics.items()}
-    later = {name: state.breaches for name, state in after.metrics.items()}
+    earlier = {name: state.violations for name, state in before.metrics.items()}
+    later = {name: state.violations for name, state in after.metrics.items()}
     return earlier != later and (bool(earlier) or any(later.values()))
 
 
-def unreadable(rollout: Rollout) -> Policy:
+def policy_for_unreadable_snapshot(rollout: Rollout) -> Policy:
     """What a rollout is held to when its snapshot cannot be read: nothing is measured, so no step is taken;
     a person can still abort or promote it, and a newer revision still replaces it.
     """
-    silent = Analysis(metrics=(), on_no_data=Grace(math.inf, Then.HOLD))
+    no_metrics = Analysis(metrics=(), on_no_data=Timeout(math.inf, TimeoutAction.HOLD))
     return Policy(
         name=rollout.policy_name,
         namespace=rollout.namespace,
         selector=Selector(),
         steps=(Step(1, 0.0), Step(100, 0.0, approval=True)),
-        analysis=silent,
+        analysis=no_metrics,
         progress_deadline=math.inf,
     )
 
 
-_MOST = 256
+_MAX_SNAPSHOTS = 256
 
 
-class Snapshots:
+class PolicySnapshots:
     """Restoring one takes milliseconds and kilobytes, and thousands of rollouts may keep the same one.
 
     By what the snapshot says, not by the digest beside it: somebody may have edited either.
@@ -144,10 +152,10 @@ class Snapshots:
     def restore(self, rollout: Rollout) -> Policy:
         """Raises PolicyError when this version of autocanary cannot read the snapshot."""
         key = rollout.policy_name, json.dumps(rollout.policy_document, sort_keys=True, default=str)
-        found = self._restored.get(key)
-        if found is None:
-            found = self._policies.restore(rollout.policy_name, rollout.policy_document)
-            if len(self._restored) >= _MOST:
+        policy = self._restored.get(key)
+        if policy is None:
+            policy = self._policies.restore(rollout.policy_name, rollout.policy_document)
+            if len(self._restored) >= _MAX_SNAPSHOTS:
                 self._restored.clear()  # those in use keep theirs
-            self._restored[key] = found
-        return found
+            self._restored[key] = policy
+        return policy

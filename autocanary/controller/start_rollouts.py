@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from autocanary.controller import metric_queries
-from autocanary.controller.context import RETRY_LAST, Calls, Surroundings, log_failure, pause
-from autocanary.controller.create_rollout import Started, begin, mend
-from autocanary.controller.notify import Tellings
-from autocanary.controller.running_rollout import Live, Snapshots, unreadable
-from autocanary.controller.state import Books
-from autocanary.decide.detection import (
-    SETTLED_AFTER,
-    Memory,
-    Mend,
-    Refusal,
-    Start,
-    discover,
-    remember,
-    retried,
+from autocanary.controller.context import (
+    MAX_RETRY_SECONDS,
+    Dependencies,
+    PendingCalls,
+    backoff_seconds,
+    log_failure,
 )
-from autocanary.decide.policy_selection import Tie, govern
+from autocanary.controller.create_rollout import StartResult, create_rollout, repair_stable
+from autocanary.controller.notify import Notifications
+from autocanary.controller.running_rollout import (
+    PolicySnapshots,
+    RunningRollout,
+    policy_for_unreadable_snapshot,
+)
+from autocanary.controller.state import ControllerState
+from autocanary.decide.detection import (
+    UNCHANGED_SECONDS,
+    Refusal,
+    RepairStable,
+    StableRevisionTracker,
+    StartRollout,
+    detect,
+    retry_rollout,
+    track_stable_revision,
+)
+from autocanary.decide.policy_selection import Tie, select_policy_for
 from autocanary.errors import PolicyError
 from autocanary.logs import logger
 from autocanary.model.observation import Observation, ServiceKey
@@ -30,147 +41,164 @@ from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import RETRY_STARTED, Rollout, Verb
 
-__all__ = ["Starts"]
+__all__ = ["RolloutStarts"]
 
 _log = logger("engine")
 
 
-class Starts:
-    """``in_force`` are the policies that decide about starts; a rollout that runs keeps its own."""
+class RolloutStarts:
+    """``current_policies`` are the policies that decide about starts; a rollout that runs keeps its own."""
 
-    def __init__(self, around: Surroundings, books: Books, calls: Calls, tellings: Tellings) -> None:
-        self._around, self._books, self._calls, self._tellings = around, books, calls, tellings
-        self._snapshots = Snapshots(around.policies)
+    def __init__(
+        self,
+        dependencies: Dependencies,
+        state: ControllerState,
+        calls: PendingCalls,
+        notifications: Notifications,
+    ) -> None:
+        self._dependencies, self._state, self._pending_calls, self._notifications = (
+            dependencies,
+            state,
+            calls,
+            notifications,
+        )
+        self._policy_snapshots = PolicySnapshots(dependencies.policies)
         self._failures: dict[ServiceKey, int] = {}
-        self._refused: dict[ServiceKey, tuple[str, str]] = {}
-        self.in_force: Sequence[Policy] = ()
+        self._warned: dict[ServiceKey, tuple[str, str]] = {}
+        self.current_policies: Sequence[Policy] = ()
 
     # --- a release at a service --------------------------------------------------------------------------
 
-    def discover(self, now: float) -> None:
+    def detect_releases(self, now: float) -> None:
         """Look at every service whose time has come; one's fault does not touch another's."""
-        look_at = self._books.look_at
-        for key in [key for key, when in look_at.items() if when <= now]:
-            del look_at[key]
+        detect_at = self._state.detect_at
+        for key in [key for key, when in detect_at.items() if when <= now]:
+            del detect_at[key]
             try:
-                self._look_for_a_start(key, now)
+                self._detect_for_service(key, now)
             except Exception as fault:  # noqa: BLE001 - one service's fault must not touch another's
-                log_failure("look_failed", key, fault)
-                look_at[key] = now + RETRY_LAST
+                log_failure("detection_failed", key, fault)
+                detect_at[key] = now + MAX_RETRY_SECONDS
 
-    def _look_for_a_start(self, key: ServiceKey, now: float) -> None:
-        seen = self._around.cluster.observe(key)
-        if seen is None:
-            self._books.learn(key, None)
-            self._refused.pop(key, None)
-        elif not self._books.is_taken(key):
-            made = self._made_unheard(key)
-            if made is not None:
-                self.adopt(made, now)
+    def _detect_for_service(self, key: ServiceKey, now: float) -> None:
+        observation = self._dependencies.cluster.observe(key)
+        if observation is None:
+            self._state.set_tracker(key, None)
+            self._warned.pop(key, None)
+        elif not self._state.has_active_rollout(key):
+            unadopted = self._unadopted_rollout(key)
+            if unadopted is not None:
+                self.adopt(unadopted, now)
             else:
-                self._consider(seen, now)  # otherwise it is looked at again when that one has ended
+                self._detect_release(observation, now)  # otherwise it is looked at again when that one has ended
 
-    def _made_unheard(self, key: ServiceKey) -> Rollout | None:
+    def _unadopted_rollout(self, key: ServiceKey) -> Rollout | None:
         """A rollout that a failed start has made all the same: if a newer candidate took its place meanwhile,
         nobody else would take it up, until somebody touches it and two run at once.
         """
         if not self._failures.get(key):
             return None
-        kept = (each for each in self._around.ledger.rollouts() if each.key == key and each.has_status)
+        kept = (each for each in self._dependencies.store.rollouts() if each.key == key and each.has_status)
         return next((each for each in kept if not each.is_final), None)
 
-    def _consider(self, seen: Observation, now: float) -> None:
-        key = seen.key
-        history, memory = self._books.history(key), self._books.memory.get(key)
-        taught = remember(memory, seen, history, now)
-        if taught is not None and taught.is_unsure(now):
-            self._books.look_at[key] = now + SETTLED_AFTER
-        found = self._found(seen, history, memory, taught, now)
-        if isinstance(found, Start):
-            self._start(found, seen, taught)
-        elif isinstance(found, Mend):
-            self._mend(found, seen)  # what was learned before stays true
+    def _detect_release(self, observation: Observation, now: float) -> None:
+        key = observation.key
+        history, tracker = self._state.history(key), self._state.stable_trackers.get(key)
+        updated_tracker = track_stable_revision(tracker, observation, history, now)
+        if updated_tracker is not None and updated_tracker.needs_evaluation(now):
+            self._state.detect_at[key] = now + UNCHANGED_SECONDS
+        found = self._find_start(observation, history, tracker, updated_tracker, now)
+        if isinstance(found, StartRollout):
+            self._start(found, observation, updated_tracker)
+        elif isinstance(found, RepairStable):
+            self._repair_stable(found, observation)  # what was learned before stays true
         else:
-            self._books.learn(key, taught)
+            self._state.set_tracker(key, updated_tracker)
 
-    def _found(
+    def _find_start(
         self,
-        seen: Observation,
+        observation: Observation,
         history: Sequence[Rollout],
-        memory: Memory | None,
-        taught: Memory | None,
+        tracker: StableRevisionTracker | None,
+        updated_tracker: StableRevisionTracker | None,
         now: float,
-    ) -> Start | Mend | None:
-        key = seen.key
-        policy = govern(self.in_force, seen)
+    ) -> StartRollout | RepairStable | None:
+        key = observation.key
+        policy = select_policy_for(self.current_policies, observation)
         if policy is None:
             return None
         if isinstance(policy, Tie):
-            self._say_once(key, Reason.POLICY_TIE.value, str(policy))
+            self._warn_once(key, Reason.POLICY_TIE.value, str(policy))
             return None
-        missed = memory is not None and memory.uid == seen.uid and memory.stable != seen.rolled_out
-        basis = memory if missed else taught
-        found = discover(seen, policy, history, basis, now)
+        is_missed = tracker is not None and tracker.uid == observation.uid and tracker.stable != observation.rolled_out
+        basis = tracker if is_missed else updated_tracker
+        found = detect(observation, policy, history, basis, now)
         if isinstance(found, Refusal):
-            self._say_once(key, found.reason.value, found.message)
-        return found if isinstance(found, Start | Mend) else None
+            self._warn_once(key, found.reason.value, found.message)
+        return found if isinstance(found, StartRollout | RepairStable) else None
 
-    def _say_once(self, key: ServiceKey, reason: str, message: str) -> None:
-        if self._refused.get(key) != (reason, message):
-            self._refused[key] = (reason, message)
-            _log.warning(
-                "rollout_refused", namespace=key.namespace, service=key.name, reason=reason, message=message
+    def _warn_once(self, key: ServiceKey, reason: str, message: str) -> None:
+        if self._warned.get(key) != (reason, message):
+            self._warned[key] = (reason, message)
+            _log.warning("rollout_refused", namespace=key.namespace, service=key.name, reason=reason, message=message)
+
+    def _start(
+        self, start: StartRollout, observation: Observation, updated_tracker: StableRevisionTracker | None
+    ) -> None:
+        key, dependencies = observation.key, self._dependencies
+        self._state.starting.add(key)
+        submit = dependencies.pool.submit_urgent if start.intercept else dependencies.pool.submit
+        future = submit(
+            lambda: create_rollout(
+                dependencies.cluster, dependencies.store, dependencies.leadership, start, observation
             )
+        )
+        self._pending_calls.when_done(
+            future, lambda started, error: self._on_started(key, started, error, updated_tracker)
+        )
 
-    def _start(self, start: Start, seen: Observation, taught: Memory | None) -> None:
-        key, around = seen.key, self._around
-        self._books.starting.add(key)
-        submit = around.pool.submit_first if start.catch else around.pool.submit
-        future = submit(lambda: begin(around.cluster, around.ledger, around.leadership, start, seen))
-        self._calls.when_done(future, lambda started, error: self._started(key, started, error, taught))
-
-    def _started(
+    def _on_started(
         self,
         key: ServiceKey,
-        started: Started | None,
+        started: StartResult | None,
         error: BaseException | None,
-        taught: Memory | None,
+        updated_tracker: StableRevisionTracker | None,
     ) -> None:
-        self._books.starting.discard(key)
-        now = self._around.clock.now()
+        self._state.starting.discard(key)
+        now = self._dependencies.clock.now()
         failure = error if error is not None else (started.error if started is not None else None)
         if failure is not None:
             log_failure("rollout_start_failed", key, failure)
         if started is None or started.rollout is None:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            self._books.look_at[key] = now + pause(failures)
+            self._state.detect_at[key] = now + backoff_seconds(failures)
             return
         self._failures.pop(key, None)
-        self._books.learn(key, taught)
-        self._books.note(started.rollout)
+        self._state.set_tracker(key, updated_tracker)
+        self._state.add_to_history(started.rollout)
         self.adopt(started.rollout, now)
         if started.rollout.is_final:
-            self._around.listener.finished(started.rollout)
+            self._dependencies.listener.on_rollout_finished(started.rollout)
 
-    def _mend(self, found: Mend, seen: Observation) -> None:
-        key, around = seen.key, self._around
-        self._books.starting.add(key)
-        future = around.pool.submit_first(
-            lambda: mend(around.cluster, around.ledger, around.leadership, found, seen)
+    def _repair_stable(self, found: RepairStable, observation: Observation) -> None:
+        key, dependencies = observation.key, self._dependencies
+        self._state.starting.add(key)
+        future = dependencies.pool.submit_urgent(
+            lambda: repair_stable(dependencies.cluster, dependencies.store, dependencies.leadership, found, observation)
         )
-        self._calls.when_done(future, lambda done, error: self._mended(key, done, error))
+        self._pending_calls.when_done(future, lambda done, error: self._on_stable_repaired(key, done, error))
 
-    def _mended(self, key: ServiceKey, done: Started | None, error: BaseException | None) -> None:
-        self._books.starting.discard(key)
-        now = self._around.clock.now()
+    def _on_stable_repaired(self, key: ServiceKey, done: StartResult | None, error: BaseException | None) -> None:
+        self._state.starting.discard(key)
+        now = self._dependencies.clock.now()
         failure = error if error is not None else (done.error if done is not None else None)
         if failure is not None:
-            log_failure("stable_not_put_back", key, failure)
+            log_failure("stable_repair_failed", key, failure)
         failures = self._failures[key] = self._failures.get(key, 0) + 1 if failure is not None else 0
-        self._books.look_at[key] = now + pause(max(failures, 1))
+        self._state.detect_at[key] = now + backoff_seconds(max(failures, 1))
         if done is not None and done.rollout is not None:
-            self._books.note(done.rollout)
-            if done.rollout.progress.untold:
+            self._state.add_to_history(done.rollout)
+            if done.rollout.progress.pending_notifications:
                 self.adopt(done.rollout, now)
 
     # --- a recorded rollout ------------------------------------------------------------------------------
@@ -178,59 +206,65 @@ class Starts:
     def adopt(self, rollout: Rollout, now: float) -> None:
         """Take a recorded rollout up, whoever started it."""
         policy: Policy | None = None
-        questions: tuple[tuple[str, Any], ...] = ()
+        queries: tuple[tuple[str, Any], ...] = ()
         try:
-            policy = self._snapshots.restore(rollout)
-            questions = metric_queries.questions_for(rollout, policy)
+            policy = self._policy_snapshots.restore(rollout)
+            queries = metric_queries.metric_queries_for(rollout, policy)
         except (PolicyError, ValueError) as error:
-            log_failure("rollout_not_readable", rollout.key, error)
-            policy = policy if policy is not None else unreadable(rollout)
-        live = Live(rollout, policy, questions, recorded=rollout.progress, recorded_at=now)
+            log_failure("rollout_unreadable", rollout.key, error)
+            policy = policy if policy is not None else policy_for_unreadable_snapshot(rollout)
+        running = RunningRollout(rollout, policy, queries, stored=rollout.progress, stored_at=now)
         self._failures.pop(rollout.key, None)
-        self._books.note(rollout)
-        self._books.begin(live, now)
-        self._tellings.tell(live)
+        self._state.add_to_history(rollout)
+        self._state.track(running, now)
+        self._notifications.send_pending(running)
 
     # --- another attempt ---------------------------------------------------------------------------------
 
-    def retry_if_asked(self, past: Rollout, now: float) -> None:
+    def retry_if_requested(self, past: Rollout, now: float) -> None:
         """``retry`` of a rolled-back candidate starts a new attempt; any wish is answered."""
         request = past.request
-        if request is None or request.id == past.progress.answered:
+        if request is None or request.id == past.progress.answered_request_id:
             return
-        seen = self._around.cluster.observe(past.key)
-        start: Start | None = None
+        observation = self._dependencies.cluster.observe(past.key)
+        start: StartRollout | None = None
         text = f"this rollout has ended: {past.progress.phase.value} ({past.progress.reason.value})"
         if request.verb == Verb.RETRY.value:
-            found = self._retried(past, seen, now)
-            start = found if isinstance(found, Start) else None
-            text = f"{RETRY_STARTED}{found.rollout.name}" if isinstance(found, Start) else found
-        answered = past.but(progress=past.progress.but(answered=request.id, answer=text))
-        self._books.note(answered)
-        future = self._around.pool.submit(lambda: self._around.ledger.record(answered))
-        self._calls.when_done(future, lambda rollout, error: self._answered(rollout, error, past))
-        if start is not None and seen is not None:
-            self._start(start, seen, self._books.memory.get(past.key))
+            found = self._new_attempt(past, observation, now)
+            start = found if isinstance(found, StartRollout) else None
+            text = f"{RETRY_STARTED}{found.rollout.name}" if isinstance(found, StartRollout) else found
+        answered_request_id = replace(
+            past, progress=replace(past.progress, answered_request_id=request.id, request_answer=text)
+        )
+        self._state.add_to_history(answered_request_id)
+        future = self._dependencies.pool.submit(lambda: self._dependencies.store.update_status(answered_request_id))
+        self._pending_calls.when_done(future, lambda rollout, error: self._on_request_answered(rollout, error, past))
+        if start is not None and observation is not None:
+            self._start(start, observation, self._state.stable_trackers.get(past.key))
 
-    def _retried(self, past: Rollout, seen: Observation | None, now: float) -> Start | str:
+    def _new_attempt(self, past: Rollout, observation: Observation | None, now: float) -> StartRollout | str:
         """The new attempt, or why there can be none."""
-        if self._books.is_taken(past.key):
+        if self._state.has_active_rollout(past.key):
             return "another rollout of this service is running"
         if past.progress.phase is not Phase.ROLLED_BACK:
             return f"only a rolled-back rollout can be tried again; this one is {past.progress.phase.value}"
-        if seen is None or seen.created != past.candidate or not seen.is_made_of(past.candidate_digest):
+        if (
+            observation is None
+            or observation.created != past.candidate
+            or not observation.matches_spec(past.candidate_digest)
+        ):
             return f"{past.candidate} is no longer the newest revision; there is nothing to try again"
-        if seen.rolled_out == past.candidate:
+        if observation.rolled_out == past.candidate:
             return f"{past.candidate} has been rolled out meanwhile; there is nothing to try again"
-        if seen.rolled_out != past.stable:
-            return f"stable is {seen.rolled_out} now, not {past.stable}; release the candidate anew instead"
-        policy = govern(self.in_force, seen)
+        if observation.rolled_out != past.stable:
+            return f"stable is {observation.rolled_out} now, not {past.stable}; release the candidate anew instead"
+        policy = select_policy_for(self.current_policies, observation)
         if not isinstance(policy, Policy):
             return "no policy selects the service any more"
-        return retried(past, seen, policy, self._books.history(past.key), now)
+        return retry_rollout(past, observation, policy, self._state.history(past.key), now)
 
-    def _answered(self, rollout: Rollout | None, error: BaseException | None, past: Rollout) -> None:
+    def _on_request_answered(self, rollout: Rollout | None, error: BaseException | None, past: Rollout) -> None:
         if rollout is not None:
-            self._books.note(rollout)
+            self._state.add_to_history(rollout)
         if error is not None:
-            log_failure("answer_not_recorded", past.key, error)
+            log_failure("request_answer_not_stored", past.key, error)

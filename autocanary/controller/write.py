@@ -7,108 +7,108 @@ recorded: taking traffic from a bad candidate must not wait for the ledger.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autocanary.errors import ClusterError, Conflict, NotFound, NotLeader
-from autocanary.model.decision import Decision, Move
+from autocanary.model.decision import Action, Decision
 from autocanary.model.observation import Observation
 from autocanary.model.progress import Progress
 from autocanary.model.rollout import Rollout
-from autocanary.ports import Cluster, Leadership, Ledger
+from autocanary.ports import Cluster, Leadership, RolloutStore
 
-__all__ = ["Carried", "carry"]
+__all__ = ["WriteResult", "record_and_write"]
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class WriteResult:
     """What came of it.
 
-    ``rollout`` is as the ledger holds it now (or as it was planned, when ``recorded`` is False);
-    ``recorded`` whether the ledger has the planned progress; ``foreign`` whether somebody else has written
-    the status, so that the plan was made from an old state; ``gone`` whether the ledger's object was
-    deleted; ``error`` what stopped the record or the write.
+    ``rollout`` is as the ledger holds it now (or as it was planned, when ``stored`` is False);
+    ``stored`` whether the ledger has the planned progress; ``changed_by_other`` whether somebody else has
+    written the status, so that the plan was made from an old state; ``deleted`` whether the ledger's object
+    was deleted; ``error`` what stopped the record or the write.
     """
 
     rollout: Rollout
-    recorded: bool
-    wrote: bool = False
-    foreign: bool = False
-    gone: bool = False
+    stored: bool
+    written: bool = False
+    changed_by_other: bool = False
+    deleted: bool = False
     error: Exception | None = None
 
 
-def carry(
+def record_and_write(
     cluster: Cluster,
-    ledger: Ledger,
+    store: RolloutStore,
     leadership: Leadership,
     rollout: Rollout,
-    known: Progress | None,
-    seen: Observation | None,
+    stored_progress: Progress | None,
+    observation: Observation | None,
     decision: Decision,
-) -> Carried:
+) -> WriteResult:
     """Record ``rollout`` (unless the ledger holds its progress already) and make the decision's write.
 
-    ``known`` is the progress that the ledger is known to hold.
+    ``stored_progress`` is the progress that the ledger is known to hold.
     """
     if not leadership.is_leader():
-        return Carried(rollout, False, error=NotLeader("leadership was lost before the write"))
-    done = (
-        Carried(rollout, True)
-        if known is not None and known == rollout.progress
-        else _record(ledger, rollout, known)
+        return WriteResult(rollout, False, error=NotLeader("leadership was lost before the write"))
+    result = (
+        WriteResult(rollout, True)
+        if stored_progress is not None and stored_progress == rollout.progress
+        else _record(store, rollout, stored_progress)
     )
-    if done.foreign or done.gone or (done.error is not None and not decision.urgent):
-        return done
-    if decision.move is Move.NONE or seen is None:
-        return done
+    if result.changed_by_other or result.deleted or (result.error is not None and not decision.urgent):
+        return result
+    if decision.action is Action.NONE or observation is None:
+        return result
     if not leadership.is_leader():
-        return Carried(done.rollout, done.recorded, error=NotLeader("leadership was lost before the write"))
+        return WriteResult(result.rollout, result.stored, error=NotLeader("leadership was lost before the write"))
     try:
-        arrived = _write(cluster, seen, rollout, decision)
+        is_written = _write_with_retry(cluster, observation, rollout, decision)
     except (ClusterError, NotLeader) as error:
-        return Carried(done.rollout, done.recorded, error=error)
-    return Carried(done.rollout, done.recorded, wrote=arrived, error=done.error)
+        return WriteResult(result.rollout, result.stored, error=error)
+    return WriteResult(result.rollout, result.stored, written=is_written, error=result.error)
 
 
-def _record(ledger: Ledger, rollout: Rollout, known: Progress | None) -> Carried:
+def _record(store: RolloutStore, rollout: Rollout, stored_progress: Progress | None) -> WriteResult:
     try:
-        return Carried(ledger.record(rollout), True)
+        return WriteResult(store.update_status(rollout), True)
     except Conflict:
-        return _record_again(ledger, rollout, known)
+        return _record_after_conflict(store, rollout, stored_progress)
     except NotFound as error:
-        return Carried(rollout, False, gone=True, error=error)
+        return WriteResult(rollout, False, deleted=True, error=error)
     except (ClusterError, NotLeader) as error:
-        return Carried(rollout, False, error=error)
+        return WriteResult(rollout, False, error=error)
 
 
-def _record_again(ledger: Ledger, rollout: Rollout, known: Progress | None) -> Carried:
+def _record_after_conflict(store: RolloutStore, rollout: Rollout, stored_progress: Progress | None) -> WriteResult:
     """After a conflict: a person's new wish is taken along, a foreign status is not overwritten."""
     try:
-        fresh = ledger.read(rollout.namespace, rollout.name)
+        fresh = store.read(rollout.namespace, rollout.name)
         if fresh is None or fresh.uid != rollout.uid:
-            return Carried(rollout, False, gone=True, error=NotFound(f"{rollout.name} was deleted"))
-        if known is not None and fresh.progress not in (known, rollout.progress):
-            return Carried(fresh, False, foreign=True)
-        merged = fresh.but(progress=rollout.progress)
-        return Carried(ledger.record(merged), True)
+            return WriteResult(rollout, False, deleted=True, error=NotFound(f"{rollout.name} was deleted"))
+        if stored_progress is not None and fresh.progress not in (stored_progress, rollout.progress):
+            return WriteResult(fresh, False, changed_by_other=True)
+        merged = replace(fresh, progress=rollout.progress)
+        return WriteResult(store.update_status(merged), True)
     except (ClusterError, NotLeader) as error:
-        return Carried(rollout, False, error=error)
+        return WriteResult(rollout, False, error=error)
 
 
-def _write(cluster: Cluster, seen: Observation, rollout: Rollout, decision: Decision) -> bool:
+def _write_with_retry(cluster: Cluster, observation: Observation, rollout: Rollout, decision: Decision) -> bool:
     """Whether the answer shows what was written; in a dry run it does not."""
     try:
-        return _send(cluster, seen, rollout, decision)
+        return _send_patch(cluster, observation, rollout, decision)
     except Conflict:
-        fresh = cluster.refresh(seen.key)
-        if fresh is None or not _same_ground(seen, fresh):
+        fresh = cluster.refresh(observation.key)
+        if fresh is None or not _is_same_for_decision(observation, fresh):
             raise
-        if decision.move is Move.SETTLE and fresh.unsettled is not seen.unsettled:
+        if decision.action is Action.FINALIZE and fresh.promotion_pending is not observation.promotion_pending:
             return True  # it has come further by itself; what is next is for the next look
-        return _send(cluster, fresh, rollout, decision)
+        return _send_patch(cluster, fresh, rollout, decision)
 
 
-def _same_ground(before: Observation, after: Observation) -> bool:
+def _is_same_for_decision(before: Observation, after: Observation) -> bool:
     """Whether only things changed that the decision did not depend on: KServe writes status all along."""
     return (
         before.uid == after.uid
@@ -116,44 +116,48 @@ def _same_ground(before: Observation, after: Observation) -> bool:
         and before.created == after.created
         and before.spec_digest == after.spec_digest
         and before.rolled_out == after.rolled_out
-        and _stable_of(before) == _stable_of(after)
+        and _kfserving_default_of(before) == _kfserving_default_of(after)
         and not after.deleting
         and not after.stopped
     )
 
 
-def _stable_of(seen: Observation) -> tuple[str, bool] | None:
+def _kfserving_default_of(observation: Observation) -> tuple[str, bool] | None:
     """What stands in the spec beside the candidate, where that is its place."""
-    return (seen.beside.digest, seen.beside.has_candidate) if seen.beside is not None else None
+    return (
+        (observation.default_endpoint.digest, observation.default_endpoint.has_candidate)
+        if observation.default_endpoint is not None
+        else None
+    )
 
 
-def _still_needed(fresh: Observation, rollout: Rollout, *, withdraws: bool) -> bool:
+def _is_restore_needed(fresh: Observation, rollout: Rollout, *, removes_candidate: bool) -> bool:
     """Whether the candidate still has traffic, or KServe still takes another revision for stable.
 
-    ``withdraws``: not because of its traffic, but because it is to leave the spec.
+    ``removes_candidate``: not because of its traffic, but because it is to leave the spec.
     """
-    if fresh.beside is not None:
-        return not fresh.withdrawn and (withdraws or fresh.share(rollout.candidate) != 0)
-    if rollout.progress.anew:
-        return fresh.created == rollout.progress.anew
-    return bool(fresh.share(rollout.candidate)) or fresh.rolled_out != rollout.stable
+    if fresh.default_endpoint is not None:
+        return not fresh.candidate_removed and (removes_candidate or fresh.traffic_percent(rollout.candidate) != 0)
+    if rollout.progress.renumbered_revision:
+        return fresh.created == rollout.progress.renumbered_revision
+    return bool(fresh.traffic_percent(rollout.candidate)) or fresh.rolled_out != rollout.stable
 
 
-def _send(cluster: Cluster, seen: Observation, rollout: Rollout, decision: Decision) -> bool:
-    if decision.move is Move.RESTORE:
+def _send_patch(cluster: Cluster, observation: Observation, rollout: Rollout, decision: Decision) -> bool:
+    if decision.action is Action.RESTORE:
         # The one write that replaces what a person wrote: never from an old picture.
-        fresh = cluster.refresh(seen.key)
+        fresh = cluster.refresh(observation.key)
         if (
             fresh is None
-            or not _same_ground(seen, fresh)
-            or not _still_needed(fresh, rollout, withdraws=decision.weight is None)
+            or not _is_same_for_decision(observation, fresh)
+            or not _is_restore_needed(fresh, rollout, removes_candidate=decision.weight is None)
         ):
             return True
         if rollout.stable_spec is not None:
             cluster.restore(fresh, rollout.stable_spec, decision.weight)
         return True
-    if decision.move is Move.SETTLE:
-        cluster.settle(seen)
+    if decision.action is Action.FINALIZE:
+        cluster.finalize(observation)
         return True
     weight = decision.weight if decision.weight is not None else 0
-    return cluster.set_weight(seen, weight).weight == weight
+    return cluster.set_weight(observation, weight).weight == weight

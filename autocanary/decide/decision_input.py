@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from autocanary.analysis.verdict import Outcome, Verdict
-from autocanary.decide.components import Companion
-from autocanary.model.copying import changed
-from autocanary.model.observation import Observation, is_earlier
+from autocanary.decide.components import OtherComponent
+from autocanary.model.observation import Observation, has_lower_number
 from autocanary.model.policy import Policy, Step, WebhookType
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
@@ -19,22 +18,22 @@ __all__ = [
     "BY_FAILURE",
     "BY_STEP",
     "BY_USER",
+    "DRIFTED_AFTER",
     "EFFECT_OVERDUE",
-    "ONCE",
+    "REMEMBERED_WEBHOOKS",
     "REVISION_OVERDUE",
-    "STALE_PICTURE",
-    "STRAYED_AFTER",
-    "Answer",
-    "Situation",
+    "STALE_CACHE",
+    "DecisionInput",
+    "WebhookAnswer",
 ]
 
-_FEW = (Reason.TOO_FEW_REQUESTS, Reason.WARMING_UP)
+_TOO_LITTLE_EVIDENCE = (Reason.TOO_FEW_REQUESTS, Reason.WARMING_UP)
 """Looks with a few requests, which neither end a time without data nor prove one."""
 
-STALE_PICTURE = 90.0
+STALE_CACHE = 90.0
 """Seconds after which an unconfirmed picture of the cluster is too old to conclude anything from it."""
 
-STRAYED_AFTER = 15.0
+DRIFTED_AFTER = 15.0
 """Seconds for which a status may show an older split than the one that was in effect; measured: up to 6 s."""
 
 REVISION_OVERDUE = 30.0
@@ -46,12 +45,12 @@ EFFECT_OVERDUE = 60.0
 BY_USER, BY_STEP, BY_FAILURE = "user", "step", "failure"
 """Who paused a rollout (``Progress.paused_by``); anything else is the writer of an external change."""
 
-ONCE = (WebhookType.PRE_ROLLOUT, WebhookType.CONFIRM_PROMOTION)
+REMEMBERED_WEBHOOKS = (WebhookType.PRE_ROLLOUT, WebhookType.CONFIRM_PROMOTION)
 """Gates whose yes is remembered; the other webhooks are asked at each look."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WebhookAnswer:
     """What a policy webhook said: True yes, False no, None could not be asked."""
 
     name: str
@@ -60,29 +59,29 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class DecisionInput:
     """The gathered input of one plan.
 
-    ``seen`` is None when the service does not exist. ``verdict`` is None when no metrics were looked at.
-    ``gates`` holds the answers of the webhooks that were asked now. ``picture_age`` is how long ago (in
-    seconds) the picture of the cluster was last confirmed. ``acknowledged`` is the weight whose write the
-    API server has acknowledged to this process, so that a field which differs was written by somebody else.
-    ``unsupported`` says why whatever serves the service refuses every weight, "" while it does not.
-    ``before`` is the progress before this look was noted in it, None until then. ``companions`` are the other
-    components of the service in which something is being released.
+    ``observation`` is None when the service does not exist. ``verdict`` is None when no metrics were looked
+    at. ``webhook_answers`` holds the answers of the webhooks that were asked now. ``cache_age`` is how long
+    ago (in seconds) the picture of the cluster was last confirmed. ``acknowledged_weight`` is the weight
+    whose write the API server has acknowledged to this process, so that a field which differs was written by
+    somebody else. ``unsupported_reason`` says why whatever serves the service refuses every weight, "" while
+    it does not. ``progress_before`` is the progress before this look was noted in it, None until then.
+    ``other_components`` are the other components of the service in which something is being released.
     """
 
     policy: Policy
     rollout: Rollout
-    seen: Observation | None
+    observation: Observation | None
     now: float
     verdict: Verdict | None = None
-    gates: Mapping[WebhookType, tuple[Answer, ...]] = field(default_factory=dict)
-    picture_age: float = 0.0
-    acknowledged: int | None = None
-    unsupported: str = ""
-    before: Progress | None = None
-    companions: tuple[Companion, ...] = ()
+    webhook_answers: Mapping[WebhookType, tuple[WebhookAnswer, ...]] = field(default_factory=dict)
+    cache_age: float = 0.0
+    acknowledged_weight: int | None = None
+    unsupported_reason: str = ""
+    progress_before: Progress | None = None
+    other_components: tuple[OtherComponent, ...] = ()
 
     @property
     def progress(self) -> Progress:
@@ -106,146 +105,156 @@ class Situation:
         return next(above, len(self.policy.steps) - 1)
 
     @property
-    def timeout(self) -> float:
+    def inconclusive_timeout(self) -> float:
         """Seconds for which the present step may be inconclusive."""
         if self.policy.step_timeout is not None:
             return self.policy.step_timeout
         return (self.step.hold if self.step is not None else 0.0) + self.policy.progress_deadline
 
     @property
-    def undecided(self) -> float:
+    def inconclusive_seconds(self) -> float:
         """Seconds for which the present step has been inconclusive."""
-        since = self.progress.undecided_since
+        since = self.progress.inconclusive_since
         return self.now - since if since is not None else 0.0
 
     @property
-    def timed_out(self) -> bool:
+    def inconclusive_timed_out(self) -> bool:
         """Whether the step was inconclusive for so long that the policy says what follows."""
-        return self.progress.undecided_since is not None and self.undecided >= self.timeout
+        return self.progress.inconclusive_since is not None and self.inconclusive_seconds >= self.inconclusive_timeout
 
     @property
     def request(self) -> Request | None:
         """What a person asks and has not been answered yet."""
         request = self.rollout.request
-        return request if request is not None and request.id != self.progress.answered else None
+        return request if request is not None and request.id != self.progress.answered_request_id else None
 
     @property
     def candidate_ready(self) -> bool:
-        seen = self.seen
-        return seen is not None and seen.ready == self.rollout.candidate
+        observation = self.observation
+        return observation is not None and observation.ready == self.rollout.candidate
 
     @property
-    def in_effect(self) -> bool:
+    def weight_in_effect(self) -> bool:
         """Whether the traffic shows the weight that was asked for."""
-        seen, weight = self.seen, self.progress.weight
-        if seen is None or weight is None:
+        observation, weight = self.observation, self.progress.weight
+        if observation is None or weight is None:
             return False
-        return seen.in_effect(candidate=self.rollout.candidate, stable=self.rollout.stable, weight=weight)
+        return observation.weight_in_effect(candidate=self.rollout.candidate, stable=self.rollout.stable, weight=weight)
 
     @property
     def is_renumbered(self) -> bool:
         """Whether the newest revision has an older number than the candidate: see ``numbering``."""
-        seen = self.seen
-        return seen is not None and seen.beside is None and is_earlier(seen.created, self.rollout.candidate)
-
-    def step_at(self, weight: int) -> int:
-        """The step that a weight belongs to: the last one not above it, -1 below the first."""
-        return max(
-            (index for index, each in enumerate(self.policy.steps) if each.weight <= weight), default=-1
+        observation = self.observation
+        return (
+            observation is not None
+            and observation.default_endpoint is None
+            and has_lower_number(observation.created, self.rollout.candidate)
         )
 
-    def with_progress(self, progress: Progress) -> Situation:
-        return changed(self, {"rollout": self.rollout.but(progress=progress)})
+    def step_for_weight(self, weight: int) -> int:
+        """The step that a weight belongs to: the last one not above it, -1 below the first."""
+        return max((index for index, each in enumerate(self.policy.steps) if each.weight <= weight), default=-1)
 
-    def noted(self) -> Situation:
+    def with_progress(self, progress: Progress) -> DecisionInput:
+        return replace(self, rollout=replace(self.rollout, progress=progress))
+
+    def with_observed_progress(self) -> DecisionInput:
         """The situation with what this look saw written into the progress, before anything is decided."""
-        progress, seen, verdict = self.progress, self.seen, self.verdict
+        progress, observation, verdict = self.progress, self.observation, self.verdict
         if progress.phase.is_final:
             return self
         changes: dict[str, Any] = {}
-        if seen is not None:
-            astray = progress.verified_at is not None and not self.in_effect
+        if observation is not None:
+            astray = progress.verified_at is not None and not self.weight_in_effect
             if self.is_renumbered or astray:
-                if progress.strayed_since is None:
-                    changes["strayed_since"] = self.now  # lasts, although the step begins anew meanwhile
-            elif progress.strayed_since is not None and (self.in_effect or progress.step < 0):
-                changes["strayed_since"] = None
-            settled = progress.phase is Phase.SETTLING and seen.withdrawn
+                if progress.drifted_since is None:
+                    changes["drifted_since"] = self.now  # lasts, although the step begins anew meanwhile
+            elif progress.drifted_since is not None and (self.weight_in_effect or progress.step < 0):
+                changes["drifted_since"] = None
+            settled = progress.phase is Phase.FINALIZING and observation.candidate_removed
             # Then it is stable's own revision that serves what the candidate was made of.
-            share = seen.share(seen.rolled_out if settled else self.rollout.candidate)
-            if share is not None and share != progress.observed_weight:
-                changes["observed_weight"] = share
+            traffic_percent = observation.traffic_percent(observation.rolled_out if settled else self.rollout.candidate)
+            if traffic_percent is not None and traffic_percent != progress.observed_weight:
+                changes["observed_weight"] = traffic_percent
             if (
                 progress.repairing
                 and (
-                    seen.withdrawn
-                    if seen.beside is not None
-                    else seen.spec_digest == self.rollout.stable_digest
+                    observation.candidate_removed
+                    if observation.default_endpoint is not None
+                    else observation.spec_digest == self.rollout.stable_digest
                 )
                 and not progress.restored
             ):
                 changes["restored"] = True
             digest = self.rollout.candidate_digest
-            if not digest or seen.spec_digest == digest:
+            if not digest or observation.spec_digest == digest:
                 if progress.spec_changed_at is not None:
                     changes["spec_changed_at"] = None
             elif progress.spec_changed_at is None:
                 changes["spec_changed_at"] = self.now
         if verdict is not None:
             changes["metrics"] = {**progress.metrics, **verdict.metrics}
-            changes["last_look_at"] = self.now
+            changes["last_evaluation_at"] = self.now
             outcome = verdict.outcome
             out = outcome is Outcome.OUTAGE
             began = progress.outage_since if progress.outage_since is not None else self.now
             changes["outage_since"] = began if out else None
             if verdict.evidence is not None:
                 changes["evidence"] = verdict.evidence
-            changes["undecided_since"] = self._undecided_since(verdict)
+            changes["inconclusive_since"] = self._undecided_since(verdict)
             if outcome is Outcome.NO_DATA and progress.no_data_since is None:
                 changes["no_data_since"] = self.now
-            elif outcome is not Outcome.NO_DATA and verdict.reason not in _FEW:
+            elif outcome is not Outcome.NO_DATA and verdict.reason not in _TOO_LITTLE_EVIDENCE:
                 changes["no_data_since"] = None
         passed = {
-            f"{kind.value}/{answer.name}" for kind in ONCE for answer in self.gates.get(kind, ()) if answer.ok
+            f"{kind.value}/{answer.name}"
+            for kind in REMEMBERED_WEBHOOKS
+            for answer in self.webhook_answers.get(kind, ())
+            if answer.ok
         }
-        if not passed <= set(progress.gates_passed):
-            changes["gates_passed"] = tuple(sorted({*progress.gates_passed, *passed}))
-        rollout = self.rollout.but(progress=progress.but(**changes)) if changes else self.rollout
-        return changed(self, {"rollout": rollout, "before": progress})
+        if not passed <= set(progress.webhooks_passed):
+            changes["webhooks_passed"] = tuple(sorted({*progress.webhooks_passed, *passed}))
+        rollout = replace(self.rollout, progress=replace(progress, **changes)) if changes else self.rollout
+        return replace(self, rollout=rollout, progress_before=progress)
 
     def _undecided_since(self, verdict: Verdict) -> float | None:
         """Stands still during an outage, which says nothing about how hard the candidate is to judge."""
-        since, outage = self.progress.undecided_since, self.progress.outage_since
+        since, outage = self.progress.inconclusive_since, self.progress.outage_since
         if verdict.outcome in (Outcome.PASS, Outcome.FAIL):
             return None
         if since is None:
-            undecided = verdict.outcome in (Outcome.INCONCLUSIVE, Outcome.SUSPICIOUS)
-            return self.now if undecided and verdict.reason is not Reason.WARMING_UP else None
+            inconclusive_seconds = verdict.outcome in (Outcome.INCONCLUSIVE, Outcome.SUSPICIOUS)
+            return self.now if inconclusive_seconds and verdict.reason is not Reason.WARMING_UP else None
         if outage is not None and verdict.outcome is not Outcome.OUTAGE:
             return since + self.now - max(outage, since)
         return since
 
-    def gate_open(self, kind: WebhookType) -> bool:
+    def webhooks_allow(self, kind: WebhookType) -> bool:
         """Whether every webhook of this kind has said yes, now or earlier in this rollout."""
-        passed = set(self.progress.gates_passed)
-        return all(f"{kind.value}/{each.name}" in passed for each in self.policy.webhooks_of(kind))
+        passed = set(self.progress.webhooks_passed)
+        return all(f"{kind.value}/{each.name}" in passed for each in self.policy.webhooks_of_type(kind))
 
     @property
-    def unwritten(self) -> bool:
+    def serves_previous_weight(self) -> bool:
         """Whether a raise does not get through: the candidate serves at the weight before it meanwhile."""
-        progress, seen, before = self.progress, self.seen, self.progress.from_weight
-        if seen is None or progress.verified_at is not None or not before or before == progress.weight:
+        progress, observation, progress_before = self.progress, self.observation, self.progress.from_weight
+        if (
+            observation is None
+            or progress.verified_at is not None
+            or not progress_before
+            or progress_before == progress.weight
+        ):
             return False
         rollout = self.rollout
-        return seen.weight == before and seen.in_effect(
-            candidate=rollout.candidate, stable=rollout.stable, weight=before
+        return observation.weight == progress_before and observation.weight_in_effect(
+            candidate=rollout.candidate, stable=rollout.stable, weight=progress_before
         )
 
     @property
-    def judged(self) -> bool:
+    def is_evaluated(self) -> bool:
         """Whether this phase is one in which the candidate serves and its metrics mean something."""
         progress = self.progress
         if progress.phase in (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING):
-            return progress.verified_at is not None or self.unwritten
+            return progress.verified_at is not None or self.serves_previous_weight
         paused = progress.phase is Phase.PAUSED and progress.paused_by in (BY_USER, BY_STEP)
         return paused and progress.verified_at is not None

@@ -7,126 +7,139 @@ snapshot, the names of the revisions, and the specs. ``replay`` makes the same d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from enum import Enum
 from typing import Any
 
-from autocanary.analysis.verdict import Basis, Verdict
-from autocanary.decide.components import Companion
-from autocanary.decide.decision_input import Answer, Situation
-from autocanary.model.observation import Beside, Mode, Observation, ServiceKey, Trinary
+from autocanary.analysis.verdict import AnalysisInput, Verdict
+from autocanary.decide.components import OtherComponent
+from autocanary.decide.decision_input import DecisionInput, WebhookAnswer
+from autocanary.model.observation import (
+    ConditionStatus,
+    DefaultEndpoint,
+    DeploymentMode,
+    Observation,
+    ServiceKey,
+)
 from autocanary.model.policy import Component, WebhookType
 from autocanary.model.progress import Progress
 from autocanary.model.rollout import Request
 
-__all__ = ["BOOKS", "inputs_of", "situation_inputs"]
+__all__ = ["FIELDS_WITHOUT_EFFECT", "decision_inputs_from_json", "decision_inputs_to_json"]
 
-BOOKS: Mapping[str, Any] = {"decisions": (), "untold": (), "told": (), "receipts": {}}
+FIELDS_WITHOUT_EFFECT: Mapping[str, Any] = {
+    "decisions": (),
+    "pending_notifications": (),
+    "delivered_notifications": (),
+    "channel_message_ids": {},
+}
 """Fields of a progress that only tell what was done; nothing is decided from them."""
 
 
-def inputs_of(situation: Situation) -> dict[str, Any]:
+def decision_inputs_to_json(given: DecisionInput) -> dict[str, Any]:
     """JSON-safe. ``metrics`` are the states after the look, for people; everything else is from before it."""
-    progress = situation.before if situation.before is not None else situation.progress
+    progress = given.progress_before if given.progress_before is not None else given.progress
     found: dict[str, Any] = {
-        "now": situation.now,
-        "metrics": {name: state.to_dict() for name, state in situation.progress.metrics.items()},
-        "progress": progress.but(**BOOKS).to_dict(),
-        "pictureAge": situation.picture_age,
-        "acknowledged": situation.acknowledged,
-        "paused": situation.rollout.paused,
+        "now": given.now,
+        "metrics": {name: state.to_dict() for name, state in given.progress.metrics.items()},
+        "progress": replace(progress, **FIELDS_WITHOUT_EFFECT).to_dict(),
+        "cacheAge": given.cache_age,
+        "acknowledgedWeight": given.acknowledged_weight,
+        "paused": given.rollout.paused,
     }
-    request = situation.rollout.request
+    request = given.rollout.request
     if request is not None:
         found["request"] = {"id": request.id, "verb": request.verb, "by": request.by}
-    if situation.unsupported:
-        found["unsupported"] = situation.unsupported
-    if situation.gates:
-        found["gates"] = {
+    if given.unsupported_reason:
+        found["unsupportedReason"] = given.unsupported_reason
+    if given.webhook_answers:
+        found["webhookAnswers"] = {
             kind.value: [[answer.name, answer.ok, answer.detail] for answer in answers]
-            for kind, answers in situation.gates.items()
+            for kind, answers in given.webhook_answers.items()
         }
-    if situation.verdict is not None:
-        found["verdict"] = _verdict(situation.verdict, progress)
-    if situation.companions:
-        found["companions"] = [each.to_dict() for each in situation.companions]
-    if situation.seen is not None:
-        found["seen"] = _seen(situation.seen)
+    if given.verdict is not None:
+        found["verdict"] = _verdict(given.verdict, progress)
+    if given.other_components:
+        found["otherComponents"] = [each.to_dict() for each in given.other_components]
+    if given.observation is not None:
+        found["observation"] = _observation_to_json(given.observation)
     return found
 
 
-def situation_inputs(raw: Mapping[str, Any]) -> tuple[dict[str, Any], Progress, Basis | None]:
+def decision_inputs_from_json(
+    raw: Mapping[str, Any],
+) -> tuple[dict[str, Any], Progress, AnalysisInput | None]:
     """The inverse: the fields of the Situation, the progress before, and what the verdict was made from.
 
-    Raises KeyError, TypeError or ValueError when the inputs are not what ``inputs_of`` wrote.
+    Raises KeyError, TypeError or ValueError when the inputs are not what ``decision_inputs_to_json`` wrote.
     """
     progress = Progress.from_dict(raw["progress"])
     verdict = raw.get("verdict") or {}
-    basis = None
+    analysis_input = None
     if "readings" in verdict:
         known = {"states": raw["progress"].get("metrics", {}), "evidence": progress.evidence}
-        basis = Basis.from_dict({**known, **verdict})
+        analysis_input = AnalysisInput.from_dict({**known, **verdict})
     request = raw.get("request")
     values: dict[str, Any] = {
-        "seen": _observation(raw["seen"]) if "seen" in raw else None,
+        "observation": _observation_from_json(raw["observation"]) if "observation" in raw else None,
         "now": raw["now"],
-        "gates": {
-            WebhookType(kind): tuple(Answer(*each) for each in answers)
-            for kind, answers in raw.get("gates", {}).items()
+        "webhook_answers": {
+            WebhookType(kind): tuple(WebhookAnswer(*each) for each in answers)
+            for kind, answers in raw.get("webhookAnswers", {}).items()
         },
-        "picture_age": raw["pictureAge"],
-        "acknowledged": raw["acknowledged"],
-        "unsupported": raw.get("unsupported", ""),
-        "companions": tuple(Companion.from_dict(each) for each in raw.get("companions", ())),
+        "cache_age": raw["cacheAge"],
+        "acknowledged_weight": raw["acknowledgedWeight"],
+        "unsupported_reason": raw.get("unsupportedReason", ""),
+        "other_components": tuple(OtherComponent.from_dict(each) for each in raw.get("otherComponents", ())),
         "paused": raw["paused"],
         "request": Request(**request) if request else None,
     }
-    return values, progress, basis
+    return values, progress, analysis_input
 
 
 def _verdict(verdict: Verdict, progress: Progress) -> dict[str, Any]:
     """The basis' states and evidence are the progress' own, unless the look was made from an older one."""
     raw: dict[str, Any] = {"outcome": verdict.outcome.value, "reason": verdict.reason.value}
-    if verdict.basis is None:
+    if verdict.analysis_input is None:
         return raw | {"message": verdict.message}
-    basis = verdict.basis.to_dict()
-    if verdict.basis.states == progress.metrics:
-        basis.pop("states", None)
+    analysis_input = verdict.analysis_input.to_dict()
+    if verdict.analysis_input.states == progress.metrics:
+        analysis_input.pop("states", None)
     else:
-        basis.setdefault("states", {})
-    if verdict.basis.evidence == progress.evidence:
-        basis.pop("evidence", None)
+        analysis_input.setdefault("states", {})
+    if verdict.analysis_input.evidence == progress.evidence:
+        analysis_input.pop("evidence", None)
     else:
-        basis.setdefault("evidence", {})
-    return raw | basis
+        analysis_input.setdefault("evidence", {})
+    return raw | analysis_input
 
 
 # The specs are large, and nothing is decided from more than their digests; the policy is selected before.
-_APART = frozenset({"spec", "components"})
+_NOT_RECORDED = frozenset({"spec", "components"})
 _READ: Mapping[str, Any] = {
     "key": lambda raw: ServiceKey(raw[0], raw[1], Component(raw[2])),
-    "mode": Mode,
-    "route_ready": Trinary,
-    "service_ready": Trinary,
-    "latest_ready": Trinary,
-    "beside": lambda raw: None if raw is None else _beside(raw),
+    "mode": DeploymentMode,
+    "route_ready": ConditionStatus,
+    "service_ready": ConditionStatus,
+    "latest_ready": ConditionStatus,
+    "default_endpoint": lambda raw: None if raw is None else _default_endpoint_from_json(raw),
 }
 
 
-def _seen(seen: Observation) -> dict[str, Any]:
+def _observation_to_json(observation: Observation) -> dict[str, Any]:
     return {
-        _camel(each.name): _plain(getattr(seen, each.name))
-        for each in fields(seen)
-        if each.name not in _APART
+        _camel(each.name): _plain(getattr(observation, each.name))
+        for each in fields(observation)
+        if each.name not in _NOT_RECORDED
     }
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Beside):
+    if isinstance(value, DefaultEndpoint):
         return {
             _camel(each.name): _plain(getattr(value, each.name))
             for each in fields(value)
-            if each.name not in _APART
+            if each.name not in _NOT_RECORDED
         }
     if isinstance(value, ServiceKey):
         return [value.namespace, value.name, value.component.value]
@@ -135,21 +148,21 @@ def _plain(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def _observation(raw: Mapping[str, Any]) -> Observation:
+def _observation_from_json(raw: Mapping[str, Any]) -> Observation:
     values = {
-        each.name: _READ.get(each.name, _as_it_is)(raw[_camel(each.name)])
+        each.name: _READ.get(each.name, _identity)(raw[_camel(each.name)])
         for each in fields(Observation)
         if _camel(each.name) in raw
     }
     return Observation(**values)
 
 
-def _beside(raw: Mapping[str, Any]) -> Beside:
-    values = {each.name: raw[_camel(each.name)] for each in fields(Beside) if _camel(each.name) in raw}
-    return Beside(**{**values, "spec": {}, "ready": Trinary(raw["ready"])})
+def _default_endpoint_from_json(raw: Mapping[str, Any]) -> DefaultEndpoint:
+    values = {each.name: raw[_camel(each.name)] for each in fields(DefaultEndpoint) if _camel(each.name) in raw}
+    return DefaultEndpoint(**{**values, "spec": {}, "ready": ConditionStatus(raw["ready"])})
 
 
-def _as_it_is(value: Any) -> Any:
+def _identity(value: Any) -> Any:
     return value
 
 

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from autocanary.model.decision import Event
-from autocanary.model.progress import Progress, Telling
+from autocanary.model.progress import Notification, Progress
 from autocanary.model.rollout import Rollout
-from autocanary.model.time_format import iso
+from autocanary.model.time_format import format_time
 
-__all__ = ["DECISIONS_KEPT", "INPUTS_KEPT", "TOLD_KEPT", "delivered", "received", "telling"]
+__all__ = [
+    "DECISIONS_KEPT",
+    "DELIVERED_KEPT",
+    "INPUTS_KEPT",
+    "mark_delivered",
+    "record_transition",
+    "save_channel_message_id",
+]
 
 DECISIONS_KEPT = 20
 INPUTS_KEPT = 8
 """Of so many decisions all inputs are kept, with which they can be made again; of older ones the numbers."""
 
-TOLD_KEPT = 20
-_BRIEF = frozenset({"now", "metrics"})
+DELIVERED_KEPT = 20
+_INPUTS_OF_OLD_DECISIONS = frozenset({"now", "metrics"})
 
 
-def telling(
+def record_transition(
     rollout: Rollout,
     progress: Progress,
     event: Event,
@@ -32,7 +40,7 @@ def telling(
 
     The id is made of what the transition is, so that it is the same whenever it is told again.
     """
-    entry = Telling(
+    entry = Notification(
         id=f"{rollout.namespace}/{rollout.name}/{event.value}/{round(now * 1000)}",
         event=event.value,
         at=now,
@@ -43,7 +51,7 @@ def telling(
         message=progress.message,
     )
     decision: dict[str, Any] = {
-        "time": iso(now),
+        "time": format_time(now),
         "event": event.value,
         "phase": progress.phase.value,
         "reason": progress.reason.value,
@@ -54,39 +62,48 @@ def telling(
         decision["rule"] = rule
     if inputs:
         decision["inputs"] = dict(inputs)
-    return progress.but(
-        untold=(*progress.untold, entry),
-        decisions=(*_older(progress.decisions), decision)[-DECISIONS_KEPT:],
+    return replace(
+        progress,
+        pending_notifications=(*progress.pending_notifications, entry),
+        decisions=(*_drop_old_inputs(progress.decisions), decision)[-DECISIONS_KEPT:],
     )
 
 
-def _older(decisions: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:
+def _drop_old_inputs(decisions: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:
     """The decision whose inputs are not kept any more, but for the metrics; the rest as it is."""
     place = len(decisions) - INPUTS_KEPT
     if place < 0 or "progress" not in decisions[place].get("inputs", {}):
         return decisions
-    brief = {key: value for key, value in decisions[place]["inputs"].items() if key in _BRIEF}
+    brief = {key: value for key, value in decisions[place]["inputs"].items() if key in _INPUTS_OF_OLD_DECISIONS}
     return (*decisions[:place], {**decisions[place], "inputs": brief}, *decisions[place + 1 :])
 
 
-def received(progress: Progress, channel: str, receipt: str) -> Progress:
+def save_channel_message_id(progress: Progress, channel: str, channel_message_id: str) -> Progress:
     """``progress`` with the channel's newest receipt, "" being none."""
-    if not receipt or progress.receipts.get(channel) == receipt:
+    if not channel_message_id or progress.channel_message_ids.get(channel) == channel_message_id:
         return progress
-    return progress.but(receipts={**progress.receipts, channel: receipt})
+    return replace(progress, channel_message_ids={**progress.channel_message_ids, channel: channel_message_id})
 
 
-def delivered(progress: Progress, telling_id: str, channel: str, wanted: tuple[str, ...]) -> Progress:
+def mark_delivered(
+    progress: Progress, notification_id: str, channel: str, expected_channels: tuple[str, ...]
+) -> Progress:
     """``progress`` after ``channel`` has got the telling; told once every wanted channel has it."""
-    untold: list[Telling] = []
-    told = progress.told
-    for entry in progress.untold:
-        if entry.id != telling_id:
-            untold.append(entry)
+    pending_notifications: list[Notification] = []
+    delivered_notifications = progress.delivered_notifications
+    for entry in progress.pending_notifications:
+        if entry.id != notification_id:
+            pending_notifications.append(entry)
             continue
-        done = (*entry.done, channel) if channel and channel not in entry.done else entry.done
-        if set(wanted) <= set(done):
-            told = (*told, entry.id)[-TOLD_KEPT:]
+        delivered_channels = (
+            (*entry.delivered_channels, channel)
+            if channel and channel not in entry.delivered_channels
+            else entry.delivered_channels
+        )
+        if set(expected_channels) <= set(delivered_channels):
+            delivered_notifications = (*delivered_notifications, entry.id)[-DELIVERED_KEPT:]
         else:
-            untold.append(Telling(**{**entry.to_dict(), "done": done}))
-    return progress.but(untold=tuple(untold), told=told)
+            pending_notifications.append(Notification(**{**entry.to_dict(), "delivered_channels": delivered_channels}))
+    return replace(
+        progress, pending_notifications=tuple(pending_notifications), delivered_notifications=delivered_notifications
+    )

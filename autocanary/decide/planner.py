@@ -8,32 +8,33 @@ Whoever doubts a decision can follow it with the code that made it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from autocanary.analysis import Basis, Verdict, judge
-from autocanary.analysis.thresholds import HOOK, hook_metric
+from autocanary.analysis import AnalysisInput, Verdict, analyse
+from autocanary.analysis.thresholds import WEBHOOK_PREFIX, webhook_metric
 from autocanary.decide import rules
-from autocanary.decide.decision_input import Situation
-from autocanary.decide.decision_log import situation_inputs
+from autocanary.decide.decision_input import DecisionInput
+from autocanary.decide.decision_log import decision_inputs_from_json
 from autocanary.decide.transitions import unchanged
 from autocanary.model.decision import Decision
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Rollout
 
-__all__ = ["judged_again", "plan", "replay"]
+__all__ = ["plan", "replay", "replay_verdict"]
 
 
-def plan(situation: Situation) -> Decision:
+def plan(given: DecisionInput) -> Decision:
     """The next move of one rollout. Pure and total: every situation has an answer.
 
     The same situation gives the same decision, so that a record of the inputs explains it completely.
     """
-    noted = situation.noted()
+    with_observed_progress = given.with_observed_progress()
     for rule in rules.CHAIN:
-        decision = rule(noted)
+        decision = rule(with_observed_progress)
         if decision is not None:
             return decision
-    return unchanged(noted, "nothing_to_do")
+    return unchanged(with_observed_progress, "nothing_to_do")
 
 
 def replay(rollout: Rollout, policy: Policy, inputs: Mapping[str, Any]) -> Decision:
@@ -42,14 +43,14 @@ def replay(rollout: Rollout, policy: Policy, inputs: Mapping[str, Any]) -> Decis
     ``rollout`` may have gone on since: only what never changes is taken from it. Raises KeyError, TypeError
     or ValueError for inputs that this version did not write.
     """
-    values, progress, basis = situation_inputs(inputs)
+    values, progress, analysis_input = decision_inputs_from_json(inputs)
     paused, request = values.pop("paused"), values.pop("request")
-    then = rollout.but(progress=progress, paused=paused, request=request)
-    verdict = judged_again(policy, basis) if basis is not None else None
-    return plan(Situation(policy=policy, rollout=then, verdict=verdict, **values))
+    then = replace(rollout, progress=progress, paused=paused, request=request)
+    verdict = replay_verdict(policy, analysis_input) if analysis_input is not None else None
+    return plan(DecisionInput(policy=policy, rollout=then, verdict=verdict, **values))
 
 
-def judged_again(policy: Policy, basis: Basis) -> Verdict:
+def replay_verdict(policy: Policy, analysis_input: AnalysisInput) -> Verdict:
     """The verdict that this basis leads to."""
-    hooks = [hook_metric(name) for name in basis.readings if name.startswith(HOOK)]
-    return judge(policy.analysis, [*policy.analysis.metrics, *hooks], basis)
+    hooks = [webhook_metric(name) for name in analysis_input.readings if name.startswith(WEBHOOK_PREFIX)]
+    return analyse(policy.analysis, [*policy.analysis.metrics, *hooks], analysis_input)

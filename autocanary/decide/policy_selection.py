@@ -23,11 +23,11 @@ from fnmatch import translate
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Component, Policy
 
-__all__ = ["Selection", "Tie", "govern", "is_glob", "overlaps", "select"]
+__all__ = ["PolicyIndex", "Tie", "is_glob", "select_policy", "select_policy_for", "selectors_overlap"]
 
 Rank = tuple[int, int, int]
 _EXACT, _GLOB, _NONE = 2, 1, 0
-_HOME = 3
+_OWN_NAMESPACE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Tie:
         )
 
 
-class Selection:
+class PolicyIndex:
     """A set of policies prepared for many questions; asking costs little even for many policies.
 
     Policies that name their services or their namespaces exactly are found by those names; only the others
@@ -58,35 +58,35 @@ class Selection:
     """
 
     def __init__(self, policies: Sequence[Policy]) -> None:
-        self._named: dict[tuple[Component, str], list[_Candidate]] = {}
-        self._placed: dict[tuple[Component, str], list[_Candidate]] = {}
-        self._others: dict[Component, list[_Candidate]] = {}
+        self._by_name: dict[tuple[Component, str], list[_CompiledPolicy]] = {}
+        self._by_namespace: dict[tuple[Component, str], list[_CompiledPolicy]] = {}
+        self._wildcards: dict[Component, list[_CompiledPolicy]] = {}
         for policy in policies:
-            candidate = _Candidate(policy)
+            candidate = _CompiledPolicy(policy)
             for name in candidate.exact_names:
-                self._named.setdefault((policy.component, name), []).append(candidate)
+                self._by_name.setdefault((policy.component, name), []).append(candidate)
             if candidate.name_glob is None and policy.selector.names:
                 continue
             for namespace in candidate.only_in:
-                self._placed.setdefault((policy.component, namespace), []).append(candidate)
+                self._by_namespace.setdefault((policy.component, namespace), []).append(candidate)
             if not candidate.only_in:
-                self._others.setdefault(policy.component, []).append(candidate)
+                self._wildcards.setdefault(policy.component, []).append(candidate)
 
-    def of(self, key: ServiceKey, labels: Mapping[str, str]) -> Policy | Tie | None:
+    def select(self, key: ServiceKey, labels: Mapping[str, str]) -> Policy | Tie | None:
         """The policy that governs the service; None when none does."""
         # An exact name outranks everything else, so the others are only tried when no such policy matches.
-        named = self._named.get((key.component, key.name), ())
+        named = self._by_name.get((key.component, key.name), ())
         if named and (found := _best(named, key, labels)):
             return found
-        placed = self._placed.get((key.component, key.namespace), ())
-        others = self._others.get(key.component, ())
+        placed = self._by_namespace.get((key.component, key.namespace), ())
+        others = self._wildcards.get(key.component, ())
         return _best((*placed, *others), key, labels)
 
 
-_latest: tuple[tuple[Policy, ...], Selection] | None = None
+_latest: tuple[tuple[Policy, ...], PolicyIndex] | None = None
 
 
-def select(policies: Sequence[Policy], key: ServiceKey, labels: Mapping[str, str]) -> Policy | Tie | None:
+def select_policy(policies: Sequence[Policy], key: ServiceKey, labels: Mapping[str, str]) -> Policy | Tie | None:
     """The policy that governs the service, a Tie, or None.
 
     The preparation for a *tuple* of policies is kept until another one is asked about, so that asking for
@@ -94,22 +94,22 @@ def select(policies: Sequence[Policy], key: ServiceKey, labels: Mapping[str, str
     """
     global _latest
     if not isinstance(policies, tuple):
-        return Selection(policies).of(key, labels)
+        return PolicyIndex(policies).select(key, labels)
     kept = _latest
     if kept is None or kept[0] is not policies:
-        kept = _latest = (policies, Selection(policies))
-    return kept[1].of(key, labels)
+        kept = _latest = (policies, PolicyIndex(policies))
+    return kept[1].select(key, labels)
 
 
-def govern(policies: Sequence[Policy], seen: Observation) -> Policy | Tie | None:
-    """``select`` for a service that is seen: where its components share one weight, one policy decides."""
-    found = select(policies, seen.key, seen.labels)
-    if seen.beside is None or not isinstance(found, Policy):
+def select_policy_for(policies: Sequence[Policy], seen: Observation) -> Policy | Tie | None:
+    """``select_policy`` for a service that is seen: where its components share one weight, one policy decides."""
+    found = select_policy(policies, seen.key, seen.labels)
+    if seen.default_endpoint is None or not isinstance(found, Policy):
         return found
     keys = (
-        seen.key._replace(component=each) for each in seen.beside.components if each is not found.component
+        seen.key._replace(component=each) for each in seen.default_endpoint.components if each is not found.component
     )
-    others = [other for key in keys if isinstance(other := select(policies, key, seen.labels), Policy)]
+    others = [other for key in keys if isinstance(other := select_policy(policies, key, seen.labels), Policy)]
     return Tie((found, *others), shares_weight=True) if others else found
 
 
@@ -117,7 +117,7 @@ def is_glob(pattern: str) -> bool:
     return any(letter in pattern for letter in "*?[")
 
 
-class _Candidate:
+class _CompiledPolicy:
     """A policy with its selector compiled."""
 
     __slots__ = ("exact_names", "labels", "name_glob", "namespace_glob", "namespaces", "only_in", "policy")
@@ -161,7 +161,7 @@ class _Candidate:
             matched = _GLOB
         else:
             matched = None if self.namespaces or self.namespace_glob is not None else _NONE
-        return matched if matched is None or not self.policy.namespace else _HOME
+        return matched if matched is None or not self.policy.namespace else _OWN_NAMESPACE
 
 
 def _any_of(globs: Iterable[str]) -> re.Pattern[str] | None:
@@ -169,9 +169,7 @@ def _any_of(globs: Iterable[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(patterns)) if patterns else None
 
 
-def _best(
-    candidates: Sequence[_Candidate], key: ServiceKey, labels: Mapping[str, str]
-) -> Policy | Tie | None:
+def _best(candidates: Sequence[_CompiledPolicy], key: ServiceKey, labels: Mapping[str, str]) -> Policy | Tie | None:
     best: Rank | None = None
     winners: list[Policy] = []
     for candidate in candidates:
@@ -187,7 +185,7 @@ def _best(
     return winners[0] if winners else None
 
 
-def overlaps(one: Policy, other: Policy) -> bool:
+def selectors_overlap(one: Policy, other: Policy) -> bool:
     """Whether some service could match both equally specifically (what ``validate`` warns about).
 
     Labels of different keys count as overlapping: a service may carry both.
@@ -197,17 +195,17 @@ def overlaps(one: Policy, other: Policy) -> bool:
     theirs = dict(other.selector.labels)
     if any(theirs.get(label, value) != value for label, value in one.selector.labels):
         return False
-    return _share(one.selector.names, other.selector.names) and _share_namespaces(one, other)
+    return _share_a_match(one.selector.names, other.selector.names) and _share_namespaces(one, other)
 
 
 def _share_namespaces(one: Policy, other: Policy) -> bool:
     if one.namespace or other.namespace:
         # A policy at home outranks one that comes from outside, so only two at home can be equal.
         return one.namespace == other.namespace
-    return _share(one.selector.namespaces, other.selector.namespaces)
+    return _share_a_match(one.selector.namespaces, other.selector.namespaces)
 
 
-def _share(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
+def _share_a_match(ours: tuple[str, ...], theirs: tuple[str, ...]) -> bool:
     """Whether a word exists that both lists match with patterns of the same kind."""
     if not ours or not theirs:
         return not ours and not theirs

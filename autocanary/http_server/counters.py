@@ -15,15 +15,15 @@ from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 
-__all__ = ["BUCKETS", "ENDINGS", "Counters", "Distribution", "Snapshot"]
+__all__ = ["BUCKETS", "FINAL_REASONS", "ControllerMetrics", "HistogramCounts", "MetricsSnapshot"]
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds in seconds; a tick is meant to take well below its interval of 1 s."""
 
-ENDINGS: Mapping[Phase, tuple[Reason, ...]] = {
+FINAL_REASONS: Mapping[Phase, tuple[Reason, ...]] = {
     Phase.PROMOTED: (Reason.PROMOTED, Reason.PROMOTED_BY_USER),
     Phase.ROLLED_BACK: (
-        Reason.METRIC_BREACH,
+        Reason.METRIC_VIOLATION,
         Reason.WORSE_THAN_STABLE,
         Reason.TRAFFIC_MISSING,
         Reason.INCONCLUSIVE,
@@ -45,38 +45,38 @@ ENDINGS: Mapping[Phase, tuple[Reason, ...]] = {
 """How rollouts end; each is exported as 0 from the start, because increase() does not see a series' birth."""
 
 _QUERY_OUTCOMES = ("ok", "partial", "refused", "unreachable")
-_NOTIFICATION_OUTCOMES = ("delivered", "failed", "given-up")
+_NOTIFICATION_OUTCOMES = ("delivered", "failed", "dropped")
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
+class HistogramCounts:
     """Observations per bucket (not cumulated; the last is above all bounds) and their sum."""
 
     counts: tuple[int, ...] = (0,) * (len(BUCKETS) + 1)
     total: float = 0.0
 
-    def with_one(self, value: float) -> Distribution:
-        place = bisect_left(BUCKETS, value)
-        counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
-        return Distribution(counts, self.total + value)
+    def with_observation(self, value: float) -> HistogramCounts:
+        bucket = bisect_left(BUCKETS, value)
+        counts = (*self.counts[:bucket], self.counts[bucket] + 1, *self.counts[bucket + 1 :])
+        return HistogramCounts(counts, self.total + value)
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class MetricsSnapshot:
     """Counts by metric name and label values, and distributions by metric name, at one moment."""
 
     counts: Mapping[str, Mapping[tuple[str, ...], int]] = field(default_factory=dict)
-    distributions: Mapping[str, Distribution] = field(default_factory=dict)
+    distributions: Mapping[str, HistogramCounts] = field(default_factory=dict)
 
 
-class Counters:
+class ControllerMetrics:
     """Thread-safe; implements the Listener port. Every method is quick and raises nothing."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[str, dict[tuple[str, ...], int]] = {
             "autocanary_rollouts_finished_total": {
-                (phase.value, reason.value): 0 for phase, reasons in ENDINGS.items() for reason in reasons
+                (phase.value, reason.value): 0 for phase, reasons in FINAL_REASONS.items() for reason in reasons
             },
             "autocanary_decisions_total": {(reason.value,): 0 for reason in Reason},
             "autocanary_prometheus_queries_total": {(outcome,): 0 for outcome in _QUERY_OUTCOMES},
@@ -84,32 +84,32 @@ class Counters:
             "autocanary_notifications_total": {},
         }
         self._distributions = {
-            "autocanary_tick_duration_seconds": Distribution(),
-            "autocanary_tick_lag_seconds": Distribution(),
+            "autocanary_tick_duration_seconds": HistogramCounts(),
+            "autocanary_tick_lag_seconds": HistogramCounts(),
         }
 
-    def decided(self, rollout: Rollout, reason: str) -> None:  # noqa: ARG002 - the port's signature
-        self._count("autocanary_decisions_total", str(reason))
+    def on_decision(self, rollout: Rollout, reason: str) -> None:  # noqa: ARG002 - the port's signature
+        self._increment("autocanary_decisions_total", str(reason))
 
-    def finished(self, rollout: Rollout) -> None:
+    def on_rollout_finished(self, rollout: Rollout) -> None:
         progress = rollout.progress
-        self._count("autocanary_rollouts_finished_total", progress.phase.value, progress.reason.value)
+        self._increment("autocanary_rollouts_finished_total", progress.phase.value, progress.reason.value)
 
     def query(self, outcome: str) -> None:
         """One query to Prometheus has ended."""
-        self._count("autocanary_prometheus_queries_total", outcome)
+        self._increment("autocanary_prometheus_queries_total", outcome)
 
-    def kube_request(self, verb: str, code: int) -> None:
+    def count_kube_request(self, verb: str, code: int) -> None:
         """One request to the API server has ended; ``code`` 0: without an answer."""
-        self._count("autocanary_kube_requests_total", verb, str(code))
+        self._increment("autocanary_kube_requests_total", verb, str(code))
 
-    def notification(self, channel: str, outcome: str) -> None:
+    def count_notification(self, channel: str, outcome: str) -> None:
         """One attempt to tell people has ended; a channel's other outcomes begin at 0 with its first."""
         with self._lock:
             counts = self._counts["autocanary_notifications_total"]
             for each in _NOTIFICATION_OUTCOMES:
                 counts.setdefault((channel, each), 0)
-        self._count("autocanary_notifications_total", channel, outcome)
+        self._increment("autocanary_notifications_total", channel, outcome)
 
     def tick(self, duration: float, lag: float) -> None:
         """One tick has ended; both in seconds."""
@@ -118,15 +118,15 @@ class Counters:
                 ("autocanary_tick_duration_seconds", duration),
                 ("autocanary_tick_lag_seconds", max(0.0, lag)),
             ):
-                self._distributions[name] = self._distributions[name].with_one(value)
+                self._distributions[name] = self._distributions[name].with_observation(value)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> MetricsSnapshot:
         with self._lock:
-            return Snapshot(
+            return MetricsSnapshot(
                 {name: dict(counts) for name, counts in self._counts.items()}, dict(self._distributions)
             )
 
-    def _count(self, name: str, *labels: str) -> None:
+    def _increment(self, name: str, *labels: str) -> None:
         with self._lock:
             counts = self._counts[name]
             counts[labels] = counts.get(labels, 0) + 1

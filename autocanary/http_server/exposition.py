@@ -22,15 +22,15 @@ from prometheus_client.registry import Collector
 
 from autocanary import __version__
 from autocanary.http_server import rollout_series
-from autocanary.http_server.counters import BUCKETS, Counters, Distribution
-from autocanary.http_server.metric_table import TABLE, Row
+from autocanary.http_server.counters import BUCKETS, ControllerMetrics, HistogramCounts
+from autocanary.http_server.metric_table import METRIC_SPECS, MetricSpec
 from autocanary.model.policy import Policy, Range
 from autocanary.model.rollout import Rollout
 
-__all__ = ["CONTENT_TYPE", "Exposition", "PolicyCount", "Present"]
+__all__ = ["CONTENT_TYPE", "Exposition", "PolicyCount", "ScrapeSources"]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-_POLICIES_REMEMBERED = 1000
+_MAX_CACHED_POLICIES = 1000
 _Sample = tuple[tuple[str, ...], float]
 
 
@@ -43,7 +43,7 @@ class PolicyCount:
 
 
 @dataclass(frozen=True, slots=True)
-class Present:
+class ScrapeSources:
     """Where a scrape looks; each callable answers at once, from memory, in any thread.
 
     ``policy_of`` gives the policy that a rollout follows, None when it cannot be read; it is asked once per
@@ -59,27 +59,27 @@ class Present:
 class Exposition:
     """The text of ``/metrics``; may be rendered by several threads at once."""
 
-    def __init__(self, present: Present, counters: Counters) -> None:
-        self._present = present
+    def __init__(self, sources: ScrapeSources, counters: ControllerMetrics) -> None:
+        self._sources = sources
         self._ranges: OrderedDict[str, Mapping[str, Range]] = OrderedDict()
         self._registry = CollectorRegistry()
-        self._registry.register(_Collector(present, counters))
+        self._registry.register(_Collector(sources, counters))
 
     def render(self) -> bytes:
         running: list[Rollout] = []
-        if self._present.is_leader():
-            running = [each for each in self._present.rollouts() if not each.is_final]
-        self._remember(running)
-        return rollout_series.text(running, self._ranges_of).encode() + generate_latest(self._registry)
+        if self._sources.is_leader():
+            running = [each for each in self._sources.rollouts() if not each.is_final]
+        self._cache_ranges(running)
+        return rollout_series.render_rollouts(running, self._ranges_of).encode() + generate_latest(self._registry)
 
-    def _remember(self, running: Iterable[Rollout]) -> None:
+    def _cache_ranges(self, running: Iterable[Rollout]) -> None:
         """Keep the limits of the policies in use, and no more: restoring a policy is not free."""
         for each in running:
             if each.policy_digest not in self._ranges:
-                policy = self._present.policy_of(each)
+                policy = self._sources.policy_of(each)
                 ranges = {metric.name: metric.range for metric in policy.analysis.metrics} if policy else {}
                 self._ranges[each.policy_digest] = ranges
-        while len(self._ranges) > _POLICIES_REMEMBERED:
+        while len(self._ranges) > _MAX_CACHED_POLICIES:
             self._ranges.popitem(last=False)
 
     def _ranges_of(self, rollout: Rollout) -> Mapping[str, Range]:
@@ -89,8 +89,8 @@ class Exposition:
 class _Collector(Collector):
     """Everything that is not about one rollout."""
 
-    def __init__(self, present: Present, counters: Counters) -> None:
-        self._present, self._counters = present, counters
+    def __init__(self, sources: ScrapeSources, counters: ControllerMetrics) -> None:
+        self._sources, self._counters = sources, counters
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not read the state, which may not be there yet."""
@@ -98,8 +98,8 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         snapshot, gauges = self._counters.snapshot(), self._gauges()
-        for each in TABLE:
-            if each.name in rollout_series.NAMES:
+        for each in METRIC_SPECS:
+            if each.name in rollout_series.ROLLOUT_METRIC_NAMES:
                 continue
             if each.kind == "counter":
                 yield _counter(each, snapshot.counts[each.name].items())
@@ -109,9 +109,9 @@ class _Collector(Collector):
                 yield _gauge(each, gauges[each.name])
 
     def _gauges(self) -> Mapping[str, Iterable[_Sample]]:
-        policies = self._present.policies()
+        policies = self._sources.policies()
         return {
-            "autocanary_leader": [((), float(self._present.is_leader()))],
+            "autocanary_leader": [((), float(self._sources.is_leader()))],
             "autocanary_policies": [
                 (("true",), float(policies.valid)),
                 (("false",), float(policies.invalid)),
@@ -120,25 +120,25 @@ class _Collector(Collector):
         }
 
 
-def _gauge(row: Row, samples: Iterable[_Sample]) -> Metric:
-    family = GaugeMetricFamily(row.name, row.help, labels=row.labels)
+def _gauge(spec: MetricSpec, samples: Iterable[_Sample]) -> Metric:
+    family = GaugeMetricFamily(spec.name, spec.help, labels=spec.labels)
     for labels, value in samples:
         family.add_metric(labels, value)
     return family
 
 
-def _counter(row: Row, samples: Iterable[tuple[tuple[str, ...], int]]) -> Metric:
-    family = CounterMetricFamily(row.name, row.help, labels=row.labels)
+def _counter(spec: MetricSpec, samples: Iterable[tuple[tuple[str, ...], int]]) -> Metric:
+    family = CounterMetricFamily(spec.name, spec.help, labels=spec.labels)
     for labels, value in samples:
         family.add_metric(labels, value)
     return family
 
 
-def _histogram(row: Row, seen: Distribution) -> Metric:
-    cumulated, buckets = 0, []
-    for bound, count in zip((*BUCKETS, math.inf), seen.counts, strict=True):
-        cumulated += count
-        buckets.append(("+Inf" if bound == math.inf else str(bound), float(cumulated)))
-    family = HistogramMetricFamily(row.name, row.help)
-    family.add_metric([], buckets=buckets, sum_value=seen.total)
+def _histogram(spec: MetricSpec, histogram: HistogramCounts) -> Metric:
+    cumulative, buckets = 0, []
+    for bound, count in zip((*BUCKETS, math.inf), histogram.counts, strict=True):
+        cumulative += count
+        buckets.append(("+Inf" if bound == math.inf else str(bound), float(cumulative)))
+    family = HistogramMetricFamily(spec.name, spec.help)
+    family.add_metric([], buckets=buckets, sum_value=histogram.total)
     return family

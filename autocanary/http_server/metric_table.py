@@ -8,14 +8,14 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-__all__ = ["IDENTITY", "TABLE", "Row", "markdown"]
+__all__ = ["METRIC_SPECS", "ROLLOUT_LABELS", "MetricSpec", "markdown"]
 
-IDENTITY = ("namespace", "service", "rollout")
+ROLLOUT_LABELS = ("namespace", "service", "rollout")
 """The labels that every series of a rollout begins with."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MetricSpec:
     """``name`` as Prometheus stores it; ``note`` is more for the documentation than fits into a help line."""
 
     name: str
@@ -25,117 +25,117 @@ class Row:
     note: str = ""
 
 
-TABLE: tuple[Row, ...] = (
-    Row(
+METRIC_SPECS: tuple[MetricSpec, ...] = (
+    MetricSpec(
         "autocanary_rollout_info",
         "info",
-        (*IDENTITY, "component", "stable", "candidate", "policy"),
+        (*ROLLOUT_LABELS, "component", "stable", "candidate", "policy"),
         "What a running rollout is about; join the others with it on namespace and rollout.",
     ),
-    Row(
+    MetricSpec(
         "autocanary_rollout_weight_percent",
         "gauge",
-        IDENTITY,
+        ROLLOUT_LABELS,
         "Traffic that a running rollout last asked for its candidate, in percent.",
     ),
-    Row(
+    MetricSpec(
         "autocanary_rollout_phase",
         "gauge",
-        (*IDENTITY, "phase", "reason"),
+        (*ROLLOUT_LABELS, "phase", "reason"),
         "1 for the present phase of a running rollout and the reason for it.",
         'Only the present phase has a series: alert on `autocanary_rollout_phase{phase="Holding"} == 1`.',
     ),
-    Row(
+    MetricSpec(
         "autocanary_rollouts_finished_total",
         "counter",
         ("outcome", "reason"),
         "Rollouts that have ended, by final phase and reason.",
         "`outcome` is Promoted, RolledBack, Superseded, Abandoned or Missed. The ends there are begin at 0.",
     ),
-    Row(
+    MetricSpec(
         "autocanary_metric_value",
         "gauge",
-        (*IDENTITY, "metric"),
+        (*ROLLOUT_LABELS, "metric"),
         "Last number read for a metric of the candidate, in the metric's unit.",
         "Rates are in percent (0 to 100) and times in seconds. Absent while there is no number.",
     ),
-    Row(
+    MetricSpec(
         "autocanary_metric_threshold",
         "gauge",
-        (*IDENTITY, "metric", "bound"),
+        (*ROLLOUT_LABELS, "metric", "bound"),
         "Limit that the policy sets for a metric, in the metric's unit.",
         "`bound` is min or max.",
     ),
-    Row(
+    MetricSpec(
         "autocanary_evidence_ratio",
         "gauge",
-        IDENTITY,
+        ROLLOUT_LABELS,
         "Evidence that the candidate is worse than stable: at 1 it is rolled back.",
         "On a logarithmic scale, 0 when there is none. Absent where the policy compares nothing.",
     ),
-    Row(
+    MetricSpec(
         "autocanary_comparison_requests",
         "gauge",
-        (*IDENTITY, "metric", "side"),
+        (*ROLLOUT_LABELS, "metric", "side"),
         "Requests that a comparison has counted since the rollout began, by side.",
         "`side` is candidate or stable. Absent while the metric is not compared.",
     ),
-    Row(
+    MetricSpec(
         "autocanary_comparison_bad_percent",
         "gauge",
-        (*IDENTITY, "metric", "side"),
+        (*ROLLOUT_LABELS, "metric", "side"),
         "Share of the requests of a comparison that were bad, in percent, by side.",
         "Bad is failed, or for a latency slower than the bound that the comparison chose.",
     ),
-    Row(
-        "autocanary_comparison_cleared_ratio",
+    MetricSpec(
+        "autocanary_comparison_non_inferiority_ratio",
         "gauge",
-        (*IDENTITY, "metric"),
+        (*ROLLOUT_LABELS, "metric"),
         "Evidence that the candidate is no worse than the margin allows: at 1 the metric passes.",
     ),
-    Row(
+    MetricSpec(
         "autocanary_decisions_total",
         "counter",
         ("reason",),
         "Decisions taken, by reason.",
         "Every reason has a series from the start, so that `increase()` sees the first one.",
     ),
-    Row(
+    MetricSpec(
         "autocanary_tick_duration_seconds",
         "histogram",
         (),
         "How long one look at all due rollouts took.",
     ),
-    Row(
+    MetricSpec(
         "autocanary_tick_lag_seconds",
         "histogram",
         (),
         "How late a tick began.",
     ),
-    Row(
+    MetricSpec(
         "autocanary_prometheus_queries_total",
         "counter",
         ("outcome",),
         "Queries sent to Prometheus, by outcome.",
         "`outcome` is ok, partial (a warning that data is missing), refused or unreachable.",
     ),
-    Row(
+    MetricSpec(
         "autocanary_kube_requests_total",
         "counter",
         ("verb", "code"),
         "Requests to the Kubernetes API server, by verb and status code.",
         "`code` is 0 when there was no answer.",
     ),
-    Row(
+    MetricSpec(
         "autocanary_notifications_total",
         "counter",
         ("channel", "outcome"),
         "Attempts to tell people, by kind of channel and outcome.",
-        "`outcome` is delivered, failed (it will be tried again) or given-up.",
+        "`outcome` is delivered, failed (it will be tried again) or dropped.",
     ),
-    Row("autocanary_leader", "gauge", (), "1 while this instance is the leader, 0 otherwise."),
-    Row("autocanary_policies", "gauge", ("valid",), "Policies that are loaded, by whether they are valid."),
-    Row("autocanary_build_info", "info", ("version", "python"), "The version that is running."),
+    MetricSpec("autocanary_leader", "gauge", (), "1 while this instance is the leader, 0 otherwise."),
+    MetricSpec("autocanary_policies", "gauge", ("valid",), "Policies that are loaded, by whether they are valid."),
+    MetricSpec("autocanary_build_info", "info", ("version", "python"), "The version that is running."),
 )
 
 
@@ -153,7 +153,7 @@ def markdown() -> str:
         "| Metric | Type | Labels | Meaning |",
         "|---|---|---|---|",
     ]
-    for each in TABLE:
+    for each in METRIC_SPECS:
         labels = ", ".join(f"`{label}`" for label in each.labels) or "–"
         kind = "gauge" if each.kind == "info" else each.kind
         meaning = f"{each.help} {each.note}".strip()

@@ -10,22 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 
-from autocanary.analysis.comparisons import meter_of
-from autocanary.http_server.metric_table import IDENTITY, TABLE, Row
-from autocanary.model.comparison_summary import Standing
+from autocanary.analysis.comparisons import evidence_percent_of
+from autocanary.http_server.metric_table import METRIC_SPECS, ROLLOUT_LABELS, MetricSpec
+from autocanary.model.comparison_summary import ComparisonSummary
 from autocanary.model.policy import Range
 from autocanary.model.rollout import Rollout
 
-__all__ = ["NAMES", "text"]
+__all__ = ["ROLLOUT_METRIC_NAMES", "render_rollouts"]
 
-_ROWS = {each.name: each for each in TABLE if each.labels[: len(IDENTITY)] == IDENTITY}
-NAMES = frozenset(_ROWS)
+_METRICS = {each.name: each for each in METRIC_SPECS if each.labels[: len(ROLLOUT_LABELS)] == ROLLOUT_LABELS}
+ROLLOUT_METRIC_NAMES = frozenset(_METRICS)
 """The metrics that are written here; the collector of ``metrics`` makes the others."""
 
 
-def text(running: Iterable[Rollout], ranges_of: Callable[[Rollout], Mapping[str, Range]]) -> str:
+def render_rollouts(running: Iterable[Rollout], ranges_of: Callable[[Rollout], Mapping[str, Range]]) -> str:
     """All families of NAMES in the Prometheus text format 0.0.4, header lines included."""
-    lines: dict[str, list[str]] = {name: [_header(each)] for name, each in _ROWS.items()}
+    lines: dict[str, list[str]] = {name: [_header(each)] for name, each in _METRICS.items()}
     info, weight = lines["autocanary_rollout_info"], lines["autocanary_rollout_weight_percent"]
     phase = lines["autocanary_rollout_phase"]
     value, threshold = lines["autocanary_metric_value"], lines["autocanary_metric_threshold"]
@@ -37,15 +37,15 @@ def text(running: Iterable[Rollout], ranges_of: Callable[[Rollout], Mapping[str,
         phase.append(_PHASE % (identity, progress.phase.value, progress.reason.value, 1))
         if progress.weight is not None:
             weight.append(_WEIGHT % (identity, progress.weight))
-        meter = meter_of(progress.evidence)
-        if meter is not None:
-            evidence.append(_EVIDENCE % (identity, meter / 100.0))
+        evidence_percent = evidence_percent_of(progress.evidence)
+        if evidence_percent is not None:
+            evidence.append(_EVIDENCE % (identity, evidence_percent / 100.0))
         for metric, state in progress.metrics.items():
             number = state.last.value if state.last is not None else None
             if number is not None and math.isfinite(number):
                 value.append(_VALUE % (identity, _escape(metric), float(number)))
-            if state.standing is not None and not state.standing.note:
-                _compare(lines, identity, _escape(metric), state.standing)
+            if state.comparison_summary is not None and not state.comparison_summary.not_compared_reason:
+                _write_comparison(lines, identity, _escape(metric), state.comparison_summary)
         for metric, range_ in ranges_of(each).items():
             for bound, limit in (("min", range_.min), ("max", range_.max)):
                 if limit is not None:
@@ -53,29 +53,31 @@ def text(running: Iterable[Rollout], ranges_of: Callable[[Rollout], Mapping[str,
     return "".join(line for family in lines.values() for line in family)
 
 
-def _compare(lines: Mapping[str, list[str]], identity: str, metric: str, standing: Standing) -> None:
+def _write_comparison(
+    lines: Mapping[str, list[str]], identity: str, metric: str, comparison_summary: ComparisonSummary
+) -> None:
     """Both sides of one comparison."""
-    lines["autocanary_comparison_cleared_ratio"].append(
-        _CLEARED % (identity, metric, standing.cleared / 100.0)
+    lines["autocanary_comparison_non_inferiority_ratio"].append(
+        _NON_INFERIOR % (identity, metric, comparison_summary.non_inferior_percent / 100.0)
     )
-    for name, side in (("candidate", standing.candidate), ("stable", standing.stable)):
+    for name, side in (("candidate", comparison_summary.candidate), ("stable", comparison_summary.stable)):
         lines["autocanary_comparison_requests"].append(
-            _COMPARED % (identity, metric, name, float(side.requests))
+            _COMPARED_REQUESTS % (identity, metric, name, float(side.requests))
         )
         if side.percent is not None:
             lines["autocanary_comparison_bad_percent"].append(
-                _BAD % (identity, metric, name, float(side.percent))
+                _BAD_PERCENT % (identity, metric, name, float(side.percent))
             )
 
 
-def _header(row: Row) -> str:
-    return f"# HELP {row.name} {row.help}\n# TYPE {row.name} gauge\n"
+def _header(spec: MetricSpec) -> str:
+    return f"# HELP {spec.name} {spec.help}\n# TYPE {spec.name} gauge\n"
 
 
 def _template(name: str) -> str:
     """A line with places for the identity, each further label and the value."""
-    further = "".join(f',{label}="%s"' for label in _ROWS[name].labels[len(IDENTITY) :])
-    return f"{name}{{%s{further}}} %r\n"
+    more_labels = "".join(f',{label}="%s"' for label in _METRICS[name].labels[len(ROLLOUT_LABELS) :])
+    return f"{name}{{%s{more_labels}}} %r\n"
 
 
 _INFO = _template("autocanary_rollout_info")
@@ -84,10 +86,10 @@ _PHASE = _template("autocanary_rollout_phase")
 _VALUE = _template("autocanary_metric_value")
 _THRESHOLD = _template("autocanary_metric_threshold")
 _EVIDENCE = _template("autocanary_evidence_ratio")
-_COMPARED = _template("autocanary_comparison_requests")
-_BAD = _template("autocanary_comparison_bad_percent")
-_CLEARED = _template("autocanary_comparison_cleared_ratio")
-_IDENTITY = ",".join(f'{label}="%s"' for label in IDENTITY)
+_COMPARED_REQUESTS = _template("autocanary_comparison_requests")
+_BAD_PERCENT = _template("autocanary_comparison_bad_percent")
+_NON_INFERIOR = _template("autocanary_comparison_non_inferiority_ratio")
+_IDENTITY = ",".join(f'{label}="%s"' for label in ROLLOUT_LABELS)
 
 
 def _identity(rollout: Rollout) -> str:

@@ -24,21 +24,21 @@ class Server:
     """Serves an ASGI application at ``host:port``; port 0 takes any free one (see ``port``)."""
 
     def __init__(self, host: str, port: int, application: Any) -> None:
-        self._host, self._wanted, self._application = host, port, application
+        self._host, self._requested_port, self._application = host, port, application
         self._port: int | None = None
-        self._serving: _Serving | None = None
+        self._uvicorn: _UvicornServer | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def port(self) -> int:
         """The port that is listened on; 0 before ``start`` when any would do."""
-        return self._wanted if self._port is None else self._port
+        return self._requested_port if self._port is None else self._port
 
     def start(self) -> None:
         """Returns when connections are accepted; SettingsError when the address cannot be listened on."""
-        listener = _listen(self._host, self._wanted)
+        listener = _listen(self._host, self._requested_port)
         self._port = int(listener.getsockname()[1])
-        self._serving = _Serving(
+        self._uvicorn = _UvicornServer(
             uvicorn.Config(
                 self._application,
                 log_config=None,  # logs.configure has routed uvicorn's loggers already
@@ -52,21 +52,19 @@ class Server:
                 timeout_keep_alive=65,  # longer than the usual scrape interval: one connection per scraper
             )
         )
-        self._thread = threading.Thread(
-            target=self._serving.run, args=([listener],), name="serve", daemon=True
-        )
+        self._thread = threading.Thread(target=self._uvicorn.run, args=([listener],), name="serve", daemon=True)
         self._thread.start()
-        self._serving.listening.wait(timeout=10)
+        self._uvicorn.listening.wait(timeout=10)
 
     def stop(self) -> None:
         """Finish answers that are under way, for at most a few seconds. May be called twice."""
-        if self._serving is not None and self._thread is not None:
-            self._serving.should_exit = True
+        if self._uvicorn is not None and self._thread is not None:
+            self._uvicorn.should_exit = True
             self._thread.join(_GRACE_SECONDS + 3)
-        self._serving = self._thread = None
+        self._uvicorn = self._thread = None
 
 
-class _Serving(uvicorn.Server):
+class _UvicornServer(uvicorn.Server):
     """Says when it listens: stopped any earlier, uvicorn would leave its sockets open."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -80,25 +78,25 @@ class _Serving(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:  # the resolver would silently take the rest of a division by 65,536
-        raise _refused(host, port, ValueError("a port is a number from 0 to 65535"))
+        raise _listen_error(host, port, ValueError("a port is a number from 0 to 65535"))
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as error:
-        raise _refused(host, port, error) from error
+        raise _listen_error(host, port, error) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise _refused(host, port, error) from error
+        raise _listen_error(host, port, error) from error
     return listener
 
 
-def _refused(host: str, port: int, error: Exception) -> SettingsError:
+def _listen_error(host: str, port: int, error: Exception) -> SettingsError:
     why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
     shown = f"[{host}]" if ":" in host else host
     return SettingsError(

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 from autocanary.kserve.knative_routes import Route
 from autocanary.model.observation import Observation
 
-__all__ = ["Dialect", "Generation"]
+__all__ = ["ApiResource", "Dialect"]
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class ApiResource:
     """Where an API server has the InferenceServices of one generation."""
 
     group: str
@@ -32,7 +32,7 @@ class Dialect(Protocol):
     without components; it never raises for what the API server accepts. The patches are JSON merge-patches
     (RFC 7386) with ``resourceVersion`` and ``uid`` inside, so that they are refused when the object has
     moved on or been replaced; weights outside 0..100 are a ValueError, because KServe answers them with
-    200 and then stops reconciling. ``settle_patch`` is the next write towards the candidate being stable
+    200 and then stops reconciling. ``finalize_patch`` is the next write towards the candidate being stable
     itself; ValueError when there is none to make (see ``Observation.unsettled``). ``routes`` are Knative's,
     as far as the document's status tells of them.
     """
@@ -47,9 +47,9 @@ class Dialect(Protocol):
     def api_version(self) -> str: ...
 
     def observe(self, document: Mapping[str, Any]) -> tuple[Observation, ...]: ...
-    def weight_patch(self, seen: Observation, weight: int) -> dict[str, Any]: ...
+    def weight_patch(self, observation: Observation, weight: int) -> dict[str, Any]: ...
     def restore_patch(
-        self, seen: Observation, spec: Mapping[str, Any], weight: int | None
+        self, observation: Observation, spec: Mapping[str, Any], weight: int | None
     ) -> dict[str, Any]: ...
-    def settle_patch(self, seen: Observation) -> dict[str, Any]: ...
+    def finalize_patch(self, observation: Observation) -> dict[str, Any]: ...
     def routes(self, document: Mapping[str, Any]) -> tuple[Route, ...]: ...

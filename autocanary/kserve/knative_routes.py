@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autocanary.kserve.document_fields import conditions_of, mapping, text, trinary
-from autocanary.model.observation import Trinary
+from autocanary.kserve.document_fields import as_mapping, condition_status, conditions_by_type, string_field
+from autocanary.model.observation import ConditionStatus
 
-__all__ = ["Route", "route_of"]
+__all__ = ["Route", "parse_route"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,32 +19,32 @@ class Route:
 
     name: str
     url: str
-    ready: Trinary
+    ready: ConditionStatus
     traffic: tuple[tuple[str, int], ...]
 
 
-def route_of(document: Mapping[str, Any]) -> Route:
+def parse_route(document: Mapping[str, Any]) -> Route:
     """A Route object's status, which is what requests meet; shares of one revision are one."""
-    status = mapping(document.get("status"))
+    status = as_mapping(document.get("status"))
     return Route(
         name=document["metadata"]["name"],
-        url=text(status, "url"),
-        ready=trinary(conditions_of(status).get("Ready")),
-        traffic=shares_of(status.get("traffic")),
+        url=string_field(status, "url"),
+        ready=condition_status(conditions_by_type(status).get("Ready")),
+        traffic=traffic_by_revision(status.get("traffic")),
     )
 
 
-def shares_of(entries: Any) -> tuple[tuple[str, int], ...]:
+def traffic_by_revision(entries: Any) -> tuple[tuple[str, int], ...]:
     """Percent by revision of a traffic list, summed: a revision can have several entries, or one at 0 %."""
     shares: dict[str, int] = {}
     for entry in entries if isinstance(entries, list) else ():
         name = entry.get("revisionName") if isinstance(entry, Mapping) else None
         if isinstance(name, str) and name:
-            shares[name] = shares.get(name, 0) + _whole(entry.get("percent"))
+            shares[name] = shares.get(name, 0) + _as_percent(entry.get("percent"))
     return tuple(shares.items())
 
 
-def _whole(percent: Any) -> int:
+def _as_percent(percent: Any) -> int:
     """A share as a number; whatever is none (a status may have been edited) is no share."""
     if isinstance(percent, bool) or not isinstance(percent, int | float) or not math.isfinite(percent):
         return 0

@@ -15,37 +15,45 @@ from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
-from kubernetes.client import ApiClient, Configuration
+from kubernetes.client import ApiClient as LibraryClient
+from kubernetes.client import Configuration
 
 from autocanary import __version__, logs
 from autocanary.errors import ClusterError, Forbidden, SettingsError
-from autocanary.kube.api_errors import NETWORK_ERRORS, TLS_ERRORS, no_answer, not_json, one_line, refusal
-from autocanary.kube.kubeconfig import Login
+from autocanary.kube.api_errors import (
+    NETWORK_ERRORS,
+    TLS_ERRORS,
+    connection_error,
+    error_from_response,
+    invalid_response_error,
+    one_line,
+)
+from autocanary.kube.kubeconfig import ClusterCredentials
 from autocanary.kube.resource import Resource
 from autocanary.kube.watch_stream import Stream
 
-__all__ = ["FIELD_MANAGER", "Count", "Session"]
+__all__ = ["FIELD_MANAGER", "ApiClient", "OnRequest"]
 
 FIELD_MANAGER = "autocanary"
 MERGE_PATCH = "application/merge-patch+json"
 _JSON = "application/json"
-_TIMEOUT = (3.0, 10.0)
-_POOL = 64  # idle connections kept: the I/O pool's workers and the watches
-_RENEW_AFTER = 60.0
-_PAGE = 500
+_TIMEOUTS = (3.0, 10.0)
+_MAX_CONNECTIONS = 64  # idle connections kept: the I/O pool's workers and the watches
+_RELOAD_AT_MOST_EVERY = 60.0
+_PAGE_SIZE = 500
 
 _log = logs.logger("autocanary.kube.api_client")
 
-Count = Callable[[str, str], None]
+OnRequest = Callable[[str, str], None]
 """Called with the verb ("get", "list", "watch", "create", "update", "patch", "delete") and the HTTP status
 ("error" when there was no answer) of every call."""
 
 
-def _uncounted(verb: str, code: str) -> None:
+def _ignore_request(verb: str, code: str) -> None:
     """For callers without metrics."""
 
 
-class Session:
+class ApiClient:
     """Calls to one API server with one identity; safe to use from several threads.
 
     All methods raise ClusterError's children only. ``timeout`` is (connect, read) in seconds.
@@ -53,62 +61,62 @@ class Session:
 
     def __init__(
         self,
-        login: Login,
+        credentials: ClusterCredentials,
         *,
-        count: Count = _uncounted,
-        timeout: tuple[float, float] = _TIMEOUT,
+        count: OnRequest = _ignore_request,
+        timeout: tuple[float, float] = _TIMEOUTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """SettingsError when the login's files cannot be used."""
-        self.namespace = login.namespace
-        self.source = login.source
+        self.namespace = credentials.namespace
+        self.source = credentials.source
         self.timeout = timeout
-        self._login = login
+        self._credentials = credentials
         self._count = count
         self._clock = clock
         self._lock = threading.Lock()
-        self._client = _client(login.load())
-        self._renewed_at = clock()
+        self._api_client = _api_client(credentials.load())
+        self._credentials_loaded_at = clock()
 
     @property
     def server(self) -> str:
         """The API server's address, for people."""
-        return str(self._client.configuration.host)
+        return str(self._api_client.configuration.host)
 
     def close(self) -> None:
         """Drop the idle connections."""
-        self._client.close()
+        self._api_client.close()
 
     def get(
         self, resource: Resource, namespace: str, name: str, *, timeout: tuple[float, float] | None = None
     ) -> dict[str, Any]:
         return self._call("get", "GET", resource, namespace, name, timeout=timeout)
 
-    def page(self, resource: Resource, namespace: str = "", *, limit: int, after: str = "") -> dict[str, Any]:
+    def list_page(self, resource: Resource, namespace: str = "", *, limit: int, after: str = "") -> dict[str, Any]:
         """One page; ``after`` is the previous page's ``metadata.continue``."""
         query = {"limit": str(limit)} | ({"continue": after} if after else {})
         return self._call("list", "GET", resource, namespace, query=query)
 
-    def every(self, resource: Resource, namespace: str = "") -> Iterator[dict[str, Any]]:
+    def list_all(self, resource: Resource, namespace: str = "") -> Iterator[dict[str, Any]]:
         """All objects, page by page, as they are asked for."""
         after = ""
         while True:
-            page = self.page(resource, namespace, limit=_PAGE, after=after)
+            page = self.list_page(resource, namespace, limit=_PAGE_SIZE, after=after)
             yield from page.get("items") or ()
             after = (page.get("metadata") or {}).get("continue") or ""
             if not after:
                 return
 
-    def check_served(self, resource: Resource) -> None:
+    def check_resource_served(self, resource: Resource) -> None:
         """KindMissing when nothing serves such objects, by discovery, which everybody may ask.
 
         Rights are looked at before the path: to whoever has none, what is not served is forbidden as well.
         """
-        doing = f"list {resource}"
-        answer = self._send("get", "GET", resource.home, None, None, _JSON, self.timeout)
-        kinds = self._document(answer, doing, resource).get("resources") or ()
+        action = f"list {resource}"
+        response = self._send("get", "GET", resource.api_path, None, None, _JSON, self.timeout)
+        kinds = self._document(response, action, resource).get("resources") or ()
         if all(each.get("name") != resource.plural for each in kinds):
-            raise refusal(404, {}, b"", doing=doing, group=resource.group, server=self.server)
+            raise error_from_response(404, {}, b"", action=action, group=resource.group, server=self.server)
 
     def create(
         self,
@@ -184,25 +192,25 @@ class Session:
         self._call("delete", "DELETE", resource, namespace, name, body=body)
 
     def watch(
-        self, resource: Resource, namespace: str, *, since: str, seconds: int, silence: float
+        self, resource: Resource, namespace: str, *, resource_version: str, seconds: int, read_timeout: float
     ) -> Stream:
-        """Changes after resourceVersion ``since``; the server ends it after ``seconds``.
+        """Changes after resourceVersion ``resource_version``; the server ends it after ``seconds``.
 
-        ``silence`` is how many seconds without a byte end it from this side: a half-open connection says
+        ``read_timeout`` is how many seconds without a byte end it from this side: a half-open connection says
         nothing for ever.
         """
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
-            "resourceVersion": since,
+            "resourceVersion": resource_version,
             "timeoutSeconds": str(seconds),
         }
-        doing = f"watch {_name(resource, namespace)}"
-        timeout = (self.timeout[0], silence)
-        answer = self._send("watch", "GET", resource.path(namespace), query, None, _JSON, timeout)
-        if answer.status != 200:
-            raise self._refused(answer, _read(answer, self.server), doing, resource)
-        return Stream(answer.response, self.server)
+        action = f"watch {_describe(resource, namespace)}"
+        timeout = (self.timeout[0], read_timeout)
+        response = self._send("watch", "GET", resource.path(namespace), query, None, _JSON, timeout)
+        if response.status != 200:
+            raise self._error_for(response, _read_body(response, self.server), action, resource)
+        return Stream(response.response, self.server)
 
     def _call(
         self,
@@ -220,20 +228,20 @@ class Session:
         timeout: tuple[float, float] | None = None,
     ) -> dict[str, Any]:
         path = resource.path(namespace, name, subresource)
-        doing = f"{verb} {_name(resource, namespace, name or subject, subresource)}"
-        answer = self._send(verb, method, path, query, body, content_type, timeout or self.timeout)
-        return self._document(answer, doing, resource)
+        action = f"{verb} {_describe(resource, namespace, name or subject, subresource)}"
+        response = self._send(verb, method, path, query, body, content_type, timeout or self.timeout)
+        return self._document(response, action, resource)
 
-    def _document(self, answer: Any, doing: str, resource: Resource) -> dict[str, Any]:
-        raw = _read(answer, self.server)
-        if not 200 <= answer.status < 300:
-            raise self._refused(answer, raw, doing, resource)
+    def _document(self, response: Any, action: str, resource: Resource) -> dict[str, Any]:
+        body_bytes = _read_body(response, self.server)
+        if not 200 <= response.status < 300:
+            raise self._error_for(response, body_bytes, action, resource)
         try:
-            document = json.loads(raw)
+            document = json.loads(body_bytes)
         except ValueError as error:
-            raise not_json(raw, doing=doing, server=self.server) from error
+            raise invalid_response_error(body_bytes, action=action, server=self.server) from error
         if not isinstance(document, dict):
-            raise not_json(raw, doing=doing, server=self.server)
+            raise invalid_response_error(body_bytes, action=action, server=self.server)
         return document
 
     def _send(
@@ -246,27 +254,27 @@ class Session:
         content_type: str,
         timeout: tuple[float, float],
     ) -> Any:
-        client = self._client
-        headers = self._headers(client)
+        api_client = self._api_client
+        headers = self._headers(api_client)
         if body is not None:
             headers["Content-Type"] = content_type
-        url = client.configuration.host + path + (f"?{urlencode(query)}" if query else "")
+        url = api_client.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         try:
-            answer = client.call_api(method, url, headers, body, _request_timeout=timeout)
+            response = api_client.call_api(method, url, headers, body, _request_timeout=timeout)
         except NETWORK_ERRORS as error:
             self._count(verb, "error")
-            failure = no_answer(error, server=self.server)
+            failure = connection_error(error, server=self.server)
             if isinstance(error, TLS_ERRORS):
-                self._renew()
+                self._reload_credentials()
             raise failure from (None if type(error) is ValueError else error)
-        self._count(verb, str(answer.status))
-        return answer
+        self._count(verb, str(response.status))
+        return response
 
-    def _headers(self, client: Any) -> dict[str, str]:
+    def _headers(self, api_client: Any) -> dict[str, str]:
         """With the credentials of now: the library renews tokens that expire."""
-        headers = {"Accept": _JSON, "User-Agent": client.user_agent}
+        headers = {"Accept": _JSON, "User-Agent": api_client.user_agent}
         try:
-            client.update_params_for_auth(headers, None, ["BearerToken"], "", "", None)
+            api_client.update_params_for_auth(headers, None, ["BearerToken"], "", "", None)
         except Exception as error:
             # Plugins and token files fail in as many ways as there are clouds.
             raise Forbidden(f"cannot use the credentials of {self.source}: {one_line(str(error))}") from error
@@ -274,50 +282,55 @@ class Session:
             headers["authorization"] = headers["authorization"].strip()
         return headers
 
-    def _refused(self, answer: Any, raw: bytes, doing: str, resource: Resource) -> ClusterError:
-        fault = refusal(
-            answer.status, answer.headers, raw, doing=doing, group=resource.group, server=self.server
+    def _error_for(self, response: Any, body_bytes: bytes, action: str, resource: Resource) -> ClusterError:
+        fault = error_from_response(
+            response.status,
+            response.headers,
+            body_bytes,
+            action=action,
+            group=resource.group,
+            server=self.server,
         )
-        if isinstance(fault, Forbidden) and answer.status == 401:
-            self._renew()
+        if isinstance(fault, Forbidden) and response.status == 401:
+            self._reload_credentials()
         return fault
 
-    def _renew(self) -> None:
+    def _reload_credentials(self) -> None:
         """Read certificates and tokens anew, for the next call: they rotate while the service runs."""
         with self._lock:
-            if self._clock() - self._renewed_at < _RENEW_AFTER:
+            if self._clock() - self._credentials_loaded_at < _RELOAD_AT_MOST_EVERY:
                 return
-            self._renewed_at = self._clock()
+            self._credentials_loaded_at = self._clock()
             try:
-                fresh = _client(self._login.load())
+                fresh = _api_client(self._credentials.load())
             except SettingsError as error:  # half-written just now, perhaps; the next refusal tries again
-                _log.warning("credentials_not_renewed", source=self.source, error=str(error))
+                _log.warning("credentials_not_reloaded", source=self.source, error=str(error))
                 return
-            before, self._client = self._client, fresh
+            before, self._api_client = self._api_client, fresh
             before.close()
 
 
-def _client(configuration: Configuration) -> Any:
+def _api_client(configuration: Configuration) -> Any:
     """An ApiClient; Any, because half of its methods are not annotated."""
     configuration.retries = False
     configuration.keep_alive = True
-    configuration.connection_pool_maxsize = _POOL
+    configuration.connection_pool_maxsize = _MAX_CONNECTIONS
     if not configuration.verify_ssl:
         # Asked for in the kubeconfig, as with kubectl; a warning per call would drown the logs.
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    client = ApiClient(configuration)
-    client.user_agent = f"autocanary/{__version__}"
-    return client
+    api_client = LibraryClient(configuration)
+    api_client.user_agent = f"autocanary/{__version__}"
+    return api_client
 
 
-def _read(answer: Any, server: str) -> bytes:
+def _read_body(response: Any, server: str) -> bytes:
     try:
-        return bytes(answer.read())
+        return bytes(response.read())
     except NETWORK_ERRORS as error:
-        raise no_answer(error, server=server) from error
+        raise connection_error(error, server=server) from error
 
 
-def _name(resource: Resource, namespace: str, name: str = "", subresource: str = "") -> str:
+def _describe(resource: Resource, namespace: str, name: str = "", subresource: str = "") -> str:
     if not name:
         return f"{resource}" + (f" in namespace {namespace}" if namespace else "")
     of = f"the {subresource} of " if subresource else ""

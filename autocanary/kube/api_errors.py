@@ -33,9 +33,17 @@ from autocanary.errors import (
     Refused,
     Unreachable,
 )
-from autocanary.kserve.v1alpha2 import NO_CANARIES, NO_SUCH_CANARY
+from autocanary.kserve.v1alpha2 import CANARY_REFUSED_TEXT, CANARY_UNSUPPORTED_MESSAGE
 
-__all__ = ["NETWORK_ERRORS", "TLS_ERRORS", "KindMissing", "no_answer", "not_json", "one_line", "refusal"]
+__all__ = [
+    "NETWORK_ERRORS",
+    "TLS_ERRORS",
+    "ResourceNotServed",
+    "connection_error",
+    "error_from_response",
+    "invalid_response_error",
+    "one_line",
+]
 
 NETWORK_ERRORS = (urllib3_errors.HTTPError, ApiException, OSError, ValueError)
 """All that the HTTP stack raises when no answer comes; ValueError is http.client's for unusable headers."""
@@ -43,67 +51,67 @@ NETWORK_ERRORS = (urllib3_errors.HTTPError, ApiException, OSError, ValueError)
 TLS_ERRORS = (urllib3_errors.SSLError, ApiException)
 """Of these, the ones that new certificates may end; the library turns SSLError into an ApiException."""
 
-_LONGEST = 300
-_OURS = "autocanary.dev"
-_KSERVE = ("serving.kserve.io", "serving.kubeflow.org")
-_DENIED = ("denied the request", "denied request")  # a webhook's words, and an admission policy's
+_MAX_MESSAGE_LENGTH = 300
+_AUTOCANARY_GROUP = "autocanary.dev"
+_KSERVE_GROUPS = ("serving.kserve.io", "serving.kubeflow.org")
+_ADMISSION_PHRASES = ("denied the request", "denied request")  # a webhook's words, and an admission policy's
 
 
-class KindMissing(NotFound):
+class ResourceNotServed(NotFound):
     """A 404 that names no object is about the path: nothing serves this kind of resource."""
 
 
-def refusal(
-    status: int, headers: Mapping[str, str], body: bytes, *, doing: str, group: str, server: str
+def error_from_response(
+    status: int, headers: Mapping[str, str], body: bytes, *, action: str, group: str, server: str
 ) -> ClusterError:
-    """The error for an answer other than 2xx; ``doing`` is what was tried: "patch CanaryRollout ml/a"."""
-    told = _status(body)
-    if told is None and 300 <= status < 400:
+    """The error for an answer other than 2xx; ``action`` is what was tried: "patch CanaryRollout ml/a"."""
+    api_status = _parse_status(body)
+    if api_status is None and 300 <= status < 400:
         return Unreachable(
             f"{server} answered {status} and sends us on to {one_line(headers.get('Location', 'nowhere'))}; "
             "it is not an API server, check the kubeconfig's server and any proxy in between",
             status=status,
         )
-    message = one_line(told.get("message") or "") if told else _foreign(body)
+    message = one_line(api_status.get("message") or "") if api_status else _describe_foreign_body(body)
     message = message or f"the API server answered {status}"
-    reason = (told or {}).get("reason") or ""
-    sentence = f"cannot {doing}: {message}"
-    if NO_SUCH_CANARY in message:
-        return CanaryUnsupported(f"cannot {doing}: {NO_CANARIES}", status=status)
+    reason = (api_status or {}).get("reason") or ""
+    sentence = f"cannot {action}: {message}"
+    if CANARY_REFUSED_TEXT in message:
+        return CanaryUnsupported(f"cannot {action}: {CANARY_UNSUPPORTED_MESSAGE}", status=status)
     if status in (401, 403):
-        return _forbidden(status, sentence, message, told)
+        return _forbidden_error(status, sentence, message, api_status)
     if status == 404:
-        if told is not None and (told.get("details") or {}).get("name"):
+        if api_status is not None and (api_status.get("details") or {}).get("name"):
             return NotFound(sentence, status=404)
-        return KindMissing(_missing(doing, group, message), status=404)
+        return ResourceNotServed(_not_served_message(action, group, message), status=404)
     if status == 409 and reason == "AlreadyExists":
         return AlreadyExists(sentence, status=409)
     if status in (409, 410) or (status == 422 and "metadata.uid" in message):
         return Conflict(sentence, status=status)
     if status in (408, 429) or status >= 500:
-        return Busy(sentence, status=status, retry_after=_seconds(headers.get("Retry-After")))
+        return Busy(sentence, status=status, retry_after=_parse_retry_after(headers.get("Retry-After")))
     return Refused(sentence, status=status)
 
 
-def _status(body: bytes) -> dict[str, Any] | None:
+def _parse_status(body: bytes) -> dict[str, Any] | None:
     """The Kubernetes ``Status`` in an answer, None when it is something else's page."""
     try:
-        told = json.loads(body)
+        api_status = json.loads(body)
     except ValueError:
         return None
-    return told if isinstance(told, dict) and told.get("kind") == "Status" else None
+    return api_status if isinstance(api_status, dict) and api_status.get("kind") == "Status" else None
 
 
-def _foreign(body: bytes) -> str:
-    text = body[: 4 * _LONGEST].decode("utf-8", "replace")
+def _describe_foreign_body(body: bytes) -> str:
+    text = body[: 4 * _MAX_MESSAGE_LENGTH].decode("utf-8", "replace")
     if text.lstrip().startswith("<"):
         return "the answer is a web page, not the API server's"
     return one_line(text)
 
 
-def _forbidden(status: int, sentence: str, message: str, told: dict[str, Any] | None) -> ClusterError:
-    causes = ((told or {}).get("details") or {}).get("causes") or ()
-    if any(words in message for words in _DENIED) or any(
+def _forbidden_error(status: int, sentence: str, message: str, api_status: dict[str, Any] | None) -> ClusterError:
+    causes = ((api_status or {}).get("details") or {}).get("causes") or ()
+    if any(words in message for words in _ADMISSION_PHRASES) or any(
         each.get("reason") == "NamespaceTerminating" for each in causes
     ):
         return Refused(sentence, status=status)
@@ -114,18 +122,18 @@ def _forbidden(status: int, sentence: str, message: str, told: dict[str, Any] | 
     return Forbidden(f"{sentence}; grant it with the chart's roles", status=403)
 
 
-def _missing(doing: str, group: str, message: str) -> str:
-    if group == _OURS:
+def _not_served_message(action: str, group: str, message: str) -> str:
+    if group == _AUTOCANARY_GROUP:
         return (
-            f"cannot {doing}: autocanary's CustomResourceDefinitions are not installed; "
+            f"cannot {action}: autocanary's CustomResourceDefinitions are not installed; "
             "install them with `autocanary crds | kubectl apply -f -`"
         )
-    if group in _KSERVE:
-        return f"cannot {doing}: this cluster serves no InferenceServices of {group}; is KServe installed?"
-    return f"cannot {doing}: {message}"
+    if group in _KSERVE_GROUPS:
+        return f"cannot {action}: this cluster serves no InferenceServices of {group}; is KServe installed?"
+    return f"cannot {action}: {message}"
 
 
-def _seconds(text: str | None) -> float | None:
+def _parse_retry_after(text: str | None) -> float | None:
     try:
         seconds = float(text or "")
     except ValueError:  # a date, which no API server sends
@@ -133,57 +141,60 @@ def _seconds(text: str | None) -> float | None:
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def not_json(body: bytes, *, doing: str, server: str) -> ClusterError:
+def invalid_response_error(body: bytes, *, action: str, server: str) -> ClusterError:
     """For a 200 that is not the API server's: a login page, a proxy's greeting."""
     return Unreachable(
-        f"cannot {doing}: {server} answered with something that is not JSON "
-        f"({_foreign(body)[:80] or 'nothing'}); check the kubeconfig's server and any proxy in between"
+        f"cannot {action}: {server} answered with something that is not JSON "
+        f"({_describe_foreign_body(body)[:80] or 'nothing'}); check the kubeconfig's server and any proxy in between"
     )
 
 
-def no_answer(error: Exception, *, server: str) -> ClusterError:
+def connection_error(error: Exception, *, server: str) -> ClusterError:
     """The error for a call without an answer."""
-    why, hint = _why(error)
+    why, hint = _describe_network_error(error)
     return Unreachable(f"cannot reach the API server at {server}: {why}; check {hint}")
 
 
-def _why(error: Exception) -> tuple[str, str]:
-    running = "that it runs and that this is the right kubeconfig and context"
+def _describe_network_error(error: Exception) -> tuple[str, str]:
+    check_hint = "that it runs and that this is the right kubeconfig and context"
     if isinstance(error, urllib3_errors.MaxRetryError) and isinstance(error.reason, Exception):
-        return _why(error.reason)
+        return _describe_network_error(error.reason)
     if isinstance(error, urllib3_errors.ProxyError):
         return (
-            f"the proxy does not answer ({_cause(error)})",
+            f"the proxy does not answer ({_describe_cause(error)})",
             "HTTPS_PROXY, NO_PROXY and the kubeconfig's proxy-url",
         )
     if isinstance(error, TLS_ERRORS):
-        return f"TLS failed ({_tls(error)})", "the kubeconfig's certificate-authority and client certificate"
+        return (
+            f"TLS failed ({_describe_tls_error(error)})",
+            "the kubeconfig's certificate-authority and client certificate",
+        )
     if isinstance(error, urllib3_errors.NameResolutionError):
         return "its name cannot be resolved", "the server's name in the kubeconfig, and DNS"
     if isinstance(error, urllib3_errors.NewConnectionError):
-        return _cause(error), running
+        return _describe_cause(error), check_hint
     if isinstance(error, urllib3_errors.ConnectTimeoutError):
         return "no connection in time", "the network and firewalls in between"
     if isinstance(error, (urllib3_errors.TimeoutError, TimeoutError)):
         return "no answer in time", "the API server's load and the network"
     if isinstance(error, (urllib3_errors.ProtocolError, OSError)):
-        return f"the connection was cut ({_cause(error)})", running
+        return f"the connection was cut ({_describe_cause(error)})", check_hint
     if isinstance(error, ValueError):
         # http.client puts the header's value, hence the token, into its message.
         return (
             "the request cannot be sent",
             "that the token and the server's address hold no stray characters",
         )
-    return one_line(str(error)), running
+    return one_line(str(error)), check_hint
 
 
-def _cause(error: BaseException) -> str:
+def _describe_cause(error: BaseException) -> str:
     text = one_line(str(error).rsplit(": ", 1)[-1]).strip("()'\" ,")
     text = text.split("] ", 1)[-1]
     return text[:1].lower() + text[1:] if text else type(error).__name__
 
 
-def _tls(error: Exception) -> str:
+def _describe_tls_error(error: Exception) -> str:
     text = error.reason if isinstance(error, ApiException) else str(error)
     text = one_line(str(text)).removeprefix("SSLError ")
     if "certificate verify failed" in text:
@@ -195,4 +206,4 @@ def _tls(error: Exception) -> str:
 def one_line(text: str) -> str:
     """Trimmed to one line that fits a log or a condition."""
     line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    return line if len(line) <= _MAX_MESSAGE_LENGTH else line[: _MAX_MESSAGE_LENGTH - 1] + "…"

@@ -11,12 +11,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-__all__ = ["Change", "Key", "Picture"]
+__all__ = ["Cache", "Change", "ObjectKey"]
 
 T = TypeVar("T")
 
 
-class Key(NamedTuple):
+class ObjectKey(NamedTuple):
     """An object's place."""
 
     namespace: str
@@ -26,21 +26,21 @@ class Key(NamedTuple):
 class Change(NamedTuple, Generic[T]):
     """One object before and after; None where it does not exist."""
 
-    key: Key
+    key: ObjectKey
     before: T | None
     after: T | None
 
 
-class Picture(Generic[T]):
+class Cache(Generic[T]):
     """Objects by key, each with the resourceVersion it was seen at. Values are never None."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._items: dict[Key, tuple[str, T]] = {}
+        self._items: dict[ObjectKey, tuple[str, T]] = {}
         self._values: tuple[T, ...] | None = ()
-        self._seen = ""  # the newest resourceVersion the watch has told of
+        self._latest_version = ""  # the newest resourceVersion the watch has told of
 
-    def get(self, key: Key) -> T | None:
+    def get(self, key: ObjectKey) -> T | None:
         with self._lock:
             item = self._items.get(key)
         return item[1] if item else None
@@ -56,78 +56,76 @@ class Picture(Generic[T]):
         with self._lock:
             return len(self._items)
 
-    def put(self, key: Key, version: str, value: T) -> bool:
+    def put(self, key: ObjectKey, version: str, value: T) -> bool:
         """What a write of ours or a read of one object answered; False if something newer is known.
 
         An object that the watch knows to be gone does not come back.
         """
         with self._lock:
-            held = self._items.get(key)
-            known = held[0] if held else self._seen
-            if known and not _newer(version, known):
+            current = self._items.get(key)
+            known_version = current[0] if current else self._latest_version
+            if known_version and not _is_newer(version, known_version):
                 return False
             self._set(key, version, value)
             return True
 
-    def remove(self, key: Key, version: str = "") -> Change[T] | None:
+    def remove(self, key: ObjectKey, version: str = "") -> Change[T] | None:
         """The object is gone, as of ``version`` if that is known; None if that is no news."""
         with self._lock:
-            held = self._items.get(key)
-            if held is None or (version and _newer(held[0], version)):
+            current = self._items.get(key)
+            if current is None or (version and _is_newer(current[0], version)):
                 return None
             del self._items[key]
             self._values = None
-            return Change(key, held[1], None)
+            return Change(key, current[1], None)
 
-    def saw(self, version: str) -> None:
+    def on_bookmark(self, version: str) -> None:
         """The watch has told of everything up to here."""
         with self._lock:
-            self._seen = version
+            self._latest_version = version
 
-    def knows(self, key: Key, version: str) -> bool:
+    def is_up_to_date(self, key: ObjectKey, version: str) -> bool:
         """Whether news of that version would be none."""
         with self._lock:
-            held = self._items.get(key)
-            return held is not None and not _newer(version, held[0])
+            current = self._items.get(key)
+            return current is not None and not _is_newer(version, current[0])
 
-    def heard(self, key: Key, version: str, value: T) -> Change[T] | None:
+    def on_event(self, key: ObjectKey, version: str, value: T) -> Change[T] | None:
         """The watch tells of an object; None if that is no news."""
         with self._lock:
-            held = self._items.get(key)
-            self._seen = version
-            if held is not None and not _newer(version, held[0]):
+            current = self._items.get(key)
+            self._latest_version = version
+            if current is not None and not _is_newer(version, current[0]):
                 return None
             self._set(key, version, value)
-            return Change(key, held[1] if held else None, value)
+            return Change(key, current[1] if current else None, value)
 
-    def replace(self, listed: Mapping[Key, tuple[str, T]], version: str) -> list[Change[T]]:
+    def replace(self, listed: Mapping[ObjectKey, tuple[str, T]], version: str) -> list[Change[T]]:
         """A whole list, as of ``version``; what our own writes made after that is kept."""
         changes: list[Change[T]] = []
         with self._lock:
-            self._seen = version
-            for key, (held_version, held) in list(self._items.items()):
-                if key not in listed and not (
-                    _both_numbers(held_version, version) and _newer(held_version, version)
-                ):
+            self._latest_version = version
+            for key, (held_version, current) in list(self._items.items()):
+                if key not in listed and not (_are_numbers(held_version, version) and _is_newer(held_version, version)):
                     del self._items[key]
-                    changes.append(Change(key, held, None))
+                    changes.append(Change(key, current, None))
             for key, (item_version, value) in listed.items():
                 before = self._items.get(key)
-                if before is not None and not _newer(item_version, before[0]):
+                if before is not None and not _is_newer(item_version, before[0]):
                     continue
                 self._items[key] = (item_version, value)
                 changes.append(Change(key, before[1] if before else None, value))
             self._values = None
         return changes
 
-    def _set(self, key: Key, version: str, value: T) -> None:
+    def _set(self, key: ObjectKey, version: str, value: T) -> None:
         self._items[key] = (version, value)
         self._values = None
 
 
-def _both_numbers(one: str, other: str) -> bool:
+def _are_numbers(one: str, other: str) -> bool:
     return one.isdecimal() and other.isdecimal()
 
 
-def _newer(one: str, other: str) -> bool:
-    return int(one) > int(other) if _both_numbers(one, other) else one != other
+def _is_newer(one: str, other: str) -> bool:
+    return int(one) > int(other) if _are_numbers(one, other) else one != other

@@ -13,7 +13,7 @@ __all__ = ["definitions", "manifest"]
 
 _HERE = Path(__file__).resolve().parent
 # In the wheel they lie beside this module; in a source checkout the chart's own files are used.
-_PLACES = (_HERE / "definitions", _HERE.parent.parent / "charts" / "autocanary" / "crds")
+_SEARCH_DIRS = (_HERE / "definitions", _HERE.parent.parent / "charts" / "autocanary" / "crds")
 
 
 def manifest() -> str:
@@ -28,10 +28,10 @@ def definitions() -> list[dict[str, Any]]:
 
 
 def _files() -> list[Path]:
-    for place in _PLACES:
+    for place in _SEARCH_DIRS:
         if files := sorted(place.glob("*.yaml")):
             return files
     raise SettingsError(
         "this installation of autocanary lacks its CustomResourceDefinitions "
-        f"(looked in {_PLACES[0]}); reinstall it"
+        f"(looked in {_SEARCH_DIRS[0]}); reinstall it"
     )

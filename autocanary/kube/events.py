@@ -12,21 +12,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from autocanary.errors import AlreadyExists, DeliveryError, NotFound, Refused
-from autocanary.kube.api_client import Session
+from autocanary.kube.api_client import ApiClient
 from autocanary.kube.resource import EVENTS
 from autocanary.model.decision import Event
 from autocanary.model.reason import Reason
 from autocanary.model.rollout_json import API_VERSION, KIND
-from autocanary.model.time_format import iso
+from autocanary.model.time_format import format_time
 from autocanary.ports import Message
 
 __all__ = ["EventWriter"]
 
 _COMPONENT = "autocanary"
 _NEVER = float("inf")
-_LONGEST = 1024  # of an Event's message
-_NAME = 200  # leaves room for the hash within a name's 253 characters
-_WARNINGS = frozenset(
+_MAX_MESSAGE_BYTES = 1024  # of an Event's message
+_MAX_NAME_STEM = 200  # leaves room for the hash within a name's 253 characters
+_WARNING_EVENTS = frozenset(
     each.value for each in (Event.ROLLBACK, Event.ROLLED_BACK, Event.EXTERNAL_CHANGE, Event.WARNING)
 )
 _WARNING_REASONS = frozenset(
@@ -43,8 +43,8 @@ _WARNING_REASONS = frozenset(
 class EventWriter:
     """Writes the two Events of a message; ``identity`` says which instance did."""
 
-    def __init__(self, session: Session, identity: str = "") -> None:
-        self._session = session
+    def __init__(self, client: ApiClient, identity: str = "") -> None:
+        self._client = client
         self._identity = identity
 
     def write(self, message: Message) -> None:
@@ -53,26 +53,29 @@ class EventWriter:
         Raises DeliveryError with an infinite ``retry_after`` when they can never be (the namespace is gone,
         or the server refuses them), and another ClusterError when trying again later may help.
         """
-        for subject in (_service(message), _rollout(message)):
+        for subject in (_service_reference(message), _rollout_reference(message)):
             event = self._event(message, subject)
             try:
-                self._session.create(EVENTS, message.rollout.namespace, event)
+                self._client.create(EVENTS, message.rollout.namespace, event)
             except AlreadyExists:
                 continue
             except (NotFound, Refused) as error:
                 raise DeliveryError(str(error), retry_after=_NEVER) from error
 
     def _event(self, message: Message, subject: Mapping[str, str]) -> dict[str, Any]:
-        telling = message.telling
-        at = iso(telling.at)
+        notification = message.notification
+        at = format_time(notification.at)
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
-            "metadata": {"name": _name(subject, telling.id), "namespace": message.rollout.namespace},
+            "metadata": {
+                "name": _event_name(subject, notification.id),
+                "namespace": message.rollout.namespace,
+            },
             "involvedObject": dict(subject),
-            "type": _type(telling.event, telling.reason),
-            "reason": telling.reason,
-            "message": _short(telling.message),
+            "type": _event_type(notification.event, notification.reason),
+            "reason": notification.reason,
+            "message": _truncate(notification.message),
             "firstTimestamp": at,
             "lastTimestamp": at,
             "count": 1,
@@ -82,7 +85,7 @@ class EventWriter:
         }
 
 
-def _service(message: Message) -> dict[str, str]:
+def _service_reference(message: Message) -> dict[str, str]:
     rollout = message.rollout
     return {
         "apiVersion": rollout.api_version,
@@ -93,7 +96,7 @@ def _service(message: Message) -> dict[str, str]:
     }
 
 
-def _rollout(message: Message) -> dict[str, str]:
+def _rollout_reference(message: Message) -> dict[str, str]:
     rollout = message.rollout
     return {
         "apiVersion": API_VERSION,
@@ -104,19 +107,19 @@ def _rollout(message: Message) -> dict[str, str]:
     }
 
 
-def _name(subject: Mapping[str, str], telling: str) -> str:
-    digest = hashlib.sha256(f"{subject['kind']}/{subject['uid']}/{telling}".encode()).hexdigest()[:16]
-    stem = re.sub(r"[^a-z0-9.-]", "-", subject["name"].lower())[:_NAME].rstrip("-.")
+def _event_name(subject: Mapping[str, str], notification: str) -> str:
+    digest = hashlib.sha256(f"{subject['kind']}/{subject['uid']}/{notification}".encode()).hexdigest()[:16]
+    stem = re.sub(r"[^a-z0-9.-]", "-", subject["name"].lower())[:_MAX_NAME_STEM].rstrip("-.")
     return f"{stem}.{digest}"
 
 
-def _type(event: str, reason: str) -> str:
-    return "Warning" if event in _WARNINGS or reason in _WARNING_REASONS else "Normal"
+def _event_type(event: str, reason: str) -> str:
+    return "Warning" if event in _WARNING_EVENTS or reason in _WARNING_REASONS else "Normal"
 
 
-def _short(text: str) -> str:
+def _truncate(text: str) -> str:
     return (
         text
-        if len(text.encode()) <= _LONGEST
-        else text.encode()[: _LONGEST - 4].decode(errors="ignore") + "…"
+        if len(text.encode()) <= _MAX_MESSAGE_BYTES
+        else text.encode()[: _MAX_MESSAGE_BYTES - 4].decode(errors="ignore") + "…"
     )

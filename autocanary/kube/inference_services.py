@@ -20,12 +20,12 @@ from typing import Any
 from autocanary import logs
 from autocanary.errors import ClusterError, NotFound, NotLeader, Refused
 from autocanary.kserve import DIALECTS, Dialect, dialect_for
-from autocanary.kube.api_client import Session
-from autocanary.kube.api_errors import KindMissing
-from autocanary.kube.cache import Change, Key
-from autocanary.kube.list_watch import Pace
-from autocanary.kube.multi_namespace_cache import Mirror
-from autocanary.kube.resource import services_of
+from autocanary.kube.api_client import ApiClient
+from autocanary.kube.api_errors import ResourceNotServed
+from autocanary.kube.cache import Change, ObjectKey
+from autocanary.kube.list_watch import WatchTiming
+from autocanary.kube.multi_namespace_cache import MultiNamespaceCache
+from autocanary.kube.resource import inference_services_of
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.ports import Leadership
 
@@ -33,78 +33,78 @@ __all__ = ["KubeCluster"]
 
 _log = logs.logger("autocanary.kube.inference_services")
 
-_Seen = tuple[Observation, ...]
+_Observations = tuple[Observation, ...]
 
 
 class KubeCluster:
     """The ``Cluster`` port. ``start`` begins to watch; ``wait`` tells when the first picture is whole.
 
     ``dry_run`` sends no write, logs it and answers with what was seen. ``on_change`` is called on a watch's
-    thread with the keys that have changed, beside ``changed``.
+    thread with the keys that have changed, beside ``take_changes``.
     """
 
     def __init__(
         self,
-        session: Session,
+        client: ApiClient,
         leadership: Leadership,
         *,
         namespaces: Sequence[str] = (),
         dry_run: bool = False,
         dialects: Sequence[Dialect] = DIALECTS,
-        pace: Pace | None = None,
+        timing: WatchTiming | None = None,
         on_change: Callable[[set[ServiceKey]], None] | None = None,
     ) -> None:
-        self._session = session
+        self._client = client
         self._leadership = leadership
         self._dry_run = dry_run
         self._on_change = on_change
         self._lock = threading.Lock()
         self._changed: set[ServiceKey] = set()
-        self._shadowed: set[Key] = set()
-        self._skipped: dict[ServiceKey, tuple[str, str, int | None]] = {}
+        self._shadowed: set[ObjectKey] = set()
+        self._skipped_writes: dict[ServiceKey, tuple[str, str, int | None]] = {}
         self._dialects = {dialect.api_version: dialect for dialect in dialects}
-        self._mirrors: dict[str, Mirror[_Seen]] = {
-            dialect.api_version: Mirror(
-                session,
-                services_of(dialect),
+        self._caches: dict[str, MultiNamespaceCache[_Observations]] = {
+            dialect.api_version: MultiNamespaceCache(
+                client,
+                inference_services_of(dialect),
                 dialect.observe,
-                self._heard,
+                self._on_cache_change,
                 namespaces=namespaces,
-                pace=pace,
+                timing=timing,
             )
             for dialect in dialects
         }
 
     def start(self) -> None:
-        for mirror in self._mirrors.values():
-            mirror.start()
+        for cache in self._caches.values():
+            cache.start()
 
     def stop(self) -> None:
-        for mirror in self._mirrors.values():
-            mirror.stop()
+        for cache in self._caches.values():
+            cache.stop()
 
     def wait(self, seconds: float) -> bool:
         """Whether everything that may be read has been listed once within so many seconds (per generation).
 
         Where nothing may be, or nothing else is installed, that is not worth beginning with.
         """
-        waiting = [mirror for mirror in self._mirrors.values() if not mirror.wait(seconds)]
+        waiting = [cache for cache in self._caches.values() if not cache.wait(seconds)]
         return not waiting or (
-            all(mirror.barred for mirror in waiting)
-            and any(mirror.wait(0) and not _is_missing(mirror) for mirror in self._mirrors.values())
+            all(cache.forbidden_errors for cache in waiting)
+            and any(cache.wait(0) and not _is_not_served(cache) for cache in self._caches.values())
         )
 
     @property
-    def barred(self) -> Sequence[ClusterError]:
+    def forbidden_errors(self) -> Sequence[ClusterError]:
         """Why some API generations are not followed although they are served: a right is missing."""
-        return [fault for mirror in self._mirrors.values() if (fault := mirror.barred) is not None]
+        return [fault for cache in self._caches.values() if (fault := cache.forbidden_errors) is not None]
 
     @property
     def fault(self) -> ClusterError | None:
         """Why the picture cannot be kept now; an API generation that is not installed is no fault while
         another one is."""
-        faults = [mirror.fault for mirror in self._mirrors.values()]
-        real = [fault for fault in faults if fault is not None and not isinstance(fault, KindMissing)]
+        faults = [cache.fault for cache in self._caches.values()]
+        real = [fault for fault in faults if fault is not None and not isinstance(fault, ResourceNotServed)]
         if real:
             return real[0]
         return faults[0] if all(faults) else None
@@ -112,26 +112,26 @@ class KubeCluster:
     def services(self) -> Sequence[Observation]:
         """See ``ports.Cluster``."""
         found: dict[ServiceKey, Observation] = {}
-        for mirror in self._mirrors.values():
-            for seen in mirror.values():
-                for each in seen:
+        for cache in self._caches.values():
+            for observation in cache.values():
+                for each in observation:
                     if found.setdefault(each.key, each).uid != each.uid:
-                        self._say_shadowed(found[each.key], each)
+                        self._warn_shadowed(found[each.key], each)
         return list(found.values())
 
     def observe(self, key: ServiceKey) -> Observation | None:
         """See ``ports.Cluster``."""
-        for mirror in self._mirrors.values():
-            found = _component(mirror.get(Key(key.namespace, key.name)), key)
+        for cache in self._caches.values():
+            found = _observation_of(cache.get(ObjectKey(key.namespace, key.name)), key)
             if found is not None:
                 return found
         return None
 
-    def _say_shadowed(self, shown: Observation, hidden: Observation) -> None:
-        place = Key(hidden.key.namespace, hidden.key.name)
-        if place in self._shadowed:
+    def _warn_shadowed(self, shown: Observation, hidden: Observation) -> None:
+        object_key = ObjectKey(hidden.key.namespace, hidden.key.name)
+        if object_key in self._shadowed:
             return
-        self._shadowed.add(place)
+        self._shadowed.add(object_key)
         _log.warning(
             "service_shadowed",
             service=str(hidden.key),
@@ -140,107 +140,105 @@ class KubeCluster:
             hint="two InferenceServices of one name in two API groups; only the newer one is rolled out",
         )
 
-    def changed(self) -> set[ServiceKey]:
+    def take_changes(self) -> set[ServiceKey]:
         """See ``ports.Cluster``."""
         with self._lock:
-            changed, self._changed = self._changed, set()
-        return changed
+            take_changes, self._changed = self._changed, set()
+        return take_changes
 
-    def age(self, key: ServiceKey, api_version: str) -> float:
+    def cache_age(self, key: ServiceKey, api_version: str) -> float:
         """See ``ports.Cluster``; healthy, it stays below the watches' hold time (55 s).
 
         Of the watch that tells of the service, or would: one of its API group. Another one that fails says
         nothing about it. An API generation that is not installed does not count; infinite when none is:
         whatever was rolled out before cannot be said to be gone.
         """
-        telling = [mirror for mirror in self._mirrors.values() if not _is_missing(mirror)]
-        place = Key(key.namespace, key.name)
-        holding = [mirror for mirror in telling if mirror.get(place) is not None]
+        served_caches = [cache for cache in self._caches.values() if not _is_not_served(cache)]
+        object_key = ObjectKey(key.namespace, key.name)
+        holding = [cache for cache in served_caches if cache.get(object_key) is not None]
         group = api_version.partition("/")[0]
-        own = [mirror for mirror in telling if mirror.resource.group == group]
-        return max((mirror.age(place) for mirror in holding or own or telling), default=float("inf"))
+        own = [cache for cache in served_caches if cache.resource.group == group]
+        return max((cache.cache_age(object_key) for cache in holding or own or served_caches), default=float("inf"))
 
     def refresh(self, key: ServiceKey) -> Observation | None:
         """Read one service from the server; None when it, or this component of it, does not exist."""
-        place = Key(key.namespace, key.name)
-        holders = [version for version, mirror in self._mirrors.items() if mirror.get(place) is not None]
-        unserved: list[KindMissing] = []
-        asked = holders or list(self._mirrors)
-        for version in asked:
-            mirror = self._mirrors[version]
+        object_key = ObjectKey(key.namespace, key.name)
+        versions = [version for version, cache in self._caches.items() if cache.get(object_key) is not None]
+        not_served_errors: list[ResourceNotServed] = []
+        candidates = versions or list(self._caches)
+        for version in candidates:
+            cache = self._caches[version]
             try:
-                document = self._session.get(mirror.resource, key.namespace, key.name)
-            except KindMissing as error:
-                unserved.append(error)
+                document = self._client.get(cache.resource, key.namespace, key.name)
+            except ResourceNotServed as error:
+                not_served_errors.append(error)
             except NotFound:
-                mirror.remove(place)
+                cache.remove(object_key)
             else:
-                return _component(self._keep(self._dialects[version], document), key)
-        if len(unserved) == len(asked):
-            raise unserved[0]  # nobody could say whether it exists
+                return _observation_of(self._cache_response(self._dialects[version], document), key)
+        if len(not_served_errors) == len(candidates):
+            raise not_served_errors[0]  # nobody could say whether it exists
         return None
 
-    def set_weight(self, seen: Observation, weight: int) -> Observation:
+    def set_weight(self, observation: Observation, weight: int) -> Observation:
         """See ``ports.Cluster``."""
-        return self._write(seen, lambda dialect: dialect.weight_patch(seen, weight), weight)
+        return self._write(observation, lambda dialect: dialect.weight_patch(observation, weight), weight)
 
-    def restore(self, seen: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation:
+    def restore(self, observation: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation:
         """See ``ports.Cluster``."""
-        return self._write(seen, lambda dialect: dialect.restore_patch(seen, spec, weight), weight)
+        return self._write(observation, lambda dialect: dialect.restore_patch(observation, spec, weight), weight)
 
-    def settle(self, seen: Observation) -> Observation:
+    def finalize(self, observation: Observation) -> Observation:
         """See ``ports.Cluster``."""
-        return self._write(seen, lambda dialect: dialect.settle_patch(seen), seen.weight)
+        return self._write(observation, lambda dialect: dialect.finalize_patch(observation), observation.weight)
 
     def _write(
-        self, seen: Observation, patch_of: Callable[[Dialect], dict[str, Any]], weight: int | None
+        self, observation: Observation, patch_of: Callable[[Dialect], dict[str, Any]], weight: int | None
     ) -> Observation:
-        dialect = self._dialects.get(seen.api_version) or dialect_for(seen.api_version)
+        dialect = self._dialects.get(observation.api_version) or dialect_for(observation.api_version)
         try:
             patch = patch_of(dialect)
         except ValueError as error:
-            raise Refused(f"cannot patch InferenceService {seen.key}: {error}") from error
+            raise Refused(f"cannot patch InferenceService {observation.key}: {error}") from error
         if not self._leadership.is_leader():
-            raise NotLeader(f"InferenceService {seen.key} is not written: this instance is not the leader")
+            raise NotLeader(f"InferenceService {observation.key} is not written: this instance is not the leader")
         if self._dry_run:
-            self._say_skipped(seen, weight)
-            return seen
-        key = seen.key
-        document = self._session.patch(services_of(dialect), key.namespace, key.name, patch)
-        written = _component(self._keep(dialect, document), key)
+            self._log_skipped_write(observation, weight)
+            return observation
+        key = observation.key
+        document = self._client.patch(inference_services_of(dialect), key.namespace, key.name, patch)
+        written = _observation_of(self._cache_response(dialect, document), key)
         if written is None:
-            raise NotFound(
-                f"InferenceService {key.namespace}/{key.name} has no {key.component.value} any more"
-            )
+            raise NotFound(f"InferenceService {key.namespace}/{key.name} has no {key.component.value} any more")
         return written
 
-    def _say_skipped(self, seen: Observation, weight: int | None) -> None:
+    def _log_skipped_write(self, observation: Observation, weight: int | None) -> None:
         """Once per weight and revision: what was not written is tried again at every look."""
-        state = (seen.uid, seen.created, weight)
-        if self._skipped.get(seen.key) != state:
-            self._skipped[seen.key] = state
-            _log.info("write_skipped", service=str(seen.key), weight=weight, dry_run=True)
+        state = (observation.uid, observation.created, weight)
+        if self._skipped_writes.get(observation.key) != state:
+            self._skipped_writes[observation.key] = state
+            _log.info("write_skipped", service=str(observation.key), weight=weight, dry_run=True)
 
-    def _keep(self, dialect: Dialect, document: dict[str, Any]) -> _Seen:
+    def _cache_response(self, dialect: Dialect, document: dict[str, Any]) -> _Observations:
         """Put one document of the server's into the picture."""
         observed = dialect.observe(document)
         metadata = document["metadata"]
-        place = Key(metadata.get("namespace", ""), metadata["name"])
-        if mirror := self._mirrors.get(dialect.api_version):
-            mirror.put(place, metadata.get("resourceVersion", ""), observed)
+        object_key = ObjectKey(metadata.get("namespace", ""), metadata["name"])
+        if cache := self._caches.get(dialect.api_version):
+            cache.put(object_key, metadata.get("resourceVersion", ""), observed)
         return observed
 
-    def _heard(self, change: Change[_Seen]) -> None:
-        keys = {each.key for seen in (change.before, change.after) if seen for each in seen}
+    def _on_cache_change(self, change: Change[_Observations]) -> None:
+        keys = {each.key for observation in (change.before, change.after) if observation for each in observation}
         with self._lock:
             self._changed |= keys
         if self._on_change is not None and keys:
             self._on_change(keys)
 
 
-def _is_missing(mirror: Mirror[_Seen]) -> bool:
-    return isinstance(mirror.fault, KindMissing) and not mirror.values()
+def _is_not_served(cache: MultiNamespaceCache[_Observations]) -> bool:
+    return isinstance(cache.fault, ResourceNotServed) and not cache.values()
 
 
-def _component(seen: _Seen | None, key: ServiceKey) -> Observation | None:
-    return next((each for each in seen or () if each.key == key), None)
+def _observation_of(observation: _Observations | None, key: ServiceKey) -> Observation | None:
+    return next((each for each in observation or () if each.key == key), None)

@@ -31,21 +31,21 @@ from typing import Any
 
 from autocanary import logs
 from autocanary.errors import AlreadyExists, ClusterError, Conflict, NotFound
-from autocanary.kube.api_client import Session
+from autocanary.kube.api_client import ApiClient
 from autocanary.kube.resource import LEASES
 
-__all__ = ["LeaseElector", "LeaseTimes"]
+__all__ = ["LeaderElector", "LeaseTimings"]
 
 _log = logs.logger("autocanary.kube.leader_election")
 
 _NEVER = float("-inf")
-_SOON = 0.02
-_LONGEST_FOREIGN = 600.0  # a duration edited by hand must not keep everybody out for days
-_RELEASED = 1  # the duration, in seconds, that an elector leaves behind with no holder
+_MIN_WAIT_SECONDS = 0.02
+_MAX_FOREIGN_DURATION = 600.0  # a duration edited by hand must not keep everybody out for days
+_RELEASED_DURATION = 1  # the duration, in seconds, that an elector leaves behind with no holder
 
 
 @dataclass(frozen=True, slots=True)
-class LeaseTimes:
+class LeaseTimings:
     """All in seconds. One attempt takes at most ``connect + read``, so several fit into the deadline."""
 
     duration: float = 15.0
@@ -59,53 +59,53 @@ class LeaseTimes:
             raise ValueError("a lease needs retry < renew_deadline < duration")
 
 
-class LeaseElector:
+class LeaderElector:
     """The ``Leadership`` port over one Lease; ``is_leader`` is a comparison of two numbers, from any thread.
 
     ``identity`` is for people and gets a random suffix: two processes of one name must not both hold it.
     ``on_change`` is called on the elector's thread when leadership was won or found lost. ``clock`` is
-    monotonic, ``wall`` only written; ``pause`` waits so many seconds or until ``stop``.
+    monotonic, ``wall_clock`` only written; ``sleep`` waits so many seconds or until ``stop``.
     """
 
     def __init__(
         self,
-        session: Session,
+        client: ApiClient,
         namespace: str,
         name: str,
         identity: str,
         *,
-        times: LeaseTimes | None = None,
+        times: LeaseTimings | None = None,
         on_change: Callable[[bool], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
-        pause: Callable[[float], object] | None = None,
+        wall_clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         self.identity = f"{identity or 'autocanary'}_{uuid.uuid4().hex[:8]}"
         self.holder = ""
         """Who was last seen to hold it; empty when nobody did."""
-        self._session = session
+        self._client = client
         self._namespace = namespace
         self._name = name
-        self._times = times or LeaseTimes()
+        self._times = times or LeaseTimings()
         self._on_change = on_change
         self._clock = clock
-        self._wall = wall
+        self._wall_clock = wall_clock
         self._stopping = threading.Event()
-        self._pause = pause or self._stopping.wait
-        self._until = _NEVER
-        self._told = False
+        self._sleep = sleep or self._stopping.wait
+        self._leader_until = _NEVER
+        self._reported_leader = False
         self._lease: dict[str, Any] | None = None  # as the server last answered it
-        self._seen: Mapping[str, Any] = {}  # the foreign spec that is being timed, and since when
-        self._seen_at = _NEVER
-        self._free_at = _NEVER
-        self._other = False  # whether somebody else was seen to hold it since this one last did
-        self._claimed = False  # whether a lease in our name is of our making
-        self._fault: type[ClusterError] | None = None
+        self._observed_spec: Mapping[str, Any] = {}  # the foreign spec that is being timed, and since when
+        self._observed_at = _NEVER
+        self._expires_at = _NEVER
+        self._seen_other_holder = False  # whether somebody else was seen to hold it since this one last did
+        self._is_own_claim = False  # whether a lease in our name is of our making
+        self._last_error_type: type[ClusterError] | None = None
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def is_leader(self) -> bool:
         """See ``ports.Leadership``; turns False by itself when renewals stop coming through."""
-        return self._clock() < self._until
+        return self._clock() < self._leader_until
 
     def start(self) -> None:
         self._thread.start()
@@ -115,36 +115,39 @@ class LeaseElector:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(self._times.connect + self._times.read)
-        leading = self.is_leader()
-        self._until = _NEVER
-        if leading and not self._thread.is_alive():
+        is_leader = self.is_leader()
+        self._leader_until = _NEVER
+        if is_leader and not self._thread.is_alive():
             self._release()
-        self._tell()
+        self._report_leadership()
 
-    def round(self) -> None:
+    def try_acquire_or_renew(self) -> None:
         """One attempt to get or keep the lease; nothing is raised."""
         try:
-            self._attempts()
-            self._reported(None)
+            self._attempt_with_retry()
+            self._log_once(None)
         except ClusterError as error:
-            self._reported(error)
+            self._log_once(error)
         except Exception:  # noqa: BLE001 - the thread must live; the deadline ends leadership by itself
             _log.exception("lease_crashed", lease=f"{self._namespace}/{self._name}")
             self._lease = None
-        self._tell()
+        self._report_leadership()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self.round()
-            self._pause(self._wait())
+            self.try_acquire_or_renew()
+            self._sleep(self._wait())
 
     def _wait(self) -> float:
         """Seconds to the next attempt: a standby looks twice as often, and at the moment it may begin."""
         if self.is_leader():
             return self._times.retry
-        return min(self._times.retry / 2, max(_SOON, self._free_at - self._clock() + _SOON))
+        return min(
+            self._times.retry / 2,
+            max(_MIN_WAIT_SECONDS, self._expires_at - self._clock() + _MIN_WAIT_SECONDS),
+        )
 
-    def _attempts(self) -> None:
+    def _attempt_with_retry(self) -> None:
         """A second try if what was known of the lease turns out to be old."""
         try:
             self._attempt()
@@ -155,7 +158,7 @@ class LeaseElector:
         except NotFound:
             if self._lease is None:
                 raise  # not the lease is missing but its namespace
-            self._lease, self._until = None, _NEVER
+            self._lease, self._leader_until = None, _NEVER
             self._create()  # the others wait until this one could not lead any more
 
     def _attempt(self) -> None:
@@ -169,58 +172,56 @@ class LeaseElector:
 
     def _read(self) -> dict[str, Any] | None:
         try:
-            lease = self._session.get(LEASES, self._namespace, self._name, timeout=self._timeout())
+            lease = self._client.get(LEASES, self._namespace, self._name, timeout=self._timeout())
         except NotFound:
-            self._until = _NEVER
+            self._leader_until = _NEVER
             return None
         if not self._is_mine(lease):
-            self._until, self._claimed = _NEVER, False
+            self._leader_until, self._is_own_claim = _NEVER, False
         return lease
 
     def _create(self) -> None:
-        sent_at, self._claimed = self._clock(), True
+        sent_at, self._is_own_claim = self._clock(), True
         body = {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,
             "metadata": {"name": self._name, "namespace": self._namespace},
             "spec": self._spec({}),
         }
-        self._lease = self._session.create(LEASES, self._namespace, body, timeout=self._timeout())
-        self._held(sent_at)
+        self._lease = self._client.create(LEASES, self._namespace, body, timeout=self._timeout())
+        self._on_acquired(sent_at)
 
     def _write(self, lease: Mapping[str, Any]) -> None:
         """Renew or take over, if nothing has changed since ``lease`` was answered."""
-        sent_at, self._claimed = self._clock(), True
+        sent_at, self._is_own_claim = self._clock(), True
         body = {**lease, "spec": self._spec(lease.get("spec") or {})}
-        self._lease = self._session.replace(
-            LEASES, self._namespace, self._name, body, timeout=self._timeout()
-        )
-        self._held(sent_at)
+        self._lease = self._client.replace(LEASES, self._namespace, self._name, body, timeout=self._timeout())
+        self._on_acquired(sent_at)
 
-    def _held(self, sent_at: float) -> None:
-        self.holder, self._other = self.identity, False
+    def _on_acquired(self, sent_at: float) -> None:
+        self.holder, self._seen_other_holder = self.identity, False
         if not self._stopping.is_set():
-            self._until = sent_at + self._times.renew_deadline
+            self._leader_until = sent_at + self._times.renew_deadline
 
     def _is_mine(self, lease: Mapping[str, Any]) -> bool:
-        return self._claimed and bool((lease.get("spec") or {}).get("holderIdentity") == self.identity)
+        return self._is_own_claim and bool((lease.get("spec") or {}).get("holderIdentity") == self.identity)
 
     def _is_free(self, lease: Mapping[str, Any]) -> bool:
         """Whether nobody can hold it: released, never held, or silent for long enough."""
         spec = lease.get("spec") or {}
         self.holder = spec.get("holderIdentity") or ""
-        promised = float(spec.get("leaseDurationSeconds") or 0)
+        lease_duration = float(spec.get("leaseDurationSeconds") or 0)
         if self.holder:
-            self._other = True
-        elif promised == _RELEASED or not (self._other or "acquireTime" in spec):
+            self._seen_other_holder = True
+        elif lease_duration == _RELEASED_DURATION or not (self._seen_other_holder or "acquireTime" in spec):
             return True
-        if spec != self._seen or self._seen_at == _NEVER:
-            self._seen, self._seen_at = spec, self._clock()
-        self._free_at = self._seen_at + min(max(promised, self._times.duration), _LONGEST_FOREIGN)
-        return self._clock() > self._free_at
+        if spec != self._observed_spec or self._observed_at == _NEVER:
+            self._observed_spec, self._observed_at = spec, self._clock()
+        self._expires_at = self._observed_at + min(max(lease_duration, self._times.duration), _MAX_FOREIGN_DURATION)
+        return self._clock() > self._expires_at
 
     def _spec(self, before: Mapping[str, Any]) -> dict[str, Any]:
-        now = datetime.fromtimestamp(self._wall(), tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = datetime.fromtimestamp(self._wall_clock(), tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         mine = before.get("holderIdentity") == self.identity
         return {
             "holderIdentity": self.identity,
@@ -233,29 +234,31 @@ class LeaseElector:
     def _release(self) -> None:
         if self._lease is None:
             return
-        spec = {**(self._lease.get("spec") or {}), "holderIdentity": "", "leaseDurationSeconds": _RELEASED}
+        spec = {
+            **(self._lease.get("spec") or {}),
+            "holderIdentity": "",
+            "leaseDurationSeconds": _RELEASED_DURATION,
+        }
         body = {**self._lease, "spec": spec}
         try:
-            self._session.replace(LEASES, self._namespace, self._name, body, timeout=self._timeout())
+            self._client.replace(LEASES, self._namespace, self._name, body, timeout=self._timeout())
         except ClusterError as error:
             _log.info("lease_not_released", lease=f"{self._namespace}/{self._name}", error=str(error))
 
     def _timeout(self) -> tuple[float, float]:
         return (self._times.connect, self._times.read)
 
-    def _reported(self, error: ClusterError | None) -> None:
+    def _log_once(self, error: ClusterError | None) -> None:
         kind = type(error) if error else None
-        if error is not None and kind is not self._fault:
+        if error is not None and kind is not self._last_error_type:
             _log.warning("lease_failed", lease=f"{self._namespace}/{self._name}", error=str(error))
-        self._fault = kind
+        self._last_error_type = kind
 
-    def _tell(self) -> None:
-        leading = self.is_leader()
-        if leading == self._told:
+    def _report_leadership(self) -> None:
+        is_leader = self.is_leader()
+        if is_leader == self._reported_leader:
             return
-        self._told = leading
-        _log.info(
-            "leadership_won" if leading else "leadership_lost", identity=self.identity, holder=self.holder
-        )
+        self._reported_leader = is_leader
+        _log.info("leadership_won" if is_leader else "leadership_lost", identity=self.identity, holder=self.holder)
         if self._on_change is not None:
-            self._on_change(leading)
+            self._on_change(is_leader)

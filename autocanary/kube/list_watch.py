@@ -27,22 +27,22 @@ from typing import Any, Generic, TypeVar
 
 from autocanary import logs
 from autocanary.errors import ClusterError, Forbidden, Unreachable
-from autocanary.kube.api_client import Session
-from autocanary.kube.api_errors import KindMissing, refusal
-from autocanary.kube.cache import Change, Key, Picture
+from autocanary.kube.api_client import ApiClient
+from autocanary.kube.api_errors import ResourceNotServed, error_from_response
+from autocanary.kube.cache import Cache, Change, ObjectKey
 from autocanary.kube.resource import Resource
 from autocanary.kube.watch_stream import Stream
 
-__all__ = ["Pace", "Watch", "is_barred"]
+__all__ = ["Reflector", "WatchTiming", "is_forbidden"]
 
 T = TypeVar("T")
 
 _log = logs.logger("autocanary.kube.list_watch")
-_chance = random.Random().random  # noqa: S311 - spreads load, guards nothing
+_random = random.Random().random  # noqa: S311 - spreads load, guards nothing
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class WatchTiming:
     """How often and how long, in seconds.
 
     A watch is held for ``hold`` up to 10 % more, so that many do not end together, and given up after
@@ -50,53 +50,53 @@ class Pace:
     Failures wait from ``first`` doubling to ``longest``, a missing definition ``missing``.
     """
 
-    hold: float = 50.0
-    slack: float = 5.0
-    relist: float = 600.0
-    first: float = 0.5
-    longest: float = 30.0
-    missing: float = 30.0
-    page: int = 500
+    watch_seconds: float = 50.0
+    silence_grace: float = 5.0
+    relist_after: float = 600.0
+    first_backoff: float = 0.5
+    max_backoff: float = 30.0
+    retry_not_served: float = 30.0
+    page_size: int = 500
 
 
-class Watch(Generic[T]):
-    """Keeps ``picture`` like the API server's collection, as ``project`` makes values of its documents.
+class Reflector(Generic[T]):
+    """Keeps ``cache`` like the API server's collection, as ``project`` makes values of its documents.
 
     ``namespace`` empty means all. ``on_change`` is called on this object's thread, after the picture has
-    changed. ``clock`` is monotonic; ``pause`` waits so many seconds or until ``stop``.
+    changed. ``clock`` is monotonic; ``sleep`` waits so many seconds or until ``stop``.
     """
 
     def __init__(
         self,
-        session: Session,
+        client: ApiClient,
         resource: Resource,
         namespace: str,
         project: Callable[[dict[str, Any]], T],
         on_change: Callable[[Change[T]], None],
         *,
-        pace: Pace | None = None,
+        timing: WatchTiming | None = None,
         clock: Callable[[], float] = time.monotonic,
-        pause: Callable[[float], object] | None = None,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
-        self.picture: Picture[T] = Picture()
+        self.cache: Cache[T] = Cache()
         self.fault: ClusterError | None = None
         """Why the picture is not being confirmed now; None while it is."""
-        self._session = session
+        self._client = client
         self._resource = resource
         self._namespace = namespace
         self._project = project
         self._on_change = on_change
-        self._pace = pace or Pace()
+        self._timing = timing or WatchTiming()
         self._clock = clock
         self._stopping = threading.Event()
-        self._pause = pause or self._stopping.wait
+        self._sleep = sleep or self._stopping.wait
         self._synced = threading.Event()
         self._stream: Stream | None = None
-        self._since = ""
+        self._resource_version = ""
         self._listed_at = float("-inf")
         self._confirmed_at = float("-inf")
         self._failures = 0
-        self._unreadable: dict[Key, str] = {}
+        self._unreadable: dict[ObjectKey, str] = {}
         self._thread = threading.Thread(target=self._run, name=f"watch-{resource.plural}", daemon=True)
 
     def start(self) -> None:
@@ -114,43 +114,43 @@ class Watch(Generic[T]):
         """Whether the picture is whole for the first time within so many seconds, or known to be empty."""
         return self._synced.wait(seconds)
 
-    def age(self) -> float:
+    def cache_age(self) -> float:
         """Seconds since the picture was last known to be whole; infinite before the first list."""
         return max(0.0, self._clock() - self._confirmed_at)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                delay = self._round()
+                delay = self._list_and_watch()
             except ClusterError as error:
-                delay = 0.0 if self._stopping.is_set() else self._failed(self._served(error))
+                delay = 0.0 if self._stopping.is_set() else self._on_failure(self._check_served(error))
             except Exception:  # noqa: BLE001 - a dead thread would freeze the picture without a word
                 _log.exception("watch_crashed", resource=str(self._resource), namespace=self._namespace)
-                self._since = ""
-                delay = self._backoff()
+                self._resource_version = ""
+                delay = self._next_backoff()
             if delay > 0:
-                self._pause(delay)
+                self._sleep(delay)
 
-    def _round(self) -> float:
+    def _list_and_watch(self) -> float:
         """One list if it is due and one watch; seconds to wait before the next."""
-        if not self._since or self._clock() - self._listed_at > self._pace.relist:
-            self._list()
+        if not self._resource_version or self._clock() - self._listed_at > self._timing.relist_after:
+            self._list_all()
         began = self._clock()
-        heard = self._follow()
-        if heard or self._clock() - began >= 1.0:
+        received = self._watch()
+        if received or self._clock() - began >= 1.0:
             self._failures = 0
             return 0.0
-        return self._backoff()  # a server that ends every watch at once must not be asked in a loop
+        return self._next_backoff()  # a server that ends every watch at once must not be asked in a loop
 
-    def _list(self) -> None:
-        asked_at = self._clock()
-        listed: dict[Key, tuple[str, T]] = {}
+    def _list_all(self) -> None:
+        started_at = self._clock()
+        listed: dict[ObjectKey, tuple[str, T]] = {}
         after = ""
         while True:
-            page = self._session.page(self._resource, self._namespace, limit=self._pace.page, after=after)
+            page = self._client.list_page(self._resource, self._namespace, limit=self._timing.page_size, after=after)
             for document in page.get("items") or ():
-                key, version = _place(document)
-                value = self._value(key, document)
+                key, version = _key_and_version(document)
+                value = self._project_or_last(key, document)
                 if value is not None:
                     listed[key] = (version, value)
             head = page.get("metadata") or {}
@@ -159,141 +159,141 @@ class Watch(Generic[T]):
                 break
         if self._stopping.is_set():
             return
-        changes = self.picture.replace(listed, head["resourceVersion"])
-        self._since, self._listed_at = head["resourceVersion"], asked_at
-        self._confirmed(asked_at)
+        changes = self.cache.replace(listed, head["resourceVersion"])
+        self._resource_version, self._listed_at = head["resourceVersion"], started_at
+        self._mark_confirmed(started_at)
         self._synced.set()
         for change in changes:
             self._on_change(change)
 
-    def _follow(self) -> bool:
+    def _watch(self) -> bool:
         """Watch until the stream ends; whether anything was heard. ClusterError when it did not end well."""
-        seconds = self._pace.hold * (1 + _chance() / 10)
-        stream = self._session.watch(
+        seconds = self._timing.watch_seconds * (1 + _random() / 10)
+        stream = self._client.watch(
             self._resource,
             self._namespace,
-            since=self._since,
+            resource_version=self._resource_version,
             seconds=max(1, round(seconds)),
-            silence=seconds + self._pace.slack,
+            read_timeout=seconds + self._timing.silence_grace,
         )
-        heard = False
+        received = False
         self._stream = stream
         try:
             if self._stopping.is_set():
                 return True
             for line in stream.lines():
-                self._event(line)
-                heard = True
+                self._handle_event(line)
+                received = True
         finally:
             self._stream = None
             stream.close()
-        self._confirmed(self._clock())  # ended by the server in peace: nothing was left unsaid
-        return heard
+        self._mark_confirmed(self._clock())  # ended by the server in peace: nothing was left unsaid
+        return received
 
-    def _event(self, line: bytes) -> None:
+    def _handle_event(self, line: bytes) -> None:
         try:
             event = json.loads(line)
             kind, document = event["type"], event["object"]
             if kind == "ERROR":
-                raise self._error(document)
+                raise self._error_from_status(document)
             version = document["metadata"]["resourceVersion"]
         except (ValueError, KeyError, TypeError) as error:
             raise Unreachable(f"the watch of {self._resource} sent something that is not an event") from error
         change: Change[T] | None = None
         if kind == "BOOKMARK":
-            self.picture.saw(version)
+            self.cache.on_bookmark(version)
         else:
-            key, _ = _place(document)
+            key, _ = _key_and_version(document)
             if kind == "DELETED":
                 self._unreadable.pop(key, None)
-                change = self.picture.remove(key, version)
-                self.picture.saw(version)
-            elif self.picture.knows(key, version):
-                self.picture.saw(version)  # our own write, mostly: it need not be read again
+                change = self.cache.remove(key, version)
+                self.cache.on_bookmark(version)
+            elif self.cache.is_up_to_date(key, version):
+                self.cache.on_bookmark(version)  # our own write, mostly: it need not be read again
             else:
-                value = self._value(key, document)
+                value = self._project_or_last(key, document)
                 if value is not None:
-                    change = self.picture.heard(key, version, value)
-        self._since = version
+                    change = self.cache.on_event(key, version, value)
+        self._resource_version = version
         self._failures = 0
-        self._confirmed(self._clock())
+        self._mark_confirmed(self._clock())
         if change is not None:
             self._on_change(change)
 
-    def _error(self, status: Mapping[str, Any]) -> ClusterError:
-        return refusal(
+    def _error_from_status(self, status: Mapping[str, Any]) -> ClusterError:
+        return error_from_response(
             int(status.get("code") or 500),
             {},
             json.dumps(status).encode(),
-            doing=f"watch {self._resource}",
+            action=f"watch {self._resource}",
             group=self._resource.group,
-            server=self._session.server,
+            server=self._client.server,
         )
 
-    def _value(self, key: Key, document: dict[str, Any]) -> T | None:
+    def _project_or_last(self, key: ObjectKey, document: dict[str, Any]) -> T | None:
         """The projection; of a document that it cannot read, what was known before, if anything."""
         try:
             value = self._project(document)
         except Exception as error:  # noqa: BLE001 - one odd object must not hide all the others
-            told = f"{type(error).__name__}: {error}"
-            if self._unreadable.get(key) != told:
-                self._unreadable[key] = told
+            message = f"{type(error).__name__}: {error}"
+            if self._unreadable.get(key) != message:
+                self._unreadable[key] = message
                 _log.warning(
                     "object_unreadable",
                     resource=str(self._resource),
                     namespace=key.namespace,
                     object=key.name,
-                    error=told,
+                    error=message,
                 )
-            return self.picture.get(key)
+            return self.cache.get(key)
         self._unreadable.pop(key, None)
         return value
 
-    def _confirmed(self, at: float) -> None:
+    def _mark_confirmed(self, at: float) -> None:
         self._confirmed_at = at
         if self.fault is not None:
             self.fault = None
             _log.info("watch_recovered", resource=str(self._resource), namespace=self._namespace)
 
-    def _served(self, error: ClusterError) -> ClusterError:
+    def _check_served(self, error: ClusterError) -> ClusterError:
         """The error; KindMissing instead where nothing serves what is forbidden."""
-        if is_barred(error):
+        if is_forbidden(error):
             try:
-                self._session.check_served(self._resource)
-            except KindMissing as missing:
+                self._client.check_resource_served(self._resource)
+            except ResourceNotServed as missing:
                 return missing
             except ClusterError:
                 return error  # not known: it may be served
         return error
 
-    def _failed(self, error: ClusterError) -> float:
+    def _on_failure(self, error: ClusterError) -> float:
         """Note and report a failure; seconds to wait."""
-        self._since = ""
-        missing = isinstance(error, KindMissing)
+        self._resource_version = ""
+        missing = isinstance(error, ResourceNotServed)
         if type(self.fault) is not type(error):
             report = _log.info if missing else _log.warning
             report("watch_failed", resource=str(self._resource), namespace=self._namespace, error=str(error))
         self.fault = error
         if missing:
-            if not len(self.picture):
+            if not len(self.cache):
                 # No definition, no objects. Had some been known, this must not read as the end of them.
                 self._confirmed_at = self._clock()
                 self._synced.set()
-            return self._pace.missing
-        return max(self._backoff(), error.retry_after or 0.0)
+            return self._timing.retry_not_served
+        return max(self._next_backoff(), error.retry_after or 0.0)
 
-    def _backoff(self) -> float:
+    def _next_backoff(self) -> float:
         self._failures += 1
-        limit: float = min(self._pace.longest, self._pace.first * 2.0 ** min(self._failures - 1, 16))
-        return limit * (0.5 + _chance() / 2)
+        limit: float = min(self._timing.max_backoff, self._timing.first_backoff * 2.0 ** min(self._failures - 1, 16))
+        return limit * (0.5 + _random() / 2)
 
 
-def is_barred(fault: ClusterError | None) -> bool:
+def is_forbidden(fault: ClusterError | None) -> bool:
     """Whether a right is missing, which waiting does not bring; credentials that have expired are another
     thing (401)."""
     return isinstance(fault, Forbidden) and fault.status == 403
 
 
-def _place(document: Mapping[str, Any]) -> tuple[Key, str]:
+def _key_and_version(document: Mapping[str, Any]) -> tuple[ObjectKey, str]:
     metadata = document["metadata"]
-    return Key(metadata.get("namespace", ""), metadata["name"]), metadata.get("resourceVersion", "")
+    return ObjectKey(metadata.get("namespace", ""), metadata["name"]), metadata.get("resourceVersion", "")

@@ -12,10 +12,10 @@ from typing import Any
 
 from autocanary.kserve import DIALECTS
 
-__all__ = ["RIGHTS", "Right", "Where", "rules"]
+__all__ = ["RBAC_RULES", "NamespaceScope", "RbacRule", "rbac_rules"]
 
 
-class Where(str, Enum):
+class NamespaceScope(str, Enum):
     """In which namespaces a right is needed."""
 
     WATCHED = "watched"  # all, or those named: a ClusterRole, or a Role in each
@@ -23,57 +23,73 @@ class Where(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Right:
+class RbacRule:
     """``verbs`` on one resource of one API group ("" is core)."""
 
     group: str
     resource: str
     verbs: tuple[str, ...]
-    where: Where
-    why: str
+    scope: NamespaceScope
+    reason: str
 
 
-_OURS = "autocanary.dev"
-_FOLLOW = ("get", "list", "watch")
+_AUTOCANARY_GROUP = "autocanary.dev"
+_LIST_AND_WATCH = ("get", "list", "watch")
 
-RIGHTS: tuple[Right, ...] = (
+RBAC_RULES: tuple[RbacRule, ...] = (
     *(
-        Right(
+        RbacRule(
             group,
             plural,
-            (*_FOLLOW, "patch"),
-            Where.WATCHED,
+            (*_LIST_AND_WATCH, "patch"),
+            NamespaceScope.WATCHED,
             "follow the services; write canaryTrafficPercent, or a spec that was recorded or judged",
         )
         for group, plural in dict.fromkeys((each.group, each.plural) for each in DIALECTS)
     ),
-    Right(
-        _OURS,
+    RbacRule(
+        _AUTOCANARY_GROUP,
         "canaryrollouts",
-        (*_FOLLOW, "create", "delete"),
-        Where.WATCHED,
+        (*_LIST_AND_WATCH, "create", "delete"),
+        NamespaceScope.WATCHED,
         "one object per attempt; the oldest of the history are deleted",
     ),
-    Right(_OURS, "canaryrollouts/status", ("update",), Where.WATCHED, "record how far an attempt has come"),
-    Right(_OURS, "rolloutpolicies", ("list", "watch"), Where.WATCHED, "read the policies"),
-    Right(
-        _OURS, "rolloutpolicies/status", ("patch",), Where.WATCHED, "tell authors whether a policy is valid"
+    RbacRule(
+        _AUTOCANARY_GROUP,
+        "canaryrollouts/status",
+        ("update",),
+        NamespaceScope.WATCHED,
+        "record how far an attempt has come",
     ),
-    Right("", "events", ("create",), Where.WATCHED, "tell transitions where `kubectl describe` shows them"),
-    Right(
+    RbacRule(_AUTOCANARY_GROUP, "rolloutpolicies", ("list", "watch"), NamespaceScope.WATCHED, "read the policies"),
+    RbacRule(
+        _AUTOCANARY_GROUP,
+        "rolloutpolicies/status",
+        ("patch",),
+        NamespaceScope.WATCHED,
+        "tell authors whether a policy is valid",
+    ),
+    RbacRule(
+        "",
+        "events",
+        ("create",),
+        NamespaceScope.WATCHED,
+        "tell transitions where `kubectl describe` shows them",
+    ),
+    RbacRule(
         "coordination.k8s.io",
         "leases",
         ("get", "create", "update"),
-        Where.HOME,
+        NamespaceScope.HOME,
         "one of several replicas leads",
     ),
 )
 
 
-def rules(where: Where | None = None) -> list[dict[str, Any]]:
+def rbac_rules(scope: NamespaceScope | None = None) -> list[dict[str, Any]]:
     """RBAC rules, as a Role or ClusterRole holds them; of one place, or all."""
     return [
-        {"apiGroups": [right.group], "resources": [right.resource], "verbs": list(right.verbs)}
-        for right in RIGHTS
-        if where is None or right.where is where
+        {"apiGroups": [rule.group], "resources": [rule.resource], "verbs": list(rule.verbs)}
+        for rule in RBAC_RULES
+        if scope is None or rule.scope is scope
     ]

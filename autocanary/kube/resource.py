@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from autocanary.kserve import Dialect
 
-__all__ = ["EVENTS", "KNATIVE_ROUTES", "LEASES", "POLICIES", "ROLLOUTS", "Resource", "services_of"]
+__all__ = ["EVENTS", "KNATIVE_ROUTES", "LEASES", "POLICIES", "ROLLOUTS", "Resource", "inference_services_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class Resource:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
-    def home(self) -> str:
+    def api_path(self) -> str:
         """The URL path of its API group's version, under which discovery lists the kinds that are served."""
         return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """The URL path; no namespace means the collection over all namespaces."""
-        path = self.home
+        path = self.api_path
         if namespace:
             path += f"/namespaces/{quote(namespace, safe='')}"
         path += f"/{self.plural}"
@@ -51,6 +51,6 @@ KNATIVE_ROUTES = Resource("serving.knative.dev", "v1", "routes", "Route")
 """Only people read these, with their own rights: see ``app.routes``."""
 
 
-def services_of(dialect: Dialect) -> Resource:
+def inference_services_of(dialect: Dialect) -> Resource:
     """The InferenceServices of one API generation."""
     return Resource(dialect.group, dialect.version, dialect.plural, "InferenceService")

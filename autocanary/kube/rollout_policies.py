@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from autocanary.errors import ClusterError, NotLeader
-from autocanary.kube.api_client import Session
-from autocanary.kube.cache import Change, Key
-from autocanary.kube.list_watch import Pace
-from autocanary.kube.multi_namespace_cache import Mirror
+from autocanary.kube.api_client import ApiClient
+from autocanary.kube.cache import Change, ObjectKey
+from autocanary.kube.list_watch import WatchTiming
+from autocanary.kube.multi_namespace_cache import MultiNamespaceCache
 from autocanary.kube.resource import POLICIES
-from autocanary.model.time_format import iso
+from autocanary.model.time_format import format_time
 from autocanary.ports import Leadership
 
 __all__ = ["KubePolicies", "PolicyStatus"]
@@ -40,44 +40,49 @@ class KubePolicies:
 
     def __init__(
         self,
-        session: Session,
+        client: ApiClient,
         leadership: Leadership,
         on_document: Callable[[str, str, Mapping[str, Any] | None], None],
         *,
         namespaces: Sequence[str] = (),
-        pace: Pace | None = None,
+        timing: WatchTiming | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._session = session
+        self._client = client
         self._leadership = leadership
         self._on_document = on_document
         self._now = now
-        self._mirror: Mirror[dict[str, Any]] = Mirror(
-            session, POLICIES, _lean, self._heard, namespaces=namespaces, pace=pace
+        self._cache: MultiNamespaceCache[dict[str, Any]] = MultiNamespaceCache(
+            client,
+            POLICIES,
+            _without_managed_fields,
+            self._on_cache_change,
+            namespaces=namespaces,
+            timing=timing,
         )
 
     def start(self) -> None:
-        self._mirror.start()
+        self._cache.start()
 
     def stop(self) -> None:
-        self._mirror.stop()
+        self._cache.stop()
 
     def wait(self, seconds: float) -> bool:
         """Whether the policies have been listed once within so many seconds."""
-        return self._mirror.wait(seconds)
+        return self._cache.wait(seconds)
 
     @property
     def fault(self) -> ClusterError | None:
         """Why the documents cannot be followed now; NotFound when the definitions are not installed."""
-        return self._mirror.fault
+        return self._cache.fault
 
     def documents(self) -> Sequence[Mapping[str, Any]]:
         """All present documents."""
-        return self._mirror.values()
+        return self._cache.values()
 
     def write_status(self, namespace: str, name: str, status: PolicyStatus) -> bool:
         """Tell the author; False when that is told already, or the policy is gone."""
-        document = self._mirror.get(Key(namespace, name))
+        document = self._cache.get(ObjectKey(namespace, name))
         if document is None:
             return False
         before = document.get("status") or {}
@@ -85,12 +90,10 @@ class KubePolicies:
         if after == before:
             return False
         if not self._leadership.is_leader():
-            raise NotLeader(
-                f"RolloutPolicy {namespace}/{name} is not written: this instance is not the leader"
-            )
-        answer = self._session.patch(POLICIES, namespace, name, {"status": after}, subresource="status")
+            raise NotLeader(f"RolloutPolicy {namespace}/{name} is not written: this instance is not the leader")
+        answer = self._client.patch(POLICIES, namespace, name, {"status": after}, subresource="status")
         version = answer["metadata"]["resourceVersion"]
-        self._mirror.put(Key(namespace, name), version, _lean(answer))
+        self._cache.put(ObjectKey(namespace, name), version, _without_managed_fields(answer))
         return True
 
     def _status(self, before: Mapping[str, Any], status: PolicyStatus) -> dict[str, Any]:
@@ -101,11 +104,11 @@ class KubePolicies:
             "message": status.message,
             "observedGeneration": status.generation,
         }
-        old: Mapping[str, Any] = next(
+        previous: Mapping[str, Any] = next(
             (each for each in before.get("conditions") or () if each.get("type") == "Valid"), {}
         )
-        turned = old.get("status") != condition["status"] or not old.get("lastTransitionTime")
-        condition["lastTransitionTime"] = iso(self._now()) if turned else old["lastTransitionTime"]
+        status_changed = previous.get("status") != condition["status"] or not previous.get("lastTransitionTime")
+        condition["lastTransitionTime"] = format_time(self._now()) if status_changed else previous["lastTransitionTime"]
         return {
             "observedGeneration": status.generation,
             "matchedServices": status.matched_services,
@@ -113,17 +116,13 @@ class KubePolicies:
             "conditions": [condition],
         }
 
-    def _heard(self, change: Change[dict[str, Any]]) -> None:
-        if (
-            change.before is not None
-            and change.after is not None
-            and _same_policy(change.before, change.after)
-        ):
+    def _on_cache_change(self, change: Change[dict[str, Any]]) -> None:
+        if change.before is not None and change.after is not None and _same_policy(change.before, change.after):
             return  # only the status, or somebody's annotation, has changed
         self._on_document(change.key.namespace, change.key.name, change.after)
 
 
-def _lean(document: dict[str, Any]) -> dict[str, Any]:
+def _without_managed_fields(document: dict[str, Any]) -> dict[str, Any]:
     metadata = {name: value for name, value in document["metadata"].items() if name != "managedFields"}
     return {**document, "metadata": metadata}
 

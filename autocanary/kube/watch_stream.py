@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from autocanary.kube.api_errors import NETWORK_ERRORS, no_answer
+from autocanary.kube.api_errors import NETWORK_ERRORS, connection_error
 
 __all__ = ["Stream"]
 
@@ -30,7 +30,7 @@ class Stream:
             if rest.strip():
                 yield rest
         except NETWORK_ERRORS as error:
-            raise no_answer(error, server=self._server) from error
+            raise connection_error(error, server=self._server) from error
 
     def stop(self) -> None:
         """Make ``lines`` end now, even while it waits for the next byte."""

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Side", "Standing"]
+__all__ = ["ComparisonSummary", "RevisionCounts"]
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class RevisionCounts:
     """One revision's requests: ``bad`` of ``requests`` failed, or were slower than the bound in question.
 
     ``low`` and ``high`` are the ends of an interval for the rate, in percent.
@@ -34,7 +34,7 @@ class Side:
         rate = f" = {percent:.2f} %" if percent is not None else ""
         return f"{self.bad:.0f}/{self.requests:.0f}{rate}"
 
-    def shown(self) -> dict[str, Any]:
+    def to_status(self) -> dict[str, Any]:
         """As people and programs read it in a rollout's status; an interval is Wilson's, at 95 %."""
         raw: dict[str, Any] = {"requests": self.requests, "bad": self.bad}
         if self.percent is not None:
@@ -47,31 +47,31 @@ class Side:
         return [self.requests, self.bad, self.low, self.high]
 
     @classmethod
-    def from_list(cls, raw: list[float | None]) -> Side:
+    def from_list(cls, raw: list[float | None]) -> RevisionCounts:
         requests, bad, low, high = raw
         return cls(requests or 0.0, bad or 0.0, low, high)
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Counts are of the whole rollout, ``in_step`` is the candidate's requests in the present step.
+class ComparisonSummary:
+    """Counts are of the whole rollout, ``step_requests`` is the candidate's requests in the present step.
 
-    ``meter`` is the evidence against the candidate, in percent of what rolls it back; ``cleared`` the
-    evidence that it is not worse than the margin allows, in percent of what lets it pass; ``blame`` this
-    metric's part of the evidence against it (0 to 1). ``seconds`` is how long was counted. ``slower_than`` is
-    the bound in seconds that bad means for a latency, None for errors. ``note`` says why nothing is compared,
-    "" when it is.
+    ``evidence_percent`` is the evidence against the candidate, in percent of what rolls it back;
+    ``non_inferior_percent`` the evidence that it is not worse than the margin allows, in percent of what lets
+    it pass; ``contribution`` this metric's part of the evidence against it (0 to 1). ``seconds`` is how long
+    was counted. ``slower_than`` is the bound in seconds that bad means for a latency, None for errors.
+    ``not_compared_reason`` says why nothing is compared, "" when it is.
     """
 
-    candidate: Side = Side()
-    stable: Side = Side()
-    in_step: float = 0.0
-    meter: float = 0.0
-    cleared: float = 0.0
-    blame: float = 0.0
+    candidate: RevisionCounts = RevisionCounts()
+    stable: RevisionCounts = RevisionCounts()
+    step_requests: float = 0.0
+    evidence_percent: float = 0.0
+    non_inferior_percent: float = 0.0
+    contribution: float = 0.0
     seconds: float = 0.0
     slower_than: float | None = None
-    note: str = ""
+    not_compared_reason: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -85,15 +85,15 @@ class Standing:
         slow = f"slower than {_seconds(self.slower_than)}: " if self.slower_than is not None else ""
         return f"{slow}canary {self.candidate}, stable {self.stable}{ratio}"
 
-    def shown(self) -> dict[str, Any]:
+    def to_status(self) -> dict[str, Any]:
         """As people and programs read it in a rollout's status; percent and seconds."""
         raw: dict[str, Any] = {
-            "summary": self.note or str(self),
-            "candidate": self.candidate.shown(),
-            "stable": self.stable.shown(),
-            "evidencePercent": self.meter,
-            "clearedPercent": self.cleared,
-            "blamePercent": round(100.0 * self.blame, 1),
+            "summary": self.not_compared_reason or str(self),
+            "candidate": self.candidate.to_status(),
+            "stable": self.stable.to_status(),
+            "evidencePercent": self.evidence_percent,
+            "nonInferiorPercent": self.non_inferior_percent,
+            "contributionPercent": round(100.0 * self.contribution, 1),
         }
         if self.ratio is not None:
             raw["ratio"] = round(self.ratio, 2)
@@ -111,19 +111,19 @@ class Standing:
         return raw
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Standing:
+    def from_dict(cls, raw: Mapping[str, Any]) -> ComparisonSummary:
         numbers = {name: raw.get(name, default) for name, default in _NUMBERS.items()}
-        return cls(Side.from_list(raw["candidate"]), Side.from_list(raw["stable"]), **numbers)
+        return cls(RevisionCounts.from_list(raw["candidate"]), RevisionCounts.from_list(raw["stable"]), **numbers)
 
 
 _NUMBERS: Mapping[str, Any] = {
-    "in_step": 0.0,
-    "meter": 0.0,
-    "cleared": 0.0,
-    "blame": 0.0,
+    "step_requests": 0.0,
+    "evidence_percent": 0.0,
+    "non_inferior_percent": 0.0,
+    "contribution": 0.0,
     "seconds": 0.0,
     "slower_than": None,
-    "note": "",
+    "not_compared_reason": "",
 }
 
 

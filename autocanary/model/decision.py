@@ -10,7 +10,7 @@ from typing import Any
 from autocanary.model.progress import Progress
 from autocanary.model.reason import Reason
 
-__all__ = ["Decision", "Event", "Move"]
+__all__ = ["Action", "Decision", "Event"]
 
 
 class Event(str, Enum):
@@ -32,18 +32,18 @@ class Event(str, Enum):
         return self.value
 
 
-class Move(str, Enum):
+class Action(str, Enum):
     """The kinds of writes to an InferenceService; nothing else is ever written."""
 
     NONE = "none"
     WEIGHT = "weight"  # canaryTrafficPercent := weight
     RESTORE = "restore"  # stable spec back; weight as given, None removes the field
-    SETTLE = "settle"  # the next write towards the candidate being stable in the spec, see Unsettled
+    FINALIZE = "settle"  # the next write towards the candidate being stable in the spec, see Unsettled
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``progress`` is the state to record; ``move`` the write that follows it.
+    """``progress`` is the state to record; ``action`` the write that follows it.
 
     ``event`` is None while nothing changes for people. ``inputs`` is everything the decision was made
     from, JSON-safe, so that it can be explained and recomputed later. ``urgent`` writes are made even if
@@ -53,7 +53,7 @@ class Decision:
     progress: Progress
     reason: Reason
     rule: str
-    move: Move = Move.NONE
+    action: Action = Action.NONE
     weight: int | None = None
     event: Event | None = None
     urgent: bool = False

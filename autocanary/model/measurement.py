@@ -15,11 +15,19 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-__all__ = ["Counters", "Question", "Reading", "ReadingKind", "Source", "Totals", "Unit"]
+__all__ = [
+    "Measurement",
+    "MeasurementKind",
+    "MetricQuery",
+    "RequestCounters",
+    "RequestTotals",
+    "Source",
+    "Unit",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class RequestTotals:
     """One revision's requests since the account began, with resets and vanished pods already seen to.
 
     ``errors`` of ``requests`` failed; ``within[i]`` of them succeeded in at most ``bounds[i]`` seconds (of
@@ -28,34 +36,34 @@ class Totals:
 
     requests: float = 0.0
     errors: float = 0.0
-    within: tuple[float, ...] = ()
+    bucket_counts: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Counters:
+class RequestCounters:
     """Both revisions' totals at one time.
 
-    ``epoch`` names the account: a difference between two accounts means nothing, the later one is only a
+    ``account_id`` names the account: a difference between two accounts means nothing, the later one is only a
     new beginning. ``at`` is the oldest newest sample of the two revisions, in epoch seconds by Prometheus'
     clock: totals with the same ``at`` hold nothing new. ``bounds`` are the upper bounds of the latency
     histogram in seconds, ascending, without infinity; empty when latency was not asked for. ``exact`` is
     False when the totals rest on rate() or increase(): a threshold may use them, a comparison may not.
     """
 
-    epoch: str
+    account_id: str
     at: float
-    candidate: Totals
-    stable: Totals
+    candidate: RequestTotals
+    stable: RequestTotals
     bounds: tuple[float, ...] = ()
     exact: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; ``from_dict`` of it is equal to this value."""
         raw: dict[str, Any] = {
-            "epoch": self.epoch,
+            "account_id": self.account_id,
             "at": self.at,
-            "candidate": [self.candidate.requests, self.candidate.errors, *self.candidate.within],
-            "stable": [self.stable.requests, self.stable.errors, *self.stable.within],
+            "candidate": [self.candidate.requests, self.candidate.errors, *self.candidate.bucket_counts],
+            "stable": [self.stable.requests, self.stable.errors, *self.stable.bucket_counts],
         }
         if self.bounds:
             raw["bounds"] = list(self.bounds)
@@ -64,9 +72,9 @@ class Counters:
         return raw
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Counters:
+    def from_dict(cls, raw: Mapping[str, Any]) -> RequestCounters:
         return cls(
-            epoch=raw["epoch"],
+            account_id=raw["account_id"],
             at=raw["at"],
             candidate=_totals(raw["candidate"]),
             stable=_totals(raw["stable"]),
@@ -75,11 +83,11 @@ class Counters:
         )
 
 
-def _totals(raw: list[float]) -> Totals:
-    return Totals(raw[0], raw[1], tuple(raw[2:]))
+def _totals(raw: list[float]) -> RequestTotals:
+    return RequestTotals(raw[0], raw[1], tuple(raw[2:]))
 
 
-class ReadingKind(str, Enum):
+class MeasurementKind(str, Enum):
     """The kinds, from the best to the worst."""
 
     VALUE = "value"  # a finite number, from fresh samples
@@ -121,7 +129,7 @@ class Unit(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class MetricQuery:
     """One thing to ask about one revision.
 
     ``metric`` is a preset's name, or empty when ``query`` holds PromQL (placeholders already filled and
@@ -152,7 +160,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Measurement:
     """The answer to a question.
 
     ``value`` is in ``unit`` (percent and seconds are already normalised) and is None unless a number was
@@ -162,18 +170,18 @@ class Reading:
     the raw counts of both revisions where the question asked for them and the source has them.
     """
 
-    kind: ReadingKind
+    kind: MeasurementKind
     value: float | None = None
     unit: Unit = Unit.NUMBER
     requests: float | None = None
     age: float | None = None
     source: Source | None = None
     detail: str = ""
-    counters: Counters | None = None
+    counters: RequestCounters | None = None
 
     @property
     def is_value(self) -> bool:
-        return self.kind is ReadingKind.VALUE
+        return self.kind is MeasurementKind.VALUE
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; None and empty members are left out."""
@@ -196,14 +204,14 @@ class Reading:
             yield "counters", self.counters.to_dict()
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Reading:
+    def from_dict(cls, raw: Mapping[str, Any]) -> Measurement:
         return cls(
-            kind=ReadingKind(raw["kind"]),
+            kind=MeasurementKind(raw["kind"]),
             value=raw.get("value"),
             unit=Unit(raw.get("unit", Unit.NUMBER.value)),
             requests=raw.get("requests"),
             age=raw.get("age"),
             source=Source(raw["source"]) if raw.get("source") else None,
             detail=raw.get("detail", ""),
-            counters=Counters.from_dict(raw["counters"]) if raw.get("counters") else None,
+            counters=RequestCounters.from_dict(raw["counters"]) if raw.get("counters") else None,
         )

@@ -21,15 +21,15 @@ from typing import Any, NamedTuple
 from autocanary.model.policy import Component
 
 __all__ = [
-    "Beside",
-    "Mode",
+    "ConditionStatus",
+    "DefaultEndpoint",
+    "DeploymentMode",
     "Observation",
+    "PromotionPending",
     "ServiceKey",
-    "Trinary",
-    "Unsettled",
-    "is_earlier",
-    "number",
-    "unsupported",
+    "has_lower_number",
+    "revision_number",
+    "unsupported_mode_reason",
 ]
 
 
@@ -45,7 +45,7 @@ class ServiceKey(NamedTuple):
         return f"{self.namespace}/{self.name}{suffix}"
 
 
-class Mode(str, Enum):
+class DeploymentMode(str, Enum):
     """How KServe deploys the service; only KNATIVE can split traffic by canaryTrafficPercent."""
 
     KNATIVE = "Knative"
@@ -54,7 +54,7 @@ class Mode(str, Enum):
     UNKNOWN = "Unknown"  # nothing deployed yet
 
 
-class Trinary(str, Enum):
+class ConditionStatus(str, Enum):
     """A Kubernetes condition's status; UNKNOWN also when the condition is absent."""
 
     TRUE = "True"
@@ -62,7 +62,7 @@ class Trinary(str, Enum):
     UNKNOWN = "Unknown"
 
 
-class Unsettled(str, Enum):
+class PromotionPending(str, Enum):
     """What is still to be done before a candidate with all the traffic is stable itself."""
 
     ADOPT = "adopt"  # stable's place in the spec is to be given the candidate's spec
@@ -71,12 +71,13 @@ class Unsettled(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class DefaultEndpoint:
     """Of a service whose spec holds stable *beside* the candidate, in a place of its own.
 
     There, stable's spec need not be learned, but what stable is made of may be edited by its owner at any
     time; taking the candidate out of the spec withdraws it; names of revisions may come again with another
-    spec; and a candidate with all the traffic is still to be put into stable's place (see ``unsettled``).
+    spec; and a candidate with all the traffic is still to be put into stable's place (see
+    ``promotion_pending``).
 
     ``has_candidate`` says whether the spec holds one; ``failure`` why stable's newest revision cannot become
     ready. ``ready`` is about that revision too. ``components`` are all that the service has: they share one
@@ -85,7 +86,7 @@ class Beside:
 
     spec: Mapping[str, Any] = field(compare=False, hash=False, repr=False)
     digest: str
-    ready: Trinary
+    ready: ConditionStatus
     has_candidate: bool
     failure: str = ""
     components: tuple[Component, ...] = ()
@@ -105,9 +106,9 @@ class Observation:
     ``writer`` is the field manager that last wrote the weight, "" when unknown.
     ``spec`` is the component's spec without the weight (to restore it), ``spec_digest`` its hash.
 
-    ``beside`` is None where stable lives on only as a revision. Where it is not, ``spec`` is the candidate's
-    (stable's when there is none), ``rolled_out`` is the revision in stable's place and ``weight`` is None
-    only without a candidate.
+    ``default_endpoint`` is None where stable lives on only as a revision. Where it is not, ``spec`` is the
+    candidate's (stable's when there is none), ``rolled_out`` is the revision in stable's place and ``weight``
+    is None only without a candidate.
     """
 
     key: ServiceKey
@@ -115,16 +116,16 @@ class Observation:
     api_version: str
     resource_version: str
     labels: Mapping[str, str]
-    mode: Mode
+    mode: DeploymentMode
     weight: int | None
     traffic: Mapping[str, int]
     rolled_out: str
     previous: str
     ready: str
     created: str
-    route_ready: Trinary
-    service_ready: Trinary
-    latest_ready: Trinary
+    route_ready: ConditionStatus
+    service_ready: ConditionStatus
+    latest_ready: ConditionStatus
     failure: str = ""
     writer: str = ""
     stopped: bool = False
@@ -133,37 +134,37 @@ class Observation:
     reconcile_error: str = ""
     spec_digest: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False, repr=False)
-    beside: Beside | None = None
+    default_endpoint: DefaultEndpoint | None = None
 
     @property
-    def withdrawn(self) -> bool:
+    def candidate_removed(self) -> bool:
         """Whether the spec has a place for a candidate, and none in it."""
-        return self.beside is not None and not self.beside.has_candidate
+        return self.default_endpoint is not None and not self.default_endpoint.has_candidate
 
     @property
-    def unsettled(self) -> Unsettled | None:
+    def promotion_pending(self) -> PromotionPending | None:
         """What a promotion still lacks, once the candidate has all the traffic; None: nothing."""
-        beside = self.beside
-        if beside is None:
+        default_endpoint = self.default_endpoint
+        if default_endpoint is None:
             return None
-        if not beside.has_candidate:
-            on_stable = self.share(self.rolled_out) == 100 and self.route_ready is Trinary.TRUE
-            return None if on_stable else Unsettled.WAIT
-        if beside.digest != self.spec_digest:
-            return Unsettled.ADOPT
-        return Unsettled.CLEAR if beside.ready is Trinary.TRUE else Unsettled.WAIT
+        if not default_endpoint.has_candidate:
+            on_stable = self.traffic_percent(self.rolled_out) == 100 and self.route_ready is ConditionStatus.TRUE
+            return None if on_stable else PromotionPending.WAIT
+        if default_endpoint.digest != self.spec_digest:
+            return PromotionPending.ADOPT
+        return PromotionPending.CLEAR if default_endpoint.ready is ConditionStatus.TRUE else PromotionPending.WAIT
 
-    def is_made_of(self, digest: str) -> bool:
+    def matches_spec(self, digest: str) -> bool:
         """Whether a name of a revision still means what was made from the spec with this digest."""
-        return self.beside is None or not digest or self.spec_digest == digest
+        return self.default_endpoint is None or not digest or self.spec_digest == digest
 
-    def share(self, revision: str) -> int | None:
+    def traffic_percent(self, revision: str) -> int | None:
         """Percent of traffic that ``revision`` gets; None when the status says nothing about traffic."""
         if not self.traffic:
             return None
         return self.traffic.get(revision, 0)
 
-    def in_effect(self, *, candidate: str, stable: str, weight: int) -> bool:
+    def weight_in_effect(self, *, candidate: str, stable: str, weight: int) -> bool:
         """Whether the weight has really been reached, by the three signs that belong together.
 
         The candidate's summed share is the weight, the recorded stable has the rest, and the component's
@@ -171,36 +172,36 @@ class Observation:
         ingress is programmed, ``Ready`` and ``observedGeneration`` describe other things.
         """
         return (
-            self.share(candidate) == weight
-            and self.share(stable if self.beside is None else self.rolled_out) == 100 - weight
-            and self.route_ready is Trinary.TRUE
+            self.traffic_percent(candidate) == weight
+            and self.traffic_percent(stable if self.default_endpoint is None else self.rolled_out) == 100 - weight
+            and self.route_ready is ConditionStatus.TRUE
         )
 
 
-_INSTEAD = (
+_USE_KNATIVE_MODE = (
     "what works is the Knative mode: create the service anew with the annotation "
     "serving.kserve.io/deploymentMode: Knative (KServe does not let a service change its mode)"
 )
 
 
-def unsupported(seen: Observation) -> str:
+def unsupported_mode_reason(observation: Observation) -> str:
     """Why this service has no revisions to split traffic between, as a sentence; "" where it may have.
 
     A KServe before 0.15.1 does not write down the mode that an installation has by default; there a service
     that is ready and has no revision is told from one in Knative mode, which has.
     """
-    if seen.mode is Mode.STANDARD:
+    if observation.mode is DeploymentMode.STANDARD:
         return (
-            f"{seen.key} runs in KServe's Standard (RawDeployment) mode, where canaryTrafficPercent splits "
-            f"no traffic and autocanary does not drive spec.canary; {_INSTEAD}"
+            f"{observation.key} runs in KServe's Standard (RawDeployment) mode, where canaryTrafficPercent splits "
+            f"no traffic and autocanary does not drive spec.canary; {_USE_KNATIVE_MODE}"
         )
-    if seen.mode is Mode.MODELMESH:
-        return f"{seen.key} runs in KServe's ModelMesh mode, which makes no revisions; {_INSTEAD}"
-    ready = seen.service_ready is Trinary.TRUE and not seen.created
-    if seen.mode is Mode.UNKNOWN and ready and seen.beside is None:
+    if observation.mode is DeploymentMode.MODELMESH:
+        return f"{observation.key} runs in KServe's ModelMesh mode, which makes no revisions; {_USE_KNATIVE_MODE}"
+    ready = observation.service_ready is ConditionStatus.TRUE and not observation.created
+    if observation.mode is DeploymentMode.UNKNOWN and ready and observation.default_endpoint is None:
         return (
-            f"KServe says that {seen.key} is ready and names no revision of it, as in its Standard "
-            f"(RawDeployment) mode, where canaryTrafficPercent splits no traffic; {_INSTEAD}"
+            f"KServe says that {observation.key} is ready and names no revision of it, as in its Standard "
+            f"(RawDeployment) mode, where canaryTrafficPercent splits no traffic; {_USE_KNATIVE_MODE}"
         )
     return ""
 
@@ -208,7 +209,7 @@ def unsupported(seen: Observation) -> str:
 _NUMBER = re.compile(r"-(\d{5,})$")
 
 
-def number(revision: str) -> int | None:
+def revision_number(revision: str) -> int | None:
     """The number at the end of a revision's name; None for names of Knatives that draw lots.
 
     >>> number("mnist-predictor-00002")
@@ -218,7 +219,7 @@ def number(revision: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def is_earlier(revision: str, other: str) -> bool:
+def has_lower_number(revision: str, other: str) -> bool:
     """Whether ``revision`` has a lower number: as the newest one it proves that the numbers began anew."""
-    mine, its = number(revision), number(other)
+    mine, its = revision_number(revision), revision_number(other)
     return mine is not None and its is not None and mine < its

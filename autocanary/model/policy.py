@@ -16,10 +16,10 @@ from autocanary.model.rollout_windows import Window
 
 __all__ = [
     "Analysis",
-    "Compare",
+    "CandidateCleanup",
+    "ComparisonPolicy",
+    "ComparisonPreset",
     "Component",
-    "Grace",
-    "Leftover",
     "Metric",
     "NotificationRoute",
     "OnFailure",
@@ -27,11 +27,11 @@ __all__ = [
     "OnUnstaged",
     "OnWeightRemoved",
     "Policy",
-    "Preset",
     "Range",
     "Selector",
     "Step",
-    "Then",
+    "Timeout",
+    "TimeoutAction",
     "Webhook",
     "WebhookType",
 ]
@@ -45,7 +45,7 @@ class Component(str, Enum):
     EXPLAINER = "explainer"
 
 
-class Then(str, Enum):
+class TimeoutAction(str, Enum):
     """What follows when a grace period is over."""
 
     HOLD = "hold"
@@ -66,7 +66,7 @@ class OnInconclusive(str, Enum):
     ROLLBACK = "rollback"
 
 
-class Leftover(str, Enum):
+class CandidateCleanup(str, Enum):
     """What becomes of a rolled-back candidate that has a place of its own in the spec."""
 
     KEEP = "keep"  # at 0 %, to be looked at
@@ -74,7 +74,7 @@ class Leftover(str, Enum):
 
 
 class OnUnstaged(str, Enum):
-    CATCH = "catch"
+    INTERCEPT = "intercept"
     IGNORE = "ignore"
 
 
@@ -127,7 +127,7 @@ class Range:
         return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
 
 
-class Preset(str, Enum):
+class ComparisonPreset(str, Enum):
     """How a comparison weighs speed against bursts; see docs/how-it-decides.md."""
 
     FAST = "fast"  # 10 s blocks, uncapped: quickest, and fooled by bursts that strike one side
@@ -137,7 +137,7 @@ class Preset(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Compare:
+class ComparisonPolicy:
     """A metric held against the stable revision's, at the same time, by a sequential test.
 
     ``margin`` is how much worse the candidate may be, in percentage points (0.5 means 0.5 points), None for
@@ -147,7 +147,7 @@ class Compare:
 
     margin: float | None = None
     confidence: float | None = None
-    preset: Preset = Preset.DEFAULT
+    preset: ComparisonPreset = ComparisonPreset.DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +173,16 @@ class Metric:
     dry_run: bool = False
     min_requests: float | None = None  # None: the analysis' own
     window: float | None = None  # None: the analysis' own
-    compare: Compare | None = None  # beside or instead of a range
+    compare: ComparisonPolicy | None = None  # beside or instead of a range
     objective: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Grace:
+class Timeout:
     """How long (seconds) to hold while something is missing, and what then."""
 
     hold: float
-    then: Then
+    action: TimeoutAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +195,8 @@ class Analysis:
     window: float = 60.0
     min_requests: float = 50.0
     source: Source = Source.AUTO
-    on_no_data: Grace = Grace(600.0, Then.ROLLBACK)
-    on_outage: Grace = Grace(1800.0, Then.HOLD)
+    on_no_data: Timeout = Timeout(600.0, TimeoutAction.ROLLBACK)
+    on_outage: Timeout = Timeout(1800.0, TimeoutAction.HOLD)
     on_inconclusive: OnInconclusive | None = None  # None: a hold counts towards the progress deadline
 
     @property
@@ -258,9 +258,9 @@ class Policy:
     progress_deadline: float = 1800.0
     step_timeout: float | None = None
     on_failure: OnFailure = OnFailure.ROLLBACK
-    on_unstaged: OnUnstaged = OnUnstaged.CATCH
+    on_unstaged: OnUnstaged = OnUnstaged.INTERCEPT
     on_weight_removed: OnWeightRemoved = OnWeightRemoved.RESTORE
-    leftover: Leftover = Leftover.KEEP
+    candidate_cleanup: CandidateCleanup = CandidateCleanup.KEEP
     windows: tuple[Window, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
     notifications: tuple[NotificationRoute, ...] = ()
@@ -268,5 +268,5 @@ class Policy:
     origin: str = ""
     document: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
 
-    def webhooks_of(self, kind: WebhookType) -> tuple[Webhook, ...]:
+    def webhooks_of_type(self, kind: WebhookType) -> tuple[Webhook, ...]:
         return tuple(webhook for webhook in self.webhooks if webhook.type is kind)

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any
 
-from autocanary.model.comparison_summary import Standing
-from autocanary.model.copying import changed
-from autocanary.model.measurement import Reading
+from autocanary.model.comparison_summary import ComparisonSummary
+from autocanary.model.measurement import Measurement
 from autocanary.model.reason import Reason
 
-__all__ = ["FINAL", "VERSION", "MetricState", "Phase", "Progress", "Telling", "UnknownVersionError"]
+__all__ = ["FINAL", "VERSION", "MetricState", "Notification", "Phase", "Progress", "UnknownVersionError"]
 
 VERSION = 1
 """Raised when a stored field changes its meaning; a reader refuses versions it does not know."""
@@ -31,7 +30,7 @@ class Phase(str, Enum):
     HOLDING = "Holding"
     PAUSED = "Paused"
     BAKING = "Baking"
-    SETTLING = "Settling"
+    FINALIZING = "Finalizing"
     ROLLING_BACK = "RollingBack"
     PROMOTED = "Promoted"
     ROLLED_BACK = "RolledBack"
@@ -55,45 +54,45 @@ class UnknownVersionError(ValueError):
 class MetricState:
     """What one metric has said in the present step.
 
-    ``breaches`` counts towards the failure limit; ``passes`` counts looks in range; ``last`` is the newest
-    reading and ``ok`` what it meant: True in range, False out of range, None no answer to that. ``standing``
-    is how it compares with stable's, where the policy asks for that.
+    ``violations`` counts towards the failure limit; ``passes`` counts looks in range; ``last`` is the newest
+    reading and ``ok`` what it meant: True in range, False out of range, None no answer to that.
+    ``comparison_summary`` is how it compares with stable's, where the policy asks for that.
     """
 
-    breaches: int = 0
+    violations: int = 0
     passes: int = 0
     ok: bool | None = None
-    last: Reading | None = None
-    standing: Standing | None = None
+    last: Measurement | None = None
+    comparison_summary: ComparisonSummary | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        raw: dict[str, Any] = {"breaches": self.breaches, "passes": self.passes}
+        raw: dict[str, Any] = {"violations": self.violations, "passes": self.passes}
         if self.ok is not None:
             raw["ok"] = self.ok
         if self.last is not None:
             raw["last"] = self.last.to_dict()
-        if self.standing is not None:
-            raw["standing"] = self.standing.to_dict()
+        if self.comparison_summary is not None:
+            raw["comparison_summary"] = self.comparison_summary.to_dict()
         return raw
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> MetricState:
-        last, standing = raw.get("last"), raw.get("standing")
+        last, comparison_summary = raw.get("last"), raw.get("comparison_summary")
         return cls(
-            breaches=raw.get("breaches", 0),
+            violations=raw.get("violations", 0),
             passes=raw.get("passes", 0),
             ok=raw.get("ok"),
-            last=Reading.from_dict(last) if last else None,
-            standing=Standing.from_dict(standing) if standing else None,
+            last=Measurement.from_dict(last) if last else None,
+            comparison_summary=ComparisonSummary.from_dict(comparison_summary) if comparison_summary else None,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class Notification:
     """One transition that people must hear of once: the outbox entry, until every channel has it.
 
     ``id`` is the same after a restart, so a receiver can drop a repetition. ``event`` is the audit event's
-    name (``step_taken``); ``done`` names the channels that have it.
+    name (``step_taken``); ``delivered_channels`` names the channels that have it.
     """
 
     id: str
@@ -104,7 +103,7 @@ class Telling:
     weight: int
     reason: str
     message: str
-    done: tuple[str, ...] = ()
+    delivered_channels: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -116,13 +115,16 @@ class Telling:
             "weight": self.weight,
             "reason": self.reason,
             "message": self.message,
-            "done": list(self.done),
+            "delivered_channels": list(self.delivered_channels),
         }
 
     @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Telling:
+    def from_dict(cls, raw: Mapping[str, Any]) -> Notification:
         return cls(
-            **{**{f.name: raw[f.name] for f in fields(cls) if f.name != "done"}, "done": tuple(raw["done"])}
+            **{
+                **{f.name: raw[f.name] for f in fields(cls) if f.name != "delivered_channels"},
+                "delivered_channels": tuple(raw["delivered_channels"]),
+            }
         )
 
 
@@ -135,15 +137,16 @@ class Progress:
     recording and writing is told from somebody else's change; None where the field was absent.
     ``verified_at`` is when the weight was seen in effect, None until then: a step's clock starts there.
     ``paused_by`` is "user", or who caused a pause that nobody asked for. ``repairing`` marks a rollback
-    that restores the stable spec, whose traffic arrives on a revision with a new name. ``warned`` holds the
-    reasons of warnings already told. ``spec_changed_at`` is when the spec was first seen to be another than
-    the candidate's: a newer revision is probably on its way. ``restored`` says that the stable spec was seen
-    in the cluster after it was put back: whoever takes it away again is not fought. ``receipts`` are what
-    channels gave for what they have of this rollout, by channel: Slack's message that is updated.
-    ``evidence`` is what comparisons go on from, in the judge's own versioned form; other than ``metrics`` it
-    lasts over steps. ``undecided_since`` is when the looks of this step became inconclusive; an outage moves
-    it on. ``strayed_since`` is when the traffic stopped to show a weight that had been in effect. ``anew`` is
-    the revision that KServe made of the candidate's spec when it numbered the revisions anew.
+    that restores the stable spec, whose traffic arrives on a revision with a new name. ``warnings_sent``
+    holds the reasons of warnings already told. ``spec_changed_at`` is when the spec was first seen to be
+    another than the candidate's: a newer revision is probably on its way. ``restored`` says that the stable
+    spec was seen in the cluster after it was put back: whoever takes it away again is not fought.
+    ``channel_message_ids`` are what channels gave for what they have of this rollout, by channel: Slack's
+    message that is updated. ``evidence`` is what comparisons go on from, in the judge's own versioned form;
+    other than ``metrics`` it lasts over steps. ``inconclusive_since`` is when the looks of this step became
+    inconclusive; an outage moves it on. ``drifted_since`` is when the traffic stopped to show a weight that
+    had been in effect. ``renumbered_revision`` is the revision that KServe made of the candidate's spec when
+    it numbered the revisions anew.
     """
 
     phase: Phase
@@ -160,28 +163,28 @@ class Progress:
     no_data_since: float | None = None
     outage_since: float | None = None
     held_since: float | None = None
-    held_told_at: float | None = None
-    last_look_at: float | None = None
+    hold_notified_at: float | None = None
+    last_evaluation_at: float | None = None
     promote_all: bool = False
     paused_by: str = ""
-    answered: str = ""
-    answer: str = ""
-    gates_passed: tuple[str, ...] = ()
+    answered_request_id: str = ""
+    request_answer: str = ""
+    webhooks_passed: tuple[str, ...] = ()
     decisions: tuple[Mapping[str, Any], ...] = ()
-    untold: tuple[Telling, ...] = ()
-    told: tuple[str, ...] = ()
+    pending_notifications: tuple[Notification, ...] = ()
+    delivered_notifications: tuple[str, ...] = ()
     observed_weight: int | None = None
     finished_at: float | None = None
     repairing: bool = False
     escalated_at: float | None = None
-    warned: tuple[str, ...] = ()
+    warnings_sent: tuple[str, ...] = ()
     spec_changed_at: float | None = None
     restored: bool = False
-    receipts: Mapping[str, str] = field(default_factory=dict)
+    channel_message_ids: Mapping[str, str] = field(default_factory=dict)
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    undecided_since: float | None = None
-    strayed_since: float | None = None
-    anew: str = ""
+    inconclusive_since: float | None = None
+    drifted_since: float | None = None
+    renumbered_revision: str = ""
     version: int = VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -208,29 +211,41 @@ class Progress:
         values["phase"] = Phase(raw["phase"])
         values["reason"] = Reason(raw["reason"])
         values["metrics"] = {k: MetricState.from_dict(v) for k, v in raw.get("metrics", {}).items()}
-        values["untold"] = tuple(Telling.from_dict(each) for each in raw.get("untold", ()))
-        for name in ("told", "decisions", "gates_passed", "warned"):
+        values["pending_notifications"] = tuple(
+            Notification.from_dict(each) for each in raw.get("pending_notifications", ())
+        )
+        for name in ("delivered_notifications", "decisions", "webhooks_passed", "warnings_sent"):
             values[name] = tuple(raw.get(name, ()))
         return cls(**values)
-
-    def but(self, **changes: Any) -> Progress:
-        """This progress with some fields replaced."""
-        return changed(self, changes)
 
 
 _NUMBER, _TEXT, _MAPPING, _LIST = (int, float), (str,), (Mapping,), (list, tuple)
 _KINDS: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(("phase", "reason", "message", "paused_by", "answered", "answer", "anew"), _TEXT),
+    **dict.fromkeys(
+        (
+            "phase",
+            "reason",
+            "message",
+            "paused_by",
+            "answered_request_id",
+            "request_answer",
+            "renumbered_revision",
+        ),
+        _TEXT,
+    ),
     **dict.fromkeys(("started_at", "phase_since"), _NUMBER),
     **dict.fromkeys(("step", "version"), (int,)),
     **dict.fromkeys(("promote_all", "repairing", "restored"), (bool,)),
-    **dict.fromkeys(("metrics", "receipts", "evidence"), _MAPPING),
-    **dict.fromkeys(("gates_passed", "decisions", "untold", "told", "warned"), _LIST),
+    **dict.fromkeys(("metrics", "channel_message_ids", "evidence"), _MAPPING),
+    **dict.fromkeys(
+        ("webhooks_passed", "decisions", "pending_notifications", "delivered_notifications", "warnings_sent"),
+        _LIST,
+    ),
     **dict.fromkeys(("weight", "from_weight", "observed_weight"), (int, type(None))),
 }
 _ITEMS: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(("gates_passed", "told", "warned"), _TEXT),
-    **dict.fromkeys(("decisions", "untold"), _MAPPING),
+    **dict.fromkeys(("webhooks_passed", "delivered_notifications", "warnings_sent"), _TEXT),
+    **dict.fromkeys(("decisions", "pending_notifications"), _MAPPING),
 }
 
 
@@ -251,7 +266,7 @@ def _check(values: Mapping[str, Any]) -> None:
 def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, MetricState | Telling):
+    if isinstance(value, MetricState | Notification):
         return value.to_dict()
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}

@@ -16,16 +16,16 @@ class Reason(str, Enum):
 
     # moving
     ROLLOUT_STARTED = "RolloutStarted"  # a candidate was adopted
-    CAUGHT_UNSTAGED = "CaughtUnstaged"  # applied without the field; set to 0 before it was ready
+    INTERCEPTED_UNSTAGED = "InterceptedUnstaged"  # applied without the field; set to 0 before it was ready
     WAITING_FOR_REVISION = "WaitingForRevision"  # the candidate is not ready yet
     WAITING_FOR_EFFECT = "WaitingForEffect"  # the weight was written; the traffic does not show it yet
     ANALYSING = "Analysing"  # the step is held and judged
     STEP_PASSED = "StepPassed"  # the judge passed the step; the next weight was written
-    SETTLING = "Settling"  # all traffic is on the candidate; it is made stable in the spec too
+    FINALIZING = "Finalizing"  # all traffic is on the candidate; it is made stable in the spec too
     PROMOTED = "Promoted"
     # holding: wants to move, may not
     WARMING_UP = "WarmingUp"  # samples just after a weight change are not judged
-    BREACH_SEEN = "BreachSeen"  # a metric is out of range, but below its failure limit
+    VIOLATION_SEEN = "ViolationSeen"  # a metric is out of range, but below its failure limit
     TOO_FEW_REQUESTS = "TooFewRequests"
     GATHERING_EVIDENCE = "GatheringEvidence"  # the comparison with stable cannot say yet
     SUSPICIOUS = "Suspicious"  # the candidate looks worse than stable, but not beyond doubt
@@ -51,7 +51,7 @@ class Reason(str, Enum):
     WEIGHT_LOST = "WeightLost"  # somebody removed the field, which would have promoted the candidate
     FAILURE_PAUSED = "FailurePaused"  # a breach, and the policy says pause instead of rollback
     # rolling back
-    METRIC_BREACH = "MetricBreach"
+    METRIC_VIOLATION = "MetricViolation"
     WORSE_THAN_STABLE = "WorseThanStable"  # the comparison is sure
     NO_DATA_DEADLINE = "NoDataDeadline"
     OUTAGE_DEADLINE = "OutageDeadline"
@@ -67,7 +67,7 @@ class Reason(str, Enum):
     NEW_REVISION = "NewRevision"  # a newer candidate replaces this one
     REVERTED = "Reverted"
     WRONG_STABLE = "WrongStable"  # KServe sends traffic to the revision before stable
-    TRAFFIC_STRAYED = "TrafficStrayed"  # the traffic no longer shows the weight that was in effect
+    TRAFFIC_DRIFTED = "TrafficDrifted"  # the traffic no longer shows the weight that was in effect
     STABLE_SPEC_UNKNOWN = "StableSpecUnknown"  # a repair is needed but the stable spec was never seen
     STABLE_CHANGED = "StableChanged"  # stable itself was replaced during the rollout
     SERVICE_DELETED = "ServiceDeleted"

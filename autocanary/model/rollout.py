@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from autocanary.model.copying import changed
 from autocanary.model.observation import ServiceKey
 from autocanary.model.policy import Component
 from autocanary.model.progress import Progress
@@ -79,9 +78,6 @@ class Rollout:
     @property
     def is_final(self) -> bool:
         return self.progress.phase.is_final
-
-    def but(self, **changes: Any) -> Rollout:
-        return changed(self, changes)
 
 
 def rollout_name(service: str, candidate: str, attempt: int = 1) -> str:

@@ -13,7 +13,7 @@ from autocanary.model.policy import Component
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import NAME_LIMIT, Request, Rollout
-from autocanary.model.time_format import epoch, iso
+from autocanary.model.time_format import format_time, parse_time
 
 __all__ = ["API_VERSION", "KIND", "from_document", "status_of", "to_document"]
 
@@ -99,19 +99,21 @@ def status_of(rollout: Rollout) -> dict[str, Any]:
     progress = rollout.progress
     stored = progress.to_dict()
     decisions = stored.pop("decisions", [])
-    told = stored.pop("told", [])
+    told = stored.pop("delivered_notifications", [])
     return {
         "phase": progress.phase.value,
         "step": progress.step + 1,
         "weight": progress.weight,
         "observedWeight": progress.observed_weight,
-        "startedAt": iso(progress.started_at),
-        "stepStartedAt": iso(progress.step_started_at),
-        "finishedAt": iso(progress.finished_at),
+        "startedAt": format_time(progress.started_at),
+        "stepStartedAt": format_time(progress.step_started_at),
+        "finishedAt": format_time(progress.finished_at),
         "reason": progress.reason.value,
         "message": progress.message,
-        "answered": {"id": progress.answered, "message": progress.answer} if progress.answered else None,
-        "evidencePercent": progress.evidence.get("meter"),
+        "answeredRequest": {"id": progress.answered_request_id, "message": progress.request_answer}
+        if progress.answered_request_id
+        else None,
+        "evidencePercent": progress.evidence.get("evidence_percent"),
         "metrics": [_metric_status(name, state) for name, state in progress.metrics.items()],
         "decisions": decisions,
         "notified": told,
@@ -121,12 +123,12 @@ def status_of(rollout: Rollout) -> dict[str, Any]:
 
 
 def _metric_status(name: str, state: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": name, "breaches": state.breaches, "passes": state.passes}
+    row: dict[str, Any] = {"name": name, "violations": state.violations, "passes": state.passes}
     row["verdict"] = {True: "pass", False: "breach", None: "inconclusive"}[state.ok]
     if state.last is not None:
         row |= state.last.to_dict()
-    if state.standing is not None:
-        row["comparison"] = state.standing.shown()
+    if state.comparison_summary is not None:
+        row["comparison"] = state.comparison_summary.to_status()
     return row
 
 
@@ -140,7 +142,7 @@ def _conditions(progress: Progress) -> list[dict[str, Any]]:
             "status": status,
             "reason": progress.reason.value,
             "message": progress.message,
-            "lastTransitionTime": iso(at),
+            "lastTransitionTime": format_time(at),
         }
         for kind, status, at in (
             ("Promoted", promoted, since),
@@ -156,7 +158,7 @@ def from_document(document: Mapping[str, Any]) -> Rollout:
     An object without status (a crash between create and the first status write) starts from its beginning.
     """
     metadata, spec = document["metadata"], document["spec"]
-    created = epoch(metadata.get("creationTimestamp")) or 0.0
+    created = parse_time(metadata.get("creationTimestamp")) or 0.0
     status = document.get("status") or {}
     target, policy = spec["inferenceService"], spec["policy"]
     request = spec.get("request")
@@ -205,5 +207,9 @@ def _progress(status: Mapping[str, Any], created: float) -> Progress:
             phase_since=created,
         )
     return Progress.from_dict(
-        {**stored, "decisions": status.get("decisions") or (), "told": status.get("notified") or ()}
+        {
+            **stored,
+            "decisions": status.get("decisions") or (),
+            "delivered_notifications": status.get("notified") or (),
+        }
     )

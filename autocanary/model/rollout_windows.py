@@ -11,7 +11,7 @@ from datetime import date, datetime, time, timedelta, timezone, tzinfo
 
 __all__ = ["Window", "is_open", "next_opening"]
 
-_A_WEEK_AND_A_DAY = 8
+_DAYS_AHEAD = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def next_opening(windows: tuple[Window, ...], now: float) -> float | None:
 
 def _openings(window: Window, now: float) -> list[float]:
     today = datetime.fromtimestamp(now, tz=window.zone).date()
-    days = [today + timedelta(days=ahead) for ahead in range(_A_WEEK_AND_A_DAY)]
+    days = [today + timedelta(days=ahead) for ahead in range(_DAYS_AHEAD)]
     return [
         datetime.combine(day, window.start, tzinfo=window.zone).timestamp()
         for day in days

@@ -11,18 +11,18 @@ import itertools
 import re
 from datetime import datetime, timezone
 
-__all__ = ["epoch", "iso", "parse_duration"]
+__all__ = ["format_time", "parse_duration", "parse_time"]
 
 
-def iso(at: float | None) -> str | None:
+def format_time(at: float | None) -> str | None:
     """Epoch seconds as Kubernetes writes times (UTC, whole seconds)."""
     if at is None:
         return None
     return datetime.fromtimestamp(int(at), tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def epoch(text: str | None) -> float | None:
-    """The inverse of ``iso``; None for None."""
+def parse_time(text: str | None) -> float | None:
+    """The inverse of ``format_time``; None for None."""
     if not text:
         return None
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()

@@ -6,29 +6,36 @@ tell the same story.
 
 from __future__ import annotations
 
-from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import Policy, Range
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 
-__all__ = ["bounds", "duration", "headline", "quantity", "spoken", "waits_for"]
+__all__ = [
+    "describe_measurement",
+    "describe_range",
+    "describe_wait",
+    "format_duration",
+    "format_value",
+    "rollout_title",
+]
 
 _WORDS = {
-    ReadingKind.VALUE: "measured",
-    ReadingKind.TOO_FEW: "too few requests",
-    ReadingKind.NO_SERIES: "no data",
-    ReadingKind.NOT_A_NUMBER: "not a number",
-    ReadingKind.STALE: "only old samples",
-    ReadingKind.PARTIAL: "a partial answer",
-    ReadingKind.AMBIGUOUS: "several series where one was expected",
-    ReadingKind.UNSUPPORTED: "not given by this source",
-    ReadingKind.REFUSED: "the query is refused",
-    ReadingKind.OUTAGE: "no answer",
+    MeasurementKind.VALUE: "measured",
+    MeasurementKind.TOO_FEW: "too few requests",
+    MeasurementKind.NO_SERIES: "no data",
+    MeasurementKind.NOT_A_NUMBER: "not a number",
+    MeasurementKind.STALE: "only old samples",
+    MeasurementKind.PARTIAL: "a partial answer",
+    MeasurementKind.AMBIGUOUS: "several series where one was expected",
+    MeasurementKind.UNSUPPORTED: "not given by this source",
+    MeasurementKind.REFUSED: "the query is refused",
+    MeasurementKind.OUTAGE: "no answer",
 }
 
 
-def quantity(value: float, unit: Unit) -> str:
+def format_value(value: float, unit: Unit) -> str:
     """A value with its unit: ``99.2 %``, ``340 ms``, ``1,234 requests``."""
     if unit is Unit.PERCENT:
         return f"{_short(value)} %"
@@ -46,18 +53,18 @@ def _short(value: float) -> str:
     return text.rstrip("0").rstrip(".")
 
 
-def bounds(range_: Range, unit: Unit) -> str:
+def describe_range(range_: Range, unit: Unit) -> str:
     """``at least 99 %``, ``at most 500 ms``, ``between …``."""
     if range_.min is not None and range_.max is not None:
-        return f"between {quantity(range_.min, unit)} and {quantity(range_.max, unit)}"
+        return f"between {format_value(range_.min, unit)} and {format_value(range_.max, unit)}"
     if range_.min is not None:
-        return f"at least {quantity(range_.min, unit)}"
+        return f"at least {format_value(range_.min, unit)}"
     if range_.max is not None:
-        return f"at most {quantity(range_.max, unit)}"
+        return f"at most {format_value(range_.max, unit)}"
     return "any value"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``90`` -> ``1m30s``; below a minute in seconds, at most two units.
 
     >>> duration(5400), duration(45), duration(0.4)
@@ -74,18 +81,18 @@ def duration(seconds: float) -> str:
     return "".join(kept[:2]) or "0s"
 
 
-def spoken(reading: Reading) -> str:
+def describe_measurement(reading: Measurement) -> str:
     """A reading in words, with the adapter's detail when there is one."""
     words = _WORDS[reading.kind]
     return f"{words}: {reading.detail}" if reading.detail else words
 
 
-def headline(rollout: Rollout) -> str:
+def rollout_title(rollout: Rollout) -> str:
     """``models/mnist: mnist-predictor-00002 instead of mnist-predictor-00001``."""
     return f"{rollout.namespace}/{rollout.service}: {rollout.candidate} instead of {rollout.stable}"
 
 
-def waits_for(rollout: Rollout, policy: Policy | None, now: float) -> str:
+def describe_wait(rollout: Rollout, policy: Policy | None, now: float) -> str:
     """What has to happen next, as a person would say it; "" for a finished rollout."""
     progress = rollout.progress
     if progress.phase.is_final:
@@ -94,7 +101,7 @@ def waits_for(rollout: Rollout, policy: Policy | None, now: float) -> str:
         return "the rollout of another component of the service"
     if progress.phase is Phase.STAGING:
         return f"{rollout.candidate} to become ready"
-    if progress.phase is Phase.SETTLING:
+    if progress.phase is Phase.FINALIZING:
         return "the candidate to be stable in the spec too"
     if progress.phase is Phase.ROLLING_BACK:
         return "the traffic to be back on stable"
@@ -107,5 +114,5 @@ def waits_for(rollout: Rollout, policy: Policy | None, now: float) -> str:
         left = progress.verified_at + step.hold - now
         if left > 0:
             what = "the end of the bake" if progress.phase is Phase.BAKING else "the end of the step"
-            return f"{what} in {duration(left)}"
+            return f"{what} in {format_duration(left)}"
     return progress.message or progress.reason.value

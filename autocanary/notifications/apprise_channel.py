@@ -24,10 +24,10 @@ from typing import Any
 from autocanary.errors import DeliveryError, SettingsError
 from autocanary.logs import redact
 from autocanary.model.decision import Event
-from autocanary.notifications.channel import Channel, PolicyOf, for_everyone, no_policy
+from autocanary.notifications.channel import Channel, PolicyOf, no_policy, wanted_by_default_channels
 from autocanary.notifications.http_client import read_secret
-from autocanary.notifications.message_text import advice, done, title
-from autocanary.notifications.metric_rows import evidence
+from autocanary.notifications.message_text import action_taken, advice, title
+from autocanary.notifications.metric_rows import metric_rows
 from autocanary.ports import Message
 
 __all__ = ["AppriseUrls", "text"]
@@ -36,7 +36,7 @@ _SECONDS = 15.0
 _LINES = re.compile(r"[\s\S]+")
 _PIECES = re.compile(r"[^A-Za-z0-9_-]+")
 _SHORTEST_SECRET = 6
-_KINDS: Mapping[str, str] = {
+_NOTIFY_TYPES: Mapping[str, str] = {
     Event.PROMOTED.value: "success",
     Event.HELD.value: "warning",
     Event.PAUSED.value: "warning",
@@ -87,14 +87,14 @@ class AppriseUrls:
         result = apprise.notify(
             title=title(message),
             body=text(message, self._cluster, self._policy_of),
-            notify_type=_KINDS.get(message.telling.event, "info"),
+            notify_type=_NOTIFY_TYPES.get(message.notification.event, "info"),
             body_format="text",
             timeout=_SECONDS,
         )
         if not result:
-            said = next((str(each.message) for each in result.logs()), "no reason was given")
+            reason = next((str(each.message) for each in result.logs()), "no reason was given")
             name = str(getattr(service, "service_name", "") or "the service")
-            raise DeliveryError(f"URL {number} of {self._file} ({name}): {_without(said, url)}")
+            raise DeliveryError(f"URL {number} of {self._file} ({name}): {_redact_url(reason, url)}")
 
     def _urls(self) -> tuple[str, ...]:
         lines = read_secret(self._file, _LINES, "Apprise URLs, one a line,").splitlines()
@@ -123,7 +123,7 @@ class _AppriseUrl:
         return f"apprise:{self._number}"
 
     def wants(self, message: Message) -> bool:
-        return for_everyone(message)
+        return wanted_by_default_channels(message)
 
     def send(self, message: Message) -> None:
         self._urls.send(message, self._number)
@@ -131,15 +131,15 @@ class _AppriseUrl:
 
 def text(message: Message, cluster: str, policy_of: PolicyOf) -> str:
     """The message in plain lines: what, on what numbers, what was done, what to do now, where."""
-    telling, rollout = message.telling, message.rollout
-    lines = [f"{telling.message} ({telling.reason})" if telling.message else telling.reason]
-    for row in evidence(message, policy_of(rollout)):
+    notification, rollout = message.notification, message.rollout
+    lines = [f"{notification.message} ({notification.reason})" if notification.message else notification.reason]
+    for row in metric_rows(message, policy_of(rollout)):
         against = f" (must be {row.threshold})" if row.threshold else ""
         requests = f", {row.requests:,.0f} requests" if row.requests is not None else ""
-        lines.append(f"- {row.metric}: {row.measured}{against}{requests}")
-        lines.extend(f"  {line}" for line in row.comparison)
-    if did := done(message):
-        lines.append(did)
+        lines.append(f"- {row.metric}: {row.measurement_text}{against}{requests}")
+        lines.extend(f"  {line}" for line in row.comparison_lines)
+    if action := action_taken(message):
+        lines.append(action)
     lines.extend(f"{name}: {words}" for name, words in message.details)
     lines.append(f"To do: {advice(message)}")
     place = f"{rollout.namespace}/{rollout.name}, policy {rollout.policy_name}"
@@ -152,8 +152,7 @@ def _library() -> Any:
         library = import_module("apprise")
     except ImportError as error:
         raise SettingsError(
-            "APPRISE_URLS_FILE needs the Apprise library, which is not installed: "
-            "pip install 'autocanary[apprise]'"
+            "APPRISE_URLS_FILE needs the Apprise library, which is not installed: pip install 'autocanary[apprise]'"
         ) from error
     log = logging.getLogger("apprise")
     log.propagate = False
@@ -162,9 +161,9 @@ def _library() -> Any:
     return library
 
 
-def _without(said: str, url: str) -> str:
+def _redact_url(reason: str, url: str) -> str:
     """Apprise's words, without what is in the URL."""
     for piece in sorted(_PIECES.split(url), key=len, reverse=True):
         if len(piece) >= _SHORTEST_SECRET:
-            said = said.replace(piece, "***")
-    return redact(" ".join(said.split()))[:300]
+            reason = reason.replace(piece, "***")
+    return redact(" ".join(reason.split()))[:300]

@@ -12,12 +12,12 @@ from autocanary import logs
 from autocanary.errors import AutocanaryError, ClusterError, DeliveryError
 from autocanary.model.decision import Event
 from autocanary.notifications.channel import PolicyOf, no_policy
-from autocanary.notifications.metric_rows import deciding, evidence
+from autocanary.notifications.metric_rows import deciding_row, metric_rows
 from autocanary.ports import Message
 
 __all__ = ["AuditLog", "KubernetesEvents"]
 
-_LOUD = frozenset(
+_WARNING_EVENTS = frozenset(
     {Event.ROLLBACK.value, Event.ROLLED_BACK.value, Event.EXTERNAL_CHANGE.value, Event.WARNING.value}
 )
 
@@ -35,32 +35,32 @@ class AuditLog:
         return True
 
     def send(self, message: Message) -> None:
-        telling = message.telling
-        write = self._log.warning if telling.event in _LOUD else self._log.info
-        write(telling.event, **self._keys(message))
+        notification = message.notification
+        write = self._log.warning if notification.event in _WARNING_EVENTS else self._log.info
+        write(notification.event, **self._fields(message))
 
-    def _keys(self, message: Message) -> dict[str, Any]:
-        telling, rollout = message.telling, message.rollout
-        keys: dict[str, Any] = {
+    def _fields(self, message: Message) -> dict[str, Any]:
+        notification, rollout = message.notification, message.rollout
+        fields: dict[str, Any] = {
             "namespace": rollout.namespace,
             "service": rollout.service,
             "component": rollout.component.value,
             "rollout": rollout.name,
             "stable": rollout.stable,
             "candidate": rollout.candidate,
-            "phase": telling.phase,
-            "step": telling.step,
-            "weight": telling.weight,
-            "reason": telling.reason,
-            "message": telling.message,
+            "phase": notification.phase,
+            "step": notification.step,
+            "weight": notification.weight,
+            "reason": notification.reason,
+            "message": notification.message,
         }
-        row = deciding(evidence(message, self._policy_of(rollout)))
+        row = deciding_row(metric_rows(message, self._policy_of(rollout)))
         if row is not None:
-            keys["metric"] = row.metric
-            keys |= {"value": row.value} if row.value is not None else {}
-            keys |= {"threshold": row.threshold} if row.threshold else {}
-            keys |= {"requests": row.requests} if row.requests is not None else {}
-        return keys | {name: text for name, text in message.details if name not in keys and name != "event"}
+            fields["metric"] = row.metric
+            fields |= {"value": row.value} if row.value is not None else {}
+            fields |= {"threshold": row.threshold} if row.threshold else {}
+            fields |= {"requests": row.requests} if row.requests is not None else {}
+        return fields | {name: text for name, text in message.details if name not in fields and name != "event"}
 
 
 class KubernetesEvents:

@@ -13,7 +13,15 @@ from autocanary.model.policy import NotificationRoute, Policy
 from autocanary.model.rollout import Rollout
 from autocanary.ports import Message
 
-__all__ = ["EVENT_NAMES", "Channel", "PolicyOf", "for_everyone", "no_policy", "selects", "slack_wanted"]
+__all__ = [
+    "EVENT_NAMES",
+    "Channel",
+    "PolicyOf",
+    "no_policy",
+    "route_selects",
+    "wanted_by_default_channels",
+    "wanted_by_slack",
+]
 
 PolicyOf = Callable[[Rollout], Policy | None]
 """The policy that a rollout follows (from its snapshot); None when this version cannot read it."""
@@ -56,28 +64,26 @@ EVENT_NAMES: Mapping[str, Event] = {
 """The words of ``notifications[].events`` in a policy."""
 
 
-def selects(route: NotificationRoute, event: str) -> bool:
+def route_selects(route: NotificationRoute, event: str) -> bool:
     """Whether a route names the event (an audit event's name); a route without names selects all."""
-    return not route.events or any(
-        EVENT_NAMES[name].value == event for name in route.events if name in EVENT_NAMES
-    )
+    return not route.events or any(EVENT_NAMES[name].value == event for name in route.events if name in EVENT_NAMES)
 
 
-def for_everyone(message: Message, event: str | None = None) -> bool:
+def wanted_by_default_channels(message: Message, event: str | None = None) -> bool:
     """Whether the service's own channels tell this (or another ``event`` of the rollout).
 
     Routes with neither a Slack channel nor a webhook narrow what all of the service's channels say; without
     such routes they say everything.
     """
     routes = tuple(each for each in message.routes if not each.webhook and not each.slack_channel)
-    return _any_of(event or message.telling.event, routes)
+    return _any_route_selects(event or message.notification.event, routes)
 
 
-def slack_wanted(message: Message) -> bool:
+def wanted_by_slack(message: Message) -> bool:
     """Whether Slack tells this: the policy's Slack routes narrow it, else the routes for everyone do."""
     slack = tuple(each for each in message.routes if each.slack_channel)
-    return _any_of(message.telling.event, slack) if slack else for_everyone(message)
+    return _any_route_selects(message.notification.event, slack) if slack else wanted_by_default_channels(message)
 
 
-def _any_of(event: str, routes: tuple[NotificationRoute, ...]) -> bool:
-    return not routes or any(selects(route, event) for route in routes)
+def _any_route_selects(event: str, routes: tuple[NotificationRoute, ...]) -> bool:
+    return not routes or any(route_selects(route, event) for route in routes)

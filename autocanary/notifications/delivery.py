@@ -16,45 +16,45 @@ from dataclasses import replace
 from autocanary import logs
 from autocanary.errors import DeliveryError
 from autocanary.notifications.channel import Channel
-from autocanary.notifications.http_client import NEVER
-from autocanary.notifications.retry_queue import Entry, Key, Outbox, key_of
+from autocanary.notifications.http_client import NO_RETRY
+from autocanary.notifications.retry_queue import DeliveryKey, QueuedMessage, RetryQueue, delivery_key
 from autocanary.ports import Clock, Delivery, Message
 
-__all__ = ["Courier"]
+__all__ = ["DeliveryWorker"]
 
 _CAPACITY = 10_000
-_chance = random.Random().random  # noqa: S311 - spreads load, guards nothing
-_STANDBY = 0.5  # seconds to the next look whether this instance leads again
-_REMEMBERED = 20_000
+_jitter = random.Random().random  # noqa: S311 - spreads load, guards nothing
+_LEADERSHIP_POLL_SECONDS = 0.5  # seconds to the next look whether this instance leads again
+_FINISHED_KEPT = 20_000
 
 
-def _nobody(message: Message) -> tuple[Channel, ...]:  # noqa: ARG001 - the signature is the hook's
+def _no_channels(message: Message) -> tuple[Channel, ...]:  # noqa: ARG001 - the signature is the hook's
     return ()
 
 
-def _uncounted(channel: str, outcome: str) -> None:
+def _ignore_outcome(channel: str, outcome: str) -> None:
     """Counts nothing."""
 
 
-def _always() -> bool:
+def _always_leader() -> bool:
     """There is only one instance."""
     return True
 
 
-def _unheard() -> None:
+def _do_nothing() -> None:
     """Tells nobody."""
 
 
-class Courier:
+class DeliveryWorker:
     """Delivers each telling to each channel that wants it, once.
 
-    ``at_once`` channels are told by ``tell`` itself, in the caller's thread: they must not block. The
-    ``background`` channels and those that ``routed`` finds for a message (a policy's own webhooks) are told
-    by the worker thread that ``start`` starts; how long it goes on trying is written in ``outbox``.
-    ``counted`` hears the kind of channel (its name up to a colon) and ``delivered``, ``failed`` (will be
-    tried again) or ``given-up``. ``heard`` is called after each try: ``delivered`` may have something.
-    ``leads`` is asked before each try: while it is False nothing is sent. ``forget`` then drops what waits,
-    since another instance tells it.
+    ``synchronous`` channels are told by ``notify`` itself, in the caller's thread: they must not block. The
+    ``background`` channels and those that ``channels_for`` finds for a message (a policy's own webhooks) are
+    told by the worker thread that ``start`` starts; how long it goes on trying is written in ``outbox``.
+    ``on_outcome`` hears the kind of channel (its name up to a colon) and ``take_deliveries``, ``failed``
+    (will be tried again) or ``dropped``. ``on_event`` is called after each try: ``take_deliveries`` may have
+    something. ``is_leader`` is asked before each try: while it is False nothing is sent. ``drop_pending``
+    then drops what waits, since another instance tells it.
 
     A telling that was settled and is told again (the ledger could not note it) is not sent again; its
     Delivery is repeated, so that the ledger can.
@@ -65,22 +65,26 @@ class Courier:
         background: Sequence[Channel],
         *,
         clock: Clock,
-        at_once: Sequence[Channel] = (),
-        routed: Callable[[Message], Sequence[Channel]] = _nobody,
-        counted: Callable[[str, str], None] = _uncounted,
-        heard: Callable[[], None] = _unheard,
-        leads: Callable[[], bool] = _always,
+        synchronous: Sequence[Channel] = (),
+        channels_for: Callable[[Message], Sequence[Channel]] = _no_channels,
+        on_outcome: Callable[[str, str], None] = _ignore_outcome,
+        on_event: Callable[[], None] = _do_nothing,
+        is_leader: Callable[[], bool] = _always_leader,
         capacity: int = _CAPACITY,
-        chance: Callable[[], float] = _chance,
+        jitter: Callable[[], float] = _jitter,
     ) -> None:
-        self._at_once, self._background, self._routed = tuple(at_once), tuple(background), routed
-        self._clock, self._counted, self._heard = clock, counted, heard
-        self._leads = leads
-        self._outbox = Outbox(capacity=capacity, random=chance)
-        self._settled: OrderedDict[Key, Delivery] = OrderedDict()
-        self._ready: dict[Key, Delivery] = {}
+        self._synchronous, self._background, self._channels_for = (
+            tuple(synchronous),
+            tuple(background),
+            channels_for,
+        )
+        self._clock, self._on_outcome, self._on_event = clock, on_outcome, on_event
+        self._is_leader = is_leader
+        self._retry_queue = RetryQueue(capacity=capacity, random=jitter)
+        self._finished: OrderedDict[DeliveryKey, Delivery] = OrderedDict()
+        self._undrained: dict[DeliveryKey, Delivery] = {}
         self._overflowing = False
-        self._lock, self._telling = threading.Lock(), threading.Lock()
+        self._lock, self._delivery_lock = threading.Lock(), threading.Lock()
         self._wake = threading.Event()
         self._stop_at: float | None = None
         self._thread: threading.Thread | None = None
@@ -99,60 +103,60 @@ class Courier:
             self._thread.join(seconds)
             self._thread = None
         with self._lock:
-            left = len(self._outbox)
+            left = len(self._retry_queue)
         if left:
             self._log.warning(
-                "notifications_left", count=left, hint="they are told again after the next start"
+                "notifications_pending_at_stop", count=left, hint="they are told again after the next start"
             )
 
     def channels(self, message: Message) -> tuple[str, ...]:
-        names = [each.name for each in self._at_once if each.wants(message)]
+        names = [each.name for each in self._synchronous if each.wants(message)]
         names += [each.name for each in self._in_background(message)]
         return tuple(dict.fromkeys(names))
 
-    def tell(self, message: Message) -> None:
-        with self._telling:  # two callers must not both find that a line is not written yet
-            for channel in self._at_once:
-                if channel.wants(message) and not self._has_it(message, channel):
-                    self._tell_now(message, channel)
+    def notify(self, message: Message) -> None:
+        with self._delivery_lock:  # two callers must not both find that a line is not written yet
+            for channel in self._synchronous:
+                if channel.wants(message) and not self._is_delivered(message, channel):
+                    self._deliver_now(message, channel)
         for channel in self._in_background(message):
-            self._queue(message, channel)
+            self._enqueue(message, channel)
         self._wake.set()
 
-    def delivered(self) -> Sequence[Delivery]:
+    def take_deliveries(self) -> Sequence[Delivery]:
         with self._lock:
-            drained, self._ready = tuple(self._ready.values()), {}
+            drained, self._undrained = tuple(self._undrained.values()), {}
         return drained
 
-    def forget(self) -> None:
+    def drop_pending(self) -> None:
         """Drop what waits; what is under way is delivered."""
         with self._lock:
-            self._outbox.clear()
+            self._retry_queue.clear()
 
-    def work(self) -> float | None:
+    def deliver_next(self) -> float | None:
         """Try one message that is due. Returns 0 if it did, else seconds until one is, None if none waits.
 
         Only the worker calls this; a world in virtual time may call it instead of ``start``.
         """
         with self._lock:
-            if not self._leads():
-                return _STANDBY if len(self._outbox) else None
+            if not self._is_leader():
+                return _LEADERSHIP_POLL_SECONDS if len(self._retry_queue) else None
             now = self._clock.now()
-            entry = self._outbox.next(now)
+            entry = self._retry_queue.next(now)
             if entry is None:
-                return self._outbox.wait(now)
-        sent = _send(entry.channel, entry.message)
-        if isinstance(sent, DeliveryError):
-            self._failed(entry, sent)
+                return self._retry_queue.wait(now)
+        outcome = _send(entry.channel, entry.message)
+        if isinstance(outcome, DeliveryError):
+            self._failed(entry, outcome)
         else:
-            self._succeeded(entry, sent)
-        self._heard()
+            self._succeeded(entry, outcome)
+        self._on_event()
         return 0.0
 
     def _run(self) -> None:
         while True:
             self._wake.clear()
-            pause = self.work()
+            pause = self.deliver_next()
             stop_at = self._stop_at
             if stop_at is not None and (pause != 0.0 or self._clock.now() >= stop_at):
                 return
@@ -161,85 +165,83 @@ class Courier:
 
     def _in_background(self, message: Message) -> list[Channel]:
         wanting: list[Channel] = [each for each in self._background if each.wants(message)]
-        return wanting + [each for each in self._routed(message) if each.wants(message)]
+        return wanting + [each for each in self._channels_for(message) if each.wants(message)]
 
-    def _has_it(self, message: Message, channel: Channel) -> bool:
+    def _is_delivered(self, message: Message, channel: Channel) -> bool:
         """Whether nothing is left to do; the Delivery of a settled telling is given out once more."""
-        if channel.name in message.telling.done:
+        if channel.name in message.notification.delivered_channels:
             return True
-        key = key_of(message, channel.name)
+        key = delivery_key(message, channel.name)
         with self._lock:
-            return self._repeat(key)
+            return self._report_again(key)
 
-    def _tell_now(self, message: Message, channel: Channel) -> None:
-        sent = _send(channel, message)
+    def _deliver_now(self, message: Message, channel: Channel) -> None:
+        outcome = _send(channel, message)
         with self._lock:
-            self._settle(key_of(message, channel.name), sent)
-        failed = isinstance(sent, DeliveryError)
-        self._counted(_kind(channel.name), "given-up" if failed else "delivered")
+            self._finish(delivery_key(message, channel.name), outcome)
+        failed = isinstance(outcome, DeliveryError)
+        self._on_outcome(_kind(channel.name), "dropped" if failed else "delivered")
 
-    def _queue(self, message: Message, channel: Channel) -> None:
-        key = key_of(message, channel.name)
+    def _enqueue(self, message: Message, channel: Channel) -> None:
+        key = delivery_key(message, channel.name)
         with self._lock:
-            if channel.name in message.telling.done or self._repeat(key):
+            if channel.name in message.notification.delivered_channels or self._report_again(key):
                 return
-            full = not self._outbox.add(message, channel, self._clock.now())
+            full = not self._retry_queue.add(message, channel, self._clock.now())
             if full:
-                self._settle(key, DeliveryError("too many messages wait for their receivers"))
+                self._finish(key, DeliveryError("too many messages wait for their receivers"))
             say, self._overflowing = full and not self._overflowing, full
         if full:
-            self._counted(_kind(channel.name), "given-up")
+            self._on_outcome(_kind(channel.name), "dropped")
         if say:
-            self._log.warning(
-                "notifications_queue_full", hint="only final messages are queued until there is room"
-            )
+            self._log.warning("notifications_queue_full", hint="only final messages are queued until there is room")
 
-    def _succeeded(self, entry: Entry, receipt: str) -> None:
+    def _succeeded(self, entry: QueuedMessage, channel_message_id: str) -> None:
         with self._lock:
-            recovered = self._outbox.succeeded(entry)
-            self._settle(entry.key, receipt)
-        self._counted(_kind(entry.key.channel), "delivered")
+            recovered = self._retry_queue.succeeded(entry)
+            self._finish(entry.key, channel_message_id)
+        self._on_outcome(_kind(entry.key.channel), "delivered")
         if recovered:
             self._log.info("notifications_recovered", channel=entry.key.channel)
 
-    def _failed(self, entry: Entry, error: DeliveryError) -> None:
+    def _failed(self, entry: QueuedMessage, error: DeliveryError) -> None:
         with self._lock:
-            gone = self._outbox.failed(entry, error, self._clock.now())
-            if error.receipt:
-                self._ready[entry.key] = _delivery(entry.key, error, settled=False)
-            for each in gone:
-                self._settle(each.key, DeliveryError(each.why))
-            say = self._outbox.just_closed(entry.key.channel)
+            given_up = self._retry_queue.failed(entry, error, self._clock.now())
+            if error.channel_message_id:
+                self._undrained[entry.key] = _delivery(entry.key, error, finished=False)
+            for each in given_up:
+                self._finish(each.key, DeliveryError(each.last_error))
+            say = self._retry_queue.circuit_just_opened(entry.key.channel)
         if say:
             self._log.warning("notifications_failing", channel=entry.key.channel, error=str(error))
-        if entry not in gone:
-            self._counted(_kind(entry.key.channel), "failed")
-        for each in gone:
-            self._counted(_kind(each.key.channel), "given-up")
+        if entry not in given_up:
+            self._on_outcome(_kind(entry.key.channel), "failed")
+        for each in given_up:
+            self._on_outcome(_kind(each.key.channel), "dropped")
             self._log.warning(
-                "notification_given_up",
+                "notification_dropped",
                 channel=each.key.channel,
                 namespace=each.key.namespace,
                 rollout=each.key.rollout,
-                told=each.message.telling.event,
-                error=each.why,
+                told=each.message.notification.event,
+                error=each.last_error,
             )
 
-    def _repeat(self, key: Key) -> bool:
+    def _report_again(self, key: DeliveryKey) -> bool:
         """Give out a settled telling's Delivery once more; the caller holds the lock."""
-        settled = self._settled.get(key)
-        if settled is not None:
-            self._ready[key] = settled
-        return settled is not None
+        finished = self._finished.get(key)
+        if finished is not None:
+            self._undrained[key] = finished
+        return finished is not None
 
-    def _settle(self, key: Key, sent: str | DeliveryError) -> None:
+    def _finish(self, key: DeliveryKey, outcome: str | DeliveryError) -> None:
         """Note how it ended; the caller holds the lock."""
-        delivery, before = _delivery(key, sent), self._ready.get(key)
-        if before is not None and not delivery.receipt:
-            delivery = replace(delivery, receipt=before.receipt)
-        self._settled[key] = self._ready[key] = delivery
-        while len(self._settled) > _REMEMBERED:
-            self._settled.popitem(last=False)
+        delivery, before = _delivery(key, outcome), self._undrained.get(key)
+        if before is not None and not delivery.channel_message_id:
+            delivery = replace(delivery, channel_message_id=before.channel_message_id)
+        self._finished[key] = self._undrained[key] = delivery
+        while len(self._finished) > _FINISHED_KEPT:
+            self._finished.popitem(last=False)
 
 
 def _send(channel: Channel, message: Message) -> str | DeliveryError:
@@ -249,20 +251,20 @@ def _send(channel: Channel, message: Message) -> str | DeliveryError:
     except DeliveryError as error:
         return error
     except Exception as error:  # noqa: BLE001 - a fault in one channel must not end the thread that serves all
-        return DeliveryError(f"{channel.name}: {type(error).__name__}: {error}", retry_after=NEVER)
+        return DeliveryError(f"{channel.name}: {type(error).__name__}: {error}", retry_after=NO_RETRY)
 
 
-def _delivery(key: Key, sent: str | DeliveryError, *, settled: bool = True) -> Delivery:
-    failed = isinstance(sent, DeliveryError)
+def _delivery(key: DeliveryKey, outcome: str | DeliveryError, *, finished: bool = True) -> Delivery:
+    failed = isinstance(outcome, DeliveryError)
     return Delivery(
         key.namespace,
         key.rollout,
-        key.telling_id,
+        key.notification_id,
         key.channel,
         ok=not failed,
-        detail=str(sent) if isinstance(sent, DeliveryError) else "",
-        receipt=sent.receipt if isinstance(sent, DeliveryError) else sent,
-        settled=settled,
+        detail=str(outcome) if isinstance(outcome, DeliveryError) else "",
+        channel_message_id=outcome.channel_message_id if isinstance(outcome, DeliveryError) else outcome,
+        finished=finished,
     )
 
 

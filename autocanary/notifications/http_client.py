@@ -34,19 +34,19 @@ from autocanary import __version__
 from autocanary.errors import DeliveryError
 from autocanary.logs import redact
 
-__all__ = ["NEVER", "Answer", "Http", "check", "place", "read_secret"]
+__all__ = ["NO_RETRY", "HttpClient", "HttpResponse", "raise_for_status", "read_secret", "url_origin"]
 
-NEVER = math.inf
+NO_RETRY = math.inf
 """As ``DeliveryError.retry_after``: the receiver has understood and refuses; the same again will not help."""
 
 _BODY_LIMIT = 4096
 _DETAIL_LIMIT = 300
-_REDIRECTS = 3
+_MAX_REDIRECTS = 3
 _TRANSIENT = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """What a receiver said: ``text`` is the start of its body on one line, ``retry_after`` in seconds.
 
     ``body`` is as much of it as was asked for; it may hold secrets.
@@ -62,7 +62,7 @@ class Answer:
         return 200 <= self.status < 300
 
 
-class Http:
+class HttpClient:
     """Posts JSON. ``connect`` and ``read`` are deadlines in seconds."""
 
     def __init__(
@@ -83,24 +83,24 @@ class Http:
         *,
         headers: Mapping[str, str] | None = None,
         read: float | None = None,
-        most: int = _BODY_LIMIT,
-    ) -> Answer:
+        body_limit: int = _BODY_LIMIT,
+    ) -> HttpResponse:
         """The receiver's answer, whatever its status; DeliveryError when there is none."""
         body = json.dumps(payload, default=str).encode()
         redirects = 0
         seconds = read if read is not None else self._read
         while True:
-            answer, moved_to = self._once(url, body, headers or {}, seconds, most)
+            response, moved_to = self._post_once(url, body, headers or {}, seconds, body_limit)
             if not moved_to:
-                return answer
-            target = _joined(url, moved_to)
-            if redirects == _REDIRECTS or not _may_follow(answer.status, url, target):
-                return Answer(answer.status, f"redirects to {place(target)}; name the final address")
+                return response
+            target = _resolve_url(url, moved_to)
+            if redirects == _MAX_REDIRECTS or not _may_follow(response.status, url, target):
+                return HttpResponse(response.status, f"redirects to {url_origin(target)}; name the final address")
             url, redirects = target, redirects + 1
 
-    def _once(
-        self, url: str, body: bytes, headers: Mapping[str, str], read: float, most: int
-    ) -> tuple[Answer, str]:
+    def _post_once(
+        self, url: str, body: bytes, headers: Mapping[str, str], read: float, body_limit: int
+    ) -> tuple[HttpResponse, str]:
         deadline = self._monotonic() + read
         sent = {
             "Content-Type": "application/json",
@@ -110,7 +110,7 @@ class Http:
         }
         try:
             with _Session() as session:
-                session.auth = _nobody  # otherwise requests looks into ~/.netrc
+                session.auth = _no_auth  # otherwise requests looks into ~/.netrc
                 with session.post(
                     url,
                     data=body,
@@ -120,20 +120,20 @@ class Http:
                     stream=True,
                 ) as response:
                     moved = response.headers.get("Location", "") if 300 <= response.status_code < 400 else ""
-                    given = self._body(response, deadline, most)
+                    given = self._body(response, deadline, body_limit)
                     retry_after = self._retry_after(response)
-                    return Answer(response.status_code, _line(given), retry_after, given), moved
+                    return HttpResponse(response.status_code, _one_line(given), retry_after, given), moved
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            why, forever = _why(error, self._connect, read)
-            message = f"{place(url)} {why}"
-            raise DeliveryError(message, retry_after=NEVER if forever else None) from error
+            why, permanent = _failure_text(error, self._connect, read)
+            message = f"{url_origin(url)} {why}"
+            raise DeliveryError(message, retry_after=NO_RETRY if permanent else None) from error
 
-    def _body(self, response: requests.Response, deadline: float, most: int) -> bytes:
+    def _body(self, response: requests.Response, deadline: float, body_limit: int) -> bytes:
         """The start of the body; what a slow or broken receiver still owes is not waited for."""
         read = b""
         try:
-            while len(read) < most and self._monotonic() < deadline:
-                piece = response.raw.read1(most - len(read), decode_content=False)
+            while len(read) < body_limit and self._monotonic() < deadline:
+                piece = response.raw.read1(body_limit - len(read), decode_content=False)
                 if not piece:
                     break
                 read += piece
@@ -156,7 +156,7 @@ class Http:
         return max(0.0, at.timestamp() - self._now())
 
 
-def place(url: str) -> str:
+def url_origin(url: str) -> str:
     """Scheme, host and port: enough to find the receiver, without the secret that a path may be."""
     try:
         parts = urlsplit(url)
@@ -166,24 +166,24 @@ def place(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}{port}" if parts.hostname else "an address without a host"
 
 
-def check(answer: Answer, url: str) -> None:
+def raise_for_status(response: HttpResponse, url: str) -> None:
     """Raises DeliveryError unless the answer is 2xx; final for a refusal, to be tried again otherwise."""
-    if answer.ok:
+    if response.ok:
         return
-    said = f": {answer.text}" if answer.text else ""
-    refused = answer.status < 500 and answer.status not in _TRANSIENT
+    detail = f": {response.text}" if response.text else ""
+    refused = response.status < 500 and response.status not in _TRANSIENT
     raise DeliveryError(
-        f"{place(url)} answered {answer.status}{said}",
-        retry_after=NEVER if refused else answer.retry_after,
+        f"{url_origin(url)} answered {response.status}{detail}",
+        retry_after=NO_RETRY if refused else response.retry_after,
     )
 
 
-def _line(body: bytes) -> str:
+def _one_line(body: bytes) -> str:
     text = redact(" ".join(body[:_BODY_LIMIT].decode("utf-8", "replace").split()))
     return text if len(text) <= _DETAIL_LIMIT else f"{text[:_DETAIL_LIMIT]}…"
 
 
-def _nobody(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """No credentials."""
     return request
 
@@ -194,7 +194,7 @@ class _Session(requests.Session):
         return None
 
 
-def _joined(url: str, location: str) -> str:
+def _resolve_url(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError:
@@ -211,33 +211,32 @@ def _may_follow(status: int, url: str, target: str) -> bool:
     return keeps_method and old.hostname == new.hostname and not weaker and new.scheme in ("http", "https")
 
 
-def _why(error: Exception, connect: float, read: float) -> tuple[str, bool]:
+def _failure_text(error: Exception, connect: float, read: float) -> tuple[str, bool]:
     """Why there is no answer, in words, and whether trying again is pointless."""
     if isinstance(error, requests.exceptions.InvalidProxyURL):
         return "is behind a proxy whose address in HTTPS_PROXY or HTTP_PROXY cannot be used", False
     if isinstance(error, requests.exceptions.ProxyError):
-        return f"cannot be reached through the proxy of HTTPS_PROXY or HTTP_PROXY ({_root(error)})", False
-    if isinstance(
-        error, ValueError
-    ):  # InvalidURL, InvalidSchema and host names that cannot exist are this, too
+        return (
+            f"cannot be reached through the proxy of HTTPS_PROXY or HTTP_PROXY ({_root_cause_text(error)})",
+            False,
+        )
+    if isinstance(error, ValueError):  # InvalidURL, InvalidSchema and host names that cannot exist are this, too
         return "is not an http or https address that can be called", True
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return f"did not accept a connection within {min(connect, read):g} s", False
     if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
         return f"did not answer within {read:g} s", False
     if isinstance(error, requests.exceptions.SSLError):
-        return f"failed the TLS handshake ({_root(error)}); check its certificate", False
-    return f"cannot be reached ({_root(error)})", False
+        return f"failed the TLS handshake ({_root_cause_text(error)}); check its certificate", False
+    return f"cannot be reached ({_root_cause_text(error)})", False
 
 
-def _root(error: BaseException) -> str:
+def _root_cause_text(error: BaseException) -> str:
     """The operating system's or TLS library's own words, from under the layers of wrapping."""
     seen: list[BaseException] = []
     while error not in seen:
         seen.append(error)
-        inner = [
-            each for each in (getattr(error, "reason", None), *error.args) if isinstance(each, BaseException)
-        ]
+        inner = [each for each in (getattr(error, "reason", None), *error.args) if isinstance(each, BaseException)]
         if inner:
             error = inner[0]
         elif error.__cause__ is not None:

@@ -11,10 +11,10 @@ from autocanary.model.decision import Event
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
-from autocanary.model.value_wording import duration
+from autocanary.model.value_wording import format_duration
 from autocanary.ports import Message
 
-__all__ = ["advice", "done", "title", "upcoming"]
+__all__ = ["action_taken", "advice", "next_action", "title"]
 
 _TITLES: Mapping[str, str] = {
     Event.STARTED.value: "canary started",
@@ -30,7 +30,7 @@ _TITLES: Mapping[str, str] = {
     Event.WARNING.value: "needs a person",
 }
 
-_DONE: Mapping[str, str] = {
+_ACTIONS: Mapping[str, str] = {
     Event.STARTED.value: "{candidate} is to replace {stable}, in steps while it stays healthy.",
     Event.STEP.value: "{weight} % of the traffic goes to {candidate}, the rest to {stable}.",
     Event.HELD.value: "Nothing was changed: {candidate} keeps {weight} %.",
@@ -51,7 +51,7 @@ _RETRY = "`kubectl autocanary retry {service} -n {namespace}`"
 _STATUS = "`kubectl autocanary status {service} -n {namespace}`"
 _DESCRIBE = "`kubectl describe inferenceservice {service} -n {namespace}`"
 
-_BY_REASON: Mapping[str, str] = {
+_ADVICE_BY_REASON: Mapping[str, str] = {
     Reason.AWAITING_APPROVAL.value: f"Look at the canary, then {_PROMOTE} or {_ABORT}.",
     Reason.PAUSED_BY_USER.value: f"{_RESUME} goes on, {_ABORT} rolls back.",
     Reason.FAILURE_PAUSED.value: f"The policy pauses on a breach: {_ABORT} rolls back, {_RESUME} goes on.",
@@ -66,7 +66,7 @@ _BY_REASON: Mapping[str, str] = {
     Reason.METRICS_STALE.value: "Check Prometheus' scraping: its newest samples are old.",
     Reason.METRICS_PARTIAL.value: "Check the warnings of the Prometheus query: its answer is incomplete.",
     Reason.METRICS_NOT_A_NUMBER.value: "Check the metric's query: it divides by nothing.",
-    Reason.BREACH_SEEN.value: "Nothing yet: the failure limit is not reached.",
+    Reason.VIOLATION_SEEN.value: "Nothing yet: the failure limit is not reached.",
     Reason.GATHERING_EVIDENCE.value: "Nothing: more requests decide.",
     Reason.SUSPICIOUS.value: f"Nothing yet: more requests decide. {_ABORT} does not wait for them.",
     Reason.BEYOND_OBJECTIVE.value: "Look at both revisions: the objective is missed, perhaps by stable too.",
@@ -87,7 +87,7 @@ _BY_REASON: Mapping[str, str] = {
     "canaryTrafficPercent: 0.",
 }
 
-_BY_EVENT: Mapping[str, str] = {
+_ADVICE_BY_EVENT: Mapping[str, str] = {
     Event.STARTED.value: f"Nothing. Follow it with {_STATUS}.",
     Event.STEP.value: "Nothing.",
     Event.HELD.value: f"See what it waits for: {_STATUS}.",
@@ -100,7 +100,7 @@ _BY_EVENT: Mapping[str, str] = {
     Event.ENDED.value: f"Nothing, if this was meant. {_STATUS} tells more.",
     Event.WARNING.value: f"Look at it now: {_STATUS}.",
 }
-_QUIET_EVENTS = frozenset(
+_EVENTS_WITHOUT_REASON_ADVICE = frozenset(
     {Event.PROMOTED.value, Event.ROLLBACK.value, Event.ROLLED_BACK.value, Event.STEP.value}
 )
 """Events after which the reason is history: what it advises is too late."""
@@ -112,46 +112,49 @@ _WAITING = frozenset({Phase.HOLDING.value, Phase.PAUSED.value})
 def title(message: Message) -> str:
     """``models/mnist: rolled back``."""
     rollout = message.rollout
-    what = _TITLES.get(message.telling.event, message.telling.event)
+    what = _TITLES.get(message.notification.event, message.notification.event)
     return f"{rollout.namespace}/{rollout.service}: {_fill(what, message)}"
 
 
-def done(message: Message) -> str:
+def action_taken(message: Message) -> str:
     """What autocanary did about it; "" for an event that this version does not know."""
-    return _fill(_DONE.get(message.telling.event, ""), message)
+    return _fill(_ACTIONS.get(message.notification.event, ""), message)
 
 
 def advice(message: Message) -> str:
     """What a person should do now."""
-    event = message.telling.event
-    general = _BY_EVENT.get(event, f"See {_STATUS}.")
+    event = message.notification.event
+    general = _ADVICE_BY_EVENT.get(event, f"See {_STATUS}.")
     return _fill(
-        general if event in _QUIET_EVENTS else _BY_REASON.get(message.telling.reason, general), message
+        general
+        if event in _EVENTS_WITHOUT_REASON_ADVICE
+        else _ADVICE_BY_REASON.get(message.notification.reason, general),
+        message,
     )
 
 
-def upcoming(message: Message, policy: Policy | None) -> str:
+def next_action(message: Message, policy: Policy | None) -> str:
     """What is to happen next, by the plan; "" when the rollout has ended or the plan is not known."""
-    telling, rollout = message.telling, message.rollout
-    if telling.phase == Phase.ROLLING_BACK.value:
+    notification, rollout = message.notification, message.rollout
+    if notification.phase == Phase.ROLLING_BACK.value:
         return f"All traffic is back on {rollout.stable}."
-    if policy is None or telling.phase in _ENDED or telling.step > len(policy.steps):
+    if policy is None or notification.phase in _ENDED or notification.step > len(policy.steps):
         return ""
-    if telling.step == 0:
+    if notification.step == 0:
         return f"{policy.steps[0].weight} % of the traffic, once {rollout.candidate} is ready."
-    present, ahead = policy.steps[telling.step - 1], policy.steps[telling.step :]
+    present, ahead = policy.steps[notification.step - 1], policy.steps[notification.step :]
     what = f"{ahead[0].weight} %" if ahead else "Promotion"
-    held = f" after {duration(present.hold)} of health at {present.weight} %" if present.hold > 0 else ""
-    asked = ", when a person says promote" if present.approval else ""
-    waiting = ", as soon as it may go on" if telling.phase in _WAITING else ""
-    return f"{what}{held}{asked or waiting}."
+    held = f" after {format_duration(present.hold)} of health at {present.weight} %" if present.hold > 0 else ""
+    approval = ", when a person says promote" if present.approval else ""
+    waiting = ", as soon as it may go on" if notification.phase in _WAITING else ""
+    return f"{what}{held}{approval or waiting}."
 
 
 def _fill(text: str, message: Message) -> str:
-    rollout, telling = message.rollout, message.telling
+    rollout, notification = message.rollout, message.notification
     return text.format(
-        weight=telling.weight,
-        phase=telling.phase,
+        weight=notification.weight,
+        phase=notification.phase,
         service=rollout.service,
         namespace=rollout.namespace,
         stable=rollout.stable,

@@ -10,41 +10,44 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from autocanary.model.comparison_summary import Standing
-from autocanary.model.measurement import Reading
+from autocanary.model.comparison_summary import ComparisonSummary
+from autocanary.model.measurement import Measurement
 from autocanary.model.policy import Metric, Policy, Range
 from autocanary.model.progress import MetricState
-from autocanary.model.time_format import iso
-from autocanary.model.value_wording import bounds, quantity, spoken
+from autocanary.model.time_format import format_time
+from autocanary.model.value_wording import describe_measurement, describe_range, format_value
 from autocanary.ports import Message
 
-__all__ = ["Evidence", "deciding", "evidence"]
+__all__ = ["MetricRow", "deciding_row", "metric_rows"]
 
 _ANY = Range()
 _VERDICTS = {True: "pass", False: "breach", None: "inconclusive"}
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class MetricRow:
     """One metric: what it said, against what, from how many requests, and how stable did beside it."""
 
     metric: str
     ok: bool | None
-    reading: Reading
+    reading: Measurement
     range: Range = _ANY
     dry_run: bool = False
-    standing: Standing | None = None
+    comparison_summary: ComparisonSummary | None = None
 
     @property
-    def comparison(self) -> tuple[str, ...]:
+    def comparison_lines(self) -> tuple[str, ...]:
         """Both sides' numbers and how much they prove, a line each; none where nothing is compared."""
-        standing = self.standing
-        if standing is None:
+        comparison_summary = self.comparison_summary
+        if comparison_summary is None:
             return ()
-        if standing.note:
-            return (standing.note,)
-        meters = f"{_meter(standing.meter)} of what rolls back, {_meter(standing.cleared)} of what passes"
-        return (str(standing), f"evidence: {meters}")
+        if comparison_summary.not_compared_reason:
+            return (comparison_summary.not_compared_reason,)
+        percentages = (
+            f"{_percent_text(comparison_summary.evidence_percent)} of what rolls "
+            f"back, {_percent_text(comparison_summary.non_inferior_percent)} of what passes"
+        )
+        return (str(comparison_summary), f"evidence: {percentages}")
 
     @property
     def verdict(self) -> str:
@@ -61,54 +64,54 @@ class Evidence:
         return self.reading.requests
 
     @property
-    def measured(self) -> str:
+    def measurement_text(self) -> str:
         """``97.2 %``, or in words why there is no number."""
         if self.value is None:
-            return spoken(self.reading)
-        number = quantity(self.value, self.reading.unit)
-        return number if self.reading.is_value else f"{number} ({spoken(self.reading)})"
+            return describe_measurement(self.reading)
+        number = format_value(self.value, self.reading.unit)
+        return number if self.reading.is_value else f"{number} ({describe_measurement(self.reading)})"
 
     @property
     def threshold(self) -> str:
         """``at least 99 %``; "" when the policy is not known."""
-        return "" if self.range == _ANY else bounds(self.range, self.reading.unit)
+        return "" if self.range == _ANY else describe_range(self.range, self.reading.unit)
 
 
-def evidence(message: Message, policy: Policy | None) -> tuple[Evidence, ...]:
+def metric_rows(message: Message, policy: Policy | None) -> tuple[MetricRow, ...]:
     """The metrics behind the transition: breaches first, then what gave no answer, then the rest."""
     known = {metric.name: metric for metric in policy.analysis.metrics} if policy else {}
-    rows = [_row(name, state, known.get(name)) for name, state in _states(message).items() if state.last]
+    rows = [_row(name, state, known.get(name)) for name, state in _metric_states(message).items() if state.last]
     order = {False: 0, None: 1, True: 2}
     return tuple(sorted(rows, key=lambda row: (row.dry_run, order[row.ok])))
 
 
-def deciding(rows: tuple[Evidence, ...]) -> Evidence | None:
+def deciding_row(rows: tuple[MetricRow, ...]) -> MetricRow | None:
     """The row to name when there is room for one only."""
     return rows[0] if rows and not rows[0].dry_run else None
 
 
-def _row(name: str, state: MetricState, metric: Metric | None) -> Evidence:
+def _row(name: str, state: MetricState, metric: Metric | None) -> MetricRow:
     assert state.last is not None  # noqa: S101 - the caller has left out metrics that were never read
     if metric is None:
-        return Evidence(name, state.ok, state.last, standing=state.standing)
-    return Evidence(name, state.ok, state.last, metric.range, metric.dry_run, state.standing)
+        return MetricRow(name, state.ok, state.last, comparison_summary=state.comparison_summary)
+    return MetricRow(name, state.ok, state.last, metric.range, metric.dry_run, state.comparison_summary)
 
 
-def _meter(percent: float) -> str:
+def _percent_text(percent: float) -> str:
     return f"{min(max(percent, 0.0), 100.0):.0f} %"
 
 
-def _states(message: Message) -> Mapping[str, MetricState]:
-    telling, progress = message.telling, message.rollout.progress
+def _metric_states(message: Message) -> Mapping[str, MetricState]:
+    notification, progress = message.notification, message.rollout.progress
     for decision in reversed(progress.decisions):
-        if decision.get("event") == telling.event and decision.get("time") == iso(telling.at):
-            recorded = _recorded(decision)
+        if decision.get("event") == notification.event and decision.get("time") == format_time(notification.at):
+            recorded = _states_from_decision(decision)
             if recorded:
                 return recorded
     return progress.metrics
 
 
-def _recorded(decision: Mapping[str, object]) -> dict[str, MetricState]:
+def _states_from_decision(decision: Mapping[str, object]) -> dict[str, MetricState]:
     inputs = decision.get("inputs")
     metrics = inputs.get("metrics") if isinstance(inputs, Mapping) else None
     if not isinstance(metrics, Mapping):

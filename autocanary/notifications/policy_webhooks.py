@@ -31,91 +31,102 @@ from typing import Any
 
 from autocanary.errors import DeliveryError
 from autocanary.model.policy import Webhook
-from autocanary.notifications.http_client import Answer, Http, place
-from autocanary.ports import Call, CallResult, Pool
+from autocanary.notifications.http_client import HttpClient, HttpResponse, url_origin
+from autocanary.ports import Pool, WebhookCall, WebhookResult
 
-__all__ = ["WebhookGates", "payload"]
+__all__ = ["HttpPolicyWebhooks", "payload"]
 
-_NOBODY = frozenset({408, 425, 429, 502, 503, 504})
+_UNREACHABLE_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
 _LONGEST_PAUSE = 10.0
 
 
-class WebhookGates:
+class HttpPolicyWebhooks:
     """The Gates port; ``call`` returns when every call has an answer or has used up its time.
 
-    ``grace`` is what a call may take beyond its own timeouts: connecting, waiting for a thread of the pool.
+    ``overhead_seconds`` is what a call may take beyond its own timeouts: connecting, waiting for a thread of
+    the pool.
     """
 
     def __init__(
-        self, pool: Pool, http: Http, *, sleep: Callable[[float], None] = time.sleep, grace: float = 2.0
+        self,
+        pool: Pool,
+        http: HttpClient,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        overhead_seconds: float = 2.0,
     ) -> None:
-        self._pool, self._http, self._sleep, self._grace = pool, http, sleep, grace
+        self._pool, self._http, self._sleep, self._overhead_seconds = pool, http, sleep, overhead_seconds
 
-    def call(self, calls: Sequence[Call]) -> Mapping[Call, CallResult]:
-        asked = {call: self._submit(call) for call in dict.fromkeys(calls)}
-        if asked:
-            wait(asked.values(), timeout=self._grace + max(_longest(call.webhook) for call in asked))
-        return {call: _result(call, future) for call, future in asked.items()}
+    def call(self, calls: Sequence[WebhookCall]) -> Mapping[WebhookCall, WebhookResult]:
+        pending = {call: self._submit(call) for call in dict.fromkeys(calls)}
+        if pending:
+            wait(
+                pending.values(),
+                timeout=self._overhead_seconds + max(_max_duration(call.webhook) for call in pending),
+            )
+        return {call: _result(call, future) for call, future in pending.items()}
 
-    def _submit(self, call: Call) -> Future[CallResult]:
+    def _submit(self, call: WebhookCall) -> Future[WebhookResult]:
         try:
-            return self._pool.submit(lambda: self._ask(call))
+            return self._pool.submit(lambda: self._call_with_retries(call))
         except RuntimeError as error:  # the pool is shut down: autocanary is stopping
-            refused: Future[CallResult] = Future()
-            refused.set_result(CallResult(None, f"{place(call.webhook.url)} was not called: {error}"))
+            refused: Future[WebhookResult] = Future()
+            refused.set_result(WebhookResult(None, f"{url_origin(call.webhook.url)} was not called: {error}"))
             return refused
 
-    def _ask(self, call: Call) -> CallResult:
-        result = CallResult(None)
+    def _call_with_retries(self, call: WebhookCall) -> WebhookResult:
+        result = WebhookResult(None)
         for attempt in range(call.webhook.retries + 1):
             if attempt:
                 self._sleep(_pause(attempt))
-            result, again = self._once(call)
-            if not again:
+            result, retry = self._call_once(call)
+            if not retry:
                 break
         return result
 
-    def _once(self, call: Call) -> tuple[CallResult, bool]:
+    def _call_once(self, call: WebhookCall) -> tuple[WebhookResult, bool]:
         webhook = call.webhook
         try:
-            answer = self._http.post(webhook.url, payload(call), read=webhook.timeout)
+            response = self._http.post(webhook.url, payload(call), read=webhook.timeout)
         except DeliveryError as error:
-            return CallResult(None, str(error)), error.retry_after is None
-        if answer.ok:
-            return CallResult(True, answer.text), False
-        nobody = answer.status in _NOBODY or 300 <= answer.status < 400
-        return CallResult(None if nobody else False, _said(webhook, answer)), nobody or answer.status >= 500
+            return WebhookResult(None, str(error)), error.retry_after is None
+        if response.ok:
+            return WebhookResult(True, response.text), False
+        unreachable = response.status in _UNREACHABLE_STATUSES or 300 <= response.status < 400
+        return WebhookResult(
+            None if unreachable else False, _response_text(webhook, response)
+        ), unreachable or response.status >= 500
 
 
-def payload(call: Call) -> dict[str, Any]:
+def payload(call: WebhookCall) -> dict[str, Any]:
     """Flagger's object; like Flagger's, without members that are empty."""
     metadata = {**dict(call.extra), **dict(call.webhook.metadata)}
-    made: dict[str, Any] = {"name": call.name, "namespace": call.namespace, "phase": call.phase}
+    body: dict[str, Any] = {"name": call.name, "namespace": call.namespace, "phase": call.phase}
     if call.checksum:
-        made["checksum"] = call.checksum
+        body["checksum"] = call.checksum
     if metadata:
-        made["metadata"] = metadata
-    return made
+        body["metadata"] = metadata
+    return body
 
 
 def _pause(attempt: int) -> float:
     return float(min(_LONGEST_PAUSE, 2.0 ** (attempt - 1)))
 
 
-def _longest(webhook: Webhook) -> float:
+def _max_duration(webhook: Webhook) -> float:
     pauses = sum(_pause(attempt) for attempt in range(1, webhook.retries + 1))
     return (webhook.retries + 1) * webhook.timeout + pauses
 
 
-def _result(call: Call, future: Future[CallResult]) -> CallResult:
-    where = place(call.webhook.url)
+def _result(call: WebhookCall, future: Future[WebhookResult]) -> WebhookResult:
+    where = url_origin(call.webhook.url)
     if not future.done() and not future.cancel() and not future.done():
-        return CallResult(None, f"{where} did not answer within {call.webhook.timeout:g} s")
+        return WebhookResult(None, f"{where} did not answer within {call.webhook.timeout:g} s")
     if future.cancelled():
-        return CallResult(None, f"{where} was not called: too many calls are under way")
+        return WebhookResult(None, f"{where} was not called: too many calls are under way")
     return future.result()
 
 
-def _said(webhook: Webhook, answer: Answer) -> str:
-    text = f": {answer.text}" if answer.text else ""
-    return f"{place(webhook.url)} answered {answer.status}{text}"
+def _response_text(webhook: Webhook, response: HttpResponse) -> str:
+    text = f": {response.text}" if response.text else ""
+    return f"{url_origin(webhook.url)} answered {response.status}{text}"

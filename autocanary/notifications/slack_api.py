@@ -19,14 +19,14 @@ from typing import Any
 
 from autocanary.errors import DeliveryError
 from autocanary.logs import redact
-from autocanary.notifications.http_client import NEVER, Http, place, read_secret
+from autocanary.notifications.http_client import NO_RETRY, HttpClient, read_secret, url_origin
 
-__all__ = ["SlackApi", "SlackRefusal"]
+__all__ = ["SlackApi", "SlackApiError"]
 
 _TOKEN = re.compile(r"xox[a-z]?[-.][!-~]{1,500}", re.ASCII)
-_WORD = re.compile(r"[a-z_]{1,80}", re.ASCII)
-_LONGEST_ANSWER = 262_144
-_BUSY = frozenset(
+_ERROR_CODE = re.compile(r"[a-z_]{1,80}", re.ASCII)
+_RESPONSE_LIMIT = 262_144
+_TRANSIENT_ERRORS = frozenset(
     {
         "accesslimited",
         "fatal_error",
@@ -40,7 +40,7 @@ _BUSY = frozenset(
 )
 _NEW_TOKEN = "put the app's valid bot token (xoxb-...) into {file}"  # noqa: S105 - a sentence
 _INVITE = "invite the app there (/invite @autocanary), or give it the scope chat:write.public"
-_PERSON: Mapping[str, str] = {
+_ACTION_BY_ERROR: Mapping[str, str] = {
     "account_inactive": _NEW_TOKEN,
     "channel_is_archived": "unarchive {channel} or name another channel",
     "channel_not_found": "{channel} does not exist, or is private and the app is not in it: invite it there",
@@ -59,67 +59,65 @@ _PERSON: Mapping[str, str] = {
 }
 
 
-class SlackRefusal(DeliveryError):
-    """Slack has understood and says no; ``word`` is its own for why."""
+class SlackApiError(DeliveryError):
+    """Slack has understood and says no; ``error_code`` is its own for why."""
 
-    def __init__(self, message: str, word: str, *, retry_after: float | None) -> None:
+    def __init__(self, message: str, error_code: str, *, retry_after: float | None) -> None:
         super().__init__(message, retry_after=retry_after)
-        self.word = word
+        self.error_code = error_code
 
 
 class SlackApi:
     """``url`` is where the methods are: https://slack.com/api, or another for GovSlack."""
 
-    def __init__(self, token_file: Path, http: Http, url: str) -> None:
+    def __init__(self, token_file: Path, http: HttpClient, url: str) -> None:
         self._token_file, self._http, self._url = token_file, http, url.rstrip("/")
 
     def call(self, method: str, arguments: Mapping[str, Any], channel: str) -> Mapping[str, Any]:
         """Slack's answer when it is yes; ``channel`` is as people know it, for the sentences."""
         token = read_secret(self._token_file, _TOKEN, "Slack's bot token (xoxb-...)")
-        answer = self._http.post(
+        response = self._http.post(
             f"{self._url}/{method}",
             arguments,
             headers={
                 "Authorization": f"Bearer {token}",
                 "Content-Type": "application/json; charset=utf-8",
             },
-            most=_LONGEST_ANSWER,
+            body_limit=_RESPONSE_LIMIT,
         )
-        given = _object(answer.body)
-        where = f"Slack ({place(self._url)}, {method} to {channel})"
-        if answer.status == 429 or given.get("error") in ("ratelimited", "rate_limited"):
-            wait = f" for {answer.retry_after:g} s" if answer.retry_after is not None else ""
-            raise DeliveryError(
-                f"{where} asks to wait{wait}: too many messages", retry_after=answer.retry_after
-            )
-        if not answer.ok or not isinstance(given.get("ok"), bool):
-            raise DeliveryError(f"{where} did not answer as Slack does: status {answer.status}")
-        if given["ok"]:
-            return given
-        raise self._refusal(given, where, channel)
+        reply = _parse_object(response.body)
+        where = f"Slack ({url_origin(self._url)}, {method} to {channel})"
+        if response.status == 429 or reply.get("error") in ("ratelimited", "rate_limited"):
+            wait = f" for {response.retry_after:g} s" if response.retry_after is not None else ""
+            raise DeliveryError(f"{where} asks to wait{wait}: too many messages", retry_after=response.retry_after)
+        if not response.ok or not isinstance(reply.get("ok"), bool):
+            raise DeliveryError(f"{where} did not answer as Slack does: status {response.status}")
+        if reply["ok"]:
+            return reply
+        raise self._error_from(reply, where, channel)
 
-    def _refusal(self, given: Mapping[str, Any], where: str, channel: str) -> SlackRefusal:
-        error = str(given.get("error", ""))
-        word = error if _WORD.fullmatch(error) else "an error without a name"
-        if word in _BUSY:
-            return SlackRefusal(f"{where} says {word}", word, retry_after=None)
-        if word in _PERSON:
-            needed = redact(str(given.get("needed", "chat:write")))[:100]
-            hint = _PERSON[word].format(file=self._token_file, channel=channel, needed=needed)
-            return SlackRefusal(f"{where} says {word}: {hint}", word, retry_after=None)
-        return SlackRefusal(f"{where} says {word}{_details(given)}", word, retry_after=NEVER)
+    def _error_from(self, reply: Mapping[str, Any], where: str, channel: str) -> SlackApiError:
+        error = str(reply.get("error", ""))
+        error_code = error if _ERROR_CODE.fullmatch(error) else "an error without a name"
+        if error_code in _TRANSIENT_ERRORS:
+            return SlackApiError(f"{where} says {error_code}", error_code, retry_after=None)
+        if error_code in _ACTION_BY_ERROR:
+            needed = redact(str(reply.get("needed", "chat:write")))[:100]
+            hint = _ACTION_BY_ERROR[error_code].format(file=self._token_file, channel=channel, needed=needed)
+            return SlackApiError(f"{where} says {error_code}: {hint}", error_code, retry_after=None)
+        return SlackApiError(f"{where} says {error_code}{_details(reply)}", error_code, retry_after=NO_RETRY)
 
 
-def _object(body: bytes) -> Mapping[str, Any]:
+def _parse_object(body: bytes) -> Mapping[str, Any]:
     try:
-        given = json.loads(body)
+        reply = json.loads(body)
     except (ValueError, RecursionError):
         return {}
-    return given if isinstance(given, dict) else {}
+    return reply if isinstance(reply, dict) else {}
 
 
-def _details(given: Mapping[str, Any]) -> str:
+def _details(reply: Mapping[str, Any]) -> str:
     """What Slack says about which part of a message it refuses."""
-    about = given.get("response_metadata")
+    about = reply.get("response_metadata")
     lines = about.get("messages") if isinstance(about, dict) else None
     return f" ({redact(str(lines[0]))[:200]})" if isinstance(lines, list) and lines else ""

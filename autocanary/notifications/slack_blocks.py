@@ -1,7 +1,7 @@
 """Slack's form of a message: marks, colours, blocks within Block Kit's limits, text that calls nobody.
 
 Limits that are kept: 3,000 characters a text, 2,000 a field, 10 fields a section. Everything that comes from
-outside goes through ``escaped``; a mention is made of an id that the policy's schema has let pass.
+outside goes through ``escape_mrkdwn``; a mention is made of an id that the policy's schema has let pass.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from autocanary.model.progress import Phase
 from autocanary.ports import Message
 
 __all__ = [
-    "FIELDS",
-    "MARKS",
-    "coloured",
+    "MAX_FIELDS",
+    "VERDICT_EMOJI",
+    "attachment_message",
     "context",
-    "cut",
-    "escaped",
-    "facts",
-    "look",
+    "emoji_and_color",
+    "escape_mrkdwn",
+    "fields_section",
     "mentions",
-    "moment",
     "section",
+    "slack_date",
+    "truncate",
     "utc",
 ]
 
-_TEXT, _FIELD, FIELDS = 3000, 2000, 8
+_TEXT_LIMIT, _FIELD_LIMIT, MAX_FIELDS = 3000, 2000, 8
 _GREEN, _BLUE, _YELLOW, _RED, _GREY = "#2eb67d", "#1d9bd1", "#ecb22e", "#e01e5a", "#868686"
-_LOOKS: Mapping[str, tuple[str, str]] = {
+_EMOJI_AND_COLOR: Mapping[str, tuple[str, str]] = {
     Event.STARTED.value: (":rocket:", _BLUE),
     Event.STEP.value: (":arrow_up:", _BLUE),
     Event.HELD.value: (":hourglass_flowing_sand:", _YELLOW),
@@ -44,35 +44,35 @@ _LOOKS: Mapping[str, tuple[str, str]] = {
     Event.ENDED.value: (":black_square_for_stop:", _GREY),
     Event.WARNING.value: (":rotating_light:", _RED),
 }
-MARKS = {True: ":large_green_circle:", False: ":red_circle:", None: ":white_circle:"}
+VERDICT_EMOJI = {True: ":large_green_circle:", False: ":red_circle:", None: ":white_circle:"}
 
 
-def look(message: Message) -> tuple[str, str]:
+def emoji_and_color(message: Message) -> tuple[str, str]:
     """The emoji and the colour of a transition."""
-    emoji, colour = _LOOKS.get(message.telling.event, (":speech_balloon:", _GREY))
-    missed = message.telling.phase == Phase.MISSED.value
+    emoji, colour = _EMOJI_AND_COLOR.get(message.notification.event, (":speech_balloon:", _GREY))
+    missed = message.notification.phase == Phase.MISSED.value
     return (emoji, _YELLOW) if missed else (emoji, colour)
 
 
-def coloured(text: str, colour: str, blocks: list[dict[str, Any]]) -> dict[str, Any]:
+def attachment_message(text: str, colour: str, blocks: list[dict[str, Any]]) -> dict[str, Any]:
     """A message: ``text`` is its first line and what a notification shows, the blocks follow in colour."""
-    return {"text": cut(text), "attachments": [{"color": colour, "blocks": blocks}]}
+    return {"text": truncate(text), "attachments": [{"color": colour, "blocks": blocks}]}
 
 
 def section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": cut(text)}}
+    return {"type": "section", "text": {"type": "mrkdwn", "text": truncate(text)}}
 
 
-def facts(text: str, fields: Iterable[str]) -> dict[str, Any]:
+def fields_section(text: str, fields: Iterable[str]) -> dict[str, Any]:
     """A section with up to FIELDS short texts in two columns below its own; the others are counted."""
     rows = tuple(fields)
-    left = f"\n…and {len(rows) - FIELDS} more metrics" if len(rows) > FIELDS else ""
-    shown = [{"type": "mrkdwn", "text": cut(each, _FIELD)} for each in rows[:FIELDS]]
+    left = f"\n…and {len(rows) - MAX_FIELDS} more metrics" if len(rows) > MAX_FIELDS else ""
+    shown = [{"type": "mrkdwn", "text": truncate(each, _FIELD_LIMIT)} for each in rows[:MAX_FIELDS]]
     return {**section(text + left), "fields": shown}
 
 
 def context(text: str) -> dict[str, Any]:
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": cut(text)}]}
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": truncate(text)}]}
 
 
 def mentions(ids: Iterable[str]) -> str:
@@ -86,7 +86,7 @@ def _mention(name: str) -> str:
     return f"<!subteam^{name}>" if name.startswith("S") else f"<@{name}>"
 
 
-def moment(at: float) -> str:
+def slack_date(at: float) -> str:
     """A time that each reader sees in their own zone."""
     return f"<!date^{int(at)}^{{date_short_pretty}} {{time}}|{utc(at)}>"
 
@@ -95,10 +95,10 @@ def utc(at: float) -> str:
     return datetime.fromtimestamp(at, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def escaped(text: str) -> str:
+def escape_mrkdwn(text: str) -> str:
     """As Slack asks: these three only. It also keeps ``<!channel>`` in a message from calling everybody."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def cut(text: str, limit: int = _TEXT) -> str:
+def truncate(text: str, limit: int = _TEXT_LIMIT) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -31,87 +31,91 @@ from autocanary.errors import DeliveryError
 from autocanary.model.decision import Event
 from autocanary.model.policy import NotificationRoute, Policy
 from autocanary.model.rollout import Rollout
-from autocanary.notifications.channel import Channel, PolicyOf, for_everyone, no_policy, selects
-from autocanary.notifications.http_client import NEVER
-from autocanary.notifications.message_text import advice, title, upcoming
-from autocanary.notifications.metric_rows import evidence
-from autocanary.notifications.slack_api import SlackApi, SlackRefusal
-from autocanary.notifications.slack_blocks import (
-    coloured,
-    context,
-    escaped,
-    facts,
-    look,
-    mentions,
-    moment,
-    section,
+from autocanary.notifications.channel import (
+    Channel,
+    PolicyOf,
+    no_policy,
+    route_selects,
+    wanted_by_default_channels,
 )
-from autocanary.notifications.slack_webhook import body, measured
+from autocanary.notifications.http_client import NO_RETRY
+from autocanary.notifications.message_text import advice, next_action, title
+from autocanary.notifications.metric_rows import metric_rows
+from autocanary.notifications.slack_api import SlackApi, SlackApiError
+from autocanary.notifications.slack_blocks import (
+    attachment_message,
+    context,
+    emoji_and_color,
+    escape_mrkdwn,
+    fields_section,
+    mentions,
+    section,
+    slack_date,
+)
+from autocanary.notifications.slack_webhook import body, measurement_text
 from autocanary.ports import Message
 
-__all__ = ["SlackBot", "bar", "head"]
+__all__ = ["SlackBot", "rollout_message_content", "weight_bar"]
 
 _CELLS = 20
 
 
-def head(message: Message, cluster: str, policy: Policy | None) -> dict[str, Any]:
+def rollout_message_content(message: Message, cluster: str, policy: Policy | None) -> dict[str, Any]:
     """The rollout as it stands after a transition."""
-    emoji, colour = look(message)
-    rows = evidence(message, policy)
-    blocks = [section(_standing(message, policy))]
+    emoji, colour = emoji_and_color(message)
+    rows = metric_rows(message, policy)
+    blocks = [section(_progress_text(message, policy))]
     if rows:
-        blocks.append(facts("*The numbers*", map(measured, rows)))
-    coming = (upcoming(message, policy), *(f"{name}: {text}" for name, text in message.details))
-    if any(coming):
-        lines = "\n".join(escaped(line) for line in coming if line)
+        blocks.append(fields_section("*The numbers*", map(measurement_text, rows)))
+    next_lines = (next_action(message, policy), *(f"{name}: {text}" for name, text in message.details))
+    if any(next_lines):
+        lines = "\n".join(escape_mrkdwn(line) for line in next_lines if line)
         blocks.append(section(f"*What comes next*\n{lines}"))
     if (todo := advice(message)) != "Nothing.":
-        blocks.append(section(f"*What to do now*\n{escaped(todo)}"))
+        blocks.append(section(f"*What to do now*\n{escape_mrkdwn(todo)}"))
     blocks.append(context(_footer(message, cluster)))
-    return coloured(f"{emoji} {escaped(title(message))}", colour, blocks)
+    return attachment_message(f"{emoji} {escape_mrkdwn(title(message))}", colour, blocks)
 
 
-def bar(weight: int) -> str:
+def weight_bar(weight: int) -> str:
     """The weight as a picture; what is not nothing shows, and what is not all does not fill it.
 
     >>> bar(0), bar(1), bar(50)
     ('░░░░░░░░░░░░░░░░░░░░', '█░░░░░░░░░░░░░░░░░░░', '██████████░░░░░░░░░░')
     """
     whole = min(max(weight, 0), 100)
-    full = (
-        0 if whole == 0 else _CELLS if whole == 100 else min(max(round(whole / 100 * _CELLS), 1), _CELLS - 1)
-    )
+    full = 0 if whole == 0 else _CELLS if whole == 100 else min(max(round(whole / 100 * _CELLS), 1), _CELLS - 1)
     return "█" * full + "░" * (_CELLS - full)
 
 
-def _standing(message: Message, policy: Policy | None) -> str:
-    rollout, telling = message.rollout, message.telling
+def _progress_text(message: Message, policy: Policy | None) -> str:
+    rollout, notification = message.rollout, message.notification
     steps = f" of {len(policy.steps)}" if policy else ""
-    step = f" · step {telling.step}{steps}" if telling.step > 0 else ""
+    step = f" · step {notification.step}{steps}" if notification.step > 0 else ""
     lines = [
-        f"`{bar(telling.weight)}` *{telling.weight} %*{step} · {escaped(telling.phase)}",
-        f"{escaped(rollout.candidate)} instead of {escaped(rollout.stable)}",
+        f"`{weight_bar(notification.weight)}` *{notification.weight} %*{step} · {escape_mrkdwn(notification.phase)}",
+        f"{escape_mrkdwn(rollout.candidate)} instead of {escape_mrkdwn(rollout.stable)}",
     ]
-    if telling.message:
-        lines.append(f"{escaped(telling.message)} ({escaped(telling.reason)})")
+    if notification.message:
+        lines.append(f"{escape_mrkdwn(notification.message)} ({escape_mrkdwn(notification.reason)})")
     return "\n".join(lines)
 
 
 def _footer(message: Message, cluster: str) -> str:
     rollout = message.rollout
     parts = (cluster, f"{rollout.namespace}/{rollout.name}", f"policy {rollout.policy_name}")
-    times = f"started {moment(rollout.progress.started_at)} · updated {moment(message.telling.at)}"
-    return " · ".join((*(escaped(part) for part in parts if part), times))
+    times = f"started {slack_date(rollout.progress.started_at)} · updated {slack_date(message.notification.at)}"
+    return " · ".join((*(escape_mrkdwn(part) for part in parts if part), times))
 
 
-_RECEIPT = re.compile(r"([A-Z0-9]{3,30})/(\d{1,15}\.\d{1,9})", re.ASCII)
-_GONE = frozenset({"cant_update_message", "channel_not_found", "message_not_found"})
-_FIXED = "edit_window_closed"
-_REMEMBERED = 10_000
+_MESSAGE_ID = re.compile(r"([A-Z0-9]{3,30})/(\d{1,15}\.\d{1,9})", re.ASCII)
+_MESSAGE_GONE_ERRORS = frozenset({"cant_update_message", "channel_not_found", "message_not_found"})
+_EDIT_WINDOW_CLOSED = "edit_window_closed"
+_MESSAGES_KEPT = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Head:
+class _RolloutMessage:
     """A rollout's message in Slack: ``shown`` is the telling that it shows, of the time ``shown_at``."""
 
     channel: str
@@ -120,7 +124,7 @@ class _Head:
     shown_at: float = 0.0
 
     @property
-    def receipt(self) -> str:
+    def channel_message_id(self) -> str:
         return f"{self.channel}/{self.ts}"
 
 
@@ -141,7 +145,7 @@ class SlackBot:
     ) -> None:
         self._api, self._cluster, self._policy_of = api, cluster, policy_of
         self._channel, self._mention = channel, tuple(mention)
-        self._heads: OrderedDict[tuple[str, str, str, str], _Head] = OrderedDict()
+        self._messages: OrderedDict[tuple[str, str, str, str], _RolloutMessage] = OrderedDict()
         self._log = logs.logger("autocanary.notifications.slack_webhook")
 
     def __call__(self, message: Message) -> tuple[Channel, ...]:
@@ -149,106 +153,128 @@ class SlackBot:
         names = dict.fromkeys(route.slack_channel for route in routes)
         if names:
             return tuple(
-                _InChannel(self, name, _tells(routes, name), _mention(routes, name)) for name in names
+                _SlackBotChannel(self, name, _event_filter(routes, name), _mention(routes, name)) for name in names
             )
         if not self._channel:
             return ()
-        return (_InChannel(self, self._channel, lambda event: for_everyone(message, event), self._mention),)
+        return (
+            _SlackBotChannel(
+                self, self._channel, lambda event: wanted_by_default_channels(message, event), self._mention
+            ),
+        )
 
-    def head_of(self, rollout: Rollout, name: str) -> _Head | None:
+    def rollout_message(self, rollout: Rollout, name: str) -> _RolloutMessage | None:
         """The newest message that we or the ledger know of; timestamps in Slack grow."""
-        kept = self._heads.get(_key(rollout, name))
-        found = _RECEIPT.fullmatch(rollout.progress.receipts.get(name, ""))
-        noted = _Head(found[1], found[2]) if found else None
+        kept = self._messages.get(_key(rollout, name))
+        found = _MESSAGE_ID.fullmatch(rollout.progress.channel_message_ids.get(name, ""))
+        noted = _RolloutMessage(found[1], found[2]) if found else None
         if kept is None or noted is None:
             return kept or noted
         return noted if float(noted.ts) > float(kept.ts) else kept
 
-    def show(self, message: Message, name: str, present: _Head | None) -> tuple[_Head, bool]:
+    def update_message(
+        self, message: Message, name: str, current: _RolloutMessage | None
+    ) -> tuple[_RolloutMessage, bool]:
         """The rollout's message, showing the transition, and whether it is a new one."""
-        if present is not None and _is_shown(message, present):
-            return present, False
-        telling, room = message.telling, name.partition(":")[2]
-        content = head(message, self._cluster, self._policy_of(message.rollout))
-        if present is not None and self._update(present, content, room):
-            return self._keep(message, name, present.channel, present.ts), False
-        given = self.post({"channel": room, **content}, room)
+        if current is not None and _is_shown(message, current):
+            return current, False
+        notification, slack_channel = message.notification, name.partition(":")[2]
+        content = rollout_message_content(message, self._cluster, self._policy_of(message.rollout))
+        if current is not None and self._update(current, content, slack_channel):
+            return self._remember(message, name, current.channel, current.ts), False
+        given = self.post({"channel": slack_channel, **content}, slack_channel)
         channel, ts = str(given.get("channel", "")), str(given.get("ts", ""))
-        if not _RECEIPT.fullmatch(f"{channel}/{ts}"):
-            raise DeliveryError(f"Slack did not say which message it made in {room}", retry_after=NEVER)
-        if present is not None:
+        if not _MESSAGE_ID.fullmatch(f"{channel}/{ts}"):
+            raise DeliveryError(f"Slack did not say which message it made in {slack_channel}", retry_after=NO_RETRY)
+        if current is not None:
             self._log.info(
-                "slack_message_replaced", slack_channel=room, rollout=telling.id.rpartition("/")[0]
+                "slack_message_replaced",
+                slack_channel=slack_channel,
+                rollout=notification.id.rpartition("/")[0],
             )
-        return self._keep(message, name, channel, ts), True
+        return self._remember(message, name, channel, ts), True
 
-    def tell(self, message: Message, parent: _Head, room: str, *, loud: bool, mention: Sequence[str]) -> None:
+    def post_in_thread(
+        self,
+        message: Message,
+        parent: _RolloutMessage,
+        slack_channel: str,
+        *,
+        broadcast: bool,
+        mention: Sequence[str],
+    ) -> None:
         """The transition in the thread of the rollout's message."""
         content = body(message, self._cluster, self._policy_of)
-        if loud and mention:
+        if broadcast and mention:
             content["text"] = f"{mentions(mention)} {content['text']}"
-        place = {"channel": parent.channel, "thread_ts": parent.ts, "reply_broadcast": loud}
-        self.post({**place, **content}, room)
+        place = {"channel": parent.channel, "thread_ts": parent.ts, "reply_broadcast": broadcast}
+        self.post({**place, **content}, slack_channel)
 
-    def post(self, arguments: dict[str, Any], room: str) -> Any:
-        quiet = {"unfurl_links": False, "unfurl_media": False}
-        return self._api.call("chat.postMessage", {**arguments, **quiet}, room)
+    def post(self, arguments: dict[str, Any], slack_channel: str) -> Any:
+        options = {"unfurl_links": False, "unfurl_media": False}
+        return self._api.call("chat.postMessage", {**arguments, **options}, slack_channel)
 
-    def _update(self, present: _Head, content: dict[str, Any], room: str) -> bool:
+    def _update(self, current: _RolloutMessage, content: dict[str, Any], slack_channel: str) -> bool:
         """Whether the message is there (and shows the content, where it may be edited)."""
-        place = {"channel": present.channel, "ts": present.ts, "parse": "none"}
+        place = {"channel": current.channel, "ts": current.ts, "parse": "none"}
         try:
-            self._api.call("chat.update", {**place, **content}, room)
-        except SlackRefusal as refusal:
-            if refusal.word in _GONE:
+            self._api.call("chat.update", {**place, **content}, slack_channel)
+        except SlackApiError as refusal:
+            if refusal.error_code in _MESSAGE_GONE_ERRORS:
                 return False
-            if refusal.word != _FIXED:
+            if refusal.error_code != _EDIT_WINDOW_CLOSED:
                 raise
         return True
 
-    def _keep(self, message: Message, name: str, channel: str, ts: str) -> _Head:
-        made = _Head(channel, ts, message.telling.id, message.telling.at)
+    def _remember(self, message: Message, name: str, channel: str, ts: str) -> _RolloutMessage:
+        made = _RolloutMessage(channel, ts, message.notification.id, message.notification.at)
         key = _key(message.rollout, name)
-        self._heads[key] = made
-        self._heads.move_to_end(key)
-        while len(self._heads) > _REMEMBERED:
-            self._heads.popitem(last=False)
+        self._messages[key] = made
+        self._messages.move_to_end(key)
+        while len(self._messages) > _MESSAGES_KEPT:
+            self._messages.popitem(last=False)
         return made
 
 
-class _InChannel:
-    """Channel ``slack:<name>``; ``tells`` says whether the routes select an event."""
+class _SlackBotChannel:
+    """Channel ``slack:<name>``; ``selects_event`` says whether the routes select an event."""
 
-    def __init__(
-        self, bot: SlackBot, name: str, tells: Callable[[str], bool], mention: Sequence[str]
-    ) -> None:
-        self._bot, self._room, self._tells, self._mention = bot, name, tells, mention
+    def __init__(self, bot: SlackBot, name: str, selects_event: Callable[[str], bool], mention: Sequence[str]) -> None:
+        self._bot, self._slack_channel, self._event_filter, self._mention = bot, name, selects_event, mention
 
     @property
     def name(self) -> str:
-        return f"slack:{self._room}"
+        return f"slack:{self._slack_channel}"
 
     def wants(self, message: Message) -> bool:  # noqa: ARG002 - what is not told updates the message all the same
         return True
 
     def send(self, message: Message) -> str | None:
-        event, present = message.telling.event, self._bot.head_of(message.rollout, self.name)
-        told = self._tells(event)
-        if present is None and not told:
+        event, current = message.notification.event, self._bot.rollout_message(message.rollout, self.name)
+        selected = self._event_filter(event)
+        if current is None and not selected:
             return None
-        shown, new = self._bot.show(message, self.name, present)
-        if told and not (new and event == Event.STARTED.value):
+        shown, new = self._bot.update_message(message, self.name, current)
+        if selected and not (new and event == Event.STARTED.value):
             try:
-                self._bot.tell(message, shown, self._room, loud=self._is_loud(event), mention=self._mention)
+                self._bot.post_in_thread(
+                    message,
+                    shown,
+                    self._slack_channel,
+                    broadcast=self._is_broadcast(event),
+                    mention=self._mention,
+                )
             except DeliveryError as error:
-                error.receipt = shown.receipt  # the message is there: a restart must not post it again
+                error.channel_message_id = (
+                    shown.channel_message_id
+                )  # the message is there: a restart must not post it again
                 raise
-        return shown.receipt
+        return shown.channel_message_id
 
-    def _is_loud(self, event: str) -> bool:
+    def _is_broadcast(self, event: str) -> bool:
         """Whether the channel sees it: a rollback once, at its beginning when that is told at all."""
         if event == Event.ROLLED_BACK.value:
-            return not self._tells(Event.ROLLBACK.value)
+            return not self._event_filter(Event.ROLLBACK.value)
         return event in (Event.ROLLBACK.value, Event.WARNING.value)
 
 
@@ -256,19 +282,17 @@ def _key(rollout: Rollout, name: str) -> tuple[str, str, str, str]:
     return rollout.namespace, rollout.name, rollout.uid, name
 
 
-def _is_shown(message: Message, present: _Head) -> bool:
+def _is_shown(message: Message, current: _RolloutMessage) -> bool:
     """Whether the message shows this transition or a later one, or is about to."""
-    latest = max((each.at for each in message.rollout.progress.untold), default=0.0)
-    at = message.telling.at
-    return present.shown == message.telling.id or at < present.shown_at or at < latest
+    latest = max((each.at for each in message.rollout.progress.pending_notifications), default=0.0)
+    at = message.notification.at
+    return current.shown == message.notification.id or at < current.shown_at or at < latest
 
 
-def _tells(routes: Sequence[NotificationRoute], name: str) -> Callable[[str], bool]:
+def _event_filter(routes: Sequence[NotificationRoute], name: str) -> Callable[[str], bool]:
     mine = tuple(route for route in routes if route.slack_channel == name)
-    return lambda event: any(selects(route, event) for route in mine)
+    return lambda event: any(route_selects(route, event) for route in mine)
 
 
 def _mention(routes: Sequence[NotificationRoute], name: str) -> tuple[str, ...]:
-    return tuple(
-        dict.fromkeys(who for each in routes if each.slack_channel == name for who in each.slack_mention)
-    )
+    return tuple(dict.fromkeys(who for each in routes if each.slack_channel == name for who in each.slack_mention))

@@ -12,14 +12,23 @@ from pathlib import Path
 from typing import Any
 
 from autocanary import logs
-from autocanary.notifications.channel import PolicyOf, no_policy, slack_wanted
-from autocanary.notifications.http_client import Http, check, read_secret
-from autocanary.notifications.message_text import advice, done, title
-from autocanary.notifications.metric_rows import Evidence, evidence
-from autocanary.notifications.slack_blocks import MARKS, coloured, context, escaped, facts, look, section, utc
+from autocanary.notifications.channel import PolicyOf, no_policy, wanted_by_slack
+from autocanary.notifications.http_client import HttpClient, raise_for_status, read_secret
+from autocanary.notifications.message_text import action_taken, advice, title
+from autocanary.notifications.metric_rows import MetricRow, metric_rows
+from autocanary.notifications.slack_blocks import (
+    VERDICT_EMOJI,
+    attachment_message,
+    context,
+    emoji_and_color,
+    escape_mrkdwn,
+    fields_section,
+    section,
+    utc,
+)
 from autocanary.ports import Message
 
-__all__ = ["SlackWebhook", "body", "measured"]
+__all__ = ["SlackWebhook", "body", "measurement_text"]
 
 _URL = re.compile(r"https?://[^\s/]+\S*", re.ASCII)
 
@@ -29,28 +38,26 @@ class SlackWebhook:
 
     name = "slack"
 
-    def __init__(
-        self, url_file: Path, http: Http, *, cluster: str = "", policy_of: PolicyOf = no_policy
-    ) -> None:
+    def __init__(self, url_file: Path, http: HttpClient, *, cluster: str = "", policy_of: PolicyOf = no_policy) -> None:
         self._url_file, self._http, self._cluster, self._policy_of = url_file, http, cluster, policy_of
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
         self._log = logs.logger("autocanary.notifications.slack_webhook")
 
     def wants(self, message: Message) -> bool:
-        return slack_wanted(message)
+        return wanted_by_slack(message)
 
     def send(self, message: Message) -> None:
-        self._say_what_is_not_honoured(message)
+        self._warn_of_ignored_channels(message)
         url = read_secret(self._url_file, _URL, "Slack's webhook URL (https://...)")
-        answer = self._http.post(url, body(message, self._cluster, self._policy_of))
-        check(answer, url)
+        response = self._http.post(url, body(message, self._cluster, self._policy_of))
+        raise_for_status(response, url)
 
-    def _say_what_is_not_honoured(self, message: Message) -> None:
+    def _warn_of_ignored_channels(self, message: Message) -> None:
         for route in message.routes:
-            if route.slack_channel and route.slack_channel not in self._said:
-                self._said.add(route.slack_channel)
+            if route.slack_channel and route.slack_channel not in self._warned:
+                self._warned.add(route.slack_channel)
                 self._log.warning(
-                    "slack_channel_not_honoured",
+                    "slack_channel_ignored",
                     slack_channel=route.slack_channel,
                     policy=message.rollout.policy_name,
                     namespace=message.rollout.namespace,
@@ -61,44 +68,44 @@ class SlackWebhook:
 
 def body(message: Message, cluster: str, policy_of: PolicyOf) -> dict[str, Any]:
     """The message for Slack: the title as text (notifications show it), the rest in a coloured attachment."""
-    emoji, colour = look(message)
-    rows = evidence(message, policy_of(message.rollout))
-    telling = message.telling
+    emoji, colour = emoji_and_color(message)
+    rows = metric_rows(message, policy_of(message.rollout))
+    notification = message.notification
     blocks: list[dict[str, Any]] = []
-    if telling.message:
-        blocks.append(section(f"*What happened*\n{escaped(telling.message)}"))
+    if notification.message:
+        blocks.append(section(f"*What happened*\n{escape_mrkdwn(notification.message)}"))
     if rows:
-        blocks.append(facts(f"*Why* ({escaped(telling.reason)})", map(measured, rows)))
+        blocks.append(fields_section(f"*Why* ({escape_mrkdwn(notification.reason)})", map(measurement_text, rows)))
     else:
-        blocks.append(section(f"*Why*\n{escaped(telling.reason)}"))
-    if did := done(message):
-        blocks.append(section(f"*What was done*\n{escaped(did)}"))
-    blocks.append(section(f"*What to do now*\n{escaped(advice(message))}"))
+        blocks.append(section(f"*Why*\n{escape_mrkdwn(notification.reason)}"))
+    if action := action_taken(message):
+        blocks.append(section(f"*What was done*\n{escape_mrkdwn(action)}"))
+    blocks.append(section(f"*What to do now*\n{escape_mrkdwn(advice(message))}"))
     blocks.append(context(_footer(message, cluster)))
-    return coloured(f"{emoji} {escaped(title(message))}", colour, blocks)
+    return attachment_message(f"{emoji} {escape_mrkdwn(title(message))}", colour, blocks)
 
 
-def measured(row: Evidence) -> str:
+def measurement_text(row: MetricRow) -> str:
     """One metric: what it said, against what, from how many requests; both sides where they are compared."""
-    against = f" (must be {escaped(row.threshold)})" if row.threshold else ""
+    against = f" (must be {escape_mrkdwn(row.threshold)})" if row.threshold else ""
     requests = f", {row.requests:,.0f} requests" if row.requests is not None else ""
     watched = ", only watched" if row.dry_run else ""
     lines = [
-        f"{MARKS[row.ok]} *{escaped(row.metric)}*",
-        f"{escaped(row.measured)}{against}{requests}{watched}",
-        *map(escaped, row.comparison),
+        f"{VERDICT_EMOJI[row.ok]} *{escape_mrkdwn(row.metric)}*",
+        f"{escape_mrkdwn(row.measurement_text)}{against}{requests}{watched}",
+        *map(escape_mrkdwn, row.comparison_lines),
     ]
     return "\n".join(lines)
 
 
 def _footer(message: Message, cluster: str) -> str:
-    rollout, telling = message.rollout, message.telling
+    rollout, notification = message.rollout, message.notification
     parts = (
         cluster,
         f"{rollout.namespace}/{rollout.name}",
         f"{rollout.candidate} instead of {rollout.stable}",
         f"policy {rollout.policy_name}",
-        utc(telling.at),
+        utc(notification.at),
         *(f"{name} {text}" for name, text in message.details),
     )
-    return " · ".join(escaped(part) for part in parts if part)
+    return " · ".join(escape_mrkdwn(part) for part in parts if part)

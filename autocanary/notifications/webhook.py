@@ -14,7 +14,7 @@
      "namespace": "models", "service": "mnist", "component": "predictor", "rollout": "mnist-00002",
      "stable": "mnist-predictor-00001", "candidate": "mnist-predictor-00002",
      "phase": "RolledBack", "step": 2, "steps": 4, "weight": 0,      step counts from 1; steps may be null
-     "reason": "MetricBreach", "message": "...one sentence...",
+     "reason": "MetricViolation", "message": "...one sentence...",
      "metrics": [{"name": "request-success-rate", "verdict": "breach", "kind": "value", "value": 97.2,
                   "unit": "percent", "min": 99.0, "max": null, "requests": 1234, "dryRun": false,
                   "comparison": null}],
@@ -45,14 +45,20 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from autocanary.model.comparison_summary import Standing
-from autocanary.model.time_format import iso
-from autocanary.notifications.channel import Channel, PolicyOf, for_everyone, no_policy, selects
-from autocanary.notifications.http_client import Http, check, place
-from autocanary.notifications.metric_rows import Evidence, evidence
+from autocanary.model.comparison_summary import ComparisonSummary
+from autocanary.model.time_format import format_time
+from autocanary.notifications.channel import (
+    Channel,
+    PolicyOf,
+    no_policy,
+    route_selects,
+    wanted_by_default_channels,
+)
+from autocanary.notifications.http_client import HttpClient, raise_for_status, url_origin
+from autocanary.notifications.metric_rows import MetricRow, metric_rows
 from autocanary.ports import Message
 
-__all__ = ["CONTENT_TYPE", "TYPE_PREFIX", "RouteWebhooks", "WebhookChannel", "cloudevent", "payload"]
+__all__ = ["CONTENT_TYPE", "TYPE_PREFIX", "PolicyWebhookChannels", "WebhookChannel", "cloudevent", "payload"]
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 TYPE_PREFIX = "dev.autocanary."
@@ -60,14 +66,14 @@ TYPE_PREFIX = "dev.autocanary."
 
 def cloudevent(message: Message, cluster: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """The event with ``data`` in it."""
-    telling, rollout = message.telling, message.rollout
+    notification, rollout = message.notification, message.rollout
     return {
         "specversion": "1.0",
-        "id": telling.id,
+        "id": notification.id,
         "source": f"/autocanary/{quote(cluster, safe='')}" if cluster else "/autocanary",
-        "type": f"{TYPE_PREFIX}{telling.event}",
+        "type": f"{TYPE_PREFIX}{notification.event}",
         "subject": f"{rollout.namespace}/{rollout.service}",
-        "time": iso(telling.at),
+        "time": format_time(notification.at),
         "datacontenttype": "application/json",
         "data": dict(data),
     }
@@ -75,12 +81,12 @@ def cloudevent(message: Message, cluster: str, data: Mapping[str, Any]) -> dict[
 
 def payload(message: Message, cluster: str, policy_of: PolicyOf) -> dict[str, Any]:
     """The event's ``data``, as in the module's docstring."""
-    telling, rollout = message.telling, message.rollout
+    notification, rollout = message.notification, message.rollout
     policy = policy_of(rollout)
     return {
-        "id": telling.id,
-        "event": telling.event,
-        "time": iso(telling.at),
+        "id": notification.id,
+        "event": notification.event,
+        "time": format_time(notification.at),
         "cluster": cluster,
         "namespace": rollout.namespace,
         "service": rollout.service,
@@ -88,18 +94,18 @@ def payload(message: Message, cluster: str, policy_of: PolicyOf) -> dict[str, An
         "rollout": rollout.name,
         "stable": rollout.stable,
         "candidate": rollout.candidate,
-        "phase": telling.phase,
-        "step": telling.step,
+        "phase": notification.phase,
+        "step": notification.step,
         "steps": len(policy.steps) if policy else None,
-        "weight": telling.weight,
-        "reason": telling.reason,
-        "message": telling.message,
-        "metrics": [_metric(row) for row in evidence(message, policy)],
+        "weight": notification.weight,
+        "reason": notification.reason,
+        "message": notification.message,
+        "metrics": [_metric(row) for row in metric_rows(message, policy)],
         "details": dict(message.details),
     }
 
 
-def _metric(row: Evidence) -> dict[str, Any]:
+def _metric(row: MetricRow) -> dict[str, Any]:
     return {
         "name": row.metric,
         "verdict": row.verdict,
@@ -110,62 +116,65 @@ def _metric(row: Evidence) -> dict[str, Any]:
         "max": row.range.max,
         "requests": row.requests,
         "dryRun": row.dry_run,
-        "comparison": _comparison(row.standing) if row.standing is not None else None,
+        "comparison": _comparison(row.comparison_summary) if row.comparison_summary is not None else None,
     }
 
 
-def _comparison(standing: Standing) -> dict[str, Any]:
+def _comparison(comparison_summary: ComparisonSummary) -> dict[str, Any]:
     return {
-        "candidate": {"requests": standing.candidate.requests, "bad": standing.candidate.bad},
-        "stable": {"requests": standing.stable.requests, "bad": standing.stable.bad},
-        "slowerThanSeconds": standing.slower_than,
-        "evidencePercent": standing.meter,
-        "clearedPercent": standing.cleared,
-        "note": standing.note,
+        "candidate": {
+            "requests": comparison_summary.candidate.requests,
+            "bad": comparison_summary.candidate.bad,
+        },
+        "stable": {"requests": comparison_summary.stable.requests, "bad": comparison_summary.stable.bad},
+        "slowerThanSeconds": comparison_summary.slower_than,
+        "evidencePercent": comparison_summary.evidence_percent,
+        "nonInferiorPercent": comparison_summary.non_inferior_percent,
+        "note": comparison_summary.not_compared_reason,
     }
 
 
 class WebhookChannel:
-    """Posts to one address; ``narrowed`` when the service's own (policies may narrow what it is told)."""
+    """Posts to one address; ``follows_routes`` when the service's own (policies may narrow what it is told)."""
 
     def __init__(
         self,
         url: str,
-        http: Http,
+        http: HttpClient,
         *,
         cluster: str = "",
         policy_of: PolicyOf = no_policy,
         name: str = "webhook",
-        narrowed: bool = True,
+        follows_routes: bool = True,
     ) -> None:
         self._url, self._http, self._cluster, self._policy_of = url, http, cluster, policy_of
-        self._name, self._narrowed = name, narrowed
+        self._name, self._follows_routes = name, follows_routes
 
     @property
     def name(self) -> str:
         return self._name
 
     def wants(self, message: Message) -> bool:
-        return for_everyone(message) if self._narrowed else True
+        return wanted_by_default_channels(message) if self._follows_routes else True
 
     def send(self, message: Message) -> None:
-        headers = {"Content-Type": CONTENT_TYPE, "Idempotency-Key": message.telling.id}
+        headers = {"Content-Type": CONTENT_TYPE, "Idempotency-Key": message.notification.id}
         data = payload(message, self._cluster, self._policy_of)
-        answer = self._http.post(self._url, cloudevent(message, self._cluster, data), headers=headers)
-        check(answer, self._url)
+        response = self._http.post(self._url, cloudevent(message, self._cluster, data), headers=headers)
+        raise_for_status(response, self._url)
 
 
-class RouteWebhooks:
+class PolicyWebhookChannels:
     """The addresses that policies name themselves: called with a message, gives its channels."""
 
-    def __init__(self, http: Http, *, cluster: str = "", policy_of: PolicyOf = no_policy) -> None:
+    def __init__(self, http: HttpClient, *, cluster: str = "", policy_of: PolicyOf = no_policy) -> None:
         self._http, self._cluster, self._policy_of = http, cluster, policy_of
 
     def __call__(self, message: Message) -> tuple[Channel, ...]:
         urls = dict.fromkeys(
             route.webhook
             for route in message.routes
-            if route.webhook and selects(route, message.telling.event)
+            if route.webhook and route_selects(route, message.notification.event)
         )
         return tuple(
             WebhookChannel(
@@ -174,7 +183,7 @@ class RouteWebhooks:
                 cluster=self._cluster,
                 policy_of=self._policy_of,
                 name=_name(url),
-                narrowed=False,
+                follows_routes=False,
             )
             for url in urls
         )
@@ -182,4 +191,4 @@ class RouteWebhooks:
 
 def _name(url: str) -> str:
     """Stable over restarts and without the URL's secrets: the place, and a digest of the rest."""
-    return f"webhook:{place(url)}#{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+    return f"webhook:{url_origin(url)}#{hashlib.sha256(url.encode()).hexdigest()[:8]}"

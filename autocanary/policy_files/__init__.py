@@ -8,15 +8,15 @@ Must never be here: the Kubernetes API, Prometheus, or decisions about rollouts.
 from __future__ import annotations
 
 from autocanary.policy_files.lint import lint
-from autocanary.policy_files.loader import Loaded, Loading, load_paths, load_text, parse
-from autocanary.policy_files.policies_in_force import Changes, PolicyBook
+from autocanary.policy_files.loader import LoadedDocument, LoadResult, load_paths, load_text, parse
+from autocanary.policy_files.policies_in_force import ActivePolicies, PolicyChanges
 from autocanary.policy_files.validate_document import validate
 
 __all__ = [
-    "Changes",
-    "Loaded",
-    "Loading",
-    "PolicyBook",
+    "ActivePolicies",
+    "LoadResult",
+    "LoadedDocument",
+    "PolicyChanges",
     "lint",
     "load_paths",
     "load_text",

@@ -9,16 +9,16 @@ from pydantic.config import JsonDict
 
 from autocanary.model import policy
 from autocanary.model.measurement import Source
-from autocanary.model.policy import OnInconclusive, Then
+from autocanary.model.policy import OnInconclusive, TimeoutAction
 from autocanary.policy_files.field_types import (
-    Bound,
     Confidence,
-    HoldTime,
-    LookTime,
+    Duration,
     Margin,
     MetricName,
+    PositiveDuration,
     Quantile,
-    Strict,
+    StrictModel,
+    ThresholdValue,
 )
 from autocanary.policy_files.metric_presets import COMPARABLE, PRESETS
 
@@ -35,18 +35,18 @@ _KINDS_OF_METRIC: JsonDict = {
 }
 
 
-class ThresholdRange(Strict):
+class ThresholdRange(StrictModel):
     """Inclusive limits, in the metric's unit; at least one of them."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    min: Bound | None = Field(default=None, description="Below this is a breach.", examples=[99, "99.5%"])
-    max: Bound | None = Field(
+    min: ThresholdValue | None = Field(default=None, description="Below this is a breach.", examples=[99, "99.5%"])
+    max: ThresholdValue | None = Field(
         default=None, description="Above this is a breach.", examples=["500ms", "0.5%", 0]
     )
 
 
-class Compare(Strict):
+class Compare(StrictModel):
     """Held against the stable revision, at the same time and under the same load, by a sequential test."""
 
     to: Literal["stable"] = Field(default="stable", description="What the candidate is held against.")
@@ -65,12 +65,12 @@ class Compare(Strict):
         "%).",
         examples=["99%"],
     )
-    preset: Annotated[policy.Preset, Field(strict=False)] | None = Field(
+    preset: Annotated[policy.ComparisonPreset, Field(strict=False)] | None = Field(
         default=None, description="Like `analysis.preset`, for this metric alone.", examples=["robust"]
     )
 
 
-class Metric(Strict):
+class Metric(StrictModel):
     """One thing that is measured on the candidate."""
 
     model_config = ConfigDict(json_schema_extra=_KINDS_OF_METRIC)
@@ -114,8 +114,7 @@ class Metric(Strict):
     )
     consecutive: bool = Field(
         default=False,
-        description="Whether a look within the limits erases earlier breaches; without it they add up within "
-        "a step.",
+        description="Whether a look within the limits erases earlier breaches; without it they add up within a step.",
     )
     dry_run: bool = Field(default=False, description="Judged and shown, never acted on.")
     min_requests: int | None = Field(
@@ -125,46 +124,45 @@ class Metric(Strict):
         description="Like `analysis.minRequests`, for this metric alone.",
         examples=[200],
     )
-    window: LookTime | None = Field(
+    window: PositiveDuration | None = Field(
         default=None, description="Like `analysis.window`, for this metric alone.", examples=["5m"]
     )
 
 
-class OnNoData(Strict):
+class OnNoData(StrictModel):
     """What happens while no traffic reaches the candidate, or nothing measures it."""
 
-    hold: HoldTime = Field(default=600.0, description="How long the weight is held.", examples=["10m"])
-    then: Annotated[Then, Field(strict=False)] = Field(
-        default=Then.ROLLBACK, description="What follows: keep holding, roll back, or pause for a person."
+    hold: Duration = Field(default=600.0, description="How long the weight is held.", examples=["10m"])
+    then: Annotated[TimeoutAction, Field(strict=False)] = Field(
+        default=TimeoutAction.ROLLBACK,
+        description="What follows: keep holding, roll back, or pause for a person.",
     )
 
 
-class OnOutage(Strict):
+class OnOutage(StrictModel):
     """What happens while Prometheus cannot answer; that says nothing about the candidate."""
 
-    hold: HoldTime = Field(default=1800.0, description="How long the weight is held.", examples=["30m"])
-    then: Annotated[Then, Field(strict=False)] = Field(
-        default=Then.HOLD, description="What follows: keep holding, roll back, or pause for a person."
+    hold: Duration = Field(default=1800.0, description="How long the weight is held.", examples=["30m"])
+    then: Annotated[TimeoutAction, Field(strict=False)] = Field(
+        default=TimeoutAction.HOLD,
+        description="What follows: keep holding, roll back, or pause for a person.",
     )
 
 
-class Analysis(Strict):
+class Analysis(StrictModel):
     """What is measured on the candidate, how often, and what happens when nothing can be."""
 
-    interval: LookTime = Field(
-        default=15.0, description="How often the candidate is judged.", examples=["15s"]
-    )
-    warmup: HoldTime = Field(
+    interval: PositiveDuration = Field(default=15.0, description="How often the candidate is judged.", examples=["15s"])
+    warmup: Duration = Field(
         default=30.0, description="How long after each change of weight nothing is judged.", examples=["30s"]
     )
     source: Annotated[Source, Field(strict=False)] = Field(
         default=Source.AUTO,
         description="Who measures the requests; `auto` finds out which source has data for the service.",
     )
-    window: LookTime = Field(
+    window: PositiveDuration = Field(
         default=60.0,
-        description="The range over which rates and quantiles are computed. At least two scrapes of "
-        "Prometheus.",
+        description="The range over which rates and quantiles are computed. At least two scrapes of Prometheus.",
         examples=["1m"],
     )
     min_requests: int = Field(
@@ -176,8 +174,8 @@ class Analysis(Strict):
         "source can count the service's requests. A comparison passes no step in which the candidate has "
         "completed fewer.",
     )
-    preset: Annotated[policy.Preset, Field(strict=False)] = Field(
-        default=policy.Preset.DEFAULT,
+    preset: Annotated[policy.ComparisonPreset, Field(strict=False)] = Field(
+        default=policy.ComparisonPreset.DEFAULT,
         description="How comparisons weigh speed against bursts of errors: `fast` decides soonest and is "
         "fooled by bursts that strike one side, `robust` is slower and is not, `strict` wants 99 % "
         "confidence.",

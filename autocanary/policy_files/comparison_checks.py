@@ -9,34 +9,34 @@ from collections.abc import Iterator
 from typing import Any
 
 from autocanary.policy_files.metric_presets import COMPARABLE, PRESETS
-from autocanary.policy_files.policy_errors import Fault, Path
-from autocanary.policy_files.raw_document import Written, entries, mapping
-from autocanary.policy_files.units import QuantityError, duration, shown
+from autocanary.policy_files.policy_errors import FieldPath, FieldProblem
+from autocanary.policy_files.raw_document import RawMapping, get_list, get_mapping
+from autocanary.policy_files.units import QuantityError, format_value, parse_duration
 
-__all__ = ["check_comparisons", "check_metric", "compares"]
+__all__ = ["check_comparisons", "check_metric", "has_comparison"]
 
-_METRICS: Path = ("spec", "analysis", "metrics")
+_METRICS: FieldPath = ("spec", "analysis", "metrics")
 _SAME_COUNTS = ("error-rate", "request-success-rate")
 
 
-def compares(spec: Written) -> bool:
+def has_comparison(spec: RawMapping) -> bool:
     """Whether some metric that decides is compared with stable, so that a step can wait for its evidence."""
-    analysis = mapping(spec, "analysis")
+    analysis = get_mapping(spec, "analysis")
     if analysis is None or not isinstance(analysis.get("metrics"), list):
         return True  # errors and latency are compared, or something else is wrong, which is told
     metrics = [each for each in analysis["metrics"] if isinstance(each, dict)]
     return any("compare" in each and each.get("dryRun") is not True for each in metrics)
 
 
-def check_metric(metric: Written, here: Path) -> Iterator[Fault]:
+def check_metric(metric: RawMapping, here: FieldPath) -> Iterator[FieldProblem]:
     """A metric of a known kind: its limits or its comparison, and whether it can have that."""
     name = metric.get("name")
     comparable = "query" not in metric and name in COMPARABLE
     if "compare" in metric and not comparable:
         known = " and ".join((", ".join(COMPARABLE[:-1]), COMPARABLE[-1]))
-        what = "the answer of a query" if "query" in metric else shown(name)
+        what = "the answer of a query" if "query" in metric else format_value(name)
         message = f"{what} cannot be compared with stable: it does not count good and bad requests"
-        yield Fault((*here, "compare"), message, f"use thresholdRange; {known} can be compared", at_key=True)
+        yield FieldProblem((*here, "compare"), message, f"use thresholdRange; {known} can be compared", at_key=True)
     if "thresholdRange" in metric:
         return
     if "compare" not in metric:
@@ -44,52 +44,52 @@ def check_metric(metric: Written, here: Path) -> Iterator[Fault]:
         example = preset.example if preset is not None else "{max: 0}"
         or_compare = ", or compare: {to: stable}" if comparable else ""
         message = "nothing says what is acceptable"
-        yield Fault(here, message, f"add thresholdRange: {example}{or_compare}")
+        yield FieldProblem(here, message, f"add thresholdRange: {example}{or_compare}")
         return
     for field in ("failureLimit", "consecutive"):
         if field in metric:
             message = "there is no thresholdRange whose breaches could be counted"
             hint = "leave it out: a comparison decides by its confidence"
-            yield Fault((*here, field), message, hint, at_key=True)
+            yield FieldProblem((*here, field), message, hint, at_key=True)
 
 
-def check_comparisons(spec: Written) -> Iterator[Fault]:
+def check_comparisons(spec: RawMapping) -> Iterator[FieldProblem]:
     """The same counts are not compared twice, and a step's timeout leaves it its time."""
-    yield from _same_counts(spec)
-    yield from _timeout(spec)
+    yield from _check_same_counts(spec)
+    yield from _check_step_timeout(spec)
 
 
-def _same_counts(spec: Written) -> Iterator[Fault]:
+def _check_same_counts(spec: RawMapping) -> Iterator[FieldProblem]:
     found: list[str] = []
-    for index, metric in enumerate(entries(mapping(spec, "analysis"), "metrics")):
+    for index, metric in enumerate(get_list(get_mapping(spec, "analysis"), "metrics")):
         if not isinstance(metric, dict) or "compare" not in metric or metric.get("name") not in _SAME_COUNTS:
             continue
         if found and metric["name"] not in found:
             message = f"{metric['name']} and {found[0]} compare the same requests"
             hint = "keep compare in one of the two; the other may have a thresholdRange"
-            yield Fault((*_METRICS, index, "compare"), message, hint, at_key=True)
+            yield FieldProblem((*_METRICS, index, "compare"), message, hint, at_key=True)
         found.append(metric["name"])
 
 
-def _timeout(spec: Written) -> Iterator[Fault]:
+def _check_step_timeout(spec: RawMapping) -> Iterator[FieldProblem]:
     limit = _seconds(spec.get("stepTimeout"))
     if limit is None:
         return
     longest, field = _seconds(spec.get("stepDuration")) or 0.0, "stepDuration"
     held = 0.0
-    for step in entries(spec, "steps"):
+    for step in get_list(spec, "steps"):
         if isinstance(step, dict) and "setWeight" in step:
             held = 0.0
-        held += _seconds((mapping(step, "pause") or {}).get("duration")) or 0.0
+        held += _seconds((get_mapping(step, "pause") or {}).get("duration")) or 0.0
         if held > longest:
             longest, field = held, "pause"
     if limit < longest:
-        message = f"{shown(spec['stepTimeout'])} is shorter than the {field}, so the step could never pass"
-        yield Fault(("spec", "stepTimeout"), message, "give the evidence more time than the step lasts")
+        message = f"{format_value(spec['stepTimeout'])} is shorter than the {field}, so the step could never pass"
+        yield FieldProblem(("spec", "stepTimeout"), message, "give the evidence more time than the step lasts")
 
 
 def _seconds(value: Any) -> float | None:
     try:
-        return duration(value)
+        return parse_duration(value)
     except QuantityError:
         return None

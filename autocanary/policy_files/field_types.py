@@ -20,30 +20,30 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from autocanary.policy_files import units
-from autocanary.policy_files.schema_errors import nearest
-from autocanary.policy_files.units import QuantityError, number_text, shown
+from autocanary.policy_files.schema_errors import closest_word
+from autocanary.policy_files.units import QuantityError, format_number, format_value
 
 __all__ = [
-    "Bound",
     "Channel",
     "Confidence",
-    "EndOfWindow",
+    "Duration",
     "Glob",
-    "HoldTime",
     "LabelValue",
-    "LookTime",
     "Margin",
     "Mention",
     "MetricName",
     "Name",
     "Namespace",
+    "ParsedWith",
+    "PositiveDuration",
     "Quantile",
-    "Reads",
-    "StartOfWindow",
-    "Strict",
+    "StrictModel",
+    "ThresholdValue",
+    "TimeZone",
     "Url",
     "Weight",
-    "Zone",
+    "WindowEnd",
+    "WindowStart",
 ]
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -57,13 +57,13 @@ _MENTION = re.compile(r"here|channel|[UWS][A-Z0-9]{6,28}")
 _CHANNEL = re.compile(r"#[^\s,#]{1,80}|[CGD][A-Z0-9]{6,}")
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """Base of every part of the document: camelCase in YAML, unknown fields refused, immutable."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, alias_generator=to_camel)
 
 
-class Reads:
+class ParsedWith:
     """Annotation: the field's value is what ``read`` makes of it; ``schema`` is its JSON Schema."""
 
     def __init__(self, read: Callable[[Any], Any], **schema: Any) -> None:
@@ -81,14 +81,12 @@ class Reads:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self._validate)
 
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return dict(self._schema)
 
 
 def _positive(value: Any) -> float:
-    seconds = units.duration(value)
+    seconds = units.parse_duration(value)
     if seconds == 0:
         raise QuantityError("the duration must be longer than zero", "write it as 30s, 5m or 1h30m")
     return seconds
@@ -97,12 +95,13 @@ def _positive(value: Any) -> float:
 def _text(value: Any, kind: str, pattern: re.Pattern[str], longest: int, rule: str) -> str:
     if not isinstance(value, str):
         raise QuantityError(
-            f"{shown(value)} is not text, and {kind} is", f'write it in quotes: "{shown(value)}"'
+            f"{format_value(value)} is not text, and {kind} is",
+            f'write it in quotes: "{format_value(value)}"',
         )
     if len(value) > longest:
-        raise QuantityError(f"{shown(value)!r} is too long for {kind}", f"use at most {longest} characters")
+        raise QuantityError(f"{format_value(value)!r} is too long for {kind}", f"use at most {longest} characters")
     if not pattern.fullmatch(value):
-        raise QuantityError(f"{shown(value)!r} is not {kind}", rule)
+        raise QuantityError(f"{format_value(value)!r} is not {kind}", rule)
     return value
 
 
@@ -140,19 +139,19 @@ def _mention(value: Any) -> str:
 def _weight(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         hint = "KServe's canaryTrafficPercent takes whole percent: write 10, not 0.1 or 10%"
-        raise QuantityError(f"{shown(value)} is not a whole number", hint)
+        raise QuantityError(f"{format_value(value)} is not a whole number", hint)
     if not 1 <= value <= 100:
         hint = "a candidate starts at 0 anyway" if value == 0 else ""
-        raise QuantityError(f"the weight {shown(value)} is not within 1 and 100 percent", hint)
+        raise QuantityError(f"the weight {format_value(value)} is not within 1 and 100 percent", hint)
     return value
 
 
 def _quantile(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise QuantityError(f"{shown(value)} is not a quantile", "write it as a number between 0 and 1: 0.99")
+        raise QuantityError(f"{format_value(value)} is not a quantile", "write it as a number between 0 and 1: 0.99")
     if not 0 < value < 1:
-        likely = f"write {units.number_text(value / 100)}" if 1 < value < 100 else "0.99 is usual"
-        raise QuantityError(f"the quantile {shown(value)} is not between 0 and 1", likely)
+        likely = f"write {units.format_number(value / 100)}" if 1 < value < 100 else "0.99 is usual"
+        raise QuantityError(f"the quantile {format_value(value)} is not between 0 and 1", likely)
     return float(value)
 
 
@@ -163,7 +162,7 @@ def _margin(value: Any) -> float:
         raise QuantityError("the margin must be more than zero", hint)
     if points > _WIDEST_MARGIN:
         raise QuantityError(
-            f"a margin of {shown(value)} would let almost everything pass",
+            f"a margin of {format_value(value)} would let almost everything pass",
             "it is in percentage points: with 0.5% a candidate may fail 1.75 % where stable fails 1 %",
         )
     return points
@@ -173,27 +172,27 @@ def _confidence(value: Any) -> float:
     percent = units.percent(value, one_is_ratio=True)
     low, high = _CONFIDENCES
     if not low <= percent <= high:
-        hint = f"write {number_text(low)}% to {number_text(high)}%; nothing finite is certain, 99% is strict"
-        raise QuantityError(f"{shown(value)} is no confidence that a comparison can have", hint)
+        hint = f"write {format_number(low)}% to {format_number(high)}%; nothing finite is certain, 99% is strict"
+        raise QuantityError(f"{format_value(value)} is no confidence that a comparison can have", hint)
     return percent
 
 
 def _bound(value: Any) -> Any:
     """A threshold; what it means depends on the metric, so rules.py reads it with the metric's unit."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise QuantityError(f"{shown(value)} is not a threshold", "write a number, 99% or 500ms")
+        raise QuantityError(f"{format_value(value)} is not a threshold", "write a number, 99% or 500ms")
     return value
 
 
 def _zone(value: Any) -> ZoneInfo:
     if not isinstance(value, str):
-        raise QuantityError(f"{shown(value)} is not a time zone", "write its name, as in Asia/Seoul or UTC")
+        raise QuantityError(f"{format_value(value)} is not a time zone", "write its name, as in Asia/Seoul or UTC")
     try:
         zone = ZoneInfo(value)
     except (ValueError, OSError, LookupError):
-        near = nearest(value, _zones())
+        near = closest_word(value, _zones())
         hint = f"did you mean {near}?" if near else "write its IANA name, as in Asia/Seoul or UTC"
-        raise QuantityError(f"there is no time zone {shown(value)!r}", hint) from None
+        raise QuantityError(f"there is no time zone {format_value(value)!r}", hint) from None
     return zone
 
 
@@ -204,9 +203,7 @@ def _zones() -> frozenset[str]:
 
 def _url(value: Any) -> str:
     if not isinstance(value, str):
-        raise QuantityError(
-            f"{shown(value)} is not a URL", "write it as http://host/path or https://host/path"
-        )
+        raise QuantityError(f"{format_value(value)} is not a URL", "write it as http://host/path or https://host/path")
     try:
         parts = urlsplit(value)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -219,7 +216,7 @@ def _url(value: Any) -> str:
                 "leave them out; let the receiver trust the network, or a token in its path",
             )
     if not usable or re.search(r"[\s\x00-\x1f]", value):
-        raise QuantityError(f"{shown(value)!r} is not an http or https URL", "write it as https://host/path")
+        raise QuantityError(f"{format_value(value)!r} is not an http or https URL", "write it as https://host/path")
     return value
 
 
@@ -231,31 +228,27 @@ _DURATION = {
 _TIME = {"type": "string", "pattern": units.TIME_PATTERN}
 _PERCENT = {"type": ["number", "string"], "pattern": units.PERCENT_PATTERN}
 
-HoldTime = Annotated[float, Reads(units.duration, **_DURATION)]
+Duration = Annotated[float, ParsedWith(units.parse_duration, **_DURATION)]
 """A duration that may be zero."""
 
-LookTime = Annotated[float, Reads(_positive, **_DURATION)]
+PositiveDuration = Annotated[float, ParsedWith(_positive, **_DURATION)]
 """A duration longer than zero."""
 
-Weight = Annotated[int, Reads(_weight, type="integer", minimum=1, maximum=100)]
-Quantile = Annotated[float, Reads(_quantile, type="number", exclusiveMinimum=0, exclusiveMaximum=1)]
-Margin = Annotated[float, Reads(_margin, **_PERCENT, exclusiveMinimum=0, maximum=_WIDEST_MARGIN)]
+Weight = Annotated[int, ParsedWith(_weight, type="integer", minimum=1, maximum=100)]
+Quantile = Annotated[float, ParsedWith(_quantile, type="number", exclusiveMinimum=0, exclusiveMaximum=1)]
+Margin = Annotated[float, ParsedWith(_margin, **_PERCENT, exclusiveMinimum=0, maximum=_WIDEST_MARGIN)]
 """Percentage points."""
 
-Confidence = Annotated[
-    float, Reads(_confidence, **_PERCENT, minimum=_CONFIDENCES[0], maximum=_CONFIDENCES[1])
-]
-Bound = Annotated[float | str, Reads(_bound, type=["number", "string"], examples=[99, "0.5%", "500ms"])]
-Name = Annotated[str, Reads(_name, type="string", pattern=f"^{_DNS_NAME.pattern}$", maxLength=253)]
-Namespace = Annotated[str, Reads(_namespace, type="string", pattern=f"^{_DNS_LABEL.pattern}$", maxLength=63)]
-Glob = Annotated[str, Reads(_glob, type="string", pattern=f"^{_GLOB.pattern}$", maxLength=253)]
-MetricName = Annotated[str, Reads(_metric_name, type="string", pattern=f"^{_METRIC.pattern}$", maxLength=63)]
-LabelValue = Annotated[
-    str, Reads(_label_value, type="string", pattern=f"^{_LABEL_VALUE.pattern}$", maxLength=63)
-]
-Channel = Annotated[str, Reads(_channel, type="string", pattern=f"^({_CHANNEL.pattern})$")]
-Mention = Annotated[str, Reads(_mention, type="string", pattern=f"^({_MENTION.pattern})$")]
-Url = Annotated[str, Reads(_url, type="string", pattern="^https?://[^\\s]+$")]
-Zone = Annotated[ZoneInfo, Reads(_zone, type="string")]
-StartOfWindow = Annotated[time, Reads(units.time_of_day, **_TIME)]
-EndOfWindow = Annotated[time, Reads(lambda value: units.time_of_day(value, end=True), **_TIME)]
+Confidence = Annotated[float, ParsedWith(_confidence, **_PERCENT, minimum=_CONFIDENCES[0], maximum=_CONFIDENCES[1])]
+ThresholdValue = Annotated[float | str, ParsedWith(_bound, type=["number", "string"], examples=[99, "0.5%", "500ms"])]
+Name = Annotated[str, ParsedWith(_name, type="string", pattern=f"^{_DNS_NAME.pattern}$", maxLength=253)]
+Namespace = Annotated[str, ParsedWith(_namespace, type="string", pattern=f"^{_DNS_LABEL.pattern}$", maxLength=63)]
+Glob = Annotated[str, ParsedWith(_glob, type="string", pattern=f"^{_GLOB.pattern}$", maxLength=253)]
+MetricName = Annotated[str, ParsedWith(_metric_name, type="string", pattern=f"^{_METRIC.pattern}$", maxLength=63)]
+LabelValue = Annotated[str, ParsedWith(_label_value, type="string", pattern=f"^{_LABEL_VALUE.pattern}$", maxLength=63)]
+Channel = Annotated[str, ParsedWith(_channel, type="string", pattern=f"^({_CHANNEL.pattern})$")]
+Mention = Annotated[str, ParsedWith(_mention, type="string", pattern=f"^({_MENTION.pattern})$")]
+Url = Annotated[str, ParsedWith(_url, type="string", pattern="^https?://[^\\s]+$")]
+TimeZone = Annotated[ZoneInfo, ParsedWith(_zone, type="string")]
+WindowStart = Annotated[time, ParsedWith(units.parse_time_of_day, **_TIME)]
+WindowEnd = Annotated[time, ParsedWith(lambda value: units.parse_time_of_day(value, end=True), **_TIME)]

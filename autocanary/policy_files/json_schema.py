@@ -20,12 +20,12 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from autocanary.policy_files.schema import Document
-from autocanary.policy_files.units import DURATION_PATTERN, duration_text
+from autocanary.policy_files.units import DURATION_PATTERN, format_duration
 
-__all__ = ["published", "text"]
+__all__ = ["policy_json_schema", "render_json_schema"]
 
 
-class _Generator(GenerateJsonSchema):
+class _SchemaGenerator(GenerateJsonSchema):
     """Without pydantic's noise: fields keep their order, and what may be left out is not therefore null."""
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
@@ -43,38 +43,36 @@ class _Generator(GenerateJsonSchema):
 
 
 @cache
-def published() -> dict[str, Any]:
+def policy_json_schema() -> dict[str, Any]:
     """The schema as a value; do not change it."""
-    schema = Document.model_json_schema(schema_generator=_Generator)
+    schema = Document.model_json_schema(schema_generator=_SchemaGenerator)
     head = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "RolloutPolicy",
     }
-    tidy: dict[str, Any] = _tidy(schema)
+    tidy: dict[str, Any] = _clean(schema)
     return {**head, **tidy}
 
 
-def _tidy(node: Any, *, names: bool = False) -> Any:
+def _clean(node: Any, *, names: bool = False) -> Any:
     """Without titles, and with durations as people write them."""
     if isinstance(node, list):
-        return [_tidy(each) for each in node]
+        return [_clean(each) for each in node]
     if not isinstance(node, dict):
         return node
     result = {
-        key: _tidy(each, names=key in ("properties", "$defs"))
-        for key, each in node.items()
-        if names or key != "title"
+        key: _clean(each, names=key in ("properties", "$defs")) for key, each in node.items() if names or key != "title"
     }
     default = result.get("default")
     if not names and result.get("pattern") == DURATION_PATTERN and isinstance(default, float):
-        result["default"] = duration_text(default)
+        result["default"] = format_duration(default)
     return result
 
 
-def text() -> str:
+def render_json_schema() -> str:
     """The schema as the file holds it."""
-    return json.dumps(published(), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(policy_json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
-    sys.stdout.write(text())
+    sys.stdout.write(render_json_schema())

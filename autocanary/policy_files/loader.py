@@ -18,47 +18,47 @@ from autocanary.errors import PolicyError, Problem
 from autocanary.model.policy import Policy
 from autocanary.model.rollout_json import API_VERSION
 from autocanary.model.rollout_json import KIND as ROLLOUT_KIND
-from autocanary.policy_files.policy_errors import Spots
+from autocanary.policy_files.policy_errors import SourcePositions
 from autocanary.policy_files.schema import KIND
-from autocanary.policy_files.schema_errors import nearest
-from autocanary.policy_files.typo_repair import Draft
-from autocanary.policy_files.units import shown
-from autocanary.policy_files.validate_document import examine, identity
+from autocanary.policy_files.schema_errors import closest_word
+from autocanary.policy_files.typo_repair import RepairedDocument
+from autocanary.policy_files.units import format_value
+from autocanary.policy_files.validate_document import policy_key, validate_document
 from autocanary.policy_files.yaml_reader import (
     Node,
-    compose,
-    has_more,
+    compose_documents,
+    has_other_fields,
     is_mapping,
-    place_of,
-    plain,
+    parse_node,
+    position_of,
     root_field,
     root_fields,
 )
 
 __all__ = [
-    "LARGEST",
-    "Found",
-    "Loaded",
-    "Loading",
-    "find",
+    "MAX_FILE_BYTES",
+    "LoadResult",
+    "LoadedDocument",
+    "PolicyFile",
+    "find_files",
     "load_file",
     "load_paths",
     "load_text",
     "parse",
-    "read",
+    "read_file",
 ]
 
-LARGEST = 1024 * 1024
+MAX_FILE_BYTES = 1024 * 1024
 _SUFFIXES = (".yaml", ".yml", ".json")
 _GROUP = API_VERSION.split("/", maxsplit=1)[0]
-_OF_KUBERNETES = frozenset({"apiVersion", "kind", "metadata", "spec"})
+_KUBERNETES_FIELDS = frozenset({"apiVersion", "kind", "metadata", "spec"})
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedDocument:
     """One RolloutPolicy document: its policy, or what is wrong with it.
 
-    ``namespace`` and ``name`` are what the document calls itself, "" where it does not say. ``draft`` is
+    ``namespace`` and ``name`` are what the document calls itself, "" where it does not say. ``repaired`` is
     what it was probably meant to be.
     """
 
@@ -67,22 +67,22 @@ class Loaded:
     name: str
     policy: Policy | None
     problems: tuple[Problem, ...]
-    spots: Spots
-    draft: Draft = field(default=Draft({}), compare=False)
+    positions: SourcePositions
+    repaired: RepairedDocument = field(default=RepairedDocument({}), compare=False)
 
     @property
-    def place(self) -> str:
-        return f"{self.source}:{self.spots.start[0]}"
+    def position(self) -> str:
+        return f"{self.source}:{self.positions.start[0]}"
 
 
 @dataclass(frozen=True, slots=True)
-class Loading:
+class LoadResult:
     """What files hold. ``problems`` are those of files and of documents that are no policy.
 
     ``sources`` are the files in the order in which they were read.
     """
 
-    documents: tuple[Loaded, ...]
+    documents: tuple[LoadedDocument, ...]
     problems: tuple[Problem, ...]
     sources: tuple[str, ...] = ()
 
@@ -109,34 +109,34 @@ class Loading:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PolicyFile:
     """A file to read, and the path that was asked for when it was found."""
 
     file: Path
     root: Path
 
     @property
-    def searched(self) -> bool:
+    def found_in_folder(self) -> bool:
         """Whether it was found in a folder, rather than named."""
         return self.file != self.root
 
 
 def parse(text: str | bytes, source: str = "policy") -> tuple[Policy, ...]:
     """The policies in a text; raises PolicyError with every problem in it."""
-    loading = load_text(text, source)
-    if loading.errors:
-        raise PolicyError(loading.errors)
-    return loading.policies
+    load_result = load_text(text, source)
+    if load_result.errors:
+        raise PolicyError(load_result.errors)
+    return load_result.policies
 
 
-def load_paths(paths: Iterable[str | os.PathLike[str]]) -> Loading:
+def load_paths(paths: Iterable[str | os.PathLike[str]]) -> LoadResult:
     """The policies in files and folders, with everything that is wrong. Nothing is raised."""
-    documents: list[Loaded] = []
+    documents: list[LoadedDocument] = []
     problems: list[Problem] = []
     sources: list[str] = []
     seen: set[str] = set()
     for path in paths:
-        files, missing = find(Path(path))
+        files, missing = find_files(Path(path))
         problems += missing
         sources += (each.source for each in missing)
         for each in files:
@@ -145,24 +145,24 @@ def load_paths(paths: Iterable[str | os.PathLike[str]]) -> Loading:
                 continue
             seen.add(where)
             sources.append(str(each.file))
-            loading = load_file(each)
-            documents += loading.documents
-            problems += loading.problems
-    return Loading(tuple(documents), tuple(problems), tuple(sources))
+            load_result = load_file(each)
+            documents += load_result.documents
+            problems += load_result.problems
+    return LoadResult(tuple(documents), tuple(problems), tuple(sources))
 
 
-def find(root: Path) -> tuple[tuple[Found, ...], tuple[Problem, ...]]:
+def find_files(root: Path) -> tuple[tuple[PolicyFile, ...], tuple[Problem, ...]]:
     """The files that a path stands for."""
     try:
         if not root.is_dir():
             root.stat()
-            return (Found(root, root),), ()
+            return (PolicyFile(root, root),), ()
     except (OSError, ValueError) as error:
-        return (), (_unreadable(root, error),)
+        return (), (_read_problem(root, error),)
     unreadable: list[Problem] = []
 
     def note(error: OSError) -> None:
-        unreadable.append(_unreadable(Path(error.filename or root), error))
+        unreadable.append(_read_problem(Path(error.filename or root), error))
 
     files: list[Path] = []
     visited: set[str] = set()
@@ -177,110 +177,115 @@ def find(root: Path) -> tuple[tuple[Found, ...], tuple[Problem, ...]]:
         candidates = (Path(folder, name) for name in sorted(names) if not name.startswith("."))
         files += [each for each in candidates if each.suffix in _SUFFIXES]
     if not files and not unreadable:
-        message = (
-            f"no policy is in this folder, which was searched for {', '.join('*' + s for s in _SUFFIXES)}"
-        )
+        message = f"no policy is in this folder, which was searched for {', '.join('*' + s for s in _SUFFIXES)}"
         unreadable.append(Problem(str(root), 0, 0, message, severity="warning"))
-    return tuple(Found(file, root) for file in files), tuple(unreadable)
+    return tuple(PolicyFile(file, root) for file in files), tuple(unreadable)
 
 
-def load_file(found: Found) -> Loading:
-    content = read(found.file)
+def load_file(found: PolicyFile) -> LoadResult:
+    content = read_file(found.file)
     if isinstance(content, Problem):
-        return Loading((), (content,))
-    return load_text(content, str(found.file), searched=found.searched)
+        return LoadResult((), (content,))
+    return load_text(content, str(found.file), found_in_folder=found.found_in_folder)
 
 
-def read(file: Path) -> bytes | Problem:
+def read_file(file: Path) -> bytes | Problem:
     """The content of a file, at most LARGEST bytes of it."""
     try:
         with file.open("rb") as stream:
-            content = stream.read(LARGEST + 1)
+            content = stream.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
-        return _unreadable(file, error)
-    if len(content) > LARGEST:
+        return _read_problem(file, error)
+    if len(content) > MAX_FILE_BYTES:
         return Problem(str(file), 0, 0, "the file is larger than 1 MiB", "split it into several files")
     return content
 
 
-def load_text(text: str | bytes, source: str, *, searched: bool = False) -> Loading:
+def load_text(text: str | bytes, source: str, *, found_in_folder: bool = False) -> LoadResult:
     """The policies in a text, with everything that is wrong. Nothing is raised.
 
-    ``searched`` says that nobody named the text a policy: what is no Kubernetes document is passed over.
+    ``found_in_folder`` says that nobody named the text a policy: what is no Kubernetes document is passed
+    over.
     """
-    decoded = _decoded(text, source) if isinstance(text, bytes) else text.removeprefix("\ufeff")
+    decoded = _decode(text, source) if isinstance(text, bytes) else text.removeprefix("\ufeff")
     if isinstance(decoded, Problem):
-        return Loading((), (decoded,))
-    documents: list[Loaded] = []
+        return LoadResult((), (decoded,))
+    documents: list[LoadedDocument] = []
     problems: list[Problem] = []
-    nodes = list(compose(decoded, source))
+    nodes = list(compose_documents(decoded, source))
     for node in nodes:
         if isinstance(node, Problem):
             problems.append(node)
             continue
-        if searched and is_mapping(node) and not root_fields(node) & _OF_KUBERNETES:
+        if found_in_folder and is_mapping(node) and not root_fields(node) & _KUBERNETES_FIELDS:
             message = "passed over: this is no Kubernetes document, it has neither apiVersion nor kind"
-            problems.append(Problem(source, *place_of(node), message, severity="warning"))
+            problems.append(Problem(source, *position_of(node), message, severity="warning"))
             continue
         reason = _not_a_policy(node, source)
-        if reason is None or _is_meant(node):
+        if reason is None or _is_probably_policy(node):
             documents.append(_document(node, source, reason))
         else:
             problems.append(reason)
     if not nodes:
         hint = f"write a policy into it that begins with apiVersion: {API_VERSION}"
         problems.append(Problem(source, 1, 1, "the file is empty", hint))
-    return Loading(tuple(documents), tuple(problems))
+    return LoadResult(tuple(documents), tuple(problems))
 
 
-def _document(node: Node, source: str, wrong_kind: Problem | None = None) -> Loaded:
-    reading = plain(node, source)
-    namespace, name = identity(reading.value)
-    origin = f"{source}:{reading.spots.start[0]}"
-    policy, draft, problems = None, Draft({}), tuple(reading.problems)
-    if () not in reading.trapped:
-        value = reading.value
+def _document(node: Node, source: str, wrong_kind: Problem | None = None) -> LoadedDocument:
+    yaml_document = parse_node(node, source)
+    namespace, name = policy_key(yaml_document.value)
+    origin = f"{source}:{yaml_document.positions.start[0]}"
+    policy, repaired, problems = None, RepairedDocument({}), tuple(yaml_document.problems)
+    if () not in yaml_document.misread_paths:
+        value = yaml_document.value
         if wrong_kind is not None:
             value, problems = {**value, "kind": KIND}, (wrong_kind, *problems)
-        examined = examine(value, source=source, origin=origin, spots=reading.spots, trapped=reading.trapped)
-        policy, draft = examined.policy, examined.draft
-        problems += examined.problems
+        result = validate_document(
+            value,
+            source=source,
+            origin=origin,
+            positions=yaml_document.positions,
+            misread_paths=yaml_document.misread_paths,
+        )
+        policy, repaired = result.policy, result.repaired
+        problems += result.problems
     if problems:
         policy = None
     ordered = tuple(sorted(problems, key=lambda each: (each.line, each.column)))
-    return Loaded(source, namespace, name, policy, ordered, reading.spots, draft)
+    return LoadedDocument(source, namespace, name, policy, ordered, yaml_document.positions, repaired)
 
 
-def _is_meant(node: Node) -> bool:
+def _is_probably_policy(node: Node) -> bool:
     """Whether a document without the right kind is to be examined as a policy all the same."""
     kind, version = root_field(node, "kind") or "", root_field(node, "apiVersion") or ""
-    is_near = not kind or (kind != ROLLOUT_KIND and bool(nearest(kind, [KIND])))
-    return is_near and version.startswith(f"{_GROUP}/") and has_more(node)
+    is_near = not kind or (kind != ROLLOUT_KIND and bool(closest_word(kind, [KIND])))
+    return is_near and version.startswith(f"{_GROUP}/") and has_other_fields(node)
 
 
 def _not_a_policy(node: Node, source: str) -> Problem | None:
     """Why a document is passed over (a warning) or cannot be one (an error); None for a policy."""
-    place = place_of(node)
+    position = position_of(node)
     if not is_mapping(node):
         message = "a policy is a mapping with apiVersion, kind, metadata and spec"
-        return Problem(source, *place, message)
+        return Problem(source, *position, message)
     kind, version = root_field(node, "kind"), root_field(node, "apiVersion") or ""
     if kind == KIND:
         return None
     if kind is None:
-        return Problem(source, *place, "kind is missing", f"add kind: {KIND}")
+        return Problem(source, *position, "kind is missing", f"add kind: {KIND}")
     if kind == "List":
         return Problem(
-            source, *place, "a List is not read", "put each policy into a document of its own, between ---"
+            source, *position, "a List is not read", "put each policy into a document of its own, between ---"
         )
-    if kind != ROLLOUT_KIND and (version.startswith(f"{_GROUP}/") or nearest(kind, [KIND])):
-        place = place_of(node, "kind")
-        return Problem(source, *place, f"the kind {shown(kind)} is not known", f"did you mean {KIND}?")
-    message = f"passed over: {shown(kind)} is not a {KIND}"
-    return Problem(source, *place, message, severity="warning")
+    if kind != ROLLOUT_KIND and (version.startswith(f"{_GROUP}/") or closest_word(kind, [KIND])):
+        position = position_of(node, "kind")
+        return Problem(source, *position, f"the kind {format_value(kind)} is not known", f"did you mean {KIND}?")
+    message = f"passed over: {format_value(kind)} is not a {KIND}"
+    return Problem(source, *position, message, severity="warning")
 
 
-def _decoded(content: bytes, source: str) -> str | Problem:
+def _decode(content: bytes, source: str) -> str | Problem:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -291,7 +296,7 @@ def _decoded(content: bytes, source: str) -> str | Problem:
         return Problem(source, line, column, message, "save the file as UTF-8")
 
 
-def _unreadable(path: Path, error: OSError | ValueError) -> Problem:
+def _read_problem(path: Path, error: OSError | ValueError) -> Problem:
     if isinstance(error, FileNotFoundError):
         return Problem(str(path), 0, 0, "there is no such file or folder", "check the path")
     if isinstance(error, OSError):

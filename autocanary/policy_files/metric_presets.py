@@ -44,9 +44,7 @@ PRESETS: dict[str, Preset] = {
     "request-duration": Preset(
         Unit.SECONDS, "How long a request takes, as a quantile of all requests.", "{max: 500ms}"
     ),
-    "request-count": Preset(
-        Unit.REQUESTS, "Requests that the revision completed within the window.", "{min: 100}"
-    ),
+    "request-count": Preset(Unit.REQUESTS, "Requests that the revision completed within the window.", "{min: 100}"),
     "time-to-first-token": Preset(
         Unit.SECONDS, "LLM servers: time from the request to the first token, as a quantile.", "{max: 2s}"
     ),
@@ -56,7 +54,5 @@ PRESETS: dict[str, Preset] = {
     "queue-time": Preset(
         Unit.SECONDS, "How long a request waits before the model works on it, as a quantile.", "{max: 1s}"
     ),
-    "kv-cache-usage": Preset(
-        Unit.PERCENT, "LLM servers: how full the key-value cache is.", "{max: 95}", True
-    ),
+    "kv-cache-usage": Preset(Unit.PERCENT, "LLM servers: how full the key-value cache is.", "{max: 95}", True),
 }

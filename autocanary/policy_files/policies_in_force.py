@@ -1,9 +1,9 @@
 """The policies in force while the service runs: files read anew when they change, and custom resources.
 
 A policy that becomes invalid does not stop what runs by it: its last valid version stays in force, and
-``faults`` tells what is wrong with the newer one. A file that can no longer be read keeps all that it gave.
-A policy goes only when its file is gone, when its file is whole and no longer holds it, or when its custom
-resource is deleted.
+``policy_problems`` tells what is wrong with the newer one. A file that can no longer be read keeps all that
+it gave. A policy goes only when its file is gone, when its file is whole and no longer holds it, or when its
+custom resource is deleted.
 """
 
 from __future__ import annotations
@@ -19,195 +19,213 @@ from typing import Any
 from autocanary.errors import PolicyError, Problem
 from autocanary.model.policy import Policy
 from autocanary.model.rollout_json import API_VERSION
-from autocanary.policy_files.loader import Found, Loading, find, load_text, read
+from autocanary.policy_files.loader import LoadResult, PolicyFile, find_files, load_text, read_file
 from autocanary.policy_files.schema import KIND
-from autocanary.policy_files.validate_document import identity, validate
+from autocanary.policy_files.validate_document import policy_key, validate
 
-__all__ = ["Changes", "PolicyBook"]
+__all__ = ["ActivePolicies", "PolicyChanges"]
 
 Identity = tuple[str, str]  # namespace ("" for none) and name
-Faults = tuple[tuple[str, tuple[Problem, ...]], ...]
+PolicyProblems = tuple[tuple[str, tuple[Problem, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class PolicyChanges:
     """What is different from the last reload, by policy id.
 
-    ``invalid`` are the faults that are new, without those that ``offer`` has answered a custom resource.
+    ``invalid`` are the faults that are new, without those that ``apply`` has answered a custom resource.
     """
 
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
-    invalid: Faults = ()
+    invalid: PolicyProblems = ()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed or self.invalid)
 
 
 @dataclass(frozen=True)
-class _Shelf:
+class _PolicySource:
     """What one file, or one custom resource, has given: the valid policies, and the faults of the newest."""
 
     root: Path | None = None
     digest: str = ""
     policies: Mapping[Identity, Policy] = field(default_factory=dict)
-    faults: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    policy_problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
 
 
-class PolicyBook:
+class ActivePolicies:
     """Implements the ``Policies`` port. All methods may be called from any thread."""
 
     def __init__(self, paths: Iterable[str | os.PathLike[str]] = ()) -> None:
         self._paths = tuple(Path(path) for path in paths)
         self._reloading = threading.Lock()  # held while files are read, so that _lock never waits for a disk
         self._lock = threading.Lock()
-        self._files: dict[Path, _Shelf] = {}
+        self._files: dict[Path, _PolicySource] = {}
         self._missing: dict[str, tuple[Problem, ...]] = {}
-        self._resources: dict[Identity, _Shelf] = {}
+        self._resources: dict[Identity, _PolicySource] = {}
         self._current: tuple[Policy, ...] = ()
-        self._faults: Faults = ()
-        self._reported: tuple[dict[str, str], Faults] = ({}, ())
+        self._policy_problems: PolicyProblems = ()
+        self._reported: tuple[dict[str, str], PolicyProblems] = ({}, ())
 
     def current(self) -> Sequence[Policy]:
         """The same tuple until something changes."""
         with self._lock:
             return self._current
 
-    def faults(self) -> Faults:
+    def policy_problems(self) -> PolicyProblems:
         """What is wrong now: (policy id, problems); a file that cannot be read is named by its path."""
         with self._lock:
-            return self._faults
+            return self._policy_problems
 
-    def reload(self) -> Changes:
+    def reload(self) -> PolicyChanges:
         """Read the files that have changed; raises nothing. Before the first call no file is in force."""
         with self._reloading:
             files, missing = self._read_files()
             with self._lock:
                 self._files, self._missing = files, missing
-                self._settle()
+                self._resolve()
                 return self._changes()
 
-    def offer(self, document: Mapping[str, Any]) -> tuple[Problem, ...]:
+    def apply(self, document: Mapping[str, Any]) -> tuple[Problem, ...]:
         """A custom resource as it is now; what is wrong with it, or nothing."""
-        key = identity(document)
+        key = policy_key(document)
         policy, problems = validate(document)
         with self._lock:
-            before = self._resources.get(key, _Shelf())
+            before = self._resources.get(key, _PolicySource())
             policies = {key: policy} if policy is not None else before.policies
-            faults = {_id(key): problems} if problems else {}
-            self._resources = {**self._resources, key: _Shelf(policies=policies, faults=faults)}
-            self._settle()
+            policy_problems = {_policy_id(key): problems} if problems else {}
+            self._resources = {
+                **self._resources,
+                key: _PolicySource(policies=policies, policy_problems=policy_problems),
+            }
+            self._resolve()
         return problems
 
-    def withdraw(self, namespace: str, name: str) -> None:
+    def delete(self, namespace: str, name: str) -> None:
         """The custom resource was deleted."""
         with self._lock:
             self._resources.pop((namespace, name), None)
-            self._settle()
+            self._resolve()
 
     def restore(self, name: str, document: Mapping[str, Any]) -> Policy:
         """The policy of a rollout's snapshot; PolicyError when this version cannot read it."""
-        whole = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": document}
-        policy, problems = validate(whole)
+        complete = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}, "spec": document}
+        policy, problems = validate(complete)
         if policy is None:
             raise PolicyError(problems)
         return policy
 
-    def _read_files(self) -> tuple[dict[Path, _Shelf], dict[str, tuple[Problem, ...]]]:
-        shelves: dict[Path, _Shelf] = {}
+    def _read_files(self) -> tuple[dict[Path, _PolicySource], dict[str, tuple[Problem, ...]]]:
+        policy_sources: dict[Path, _PolicySource] = {}
         missing: dict[str, tuple[Problem, ...]] = {}
         for path in self._paths:
-            found, problems = find(path)
+            found, problems = find_files(path)
             errors = tuple(each for each in problems if each.severity == "error")
             if errors:
                 # A mount that is away for a moment must not withdraw policies.
                 missing[str(path)] = errors
-                kept = {file: shelf for file, shelf in self._files.items() if shelf.root == path}
-                shelves = {**kept, **shelves}
+                kept = {
+                    file: policy_source for file, policy_source in self._files.items() if policy_source.root == path
+                }
+                policy_sources = {**kept, **policy_sources}
             for each in found:
-                shelves[each.file] = _reread(each, self._files.get(each.file) or _Shelf(each.root))
-        return shelves, missing
+                policy_sources[each.file] = _reload_file(each, self._files.get(each.file) or _PolicySource(each.root))
+        return policy_sources, missing
 
-    def _settle(self) -> None:
+    def _resolve(self) -> None:
         """Work out what is in force: files before custom resources, the first of one name before the next."""
-        in_force: dict[Identity, Policy] = {}
-        faults = dict(self._missing)
-        for shelf in (*(self._files[file] for file in sorted(self._files)), *self._resources.values()):
-            for name, problems in shelf.faults.items():
-                faults[name] = (*faults.get(name, ()), *problems)
-            for key, policy in shelf.policies.items():
-                holder = in_force.setdefault(key, policy)
-                if holder is not policy:
-                    faults[_id(key)] = (*faults.get(_id(key), ()), _taken(policy, holder))
-        current = tuple(in_force.values())
+        active: dict[Identity, Policy] = {}
+        policy_problems = dict(self._missing)
+        for policy_source in (
+            *(self._files[file] for file in sorted(self._files)),
+            *self._resources.values(),
+        ):
+            for name, problems in policy_source.policy_problems.items():
+                policy_problems[name] = (*policy_problems.get(name, ()), *problems)
+            for key, policy in policy_source.policies.items():
+                active_policy = active.setdefault(key, policy)
+                if active_policy is not policy:
+                    policy_problems[_policy_id(key)] = (
+                        *policy_problems.get(_policy_id(key), ()),
+                        _duplicate_name(policy, active_policy),
+                    )
+        current = tuple(active.values())
         if current != self._current:  # the same tuple tells readers that nothing has changed
             self._current = current
-        self._faults = tuple(faults.items())
+        self._policy_problems = tuple(policy_problems.items())
 
-    def _changes(self) -> Changes:
-        before, faults_before = self._reported
-        now = {_id((policy.namespace, policy.name)): policy.digest for policy in self._current}
-        self._reported = (now, self._faults)
-        answered = [fault for shelf in self._resources.values() for fault in shelf.faults.items()]
-        return Changes(
+    def _changes(self) -> PolicyChanges:
+        before, problems_before = self._reported
+        now = {_policy_id((policy.namespace, policy.name)): policy.digest for policy in self._current}
+        self._reported = (now, self._policy_problems)
+        answered = [
+            entry for policy_source in self._resources.values() for entry in policy_source.policy_problems.items()
+        ]
+        return PolicyChanges(
             added=tuple(name for name in now if name not in before),
             changed=tuple(name for name in now if name in before and before[name] != now[name]),
             removed=tuple(name for name in before if name not in now),
             invalid=tuple(
-                fault for fault in self._faults if fault not in faults_before and fault not in answered
+                entry for entry in self._policy_problems if entry not in problems_before and entry not in answered
             ),
         )
 
 
-def _reread(found: Found, before: _Shelf) -> _Shelf:
+def _reload_file(found: PolicyFile, before: _PolicySource) -> _PolicySource:
     """The file as it is now, or ``before`` itself when nothing has changed."""
     file = found.file
-    content = read(file)
+    content = read_file(file)
     if isinstance(content, Problem):
-        return _Shelf(before.root, "", before.policies, {str(file): (content,)})
+        return _PolicySource(before.root, "", before.policies, {str(file): (content,)})
     digest = hashlib.sha256(content).hexdigest()
     if digest == before.digest:
         return before
     # A file that has given policies was meant to: when it holds none any more, that is a fault in it.
-    searched = found.searched and not before.policies
-    policies, faults = _merge(before.policies, load_text(content, str(file), searched=searched), str(file))
-    return _Shelf(before.root, digest, policies, faults)
+    found_in_folder = found.found_in_folder and not before.policies
+    policies, policy_problems = _merge(
+        before.policies, load_text(content, str(file), found_in_folder=found_in_folder), str(file)
+    )
+    return _PolicySource(before.root, digest, policies, policy_problems)
 
 
 def _merge(
-    before: Mapping[Identity, Policy], loading: Loading, file: str
+    before: Mapping[Identity, Policy], load_result: LoadResult, file: str
 ) -> tuple[dict[Identity, Policy], dict[str, tuple[Problem, ...]]]:
     """What is valid now, and the earlier version of what is not."""
     policies: dict[Identity, Policy] = {}
-    faults: dict[str, tuple[Problem, ...]] = {}
-    whole = loading.readable
-    for each in loading.documents:
+    policy_problems: dict[str, tuple[Problem, ...]] = {}
+    complete = load_result.readable
+    for each in load_result.documents:
         key = (each.namespace, each.name)
-        name = _id(key) if each.name else each.place
+        name = _policy_id(key) if each.name else each.position
         if each.policy is None:
-            faults[name] = (*faults.get(name, ()), *each.problems)
-            whole = whole and bool(each.name)
+            policy_problems[name] = (*policy_problems.get(name, ()), *each.problems)
+            complete = complete and bool(each.name)
             if key in before:
                 policies.setdefault(key, before[key])
         elif key in policies:
-            faults[name] = (*faults.get(name, ()), _taken(each.policy, policies[key]))
+            policy_problems[name] = (
+                *policy_problems.get(name, ()),
+                _duplicate_name(each.policy, policies[key]),
+            )
         else:
             policies[key] = each.policy
-    if not whole:
+    if not complete:
         # Some document cannot be told by its name; it may be any of those that seem to be gone.
         policies = {**before, **policies}
-        errors = tuple(each for each in loading.problems if each.severity == "error")
-        faults |= {file: errors} if errors else {}
-    return policies, faults
+        errors = tuple(each for each in load_result.problems if each.severity == "error")
+        policy_problems |= {file: errors} if errors else {}
+    return policies, policy_problems
 
 
-def _taken(policy: Policy, holder: Policy) -> Problem:
-    name = _id((policy.namespace, policy.name))
-    message = f"the name {name} is already used by {holder.origin}, which stays in force"
+def _duplicate_name(policy: Policy, active_policy: Policy) -> Problem:
+    name = _policy_id((policy.namespace, policy.name))
+    message = f"the name {name} is already used by {active_policy.origin}, which stays in force"
     return Problem(policy.origin, 0, 0, message, "give each policy a name of its own")
 
 
-def _id(key: Identity) -> str:
+def _policy_id(key: Identity) -> str:
     namespace, name = key
     return f"{namespace}/{name}" if namespace else name

@@ -11,27 +11,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from autocanary.errors import Problem
-from autocanary.policy_files.units import one_line
+from autocanary.policy_files.units import escape_unprintable
 
-__all__ = ["Fault", "Path", "Place", "Spots", "field_name", "to_problem"]
+__all__ = ["FieldPath", "FieldProblem", "Position", "SourcePositions", "format_path", "to_problem"]
 
-Path = tuple[str | int, ...]
+FieldPath = tuple[str | int, ...]
 
-Place = tuple[int, int]
+Position = tuple[int, int]
 """Line and column, from 1."""
 
 
 @dataclass
-class Spots:
+class SourcePositions:
     """Where each value of a document stands; ``key`` places are those of the names before the values."""
 
-    start: Place = (1, 1)
-    values: dict[Path, Place] = field(default_factory=dict)
-    keys: dict[Path, Place] = field(default_factory=dict)
-    bare: dict[Path, str] = field(default_factory=dict)
+    start: Position = (1, 1)
+    values: dict[FieldPath, Position] = field(default_factory=dict)
+    keys: dict[FieldPath, Position] = field(default_factory=dict)
+    unquoted: dict[FieldPath, str] = field(default_factory=dict)
     """Text that was written without quotes."""
 
-    def place(self, path: Path, *, key: bool = False) -> Place:
+    def position(self, path: FieldPath, *, key: bool = False) -> Position:
         """The place of a value, or of its name; of the nearest part around it when it is not there."""
         while path:
             found = self.keys.get(path) if key else None
@@ -42,7 +42,7 @@ class Spots:
         return self.start
 
 
-def field_name(path: Path) -> str:
+def format_path(path: FieldPath) -> str:
     """The path as people write it, on one line whatever its keys hold.
 
     >>> field_name(("spec", "steps", 0, "setWeight"))
@@ -51,27 +51,27 @@ def field_name(path: Path) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return one_line(text)
+    return escape_unprintable(text)
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class FieldProblem:
     """``at_key``: the name of the field is wrong, not its value.
 
-    ``meant``: where the value was probably meant to stand, or the word that was probably meant instead.
+    ``suggestion``: where the value was probably meant to stand, or the word that was probably meant instead.
     """
 
-    path: Path
+    path: FieldPath
     message: str
     hint: str = ""
     at_key: bool = False
     severity: str = "error"
-    meant: Path | str = ""
+    suggestion: FieldPath | str = ""
 
 
-def to_problem(fault: Fault, source: str, spots: Spots | None) -> Problem:
+def to_problem(field_problem: FieldProblem, source: str, positions: SourcePositions | None) -> Problem:
     """With the place in the file; a custom resource has none, so its problems only name the field."""
-    line, column = spots.place(fault.path, key=fault.at_key) if spots is not None else (0, 0)
-    name = field_name(fault.path)
-    message = f"{name}: {fault.message}" if name else fault.message
-    return Problem(source, line, column, message, fault.hint, fault.severity)
+    line, column = positions.position(field_problem.path, key=field_problem.at_key) if positions is not None else (0, 0)
+    name = format_path(field_problem.path)
+    message = f"{name}: {field_problem.message}" if name else field_problem.message
+    return Problem(source, line, column, message, field_problem.hint, field_problem.severity)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Written", "entries", "mapping"]
+__all__ = ["RawMapping", "get_list", "get_mapping"]
 
-Written = dict[str, Any]
+RawMapping = dict[str, Any]
 
 
-def mapping(value: Any, name: str) -> Written | None:
+def get_mapping(value: Any, name: str) -> RawMapping | None:
     """The mapping under a name; None where there is no such."""
     inner = value.get(name) if isinstance(value, dict) else None
     return inner if isinstance(inner, dict) else None
 
 
-def entries(value: Any, name: str) -> list[Any]:
+def get_list(value: Any, name: str) -> list[Any]:
     """The entries of the list under a name; none where there is no such list."""
     inner = value.get(name) if isinstance(value, dict) else None
     return inner if isinstance(inner, list) else []

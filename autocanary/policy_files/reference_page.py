@@ -1,7 +1,7 @@
 """docs/policy-reference.md, made from the schema's own descriptions, so that the two cannot differ.
 
-``python -m autocanary.policy_files.reference_page > docs/policy-reference.md`` writes it. A test fails when
-it is out of date.
+``python -m autocanary.policy_files.reference_page > docs/policy-reference.md`` writes it anew; a test fails
+when it is out of date.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from autocanary.model.measurement import Unit
-from autocanary.policy_files.json_schema import published
+from autocanary.policy_files.json_schema import policy_json_schema
 from autocanary.policy_files.metric_presets import DEFAULT_QUANTILE, PRESETS
-from autocanary.policy_files.schema_errors import flow
+from autocanary.policy_files.schema_errors import yaml_flow
 from autocanary.policy_files.units import DURATION_PATTERN, PERCENT_PATTERN, TIME_PATTERN
 
-__all__ = ["text"]
+__all__ = ["render_reference"]
 
 _HEAD = """\
 # Policy reference
@@ -129,9 +129,9 @@ custom resource.
 """
 
 
-def text() -> str:
+def render_reference() -> str:
     """The whole page."""
-    schema = published()
+    schema = policy_json_schema()
     parts = [_HEAD, "## Fields\n"]
     parts += [_section(schema, title, definition) for title, definition in _sections(schema)]
     parts += [_presets(), _COMPARISONS + _STEPS]
@@ -186,9 +186,7 @@ def _type(schema: Mapping[str, Any], field: Mapping[str, Any]) -> str:
         return "mapping of text to text"
     if isinstance(field.get("type"), list):
         return "percent, duration or number"
-    return {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text"}[
-        field["type"]
-    ]
+    return {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text"}[field["type"]]
 
 
 def _plural(kind: str) -> str:
@@ -202,12 +200,12 @@ def _choices(words: list[str]) -> str:
 def _default(field: Mapping[str, Any], required: bool) -> str:
     if required:
         return "required"
-    return f"`{flow(field['default'])}`" if "default" in field else ""
+    return f"`{yaml_flow(field['default'])}`" if "default" in field else ""
 
 
 def _example(field: Mapping[str, Any]) -> str:
     examples = field.get("examples", ())
-    return f"`{_cell(flow(examples[0]))}`" if examples else ""
+    return f"`{_cell(yaml_flow(examples[0]))}`" if examples else ""
 
 
 def _cell(words: str) -> str:
@@ -230,4 +228,4 @@ def _presets() -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(text())
+    sys.stdout.write(render_reference())

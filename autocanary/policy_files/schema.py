@@ -13,26 +13,33 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.config import JsonDict, JsonValue
 
-from autocanary.model.policy import Component, Leftover, OnFailure, OnUnstaged, OnWeightRemoved, WebhookType
+from autocanary.model.policy import (
+    CandidateCleanup,
+    Component,
+    OnFailure,
+    OnUnstaged,
+    OnWeightRemoved,
+    WebhookType,
+)
 from autocanary.policy_files.analysis_schema import Analysis
 from autocanary.policy_files.field_types import (
     Channel,
-    EndOfWindow,
+    Duration,
     Glob,
-    HoldTime,
     LabelValue,
-    LookTime,
     Mention,
     Name,
     Namespace,
-    StartOfWindow,
-    Strict,
+    PositiveDuration,
+    StrictModel,
+    TimeZone,
     Url,
     Weight,
-    Zone,
+    WindowEnd,
+    WindowStart,
 )
 
-__all__ = ["KIND", "Day", "Document", "EventName", "Spec", "check_shape"]
+__all__ = ["KIND", "Day", "Document", "EventName", "Spec", "parse_document"]
 
 KIND = "RolloutPolicy"
 
@@ -65,7 +72,7 @@ class EventName(str, Enum):
     WARNING = "warning"
 
 
-class Metadata(Strict):
+class Metadata(StrictModel):
     name: Name = Field(description="The policy's name.", examples=["prod-models"])
     namespace: Namespace | None = Field(
         default=None,
@@ -74,12 +81,10 @@ class Metadata(Strict):
         examples=["models"],
     )
     labels: dict[str, str] = Field(default_factory=dict, description="Yours; autocanary does not read them.")
-    annotations: dict[str, str] = Field(
-        default_factory=dict, description="Yours; autocanary does not read them."
-    )
+    annotations: dict[str, str] = Field(default_factory=dict, description="Yours; autocanary does not read them.")
 
 
-class Selector(Strict):
+class Selector(StrictModel):
     """Which InferenceServices; every part that is given must match. Empty: all in the policy's reach."""
 
     names: list[Glob] = Field(
@@ -91,8 +96,7 @@ class Selector(Strict):
     namespaces: list[Glob] = Field(
         default_factory=list,
         max_length=500,
-        description="Namespaces, with the wildcards `*` and `?`; only in a policy without "
-        "`metadata.namespace`.",
+        description="Namespaces, with the wildcards `*` and `?`; only in a policy without `metadata.namespace`.",
         examples=[["models", "team-*"]],
     )
     match_labels: dict[str, LabelValue] = Field(
@@ -103,8 +107,8 @@ class Selector(Strict):
     )
 
 
-class Pause(Strict):
-    duration: LookTime | None = Field(
+class Pause(StrictModel):
+    duration: PositiveDuration | None = Field(
         default=None,
         description="How long the weight is held; left out (`pause: {}`), a person must let the rollout pass "
         "(`autocanary promote`).",
@@ -112,12 +116,10 @@ class Pause(Strict):
     )
 
 
-class Step(Strict):
+class Step(StrictModel):
     """Either `setWeight` or `pause`."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["setWeight"]}, {"required": ["pause"]}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["setWeight"]}, {"required": ["pause"]}]})
 
     set_weight: Weight | None = Field(
         default=None,
@@ -126,24 +128,23 @@ class Step(Strict):
     )
     pause: Pause | None = Field(
         default=None,
-        description="How long the weight above is held and judged; several add up. `pause: {}` waits for a "
-        "person.",
+        description="How long the weight above is held and judged; several add up. `pause: {}` waits for a person.",
         examples=[{"duration": "5m"}, {}],
     )
 
 
-class Failure(Strict):
+class Failure(StrictModel):
     action: Annotated[OnFailure, Field(strict=False)] = Field(
         default=OnFailure.ROLLBACK, description="Roll back, or pause at the present weight for a person."
     )
-    candidate: Annotated[Leftover, Field(strict=False)] = Field(
-        default=Leftover.KEEP,
+    candidate: Annotated[CandidateCleanup, Field(strict=False)] = Field(
+        default=CandidateCleanup.KEEP,
         description="What becomes of a rolled-back candidate in KFServing's v1alpha2, where it has a place "
         "of its own in the spec: `keep` it there at 0 %, or `remove` it.",
     )
 
 
-class WindowSpec(Strict):
+class WindowSpec(StrictModel):
     """Local wall-clock time, right across daylight saving."""
 
     days: list[Annotated[Day, Field(strict=False)]] = Field(
@@ -152,31 +153,27 @@ class WindowSpec(Strict):
         description="Days on which the window opens; every day when left out.",
         examples=[["mon", "tue", "wed", "thu"]],
     )
-    from_: StartOfWindow = Field(alias="from", description="When it opens, in quotes.", examples=["09:00"])
-    to: EndOfWindow = Field(
+    from_: WindowStart = Field(alias="from", description="When it opens, in quotes.", examples=["09:00"])
+    to: WindowEnd = Field(
         description="When it closes, in quotes; not later than `from` means on the next day, and "
         '`"24:00"` is midnight.',
         examples=["17:00"],
     )
-    timezone: Zone = Field(description="The IANA name of the time zone.", examples=["Asia/Seoul", "UTC"])
+    timezone: TimeZone = Field(description="The IANA name of the time zone.", examples=["Asia/Seoul", "UTC"])
 
 
-class WebhookSpec(Strict):
+class WebhookSpec(StrictModel):
     """An HTTP POST to a service of your own, with Flagger's payload."""
 
-    name: Name = Field(
-        description="What the webhook is called in messages. Each name once.", examples=["smoke"]
-    )
+    name: Name = Field(description="What the webhook is called in messages. Each name once.", examples=["smoke"])
     type: Annotated[WebhookType, Field(strict=False)] = Field(
         description="When it is called: `pre-rollout` must say yes before the first step, `rollout` is asked "
         "at each look and a repeated no fails the rollout, `confirm-promotion` must say yes before 100 %, "
         "`post-rollout` is told when the rollout has ended, a yes of `rollback` rolls back. 2xx means yes."
     )
     url: Url = Field(description="http or https.", examples=["http://smoke.models.svc/run"])
-    timeout: LookTime = Field(default=10.0, description="How long an answer is waited for.", examples=["10s"])
-    retries: int = Field(
-        default=0, ge=0, le=10, description="How often a call without an answer is repeated at once."
-    )
+    timeout: PositiveDuration = Field(default=10.0, description="How long an answer is waited for.", examples=["10s"])
+    retries: int = Field(default=0, ge=0, le=10, description="How often a call without an answer is repeated at once.")
     metadata: dict[str, str] = Field(
         default_factory=dict,
         max_length=50,
@@ -185,7 +182,7 @@ class WebhookSpec(Strict):
     )
 
 
-class SlackTarget(Strict):
+class SlackTarget(StrictModel):
     channel: Channel = Field(
         description="The channel, in quotes because of the #. Only a bot token can choose it; an incoming "
         "webhook posts to its own.",
@@ -200,22 +197,16 @@ class SlackTarget(Strict):
     )
 
 
-class WebhookTarget(Strict):
-    url: Url = Field(
-        description="Where the message is posted as JSON.", examples=["https://hooks.example.com/ml"]
-    )
+class WebhookTarget(StrictModel):
+    url: Url = Field(description="Where the message is posted as JSON.", examples=["https://hooks.example.com/ml"])
 
 
-class NotificationSpec(Strict):
+class NotificationSpec(StrictModel):
     """One place to tell; with neither `slack` nor `webhook` it narrows what the service's channels say."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"minProperties": 1, "not": {"required": ["slack", "webhook"]}}
-    )
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "not": {"required": ["slack", "webhook"]}})
 
-    slack: SlackTarget | None = Field(
-        default=None, description="A Slack channel.", examples=[{"channel": "#ml-ops"}]
-    )
+    slack: SlackTarget | None = Field(default=None, description="A Slack channel.", examples=[{"channel": "#ml-ops"}])
     webhook: WebhookTarget | None = Field(
         default=None, description="Any HTTP receiver.", examples=[{"url": "https://hooks.example.com/ml"}]
     )
@@ -228,7 +219,7 @@ class NotificationSpec(Strict):
 
 
 _COMPARED: JsonDict = {"properties": {"metrics": {"contains": {"required": ["compare"]}}}}
-_PACED: list[JsonValue] = [
+_STEP_DURATION_OR_COMPARISON: list[JsonValue] = [
     {"required": ["stepDuration"]},
     {"not": {"required": ["analysis"]}},
     {"properties": {"analysis": {"anyOf": [{"not": {"required": ["metrics"]}}, _COMPARED]}}},
@@ -236,11 +227,15 @@ _PACED: list[JsonValue] = [
 """What ends a step of ``stepWeights``: its duration, or the evidence of a comparison."""
 
 
-class Spec(Strict):
+class Spec(StrictModel):
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [
-                {"required": ["stepWeights"], "not": {"required": ["steps"]}, "anyOf": _PACED},
+                {
+                    "required": ["stepWeights"],
+                    "not": {"required": ["steps"]},
+                    "anyOf": _STEP_DURATION_OR_COMPARISON,
+                },
                 {
                     "required": ["steps"],
                     "not": {"anyOf": [{"required": ["stepDuration"]}, {"required": ["stepWeights"]}]},
@@ -272,14 +267,14 @@ class Spec(Strict):
         "below 100 goes to 100 after the last hold.",
         examples=[[10, 25, 50, 100]],
     )
-    step_duration: LookTime | None = Field(
+    step_duration: PositiveDuration | None = Field(
         default=None,
         description="How long each of `stepWeights` is held at least, judged all along. The two stand "
         "together, and there is no default. Only where metrics are compared it may be left out: then a step "
         "lasts until the comparison has its evidence, at least 2m.",
         examples=["5m"],
     )
-    step_timeout: LookTime | None = Field(
+    step_timeout: PositiveDuration | None = Field(
         default=None,
         description="How long a step may stay inconclusive before `analysis.onInconclusive` applies; outages "
         "and closed windows do not count. Left out: the step's own duration and `progressDeadline`.",
@@ -293,25 +288,24 @@ class Spec(Strict):
         "ends below 100 goes to 100 after the last hold.",
         examples=[[{"setWeight": 10}, {"pause": {"duration": "5m"}}, {"setWeight": 50}, {"pause": {}}]],
     )
-    bake: HoldTime = Field(
+    bake: Duration = Field(
         default=0.0,
         description="How long the candidate is judged at 100 %, with a rollback to the revision before on a "
         "breach. Where the step of 100 % has a hold of its own, the longer of the two.",
         examples=["10m"],
     )
-    progress_deadline: LookTime = Field(
+    progress_deadline: PositiveDuration = Field(
         default=1800.0,
         description="The candidate must become ready, and a held rollout must move, within this.",
         examples=["30m"],
     )
     analysis: Analysis = Field(
         default_factory=Analysis,
-        description="How the candidate is measured. Left out, its errors and its latency are compared with "
-        "stable's.",
+        description="How the candidate is measured. Left out, its errors and its latency are compared with stable's.",
     )
     on_failure: Failure = Field(default_factory=Failure, description="What a breach leads to.")
     on_unstaged: Annotated[OnUnstaged, Field(strict=False)] = Field(
-        default=OnUnstaged.CATCH,
+        default=OnUnstaged.INTERCEPT,
         description="A new revision applied without canaryTrafficPercent would take 100 % once ready. "
         "`catch` sets it to 0 before that and starts a rollout; `ignore` leaves it alone.",
     )
@@ -326,9 +320,7 @@ class Spec(Strict):
         max_length=50,
         description="When steps may be taken; at any time when left out. A rollback is always allowed.",
     )
-    webhooks: list[WebhookSpec] = Field(
-        default_factory=list, max_length=50, description="Gates and calls of your own."
-    )
+    webhooks: list[WebhookSpec] = Field(default_factory=list, max_length=50, description="Gates and calls of your own.")
     notifications: list[NotificationSpec] = Field(
         default_factory=list,
         max_length=50,
@@ -336,7 +328,7 @@ class Spec(Strict):
     )
 
 
-class Document(Strict):
+class Document(StrictModel):
     """A rollout policy of autocanary."""
 
     api_version: Literal["autocanary.dev/v1alpha1"] = Field(description="The version of this format.")
@@ -345,7 +337,7 @@ class Document(Strict):
     spec: Spec = Field(description="The policy itself.")
 
 
-def check_shape(raw: Any) -> tuple[Document | None, list[dict[str, Any]]]:
+def parse_document(raw: Any) -> tuple[Document | None, list[dict[str, Any]]]:
     """The document when its shape is right, else what pydantic says about each field."""
     try:
         return Document.model_validate(raw), []

@@ -10,38 +10,38 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from autocanary.policy_files.policy_errors import Fault, Path
-from autocanary.policy_files.units import shown
+from autocanary.policy_files.policy_errors import FieldPath, FieldProblem
+from autocanary.policy_files.units import format_value
 
-__all__ = ["NO_METRIC", "did_you_mean", "faults_of", "flow", "nearest", "probable"]
+__all__ = ["NO_METRIC", "closest_or_prefix", "closest_word", "did_you_mean", "schema_problems", "yaml_flow"]
 
-_LONGEST = 100  # comparing costs the square of the length
+_MAX_WORD_LENGTH = 100  # comparing costs the square of the length
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def closest_word(word: str, known: Iterable[str]) -> str:
     """The known word that ``word`` was probably meant to be, "" when none is close.
 
     >>> nearest("stepWieghts", ["stepWeights", "steps"])
     'stepWeights'
     """
-    if len(word) > _LONGEST:
+    if len(word) > _MAX_WORD_LENGTH:
         return ""
     folded = {each.lower(): each for each in known}
     found = get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
     return folded[found[0]] if found else ""
 
 
-def probable(word: str, known: Iterable[str]) -> str:
-    """Like ``nearest``; without one, the longest known word that ``word`` begins with."""
+def closest_or_prefix(word: str, known: Iterable[str]) -> str:
+    """Like ``closest_word``; without one, the longest known word that ``word`` begins with."""
     words = list(known)
     starting = [each for each in words if len(each) > 2 and word.lower().startswith(each.lower())]
-    return nearest(word, words) or max(starting, key=len, default="")
+    return closest_word(word, words) or max(starting, key=len, default="")
 
 
 def did_you_mean(word: str, known: Iterable[str], *, otherwise: str = "known: ") -> str:
     """A hint: the nearest known word, or all of them."""
     words = list(known)
-    near = probable(word, words)
+    near = closest_or_prefix(word, words)
     return f"did you mean {near}?" if near else f"{otherwise}{', '.join(words)}"
 
 
@@ -96,125 +96,125 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Error:
+class _PydanticError:
     """One of pydantic's errors, and the JSON Schema, which knows the names of the fields."""
 
-    path: Path
+    path: FieldPath
     given: Any
     context: Mapping[str, Any]
     kind: str
-    words: str
+    text: str
     schema: Mapping[str, Any]
 
     @property
     def here(self) -> Mapping[str, Any]:
-        return _at(self.schema, self.path)
+        return _schema_at(self.schema, self.path)
 
     @property
-    def around(self) -> list[str]:
+    def sibling_fields(self) -> list[str]:
         """The names of the fields that are known beside this one."""
-        return list(_at(self.schema, self.path[:-1]).get("properties", ()))
+        return list(_schema_at(self.schema, self.path[:-1]).get("properties", ()))
 
 
-def faults_of(errors: list[dict[str, Any]], schema: Mapping[str, Any]) -> Iterator[Fault]:
+def schema_problems(errors: list[dict[str, Any]], schema: Mapping[str, Any]) -> Iterator[FieldProblem]:
     """One Fault for each error; ``schema`` is the JSON Schema of the document."""
     located = [
-        _Error(
+        _PydanticError(
             path=tuple(part for part in each["loc"] if part != "[key]"),
             given=each["input"],
             context=each.get("ctx", {}),
             kind=each["type"],
-            words=each["msg"],
+            text=each["msg"],
             schema=schema,
         )
         for each in errors
     ]
     for error in located:
-        yield _SENTENCES.get(error.kind, _other)(error)
+        yield _FORMATTERS.get(error.kind, _other)(error)
 
 
-def _quantity(error: _Error) -> Fault:
-    return Fault(error.path, error.context["message"], error.context["hint"])
+def _quantity(error: _PydanticError) -> FieldProblem:
+    return FieldProblem(error.path, error.context["message"], error.context["hint"])
 
 
-def _missing(error: _Error) -> Fault:
-    name, around = str(error.path[-1]), error.path[:-1]
+def _missing(error: _PydanticError) -> FieldProblem:
+    name, sibling_fields = str(error.path[-1]), error.path[:-1]
     example = _example(error.here)
-    return Fault(around, f"{name} is missing", f"add {name}: {example}" if example else "")
+    return FieldProblem(sibling_fields, f"{name} is missing", f"add {name}: {example}" if example else "")
 
 
-def _unknown(error: _Error) -> Fault:
+def _unknown(error: _PydanticError) -> FieldProblem:
     name = str(error.path[-1])
     if name in _NOT_AVAILABLE:
-        return Fault(error.path, _NOT_AVAILABLE[name], at_key=True)
+        return FieldProblem(error.path, _NOT_AVAILABLE[name], at_key=True)
     if name in _RENAMED:
-        return Fault(error.path, "unknown field", f"here it is {_RENAMED[name]}", at_key=True)
-    hint = did_you_mean(name, error.around)
-    near, home = probable(name, error.around), _home(error.schema, name)
-    meant: Path = (*error.path[:-1], near) if near else ()
-    if home and not nearest(name, error.around):
-        hint = f"it belongs under {home}"
+        return FieldProblem(error.path, "unknown field", f"here it is {_RENAMED[name]}", at_key=True)
+    hint = did_you_mean(name, error.sibling_fields)
+    near, parent = closest_or_prefix(name, error.sibling_fields), _parent_of_field(error.schema, name)
+    suggestion: FieldPath = (*error.path[:-1], near) if near else ()
+    if parent and not closest_word(name, error.sibling_fields):
+        hint = f"it belongs under {parent}"
         # Out of a list nothing is moved: the entry that it leaves would be another one.
-        meant = (*home.split("."), name) if all(isinstance(part, str) for part in error.path) else ()
-    meant = meant if _fits(error.given, _at(error.schema, meant)) else ()
-    return Fault(error.path, "unknown field", hint, at_key=True, meant=meant)
+        suggestion = (*parent.split("."), name) if all(isinstance(part, str) for part in error.path) else ()
+    suggestion = suggestion if _matches_type(error.given, _schema_at(error.schema, suggestion)) else ()
+    return FieldProblem(error.path, "unknown field", hint, at_key=True, suggestion=suggestion)
 
 
-def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
+def _matches_type(value: Any, schema: Mapping[str, Any]) -> bool:
     """Whether a value is of the kind that a field holds; where it is not, the field was hardly meant."""
     if isinstance(value, dict | list):
         return bool(schema.get("type") == ("object" if isinstance(value, dict) else "array"))
     return bool(schema) and schema.get("type") not in ("object", "array")
 
 
-def _choice(error: _Error) -> Fault:
+def _choice(error: _PydanticError) -> FieldProblem:
     here = error.here
     known = [str(each) for each in here.get("enum", [here["const"]] if "const" in here else [])]
     given = error.given
-    if isinstance(given, str) and (nearest(given, known) or len(known) == 1):
-        return Fault(error.path, f"{shown(given)!r} is not known here", did_you_mean(given, known))
-    name = repr(shown(given)) if isinstance(given, str) else shown(given)
-    return Fault(error.path, f"{name} is not one of {', '.join(known)}")
+    if isinstance(given, str) and (closest_word(given, known) or len(known) == 1):
+        return FieldProblem(error.path, f"{format_value(given)!r} is not known here", did_you_mean(given, known))
+    name = repr(format_value(given)) if isinstance(given, str) else format_value(given)
+    return FieldProblem(error.path, f"{name} is not one of {', '.join(known)}")
 
 
-def _kind(error: _Error) -> Fault:
+def _kind(error: _PydanticError) -> FieldProblem:
     wanted, example = _KINDS[error.kind]
     hint = f"write it as {example}" if example else ""
     plain = not isinstance(error.given, dict | list)
     if error.kind == "string_type" and plain:
-        hint = f'write it in quotes: "{shown(error.given)}"'
+        hint = f'write it in quotes: "{format_value(error.given)}"'
     elif error.kind == "list_type":
-        hint = f"write [{shown(error.given)}]" if plain else "start each entry with -"
+        hint = f"write [{format_value(error.given)}]" if plain else "start each entry with -"
     elif error.kind == "model_type":
         fields = list(error.here.get("properties", ()))
         hint = f"with the fields {', '.join(fields)}" if fields else ""
-    return Fault(error.path, f"{shown(error.given)} is not {wanted}", hint)
+    return FieldProblem(error.path, f"{format_value(error.given)} is not {wanted}", hint)
 
 
-def _too_short(error: _Error) -> Fault:
+def _too_short(error: _PydanticError) -> FieldProblem:
     if error.path == ("spec", "analysis", "metrics"):
-        return Fault(error.path, *NO_METRIC)
-    return Fault(error.path, "the list is empty", "leave the field out, or give at least one entry")
+        return FieldProblem(error.path, *NO_METRIC)
+    return FieldProblem(error.path, "the list is empty", "leave the field out, or give at least one entry")
 
 
-def _too_long(error: _Error) -> Fault:
-    return Fault(error.path, f"more than {error.context['max_length']} entries", "split the policy")
+def _too_long(error: _PydanticError) -> FieldProblem:
+    return FieldProblem(error.path, f"more than {error.context['max_length']} entries", "split the policy")
 
 
-def _too_small(error: _Error) -> Fault:
-    return Fault(error.path, f"{shown(error.given)} is less than {error.context['ge']}")
+def _too_small(error: _PydanticError) -> FieldProblem:
+    return FieldProblem(error.path, f"{format_value(error.given)} is less than {error.context['ge']}")
 
 
-def _too_large(error: _Error) -> Fault:
-    return Fault(error.path, f"{shown(error.given)} is more than {error.context['le']}")
+def _too_large(error: _PydanticError) -> FieldProblem:
+    return FieldProblem(error.path, f"{format_value(error.given)} is more than {error.context['le']}")
 
 
-def _other(error: _Error) -> Fault:
-    words = f"{error.words[:1].lower()}{error.words[1:]}"
-    return Fault(error.path, f"{shown(error.given)} is not usable here: {words}")
+def _other(error: _PydanticError) -> FieldProblem:
+    text = f"{error.text[:1].lower()}{error.text[1:]}"
+    return FieldProblem(error.path, f"{format_value(error.given)} is not usable here: {text}")
 
 
-_SENTENCES: dict[str, Callable[[_Error], Fault]] = {
+_FORMATTERS: dict[str, Callable[[_PydanticError], FieldProblem]] = {
     "quantity": _quantity,
     "missing": _missing,
     "extra_forbidden": _unknown,
@@ -228,7 +228,7 @@ _SENTENCES: dict[str, Callable[[_Error], Fault]] = {
 }
 
 
-def _at(schema: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+def _schema_at(schema: Mapping[str, Any], path: FieldPath) -> Mapping[str, Any]:
     """The part of the JSON Schema that describes a path; empty where it describes nothing."""
     here: Mapping[str, Any] = _resolve(schema, schema)
     for part in path:
@@ -250,19 +250,19 @@ def _resolve(here: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str,
 def _example(here: Mapping[str, Any]) -> str:
     """A value as it could be written."""
     examples = here.get("examples") or here.get("enum") or ([here["const"]] if "const" in here else [])
-    return flow(examples[0]) if examples else ""
+    return yaml_flow(examples[0]) if examples else ""
 
 
-def flow(value: Any) -> str:
+def yaml_flow(value: Any) -> str:
     """A value in YAML's flow style, on one line.
 
     >>> flow([{"name": "mnist", "from": "09:00", "max": 0.5, "on": True}])
     '[{name: mnist, from: "09:00", max: 0.5, on: true}]'
     """
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {flow(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {yaml_flow(each)}" for key, each in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(flow(each) for each in value) + "]"
+        return "[" + ", ".join(yaml_flow(each) for each in value) + "]"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str) and (not value or value[0] in "#\"'&*!%@`{[" or ":" in value or "{{" in value):
@@ -270,11 +270,9 @@ def flow(value: Any) -> str:
     return str(value)
 
 
-def _home(schema: Mapping[str, Any], name: str) -> str:
+def _parent_of_field(schema: Mapping[str, Any], name: str) -> str:
     """Where a field of this name does belong; "" when nowhere, or in several places."""
-    found = [
-        path for path in _walk(schema, schema["properties"]["spec"], "spec") if path.endswith(f".{name}")
-    ]
+    found = [path for path in _walk(schema, schema["properties"]["spec"], "spec") if path.endswith(f".{name}")]
     return found[0].removesuffix(f".{name}") if len(found) == 1 else ""
 
 

@@ -20,12 +20,12 @@ __all__ = [
     "PERCENT_PATTERN",
     "TIME_PATTERN",
     "QuantityError",
-    "bound",
-    "duration",
-    "duration_text",
-    "number_text",
+    "format_duration",
+    "format_number",
+    "parse_duration",
+    "parse_threshold",
+    "parse_time_of_day",
     "percent",
-    "time_of_day",
 ]
 
 _AMOUNT = r"[0-9]+(?:\.[0-9]+)?"
@@ -33,15 +33,13 @@ DURATION_PATTERN = rf"^(?=.)(?:{_AMOUNT}h)?(?:{_AMOUNT}m)?(?:{_AMOUNT}s)?(?:{_AM
 PERCENT_PATTERN = rf"^{_AMOUNT} ?%$"
 TIME_PATTERN = r"^([01][0-9]|2[0-4]):[0-5][0-9]$"
 
-_DURATION = re.compile(
-    rf"(?:(?P<h>{_AMOUNT})h)?(?:(?P<m>{_AMOUNT})m)?(?:(?P<s>{_AMOUNT})s)?(?:(?P<ms>{_AMOUNT})ms)?"
-)
+_DURATION = re.compile(rf"(?:(?P<h>{_AMOUNT})h)?(?:(?P<m>{_AMOUNT})m)?(?:(?P<s>{_AMOUNT})s)?(?:(?P<ms>{_AMOUNT})ms)?")
 _PERCENT = re.compile(rf"({_AMOUNT}) ?%")
 _TIME = re.compile(r"([0-9]{2}):([0-9]{2})")
 _NUMBER = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_LONGEST = 366 * 24 * 3600.0
-_SHOWN = 40
+_MAX_DURATION = 366 * 24 * 3600.0
+_MAX_SHOWN_LENGTH = 40
 
 
 class QuantityError(ValueError):
@@ -53,7 +51,7 @@ class QuantityError(ValueError):
         self.hint = hint
 
 
-def number_text(value: float) -> str:
+def format_number(value: float) -> str:
     """A number without needless digits.
 
     >>> number_text(5.0), number_text(0.25)
@@ -62,56 +60,54 @@ def number_text(value: float) -> str:
     return f"{value:.10g}"
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as it appears in a message: short, and as YAML writes it."""
     if isinstance(value, bool):
         text = str(value).lower()
-    elif isinstance(value, int) and abs(value) >= 10**_SHOWN:
+    elif isinstance(value, int) and abs(value) >= 10**_MAX_SHOWN_LENGTH:
         text = "a number of many digits"
     elif isinstance(value, int | float):
-        text = number_text(value) if isinstance(value, float) else str(value)
+        text = format_number(value) if isinstance(value, float) else str(value)
     elif isinstance(value, dict):
         text = "a mapping"
     elif isinstance(value, list):
         text = "a list"
     else:
         text = str(value)
-    text = one_line(text)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    text = escape_unprintable(text)
+    return text if len(text) <= _MAX_SHOWN_LENGTH else f"{text[:_MAX_SHOWN_LENGTH]}…"
 
 
-def one_line(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """Text from a document as a message can hold it: what has no look of its own is escaped."""
     return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
-def duration(value: Any) -> float:
+def parse_duration(value: Any) -> float:
     """Seconds from ``500ms``, ``5m`` or ``1h30m``.
 
     >>> duration("1h30m"), duration("500ms")
     (5400.0, 0.5)
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise QuantityError(f"{shown(value)} is not a duration", "write it as 30s, 5m or 1h30m")
-    text = value.strip() if isinstance(value, str) else shown(value)
+        raise QuantityError(f"{format_value(value)} is not a duration", "write it as 30s, 5m or 1h30m")
+    text = value.strip() if isinstance(value, str) else format_value(value)
     if not isinstance(value, str) or _NUMBER.fullmatch(text):
-        raise QuantityError(
-            f"the duration {text} has no unit", f"write {text}s, {text}m or {text}ms, as you mean it"
-        )
+        raise QuantityError(f"the duration {text} has no unit", f"write {text}s, {text}m or {text}ms, as you mean it")
     match = _DURATION.fullmatch(text)
     if not text or match is None:
         hint = "use h, m, s and ms in this order, as in 1h30m or 500ms"
         if re.fullmatch(rf"{_AMOUNT} ?d(ays?)?", text):
             hint = "days are not always 24 hours long: write the hours, as in 24h"
-        raise QuantityError(f"{shown(text)!r} is not a duration", hint)
+        raise QuantityError(f"{format_value(text)!r} is not a duration", hint)
     seconds = sum(float(amount) * _SECONDS[unit] for unit, amount in match.groupdict().items() if amount)
-    if seconds > _LONGEST:
-        raise QuantityError(f"the duration {shown(text)} is longer than a year", "write a shorter one")
+    if seconds > _MAX_DURATION:
+        raise QuantityError(f"the duration {format_value(text)} is longer than a year", "write a shorter one")
     return round(seconds, 6)
 
 
-def duration_text(seconds: float) -> str:
-    """Seconds as people write them; ``duration`` of it is the same number.
+def format_duration(seconds: float) -> str:
+    """Seconds as people write them; ``parse_duration`` of it is the same number.
 
     >>> duration_text(5400), duration_text(0.5), duration_text(0)
     ('1h30m', '500ms', '0s')
@@ -121,7 +117,7 @@ def duration_text(seconds: float) -> str:
     for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
         count, left = divmod(left, size)
         text += f"{int(count)}{unit}" if count else ""
-    return text + (f"{number_text(left)}ms" if left else "") or "0s"
+    return text + (f"{format_number(left)}ms" if left else "") or "0s"
 
 
 def percent(value: Any, *, one_is_ratio: bool = False) -> float:
@@ -134,49 +130,47 @@ def percent(value: Any, *, one_is_ratio: bool = False) -> float:
         match = _PERCENT.fullmatch(value.strip())
         if match is None:
             if _NUMBER.fullmatch(value.strip()):
-                raise QuantityError(
-                    f"{shown(value)!r} is text, not a number", "leave the quotes out, or add %"
-                )
-            raise QuantityError(f"{shown(value)!r} is not a percentage", "write it as 99 or 99.5%")
+                raise QuantityError(f"{format_value(value)!r} is text, not a number", "leave the quotes out, or add %")
+            raise QuantityError(f"{format_value(value)!r} is not a percentage", "write it as 99 or 99.5%")
         number = float(match.group(1))
     elif isinstance(value, bool) or not isinstance(value, int | float):
-        raise QuantityError(f"{shown(value)} is not a percentage", "write it as 99 or 99.5%")
+        raise QuantityError(f"{format_value(value)} is not a percentage", "write it as 99 or 99.5%")
     else:
         number = _finite(value)
         if 0 < number < 1 or (one_is_ratio and number == 1):
-            text, as_percent = number_text(number), number_text(number * 100)
+            text, as_percent = format_number(number), format_number(number * 100)
             raise QuantityError(
                 f"{text} looks like a ratio, and this is in percent",
                 f"write {as_percent}% if {as_percent} percent is meant, or {text}% if that is",
             )
     if not 0 <= number <= 100:
-        raise QuantityError(f"{number_text(number)} is not within 0 and 100 percent")
+        raise QuantityError(f"{format_number(number)} is not within 0 and 100 percent")
     return number
 
 
-def bound(value: Any, unit: Unit, *, one_is_ratio: bool = False) -> float:
+def parse_threshold(value: Any, unit: Unit, *, one_is_ratio: bool = False) -> float:
     """One end of a thresholdRange in the metric's unit."""
     if unit is Unit.PERCENT:
         return percent(value, one_is_ratio=one_is_ratio)
     if unit is Unit.SECONDS:
-        return duration(value)
+        return parse_duration(value)
     if isinstance(value, str):
         text = value.strip()
         if _NUMBER.fullmatch(text):
             raise QuantityError(
-                f"{shown(text)!r} is text, not a number",
+                f"{format_value(text)!r} is text, not a number",
                 "leave the quotes out; YAML 1.1 also reads 1e-3 as text: write 0.001",
             )
         raise QuantityError(
-            f"{shown(text)!r} is not a plain number",
+            f"{format_value(text)!r} is not a plain number",
             "this metric's number has no unit here: it is compared with what the query answers",
         )
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise QuantityError(f"{shown(value)} is not a number", "write a number such as 0 or 1.5")
+        raise QuantityError(f"{format_value(value)} is not a number", "write a number such as 0 or 1.5")
     return _finite(value)
 
 
-def time_of_day(value: Any, *, end: bool = False) -> time:
+def parse_time_of_day(value: Any, *, end: bool = False) -> time:
     """``"09:00"``; as the end of a window also ``"24:00"``, which is midnight.
 
     >>> time_of_day("09:00")
@@ -187,10 +181,10 @@ def time_of_day(value: Any, *, end: bool = False) -> time:
         if 0 <= value < 24 * 60:
             as_time = f"{value // 60:02d}:{value % 60:02d}"
             hint = f'if {as_time} was meant, write "{as_time}": without quotes YAML 1.1 reads that as {value}'
-        raise QuantityError(f"{shown(value)} is a number, not a time of day", hint)
+        raise QuantityError(f"{format_value(value)} is a number, not a time of day", hint)
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise QuantityError(f"{shown(value)} is not a time of day", 'write hours and minutes, as in "09:00"')
+        raise QuantityError(f"{format_value(value)} is not a time of day", 'write hours and minutes, as in "09:00"')
     hour, minute = int(match.group(1)), int(match.group(2))
     if end and (hour, minute) == (24, 0):
         return time(0, 0)
@@ -206,5 +200,5 @@ def _finite(value: float) -> float:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise QuantityError(f"{shown(value)} is not a number that can be compared", "write a finite number")
+        raise QuantityError(f"{format_value(value)} is not a number that can be compared", "write a finite number")
     return number

@@ -10,16 +10,16 @@ from autocanary.errors import Problem
 from autocanary.model.policy import Policy
 from autocanary.policy_files import cross_field_checks
 from autocanary.policy_files.compile import compile_policy
-from autocanary.policy_files.json_schema import published
-from autocanary.policy_files.policy_errors import Fault, Path, Spots, to_problem
-from autocanary.policy_files.schema import KIND, Document, check_shape
-from autocanary.policy_files.schema_errors import faults_of
-from autocanary.policy_files.typo_repair import Draft, mend
+from autocanary.policy_files.json_schema import policy_json_schema
+from autocanary.policy_files.policy_errors import FieldPath, FieldProblem, SourcePositions, to_problem
+from autocanary.policy_files.schema import KIND, Document, parse_document
+from autocanary.policy_files.schema_errors import schema_problems
+from autocanary.policy_files.typo_repair import RepairedDocument, repair_typos
 
-__all__ = ["Examined", "examine", "identity", "source_of", "validate"]
+__all__ = ["ValidationResult", "custom_resource_source", "policy_key", "validate", "validate_document"]
 
-_MOST_FAULTS = 100
-_MOST_ROUNDS = 10  # a policy is about as many levels deep, and each may hide the next
+_MAX_PROBLEMS = 100
+_MAX_REPAIR_ROUNDS = 10  # a policy is about as many levels deep, and each may hide the next
 _SERVER_FIELDS = frozenset(
     {
         "creationTimestamp",
@@ -39,15 +39,15 @@ _SERVER_FIELDS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class ValidationResult:
     """A policy or its problems, and what the document was probably meant to be."""
 
     policy: Policy | None
     problems: tuple[Problem, ...]
-    draft: Draft
+    repaired: RepairedDocument
 
 
-def identity(document: Any) -> tuple[str, str]:
+def policy_key(document: Any) -> tuple[str, str]:
     """(namespace, name) of a document, "" where it does not say."""
     metadata = document.get("metadata") if isinstance(document, Mapping) else None
     if not isinstance(metadata, Mapping):
@@ -56,89 +56,105 @@ def identity(document: Any) -> tuple[str, str]:
     return namespace if isinstance(namespace, str) else "", name if isinstance(name, str) else ""
 
 
-def source_of(namespace: str, name: str) -> str:
+def custom_resource_source(namespace: str, name: str) -> str:
     """How messages call a policy that is a custom resource."""
     return f"{KIND.lower()} {namespace}/{name}"
 
 
 def validate(document: Mapping[str, Any]) -> tuple[Policy | None, tuple[Problem, ...]]:
     """The policy in a custom resource, or everything that is wrong with it. Nothing is raised."""
-    source = source_of(*identity(document))
-    examined = examine(document, source=source, origin=source)
-    return examined.policy, examined.problems
+    source = custom_resource_source(*policy_key(document))
+    result = validate_document(document, source=source, origin=source)
+    return result.policy, result.problems
 
 
-def examine(
+def validate_document(
     document: Any,
     *,
     source: str,
     origin: str,
-    spots: Spots | None = None,
-    trapped: set[Path] | frozenset[Path] = frozenset(),
-) -> Examined:
+    positions: SourcePositions | None = None,
+    misread_paths: set[FieldPath] | frozenset[FieldPath] = frozenset(),
+) -> ValidationResult:
     """The policy in a document, or its problems, in document order.
 
-    ``spots`` turns paths into lines; values at ``trapped`` paths have been complained about already.
+    ``positions`` turns paths into lines; values at ``misread_paths`` paths have been complained about
+    already.
     """
     if not isinstance(document, Mapping):
         message = "a policy is a mapping with apiVersion, kind, metadata and spec"
-        return Examined(None, (to_problem(Fault((), message), source, spots),), Draft({}))
-    written = _without_server_fields(document)
-    shaped, faults = _look(written)
-    draft, every = _behind(Draft(written), faults) if faults else (Draft(written), [])
-    every = [fault for fault in every if not any(fault.path[: len(path)] == path for path in trapped)]
-    if every or trapped or shaped is None:
-        return Examined(None, _problems(every, source, spots), draft)
-    return Examined(compile_policy(shaped, written["spec"], origin), (), draft)
+        return ValidationResult(None, (to_problem(FieldProblem((), message), source, positions),), RepairedDocument({}))
+    original = _without_server_fields(document)
+    parsed, field_problems = _check(original)
+    repaired, found = (
+        _check_with_repairs(RepairedDocument(original), field_problems)
+        if field_problems
+        else (RepairedDocument(original), [])
+    )
+    found = [
+        field_problem
+        for field_problem in found
+        if not any(field_problem.path[: len(path)] == path for path in misread_paths)
+    ]
+    if found or misread_paths or parsed is None:
+        return ValidationResult(None, _problems(found, source, positions), repaired)
+    return ValidationResult(compile_policy(parsed, original["spec"], origin), (), repaired)
 
 
-def _look(document: dict[str, Any]) -> tuple[Document | None, list[Fault]]:
-    shaped, errors = check_shape(document)
-    faults = [fault for fault in faults_of(errors, published()) if not _is_empty(document, fault.path)]
-    return shaped, [*faults, *cross_field_checks.check(document)]
+def _check(document: dict[str, Any]) -> tuple[Document | None, list[FieldProblem]]:
+    parsed, errors = parse_document(document)
+    field_problems = [
+        field_problem
+        for field_problem in schema_problems(errors, policy_json_schema())
+        if not _is_empty(document, field_problem.path)
+    ]
+    return parsed, [*field_problems, *cross_field_checks.check_cross_fields(document)]
 
 
-def _behind(draft: Draft, faults: list[Fault]) -> tuple[Draft, list[Fault]]:
+def _check_with_repairs(
+    repaired: RepairedDocument, field_problems: list[FieldProblem]
+) -> tuple[RepairedDocument, list[FieldProblem]]:
     """Every fault, those behind misspelt words included, and without those that only follow from one."""
-    told: list[Fault] = []
-    for _ in range(_MOST_ROUNDS):
-        better, mended = mend(draft, faults)
-        if not mended:
+    reported: list[FieldProblem] = []
+    for _ in range(_MAX_REPAIR_ROUNDS):
+        better, fixed = repair_typos(repaired, field_problems)
+        if not fixed:
             break
-        told += (replace(fault, path=draft.written(fault.path)) for fault in mended)
-        draft = better
-        _, faults = _look(draft.value)
-    left = (fault for fault in faults if fault.path not in draft.guessed)
-    return draft, [*told, *(replace(fault, path=draft.written(fault.path)) for fault in left)]
+        reported += (replace(field_problem, path=repaired.original(field_problem.path)) for field_problem in fixed)
+        repaired = better
+        _, field_problems = _check(repaired.value)
+    left = (field_problem for field_problem in field_problems if field_problem.path not in repaired.guessed_paths)
+    return repaired, [
+        *reported,
+        *(replace(field_problem, path=repaired.original(field_problem.path)) for field_problem in left),
+    ]
 
 
-def _problems(faults: list[Fault], source: str, spots: Spots | None) -> tuple[Problem, ...]:
-    problems = list(dict.fromkeys(to_problem(fault, source, spots) for fault in faults))
+def _problems(
+    field_problems: list[FieldProblem], source: str, positions: SourcePositions | None
+) -> tuple[Problem, ...]:
+    problems = list(dict.fromkeys(to_problem(field_problem, source, positions) for field_problem in field_problems))
     problems.sort(key=lambda each: (each.line, each.column))
-    more = len(problems) - _MOST_FAULTS
+    more = len(problems) - _MAX_PROBLEMS
     if more > 0:
-        last = problems[_MOST_FAULTS - 1]
+        last = problems[_MAX_PROBLEMS - 1]
         message = f"and {more} more faults"
-        problems[_MOST_FAULTS:] = [Problem(source, last.line, last.column, message, "mend the first ones")]
+        problems[_MAX_PROBLEMS:] = [Problem(source, last.line, last.column, message, "mend the first ones")]
     return tuple(problems)
 
 
 def _without_server_fields(document: Mapping[str, Any]) -> dict[str, Any]:
-    written = {key: value for key, value in document.items() if key != "status"}
-    if isinstance(written.get("metadata"), Mapping):
-        written["metadata"] = {
-            key: value for key, value in written["metadata"].items() if key not in _SERVER_FIELDS
-        }
-    return written
+    original = {key: value for key, value in document.items() if key != "status"}
+    if isinstance(original.get("metadata"), Mapping):
+        original["metadata"] = {key: value for key, value in original["metadata"].items() if key not in _SERVER_FIELDS}
+    return original
 
 
-def _is_empty(document: Any, path: Path) -> bool:
+def _is_empty(document: Any, path: FieldPath) -> bool:
     """Whether there is a null at the path, which cross_field_checks.py has better words for."""
     here = document
     for part in path:
-        known = (
-            part in here if isinstance(here, Mapping) else isinstance(here, list) and part in range(len(here))
-        )
+        known = part in here if isinstance(here, Mapping) else isinstance(here, list) and part in range(len(here))
         if not known:
             return False
         here = here[part]

@@ -1,9 +1,9 @@
 """YAML to plain values, with the line and column of each, and without YAML 1.1's surprises.
 
-PyYAML's ``compose`` gives nodes that know where they stand; the values are made from them here, so that
-every later complaint can name its place. Refused, each with its place: values that YAML 1.1 and newer
-readers understand differently (``on``, ``17:00``, ``010``), duplicate keys, keys that are not text,
-documents that are too deep, and aliases that unfold to too much.
+PyYAML's ``compose_documents`` gives nodes that know where they stand; the values are made from them here, so
+that every later complaint can name its place. Refused, each with its place: values that YAML 1.1 and newer
+readers understand differently (``on``, ``17:00``, ``010``), duplicate keys, keys that are not text, documents
+that are too deep, and aliases that unfold to too much.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from autocanary.errors import Problem
-from autocanary.policy_files.policy_errors import Path, Place, Spots, field_name
-from autocanary.policy_files.units import shown
-from autocanary.policy_files.yaml_syntax_errors import place_at, syntax_problem
+from autocanary.policy_files.policy_errors import FieldPath, Position, SourcePositions, format_path
+from autocanary.policy_files.units import format_value
+from autocanary.policy_files.yaml_syntax_errors import position_at, syntax_problem
 
 __all__ = [
     "Node",
-    "Plain",
-    "compose",
-    "has_more",
+    "ParsedYaml",
+    "compose_documents",
+    "has_other_fields",
     "is_mapping",
-    "place_of",
-    "plain",
+    "parse_node",
+    "position_of",
     "root_field",
 ]
 
-_DEEPEST = 40
-_MOST_NODES = 50_000  # in one file; a document of 50 services with everything has about 500
-_MOST_VALUES = 20_000  # in one document, once its aliases are unfolded
+_MAX_DEPTH = 40
+_MAX_NODES = 50_000  # in one file; a document of 50 services with everything has about 500
+_MAX_VALUES = 20_000  # in one document, once its aliases are unfolded
 
-_KNOWN = "tag:yaml.org,2002:"
-_BOOL, _INT, _FLOAT, _NULL, _MERGE = (f"{_KNOWN}{name}" for name in ("bool", "int", "float", "null", "merge"))
+_YAML_TAG_PREFIX = "tag:yaml.org,2002:"
+_BOOL, _INT, _FLOAT, _NULL, _MERGE = (f"{_YAML_TAG_PREFIX}{name}" for name in ("bool", "int", "float", "null", "merge"))
 _TEXT = frozenset({"str", "timestamp", "value"})  # a date is text to a policy
 _PLAIN_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _PLAIN_FLOAT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_LONGEST_NUMBER = 300
+_MAX_NUMBER_LENGTH = 300
 
 
 @dataclass
-class Plain:
-    """A document as plain values. ``trapped`` are the paths whose value is not what its author meant."""
+class ParsedYaml:
+    """A document as plain values. ``misread_paths`` are the paths whose value is not what its author meant."""
 
     value: Any
-    spots: Spots
+    positions: SourcePositions
     problems: list[Problem]
-    trapped: set[Path]
+    misread_paths: set[FieldPath]
 
 
 class _TooMuchError(Exception):
@@ -59,7 +59,7 @@ class _TooMuchError(Exception):
 
     def __init__(self, mark: yaml.Mark, message: str, hint: str) -> None:
         super().__init__(message)
-        self.place = place_at(mark)
+        self.position = position_at(mark)
         self.message = message
         self.hint = hint
 
@@ -75,13 +75,11 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self.count += 1
-        if self.count > _MOST_NODES:
+        if self.count > _MAX_NODES:
+            raise _TooMuchError(mark, f"the file holds more than {_MAX_NODES} values", "split it into several files")
+        if self.depth >= _MAX_DEPTH:
             raise _TooMuchError(
-                mark, f"the file holds more than {_MOST_NODES} values", "split it into several files"
-            )
-        if self.depth >= _DEEPEST:
-            raise _TooMuchError(
-                mark, f"the document is nested deeper than {_DEEPEST} levels", "a policy needs about 8"
+                mark, f"the document is nested deeper than {_MAX_DEPTH} levels", "a policy needs about 8"
             )
         self.depth += 1
         try:
@@ -90,7 +88,7 @@ class _Loader(yaml.SafeLoader):
             self.depth -= 1
 
 
-def compose(text: str, source: str) -> Iterator[Node | Problem]:
+def compose_documents(text: str, source: str) -> Iterator[Node | Problem]:
     """The documents of a file; a Problem is the last one where the rest cannot be read.
 
     Empty documents (between two ``---``) are left out.
@@ -106,7 +104,7 @@ def compose(text: str, source: str) -> Iterator[Node | Problem]:
             if node is not None and not (isinstance(node, ScalarNode) and node.tag == _NULL):
                 yield node
     except _TooMuchError as error:
-        yield Problem(source, *error.place, error.message, error.hint)
+        yield Problem(source, *error.position, error.message, error.hint)
     except yaml.YAMLError as error:
         yield syntax_problem(error, text, source)
     finally:
@@ -128,7 +126,7 @@ def root_fields(node: Node) -> frozenset[str]:
     return frozenset(key.value for key, _ in fields if isinstance(key, ScalarNode))
 
 
-def has_more(node: Node) -> bool:
+def has_other_fields(node: Node) -> bool:
     """Whether a document holds more than its version and its kind."""
     return isinstance(node, MappingNode) and len(node.value) > 2
 
@@ -137,38 +135,38 @@ def is_mapping(node: Node) -> bool:
     return isinstance(node, MappingNode)
 
 
-def place_of(node: Node, name: str = "") -> Place:
+def position_of(node: Node, name: str = "") -> Position:
     """Where a document begins, or the value of one of its top-level fields."""
     fields = node.value if name and isinstance(node, MappingNode) else ()
     of = next((value for key, value in fields if getattr(key, "value", None) == name), node)
-    return place_at(of.start_mark)
+    return position_at(of.start_mark)
 
 
-def plain(node: Node, source: str) -> Plain:
+def parse_node(node: Node, source: str) -> ParsedYaml:
     """The values in a document, and everything about its YAML that is wrong."""
-    reading = _Reading(source, Spots(start=place_at(node.start_mark)))
+    node_parser = _NodeParser(source, SourcePositions(start=position_at(node.start_mark)))
     try:
-        value = reading.value(node, ())
+        value = node_parser.value(node, ())
     except _TooMuchError as error:
-        reading.problems.append(Problem(source, *error.place, error.message, error.hint))
+        node_parser.problems.append(Problem(source, *error.position, error.message, error.hint))
         value = None
-        reading.trapped.add(())
-    return Plain(value, reading.spots, reading.problems, reading.trapped)
+        node_parser.misread_paths.add(())
+    return ParsedYaml(value, node_parser.positions, node_parser.problems, node_parser.misread_paths)
 
 
-class _Reading:
+class _NodeParser:
     """One pass over one document."""
 
-    def __init__(self, source: str, spots: Spots) -> None:
+    def __init__(self, source: str, positions: SourcePositions) -> None:
         self.source = source
-        self.spots = spots
+        self.positions = positions
         self.problems: list[Problem] = []
-        self.trapped: set[Path] = set()
+        self.misread_paths: set[FieldPath] = set()
         self._count = 0
 
-    def value(self, node: Node, path: Path) -> Any:
-        self._spend(node, len(path))
-        self.spots.values[path] = self._spot(node, path)
+    def value(self, node: Node, path: FieldPath) -> Any:
+        self._check_size(node, len(path))
+        self.positions.values[path] = self._position(node, path)
         if isinstance(node, MappingNode):
             return self._mapping(node, path)
         if isinstance(node, SequenceNode):
@@ -176,12 +174,12 @@ class _Reading:
         assert isinstance(node, ScalarNode)  # noqa: S101 - there is no fourth kind of node
         return self._scalar(node, path)
 
-    def _spot(self, node: Node, path: Path) -> Place:
+    def _position(self, node: Node, path: FieldPath) -> Position:
         """Blocks are best named by the key above them, everything else by where it starts."""
         is_block = isinstance(node, MappingNode | SequenceNode) and not node.flow_style
-        return self.spots.keys.get(path, place_at(node.start_mark)) if is_block else place_at(node.start_mark)
+        return self.positions.keys.get(path, position_at(node.start_mark)) if is_block else position_at(node.start_mark)
 
-    def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
+    def _mapping(self, node: MappingNode, path: FieldPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in self._pairs(node, path):
             key = self._key(key_node, path)
@@ -189,15 +187,15 @@ class _Reading:
                 continue
             here = (*path, key)
             if key in result:
-                line, column = self.spots.keys[here]
-                message = f"{shown(key)} is given twice, first at {line}:{column}"
-                self._complain(key_node, message, "keep one of the two", path)
+                line, column = self.positions.keys[here]
+                message = f"{format_value(key)} is given twice, first at {line}:{column}"
+                self._add_problem(key_node, message, "keep one of the two", path)
                 continue
-            self.spots.keys[here] = place_at(key_node.start_mark)
+            self.positions.keys[here] = position_at(key_node.start_mark)
             result[key] = self.value(value_node, here)
         return result
 
-    def _pairs(self, node: MappingNode, path: Path, depth: int = 0) -> list[tuple[Node, Node]]:
+    def _pairs(self, node: MappingNode, path: FieldPath, depth: int = 0) -> list[tuple[Node, Node]]:
         """The fields of a mapping; those merged with ``<<: *base`` come last, and only where not given."""
         pairs = [(key, value) for key, value in node.value if key.tag != _MERGE]
         given = {key.value for key, _ in pairs if isinstance(key, ScalarNode)}
@@ -205,78 +203,76 @@ class _Reading:
             if key.tag != _MERGE:
                 continue
             for base in merged.value if isinstance(merged, SequenceNode) else [merged]:
-                self._spend(base, len(path) + depth)
+                self._check_size(base, len(path) + depth)
                 if not isinstance(base, MappingNode):
-                    self._complain(base, "<< merges mappings only", "write it as <<: *anchor", path)
+                    self._add_problem(base, "<< merges mappings only", "write it as <<: *anchor", path)
                     continue
                 fresh = [pair for pair in self._pairs(base, path, depth + 1) if pair[0].value not in given]
                 given |= {each.value for each, _ in fresh}
                 pairs += fresh
         return pairs
 
-    def _spend(self, node: Node, depth: int) -> None:
+    def _check_size(self, node: Node, depth: int) -> None:
         self._count += 1
-        if self._count > _MOST_VALUES or depth > _DEEPEST:
+        if self._count > _MAX_VALUES or depth > _MAX_DEPTH:
             hint = "write the values out, or use fewer aliases"
-            raise _TooMuchError(
-                node.start_mark, "the document is too large once its aliases are unfolded", hint
-            )
+            raise _TooMuchError(node.start_mark, "the document is too large once its aliases are unfolded", hint)
 
-    def _key(self, node: Node, path: Path) -> str | None:
+    def _key(self, node: Node, path: FieldPath) -> str | None:
         if not isinstance(node, ScalarNode):
-            self._complain(node, "a field's name must be text", "write name: value", path)
+            self._add_problem(node, "a field's name must be text", "write name: value", path)
             return None
         if node.tag == _BOOL and node.value.lower() not in ("true", "false"):
-            message = f"YAML 1.1 reads the bare word {node.value} as {_yes(node)}"
-            self._complain(node, message, f'write "{node.value}" in quotes if text is meant', path)
-        elif node.tag.removeprefix(_KNOWN) not in _TEXT:
-            message = f"the field's name {shown(node.value)} is not text"
-            self._complain(node, message, f'write "{node.value}" in quotes', path)
+            message = f"YAML 1.1 reads the bare word {node.value} as {_bool_text(node)}"
+            self._add_problem(node, message, f'write "{node.value}" in quotes if text is meant', path)
+        elif node.tag.removeprefix(_YAML_TAG_PREFIX) not in _TEXT:
+            message = f"the field's name {format_value(node.value)} is not text"
+            self._add_problem(node, message, f'write "{node.value}" in quotes', path)
         return str(node.value)
 
-    def _scalar(self, node: ScalarNode, path: Path) -> Any:
+    def _scalar(self, node: ScalarNode, path: FieldPath) -> Any:
         text = str(node.value)
-        tag = node.tag.removeprefix(_KNOWN)
+        tag = node.tag.removeprefix(_YAML_TAG_PREFIX)
         if tag in _TEXT:
             if node.style is None:
-                self.spots.bare[path] = text
+                self.positions.unquoted[path] = text
             return text
         if node.tag == _NULL:
             return None
         if node.tag == _BOOL and text.lower() in ("true", "false"):
             return text.lower() == "true"
-        if node.tag in (_INT, _FLOAT) and len(text) <= _LONGEST_NUMBER:
+        if node.tag in (_INT, _FLOAT) and len(text) <= _MAX_NUMBER_LENGTH:
             if node.tag == _INT and _PLAIN_INT.fullmatch(text):
                 return int(text)
             if node.tag == _FLOAT and _PLAIN_FLOAT.fullmatch(text):
                 return float(text)
-        self.trapped.add(path)
-        self._complain(node, *self._trap(node, text), path)
+        self.misread_paths.add(path)
+        self._add_problem(node, *self._misread_message(node, text), path)
         return text
 
-    def _trap(self, node: Node, text: str) -> tuple[str, str]:
+    def _misread_message(self, node: Node, text: str) -> tuple[str, str]:
         """What is wrong with a scalar that is not read."""
-        quote = f'write "{shown(text)}" in quotes if text is meant'
+        quote = f'write "{format_value(text)}" in quotes if text is meant'
         if node.tag == _BOOL:
-            word = _yes(node)
+            word = _bool_text(node)
             return f"YAML 1.1 reads the bare word {text} as {word}", f'write {word}, or "{text}" in quotes'
         if node.tag in (_INT, _FLOAT):
-            if len(text) > _LONGEST_NUMBER:
-                return f"{shown(text)} has too many digits", "write a number that can be compared"
+            if len(text) > _MAX_NUMBER_LENGTH:
+                return f"{format_value(text)} has too many digits", "write a number that can be compared"
             if ":" in text:
                 return (
-                    f"YAML 1.1 reads {shown(text)} without quotes as {_sexagesimal(text)}",
+                    f"YAML 1.1 reads {format_value(text)} without quotes as {_sexagesimal(text)}",
                     f'write "{text}"',
                 )
-            return f"{shown(text)} is a number that YAML 1.1 and 1.2 read differently", quote
-        return f"the tag {shown(node.tag)} is not read here", "remove it"
+            return f"{format_value(text)} is a number that YAML 1.1 and 1.2 read differently", quote
+        return f"the tag {format_value(node.tag)} is not read here", "remove it"
 
-    def _complain(self, node: Node, message: str, hint: str, path: Path) -> None:
-        message = f"{field_name(path)}: {message}" if path else message
-        self.problems.append(Problem(self.source, *place_at(node.start_mark), message, hint))
+    def _add_problem(self, node: Node, message: str, hint: str, path: FieldPath) -> None:
+        message = f"{format_path(path)}: {message}" if path else message
+        self.problems.append(Problem(self.source, *position_at(node.start_mark), message, hint))
 
 
-def _yes(node: Node) -> str:
+def _bool_text(node: Node) -> str:
     return "true" if node.value.lower() in ("yes", "on", "true") else "false"
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import yaml
 
 from autocanary.errors import Problem
-from autocanary.policy_files.policy_errors import Place
+from autocanary.policy_files.policy_errors import Position
 
-__all__ = ["place_at", "syntax_problem"]
+__all__ = ["position_at", "syntax_problem"]
 
 
-def place_at(mark: yaml.Mark | None) -> Place:
+def position_at(mark: yaml.Mark | None) -> Position:
     return (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
 
 
@@ -22,14 +22,14 @@ def syntax_problem(error: yaml.YAMLError, text: str, source: str) -> Problem:
         character = f"U+{error.character:04X}" if isinstance(error.character, int) else "this character"
         return Problem(source, line, column, f"YAML does not allow the character {character}", "remove it")
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    place = place_at(mark)
+    position = position_at(mark)
     problem = str(getattr(error, "problem", None) or "it cannot be read")
     if "'\\t'" in problem:
-        return Problem(source, *place, "YAML does not allow a tab here", "indent with spaces")
+        return Problem(source, *position, "YAML does not allow a tab here", "indent with spaces")
     hint = next((advice for start, advice in _HINTS.items() if problem.startswith(start)), "")
     context = getattr(error, "context", None)
     where = f" {context}" if context else ""
-    return Problem(source, *place, f"this is not YAML: {problem}{where}", hint)
+    return Problem(source, *position, f"this is not YAML: {problem}{where}", hint)
 
 
 _HINTS = {

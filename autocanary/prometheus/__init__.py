@@ -8,6 +8,6 @@ Must never be here: a decision about a rollout, a threshold, or a query per roll
 from __future__ import annotations
 
 from autocanary.prometheus.connection_settings import PrometheusConfig
-from autocanary.prometheus.metrics_adapter import Probe, PrometheusMetrics
+from autocanary.prometheus.metrics_adapter import ProbeResult, PrometheusMetrics
 
-__all__ = ["Probe", "PrometheusConfig", "PrometheusMetrics"]
+__all__ = ["ProbeResult", "PrometheusConfig", "PrometheusMetrics"]

@@ -25,65 +25,63 @@ from prometheus_api_client import PrometheusConnect
 from requests.structures import CaseInsensitiveDict
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
-from autocanary.prometheus.connection_settings import PrometheusConfig, shown
+from autocanary.prometheus.connection_settings import PrometheusConfig, redacted_url
 from autocanary.prometheus.http_session import Credentials, DeadlineAdapter, deadline
-from autocanary.prometheus.query_answer import Answer, MalformedAnswerError, read_answer
+from autocanary.prometheus.query_answer import MalformedResponseError, QueryResponse, parse_response
 
-__all__ = ["PrometheusClient", "TooSlow"]
+__all__ = ["PrometheusClient", "QueryTimedOut"]
 
-_LARGEST_ANSWER = 64 * 1024 * 1024
-_CHUNK = 64 * 1024
-_REFUSALS = frozenset({400, 413, 414, 422, 431})
-_LONGEST_QUOTE = 300
-_LONGEST_CONNECT = 3.0  # per address of the host: a dead one leaves time for the next
+_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+_READ_CHUNK_BYTES = 64 * 1024
+_REFUSED_STATUSES = frozenset({400, 413, 414, 422, 431})
+_MAX_ERROR_TEXT = 300
+_MAX_CONNECT_TIMEOUT = 3.0  # per address of the host: a dead one leaves time for the next
 
 
 _Received = tuple[int, CaseInsensitiveDict[str], bytes]  # status, headers, whole body
 
 
-class TooSlow(MetricsUnreachable):
+class QueryTimedOut(MetricsUnreachable):
     """Prometheus is there and gave up on this one query; a lighter one may well be answered."""
 
 
 class PrometheusClient:
     """May be used from many threads; ``count`` is told "ok", "partial", "refused" or "unreachable"."""
 
-    def __init__(
-        self, config: PrometheusConfig, count: Callable[[str], None] = lambda _outcome: None
-    ) -> None:
+    def __init__(self, config: PrometheusConfig, count: Callable[[str], None] = lambda _outcome: None) -> None:
         self._config = config
         self._count = count
-        self._session = _Session(config)
+        self._session = _PrometheusSession(config)
         self._connect = PrometheusConnect(
-            url=config.base,
+            url=config.base_url,
             headers=dict(config.headers),
             auth=Credentials(config),
             session=self._session,
             retry=urllib3.Retry(total=0),
-            timeout=(min(config.timeout, _LONGEST_CONNECT), config.timeout),
+            timeout=(min(config.timeout, _MAX_CONNECT_TIMEOUT), config.timeout),
             method="POST",
         )
         # PrometheusConnect has just mounted an adapter of its own: ten connections, no deadline.
-        self._session.mount(config.base, DeadlineAdapter(config.connections))
+        self._session.mount(config.base_url, DeadlineAdapter(config.connections))
         # The server is to give up a little before we do, so that it can say so.
         self._params = {"timeout": f"{max(1, round(config.timeout * 900))}ms"}
 
-    def query(self, promql: str) -> Answer:
+    def query(self, promql: str) -> QueryResponse:
         """The answer to an instant query, or MetricsUnreachable or MetricsRefused with one sentence."""
         try:
             with deadline(self._config.timeout):
                 self._connect.custom_query(promql, params=self._params)
-                answer = read_answer(self._session.taken())
-        except MalformedAnswerError as why:
+                response = parse_response(self._session.pop_payload())
+        except MalformedResponseError as why:
             self._count("unreachable")
             raise MetricsUnreachable(
-                f"{self._config.base} answers JSON that is not Prometheus' ({why}): is the URL right?"
+                f"{self._config.base_url} answers JSON that is not Prometheus' ({why}): is the URL right?"
             ) from None
         except MetricsError as error:
             self._count("refused" if isinstance(error, MetricsRefused) else "unreachable")
             raise
-        self._count("partial" if answer.warnings else "ok")
-        return answer
+        self._count("partial" if response.warnings else "ok")
+        return response
 
     def version(self) -> str:
         """The server's version; empty when it does not tell (Thanos, VictoriaMetrics, a filtering proxy)."""
@@ -91,14 +89,14 @@ class PrometheusClient:
             with deadline(self._config.timeout):
                 self._session.request(
                     "GET",
-                    f"{self._config.base}/api/v1/status/buildinfo",
+                    f"{self._config.base_url}/api/v1/status/buildinfo",
                     headers=self._connect.headers,
                     auth=self._connect.auth,
                     timeout=self._config.timeout,
                 )
         except MetricsError:
             return ""
-        build = self._session.taken().get("data")
+        build = self._session.pop_payload().get("data")
         return str(build.get("version") or "") if isinstance(build, dict) else ""
 
     def close(self) -> None:
@@ -106,7 +104,7 @@ class PrometheusClient:
         self._connect.close()
 
 
-class _Session(requests.Session):
+class _PrometheusSession(requests.Session):
     """Sends, reads within the deadline, judges the answer, and keeps what PrometheusConnect drops.
 
     What this raises passes through PrometheusConnect untouched, as it is none of the exceptions that it
@@ -121,7 +119,7 @@ class _Session(requests.Session):
         self._get_only = False  # learnt from a 405
         self._local = threading.local()
 
-    def taken(self) -> dict[str, Any]:
+    def pop_payload(self) -> dict[str, Any]:
         """The decoded body of this thread's latest request, once: a large one is not to outlive its use."""
         payload: dict[str, Any] = self._local.payload
         del self._local.payload
@@ -132,66 +130,68 @@ class _Session(requests.Session):
     ) -> requests.Response:
         kwargs.update(stream=True, allow_redirects=False)
         kwargs["verify"] = self.verify
-        self._local.payload = self._judged(*self._delivered(method, url, kwargs))
-        return _Judged()
+        self._local.payload = self._payload_or_error(*self._send(method, url, kwargs))
+        return _DecodedResponse()
 
-    def _delivered(self, method: str, url: str, kwargs: dict[str, Any]) -> _Received:
+    def _send(self, method: str, url: str, kwargs: dict[str, Any]) -> _Received:
         """The answer to a POST with the parameters in its body, or to a GET where POST is not allowed."""
         if method == "POST" and not self._get_only:
-            received = self._exchange("POST", url, {**kwargs, "data": kwargs.get("params"), "params": None})
+            received = self._send_once("POST", url, {**kwargs, "data": kwargs.get("params"), "params": None})
             if received[0] != 405:
                 return received
             self._get_only = True
-        return self._exchange("GET", url, kwargs)
+        return self._send_once("GET", url, kwargs)
 
-    def _exchange(self, method: str, url: str, kwargs: dict[str, Any]) -> _Received:
+    def _send_once(self, method: str, url: str, kwargs: dict[str, Any]) -> _Received:
         """One request; MetricsUnreachable when there is no whole answer."""
         try:
             try:
                 return self._read(super().request(method, url, **kwargs))
             except requests.ConnectionError as error:
-                if not _was_cut(error):
+                if not _was_connection_dropped(error):
                     raise
                 # A connection kept open may be closed by the other end just as it is used again.
                 return self._read(super().request(method, url, **kwargs))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise MetricsUnreachable(f"{self._config.base} {_why(error, self._config)}") from error
+            raise MetricsUnreachable(
+                f"{self._config.base_url} {_connection_error_text(error, self._config)}"
+            ) from error
 
     def _read(self, response: requests.Response) -> _Received:
         body = bytearray()
         with response:
-            for chunk in response.iter_content(_CHUNK):
+            for chunk in response.iter_content(_READ_CHUNK_BYTES):
                 body += chunk
-                if len(body) > _LARGEST_ANSWER:
+                if len(body) > _MAX_RESPONSE_BYTES:
                     raise MetricsRefused(
-                        f"the answer of {self._config.base} is larger than {_LARGEST_ANSWER >> 20} MiB:"
+                        f"the answer of {self._config.base_url} is larger than {_MAX_RESPONSE_BYTES >> 20} MiB:"
                         " the query must aggregate"
                     )
         return response.status_code, response.headers, bytes(body)
 
-    def _judged(self, status: int, headers: CaseInsensitiveDict[str], body: bytes) -> dict[str, Any]:
+    def _payload_or_error(self, status: int, headers: CaseInsensitiveDict[str], body: bytes) -> dict[str, Any]:
         """The payload of a success; the one translation of every other answer."""
-        base = self._config.base
-        payload = _decoded(body)
+        base_url = self._config.base_url
+        payload = _decode_json(body)
         if status == 200 and payload is not None and payload.get("status") == "success":
             return payload
         if 300 <= status < 400:
-            target = shown(headers.get("Location", "")) or "an unnamed place"
+            target = redacted_url(headers.get("Location", "")) or "an unnamed place"
             raise MetricsUnreachable(
-                f"{base} redirects to {target}, which looks like a login page: give Prometheus' own address"
+                f"{base_url} redirects to {target}, which looks like a login page: give Prometheus' own address"
             )
         if payload is not None and payload.get("status") == "error":
-            raise _from_prometheus(base, status, payload)
-        if status in _REFUSALS:
-            raise MetricsRefused(f"{base} refuses the query with HTTP {status}{_size_hint(status)}")
+            raise _error_from_payload(base_url, status, payload)
+        if status in _REFUSED_STATUSES:
+            raise MetricsRefused(f"{base_url} refuses the query with HTTP {status}{_size_hint(status)}")
         if status == 200:
             raise MetricsUnreachable(
-                f"{base} answers {_described(headers, body)} where Prometheus' JSON was expected"
+                f"{base_url} answers {_describe_body(headers, body)} where Prometheus' JSON was expected"
             )
-        raise MetricsUnreachable(f"{base} answers HTTP {status}{_status_hint(status)}")
+        raise MetricsUnreachable(f"{base_url} answers HTTP {status}{_status_hint(status)}")
 
 
-class _Judged(requests.Response):
+class _DecodedResponse(requests.Response):
     """A success whose JSON is decoded already, so that PrometheusConnect need not do it again."""
 
     def __init__(self) -> None:
@@ -199,11 +199,11 @@ class _Judged(requests.Response):
         self.status_code = 200
 
     def json(self, **_: Any) -> Any:
-        # PrometheusConnect only digs out the result, which nobody here looks at: ``taken`` is.
+        # PrometheusConnect only digs out the result, which nobody here looks at: ``pop_payload`` is.
         return {"data": {"result": []}}
 
 
-def _decoded(body: bytes) -> dict[str, Any] | None:
+def _decode_json(body: bytes) -> dict[str, Any] | None:
     try:
         payload = json.loads(body)
     except (ValueError, RecursionError):
@@ -211,14 +211,14 @@ def _decoded(body: bytes) -> dict[str, Any] | None:
     return payload if isinstance(payload, dict) else None
 
 
-def _from_prometheus(base: str, status: int, payload: dict[str, Any]) -> MetricsError:
+def _error_from_payload(base_url: str, status: int, payload: dict[str, Any]) -> MetricsError:
     kind = str(payload.get("errorType") or "")
-    text = " ".join(str(payload.get("error") or "no reason given").split())[:_LONGEST_QUOTE]
+    text = " ".join(str(payload.get("error") or "no reason given").split())[:_MAX_ERROR_TEXT]
     if kind == "timeout" or (status == 503 and "timed out" in text):
-        return TooSlow(f"{base} gave up on the query: {text}")
-    if status in _REFUSALS or (status == 200 and kind in ("bad_data", "execution")):
-        return MetricsRefused(f"{base} refuses the query: {text}")
-    return MetricsUnreachable(f"{base} answers HTTP {status}: {text}")
+        return QueryTimedOut(f"{base_url} gave up on the query: {text}")
+    if status in _REFUSED_STATUSES or (status == 200 and kind in ("bad_data", "execution")):
+        return MetricsRefused(f"{base_url} refuses the query: {text}")
+    return MetricsUnreachable(f"{base_url} answers HTTP {status}: {text}")
 
 
 def _size_hint(status: int) -> str:
@@ -235,7 +235,7 @@ def _status_hint(status: int) -> str:
     return ""
 
 
-def _described(headers: CaseInsensitiveDict[str], body: bytes) -> str:
+def _describe_body(headers: CaseInsensitiveDict[str], body: bytes) -> str:
     if not body:
         return "an empty body"
     if b"<html" in body[:2000].lower() or "html" in headers.get("Content-Type", ""):
@@ -243,7 +243,7 @@ def _described(headers: CaseInsensitiveDict[str], body: bytes) -> str:
     return "cut or foreign text"
 
 
-def _chain(error: BaseException) -> list[BaseException]:
+def _cause_chain(error: BaseException) -> list[BaseException]:
     """The error and everything it stands for: requests and urllib3 wrap the cause in arguments and fields."""
     found: list[BaseException] = []
     waiting: list[object] = [error]
@@ -255,31 +255,29 @@ def _chain(error: BaseException) -> list[BaseException]:
     return found
 
 
-def _was_cut(error: BaseException) -> bool:
-    return any(isinstance(cause, ConnectionResetError | BrokenPipeError) for cause in _chain(error))
+def _was_connection_dropped(error: BaseException) -> bool:
+    return any(isinstance(cause, ConnectionResetError | BrokenPipeError) for cause in _cause_chain(error))
 
 
-def _why(error: BaseException, config: PrometheusConfig) -> str:
+def _connection_error_text(error: BaseException, config: PrometheusConfig) -> str:
     """What went wrong, after the address, in words of our own: foreign texts may quote headers and URLs."""
-    chain = _chain(error)
+    chain = _cause_chain(error)
 
-    def seen(*kinds: type[BaseException]) -> bool:
+    def caused_by(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in chain)
 
     # urllib3 derives "not resolved" and "refused" from its timeout, so the narrow ones come first.
-    if seen(urllib3.exceptions.NameResolutionError):
+    if caused_by(urllib3.exceptions.NameResolutionError):
         return "cannot be reached: its name does not resolve"
-    if seen(ConnectionRefusedError):
+    if caused_by(ConnectionRefusedError):
         return "refuses the connection: nothing listens there"
-    if seen(TimeoutError, requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
+    if caused_by(TimeoutError, requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
         return f"did not answer within {config.timeout:g} s"
-    if seen(ssl.SSLError, urllib3.exceptions.SSLError):
-        reason = next(
-            (cause.reason for cause in chain if isinstance(cause, ssl.SSLError) and cause.reason), ""
-        )
+    if caused_by(ssl.SSLError, urllib3.exceptions.SSLError):
+        reason = next((cause.reason for cause in chain if isinstance(cause, ssl.SSLError) and cause.reason), "")
         words = reason.replace("_", " ").lower() or "handshake failed"
         return f"cannot be trusted (TLS: {words}); is the CA file right?"
-    if seen(ConnectionResetError, BrokenPipeError, urllib3.exceptions.IncompleteRead):
+    if caused_by(ConnectionResetError, BrokenPipeError, urllib3.exceptions.IncompleteRead):
         return "cut the connection before its answer was whole"
     if config.ca_file and not os.access(config.ca_file, os.R_OK):
         return f"was not asked: the CA file {config.ca_file} cannot be read"

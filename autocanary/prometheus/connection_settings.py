@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from autocanary.errors import SettingsError
 from autocanary.settings import Settings
 
-__all__ = ["PrometheusConfig", "config_of", "shown"]
+__all__ = ["PrometheusConfig", "config_from_settings", "redacted_url"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -38,38 +38,32 @@ class PrometheusConfig:
     max_query_bytes: int = 200_000
 
     def __post_init__(self) -> None:
-        parts = _parts(self.url)
+        parts = _split_url(self.url)
         if parts is None or parts[0] not in ("http", "https") or not parts[1]:
             raise SettingsError(
-                f"Prometheus URL {shown(self.url)!r} is not an address: expected http:// or https:// and"
+                f"Prometheus URL {redacted_url(self.url)!r} is not an address: expected http:// or https:// and"
                 " a host, for example http://prometheus.monitoring:9090"
             )
         if parts[2]:
             raise SettingsError(
-                f"Prometheus URL {shown(self.url)!r} has a query or fragment: give the address that"
+                f"Prometheus URL {redacted_url(self.url)!r} has a query or fragment: give the address that"
                 " /api/v1/query is appended to"
             )
         if self.token_file and (self.username or self.password_file):
-            raise SettingsError(
-                "Prometheus has both a token file and a username or password: keep one of them"
-            )
+            raise SettingsError("Prometheus has both a token file and a username or password: keep one of them")
         if bool(self.username) != bool(self.password_file):
             raise SettingsError("Prometheus basic authentication needs both a username and a password file")
         if self.timeout <= 0:
-            raise SettingsError(
-                f"Prometheus timeout {self.timeout:g}s must be longer than zero, for example 5s"
-            )
+            raise SettingsError(f"Prometheus timeout {self.timeout:g}s must be longer than zero, for example 5s")
         if min(self.connections, self.max_revisions, self.max_query_bytes) < 1:
-            raise SettingsError(
-                "Prometheus connections, max_revisions and max_query_bytes must be at least 1"
-            )
+            raise SettingsError("Prometheus connections, max_revisions and max_query_bytes must be at least 1")
         for name, value in self.headers.items():
             _check_header(name, value)
 
     @property
-    def base(self) -> str:
+    def base_url(self) -> str:
         """The address without credentials and trailing slash: for requests, messages and logs alike."""
-        return shown(self.url).rstrip("/")
+        return redacted_url(self.url).rstrip("/")
 
     @property
     def url_credentials(self) -> tuple[str, str] | None:
@@ -80,10 +74,10 @@ class PrometheusConfig:
         return unquote(parts.username), unquote(parts.password or "")
 
     def __repr__(self) -> str:
-        return f"PrometheusConfig({self.base!r})"
+        return f"PrometheusConfig({self.base_url!r})"
 
 
-def config_of(settings: Settings) -> PrometheusConfig:
+def config_from_settings(settings: Settings) -> PrometheusConfig:
     """What the service's settings say of Prometheus; SettingsError when they cannot be used."""
     return PrometheusConfig(
         url=settings.prometheus_url or "",
@@ -96,7 +90,7 @@ def config_of(settings: Settings) -> PrometheusConfig:
     )
 
 
-def shown(url: str) -> str:
+def redacted_url(url: str) -> str:
     """The URL without user, password, query and fragment, any of which may be a secret."""
     try:
         parts = urlsplit(url)
@@ -106,7 +100,7 @@ def shown(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, "", ""))
 
 
-def _parts(url: str) -> tuple[str, str, bool] | None:
+def _split_url(url: str) -> tuple[str, str, bool] | None:
     """Scheme, host, and whether a query or fragment follows; None when the text is no URL at all."""
     try:
         parts = urlsplit(url)

@@ -11,14 +11,14 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from autocanary.model.measurement import Counters
-from autocanary.prometheus.counter_tracking import Look, Tally
+from autocanary.model.measurement import RequestCounters
+from autocanary.prometheus.counter_tracking import CounterTracker, CounterUpdate
 
-__all__ = ["Account"]
+__all__ = ["CounterStore"]
 
-_FORGET_AFTER = 3600.0
-_TIDY_EVERY = 60.0
-_LINGERING = 90.0
+_EXPIRE_AFTER = 3600.0
+_EXPIRE_INTERVAL = 60.0
+_SILENT_AFTER = 90.0
 """A revision whose newest sample is older is not waited for: at 100 % stable is silent for good."""
 
 Subject = TypeVar("Subject", bound=Hashable)
@@ -26,73 +26,73 @@ Subject = TypeVar("Subject", bound=Hashable)
 
 
 @dataclass(slots=True)
-class _Entry:
-    tally: Tally
-    used: float
+class _TrackedRevision:
+    tracker: CounterTracker
+    last_used_at: float
 
 
 @dataclass(slots=True)
-class _Pair:
+class _ComparedPair:
     """What was last said of two revisions."""
 
-    candidate: Tally
-    stable: Tally
-    said: Counters
-    used: float
+    candidate: CounterTracker
+    stable: CounterTracker
+    last_result: RequestCounters
+    last_used_at: float
 
 
-class Account(Generic[Subject]):
-    """Thread-safe; forgets what nobody has asked for within an hour, and the oldest beyond ``most``.
+class CounterStore(Generic[Subject]):
+    """Thread-safe; forgets what nobody has asked for within an hour, and the oldest beyond ``max_entries``.
 
     An answer that was lost, partial or late is simply not brought to it: nothing is added, nothing lost.
     """
 
-    def __init__(self, now: Callable[[], float], *, most: int = 20_000) -> None:
+    def __init__(self, now: Callable[[], float], *, max_entries: int = 20_000) -> None:
         self._now = now
-        self._most = most
-        self._name = uuid.uuid4().hex[:12]
+        self._max_entries = max_entries
+        self._store_id = uuid.uuid4().hex[:12]
         self._serial = 0
-        self._entries: dict[Subject, _Entry] = {}
-        self._pairs: dict[tuple[Subject, Subject], _Pair] = {}
-        self._tidied = now()
+        self._entries: dict[Subject, _TrackedRevision] = {}
+        self._pairs: dict[tuple[Subject, Subject], _ComparedPair] = {}
+        self._last_expiry = now()
         self._lock = threading.Lock()
 
-    def unknown(self, subjects: Iterable[Subject]) -> list[Subject]:
+    def untracked(self, revision_keys: Iterable[Subject]) -> list[Subject]:
         """Those whose tally a look would begin; the others count as asked for."""
         with self._lock:
             now = self._now()
-            self._tidy(now)
+            self._expire(now)
             found = []
-            for subject in subjects:
-                entry = self._entries.get(subject)
+            for revision_key in revision_keys:
+                entry = self._entries.get(revision_key)
                 if entry is None:
-                    found.append(subject)
+                    found.append(revision_key)
                 else:
-                    entry.used = now
+                    entry.last_used_at = now
             return found
 
-    def begin(self, looks: Mapping[Subject, Look]) -> None:
+    def start_tracking(self, updates: Mapping[Subject, CounterUpdate]) -> None:
         """Begin the tallies of revisions; where one exists already, it only goes on."""
         with self._lock:
             now = self._now()
-            for subject, look in looks.items():
-                entry = self._entries.get(subject)
+            for revision_key, update in updates.items():
+                entry = self._entries.get(revision_key)
                 if entry is None:
-                    self._entries[subject] = _Entry(Tally(look), now)
+                    self._entries[revision_key] = _TrackedRevision(CounterTracker(update), now)
                 else:
-                    entry.tally.see(look)
-            if len(self._entries) > self._most:
-                self._drop_oldest(now)
+                    entry.tracker.add(update)
+            if len(self._entries) > self._max_entries:
+                self._evict_oldest(now)
 
-    def look(self, looks: Mapping[Subject, Look]) -> None:
+    def update(self, updates: Mapping[Subject, CounterUpdate]) -> None:
         """Go on with the tallies that exist."""
         with self._lock:
-            for subject, look in looks.items():
-                entry = self._entries.get(subject)
+            for revision_key, update in updates.items():
+                entry = self._entries.get(revision_key)
                 if entry is not None:
-                    entry.tally.see(look)
+                    entry.tracker.add(update)
 
-    def counters(self, candidate: Subject, stable: Subject, *, latency: bool = False) -> Counters | None:
+    def counters(self, candidate: Subject, stable: Subject, *, latency: bool = False) -> RequestCounters | None:
         """Both revisions' totals; None before both have a tally, and before any bound is known.
 
         What was said last is said again until the older of the two newest samples is a new one: what the
@@ -103,73 +103,77 @@ class Account(Generic[Subject]):
             one, other = self._entries.get(candidate), self._entries.get(stable)
             if one is None or other is None:
                 return None
-            bounds = _common_bounds(one.tally, other.tally) if latency else ()
+            bounds = _common_bounds(one.tracker, other.tracker) if latency else ()
             if latency and not bounds:
                 return None
             pair = self._pairs.get((candidate, stable))
-            if pair is None or pair.candidate is not one.tally or pair.stable is not other.tally:
-                pair = self._pair(one.tally, other.tally, bounds)
+            if pair is None or pair.candidate is not one.tracker or pair.stable is not other.tracker:
+                pair = self._new_pair(one.tracker, other.tracker, bounds)
                 self._pairs[candidate, stable] = pair
-                return pair.said
-            pair.used = self._now()
-            at = _common_time(one.tally, other.tally)
-            if at is not None and at > pair.said.at:
-                epoch = pair.said.epoch if pair.said.bounds == bounds else self._next_epoch()
-                pair.said = _said(epoch, at, one.tally, other.tally, bounds)
-            return pair.said
+                return pair.last_result
+            pair.last_used_at = self._now()
+            at = _common_time(one.tracker, other.tracker)
+            if at is not None and at > pair.last_result.at:
+                account_id = pair.last_result.account_id if pair.last_result.bounds == bounds else self._next_epoch()
+                pair.last_result = _counters_at(account_id, at, one.tracker, other.tracker, bounds)
+            return pair.last_result
 
-    def _pair(self, one: Tally, other: Tally, bounds: tuple[float, ...]) -> _Pair:
+    def _new_pair(self, one: CounterTracker, other: CounterTracker, bounds: tuple[float, ...]) -> _ComparedPair:
         at = _common_time(one, other)
-        at = min(one.looked, other.looked) if at is None else at
-        return _Pair(one, other, _said(self._next_epoch(), at, one, other, bounds), self._now())
+        at = min(one.updated_at, other.updated_at) if at is None else at
+        return _ComparedPair(one, other, _counters_at(self._next_epoch(), at, one, other, bounds), self._now())
 
     def _next_epoch(self) -> str:
         self._serial += 1
-        return f"{self._name}-{self._serial}"
+        return f"{self._store_id}-{self._serial}"
 
-    def _tidy(self, now: float) -> None:
-        if now - self._tidied < _TIDY_EVERY:
+    def _expire(self, now: float) -> None:
+        if now - self._last_expiry < _EXPIRE_INTERVAL:
             return
-        self._tidied = now
+        self._last_expiry = now
         entries = self._entries.items()
-        self._entries = {subject: entry for subject, entry in entries if now - entry.used < _FORGET_AFTER}
-        self._forget_pairs(now)
+        self._entries = {
+            revision_key: entry for revision_key, entry in entries if now - entry.last_used_at < _EXPIRE_AFTER
+        }
+        self._evict_pairs(now)
 
-    def _drop_oldest(self, now: float) -> None:
-        by_use = sorted(self._entries, key=lambda subject: self._entries[subject].used)
-        for subject in by_use[: len(by_use) - self._most]:
-            del self._entries[subject]
-        self._forget_pairs(now)
+    def _evict_oldest(self, now: float) -> None:
+        by_use = sorted(self._entries, key=lambda revision_key: self._entries[revision_key].last_used_at)
+        for revision_key in by_use[: len(by_use) - self._max_entries]:
+            del self._entries[revision_key]
+        self._evict_pairs(now)
 
-    def _forget_pairs(self, now: float) -> None:
-        def lives(subject: Subject, tally: Tally) -> bool:
-            entry = self._entries.get(subject)
-            return entry is not None and entry.tally is tally
+    def _evict_pairs(self, now: float) -> None:
+        def is_tracked(revision_key: Subject, tracker: CounterTracker) -> bool:
+            entry = self._entries.get(revision_key)
+            return entry is not None and entry.tracker is tracker
 
         self._pairs = {
             (candidate, stable): pair
             for (candidate, stable), pair in self._pairs.items()
-            if now - pair.used < _FORGET_AFTER
-            and lives(candidate, pair.candidate)
-            and lives(stable, pair.stable)
+            if now - pair.last_used_at < _EXPIRE_AFTER
+            and is_tracked(candidate, pair.candidate)
+            and is_tracked(stable, pair.stable)
         }
 
 
-def _common_bounds(one: Tally, other: Tally) -> tuple[float, ...]:
+def _common_bounds(one: CounterTracker, other: CounterTracker) -> tuple[float, ...]:
     if one.bounds is None or other.bounds is None:
         return tuple(sorted(one.bounds or other.bounds or ()))
     return tuple(sorted(one.bounds & other.bounds))
 
 
-def _common_time(one: Tally, other: Tally) -> float | None:
+def _common_time(one: CounterTracker, other: CounterTracker) -> float | None:
     """The older of the newest samples. A revision that has long had none holds nothing up."""
     times = [
-        tally.newest
-        for tally in (one, other)
-        if tally.newest is not None and tally.looked - tally.newest <= _LINGERING
+        tracker.newest_sample_at
+        for tracker in (one, other)
+        if tracker.newest_sample_at is not None and tracker.updated_at - tracker.newest_sample_at <= _SILENT_AFTER
     ]
     return min(times) if times else None
 
 
-def _said(epoch: str, at: float, one: Tally, other: Tally, bounds: tuple[float, ...]) -> Counters:
-    return Counters(epoch, at, one.totals(bounds), other.totals(bounds), bounds)
+def _counters_at(
+    account_id: str, at: float, one: CounterTracker, other: CounterTracker, bounds: tuple[float, ...]
+) -> RequestCounters:
+    return RequestCounters(account_id, at, one.totals(bounds), other.totals(bounds), bounds)

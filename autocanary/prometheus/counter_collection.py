@@ -8,118 +8,150 @@ from functools import partial
 from typing import Any
 
 from autocanary.errors import MetricsRefused
-from autocanary.model.measurement import Counters
-from autocanary.prometheus.counter_account import Account
-from autocanary.prometheus.counter_queries import Family, history_query, raw_query
-from autocanary.prometheus.counter_samples import Heard, heard_rows, history_rows
-from autocanary.prometheus.counter_tracking import Look
-from autocanary.prometheus.query_answer import Answer
-from autocanary.prometheus.query_plan import Gathered, Limits, Plan, both, divided, gather, together
-from autocanary.prometheus.revision_labels import Target
+from autocanary.model.measurement import RequestCounters
+from autocanary.prometheus.counter_account import CounterStore
+from autocanary.prometheus.counter_queries import CounterFamily, counters_query, process_history_query
+from autocanary.prometheus.counter_samples import ParsedCounters, parse_counter_rows, parse_history_rows
+from autocanary.prometheus.counter_tracking import CounterUpdate
+from autocanary.prometheus.query_answer import QueryResponse
+from autocanary.prometheus.query_plan import (
+    QueryLimits,
+    QueryPlan,
+    TargetResults,
+    gather_pair,
+    gather_plans,
+    query_in_chunks,
+    split_into_chunks,
+)
+from autocanary.prometheus.revision_labels import RevisionTarget
 
-__all__ = ["Counting", "Subject", "counting"]
+__all__ = ["CollectedCounters", "RevisionKey", "collect_counters"]
 
-Subject = tuple[Family, Target]
+RevisionKey = tuple[CounterFamily, RevisionTarget]
 
-_MOST_WITH_BUCKETS = 250  # revisions; each pod has two or three dozen buckets
+_MAX_REVISIONS_WITH_BUCKETS = 250  # revisions; each pod has two or three dozen buckets
 
 
 @dataclass(frozen=True, slots=True)
-class Counting:
+class CollectedCounters:
     """What a round added to the account, and what it could not."""
 
-    account: Account[Subject]
-    trouble: dict[Subject, str] = field(default_factory=dict)
+    store: CounterStore[RevisionKey]
+    problem: dict[RevisionKey, str] = field(default_factory=dict)
 
-    def of(self, family: Family, targets: Sequence[Target]) -> tuple[Counters | None, str]:
+    def for_revisions(
+        self, family: CounterFamily, targets: Sequence[RevisionTarget]
+    ) -> tuple[RequestCounters | None, str]:
         """The counters of the candidate and the stable revision, and what is wrong with them, if anything."""
         if len(targets) < 2:
             return None, "there is no stable revision to compare with"
         candidate, stable = ((family, target) for target in targets)
-        counters = self.account.counters(candidate, stable, latency=family.latency)
-        trouble = self.trouble.get(candidate) or self.trouble.get(stable, "")
-        if counters is None and not trouble:
-            trouble = "no request has been counted by its latency yet"
-        return counters, trouble
+        counters = self.store.counters(candidate, stable, latency=family.latency)
+        problem = self.problem.get(candidate) or self.problem.get(stable, "")
+        if counters is None and not problem:
+            problem = "no request has been counted by its latency yet"
+        return counters, problem
 
 
-def counting(
-    account: Account[Subject], asked: Mapping[Family, Iterable[Target]], limits: Limits
-) -> Plan[Counting]:
+def collect_counters(
+    store: CounterStore[RevisionKey],
+    asked: Mapping[CounterFamily, Iterable[RevisionTarget]],
+    limits: QueryLimits,
+) -> QueryPlan[CollectedCounters]:
     """One look at all the families' revisions; those without an account get theirs."""
-    done = Counting(account)
-    yield from together([_count(done, family, sorted(targets), limits) for family, targets in asked.items()])
-    return done
+    collected = CollectedCounters(store)
+    yield from gather_plans(
+        [_collect_family(collected, family, sorted(targets), limits) for family, targets in asked.items()]
+    )
+    return collected
 
 
-def _count(done: Counting, family: Family, targets: Sequence[Target], limits: Limits) -> Plan[None]:
-    subjects = done.account.unknown((family, target) for target in targets)
-    fresh = [target for _, target in subjects]
-    heard, history = yield from _asked(family, targets, fresh, limits)
-    looks: dict[Target, Look] = {}
+def _collect_family(
+    collected: CollectedCounters,
+    family: CounterFamily,
+    targets: Sequence[RevisionTarget],
+    limits: QueryLimits,
+) -> QueryPlan[None]:
+    revision_keys = collected.store.untracked((family, target) for target in targets)
+    new_targets = [target for _, target in revision_keys]
+    parsed, history = yield from _query_counters(family, targets, new_targets, limits)
+    updates: dict[RevisionTarget, CounterUpdate] = {}
     for target in targets:
-        row = heard.rows.get(target)
-        trouble = _trouble(heard, target) or (row.trouble if row is not None else "")
-        if row is None and not trouble:
-            trouble = "the server did not say which time its answer is of"
-        if trouble:
-            done.trouble[family, target] = trouble
+        row = parsed.rows.get(target)
+        problem = _problem(parsed, target) or (row.problem if row is not None else "")
+        if row is None and not problem:
+            problem = "the server did not say which time its answer is of"
+        if problem:
+            collected.problem[family, target] = problem
         elif row is not None:
-            looks[target] = row.look
-    beginnings: dict[Subject, Look] = {}
-    for target in fresh:
-        look = looks.pop(target, None)
-        trouble = _trouble(history, target)
-        if look is None:
+            updates[target] = row.update
+    first_updates: dict[RevisionKey, CounterUpdate] = {}
+    for target in new_targets:
+        update = updates.pop(target, None)
+        problem = _problem(history, target)
+        if update is None:
             continue
         # A range too heavy for the server will be so the next time: then nothing is believed to be new.
-        if trouble and not isinstance(history.errors.get(target), MetricsRefused):
-            done.trouble[family, target] = trouble
+        if problem and not isinstance(history.errors.get(target), MetricsRefused):
+            collected.problem[family, target] = problem
             continue
-        beginnings[family, target] = Look(look.at, look.scrapes, history.rows.get(target))
-    done.account.begin(beginnings)
-    done.account.look({(family, target): look for target, look in looks.items()})
+        first_updates[family, target] = CounterUpdate(update.at, update.scrapes, history.rows.get(target))
+    collected.store.start_tracking(first_updates)
+    collected.store.update({(family, target): update for target, update in updates.items()})
 
 
-def _asked(
-    family: Family, targets: Sequence[Target], fresh: Sequence[Target], limits: Limits
-) -> Plan[tuple[Gathered[Heard], Gathered[frozenset[str]]]]:
+def _query_counters(
+    family: CounterFamily,
+    targets: Sequence[RevisionTarget],
+    new_targets: Sequence[RevisionTarget],
+    limits: QueryLimits,
+) -> QueryPlan[tuple[TargetResults[ParsedCounters], TargetResults[frozenset[str]]]]:
     """The look, and the history of revisions whose account begins, in one round."""
 
-    def ask_raw(chunk: Sequence[Target]) -> str:
-        return raw_query(family, chunk)
+    def build_counters_query(chunk: Sequence[RevisionTarget]) -> str:
+        return counters_query(family, chunk)
 
-    def ask_history(chunk: Sequence[Target]) -> str:
-        return history_query(family, chunk)
+    def build_history_query(chunk: Sequence[RevisionTarget]) -> str:
+        return process_history_query(family, chunk)
 
-    def chunks(of: Sequence[Target], build: Callable[[Sequence[Target]], str]) -> list[Sequence[Target]]:
-        most = min(limits.revisions, _MOST_WITH_BUCKETS) if family.latency else limits.revisions
-        return divided(of, build, most=most, most_bytes=limits.query_bytes)
+    def chunks(
+        for_revisions: Sequence[RevisionTarget], build: Callable[[Sequence[RevisionTarget]], str]
+    ) -> list[Sequence[RevisionTarget]]:
+        max_targets = min(limits.revisions, _MAX_REVISIONS_WITH_BUCKETS) if family.latency else limits.revisions
+        return split_into_chunks(for_revisions, build, max_targets=max_targets, max_query_bytes=limits.query_bytes)
 
     return (
-        yield from both(
-            _in_turn(chunks(targets, ask_raw), ask_raw, partial(heard_rows, family)),
-            gather(chunks(fresh, ask_history), ask_history, partial(history_rows, family)),
+        yield from gather_pair(
+            _query_sequentially(
+                chunks(targets, build_counters_query),
+                build_counters_query,
+                partial(parse_counter_rows, family),
+            ),
+            query_in_chunks(
+                chunks(new_targets, build_history_query),
+                build_history_query,
+                partial(parse_history_rows, family),
+            ),
         )
     )
 
 
-def _in_turn(
-    chunks: Sequence[Sequence[Target]],
-    build: Callable[[Sequence[Target]], str],
-    read: Callable[[Sequence[Target], Answer], Mapping[Target, Heard]],
-) -> Plan[Gathered[Heard]]:
+def _query_sequentially(
+    chunks: Sequence[Sequence[RevisionTarget]],
+    build: Callable[[Sequence[RevisionTarget]], str],
+    read: Callable[[Sequence[RevisionTarget], QueryResponse], Mapping[RevisionTarget, ParsedCounters]],
+) -> QueryPlan[TargetResults[ParsedCounters]]:
     """One chunk after the other: an answer with buckets takes much memory until it is read."""
-    whole: Gathered[Heard] = Gathered()
+    whole: TargetResults[ParsedCounters] = TargetResults()
     for chunk in chunks:
-        part = yield from gather([chunk], build, read)
+        part = yield from query_in_chunks([chunk], build, read)
         whole.rows.update(part.rows)
         whole.errors.update(part.errors)
         whole.warnings.update(part.warnings)
     return whole
 
 
-def _trouble(gathered: Gathered[Any], target: Target) -> str:
+def _problem(gathered: TargetResults[Any], target: RevisionTarget) -> str:
     if (error := gathered.errors.get(target)) is not None:
         return str(error)
     warning = gathered.warnings.get(target)

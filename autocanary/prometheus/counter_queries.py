@@ -16,113 +16,132 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from autocanary.prometheus.preset_queries import TAG, selector, tagged
-from autocanary.prometheus.presets import RATES, Counted, Histogram, Variant
-from autocanary.prometheus.revision_labels import Target
+from autocanary.prometheus.preset_queries import PART_LABEL, selector, with_label
+from autocanary.prometheus.presets import RATES, ExporterVariant, HistogramMetric, RequestCounter
+from autocanary.prometheus.revision_labels import RevisionTarget
 
-__all__ = ["AT", "PATH", "PODS", "Family", "counted_in", "family_of", "history_query", "raw_query"]
+__all__ = [
+    "POD_LABELS",
+    "SAMPLE_TIME_LABEL",
+    "SCRAPE_LABELS",
+    "CounterFamily",
+    "counter_family",
+    "counters_query",
+    "family_counters",
+    "process_history_query",
+]
 
-AT = "autocanary_at"
+SAMPLE_TIME_LABEL = "autocanary_at"
 """The label that holds the time of a sample."""
-PODS = ("pod_name", "k8s_pod_name", "pod", "kubernetes_pod_name")
+POD_LABELS = ("pod_name", "k8s_pod_name", "pod", "kubernetes_pod_name")
 """Labels that may name the process, the preferred one first."""
-PATH = ("instance", "job", "prometheus", "prometheus_replica", "replica")
+SCRAPE_LABELS = ("instance", "job", "prometheus", "prometheus_replica", "replica")
 """Labels that tell several scrapes of one process apart, the scraped address first."""
-_WHO = (*PODS, *PATH)
-_HISTORY = "1h"
+_PROCESS_LABELS = (*POD_LABELS, *SCRAPE_LABELS)
+_PROCESS_HISTORY = "1h"
 _DURATION = "request-duration"
 
 
-class Family(NamedTuple):
+class CounterFamily(NamedTuple):
     """What is counted: requests and failures, and with a histogram how many succeeded within each bound."""
 
-    variant: Variant
-    histogram: Histogram | None = None
+    variant: ExporterVariant
+    histogram: HistogramMetric | None = None
 
     @property
     def latency(self) -> bool:
         return self.histogram is not None
 
 
-def family_of(variant: Variant, metric: str) -> Family | str:
+def counter_family(variant: ExporterVariant, metric: str) -> CounterFamily | str:
     """The counters that a comparison of the metric needs, or why this source has none."""
-    meter = variant.meter
-    if why := meter.lack(metric):
+    exporter = variant.exporter
+    if why := exporter.unsupported_reason(metric):
         return why
     if metric in RATES:
-        return Family(variant)
+        return CounterFamily(variant)
     if metric != _DURATION:
         return f"only {', '.join(sorted(RATES))} and {_DURATION} are compared by counters"
-    if why := meter.lack("error-rate"):
+    if why := exporter.unsupported_reason("error-rate"):
         return f"a fast failure would look like a speed-up: {why}"
-    measure = meter.measures[_DURATION][0]
-    if not isinstance(measure, Histogram):
+    measure = exporter.measures[_DURATION][0]
+    if not isinstance(measure, HistogramMetric):
         return f"{variant.source.value} has no histogram: its quantiles cannot be counted"
-    return Family(variant, measure)
+    return CounterFamily(variant, measure)
 
 
-def raw_query(family: Family, targets: Sequence[Target]) -> str:
+def counters_query(family: CounterFamily, targets: Sequence[RevisionTarget]) -> str:
     """The counters of every target, whose code they have, and the times of their samples."""
     variant = family.variant
-    grouped = variant.labelling.apart
-    counted = counted_in(family)
+    group_by_revision = variant.revision_labels.group_by_sole_owner
+    counted = family_counters(family)
     parts = [
-        tagged(grouped("sum", selected, targets, (*_WHO, *_label(each))), TAG, f"count{number}")
+        with_label(
+            group_by_revision("sum", selected, targets, (*_PROCESS_LABELS, *_code_label(each))),
+            PART_LABEL,
+            f"count{number}",
+        )
         for number, (each, selected) in enumerate(_selectors(family, counted, targets))
     ]
-    stamped = " or ".join(f"timestamp({selected})" for _, selected in _selectors(family, counted, targets))
-    stamped = f"({stamped})" if len(counted) > 1 else stamped
-    parts.append(tagged(grouped("count_values", stamped, targets, _WHO, f'"{AT}"'), TAG, "at"))
+    sample_times = " or ".join(f"timestamp({selected})" for _, selected in _selectors(family, counted, targets))
+    sample_times = f"({sample_times})" if len(counted) > 1 else sample_times
+    parts.append(
+        with_label(
+            group_by_revision("count_values", sample_times, targets, _PROCESS_LABELS, f'"{SAMPLE_TIME_LABEL}"'),
+            PART_LABEL,
+            "at",
+        )
+    )
     if family.histogram is not None:
         parts += _bucket_parts(variant, family.histogram, targets)
-    for histogram in _maybe_native(variant):
-        bare = selector(variant, histogram.metric, targets, histogram.matchers)
-        parts.append(tagged(grouped("count", bare, targets, ()), TAG, "native"))
-    return " or ".join([*parts, tagged("vector(time())", TAG, "now")])
+    for histogram in _possibly_native(variant):
+        without_suffix = selector(variant, histogram.metric, targets, histogram.matchers)
+        parts.append(with_label(group_by_revision("count", without_suffix, targets, ()), PART_LABEL, "native"))
+    return " or ".join([*parts, with_label("vector(time())", PART_LABEL, "now")])
 
 
-def _bucket_parts(variant: Variant, histogram: Histogram, targets: Sequence[Target]) -> Iterator[str]:
-    grouped = variant.labelling.apart
+def _bucket_parts(
+    variant: ExporterVariant, histogram: HistogramMetric, targets: Sequence[RevisionTarget]
+) -> Iterator[str]:
+    group_by_revision = variant.revision_labels.group_by_sole_owner
     succeeded = f'{histogram.label}!~"{histogram.bad}"' if histogram.bad else ""
-    buckets = selector(
-        variant, f"{histogram.metric}_bucket", targets, histogram.matchers, 'le!="+Inf"', succeeded
-    )
-    yield tagged(grouped("sum", buckets, targets, (*_WHO, "le")), TAG, "le")
-    for number, counted in enumerate(variant.meter.counted):
-        if (failed := _failures(counted)) is not None:
-            beside = selector(variant, counted.metric, targets, failed)
-            yield tagged(grouped("sum", beside, targets, _WHO), TAG, f"apart{number}")
+    buckets = selector(variant, f"{histogram.metric}_bucket", targets, histogram.matchers, 'le!="+Inf"', succeeded)
+    yield with_label(group_by_revision("sum", buckets, targets, (*_PROCESS_LABELS, "le")), PART_LABEL, "le")
+    for number, counted in enumerate(variant.exporter.counted):
+        if (failed := _failure_matcher(counted)) is not None:
+            failures = selector(variant, counted.metric, targets, failed)
+            yield with_label(group_by_revision("sum", failures, targets, _PROCESS_LABELS), PART_LABEL, f"apart{number}")
 
 
-def history_query(family: Family, targets: Sequence[Target]) -> str:
+def process_history_query(family: CounterFamily, targets: Sequence[RevisionTarget]) -> str:
     """Which processes were scraped within the hour until now."""
-    selectors = [selected for _, selected in _selectors(family, counted_in(family), targets)]
-    seen = " or ".join(f"count_over_time({selected}[{_HISTORY}])" for selected in selectors)
-    seen = f"({seen})" if len(selectors) > 1 else seen
-    return family.variant.labelling.apart("count", seen, targets, _WHO)
+    selectors = [selected for _, selected in _selectors(family, family_counters(family), targets)]
+    samples = " or ".join(f"count_over_time({selected}[{_PROCESS_HISTORY}])" for selected in selectors)
+    samples = f"({samples})" if len(selectors) > 1 else samples
+    return family.variant.revision_labels.group_by_sole_owner("count", samples, targets, _PROCESS_LABELS)
 
 
-def counted_in(family: Family) -> tuple[Counted, ...]:
+def family_counters(family: CounterFamily) -> tuple[RequestCounter, ...]:
     """The counters of requests, told apart by code where they can be."""
     histogram = family.histogram
     if histogram is None:
-        return family.variant.meter.counted
-    return (Counted(f"{histogram.metric}_bucket", label=histogram.label, bad=histogram.bad),)
+        return family.variant.exporter.counted
+    return (RequestCounter(f"{histogram.metric}_bucket", label=histogram.label, bad=histogram.bad),)
 
 
 def _selectors(
-    family: Family, counted: Iterable[Counted], targets: Sequence[Target]
-) -> Iterator[tuple[Counted, str]]:
+    family: CounterFamily, counted: Iterable[RequestCounter], targets: Sequence[RevisionTarget]
+) -> Iterator[tuple[RequestCounter, str]]:
     more = (family.histogram.matchers, 'le="+Inf"') if family.histogram is not None else ()
     for each in counted:
         yield each, selector(family.variant, each.metric, targets, *more)
 
 
-def _label(counted: Counted) -> tuple[str, ...]:
+def _code_label(counted: RequestCounter) -> tuple[str, ...]:
     return (counted.label,) if counted.label else ()
 
 
-def _failures(counted: Counted) -> str | None:
+def _failure_matcher(counted: RequestCounter) -> str | None:
     """The matcher of the failed requests; None where none of these fail."""
     if counted.good:
         return f'{counted.label}!~"{counted.good}"'
@@ -131,8 +150,8 @@ def _failures(counted: Counted) -> str | None:
     return "" if counted.failed else None
 
 
-def _maybe_native(variant: Variant) -> Iterator[Histogram]:
+def _possibly_native(variant: ExporterVariant) -> Iterator[HistogramMetric]:
     """Histograms on which the family rests; a classic one has no series of its bare name."""
-    for measure in variant.meter.measures.get(_DURATION, ()):
-        if isinstance(measure, Histogram):
+    for measure in variant.exporter.measures.get(_DURATION, ()):
+        if isinstance(measure, HistogramMetric):
             yield measure

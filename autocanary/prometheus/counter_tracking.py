@@ -24,174 +24,185 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from autocanary.model.measurement import Totals
+from autocanary.model.measurement import RequestTotals
 
-__all__ = ["APART", "BAD", "GOOD", "WITHIN", "Key", "Look", "Scrape", "Tally"]
+__all__ = [
+    "BAD",
+    "GOOD",
+    "SEPARATE_FAILURE",
+    "WITHIN_BOUND",
+    "CounterKey",
+    "CounterTracker",
+    "CounterUpdate",
+    "ProcessScrape",
+]
 
 GOOD, BAD = "good", "bad"
-APART = "apart"
+SEPARATE_FAILURE = "apart"
 """Failures counted beside a histogram that does not tell them from successes."""
-WITHIN = "within"
+WITHIN_BOUND = "within"
 """Requests up to a bound, which is the key's other half, in seconds."""
 
-Key = tuple[str, "str | float"]
+CounterKey = tuple[str, "str | float"]
 """What a value counts: one of the above, and the code, metric or bound by which it is kept apart."""
 
-_FORGET_AFTER = 3600.0
-_CLOSEST = 1.0
+_EXPIRE_AFTER = 3600.0
+_MIN_SCRAPE_SPACING = 1.0
 """Seconds between two scrapes of one server. What is closer came from two, whose clocks may differ."""
 _ROUNDING = 1 - 1e-9
 """Sums of the same fractions, added up in another order, may differ by so little."""
-_MOST_ELDERS = 5000
+_MAX_KNOWN_PROCESSES = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class Scrape:
+class ProcessScrape:
     """What one scrape read of one process.
 
-    ``path`` tells scrapes of the same process apart and ``instance`` is the address that was scraped;
-    ``at`` is the sample's time, and ``series`` how many series the values were added up from.
+    ``scrape_labels`` tells scrapes of the same process apart and ``instance`` is the address that was
+    scraped; ``at`` is the sample's time, and ``series`` how many series the values were added up from.
     """
 
     process: str
-    path: tuple[str, ...]
+    scrape_labels: tuple[str, ...]
     instance: str
     at: float
     series: float
-    values: Mapping[Key, float]
+    values: Mapping[CounterKey, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CounterUpdate:
     """Everything that Prometheus had of one revision at an instant; empty when that was nothing.
 
-    ``elders`` are the processes scraped in the hour before, which are asked for when the account begins.
-    None then means that nobody could tell, so that no process is believed to be new.
+    ``known_processes`` are the processes scraped in the hour before, which are asked for when the account
+    begins. None then means that nobody could tell, so that no process is believed to be new.
     """
 
     at: float
-    scrapes: Sequence[Scrape] = ()
-    elders: frozenset[str] | None = None
+    scrapes: Sequence[ProcessScrape] = ()
+    known_processes: frozenset[str] | None = None
 
 
 @dataclass(slots=True)
 class _Process:
-    path: tuple[str, ...]
+    scrape_labels: tuple[str, ...]
     instance: str
     at: float
     series: float
-    seen: float
-    values: dict[Key, float] = field(default_factory=dict)
+    last_seen_at: float
+    values: dict[CounterKey, float] = field(default_factory=dict)
 
 
-class Tally:
+class CounterTracker:
     """One revision's counts since its first look.
 
-    ``looked`` is the time of the latest look and ``newest`` that of the newest sample; ``bounds`` are those
-    that every process has, None before any had one.
+    ``updated_at`` is the time of the latest look and ``newest_sample_at`` that of the newest sample;
+    ``bounds`` are those that every process has, None before any had one.
     """
 
-    def __init__(self, first: Look) -> None:
-        self.looked = first.at
-        self.newest: float | None = None
+    def __init__(self, first: CounterUpdate) -> None:
+        self.updated_at = first.at
+        self.newest_sample_at: float | None = None
         self.bounds: frozenset[float] | None = None
-        self._trusting = first.elders is not None
-        self._elders = dict.fromkeys(first.elders or ())
+        self._history_known = first.known_processes is not None
+        self._known_processes = dict.fromkeys(first.known_processes or ())
         self._processes: dict[str, _Process] = {}
-        self._grown: dict[Key, float] = {}
+        self._increases: dict[CounterKey, float] = {}
         self._within: dict[float, float] = {}  # succeeded up to the bound
-        self._follow(first, begun=False)
+        self._track(first, started=False)
 
-    def see(self, look: Look) -> None:
+    def add(self, update: CounterUpdate) -> None:
         """Go on; a look that is not newer than the previous one is passed over."""
-        if look.at > self.looked:
-            self.looked = look.at
-            self._follow(look, begun=True)
+        if update.at > self.updated_at:
+            self.updated_at = update.at
+            self._track(update, started=True)
 
-    def totals(self, bounds: Iterable[float]) -> Totals:
+    def totals(self, bounds: Iterable[float]) -> RequestTotals:
         requests = errors = 0.0
-        for (kind, _), grown in self._grown.items():
+        for (kind, _), increase in self._increases.items():
             if kind in (GOOD, BAD):
-                requests += grown
-            if kind in (BAD, APART):
-                errors += grown
+                requests += increase
+            if kind in (BAD, SEPARATE_FAILURE):
+                errors += increase
         within = tuple(self._within.get(bound, 0.0) for bound in bounds)
-        return Totals(requests, min(errors, requests), within)
+        return RequestTotals(requests, min(errors, requests), within)
 
-    def _follow(self, look: Look, *, begun: bool) -> None:
-        by_process: dict[str, list[Scrape]] = {}
-        for scrape in look.scrapes:
+    def _track(self, update: CounterUpdate, *, started: bool) -> None:
+        by_process: dict[str, list[ProcessScrape]] = {}
+        for scrape in update.scrapes:
             by_process.setdefault(scrape.process, []).append(scrape)
         for name, scrapes in by_process.items():
             process = self._processes.get(name)
-            scrape = _followed(process, scrapes)
-            self.newest = scrape.at if self.newest is None else max(self.newest, scrape.at)
+            scrape = _scrape_to_count(process, scrapes)
+            self.newest_sample_at = (
+                scrape.at if self.newest_sample_at is None else max(self.newest_sample_at, scrape.at)
+            )
             if process is None:
-                born = begun and self._trusting and name not in self._elders
-                process = _Process(scrape.path, scrape.instance, scrape.at, scrape.series, look.at)
+                is_new = started and self._history_known and name not in self._known_processes
+                process = _Process(scrape.scrape_labels, scrape.instance, scrape.at, scrape.series, update.at)
                 self._processes[name] = process
-                self._take(process, scrape, counted=born)
+                self._accept(process, scrape, counted=is_new)
             else:
-                process.seen = look.at
-                self._go_on(process, scrape)
-        self._retire()
-        apart = sum(grown for key, grown in self._grown.items() if key[0] == APART)
+                process.last_seen_at = update.at
+                self._advance(process, scrape)
+        self._expire_processes()
+        apart = sum(increase for key, increase in self._increases.items() if key[0] == SEPARATE_FAILURE)
         for bound in self.bounds or ():
-            up_to = self._grown.get((WITHIN, bound), 0.0) - apart
+            up_to = self._increases.get((WITHIN_BOUND, bound), 0.0) - apart
             # A failure that took longer than the bound is subtracted too, until successes make up for it.
             self._within[bound] = max(self._within.get(bound, 0.0), up_to)
 
-    def _go_on(self, process: _Process, scrape: Scrape) -> None:
+    def _advance(self, process: _Process, scrape: ProcessScrape) -> None:
         if scrape.at <= process.at:
             return
         before = process.values
-        fell = any(value < before.get(key, 0.0) * _ROUNDING for key, value in scrape.values.items())
-        if fell and scrape.at - process.at < _CLOSEST:
+        decreased = any(value < before.get(key, 0.0) * _ROUNDING for key, value in scrape.values.items())
+        if decreased and scrape.at - process.at < _MIN_SCRAPE_SPACING:
             return  # from a server whose clock is ahead, and in truth the older one; the next will tell
-        if scrape.path != process.path and (fell or scrape.instance != process.instance):
+        if scrape.scrape_labels != process.scrape_labels and (decreased or scrape.instance != process.instance):
             before.clear()
-            self._take(process, scrape, counted=False)
-        elif not fell:
-            self._take(process, scrape, counted=True)
-        elif scrape.series < process.series and _codes(scrape.values) == _codes(before):
-            self._take(process, scrape, counted=False)
+            self._accept(process, scrape, counted=False)
+        elif not decreased:
+            self._accept(process, scrape, counted=True)
+        elif scrape.series < process.series and _without_buckets(scrape.values) == _without_buckets(before):
+            self._accept(process, scrape, counted=False)
         else:
             before.clear()
-            self._take(process, scrape, counted=True)
+            self._accept(process, scrape, counted=True)
 
-    def _take(self, process: _Process, scrape: Scrape, *, counted: bool) -> None:
+    def _accept(self, process: _Process, scrape: ProcessScrape, *, counted: bool) -> None:
         """The scrape's values become the process's; what they grew by is counted, or they are a baseline."""
         before = process.values
         if counted:
             for key, value in scrape.values.items():
-                if (grown := value - before.get(key, 0.0)) > 0:
-                    self._grown[key] = self._grown.get(key, 0.0) + grown
+                if (increase := value - before.get(key, 0.0)) > 0:
+                    self._increases[key] = self._increases.get(key, 0.0) + increase
         before.update(scrape.values)
-        process.path, process.instance = scrape.path, scrape.instance
+        process.scrape_labels, process.instance = scrape.scrape_labels, scrape.instance
         process.at, process.series = scrape.at, scrape.series
-        own = frozenset(float(key[1]) for key in scrape.values if key[0] == WITHIN)
+        own = frozenset(float(key[1]) for key in scrape.values if key[0] == WITHIN_BOUND)
         if own:  # a process that has only failed so far has none
             self.bounds = own if self.bounds is None else self.bounds & own
 
-    def _retire(self) -> None:
+    def _expire_processes(self) -> None:
         """Of a process long gone only the name is kept, so that it would not count from 0 if it came back."""
-        gone = [name for name, each in self._processes.items() if self.looked - each.seen > _FORGET_AFTER]
+        gone = [name for name, each in self._processes.items() if self.updated_at - each.last_seen_at > _EXPIRE_AFTER]
         for name in gone:
             del self._processes[name]
-            self._elders[name] = None
-        if len(self._elders) > _MOST_ELDERS:
-            self._elders.clear()
-            self._trusting = False
+            self._known_processes[name] = None
+        if len(self._known_processes) > _MAX_KNOWN_PROCESSES:
+            self._known_processes.clear()
+            self._history_known = False
 
 
-def _followed(process: _Process | None, scrapes: Sequence[Scrape]) -> Scrape:
+def _scrape_to_count(process: _Process | None, scrapes: Sequence[ProcessScrape]) -> ProcessScrape:
     """The scrape that is counted: the same as before while it is there, else the newest."""
     if process is not None:
         for scrape in scrapes:
-            if scrape.path == process.path:
+            if scrape.scrape_labels == process.scrape_labels:
                 return scrape
-    return max(scrapes, key=lambda scrape: (scrape.at, scrape.path))
+    return max(scrapes, key=lambda scrape: (scrape.at, scrape.scrape_labels))
 
 
-def _codes(values: Iterable[Key]) -> set[Key]:
-    return {key for key in values if key[0] != WITHIN}
+def _without_buckets(values: Iterable[CounterKey]) -> set[CounterKey]:
+    return {key for key in values if key[0] != WITHIN_BOUND}

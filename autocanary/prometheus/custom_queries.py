@@ -13,148 +13,148 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autocanary.errors import MetricsError, MetricsRefused
-from autocanary.prometheus.client import TooSlow
-from autocanary.prometheus.preset_queries import tagged
-from autocanary.prometheus.query_answer import Answer, Sample
-from autocanary.prometheus.query_plan import Plan, Result
-from autocanary.promql import kind
+from autocanary.prometheus.client import QueryTimedOut
+from autocanary.prometheus.preset_queries import with_label
+from autocanary.prometheus.query_answer import QueryResponse, VectorSample
+from autocanary.prometheus.query_plan import QueryPlan, QueryResult
+from autocanary.promql import result_type
 
 __all__ = ["CustomQueries"]
 
-_TAG = "autocanary_q"
-_MOST_JOINED = 400
-_PIECES = 8
-_ALONE_FOR = 600.0
-_MOST_ALONE = 1000
+_QUERY_LABEL = "autocanary_q"
+_MAX_JOINED = 400
+_SPLIT_FACTOR = 8
+_ISOLATE_SECONDS = 600.0
+_MAX_ISOLATED = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _QueryGroup:
     """Queries that are asked as one; ``parent`` is the larger group that this is a piece of, if any."""
 
     queries: Sequence[str]
     parent: Sequence[str] = ()
 
-    def pieces(self, size: int) -> list[_Group]:
+    def split(self, size: int) -> list[_QueryGroup]:
         starts = range(0, len(self.queries), size)
-        return [_Group(self.queries[start : start + size], self.queries) for start in starts]
+        return [_QueryGroup(self.queries[start : start + size], self.queries) for start in starts]
 
 
 class CustomQueries:
     """Remembers which queries must be asked alone, and of which type each is."""
 
-    def __init__(self, now: Callable[[], float], most_bytes: int) -> None:
+    def __init__(self, now: Callable[[], float], max_query_bytes: int) -> None:
         self._now = now
-        self._most_bytes = most_bytes
-        self._alone: dict[str, float] = {}  # until when
-        self._most_joined, self._small_until = _MOST_JOINED, 0.0
+        self._max_query_bytes = max_query_bytes
+        self._isolated: dict[str, float] = {}  # until when
+        self._max_joined, self._reduced_until = _MAX_JOINED, 0.0
         self._lock = threading.Lock()
 
-    def ask(self, queries: Iterable[str]) -> Plan[Mapping[str, Result]]:
+    def query_all(self, queries: Iterable[str]) -> QueryPlan[Mapping[str, QueryResult]]:
         """Every distinct query's own answer or error."""
-        found: dict[str, Result] = {}
-        waiting = [_Group(group) for group in self._grouped(sorted(set(queries)))]
-        while waiting:
-            asked = [_joined(group.queries) for group in waiting]
+        found: dict[str, QueryResult] = {}
+        pending = [_QueryGroup(group) for group in self._grouped(sorted(set(queries)))]
+        while pending:
+            asked = [_join(group.queries) for group in pending]
             results = yield asked
-            again: list[_Group] = []
-            for group, query in zip(waiting, asked, strict=True):
-                again += _settled(group, results[query], found)
-            culprits = (group.queries[0] for group in waiting if group.parent and len(group.queries) == 1)
-            self._set_apart(query for query in culprits if _spoilt(found[query]))
-            self._learn(waiting, found)
-            waiting = again
+            retry: list[_QueryGroup] = []
+            for group, query in zip(pending, asked, strict=True):
+                retry += _distribute(group, results[query], found)
+            failed_alone = (group.queries[0] for group in pending if group.parent and len(group.queries) == 1)
+            self._isolate(query for query in failed_alone if _needs_split(found[query]))
+            self._learn_group_size(pending, found)
+            pending = retry
         return found
 
     def _grouped(self, queries: Sequence[str]) -> list[list[str]]:
         with self._lock:
             now = self._now()
-            self._alone = {query: until for query, until in self._alone.items() if until > now}
-            alone = set(self._alone)
-            if self._small_until <= now:
-                self._most_joined = _MOST_JOINED
+            self._isolated = {query: until for query, until in self._isolated.items() if until > now}
+            isolated = set(self._isolated)
+            if self._reduced_until <= now:
+                self._max_joined = _MAX_JOINED
         groups: list[list[str]] = []
         open_group: list[str] = []
         size = 0
         for query in queries:
-            if query in alone or kind(query) not in ("vector", "scalar"):
+            if query in isolated or result_type(query) not in ("vector", "scalar"):
                 groups.append([query])
                 continue
             cost = len(query.encode()) + 64
-            if open_group and (len(open_group) >= self._most_joined or size + cost > self._most_bytes):
+            if open_group and (len(open_group) >= self._max_joined or size + cost > self._max_query_bytes):
                 groups.append(open_group)
                 open_group, size = [], 0
             open_group.append(query)
             size += cost
         return [*groups, open_group] if open_group else groups
 
-    def _set_apart(self, queries: Iterable[str]) -> None:
+    def _isolate(self, queries: Iterable[str]) -> None:
         with self._lock:
-            until = self._now() + _ALONE_FOR
+            until = self._now() + _ISOLATE_SECONDS
             for query in queries:
-                if len(self._alone) < _MOST_ALONE:
-                    self._alone[query] = until
+                if len(self._isolated) < _MAX_ISOLATED:
+                    self._isolated[query] = until
 
-    def _learn(self, waiting: Sequence[_Group], found: Mapping[str, Result]) -> None:
+    def _learn_group_size(self, pending: Sequence[_QueryGroup], found: Mapping[str, QueryResult]) -> None:
         """A joined query whose pieces were all answered had nothing wrong with it but its size."""
-        pieces = [group for group in waiting if group.parent and len(group.queries) > 1]
-        sizes = [len(group.queries) for group in pieces if all(_fine(found, each) for each in group.parent)]
+        split = [group for group in pending if group.parent and len(group.queries) > 1]
+        sizes = [len(group.queries) for group in split if all(_succeeded(found, each) for each in group.parent)]
         if sizes:
             with self._lock:
-                self._most_joined = min(self._most_joined, *sizes)
-                self._small_until = self._now() + _ALONE_FOR
+                self._max_joined = min(self._max_joined, *sizes)
+                self._reduced_until = self._now() + _ISOLATE_SECONDS
 
 
-def _settled(group: _Group, result: Result, found: dict[str, Result]) -> list[_Group]:
+def _distribute(group: _QueryGroup, result: QueryResult, found: dict[str, QueryResult]) -> list[_QueryGroup]:
     """Put what was answered where it belongs; what must be asked again is given back in pieces."""
     queries = group.queries
     if len(queries) == 1:
         found[queries[0]] = result
-    elif _spoilt(result):
-        return group.pieces(-(-len(queries) // _PIECES))
+    elif _needs_split(result):
+        return group.split(-(-len(queries) // _SPLIT_FACTOR))
     elif isinstance(result, MetricsError):
         found.update(dict.fromkeys(queries, result))
-    elif (apart := _taken_apart(queries, result)) is None:
-        return group.pieces(1)
+    elif (by_query := _split_response(queries, result)) is None:
+        return group.split(1)
     else:
-        found.update(apart)
+        found.update(by_query)
     return []
 
 
-def _fine(found: Mapping[str, Result], query: str) -> bool:
+def _succeeded(found: Mapping[str, QueryResult], query: str) -> bool:
     result = found.get(query)
-    return isinstance(result, Answer) and not _spoilt(result)
+    return isinstance(result, QueryResponse) and not _needs_split(result)
 
 
-def _spoilt(result: Result) -> bool:
+def _needs_split(result: QueryResult) -> bool:
     """Whether one query of a joined one may have spoilt it for the others; an outage is nobody's fault."""
     if isinstance(result, MetricsError):
-        return isinstance(result, MetricsRefused | TooSlow)
+        return isinstance(result, MetricsRefused | QueryTimedOut)
     return any(warning.startswith("PromQL") for warning in result.warnings)
 
 
-def _joined(group: Sequence[str]) -> str:
+def _join(group: Sequence[str]) -> str:
     """One query for the group; a single one goes as it is, and its answer shows its true type."""
     if len(group) == 1:
         return group[0]
-    return " or ".join(tagged(_as_vector(query), _TAG, str(number)) for number, query in enumerate(group))
+    return " or ".join(with_label(_as_vector(query), _QUERY_LABEL, str(number)) for number, query in enumerate(group))
 
 
 def _as_vector(query: str) -> str:
     # The line breaks end a comment that the query may end with.
-    return f"\nvector({query}\n)" if kind(query) == "scalar" else f"\n{query}\n"
+    return f"\nvector({query}\n)" if result_type(query) == "scalar" else f"\n{query}\n"
 
 
-def _taken_apart(group: Sequence[str], result: Result) -> Mapping[str, Answer] | None:
+def _split_response(group: Sequence[str], result: QueryResult) -> Mapping[str, QueryResponse] | None:
     """Each query's own answer; None when a series lost its number (a server with its own idea of PromQL)."""
     if isinstance(result, MetricsError):
         return None
     numbers = {str(number): query for number, query in enumerate(group)}
-    samples: dict[str, list[Sample]] = {query: [] for query in group}
+    samples: dict[str, list[VectorSample]] = {query: [] for query in group}
     for sample in result.samples:
-        query = numbers.get(sample.labels.get(_TAG, ""))
+        query = numbers.get(sample.labels.get(_QUERY_LABEL, ""))
         if query is None:
             return None
-        labels = {label: value for label, value in sample.labels.items() if label != _TAG}
-        samples[query].append(Sample(labels, sample.value, sample.timestamp))
-    return {query: Answer(tuple(own), result.warnings) for query, own in samples.items()}
+        labels = {label: value for label, value in sample.labels.items() if label != _QUERY_LABEL}
+        samples[query].append(VectorSample(labels, sample.value, sample.timestamp))
+    return {query: QueryResponse(tuple(own), result.warnings) for query, own in samples.items()}

@@ -14,20 +14,33 @@ from functools import cache
 from typing import NamedTuple
 
 from autocanary.errors import MetricsError, MetricsUnreachable
-from autocanary.model.measurement import Question, Source
+from autocanary.model.measurement import MetricQuery, Source
 from autocanary.prometheus.preset_queries import probe_query, probe_rows
-from autocanary.prometheus.presets import Variant
-from autocanary.prometheus.query_plan import Gathered, Plan, divided, gather, together
-from autocanary.prometheus.revision_labels import Labelling, Target
-from autocanary.prometheus.sources import variants_of
+from autocanary.prometheus.presets import ExporterVariant
+from autocanary.prometheus.query_plan import (
+    QueryPlan,
+    TargetResults,
+    gather_plans,
+    query_in_chunks,
+    split_into_chunks,
+)
+from autocanary.prometheus.revision_labels import RevisionLabels, RevisionTarget
+from autocanary.prometheus.sources import exporter_variants
 
-__all__ = ["Discovery", "Found", "Wanted", "looked_for", "targets_of", "wanted_by"]
+__all__ = [
+    "DiscoveredExporters",
+    "DiscoveryKey",
+    "ExporterDiscovery",
+    "discovery_key_of",
+    "revision_targets",
+    "search_hint",
+]
 
-_AGAIN_AFTER = 30.0
-_FORGET_AFTER = 3600.0
+_PROBE_INTERVAL = 30.0
+_EXPIRE_AFTER = 3600.0
 
 
-class Wanted(NamedTuple):
+class DiscoveryKey(NamedTuple):
     """What is discovered: the variants of a source (or of any, AUTO) that one component's revisions have."""
 
     namespace: str
@@ -37,181 +50,196 @@ class Wanted(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DiscoveredExporters:
     """``variants``, the preferred one first, are empty while nothing is found.
 
-    ``seen`` is whether the service ever had series; ``error`` and ``warning`` say why nothing can be
-    concluded from what the latest probes did not find.
+    ``ever_had_series`` is whether the service ever had series; ``error`` and ``warning`` say why nothing can
+    be concluded from what the latest probes did not find.
     """
 
-    variants: tuple[Variant, ...] = ()
-    seen: bool = False
+    variants: tuple[ExporterVariant, ...] = ()
+    ever_had_series: bool = False
     error: MetricsError | None = None
     warning: str = ""
 
     @property
-    def certain(self) -> bool:
+    def conclusive(self) -> bool:
         return bool(self.variants) and self.error is None and not self.warning
 
-    def preferred(self, metric: str) -> Variant | None:
+    def preferred(self, metric: str) -> ExporterVariant | None:
         """The first variant that can give the metric, else the first that says why it cannot."""
-        able = (variant for variant in self.variants if not variant.meter.lack(metric))
+        able = (variant for variant in self.variants if not variant.exporter.unsupported_reason(metric))
         return next(able, self.variants[0] if self.variants else None)
 
 
 @dataclass(slots=True)
-class _Memory:
-    found: Found = field(default_factory=Found)
-    checked: float | None = None
-    doubted: bool = False
-    used: float = 0.0
+class _DiscoveryState:
+    found: DiscoveredExporters = field(default_factory=DiscoveredExporters)
+    probed_at: float | None = None
+    recheck_due: bool = False
+    last_used_at: float = 0.0
 
 
-def wanted_by(question: Question) -> Wanted:
-    return Wanted(question.namespace, question.service, question.component, question.source)
+def discovery_key_of(metric_query: MetricQuery) -> DiscoveryKey:
+    return DiscoveryKey(metric_query.namespace, metric_query.service, metric_query.component, metric_query.source)
 
 
-def targets_of(question: Question) -> tuple[Target, ...]:
+def revision_targets(metric_query: MetricQuery) -> tuple[RevisionTarget, ...]:
     """The revision, and the stable one: it tells a silent canary from a source that is not there."""
-    own = Target(question.namespace, question.revision)
-    if question.stable in ("", question.revision):
+    own = RevisionTarget(metric_query.namespace, metric_query.revision)
+    if metric_query.stable in ("", metric_query.revision):
         return (own,)
-    return own, Target(question.namespace, question.stable)
+    return own, RevisionTarget(metric_query.namespace, metric_query.stable)
 
 
 @cache
-def looked_for(source: Source) -> str:
+def search_hint(source: Source) -> str:
     """What a person can search for in Prometheus when nothing was found."""
-    by_meter: dict[str, list[str]] = {}
-    for variant in variants_of(source):
-        by_meter.setdefault(str(variant.meter), []).append("{" + ",".join(variant.labelling.needs) + "}")
-    return "; ".join(f"{meter} with {' or '.join(forms)}" for meter, forms in by_meter.items())
+    by_exporter: dict[str, list[str]] = {}
+    for variant in exporter_variants(source):
+        by_exporter.setdefault(str(variant.exporter), []).append(
+            "{" + ",".join(variant.revision_labels.required_labels) + "}"
+        )
+    return "; ".join(f"{exporter} with {' or '.join(forms)}" for exporter, forms in by_exporter.items())
 
 
-class Discovery:
+class ExporterDiscovery:
     """Thread-safe memory of what was found; ``resolve`` is a plan and does no I/O itself."""
 
-    def __init__(self, now: Callable[[], float], *, most: int, most_bytes: int) -> None:
+    def __init__(self, now: Callable[[], float], *, max_targets: int, max_query_bytes: int) -> None:
         self._now = now
-        self._most = most
-        self._most_bytes = most_bytes
-        self._memory: dict[Wanted, _Memory] = {}
+        self._max_targets = max_targets
+        self._max_query_bytes = max_query_bytes
+        self._states: dict[DiscoveryKey, _DiscoveryState] = {}
         self._lock = threading.Lock()
 
-    def resolve(self, asked: Mapping[Wanted, Iterable[Target]]) -> Plan[Mapping[Wanted, Found]]:
+    def resolve(
+        self, asked: Mapping[DiscoveryKey, Iterable[RevisionTarget]]
+    ) -> QueryPlan[Mapping[DiscoveryKey, DiscoveredExporters]]:
         """What is known of every service, after probing for its revisions where that is due."""
         due = self._due(asked)
         if due:
-            outcomes = yield from self._probe({wanted: tuple(asked[wanted]) for wanted in due})
-            return self._remember(asked, outcomes)
-        return self._remember(asked, {})
+            outcomes = yield from self._probe({discovery_key: tuple(asked[discovery_key]) for discovery_key in due})
+            return self._update_states(asked, outcomes)
+        return self._update_states(asked, {})
 
-    def heard(self, wanted: Wanted, *, series: bool) -> None:
+    def series_found(self, discovery_key: DiscoveryKey, *, series: bool) -> None:
         """Whether the latest round found any series of the service at all."""
         with self._lock:
-            memory = self._memory.get(wanted)
-            if memory is not None:
-                memory.doubted = not series
-                if series and not memory.found.seen:
-                    memory.found = replace(memory.found, seen=True)
+            state = self._states.get(discovery_key)
+            if state is not None:
+                state.recheck_due = not series
+                if series and not state.found.ever_had_series:
+                    state.found = replace(state.found, ever_had_series=True)
 
-    def _due(self, asked: Iterable[Wanted]) -> list[Wanted]:
+    def _due(self, asked: Iterable[DiscoveryKey]) -> list[DiscoveryKey]:
         with self._lock:
             now = self._now()
-            self._memory = {
-                wanted: memory for wanted, memory in self._memory.items() if now - memory.used < _FORGET_AFTER
+            self._states = {
+                discovery_key: state
+                for discovery_key, state in self._states.items()
+                if now - state.last_used_at < _EXPIRE_AFTER
             }
             due = []
-            for wanted in asked:
-                memory = self._memory.setdefault(wanted, _Memory())
-                memory.used = now
-                certain = variants_of(wanted.source)
-                if len(certain) == 1:  # nothing to find out
-                    if not memory.found.variants:
-                        memory.found = replace(memory.found, variants=certain)
+            for discovery_key in asked:
+                state = self._states.setdefault(discovery_key, _DiscoveryState())
+                state.last_used_at = now
+                conclusive = exporter_variants(discovery_key.source)
+                if len(conclusive) == 1:  # nothing to find out
+                    if not state.found.variants:
+                        state.found = replace(state.found, variants=conclusive)
                     continue
-                settled = memory.found.certain and not memory.doubted
-                rested = memory.checked is None or now - memory.checked >= _AGAIN_AFTER
-                if rested and not settled:
-                    due.append(wanted)
+                settled = state.found.conclusive and not state.recheck_due
+                interval_passed = state.probed_at is None or now - state.probed_at >= _PROBE_INTERVAL
+                if interval_passed and not settled:
+                    due.append(discovery_key)
             return due
 
-    def _probe(self, due: Mapping[Wanted, Sequence[Target]]) -> Plan[Mapping[Wanted, Found]]:
+    def _probe(
+        self, due: Mapping[DiscoveryKey, Sequence[RevisionTarget]]
+    ) -> QueryPlan[Mapping[DiscoveryKey, DiscoveredExporters]]:
         probes = [
-            _Probe(key[0], key[1], tuple(metrics), tuple(targets))
-            for key, (metrics, targets) in _by_form(due)
+            _SeriesProbe(key[0], key[1], tuple(metrics), tuple(targets))
+            for key, (metrics, targets) in _group_by_labels(due)
         ]
-        gathered = yield from together([probe.plan(self._most, self._most_bytes) for probe in probes])
-        return {wanted: _outcome(wanted, targets, probes, gathered) for wanted, targets in due.items()}
+        gathered = yield from gather_plans([probe.plan(self._max_targets, self._max_query_bytes) for probe in probes])
+        return {
+            discovery_key: _discovered(discovery_key, targets, probes, gathered)
+            for discovery_key, targets in due.items()
+        }
 
-    def _remember(self, asked: Iterable[Wanted], outcomes: Mapping[Wanted, Found]) -> Mapping[Wanted, Found]:
+    def _update_states(
+        self, asked: Iterable[DiscoveryKey], outcomes: Mapping[DiscoveryKey, DiscoveredExporters]
+    ) -> Mapping[DiscoveryKey, DiscoveredExporters]:
         with self._lock:
             now = self._now()
-            result: dict[Wanted, Found] = {}
-            for wanted in asked:
-                memory = self._memory.setdefault(wanted, _Memory(used=now))
-                outcome = outcomes.get(wanted)
+            result: dict[DiscoveryKey, DiscoveredExporters] = {}
+            for discovery_key in asked:
+                state = self._states.setdefault(discovery_key, _DiscoveryState(last_used_at=now))
+                outcome = outcomes.get(discovery_key)
                 if outcome is not None:
-                    memory.checked = now
+                    state.probed_at = now
                     # What was known is better than nothing found now: the revisions may be scaled to zero.
-                    known = outcome if outcome.variants else memory.found
-                    memory.found = replace(known, error=outcome.error, warning=outcome.warning)
-                result[wanted] = memory.found
+                    known = outcome if outcome.variants else state.found
+                    state.found = replace(known, error=outcome.error, warning=outcome.warning)
+                result[discovery_key] = state.found
             return result
 
 
 @dataclass(frozen=True, slots=True)
-class _Probe:
+class _SeriesProbe:
     """Metrics that may carry one form of labels, and the revisions they are looked for."""
 
-    labelling: Labelling
+    revision_labels: RevisionLabels
     matchers: str
     metrics: tuple[str, ...]
-    targets: tuple[Target, ...]
+    targets: tuple[RevisionTarget, ...]
 
-    def plan(self, most: int, most_bytes: int) -> Plan[Gathered[set[str]]]:
-        def build(targets: Sequence[Target]) -> str:
-            return probe_query(self.labelling, self.metrics, self.matchers, targets)
+    def plan(self, max_targets: int, max_query_bytes: int) -> QueryPlan[TargetResults[set[str]]]:
+        def build(targets: Sequence[RevisionTarget]) -> str:
+            return probe_query(self.revision_labels, self.metrics, self.matchers, targets)
 
-        chunks = divided(self.targets, build, most=most, most_bytes=most_bytes)
-        return gather(
-            chunks, build, lambda targets, answer: _per_target(probe_rows(self.labelling, targets, answer))
+        chunks = split_into_chunks(self.targets, build, max_targets=max_targets, max_query_bytes=max_query_bytes)
+        return query_in_chunks(
+            chunks,
+            build,
+            lambda targets, response: _per_target(probe_rows(self.revision_labels, targets, response)),
         )
 
 
-def _per_target(pairs: Iterable[tuple[str, Target]]) -> Mapping[Target, set[str]]:
-    found: dict[Target, set[str]] = {}
+def _per_target(pairs: Iterable[tuple[str, RevisionTarget]]) -> Mapping[RevisionTarget, set[str]]:
+    found: dict[RevisionTarget, set[str]] = {}
     for metric, target in pairs:
         found.setdefault(target, set()).add(metric)
     return found
 
 
-def _by_form(
-    due: Mapping[Wanted, Sequence[Target]],
-) -> Iterable[tuple[tuple[Labelling, str], tuple[dict[str, None], dict[Target, None]]]]:
+def _group_by_labels(
+    due: Mapping[DiscoveryKey, Sequence[RevisionTarget]],
+) -> Iterable[tuple[tuple[RevisionLabels, str], tuple[dict[str, None], dict[RevisionTarget, None]]]]:
     """Per form of labels: every metric and every target that one of the services wants looked for."""
-    forms: dict[tuple[Labelling, str], tuple[dict[str, None], dict[Target, None]]] = {}
-    for wanted, targets in due.items():
-        for variant in variants_of(wanted.source):
-            metrics, all_targets = forms.setdefault((variant.labelling, variant.meter.matchers), ({}, {}))
-            metrics.update(dict.fromkeys(counted.metric for counted in variant.meter.counted))
+    forms: dict[tuple[RevisionLabels, str], tuple[dict[str, None], dict[RevisionTarget, None]]] = {}
+    for discovery_key, targets in due.items():
+        for variant in exporter_variants(discovery_key.source):
+            metrics, all_targets = forms.setdefault((variant.revision_labels, variant.exporter.matchers), ({}, {}))
+            metrics.update(dict.fromkeys(counted.metric for counted in variant.exporter.counted))
             all_targets.update(dict.fromkeys(targets))
     return forms.items()
 
 
-def _outcome(
-    wanted: Wanted,
-    targets: Sequence[Target],
-    probes: Sequence[_Probe],
-    gathered: Sequence[Gathered[set[str]]],
-) -> Found:
+def _discovered(
+    discovery_key: DiscoveryKey,
+    targets: Sequence[RevisionTarget],
+    probes: Sequence[_SeriesProbe],
+    gathered: Sequence[TargetResults[set[str]]],
+) -> DiscoveredExporters:
     variants = []
     error: MetricsError | None = None
     warning = ""
-    by_form = {(probe.labelling, probe.matchers): got for probe, got in zip(probes, gathered, strict=True)}
-    for variant in variants_of(wanted.source):
-        got = by_form[variant.labelling, variant.meter.matchers]
-        metrics = {counted.metric for counted in variant.meter.counted}
+    by_form = {(probe.revision_labels, probe.matchers): got for probe, got in zip(probes, gathered, strict=True)}
+    for variant in exporter_variants(discovery_key.source):
+        got = by_form[variant.revision_labels, variant.exporter.matchers]
+        metrics = {counted.metric for counted in variant.exporter.counted}
         if any(metrics & got.rows.get(target, set()) for target in targets):
             variants.append(variant)
         for target in targets:
@@ -219,4 +247,4 @@ def _outcome(
             if isinstance(failure, MetricsUnreachable):  # a form that is refused has no data for us
                 error = failure
             warning = warning or got.warnings.get(target, "")
-    return Found(tuple(variants), bool(variants), error, warning)
+    return DiscoveredExporters(tuple(variants), bool(variants), error, warning)

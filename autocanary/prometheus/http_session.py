@@ -31,21 +31,21 @@ from autocanary.prometheus.connection_settings import PrometheusConfig
 
 __all__ = ["Credentials", "DeadlineAdapter", "deadline"]
 
-_current = threading.local()
+_thread_deadline = threading.local()
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """What this thread reads from a ``DeadlineAdapter`` inside the block must arrive within ``seconds``."""
-    _current.end = time.monotonic() + seconds
+    _thread_deadline.end = time.monotonic() + seconds
     try:
         yield
     finally:
-        _current.end = None
+        _thread_deadline.end = None
 
 
-def _left() -> float | None:
-    end: float | None = getattr(_current, "end", None)
+def _remaining_seconds() -> float | None:
+    end: float | None = getattr(_thread_deadline, "end", None)
     return None if end is None else end - time.monotonic()
 
 
@@ -60,11 +60,11 @@ class _DeadlineReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = _left()
-        if left is not None:
-            if left <= 0:
+        remaining = _remaining_seconds()
+        if remaining is not None:
+            if remaining <= 0:
                 raise TimeoutError("the answer took too long")
-            self._sock.settimeout(left)
+            self._sock.settimeout(remaining)
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -99,9 +99,7 @@ class DeadlineAdapter(HTTPAdapter):
     """No retries, a pool of ``connections``, and ``deadline`` obeyed."""
 
     def __init__(self, connections: int) -> None:
-        super().__init__(
-            pool_connections=1, pool_maxsize=connections, max_retries=Retry(total=0, redirect=False)
-        )
+        super().__init__(pool_connections=1, pool_maxsize=connections, max_retries=Retry(total=0, redirect=False))
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -120,11 +118,11 @@ class Credentials(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         config = self._config
         if config.token_file:
-            request.headers["Authorization"] = f"Bearer {_secret(config.token_file, 'token')}"
+            request.headers["Authorization"] = f"Bearer {_read_secret(config.token_file, 'token')}"
             return request
         pair: tuple[str, str] | None = config.url_credentials
         if config.username:
-            pair = (config.username, _secret(config.password_file, "password"))
+            pair = (config.username, _read_secret(config.password_file, "password"))
         if pair is None:
             return request
         coded = b64encode(":".join(pair).encode()).decode()  # as UTF-8, where requests would take Latin-1
@@ -132,7 +130,7 @@ class Credentials(AuthBase):
         return request
 
 
-def _secret(path: str, what: str) -> str:
+def _read_secret(path: str, what: str) -> str:
     try:
         text = Path(path).read_text(encoding="utf-8").strip()
     except OSError as why:
@@ -144,7 +142,5 @@ def _secret(path: str, what: str) -> str:
         raise MetricsUnreachable(f"the Prometheus {what} file {path} is empty")
     if what == "token" and not (text.isascii() and text.isprintable()):
         # requests' own error for such a header would quote the token
-        raise MetricsUnreachable(
-            f"the Prometheus token file {path} holds more than one line or odd characters"
-        )
+        raise MetricsUnreachable(f"the Prometheus token file {path} holds more than one line or odd characters")
     return text

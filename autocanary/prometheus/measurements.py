@@ -10,208 +10,231 @@ import math
 from dataclasses import dataclass, field, replace
 
 from autocanary.errors import MetricsError, MetricsRefused
-from autocanary.model.measurement import Counters, Question, Reading, ReadingKind, Source, Unit
-from autocanary.prometheus.exporter_discovery import Found, looked_for
-from autocanary.prometheus.preset_queries import Traffic, ceiling, summary_hint
-from autocanary.prometheus.presets import DEFAULT_QUANTILE, PRESETS, RATES, Variant
-from autocanary.prometheus.query_answer import Answer
-from autocanary.prometheus.query_plan import Result
-from autocanary.promql import duration
+from autocanary.model.measurement import (
+    Measurement,
+    MeasurementKind,
+    MetricQuery,
+    RequestCounters,
+    Source,
+    Unit,
+)
+from autocanary.prometheus.exporter_discovery import DiscoveredExporters, search_hint
+from autocanary.prometheus.preset_queries import TrafficCounts, largest_finite_bound, summary_hint
+from autocanary.prometheus.presets import DEFAULT_QUANTILE, PRESETS, RATES, ExporterVariant
+from autocanary.prometheus.query_answer import QueryResponse
+from autocanary.prometheus.query_plan import QueryResult
+from autocanary.promql import promql_duration
 
-__all__ = ["Evidence", "custom_reading", "preset_reading", "undiscovered", "unsupported", "with_counters"]
+__all__ = [
+    "QueryOutcome",
+    "custom_measurement",
+    "preset_measurement",
+    "undiscovered_measurement",
+    "unsupported_measurement",
+    "with_counters",
+]
 
-_LONGEST_DETAIL = 400
+_MAX_DETAIL_LENGTH = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class QueryOutcome:
     """What Prometheus said about one question.
 
-    ``measured`` is None where the preset follows from the traffic alone, or where no row came; ``seen`` is
-    whether the source is known to measure this service.
+    ``preset_value`` is None where the preset follows from the traffic alone, or where no row came;
+    ``ever_had_series`` is whether the source is known to measure this service.
     """
 
-    traffic: Traffic = field(default_factory=Traffic)
-    measured: float | None = None
+    traffic: TrafficCounts = field(default_factory=TrafficCounts)
+    preset_value: float | None = None
     error: MetricsError | None = None
     warning: str = ""
-    seen: bool = False
+    ever_had_series: bool = False
 
 
-def unsupported(question: Question, why: str, source: Source | None = None) -> Reading:
+def unsupported_measurement(metric_query: MetricQuery, why: str, source: Source | None = None) -> Measurement:
     """The source cannot give this, and never will."""
-    if source is None and question.source is not Source.AUTO:
-        source = question.source
-    return Reading(ReadingKind.UNSUPPORTED, unit=_unit(question), source=source, detail=why)
+    if source is None and metric_query.source is not Source.AUTO:
+        source = metric_query.source
+    return Measurement(MeasurementKind.UNSUPPORTED, unit=_unit(metric_query), source=source, detail=why)
 
 
-def undiscovered(question: Question, found: Found) -> Reading:
+def undiscovered_measurement(metric_query: MetricQuery, found: DiscoveredExporters) -> Measurement:
     """No source is known to measure the service."""
-    unit = _unit(question)
+    unit = _unit(metric_query)
     if found.error is not None:
-        return Reading(_failure(found.error), unit=unit, detail=_short(str(found.error)))
+        return Measurement(_error_kind(found.error), unit=unit, detail=_truncate(str(found.error)))
     if found.warning:
-        return Reading(ReadingKind.PARTIAL, unit=unit, detail=_short(found.warning))
-    return Reading(
-        ReadingKind.NO_SERIES,
+        return Measurement(MeasurementKind.PARTIAL, unit=unit, detail=_truncate(found.warning))
+    return Measurement(
+        MeasurementKind.NO_SERIES,
         unit=unit,
-        detail=f"nothing measures {_who(question)}; looked for {looked_for(question.source)}",
+        detail=f"nothing measures {_revisions_text(metric_query)}; looked for {search_hint(metric_query.source)}",
     )
 
 
-def preset_reading(question: Question, variant: Variant, evidence: Evidence) -> Reading:
+def preset_measurement(metric_query: MetricQuery, variant: ExporterVariant, outcome: QueryOutcome) -> Measurement:
     """The one reading of a preset."""
-    traffic = evidence.traffic
+    traffic = outcome.traffic
 
-    def reading(kind: ReadingKind, value: float | None = None, detail: str = "") -> Reading:
-        return Reading(
-            kind, value, _unit(question), traffic.requests, traffic.age, variant.source, _short(detail)
+    def measurement(kind: MeasurementKind, value: float | None = None, detail: str = "") -> Measurement:
+        return Measurement(
+            kind, value, _unit(metric_query), traffic.requests, traffic.age, variant.source, _truncate(detail)
         )
 
-    if evidence.error is not None:
-        return reading(_failure(evidence.error), detail=str(evidence.error))
-    value = _value(question, evidence)
+    if outcome.error is not None:
+        return measurement(_error_kind(outcome.error), detail=str(outcome.error))
+    value = _value(metric_query, outcome)
     number = value if value is not None and math.isfinite(value) else None
-    if evidence.warning:
-        return reading(ReadingKind.PARTIAL, number, f"Prometheus warns: {evidence.warning}")
-    if traffic.age is not None and traffic.age > question.window:
-        age, window = duration(round(traffic.age)), duration(question.window)
+    if outcome.warning:
+        return measurement(MeasurementKind.PARTIAL, number, f"Prometheus warns: {outcome.warning}")
+    if traffic.age is not None and traffic.age > metric_query.window:
+        age, window = promql_duration(round(traffic.age)), promql_duration(metric_query.window)
         detail = f"the newest sample is {age} old, older than the window of {window}"
-        return reading(ReadingKind.STALE, number, detail)
+        return measurement(MeasurementKind.STALE, number, detail)
     if traffic.count is None:
-        return _without_count(question, variant, evidence)
+        return _without_count(metric_query, variant, outcome)
     if traffic.age is None:
-        window = duration(question.window)
-        return reading(
-            ReadingKind.STALE, number, f"the scrape of {_where(variant)} has stopped within the last {window}"
+        window = promql_duration(metric_query.window)
+        return measurement(
+            MeasurementKind.STALE,
+            number,
+            f"the scrape of {_first_metric_name(variant)} has stopped within the last {window}",
         )
     if traffic.count <= 0 and math.isfinite(traffic.count):
-        return reading(
-            ReadingKind.NO_SERIES, detail=f"no request was completed within {duration(question.window)}"
+        return measurement(
+            MeasurementKind.NO_SERIES,
+            detail=f"no request was completed within {promql_duration(metric_query.window)}",
         )
     if value is None:
-        return _without_value(question, variant, traffic)
+        return _without_value(metric_query, variant, traffic)
     if number is None:
-        detail = f"{question.metric} is {value} over {duration(question.window)}"
-        return reading(ReadingKind.NOT_A_NUMBER, detail=detail)
-    return reading(ReadingKind.VALUE, number, _saturated(question, variant, number))
+        detail = f"{metric_query.metric} is {value} over {promql_duration(metric_query.window)}"
+        return measurement(MeasurementKind.NOT_A_NUMBER, detail=detail)
+    return measurement(MeasurementKind.VALUE, number, _saturation_note(metric_query, variant, number))
 
 
-def with_counters(reading: Reading, counters: Counters | None, trouble: str) -> Reading:
+def with_counters(measurement: Measurement, counters: RequestCounters | None, problem: str) -> Measurement:
     """The reading, with the counts beside it; what is wrong with those is no fault of the value."""
-    if trouble and trouble not in reading.detail:
-        about = f"no new counts: {trouble}" if counters is not None else f"no counts: {trouble}"
-        detail = f"{reading.detail}; {about}" if reading.detail else about
-        reading = replace(reading, detail=_short(detail))
-    return replace(reading, counters=counters)
+    if problem and problem not in measurement.detail:
+        about = f"no new counts: {problem}" if counters is not None else f"no counts: {problem}"
+        detail = f"{measurement.detail}; {about}" if measurement.detail else about
+        measurement = replace(measurement, detail=_truncate(detail))
+    return replace(measurement, counters=counters)
 
 
-def _without_count(question: Question, variant: Variant, evidence: Evidence) -> Reading:
+def _without_count(metric_query: MetricQuery, variant: ExporterVariant, outcome: QueryOutcome) -> Measurement:
     """No increase: never scraped, just begun, or silent."""
-    unit, age = _unit(question), evidence.traffic.age
+    unit, age = _unit(metric_query), outcome.traffic.age
     if age is not None:
         detail = (
-            f"fewer than two samples of {variant} within {duration(question.window)}: they have just"
+            f"fewer than two samples of {variant} within {promql_duration(metric_query.window)}: they have just"
             " begun, or the window is shorter than two scrape intervals"
         )
-        return Reading(
-            ReadingKind.NO_SERIES, unit=unit, age=age, source=variant.source, detail=_short(detail)
+        return Measurement(
+            MeasurementKind.NO_SERIES, unit=unit, age=age, source=variant.source, detail=_truncate(detail)
         )
-    if evidence.seen:
-        detail = f"no request has reached {question.revision}: it has no series of {variant}"
-        return Reading(
-            ReadingKind.NO_SERIES, unit=unit, requests=0.0, source=variant.source, detail=_short(detail)
+    if outcome.ever_had_series:
+        detail = f"no request has reached {metric_query.revision}: it has no series of {variant}"
+        return Measurement(
+            MeasurementKind.NO_SERIES,
+            unit=unit,
+            requests=0.0,
+            source=variant.source,
+            detail=_truncate(detail),
         )
-    detail = f"nothing measures {_who(question)}; looked for {variant}"
-    return Reading(ReadingKind.NO_SERIES, unit=unit, source=variant.source, detail=_short(detail))
+    detail = f"nothing measures {_revisions_text(metric_query)}; looked for {variant}"
+    return Measurement(MeasurementKind.NO_SERIES, unit=unit, source=variant.source, detail=_truncate(detail))
 
 
-def _without_value(question: Question, variant: Variant, traffic: Traffic) -> Reading:
+def _without_value(metric_query: MetricQuery, variant: ExporterVariant, traffic: TrafficCounts) -> Measurement:
     """Requests are counted, yet the preset's own series are missing."""
-    hint = summary_hint(variant, question.metric)
-    kind = ReadingKind.UNSUPPORTED if hint else ReadingKind.NO_SERIES
-    names = " or ".join(measure.metric for measure in variant.meter.measures[question.metric])
-    detail = hint or f"{names} has no series for {question.revision} although requests are counted"
-    return Reading(kind, None, _unit(question), traffic.requests, traffic.age, variant.source, _short(detail))
+    hint = summary_hint(variant, metric_query.metric)
+    kind = MeasurementKind.UNSUPPORTED if hint else MeasurementKind.NO_SERIES
+    names = " or ".join(measure.metric for measure in variant.exporter.measures[metric_query.metric])
+    detail = hint or f"{names} has no series for {metric_query.revision} although requests are counted"
+    return Measurement(
+        kind, None, _unit(metric_query), traffic.requests, traffic.age, variant.source, _truncate(detail)
+    )
 
 
-def _value(question: Question, evidence: Evidence) -> float | None:
-    count, failed = evidence.traffic.count, evidence.traffic.failed
-    if question.metric == "request-count":
+def _value(metric_query: MetricQuery, outcome: QueryOutcome) -> float | None:
+    count, failed = outcome.traffic.count, outcome.traffic.failed
+    if metric_query.metric == "request-count":
         return count
-    if question.metric not in RATES:
-        return evidence.measured
+    if metric_query.metric not in RATES:
+        return outcome.preset_value
     if count is not None and not math.isfinite(count):
         return count
     if count is None or count <= 0:
         return None
     # Failures are a part of the requests; only rounding could make them more.
     share = min(failed / count, 1.0) * 100
-    return share if question.metric == "error-rate" else 100 - share
+    return share if metric_query.metric == "error-rate" else 100 - share
 
 
-def _saturated(question: Question, variant: Variant, value: float) -> str:
-    if question.metric == "request-count" or question.metric in RATES:
+def _saturation_note(metric_query: MetricQuery, variant: ExporterVariant, value: float) -> str:
+    if metric_query.metric == "request-count" or metric_query.metric in RATES:
         return ""
-    most = ceiling(variant, question.metric)
-    if most is None or value < most:
+    largest_bound = largest_finite_bound(variant, metric_query.metric)
+    if largest_bound is None or value < largest_bound:
         return ""
-    quantile = question.quantile or DEFAULT_QUANTILE
-    return f"at least {most:g} s: the histogram ends there, so the {quantile:g} quantile may be longer"
+    quantile = metric_query.quantile or DEFAULT_QUANTILE
+    return f"at least {largest_bound:g} s: the histogram ends there, so the {quantile:g} quantile may be longer"
 
 
-def custom_reading(result: Result, requests: float | None) -> Reading:
+def custom_measurement(result: QueryResult, requests: float | None) -> Measurement:
     """The one reading of a query of the policy's own."""
     if isinstance(result, MetricsError):
-        return Reading(_failure(result), requests=requests, detail=_short(str(result)))
-    kind, value, detail = _custom(result)
+        return Measurement(_error_kind(result), requests=requests, detail=_truncate(str(result)))
+    kind, value, detail = _custom_value(result)
     if result.warnings:
-        kind, detail = ReadingKind.PARTIAL, f"Prometheus warns: {'; '.join(result.warnings)}"
-    return Reading(kind, value, requests=requests, detail=_short(detail))
+        kind, detail = MeasurementKind.PARTIAL, f"Prometheus warns: {'; '.join(result.warnings)}"
+    return Measurement(kind, value, requests=requests, detail=_truncate(detail))
 
 
-def _custom(answer: Answer) -> tuple[ReadingKind, float | None, str]:
-    if answer.kind not in ("vector", "scalar"):
+def _custom_value(response: QueryResponse) -> tuple[MeasurementKind, float | None, str]:
+    if response.kind not in ("vector", "scalar"):
         wanted = "wrap it so that it gives one number, for example sum(rate(…))"
-        return ReadingKind.AMBIGUOUS, None, f"the query gives a {answer.kind}, not a number: {wanted}"
-    if not answer.samples:
-        return ReadingKind.NO_SERIES, None, "the query gives no series"
-    if len(answer.samples) > 1:
-        examples = " and ".join(_labels(sample.labels) for sample in answer.samples[:2])
-        many = f"the query gives {len(answer.samples)} series, for example {examples}"
+        return MeasurementKind.AMBIGUOUS, None, f"the query gives a {response.kind}, not a number: {wanted}"
+    if not response.samples:
+        return MeasurementKind.NO_SERIES, None, "the query gives no series"
+    if len(response.samples) > 1:
+        examples = " and ".join(_format_labels(sample.labels) for sample in response.samples[:2])
+        many = f"the query gives {len(response.samples)} series, for example {examples}"
         detail = f"{many}: aggregate it, for example with sum()"
-        return ReadingKind.AMBIGUOUS, None, detail
-    value = answer.samples[0].value
+        return MeasurementKind.AMBIGUOUS, None, detail
+    value = response.samples[0].value
     if value is None:
         remedy = "wrap it in histogram_quantile() or histogram_avg()"
         detail = f"the query gives a native histogram, not a number: {remedy}"
-        return ReadingKind.NOT_A_NUMBER, None, detail
+        return MeasurementKind.NOT_A_NUMBER, None, detail
     if not math.isfinite(value):
-        return ReadingKind.NOT_A_NUMBER, None, f"the query gives {value}"
-    return ReadingKind.VALUE, value, ""
+        return MeasurementKind.NOT_A_NUMBER, None, f"the query gives {value}"
+    return MeasurementKind.VALUE, value, ""
 
 
-def _labels(labels: object) -> str:
+def _format_labels(labels: object) -> str:
     items = sorted(labels.items()) if isinstance(labels, dict) else []
     return "{" + ", ".join(f'{name}="{value}"' for name, value in items) + "}"
 
 
-def _failure(error: MetricsError) -> ReadingKind:
-    return ReadingKind.REFUSED if isinstance(error, MetricsRefused) else ReadingKind.OUTAGE
+def _error_kind(error: MetricsError) -> MeasurementKind:
+    return MeasurementKind.REFUSED if isinstance(error, MetricsRefused) else MeasurementKind.OUTAGE
 
 
-def _unit(question: Question) -> Unit:
-    return PRESETS.get(question.metric, Unit.NUMBER)
+def _unit(metric_query: MetricQuery) -> Unit:
+    return PRESETS.get(metric_query.metric, Unit.NUMBER)
 
 
-def _who(question: Question) -> str:
-    revisions = dict.fromkeys((question.revision, question.stable or question.revision))
-    return f"{question.namespace}/{' or '.join(revisions)}"
+def _revisions_text(metric_query: MetricQuery) -> str:
+    revisions = dict.fromkeys((metric_query.revision, metric_query.stable or metric_query.revision))
+    return f"{metric_query.namespace}/{' or '.join(revisions)}"
 
 
-def _where(variant: Variant) -> str:
-    return variant.meter.counted[0].metric
+def _first_metric_name(variant: ExporterVariant) -> str:
+    return variant.exporter.counted[0].metric
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]}…"
+def _truncate(text: str) -> str:
+    return text if len(text) <= _MAX_DETAIL_LENGTH else f"{text[:_MAX_DETAIL_LENGTH]}…"

@@ -6,22 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autocanary.errors import MetricsError, MetricsRefused
-from autocanary.model.measurement import Question, Reading
+from autocanary.model.measurement import Measurement, MetricQuery
 from autocanary.ports import Clock, Pool
 from autocanary.prometheus.client import PrometheusClient
 from autocanary.prometheus.connection_settings import PrometheusConfig
-from autocanary.prometheus.counter_account import Account
-from autocanary.prometheus.counter_collection import Subject
+from autocanary.prometheus.counter_account import CounterStore
+from autocanary.prometheus.counter_collection import RevisionKey
 from autocanary.prometheus.custom_queries import CustomQueries
-from autocanary.prometheus.exporter_discovery import Discovery
-from autocanary.prometheus.query_batch import Limits, answer_all
-from autocanary.prometheus.query_plan import Flight
+from autocanary.prometheus.exporter_discovery import ExporterDiscovery
+from autocanary.prometheus.query_batch import QueryLimits, query_measurements
+from autocanary.prometheus.query_plan import QueryRunner
 
-__all__ = ["Probe", "PrometheusMetrics"]
+__all__ = ["ProbeResult", "PrometheusMetrics"]
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class ProbeResult:
     """Whether Prometheus answers; ``text`` is its version, or one sentence that says what is wrong."""
 
     ok: bool
@@ -31,7 +31,7 @@ class Probe:
 class PrometheusMetrics:
     """Implements ``autocanary.ports.Metrics``; safe to use from many threads.
 
-    ``pool`` runs the queries; ``ask`` waits for it, so it must not itself be called on one of its threads.
+    ``pool`` runs the queries; ``query`` waits for it, so it must not itself be called on one of its threads.
     ``count`` is told the outcome of every HTTP query: "ok", "partial", "refused" or "unreachable".
     """
 
@@ -43,25 +43,27 @@ class PrometheusMetrics:
         count: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
         self._client = PrometheusClient(config, count)
-        self._flight = Flight(self._client.query, pool)
-        self._limits = Limits(config.max_revisions, config.max_query_bytes)
-        self._discovery = Discovery(clock.now, most=config.max_revisions, most_bytes=config.max_query_bytes)
+        self._runner = QueryRunner(self._client.query, pool)
+        self._limits = QueryLimits(config.max_revisions, config.max_query_bytes)
+        self._discovery = ExporterDiscovery(
+            clock.now, max_targets=config.max_revisions, max_query_bytes=config.max_query_bytes
+        )
         self._custom = CustomQueries(clock.now, config.max_query_bytes)
-        self._account: Account[Subject] = Account(clock.now)
+        self._counter_store: CounterStore[RevisionKey] = CounterStore(clock.now)
 
-    def ask(self, questions: Sequence[Question]) -> Mapping[Question, Reading]:
+    def query(self, metric_queries: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
         """Exactly one reading for every question, in the order of the questions."""
-        return self._flight.fly(
-            answer_all(questions, self._discovery, self._custom, self._limits, self._account)
+        return self._runner.run(
+            query_measurements(metric_queries, self._discovery, self._custom, self._limits, self._counter_store)
         )
 
-    def probe(self) -> Probe:
+    def probe(self) -> ProbeResult:
         """One query and the version; takes at most two timeouts."""
         try:
             self._client.query("vector(1)")
         except MetricsError as error:
-            return Probe(False, str(error))
-        return Probe(True, self._client.version() or "unknown version")
+            return ProbeResult(False, str(error))
+        return ProbeResult(True, self._client.version() or "unknown version")
 
     def refusal(self, query: str) -> str | None:
         """Why Prometheus refuses the query, None when it runs it; MetricsUnreachable without an answer."""

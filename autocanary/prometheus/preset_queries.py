@@ -10,33 +10,39 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from autocanary.prometheus.presets import Counted, Histogram, Measure, Summary, Variant
-from autocanary.prometheus.query_answer import Answer
-from autocanary.prometheus.revision_labels import Labelling, Target, index
-from autocanary.promql import duration, quote
+from autocanary.prometheus.presets import (
+    ExporterVariant,
+    HistogramMetric,
+    PresetMetric,
+    RequestCounter,
+    SummaryMetric,
+)
+from autocanary.prometheus.query_answer import QueryResponse
+from autocanary.prometheus.revision_labels import RevisionLabels, RevisionTarget, targets_by_label_values
+from autocanary.promql import promql_duration, quote_string
 
 __all__ = [
-    "TAG",
-    "Traffic",
-    "ceiling",
-    "measure_query",
-    "measured_rows",
+    "PART_LABEL",
+    "TrafficCounts",
+    "largest_finite_bound",
+    "preset_query",
+    "preset_rows",
     "probe_query",
     "probe_rows",
     "selector",
     "summary_hint",
-    "tagged",
     "traffic_query",
     "traffic_rows",
+    "with_label",
 ]
 
-TAG = "autocanary"
+PART_LABEL = "autocanary"
 _FAILED = "autocanary_failed"
 _METRIC = "autocanary_metric"
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class TrafficCounts:
     """What passed through one revision within the window.
 
     ``count`` is None when no series gave an increase (fewer than two samples each); ``age`` is that of the
@@ -53,152 +59,167 @@ class Traffic:
         return self.count if self.count is not None and math.isfinite(self.count) else None
 
 
-_NONE = Traffic()
+_NO_TRAFFIC = TrafficCounts()
 
 
-def tagged(vector: str, label: str, value: str) -> str:
+def with_label(vector: str, label: str, value: str) -> str:
     """The vector with a constant label on every series."""
-    return f'label_replace({vector}, {quote(label)}, {quote(value)}, "", "")'
+    return f'label_replace({vector}, {quote_string(label)}, {quote_string(value)}, "", "")'
 
 
 # --- how many requests, how many failed, how fresh
 
 
-def traffic_query(variant: Variant, window: float, targets: Sequence[Target]) -> str:
+def traffic_query(variant: ExporterVariant, window: float, targets: Sequence[RevisionTarget]) -> str:
     """Requests, failures and the age of the newest sample of each target, in one query."""
-    span = duration(window)
-    selectors = [selector(variant, counted.metric, targets) for counted in variant.meter.counted]
+    span = promql_duration(window)
+    selectors = [selector(variant, counted.metric, targets) for counted in variant.exporter.counted]
     counts = [
-        tagged(
-            variant.labelling.grouped(
+        with_label(
+            variant.revision_labels.group_by_revision(
                 "sum",
-                _marked(counted, f"increase({selected}[{span}])"),
+                _mark_failures(counted, f"increase({selected}[{span}])"),
                 targets,
                 span,
                 keep=(_FAILED,),
             ),
-            TAG,
+            PART_LABEL,
             f"count{number}",
         )
-        for number, (counted, selected) in enumerate(zip(variant.meter.counted, selectors, strict=True))
+        for number, (counted, selected) in enumerate(zip(variant.exporter.counted, selectors, strict=True))
     ]
     newest = " or ".join(f"timestamp({selected})" for selected in selectors)
     newest = f"({newest})" if len(selectors) > 1 else newest
-    age = f"time() - {variant.labelling.grouped('max', newest, targets, span)}"
-    return " or ".join([*counts, tagged(age, TAG, "age")])
+    age = f"time() - {variant.revision_labels.group_by_revision('max', newest, targets, span)}"
+    return " or ".join([*counts, with_label(age, PART_LABEL, "age")])
 
 
-def _marked(counted: Counted, vector: str) -> str:
+def _mark_failures(counted: RequestCounter, vector: str) -> str:
     """The vector with ``_FAILED`` set on the series that count failures.
 
     One pass over the counters gives the total and the failures, and no failures means no series, not a
     hole in the answer.
     """
     if counted.failed:
-        return tagged(vector, _FAILED, "1")
+        return with_label(vector, _FAILED, "1")
     if counted.good:
-        vector = tagged(vector, _FAILED, "1")
-        return f'label_replace({vector}, "{_FAILED}", "", "{counted.label}", {quote(counted.good)})'
+        vector = with_label(vector, _FAILED, "1")
+        return f'label_replace({vector}, "{_FAILED}", "", "{counted.label}", {quote_string(counted.good)})'
     if counted.bad:
-        return f'label_replace({vector}, "{_FAILED}", "1", "{counted.label}", {quote(counted.bad)})'
+        return f'label_replace({vector}, "{_FAILED}", "1", "{counted.label}", {quote_string(counted.bad)})'
     return vector
 
 
-def traffic_rows(variant: Variant, targets: Sequence[Target], answer: Answer) -> Mapping[Target, Traffic]:
+def traffic_rows(
+    variant: ExporterVariant, targets: Sequence[RevisionTarget], response: QueryResponse
+) -> Mapping[RevisionTarget, TrafficCounts]:
     """The targets that the answer knows anything of."""
-    found: dict[Target, Traffic] = {}
-    for target, labels, value in _rows(variant.labelling, targets, answer):
-        seen = found.get(target, _NONE)
-        if labels.get(TAG) == "age":
-            found[target] = Traffic(seen.count, seen.failed, value if math.isfinite(value) else None)
+    found: dict[RevisionTarget, TrafficCounts] = {}
+    for target, labels, value in _rows(variant.revision_labels, targets, response):
+        previous = found.get(target, _NO_TRAFFIC)
+        if labels.get(PART_LABEL) == "age":
+            found[target] = TrafficCounts(previous.count, previous.failed, value if math.isfinite(value) else None)
         else:
             failed = value if labels.get(_FAILED) else 0.0
-            found[target] = Traffic((seen.count or 0.0) + value, seen.failed + failed, seen.age)
+            found[target] = TrafficCounts((previous.count or 0.0) + value, previous.failed + failed, previous.age)
     return found
 
 
 # --- latencies and levels
 
 
-def measure_query(
-    variant: Variant, metric: str, quantile: float, window: float, targets: Sequence[Target]
+def preset_query(
+    variant: ExporterVariant, metric: str, quantile: float, window: float, targets: Sequence[RevisionTarget]
 ) -> str:
     """A preset that is no rate, per target, in its unit; the preferred metric wins where two exist."""
-    alternatives = variant.meter.measures[metric]
-    return " or ".join(_measured(variant, measure, quantile, window, targets) for measure in alternatives)
+    alternatives = variant.exporter.measures[metric]
+    return " or ".join(_preset_expression(variant, measure, quantile, window, targets) for measure in alternatives)
 
 
-def _measured(
-    variant: Variant, measure: Measure, quantile: float, window: float, targets: Sequence[Target]
+def _preset_expression(
+    variant: ExporterVariant,
+    measure: PresetMetric,
+    quantile: float,
+    window: float,
+    targets: Sequence[RevisionTarget],
 ) -> str:
-    span = duration(window)
-    grouped = variant.labelling.grouped
-    if isinstance(measure, Histogram):
+    span = promql_duration(window)
+    group_by_revision = variant.revision_labels.group_by_revision
+    if isinstance(measure, HistogramMetric):
         buckets = selector(variant, f"{measure.metric}_bucket", targets, measure.matchers)
-        buckets = grouped("sum", f"rate({buckets}[{span}])", targets, span, keep=("le",))
-        return f"histogram_quantile({quantile!r}, {buckets}){_divided(measure.per_second)}"
-    if isinstance(measure, Summary):
+        buckets = group_by_revision("sum", f"rate({buckets}[{span}])", targets, span, keep=("le",))
+        return f"histogram_quantile({quantile!r}, {buckets}){_division(measure.per_second)}"
+    if isinstance(measure, SummaryMetric):
         given = selector(variant, measure.metric, targets, f'quantile="{quantile:g}"')
-        return f"{grouped('max', given, targets, span)}{_divided(measure.per_second)}"
+        return f"{group_by_revision('max', given, targets, span)}{_division(measure.per_second)}"
     level = f"avg_over_time({selector(variant, measure.metric, targets)}[{span}])"
-    return f"{grouped('max', level, targets, span)} * {measure.factor:g}"
+    return f"{group_by_revision('max', level, targets, span)} * {measure.factor:g}"
 
 
-def _divided(per_second: float) -> str:
+def _division(per_second: float) -> str:
     return "" if per_second == 1 else f" / {per_second:.0f}"
 
 
-def measured_rows(variant: Variant, targets: Sequence[Target], answer: Answer) -> Mapping[Target, float]:
+def preset_rows(
+    variant: ExporterVariant, targets: Sequence[RevisionTarget], response: QueryResponse
+) -> Mapping[RevisionTarget, float]:
     """The value of each target that has one; it may be NaN."""
-    return {target: value for target, _, value in _rows(variant.labelling, targets, answer)}
+    return {target: value for target, _, value in _rows(variant.revision_labels, targets, response)}
 
 
-def ceiling(variant: Variant, metric: str) -> float | None:
+def largest_finite_bound(variant: ExporterVariant, metric: str) -> float | None:
     """The largest value in seconds that the preset's preferred histogram can tell, where that is fixed."""
-    first = variant.meter.measures[metric][0]
-    return first.ceiling if isinstance(first, Histogram) else None
+    first = variant.exporter.measures[metric][0]
+    return first.ceiling if isinstance(first, HistogramMetric) else None
 
 
-def summary_hint(variant: Variant, metric: str) -> str:
+def summary_hint(variant: ExporterVariant, metric: str) -> str:
     """Why an exporter-made quantile may be missing; empty for anything else."""
-    first = variant.meter.measures[metric][0]
-    return first.hint if isinstance(first, Summary) else ""
+    first = variant.exporter.measures[metric][0]
+    return first.hint if isinstance(first, SummaryMetric) else ""
 
 
 # --- is there anything at all
 
 
-def probe_query(labelling: Labelling, metrics: Iterable[str], extra: str, targets: Sequence[Target]) -> str:
+def probe_query(
+    revision_labels: RevisionLabels, metrics: Iterable[str], extra: str, targets: Sequence[RevisionTarget]
+) -> str:
     """Which of the metrics have series with this form of labels, for which targets."""
     names = "|".join(sorted(metrics))  # metric names need no escaping for RE2
     matchers = ",".join(
-        part for part in (f"__name__=~{quote(names)}", extra, labelling.matchers(targets)) if part
+        part for part in (f"__name__=~{quote_string(names)}", extra, revision_labels.matchers(targets)) if part
     )
     named = f'label_replace({{{matchers}}}, "{_METRIC}", "$1", "__name__", "(.+)")'
-    return labelling.grouped("count", named, targets, "5m", keep=(_METRIC,))
+    return revision_labels.group_by_revision("count", named, targets, "5m", keep=(_METRIC,))
 
 
-def probe_rows(labelling: Labelling, targets: Sequence[Target], answer: Answer) -> set[tuple[str, Target]]:
+def probe_rows(
+    revision_labels: RevisionLabels, targets: Sequence[RevisionTarget], response: QueryResponse
+) -> set[tuple[str, RevisionTarget]]:
     """The (metric, target) pairs that have series."""
-    return {(labels.get(_METRIC, ""), target) for target, labels, _ in _rows(labelling, targets, answer)}
+    return {(labels.get(_METRIC, ""), target) for target, labels, _ in _rows(revision_labels, targets, response)}
 
 
 # --- common
 
 
-def selector(variant: Variant, metric: str, targets: Sequence[Target], *extra: str) -> str:
+def selector(variant: ExporterVariant, metric: str, targets: Sequence[RevisionTarget], *extra: str) -> str:
     """The metric's series of the targets; empty ``extra`` matchers are left out."""
-    parts = (variant.meter.matchers, *extra, variant.labelling.matchers(targets))
+    parts = (variant.exporter.matchers, *extra, variant.revision_labels.matchers(targets))
     return f"{metric}{{{','.join(part for part in parts if part)}}}"
 
 
 def _rows(
-    labelling: Labelling, targets: Sequence[Target], answer: Answer
-) -> Iterable[tuple[Target, Mapping[str, str], float]]:
+    revision_labels: RevisionLabels, targets: Sequence[RevisionTarget], response: QueryResponse
+) -> Iterable[tuple[RevisionTarget, Mapping[str, str], float]]:
     """The rows of asked targets; a group by namespace and revision also holds pairs nobody asked for."""
-    wanted, by = index(labelling, targets), labelling.by
-    for sample in answer.samples:
+    by_label_values, group_labels = (
+        targets_by_label_values(revision_labels, targets),
+        revision_labels.group_labels,
+    )
+    for sample in response.samples:
         labels = sample.labels
-        target = wanted.get(tuple([labels.get(label, "") for label in by]))
+        target = by_label_values.get(tuple([labels.get(label, "") for label in group_labels]))
         if target is not None and sample.value is not None:
             yield target, labels, sample.value

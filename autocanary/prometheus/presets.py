@@ -1,8 +1,8 @@
 """The words of which a source's table is made, and the presets they answer.
 
-A ``Meter`` is one exporter's set of metrics; a ``Variant`` is a meter together with the one form of labels
-that its series carry in this Prometheus. What a meter cannot give it says in a sentence, so that a policy
-that asks for it learns why instead of waiting for data that never comes.
+A ``Exporter`` is one exporter's set of metrics; a ``ExporterVariant`` is a meter together with the one form
+of labels that its series carry in this Prometheus. What a meter cannot give it says in a sentence, so that a
+policy that asks for it learns why instead of waiting for data that never comes.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from autocanary.model.measurement import Source, Unit
-from autocanary.prometheus.revision_labels import Labelling
+from autocanary.prometheus.revision_labels import RevisionLabels
 
 __all__ = [
     "DEFAULT_QUANTILE",
     "PRESETS",
     "RATES",
-    "Counted",
-    "Gauge",
-    "Histogram",
-    "Measure",
-    "Meter",
-    "Summary",
-    "Variant",
+    "Exporter",
+    "ExporterVariant",
+    "GaugeMetric",
+    "HistogramMetric",
+    "PresetMetric",
+    "RequestCounter",
+    "SummaryMetric",
 ]
 
 DEFAULT_QUANTILE = 0.99  # of a latency asked for without one, as in Flagger
@@ -43,7 +43,7 @@ RATES = frozenset({"request-success-rate", "error-rate"})
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class RequestCounter:
     """A counter of completed requests, and which of them failed: RE2 patterns on the values of ``label``.
 
     ``bad`` names the failed ones, ``good`` the others; with neither, all of them are ``failed`` or none.
@@ -63,12 +63,12 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
+class HistogramMetric:
     """A classic histogram (``metric_bucket``); ``per_second`` of its units make a second.
 
     ``ceiling`` is the largest finite bucket in seconds where that is fixed: a quantile that reaches it is
-    only known to be at least that. ``label`` and ``bad`` name the failed requests, as in ``Counted``, where
-    the histogram tells them apart.
+    only known to be at least that. ``label`` and ``bad`` name the failed requests, as in ``RequestCounter``,
+    where the histogram tells them apart.
     """
 
     metric: str
@@ -80,7 +80,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class SummaryMetric:
     """Quantiles computed by the exporter. They cannot be merged over pods, so the worst pod counts."""
 
     metric: str
@@ -89,37 +89,37 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Gauge:
+class GaugeMetric:
     """A level, averaged over the window, of the worst pod; ``factor`` turns it into the preset's unit."""
 
     metric: str
     factor: float = 1.0
 
 
-Measure = Histogram | Summary | Gauge
+PresetMetric = HistogramMetric | SummaryMetric | GaugeMetric
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # constants: the same one or another one
-class Meter:
+class Exporter:
     """One exporter's metrics.
 
-    ``measures`` gives the alternatives of a preset, the preferred name first. ``lacks`` says why a preset
-    is not there. ``matchers`` are added to every selector. ``also`` names others that export the same names
-    for the same requests, so that only a pod's name tells which of them counted.
+    ``measures`` gives the alternatives of a preset, the preferred name first. ``unsupported_presets`` says
+    why a preset is not there. ``matchers`` are added to every selector. ``also_exported_by`` names others
+    that export the same names for the same requests, so that only a pod's name tells which of them counted.
     """
 
     source: Source
-    labellings: tuple[Labelling, ...]
-    counted: tuple[Counted, ...]
-    measures: Mapping[str, tuple[Measure, ...]] = field(default_factory=dict)
-    lacks: Mapping[str, str] = field(default_factory=dict)
+    revision_label_schemes: tuple[RevisionLabels, ...]
+    counted: tuple[RequestCounter, ...]
+    measures: Mapping[str, tuple[PresetMetric, ...]] = field(default_factory=dict)
+    unsupported_presets: Mapping[str, str] = field(default_factory=dict)
     matchers: str = ""
-    also: str = ""
+    also_exported_by: str = ""
 
-    def lack(self, metric: str) -> str:
+    def unsupported_reason(self, metric: str) -> str:
         """Why the preset cannot be had from this meter, as a sentence; empty when it can."""
-        if metric in self.lacks:
-            return self.lacks[metric]
+        if metric in self.unsupported_presets:
+            return self.unsupported_presets[metric]
         if metric == "request-count" or metric in RATES or metric in self.measures:
             return ""
         if metric not in PRESETS:
@@ -131,15 +131,15 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class ExporterVariant:
     """A meter whose series carry one form of labels."""
 
-    meter: Meter
-    labelling: Labelling
+    exporter: Exporter
+    revision_labels: RevisionLabels
 
     @property
     def source(self) -> Source:
-        return self.meter.source
+        return self.exporter.source
 
     def __str__(self) -> str:
-        return f"{self.meter}{{{','.join(self.labelling.needs)}}}"
+        return f"{self.exporter}{{{','.join(self.revision_labels.required_labels)}}}"

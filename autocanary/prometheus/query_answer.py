@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Answer", "MalformedAnswerError", "Sample", "read_answer"]
+__all__ = ["MalformedResponseError", "QueryResponse", "VectorSample", "parse_response"]
 
 
-class MalformedAnswerError(ValueError):
+class MalformedResponseError(ValueError):
     """JSON, but not what Prometheus' query API answers; the text says what is odd about it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class VectorSample:
     """One series at one instant. ``value`` is None for a native histogram, which is no single number."""
 
     labels: Mapping[str, str]
@@ -23,7 +23,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResponse:
     """``kind`` is Prometheus' resultType: vector, scalar, matrix or string.
 
     ``samples`` holds a vector's series, or a scalar as one series without labels; a matrix or a string has
@@ -31,12 +31,12 @@ class Answer:
     them.
     """
 
-    samples: tuple[Sample, ...]
+    samples: tuple[VectorSample, ...]
     warnings: tuple[str, ...] = ()
     kind: str = "vector"
 
 
-def read_answer(payload: Any) -> Answer:
+def parse_response(payload: Any) -> QueryResponse:
     """The answer in a decoded body whose status is "success"; else MalformedAnswerError."""
     result = _member(_member(payload, "data", dict), "result", list)
     kind = _member(payload["data"], "resultType", str)
@@ -44,33 +44,33 @@ def read_answer(payload: Any) -> Answer:
         samples = tuple(_sample(row) for row in result)
     elif kind == "scalar":
         timestamp, value = _pair(result)
-        samples = (Sample({}, value, timestamp),)
+        samples = (VectorSample({}, value, timestamp),)
     else:
         samples = ()
-    return Answer(samples, _warnings(payload), kind)
+    return QueryResponse(samples, _warnings(payload), kind)
 
 
 def _warnings(payload: Mapping[str, Any]) -> tuple[str, ...]:
     # Prometheus 2.48 to 2.52 send their "PromQL info" notes among the warnings; later ones apart, as "infos".
     given = payload.get("warnings") or []
     if not isinstance(given, list):
-        raise MalformedAnswerError("warnings is not a list")
+        raise MalformedResponseError("warnings is not a list")
     return tuple(str(text) for text in given if not str(text).startswith("PromQL info"))
 
 
-def _sample(row: Any) -> Sample:
+def _sample(row: Any) -> VectorSample:
     labels = _member(row, "metric", dict)
     for value in labels.values():
         if type(value) is not str:
-            raise MalformedAnswerError("a label is not a string")
+            raise MalformedResponseError("a label is not a string")
     if "value" in row:
         timestamp, value = _pair(row["value"])
-        return Sample(labels, value, timestamp)
+        return VectorSample(labels, value, timestamp)
     histogram = _member(row, "histogram", list)
     try:
-        return Sample(labels, None, float(histogram[0]))
+        return VectorSample(labels, None, float(histogram[0]))
     except (IndexError, TypeError, ValueError):
-        raise MalformedAnswerError("a histogram has no timestamp") from None
+        raise MalformedResponseError("a histogram has no timestamp") from None
 
 
 def _pair(pair: Any) -> tuple[float, float]:
@@ -78,11 +78,11 @@ def _pair(pair: Any) -> tuple[float, float]:
         timestamp, value = pair
         return float(timestamp), float(value)  # "NaN" and "+Inf" are numbers to float(), too
     except (TypeError, ValueError):
-        raise MalformedAnswerError("a value is not [timestamp, number]") from None
+        raise MalformedResponseError("a value is not [timestamp, number]") from None
 
 
 def _member(owner: Any, name: str, kind: type) -> Any:
     found = owner.get(name) if isinstance(owner, dict) else None
     if not isinstance(found, kind):
-        raise MalformedAnswerError(f"{name} is missing or not what it should be")
+        raise MalformedResponseError(f"{name} is missing or not what it should be")
     return found

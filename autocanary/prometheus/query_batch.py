@@ -17,264 +17,282 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from autocanary.model.measurement import Question, Reading, Source
-from autocanary.prometheus.counter_account import Account
-from autocanary.prometheus.counter_collection import Counting, Subject, counting
-from autocanary.prometheus.counter_queries import Family, family_of
+from autocanary.model.measurement import Measurement, MetricQuery, Source
+from autocanary.prometheus.counter_account import CounterStore
+from autocanary.prometheus.counter_collection import CollectedCounters, RevisionKey, collect_counters
+from autocanary.prometheus.counter_queries import CounterFamily, counter_family
 from autocanary.prometheus.custom_queries import CustomQueries
-from autocanary.prometheus.exporter_discovery import Discovery, Found, Wanted, targets_of, wanted_by
+from autocanary.prometheus.exporter_discovery import (
+    DiscoveredExporters,
+    DiscoveryKey,
+    ExporterDiscovery,
+    discovery_key_of,
+    revision_targets,
+)
 from autocanary.prometheus.measurements import (
-    Evidence,
-    custom_reading,
-    preset_reading,
-    undiscovered,
-    unsupported,
+    QueryOutcome,
+    custom_measurement,
+    preset_measurement,
+    undiscovered_measurement,
+    unsupported_measurement,
     with_counters,
 )
 from autocanary.prometheus.preset_queries import (
-    Traffic,
-    measure_query,
-    measured_rows,
+    TrafficCounts,
+    preset_query,
+    preset_rows,
     traffic_query,
     traffic_rows,
 )
-from autocanary.prometheus.presets import DEFAULT_QUANTILE, RATES, Variant
+from autocanary.prometheus.presets import DEFAULT_QUANTILE, RATES, ExporterVariant
 from autocanary.prometheus.query_plan import (
-    Gathered,
-    Limits,
-    Plan,
-    Result,
-    both,
-    divided,
-    gather,
-    kept,
-    together,
+    QueryLimits,
+    QueryPlan,
+    QueryResult,
+    TargetResults,
+    gather_pair,
+    gather_plans,
+    query_in_chunks,
+    split_into_chunks,
+    store_result,
 )
-from autocanary.prometheus.revision_labels import Target
-from autocanary.prometheus.sources import variants_of
+from autocanary.prometheus.revision_labels import RevisionTarget
+from autocanary.prometheus.sources import exporter_variants
 
-__all__ = ["Limits", "answer_all"]
+__all__ = ["QueryLimits", "query_measurements"]
 
 
-_NOTHING = Found()
-_SILENT = Traffic()
-_UNMEASURED: Gathered[float] = Gathered()
+_NOTHING_DISCOVERED = DiscoveredExporters()
+_NO_TRAFFIC = TrafficCounts()
+_NO_VALUES: TargetResults[float] = TargetResults()
 
 
 class _TrafficGroup(NamedTuple):
-    variant: Variant
+    variant: ExporterVariant
     window: float
 
 
-class _MeasureGroup(NamedTuple):
-    variant: Variant
+class _PresetGroup(NamedTuple):
+    variant: ExporterVariant
     window: float
     metric: str
     quantile: float
 
 
 @dataclass(slots=True)
-class _Case:
+class _PendingMeasurement:
     """A question, and what is found out on the way to its answer.
 
-    ``variant`` is None while nothing measures the service; ``lack`` says why it cannot give the metric.
-    ``family`` is that of the counters asked for, or why there are none; None when none were asked for.
+    ``variant`` is None while nothing measures the service; ``unsupported_reason`` says why it cannot give the
+    metric. ``family`` is that of the counters asked for, or why there are none; None when none were asked
+    for.
     """
 
-    question: Question
-    wanted: Wanted
-    targets: tuple[Target, ...]
-    found: Found = _NOTHING
-    variant: Variant | None = None
-    lack: str = ""
-    traffic: Gathered[Traffic] | None = None
-    measured: Gathered[float] | None = None
-    family: Family | str | None = None
+    metric_query: MetricQuery
+    discovery_key: DiscoveryKey
+    targets: tuple[RevisionTarget, ...]
+    found: DiscoveredExporters = _NOTHING_DISCOVERED
+    variant: ExporterVariant | None = None
+    unsupported_reason: str = ""
+    traffic: TargetResults[TrafficCounts] | None = None
+    preset_value: TargetResults[float] | None = None
+    family: CounterFamily | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Answers:
+class _RoundResults:
     """Everything Prometheus said in one round."""
 
-    traffic: dict[_TrafficGroup, Gathered[Traffic]]
-    measures: dict[_MeasureGroup, Gathered[float]]
-    custom: dict[None, Mapping[str, Result]]
+    traffic: dict[_TrafficGroup, TargetResults[TrafficCounts]]
+    preset_results: dict[_PresetGroup, TargetResults[float]]
+    custom: dict[None, Mapping[str, QueryResult]]
 
 
-def answer_all(
-    questions: Sequence[Question],
-    discovery: Discovery,
+def query_measurements(
+    metric_queries: Sequence[MetricQuery],
+    discovery: ExporterDiscovery,
     custom: CustomQueries,
-    limits: Limits,
-    account: Account[Subject],
-) -> Plan[Mapping[Question, Reading]]:
+    limits: QueryLimits,
+    store: CounterStore[RevisionKey],
+) -> QueryPlan[Mapping[MetricQuery, Measurement]]:
     """Exactly one reading for every question."""
-    readings: dict[Question, Reading | None] = dict.fromkeys(questions)
-    cases = []
-    for question in readings:
-        if why := _hopeless(question.source, question.metric, own_query=bool(question.query)):
-            readings[question] = unsupported(question, why)
+    measurements: dict[MetricQuery, Measurement | None] = dict.fromkeys(metric_queries)
+    all_pending = []
+    for metric_query in measurements:
+        if why := _never_supported_reason(metric_query.source, metric_query.metric, own_query=bool(metric_query.query)):
+            measurements[metric_query] = unsupported_measurement(metric_query, why)
         else:
-            cases.append(_Case(question, wanted_by(question), targets_of(question)))
-    if cases:
-        yield from _choose(cases, discovery)
-        custom_answers, counted = yield from _ask(cases, custom, limits, account)
-        _report(cases, discovery)
-        for case in cases:
-            readings[case.question] = _answered(case, custom_answers, counted)
-    return {question: reading for question, reading in readings.items() if reading is not None}
+            all_pending.append(
+                _PendingMeasurement(metric_query, discovery_key_of(metric_query), revision_targets(metric_query))
+            )
+    if all_pending:
+        yield from _select_variants(all_pending, discovery)
+        custom_results, collected = yield from _query_all(all_pending, custom, limits, store)
+        _report_series(all_pending, discovery)
+        for pending in all_pending:
+            measurements[pending.metric_query] = _measurement_with_counters(pending, custom_results, collected)
+    return {metric_query: measurement for metric_query, measurement in measurements.items() if measurement is not None}
 
 
 @cache
-def _hopeless(source: Source, metric: str, *, own_query: bool) -> str:
+def _never_supported_reason(source: Source, metric: str, *, own_query: bool) -> str:
     """Why no variant of the source can ever answer the question; empty when one may."""
     if own_query:
         return ""
-    lacks = [variant.meter.lack(metric) for variant in variants_of(source)]
-    return lacks[0] if all(lacks) else ""
+    reasons = [variant.exporter.unsupported_reason(metric) for variant in exporter_variants(source)]
+    return reasons[0] if all(reasons) else ""
 
 
-def _choose(cases: Sequence[_Case], discovery: Discovery) -> Plan[None]:
+def _select_variants(all_pending: Sequence[_PendingMeasurement], discovery: ExporterDiscovery) -> QueryPlan[None]:
     """The variant that answers each question."""
-    asked: dict[Wanted, dict[Target, None]] = {}
-    for case in cases:
-        asked.setdefault(case.wanted, {}).update(dict.fromkeys(case.targets))
+    asked: dict[DiscoveryKey, dict[RevisionTarget, None]] = {}
+    for pending in all_pending:
+        asked.setdefault(pending.discovery_key, {}).update(dict.fromkeys(pending.targets))
     found = yield from discovery.resolve(asked)
-    for case in cases:
-        case.found = found[case.wanted]
-        metric = case.question.metric
-        case.variant = case.found.preferred(metric)
-        if case.variant is None or case.question.query:
+    for pending in all_pending:
+        pending.found = found[pending.discovery_key]
+        metric = pending.metric_query.metric
+        pending.variant = pending.found.preferred(metric)
+        if pending.variant is None or pending.metric_query.query:
             continue
-        case.lack = case.variant.meter.lack(metric)
-        if case.question.counters and not case.lack:
-            case.family = family_of(case.variant, metric)
+        pending.unsupported_reason = pending.variant.exporter.unsupported_reason(metric)
+        if pending.metric_query.counters and not pending.unsupported_reason:
+            pending.family = counter_family(pending.variant, metric)
 
 
-def _ask(
-    cases: Sequence[_Case], custom: CustomQueries, limits: Limits, account: Account[Subject]
-) -> Plan[tuple[Mapping[str, Result], Counting]]:
-    traffic: dict[_TrafficGroup, tuple[list[_Case], dict[Target, None]]] = {}
-    measures: dict[_MeasureGroup, tuple[list[_Case], dict[Target, None]]] = {}
-    families: dict[Family, dict[Target, None]] = {}
-    for case in cases:
-        if case.variant is None or case.lack:
+def _query_all(
+    all_pending: Sequence[_PendingMeasurement],
+    custom: CustomQueries,
+    limits: QueryLimits,
+    store: CounterStore[RevisionKey],
+) -> QueryPlan[tuple[Mapping[str, QueryResult], CollectedCounters]]:
+    traffic: dict[_TrafficGroup, tuple[list[_PendingMeasurement], dict[RevisionTarget, None]]] = {}
+    preset_results: dict[_PresetGroup, tuple[list[_PendingMeasurement], dict[RevisionTarget, None]]] = {}
+    families: dict[CounterFamily, dict[RevisionTarget, None]] = {}
+    for pending in all_pending:
+        if pending.variant is None or pending.unsupported_reason:
             continue
-        group = _TrafficGroup(case.variant, case.question.window)
+        group = _TrafficGroup(pending.variant, pending.metric_query.window)
         members, targets = traffic.setdefault(group, ([], {}))
-        members.append(case)
-        targets.update(dict.fromkeys(case.targets))
-        if (measure := _measure_group(case.question, case.variant)) is not None:
-            members, targets = measures.setdefault(measure, ([], {}))
-            members.append(case)
-            targets[case.targets[0]] = None
-        if isinstance(case.family, Family):
-            families.setdefault(case.family, {}).update(dict.fromkeys(case.targets))
-    answers = _Answers({}, {}, {})
-    presets = together(
+        members.append(pending)
+        targets.update(dict.fromkeys(pending.targets))
+        if (preset_group := _preset_group(pending.metric_query, pending.variant)) is not None:
+            members, targets = preset_results.setdefault(preset_group, ([], {}))
+            members.append(pending)
+            targets[pending.targets[0]] = None
+        if isinstance(pending.family, CounterFamily):
+            families.setdefault(pending.family, {}).update(dict.fromkeys(pending.targets))
+    results = _RoundResults({}, {}, {})
+    presets = gather_plans(
         [
             *(
-                kept(answers.traffic, group, _traffic_plan(group, targets, limits))
+                store_result(results.traffic, group, _traffic_plan(group, targets, limits))
                 for group, (_, targets) in traffic.items()
             ),
             *(
-                kept(answers.measures, measure, _measure_plan(measure, targets, limits))
-                for measure, (_, targets) in measures.items()
+                store_result(results.preset_results, preset_group, _preset_plan(preset_group, targets, limits))
+                for preset_group, (_, targets) in preset_results.items()
             ),
-            kept(
-                answers.custom, None, custom.ask(case.question.query for case in cases if case.question.query)
+            store_result(
+                results.custom,
+                None,
+                custom.query_all(pending.metric_query.query for pending in all_pending if pending.metric_query.query),
             ),
         ]
     )
-    _, counted = yield from both(presets, counting(account, families, limits))
+    _, collected = yield from gather_pair(presets, collect_counters(store, families, limits))
     for group, (members, _) in traffic.items():
-        for case in members:
-            case.traffic = answers.traffic[group]
-    for measure, (members, _) in measures.items():
-        for case in members:
-            case.measured = answers.measures[measure]
-    return answers.custom[None], counted
+        for pending in members:
+            pending.traffic = results.traffic[group]
+    for preset_group, (members, _) in preset_results.items():
+        for pending in members:
+            pending.preset_value = results.preset_results[preset_group]
+    return results.custom[None], collected
 
 
-def _measure_group(question: Question, variant: Variant) -> _MeasureGroup | None:
-    if question.query or question.metric in RATES or question.metric == "request-count":
+def _preset_group(metric_query: MetricQuery, variant: ExporterVariant) -> _PresetGroup | None:
+    if metric_query.query or metric_query.metric in RATES or metric_query.metric == "request-count":
         return None
-    quantile = DEFAULT_QUANTILE if question.quantile is None else question.quantile
-    return _MeasureGroup(variant, question.window, question.metric, quantile)
+    quantile = DEFAULT_QUANTILE if metric_query.quantile is None else metric_query.quantile
+    return _PresetGroup(variant, metric_query.window, metric_query.metric, quantile)
 
 
-def _traffic_plan(group: _TrafficGroup, targets: Iterable[Target], limits: Limits) -> Plan[Gathered[Traffic]]:
-    def build(chunk: Sequence[Target]) -> str:
+def _traffic_plan(
+    group: _TrafficGroup, targets: Iterable[RevisionTarget], limits: QueryLimits
+) -> QueryPlan[TargetResults[TrafficCounts]]:
+    def build(chunk: Sequence[RevisionTarget]) -> str:
         return traffic_query(group.variant, group.window, chunk)
 
-    chunks = divided(sorted(targets), build, most=limits.revisions, most_bytes=limits.query_bytes)
-    return gather(chunks, build, lambda chunk, answer: traffic_rows(group.variant, chunk, answer))
+    chunks = split_into_chunks(sorted(targets), build, max_targets=limits.revisions, max_query_bytes=limits.query_bytes)
+    return query_in_chunks(chunks, build, lambda chunk, response: traffic_rows(group.variant, chunk, response))
 
 
-def _measure_plan(group: _MeasureGroup, targets: Iterable[Target], limits: Limits) -> Plan[Gathered[float]]:
-    def build(chunk: Sequence[Target]) -> str:
-        return measure_query(group.variant, group.metric, group.quantile, group.window, chunk)
+def _preset_plan(
+    group: _PresetGroup, targets: Iterable[RevisionTarget], limits: QueryLimits
+) -> QueryPlan[TargetResults[float]]:
+    def build(chunk: Sequence[RevisionTarget]) -> str:
+        return preset_query(group.variant, group.metric, group.quantile, group.window, chunk)
 
-    chunks = divided(sorted(targets), build, most=limits.revisions, most_bytes=limits.query_bytes)
-    return gather(chunks, build, lambda chunk, answer: measured_rows(group.variant, chunk, answer))
+    chunks = split_into_chunks(sorted(targets), build, max_targets=limits.revisions, max_query_bytes=limits.query_bytes)
+    return query_in_chunks(chunks, build, lambda chunk, response: preset_rows(group.variant, chunk, response))
 
 
-def _report(cases: Iterable[_Case], discovery: Discovery) -> None:
+def _report_series(all_pending: Iterable[_PendingMeasurement], discovery: ExporterDiscovery) -> None:
     """Tell the discovery which services were heard of; those whose query failed are left out."""
-    heard: dict[Wanted, bool] = {}
-    for case in cases:
-        traffic = case.traffic
-        if traffic is not None and case.targets[0] not in traffic.errors:
-            series = any(target in traffic.rows for target in case.targets)
-            heard[case.wanted] = heard.get(case.wanted, False) or series
-    for wanted, series in heard.items():
-        discovery.heard(wanted, series=series)
+    series_found: dict[DiscoveryKey, bool] = {}
+    for pending in all_pending:
+        traffic = pending.traffic
+        if traffic is not None and pending.targets[0] not in traffic.errors:
+            series = any(target in traffic.rows for target in pending.targets)
+            series_found[pending.discovery_key] = series_found.get(pending.discovery_key, False) or series
+    for discovery_key, series in series_found.items():
+        discovery.series_found(discovery_key, series=series)
 
 
-def _answered(case: _Case, custom: Mapping[str, Result], counted: Counting) -> Reading:
-    reading = _reading(case, custom)
-    if not case.question.counters:
-        return reading
-    if case.family is None:
-        why = "a query of the policy's own has no counters" if case.question.query else ""
-        return with_counters(reading, None, why)
-    if isinstance(case.family, str):
-        return with_counters(reading, None, case.family)
-    return with_counters(reading, *counted.of(case.family, case.targets))
+def _measurement_with_counters(
+    pending: _PendingMeasurement, custom: Mapping[str, QueryResult], collected: CollectedCounters
+) -> Measurement:
+    measurement = _measurement(pending, custom)
+    if not pending.metric_query.counters:
+        return measurement
+    if pending.family is None:
+        why = "a query of the policy's own has no counters" if pending.metric_query.query else ""
+        return with_counters(measurement, None, why)
+    if isinstance(pending.family, str):
+        return with_counters(measurement, None, pending.family)
+    return with_counters(measurement, *collected.for_revisions(pending.family, pending.targets))
 
 
-def _reading(case: _Case, custom: Mapping[str, Result]) -> Reading:
-    question, variant, traffic = case.question, case.variant, case.traffic
-    if question.query:
-        return custom_reading(custom[question.query], _requests(case))
+def _measurement(pending: _PendingMeasurement, custom: Mapping[str, QueryResult]) -> Measurement:
+    metric_query, variant, traffic = pending.metric_query, pending.variant, pending.traffic
+    if metric_query.query:
+        return custom_measurement(custom[metric_query.query], _requests(pending))
     if variant is None:
-        return undiscovered(question, case.found)
-    if case.lack or traffic is None:
-        return unsupported(question, case.lack, variant.source)
-    target, *others = case.targets
-    measured = case.measured if case.measured is not None else _UNMEASURED
-    warnings = dict.fromkeys(
-        [each.warnings[target] for each in (traffic, measured) if target in each.warnings]
-    )
-    return preset_reading(
-        question,
+        return undiscovered_measurement(metric_query, pending.found)
+    if pending.unsupported_reason or traffic is None:
+        return unsupported_measurement(metric_query, pending.unsupported_reason, variant.source)
+    target, *others = pending.targets
+    preset_value = pending.preset_value if pending.preset_value is not None else _NO_VALUES
+    warnings = dict.fromkeys([each.warnings[target] for each in (traffic, preset_value) if target in each.warnings])
+    return preset_measurement(
+        metric_query,
         variant,
-        Evidence(
-            traffic=traffic.rows.get(target, _SILENT),
-            measured=measured.rows.get(target),
-            error=traffic.errors.get(target) or measured.errors.get(target),
+        QueryOutcome(
+            traffic=traffic.rows.get(target, _NO_TRAFFIC),
+            preset_value=preset_value.rows.get(target),
+            error=traffic.errors.get(target) or preset_value.errors.get(target),
             warning="; ".join(warnings),
-            seen=case.found.seen or any(other in traffic.rows for other in others),
+            ever_had_series=pending.found.ever_had_series or any(other in traffic.rows for other in others),
         ),
     )
 
 
-def _requests(case: _Case) -> float | None:
+def _requests(pending: _PendingMeasurement) -> float | None:
     """How many requests the revision completed while a custom query looked; None when nobody counts them."""
-    traffic = case.traffic
+    traffic = pending.traffic
     if traffic is None:
         return None
-    target, *others = case.targets
+    target, *others = pending.targets
     row = traffic.rows.get(target)
     if row is not None:
         return row.requests

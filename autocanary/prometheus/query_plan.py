@@ -16,24 +16,35 @@ from typing import Generic, TypeVar
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
 from autocanary.ports import Pool
-from autocanary.prometheus.query_answer import Answer
-from autocanary.prometheus.revision_labels import Target
+from autocanary.prometheus.query_answer import QueryResponse
+from autocanary.prometheus.revision_labels import RevisionTarget
 
-__all__ = ["Flight", "Gathered", "Limits", "Plan", "Result", "both", "divided", "gather", "kept", "together"]
+__all__ = [
+    "QueryLimits",
+    "QueryPlan",
+    "QueryResult",
+    "QueryRunner",
+    "TargetResults",
+    "gather_pair",
+    "gather_plans",
+    "query_in_chunks",
+    "split_into_chunks",
+    "store_result",
+]
 
 T = TypeVar("T")
 U = TypeVar("U")
 Key = TypeVar("Key", bound=Hashable)
 Row = TypeVar("Row")
 
-Result = Answer | MetricsError
-Plan = Generator[Sequence[str], Mapping[str, Result], T]
+QueryResult = QueryResponse | MetricsError
+QueryPlan = Generator[Sequence[str], Mapping[str, QueryResult], T]
 
-_MOST_HALVINGS = 3  # of a refused query; what is refused at an eighth of its size will be refused at any
+_MAX_HALVINGS = 3  # of a refused query; what is refused at an eighth of its size will be refused at any
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class QueryLimits:
     """How much one query may ask for."""
 
     revisions: int
@@ -41,69 +52,69 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Gathered(Generic[Row]):
+class TargetResults(Generic[Row]):
     """What a grouped query gave each of its targets: a row, an error, neither; and what was said besides."""
 
-    rows: dict[Target, Row] = field(default_factory=dict)
-    errors: dict[Target, MetricsError] = field(default_factory=dict)
-    warnings: dict[Target, str] = field(default_factory=dict)
+    rows: dict[RevisionTarget, Row] = field(default_factory=dict)
+    errors: dict[RevisionTarget, MetricsError] = field(default_factory=dict)
+    warnings: dict[RevisionTarget, str] = field(default_factory=dict)
 
 
-def together(plans: Sequence[Plan[T]]) -> Plan[list[T]]:
+def gather_plans(plans: Sequence[QueryPlan[T]]) -> QueryPlan[list[T]]:
     """One plan that runs all of the given ones in lockstep; their results in the same order."""
     steps = [_advance(plan, None) for plan in plans]
-    while waiting := [number for number, step in enumerate(steps) if not step.done]:
-        results = yield list(dict.fromkeys(query for number in waiting for query in steps[number].queries))
-        for number in waiting:
+    while pending := [number for number, step in enumerate(steps) if not step.done]:
+        results = yield list(dict.fromkeys(query for number in pending for query in steps[number].queries))
+        for number in pending:
             steps[number] = _advance(plans[number], results)
     return [step.done[0] for step in steps if step.done]
 
 
-def kept(store: dict[Key, T], key: Key, plan: Plan[T]) -> Plan[None]:
+def store_result(store: dict[Key, T], key: Key, plan: QueryPlan[T]) -> QueryPlan[None]:
     """The plan, with its result put where the key says."""
     store[key] = yield from plan
 
 
-def both(one: Plan[T], other: Plan[U]) -> Plan[tuple[T, U]]:
+def gather_pair(one: QueryPlan[T], other: QueryPlan[U]) -> QueryPlan[tuple[T, U]]:
     """Two plans of different kinds in lockstep."""
     first: dict[None, T] = {}
     second: dict[None, U] = {}
-    yield from together([kept(first, None, one), kept(second, None, other)])
+    yield from gather_plans([store_result(first, None, one), store_result(second, None, other)])
     return first[None], second[None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Step(Generic[T]):
+class _PlanState(Generic[T]):
     """Where a plan stands: what it asks next, or its result, boxed as a result may be None."""
 
     queries: Sequence[str] = ()
     done: tuple[T] | None = None
 
 
-def _advance(plan: Plan[T], results: Mapping[str, Result] | None) -> _Step[T]:
+def _advance(plan: QueryPlan[T], results: Mapping[str, QueryResult] | None) -> _PlanState[T]:
     try:
-        return _Step(plan.send(results) if results is not None else next(plan))
+        return _PlanState(plan.send(results) if results is not None else next(plan))
     except StopIteration as stop:
-        return _Step(done=(stop.value,))
+        return _PlanState(done=(stop.value,))
 
 
-def gather(
-    chunks: Sequence[Sequence[Target]],
-    build: Callable[[Sequence[Target]], str],
-    read: Callable[[Sequence[Target], Answer], Mapping[Target, Row]],
-) -> Plan[Gathered[Row]]:
+def query_in_chunks(
+    chunks: Sequence[Sequence[RevisionTarget]],
+    build: Callable[[Sequence[RevisionTarget]], str],
+    read: Callable[[Sequence[RevisionTarget], QueryResponse], Mapping[RevisionTarget, Row]],
+) -> QueryPlan[TargetResults[Row]]:
     """Ask for every chunk of targets; a refused one is halved, as it may only have been too much at once."""
-    gathered: Gathered[Row] = Gathered()
-    waiting = [(tuple(chunk), 0) for chunk in chunks]
-    while waiting:
-        asked = [(build(chunk), chunk, halvings) for chunk, halvings in waiting]
+    gathered: TargetResults[Row] = TargetResults()
+    pending = [(tuple(chunk), 0) for chunk in chunks]
+    while pending:
+        asked = [(build(chunk), chunk, halvings) for chunk, halvings in pending]
         results = yield [query for query, _, _ in asked]
-        waiting = []
+        pending = []
         for query, chunk, halvings in asked:
             result = results[query]
-            if isinstance(result, MetricsRefused) and len(chunk) > 1 and halvings < _MOST_HALVINGS:
+            if isinstance(result, MetricsRefused) and len(chunk) > 1 and halvings < _MAX_HALVINGS:
                 middle = len(chunk) // 2
-                waiting += [(chunk[:middle], halvings + 1), (chunk[middle:], halvings + 1)]
+                pending += [(chunk[:middle], halvings + 1), (chunk[middle:], halvings + 1)]
             elif isinstance(result, MetricsError):
                 gathered.errors.update(dict.fromkeys(chunk, result))
             else:
@@ -113,78 +124,82 @@ def gather(
     return gathered
 
 
-def divided(
-    targets: Sequence[Target], build: Callable[[Sequence[Target]], str], *, most: int, most_bytes: int
-) -> list[Sequence[Target]]:
+def split_into_chunks(
+    targets: Sequence[RevisionTarget],
+    build: Callable[[Sequence[RevisionTarget]], str],
+    *,
+    max_targets: int,
+    max_query_bytes: int,
+) -> list[Sequence[RevisionTarget]]:
     """The targets in chunks whose queries stay within both bounds, as far as single ones do."""
-    chunks: list[Sequence[Target]] = []
-    waiting = [targets[start : start + most] for start in range(0, len(targets), most)]
-    while waiting:
-        chunk = waiting.pop(0)
-        if len(chunk) > 1 and len(build(chunk).encode()) > most_bytes:
+    chunks: list[Sequence[RevisionTarget]] = []
+    pending = [targets[start : start + max_targets] for start in range(0, len(targets), max_targets)]
+    while pending:
+        chunk = pending.pop(0)
+        if len(chunk) > 1 and len(build(chunk).encode()) > max_query_bytes:
             middle = len(chunk) // 2
-            waiting[:0] = [chunk[:middle], chunk[middle:]]
+            pending[:0] = [chunk[:middle], chunk[middle:]]
         else:
             chunks.append(chunk)
     return chunks
 
 
-class Flight:
+class QueryRunner:
     """May be used from many threads, but not from the pool's own: both methods wait for the pool."""
 
-    def __init__(self, query: Callable[[str], Answer], pool: Pool) -> None:
+    def __init__(self, query: Callable[[str], QueryResponse], pool: Pool) -> None:
         self._query = query
         self._pool = pool
-        self._flying: dict[str, Future[Answer]] = {}
+        self._in_flight: dict[str, Future[QueryResponse]] = {}
         self._lock = threading.Lock()
 
-    def fly(self, plan: Plan[T]) -> T:
+    def run(self, plan: QueryPlan[T]) -> T:
         """Run a plan to its end."""
         try:
             queries = next(plan)
             while True:
-                queries = plan.send(self.fetch(queries))
+                queries = plan.send(self.run_queries(queries))
         except StopIteration as stop:
             value: T = stop.value
             return value
 
-    def fetch(self, queries: Iterable[str]) -> Mapping[str, Result]:
+    def run_queries(self, queries: Iterable[str]) -> Mapping[str, QueryResult]:
         """Every query's answer or error."""
-        promises = {query: self._promise(query) for query in queries}
-        return {query: _result(promise) for query, promise in promises.items()}
+        futures = {query: self._submit(query) for query in queries}
+        return {query: _result(future) for query, future in futures.items()}
 
-    def _promise(self, query: str) -> Future[Answer]:
+    def _submit(self, query: str) -> Future[QueryResponse]:
         with self._lock:
-            flying = self._flying.get(query)
-            if flying is not None:
-                return flying
-            promise = self._flying[query] = Future()
+            in_flight = self._in_flight.get(query)
+            if in_flight is not None:
+                return in_flight
+            future = self._in_flight[query] = Future()
 
-        def landed(work: Future[Answer]) -> None:
+        def on_done(work: Future[QueryResponse]) -> None:
             with self._lock:
-                del self._flying[query]
+                del self._in_flight[query]
             if work.cancelled():
-                promise.set_exception(_stopping())
+                future.set_exception(_shutdown_error())
             elif (error := work.exception()) is not None:
-                promise.set_exception(error)
+                future.set_exception(error)
             else:
-                promise.set_result(work.result())
+                future.set_result(work.result())
 
         try:
             work = self._pool.submit(lambda: self._query(query))
         except RuntimeError:  # the pool has been shut down
             work = Future()
-            work.set_exception(_stopping())
-        work.add_done_callback(landed)
-        return promise
+            work.set_exception(_shutdown_error())
+        work.add_done_callback(on_done)
+        return future
 
 
-def _stopping() -> MetricsUnreachable:
+def _shutdown_error() -> MetricsUnreachable:
     return MetricsUnreachable("Prometheus was not asked: autocanary is stopping")
 
 
-def _result(promise: Future[Answer]) -> Result:
+def _result(future: Future[QueryResponse]) -> QueryResult:
     try:
-        return promise.result()
+        return future.result()
     except MetricsError as error:
         return error

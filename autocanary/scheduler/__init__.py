@@ -4,8 +4,8 @@ Must never be here: decisions, Kubernetes, HTTP, or a scheduler job per rollout.
 """
 
 from autocanary.scheduler.clock import Heartbeat, SteadyClock
-from autocanary.scheduler.due_queue import Agenda
+from autocanary.scheduler.due_queue import DueQueue
 from autocanary.scheduler.thread_pool import PoolStoppedError, ThreadPool
-from autocanary.scheduler.timer import Beat, Metronome
+from autocanary.scheduler.timer import Job, Timer
 
-__all__ = ["Agenda", "Beat", "Heartbeat", "Metronome", "PoolStoppedError", "SteadyClock", "ThreadPool"]
+__all__ = ["DueQueue", "Heartbeat", "Job", "PoolStoppedError", "SteadyClock", "ThreadPool", "Timer"]

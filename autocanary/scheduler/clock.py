@@ -18,9 +18,7 @@ class SteadyClock:
     next start reads the wall clock anew; ``drift`` tells how far the two are apart until then.
     """
 
-    def __init__(
-        self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._wall, self._monotonic = wall, monotonic
         self._offset = wall() - monotonic()
 

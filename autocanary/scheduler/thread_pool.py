@@ -38,30 +38,30 @@ class ThreadPool(Executor):
         if workers < 1:
             raise ValueError(f"a pool needs at least one worker, not {workers}")
         self._workers, self._name = workers, name
-        self._state = threading.Condition()
-        self._waiting: deque[_Task] = deque()
+        self._condition = threading.Condition()
+        self._queue: deque[_Task] = deque()
         self._threads: list[threading.Thread] = []
         self._idle = 0
         self._stopped = False
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Runs ``work`` on a thread; raises PoolStoppedError after ``stop``."""
-        return self._submit(self._waiting.append, partial(work, *args, **kwargs))
+        return self._submit(self._queue.append, partial(work, *args, **kwargs))
 
-    def submit_first(self, work: Callable[[], T]) -> Future[T]:
+    def submit_urgent(self, work: Callable[[], T]) -> Future[T]:
         """As ``submit``, ahead of all that has not begun."""
-        return self._submit(self._waiting.appendleft, work)
+        return self._submit(self._queue.appendleft, work)
 
     def _submit(self, put: Callable[[_Task], None], work: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
         context = contextvars.copy_context()
-        with self._state:
+        with self._condition:
             if self._stopped:
                 raise PoolStoppedError(f"the pool {self._name!r} has been stopped and takes no more work")
             put((future, partial(context.run, work)))
-            if self._idle < len(self._waiting) and len(self._threads) < self._workers:
-                self._hire()
-            self._state.notify()
+            if self._idle < len(self._queue) and len(self._threads) < self._workers:
+                self._start_thread()
+            self._condition.notify()
         return future
 
     def stop(self, wait: float = 0.0) -> bool:
@@ -70,11 +70,11 @@ class ThreadPool(Executor):
         Returns whether all calls have ended. Those that have not are left behind: they end with the
         process. Safe to call again.
         """
-        with self._state:
+        with self._condition:
             self._stopped = True
-            cancelled = [future for future, _ in self._waiting]
-            self._waiting.clear()
-            self._state.notify_all()
+            cancelled = [future for future, _ in self._queue]
+            self._queue.clear()
+            self._condition.notify_all()
             threads = list(self._threads)
         for future in cancelled:
             future.cancel()
@@ -88,25 +88,23 @@ class ThreadPool(Executor):
         """``Executor``'s way to say ``stop``; what has not begun is always cancelled."""
         self.stop(wait=5.0 if wait else 0.0)
 
-    def _hire(self) -> None:
-        thread = threading.Thread(
-            target=self._serve, name=f"{self._name}-{len(self._threads) + 1}", daemon=True
-        )
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._work_loop, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _serve(self) -> None:
-        while (task := self._next()) is not None:
+    def _work_loop(self) -> None:
+        while (task := self._next_task()) is not None:
             _run(*task)
             del task  # an idle thread must not keep the last result alive
 
-    def _next(self) -> _Task | None:
-        with self._state:
+    def _next_task(self) -> _Task | None:
+        with self._condition:
             self._idle += 1
-            while not self._waiting and not self._stopped:
-                self._state.wait()
+            while not self._queue and not self._stopped:
+                self._condition.wait()
             self._idle -= 1
-            return self._waiting.popleft() if self._waiting else None
+            return self._queue.popleft() if self._queue else None
 
 
 def _run(future: Future[Any], work: Callable[[], Any]) -> None:

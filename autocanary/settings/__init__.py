@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from autocanary.settings.fields import Settings
 from autocanary.settings.load_settings import load, unknown_variables
-from autocanary.settings.value_types import PREFIX, ClusterAccess, Listen, flag_of
+from autocanary.settings.value_types import ENV_PREFIX, ClusterAccess, HostPort, flag_of
 
-__all__ = ["PREFIX", "ClusterAccess", "Listen", "Settings", "flag_of", "load", "unknown_variables"]
+__all__ = ["ENV_PREFIX", "ClusterAccess", "HostPort", "Settings", "flag_of", "load", "unknown_variables"]

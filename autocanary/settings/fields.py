@@ -15,27 +15,27 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from autocanary.errors import SettingsError
 from autocanary.settings.value_types import (
-    PREFIX,
-    File,
+    ENV_PREFIX,
+    DurationSeconds,
+    FilePath,
     Headers,
-    Listen,
+    HostPort,
     ListenAddress,
     LogLevel,
     Namespaces,
     ObjectName,
     Paths,
-    Seconds,
     SlackChannel,
     SlackMentions,
     Url,
-    nearest,
-    refused,
+    did_you_mean,
+    invalid_value,
 )
 
-__all__ = ["Settings", "read"]
+__all__ = ["Settings", "read_settings_file"]
 
 
-def read(path: Path, known: Collection[str]) -> dict[str, Any]:
+def read_settings_file(path: Path, known: Collection[str]) -> dict[str, Any]:
     """What the file gives of the settings that are ``known``; SettingsError says where it is wrong."""
     try:
         document = yaml.safe_load(path.read_text("utf-8"))
@@ -53,7 +53,7 @@ def read(path: Path, known: Collection[str]) -> dict[str, Any]:
         raise SettingsError(f"{path}: expected settings as 'name: value', one a line")
     for name in document:
         if name not in known:
-            raise SettingsError(f"{path}: {name!r} is not a setting{nearest(str(name), known)}")
+            raise SettingsError(f"{path}: {name!r} is not a setting{did_you_mean(str(name), known)}")
     return {name: value for name, value in document.items() if value is not None}
 
 
@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     """Everything ``autocanary run`` can be told. Times are seconds; an empty text means "not given"."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
+        env_prefix=ENV_PREFIX,
         env_ignore_empty=True,
         enable_decoding=False,
         extra="forbid",
@@ -69,22 +69,22 @@ class Settings(BaseSettings):
         validate_default=False,
     )
 
-    config: File | None = None
+    config: FilePath | None = None
     """The YAML file with any of the settings below, in lower case and without the prefix."""
     policies: Paths = ()
     """Files and folders with policies; policies that are custom resources need none."""
     prometheus_url: Url | None = None
-    prometheus_token_file: File | None = None
+    prometheus_token_file: FilePath | None = None
     prometheus_username: str = ""
-    prometheus_password_file: File | None = None
+    prometheus_password_file: FilePath | None = None
     prometheus_headers: Headers = Field(default=(), repr=False)
     """Sent with every query, e.g. ``X-Scope-OrgID=team-a``; may hold secrets, so it is never printed."""
-    prometheus_ca_file: File | None = None
-    prometheus_timeout: Seconds = Field(default=5.0, gt=0, le=120)
+    prometheus_ca_file: FilePath | None = None
+    prometheus_timeout: DurationSeconds = Field(default=5.0, gt=0, le=120)
     namespaces: Namespaces = ()
     """Watched namespaces; empty: all."""
-    tick: Seconds = Field(default=1.0, ge=0.1, le=60)
-    listen: ListenAddress = Listen("0.0.0.0", 8080)  # noqa: S104  # probes come from outside the pod
+    tick: DurationSeconds = Field(default=1.0, ge=0.1, le=60)
+    listen: ListenAddress = HostPort("0.0.0.0", 8080)  # noqa: S104  # probes come from outside the pod
     leader_election: bool = True
     lease_name: ObjectName = "autocanary"
     lease_namespace: ObjectName | None = None
@@ -95,15 +95,15 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] | None = None
     """None: console on a terminal, json elsewhere."""
     log_level: LogLevel = "info"
-    slack_webhook_url_file: File | None = None
-    slack_bot_token_file: File | None = None
+    slack_webhook_url_file: FilePath | None = None
+    slack_bot_token_file: FilePath | None = None
     slack_channel: SlackChannel = ""
     """Where rollouts are told whose policy names no Slack channel; empty: nowhere."""
     slack_mention: SlackMentions = ()
     """Whom to call in that channel when a rollout is rolled back or needs a person."""
     slack_api_url: Url = "https://slack.com/api"
     """Another one for GovSlack."""
-    apprise_urls_file: File | None = None
+    apprise_urls_file: FilePath | None = None
     webhook_url: Annotated[Url | None, Field(repr=False)] = None
     history_limit: int = Field(default=10, ge=1, le=1000)
     """Finished rollouts kept per service."""
@@ -122,22 +122,22 @@ class Settings(BaseSettings):
         return init_settings, env_settings, _ConfigFile(settings_cls)
 
     @model_validator(mode="after")
-    def _belong_together(self) -> Settings:
+    def _check_combinations(self) -> Settings:
         if bool(self.prometheus_username) != bool(self.prometheus_password_file):
-            raise refused(
+            raise invalid_value(
                 "PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD_FILE belong together: give both or neither"
             )
         if self.prometheus_token_file and self.prometheus_password_file:
-            raise refused("PROMETHEUS_TOKEN_FILE and PROMETHEUS_PASSWORD_FILE exclude each other: give one")
+            raise invalid_value("PROMETHEUS_TOKEN_FILE and PROMETHEUS_PASSWORD_FILE exclude each other: give one")
         if self.slack_bot_token_file and self.slack_webhook_url_file:
-            raise refused("SLACK_BOT_TOKEN_FILE and SLACK_WEBHOOK_URL_FILE exclude each other: give one")
+            raise invalid_value("SLACK_BOT_TOKEN_FILE and SLACK_WEBHOOK_URL_FILE exclude each other: give one")
         if (self.slack_channel or self.slack_mention) and not self.slack_bot_token_file:
-            raise refused(
+            raise invalid_value(
                 "SLACK_CHANNEL and SLACK_MENTION need SLACK_BOT_TOKEN_FILE: an incoming webhook posts to the "
                 "channel that it was made for"
             )
         if self.slack_mention and not self.slack_channel:
-            raise refused("SLACK_MENTION needs SLACK_CHANNEL; a policy's channel has mentions of its own")
+            raise invalid_value("SLACK_MENTION needs SLACK_CHANNEL; a policy's channel has mentions of its own")
         return self
 
 
@@ -150,4 +150,4 @@ class _ConfigFile(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         path = self.current_state.get("config")
         names = [each for each in self.settings_cls.model_fields if each != "config"]
-        return read(Path(str(path)).expanduser(), names) if path else {}
+        return read_settings_file(Path(str(path)).expanduser(), names) if path else {}

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from autocanary.errors import SettingsError
 from autocanary.settings.fields import Settings
-from autocanary.settings.value_types import PREFIX, nearest, sentence
+from autocanary.settings.value_types import ENV_PREFIX, describe_error, did_you_mean
 
 __all__ = ["load", "unknown_variables"]
 
@@ -31,7 +31,7 @@ def load(flags: Mapping[str, Any] | None = None) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        sentences = [sentence(fault, given) for fault in error.errors(include_url=False, include_input=False)]
+        sentences = [describe_error(fault, given) for fault in error.errors(include_url=False, include_input=False)]
         raise SettingsError("\n".join(sentences)) from None  # the cause holds the values, secrets too
 
 
@@ -41,9 +41,9 @@ def unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
     Kubernetes' service links (``AUTOCANARY_SERVICE_HOST`` and the like) are nobody's mistake.
     """
     known = {name.upper() for name in Settings.model_fields}
-    given = {each: each.upper().removeprefix(PREFIX) for each in environ if each.upper().startswith(PREFIX)}
+    given = {each: each.upper().removeprefix(ENV_PREFIX) for each in environ if each.upper().startswith(ENV_PREFIX)}
     return tuple(
-        f"{variable} is not a setting and has no effect{nearest(name, known, PREFIX)}"
+        f"{variable} is not a setting and has no effect{did_you_mean(name, known, ENV_PREFIX)}"
         for variable, name in sorted(given.items())
         if name not in known and not _is_service_link(name, environ[variable])
     )

@@ -20,29 +20,29 @@ from pydantic_core import PydanticCustomError
 from autocanary.model.time_format import parse_duration
 
 __all__ = [
-    "PREFIX",
+    "ENV_PREFIX",
     "ClusterAccess",
-    "File",
+    "DurationSeconds",
+    "FilePath",
     "Headers",
-    "Listen",
+    "HostPort",
     "ListenAddress",
     "LogLevel",
     "Namespaces",
     "ObjectName",
     "Paths",
-    "Seconds",
     "SlackChannel",
     "SlackMentions",
     "Url",
+    "describe_error",
+    "did_you_mean",
     "flag_of",
-    "nearest",
-    "refused",
-    "sentence",
+    "invalid_value",
 ]
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
+_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 
 _SLACK_CHANNEL = re.compile(r"#[^\s,#]{1,80}|[CGD][A-Z0-9]{6,}", re.ASCII)
 _SLACK_MENTION = re.compile(r"here|channel|[UWS][A-Z0-9]{6,28}", re.ASCII)
@@ -56,7 +56,7 @@ class ClusterAccess:
     context: str | None = None
 
 
-class Listen(NamedTuple):
+class HostPort(NamedTuple):
     """Where the HTTP server listens; port 0 lets the system choose."""
 
     host: str
@@ -66,129 +66,125 @@ class Listen(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def refused(message: str) -> PydanticCustomError:
+def invalid_value(message: str) -> PydanticCustomError:
     """For a validator to raise."""
     return PydanticCustomError("autocanary", "{message}", {"message": message})  # a brace in it stays itself
 
 
-def _duration(value: Any) -> float:
+def _parse_duration(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
-        raise refused("expected a duration such as 500ms, 5s or 10m")
+        raise invalid_value("expected a duration such as 500ms, 5s or 10m")
     try:
         return parse_duration(value)
     except ValueError as error:
-        raise refused(str(error)) from None
+        raise invalid_value(str(error)) from None
 
 
-def _items(value: Any) -> tuple[Any, ...]:
+def _split_list(value: Any) -> tuple[Any, ...]:
     """A comma-separated text, or a list of a YAML file or a repeated flag, without empty items."""
     if isinstance(value, str):
         value = value.split(",")
     if not isinstance(value, list | tuple) or not all(isinstance(each, str | Path) for each in value):
-        raise refused("expected a list, comma-separated")
+        raise invalid_value("expected a list, comma-separated")
     return tuple(each for each in (str(each).strip() for each in value) if each)
 
 
-def _namespaces(value: Any) -> tuple[str, ...]:
-    names = _items(value)
+def _parse_namespaces(value: Any) -> tuple[str, ...]:
+    names = _split_list(value)
     for name in names:
-        if not _LABEL.fullmatch(name):
-            raise refused(f"{name!r} cannot be the name of a namespace")
+        if not _DNS_LABEL.fullmatch(name):
+            raise invalid_value(f"{name!r} cannot be the name of a namespace")
     return names
 
 
-def _headers(value: Any) -> tuple[tuple[str, str], ...]:
-    pairs = (
-        value.items() if isinstance(value, Mapping) else [item.partition("=")[::2] for item in _items(value)]
-    )
+def _parse_headers(value: Any) -> tuple[tuple[str, str], ...]:
+    pairs = value.items() if isinstance(value, Mapping) else [item.partition("=")[::2] for item in _split_list(value)]
     headers = tuple((str(name).strip(), str(content).strip()) for name, content in pairs)
     for name, content in headers:
-        if not _HEADER.fullmatch(name) or not content or not content.isprintable():
-            raise refused("expected headers as Name=value, comma-separated")
+        if not _HEADER_NAME.fullmatch(name) or not content or not content.isprintable():
+            raise invalid_value("expected headers as Name=value, comma-separated")
     return headers
 
 
-_URL = "expected a URL that begins with http:// or https:// and names a host"
+_URL_ERROR = "expected a URL that begins with http:// or https:// and names a host"
 
 
-def _url(value: Any) -> str:
+def _parse_url(value: Any) -> str:
     if not isinstance(value, str):
-        raise refused(_URL)
+        raise invalid_value(_URL_ERROR)
     text = value.strip()
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise refused(_URL) from None
+        raise invalid_value(_URL_ERROR) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise refused(_URL)
+        raise invalid_value(_URL_ERROR)
     if "@" in parts.netloc:
-        raise refused("a password does not belong into a URL; give it in a file")
+        raise invalid_value("a password does not belong into a URL; give it in a file")
     return text.rstrip("/")
 
 
-def _listen(value: Any) -> Listen:
-    if isinstance(value, Listen):
+def _parse_address(value: Any) -> HostPort:
+    if isinstance(value, HostPort):
         return value
     host, colon, port = str(value).strip().rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise refused("expected HOST:PORT such as 0.0.0.0:8080")
+        raise invalid_value("expected HOST:PORT such as 0.0.0.0:8080")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise refused("expected an IPv6 address in brackets, such as [::]:8080")
-    return Listen(host or "0.0.0.0", int(port))  # noqa: S104  # ":8080" means everywhere
+        raise invalid_value("expected an IPv6 address in brackets, such as [::]:8080")
+    return HostPort(host or "0.0.0.0", int(port))  # noqa: S104  # ":8080" means everywhere
 
 
-def _log_level(value: Any) -> Any:
+def _parse_log_level(value: Any) -> Any:
     return value.strip().lower() if isinstance(value, str) else value
 
 
-def _object_name(value: Any) -> str:
-    if not isinstance(value, str) or not _SUBDOMAIN.fullmatch(value.strip()):
-        raise refused("expected a Kubernetes name: lower-case letters, digits, '-' and '.'")
+def _parse_object_name(value: Any) -> str:
+    if not isinstance(value, str) or not _DNS_SUBDOMAIN.fullmatch(value.strip()):
+        raise invalid_value("expected a Kubernetes name: lower-case letters, digits, '-' and '.'")
     return value.strip()
 
 
-def _slack_channel(value: Any) -> str:
+def _parse_slack_channel(value: Any) -> str:
     if not isinstance(value, str) or not _SLACK_CHANNEL.fullmatch(value.strip()):
-        raise refused("expected a Slack channel: its name with the # (in YAML in quotes), or its ID")
+        raise invalid_value("expected a Slack channel: its name with the # (in YAML in quotes), or its ID")
     return value.strip()
 
 
-def _slack_mentions(value: Any) -> tuple[str, ...]:
-    ids = _items(value)
+def _parse_slack_mentions(value: Any) -> tuple[str, ...]:
+    ids = _split_list(value)
     for each in ids:
         if not _SLACK_MENTION.fullmatch(each):
-            raise refused(
-                f"{each!r} is neither a member's or user group's ID (U..., S...) nor here or channel"
-            )
+            raise invalid_value(f"{each!r} is neither a member's or user group's ID (U..., S...) nor here or channel")
     return ids
 
 
-def _file(value: Any) -> Any:
+def _parse_path(value: Any) -> Any:
     """Whether the file is there is asked when it is used: a secret may be mounted a moment later."""
     if not isinstance(value, str | Path) or not str(value).strip():
-        raise refused("expected the path of a file")
+        raise invalid_value("expected the path of a file")
     return Path(str(value).strip()).expanduser()
 
 
-Seconds = Annotated[float, BeforeValidator(_duration)]
-Namespaces = Annotated[tuple[str, ...], BeforeValidator(_namespaces)]
-Paths = Annotated[tuple[Path, ...], BeforeValidator(_items)]
-Headers = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_headers)]
-Url = Annotated[str, BeforeValidator(_url)]
-ListenAddress = Annotated[Listen, BeforeValidator(_listen)]
-LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_log_level)]
-File = Annotated[Path, BeforeValidator(_file)]
-ObjectName = Annotated[str, BeforeValidator(_object_name)]
-SlackChannel = Annotated[str, BeforeValidator(_slack_channel)]
-SlackMentions = Annotated[tuple[str, ...], BeforeValidator(_slack_mentions)]
+DurationSeconds = Annotated[float, BeforeValidator(_parse_duration)]
+Namespaces = Annotated[tuple[str, ...], BeforeValidator(_parse_namespaces)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_split_list)]
+Headers = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_parse_headers)]
+Url = Annotated[str, BeforeValidator(_parse_url)]
+ListenAddress = Annotated[HostPort, BeforeValidator(_parse_address)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_parse_log_level)]
+FilePath = Annotated[Path, BeforeValidator(_parse_path)]
+ObjectName = Annotated[str, BeforeValidator(_parse_object_name)]
+SlackChannel = Annotated[str, BeforeValidator(_parse_slack_channel)]
+SlackMentions = Annotated[tuple[str, ...], BeforeValidator(_parse_slack_mentions)]
 
 
-PREFIX = "AUTOCANARY_"
+ENV_PREFIX = "AUTOCANARY_"
 
 _EXPECTED = {
     "bool_parsing": "expected true or false",
@@ -200,7 +196,7 @@ _EXPECTED = {
 }
 
 
-def sentence(fault: Any, flags: Mapping[str, Any]) -> str:
+def describe_error(fault: Any, flags: Mapping[str, Any]) -> str:
     if not fault["loc"]:
         return f"settings: {fault['msg']}"
     name = str(fault["loc"][0])
@@ -211,21 +207,21 @@ def sentence(fault: Any, flags: Mapping[str, Any]) -> str:
         expected = f"{fault['msg'].removeprefix('Input ')}{_unit(name)}"
     else:
         expected = _EXPECTED.get(kind, fault["msg"])
-    return f"{_place(name, flags)}: {expected}"
+    return f"{_source_of(name, flags)}: {expected}"
 
 
 def _unit(name: str) -> str:
     return " seconds" if name in ("tick", "prometheus_timeout") else ""
 
 
-def _place(name: str, flags: Mapping[str, Any]) -> str:
+def _source_of(name: str, flags: Mapping[str, Any]) -> str:
     """Where the value in force came from, so that people look in the right place."""
     if name in flags:
         return flag_of(name)
-    variables = [each for each in os.environ if each.upper() == PREFIX + name.upper() and os.environ[each]]
+    variables = [each for each in os.environ if each.upper() == ENV_PREFIX + name.upper() and os.environ[each]]
     if variables:
         return variables[0]
-    config = flags.get("config") or os.environ.get(f"{PREFIX}CONFIG")
+    config = flags.get("config") or os.environ.get(f"{ENV_PREFIX}CONFIG")
     return f"{config}: {name}"
 
 
@@ -234,7 +230,7 @@ def flag_of(name: str) -> str:
     return {"namespaces": "--namespace"}.get(name, "--" + name.replace("_", "-"))
 
 
-def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
     """A question to whoever meant another setting; nothing when none is near."""
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
     return f"; did you mean {prefix}{close[0]}?" if close else ""

@@ -5,24 +5,30 @@ Must never be here: real time, threads, I/O, or anything that packages other tha
 tests import.
 """
 
-from autocanary.simulator.cluster import KServe
-from autocanary.simulator.fault_injection import Strike
-from autocanary.simulator.memory_inference_services import SimCluster
-from autocanary.simulator.memory_rollout_store import SimLedger
+from autocanary.simulator.cluster import KServeCluster
+from autocanary.simulator.fault_injection import FaultTiming
+from autocanary.simulator.memory_inference_services import InMemoryCluster
+from autocanary.simulator.memory_rollout_store import InMemoryRolloutStore
 from autocanary.simulator.pod_behaviour import (
     CRASHES,
     HEALTHY,
     NEVER_READY,
     UNSCHEDULABLE,
     Behaviour,
-    starts_in,
+    ready_after_seconds,
 )
-from autocanary.simulator.prometheus_server import Fault, SimMetrics
-from autocanary.simulator.response_quality import GOOD, Quality, Tokens, from_age, from_weight
+from autocanary.simulator.prometheus_server import PrometheusFault, SimulatedMetrics
+from autocanary.simulator.response_quality import (
+    GOOD,
+    Quality,
+    Tokens,
+    from_revision_age,
+    from_traffic_weight,
+)
 from autocanary.simulator.scenarios import SCENARIOS, Scenario
-from autocanary.simulator.traffic import Load, Traffic
+from autocanary.simulator.traffic import RequestLoad, Traffic
 from autocanary.simulator.virtual_clock import START, VirtualClock
-from autocanary.simulator.world import World, manifest, sided_manifest
+from autocanary.simulator.world import World, kfserving_manifest, manifest
 
 __all__ = [
     "CRASHES",
@@ -33,22 +39,22 @@ __all__ = [
     "START",
     "UNSCHEDULABLE",
     "Behaviour",
-    "Fault",
-    "KServe",
-    "Load",
+    "FaultTiming",
+    "InMemoryCluster",
+    "InMemoryRolloutStore",
+    "KServeCluster",
+    "PrometheusFault",
     "Quality",
+    "RequestLoad",
     "Scenario",
-    "SimCluster",
-    "SimLedger",
-    "SimMetrics",
-    "Strike",
+    "SimulatedMetrics",
     "Tokens",
     "Traffic",
     "VirtualClock",
     "World",
-    "from_age",
-    "from_weight",
+    "from_revision_age",
+    "from_traffic_weight",
+    "kfserving_manifest",
     "manifest",
-    "sided_manifest",
-    "starts_in",
+    "ready_after_seconds",
 ]

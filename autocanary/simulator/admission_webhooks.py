@@ -6,25 +6,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from autocanary.errors import CanaryUnsupported, Refused
-from autocanary.kserve.v1alpha2 import NO_CANARIES, V1Alpha2
+from autocanary.kserve.v1alpha2 import CANARY_UNSUPPORTED_MESSAGE, V1Alpha2
 from autocanary.kserve.v1beta1 import WEIGHT
 from autocanary.model.policy import Component
 
-__all__ = ["admitted"]
+__all__ = ["admit"]
 
-_OLD = V1Alpha2().api_version
+_V1ALPHA2 = V1Alpha2().api_version
 
 
-def admitted(document: Mapping[str, Any], *, without_canaries: bool = False) -> dict[str, Any]:
+def admit(document: Mapping[str, Any], *, without_canaries: bool = False) -> dict[str, Any]:
     """The document's spec as it is stored, or Refused.
 
     ``without_canaries``: KFServing's webhook is that of 0.5 or 0.6, which refuses every weight in v1alpha2.
     """
-    if document["apiVersion"] != _OLD:
+    if document["apiVersion"] != _V1ALPHA2:
         return _by_kserve(document)
     spec = _by_kfserving(dict(document.get("spec") or {}))
     if without_canaries and WEIGHT in spec:
-        raise CanaryUnsupported(f"cannot write {document['metadata']['name']}: {NO_CANARIES}", status=400)
+        raise CanaryUnsupported(
+            f"cannot write {document['metadata']['name']}: {CANARY_UNSUPPORTED_MESSAGE}", status=400
+        )
     return spec
 
 

@@ -6,20 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autocanary.model.policy import Component
-from autocanary.simulator.api_server import Name, Objects
+from autocanary.simulator.api_server import InMemoryApiServer, NamespacedName
 from autocanary.simulator.controller_loop import LAG, PROGRESS_DEADLINE
-from autocanary.simulator.kfserving_controller import API_VERSION, KFServing, Sides
-from autocanary.simulator.knative_controller import KnativeService, Revision, Routed
-from autocanary.simulator.kserve_controller import Controller
+from autocanary.simulator.kfserving_controller import API_VERSION, ComponentSides, KFServingController
+from autocanary.simulator.knative_controller import KnativeService, Revision, RoutedRevisions
+from autocanary.simulator.kserve_controller import KServeController
 from autocanary.simulator.pod_behaviour import HEALTHY, BehaviourOf
 from autocanary.simulator.virtual_clock import VirtualClock
 
-__all__ = ["KServe"]
+__all__ = ["KServeCluster"]
 
-_GONE_AFTER = 0.3  # seconds until the finalizer has let a deleted object go
+_FINALIZER_SECONDS = 0.3  # seconds until the finalizer has let a deleted object go
 
 
-class KServe:
+class KServeCluster:
     """InferenceServices that live: written like with kubectl, and told what shall go wrong.
 
     ``objects``, ``controller`` (KServe's) and ``kfserving`` are open to those who need more than the methods
@@ -36,15 +36,15 @@ class KServe:
         minimal_crd: bool = False,
     ) -> None:
         self.clock = clock
-        self.objects = Objects(clock, minimal_crd=minimal_crd)
-        self.controller = Controller(
+        self.objects = InMemoryApiServer(clock, minimal_crd=minimal_crd)
+        self.controller = KServeController(
             clock,
             self.objects.write_status,
             behaviour_of=behaviour_of,
             lag=lag,
             progress_deadline=progress_deadline,
         )
-        self.kfserving = KFServing(
+        self.kfserving = KFServingController(
             clock,
             self.objects.write_status,
             behaviour_of=behaviour_of,
@@ -71,16 +71,14 @@ class KServe:
     def replace(self, document: Mapping[str, Any], manager: str = "kubectl") -> Mapping[str, Any]:
         return self.objects.replace(document, manager)
 
-    def patch(
-        self, namespace: str, name: str, body: Mapping[str, Any], manager: str = "kubectl"
-    ) -> Mapping[str, Any]:
+    def patch(self, namespace: str, name: str, body: Mapping[str, Any], manager: str = "kubectl") -> Mapping[str, Any]:
         return self.objects.patch((namespace, name), body, manager)
 
     def delete(self, namespace: str, name: str) -> None:
         """The object is marked at once and gone a moment later; what it owned goes with it."""
         marked = self.objects.delete((namespace, name))
         uid = marked["metadata"]["uid"]
-        self.clock.call_at(self.clock.now() + _GONE_AFTER, lambda: self._let_go((namespace, name), uid))
+        self.clock.call_at(self.clock.now() + _FINALIZER_SECONDS, lambda: self._finalize((namespace, name), uid))
 
     def document(self, namespace: str, name: str) -> Mapping[str, Any]:
         """The object as GET answers it; NotFound when there is none. Not to be written into."""
@@ -100,9 +98,7 @@ class KServe:
         child = self._child(namespace, name, component)
         return child.revisions if child is not None else {}
 
-    def split(
-        self, namespace: str, name: str, component: Component = Component.PREDICTOR
-    ) -> Mapping[str, int]:
+    def split(self, namespace: str, name: str, component: Component = Component.PREDICTOR) -> Mapping[str, int]:
         """Percent of the requests that each revision gets now, by the programmed ingress."""
         child = self._child(namespace, name, component)
         shares: dict[str, int] = {}
@@ -110,7 +106,7 @@ class KServe:
             shares[target.revision] = shares.get(target.revision, 0) + target.percent
         return shares
 
-    def _child(self, namespace: str, name: str, component: Component) -> Routed | None:
+    def _child(self, namespace: str, name: str, component: Component) -> RoutedRevisions | None:
         place = (namespace, name)
         return self.controller.children(place).get(component) or self.kfserving.children(place).get(component)
 
@@ -174,20 +170,20 @@ class KServe:
                 return child, child.revisions[revision]
         raise KeyError(f"{namespace}/{name} has no revision {revision}")
 
-    def _knative_services(self, name: Name) -> list[KnativeService]:
-        pairs: list[Sides] = list(self.kfserving.children(name).values())
+    def _knative_services(self, name: NamespacedName) -> list[KnativeService]:
+        pairs: list[ComponentSides] = list(self.kfserving.children(name).values())
         return [*self.controller.children(name).values(), *(part for pair in pairs for part in pair.parts)]
 
-    def _changed(self, name: Name, moved: bool) -> None:
+    def _changed(self, name: NamespacedName, spec_changed: bool) -> None:
         document = self.objects.find(name)
         if document is None:
             self.controller.forget(name)
             self.kfserving.forget(name)
-        elif moved and not document["metadata"].get("deletionTimestamp"):
+        elif spec_changed and not document["metadata"].get("deletionTimestamp"):
             rules = self.kfserving if document["apiVersion"] == API_VERSION else self.controller
-            rules.saw(name, document, document.get("status"))
+            rules.on_event(name, document, document.get("status"))
 
-    def _let_go(self, name: Name, uid: str) -> None:
+    def _finalize(self, name: NamespacedName, uid: str) -> None:
         document = self.objects.find(name)
         if document is not None and document["metadata"]["uid"] == uid:
             self.objects.remove(name)

@@ -1,9 +1,9 @@
 """The loop of two controllers over services: what they are told of, and when each looks at which.
 
 One makes Knative Services of a service's spec and a status of theirs, the other is Knative. As with a work
-queue, a service has at most one pending look of each. It knows nothing of where the objects are kept: ``saw``
-tells it of one, ``publish`` is called with a status to write. So the same rules play behind the world in
-memory and behind a real API server.
+queue, a service has at most one pending look of each. It knows nothing of where the objects are kept:
+``on_event`` tells it of one, ``publish`` is called with a status to write. So the same rules play behind the
+world in memory and behind a real API server.
 """
 
 from __future__ import annotations
@@ -14,48 +14,48 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from autocanary.model.policy import Component
-from autocanary.simulator.knative_controller import KnativeService, Routed
+from autocanary.simulator.knative_controller import KnativeService, RoutedRevisions
 from autocanary.simulator.pod_behaviour import HEALTHY, BehaviourOf
 from autocanary.simulator.virtual_clock import VirtualClock
 
-__all__ = ["LAG", "PROGRESS_DEADLINE", "Loop", "Name", "Service"]
+__all__ = ["LAG", "PROGRESS_DEADLINE", "ControllerLoop", "NamespacedName", "ReconciledService"]
 
 LAG = 0.6
 """Seconds from a patch until the status shows it; the median measured on an idle cluster is 0.55."""
 PROGRESS_DEADLINE = 600.0
 """Knative's default, after which a revision that is not ready has failed."""
 
-Name = tuple[str, str]
+NamespacedName = tuple[str, str]
 """Namespace and name of an InferenceService."""
 
 
 @dataclass(slots=True, eq=False)
-class Service:
+class ReconciledService:
     """One InferenceService as the controllers see it; ``status`` is the one that was written last."""
 
-    name: Name
+    name: NamespacedName
     document: Mapping[str, Any]
     status: Mapping[str, Any]
     gone: bool = False
-    due: bool = False
-    knative_due: bool = False
+    queued: bool = False
+    knative_queued: bool = False
 
 
-S = TypeVar("S", bound=Service)
+S = TypeVar("S", bound=ReconciledService)
 
 
-class Loop(ABC, Generic[S]):
+class ControllerLoop(ABC, Generic[S]):
     """Every hop between the two takes a third of ``lag`` seconds.
 
     ``publish(name, status)`` writes a status. ``down`` and ``knative_down`` may be turned at any time
-    (``resume`` after turning one off), ``lag`` too. ``served`` hears of every change of what answers
-    requests.
+    (``resume`` after turning one off), ``lag`` too. ``on_traffic_change`` hears of every change of what
+    answers requests.
     """
 
     def __init__(
         self,
         clock: VirtualClock,
-        publish: Callable[[Name, dict[str, Any]], None],
+        publish: Callable[[NamespacedName, dict[str, Any]], None],
         *,
         behaviour_of: BehaviourOf = lambda _: HEALTHY,
         lag: float = LAG,
@@ -64,12 +64,12 @@ class Loop(ABC, Generic[S]):
         self._clock, self._publish = clock, publish
         self.behaviour_of = behaviour_of
         self.lag, self.progress_deadline = lag, progress_deadline
-        self.served: Callable[[Name, Component, Routed], None] = lambda *_: None
+        self.on_traffic_change: Callable[[NamespacedName, Component, RoutedRevisions], None] = lambda *_: None
         self.down = self.knative_down = False
-        self._services: dict[Name, S] = {}
+        self._services: dict[NamespacedName, S] = {}
 
     @abstractmethod
-    def _new(self, name: Name, document: Mapping[str, Any], status: Mapping[str, Any]) -> S:
+    def _new_service(self, name: NamespacedName, document: Mapping[str, Any], status: Mapping[str, Any]) -> S:
         """A service that was not there before."""
 
     @abstractmethod
@@ -77,23 +77,25 @@ class Loop(ABC, Generic[S]):
         """One look of the upper controller."""
 
     @abstractmethod
-    def _below(self, service: S) -> Iterable[KnativeService]:
+    def _children_of(self, service: S) -> Iterable[KnativeService]:
         """What it has made."""
 
     # what the world tells it
 
-    def saw(self, name: Name, document: Mapping[str, Any], status: Mapping[str, Any] | None = None) -> None:
+    def on_event(
+        self, name: NamespacedName, document: Mapping[str, Any], status: Mapping[str, Any] | None = None
+    ) -> None:
         """An InferenceService was created or changed; another uid than before is another service."""
         service = self._services.get(name)
         if service is not None and _uid(service.document) != _uid(document):
             self.forget(name)
             service = None
         if service is None:
-            service = self._services[name] = self._new(name, document, status or {})
+            service = self._services[name] = self._new_service(name, document, status or {})
         service.document = document
-        self._wake(service)
+        self._enqueue(service)
 
-    def forget(self, name: Name) -> None:
+    def forget(self, name: NamespacedName) -> None:
         """An InferenceService is gone, and everything it owned."""
         service = self._services.pop(name, None)
         if service is not None:
@@ -102,47 +104,49 @@ class Loop(ABC, Generic[S]):
     def resume(self) -> None:
         """Looks at everything again, as controllers do when they start."""
         for service in self._services.values():
-            self._wake(service)
-            self._wake_knative(service)
+            self._enqueue(service)
+            self._enqueue_knative(service)
 
     def now(self) -> float:
         return self._clock.now()
 
     # one pending look per service and controller
 
-    def _wake(self, service: S) -> None:
-        if not service.due:
-            service.due = True
-            self._clock.call_at(self._clock.now() + self.lag / 3, lambda: self._run(service))
+    def _enqueue(self, service: S) -> None:
+        if not service.queued:
+            service.queued = True
+            self._clock.call_at(self._clock.now() + self.lag / 3, lambda: self._process(service))
 
-    def _wake_knative(self, service: S) -> None:
-        if not service.knative_due:
-            service.knative_due = True
-            self._clock.call_at(self._clock.now() + self.lag / 3, lambda: self._run_knative(service))
+    def _enqueue_knative(self, service: S) -> None:
+        if not service.knative_queued:
+            service.knative_queued = True
+            self._clock.call_at(self._clock.now() + self.lag / 3, lambda: self._process_knative(service))
 
-    def _run(self, service: S) -> None:
-        service.due = False
+    def _process(self, service: S) -> None:
+        service.queued = False
         if not service.gone and not self.down:
             self._reconcile(service)
 
-    def _run_knative(self, service: S) -> None:
-        service.knative_due = False
+    def _process_knative(self, service: S) -> None:
+        service.knative_queued = False
         if service.gone or self.knative_down:
             return
-        for child in self._below(service):
+        for child in self._children_of(service):
             child.reconcile(self._clock.now())
-        self._wake(service)
+        self._enqueue(service)
 
     # for the rules
 
-    def _make(self, service: S, name: str, moved: Callable[[KnativeService], None]) -> KnativeService:
+    def _new_knative_service(
+        self, service: S, name: str, on_routing_change: Callable[[KnativeService], None]
+    ) -> KnativeService:
         """A Knative Service in the service's namespace."""
         return KnativeService(
             service.name[0],
             name,
-            plan=self._clock.call_at,
-            wake=lambda: self._wake_knative(service),
-            moved=moved,
+            call_at=self._clock.call_at,
+            enqueue=lambda: self._enqueue_knative(service),
+            on_routing_change=on_routing_change,
             behaviour_of=lambda template: self.behaviour_of(template[0]),
             progress_deadline=self.progress_deadline,
         )

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from autocanary.model.measurement import Unit
-from autocanary.model.policy import Analysis, Grace, Metric, Policy, Range, Selector, Step, Then
+from autocanary.model.policy import Analysis, Metric, Policy, Range, Selector, Step, Timeout, TimeoutAction
 
-__all__ = ["ARTICLE_NAMESPACE", "ARTICLE_POLICY", "ARTICLE_SERVICE", "DEMO_POLICY", "NAMESPACE", "SERVICE"]
+__all__ = [
+    "DEMO_POLICY",
+    "KFSERVING_NAMESPACE",
+    "KFSERVING_POLICY",
+    "KFSERVING_SERVICE",
+    "NAMESPACE",
+    "SERVICE",
+]
 
 NAMESPACE, SERVICE = "models", "mnist"
-ARTICLE_NAMESPACE, ARTICLE_SERVICE = "admin", "tensorflow-mnist"
+KFSERVING_NAMESPACE, KFSERVING_SERVICE = "admin", "tensorflow-mnist"
 """Of the walk-through of a canary on KFServing by hand that docs/kfserving.md goes along with."""
 
 
@@ -53,8 +60,8 @@ def _demo_policy(namespace: str, service: str) -> Policy:
             warmup=30.0,
             window=60.0,
             min_requests=50.0,
-            on_no_data=Grace(300.0, Then.ROLLBACK),
-            on_outage=Grace(1800.0, Then.HOLD),
+            on_no_data=Timeout(300.0, TimeoutAction.ROLLBACK),
+            on_outage=Timeout(1800.0, TimeoutAction.HOLD),
         ),
         bake=120.0,
         progress_deadline=300.0,
@@ -66,4 +73,4 @@ def _demo_policy(namespace: str, service: str) -> Policy:
 
 DEMO_POLICY = _demo_policy(NAMESPACE, SERVICE)
 """``document`` says the same as people write it; a test holds the two together."""
-ARTICLE_POLICY = _demo_policy(ARTICLE_NAMESPACE, ARTICLE_SERVICE)
+KFSERVING_POLICY = _demo_policy(KFSERVING_NAMESPACE, KFSERVING_SERVICE)

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from autocanary.errors import PolicyError, Problem
 from autocanary.model.policy import Policy
-from autocanary.ports import Call, CallResult, Delivery, Message
+from autocanary.ports import Delivery, Message, WebhookCall, WebhookResult
 
-__all__ = ["InlinePool", "RecordingNotifier", "SimGates", "SimLeadership", "SimPolicies"]
+__all__ = ["FakeLeadership", "FakePolicies", "FakePolicyWebhooks", "InlinePool", "RecordingNotifier"]
 
 T = TypeVar("T")
 
@@ -29,10 +29,10 @@ class InlinePool:
             future.set_exception(error)
         return future
 
-    submit_first = submit
+    submit_urgent = submit
 
 
-class SimLeadership:
+class FakeLeadership:
     """The leader, until it is told otherwise."""
 
     def __init__(self, leads: bool = True) -> None:
@@ -54,44 +54,44 @@ class RecordingNotifier:
     def channels(self, message: Message) -> tuple[str, ...]:  # noqa: ARG002 - the port's signature
         return self._channels
 
-    def tell(self, message: Message) -> None:
-        rollout, telling = message.rollout, message.telling
+    def notify(self, message: Message) -> None:
+        rollout, notification = message.rollout, message.notification
         self.messages.append(message)
         self._queued.extend(
-            Delivery(rollout.namespace, rollout.name, telling.id, channel, True)
+            Delivery(rollout.namespace, rollout.name, notification.id, channel, True)
             for channel in self._channels
-            if channel not in telling.done
+            if channel not in notification.delivered_channels
         )
 
-    def delivered(self) -> Sequence[Delivery]:
+    def take_deliveries(self) -> Sequence[Delivery]:
         if self.down:
             return ()
-        drained, self._queued = self._queued, []
-        return drained
+        deliveries, self._queued = self._queued, []
+        return deliveries
 
     def events(self, rollout: str = "") -> list[str]:
         """What was told, one name per transition in order; a repetition is told once."""
         told = {
-            message.telling.id: message.telling.event
+            message.notification.id: message.notification.event
             for message in self.messages
             if rollout in ("", message.rollout.name)
         }
         return list(told.values())
 
 
-class SimGates:
+class FakePolicyWebhooks:
     """Webhooks: ``answers`` by the webhook's name, yes to all others."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, CallResult] = {}
-        self.calls: list[Call] = []
+        self.answers: dict[str, WebhookResult] = {}
+        self.calls: list[WebhookCall] = []
 
-    def call(self, calls: Sequence[Call]) -> Mapping[Call, CallResult]:
+    def call(self, calls: Sequence[WebhookCall]) -> Mapping[WebhookCall, WebhookResult]:
         self.calls.extend(calls)
-        return {call: self.answers.get(call.webhook.name, CallResult(True)) for call in calls}
+        return {call: self.answers.get(call.webhook.name, WebhookResult(True)) for call in calls}
 
 
-class SimPolicies:
+class FakePolicies:
     """Policies made in code. A snapshot is restored to the policy whose document it is."""
 
     def __init__(self, policies: Sequence[Policy] = ()) -> None:

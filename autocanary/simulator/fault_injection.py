@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from autocanary.errors import AutocanaryError
 
-__all__ = ["Faults", "Strike"]
+__all__ = ["FaultInjector", "FaultTiming"]
 
 T = TypeVar("T")
 
 
-class Strike(str, Enum):
+class FaultTiming(str, Enum):
     """When the error comes: before anything has happened, or after it has (the answer was lost).
 
     ``BETWEEN`` is between the two requests of a call that makes two: an object created, its status not yet
@@ -27,53 +27,53 @@ class Strike(str, Enum):
 
 
 @dataclass(slots=True)
-class _Waiting:
+class _ArmedFault:
     error: AutocanaryError
-    strike: Strike
+    timing: FaultTiming
     verb: str
     name: str
     times: int
 
 
-class Faults:
-    """``next`` arms an error; ``around`` makes a call with what is armed for it."""
+class FaultInjector:
+    """``next`` arms an error; ``run_with_faults`` makes a call with what is armed for it."""
 
     def __init__(self) -> None:
-        self._waiting: list[_Waiting] = []
+        self._armed: list[_ArmedFault] = []
 
     def next(
         self,
         error: AutocanaryError,
         *,
-        strike: Strike = Strike.BEFORE,
+        timing: FaultTiming = FaultTiming.BEFORE,
         verb: str = "",
         name: str = "",
         times: int = 1,
     ) -> None:
         """The next ``times`` calls of this verb on this object (empty: any) raise ``error``."""
-        self._waiting.append(_Waiting(error, strike, verb, name, times))
+        self._armed.append(_ArmedFault(error, timing, verb, name, times))
 
     def clear(self) -> None:
-        self._waiting.clear()
+        self._armed.clear()
 
-    def around(self, verb: str, name: str, first: Callable[[], None], second: Callable[[], T]) -> T:
+    def run_with_faults(self, verb: str, name: str, first: Callable[[], None], second: Callable[[], T]) -> T:
         """``first`` then ``second``, with the error that is due before, between or after them."""
-        fault = self._take(verb, name)
-        if fault is not None and fault.strike is Strike.BEFORE:
+        fault = self._pop_armed(verb, name)
+        if fault is not None and fault.timing is FaultTiming.BEFORE:
             raise fault.error
         first()
-        if fault is not None and fault.strike is Strike.BETWEEN:
+        if fault is not None and fault.timing is FaultTiming.BETWEEN:
             raise fault.error
         result = second()
         if fault is not None:
             raise fault.error
         return result
 
-    def _take(self, verb: str, name: str) -> _Waiting | None:
-        for fault in self._waiting:
+    def _pop_armed(self, verb: str, name: str) -> _ArmedFault | None:
+        for fault in self._armed:
             if fault.verb in ("", verb) and fault.name in ("", name):
                 fault.times -= 1
                 if fault.times == 0:
-                    self._waiting.remove(fault)
+                    self._armed.remove(fault)
                 return fault
         return None

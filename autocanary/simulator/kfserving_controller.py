@@ -14,22 +14,28 @@ from typing import Any
 
 from autocanary.kserve.v1alpha2 import V1Alpha2
 from autocanary.kserve.v1beta1 import WEIGHT
-from autocanary.model.observation import Trinary
+from autocanary.model.observation import ConditionStatus
 from autocanary.model.policy import Component
-from autocanary.simulator.controller_loop import Loop, Name, Service
-from autocanary.simulator.knative_controller import Condition, KnativeService, Revision, Target, Wanted
-from autocanary.simulator.kserve_status import stamped
+from autocanary.simulator.controller_loop import ControllerLoop, NamespacedName, ReconciledService
+from autocanary.simulator.knative_controller import (
+    Condition,
+    KnativeService,
+    Revision,
+    SpecTarget,
+    StatusTarget,
+)
+from autocanary.simulator.kserve_status import with_transition_times
 
-__all__ = ["API_VERSION", "SIDES", "KFServing", "Sides"]
+__all__ = ["API_VERSION", "SIDES", "ComponentSides", "KFServingController"]
 
 API_VERSION = V1Alpha2().api_version
 SIDES = ("default", "canary")
-_ALL = (Wanted("", 100),)
-_TRUE, _FALSE = Trinary.TRUE, Trinary.FALSE
+_ALL_TO_LATEST = (SpecTarget("", 100),)
+_TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
 _NOT_ROUTED = Condition(_FALSE, "PredictorStatusUnknown")
 
 
-class Sides:
+class ComponentSides:
     """One component's two Knative Services and what the router makes of them, seen as one."""
 
     def __init__(self) -> None:
@@ -45,7 +51,7 @@ class Sides:
         return {name: each for part in self.parts for name, each in part.revisions.items()}
 
     @property
-    def programmed(self) -> tuple[Target, ...]:
+    def programmed(self) -> tuple[StatusTarget, ...]:
         """Who answers the requests: the router's weights, and within a side its own route."""
         return tuple(
             target._replace(percent=target.percent * weight // 100)
@@ -56,42 +62,44 @@ class Sides:
 
 
 @dataclass(slots=True, eq=False)
-class _Service(Service):
-    sides: dict[Component, Sides] = field(default_factory=dict)
+class _KFServingService(ReconciledService):
+    sides: dict[Component, ComponentSides] = field(default_factory=dict)
     route: Condition = _NOT_ROUTED
 
 
-class KFServing(Loop[_Service]):
+class KFServingController(ControllerLoop[_KFServingService]):
     """KFServing over Knative and the router."""
 
-    def children(self, name: Name) -> Mapping[Component, Sides]:
+    def children(self, name: NamespacedName) -> Mapping[Component, ComponentSides]:
         service = self._services.get(name)
         return service.sides if service is not None else {}
 
-    def _new(self, name: Name, document: Mapping[str, Any], status: Mapping[str, Any]) -> _Service:
-        return _Service(name, document, status)
+    def _new_service(
+        self, name: NamespacedName, document: Mapping[str, Any], status: Mapping[str, Any]
+    ) -> _KFServingService:
+        return _KFServingService(name, document, status)
 
-    def _below(self, service: _Service) -> Iterable[KnativeService]:
+    def _children_of(self, service: _KFServingService) -> Iterable[KnativeService]:
         return (child for sides in service.sides.values() for child in sides.parts)
 
     # one pass
 
-    def _reconcile(self, service: _Service) -> None:
+    def _reconcile(self, service: _KFServingService) -> None:
         spec = service.document.get("spec") or {}
         for component in Component:
-            sides = service.sides.setdefault(component, Sides())
+            sides = service.sides.setdefault(component, ComponentSides())
             for side in SIDES:
                 endpoint = spec.get(side)
-                self._spread(service, component, side, endpoint if isinstance(endpoint, Mapping) else {})
+                self._apply_spec(service, component, side, endpoint if isinstance(endpoint, Mapping) else {})
         self._route(service, spec)
         status = self._render(service)
         for component, sides in service.sides.items():
             if sides.services:
-                self.served(service.name, component, sides)
+                self.on_traffic_change(service.name, component, sides)
         self._write(service, status)
 
-    def _spread(
-        self, service: _Service, component: Component, side: str, endpoint: Mapping[str, Any]
+    def _apply_spec(
+        self, service: _KFServingService, component: Component, side: str, endpoint: Mapping[str, Any]
     ) -> None:
         """One side's component to its Knative Service; what a side has no more is deleted."""
         sides, spec = service.sides[component], endpoint.get(component.value)
@@ -105,17 +113,17 @@ class KFServing(Loop[_Service]):
         if child is None:
             child = sides.services[side] = self._new_child(service, component, side)
             sides.services = {each: sides.services[each] for each in SIDES if each in sides.services}
-        if child.update((_understood(spec), {}, {}, ""), _ALL, 0.0):
-            self._wake_knative(service)
+        if child.update((_known_fields(spec), {}, {}, ""), _ALL_TO_LATEST, 0.0):
+            self._enqueue_knative(service)
 
-    def _new_child(self, service: _Service, component: Component, side: str) -> KnativeService:
-        return self._make(
+    def _new_child(self, service: _KFServingService, component: Component, side: str) -> KnativeService:
+        return self._new_knative_service(
             service,
             f"{service.name[1]}-{component.value}-{side}",
-            lambda _: self.served(service.name, component, service.sides[component]),
+            lambda _: self.on_traffic_change(service.name, component, service.sides[component]),
         )
 
-    def _route(self, service: _Service, spec: Mapping[str, Any]) -> None:
+    def _route(self, service: _KFServingService, spec: Mapping[str, Any]) -> None:
         for component, sides in service.sides.items():
             for side, child in sides.services.items():
                 if child.condition.status is not _TRUE or child.generation != child.observed_generation:
@@ -128,7 +136,7 @@ class KFServing(Loop[_Service]):
             sides.weights = {side: weights[side] for side in SIDES if side in sides.services}
         service.route = Condition(_TRUE)
 
-    def _render(self, service: _Service) -> dict[str, Any]:
+    def _render(self, service: _KFServingService) -> dict[str, Any]:
         namespace, name = service.name
         status: dict[str, Any] = {}
         for side in SIDES:
@@ -147,14 +155,12 @@ class KFServing(Loop[_Service]):
             shares = {"traffic": weights.get("default", 0), "canaryTraffic": weights.get("canary", 0)}
             status |= {field: share for field, share in shares.items() if share}  # omitempty, both
             status["url"] = f"http://{name}.{namespace}.example.com/v1/models/{name}"
-            status["address"] = {
-                "url": f"http://{name}.{namespace}.svc.cluster.local/v1/models/{name}:predict"
-            }
-        status["conditions"] = stamped(_conditions(service), service.status, self._clock.now())
+            status["address"] = {"url": f"http://{name}.{namespace}.svc.cluster.local/v1/models/{name}:predict"}
+        status["conditions"] = with_transition_times(_conditions(service), service.status, self._clock.now())
         return status
 
 
-def _conditions(service: _Service) -> dict[str, Condition]:
+def _conditions(service: _KFServingService) -> dict[str, Condition]:
     found = {
         f"{side.capitalize()}{component.value.capitalize()}Ready": child.condition
         for component, sides in service.sides.items()
@@ -162,15 +168,13 @@ def _conditions(service: _Service) -> dict[str, Condition]:
     }
     defaults = [condition for kind, condition in found.items() if kind.startswith("Default")]
     found["RoutesReady"] = service.route
-    found["Ready"] = next(
-        (each for each in (*defaults, service.route) if each.status is not _TRUE), Condition(_TRUE)
-    )
+    found["Ready"] = next((each for each in (*defaults, service.route) if each.status is not _TRUE), Condition(_TRUE))
     return dict(sorted(found.items()))
 
 
 _IGNORED = ("x-",)
 
 
-def _understood(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+def _known_fields(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     """Without fields that this controller does not know: they are kept, and make no revision."""
     return {name: value for name, value in spec.items() if not name.startswith(_IGNORED)}

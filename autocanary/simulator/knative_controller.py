@@ -14,24 +14,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from autocanary.model.observation import Trinary
+from autocanary.model.observation import ConditionStatus
 from autocanary.simulator.pod_behaviour import Behaviour
 from autocanary.simulator.pod_template import Template
 
-__all__ = ["Condition", "KnativeService", "Revision", "Routed", "Target", "Wanted"]
+__all__ = ["Condition", "KnativeService", "Revision", "RoutedRevisions", "SpecTarget", "StatusTarget"]
 
-_TRUE, _FALSE, _UNKNOWN = Trinary.TRUE, Trinary.FALSE, Trinary.UNKNOWN
+_TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 _FAILED = "RevisionFailed"
 _MISSING = "RevisionMissing"
 
 
 class Condition(NamedTuple):
-    status: Trinary
+    status: ConditionStatus
     reason: str = ""
     message: str = ""
 
 
-class Wanted(NamedTuple):
+class SpecTarget(NamedTuple):
     """One entry of ``spec.traffic``: ``revision`` is empty for the newest ready one."""
 
     revision: str
@@ -39,7 +39,7 @@ class Wanted(NamedTuple):
     tag: str = ""
 
 
-class Target(NamedTuple):
+class StatusTarget(NamedTuple):
     """One entry of ``status.traffic``."""
 
     latest: bool
@@ -61,7 +61,7 @@ class Revision:
     template: Template
     behaviour: Behaviour
     created_at: float
-    ready: Trinary = _UNKNOWN
+    ready: ConditionStatus = _UNKNOWN
     message: str = ""
     warm_at: float | None = None
     routed: bool = False
@@ -69,21 +69,20 @@ class Revision:
     deleted: bool = False
 
 
-class Routed(Protocol):
+class RoutedRevisions(Protocol):
     """Revisions, and who of them answers which share of the requests."""
 
     @property
     def revisions(self) -> Mapping[str, Revision]: ...
     @property
-    def programmed(self) -> tuple[Target, ...]: ...
+    def programmed(self) -> tuple[StatusTarget, ...]: ...
 
 
 class KnativeService:
     """One Knative Service. ``reconcile`` is what its controllers do when something has changed.
 
-    ``plan`` asks for a call at an instant; ``wake`` asks for a reconcile soon; ``moved`` hears that what
-    serves requests may have changed. The fields marked *fault*
-    are set from outside.
+    ``call_at`` asks for a call at an instant; ``enqueue`` asks for a reconcile soon; ``on_routing_change``
+    hears that what serves requests may have changed. The fields marked *fault* are set from outside.
     """
 
     def __init__(
@@ -91,25 +90,30 @@ class KnativeService:
         namespace: str,
         name: str,
         *,
-        plan: Callable[[float, Callable[[], None]], None],
-        wake: Callable[[], None],
-        moved: Callable[[KnativeService], None],
+        call_at: Callable[[float, Callable[[], None]], None],
+        enqueue: Callable[[], None],
+        on_routing_change: Callable[[KnativeService], None],
         behaviour_of: Callable[[Template], Behaviour],
         progress_deadline: float,
     ) -> None:
         self.namespace, self.name = namespace, name
-        self._plan, self._wake, self._moved, self._behaviour_of = plan, wake, moved, behaviour_of
+        self._call_at, self._enqueue, self._on_routing_change, self._behaviour_of = (
+            call_at,
+            enqueue,
+            on_routing_change,
+            behaviour_of,
+        )
         self._progress_deadline = progress_deadline
         self.template: Template | None = None
-        self.wanted: tuple[Wanted, ...] = ()
+        self.wanted: tuple[SpecTarget, ...] = ()
         self.rollout_duration = 0.0
         self.generation = 0
         self.observed_generation: int | None = None
         self.revisions: dict[str, Revision] = {}
         self.created = ""
         self.ready = ""
-        self.traffic: tuple[Target, ...] = ()
-        self.programmed: tuple[Target, ...] = ()
+        self.traffic: tuple[StatusTarget, ...] = ()
+        self.programmed: tuple[StatusTarget, ...] = ()
         self.configuration = Condition(_UNKNOWN)
         self.route = Condition(_UNKNOWN)
         self.refusal = ""  # fault: why creating Revisions is refused
@@ -118,7 +122,7 @@ class KnativeService:
         self._number = 0
         self._ramp: tuple[str, str, float] | None = None  # from, to, started at
 
-    def update(self, template: Template, wanted: tuple[Wanted, ...], rollout_duration: float) -> bool:
+    def update(self, template: Template, wanted: tuple[SpecTarget, ...], rollout_duration: float) -> bool:
         """Takes over what KServe writes into ``spec``; whether that was a change."""
         if (template, wanted, rollout_duration) == (self.template, self.wanted, self.rollout_duration):
             return False
@@ -138,18 +142,18 @@ class KnativeService:
 
     def reconcile_soon(self) -> None:
         """Something about it was changed from outside."""
-        self._wake()
+        self._enqueue()
 
     def reconcile(self, now: float) -> None:
         """Configuration first, then Route: the other order was never seen while Revisions can be made."""
         self.observed_generation = self.generation
-        self._configure(now)
-        self._direct(now)
-        self._moved(self)
+        self._reconcile_configuration(now)
+        self._reconcile_route(now)
+        self._on_routing_change(self)
 
     # Configuration
 
-    def _configure(self, now: float) -> None:
+    def _reconcile_configuration(self, now: float) -> None:
         if self._configured != self.template:
             self._configured = self.template
             self._number += 1
@@ -157,7 +161,7 @@ class KnativeService:
         if name not in self.revisions and not self.refusal:
             self._create(name, now)
         newest = self.revisions.get(name)
-        self._latch_ready()
+        self._update_latest_ready()
         self.configuration = self._configuration_condition(newest)
 
     def _create(self, name: str, now: float) -> None:
@@ -170,12 +174,12 @@ class KnativeService:
         self.created = name
         if behaviour.ready_after is not None:
             up = now + behaviour.ready_after
-            self._plan(up, lambda: self.pods_ready(revision, up))
+            self._call_at(up, lambda: self.pods_ready(revision, up))
         if behaviour.fails_after is not None:
-            self._plan(now + behaviour.fails_after, lambda: self._give_up(revision, behaviour.failure))
-        self._plan(now + self._progress_deadline, lambda: self._give_up(revision, behaviour.failure))
+            self._call_at(now + behaviour.fails_after, lambda: self._mark_failed(revision, behaviour.failure))
+        self._call_at(now + self._progress_deadline, lambda: self._mark_failed(revision, behaviour.failure))
 
-    def _latch_ready(self) -> None:
+    def _update_latest_ready(self) -> None:
         current = self.revisions.get(self.ready)
         newest = current.number if current is not None else _number_of(self.ready)
         for revision in self.revisions.values():
@@ -186,9 +190,7 @@ class KnativeService:
         if newest is None:
             return Condition(_FALSE, _FAILED, f"Revision creation failed with message: {self.refusal}.")
         if newest.ready is _FALSE:
-            return Condition(
-                _FALSE, _FAILED, f'Revision "{newest.name}" failed with message: {newest.message}'
-            )
+            return Condition(_FALSE, _FAILED, f'Revision "{newest.name}" failed with message: {newest.message}')
         return Condition(newest.ready)
 
     # Revisions
@@ -200,45 +202,45 @@ class KnativeService:
         revision.ready, revision.message = _TRUE, ""
         if revision.routed or revision.name == self.created:
             revision.warm_at = now
-        self._moved(self)
+        self._on_routing_change(self)
         behaviour = revision.behaviour
         if behaviour.crashes_after is not None and not revision.crash_planned:
             revision.crash_planned = True
-            self._plan(now + behaviour.crashes_after, lambda: self.pods_crash(revision))
+            self._call_at(now + behaviour.crashes_after, lambda: self.pods_crash(revision))
             if behaviour.recovers_after is not None:
                 again = now + behaviour.crashes_after + behaviour.recovers_after
-                self._plan(again, lambda: self.pods_ready(revision, again))
-        self._wake()
+                self._call_at(again, lambda: self.pods_ready(revision, again))
+        self._enqueue()
 
     def pods_crash(self, revision: Revision, message: str = "Container failed with: model crashed.") -> None:
         """Every pod of the revision crashes; a part of them or failing readiness would not be noticed."""
         if revision.deleted:
             return
         revision.ready, revision.message, revision.warm_at = _FALSE, message, None
-        self._moved(self)
-        self._wake()
+        self._on_routing_change(self)
+        self._enqueue()
 
-    def _give_up(self, revision: Revision, message: str) -> None:
+    def _mark_failed(self, revision: Revision, message: str) -> None:
         if revision.deleted or revision.ready is not _UNKNOWN:
             return
-        timed_out = f'ReplicaSet "{revision.name}-deployment" has timed out progressing.'
-        revision.ready, revision.message = _FALSE, message or timed_out
-        self._wake()
+        inconclusive_timed_out = f'ReplicaSet "{revision.name}-deployment" has timed out progressing.'
+        revision.ready, revision.message = _FALSE, message or inconclusive_timed_out
+        self._enqueue()
 
     def delete_revision(self, name: str) -> None:
         revision = self.revisions.pop(name, None)
         if revision is not None:
             revision.deleted = True
-            self._wake()
+            self._enqueue()
 
     # Route
 
-    def _direct(self, now: float) -> None:
+    def _reconcile_route(self, now: float) -> None:
         trouble, targets = self._resolve()
         if trouble is not None:
             self.route = trouble
             return
-        targets, ramping = self._gradually(targets, now)
+        targets, ramping = self._gradual_rollout(targets, now)
         self.traffic = targets
         if not self.ingress_held:
             self.programmed = targets
@@ -251,18 +253,18 @@ class KnativeService:
         else:
             self.route = Condition(_TRUE)
 
-    def _resolve(self) -> tuple[Condition | None, tuple[Target, ...]]:
+    def _resolve(self) -> tuple[Condition | None, tuple[StatusTarget, ...]]:
         trouble: Condition | None = None
         targets = []
         for wanted in self.wanted:
             name = wanted.revision or self.ready
-            targets.append(Target(not wanted.revision, name, wanted.percent, wanted.tag))
-            fault = self._fault_of(name)
-            if fault is not None and (trouble is None or fault.status is _FALSE):
-                trouble = fault
+            targets.append(StatusTarget(not wanted.revision, name, wanted.percent, wanted.tag))
+            problem = self._problem_of(name)
+            if problem is not None and (trouble is None or problem.status is _FALSE):
+                trouble = problem
         return trouble, tuple(targets)
 
-    def _fault_of(self, name: str) -> Condition | None:
+    def _problem_of(self, name: str) -> Condition | None:
         if not name:
             waiting = f'Configuration "{self.name}" is waiting for a Revision to become ready.'
             return Condition(_UNKNOWN, _MISSING, waiting)
@@ -275,7 +277,7 @@ class KnativeService:
             return Condition(_UNKNOWN, _MISSING, f'Revision "{name}" is not yet ready.')
         return None
 
-    def _gradually(self, targets: tuple[Target, ...], now: float) -> tuple[tuple[Target, ...], bool]:
+    def _gradual_rollout(self, targets: tuple[StatusTarget, ...], now: float) -> tuple[tuple[StatusTarget, ...], bool]:
         """``serving.knative.dev/rollout-duration``: old and new share the latest entry for a while."""
         if self.rollout_duration <= 0:
             return targets, False
@@ -293,7 +295,7 @@ class KnativeService:
             self._ramp = None
             return targets, False
         step = max(self.rollout_duration / 10, 1.0)
-        self._plan(since + step * (int((now - since) / step + 1e-9) + 1), self._wake)
+        self._call_at(since + step * (int((now - since) / step + 1e-9) + 1), self._enqueue)
         halves = (
             newest._replace(revision=old, percent=newest.percent - share),
             newest._replace(revision=new, percent=share),

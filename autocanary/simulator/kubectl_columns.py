@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autocanary.model.time_format import epoch
+from autocanary.model.time_format import parse_time
 
 __all__ = ["kubectl_get"]
 
@@ -16,7 +16,7 @@ def kubectl_get(document: Mapping[str, Any], now: float) -> tuple[str, str]:
     """The head and the row; an empty cell is a field that the status does not have."""
     status = document.get("status") or {}
     ready = {each["type"]: each["status"] for each in status.get("conditions", ())}.get("Ready", "")
-    made = epoch(document["metadata"].get("creationTimestamp"))
+    made = parse_time(document["metadata"].get("creationTimestamp"))
     row = (
         document["metadata"]["name"],
         status.get("url", ""),

@@ -9,21 +9,21 @@ from typing import Any
 from autocanary.errors import Conflict, Refused
 from autocanary.kserve import Dialect, dialect_for
 from autocanary.model.observation import Observation, ServiceKey
-from autocanary.simulator.api_server import Name
-from autocanary.simulator.cluster import KServe
-from autocanary.simulator.fault_injection import Faults
+from autocanary.simulator.api_server import NamespacedName
+from autocanary.simulator.cluster import KServeCluster
+from autocanary.simulator.fault_injection import FaultInjector
 
-__all__ = ["MANAGER", "SimCluster", "Write"]
+__all__ = ["FIELD_MANAGER", "InMemoryCluster", "ServiceWrite"]
 
-MANAGER = "autocanary"
+FIELD_MANAGER = "autocanary"
 """The field manager's name of our writes."""
 _NOTHING: Mapping[str, Any] = {}
-_ALL = ""
+_ALL_NAMESPACES = ""
 """Stands for every namespace."""
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class ServiceWrite:
     """A write that reached the API server. ``weight`` None removed the field; ``restored``: the spec too.
 
     ``settled`` says what was settled by it, "" for the others.
@@ -36,91 +36,97 @@ class Write:
     settled: str = ""
 
 
-class SimCluster:
+class InMemoryCluster:
     """``writes`` is the record of all that was written; ``faults`` makes the next ones fail.
 
-    The picture is what the last look at each service gave. ``blind`` stops the watch, of one namespace or of
-    all: the picture ages, and what happens meanwhile is seen when it is turned off (own writes and
-    ``refresh`` still see).
+    The picture is what the last look at each service gave. ``set_watch_down`` stops the watch, of one
+    namespace or of all: the picture ages, and what happens meanwhile is seen when it is turned off (own
+    writes and ``refresh`` still see).
     """
 
-    def __init__(self, kserve: KServe) -> None:
+    def __init__(self, kserve: KServeCluster) -> None:
         self._kserve = kserve
-        self.faults = Faults()
-        self.writes: list[Write] = []
-        self._picture: dict[Name, tuple[Observation, ...]] = {}
-        self._stale: set[Name] = set()
+        self.faults = FaultInjector()
+        self.writes: list[ServiceWrite] = []
+        self._cache: dict[NamespacedName, tuple[Observation, ...]] = {}
+        self._stale: set[NamespacedName] = set()
         self._changed: set[ServiceKey] = set()
-        self._blind_since: dict[str, float] = {}
-        kserve.objects.watch(self._heard)
+        self._watch_cut_since: dict[str, float] = {}
+        kserve.objects.watch(self._on_event)
         for document in kserve.documents():
-            self._heard((document["metadata"]["namespace"], document["metadata"]["name"]), True)
+            self._on_event((document["metadata"]["namespace"], document["metadata"]["name"]), True)
 
     # the port
 
     def services(self) -> Sequence[Observation]:
-        self._look()
-        return [seen for parts in self._picture.values() for seen in parts]
+        self._refresh_stale()
+        return [observation for parts in self._cache.values() for observation in parts]
 
     def observe(self, key: ServiceKey) -> Observation | None:
         name = (key.namespace, key.name)
-        if name in self._stale and not self._is_blind(key.namespace):
-            self._look_at(name)
-        return self._of(key)
+        if name in self._stale and not self._is_watch_cut(key.namespace):
+            self._refresh_one(name)
+        return self._cached(key)
 
-    def changed(self) -> set[ServiceKey]:
-        self._look()
+    def take_changes(self) -> set[ServiceKey]:
+        self._refresh_stale()
         drained, self._changed = self._changed, set()
         return drained
 
-    def age(self, key: ServiceKey, api_version: str) -> float:  # noqa: ARG002  # one picture of all
+    def cache_age(self, key: ServiceKey, api_version: str) -> float:  # noqa: ARG002  # one picture of all
         now = self._kserve.clock.now()
-        return max(now - self._blind_since.get(each, now) for each in (_ALL, key.namespace))
+        return max(now - self._watch_cut_since.get(each, now) for each in (_ALL_NAMESPACES, key.namespace))
 
     def refresh(self, key: ServiceKey) -> Observation | None:
         def read() -> Observation | None:
-            self._look_at((key.namespace, key.name))
-            return self._of(key)
+            self._refresh_one((key.namespace, key.name))
+            return self._cached(key)
 
-        return self.faults.around("refresh", key.name, _nothing, read)
+        return self.faults.run_with_faults("refresh", key.name, _nothing, read)
 
-    def set_weight(self, seen: Observation, weight: int) -> Observation:
-        write = Write(self._kserve.clock.now(), seen.key, weight)
-        return self._send("weight", seen, lambda dialect: dialect.weight_patch(seen, weight), write)
+    def set_weight(self, observation: Observation, weight: int) -> Observation:
+        write = ServiceWrite(self._kserve.clock.now(), observation.key, weight)
+        return self._send("weight", observation, lambda dialect: dialect.weight_patch(observation, weight), write)
 
-    def restore(self, seen: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation:
-        write = Write(self._kserve.clock.now(), seen.key, weight, True)
-        return self._send("restore", seen, lambda dialect: dialect.restore_patch(seen, spec, weight), write)
+    def restore(self, observation: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation:
+        write = ServiceWrite(self._kserve.clock.now(), observation.key, weight, True)
+        return self._send(
+            "restore", observation, lambda dialect: dialect.restore_patch(observation, spec, weight), write
+        )
 
-    def settle(self, seen: Observation) -> Observation:
-        what = seen.unsettled.value if seen.unsettled is not None else "nothing"
-        write = Write(self._kserve.clock.now(), seen.key, seen.weight, settled=what)
-        return self._send("settle", seen, lambda dialect: dialect.settle_patch(seen), write)
+    def finalize(self, observation: Observation) -> Observation:
+        what = observation.promotion_pending.value if observation.promotion_pending is not None else "nothing"
+        write = ServiceWrite(self._kserve.clock.now(), observation.key, observation.weight, settled=what)
+        return self._send("settle", observation, lambda dialect: dialect.finalize_patch(observation), write)
 
     # what goes wrong
 
-    def blind(self, blind: bool = True, *, namespace: str = "") -> None:
+    def set_watch_down(self, set_watch_down: bool = True, *, namespace: str = "") -> None:
         """The watch is cut, or comes back; of one namespace, or of all."""
-        if blind:
-            self._blind_since.setdefault(namespace, self._kserve.clock.now())
+        if set_watch_down:
+            self._watch_cut_since.setdefault(namespace, self._kserve.clock.now())
         else:
-            self._blind_since.pop(namespace, None)
+            self._watch_cut_since.pop(namespace, None)
 
-    def _is_blind(self, namespace: str) -> bool:
-        return _ALL in self._blind_since or namespace in self._blind_since
+    def _is_watch_cut(self, namespace: str) -> bool:
+        return _ALL_NAMESPACES in self._watch_cut_since or namespace in self._watch_cut_since
 
     def _send(
-        self, verb: str, seen: Observation, patch_of: Callable[[Dialect], dict[str, Any]], write: Write
+        self,
+        verb: str,
+        observation: Observation,
+        patch_of: Callable[[Dialect], dict[str, Any]],
+        write: ServiceWrite,
     ) -> Observation:
-        name = (seen.key.namespace, seen.key.name)
+        name = (observation.key.namespace, observation.key.name)
         try:
-            patch = patch_of(dialect_for(seen.api_version))
+            patch = patch_of(dialect_for(observation.api_version))
         except ValueError as error:
-            raise Refused(f"cannot patch InferenceService {seen.key}: {error}") from error
+            raise Refused(f"cannot patch InferenceService {observation.key}: {error}") from error
 
         def apply() -> None:
             try:
-                self._kserve.patch(*name, patch, MANAGER)
+                self._kserve.patch(*name, patch, FIELD_MANAGER)
             except Refused as error:
                 if error.status == 422 and "metadata.uid" in str(error):
                     raise Conflict(str(error), status=422) from error  # a namesake, as the real adapter says
@@ -128,36 +134,36 @@ class SimCluster:
             self.writes.append(write)
 
         def answer() -> Observation:
-            self._look_at(name)
-            after = self._of(seen.key)
-            return after if after is not None else seen
+            self._refresh_one(name)
+            after = self._cached(observation.key)
+            return after if after is not None else observation
 
-        return self.faults.around(verb, seen.key.name, apply, answer)
+        return self.faults.run_with_faults(verb, observation.key.name, apply, answer)
 
     # the picture
 
-    def _heard(self, name: Name, _: bool) -> None:
+    def _on_event(self, name: NamespacedName, _: bool) -> None:
         self._stale.add(name)
 
-    def _look(self) -> None:
+    def _refresh_stale(self) -> None:
         for name in tuple(self._stale):
-            if not self._is_blind(name[0]):
-                self._look_at(name)
+            if not self._is_watch_cut(name[0]):
+                self._refresh_one(name)
 
-    def _look_at(self, name: Name) -> None:
+    def _refresh_one(self, name: NamespacedName) -> None:
         self._stale.discard(name)
         document = self._kserve.objects.find(name)
-        before = self._picture.get(name, ())
+        before = self._cache.get(name, ())
         after = _dialect(document).observe(document) if document is not None else ()
         if after:
-            self._picture[name] = after
+            self._cache[name] = after
         else:
-            self._picture.pop(name, None)
-        self._changed.update(seen.key for seen in before + after)
+            self._cache.pop(name, None)
+        self._changed.update(observation.key for observation in before + after)
 
-    def _of(self, key: ServiceKey) -> Observation | None:
-        parts = self._picture.get((key.namespace, key.name), ())
-        return next((seen for seen in parts if seen.key == key), None)
+    def _cached(self, key: ServiceKey) -> Observation | None:
+        parts = self._cache.get((key.namespace, key.name), ())
+        return next((observation for observation in parts if observation.key == key), None)
 
 
 def _dialect(document: Mapping[str, Any]) -> Dialect:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autocanary.errors import AlreadyExists, Conflict, NotFound
 from autocanary.model.rollout import Request, Rollout
 from autocanary.model.rollout_json import from_document, to_document
-from autocanary.model.time_format import iso
-from autocanary.simulator.fault_injection import Faults
+from autocanary.model.time_format import format_time
+from autocanary.simulator.fault_injection import FaultInjector
 from autocanary.simulator.virtual_clock import VirtualClock
 
-__all__ = ["LedgerWrite", "SimLedger"]
+__all__ = ["InMemoryRolloutStore", "RolloutWrite"]
 
-Id = tuple[str, str]
+RolloutId = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerWrite:
-    """A write that reached the ledger: ``create``, ``record``, ``ask`` or ``delete``."""
+class RolloutWrite:
+    """A write that reached the ledger: ``create``, ``update_status``, ``write_request`` or ``delete``."""
 
     at: float
     verb: str
@@ -30,7 +30,7 @@ class LedgerWrite:
     phase: str
 
 
-class SimLedger:
+class InMemoryRolloutStore:
     """CanaryRollout objects with resource versions. ``writes`` is the record of all that was written.
 
     What it returns has been through ``to_document``, JSON text and ``from_document``, so a state that does
@@ -39,11 +39,11 @@ class SimLedger:
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
-        self.faults = Faults()
-        self.writes: list[LedgerWrite] = []
-        self._texts: dict[Id, str] = {}
-        self._rollouts: dict[Id, Rollout] = {}
-        self._changed: set[Id] = set()
+        self.faults = FaultInjector()
+        self.writes: list[RolloutWrite] = []
+        self._texts: dict[RolloutId, str] = {}
+        self._rollouts: dict[RolloutId, Rollout] = {}
+        self._changed: set[RolloutId] = set()
         self._version = 0
         self._uids = 0
 
@@ -52,10 +52,10 @@ class SimLedger:
     def rollouts(self) -> Sequence[Rollout]:
         return list(self._rollouts.values())
 
-    def known(self, namespace: str, name: str) -> Rollout | None:
+    def cached(self, namespace: str, name: str) -> Rollout | None:
         return self._rollouts.get((namespace, name))
 
-    def changed(self) -> set[Id]:
+    def take_changes(self) -> set[RolloutId]:
         drained, self._changed = self._changed, set()
         return drained
 
@@ -65,15 +65,13 @@ class SimLedger:
         def make() -> None:
             present = self._rollouts.get(id_)
             if present is not None:
-                if _attempt(present) == _attempt(rollout):
+                if _identity(present) == _identity(rollout):
                     return  # ours, made by a call whose answer was lost
-                raise AlreadyExists(
-                    f'canaryrollouts.autocanary.dev "{rollout.name}" already exists', status=409
-                )
+                raise AlreadyExists(f'canaryrollouts.autocanary.dev "{rollout.name}" already exists', status=409)
             self._uids += 1
             document = to_document(rollout)
             document["metadata"]["uid"] = f"{self._uids:08x}-ca4a-4000-8000-000000000000"
-            document["metadata"]["creationTimestamp"] = iso(self._clock.now())
+            document["metadata"]["creationTimestamp"] = format_time(self._clock.now())
             del document["status"]  # a subresource: create does not write it
             self._store(id_, document, "create")
 
@@ -81,32 +79,33 @@ class SimLedger:
             made = self._rollouts[id_]
             if self.document(*id_).get("status"):
                 return made
-            return self._write_status(made.but(progress=rollout.progress), "record")
+            return self._write_status(replace(made, progress=rollout.progress), "record")
 
-        return self.faults.around("create", rollout.name, make, finish)
+        return self.faults.run_with_faults("create", rollout.name, make, finish)
 
-    def record(self, rollout: Rollout) -> Rollout:
+    def update_status(self, rollout: Rollout) -> Rollout:
         def write() -> Rollout:
             self._check(rollout)
             return self._write_status(rollout, "record")
 
-        return self.faults.around("record", rollout.name, _nothing, write)
+        return self.faults.run_with_faults("record", rollout.name, _nothing, write)
 
     def read(self, namespace: str, name: str) -> Rollout | None:
-        return self.faults.around("read", name, _nothing, lambda: self._rollouts.get((namespace, name)))
+        return self.faults.run_with_faults("read", name, _nothing, lambda: self._rollouts.get((namespace, name)))
 
-    def ask(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout:
+    def write_request(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout:
         def write() -> Rollout:
-            present = self._present((namespace, name))
-            wanted = present.but(
+            present = self._stored_rollout((namespace, name))
+            wanted = replace(
+                present,
                 paused=present.paused if paused is None else paused,
                 request=present.request if request is None else request,
             )
-            stored = self._store((namespace, name), to_document(wanted), "ask")
+            stored = self._store((namespace, name), to_document(wanted), "write_request")
             self._changed.add((namespace, name))
             return stored
 
-        return self.faults.around("ask", name, _nothing, write)
+        return self.faults.run_with_faults("write_request", name, _nothing, write)
 
     def delete(self, rollout: Rollout) -> None:
         def drop() -> None:
@@ -116,15 +115,15 @@ class SimLedger:
                 return
             if present.uid != rollout.uid:
                 raise Conflict(f"the UID in the precondition is not that of {rollout.name}", status=409)
-            self._drop(id_)
+            self._delete_stored(id_)
 
-        self.faults.around("delete", rollout.name, _nothing, drop)
+        self.faults.run_with_faults("delete", rollout.name, _nothing, drop)
 
     # what others do to it
 
     def document(self, namespace: str, name: str) -> dict[str, Any]:
         """The object as kubectl shows it; NotFound when there is none."""
-        self._present((namespace, name))
+        self._stored_rollout((namespace, name))
         document: dict[str, Any] = json.loads(self._texts[namespace, name])
         return document
 
@@ -137,8 +136,8 @@ class SimLedger:
 
     def remove(self, namespace: str, name: str) -> None:
         """Somebody deletes the object."""
-        self._present((namespace, name))
-        self._drop((namespace, name))
+        self._stored_rollout((namespace, name))
+        self._delete_stored((namespace, name))
         self._changed.add((namespace, name))
 
     def collect_garbage(self, service_uid: str) -> None:
@@ -147,14 +146,14 @@ class SimLedger:
             if rollout.service_uid == service_uid:
                 self.remove(*id_)
 
-    def _present(self, id_: Id) -> Rollout:
+    def _stored_rollout(self, id_: RolloutId) -> Rollout:
         rollout = self._rollouts.get(id_)
         if rollout is None:
             raise NotFound(f'canaryrollouts.autocanary.dev "{id_[1]}" not found in {id_[0]}', status=404)
         return rollout
 
     def _check(self, rollout: Rollout) -> None:
-        present = self._present((rollout.namespace, rollout.name))
+        present = self._stored_rollout((rollout.namespace, rollout.name))
         if present.resource_version != rollout.resource_version:
             raise Conflict(
                 f'Operation cannot be fulfilled on canaryrollouts.autocanary.dev "{rollout.name}": the '
@@ -169,23 +168,23 @@ class SimLedger:
         document["status"] = to_document(rollout)["status"]
         return self._store(id_, document, verb)
 
-    def _store(self, id_: Id, document: dict[str, Any], verb: str) -> Rollout:
+    def _store(self, id_: RolloutId, document: dict[str, Any], verb: str) -> Rollout:
         self._version += 1
         document["metadata"]["resourceVersion"] = str(self._version)
         text = json.dumps(document, allow_nan=False)
         rollout = from_document(json.loads(text))
         self._texts[id_], self._rollouts[id_] = text, rollout
-        self.writes.append(LedgerWrite(self._clock.now(), verb, *id_, rollout.progress.phase.value))
+        self.writes.append(RolloutWrite(self._clock.now(), verb, *id_, rollout.progress.phase.value))
         return rollout
 
-    def _drop(self, id_: Id) -> None:
+    def _delete_stored(self, id_: RolloutId) -> None:
         del self._texts[id_]
         rollout = self._rollouts.pop(id_)
         phase = rollout.progress.phase.value
-        self.writes.append(LedgerWrite(self._clock.now(), "delete", *id_, phase))
+        self.writes.append(RolloutWrite(self._clock.now(), "delete", *id_, phase))
 
 
-def _attempt(rollout: Rollout) -> tuple[object, ...]:
+def _identity(rollout: Rollout) -> tuple[object, ...]:
     """What two calls must agree on to have made the same object."""
     return rollout.service_uid, rollout.component, rollout.candidate, rollout.attempt
 

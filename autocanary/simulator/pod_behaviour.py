@@ -14,9 +14,9 @@ __all__ = [
     "UNSCHEDULABLE",
     "Behaviour",
     "BehaviourOf",
+    "behaviour_from_uri",
     "by_uri",
-    "spoken_in_uri",
-    "starts_in",
+    "ready_after_seconds",
     "storage_uri",
 ]
 
@@ -28,14 +28,14 @@ class Behaviour:
     ``ready_after`` counts from the creation of the pods; None: they never become ready. ``fails_after`` is
     when Knative notices that they cannot become ready; None: only at its progress deadline, which is what
     happens to a container that runs but is never ready. ``crashes_after`` counts from readiness: then all
-    pods crash, and recover ``recovers_after`` later (None: never). ``loading`` is what KServe's modelStatus
-    says meanwhile ("Pending", "FailedToLoad"; "" leaves it alone).
+    pods crash, and recover ``recovers_after`` later (None: never). ``model_state`` is what KServe's
+    modelStatus says meanwhile ("Pending", "FailedToLoad"; "" leaves it alone).
     """
 
     ready_after: float | None = 1.0
     fails_after: float | None = None
     failure: str = ""
-    loading: str = "Pending"
+    model_state: str = "Pending"
     crashes_after: float | None = None
     recovers_after: float | None = None
 
@@ -46,21 +46,21 @@ CRASHES = Behaviour(
     ready_after=None,
     fails_after=0.3,
     failure="Container failed with: model failed to load.",
-    loading="FailedToLoad",
+    model_state="FailedToLoad",
 )
 UNSCHEDULABLE = Behaviour(
     ready_after=None,
     fails_after=2.0,
     failure="0/1 nodes are available: insufficient nvidia.com/gpu.",
-    loading="",
+    model_state="",
 )
-_INIT_FAILS = Behaviour(ready_after=None, failure=".", loading="FailedToLoad")
+_INIT_FAILS = Behaviour(ready_after=None, failure=".", model_state="FailedToLoad")
 
 BehaviourOf = Callable[[Mapping[str, Any]], Behaviour]
 """The behaviour of the revision made from a component's spec."""
 
 
-def starts_in(seconds: float) -> Behaviour:
+def ready_after_seconds(seconds: float) -> Behaviour:
     """Healthy, with a start-up time."""
     return Behaviour(ready_after=seconds)
 
@@ -84,7 +84,7 @@ def by_uri(behaviours: Mapping[str, Behaviour], otherwise: Behaviour = HEALTHY) 
     return lambda spec: behaviours.get(storage_uri(spec), otherwise)
 
 
-_SPOKEN = (
+_BEHAVIOUR_WORDS = (
     ("crash", CRASHES),
     ("initfail", _INIT_FAILS),
     ("initloop", _INIT_FAILS),
@@ -94,7 +94,7 @@ _SPOKEN = (
 )
 
 
-def spoken_in_uri(spec: Mapping[str, Any]) -> Behaviour:
+def behaviour_from_uri(spec: Mapping[str, Any]) -> Behaviour:
     """Reads the behaviour from the name of model and images: ``v3-slow8`` starts in 8 s, ``crash2`` crashes.
 
     For tests over a real API server, where nobody can reach into the world to say it.
@@ -105,5 +105,5 @@ def spoken_in_uri(spec: Mapping[str, Any]) -> Behaviour:
     uri = " ".join([storage_uri(spec), *images])
     slow = re.search(r"-slow(\d+)", uri)
     if slow:
-        return starts_in(float(slow.group(1)))
-    return next((behaviour for word, behaviour in _SPOKEN if word in uri), HEALTHY)
+        return ready_after_seconds(float(slow.group(1)))
+    return next((behaviour for word, behaviour in _BEHAVIOUR_WORDS if word in uri), HEALTHY)

@@ -14,22 +14,30 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from statistics import NormalDist
 
-from autocanary.model.measurement import Counters, Question, Reading, ReadingKind, Source, Totals, Unit
+from autocanary.model.measurement import (
+    Measurement,
+    MeasurementKind,
+    MetricQuery,
+    RequestCounters,
+    RequestTotals,
+    Source,
+    Unit,
+)
 from autocanary.model.policy import Component
-from autocanary.simulator.random_counts import BOUNDS
+from autocanary.simulator.random_counts import LATENCY_BOUNDS
 from autocanary.simulator.response_quality import Tokens
-from autocanary.simulator.revision_counters import Account, newest_by
-from autocanary.simulator.traffic import Sample, Series, Traffic
+from autocanary.simulator.revision_counters import RevisionCounters, last_sample_until
+from autocanary.simulator.traffic import RevisionSeries, ScrapedSample, Traffic
 from autocanary.simulator.virtual_clock import VirtualClock
 
-__all__ = ["Custom", "Fault", "SimMetrics", "extrapolation", "histogram_quantile"]
+__all__ = ["CustomAnswer", "PrometheusFault", "SimulatedMetrics", "extrapolation", "histogram_quantile"]
 
-Custom = Callable[[Question, float], "Reading | float | None"]
+CustomAnswer = Callable[[MetricQuery, float], "Measurement | float | None"]
 """Answers a policy's own PromQL at an instant: a reading, a number, or None for no series."""
 
 _DEFAULT_QUANTILE = 0.99
-_LINGERING = 90.0  # seconds for which a silent revision holds up the time of both
-_COUNTED = ("error-rate", "request-success-rate", "request-duration")
+_SILENT_AFTER = 90.0  # seconds for which a silent revision holds up the time of both
+_COUNTED_METRICS = ("error-rate", "request-success-rate", "request-duration")
 _NORMAL = NormalDist()
 _TOKEN_METRICS: Mapping[str, Callable[[Tokens], float]] = {
     "time-to-first-token": lambda tokens: tokens.first_seconds,
@@ -43,31 +51,31 @@ _UNITS = {
     "request-count": Unit.REQUESTS,
     "kv-cache-usage": Unit.PERCENT,
 }
-_SAID = {
-    ReadingKind.OUTAGE: "Prometheus does not answer",
-    ReadingKind.NO_SERIES: "no series matches",
-    ReadingKind.REFUSED: "Prometheus refuses the query",
-    ReadingKind.PARTIAL: "Prometheus warns that data is missing from the answer",
-    ReadingKind.NOT_A_NUMBER: "the answer is NaN",
-    ReadingKind.AMBIGUOUS: "several series where one was expected",
-    ReadingKind.UNSUPPORTED: "this source cannot give this metric",
+_DETAILS = {
+    MeasurementKind.OUTAGE: "Prometheus does not answer",
+    MeasurementKind.NO_SERIES: "no series matches",
+    MeasurementKind.REFUSED: "Prometheus refuses the query",
+    MeasurementKind.PARTIAL: "Prometheus warns that data is missing from the answer",
+    MeasurementKind.NOT_A_NUMBER: "the answer is NaN",
+    MeasurementKind.AMBIGUOUS: "several series where one was expected",
+    MeasurementKind.UNSUPPORTED: "this source cannot give this metric",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class PrometheusFault:
     """Prometheus misbehaves from ``start`` until ``end`` (epoch seconds), for all services or for one.
 
     ``kind`` is what the readings then are; STALE means that the scrape stopped at ``start``.
     """
 
-    kind: ReadingKind
+    kind: MeasurementKind
     start: float = -math.inf
     end: float = math.inf
     namespace: str = ""
     service: str = ""
 
-    def hits(self, question: Question, now: float) -> bool:
+    def applies_to(self, question: MetricQuery, now: float) -> bool:
         return (
             self.start <= now < self.end
             and self.namespace in ("", question.namespace)
@@ -75,7 +83,7 @@ class Fault:
         )
 
 
-class SimMetrics:
+class SimulatedMetrics:
     """Answers from a Traffic's counters.
 
     ``faults`` may be changed at any time; ``custom`` answers PromQL that contains its key; ``asked`` counts
@@ -84,139 +92,137 @@ class SimMetrics:
 
     def __init__(self, traffic: Traffic, clock: VirtualClock) -> None:
         self._traffic, self._clock = traffic, clock
-        self.faults: list[Fault] = []
-        self.custom: dict[str, Custom] = {}
+        self.faults: list[PrometheusFault] = []
+        self.custom: dict[str, CustomAnswer] = {}
         self.asked = 0
-        self._lives = 0
+        self._restarts = 0
         self.restart()
 
     def restart(self) -> None:
         """As if the service had been started anew: its account of counters begins again."""
-        self._lives += 1
-        self._accounts: dict[tuple[str, str, str, str], Account] = {}
-        self._said: dict[tuple[str, str, str, str, str, bool], Counters] = {}
+        self._restarts += 1
+        self._revision_counters: dict[tuple[str, str, str, str], RevisionCounters] = {}
+        self._last_counters: dict[tuple[str, str, str, str, str, bool], RequestCounters] = {}
 
-    def ask(self, questions: Sequence[Question]) -> Mapping[Question, Reading]:
+    def query(self, questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
         now = self._clock.now()
         self.asked += len(questions)
-        readings = {question: self._answer(question, now) for question in questions}
+        readings = {question: self._measure(question, now) for question in questions}
         for question, reading in readings.items():
             if question.counters:
                 readings[question] = self._with_counters(question, reading, now)
         return readings
 
-    def _with_counters(self, question: Question, reading: Reading, now: float) -> Reading:
-        if question.query or question.metric not in _COUNTED or question.stable in ("", question.revision):
+    def _with_counters(self, question: MetricQuery, reading: Measurement, now: float) -> Measurement:
+        if question.query or question.metric not in _COUNTED_METRICS or question.stable in ("", question.revision):
             why = f"no counts: {question.metric or 'a query of its own'} has none, or nothing to compare with"
             return replace(reading, detail=reading.detail or why)
         latency = question.metric == "request-duration"
         revisions = question.revision, question.stable
         key = (question.namespace, question.service, question.component, *revisions, latency)
-        fault = next((each for each in self.faults if each.hits(question, now)), None)
-        if fault is None or fault.kind is ReadingKind.STALE:
+        fault = next((each for each in self.faults if each.applies_to(question, now)), None)
+        if fault is None or fault.kind is MeasurementKind.STALE:
             until = now if fault is None else min(fault.start, now)
-            self._look(question, key, until, now)
-        return replace(reading, counters=self._said.get(key))
+            self._update_counters(question, key, until, now)
+        return replace(reading, counters=self._last_counters.get(key))
 
-    def _look(
-        self, question: Question, key: tuple[str, str, str, str, str, bool], until: float, now: float
+    def _update_counters(
+        self, question: MetricQuery, key: tuple[str, str, str, str, str, bool], until: float, now: float
     ) -> None:
         found = self._traffic.series(question.namespace, question.service, Component(question.component))
         totals, times = [], []
         for revision in (question.revision, question.stable):
             series = found.get(revision)
-            newest = newest_by(series, until)
+            newest = last_sample_until(series, until)
             owner = (question.namespace, question.service, question.component, revision)
-            if owner not in self._accounts:
-                self._accounts[owner] = Account(series, newest)
-            totals.append(self._accounts[owner].look(series, newest))
-            if newest is not None and now - newest.at <= _LINGERING:
+            if owner not in self._revision_counters:
+                self._revision_counters[owner] = RevisionCounters(series, newest)
+            totals.append(self._revision_counters[owner].update(series, newest))
+            if newest is not None and now - newest.at <= _SILENT_AFTER:
                 times.append(newest.at)
-        said = self._said.get(key)
+        said = self._last_counters.get(key)
         if said is None or (times and min(times) > said.at):
             latency = key[-1]
-            candidate, stable = totals if latency else [Totals(each.requests, each.errors) for each in totals]
-            bounds = BOUNDS if latency else ()
+            candidate, stable = totals if latency else [RequestTotals(each.requests, each.errors) for each in totals]
+            bounds = LATENCY_BOUNDS if latency else ()
             at = min(times) if times else until
-            self._said[key] = Counters(f"sim-{self._lives}", at, candidate, stable, bounds)
+            self._last_counters[key] = RequestCounters(f"sim-{self._restarts}", at, candidate, stable, bounds)
 
-    def _answer(self, question: Question, now: float) -> Reading:
-        fault = next((each for each in self.faults if each.hits(question, now)), None)
+    def _measure(self, question: MetricQuery, now: float) -> Measurement:
+        fault = next((each for each in self.faults if each.applies_to(question, now)), None)
         if fault is None:
-            return self._read(question, now, now)
-        if fault.kind in (ReadingKind.OUTAGE, ReadingKind.REFUSED):
-            return Reading(fault.kind, unit=_unit(question), detail=_SAID[fault.kind])
-        scraped_until = fault.start if fault.kind is ReadingKind.STALE else now
-        return _spoilt(self._read(question, now, scraped_until), fault, now)
+            return self._compute(question, now, now)
+        if fault.kind in (MeasurementKind.OUTAGE, MeasurementKind.REFUSED):
+            return Measurement(fault.kind, unit=_unit(question), detail=_DETAILS[fault.kind])
+        scraped_until = fault.start if fault.kind is MeasurementKind.STALE else now
+        return _with_fault(self._compute(question, now, scraped_until), fault, now)
 
-    def _read(self, question: Question, now: float, scraped_until: float) -> Reading:
+    def _compute(self, question: MetricQuery, now: float, scraped_until: float) -> Measurement:
         if question.query:
-            return self._read_custom(question, now)
+            return self._custom_measurement(question, now)
         source = question.source if question.source is not Source.AUTO else Source.KNATIVE
         found = self._traffic.series(question.namespace, question.service, Component(question.component))
         series = found.get(question.revision)
         until = min(now, scraped_until)
         span = _span(series, until - question.window, until) if series is not None else None
         if series is None or span is None or span[1].requests == span[0].requests:
-            return _silent(question, source, any(each.samples for each in found.values()))
+            return _no_requests(question, source, any(each.samples for each in found.values()))
         first, last, count = span
         served = last.requests - first.requests
         requests = served * extrapolation(first, last, count, until - question.window, until)
         value = _value(question, series, first, last, requests)
         unit, age = _unit(question), now - last.at
         if value is None:
-            kind = ReadingKind.UNSUPPORTED
-            return Reading(kind, unit=unit, requests=requests, age=age, source=source, detail=_SAID[kind])
-        return Reading(ReadingKind.VALUE, value, unit, requests, age, source)
+            kind = MeasurementKind.UNSUPPORTED
+            return Measurement(kind, unit=unit, requests=requests, age=age, source=source, detail=_DETAILS[kind])
+        return Measurement(MeasurementKind.VALUE, value, unit, requests, age, source)
 
-    def _read_custom(self, question: Question, now: float) -> Reading:
+    def _custom_measurement(self, question: MetricQuery, now: float) -> Measurement:
         for part, answer in self.custom.items():
             if part in question.query:
                 said = answer(question, now)
-                if isinstance(said, Reading):
+                if isinstance(said, Measurement):
                     return said
                 if said is None:
                     break
-                kind = ReadingKind.VALUE if math.isfinite(said) else ReadingKind.NOT_A_NUMBER
-                counted = self._read(replace(question, query="", metric="request-count"), now, now)
-                return Reading(kind, said, requests=counted.requests, age=0.0)
-        return Reading(ReadingKind.NO_SERIES, detail=_SAID[ReadingKind.NO_SERIES])
+                kind = MeasurementKind.VALUE if math.isfinite(said) else MeasurementKind.NOT_A_NUMBER
+                counted = self._compute(replace(question, query="", metric="request-count"), now, now)
+                return Measurement(kind, said, requests=counted.requests, age=0.0)
+        return Measurement(MeasurementKind.NO_SERIES, detail=_DETAILS[MeasurementKind.NO_SERIES])
 
 
-def _silent(question: Question, source: Source, measured: bool) -> Reading:
+def _no_requests(question: MetricQuery, source: Source, measured: bool) -> Measurement:
     """No request: 0 of them where the source is known to measure the service, else nobody knows."""
     unit = _unit(question)
     if measured:
         detail = "the revision completed no request in the window"
-        return Reading(ReadingKind.NO_SERIES, unit=unit, requests=0.0, source=source, detail=detail)
+        return Measurement(MeasurementKind.NO_SERIES, unit=unit, requests=0.0, source=source, detail=detail)
     named = None if question.source is Source.AUTO else source
     detail = f"nothing measures {question.namespace}/{question.service}"
-    return Reading(ReadingKind.NO_SERIES, unit=unit, source=named, detail=detail)
+    return Measurement(MeasurementKind.NO_SERIES, unit=unit, source=named, detail=detail)
 
 
-def _spoilt(reading: Reading, fault: Fault, now: float) -> Reading:
-    if fault.kind is ReadingKind.STALE:
+def _with_fault(reading: Measurement, fault: PrometheusFault, now: float) -> Measurement:
+    if fault.kind is MeasurementKind.STALE:
         age = reading.age if reading.age is not None else now - fault.start
-        return replace(
-            reading, kind=ReadingKind.STALE, age=age, detail=f"the newest sample is {age:.0f} s old"
-        )
-    kept = fault.kind is ReadingKind.PARTIAL
+        return replace(reading, kind=MeasurementKind.STALE, age=age, detail=f"the newest sample is {age:.0f} s old")
+    kept = fault.kind is MeasurementKind.PARTIAL
     return replace(
         reading,
         kind=fault.kind,
         value=reading.value if kept else None,
-        requests=None if fault.kind is ReadingKind.NO_SERIES else reading.requests,
-        detail=_SAID.get(fault.kind, ""),
+        requests=None if fault.kind is MeasurementKind.NO_SERIES else reading.requests,
+        detail=_DETAILS.get(fault.kind, ""),
     )
 
 
-def _unit(question: Question) -> Unit:
+def _unit(question: MetricQuery) -> Unit:
     if question.query:
         return Unit.NUMBER
     return _UNITS.get(question.metric, Unit.SECONDS)
 
 
-def _span(series: Series, start: float, end: float) -> tuple[Sample, Sample, int] | None:
+def _span(series: RevisionSeries, start: float, end: float) -> tuple[ScrapedSample, ScrapedSample, int] | None:
     """The first and last sample within (start, end], and how many there are; None with fewer than two."""
     first = last = None
     count = 0
@@ -231,7 +237,7 @@ def _span(series: Series, start: float, end: float) -> tuple[Sample, Sample, int
     return (first, last, count) if first is not None and last is not None and count > 1 else None
 
 
-def extrapolation(first: Sample, last: Sample, count: int, start: float, end: float) -> float:
+def extrapolation(first: ScrapedSample, last: ScrapedSample, count: int, start: float, end: float) -> float:
     """By how much ``increase()`` exceeds the difference of the counters (Prometheus ``extrapolatedRate``)."""
     sampled = last.at - first.at
     average = sampled / (count - 1)
@@ -248,21 +254,23 @@ def extrapolation(first: Sample, last: Sample, count: int, start: float, end: fl
 
 def histogram_quantile(quantile: float, counts: Sequence[float]) -> float:
     """Prometheus' own: linear within a bucket, the highest bound for what lies beyond it, NaN when empty."""
-    heights = list(accumulate(counts))
-    total = heights[-1]
+    cumulative = list(accumulate(counts))
+    total = cumulative[-1]
     if not total:
         return math.nan
     rank = quantile * total
-    index = next(i for i, height in enumerate(heights) if height >= rank)
-    if index >= len(BOUNDS):
-        return BOUNDS[-1]
-    low = BOUNDS[index - 1] if index else 0.0
-    below = heights[index - 1] if index else 0
-    within = heights[index] - below
-    return low + (BOUNDS[index] - low) * ((rank - below) / within if within else 0.0)
+    index = next(i for i, height in enumerate(cumulative) if height >= rank)
+    if index >= len(LATENCY_BOUNDS):
+        return LATENCY_BOUNDS[-1]
+    low = LATENCY_BOUNDS[index - 1] if index else 0.0
+    below = cumulative[index - 1] if index else 0
+    within = cumulative[index] - below
+    return low + (LATENCY_BOUNDS[index] - low) * ((rank - below) / within if within else 0.0)
 
 
-def _value(question: Question, series: Series, first: Sample, last: Sample, requests: float) -> float | None:
+def _value(
+    question: MetricQuery, series: RevisionSeries, first: ScrapedSample, last: ScrapedSample, requests: float
+) -> float | None:
     """None when this revision does not measure such a thing."""
     served, failed = last.requests - first.requests, last.errors - first.errors
     quantile = question.quantile if question.quantile is not None else _DEFAULT_QUANTILE

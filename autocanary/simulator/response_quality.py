@@ -10,19 +10,19 @@ from autocanary.simulator.pod_behaviour import storage_uri
 
 __all__ = [
     "GOOD",
-    "Level",
-    "Moment",
     "Quality",
     "QualityOf",
     "Tokens",
+    "TrafficMoment",
+    "ValueOverTime",
     "by_uri",
-    "from_age",
-    "from_weight",
-    "level",
+    "from_revision_age",
+    "from_traffic_weight",
+    "value_at",
 ]
 
 
-class Moment(NamedTuple):
+class TrafficMoment(NamedTuple):
     """When and under what a revision is looked at: epoch seconds, seconds since its creation, its share."""
 
     at: float
@@ -30,7 +30,7 @@ class Moment(NamedTuple):
     weight: int
 
 
-Level = float | Callable[[Moment], float]
+ValueOverTime = float | Callable[[TrafficMoment], float]
 """A number, or how it changes."""
 
 
@@ -50,8 +50,8 @@ class Quality:
     """``error_percent`` of the requests are answered 5xx; ``latency_seconds`` is the median of a lognormal
     whose logarithm has the standard deviation ``spread``."""
 
-    error_percent: Level = 0.1
-    latency_seconds: Level = 0.08
+    error_percent: ValueOverTime = 0.1
+    latency_seconds: ValueOverTime = 0.08
     spread: float = 0.5
     tokens: Tokens | None = None
 
@@ -61,16 +61,16 @@ QualityOf = Callable[[Mapping[str, Any]], Quality]
 """The quality of the revision made from a component's spec."""
 
 
-def level(value: Level, moment: Moment) -> float:
+def value_at(value: ValueOverTime, moment: TrafficMoment) -> float:
     return value(moment) if callable(value) else value
 
 
-def from_weight(weight: int, bad: float, good: float) -> Level:
+def from_traffic_weight(weight: int, bad: float, good: float) -> ValueOverTime:
     """A late onset: ``bad`` from this share of the traffic on, ``good`` below it."""
     return lambda moment: bad if moment.weight >= weight else good
 
 
-def from_age(seconds: float, bad: float, good: float) -> Level:
+def from_revision_age(seconds: float, bad: float, good: float) -> ValueOverTime:
     """A slow decay: ``bad`` once the revision is this old, ``good`` before."""
     return lambda moment: bad if moment.age >= seconds else good
 

@@ -5,32 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from autocanary.model.measurement import ReadingKind
+from autocanary.model.measurement import MeasurementKind
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.simulator.demo_policy import (
-    ARTICLE_NAMESPACE,
-    ARTICLE_POLICY,
-    ARTICLE_SERVICE,
     DEMO_POLICY,
+    KFSERVING_NAMESPACE,
+    KFSERVING_POLICY,
+    KFSERVING_SERVICE,
     NAMESPACE,
     SERVICE,
 )
-from autocanary.simulator.pod_behaviour import CRASHES, Behaviour, starts_in
-from autocanary.simulator.prometheus_server import Fault
-from autocanary.simulator.response_quality import Quality, from_weight
-from autocanary.simulator.traffic import Load
+from autocanary.simulator.pod_behaviour import CRASHES, Behaviour, ready_after_seconds
+from autocanary.simulator.prometheus_server import PrometheusFault
+from autocanary.simulator.response_quality import Quality, from_traffic_weight
+from autocanary.simulator.traffic import RequestLoad
 from autocanary.simulator.world import World
 
-__all__ = ["SCENARIOS", "End", "Release", "Scenario", "SidedRelease", "Trouble"]
+__all__ = [
+    "SCENARIOS",
+    "ExpectedResult",
+    "KFServingRelease",
+    "PlannedRelease",
+    "PrometheusOutage",
+    "Scenario",
+]
 
 V1, V2, V3 = (f"gs://models/mnist/{number}" for number in (1, 2, 3))
 MNIST, MNIST_2 = (f"pvc://kfserving-models-pvc/models/tensorflow/{name}/" for name in ("mnist", "mnist-2"))
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class PlannedRelease:
     """At ``at`` seconds from the start somebody applies a manifest with this model.
 
     ``weight`` None leaves canaryTrafficPercent out of it.
@@ -43,27 +50,27 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class SidedRelease:
+class KFServingRelease:
     """The same with KFServing's default and canary; ``canary`` empty leaves that out."""
 
     at: float
     default: str
     canary: str = ""
     weight: int | None = None
-    service: str = ARTICLE_SERVICE
+    service: str = KFSERVING_SERVICE
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class PrometheusOutage:
     """Prometheus misbehaves between two instants, in seconds from the start."""
 
     start: float
     end: float
-    kind: ReadingKind
+    kind: MeasurementKind
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class ExpectedResult:
     """How a rollout must end."""
 
     phase: Phase
@@ -80,12 +87,12 @@ class Scenario:
 
     name: str
     sentence: str
-    expected: tuple[End, ...]
-    releases: tuple[Release | SidedRelease, ...]
+    expected: tuple[ExpectedResult, ...]
+    releases: tuple[PlannedRelease | KFServingRelease, ...]
     behaviours: Mapping[str, Behaviour] = field(default_factory=dict)
     qualities: Mapping[str, Quality] = field(default_factory=dict)
-    load: Load = field(default_factory=Load)
-    troubles: tuple[Trouble, ...] = ()
+    load: RequestLoad = field(default_factory=RequestLoad)
+    prometheus_outages: tuple[PrometheusOutage, ...] = ()
     horizon: float = 1800.0
     policy: Policy = DEMO_POLICY
     shown: tuple[str, str] | None = None
@@ -100,22 +107,24 @@ class Scenario:
             seed=seed,
         )
         now = world.now()
-        world.metrics.faults += [Fault(each.kind, now + each.start, now + each.end) for each in self.troubles]
+        world.metrics.faults += [
+            PrometheusFault(each.kind, now + each.start, now + each.end) for each in self.prometheus_outages
+        ]
         for release in self.releases:
             _plan(world, release)
         return world
 
 
-def _plan(world: World, release: Release | SidedRelease) -> None:
-    if isinstance(release, SidedRelease):
+def _plan(world: World, release: PlannedRelease | KFServingRelease) -> None:
+    if isinstance(release, KFServingRelease):
         world.after(
             release.at,
-            lambda: world.deploy_sided(
+            lambda: world.deploy_kfserving(
                 release.service,
                 release.default,
                 canary=release.canary,
                 weight=release.weight,
-                namespace=ARTICLE_NAMESPACE,
+                namespace=KFSERVING_NAMESPACE,
             ),
         )
         return
@@ -125,24 +134,24 @@ def _plan(world: World, release: Release | SidedRelease) -> None:
     )
 
 
-_SLOW_START = starts_in(8.0)
-_PROMOTED = End(Phase.PROMOTED, Reason.PROMOTED)
-_ROLLED_BACK = End(Phase.ROLLED_BACK, Reason.METRIC_BREACH)
-_FIRST = Release(0.0, V1, weight=None)
+_SLOW_START = ready_after_seconds(8.0)
+_PROMOTED = ExpectedResult(Phase.PROMOTED, Reason.PROMOTED)
+_ROLLED_BACK = ExpectedResult(Phase.ROLLED_BACK, Reason.METRIC_VIOLATION)
+_FIRST = PlannedRelease(0.0, V1, weight=None)
 
-_ALL = (
+_ALL_SCENARIOS = (
     Scenario(
         name="healthy",
         sentence="A good release goes through 10, 25, 50 and 100 % and is promoted.",
         expected=(_PROMOTED,),
-        releases=(_FIRST, Release(30.0, V2)),
+        releases=(_FIRST, PlannedRelease(30.0, V2)),
         behaviours={V2: _SLOW_START},
     ),
     Scenario(
         name="errors",
         sentence="A release that answers every twentieth request with an error is rolled back at 10 %.",
         expected=(_ROLLED_BACK,),
-        releases=(_FIRST, Release(30.0, V2)),
+        releases=(_FIRST, PlannedRelease(30.0, V2)),
         behaviours={V2: _SLOW_START},
         qualities={V2: Quality(error_percent=5.0)},
     ),
@@ -150,7 +159,7 @@ _ALL = (
         name="slow",
         sentence="A release that answers correctly but ten times as slowly is rolled back.",
         expected=(_ROLLED_BACK,),
-        releases=(_FIRST, Release(30.0, V2)),
+        releases=(_FIRST, PlannedRelease(30.0, V2)),
         behaviours={V2: _SLOW_START},
         qualities={V2: Quality(latency_seconds=0.8)},
     ),
@@ -158,66 +167,66 @@ _ALL = (
         name="late-onset",
         sentence="A release that is good until it gets half of the traffic is rolled back at 50 %.",
         expected=(_ROLLED_BACK,),
-        releases=(_FIRST, Release(30.0, V2)),
+        releases=(_FIRST, PlannedRelease(30.0, V2)),
         behaviours={V2: _SLOW_START},
-        qualities={V2: Quality(error_percent=from_weight(50, bad=8.0, good=0.1))},
+        qualities={V2: Quality(error_percent=from_traffic_weight(50, bad=8.0, good=0.1))},
     ),
     Scenario(
         name="no-traffic",
         sentence="Nobody calls the service: no data is no success, and after five minutes it is rolled back.",
-        expected=(End(Phase.ROLLED_BACK, Reason.NO_DATA_DEADLINE),),
-        releases=(_FIRST, Release(30.0, V2)),
+        expected=(ExpectedResult(Phase.ROLLED_BACK, Reason.NO_DATA_DEADLINE),),
+        releases=(_FIRST, PlannedRelease(30.0, V2)),
         behaviours={V2: _SLOW_START},
-        load=Load(0.0),
+        load=RequestLoad(0.0),
     ),
     Scenario(
         name="outage",
         sentence="Prometheus is away for four minutes at 25 %: the weight is held, then the rollout goes on.",
         expected=(_PROMOTED,),
-        releases=(_FIRST, Release(30.0, V2)),
+        releases=(_FIRST, PlannedRelease(30.0, V2)),
         behaviours={V2: _SLOW_START},
-        troubles=(Trouble(240.0, 480.0, ReadingKind.OUTAGE),),
+        prometheus_outages=(PrometheusOutage(240.0, 480.0, MeasurementKind.OUTAGE),),
     ),
     Scenario(
         name="crash-loop",
         sentence="The new revision crashes while it loads its model: it never gets a request.",
-        expected=(End(Phase.ROLLED_BACK, Reason.REVISION_FAILED),),
-        releases=(_FIRST, Release(30.0, V2)),
+        expected=(ExpectedResult(Phase.ROLLED_BACK, Reason.REVISION_FAILED),),
+        releases=(_FIRST, PlannedRelease(30.0, V2)),
         behaviours={V2: CRASHES},
     ),
     Scenario(
         name="second-release",
         sentence="A second release in the middle of the first replaces it and starts from the bottom.",
-        expected=(End(Phase.SUPERSEDED, Reason.NEW_REVISION), _PROMOTED),
-        releases=(_FIRST, Release(30.0, V2), Release(240.0, V3)),
+        expected=(ExpectedResult(Phase.SUPERSEDED, Reason.NEW_REVISION), _PROMOTED),
+        releases=(_FIRST, PlannedRelease(30.0, V2), PlannedRelease(240.0, V3)),
         behaviours={V2: _SLOW_START, V3: _SLOW_START},
     ),
     Scenario(
         name="unstaged",
         sentence="A release applied without canaryTrafficPercent is caught before it takes all traffic.",
         expected=(_PROMOTED,),
-        releases=(_FIRST, Release(30.0, V2, weight=None)),
+        releases=(_FIRST, PlannedRelease(30.0, V2, weight=None)),
         behaviours={V2: _SLOW_START},
     ),
     Scenario(
         name="kfserving",
         sentence="On KFServing 0.4 a canary beside default goes from 10 to 100 %, and then becomes default.",
         expected=(_PROMOTED,),
-        releases=(SidedRelease(0.0, MNIST), SidedRelease(30.0, MNIST, MNIST_2, 10)),
+        releases=(KFServingRelease(0.0, MNIST), KFServingRelease(30.0, MNIST, MNIST_2, 10)),
         behaviours={MNIST_2: _SLOW_START},
-        policy=ARTICLE_POLICY,
-        shown=(ARTICLE_NAMESPACE, ARTICLE_SERVICE),
+        policy=KFSERVING_POLICY,
+        shown=(KFSERVING_NAMESPACE, KFSERVING_SERVICE),
     ),
     Scenario(
         name="kfserving-errors",
         sentence="On KFServing 0.4 a canary with errors goes back to 0 %, and is kept beside default.",
         expected=(_ROLLED_BACK,),
-        releases=(SidedRelease(0.0, MNIST), SidedRelease(30.0, MNIST, MNIST_2, 10)),
+        releases=(KFServingRelease(0.0, MNIST), KFServingRelease(30.0, MNIST, MNIST_2, 10)),
         behaviours={MNIST_2: _SLOW_START},
         qualities={MNIST_2: Quality(error_percent=5.0)},
-        policy=ARTICLE_POLICY,
-        shown=(ARTICLE_NAMESPACE, ARTICLE_SERVICE),
+        policy=KFSERVING_POLICY,
+        shown=(KFSERVING_NAMESPACE, KFSERVING_SERVICE),
     ),
 )
 
-SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
+SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL_SCENARIOS}

@@ -14,14 +14,14 @@ from random import Random
 from typing import NamedTuple
 
 from autocanary.model.policy import Component
-from autocanary.simulator.api_server import Name
-from autocanary.simulator.cluster import KServe
-from autocanary.simulator.knative_controller import Revision, Routed
-from autocanary.simulator.random_counts import BOUNDS, binomial, buckets, lognormal_heights, poisson
-from autocanary.simulator.response_quality import GOOD, Moment, Quality, QualityOf, level
+from autocanary.simulator.api_server import NamespacedName
+from autocanary.simulator.cluster import KServeCluster
+from autocanary.simulator.knative_controller import Revision, RoutedRevisions
+from autocanary.simulator.random_counts import LATENCY_BOUNDS, binomial, buckets, lognormal_cdf, poisson
+from autocanary.simulator.response_quality import GOOD, Quality, QualityOf, TrafficMoment, value_at
 from autocanary.simulator.virtual_clock import VirtualClock
 
-__all__ = ["Load", "Sample", "Series", "Traffic"]
+__all__ = ["RequestLoad", "RevisionSeries", "ScrapedSample", "Traffic"]
 
 SCRAPE_SECONDS = 15.0
 _KEPT_SECONDS = 1800.0
@@ -30,7 +30,7 @@ _BURST_SHAPE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class RequestLoad:
     """Requests per second of a service, a number or how it changes with time (epoch seconds).
 
     ``bursts``: errors of all revisions come and go together, by a factor with mean 1 redrawn each minute.
@@ -44,7 +44,7 @@ class Load:
         return rate(now) if callable(rate) else rate
 
 
-class Sample(NamedTuple):
+class ScrapedSample(NamedTuple):
     """What one scrape of a revision read: counters, and requests per latency bucket (+Inf last)."""
 
     at: float
@@ -54,21 +54,21 @@ class Sample(NamedTuple):
 
 
 @dataclass(slots=True)
-class Series:
+class RevisionSeries:
     """The counters of one revision. They exist from its first request on, as queue-proxy's do."""
 
     revision: str
     quality: Quality
     created_at: float
-    samples: deque[Sample]
+    samples: deque[ScrapedSample]
     requests: int = 0
     errors: int = 0
-    buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS) + 1))
     waiting: int = 0  # requests held back while the pods are cold
     waiting_since: float = 0.0
 
 
-class _Serving(NamedTuple):
+class _ServingRevision(NamedTuple):
     """Who serves, from one change to the next: revision, its share in percent, and when its pods are warm."""
 
     revision: Revision
@@ -76,19 +76,19 @@ class _Serving(NamedTuple):
     warm_at: float | None
 
 
-class _Stream:
+class _ComponentTraffic:
     """The requests to one component of one service."""
 
-    def __init__(self, load: Load, rng: Random, now: float, scrape: float) -> None:
+    def __init__(self, load: RequestLoad, rng: Random, now: float, scrape: float) -> None:
         self.load = load
-        self.series: dict[str, Series] = {}
+        self.series: dict[str, RevisionSeries] = {}
         self._rng = rng
         self._scrape = scrape
         self._at = now
-        self._serving: tuple[_Serving, ...] = ()
+        self._serving: tuple[_ServingRevision, ...] = ()
         self._burst_until, self._burst = 0.0, 1.0
 
-    def moved(self, child: Routed, now: float, quality_of: Callable[[Revision], Quality]) -> None:
+    def on_routing_change(self, child: RoutedRevisions, now: float, quality_of: Callable[[Revision], Quality]) -> None:
         serving = _serving(child)
         if serving == self._serving:
             return
@@ -97,8 +97,8 @@ class _Stream:
         for revision, _, _ in serving:
             known = self.series.get(revision.name)
             if known is None or known.created_at != revision.created_at:
-                kept: deque[Sample] = deque(maxlen=int(_KEPT_SECONDS / self._scrape) + 1)
-                self.series[revision.name] = Series(
+                kept: deque[ScrapedSample] = deque(maxlen=int(_KEPT_SECONDS / self._scrape) + 1)
+                self.series[revision.name] = RevisionSeries(
                     revision.name, quality_of(revision), revision.created_at, kept
                 )
 
@@ -122,7 +122,7 @@ class _Stream:
                 series = self.series[revision.name]
                 if series.requests and warm_at is not None and warm_at <= scraped_at:
                     series.samples.append(
-                        Sample(scraped_at, series.requests, series.errors, tuple(series.buckets))
+                        ScrapedSample(scraped_at, series.requests, series.errors, tuple(series.buckets))
                     )
 
     def _serve(self, until: float) -> None:
@@ -142,24 +142,24 @@ class _Stream:
                 series.waiting += arrived
                 continue
             if series.waiting:
-                self._release(series, max(warm_at - series.waiting_since, 0.001))
+                self._serve_waiting(series, max(warm_at - series.waiting_since, 0.001))
             if arrived:
-                moment = Moment(since, since - series.created_at, weight)
+                moment = TrafficMoment(since, since - series.created_at, weight)
                 self._answer(series, arrived, moment, burst)
 
-    def _answer(self, series: Series, requests: int, moment: Moment, burst: float) -> None:
+    def _answer(self, series: RevisionSeries, requests: int, moment: TrafficMoment, burst: float) -> None:
         quality, rng = series.quality, self._rng
-        share = min(1.0, level(quality.error_percent, moment) / 100 * burst)
+        share = min(1.0, value_at(quality.error_percent, moment) / 100 * burst)
         series.requests += requests
         series.errors += binomial(rng, requests, share)
-        heights = lognormal_heights(level(quality.latency_seconds, moment), quality.spread)
-        for index, count in enumerate(buckets(rng, requests, heights)):
+        cumulative = lognormal_cdf(value_at(quality.latency_seconds, moment), quality.spread)
+        for index, count in enumerate(buckets(rng, requests, cumulative)):
             if count:
                 series.buckets[index] += count
 
-    def _release(self, series: Series, waited: float) -> None:
+    def _serve_waiting(self, series: RevisionSeries, waited: float) -> None:
         """Requests held by the activator are answered once the pods are up, having waited half of it."""
-        index = next((i for i, bound in enumerate(BOUNDS) if waited / 2 <= bound), len(BOUNDS))
+        index = next((i for i, bound in enumerate(LATENCY_BOUNDS) if waited / 2 <= bound), len(LATENCY_BOUNDS))
         series.requests += series.waiting
         series.buckets[index] += series.waiting
         series.waiting = 0
@@ -182,23 +182,23 @@ class Traffic:
 
     def __init__(
         self,
-        kserve: KServe,
+        kserve: KServeCluster,
         *,
         quality_of: QualityOf = lambda _: GOOD,
-        load: Load | None = None,
+        load: RequestLoad | None = None,
         seed: int = 1,
         scrape_seconds: float = SCRAPE_SECONDS,
     ) -> None:
         self._clock: VirtualClock = kserve.clock
         self.quality_of = quality_of
         self.scrape_seconds = scrape_seconds
-        self._default_load = load if load is not None else Load()
-        self._loads: dict[Name, Load] = {}
+        self._default_load = load if load is not None else RequestLoad()
+        self._loads: dict[NamespacedName, RequestLoad] = {}
         self._seed = seed
-        self._streams: dict[tuple[Name, Component], _Stream] = {}
-        kserve.controller.served = kserve.kfserving.served = self._served
+        self._streams: dict[tuple[NamespacedName, Component], _ComponentTraffic] = {}
+        kserve.controller.on_traffic_change = kserve.kfserving.on_traffic_change = self._on_traffic_change
 
-    def set_load(self, namespace: str, name: str, load: Load) -> None:
+    def set_load(self, namespace: str, name: str, load: RequestLoad) -> None:
         """From now on the service gets this many requests."""
         self._loads[namespace, name] = load
         for (owner, _), stream in self._streams.items():
@@ -206,7 +206,7 @@ class Traffic:
                 stream.serve_until(self._clock.now())
                 stream.load = load
 
-    def series(self, namespace: str, name: str, component: Component) -> Mapping[str, Series]:
+    def series(self, namespace: str, name: str, component: Component) -> Mapping[str, RevisionSeries]:
         """The counters of the revisions that have served, as the last scrape read them."""
         stream = self._streams.get(((namespace, name), component))
         if stream is None:
@@ -214,23 +214,23 @@ class Traffic:
         stream.catch_up(self._clock.now())
         return stream.series
 
-    def _served(self, name: Name, component: Component, child: Routed) -> None:
+    def _on_traffic_change(self, name: NamespacedName, component: Component, child: RoutedRevisions) -> None:
         now = self._clock.now()
         stream = self._streams.get((name, component))
         if stream is None:
             load = self._loads.get(name, self._default_load)
             rng = Random(f"{self._seed}/{name[0]}/{name[1]}/{component.value}")
-            stream = self._streams[name, component] = _Stream(load, rng, now, self.scrape_seconds)
-        stream.moved(child, now, lambda revision: self.quality_of(revision.template[0]))
+            stream = self._streams[name, component] = _ComponentTraffic(load, rng, now, self.scrape_seconds)
+        stream.on_routing_change(child, now, lambda revision: self.quality_of(revision.template[0]))
 
 
-def _serving(child: Routed) -> tuple[_Serving, ...]:
+def _serving(child: RoutedRevisions) -> tuple[_ServingRevision, ...]:
     weights: dict[str, int] = {}
     for target in child.programmed:
         weights[target.revision] = weights.get(target.revision, 0) + target.percent
     revisions = child.revisions
     return tuple(
-        _Serving(revisions[name], weight, revisions[name].warm_at)
+        _ServingRevision(revisions[name], weight, revisions[name].warm_at)
         for name, weight in weights.items()
         if name in revisions
     )

@@ -9,18 +9,24 @@ from autocanary.kserve.v1beta1 import WEIGHT
 from autocanary.model.observation import ServiceKey
 from autocanary.model.policy import Component, Policy
 from autocanary.simulator import pod_behaviour, response_quality
-from autocanary.simulator.cluster import KServe
+from autocanary.simulator.cluster import KServeCluster
 from autocanary.simulator.controller_loop import LAG, PROGRESS_DEADLINE
-from autocanary.simulator.fakes import InlinePool, RecordingNotifier, SimGates, SimLeadership, SimPolicies
-from autocanary.simulator.memory_inference_services import SimCluster
-from autocanary.simulator.memory_rollout_store import SimLedger
+from autocanary.simulator.fakes import (
+    FakeLeadership,
+    FakePolicies,
+    FakePolicyWebhooks,
+    InlinePool,
+    RecordingNotifier,
+)
+from autocanary.simulator.memory_inference_services import InMemoryCluster
+from autocanary.simulator.memory_rollout_store import InMemoryRolloutStore
 from autocanary.simulator.pod_behaviour import HEALTHY, Behaviour
-from autocanary.simulator.prometheus_server import SimMetrics
+from autocanary.simulator.prometheus_server import SimulatedMetrics
 from autocanary.simulator.response_quality import GOOD, Quality
-from autocanary.simulator.traffic import SCRAPE_SECONDS, Load, Traffic
+from autocanary.simulator.traffic import SCRAPE_SECONDS, RequestLoad, Traffic
 from autocanary.simulator.virtual_clock import START, VirtualClock
 
-__all__ = ["World", "manifest", "sided_manifest"]
+__all__ = ["World", "kfserving_manifest", "manifest"]
 
 
 def manifest(name: str, uri: str, *, namespace: str = "models", weight: int | None = None) -> dict[str, Any]:
@@ -36,7 +42,7 @@ def manifest(name: str, uri: str, *, namespace: str = "models", weight: int | No
     }
 
 
-def sided_manifest(
+def kfserving_manifest(
     name: str,
     uri: str,
     *,
@@ -72,7 +78,7 @@ class World:
         policies: Sequence[Policy] = (),
         behaviours: Mapping[str, Behaviour] | None = None,
         qualities: Mapping[str, Quality] | None = None,
-        load: Load | None = None,
+        load: RequestLoad | None = None,
         seed: int = 1,
         start: float = START,
         lag: float = LAG,
@@ -83,7 +89,7 @@ class World:
         self._behaviours = dict(behaviours or {})
         self._qualities = dict(qualities or {})
         self.clock = VirtualClock(start)
-        self.kserve = KServe(
+        self.kserve = KServeCluster(
             self.clock,
             behaviour_of=pod_behaviour.by_uri(self._behaviours),
             lag=lag,
@@ -97,14 +103,14 @@ class World:
             seed=seed,
             scrape_seconds=scrape_seconds,
         )
-        self.metrics = SimMetrics(self.traffic, self.clock)
-        self.cluster = SimCluster(self.kserve)
-        self.ledger = SimLedger(self.clock)
+        self.metrics = SimulatedMetrics(self.traffic, self.clock)
+        self.cluster = InMemoryCluster(self.kserve)
+        self.store = InMemoryRolloutStore(self.clock)
         self.notifier = RecordingNotifier()
-        self.gates = SimGates()
+        self.policy_webhooks = FakePolicyWebhooks()
         self.pool = InlinePool()
-        self.leadership = SimLeadership()
-        self.policies = SimPolicies(policies)
+        self.leadership = FakeLeadership()
+        self.policies = FakePolicies(policies)
 
     def now(self) -> float:
         return self.clock.now()
@@ -115,30 +121,26 @@ class World:
 
     def after(self, seconds: float, action: Callable[[], object]) -> None:
         """Does something when that much time has gone by."""
-        self.clock.call_at(self.clock.now() + seconds, lambda: _drop(action()))
+        self.clock.call_at(self.clock.now() + seconds, lambda: _ignore_result(action()))
 
     def model(self, uri: str, behaviour: Behaviour = HEALTHY, quality: Quality = GOOD) -> None:
         """How the revisions made from this storageUri start and serve; says nothing of those that run."""
         self._behaviours[uri] = behaviour
         self._qualities[uri] = quality
 
-    def deploy(
-        self, name: str, uri: str, *, weight: int | None = None, namespace: str = "models"
-    ) -> Mapping[str, Any]:
+    def deploy(self, name: str, uri: str, *, weight: int | None = None, namespace: str = "models") -> Mapping[str, Any]:
         """``kubectl apply`` of a manifest with this model, with the weight or without the field."""
         document = manifest(name, uri, namespace=namespace, weight=weight)
         return self.kserve.apply(document, "kubectl", server_side=False)
 
-    def deploy_sided(
+    def deploy_kfserving(
         self, name: str, uri: str, *, canary: str = "", weight: int | None = None, namespace: str = "models"
     ) -> Mapping[str, Any]:
         """``kubectl apply`` of a manifest of KFServing's v1alpha2."""
-        document = sided_manifest(name, uri, canary=canary, weight=weight, namespace=namespace)
+        document = kfserving_manifest(name, uri, canary=canary, weight=weight, namespace=namespace)
         return self.kserve.apply(document, "kubectl", server_side=False)
 
-    def key(
-        self, name: str, *, namespace: str = "models", component: Component = Component.PREDICTOR
-    ) -> ServiceKey:
+    def key(self, name: str, *, namespace: str = "models", component: Component = Component.PREDICTOR) -> ServiceKey:
         return ServiceKey(namespace, name, component)
 
     def split(self, name: str, *, namespace: str = "models") -> Mapping[str, int]:
@@ -151,5 +153,5 @@ class World:
         return {revision.removeprefix(prefix): share for revision, share in shares.items()}
 
 
-def _drop(_: object) -> None:
+def _ignore_result(_: object) -> None:
     """An action's result is of no interest."""

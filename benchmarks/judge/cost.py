@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from statistics import median, quantiles
 from time import thread_time
 
-from autocanary.analysis.combined_evidence import Trial, look
-from autocanary.analysis.parameters import terms_of
-from autocanary.model.measurement import Counters, Totals
-from autocanary.model.policy import Compare
+from autocanary.analysis.combined_evidence import Comparisons, update_comparisons
+from autocanary.analysis.parameters import parameters_of
+from autocanary.model.measurement import RequestCounters, RequestTotals
+from autocanary.model.policy import ComparisonPolicy
 
 __all__ = ["cost"]
 
@@ -23,9 +23,9 @@ _EVERY = 10.0
 _PER_LOOK = 1000
 
 
-def cost(looks: int = _LOOKS) -> str:
+def cost(samples: int = _LOOKS) -> str:
     """A Markdown table; CPU time, so the figures are this machine's."""
-    spent, sizes = _spent(looks)
+    spent, sizes = _cpu_seconds(samples)
     rows = (
         ("a look, median", f"{median(spent) * 1e6:.0f} µs"),
         ("a look, mean (blocks end at every third)", f"{sum(spent) / len(spent) * 1e6:.0f} µs"),
@@ -35,32 +35,39 @@ def cost(looks: int = _LOOKS) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 
-def _spent(looks: int) -> tuple[list[float], list[int]]:
-    terms = {
-        "error-rate": terms_of(Compare()),
-        "request-duration": terms_of(Compare(), latency=True),
+def _cpu_seconds(samples: int) -> tuple[list[float], list[int]]:
+    parameters = {
+        "error-rate": parameters_of(ComparisonPolicy()),
+        "request-duration": parameters_of(ComparisonPolicy(), latency=True),
     }
-    trial, spent, sizes = Trial(), [], []
-    for tick, seen in enumerate(list(_counters(looks))):
+    comparisons, spent, sizes = Comparisons(), [], []
+    for tick, counters in enumerate(list(_counters(samples))):
         began = thread_time()
-        trial, _ = look(trial, terms, dict.fromkeys(terms, seen), step=tick // 1000, steps=3, weight=10)
+        comparisons, _ = update_comparisons(
+            comparisons,
+            parameters,
+            dict.fromkeys(parameters, counters),
+            step=tick // 1000,
+            steps=3,
+            weight=10,
+        )
         spent.append(thread_time() - began)
-        sizes.append(len(json.dumps(trial.to_dict())))
+        sizes.append(len(json.dumps(comparisons.to_dict())))
     return spent, sizes
 
 
-def _counters(looks: int) -> Iterator[Counters]:
+def _counters(samples: int) -> Iterator[RequestCounters]:
     rng = random.Random(1)
     sums = ([0] * (2 + len(_BOUNDS)), [0] * (2 + len(_BOUNDS)))
-    for tick in range(looks):
+    for tick in range(samples):
         for side, many in zip(sums, (_PER_LOOK // 10, _PER_LOOK - _PER_LOOK // 10), strict=True):
-            for place, more in enumerate(_grown(many, rng)):
+            for place, more in enumerate(_draw_counts(many, rng)):
                 side[place] += more
-        sides = [Totals(float(n), float(e), tuple(map(float, within))) for n, e, *within in sums]
-        yield Counters("account", tick * _EVERY, sides[0], sides[1], _BOUNDS)
+        sides = [RequestTotals(float(n), float(e), tuple(map(float, within))) for n, e, *within in sums]
+        yield RequestCounters("account", tick * _EVERY, sides[0], sides[1], _BOUNDS)
 
 
-def _grown(many: int, rng: random.Random) -> list[int]:
+def _draw_counts(many: int, rng: random.Random) -> list[int]:
     """Requests, failures, and how many succeeded within each bound."""
     failed = sum([rng.random() < 0.002 for _ in range(many)])
     served = sorted([rng.random() for _ in range(many - failed)])

@@ -10,12 +10,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.judge.traffic import Counts
+from benchmarks.judge.traffic import TickCounts
 
 __all__ = ["Argo", "Flagger", "Kayenta", "Pooled", "Rule"]
 
-Flags = NDArray[np.bool_]
-Reals = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 
 _MINUTE = 6
 _LIMIT = 0.01
@@ -25,7 +25,7 @@ _Z = 2.3263478740408408  # one-sided 1 %
 class Rule(Protocol):
     """Ends runs."""
 
-    def look(self, step: int, counts: Counts, /) -> Flags:
+    def update(self, step: int, counts: TickCounts, /) -> Booleans:
         """The runs that would be rolled back at the end of this tick."""
         ...
 
@@ -41,7 +41,7 @@ class Flagger:
         self._failed = np.zeros(runs, dtype=np.int64)
         self._tick = 0
 
-    def look(self, _step: int, counts: Counts, /) -> Flags:
+    def update(self, _step: int, counts: TickCounts, /) -> Booleans:
         self._n += counts.n_c
         self._e += counts.e_c
         self._tick += 1
@@ -63,13 +63,13 @@ class Argo:
         self._n, self._e = np.zeros(runs), np.zeros(runs)
         self._tick = 0
 
-    def look(self, _step: int, counts: Counts, /) -> Flags:
+    def update(self, _step: int, counts: TickCounts, /) -> Booleans:
         self._n += counts.n_c
         self._e += counts.e_c
         self._tick += 1
         if self._tick % _MINUTE:
             return np.zeros(len(self._n), dtype=np.bool_)
-        ended: Flags = self._e > _LIMIT * self._n
+        ended: Booleans = self._e > _LIMIT * self._n
         self._n[:], self._e[:] = 0.0, 0.0
         return ended
 
@@ -81,7 +81,7 @@ class Pooled:
         self._sums = np.zeros((4, runs))
         self._step = 0
 
-    def look(self, step: int, counts: Counts, /) -> Flags:
+    def update(self, step: int, counts: TickCounts, /) -> Booleans:
         if step != self._step:
             self._sums[:] = 0.0
             self._step = step
@@ -91,7 +91,7 @@ class Pooled:
         c, s = np.maximum(n_c, 1.0), np.maximum(n_s, 1.0)
         pooled = (e_c + e_s) / (c + s)
         spread = np.sqrt(pooled * (1.0 - pooled) * (1.0 / c + 1.0 / s))
-        ended: Flags = (n_c > 0) & (n_s > 0) & (e_c / c - e_s / s > _Z * spread) & (spread > 0)
+        ended: Booleans = (n_c > 0) & (n_s > 0) & (e_c / c - e_s / s > _Z * spread) & (spread > 0)
         return ended
 
 
@@ -104,11 +104,11 @@ class Kayenta:
 
     def __init__(self, runs: int) -> None:
         self._sums = np.zeros((4, runs))
-        self._candidate: list[Reals] = []
-        self._stable: list[Reals] = []
+        self._candidate: list[Floats] = []
+        self._stable: list[Floats] = []
         self._tick = self._step = 0
 
-    def look(self, step: int, counts: Counts, /) -> Flags:
+    def update(self, step: int, counts: TickCounts, /) -> Booleans:
         if step != self._step:
             self._step = step
             self._candidate, self._stable = [], []
@@ -125,7 +125,7 @@ class Kayenta:
         return _mann_whitney(np.stack(self._candidate, axis=1), np.stack(self._stable, axis=1)) > _Z
 
 
-def _mann_whitney(candidate: Reals, stable: Reals) -> Reals:
+def _mann_whitney(candidate: Floats, stable: Floats) -> Floats:
     """The z of every run that its candidate's values are the larger ones."""
     runs, many = candidate.shape
     both = np.concatenate([candidate, stable], axis=1)
@@ -143,6 +143,6 @@ def _mann_whitney(candidate: Reals, stable: Reals) -> Reals:
     other = total - many
     ties = (sizes**3 - sizes).sum(axis=1) / (total * (total - 1.0))
     variance = many * other / 12.0 * (total + 1.0 - ties)
-    z: Reals = (above - many * other / 2.0 - 0.5) / np.sqrt(np.maximum(variance, 1e-12))
+    z: Floats = (above - many * other / 2.0 - 0.5) / np.sqrt(np.maximum(variance, 1e-12))
     z[variance <= 0.0] = 0.0
     return z

@@ -33,7 +33,7 @@ def false_rollbacks(results: Sequence[Result]) -> str:
         part = (log10(max(share, least)) - log10(least)) / -log10(least)
         return height - _BOTTOM - part * (height - _TOP - _BOTTOM)
 
-    drawing = _Drawing("How often healthy rollouts are rolled back (at the worst load)", height)
+    drawing = _BarChart("How often healthy rollouts are rolled back (at the worst load)", height)
     for share, label in ((1.0, "100 %"), (0.1, "10 %"), (0.01, "1 %"), (0.001, "0.1 %"), (least, "never")):
         drawing.line(y(share), label)
     drawing.line(y(0.05), "5 %", strong=True)
@@ -41,9 +41,7 @@ def false_rollbacks(results: Sequence[Result]) -> str:
         left, wide = drawing.column(place, len(HEALTHY))
         drawing.text(left + wide / 2, height - _BOTTOM + 20, row.name, "middle")
         for index, (rule, colour) in enumerate(_COLOURS.items()):
-            share = max(
-                each.ended / each.runs for each in results if (each.row, each.rule) == (row.name, rule)
-            )
+            share = max(each.ended / each.runs for each in results if (each.row, each.rule) == (row.name, rule))
             drawing.bar(left, wide, index, y(share), y(least), colour, f"{row.name}, {rule}: {share:.2%}")
     return drawing.finished()
 
@@ -56,7 +54,7 @@ def detection(results: Sequence[Result]) -> str:
         part = (log10(seconds) - log10(least)) / (log10(most) - log10(least))
         return height - _BOTTOM - 16 - part * (height - _TOP - _BOTTOM - 16)
 
-    drawing = _Drawing("How long bad releases live (median; up to the top: longer than 4 h)", height)
+    drawing = _BarChart("How long bad releases live (median; up to the top: longer than 4 h)", height)
     for seconds, label in ((10, "10 s"), (60, "1 min"), (600, "10 min"), (3600, "1 h"), (14400, "4 h")):
         drawing.line(y(seconds), label)
     for place, row in enumerate(HARMFUL):
@@ -69,13 +67,11 @@ def detection(results: Sequence[Result]) -> str:
                 found = next(e for e in results if (e.row, e.load, e.rule) == (row.name, load, rule))
                 end = y(most if found.median is None else found.median)
                 said = "longer" if found.median is None else f"{found.median:.0f} s"
-                drawing.bar(
-                    left, wide, index, end, y(least) + 3, colour, f"{row.name}, {rate(load)}, {rule}: {said}"
-                )
+                drawing.bar(left, wide, index, end, y(least) + 3, colour, f"{row.name}, {rate(load)}, {rule}: {said}")
     return drawing.finished()
 
 
-class _Drawing:
+class _BarChart:
     """Bars over named columns."""
 
     def __init__(self, title: str, height: int) -> None:
@@ -108,9 +104,7 @@ class _Drawing:
         wide = (_WIDTH - _LEFT - _RIGHT) / many
         return _LEFT + place * wide + 6, wide - 12
 
-    def bar(
-        self, left: float, wide: float, index: int, top: float, bottom: float, colour: str, said: str
-    ) -> None:
+    def bar(self, left: float, wide: float, index: int, top: float, bottom: float, colour: str, said: str) -> None:
         each = wide / len(_COLOURS)
         high = max(bottom - top, 1.0)
         self._parts.append(

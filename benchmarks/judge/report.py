@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Sequence
 
 from benchmarks.judge.traffic import HARMFUL, HEALTHY, LOADS
-from benchmarks.judge.trials import OURS, RULES, Result
+from benchmarks.judge.trials import OUR_RULES, RULES, Result
 
-__all__ = ["as_json", "page", "percent", "rate", "spell"]
+__all__ = ["as_json", "format_duration", "page", "percent", "rate"]
 
 _HEAD = """\
 # The judge's benchmark
@@ -85,12 +85,8 @@ def page(results: Sequence[Result], *, command: str, seed: int) -> str:
     parts.append(_GOOD)
     parts.append(
         _table(
-            ("", "Load", *OURS),
-            (
-                (titles[row.name], rate(load), *_passes(results, row.name, load))
-                for row in HEALTHY
-                for load in LOADS
-            ),
+            ("", "Load", *OUR_RULES),
+            ((titles[row.name], rate(load), *_passes(results, row.name, load)) for row in HEALTHY for load in LOADS),
         )
     )
     return "\n".join(parts) + "\n"
@@ -114,7 +110,7 @@ def rate(load: float) -> str:
     return f"{load:,.0f} rps"
 
 
-def spell(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """ "10 s", "2.5 min", "1 h 12 min"."""
     if seconds < 60:
         return f"{seconds:.0f} s"
@@ -130,23 +126,23 @@ def _worst(results: Sequence[Result], row: str) -> Iterable[str]:
 
 def _shares(results: Sequence[Result], row: str, load: float) -> Iterable[str]:
     for rule in RULES:
-        each = _one(results, row, load, rule)
+        each = _result_of(results, row, load, rule)
         yield percent(each.ended / each.runs)
 
 
 def _detections(results: Sequence[Result], row: str, load: float) -> Iterable[str]:
     for rule in RULES:
-        each = _one(results, row, load, rule)
-        yield "–" if each.median is None else f"{spell(each.median)} / {each.failed or 0:,.0f}"
+        each = _result_of(results, row, load, rule)
+        yield "–" if each.median is None else f"{format_duration(each.median)} / {each.failed or 0:,.0f}"
 
 
 def _passes(results: Sequence[Result], row: str, load: float) -> Iterable[str]:
-    for rule in OURS:
-        after = _one(results, row, load, rule).passed_after
-        yield "–" if after is None else spell(after)
+    for rule in OUR_RULES:
+        after = _result_of(results, row, load, rule).passed_after
+        yield "–" if after is None else format_duration(after)
 
 
-def _one(results: Sequence[Result], row: str, load: float, rule: str) -> Result:
+def _result_of(results: Sequence[Result], row: str, load: float, rule: str) -> Result:
     return next(each for each in results if (each.row, each.load, each.rule) == (row, load, rule))
 
 

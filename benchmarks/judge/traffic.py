@@ -9,7 +9,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["HARMFUL", "HEALTHY", "LOADS", "ROWS", "STEPS", "TICK", "TICKS", "Counts", "Row", "Whole", "ticks"]
+__all__ = [
+    "HARMFUL",
+    "HEALTHY",
+    "LOADS",
+    "ROWS",
+    "STEPS",
+    "TICK",
+    "TICKS",
+    "Integers",
+    "TickCounts",
+    "TrafficCase",
+    "ticks",
+]
 
 TICK = 10.0
 TICKS = 1440
@@ -21,11 +33,11 @@ LOADS = (1.0, 10.0, 100.0, 1000.0)
 _MINUTE = 6
 _CLUSTER = 5.0
 
-Whole = NDArray[np.int64]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Row:
+class TrafficCase:
     """``stable`` and ``candidate`` are failure rates. Harmful rows stay at the first step's weight."""
 
     name: str
@@ -39,35 +51,35 @@ class Row:
         return self.name.startswith("B")
 
 
-class Counts(NamedTuple):
+class TickCounts(NamedTuple):
     """One tick of many runs: requests and failures of the candidate, then of stable."""
 
-    n_c: Whole
-    e_c: Whole
-    n_s: Whole
-    e_s: Whole
+    n_c: Integers
+    e_c: Integers
+    n_s: Integers
+    e_s: Integers
 
 
 HEALTHY = (
-    Row("A1", "both 0.1 %", 0.001, 0.001),
-    Row("A2", "both 0.5 %", 0.005, 0.005),
-    Row("A3", "both 0.9 %", 0.009, 0.009),
-    Row("A4", "both 1.5 %", 0.015, 0.015),
-    Row("A5", "both 0.5 %, times the same Gamma(0.5) each minute", 0.005, 0.005, "together"),
-    Row("A6", "both 0.5 %, failures in clusters of 5 on one side", 0.005, 0.005, "clusters"),
-    Row("A7", "both 0.5 %, each times its own Gamma(2) each minute", 0.005, 0.005, "apart"),
-    Row("A8", "0.5 % and 0.6 %, within the margin", 0.005, 0.006),
+    TrafficCase("A1", "both 0.1 %", 0.001, 0.001),
+    TrafficCase("A2", "both 0.5 %", 0.005, 0.005),
+    TrafficCase("A3", "both 0.9 %", 0.009, 0.009),
+    TrafficCase("A4", "both 1.5 %", 0.015, 0.015),
+    TrafficCase("A5", "both 0.5 %, times the same Gamma(0.5) each minute", 0.005, 0.005, "together"),
+    TrafficCase("A6", "both 0.5 %, failures in clusters of 5 on one side", 0.005, 0.005, "clusters"),
+    TrafficCase("A7", "both 0.5 %, each times its own Gamma(2) each minute", 0.005, 0.005, "apart"),
+    TrafficCase("A8", "0.5 % and 0.6 %, within the margin", 0.005, 0.006),
 )
 HARMFUL = (
-    Row("B1", "0.1 % to 1 %", 0.001, 0.01),
-    Row("B2", "0.5 % to 5 %", 0.005, 0.05),
-    Row("B3", "1 % to 2 %", 0.01, 0.02),
-    Row("B4", "0.1 % to 100 %", 0.001, 1.0),
+    TrafficCase("B1", "0.1 % to 1 %", 0.001, 0.01),
+    TrafficCase("B2", "0.5 % to 5 %", 0.005, 0.05),
+    TrafficCase("B3", "1 % to 2 %", 0.01, 0.02),
+    TrafficCase("B4", "0.1 % to 100 %", 0.001, 1.0),
 )
 ROWS = {row.name: row for row in (*HEALTHY, *HARMFUL)}
 
 
-def ticks(row: Row, load: float, runs: int, rng: np.random.Generator) -> Iterator[tuple[int, int, Counts]]:
+def ticks(row: TrafficCase, load: float, runs: int, rng: np.random.Generator) -> Iterator[tuple[int, int, TickCounts]]:
     """(step, weight, counts) of every tick. Draws do not depend on what anybody decides."""
     p_c: float | NDArray[np.float64] = row.candidate
     p_s: float | NDArray[np.float64] = row.stable
@@ -87,10 +99,10 @@ def ticks(row: Row, load: float, runs: int, rng: np.random.Generator) -> Iterato
             e_c, e_s = _clusters(n_c, row.candidate, rng), _clusters(n_s, row.stable, rng)
         else:
             e_c, e_s = rng.binomial(n_c, p_c), rng.binomial(n_s, p_s)
-        yield step, weight, Counts(n_c, e_c, n_s, e_s)
+        yield step, weight, TickCounts(n_c, e_c, n_s, e_s)
 
 
-def _clusters(requests: Whole, rate: float, rng: np.random.Generator) -> Whole:
+def _clusters(requests: Integers, rate: float, rng: np.random.Generator) -> Integers:
     """Failures that come in groups of a geometric size, all in one tick; never more than requests."""
     groups = rng.poisson(requests * rate / _CLUSTER)
     failures = groups.copy()

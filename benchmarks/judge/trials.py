@@ -9,26 +9,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autocanary.analysis.e_values import wilson
-from autocanary.analysis.parameters import terms_of
-from autocanary.model.policy import Compare, Preset
-from benchmarks.judge.crowd import Crowd, odds_of
+from autocanary.analysis.e_values import wilson_interval
+from autocanary.analysis.parameters import parameters_of
+from autocanary.model.policy import ComparisonPolicy, ComparisonPreset
+from benchmarks.judge.crowd import BatchComparison, log_ratios_of
 from benchmarks.judge.peers import Argo, Flagger, Kayenta, Pooled, Rule
-from benchmarks.judge.traffic import LOADS, ROWS, STEPS, TICK, TICKS, Row, Whole, ticks
+from benchmarks.judge.traffic import LOADS, ROWS, STEPS, TICK, TICKS, Integers, TrafficCase, ticks
 
-__all__ = ["OURS", "RULES", "Result", "run"]
+__all__ = ["OUR_RULES", "RULES", "Result", "run"]
 
-OURS = tuple(preset.value for preset in Preset)
+OUR_RULES = tuple(preset.value for preset in ComparisonPreset)
 PEERS: Mapping[str, type[Flagger | Argo | Pooled | Kayenta]] = {
     "Flagger": Flagger,
     "Argo": Argo,
     "z each tick": Pooled,
     "Kayenta-like": Kayenta,
 }
-RULES = (*OURS, *PEERS)
+RULES = (*OUR_RULES, *PEERS)
 
 _NEVER = TICKS + 1
-_PIECE = 1000  # arrays that fit into a processor's cache
+_CHUNK = 1000  # arrays that fit into a processor's cache
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Result:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the chance of a rollback."""
-        return wilson(self.ended, self.runs)
+        return wilson_interval(self.ended, self.runs)
 
     def to_dict(self) -> dict[str, Any]:
         low, high = self.interval
@@ -67,26 +67,24 @@ class Result:
 def run(name: str, load: float, runs: int, seed: int) -> list[Result]:
     """All rules on the same ``runs`` runs. The same seed gives the same counts, whatever else is run."""
     row = ROWS[name]
-    pieces = []
-    for piece, first in enumerate(range(0, runs, _PIECE)):
-        rng = np.random.default_rng([seed, list(ROWS).index(name), LOADS.index(load), piece])
-        pieces.append(_piece(row, load, min(_PIECE, runs - first), rng))
+    chunks = []
+    for chunk, first in enumerate(range(0, runs, _CHUNK)):
+        rng = np.random.default_rng([seed, list(ROWS).index(name), LOADS.index(load), chunk])
+        chunks.append(_run_chunk(row, load, min(_CHUNK, runs - first), rng))
     return [
-        _result(
-            row, load, rule, runs, *(np.concatenate([piece[rule][i] for piece in pieces]) for i in range(3))
-        )
+        _result(row, load, rule, runs, *(np.concatenate([chunk[rule][i] for chunk in chunks]) for i in range(3)))
         for rule in RULES
     ]
 
 
-def _piece(
-    row: Row, load: float, runs: int, rng: np.random.Generator
-) -> dict[str, tuple[Whole, Whole, NDArray[np.float64]]]:
+def _run_chunk(
+    row: TrafficCase, load: float, runs: int, rng: np.random.Generator
+) -> dict[str, tuple[Integers, Integers, NDArray[np.float64]]]:
     """For each rule: the ticks at which runs were ended and shown to be fine, and what had failed by then."""
-    terms = {preset.value: terms_of(Compare(preset=preset)) for preset in Preset}
+    parameters = {preset.value: parameters_of(ComparisonPolicy(preset=preset)) for preset in ComparisonPreset}
     # One crowd serves the presets that differ in alpha alone.
-    of = {rule: Preset.DEFAULT.value if rule == Preset.STRICT.value else rule for rule in OURS}
-    crowds = {rule: Crowd(terms[rule], runs, len(STEPS)) for rule in set(of.values())}
+    of = {rule: ComparisonPreset.DEFAULT.value if rule == ComparisonPreset.STRICT.value else rule for rule in OUR_RULES}
+    batches = {rule: BatchComparison(parameters[rule], runs, len(STEPS)) for rule in set(of.values())}
     peers: dict[str, Rule] = {peer: rule(runs) for peer, rule in PEERS.items()}
     ended = {rule: np.full(runs, _NEVER) for rule in RULES}
     passed = {rule: np.full(runs, _NEVER) for rule in RULES}
@@ -94,19 +92,19 @@ def _piece(
     so_far = np.zeros(runs)
     for tick, (step, weight, counts) in enumerate(ticks(row, load, runs, rng), start=1):
         so_far += counts.e_c
-        odds = odds_of(counts, terms[Preset.DEFAULT.value].fail)
-        for crowd in crowds.values():
-            crowd.look(step, weight, counts, odds)
-        flags = {rule: crowds[of[rule]].beyond(terms[rule].bound) for rule in OURS}
-        flags |= {peer: rule.look(step, counts) for peer, rule in peers.items()}
+        log_ratios = log_ratios_of(counts, parameters[ComparisonPreset.DEFAULT.value].fail_margin)
+        for batch in batches.values():
+            batch.update(step, weight, counts, log_ratios)
+        flags = {rule: batches[of[rule]].reached(parameters[rule].bound) for rule in OUR_RULES}
+        flags |= {peer: rule.update(step, counts) for peer, rule in peers.items()}
         for rule, flag in flags.items():
             now = flag & (ended[rule] == _NEVER)
             ended[rule][now] = tick
             failed[rule][now] = so_far[now]
-        for rule in OURS:
+        for rule in OUR_RULES:
             unknown = np.flatnonzero(passed[rule] == _NEVER)
             if unknown.size:
-                fine = crowds[of[rule]].non_inferiority(unknown) >= -np.log(terms[rule].beta)
+                fine = batches[of[rule]].non_inferiority(unknown) >= -np.log(parameters[rule].beta)
                 passed[rule][unknown[fine]] = tick
         if row.harmful and all((each < _NEVER).all() for each in ended.values()):
             break
@@ -114,7 +112,13 @@ def _piece(
 
 
 def _result(
-    row: Row, load: float, rule: str, runs: int, ended: Whole, passed: Whole, failed: NDArray[np.float64]
+    row: TrafficCase,
+    load: float,
+    rule: str,
+    runs: int,
+    ended: Integers,
+    passed: Integers,
+    failed: NDArray[np.float64],
 ) -> Result:
     done = ended < _NEVER
     enough = 2 * int(done.sum()) > runs
@@ -132,7 +136,7 @@ def _result(
     )
 
 
-def _at(times: Whole, part: float) -> float | None:
+def _at(times: Integers, part: float) -> float | None:
     """The time by which this part of all runs had ended, in seconds; None if it never had."""
     tick = int(np.sort(times)[min(int(part * len(times)), len(times) - 1)])
     return None if tick == _NEVER else tick * TICK

@@ -7,22 +7,22 @@ from dataclasses import replace
 
 import pytest
 
-from autocanary.analysis import Basis, Look, Outcome, judge
-from autocanary.analysis.comparisons import SHARE_GRACE, meter_of
-from autocanary.model.comparison_summary import Side, Standing
-from autocanary.model.measurement import Reading, ReadingKind, Unit
-from autocanary.model.policy import Compare, Metric, Range
+from autocanary.analysis import AnalysisInput, Evaluation, Outcome, analyse
+from autocanary.analysis.comparisons import MISSING_TRAFFIC_SECONDS, evidence_percent_of
+from autocanary.model.comparison_summary import ComparisonSummary, RevisionCounts
+from autocanary.model.measurement import Measurement, MeasurementKind, Unit
+from autocanary.model.policy import ComparisonPolicy, Metric, Range
 from autocanary.model.progress import MetricState
 from autocanary.model.reason import Reason
-from tests.decide.comparison_policies import ERRORS, LATENCY, Run
+from tests.decide.comparison_builders import ERRORS, LATENCY, ComparisonRun
 
 OBJECTIVE = replace(ERRORS, range=Range(max=5.0), objective=True)
 BESIDE = replace(ERRORS, range=Range(max=5.0), failure_limit=2)
 
 
-def test_worse_beyond_doubt_fails_and_says_both_sides() -> None:
+def test_significantly_worse_fails_with_both_rates() -> None:
     """5 % against 1 %, two minutes long."""
-    found = Run().looks(12, 200, 10, 1800, 18)
+    found = ComparisonRun().evaluations(12, 200, 10, 1800, 18)
     assert (found.outcome, found.reason, found.metric) == (
         Outcome.FAIL,
         Reason.WORSE_THAN_STABLE,
@@ -32,18 +32,18 @@ def test_worse_beyond_doubt_fails_and_says_both_sides() -> None:
     assert found.message.endswith(" = 1.00 %, 5.0x (confidence 95 %)")
 
 
-def test_a_fail_is_latched() -> None:
+def test_fail_is_kept_in_later_evaluations() -> None:
     """Whatever is counted after it."""
-    run = Run()
-    assert run.looks(12, 200, 10, 1800, 18).outcome is Outcome.FAIL
-    assert run.looks(200, 200, 0, 1800, 18).outcome is Outcome.FAIL
-    assert run.looks(1, 0, 0, 0, 0, kind=ReadingKind.OUTAGE, counters=None).outcome is Outcome.FAIL
+    run = ComparisonRun()
+    assert run.evaluations(12, 200, 10, 1800, 18).outcome is Outcome.FAIL
+    assert run.evaluations(200, 200, 0, 1800, 18).outcome is Outcome.FAIL
+    assert run.evaluations(1, 0, 0, 0, 0, kind=MeasurementKind.OUTAGE, counters=None).outcome is Outcome.FAIL
 
 
-def test_on_the_way_to_a_fail_it_is_suspicious() -> None:
+def test_suspicious_below_the_rejection_threshold() -> None:
     """Evidence of five to one: nothing advances, and people hear how far it is."""
-    run = Run()
-    seen = [run.looks(1, 200, 10, 1800, 18) for _ in range(12)]
+    run = ComparisonRun()
+    seen = [run.evaluations(1, 200, 10, 1800, 18) for _ in range(12)]
     outcomes = list(dict.fromkeys(each.outcome for each in seen))
     assert outcomes == [Outcome.INCONCLUSIVE, Outcome.SUSPICIOUS, Outcome.FAIL]
     doubt = next(each for each in seen if each.outcome is Outcome.SUSPICIOUS)
@@ -53,92 +53,92 @@ def test_on_the_way_to_a_fail_it_is_suspicious() -> None:
     assert doubt.metrics["error-rate"].ok is False
 
 
-def test_no_worse_beyond_doubt_passes() -> None:
+def test_significantly_non_inferior_passes() -> None:
     """1 % against 1 %: at first it cannot be said, then it passes."""
-    run = Run()
-    early = run.looks(4, 200, 2, 1800, 18)
+    run = ComparisonRun()
+    early = run.evaluations(4, 200, 2, 1800, 18)
     assert (early.outcome, early.reason) == (Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE)
     assert "; shown to be no worse: " in early.message
     assert early.metrics["error-rate"].ok is None
-    late = run.looks(60, 200, 2, 1800, 18)
+    late = run.evaluations(60, 200, 2, 1800, 18)
     assert (late.outcome, late.reason) == (Outcome.PASS, Reason.ANALYSING)
     assert late.message.startswith("error-rate canary ")
-    assert late.metrics["error-rate"].standing is not None
-    assert late.metrics["error-rate"].standing.cleared == 100
+    assert late.metrics["error-rate"].comparison_summary is not None
+    assert late.metrics["error-rate"].comparison_summary.non_inferior_percent == 100
 
 
 def test_a_step_needs_requests_of_its_own() -> None:
     """The evidence of the step before is not enough to pass the next one unseen."""
-    run = Run()
-    assert run.looks(64, 200, 2, 1800, 18).outcome is Outcome.PASS
+    run = ComparisonRun()
+    assert run.evaluations(64, 200, 2, 1800, 18).outcome is Outcome.PASS
     run.at = replace(run.at, step=1, weight=50)
-    run.looks(3, 0, 0, 0, 0)
-    found = run.looks(1, 20, 0, 20, 0)
+    run.evaluations(3, 0, 0, 0, 0)
+    found = run.evaluations(1, 20, 0, 20, 0)
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS)
     assert found.message == "error-rate: 20 of 50 requests in this step"
-    assert run.looks(2, 20, 0, 20, 0).outcome is Outcome.PASS
+    assert run.evaluations(2, 20, 0, 20, 0).outcome is Outcome.PASS
 
 
 def test_while_it_warms_up_nothing_is_judged() -> None:
     """The counts of the split before are where the next begin."""
-    run = Run()
+    run = ComparisonRun()
     run.at = replace(run.at, warming=True)
-    found = run.looks(8, 200, 200, 1800, 0)
+    found = run.evaluations(8, 200, 200, 1800, 0)
     assert (found.outcome, found.reason, dict(found.metrics)) == (Outcome.INCONCLUSIVE, Reason.WARMING_UP, {})
     assert found.evidence is not None
-    assert meter_of(found.evidence) == 0
+    assert evidence_percent_of(found.evidence) == 0
 
 
-def test_at_all_of_the_traffic_nothing_is_left_to_compare_with() -> None:
+def test_no_comparison_at_100_percent() -> None:
     """It passes without being shown no worse, and fails against what stable did before."""
-    run = Run()
-    run.looks(20, 200, 2, 1800, 18)
+    run = ComparisonRun()
+    run.evaluations(20, 200, 2, 1800, 18)
     run.at = replace(run.at, step=2, weight=100)
-    run.looks(3, 0, 0, 0, 0)
-    assert run.looks(1, 2000, 20, 0, 0).outcome is Outcome.PASS
-    assert run.looks(12, 2000, 200, 0, 0).outcome is Outcome.FAIL
+    run.evaluations(3, 0, 0, 0, 0)
+    assert run.evaluations(1, 2000, 20, 0, 0).outcome is Outcome.PASS
+    assert run.evaluations(12, 2000, 200, 0, 0).outcome is Outcome.FAIL
 
 
 @pytest.mark.parametrize(
     ("kind", "outcome", "reason"),
     [
-        (ReadingKind.OUTAGE, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
-        (ReadingKind.STALE, Outcome.OUTAGE, Reason.METRICS_STALE),
-        (ReadingKind.PARTIAL, Outcome.OUTAGE, Reason.METRICS_PARTIAL),
-        (ReadingKind.UNSUPPORTED, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
+        (MeasurementKind.OUTAGE, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
+        (MeasurementKind.STALE, Outcome.OUTAGE, Reason.METRICS_STALE),
+        (MeasurementKind.PARTIAL, Outcome.OUTAGE, Reason.METRICS_PARTIAL),
+        (MeasurementKind.UNSUPPORTED, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
     ],
 )
-def test_no_answer_never_passes_and_never_blames(kind: ReadingKind, outcome: Outcome, reason: Reason) -> None:
+def test_missing_measurement_neither_passes_nor_fails(kind: MeasurementKind, outcome: Outcome, reason: Reason) -> None:
     """Although the counts, were they believed, would do either."""
     for errors in (2, 100):
-        run = Run()
-        found = run.looks(64, 200, errors, 1800, 18, kind=kind)
+        run = ComparisonRun()
+        found = run.evaluations(64, 200, errors, 1800, 18, kind=kind)
         assert (found.outcome, found.reason) == (outcome, reason)
 
 
-def test_a_quiet_window_is_no_want_of_data_while_the_step_has_counts() -> None:
+def test_empty_window_is_not_no_data_with_counts_in_step() -> None:
     """One request in five minutes is little, not nothing."""
-    run = Run()
-    assert run.looks(2, 0, 0, 5, 0, kind=ReadingKind.NO_SERIES, value=None).outcome is Outcome.NO_DATA
-    run.looks(1, 1, 0, 5, 0)
-    found = run.looks(4, 0, 0, 0, 0, kind=ReadingKind.NO_SERIES, value=None)
+    run = ComparisonRun()
+    assert run.evaluations(2, 0, 0, 5, 0, kind=MeasurementKind.NO_SERIES, value=None).outcome is Outcome.NO_DATA
+    run.evaluations(1, 1, 0, 5, 0)
+    found = run.evaluations(4, 0, 0, 0, 0, kind=MeasurementKind.NO_SERIES, value=None)
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS)
 
 
-def test_a_quiet_window_takes_nothing_from_a_candidate_that_was_shown_to_be_fine() -> None:
+def test_empty_window_keeps_a_passed_comparison() -> None:
     """Its pods were replaced a moment ago: the step passes on what it has shown, and the next wants its own."""
-    run = Run()
-    assert run.looks(64, 200, 2, 1800, 18).outcome is Outcome.PASS
-    found = run.looks(1, 0, 0, 1800, 18, kind=ReadingKind.NO_SERIES, value=None)
+    run = ComparisonRun()
+    assert run.evaluations(64, 200, 2, 1800, 18).outcome is Outcome.PASS
+    found = run.evaluations(1, 0, 0, 1800, 18, kind=MeasurementKind.NO_SERIES, value=None)
     assert (found.outcome, found.reason) == (Outcome.PASS, Reason.ANALYSING)
     run.at = replace(run.at, step=1, weight=50)
-    found = run.looks(1, 0, 0, 0, 0, kind=ReadingKind.NO_SERIES, value=None)
+    found = run.evaluations(1, 0, 0, 0, 0, kind=MeasurementKind.NO_SERIES, value=None)
     assert found.outcome is Outcome.NO_DATA
 
 
 def test_approximate_counts_feed_no_comparison_and_that_is_said() -> None:
     """A threshold may use them."""
-    found = Run().looks(64, 200, 100, 1800, 18, exact=False)
+    found = ComparisonRun().evaluations(64, 200, 100, 1800, 18, exact=False)
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE)
     assert found.message == (
         "error-rate: the counts of knative are approximate: thresholds may use them, a comparison may not"
@@ -147,7 +147,7 @@ def test_approximate_counts_feed_no_comparison_and_that_is_said() -> None:
 
 def test_a_source_without_counts_is_named() -> None:
     """So that a person knows why it does not go on."""
-    found = Run().looks(64, 200, 2, 1800, 18, counters=None, detail="only rates here")
+    found = ComparisonRun().evaluations(64, 200, 2, 1800, 18, counters=None, detail="only rates here")
     assert found.reason is Reason.GATHERING_EVIDENCE
     assert found.message == (
         "error-rate: the source of knative does not count the requests of both revisions, so nothing is "
@@ -157,134 +157,140 @@ def test_a_source_without_counts_is_named() -> None:
 
 def test_a_source_without_a_histogram_is_named() -> None:
     """Latency cannot be compared by its mean."""
-    found = Run(LATENCY).looks(4, 200, 2, 1800, 18, bounds=())
+    found = ComparisonRun(LATENCY).evaluations(4, 200, 2, 1800, 18, bounds=())
     assert "the source of knative has no latency histogram" in found.message
 
 
 def test_slow_requests_are_blamed_on_the_latency() -> None:
     """Of two metrics the one that carries the evidence is named, with the bound that shows it best."""
-    run = Run(ERRORS, LATENCY)
-    run.looks(4, 200, 0, 1800, 18)
-    found = run.looks(30, 200, 0, 1800, 18, slow_c=100)
+    run = ComparisonRun(ERRORS, LATENCY)
+    run.evaluations(4, 200, 0, 1800, 18)
+    found = run.evaluations(30, 200, 0, 1800, 18, slow_c=100)
     assert (found.outcome, found.metric) == (Outcome.FAIL, "request-duration")
     assert found.message.startswith("request-duration is worse than stable's: slower than ")
     assert found.metrics["error-rate"].ok is not False
 
 
-def test_a_watched_comparison_is_shown_and_never_decides() -> None:
+def test_dry_run_comparison_never_decides() -> None:
     """dryRun."""
     watched = replace(ERRORS, dry_run=True)
     plain = Metric("request-duration", Range(max=0.5), Unit.SECONDS)
-    found = Run(plain, watched).looks(20, 200, 100, 1800, 18)
+    found = ComparisonRun(plain, watched).evaluations(20, 200, 100, 1800, 18)
     assert found.outcome is Outcome.PASS
-    standing = found.metrics["error-rate"].standing
-    assert standing is not None
-    assert standing.meter == 100
+    comparison_summary = found.metrics["error-rate"].comparison_summary
+    assert comparison_summary is not None
+    assert comparison_summary.evidence_percent == 100
 
 
-def test_an_objective_alone_holds_and_does_not_blame() -> None:
+def test_objective_violation_alone_holds() -> None:
     """Both revisions fail 10 %, where 5 % were promised."""
-    run = Run(OBJECTIVE)
-    found = run.looks(1, 200, 20, 1800, 180, value=10.0)
-    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.BREACH_SEEN)
-    found = run.looks(60, 200, 20, 1800, 180, value=10.0)
+    run = ComparisonRun(OBJECTIVE)
+    found = run.evaluations(1, 200, 20, 1800, 180, value=10.0)
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN)
+    found = run.evaluations(60, 200, 20, 1800, 180, value=10.0)
     assert (found.outcome, found.reason) == (Outcome.SUSPICIOUS, Reason.BEYOND_OBJECTIVE)
-    assert found.metrics["error-rate"].breaches == 0
+    assert found.metrics["error-rate"].violations == 0
 
 
 def test_with_an_objective_worse_than_stable_is_not_enough() -> None:
     """3 % against 1 %, and 5 % were promised: not rolled back, and not passed either."""
-    found = Run(OBJECTIVE).looks(200, 200, 6, 1800, 18, value=3.0)
+    found = ComparisonRun(OBJECTIVE).evaluations(200, 200, 6, 1800, 18, value=3.0)
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE)
 
 
-def test_with_an_objective_both_together_fail() -> None:
+def test_objective_violation_and_worse_than_stable_fail() -> None:
     """12 % against 1 %."""
-    found = Run(OBJECTIVE).looks(40, 200, 24, 1800, 18, value=12.0)
+    found = ComparisonRun(OBJECTIVE).evaluations(40, 200, 24, 1800, 18, value=12.0)
     assert (found.outcome, found.reason) == (Outcome.FAIL, Reason.WORSE_THAN_STABLE)
 
 
 def test_a_plain_threshold_keeps_its_meaning_beside_a_comparison() -> None:
     """Two breaches roll back although stable is as bad; and the comparison rolls back below the threshold."""
-    run = Run(BESIDE)
-    found = run.looks(1, 200, 20, 1800, 180, value=10.0)
-    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.BREACH_SEEN)
-    found = run.looks(1, 200, 20, 1800, 180, value=10.0)
-    assert (found.outcome, found.reason) == (Outcome.FAIL, Reason.METRIC_BREACH)
-    found = Run(BESIDE).looks(30, 200, 8, 1800, 18, value=4.0)
+    run = ComparisonRun(BESIDE)
+    found = run.evaluations(1, 200, 20, 1800, 180, value=10.0)
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN)
+    found = run.evaluations(1, 200, 20, 1800, 180, value=10.0)
+    assert (found.outcome, found.reason) == (Outcome.FAIL, Reason.METRIC_VIOLATION)
+    found = ComparisonRun(BESIDE).evaluations(30, 200, 8, 1800, 18, value=4.0)
     assert (found.outcome, found.reason) == (Outcome.FAIL, Reason.WORSE_THAN_STABLE)
 
 
-def test_missing_traffic_is_held_for_a_grace_and_then_fails() -> None:
+def test_missing_traffic_fails_after_a_timeout() -> None:
     """A candidate that hangs completes nothing, and fails nothing."""
-    run = Run()
-    seen = [run.looks(1, 0, 0, 1800, 0) for _ in range(60)]
+    run = ComparisonRun()
+    seen = [run.evaluations(1, 0, 0, 1800, 0) for _ in range(60)]
     told = [(each.outcome, each.reason) for each in seen]
     first = told.index((Outcome.SUSPICIOUS, Reason.TRAFFIC_MISSING))
     fails = told.index((Outcome.FAIL, Reason.TRAFFIC_MISSING))
-    assert (fails - first) * 15 >= SHARE_GRACE
+    assert (fails - first) * 15 >= MISSING_TRAFFIC_SECONDS
     assert "completes less than half of the requests that 10 % of the traffic are" in seen[fails].message
 
 
-def test_traffic_that_comes_back_within_the_grace_is_forgiven() -> None:
+def test_traffic_back_before_the_timeout_does_not_fail() -> None:
     """Pods that started late complete what had waited."""
-    run = Run()
+    run = ComparisonRun()
     found = run.look()
     for _ in range(60):
-        found = run.looks(1, 0, 0, 1800, 0)
+        found = run.evaluations(1, 0, 0, 1800, 0)
         if "missingSince" in run.evidence:
             break
     assert found.outcome is Outcome.SUSPICIOUS
-    found = run.looks(40, 400, 0, 1800, 0)
+    found = run.evaluations(40, 400, 0, 1800, 0)
     assert found.outcome is Outcome.PASS
     assert "missingSince" not in run.evidence
 
 
 def test_the_highest_confidence_counts_for_all() -> None:
     """One promise covers the rollout."""
-    strict = replace(LATENCY, compare=Compare(confidence=99.0))
-    found = Run(ERRORS, strict).looks(40, 200, 10, 1800, 18)
+    strict = replace(LATENCY, compare=ComparisonPolicy(confidence=99.0))
+    found = ComparisonRun(ERRORS, strict).evaluations(40, 200, 10, 1800, 18)
     assert found.outcome is Outcome.FAIL
     assert found.message.endswith("(confidence 99 %)")
 
 
-def test_a_state_of_another_version_is_begun_anew() -> None:
+def test_state_of_another_version_is_reset() -> None:
     """A delay, not a wrong decision."""
-    run = Run()
-    run.looks(12, 200, 10, 1800, 18)
+    run = ComparisonRun()
+    run.evaluations(12, 200, 10, 1800, 18)
     run.evidence = {**run.evidence, "version": 99, "trial": "?"}
     assert run.look().outcome is Outcome.INCONCLUSIVE
 
 
 def test_the_state_is_small() -> None:
     """Under 4 kB however long it goes on."""
-    run = Run(ERRORS, LATENCY)
-    run.looks(300, 123456, 1234, 987654, 9876)
+    run = ComparisonRun(ERRORS, LATENCY)
+    run.evaluations(300, 123456, 1234, 987654, 9876)
     assert len(json.dumps(run.evidence)) < 4096
 
 
 def test_without_comparisons_there_is_no_evidence() -> None:
     """Policies of thresholds carry nothing along."""
     plain = Metric("error-rate", Range(max=1.0), Unit.PERCENT)
-    found = judge(Run().analysis, (plain,), Basis(Look(), {"error-rate": Reading(ReadingKind.VALUE, 0.1)}))
+    found = analyse(
+        ComparisonRun().analysis,
+        (plain,),
+        AnalysisInput(Evaluation(), {"error-rate": Measurement(MeasurementKind.VALUE, 0.1)}),
+    )
     assert (found.outcome, found.evidence) == (Outcome.PASS, None)
-    assert meter_of({}) is None
+    assert evidence_percent_of({}) is None
 
 
-def test_a_standing_is_words_numbers_and_json() -> None:
+def test_comparison_summary_as_text_and_json() -> None:
     """``canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x``."""
-    standing = Standing(Side(1000, 10, 0.5, 1.8), Side(9000, 45, 0.4, 0.7), 400, 43.0, 12.5, 0.8, 600.0)
-    assert str(standing) == "canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x"
-    assert str(replace(standing, slower_than=0.25)).startswith("slower than 250 ms: canary 10/1000")
-    assert str(replace(standing, slower_than=2.5)).startswith("slower than 2.5 s: ")
-    state = MetricState(standing=standing)
+    comparison_summary = ComparisonSummary(
+        RevisionCounts(1000, 10, 0.5, 1.8), RevisionCounts(9000, 45, 0.4, 0.7), 400, 43.0, 12.5, 0.8, 600.0
+    )
+    assert str(comparison_summary) == "canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x"
+    assert str(replace(comparison_summary, slower_than=0.25)).startswith("slower than 250 ms: canary 10/1000")
+    assert str(replace(comparison_summary, slower_than=2.5)).startswith("slower than 2.5 s: ")
+    state = MetricState(comparison_summary=comparison_summary)
     assert MetricState.from_dict(json.loads(json.dumps(state.to_dict()))) == state
-    shown = standing.shown()
-    assert (shown["ratio"], shown["evidencePercent"], shown["blamePercent"]) == (2.0, 43.0, 80.0)
-    assert shown["candidate"] == {"requests": 1000, "bad": 10, "percent": 1.0, "interval": [0.5, 1.8]}
-    assert Standing().ratio is None
-    assert str(Side()) == "0/0"
-    assert "ratio" not in Standing().shown()
+    to_status = comparison_summary.to_status()
+    assert (to_status["ratio"], to_status["evidencePercent"], to_status["contributionPercent"]) == (2.0, 43.0, 80.0)
+    assert to_status["candidate"] == {"requests": 1000, "bad": 10, "percent": 1.0, "interval": [0.5, 1.8]}
+    assert ComparisonSummary().ratio is None
+    assert str(RevisionCounts()) == "0/0"
+    assert "ratio" not in ComparisonSummary().to_status()
 
 
 @pytest.mark.parametrize(
@@ -295,10 +301,10 @@ def test_a_standing_is_words_numbers_and_json() -> None:
         {"trial": None},
     ],
 )
-def test_evidence_that_cannot_be_read_is_begun_anew(spoiled: dict[str, object]) -> None:
+def test_unreadable_evidence_is_reset(spoiled: dict[str, object]) -> None:
     """An older form, or one that somebody edited: the rollout goes on to be judged, from its beginning."""
-    run = Run()
-    run.looks(12, 200, 2, 1800, 18)
+    run = ComparisonRun()
+    run.evaluations(12, 200, 2, 1800, 18)
     run.evidence = {**run.evidence, **spoiled}
-    assert run.looks(2, 200, 2, 1800, 18).outcome is Outcome.INCONCLUSIVE
-    assert run.looks(64, 200, 2, 1800, 18).outcome is Outcome.PASS
+    assert run.evaluations(2, 200, 2, 1800, 18).outcome is Outcome.INCONCLUSIVE
+    assert run.evaluations(64, 200, 2, 1800, 18).outcome is Outcome.PASS

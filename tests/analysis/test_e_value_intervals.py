@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocanary.analysis.e_values import anytime, wilson
+from autocanary.analysis.e_values import anytime_interval, wilson_interval
 
 
-def test_wilson_as_in_the_literature() -> None:
+def test_wilson_interval_matches_published_values() -> None:
     """Newcombe (1998): 15 of 148 gives 0.0624 to 0.1605, 1 of 29 gives 0.0061 to 0.1718."""
-    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
-    assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
+    assert wilson_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson_interval(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
 
 
-@pytest.mark.parametrize("interval", [wilson, anytime])
-def test_edges(interval: Callable[[float, float], tuple[float, float]]) -> None:
+@pytest.mark.parametrize("interval", [wilson_interval, anytime_interval])
+def test_intervals_of_zero_and_all_failures(interval: Callable[[float, float], tuple[float, float]]) -> None:
     """Nothing seen: nothing known. None bad: the lower end is 0; all bad: the upper end is 1."""
     assert interval(0, 0) == (0.0, 1.0)
     low, high = interval(0, 300)
@@ -32,10 +32,10 @@ def test_edges(interval: Callable[[float, float], tuple[float, float]]) -> None:
 
 
 @given(n=st.integers(1, 10**9), part=st.floats(0, 1), confidence=st.sampled_from([0.9, 0.95, 0.99]))
-def test_the_anytime_interval_holds_the_rate_and_wilsons(n: int, part: float, confidence: float) -> None:
+def test_anytime_interval_contains_the_rate_and_wilson_interval(n: int, part: float, confidence: float) -> None:
     """Both hold what was seen; the one that may be looked at always is not the narrower one by much."""
     bad = int(part * n)
-    for low, high in (wilson(bad, n, confidence), anytime(bad, n, confidence)):
+    for low, high in (wilson_interval(bad, n, confidence), anytime_interval(bad, n, confidence)):
         assert 0.0 <= low <= bad / n * (1 + 1e-9)
         assert bad / n * (1 - 1e-9) <= high <= 1.0
         assert low < high
@@ -44,15 +44,15 @@ def test_the_anytime_interval_holds_the_rate_and_wilsons(n: int, part: float, co
 def test_the_anytime_interval_is_wider() -> None:
     """The price of looking whenever one likes."""
     for bad, n in ((5, 1000), (50, 1000), (500, 100000)):
-        low, high = wilson(bad, n)
-        always_low, always_high = anytime(bad, n)
+        low, high = wilson_interval(bad, n)
+        always_low, always_high = anytime_interval(bad, n)
         assert always_low < low < high < always_high
 
 
 def test_the_anytime_interval_holds_at_all_looks() -> None:
     """Of 150 runs looked at 25 times, at most 5 % should ever exclude the truth; Wilson's does far more often."""
     rng = random.Random(5)
-    missed = {wilson: 0, anytime: 0}
+    missed = {wilson_interval: 0, anytime_interval: 0}
     for _ in range(150):
         bad = n = 0
         out = set()
@@ -62,8 +62,8 @@ def test_the_anytime_interval_holds_at_all_looks() -> None:
             out |= {of for of in missed if not of(bad, n)[0] <= 0.03 <= of(bad, n)[1]}
         for of in out:
             missed[of] += 1
-    assert missed[anytime] <= 16  # at 5 % more than 16 of 150 has a probability of 2e-3
-    assert missed[wilson] > 20
+    assert missed[anytime_interval] <= 16  # at 5 % more than 16 of 150 has a probability of 2e-3
+    assert missed[wilson_interval] > 20
 
 
 def test_the_anytime_interval_covers_exactly() -> None:
@@ -71,7 +71,7 @@ def test_the_anytime_interval_covers_exactly() -> None:
     n, p = 60, 0.1
     covered = 0.0
     for bad in range(n + 1):
-        low, high = anytime(bad, n)
+        low, high = anytime_interval(bad, n)
         if low <= p <= high:
             covered += comb(n, bad) * p**bad * (1 - p) ** (n - bad)
     assert covered >= 0.95

@@ -8,13 +8,13 @@ from statistics import median
 
 import pytest
 
-from autocanary.analysis.forecast import caught_after, passes_after, smallest_caught
-from autocanary.analysis.parameters import Terms, terms_of
-from autocanary.analysis.sequential_test import begin, looked
-from autocanary.model.measurement import Counters, Totals
-from autocanary.model.policy import Compare, Preset
+from autocanary.analysis.forecast import seconds_to_pass, seconds_to_rollback, smallest_detectable_rate
+from autocanary.analysis.parameters import ComparisonParameters, parameters_of
+from autocanary.analysis.sequential_test import new_comparison, update_comparison
+from autocanary.model.measurement import RequestCounters, RequestTotals
+from autocanary.model.policy import ComparisonPolicy, ComparisonPreset
 
-DEFAULT = terms_of(Compare())
+DEFAULT = parameters_of(ComparisonPolicy())
 
 
 def poisson(rng: random.Random, mean: float) -> int:
@@ -26,17 +26,19 @@ def poisson(rng: random.Random, mean: float) -> int:
     return count
 
 
-def judged(terms: Terms, rps: float, stable: float, candidate: float, seed: int) -> tuple[float, float]:
+def simulated_times(
+    parameters: ComparisonParameters, rps: float, stable: float, candidate: float, seed: int
+) -> tuple[float, float]:
     """When the judge itself catches and passes a release at a weight of 10 %."""
     rng = random.Random(seed)
-    state, caught, passed = begin(), 1e9, 1e9
+    state, caught, passed = new_comparison(), 1e9, 1e9
     sums = [0, 0, 0, 0]
     for tick in range(250):
-        seen = Counters("one", tick * 10.0, Totals(sums[0], sums[1]), Totals(sums[2], sums[3]))
-        state = looked(state, terms, seen, step=0, steps=3, weight=10)
-        if caught == 1e9 and state.evidence >= terms.bound:
+        seen = RequestCounters("one", tick * 10.0, RequestTotals(sums[0], sums[1]), RequestTotals(sums[2], sums[3]))
+        state = update_comparison(state, parameters, seen, step=0, steps=3, weight=10)
+        if caught == 1e9 and state.evidence >= parameters.bound:
             caught = tick * 10.0
-        if passed == 1e9 and state.non_inferiority >= -log(terms.beta):
+        if passed == 1e9 and state.non_inferiority >= -log(parameters.beta):
             passed = tick * 10.0
         if min(caught, passed) < 1e9:
             break
@@ -46,64 +48,60 @@ def judged(terms: Terms, rps: float, stable: float, candidate: float, seed: int)
     return caught, passed
 
 
-@pytest.mark.parametrize("preset", list(Preset))
-@pytest.mark.parametrize(
-    ("rps", "stable", "candidate"), [(100, 0.001, 0.01), (1000, 0.005, 0.05), (300, 0.01, 0.02)]
-)
-def test_near_what_the_judge_does(preset: Preset, rps: float, stable: float, candidate: float) -> None:
+@pytest.mark.parametrize("preset", list(ComparisonPreset))
+@pytest.mark.parametrize(("rps", "stable", "candidate"), [(100, 0.001, 0.01), (1000, 0.005, 0.05), (300, 0.01, 0.02)])
+def test_forecast_is_near_the_simulated_rollback_time(
+    preset: ComparisonPreset, rps: float, stable: float, candidate: float
+) -> None:
     """The forecast is within a third and two blocks of the median of 21 rollouts."""
-    terms = terms_of(Compare(preset=preset))
-    found = caught_after(terms, rps=rps, weight=10, stable=stable, candidate=candidate, steps=3)
-    real = median(judged(terms, rps, stable, candidate, seed)[0] for seed in range(21))
+    parameters = parameters_of(ComparisonPolicy(preset=preset))
+    found = seconds_to_rollback(parameters, rps=rps, weight=10, stable=stable, candidate=candidate, steps=3)
+    real = median(simulated_times(parameters, rps, stable, candidate, seed)[0] for seed in range(21))
     assert found is not None
-    assert abs(found - real) <= 2 * terms.block + real / 3
+    assert abs(found - real) <= 2 * parameters.block + real / 3
 
 
-def test_passing_is_forecast_too() -> None:
+def test_forecasts_the_time_to_pass() -> None:
     """A canary as good as stable: the time to show it."""
-    found = passes_after(DEFAULT, rps=100, weight=10, rate=0.002)
-    real = median(judged(DEFAULT, 100, 0.002, 0.002, seed)[1] for seed in range(21))
+    found = seconds_to_pass(DEFAULT, rps=100, weight=10, rate=0.002)
+    real = median(simulated_times(DEFAULT, 100, 0.002, 0.002, seed)[1] for seed in range(21))
     assert found is not None
     assert abs(found - real) <= 2 * DEFAULT.block + real / 3
 
 
-def test_gross_failures_are_caught_at_once() -> None:
+def test_forecasts_immediate_rollback_of_gross_failures() -> None:
     """The fast path does not wait for blocks."""
-    found = caught_after(DEFAULT, rps=10, weight=10, stable=0.001, candidate=1.0, steps=3)
+    found = seconds_to_rollback(DEFAULT, rps=10, weight=10, stable=0.001, candidate=1.0, steps=3)
     assert found is not None
     assert found <= 30.0
 
 
-def test_within_the_margin_is_never_caught() -> None:
+def test_no_rollback_forecast_within_the_margin() -> None:
     """What the margin allows is not harm."""
-    assert caught_after(DEFAULT, rps=1000, weight=10, stable=0.01, candidate=0.011) is None
-    assert passes_after(DEFAULT, rps=0.0, weight=10, rate=0.01) is None
-    assert caught_after(DEFAULT, rps=0.0, weight=10, stable=0.01, candidate=1.0) is None
+    assert seconds_to_rollback(DEFAULT, rps=1000, weight=10, stable=0.01, candidate=0.011) is None
+    assert seconds_to_pass(DEFAULT, rps=0.0, weight=10, rate=0.01) is None
+    assert seconds_to_rollback(DEFAULT, rps=0.0, weight=10, stable=0.01, candidate=1.0) is None
 
 
-def test_more_traffic_sees_smaller_harm_sooner() -> None:
+def test_more_traffic_detects_smaller_harm_sooner() -> None:
     """Both in time and in size; a part of the evidence only makes it later."""
-    times = [
-        caught_after(DEFAULT, rps=r, weight=10, stable=0.001, candidate=0.01) or 0.0 for r in (1, 10, 100)
-    ]
+    times = [seconds_to_rollback(DEFAULT, rps=r, weight=10, stable=0.001, candidate=0.01) or 0.0 for r in (1, 10, 100)]
     assert times == sorted(times, reverse=True)
-    sizes = [
-        smallest_caught(DEFAULT, rps=r, weight=10, stable=0.001, within=600) or 0.0 for r in (1, 10, 100)
-    ]
+    sizes = [smallest_detectable_rate(DEFAULT, rps=r, weight=10, stable=0.001, within=600) or 0.0 for r in (1, 10, 100)]
     assert sizes == sorted(sizes, reverse=True)
-    part = caught_after(DEFAULT, rps=10, weight=10, stable=0.001, candidate=0.01, part=0.45)
-    assert part is not None
-    assert part >= times[1]
+    metric_weight = seconds_to_rollback(DEFAULT, rps=10, weight=10, stable=0.001, candidate=0.01, metric_weight=0.45)
+    assert metric_weight is not None
+    assert metric_weight >= times[1]
 
 
-def test_the_smallest_harm_is_the_smallest() -> None:
+def test_smallest_detectable_rate_is_tight() -> None:
     """What it names is caught in time, and a tenth less is not; with no time nothing is."""
-    found = smallest_caught(DEFAULT, rps=20, weight=10, stable=0.002, within=900, steps=3)
+    found = smallest_detectable_rate(DEFAULT, rps=20, weight=10, stable=0.002, within=900, steps=3)
     assert found is not None
 
     def after(rate: float) -> float:
-        return caught_after(DEFAULT, rps=20, weight=10, stable=0.002, candidate=rate, steps=3) or 1e9
+        return seconds_to_rollback(DEFAULT, rps=20, weight=10, stable=0.002, candidate=rate, steps=3) or 1e9
 
     assert after(found) <= 900 < after(0.9 * found)
-    assert smallest_caught(DEFAULT, rps=20, weight=10, stable=0.002, within=1.0) is None
-    assert smallest_caught(DEFAULT, rps=20, weight=10, stable=0.0, within=900) is not None
+    assert smallest_detectable_rate(DEFAULT, rps=20, weight=10, stable=0.002, within=1.0) is None
+    assert smallest_detectable_rate(DEFAULT, rps=20, weight=10, stable=0.0, within=900) is not None

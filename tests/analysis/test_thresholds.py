@@ -8,21 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocanary.analysis import Basis, Look, Outcome, Verdict, judge
-from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.analysis import AnalysisInput, Evaluation, Outcome, Verdict, analyse
+from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import Analysis, Metric, Range
 from autocanary.model.progress import MetricState
 from autocanary.model.reason import Reason
-from tests.decide.build import LATENCY, SUCCESS, value
+from tests.decide.builders import LATENCY, SUCCESS, value
 
 ANALYSIS = Analysis(metrics=(SUCCESS, LATENCY))
 GOOD = {"request-success-rate": value(99.9), "request-duration": value(0.2, unit=Unit.SECONDS)}
 
 
-def look(
-    readings: dict[str, Reading], states: dict[str, MetricState] | None = None, *metrics: Metric
-) -> Verdict:
-    return judge(ANALYSIS, metrics or ANALYSIS.metrics, Basis(Look(), readings, states or {}))
+def look(readings: dict[str, Measurement], states: dict[str, MetricState] | None = None, *metrics: Metric) -> Verdict:
+    return analyse(ANALYSIS, metrics or ANALYSIS.metrics, AnalysisInput(Evaluation(), readings, states or {}))
 
 
 def test_all_in_range_passes_and_says_the_values() -> None:
@@ -33,42 +31,38 @@ def test_all_in_range_passes_and_says_the_values() -> None:
     assert found.metrics["request-duration"].passes == 1
 
 
-def test_a_breach_below_the_limit_waits() -> None:
+def test_violation_below_the_limit_does_not_fail() -> None:
     """The first breach of three neither passes nor fails."""
     found = look({**GOOD, "request-success-rate": value(80.0)})
-    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.BREACH_SEEN)
-    assert (
-        "request-success-rate is 80 %, must be at least 99 % (1,000 requests), breach 1 of 3" in found.message
-    )
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN)
+    assert "request-success-rate is 80 %, must be at least 99 % (1,000 requests), breach 1 of 3" in found.message
 
 
-def test_the_limit_is_reached_not_exceeded() -> None:
+def test_fails_when_violations_reach_the_limit() -> None:
     """failureLimit 3 fails at the third breach of the step."""
-    found = look(
-        {**GOOD, "request-success-rate": value(80.0)}, {"request-success-rate": MetricState(breaches=2)}
-    )
+    found = look({**GOOD, "request-success-rate": value(80.0)}, {"request-success-rate": MetricState(violations=2)})
     assert (found.outcome, found.metric) == (Outcome.FAIL, "request-success-rate")
 
 
 def test_a_pass_between_keeps_earlier_breaches() -> None:
     """Breaches add up within a step unless the policy says consecutive."""
-    states = {"request-success-rate": MetricState(breaches=2)}
-    assert look(GOOD, states).metrics["request-success-rate"].breaches == 2
+    states = {"request-success-rate": MetricState(violations=2)}
+    assert look(GOOD, states).metrics["request-success-rate"].violations == 2
 
 
 def test_consecutive_forgets_breaches_at_a_pass() -> None:
     """With consecutive, a pass in between starts the count anew."""
     metric = replace(SUCCESS, consecutive=True)
-    states = {"request-success-rate": MetricState(breaches=2)}
+    states = {"request-success-rate": MetricState(violations=2)}
     found = look({"request-success-rate": value(99.9)}, states, metric)
-    assert found.metrics["request-success-rate"].breaches == 0
+    assert found.metrics["request-success-rate"].violations == 0
 
 
 def test_too_few_requests_neither_pass_nor_fail() -> None:
     """Below minRequests even a terrible number is no breach."""
     found = look({**GOOD, "request-success-rate": value(0.0, requests=12)})
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS)
-    assert found.metrics["request-success-rate"].breaches == 0
+    assert found.metrics["request-success-rate"].violations == 0
     assert "12 of 50 requests" in found.message
 
 
@@ -80,27 +74,27 @@ def test_a_metric_of_unknown_count_is_judged() -> None:
 @pytest.mark.parametrize(
     ("kind", "outcome", "reason"),
     [
-        (ReadingKind.OUTAGE, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
-        (ReadingKind.REFUSED, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
-        (ReadingKind.UNSUPPORTED, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
-        (ReadingKind.AMBIGUOUS, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
-        (ReadingKind.STALE, Outcome.OUTAGE, Reason.METRICS_STALE),
-        (ReadingKind.PARTIAL, Outcome.OUTAGE, Reason.METRICS_PARTIAL),
-        (ReadingKind.NO_SERIES, Outcome.NO_DATA, Reason.NO_DATA),
-        (ReadingKind.NOT_A_NUMBER, Outcome.NO_DATA, Reason.METRICS_NOT_A_NUMBER),
+        (MeasurementKind.OUTAGE, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
+        (MeasurementKind.REFUSED, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
+        (MeasurementKind.UNSUPPORTED, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
+        (MeasurementKind.AMBIGUOUS, Outcome.OUTAGE, Reason.METRICS_OUTAGE),
+        (MeasurementKind.STALE, Outcome.OUTAGE, Reason.METRICS_STALE),
+        (MeasurementKind.PARTIAL, Outcome.OUTAGE, Reason.METRICS_PARTIAL),
+        (MeasurementKind.NO_SERIES, Outcome.NO_DATA, Reason.NO_DATA),
+        (MeasurementKind.NOT_A_NUMBER, Outcome.NO_DATA, Reason.METRICS_NOT_A_NUMBER),
     ],
 )
-def test_readings_are_not_verdicts(kind: ReadingKind, outcome: Outcome, reason: Reason) -> None:
+def test_outcome_by_measurement_kind(kind: MeasurementKind, outcome: Outcome, reason: Reason) -> None:
     """Every way to say nothing has its own name, and none of them passes or blames."""
-    found = look({**GOOD, "request-success-rate": Reading(kind, value=0.0, requests=1000)})
+    found = look({**GOOD, "request-success-rate": Measurement(kind, value=0.0, requests=1000)})
     assert (found.outcome, found.reason) == (outcome, reason)
-    assert found.metrics["request-success-rate"].breaches == 0
+    assert found.metrics["request-success-rate"].violations == 0
 
 
-def test_a_reached_limit_outweighs_another_metrics_silence() -> None:
+def test_violation_limit_outranks_a_metric_without_data() -> None:
     """A failure is certain even while the other metric's source is away."""
-    readings = {"request-success-rate": value(1.0), "request-duration": Reading(ReadingKind.OUTAGE)}
-    found = look(readings, {"request-success-rate": MetricState(breaches=2)})
+    readings = {"request-success-rate": value(1.0), "request-duration": Measurement(MeasurementKind.OUTAGE)}
+    found = look(readings, {"request-success-rate": MetricState(violations=2)})
     assert found.outcome is Outcome.FAIL
 
 
@@ -109,30 +103,28 @@ def test_a_dry_run_metric_is_shown_and_never_decides() -> None:
     drift = Metric("drift", Range(max=0), Unit.NUMBER, dry_run=True)
     found = look({"drift": value(7.0, unit=Unit.NUMBER), **GOOD}, {}, *ANALYSIS.metrics, drift)
     assert found.outcome is Outcome.PASS
-    assert found.metrics["drift"].breaches == 1
+    assert found.metrics["drift"].violations == 1
 
 
-KINDS = st.sampled_from(list(ReadingKind))
-READINGS = st.builds(
-    Reading, kind=KINDS, value=st.floats(allow_nan=False), requests=st.none() | st.floats(0, 1e6)
-)
+KINDS = st.sampled_from(list(MeasurementKind))
+READINGS = st.builds(Measurement, kind=KINDS, value=st.floats(allow_nan=False), requests=st.none() | st.floats(0, 1e6))
 
 
 @given(READINGS, READINGS, st.integers(0, 5))
-def test_only_enough_numbers_in_range_pass(success: Reading, latency: Reading, breaches: int) -> None:
+def test_only_enough_numbers_in_range_pass(success: Measurement, latency: Measurement, violations: int) -> None:
     """PASS means that every gating metric gave a number in range from enough requests, whatever else."""
-    states = {"request-success-rate": MetricState(breaches=breaches)}
+    states = {"request-success-rate": MetricState(violations=violations)}
     found = look({"request-success-rate": success, "request-duration": latency}, states)
     if found.outcome is Outcome.PASS:
         for metric, reading in ((SUCCESS, success), (LATENCY, latency)):
-            assert reading.kind is ReadingKind.VALUE
+            assert reading.kind is MeasurementKind.VALUE
             assert reading.value is not None
             assert metric.range.contains(reading.value)
             assert reading.requests is None or reading.requests >= ANALYSIS.min_requests
     if found.outcome is Outcome.FAIL:
         blamed = found.metrics[found.metric]
         assert blamed.last is not None
-        assert blamed.last.kind is ReadingKind.VALUE
+        assert blamed.last.kind is MeasurementKind.VALUE
         assert blamed.ok is False
 
 
@@ -144,4 +136,4 @@ def test_a_breach_is_said_before_a_metric_with_too_few_requests() -> None:
         {"request-success-rate": value(99.9, requests=3), "request-duration": value(9.0, unit=Unit.SECONDS)},
     ):
         found = look(readings)
-        assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.BREACH_SEEN)
+        assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN)

@@ -17,6 +17,6 @@ def api() -> Iterator[FakeApi]:
 
 
 @pytest.fixture
-def captured() -> Iterator[logs.Captured]:
+def captured() -> Iterator[logs.CapturedLogs]:
     with logs.capture() as kept:
         yield kept

@@ -6,8 +6,8 @@ import urllib.request
 
 import pytest
 
-from autocanary.app.demo_run import DEFAULT_SCENARIOS, Demo, engine_on, scenarios
-from autocanary.http_server.counters import Counters
+from autocanary.app.demo_run import DEFAULT_SCENARIOS, Demo, controller_on, scenarios
+from autocanary.http_server.counters import ControllerMetrics
 from autocanary.model.progress import Phase
 from autocanary.simulator.demo_policy import DEMO_POLICY
 from autocanary.simulator.scenarios import SCENARIOS
@@ -38,7 +38,7 @@ def test_a_demo_ends_as_expected_within_its_horizon(name: str) -> None:
 
 
 @pytest.mark.parametrize("stride", [0.1, 0.5, 3.0, 60.0])
-def test_the_stride_changes_nothing(stride: float) -> None:
+def test_step_size_does_not_change_the_result(stride: float) -> None:
     """Virtual time passes the same way however finely it is shown."""
     demo = Demo("healthy")
     other = Demo("healthy")
@@ -46,9 +46,7 @@ def test_the_stride_changes_nothing(stride: float) -> None:
         demo.advance(stride)
     other.advance(240.0)
     assert demo.now() == pytest.approx(other.now())
-    assert [each.progress.step for each, _, _ in demo.shown()] == [
-        each.progress.step for each, _, _ in other.shown()
-    ]
+    assert [each.progress.step for each, _, _ in demo.shown()] == [each.progress.step for each, _, _ in other.shown()]
     assert [each.progress.weight for each, _, _ in demo.shown()] == [25]
 
 
@@ -58,11 +56,11 @@ def test_what_is_shown_is_the_rollout_its_policy_and_what_was_seen() -> None:
     demo.advance(20.0)
     assert list(demo.shown()) == []
     demo.advance(80.0)
-    ((rollout, policy, seen),) = demo.shown()
+    ((rollout, policy, observation),) = demo.shown()
     assert rollout.name == "mnist-00002"
     assert policy == DEMO_POLICY
-    assert seen is not None
-    assert seen.weight == rollout.progress.weight == 10
+    assert observation is not None
+    assert observation.weight == rollout.progress.weight == 10
     assert "healthy" in demo.title
 
 
@@ -116,13 +114,13 @@ def test_an_unknown_scenario_is_a_key_error() -> None:
 def test_engine_on_counts_into_what_it_is_given() -> None:
     """Decisions and finished rollouts of the scenario are in the counters."""
     scenario = SCENARIOS["errors"]
-    world, counters = scenario.open(), Counters()
-    engine = engine_on(world, counters)
+    world, counters = scenario.open(), ControllerMetrics()
+    controller = controller_on(world, counters)
     for _ in range(600):
         world.advance(1.0)
-        engine.tick()
+        controller.tick()
     counts = counters.snapshot().counts
     finished = counts["autocanary_rollouts_finished_total"]
-    assert {end: count for end, count in finished.items() if count} == {("RolledBack", "MetricBreach"): 1}
-    assert engine.idle()
-    assert engine.rollouts() == []
+    assert {end: count for end, count in finished.items() if count} == {("RolledBack", "MetricViolation"): 1}
+    assert controller.idle()
+    assert controller.rollouts() == []

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from autocanary import logs
-from autocanary.app.service import Service
+from autocanary.app.service import AutocanaryService
 from autocanary.errors import SettingsError
 from autocanary.model.decision import Event
 from autocanary.model.rollout_json import to_document
-from autocanary.settings import Listen, Settings
+from autocanary.settings import HostPort, Settings
 from tests.app.test_service import kubeconfig
 from tests.kube import fake_api
 from tests.kube.fake_api import FakeApi
-from tests.notifications.examples import progress, rollout, telling
-from tests.notifications.receiver import Receiver
+from tests.notifications.example_messages import notification, progress, rollout
+from tests.notifications.http_receiver import Receiver
 from tests.notifications.slack_server import TOKEN, Slack
 
 until = partial(fake_api.until, seconds=20)
@@ -47,14 +47,14 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def slack(receiver: Receiver) -> Slack:
-    receiver.answering = made = Slack()
+    receiver.reply_with = made = Slack()
     return made
 
 
-def untold(api: FakeApi) -> None:
+def pending_notifications(api: FakeApi) -> None:
     """A rollout that has ended, of which nobody has heard yet, in the cluster."""
-    waiting = telling(Event.ROLLED_BACK)
-    about = rollout(progress=progress(untold=(waiting,), finished_at=waiting.at))
+    waiting = notification(Event.ROLLED_BACK)
+    about = rollout(progress=progress(pending_notifications=(waiting,), finished_at=waiting.at))
     api.put("canaryrollouts", to_document(about))
 
 
@@ -63,40 +63,40 @@ def status(api: FakeApi) -> dict[str, Any]:
     return dict(found)
 
 
-def service(api: FakeApi, receiver: Receiver, folder: Path, **changes: Any) -> Service:
+def service(api: FakeApi, receiver: Receiver, folder: Path, **changes: Any) -> AutocanaryService:
     token = folder / "slack-token"
     token.write_text(TOKEN)
     values: dict[str, Any] = {
         "prometheus_url": "http://127.0.0.1:9",
-        "listen": Listen("127.0.0.1", 0),
+        "listen": HostPort("127.0.0.1", 0),
         "leader_election": False,
         "slack_bot_token_file": token,
         "slack_channel": "#ml-ops",
         "slack_api_url": receiver.url("/api"),
     }
-    return Service(Settings(**{**values, **changes}), kubeconfig(folder, api.url, api.token))
+    return AutocanaryService(Settings(**{**values, **changes}), kubeconfig(folder, api.url, api.token))
 
 
-def test_what_slack_has_is_in_the_ledger_and_is_not_told_again(
-    api: FakeApi, receiver: Receiver, slack: Slack, tmp_path: Path, captured: logs.Captured
+def test_delivered_notification_is_stored_and_not_repeated(
+    api: FakeApi, receiver: Receiver, slack: Slack, tmp_path: Path, captured: logs.CapturedLogs
 ) -> None:
     """One service tells and records; the next one finds nothing to tell. The token is nowhere but in the file."""
-    untold(api)
+    pending_notifications(api)
     first = service(api, receiver, tmp_path, tick=0.1)
     first.start()
     try:
         until(lambda: status(api).get("notified"))
     finally:
         first.stop()
-    [head] = slack.heads()
-    assert status(api)["progress"]["receipts"] == {"slack:#ml-ops": f"C0ML0000/{head.ts}"}
+    [head] = slack.top_level_posts()
+    assert status(api)["progress"]["channel_message_ids"] == {"slack:#ml-ops": f"C0ML0000/{head.ts}"}
     assert head.text == ":x: models/mnist: rolled back"
     asked = len(slack.calls)
     second = service(api, receiver, tmp_path, tick=0.1)
     second.start()
     try:
         until(lambda: not second.missing())
-        until(second.engine.idle)
+        until(second.controller.idle)
     finally:
         second.stop()
     assert len(slack.calls) == asked
@@ -104,27 +104,27 @@ def test_what_slack_has_is_in_the_ledger_and_is_not_told_again(
     assert "c4n4ry" not in repr([(each.path, each.body) for each in api.requests])
 
 
-def test_a_service_that_is_stopped_records_what_it_has_told(
+def test_stop_records_deliveries(
     api: FakeApi, receiver: Receiver, slack: Slack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the message and the next tick comes SIGTERM: the next leader must not tell it again."""
-    untold(api)
+    pending_notifications(api)
     stopped = service(api, receiver, tmp_path, tick=60.0)
     ticks: list[Callable[[], None]] = []
-    monkeypatch.setattr(stopped, "_hurry", lambda: None)
-    monkeypatch.setattr(stopped._courier, "_heard", lambda: ticks.append(lambda: None))
+    monkeypatch.setattr(stopped, "_requeue", lambda: None)
+    monkeypatch.setattr(stopped._delivery_worker, "_on_event", lambda: ticks.append(lambda: None))
     stopped.start()
     try:
         until(lambda: not stopped.missing())
-        stopped._metronome.stop(2.0)
-        stopped.engine.tick()
-        until(lambda: slack.heads() and slack.thread(slack.heads()[0]))
+        stopped._timer.stop(2.0)
+        stopped.controller.tick()
+        until(lambda: slack.top_level_posts() and slack.thread(slack.top_level_posts()[0]))
         until(lambda: len(ticks) >= 2)  # Slack and the Event: the courier has both answers
         assert not status(api).get("notified")
     finally:
         stopped.stop()
-    assert status(api)["notified"] == [telling(Event.ROLLED_BACK).id]
-    assert list(status(api)["progress"]["receipts"]) == ["slack:#ml-ops"]
+    assert status(api)["notified"] == [notification(Event.ROLLED_BACK).id]
+    assert list(status(api)["progress"]["channel_message_ids"]) == ["slack:#ml-ops"]
 
 
 def test_apprise_without_its_library_is_refused_at_the_start(
@@ -139,12 +139,10 @@ def test_apprise_without_its_library_is_refused_at_the_start(
 
 
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-def test_apprise_is_told_besides_slack(
-    api: FakeApi, receiver: Receiver, slack: Slack, tmp_path: Path
-) -> None:
+def test_apprise_is_told_besides_slack(api: FakeApi, receiver: Receiver, slack: Slack, tmp_path: Path) -> None:
     """Each channel is noted by its own name."""
     with Receiver().running() as other:
-        untold(api)
+        pending_notifications(api)
         urls = tmp_path / "urls"
         urls.write_text(f"json://127.0.0.1:{other.port}/c4n4ry")
         both = service(api, receiver, tmp_path, apprise_urls_file=urls, tick=0.1)
@@ -154,4 +152,4 @@ def test_apprise_is_told_besides_slack(
         finally:
             both.stop()
         assert [got.json["title"] for got in other.received] == ["models/mnist: rolled back"]
-    assert len(slack.heads()) == 1
+    assert len(slack.top_level_posts()) == 1

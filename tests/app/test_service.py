@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from autocanary import logs
-from autocanary.app.service import Service, run
+from autocanary.app.service import AutocanaryService, run
 from autocanary.errors import InputError, NotFound, SettingsError, Unreachable
-from autocanary.settings import ClusterAccess, Listen, Settings
+from autocanary.settings import ClusterAccess, HostPort, Settings
 from tests.kube.fake_api import FakeApi, until
 
 PROMETHEUS = "http://127.0.0.1:9"
@@ -35,7 +35,7 @@ current-context: x
 
 
 def settings(**changes: Any) -> Settings:
-    defaults: dict[str, Any] = {"prometheus_url": PROMETHEUS, "listen": Listen("127.0.0.1", 0)}
+    defaults: dict[str, Any] = {"prometheus_url": PROMETHEUS, "listen": HostPort("127.0.0.1", 0)}
     return Settings(**{**defaults, **changes})
 
 
@@ -60,14 +60,14 @@ def no_threads_left() -> Iterator[None]:
 def test_no_prometheus_says_how_to_name_one(tmp_path: Path) -> None:
     """Flag and variable are in the sentence."""
     with pytest.raises(SettingsError, match=r"--prometheus-url .* AUTOCANARY_PROMETHEUS_URL"):
-        Service(settings(prometheus_url=None), kubeconfig(tmp_path))
+        AutocanaryService(settings(prometheus_url=None), kubeconfig(tmp_path))
 
 
 @pytest.mark.usefixtures("no_threads_left")
 def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
     """With the path as it was given."""
     with pytest.raises(SettingsError, match=r"absent\.yaml does not exist"):
-        Service(settings(), ClusterAccess(kubeconfig=str(tmp_path / "absent.yaml")))
+        AutocanaryService(settings(), ClusterAccess(kubeconfig=str(tmp_path / "absent.yaml")))
 
 
 @pytest.mark.usefixtures("no_threads_left")
@@ -75,7 +75,7 @@ def test_no_cluster_at_all_says_where_was_looked(tmp_path: Path, monkeypatch: py
     """No kubeconfig, no pod."""
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(SettingsError, match=r"no cluster is configured.*--kubeconfig"):
-        Service(settings(), ClusterAccess())
+        AutocanaryService(settings(), ClusterAccess())
 
 
 @pytest.mark.usefixtures("no_threads_left")
@@ -83,17 +83,17 @@ def test_a_context_that_is_not_there_is_named(tmp_path: Path) -> None:
     """The other contexts' file is right, this name is not in it."""
     access = kubeconfig(tmp_path)
     with pytest.raises(SettingsError, match="production"):
-        Service(settings(), ClusterAccess(access.kubeconfig, "production"))
+        AutocanaryService(settings(), ClusterAccess(access.kubeconfig, "production"))
 
 
-def test_run_raises_what_it_cannot_be_made_of(tmp_path: Path) -> None:
+def test_run_raises_configuration_errors(tmp_path: Path) -> None:
     """The command makes an exit code and a sentence of it."""
     with pytest.raises(InputError):
         run(settings(prometheus_url=None), kubeconfig(tmp_path))
 
 
 @pytest.mark.usefixtures("no_threads_left")
-def test_a_server_that_does_not_answer_is_said_at_the_start(tmp_path: Path, captured: logs.Captured) -> None:
+def test_a_server_that_does_not_answer_is_said_at_the_start(tmp_path: Path, captured: logs.CapturedLogs) -> None:
     """Not a minute later by a watch: the first request decides. What never ran has not stopped, either."""
     with pytest.raises(Unreachable):
         run(settings(leader_election=False), kubeconfig(tmp_path))
@@ -104,7 +104,7 @@ def test_a_server_that_does_not_answer_is_said_at_the_start(tmp_path: Path, capt
 def test_missing_definitions_are_said_at_the_start(api: FakeApi, tmp_path: Path) -> None:
     """404 for our own resource: with the command that installs them."""
     api.unserved.add("canaryrollouts")
-    service = Service(settings(leader_election=False), kubeconfig(tmp_path, api.url))
+    service = AutocanaryService(settings(leader_election=False), kubeconfig(tmp_path, api.url))
     try:
         with pytest.raises(NotFound, match="autocanary crds"):
             service.start()
@@ -114,7 +114,7 @@ def test_missing_definitions_are_said_at_the_start(api: FakeApi, tmp_path: Path)
 
 def test_a_service_that_was_never_started_can_be_stopped(tmp_path: Path) -> None:
     """And says what it has not read yet."""
-    service = Service(settings(), kubeconfig(tmp_path))
+    service = AutocanaryService(settings(), kubeconfig(tmp_path))
     assert service.missing() == ["InferenceServices", "CanaryRollouts", "RolloutPolicies"]
     service.stop()
 
@@ -122,11 +122,11 @@ def test_a_service_that_was_never_started_can_be_stopped(tmp_path: Path) -> None
 @pytest.mark.usefixtures("no_threads_left")
 def test_it_starts_reads_everything_and_stops(api: FakeApi, tmp_path: Path) -> None:
     """Against an empty cluster: ready, nothing to do, and gone in a moment."""
-    service = Service(settings(leader_election=False), kubeconfig(tmp_path, api.url, api.token))
+    service = AutocanaryService(settings(leader_election=False), kubeconfig(tmp_path, api.url, api.token))
     try:
         service.start()
         until(lambda: service.missing() == [], seconds=10)
-        assert service.engine.rollouts() == []
+        assert service.controller.rollouts() == []
         assert service.port > 0
     finally:
         began = time.monotonic()
@@ -137,7 +137,7 @@ def test_it_starts_reads_everything_and_stops(api: FakeApi, tmp_path: Path) -> N
 
 def test_a_dry_run_writes_nothing_and_asks_for_no_lease(api: FakeApi, tmp_path: Path) -> None:
     """It decides beside the instance that acts."""
-    service = Service(settings(dry_run=True), kubeconfig(tmp_path, api.url, api.token))
+    service = AutocanaryService(settings(dry_run=True), kubeconfig(tmp_path, api.url, api.token))
     try:
         service.start()
         until(lambda: service.missing() == [], seconds=10)

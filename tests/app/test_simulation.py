@@ -7,26 +7,26 @@ from datetime import datetime, timezone
 
 import pytest
 
-from autocanary.app.demo_run import engine_on
-from autocanary.app.simulated_rollout import Outcome, Transition, play, playable
-from autocanary.app.simulation import Summary, described, simulate
+from autocanary.app.demo_run import controller_on
+from autocanary.app.simulated_rollout import RunOutcome, Transition, make_simulatable, simulate_run
+from autocanary.app.simulation import SimulationSummary, describe_releases, simulate
 from autocanary.errors import InputError
 from autocanary.model.policy import OnFailure, Policy
 from autocanary.policy_files import parse
 from autocanary.simulator.demo_policy import NAMESPACE, SERVICE
 from autocanary.simulator.releases import (
     CANDIDATE,
-    FIRST_STEP,
-    RELEASED,
-    STANDARD,
-    Release,
+    FIRST_STEP_AFTER,
+    RELEASE_AFTER,
+    STANDARD_RELEASES,
+    SimulatedRelease,
     seeds_of,
     start_of,
 )
 from autocanary.simulator.world import World
 
 HOUR = 3600.0
-BY_NAME = {release.name: release for release in STANDARD}
+BY_NAME = {release.name: release for release in STANDARD_RELEASES}
 
 
 def policy(spec: str, name: str = "prod") -> Policy:
@@ -47,31 +47,28 @@ BOTH = policy(
 )
 
 
-def in_the_world(rules: Policy, release: Release, seed: int) -> tuple[list[Transition], int]:
+def run_with_controller(rules: Policy, release: SimulatedRelease, seed: int) -> tuple[list[Transition], int]:
     """What the unchanged engine does over KServe's rules, and how many errors the candidate answered."""
     start = start_of(seed)
     stable, candidate = release.qualities(start)
-    world = World(
-        policies=(rules,), qualities={"1": stable, "2": candidate}, load=release.load, seed=seed, start=start
-    )
-    engine = engine_on(world)
+    world = World(policies=(rules,), qualities={"1": stable, "2": candidate}, load=release.load, seed=seed, start=start)
+    controller = controller_on(world)
 
     def tick() -> None:
         world.advance(1.0)
-        engine.tick()
+        controller.tick()
 
     world.deploy(SERVICE, "1", namespace=NAMESPACE)
-    while world.now() < start + RELEASED:
+    while world.now() < start + RELEASE_AFTER:
         tick()
     world.deploy(SERVICE, "2", weight=0, namespace=NAMESPACE)
-    while not any(each.is_final for each in world.ledger.rollouts()):
+    while not any(each.is_final for each in world.store.rollouts()):
         tick()
         assert world.now() < start + 6 * HOUR
-    (rollout,) = world.ledger.rollouts()
-    told = [
+    (rollout,) = world.store.rollouts()
+    on_progress = [
         Transition(
-            datetime.strptime(each["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp()
-            - start,
+            datetime.strptime(each["time"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc).timestamp() - start,
             each["event"],
             each["reason"],
             each["weight"],
@@ -79,72 +76,70 @@ def in_the_world(rules: Policy, release: Release, seed: int) -> tuple[list[Trans
         for each in rollout.progress.decisions
     ]
     key = world.key(SERVICE, namespace=NAMESPACE)
-    return told, world.traffic.series(NAMESPACE, SERVICE, key.component)[CANDIDATE].errors
+    return on_progress, world.traffic.series(NAMESPACE, SERVICE, key.component)[CANDIDATE].errors
 
 
 @pytest.mark.parametrize("rules", [DEFAULT, THRESHOLDS, BOTH], ids=["default", "thresholds", "both"])
 @pytest.mark.parametrize("name", ["healthy", "twice-as-bad", "broken", "slow", "late", "bursty"])
-def test_a_simulated_release_ends_as_it_does_in_the_whole_world(rules: Policy, name: str) -> None:
+def test_simulated_run_equals_the_full_controller(rules: Policy, name: str) -> None:
     """Every transition at the same second for the same reason: engine, controllers and records change nothing."""
-    course = play(rules, BY_NAME[name], 3, 6 * HOUR, trail=True)
-    told, failed = in_the_world(rules, BY_NAME[name], 3)
-    simulated = [each for each in told if each.event not in ("rollout_started", "rollout_rolled_back")]
+    course = simulate_run(rules, BY_NAME[name], 3, 6 * HOUR, keep_transitions=True)
+    on_progress, failed = run_with_controller(rules, BY_NAME[name], 3)
+    simulated = [each for each in on_progress if each.event not in ("rollout_started", "rollout_rolled_back")]
     assert list(course.transitions[-19:]) == simulated[-19:]
-    assert told[-1].event == {
-        Outcome.PROMOTED: "rollout_promoted",
-        Outcome.ROLLED_BACK: "rollout_rolled_back",
+    assert on_progress[-1].event == {
+        RunOutcome.PROMOTED: "rollout_promoted",
+        RunOutcome.ROLLED_BACK: "rollout_rolled_back",
     }.get(course.outcome)
-    if course.outcome is Outcome.ROLLED_BACK and course.transitions[-2].weight != 100:
+    if course.outcome is RunOutcome.ROLLED_BACK and course.transitions[-2].weight != 100:
         assert course.failed == failed
 
 
 def test_the_first_step_is_taken_at_second_0() -> None:
     """Times are counted from when the candidate gets its first requests."""
-    course = play(THRESHOLDS, BY_NAME["broken"], 1, HOUR, trail=True)
-    assert course.transitions[0] == Transition(FIRST_STEP, "step_taken", "StepPassed", 10)
-    assert course.outcome is Outcome.ROLLED_BACK
-    assert course.seconds == course.transitions[-1].at - FIRST_STEP
+    course = simulate_run(THRESHOLDS, BY_NAME["broken"], 1, HOUR, keep_transitions=True)
+    assert course.transitions[0] == Transition(FIRST_STEP_AFTER, "step_taken", "StepPassed", 10)
+    assert course.outcome is RunOutcome.ROLLED_BACK
+    assert course.seconds == course.transitions[-1].at - FIRST_STEP_AFTER
     assert course.failed > 0
 
 
 def test_the_standard_releases_end_as_their_names_say() -> None:
     """Good ones are promoted, bad ones rolled back, under the policy that says nothing."""
     expected = {
-        "healthy": Outcome.PROMOTED,
-        "broken": Outcome.ROLLED_BACK,
-        "slow": Outcome.ROLLED_BACK,
-        "late": Outcome.ROLLED_BACK,
-        "bursty": Outcome.PROMOTED,
-        "little-traffic-bad": Outcome.ROLLED_BACK,
+        "healthy": RunOutcome.PROMOTED,
+        "broken": RunOutcome.ROLLED_BACK,
+        "slow": RunOutcome.ROLLED_BACK,
+        "late": RunOutcome.ROLLED_BACK,
+        "bursty": RunOutcome.PROMOTED,
+        "little-traffic-bad": RunOutcome.ROLLED_BACK,
     }
     for name, outcome in expected.items():
-        ends = [
-            play(DEFAULT, BY_NAME[name], seed, 4 * HOUR).outcome for seed in seeds_of(1, BY_NAME[name], 3)
-        ]
+        ends = [simulate_run(DEFAULT, BY_NAME[name], seed, 4 * HOUR).outcome for seed in seeds_of(1, BY_NAME[name], 3)]
         assert ends == [outcome] * 3, name
 
 
 def test_what_takes_longer_than_the_horizon_is_undecided() -> None:
     """Nobody is promoted for want of time."""
-    course = play(DEFAULT, BY_NAME["little-traffic"], 1, 600.0)
-    assert (course.outcome, course.seconds) == (Outcome.UNDECIDED, 600.0)
+    course = simulate_run(DEFAULT, BY_NAME["little-traffic"], 1, 600.0)
+    assert (course.outcome, course.seconds) == (RunOutcome.UNDECIDED, 600.0)
 
 
 def test_a_pause_that_only_a_person_ends_is_undecided() -> None:
     """No traffic, and a policy that asks a person then."""
     rules = policy("stepWeights: [10, 100], analysis: {onNoData: {hold: 5m, then: pause}}")
-    course = play(rules, Release("silent", rps=0.0001), 1, 4 * HOUR)
-    assert course.outcome is Outcome.UNDECIDED
+    course = simulate_run(rules, SimulatedRelease("silent", rps=0.0001), 1, 4 * HOUR)
+    assert course.outcome is RunOutcome.UNDECIDED
     assert course.seconds < 900
 
 
-def test_late_harm_is_harmless_before_its_onset() -> None:
+def test_late_errors_have_no_effect_before_their_onset() -> None:
     """Both are alike until then, in errors and in latency."""
-    stable, candidate = Release("late", canary_error=50.0, canary_latency=1.0, onset=300.0).qualities(0.0)
+    stable, candidate = SimulatedRelease("late", canary_error=50.0, canary_latency=1.0, onset=300.0).qualities(0.0)
     assert callable(candidate.error_percent)
     assert callable(candidate.latency_seconds)
-    course = play(THRESHOLDS, Release("late", canary_error=50.0, onset=300.0), 1, HOUR)
-    assert course.outcome is Outcome.ROLLED_BACK
+    course = simulate_run(THRESHOLDS, SimulatedRelease("late", canary_error=50.0, onset=300.0), 1, HOUR)
+    assert course.outcome is RunOutcome.ROLLED_BACK
     assert 300 < course.seconds < 480
     assert stable.error_percent == 0.5
 
@@ -152,7 +147,7 @@ def test_late_harm_is_harmless_before_its_onset() -> None:
 # --- many runs
 
 
-def figures(jobs: int) -> list[Summary]:
+def figures(jobs: int) -> list[SimulationSummary]:
     rules = [("prod", DEFAULT), ("other", THRESHOLDS)]
     releases = (BY_NAME["broken"], BY_NAME["slow"])
     return simulate(rules, releases, runs=13, seed=5, horizon=HOUR, jobs=jobs)[0]
@@ -174,7 +169,7 @@ def test_another_seed_gives_other_runs_and_the_same_seed_the_same() -> None:
 def test_two_policies_meet_the_same_requests() -> None:
     """Side by side, by release and then by policy; equal policies have equal figures."""
     rules = [("one", THRESHOLDS), ("two", THRESHOLDS)]
-    found, _ = simulate(rules, STANDARD[3:5], runs=3, seed=1, horizon=HOUR, jobs=1)
+    found, _ = simulate(rules, STANDARD_RELEASES[3:5], runs=3, seed=1, horizon=HOUR, jobs=1)
     assert [(each.release.name, each.policy) for each in found] == [
         ("broken", "one"),
         ("broken", "two"),
@@ -186,7 +181,7 @@ def test_two_policies_meet_the_same_requests() -> None:
 
 def test_progress_is_told() -> None:
     """Runs done, of how many."""
-    told: list[tuple[int, int]] = []
+    on_progress: list[tuple[int, int]] = []
     simulate(
         [("p", THRESHOLDS)],
         [BY_NAME["broken"]],
@@ -194,14 +189,14 @@ def test_progress_is_told() -> None:
         seed=1,
         horizon=HOUR,
         jobs=1,
-        told=lambda done, total: told.append((done, total)),
+        on_progress=lambda done, total: on_progress.append((done, total)),
     )
-    assert told == [(10, 12), (12, 12)]
+    assert on_progress == [(10, 12), (12, 12)]
 
 
 def test_a_summary_as_json() -> None:
     """The fields that programs rely on; what never happened has no time."""
-    summary = Summary("prod", BY_NAME["twice-as-bad"], (60.0, 70.0, 80.0), (900.0,), 1, (0, 3, 5, 9, 40))
+    summary = SimulationSummary("prod", BY_NAME["twice-as-bad"], (60.0, 70.0, 80.0), (900.0,), 1, (0, 3, 5, 9, 40))
     raw = summary.to_dict()
     low, high = raw["rolled_back"].pop("low"), raw["rolled_back"].pop("high")
     assert 0.2 < low < 0.6 < high < 0.9
@@ -218,7 +213,7 @@ def test_a_summary_as_json() -> None:
         "bad_requests": {"p50": 5, "p90": 40},
         "seconds_to_promotion": {"p50": 900.0},
     }
-    never = Summary("prod", BY_NAME["healthy"], (), (), 2, (0, 0)).to_dict()
+    never = SimulationSummary("prod", BY_NAME["healthy"], (), (), 2, (0, 0)).to_dict()
     assert never["seconds_to_rollback"] == {"p50": None, "p90": None}
     assert never["seconds_to_promotion"] == {"p50": None}
     assert never["rolled_back"]["share"] == 0.0
@@ -230,7 +225,7 @@ def test_a_summary_as_json() -> None:
 def test_nothing_is_left_out_of_a_plain_policy() -> None:
     """Metrics that are counted from requests, thresholds or comparisons."""
     for rules in (DEFAULT, THRESHOLDS, BOTH):
-        assert playable(rules) == (rules, ())
+        assert make_simulatable(rules) == (rules, ())
 
 
 def test_what_is_left_out_is_said() -> None:
@@ -243,7 +238,7 @@ def test_what_is_left_out_is_said() -> None:
         "{name: memory, query: 'sum(gpu{revision=\"{{ revision }}\"})', thresholdRange: {max: 5}},"
         "{name: kv-cache-usage, thresholdRange: {max: 95%}}]}"
     )
-    changed, notes = playable(rules)
+    changed, notes = make_simulatable(rules)
     assert [metric.name for metric in changed.analysis.metrics] == ["error-rate"]
     assert (changed.webhooks, changed.windows) == ((), ())
     assert changed.on_failure is OnFailure.ROLLBACK
@@ -252,7 +247,7 @@ def test_what_is_left_out_is_said() -> None:
     for word in ("memory, kv-cache-usage", "gate", "windows", "person", "onFailure"):
         assert word in text
     assert len(notes) == 5
-    assert play(changed, BY_NAME["healthy"], 1, HOUR).outcome is Outcome.PROMOTED
+    assert simulate_run(changed, BY_NAME["healthy"], 1, HOUR).outcome is RunOutcome.PROMOTED
 
 
 def test_a_policy_of_which_nothing_is_left_is_refused() -> None:
@@ -264,9 +259,9 @@ def test_a_policy_of_which_nothing_is_left_is_refused() -> None:
         name="llm",
     )
     with pytest.raises(InputError, match=r"policy llm cannot be simulated.*kv-cache-usage.*add a metric"):
-        playable(rules)
+        make_simulatable(rules)
     with pytest.raises(InputError):
-        simulate([("llm", rules)], STANDARD, runs=1, seed=1, horizon=HOUR)
+        simulate([("llm", rules)], STANDARD_RELEASES, runs=1, seed=1, horizon=HOUR)
 
 
 def test_a_described_release() -> None:
@@ -279,11 +274,9 @@ def test_a_described_release() -> None:
         "canary_latency": None,
         "onset": None,
     }
-    assert described(**nothing, bursts=False) == STANDARD
-    (quiet,) = described(**{**nothing, "rps": 2.0, "base_error": 1.0}, bursts=False)
-    assert quiet == Release("release", rps=2.0, base_error=1.0, canary_error=1.0)
-    (worse,) = described(
-        **{**nothing, "canary_error": 3.0, "canary_latency": 0.2, "onset": 60.0}, bursts=True
-    )
+    assert describe_releases(**nothing, bursts=False) == STANDARD_RELEASES
+    (quiet,) = describe_releases(**{**nothing, "rps": 2.0, "base_error": 1.0}, bursts=False)
+    assert quiet == SimulatedRelease("release", rps=2.0, base_error=1.0, canary_error=1.0)
+    (worse,) = describe_releases(**{**nothing, "canary_error": 3.0, "canary_latency": 0.2, "onset": 60.0}, bursts=True)
     assert (worse.base_error, worse.canary_error, worse.onset, worse.bursts) == (0.5, 3.0, 60.0, True)
     assert (worse.base_latency, worse.canary_latency) == (0.08, 0.2)

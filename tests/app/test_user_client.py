@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autocanary import logs
-from autocanary.app.user_client import PersonLedger, open_ledger
+from autocanary.app.user_client import UserClient, open_client
 from autocanary.errors import Forbidden, NotFound, SettingsError, Unreachable
 from autocanary.kube import api_client
 from autocanary.model.policy import Component
@@ -20,8 +20,8 @@ from tests.kube.samples import rollout, service
 
 
 @pytest.fixture
-def ledger(api: FakeApi) -> Iterator[PersonLedger]:
-    made = PersonLedger(api.session())
+def store(api: FakeApi) -> Iterator[UserClient]:
+    made = UserClient(api.client())
     yield made
     made.close()
 
@@ -34,30 +34,28 @@ def fill(api: FakeApi, number: int, namespace: str = "ml") -> list[str]:
 
 
 @pytest.mark.parametrize("number", [0, 1, 3, 4, 7])
-def test_all_pages_are_read(
-    api: FakeApi, ledger: PersonLedger, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_all_pages_are_read(api: FakeApi, store: UserClient, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Every rollout once and in order, also when the last page is full."""
-    monkeypatch.setattr(api_client, "_PAGE", 3)
+    monkeypatch.setattr(api_client, "_PAGE_SIZE", 3)
     names = fill(api, number)
-    assert [each.name for each in ledger.rollouts(None)] == names
+    assert [each.name for each in store.rollouts(None)] == names
     pages = api.made("GET", "canaryrollouts")
     assert len(pages) == max(1, -(-number // 3))
     assert {page.query["limit"] for page in pages} == {"3"}
 
 
-def test_one_namespace_or_all(api: FakeApi, ledger: PersonLedger) -> None:
+def test_one_namespace_or_all(api: FakeApi, store: UserClient) -> None:
     """The namespace is asked of the server, not filtered here."""
     fill(api, 2, "ml")
     fill(api, 1, "vision")
-    assert len(ledger.rollouts(None)) == 3
-    assert [each.namespace for each in ledger.rollouts("vision")] == ["vision"]
+    assert len(store.rollouts(None)) == 3
+    assert [each.namespace for each in store.rollouts("vision")] == ["vision"]
     assert api.made("GET", "/namespaces/vision/canaryrollouts")
-    assert ledger.rollouts("nowhere") == []
+    assert store.rollouts("nowhere") == []
 
 
 def test_a_rollout_that_cannot_be_read_is_left_out_and_said(
-    api: FakeApi, ledger: PersonLedger, captured: logs.Captured
+    api: FakeApi, store: UserClient, captured: logs.CapturedLogs
 ) -> None:
     """Of a newer version, or made by hand: the others are shown all the same."""
     fill(api, 1)
@@ -68,106 +66,106 @@ def test_a_rollout_that_cannot_be_read_is_left_out_and_said(
     api.put("canaryrollouts", by_hand)
     odd = to_document(rollout("odd")) | {"status": "Promoted"}
     api.put("canaryrollouts", odd)
-    assert [each.name for each in ledger.rollouts(None)] == ["mnist-00000"]
-    assert {each["rollout"] for each in captured.named("rollout_not_readable")} == {
+    assert [each.name for each in store.rollouts(None)] == ["mnist-00000"]
+    assert {each["rollout"] for each in captured.named("rollout_unreadable")} == {
         "by-hand",
         "from-the-future",
         "odd",
     }
 
 
-def test_reading_one(api: FakeApi, ledger: PersonLedger) -> None:
+def test_reading_one(api: FakeApi, store: UserClient) -> None:
     """As it is now; None when there is none."""
     fill(api, 1)
-    found = ledger.read("ml", "mnist-00000")
+    found = store.read("ml", "mnist-00000")
     assert found is not None
     assert found.name == "mnist-00000"
-    assert ledger.read("ml", "mnist-99999") is None
+    assert store.read("ml", "mnist-99999") is None
 
 
-def test_a_wish_is_written_into_the_spec(api: FakeApi, ledger: PersonLedger) -> None:
+def test_request_is_written_to_the_spec(api: FakeApi, store: UserClient) -> None:
     """By somebody who leads nothing; the status is not touched."""
     fill(api, 1)
     before = api.objects["canaryrollouts", "ml", "mnist-00000"]["status"]
-    asked = ledger.ask("ml", "mnist-00000", paused=None, request=Request("7", Verb.ABORT.value, "ann"))
+    asked = store.write_request("ml", "mnist-00000", paused=None, request=Request("7", Verb.ABORT.value, "ann"))
     assert asked.request == Request("7", "abort", "ann")
     held = api.objects["canaryrollouts", "ml", "mnist-00000"]
     assert held["spec"]["request"] == {"id": "7", "verb": "abort", "by": "ann"}
     assert held["status"] == before
 
 
-def test_a_wish_for_what_is_not_there(ledger: PersonLedger) -> None:
+def test_request_for_a_missing_rollout_is_not_found(store: UserClient) -> None:
     """NotFound, for a sentence that the command makes of it."""
     with pytest.raises(NotFound):
-        ledger.ask("ml", "mnist-00000", paused=True, request=None)
+        store.write_request("ml", "mnist-00000", paused=True, request=None)
 
 
-def test_a_list_that_is_forbidden_is_said(api: FakeApi, ledger: PersonLedger) -> None:
+def test_a_list_that_is_forbidden_is_said(api: FakeApi, store: UserClient) -> None:
     """As the API server said it."""
     refusal = status(403, "Forbidden", 'canaryrollouts is forbidden: User "ann" cannot list resource')
     api.reply("GET", "canaryrollouts", Reply(403, refusal))
     with pytest.raises(Forbidden, match="cannot list"):
-        ledger.rollouts(None)
+        store.rollouts(None)
 
 
-def test_the_service_of_a_rollout_is_looked_at(api: FakeApi, ledger: PersonLedger) -> None:
+def test_observes_the_service_of_a_rollout(api: FakeApi, store: UserClient) -> None:
     """The component that it is about; nothing once the service has gone."""
-    assert ledger.observe(rollout()) is None
+    assert store.observe(rollout()) is None
     api.put("inferenceservices", service())
-    seen = ledger.observe(rollout())
+    seen = store.observe(rollout())
     assert seen is not None
     assert (seen.created, seen.weight) == ("mnist-predictor-00002", 10)
-    assert ledger.observe(rollout(component=Component.TRANSFORMER)) is None
+    assert store.observe(rollout(component=Component.TRANSFORMER)) is None
 
 
-def test_a_service_that_may_not_be_read_is_not_there(api: FakeApi, ledger: PersonLedger) -> None:
+def test_a_service_that_may_not_be_read_is_not_there(api: FakeApi, store: UserClient) -> None:
     """Who may see rollouts need not be allowed to see services; nor need this version know their kind."""
     refusal = status(403, "Forbidden", 'inferenceservices is forbidden: User "ann" cannot get resource')
     api.reply("GET", "inferenceservices", Reply(403, refusal))
-    assert ledger.observe(rollout()) is None
-    assert ledger.observe(rollout(api_version="serving.kserve.io/v9")) is None
+    assert store.observe(rollout()) is None
+    assert store.observe(rollout(api_version="serving.kserve.io/v9")) is None
 
 
-def test_a_limit_bounds_every_call(api: FakeApi, ledger: PersonLedger) -> None:
+def test_a_limit_bounds_every_call(api: FakeApi, store: UserClient) -> None:
     """A server that says nothing is not waited for longer; a long limit does not lengthen anything."""
     asked: list[tuple[float, float]] = []
     for seconds in (0.0, 1.5, 600.0, float("inf")):
-        ledger.limit(seconds)
-        asked.append(ledger._session.timeout)
+        store.set_timeout(seconds)
+        asked.append(store._client.timeout)
     assert asked == [(1.0, 1.0), (2.5, 2.5), (3.0, 10.0), (3.0, 10.0)]
 
 
-def test_a_silent_server_is_given_up_at_the_limit(api: FakeApi, ledger: PersonLedger) -> None:
+def test_hanging_server_times_out(api: FakeApi, store: UserClient) -> None:
     """As an answer that never comes."""
-    ledger._usual = (0.1, 0.1)
-    ledger.limit(0.0)
+    store._default_timeout = (0.1, 0.1)
+    store.set_timeout(0.0)
     api.reply("GET", "canaryrollouts", Reply(200, b"{}", delay=5.0))
     with pytest.raises(Unreachable):
-        ledger.rollouts(None)
+        store.rollouts(None)
 
 
-def test_the_namespace_is_the_contexts(api: FakeApi, ledger: PersonLedger) -> None:
+def test_the_namespace_is_the_contexts(api: FakeApi, store: UserClient) -> None:
     """What kubectl would use without -n."""
-    assert ledger.namespace == "default"
+    assert store.namespace == "default"
 
 
 def test_opening_without_a_kubeconfig_says_which(tmp_path: Path) -> None:
     """The path that was given, and where it was given."""
     with pytest.raises(SettingsError, match=r"nowhere\.yaml does not exist"):
-        open_ledger(ClusterAccess(kubeconfig=str(tmp_path / "nowhere.yaml")))
+        open_client(ClusterAccess(kubeconfig=str(tmp_path / "nowhere.yaml")))
 
 
 def test_opening_makes_no_request(tmp_path: Path) -> None:
     """A server that is not there is found by the first call."""
     config = tmp_path / "config"
     config.write_text(KUBECONFIG)
-    ledger = open_ledger(ClusterAccess(kubeconfig=str(config)))
+    store = open_client(ClusterAccess(kubeconfig=str(config)))
     try:
-        assert ledger.namespace == "ml"
+        assert store.namespace == "ml"
         with pytest.raises(Unreachable):
-            ledger.read("ml", "mnist-00002")
+            store.read("ml", "mnist-00002")
     finally:
-        ledger.close()
+        store.close()
 
 
 KUBECONFIG = """\

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.judge.peers import Argo, Flagger, Kayenta, Pooled, Rule, _mann_whitney
-from benchmarks.judge.traffic import Counts
+from benchmarks.judge.traffic import TickCounts
 
 
 def ends(rule: Rule, *minutes: tuple[int, int], stable: tuple[int, int] = (900, 0)) -> int | None:
@@ -16,12 +16,12 @@ def ends(rule: Rule, *minutes: tuple[int, int], stable: tuple[int, int] = (900, 
         for first in (True, False, False, False, False, False):
             tick += 1
             row = (n_c, e_c, *stable) if first else (0, 0, 0, 0)
-            if rule.look(0, Counts(*(np.array([each]) for each in row)))[0]:
+            if rule.update(0, TickCounts(*(np.array([each]) for each in row)))[0]:
                 return tick
     return None
 
 
-def test_flagger_rolls_back_a_look_after_the_fifth_failed_check() -> None:
+def test_flagger_rolls_back_one_tick_after_the_fifth_failed_check() -> None:
     """Checks add up, good minutes between them do not help, and no request is a failed check."""
     bad, good, none = (100, 2), (100, 1), (0, 0)
     assert ends(Flagger(1), *[bad] * 7) == 36
@@ -35,7 +35,7 @@ def test_argo_aborts_at_the_first_failure() -> None:
     assert ends(Argo(1), *[(100, 1)] * 30) is None
 
 
-def test_the_pooled_test_ends_beyond_its_quantile() -> None:
+def test_pooled_z_test_stops_beyond_its_quantile() -> None:
     """10 of 100 against 45 of 900: z = 2.09; 11 of 100: z = 2.49; the limit is 2.33."""
     assert ends(Pooled(1), (100, 10), stable=(900, 45)) is None
     assert ends(Pooled(1), (100, 11), stable=(900, 45)) == 1

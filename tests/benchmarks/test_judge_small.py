@@ -11,13 +11,13 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from autocanary.analysis.parameters import Margin, Terms
+from autocanary.analysis.parameters import ComparisonParameters, Margin
 from benchmarks.judge.cost import cost
-from benchmarks.judge.crowd import Crowd
+from benchmarks.judge.crowd import BatchComparison
 from benchmarks.judge.picture import detection, false_rollbacks
-from benchmarks.judge.report import as_json, page, percent, spell
-from benchmarks.judge.traffic import HARMFUL, HEALTHY, LOADS, Counts
-from benchmarks.judge.trials import OURS, RULES, Result, run
+from benchmarks.judge.report import as_json, format_duration, page, percent
+from benchmarks.judge.traffic import HARMFUL, HEALTHY, LOADS, TickCounts
+from benchmarks.judge.trials import OUR_RULES, RULES, Result, run
 
 SEED = 7
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -30,23 +30,23 @@ def results(row: str, load: float, runs: int = RUNS) -> dict[str, Result]:
 
 
 @pytest.mark.parametrize(("row", "load"), [("A2", 10.0), ("A5", 100.0), ("A8", 1.0)])
-def test_healthy_rollouts_are_left_alone(row: str, load: float) -> None:
+def test_healthy_rollouts_are_not_rolled_back(row: str, load: float) -> None:
     """False rollbacks stay under alpha (at 5 % more than 28 of 300 has a probability of 1e-3)."""
     found = results(row, load)
-    for rule in OURS:
+    for rule in OUR_RULES:
         assert found[rule].ended <= 28
     assert found["default"].ended <= 6  # ten times what a long run shows
 
 
-def test_healthy_rollouts_are_shown_to_be_healthy() -> None:
+def test_healthy_rollouts_are_shown_non_inferior() -> None:
     """Nine of ten pass within the four hours, half of them within half an hour."""
     found = results("A2", 10.0)
-    for rule in OURS:
+    for rule in OUR_RULES:
         assert found[rule].passed >= 270
         assert 600.0 <= (found[rule].passed_after or 0.0) <= 1800.0
 
 
-def test_bad_rollouts_are_caught() -> None:
+def test_bad_rollouts_are_rolled_back() -> None:
     """0.1 % to 1 % at 100 rps: all, and as fast as a long run says, within a third."""
     found = results("B1", 100.0)
     for rule, seconds, failures in (
@@ -63,7 +63,7 @@ def test_bad_rollouts_are_caught() -> None:
     assert found["Flagger"].median == pytest.approx(660, rel=0.34)
 
 
-def test_a_dead_canary_is_caught_at_the_first_look() -> None:
+def test_dead_canary_is_rolled_back_at_the_first_sample() -> None:
     """0.1 % to 100 % at 10 rps."""
     found = results("B4", 10.0)
     assert [found[rule].median for rule in ("fast", "default", "robust", "strict")] == [10.0] * 4
@@ -71,7 +71,7 @@ def test_a_dead_canary_is_caught_at_the_first_look() -> None:
     assert found["Argo"].median == 60.0
 
 
-def test_caps_are_for_bursts() -> None:
+def test_cap_prevents_false_rollbacks_in_bursts() -> None:
     """Clusters on one side: `fast` is fooled as documented, the capped presets are not."""
     found = results("A6", 100.0)
     assert found["fast"].ended > 0.4 * RUNS
@@ -79,7 +79,7 @@ def test_caps_are_for_bursts() -> None:
     assert found["z each tick"].ended > 0.5 * RUNS
 
 
-def test_other_tools_rules_are_what_they_are_said_to_be() -> None:
+def test_peer_rules_match_their_documentation() -> None:
     """A fixed threshold kills a healthy 0.9 % service; a z-test at every look kills a third of all."""
     found = results("A2", 10.0)
     assert found["Flagger"].ended > 0.9 * RUNS
@@ -90,18 +90,18 @@ def test_other_tools_rules_are_what_they_are_said_to_be() -> None:
 
 def test_villes_bound_at_the_edge_of_the_margin() -> None:
     """10,000 rollouts exactly at the edge, 240 looks each: at most alpha are ever rolled back."""
-    terms = Terms(alpha=0.05, block=10.0, looks=1, cap=None, fail=Margin(1.25, 0.01))
+    parameters = ComparisonParameters(alpha=0.05, block=10.0, samples=1, cap=None, fail_margin=Margin(1.25, 0.01))
     rng = np.random.default_rng(SEED)
     runs = 10_000
-    crowd = Crowd(terms, runs, 3)
+    crowd = BatchComparison(parameters, runs, 3)
     ever = np.zeros(runs, dtype=np.bool_)
     for tick in range(240):
         step, weight = tick // 80, (10, 25, 50)[tick // 80]
         n_c, n_s = rng.poisson(2.0 * weight, runs), rng.poisson(2.0 * (100 - weight), runs)
         p_s = rng.choice([0.0, 0.005, 0.03])
         e_c, e_s = rng.binomial(n_c, 1.25 * p_s + 0.01), rng.binomial(n_s, p_s)
-        crowd.look(step, weight, Counts(n_c, e_c, n_s, e_s))
-        ever |= crowd.beyond(terms.bound)
+        crowd.update(step, weight, TickCounts(n_c, e_c, n_s, e_s))
+        ever |= crowd.reached(parameters.bound)
     # alpha and three standard errors; and not so few that the edge would not be one.
     assert 0.001 <= ever.mean() <= 0.05 + 3.0 * np.sqrt(0.05 * 0.95 / runs)
 
@@ -152,9 +152,7 @@ def kept() -> tuple[list[Result], str, int]:
 def test_page_and_pictures_are_made_from_the_figures_beside_them() -> None:
     """Nobody has edited them by hand, and none of them is from another run."""
     results, command, seed = kept()
-    assert (DOCS / "judge-benchmark.md").read_text(encoding="utf-8") == page(
-        results, command=command, seed=seed
-    )
+    assert (DOCS / "judge-benchmark.md").read_text(encoding="utf-8") == page(results, command=command, seed=seed)
     for name, picture in (("false-rollbacks", false_rollbacks), ("detection", detection)):
         assert (DOCS / "images" / f"judge-{name}.svg").read_text(encoding="utf-8") == picture(results)
 
@@ -179,7 +177,7 @@ def test_how_it_decides_quotes_the_figures() -> None:
         load = float(name.rpartition(" %, ")[2].removesuffix(" rps").replace(",", ""))
         for rule, cell in zip(rules, cells, strict=True):
             each = next(e for e in results if (e.row, e.load, e.rule) == (name[:2], load, rule))
-            assert cell == f"{spell(each.median or 0.0)} / {each.failed or 0.0:,.0f}", (name, rule)
+            assert cell == f"{format_duration(each.median or 0.0)} / {each.failed or 0.0:,.0f}", (name, rule)
 
 
 def test_the_pictures_are_svg_with_a_bar_for_each_figure() -> None:
@@ -191,13 +189,13 @@ def test_the_pictures_are_svg_with_a_bar_for_each_figure() -> None:
         assert len(root.findall(f"{space}rect/{space}title")) == bars
 
 
-def test_figures_are_spelled_for_people() -> None:
+def test_formats_shares_and_durations() -> None:
     """Percent and durations with the digits that matter."""
     assert [percent(each) for each in (0.0, 0.0002, 0.041, 0.87)] == ["0 %", "0.02 %", "4.1 %", "87 %"]
-    assert [spell(each) for each in (10, 150, 4320)] == ["10 s", "2.5 min", "1 h 12 min"]
+    assert [format_duration(each) for each in (10, 150, 4320)] == ["10 s", "2.5 min", "1 h 12 min"]
 
 
 def test_the_state_is_small() -> None:
     """The cost table says its size; the time is the machine's and is not judged."""
-    size = int(cost(looks=60).split("largest | ")[1].split(" ")[0].replace(",", ""))
+    size = int(cost(samples=60).split("largest | ")[1].split(" ")[0].replace(",", ""))
     assert 1000 < size < 4000

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from autocanary.analysis.verdict import Outcome
-from autocanary.decide.decision_input import Situation
+from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.planner import plan
 from autocanary.model.decision import Decision
 from autocanary.model.rollout import Rollout
 from benchmarks.soak import Hour, Soak, report, slope
-from benchmarks.soak_world import WatchedLedger
+from benchmarks.soak_world import WatchedRolloutStore
 
 _HOUR = 3600
 
 
 def soaked(seed: int, services: int = 20, seconds: int = _HOUR) -> Soak:
     soak = Soak(services=services, seed=seed, releases_every=1200.0)
-    soak.play(seconds)
+    soak.run(seconds)
     return soak
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_an_hour_of_everything_violates_nothing(seed: int) -> None:
+def test_one_hour_soak_has_no_violations(seed: int) -> None:
     """Every kind of ending comes up, every rule was checked, and none was broken."""
     soak = soaked(seed)
     assert soak.checks.violations == []
@@ -37,16 +38,16 @@ def test_an_hour_of_everything_violates_nothing(seed: int) -> None:
     assert "release: healthy" in said
 
 
-def test_a_planner_that_goes_up_without_a_pass_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_detects_an_advance_without_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes every look for a pass: the checks see what was really measured."""
 
-    def eager(situation: Situation) -> Decision:
+    def eager(situation: DecisionInput) -> Decision:
         verdict = situation.verdict
         if verdict is not None and verdict.outcome is not Outcome.PASS:
-            situation = Situation(
+            situation = DecisionInput(
                 **{
                     name: getattr(situation, name)
-                    for name in Situation.__slots__
+                    for name in DecisionInput.__slots__
                     if name not in ("verdict", "before")
                 },
                 verdict=type(verdict)(Outcome.PASS, verdict.reason, "fine", verdict.metrics),
@@ -58,22 +59,27 @@ def test_a_planner_that_goes_up_without_a_pass_is_noticed(monkeypatch: pytest.Mo
     assert {"only with a pass", "bad is not promoted"} <= rules
 
 
-def test_a_ledger_that_tells_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_detects_a_notification_sent_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """It forgets who has been told."""
-    record = WatchedLedger.record
+    update_status = WatchedRolloutStore.update_status
 
     def forgetful(self: Any, rollout: Rollout) -> Rollout:
-        before = self.known(rollout.namespace, rollout.name)
-        if before is not None and not rollout.progress.untold and before.progress.untold:
-            record(self, rollout)
-            fresh = self.known(rollout.namespace, rollout.name)
-            return record(self, fresh.but(progress=fresh.progress.but(untold=before.progress.untold)))
-        return record(self, rollout)
+        before = self.cached(rollout.namespace, rollout.name)
+        if before is not None and not rollout.progress.pending_notifications and before.progress.pending_notifications:
+            update_status(self, rollout)
+            fresh = self.cached(rollout.namespace, rollout.name)
+            return update_status(
+                self,
+                replace(
+                    fresh, progress=replace(fresh.progress, pending_notifications=before.progress.pending_notifications)
+                ),
+            )
+        return update_status(self, rollout)
 
-    monkeypatch.setattr(WatchedLedger, "record", forgetful)
+    monkeypatch.setattr(WatchedRolloutStore, "update_status", forgetful)
     soak = Soak(services=5, seed=1, releases_every=600.0)
     monkeypatch.setattr("benchmarks.soak._LONGEST_END", 60)
-    soak.play(1200)
+    soak.run(1200)
     assert any(each.startswith("told once") for each in soak.checks.violations)
 
 

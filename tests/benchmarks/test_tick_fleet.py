@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.accounts import Account, Timed
-from benchmarks.answering import Form, read, rows
-from benchmarks.audit import AuditLog, by_kind
-from benchmarks.figures import PEERS, Breach, Load, Run, markdown, quantile
+from benchmarks.accounts import CpuTimes, TimedPort
+from benchmarks.answering import QueryKind, read, rows
+from benchmarks.audit import AuditLog, count_by_kind
+from benchmarks.figures import PEERS, BenchmarkRun, RollbackDelays, SteadyLoad, markdown, quantile
 from benchmarks.holding import megabytes_held
 from benchmarks.tick import Bench
 from benchmarks.workload import METRICS, policy_document
@@ -25,20 +25,18 @@ def test_a_tiny_run_has_consistent_figures(metrics: str) -> None:
     bench = Bench(5, INTERVAL, metrics, "grouped")
     cost = bench.cost(looks=3)
     assert (cost.rollouts, cost.looks) == (5, 3)
-    assert min(cost.engine, cost.adapter, cost.ledger, cost.cluster, cost.cores) > 0
-    assert cost.ours == cost.engine + cost.adapter
+    assert min(cost.controller, cost.adapter, cost.store, cost.cluster, cost.cores) > 0
+    assert cost.ours == cost.controller + cost.adapter
     assert cost.cores == pytest.approx(cost.ours / 1000 * 5 / INTERVAL)
     assert 1 <= cost.queries_per_tick <= 4 + 5
     assert 0 < cost.writes_per_rollout <= 1.01
     assert 0 < cost.longest_tick < 10
-    assert (
-        min(cost.bare_memory, cost.world_memory, cost.memory) > 10
-    )  # resident: the system may take some back
+    assert min(cost.bare_memory, cost.world_memory, cost.memory) > 10  # resident: the system may take some back
     assert cost.service_memory == cost.bare_memory + cost.own_memory
     assert 0 < cost.own_memory < 5
 
 
-def test_what_a_port_costs_is_charged_to_it() -> None:
+def test_cpu_time_is_attributed_to_each_port() -> None:
     """By name, with the number of calls; whatever it raises is charged as well."""
 
     class Port:
@@ -48,8 +46,8 @@ def test_what_a_port_costs_is_charged_to_it() -> None:
         def fail(self) -> None:
             raise OSError("no")
 
-    account = Account()
-    port = Timed(Port(), "port", account)
+    account = CpuTimes()
+    port = TimedPort(Port(), "port", account)
     assert port.add(1, other=2) == 3
     with pytest.raises(OSError, match="no"):
         port.fail()
@@ -67,7 +65,7 @@ def test_memory_is_counted_once_and_without_what_is_left_out() -> None:
     assert megabytes_held([Path, json, len, test_memory_is_counted_once_and_without_what_is_left_out]) == 0
 
 
-def test_quantiles_are_values_that_were_seen() -> None:
+def test_quantile_returns_a_sample_value() -> None:
     """Nearest rank: p99 of twenty is the largest."""
     assert quantile([], 0.5) != quantile([], 0.5)
     assert quantile([3.0], 0.99) == 3.0
@@ -93,9 +91,9 @@ def test_the_peers_rows_are_consistent() -> None:
 
 def test_a_run_becomes_a_row_of_each_table() -> None:
     """With its note, and no row for what was not measured."""
-    load = Load(600, 600, 10.0, 10.1, 10.2, 0.05, 1.0, 80, 81, 6, 0.01, 54, 0.36, 0, 54, 40.0)
-    whole = Run("autocanary", 50, 10.0, load, Breach(20, 20, 5.0, 10.0, 10.0), "a note")
-    told = markdown([whole, Run("autocanary", 200, 10.0)])
+    load = SteadyLoad(600, 600, 10.0, 10.1, 10.2, 0.05, 1.0, 80, 81, 6, 0.01, 54, 0.36, 0, 54, 40.0)
+    whole = BenchmarkRun("autocanary", 50, 10.0, load, RollbackDelays(20, 20, 5.0, 10.0, 10.0), "a note")
+    told = markdown([whole, BenchmarkRun("autocanary", 200, 10.0)])
     assert told.count("autocanary 50 / 10 s, a note") == 2
     assert "200" not in told.replace("| 20 |", "")
     widths = {line.count("|") for line in told.splitlines() if line}
@@ -109,7 +107,7 @@ def test_every_metric_of_the_workload_is_answered() -> None:
         'revision_name=~"a-1|a-2"}[1m])), "autocanary", "count0", "", "")'
     )
     question = read(query)
-    assert (question.form, question.revisions) == (Form.TRAFFIC, ("a-1", "a-2"))
+    assert (question.kind, question.revisions) == (QueryKind.TRAFFIC, ("a-1", "a-2"))
     values = {
         (labels["revision_name"], labels["autocanary"], "autocanary_failed" in labels): value
         for labels, value in rows(question, {"a-2"})
@@ -143,15 +141,13 @@ def test_the_audit_log_is_read_on_from_where_it_was(tmp_path: Path) -> None:
     assert log.read() == []
     last = event("autocanary", "patch", weight=0)
     path.write_text(
-        "\n".join(
-            [event("autocanary", "list"), event("kube", "get"), event("autocanary", "patch", weight=10)]
-        )
+        "\n".join([event("autocanary", "list"), event("kube", "get"), event("autocanary", "patch", weight=10)])
         + "\n"
         + last[:30]
     )
     assert [(call.verb, call.weight) for call in log.read()] == [("list", None), ("patch", 10)]
     path.write_text(path.read_text() + last[30:] + "\n")
     assert [call.weight for call in log.read()] == [None, 10, 0]
-    assert by_kind(log.calls) == {"list inferenceservices": 1, "patch inferenceservices": 2}
+    assert count_by_kind(log.calls) == {"list inferenceservices": 1, "patch inferenceservices": 2}
     assert [call.reads for call in log.calls] == [True, False, False]
     assert math.isclose(log.calls[0].at % 60, 0.5)

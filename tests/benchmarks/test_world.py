@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks import world
-from benchmarks.world import End, main, play
+from benchmarks.world import RolloutResult, main, run_rollout
 
 ROLLOUTS = 60
 MOST_ROLLED_BACK = 9
@@ -15,27 +15,27 @@ MOST_ROLLED_BACK = 9
 
 
 @pytest.mark.timeout(900)
-def test_healthy_releases_are_left_alone() -> None:
+def test_healthy_releases_are_not_rolled_back() -> None:
     """Pods are replaced, the service is started anew, the load swings, Prometheus is away: no fault of theirs."""
-    ends = [play(f"test/{run}") for run in range(ROLLOUTS)]
+    ends = [run_rollout(f"test/{run}") for run in range(ROLLOUTS)]
     assert sum(end.is_rolled_back for end in ends) <= MOST_ROLLED_BACK
     assert sum(end.phase == "Promoted" for end in ends) >= ROLLOUTS * 0.8
-    met = {word for end in ends for word in end.mishaps}
+    met = {word for end in ends for word in end.disturbances}
     assert met >= {"pods replaced", "service started anew", "swinging load", "bursts", "Prometheus: outage"}
 
 
-def test_bad_releases_are_not() -> None:
+def test_bad_releases_are_rolled_back() -> None:
     """A hundred times the errors, with the same mishaps; those that have none cannot have more."""
-    ends = [play(f"test/{run}", worse=100.0) for run in range(12)]
+    ends = [run_rollout(f"test/{run}", worse=100.0) for run in range(12)]
     back = [end for end in ends if end.is_rolled_back]
     assert len(back) >= 8
     assert {end.reason for end in back} == {"WorseThanStable"}
 
 
-def test_a_rollout_can_be_played_again() -> None:
+def test_same_seed_gives_the_same_rollout() -> None:
     """Its seed says all of it."""
-    assert play("again") == play("again")
-    assert play("again") != play("another")
+    assert run_rollout("again") == run_rollout("again")
+    assert run_rollout("again") != run_rollout("another")
 
 
 def test_the_command_says_how_many_and_how_sure(capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,9 +49,7 @@ def test_the_command_says_how_many_and_how_sure(capsys: pytest.CaptureFixture[st
     assert (found["runs"], found["seed"]) == (2, 5)
 
 
-def test_figures_are_told_on_the_way(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reports_progress_while_running(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever ends a long run, it has said something, and how long the rest would take."""
     monkeypatch.setattr(world, "_SAID_EVERY", 1)
     assert main(["--runs", "2", "--jobs", "1", "--seed", "5"]) == 0
@@ -70,4 +68,4 @@ def test_what_counts_as_rolled_back() -> None:
         ("Promoted", False),
         ("Holding", False),
     ):
-        assert End("1", phase, "", 1.0, ()).is_rolled_back is is_back
+        assert RolloutResult("1", phase, "", 1.0, ()).is_rolled_back is is_back

@@ -114,9 +114,7 @@ def _run(stage: Stage, command: str) -> None:
         **own,
     }
     here = _PLACES.sub(f"{stage.folder}/", command)
-    done = subprocess.run(
-        ["/bin/sh", "-c", here], cwd=stage.path("."), env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run(["/bin/sh", "-c", here], cwd=stage.path("."), env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"RUN {command}\n{done.stdout}{done.stderr}"
 
 
@@ -137,9 +135,7 @@ def _copy(stage: Stage, words: list[str], made: dict[str, Stage]) -> None:
 def _from_context(name: str) -> Path:
     """A path of the build context; what .dockerignore leaves out is not there."""
     allowed = [
-        line[1:]
-        for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-        if line.startswith("!")
+        line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")
     ]
     assert any(fnmatch.fnmatch(name, pattern) for pattern in allowed), f".dockerignore leaves {name} out"
     return ROOT / name

@@ -17,9 +17,7 @@ __all__ = ["VERSIONS", "faults"]
 
 _FOLDER = Path(__file__).resolve().parent / "schemas"
 _GROUP_VERSION_KIND = "x-kubernetes-group-version-kind"
-VERSIONS = tuple(
-    sorted(path.name[: -len(".json.gz")].rpartition("-v")[2] for path in _FOLDER.glob("kubernetes-*"))
-)
+VERSIONS = tuple(sorted(path.name[: -len(".json.gz")].rpartition("-v")[2] for path in _FOLDER.glob("kubernetes-*")))
 """The Kubernetes versions whose schemas are kept, such as 1.34."""
 
 
@@ -46,9 +44,7 @@ def _validators(version: str) -> Mapping[tuple[str, str], Draft7Validator]:
 
 def _custom() -> Iterator[tuple[tuple[str, str], Draft7Validator]]:
     """The kinds of the definitions: the Prometheus operator's, and our own."""
-    operators = [
-        _kept(path.name[: -len(".json.gz")]) for path in sorted(_FOLDER.glob("monitoring.coreos.com_*"))
-    ]
+    operators = [_kept(path.name[: -len(".json.gz")]) for path in sorted(_FOLDER.glob("monitoring.coreos.com_*"))]
     for definition in (*operators, *definitions()):
         spec = definition["spec"]
         for version in spec["versions"]:

@@ -11,9 +11,9 @@ import yaml
 from jsonschema import Draft7Validator, ValidationError  # type: ignore[import-untyped]
 
 from autocanary import __version__
-from autocanary.kube.rbac import RIGHTS
+from autocanary.kube.rbac import RBAC_RULES
 from autocanary.policy_files import load_text
-from autocanary.settings import PREFIX, Settings
+from autocanary.settings import ENV_PREFIX, Settings
 from charts.generate import FILES, documented
 from tests.chart.chart import CHART, PROMETHEUS, values
 
@@ -62,7 +62,7 @@ def test_a_generated_file_is_what_its_source_says_now(name: str) -> None:
 def test_every_right_is_in_the_roles_with_its_reason() -> None:
     """Who reads the roles in the cluster's chart sees what each right is for."""
     text = (CHART / "templates" / "_rules.tpl").read_text(encoding="utf-8")
-    assert all(f"# {right.why[0].upper()}{right.why[1:]}." in text for right in RIGHTS)
+    assert all(f"# {right.reason[0].upper()}{right.reason[1:]}." in text for right in RBAC_RULES)
 
 
 def test_the_chart_has_the_programs_version() -> None:
@@ -148,9 +148,7 @@ def test_the_readme_lists_every_value() -> None:
     assert all(f"| `{value.name}` |" in text for value in documented())
 
 
-@pytest.mark.parametrize(
-    "text", ["stepWeights: [10, 100]", "stepWeights: ten", "stepDuration: 5 minutes", "more: 1"]
-)
+@pytest.mark.parametrize("text", ["stepWeights: [10, 100]", "stepWeights: ten", "stepDuration: 5 minutes", "more: 1"])
 def test_the_charts_policy_format_agrees_with_the_program(text: str) -> None:
     """A policy in the values is refused by the schema exactly when the program refuses it."""
     spec = {
@@ -173,7 +171,7 @@ def test_the_charts_policy_format_agrees_with_the_program(text: str) -> None:
 def test_the_variables_it_sets_are_settings() -> None:
     """A misspelt variable would only be a warning in the log."""
     known = {name.upper() for name in Settings.model_fields}
-    named = set(re.findall(rf"\b{PREFIX}([A-Z_]+)\b", TEMPLATES))
+    named = set(re.findall(rf"\b{ENV_PREFIX}([A-Z_]+)\b", TEMPLATES))
     mounted = set(re.findall(r"\bsetting: ([A-Z_]+)", TEMPLATES))
     assert (named | mounted) - known == set()
     assert mounted >= {name for name in known if name.endswith("_FILE")}

@@ -36,9 +36,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     with ApiServer([USER], folder=tmp_path_factory.mktemp("apiserver")) as server:
         for name in ("auto", "models", "team-a", "monitoring", "other"):
             labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-            server.apply(
-                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-            )
+            server.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         for path in sorted(SCHEMAS.glob("monitoring.coreos.com_*")):
             server.apply(json.loads(gzip.decompress(path.read_bytes())))
         for name in ("servicemonitors", "podmonitors", "prometheusrules"):
@@ -78,9 +76,7 @@ def test_every_variant_can_be_installed_and_removed(clean: ApiServer, name: str)
         place = ["-n", document["metadata"].get("namespace", "auto")]
         clean.kubectl(*place, "get", document["kind"], document["metadata"]["name"])
     _helm(clean, "uninstall", "autocanary")
-    left = clean.kubectl(
-        "get", "deployments,services,roles,rolebindings,configmaps,pdb,netpol", "-A", "-o", "name"
-    )
+    left = clean.kubectl("get", "deployments,services,roles,rolebindings,configmaps,pdb,netpol", "-A", "-o", "name")
     assert [line for line in left.splitlines() if "autocanary" in line or "trial" in line] == []
     crds = clean.kubectl("get", "crd", "-o", "name")
     kept = variant(name).get("crds", {})

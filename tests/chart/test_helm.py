@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from autocanary.kube.crds import definitions
-from autocanary.kube.rbac import Where, rules
+from autocanary.kube.rbac import NamespaceScope, rbac_rules
 from autocanary.policy_files import load_text
-from autocanary.settings import PREFIX, load
+from autocanary.settings import ENV_PREFIX, load
 from charts.generate import documented
 from tests.chart.chart import CHART, CI, PROMETHEUS, container, helm, of_kind, render, variant
 
@@ -154,22 +154,16 @@ def test_a_policy_as_values_with_an_error_is_refused_with_its_place() -> None:
     assert "/policies/first/kind" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "path", sorted((CHART.parents[1] / "policies").glob("*.yaml")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", sorted((CHART.parents[1] / "policies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_example_policy_can_be_given_as_text_and_as_values(path: Path) -> None:
     """What the program takes, the chart does not stand in the way of; and it arrives unchanged."""
     text = path.read_text(encoding="utf-8")
     documents = [each for each in yaml.safe_load_all(text) if each]
-    given: dict[str, Any] = {
-        "policies": {"text": text, **{f"object{at}": each for at, each in enumerate(documents)}}
-    }
+    given: dict[str, Any] = {"policies": {"text": text, **{f"object{at}": each for at, each in enumerate(documents)}}}
     [config] = of_kind(render(given), "ConfigMap")
     assert config["data"].pop("text.yaml") == text
     assert [yaml.safe_load(each) for each in config["data"].values()] == documents
-    loaded = [
-        policy.name for each in config["data"].values() for policy in load_text(each, "a.yaml").policies
-    ]
+    loaded = [policy.name for each in config["data"].values() for policy in load_text(each, "a.yaml").policies]
     assert loaded == [each["metadata"]["name"] for each in documents]
 
 
@@ -185,8 +179,8 @@ def test_the_whole_cluster_is_watched_with_a_cluster_role_and_leases_at_home_onl
     documents = render(namespace="auto")
     [everywhere] = of_kind(documents, "ClusterRole")
     [home] = of_kind(documents, "Role")
-    assert everywhere["rules"] == rules(Where.WATCHED)
-    assert (home["metadata"]["namespace"], home["rules"]) == ("auto", rules(Where.HOME))
+    assert everywhere["rules"] == rbac_rules(NamespaceScope.WATCHED)
+    assert (home["metadata"]["namespace"], home["rules"]) == ("auto", rbac_rules(NamespaceScope.HOME))
     for binding in (*of_kind(documents, "ClusterRoleBinding"), *of_kind(documents, "RoleBinding")):
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "autocanary", "namespace": "auto"}]
         assert binding["roleRef"]["name"] in {everywhere["metadata"]["name"], home["metadata"]["name"]}
@@ -199,9 +193,9 @@ def test_named_namespaces_get_a_role_each_and_the_cluster_none() -> None:
     assert scopes == set()
     roles = {each["metadata"]["namespace"]: each["rules"] for each in of_kind(documents, "Role")}
     assert roles == {
-        "models": rules(Where.WATCHED),
-        "team-a": rules(Where.WATCHED),
-        "auto": rules(Where.HOME),
+        "models": rbac_rules(NamespaceScope.WATCHED),
+        "team-a": rbac_rules(NamespaceScope.WATCHED),
+        "auto": rbac_rules(NamespaceScope.HOME),
     }
     assert _variables(documents)["AUTOCANARY_NAMESPACES"] == "models,team-a"
 
@@ -217,7 +211,7 @@ def test_the_service_accepts_the_settings_it_is_given(name: str, monkeypatch: py
     given = variant(name)
     documents = render(given)
     for variable, value in _variables(documents).items():
-        if variable != f"{PREFIX}CONFIG":  # a file of the pod
+        if variable != f"{ENV_PREFIX}CONFIG":  # a file of the pod
             monkeypatch.setenv(variable, value)
     settings = load()
     assert settings.prometheus_url == given["prometheus"]["url"]
@@ -237,7 +231,7 @@ def test_every_file_that_a_setting_names_is_mounted(name: str) -> None:
     paths = [
         value
         for variable, value in _variables(documents).items()
-        if variable.startswith(PREFIX) and value.startswith("/etc/")
+        if variable.startswith(ENV_PREFIX) and value.startswith("/etc/")
     ]
     assert all(any(path == mount or path.startswith(f"{mount}/") for mount in mounts) for path in paths)
     assert all("subPath" not in each for each in mounts.values())
@@ -281,9 +275,7 @@ def test_one_instance_without_election_is_replaced_before_the_next_begins() -> N
 
 def test_the_replicas_are_spread_and_never_all_gone() -> None:
     """By default over the machines, where there are several; a constraint of one's own gets the selector."""
-    selector = {
-        "matchLabels": {"app.kubernetes.io/name": "autocanary", "app.kubernetes.io/instance": "autocanary"}
-    }
+    selector = {"matchLabels": {"app.kubernetes.io/name": "autocanary", "app.kubernetes.io/instance": "autocanary"}}
     [deployment] = of_kind(render(), "Deployment")
     assert deployment["spec"]["template"]["spec"]["topologySpreadConstraints"] == [
         {
@@ -319,9 +311,7 @@ def test_openshift_may_choose_the_numbers_of_users_itself() -> None:
         ("http://prometheus:80", {"prometheusPorts": [9090]}, [9090]),
     ],
 )
-def test_the_network_policy_lets_prometheus_be_asked(
-    url: str, given: dict[str, Any], ports: list[int]
-) -> None:
+def test_the_network_policy_lets_prometheus_be_asked(url: str, given: dict[str, Any], ports: list[int]) -> None:
     """At the port of its URL, unless the port of its pods is another."""
     [policy] = of_kind(
         render({"prometheus": {"url": url}, "networkPolicy": {"enabled": True, **given}}), "NetworkPolicy"
@@ -357,10 +347,7 @@ def test_the_runbooks_are_where_the_values_say() -> None:
 def test_the_dashboards_arrive_as_they_were_written() -> None:
     """Braces of Grafana's own templates included."""
     [config] = of_kind(render({"dashboards": {"enabled": True}}), "ConfigMap")
-    files = {
-        path.name: path.read_text(encoding="utf-8")
-        for path in (CHART / "files" / "dashboards").glob("*.json")
-    }
+    files = {path.name: path.read_text(encoding="utf-8") for path in (CHART / "files" / "dashboards").glob("*.json")}
     assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert {name: yaml.safe_load(text) for name, text in config["data"].items()} == {
         name: yaml.safe_load(text) for name, text in files.items()
@@ -417,9 +404,7 @@ def test_what_no_variant_sets_has_its_effect() -> None:
         }
     )
     made = {each["kind"] for each in documents}
-    assert made.isdisjoint(
-        {"PodDisruptionBudget", "ClusterRole", "Role", "RoleBinding", "ClusterRoleBinding"}
-    )
+    assert made.isdisjoint({"PodDisruptionBudget", "ClusterRole", "Role", "RoleBinding", "ClusterRoleBinding"})
     found = container(documents)
     assert found["imagePullPolicy"] == "Always"
     assert (found["livenessProbe"]["initialDelaySeconds"], found["readinessProbe"]["periodSeconds"]) == (7, 9)

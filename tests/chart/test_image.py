@@ -58,13 +58,9 @@ def test_the_label_names_the_version() -> None:
 def test_what_is_copied_is_there_and_not_left_out_of_the_context() -> None:
     """.dockerignore lists what may come in; a missing line would only show when the image is built."""
     allowed = [
-        line[1:]
-        for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
-        if line.startswith("!")
+        line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line.startswith("!")
     ]
-    sources = [
-        word for line in _of("COPY", LINES) if not line.startswith("--from") for word in line.split()[:-1]
-    ]
+    sources = [word for line in _of("COPY", LINES) if not line.startswith("--from") for word in line.split()[:-1]]
     assert {"autocanary", "charts/autocanary/crds", "requirements.lock"} <= set(sources)
     for source in sources:
         assert (ROOT / source).exists(), source

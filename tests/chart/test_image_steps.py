@@ -13,7 +13,7 @@ import pytest
 
 from autocanary import __version__
 from autocanary.kube.crds import definitions
-from autocanary.kube.rbac import rules
+from autocanary.kube.rbac import rbac_rules
 from tests.chart.dockerfile import ROOT, Stage, build, confined, stages, words
 from tests.testbed.servers import (
     ApiServer,
@@ -51,9 +51,7 @@ def _installed(image: dict[str, Stage]) -> Path:
 
 def test_only_the_wheel_and_what_is_locked_is_installed(image: dict[str, Stage]) -> None:
     """Everything that the lock names for this platform at its version, the program, and nothing else."""
-    listing = (
-        "import importlib.metadata as m; print(*sorted(f'{d.name}=={d.version}' for d in m.distributions()))"
-    )
+    listing = "import importlib.metadata as m; print(*sorted(f'{d.name}=={d.version}' for d in m.distributions()))"
     python = _installed(image) / "bin" / "python"
     done = subprocess.run([python, "-I", "-c", listing], capture_output=True, text=True, check=True)
     found = {
@@ -61,9 +59,7 @@ def test_only_the_wheel_and_what_is_locked_is_installed(image: dict[str, Stage])
         for each in done.stdout.split()
     }
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    locked = {
-        line.split()[0].lower() for line in lock.splitlines() if "==" in line and not line.startswith(" ")
-    }
+    locked = {line.split()[0].lower() for line in lock.splitlines() if "==" in line and not line.startswith(" ")}
     assert found - locked == {f"autocanary=={__version__}"}
     assert not {each.partition("==")[0] for each in found} & {"pip", "setuptools", "wheel", "hatchling"}
 
@@ -104,9 +100,7 @@ def test_everything_is_compiled_ahead_without_times(image: dict[str, Stage]) -> 
         assert compiled.read_bytes()[4:8] == b"\x01\x00\x00\x00", compiled  # by hash, unchecked
 
 
-def test_the_service_runs_from_it_without_root_and_without_writing(
-    image: dict[str, Stage], place: Path
-) -> None:
+def test_the_service_runs_from_it_without_root_and_without_writing(image: dict[str, Stage], place: Path) -> None:
     """As the image's user, on a read-only file system, with the image's environment and the chart's alone."""
     require_servers("kube-apiserver", "etcd", "kubectl")
     final = image["final"]
@@ -117,7 +111,7 @@ def test_the_service_runs_from_it_without_root_and_without_writing(
         install_inferenceservice_crd(api, "minimal")
         api.apply(*definitions())
         api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "autocanary"}})
-        api.grant(ACCOUNT, rules())
+        api.grant(ACCOUNT, rbac_rules())
         kubeconfig = api.kubeconfig(ACCOUNT)
         for path in (api.folder, api.certificates):
             path.chmod(0o755)

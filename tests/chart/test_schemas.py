@@ -23,9 +23,7 @@ def rendered() -> dict[str, list[dict[str, Any]]]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", CI)
-def test_every_object_fits_the_schemas(
-    name: str, version: str, rendered: dict[str, list[dict[str, Any]]]
-) -> None:
+def test_every_object_fits_the_schemas(name: str, version: str, rendered: dict[str, list[dict[str, Any]]]) -> None:
     """No unknown field, no wrong type, no kind that this version lacks."""
     found = {f"{each['kind']} {each['metadata']['name']}": faults(each, version) for each in rendered[name]}
     assert {place: said for place, said in found.items() if said} == {}

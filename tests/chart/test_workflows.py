@@ -53,9 +53,7 @@ def test_what_is_run_is_there() -> None:
     """The targets of make, the scripts and the versions that the workflows name."""
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     runs = "\n".join(step["run"] for path in FILES for step in _steps(path) if "run" in step)
-    assert {
-        word for line in re.findall(r"^make (.+)$", runs, re.MULTILINE) for word in line.split()
-    } <= targets
+    assert {word for line in re.findall(r"^make (.+)$", runs, re.MULTILINE) for word in line.split()} <= targets
     assert (ROOT / ".ci" / "run").is_file()
     [helm] = [step for path in FILES for step in _steps(path) if "setup-helm" in step.get("uses", "")]
     assert helm["with"]["version"] == setup.HELM

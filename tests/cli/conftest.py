@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from autocanary.cli import backend, follow, root
 from autocanary.errors import AutocanaryError
-from tests.cli.fakes import FakeLedger
+from tests.cli.fake_client import FakeRolloutClient
 
 
 class Invoke(Protocol):
@@ -28,16 +28,16 @@ def invoke() -> Invoke:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeLedger | AutocanaryError], None]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeRolloutClient | AutocanaryError], None]:
     """Puts a ledger, or the error of a cluster that has none, behind the seam."""
 
-    def put(ledger: FakeLedger | AutocanaryError) -> None:
-        def open_ledger(kubeconfig: str | None, context: str | None) -> backend.OpenLedger:
-            if isinstance(ledger, AutocanaryError):
-                raise ledger
-            return ledger
+    def put(client: FakeRolloutClient | AutocanaryError) -> None:
+        def open_client(kubeconfig: str | None, context: str | None) -> backend.RolloutClient:
+            if isinstance(client, AutocanaryError):
+                raise client
+            return client
 
-        monkeypatch.setattr(backend, "open_ledger", open_ledger)
+        monkeypatch.setattr(backend, "open_client", open_client)
 
     return put
 

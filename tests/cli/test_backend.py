@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,14 @@ from autocanary.errors import SettingsError
 from autocanary.model.progress import Phase
 from autocanary.settings import Settings
 from tests.cli.conftest import Invoke
-from tests.cli.fakes import rollout
+from tests.cli.fake_client import rollout
 
 
 def test_a_kubeconfig_that_is_not_there_is_a_setting_that_is_wrong(tmp_path: Path) -> None:
     """For commands and for the service alike."""
     missing = str(tmp_path / "config")
     with pytest.raises(SettingsError, match="does not exist"):
-        backend.open_ledger(missing, None)
+        backend.open_client(missing, None)
     settings = Settings(prometheus_url="http://prometheus:9090", listen="127.0.0.1:0")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="does not exist"):
         backend.run_service(settings, missing, None)
@@ -32,18 +33,18 @@ def test_the_default_scenarios_are_known() -> None:
     assert all(known.values())
 
 
-def test_a_stage_plays_to_its_expected_end() -> None:
+def test_demo_run_ends_as_expected() -> None:
     """The shape that the demo command relies on."""
-    with closing(backend.stage("errors", serve=False)) as stage:
-        before = stage.now()
-        stage.advance(stage.horizon)
-        assert stage.now() == before + stage.horizon
-        ((found, policy, seen),) = stage.shown()
-        assert (found.progress.phase,) == stage.expected == (Phase.ROLLED_BACK,)
+    with closing(backend.demo_run("errors", serve=False)) as demo_run:
+        before = demo_run.now()
+        demo_run.advance(demo_run.horizon)
+        assert demo_run.now() == before + demo_run.horizon
+        ((found, policy, observation),) = demo_run.shown()
+        assert (found.progress.phase,) == demo_run.expected == (Phase.ROLLED_BACK,)
         assert policy is not None
-        assert seen is not None
-        assert seen.share(found.candidate) == 0
-        assert stage.address == ""
+        assert observation is not None
+        assert observation.traffic_percent(found.candidate) == 0
+        assert demo_run.address == ""
 
 
 def test_the_demo_ends_as_it_should(invoke: Invoke) -> None:
@@ -53,7 +54,7 @@ def test_the_demo_ends_as_it_should(invoke: Invoke) -> None:
     for weight in (10, 25, 50, 100):
         assert f"step_taken  {weight} %" in result.stdout
     assert "rollout_promoted  100 %" in result.stdout
-    assert "rollout_rolled_back  0 %  MetricBreach" in result.stdout
+    assert "rollout_rolled_back  0 %  MetricViolation" in result.stdout
 
 
 def test_the_policy_of_a_rollout_is_read_from_its_snapshot() -> None:
@@ -61,7 +62,7 @@ def test_the_policy_of_a_rollout_is_read_from_its_snapshot() -> None:
     policy = backend.policy_of(rollout())
     assert policy is not None
     assert [step.weight for step in policy.steps] == [10, 25, 50, 100]
-    assert backend.policy_of(rollout().but(policy_document={"steps": "?"})) is None
+    assert backend.policy_of(replace(rollout(), policy_document={"steps": "?"})) is None
 
 
 def test_rollouts_of_one_policy_share_it() -> None:

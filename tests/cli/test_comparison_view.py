@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.console import Console, RenderableType
 
-from autocanary.cli.comparison_view import evidence_panel, meter, meter_bar
-from autocanary.cli.rollout_view import Shown, panel
+from autocanary.cli.comparison_view import comparison_panel, evidence_bar, evidence_meter
+from autocanary.cli.rollout_view import RolloutView, rollout_panel
 from autocanary.model.policy import Step
-from tests.decide.build import NOW, policy, progress, rollout
-from tests.decide.comparison_policies import ERRORS, LATENCY, Run
+from tests.decide.builders import NOW, policy, progress, rollout
+from tests.decide.comparison_builders import ERRORS, LATENCY, ComparisonRun
 
 STEPS = (Step(10, 120.0), Step(50, 120.0), Step(100, 120.0))
 
@@ -21,17 +21,17 @@ def text(what: RenderableType | None) -> str:
     return captured.get()
 
 
-def shown(errors: int) -> Shown:
-    run = Run(ERRORS, LATENCY)
-    run.looks(8, 200, errors, 1800, 18)
+def shown(errors: int) -> RolloutView:
+    run = ComparisonRun(ERRORS, LATENCY)
+    run.evaluations(8, 200, errors, 1800, 18)
     state = progress(0, 10, metrics=run.states, evidence=run.evidence)
-    return Shown(rollout(state), policy(analysis=run.analysis, steps=STEPS))
+    return RolloutView(rollout(state), policy(analysis=run.analysis, steps=STEPS))
 
 
-def test_both_sides_the_meter_and_the_outlook_are_shown() -> None:
+def test_shows_both_revisions_evidence_and_forecast() -> None:
     """Counts, intervals, the ratio, evidence against and for it, and whether waiting is worth while."""
     view = shown(10)
-    found = text(evidence_panel(view.rollout, view.policy))
+    found = text(comparison_panel(view.rollout, view.policy))
     assert "against the candidate █" in found
     assert "100 % rolls back, with 95 % confidence" in found
     assert "80/1600 = 5.00 % (" in found
@@ -42,7 +42,7 @@ def test_both_sides_the_meter_and_the_outlook_are_shown() -> None:
 
 def test_it_is_part_of_the_picture_of_a_rollout() -> None:
     """And what is allowed says that stable is the measure."""
-    found = text(panel(shown(10), NOW))
+    found = text(rollout_panel(shown(10), NOW))
     assert "no worse than stable" in found
     assert "against the candidate" in found
 
@@ -50,23 +50,23 @@ def test_it_is_part_of_the_picture_of_a_rollout() -> None:
 def test_a_rollout_of_thresholds_shows_no_evidence() -> None:
     """Its picture is what it was."""
     plain = rollout(progress())
-    assert evidence_panel(plain, policy()) is None
-    assert meter(plain) == "–"
-    assert "against the candidate" not in text(panel(Shown(plain, policy()), NOW))
+    assert comparison_panel(plain, policy()) is None
+    assert evidence_meter(plain) == "–"
+    assert "against the candidate" not in text(rollout_panel(RolloutView(plain, policy()), NOW))
 
 
 def test_why_nothing_is_compared_is_said() -> None:
     """Approximate counts."""
-    run = Run(ERRORS)
-    run.looks(4, 200, 2, 1800, 18, exact=False)
+    run = ComparisonRun(ERRORS)
+    run.evaluations(4, 200, 2, 1800, 18, exact=False)
     state = progress(0, 10, metrics=run.states, evidence=run.evidence)
-    found = text(evidence_panel(rollout(state), None))
+    found = text(comparison_panel(rollout(state), None))
     assert "error-rate: the counts of knative are approximate" in found
     assert "no requests yet" in found
 
 
-def test_the_bar_is_full_at_a_rollback_and_never_lies_about_a_little() -> None:
+def test_evidence_bar_is_full_at_100_and_never_empty_above_0() -> None:
     """Zero is empty, one percent is not."""
-    assert meter_bar(0, 10).plain == "░░░░░░░░░░ 0 %"
-    assert meter_bar(1, 10).plain == "█░░░░░░░░░ 1 %"
-    assert meter_bar(100, 10).plain == "██████████ 100 %"
+    assert evidence_bar(0, 10).plain == "░░░░░░░░░░ 0 %"
+    assert evidence_bar(1, 10).plain == "█░░░░░░░░░ 1 %"
+    assert evidence_bar(100, 10).plain == "██████████ 100 %"

@@ -13,12 +13,12 @@ from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase
 from autocanary.model.rollout import Rollout
 from tests.cli.conftest import Invoke
-from tests.cli.fakes import POLICY, START, decision, rollout
+from tests.cli.fake_client import POLICY, START, decision, rollout
 
 KNOWN = {"healthy": "a good release is promoted", "errors": "a bad release is rolled back"}
 
 
-class FakeStage:
+class FakeDemoRun:
     """Ends its one rollout after ``takes`` virtual seconds."""
 
     horizon = 1200.0
@@ -50,69 +50,69 @@ class FakeStage:
         self.closed = True
 
 
-class Theatre:
+class FakeDemoRuns:
     """Makes the stages and keeps them."""
 
     def __init__(self) -> None:
-        self.stages: list[FakeStage] = []
+        self.stages: list[FakeDemoRun] = []
         self.ends: Phase | None = None
         self.takes = 600.0
         self.served: list[bool] = []
 
-    def stage(self, scenario: str, *, serve: bool) -> FakeStage:
+    def demo_run(self, scenario: str, *, serve: bool) -> FakeDemoRun:
         self.served.append(serve)
-        made = FakeStage(scenario, self.ends, self.takes, "http://127.0.0.1:9090/metrics" if serve else "")
+        made = FakeDemoRun(scenario, self.ends, self.takes, "http://127.0.0.1:9090/metrics" if serve else "")
         self.stages.append(made)
         return made
 
 
 @pytest.fixture
-def theatre(monkeypatch: pytest.MonkeyPatch) -> Theatre:
-    made = Theatre()
+def demo_runs(monkeypatch: pytest.MonkeyPatch) -> FakeDemoRuns:
+    made = FakeDemoRuns()
     monkeypatch.setattr(backend, "scenarios", lambda: KNOWN)
     monkeypatch.setattr(backend, "default_scenarios", lambda: ("healthy", "errors"))
-    monkeypatch.setattr(backend, "stage", made.stage)
+    monkeypatch.setattr(backend, "demo_run", made.demo_run)
     return made
 
 
-def test_the_default_plays_both_and_ends_with_0(invoke: Invoke, theatre: Theatre, slept: list[float]) -> None:
+def test_plays_both_default_scenarios_and_exits_0(invoke: Invoke, demo_runs: FakeDemoRuns, slept: list[float]) -> None:
     """Without a terminal nobody watches, so it does not wait either."""
     result = invoke("demo")
     assert result.exit_code == 0
-    assert [stage.title for stage in theatre.stages] == list(KNOWN.values())
-    assert all(stage.closed for stage in theatre.stages)
+    assert [demo_run.title for demo_run in demo_runs.stages] == list(KNOWN.values())
+    assert all(demo_run.closed for demo_run in demo_runs.stages)
     assert slept == []
     assert result.stdout.count("step_taken") == 2
     for each in ("a good release is promoted", "Promoted", "RolledBack", "What happened"):
         assert each in result.stdout
 
 
-def test_another_end_is_a_no(invoke: Invoke, theatre: Theatre) -> None:
+def test_unexpected_end_exits_1(invoke: Invoke, demo_runs: FakeDemoRuns) -> None:
     """The demo is also a smoke test of the whole."""
-    theatre.ends = Phase.PROMOTED
+    demo_runs.ends = Phase.PROMOTED
     assert invoke("demo", "--scenario", "errors").exit_code == 1
     assert invoke("demo", "--scenario", "healthy").exit_code == 0
 
 
-def test_a_rollout_that_does_not_end_is_given_up(invoke: Invoke, theatre: Theatre) -> None:
+def test_unfinished_rollout_exits_1(invoke: Invoke, demo_runs: FakeDemoRuns) -> None:
     """At the scenario's horizon."""
-    theatre.takes = float("inf")
+    demo_runs.takes = float("inf")
     result = invoke("demo", "--scenario", "healthy")
     assert result.exit_code == 1
-    assert theatre.stages[0].now() == START + 1200
+    assert demo_runs.stages[0].now() == START + 1200
 
 
-def test_list_names_them(invoke: Invoke, theatre: Theatre) -> None:
+def test_list_names_them(invoke: Invoke, demo_runs: FakeDemoRuns) -> None:
     """And plays none."""
     result = invoke("demo", "--list")
     assert result.stdout.splitlines() == [
         "healthy  a good release is promoted",
         "errors   a bad release is rolled back",
     ]
-    assert theatre.stages == []
+    assert demo_runs.stages == []
 
 
-def test_an_unknown_scenario_is_wrong_usage(invoke: Invoke, theatre: Theatre) -> None:
+def test_an_unknown_scenario_is_wrong_usage(invoke: Invoke, demo_runs: FakeDemoRuns) -> None:
     """With the known ones."""
     result = invoke("demo", "--scenario", "chaos")
     assert result.exit_code == 2
@@ -120,9 +120,9 @@ def test_an_unknown_scenario_is_wrong_usage(invoke: Invoke, theatre: Theatre) ->
 
 
 @pytest.mark.parametrize(("arguments", "pace"), [((), 30.0), (("--speed", "300"), 300.0)])
-def test_on_a_terminal_it_is_paced(
+def test_paces_itself_on_a_terminal(
     invoke: Invoke,
-    theatre: Theatre,
+    demo_runs: FakeDemoRuns,
     slept: list[float],
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
@@ -130,24 +130,20 @@ def test_on_a_terminal_it_is_paced(
 ) -> None:
     """So many virtual seconds a second, ten pictures a second, and a last look at the end."""
     console = printing.console
-    monkeypatch.setattr(
-        printing, "console", lambda *_: console(force_terminal=True, width=120, color_system=None)
-    )
+    monkeypatch.setattr(printing, "console", lambda *_: console(force_terminal=True, width=120, color_system=None))
     assert invoke("demo", "--scenario", "healthy", *arguments).exit_code == 0
-    (stage,) = theatre.stages
-    assert set(stage.strides) == {pace / 10}
+    (demo_run,) = demo_runs.stages
+    assert set(demo_run.strides) == {pace / 10}
     assert sum(slept) == pytest.approx(600 / pace + 1.0)
 
 
-def test_a_speed_paces_it_without_a_terminal_too(
-    invoke: Invoke, theatre: Theatre, slept: list[float]
-) -> None:
+def test_a_speed_paces_it_without_a_terminal_too(invoke: Invoke, demo_runs: FakeDemoRuns, slept: list[float]) -> None:
     """Who asks for it gets it."""
     assert invoke("demo", "--scenario", "healthy", "--speed", "60").exit_code == 0
     assert sum(slept) == pytest.approx(10.0)
 
 
-def test_a_speed_below_one_is_wrong_usage(invoke: Invoke, theatre: Theatre) -> None:
+def test_a_speed_below_one_is_wrong_usage(invoke: Invoke, demo_runs: FakeDemoRuns) -> None:
     """It would not end today; nor would what is no number."""
     for speed in ("0", "0.5", "nan", "inf", "fast"):
         result = invoke("demo", "--speed", speed)
@@ -155,26 +151,26 @@ def test_a_speed_below_one_is_wrong_usage(invoke: Invoke, theatre: Theatre) -> N
         assert f"'{speed}' is not a number of virtual seconds, 1 or more" in result.stderr
 
 
-def test_serve_says_where(invoke: Invoke, theatre: Theatre) -> None:
+def test_serve_prints_the_address(invoke: Invoke, demo_runs: FakeDemoRuns) -> None:
     """On stderr, while it plays."""
     result = invoke("demo", "--scenario", "healthy", "--serve")
-    assert (result.exit_code, theatre.served) == (0, [True])
+    assert (result.exit_code, demo_runs.served) == (0, [True])
     assert result.stderr == "serving http://127.0.0.1:9090/metrics\n"
 
 
-def test_the_picture_is_kept_where_it_is_wanted(invoke: Invoke, theatre: Theatre, tmp_path: Path) -> None:
+def test_svg_option_writes_the_file(invoke: Invoke, demo_runs: FakeDemoRuns, tmp_path: Path) -> None:
     """The hidden flag behind the README's picture."""
     assert invoke("demo", "--svg", str(tmp_path / "demo.svg")).exit_code == 0
     assert (tmp_path / "demo.svg").read_text("utf-8").startswith("<svg ")
     assert "--svg" not in invoke("demo", "--help").stdout
 
 
-def test_ctrl_c_ends_it_quietly(invoke: Invoke, theatre: Theatre, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_it_quietly(invoke: Invoke, demo_runs: FakeDemoRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     """The stage is closed, and the terminal is left in order."""
 
-    def interrupt(self: FakeStage, seconds: float) -> None:
+    def interrupt(self: FakeDemoRun, seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(FakeStage, "advance", interrupt)
+    monkeypatch.setattr(FakeDemoRun, "advance", interrupt)
     assert invoke("demo").exit_code == 130
-    assert theatre.stages[0].closed
+    assert demo_runs.stages[0].closed

@@ -8,36 +8,36 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from autocanary.cli.demo_view import DemoView, Ending
-from autocanary.cli.rollout_view import Shown
+from autocanary.cli.demo_view import DemoView, ScenarioResult
+from autocanary.cli.rollout_view import RolloutView
 from autocanary.errors import InputError
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
-from tests.cli.fakes import POLICY, START, decision, rollout, seen
+from tests.cli.fake_client import POLICY, START, decision, observation, rollout
 
 STEPS = (
     decision(12, "rollout_started", 0, "RolloutStarted", "00002 is to replace 00001"),
     decision(75, "step_taken", 10, "StepPassed", "10 % of the traffic goes to 00002"),
     decision(375, "step_taken", 25, "StepPassed", "25 % of the traffic goes to 00002"),
 )
-RUNNING = Shown(rollout(decisions=STEPS), POLICY)
-PROMOTED = Shown(
+RUNNING = RolloutView(rollout(decisions=STEPS), POLICY)
+PROMOTED = RolloutView(
     rollout(Phase.PROMOTED, reason=Reason.PROMOTED, message="all steps passed", step=3, weight=100), POLICY
 )
-ROLLED_BACK = Shown(
+ROLLED_BACK = RolloutView(
     rollout(
         Phase.ROLLED_BACK,
         number=3,
-        reason=Reason.METRIC_BREACH,
+        reason=Reason.METRIC_VIOLATION,
         message="error-rate is 7.1 %, allowed at most 1 %",
         weight=0,
-        decisions=(decision(400, "rollback_started", 0, "MetricBreach", "error-rate is 7.1 %"),),
+        decisions=(decision(400, "rollback_started", 0, "MetricViolation", "error-rate is 7.1 %"),),
     ),
     POLICY,
 )
 
 
-def paper(**options: object) -> Console:
+def file_console(**options: object) -> Console:
     return Console(file=io.StringIO(), width=130, color_system=None, **options)  # type: ignore[arg-type]
 
 
@@ -48,10 +48,10 @@ def text_of(console: Console) -> str:
 
 def test_without_a_terminal_each_transition_is_a_line() -> None:
     """In virtual time since the beginning, once each."""
-    console = paper()
+    console = file_console()
     with DemoView(console) as view:
         view.begin("a healthy release", START)
-        view.show([Shown(rollout(decisions=STEPS[:2]), POLICY)], START + 80)
+        view.show([RolloutView(rollout(decisions=STEPS[:2]), POLICY)], START + 80)
         view.show([RUNNING], START + 380)
     assert text_of(console).splitlines() == [
         "a healthy release",
@@ -77,12 +77,12 @@ def test_a_listing_is_printed_when_more_than_the_age_changed() -> None:
     ]
 
 
-def test_on_a_terminal_the_picture_moves() -> None:
+def test_updates_live_on_a_terminal() -> None:
     """Weights, steps and metrics of the present, the transitions below, and no plain lines between."""
-    console = paper(force_terminal=True)
+    console = file_console(force_terminal=True)
     with DemoView(console) as view:
         view.begin("a healthy release", START)
-        view.show([Shown(RUNNING.rollout, POLICY, seen(RUNNING.rollout, 25))], START + 380)
+        view.show([RolloutView(RUNNING.rollout, POLICY, observation(RUNNING.rollout, 25))], START + 380)
         view.begin("a bad release", START)
     picture = text_of(console)
     for each in ("a healthy release", "+06:20 of virtual time", "25 % candidate", "Transitions", "+01:15"):
@@ -92,12 +92,12 @@ def test_on_a_terminal_the_picture_moves() -> None:
 
 def test_a_small_terminal_still_shows_the_newest_transitions() -> None:
     """One line each, the oldest left out, until the scenario is over: then all of them."""
-    console = paper(force_terminal=True, height=24)
+    console = file_console(force_terminal=True, height=24)
     many = tuple(decision(at, "rollout_held", 10, "NoData", f"look {at} " + "x" * 200) for at in range(30))
     with DemoView(console) as view:
         view.begin("no traffic", START)
-        view.show([Shown(rollout(decisions=many), POLICY)], START + 60)
-        picture = view._compose((), START + 60, log_lines=3)
+        view.show([RolloutView(rollout(decisions=many), POLICY)], START + 60)
+        picture = view._render((), START + 60, log_lines=3)
         with console.capture() as captured:
             console.print(picture)
         assert [f"look {at}" in captured.get() for at in (26, 27, 28, 29)] == [False, True, True, True]
@@ -106,9 +106,9 @@ def test_a_small_terminal_still_shows_the_newest_transitions() -> None:
     assert "look 0 " in text_of(console)
 
 
-def test_a_second_scenario_begins_anew() -> None:
+def test_second_scenario_resets_the_view() -> None:
     """Its transitions are its own, and so is its time."""
-    console = paper()
+    console = file_console()
     with DemoView(console) as view:
         view.begin("one", START)
         view.show([RUNNING], START + 380)
@@ -116,18 +116,18 @@ def test_a_second_scenario_begins_anew() -> None:
         view.show([ROLLED_BACK], START + 400)
     assert text_of(console).splitlines()[-2:] == [
         "two",
-        "+01:40  models/mnist  rollback_started  0 %  MetricBreach: error-rate is 7.1 %",
+        "+01:40  models/mnist  rollback_started  0 %  MetricViolation: error-rate is 7.1 %",
     ]
 
 
 def test_the_summary_says_how_each_scenario_ended() -> None:
     """And that all ended as they should."""
-    console = paper()
+    console = file_console()
     with DemoView(console) as view:
         right = view.summary(
             [
-                Ending("a healthy release", (Phase.PROMOTED,), (PROMOTED,)),
-                Ending("a bad release", (Phase.ROLLED_BACK,), (ROLLED_BACK,)),
+                ScenarioResult("a healthy release", (Phase.PROMOTED,), (PROMOTED,)),
+                ScenarioResult("a bad release", (Phase.ROLLED_BACK,), (ROLLED_BACK,)),
             ]
         )
     assert right is True
@@ -146,13 +146,11 @@ def test_the_summary_says_how_each_scenario_ended() -> None:
         ((Phase.PROMOTED,), (RUNNING,), "Progressing"),
     ],
 )
-def test_another_end_than_expected_is_noticed(
-    expected: tuple[Phase, ...], shown: tuple[Shown, ...], word: str
-) -> None:
+def test_marks_an_unexpected_end(expected: tuple[Phase, ...], shown: tuple[RolloutView, ...], word: str) -> None:
     """Another phase, another order, too few, too many, or no end at all."""
-    console = paper()
+    console = file_console()
     with DemoView(console) as view:
-        assert view.summary([Ending("it", expected, shown)]) is False
+        assert view.summary([ScenarioResult("it", expected, shown)]) is False
     assert word in text_of(console)
 
 
@@ -160,17 +158,17 @@ def test_the_picture_can_be_kept_as_svg(tmp_path: Path) -> None:
     """The end of every scenario and the summary: what a README shows. Twice the same is the same file."""
     files = [tmp_path / "one.svg", tmp_path / "two.svg"]
     for file in files:
-        with DemoView(paper()) as view:
+        with DemoView(file_console()) as view:
             view.begin("a healthy release", START)
             view.show([RUNNING], START + 380)
             view.begin("a bad release", START)
             view.show([ROLLED_BACK], START + 400)
-            view.summary([Ending("a bad release", (Phase.ROLLED_BACK,), (ROLLED_BACK,))])
+            view.summary([ScenarioResult("a bad release", (Phase.ROLLED_BACK,), (ROLLED_BACK,))])
             view.export_svg(file)
     svg = files[0].read_text("utf-8")
     assert svg.startswith("<svg ")
     plain = svg.replace("&#160;", " ")
-    for each in ("a healthy release", "a bad release", "What happened", "MetricBreach"):
+    for each in ("a healthy release", "a bad release", "What happened", "MetricViolation"):
         assert each in plain
     assert files[1].read_text("utf-8") == svg
 
@@ -178,7 +176,7 @@ def test_the_picture_can_be_kept_as_svg(tmp_path: Path) -> None:
 def test_a_picture_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     """With the path and the reason."""
     with (
-        DemoView(paper()) as view,
+        DemoView(file_console()) as view,
         pytest.raises(InputError, match=r"none/demo\.svg: the picture cannot be written"),
     ):
         view.export_svg(tmp_path / "none" / "demo.svg")

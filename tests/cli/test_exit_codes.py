@@ -32,21 +32,21 @@ from autocanary.errors import (
         (Forbidden("x"), printing.UNREACHABLE),
         (NotFound("x"), printing.UNREACHABLE),
         (MetricsUnreachable("x"), printing.UNREACHABLE),
-        (Conflict("x"), printing.NO),
-        (Refused("x"), printing.NO),
-        (MetricsRefused("x"), printing.NO),
-        (PolicyError((Problem("p", 1, 1, "x"),)), printing.NO),
-        (NotLeader("x"), printing.NO),
-        (DeliveryError("x"), printing.NO),
+        (Conflict("x"), printing.FAILURE),
+        (Refused("x"), printing.FAILURE),
+        (MetricsRefused("x"), printing.FAILURE),
+        (PolicyError((Problem("p", 1, 1, "x"),)), printing.FAILURE),
+        (NotLeader("x"), printing.FAILURE),
+        (DeliveryError("x"), printing.FAILURE),
         (SettingsError("x"), printing.USAGE),
         (InputError("x"), printing.USAGE),
     ],
 )
 def test_every_error_has_the_code_of_its_kind(error: AutocanaryError, code: int) -> None:
     """3 only where nothing could be found out, 2 only where the person wrote something wrong."""
-    assert printing.code_of(error) == code
+    assert printing.exit_code_for(error) == code
 
 
 def test_the_documented_codes() -> None:
     """Scripts compare these numbers."""
-    assert (printing.DONE, printing.NO, printing.USAGE, printing.UNREACHABLE) == (0, 1, 2, 3)
+    assert (printing.SUCCESS, printing.FAILURE, printing.USAGE, printing.UNREACHABLE) == (0, 1, 2, 3)

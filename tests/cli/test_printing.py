@@ -12,11 +12,11 @@ from autocanary.cli import printing
 from autocanary.cli.printing import Output
 
 
-def test_results_and_words_go_to_different_places(capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_go_to_stdout_and_notices_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     """So that a pipe gets only the result; long lines are not broken, and brackets are no markup."""
     long = "[bold]x[/bold] " + "y" * 300
-    printing.say(long)
-    printing.tell("a word [about it]")
+    printing.print_result(long)
+    printing.print_notice("a word [about it]")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == (f"{long}\n", "a word [about it]\n")
 
@@ -32,7 +32,7 @@ def test_a_document_is_json_or_yaml(capsys: pytest.CaptureFixture[str]) -> None:
     assert (yaml.safe_load(text), text.startswith("name: 모델\n")) == (value, True)
 
 
-def test_a_reader_that_has_gone_is_no_exit_of_rich_s() -> None:
+def test_broken_pipe_does_not_exit_with_1() -> None:
     """rich would exit with 1, which means something else here."""
 
     class Gone(io.StringIO):
@@ -43,8 +43,8 @@ def test_a_reader_that_has_gone_is_no_exit_of_rich_s() -> None:
         printing.console(Gone()).print("x")
 
 
-def test_hush_survives_a_stdout_that_is_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_silence_stdout_without_a_file_descriptor(capsys: pytest.CaptureFixture[str]) -> None:
     """As in tests and under supervisors."""
-    printing.hush()
-    printing.say("still there")
+    printing.silence_stdout()
+    printing.print_result("still there")
     assert "still there" in capsys.readouterr().out

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from autocanary.cli.probe_prometheus import examine, probe
+from autocanary.cli.probe_prometheus import check_queries, probe
 from autocanary.errors import MetricsRefused, MetricsUnreachable
 from autocanary.model.measurement import Source, Unit
 from autocanary.model.policy import Analysis, Metric, Range
-from autocanary.prometheus.query_answer import Answer, Sample
-from tests.cli.fakes import POLICY
+from autocanary.prometheus.query_answer import QueryResponse, VectorSample
+from tests.cli.fake_client import POLICY
 
 PRESET = Metric("request-success-rate", Range(min=99), Unit.PERCENT)
 CUSTOM = Metric("drift", Range(max=0), Unit.NUMBER, query='drift{revision="{{ revision }}"}[{{ window }}]')
@@ -25,16 +25,16 @@ class Prometheus:
         self.bad, self.has = bad, has
         self.asked: list[str] = []
 
-    def __call__(self, promql: str) -> Answer:
+    def __call__(self, promql: str) -> QueryResponse:
         self.asked.append(promql)
         if self.bad in promql:
             raise MetricsRefused("parse error: unexpected character")
-        return Answer((Sample({}, 1.0, 0.0),) if self.has in promql else ())
+        return QueryResponse((VectorSample({}, 1.0, 0.0),) if self.has in promql else ())
 
 
 def told(prometheus: Prometheus, *metrics: Metric, source: Source = Source.AUTO) -> list[str]:
     of = replace(POLICY, analysis=Analysis(metrics, source=source), origin="policy.yaml:1")
-    return [str(problem) for problem in examine(prometheus, [of])]
+    return [str(problem) for problem in check_queries(prometheus, [of])]
 
 
 def test_a_query_that_runs_is_no_problem_with_or_without_data() -> None:

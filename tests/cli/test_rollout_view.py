@@ -7,14 +7,22 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
-from autocanary.cli.rollout_view import Shown, metric_table, panel, share_of, steps, style_of, weight_bar
-from autocanary.model.measurement import Reading, ReadingKind
+from autocanary.cli.rollout_view import (
+    RolloutView,
+    candidate_share,
+    metric_table,
+    phase_style,
+    rollout_panel,
+    steps,
+    weight_bar,
+)
+from autocanary.model.measurement import Measurement, MeasurementKind
 from autocanary.model.progress import MetricState, Phase
 from autocanary.model.reason import Reason
-from tests.cli.fakes import POLICY, START, metrics, rollout, seen
+from tests.cli.fake_client import POLICY, START, metrics, observation, rollout
 
 
-def drawn(what: RenderableType | None, width: int = 120) -> str:
+def rendered_text(what: RenderableType | None, width: int = 120) -> str:
     assert what is not None
     console = Console(file=io.StringIO(), width=width, color_system=None)
     with console.capture() as captured:
@@ -24,51 +32,51 @@ def drawn(what: RenderableType | None, width: int = 120) -> str:
 
 def test_every_phase_has_a_style() -> None:
     """A new phase must not break the picture."""
-    assert {style_of(phase) for phase in Phase} >= {"green", "red", "yellow"}
+    assert {phase_style(phase) for phase in Phase} >= {"green", "red", "yellow"}
 
 
-def test_the_share_is_what_was_seen_then_what_was_noted_then_what_was_asked() -> None:
+def test_share_prefers_observed_over_recorded_over_requested() -> None:
     """People want to know where the traffic goes, not where it should go."""
     one = rollout(weight=25, observed_weight=10)
-    assert share_of(Shown(one, seen=seen(one, 11))) == 11
-    assert share_of(Shown(one)) == 10
-    assert share_of(Shown(rollout(weight=25))) == 25
-    assert share_of(Shown(rollout(weight=None))) == 100
+    assert candidate_share(RolloutView(one, observation=observation(one, 11))) == 11
+    assert candidate_share(RolloutView(one)) == 10
+    assert candidate_share(RolloutView(rollout(weight=25))) == 25
+    assert candidate_share(RolloutView(rollout(weight=None))) == 100
 
 
 @pytest.mark.parametrize(("share", "cells"), [(0, 0), (1, 1), (25, 10), (99, 39), (100, 40)])
 def test_the_bar_is_the_whole_traffic(share: int, cells: int) -> None:
     """A share of 1 % is seen, and one of 99 % leaves something to stable."""
     one = rollout()
-    bar = weight_bar(Shown(one, seen=seen(one, share)))
+    bar = weight_bar(RolloutView(one, observation=observation(one, share)))
     assert bar.plain.startswith(f"stable {100 - share:>3} % ")
     assert bar.plain.endswith(f" {share:>3} % candidate")
     assert bar.plain.count("█") == 40
-    candidate = [span for span in bar.spans if span.style == style_of(Phase.PROGRESSING)]
+    candidate = [span for span in bar.spans if span.style == phase_style(Phase.PROGRESSING)]
     assert sum(span.end - span.start for span in candidate) == cells
 
 
 def test_the_steps_show_the_present_one() -> None:
     """10→25→50→100, and where a person is waited for."""
-    assert steps(Shown(rollout(step=1), POLICY)).plain == "10 → [25] → 50 (waits for a person) → 100"
-    assert steps(Shown(rollout(step=-1), POLICY)).plain.startswith("10 → 25")
-    assert "[" not in steps(Shown(rollout(Phase.PROMOTED, step=3), POLICY)).plain.replace("(waits", "")[-5:]
+    assert steps(RolloutView(rollout(step=1), POLICY)).plain == "10 → [25] → 50 (waits for a person) → 100"
+    assert steps(RolloutView(rollout(step=-1), POLICY)).plain.startswith("10 → 25")
+    assert "[" not in steps(RolloutView(rollout(Phase.PROMOTED, step=3), POLICY)).plain.replace("(waits", "")[-5:]
 
 
 def test_the_step_of_a_rollback_is_struck_out() -> None:
     """It was there, and is no more."""
-    line = steps(Shown(rollout(Phase.ROLLED_BACK, step=2), POLICY))
+    line = steps(RolloutView(rollout(Phase.ROLLED_BACK, step=2), POLICY))
     assert any("strike" in str(span.style) for span in line.spans)
 
 
 def test_without_a_policy_the_number_of_the_step_is_told() -> None:
     """A snapshot of another version cannot be drawn."""
-    assert steps(Shown(rollout(step=1))).plain == "step 2"
+    assert steps(RolloutView(rollout(step=1))).plain == "step 2"
 
 
 def test_metrics_are_held_against_their_thresholds() -> None:
     """Value, range, breaches, requests: the evidence of the decision."""
-    table = drawn(metric_table(Shown(rollout(metrics=metrics(98.5, breaches=2, ok=False)), POLICY)))
+    table = rendered_text(metric_table(RolloutView(rollout(metrics=metrics(98.5, violations=2, ok=False)), POLICY)))
     rate, latency = table.splitlines()[1:3]
     assert rate.split("  ")[0] == "request-success-rate"
     for each in ("98.5 %", "at least 99 %", "2 of 3", "1,234"):
@@ -79,20 +87,23 @@ def test_metrics_are_held_against_their_thresholds() -> None:
 
 def test_a_metric_without_its_policy_or_its_reading_is_shown_all_the_same() -> None:
     """What is unknown is left out."""
-    states = {"mine": MetricState(1), "other": MetricState(0, 1, True, Reading(ReadingKind.VALUE, 7.0))}
-    mine, other = drawn(metric_table(Shown(rollout(metrics=states)))).splitlines()[1:3]
+    states = {
+        "mine": MetricState(1),
+        "other": MetricState(0, 1, True, Measurement(MeasurementKind.VALUE, 7.0)),
+    }
+    mine, other = rendered_text(metric_table(RolloutView(rollout(metrics=states)))).splitlines()[1:3]
     assert "not asked yet" in mine
     assert "7" in other
 
 
-def test_before_the_first_look_there_is_no_table() -> None:
+def test_no_metric_table_before_the_first_evaluation() -> None:
     """Nothing was measured."""
-    assert metric_table(Shown(rollout(metrics={}), POLICY)) is None
+    assert metric_table(RolloutView(rollout(metrics={}), POLICY)) is None
 
 
 def test_the_panel_tells_everything() -> None:
     """Names, phase, weight, steps, metrics, reason, and what is waited for."""
-    picture = drawn(panel(Shown(rollout(), POLICY), START + 60))
+    picture = rendered_text(rollout_panel(RolloutView(rollout(), POLICY), START + 60))
     for each in (
         "models/mnist: mnist-predictor-00002 instead of mnist-predictor-00001",
         "Progressing",
@@ -107,14 +118,17 @@ def test_the_panel_tells_everything() -> None:
 
 def test_the_panel_of_a_finished_rollout_waits_for_nothing() -> None:
     """It says how it ended."""
-    picture = drawn(
-        panel(Shown(rollout(Phase.ROLLED_BACK, reason=Reason.METRIC_BREACH, message="98 % < 99 %")), START)
+    picture = rendered_text(
+        rollout_panel(
+            RolloutView(rollout(Phase.ROLLED_BACK, reason=Reason.METRIC_VIOLATION, message="98 % < 99 %")),
+            START,
+        )
     )
-    assert "MetricBreach  98 % < 99 %" in picture
+    assert "MetricViolation  98 % < 99 %" in picture
     assert "waits for" not in picture
 
 
 def test_names_from_the_cluster_are_no_markup() -> None:
     """What looks like markup is text: nobody can colour another's terminal."""
-    picture = drawn(panel(Shown(rollout(message="[red]x[/red] [/]"), POLICY), START))
+    picture = rendered_text(rollout_panel(RolloutView(rollout(message="[red]x[/red] [/]"), POLICY), START))
     assert "[red]x[/red] [/]" in picture

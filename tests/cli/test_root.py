@@ -18,7 +18,7 @@ from autocanary.cli import printing, root
 from autocanary.cli.root import app, program
 from autocanary.errors import AutocanaryError, Forbidden, NotFound, SettingsError, Unreachable
 from tests.cli.conftest import Invoke
-from tests.cli.fakes import FakeLedger
+from tests.cli.fake_client import FakeRolloutClient
 
 VERBS = ["promote", "pause", "resume", "abort", "retry"]
 COMMANDS = ["run", "demo", "status", *VERBS, "validate", "simulate", "crds", "version"]
@@ -62,10 +62,7 @@ def test_an_unknown_command_is_wrong_usage(invoke: Invoke) -> None:
     """With the nearest one, on stderr, in one line."""
     result = invoke("stauts")
     assert result.exit_code == 2
-    assert (
-        result.stderr
-        == "autocanary: No such command 'stauts'. Did you mean 'status'? See autocanary --help.\n"
-    )
+    assert result.stderr == "autocanary: No such command 'stauts'. Did you mean 'status'? See autocanary --help.\n"
     assert result.stdout == ""
 
 
@@ -107,24 +104,24 @@ def test_every_error_is_one_sentence_on_stderr(
     assert result.stdout == ""
 
 
-def test_an_error_while_reading_is_the_same(invoke: Invoke, cluster: Callable[[FakeLedger], None]) -> None:
+def test_error_during_a_read_is_one_sentence_too(invoke: Invoke, cluster: Callable[[FakeRolloutClient], None]) -> None:
     """Not only opening can fail; the ledger is closed all the same."""
-    ledger = FakeLedger()
-    ledger.script.append(Forbidden("dev may not list canaryrollouts", status=403))
-    cluster(ledger)
+    client = FakeRolloutClient()
+    client.script.append(Forbidden("dev may not list canaryrollouts", status=403))
+    cluster(client)
     result = invoke("status")
     assert (result.exit_code, result.stderr) == (
         3,
         "autocanary status: dev may not list canaryrollouts\n",
     )
-    assert ledger.closed
+    assert client.closed
 
 
 def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(text: str) -> NoReturn:
         raise error
 
-    monkeypatch.setattr(printing, "say", fail)
+    monkeypatch.setattr(printing, "print_result", fail)
 
 
 def test_ctrl_c_is_quiet_and_130(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +144,7 @@ def test_a_broken_pipe_is_quiet(invoke: Invoke, monkeypatch: pytest.MonkeyPatch)
     assert (result.exit_code, result.output) == (141, "")
 
 
-def test_a_mistake_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_exception_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug shows its traceback: hiding it would help nobody."""
     raising(monkeypatch, ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError):
@@ -184,9 +181,7 @@ def test_help_imports_nothing_heavy() -> None:
     """Help and completion answer at once: no kubernetes, no pydantic, no requests."""
     heavy = "kubernetes pydantic pydantic_settings requests prometheus_api_client uvicorn apscheduler"
     code = f"import sys, autocanary.cli.root; print([m for m in {heavy.split()!r} if m in sys.modules])"
-    ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
-    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert ended.stdout == "[]\n"
 
 
@@ -222,9 +217,7 @@ def test_usage_lines_are_for_people(invoke: Invoke, command: str, usage: str) ->
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_breaks_lines_only_where_they_end(
-    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
+def test_help_breaks_lines_only_where_they_end(invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """Paragraphs are not broken where the source happens to be."""
     monkeypatch.setenv("COLUMNS", "1000")
     monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 1000)

@@ -12,7 +12,7 @@ import structlog
 
 from autocanary.cli import backend
 from autocanary.errors import Forbidden, Unreachable
-from autocanary.settings import Listen, Settings
+from autocanary.settings import HostPort, Settings
 from tests.cli.conftest import Invoke
 
 
@@ -67,7 +67,7 @@ def test_every_documented_flag_is_a_setting(invoke: Invoke, started: Started, tm
         policies=(Path("a.yaml"), Path("folder")),
         prometheus_url="http://prometheus:9090",
         namespaces=("models", "team-a"),
-        listen=Listen("127.0.0.1", 0),
+        listen=HostPort("127.0.0.1", 0),
         tick="500ms",  # type: ignore[arg-type]
         leader_election=False,
         dry_run=True,

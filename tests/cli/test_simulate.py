@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from autocanary.app.simulation import Summary
+from autocanary.app.simulation import SimulationSummary
 from autocanary.cli import backend
 from autocanary.errors import InputError
 from autocanary.model.policy import Policy
-from autocanary.simulator.releases import STANDARD, Release
+from autocanary.simulator.releases import STANDARD_RELEASES, SimulatedRelease
 from tests.cli.conftest import Invoke
 
 HEAD = "apiVersion: autocanary.dev/v1alpha1\nkind: RolloutPolicy\n"
 GOOD = HEAD + "metadata: {name: %s}\nspec: {selector: {}, stepWeights: [10, 100], stepDuration: 1m}\n"
 
 
-class Asked:
+class FakeSimulation:
     """Stands in for the simulation; ``asked`` is what it was asked for."""
 
     def __init__(self) -> None:
@@ -29,14 +29,14 @@ class Asked:
         self.fault: InputError | None = None
 
     def simulate(
-        self, policies: Sequence[tuple[str, Policy]], releases: Sequence[Release], **more: Any
-    ) -> tuple[list[Summary], list[str]]:
+        self, policies: Sequence[tuple[str, Policy]], releases: Sequence[SimulatedRelease], **more: Any
+    ) -> tuple[list[SimulationSummary], list[str]]:
         if self.fault is not None:
             raise self.fault
-        more.pop("told")(1, 2)
+        more.pop("on_progress")(1, 2)
         self.asked = {"policies": [name for name, _ in policies], "releases": tuple(releases), **more}
         found = [
-            Summary(name, release, (75.0, 90.0), (1500.0,) * 7, 1, (0, 0, 1, 2, 3, 5, 8, 13, 21, 34))
+            SimulationSummary(name, release, (75.0, 90.0), (1500.0,) * 7, 1, (0, 0, 1, 2, 3, 5, 8, 13, 21, 34))
             for release in releases
             for name, _ in policies
         ]
@@ -44,8 +44,8 @@ class Asked:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    made = Asked()
+def asked(monkeypatch: pytest.MonkeyPatch) -> FakeSimulation:
+    made = FakeSimulation()
     monkeypatch.setattr(backend, "simulate", made.simulate)
     return made
 
@@ -61,26 +61,24 @@ def written(folder: Path, name: str) -> Path:
     return path
 
 
-def test_the_standard_set_is_asked_for_with_the_usual_numbers(
-    invoke: Invoke, asked: Asked, file: Path
-) -> None:
+def test_simulates_the_standard_releases_by_default(invoke: Invoke, asked: FakeSimulation, file: Path) -> None:
     """500 runs of each, seed 1, 4 hours."""
     result = invoke("simulate", str(file))
     assert result.exit_code == 0
     assert asked.asked == {
         "policies": ["prod"],
-        "releases": STANDARD,
+        "releases": STANDARD_RELEASES,
         "runs": 500,
         "seed": 1,
         "horizon": 14400.0,
     }
 
 
-def test_the_table_has_a_row_for_each_release(invoke: Invoke, asked: Asked, file: Path) -> None:
+def test_the_table_has_a_row_for_each_release(invoke: Invoke, asked: FakeSimulation, file: Path) -> None:
     """What was simulated, how it ended with its interval, how long it took and what it cost."""
     result = invoke("simulate", str(file))
     rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.strip()}
-    assert set(rows) >= {release.name for release in STANDARD}
+    assert set(rows) >= {release.name for release in STANDARD_RELEASES}
     for part in ("0.5 % → 5 %, after 5m", "20.0 % (5.7 % to 51.0 %)", "1m15s, 1m30s", "3, 21", "25m"):
         assert part in rows["late"]
     assert "80 ms → 160 ms" in rows["slow"]
@@ -89,17 +87,17 @@ def test_the_table_has_a_row_for_each_release(invoke: Invoke, asked: Asked, file
     assert result.stderr == ""
 
 
-def test_a_described_release_alone_is_simulated(invoke: Invoke, asked: Asked, file: Path) -> None:
+def test_a_described_release_alone_is_simulated(invoke: Invoke, asked: FakeSimulation, file: Path) -> None:
     """Errors in percent, times as durations."""
     flags = "--rps 2 --base-error 0.1% --canary-error 1% --base-latency 50ms --canary-latency 0.2s --onset 5m"
     more = "--bursts --runs 7 --seed 3 --horizon 30m"
     assert invoke("simulate", str(file), *flags.split(), *more.split()).exit_code == 0
     (release,) = asked.asked["releases"]
-    assert release == Release("release", 2.0, 0.1, 1.0, 0.05, 0.2, 300.0, bursts=True)
+    assert release == SimulatedRelease("release", 2.0, 0.1, 1.0, 0.05, 0.2, 300.0, bursts=True)
     assert (asked.asked["runs"], asked.asked["seed"], asked.asked["horizon"]) == (7, 3, 1800.0)
 
 
-def test_json_is_as_promised(invoke: Invoke, asked: Asked, file: Path) -> None:
+def test_json_has_the_documented_fields(invoke: Invoke, asked: FakeSimulation, file: Path) -> None:
     """Fractions of 1, seconds, and null where something never happened."""
     result = invoke("simulate", str(file), "--rps", "2", "--canary-error", "1 %", "-o", "json")
     (entry,) = json.loads(result.stdout)["releases"]
@@ -128,7 +126,7 @@ def test_json_is_as_promised(invoke: Invoke, asked: Asked, file: Path) -> None:
     assert entry["undecided"] == {"share": 0.1}
 
 
-def test_two_policies_stand_side_by_side(invoke: Invoke, asked: Asked, tmp_path: Path) -> None:
+def test_two_policies_stand_side_by_side(invoke: Invoke, asked: FakeSimulation, tmp_path: Path) -> None:
     """A row for each below the release; in JSON each entry says whose it is."""
     one, two = written(tmp_path, "careful"), written(tmp_path, "quick")
     result = invoke("simulate", str(one), str(two), "--rps", "5")
@@ -144,7 +142,7 @@ def test_two_policies_stand_side_by_side(invoke: Invoke, asked: Asked, tmp_path:
 
 
 def test_two_policies_of_one_name_are_told_apart_by_their_files(
-    invoke: Invoke, asked: Asked, tmp_path: Path
+    invoke: Invoke, asked: FakeSimulation, tmp_path: Path
 ) -> None:
     """A policy and its successor."""
     paths = [tmp_path / name for name in ("old.yaml", "new.yaml")]
@@ -154,7 +152,7 @@ def test_two_policies_of_one_name_are_told_apart_by_their_files(
     assert asked.asked["policies"] == [str(path) for path in paths]
 
 
-def test_what_is_left_out_is_told_beside_the_result(invoke: Invoke, asked: Asked, file: Path) -> None:
+def test_prints_what_is_not_simulated(invoke: Invoke, asked: FakeSimulation, file: Path) -> None:
     """On stderr, so that programs read on."""
     asked.notes = ["prod: no windows: steps may be taken at any time"]
     result = invoke("simulate", str(file), "-o", "json")
@@ -162,7 +160,7 @@ def test_what_is_left_out_is_told_beside_the_result(invoke: Invoke, asked: Asked
     assert "windows" not in result.stdout
 
 
-def test_an_invalid_policy_is_a_no(invoke: Invoke, asked: Asked, tmp_path: Path) -> None:
+def test_invalid_policy_exits_1(invoke: Invoke, asked: FakeSimulation, tmp_path: Path) -> None:
     """With the place of each fault, as `validate` has it."""
     path = tmp_path / "wrong.yaml"
     path.write_text(HEAD + "metadata: {name: wrong}\nspec: {selector: {}, stepWeights: [50, 10]}\n")
@@ -172,7 +170,7 @@ def test_an_invalid_policy_is_a_no(invoke: Invoke, asked: Asked, tmp_path: Path)
     assert asked.asked == {}
 
 
-def test_a_file_holds_one_policy(invoke: Invoke, asked: Asked, tmp_path: Path) -> None:
+def test_a_file_holds_one_policy(invoke: Invoke, asked: FakeSimulation, tmp_path: Path) -> None:
     """Not several, and not none."""
     path = tmp_path / "some.yaml"
     for text, said in (
@@ -185,7 +183,7 @@ def test_a_file_holds_one_policy(invoke: Invoke, asked: Asked, tmp_path: Path) -
         assert said in result.stderr
 
 
-def test_a_policy_that_cannot_be_simulated_is_wrong_usage(invoke: Invoke, asked: Asked, file: Path) -> None:
+def test_policy_that_cannot_be_simulated_is_a_usage_error(invoke: Invoke, asked: FakeSimulation, file: Path) -> None:
     """One sentence."""
     asked.fault = InputError("policy llm cannot be simulated: nothing in it is about failed requests")
     result = invoke("simulate", str(file))
@@ -210,7 +208,7 @@ def test_a_policy_that_cannot_be_simulated_is_wrong_usage(invoke: Invoke, asked:
     ],
 )
 def test_wrong_flags_are_told_in_a_sentence(
-    invoke: Invoke, asked: Asked, file: Path, flags: list[str], said: str
+    invoke: Invoke, asked: FakeSimulation, file: Path, flags: list[str], said: str
 ) -> None:
     """Exit code 2, and nothing is simulated."""
     result = invoke("simulate", str(file), *flags)
@@ -219,7 +217,7 @@ def test_wrong_flags_are_told_in_a_sentence(
     assert asked.asked == {}
 
 
-def test_more_than_two_policies_and_the_same_twice(invoke: Invoke, asked: Asked, tmp_path: Path) -> None:
+def test_more_than_two_policies_and_the_same_twice(invoke: Invoke, asked: FakeSimulation, tmp_path: Path) -> None:
     """Both are mistakes."""
     paths = [str(written(tmp_path, name)) for name in ("a", "b", "c")]
     result = invoke("simulate", *paths)

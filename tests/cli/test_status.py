@@ -20,9 +20,9 @@ from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_json import from_document
 from tests.cli.conftest import Invoke
-from tests.cli.fakes import START, FakeLedger, Service, decision, rollout, seen
+from tests.cli.fake_client import START, FakeController, FakeRolloutClient, decision, observation, rollout
 
-Cluster = Callable[[FakeLedger], None]
+UseClient = Callable[[FakeRolloutClient], None]
 
 RUNNING = rollout(number=3, started_at=START + 600)
 OLD = rollout(Phase.PROMOTED, reason=Reason.PROMOTED, message="all steps passed")
@@ -30,7 +30,7 @@ IRIS = rollout(
     Phase.ROLLED_BACK,
     service="iris",
     namespace="team-a",
-    reason=Reason.METRIC_BREACH,
+    reason=Reason.METRIC_VIOLATION,
     message="7 % errors",
     weight=0,
 )
@@ -46,14 +46,12 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         printing,
         "console",
-        lambda stream=None, **_: Console(
-            file=stream or sys.stdout, force_terminal=True, width=120, color_system=None
-        ),
+        lambda stream=None, **_: Console(file=stream or sys.stdout, force_terminal=True, width=120, color_system=None),
     )
 
 
-def becoming(phase: Phase, **changes: object) -> Service:
-    return lambda before: before.but(progress=before.progress.but(phase=phase, **changes))
+def service_reaching(phase: Phase, **changes: Any) -> FakeController:
+    return lambda before: replace(before, progress=replace(before.progress, phase=phase, **changes))
 
 
 def same(before: Rollout) -> Rollout:
@@ -64,9 +62,9 @@ def rows(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("   ") if cell.strip()] for line in text.splitlines()]
 
 
-def test_the_list_shows_what_each_waits_for(invoke: Invoke, cluster: Cluster) -> None:
+def test_list_shows_what_each_rollout_waits_for(invoke: Invoke, cluster: UseClient) -> None:
     """One row a service: what runs, or what ran last; nothing on stderr."""
-    cluster(FakeLedger(OLD, RUNNING))
+    cluster(FakeRolloutClient(OLD, RUNNING))
     result = invoke("status")
     assert (result.exit_code, result.stderr) == (0, "")
     assert rows(result.stdout) == [
@@ -75,40 +73,40 @@ def test_the_list_shows_what_each_waits_for(invoke: Invoke, cluster: Cluster) ->
     ]
 
 
-def test_a_finished_rollout_waits_for_nothing(invoke: Invoke, cluster: Cluster) -> None:
+def test_a_finished_rollout_waits_for_nothing(invoke: Invoke, cluster: UseClient) -> None:
     """It says how it ended."""
-    cluster(FakeLedger(OLD))
+    cluster(FakeRolloutClient(OLD))
     assert "– (all steps passed)" in invoke("status").stdout
 
 
-def test_all_namespaces_have_a_column(invoke: Invoke, cluster: Cluster) -> None:
+def test_all_namespaces_have_a_column(invoke: Invoke, cluster: UseClient) -> None:
     """-A wins over -n, as in kubectl."""
-    cluster(FakeLedger(RUNNING, IRIS))
+    cluster(FakeRolloutClient(RUNNING, IRIS))
     for arguments in (("-A",), ("--all-namespaces", "-n", "models")):
         table = rows(invoke("status", *arguments).stdout)
         assert table[0][0] == "NAMESPACE"
         assert [row[:2] for row in table[1:]] == [["models", "mnist"], ["team-a", "iris"]]
 
 
-def test_the_namespace_flag_narrows(invoke: Invoke, cluster: Cluster) -> None:
+def test_the_namespace_flag_narrows(invoke: Invoke, cluster: UseClient) -> None:
     """Else the context's namespace counts."""
-    cluster(FakeLedger(RUNNING, IRIS))
+    cluster(FakeRolloutClient(RUNNING, IRIS))
     assert "iris" in invoke("status", "-n", "team-a").stdout
     assert "iris" not in invoke("status").stdout
 
 
-def test_wide_shows_more(invoke: Invoke, cluster: Cluster) -> None:
+def test_wide_shows_more(invoke: Invoke, cluster: UseClient) -> None:
     """Stable, the object's name, the policy, the evidence (none without comparisons) and the reason."""
-    cluster(FakeLedger(RUNNING))
+    cluster(FakeRolloutClient(RUNNING))
     header, row = rows(invoke("status", "-o", "wide").stdout)
     assert header[6:11] == ["STABLE", "ROLLOUT", "POLICY", "EVIDENCE", "REASON"]
     assert row[6:11] == ["mnist-predictor-00002", "mnist-00003", "prod", "–", "Analysing"]
 
 
 @pytest.mark.parametrize("output", ["json", "yaml"])
-def test_json_and_yaml_are_the_objects(invoke: Invoke, cluster: Cluster, output: str) -> None:
+def test_json_and_yaml_are_the_objects(invoke: Invoke, cluster: UseClient, output: str) -> None:
     """A list of them, or the one that was named: what a program can read back."""
-    cluster(FakeLedger(RUNNING))
+    cluster(FakeRolloutClient(RUNNING))
     read = json.loads if output == "json" else yaml.safe_load
     found = read(invoke("status", "-o", output).stdout)
     assert found["kind"] == "List"
@@ -117,9 +115,9 @@ def test_json_and_yaml_are_the_objects(invoke: Invoke, cluster: Cluster, output:
     assert (one["kind"], one["metadata"]["name"]) == ("CanaryRollout", "mnist-00003")
 
 
-def test_an_empty_list_is_said_on_stderr(invoke: Invoke, cluster: Cluster) -> None:
+def test_empty_list_is_a_notice_on_stderr(invoke: Invoke, cluster: UseClient) -> None:
     """Where it was looked is part of it; programs get an empty list."""
-    cluster(FakeLedger())
+    cluster(FakeRolloutClient())
     result = invoke("status")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "there are no rollouts in namespace models\n"
@@ -127,10 +125,10 @@ def test_an_empty_list_is_said_on_stderr(invoke: Invoke, cluster: Cluster) -> No
     assert json.loads(invoke("status", "-o", "json").stdout)["items"] == []
 
 
-def test_one_rollout_is_shown_with_its_history(invoke: Invoke, cluster: Cluster) -> None:
+def test_one_rollout_is_shown_with_its_history(invoke: Invoke, cluster: UseClient) -> None:
     """The same picture as the demo's, and the recorded transitions with their times."""
     told = rollout(decisions=(decision(10, "step_taken", 25, "StepPassed", "25 % goes to 00002"),))
-    cluster(FakeLedger(told))
+    cluster(FakeRolloutClient(told))
     result = invoke("status", "mnist")
     assert result.exit_code == 0
     for each in (
@@ -144,23 +142,23 @@ def test_one_rollout_is_shown_with_its_history(invoke: Invoke, cluster: Cluster)
     assert max(map(len, result.stdout.splitlines())) <= 110
 
 
-def test_an_old_rollout_can_be_named(invoke: Invoke, cluster: Cluster) -> None:
+def test_an_old_rollout_can_be_named(invoke: Invoke, cluster: UseClient) -> None:
     """By the name of its object."""
-    cluster(FakeLedger(OLD, RUNNING))
+    cluster(FakeRolloutClient(OLD, RUNNING))
     assert "mnist-predictor-00002 instead of" in invoke("status", OLD.name).stdout
 
 
-def test_a_rollout_whose_policy_cannot_be_read_is_shown(invoke: Invoke, cluster: Cluster) -> None:
+def test_a_rollout_whose_policy_cannot_be_read_is_shown(invoke: Invoke, cluster: UseClient) -> None:
     """Of another version, for example: without its steps."""
-    cluster(FakeLedger(RUNNING.but(policy_document={"stepWeights": "from the future"})))
+    cluster(FakeRolloutClient(replace(RUNNING, policy_document={"stepWeights": "from the future"})))
     result = invoke("status")
     assert result.exit_code == 0
     assert rows(result.stdout)[1][2] == "2"
 
 
-def test_an_unknown_name_is_a_no(invoke: Invoke, cluster: Cluster) -> None:
+def test_unknown_name_exits_1(invoke: Invoke, cluster: UseClient) -> None:
     """With what may be the reason."""
-    cluster(FakeLedger(RUNNING))
+    cluster(FakeRolloutClient(RUNNING))
     result = invoke("status", "mnits")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "there is no rollout of mnits in namespace models: is the name right" in result.stderr
@@ -199,47 +197,45 @@ def test_wrong_flags_are_told_before_the_cluster_is_asked(
         (Phase.MISSED, 1),
     ],
 )
-def test_following_ends_with_the_outcome(invoke: Invoke, cluster: Cluster, end: Phase, code: int) -> None:
+def test_follow_exits_with_the_outcome(invoke: Invoke, cluster: UseClient, end: Phase, code: int) -> None:
     """What a pipeline branches on."""
-    ledger = FakeLedger(RUNNING)
-    ledger.script = [same, same, becoming(end, message="because")]
-    cluster(ledger)
+    client = FakeRolloutClient(RUNNING)
+    client.script = [same, same, service_reaching(end, message="because")]
+    cluster(client)
     result = invoke("status", "mnist", "--watch")
     assert result.exit_code == code
     assert result.stderr.endswith(f"instead of mnist-predictor-00002: {end.value}: because\n")
-    assert ledger.closed
+    assert client.closed
 
 
-def test_a_timeout_alone_waits_too(invoke: Invoke, cluster: Cluster, slept: list[float]) -> None:
+def test_a_timeout_alone_waits_too(invoke: Invoke, cluster: UseClient, slept: list[float]) -> None:
     """Not ended in time is a no that says what is waited for; the last look is at the deadline."""
-    cluster(FakeLedger(RUNNING))
+    cluster(FakeRolloutClient(RUNNING))
     result = invoke("status", "mnist", "--timeout", "5s")
     assert result.exit_code == 1
     assert "not ended within 5s: Progressing, waits for the end of the step in 4m" in result.stderr
     assert slept == [2.0, 2.0, 1.0]
 
 
-def test_following_prints_each_transition_once(invoke: Invoke, cluster: Cluster) -> None:
+def test_following_prints_each_transition_once(invoke: Invoke, cluster: UseClient) -> None:
     """A log of the release, on stdout."""
     one, two = (decision(at, "step_taken", weight, "StepPassed", "") for at, weight in ((10, 25), (70, 50)))
-    ledger = FakeLedger(rollout(decisions=(one,)))
-    ledger.script = [same, same, becoming(Phase.PROMOTED, decisions=(one, two))]
-    cluster(ledger)
+    client = FakeRolloutClient(rollout(decisions=(one,)))
+    client.script = [same, same, service_reaching(Phase.PROMOTED, decisions=(one, two))]
+    cluster(client)
     result = invoke("status", "mnist", "-w")
     assert [line.split("  ")[3] for line in result.stdout.splitlines()] == ["25 %", "50 %"]
     assert result.stdout.startswith("2026-01-01T00:00:10Z  models/mnist  step_taken")
 
 
-def test_a_rollout_that_has_not_begun_is_waited_for(
-    invoke: Invoke, cluster: Cluster, slept: list[float]
-) -> None:
+def test_waits_for_a_rollout_to_start(invoke: Invoke, cluster: UseClient, slept: list[float]) -> None:
     """A pipeline asks right after kubectl apply."""
-    ledger = FakeLedger()
-    cluster(ledger)
+    client = FakeRolloutClient()
+    cluster(client)
 
     def begin(seconds: float) -> None:
         slept.append(seconds)
-        ledger.objects[RUNNING.namespace, RUNNING.name] = RUNNING.but(progress=OLD.progress)
+        client.objects[RUNNING.namespace, RUNNING.name] = replace(RUNNING, progress=OLD.progress)
 
     follow.sleep = begin  # the fixture restores it
     result = invoke("status", "mnist", "--timeout", "10s")
@@ -247,63 +243,68 @@ def test_a_rollout_that_has_not_begun_is_waited_for(
     assert result.stderr.startswith("waiting for a rollout of mnist in namespace models\n")
 
 
-def test_a_rollout_that_never_begins_is_a_no(invoke: Invoke, cluster: Cluster) -> None:
+def test_exits_1_when_no_rollout_starts(invoke: Invoke, cluster: UseClient) -> None:
     """After the time that was given."""
-    cluster(FakeLedger())
+    cluster(FakeRolloutClient())
     result = invoke("status", "mnist", "--timeout", "10s")
     assert result.exit_code == 1
     assert "no rollout of mnist has begun within 10s; does a policy select the service?" in result.stderr
 
 
-def test_a_newer_rollout_does_not_take_over(invoke: Invoke, cluster: Cluster, slept: list[float]) -> None:
+def test_keeps_following_the_first_rollout(invoke: Invoke, cluster: UseClient, slept: list[float]) -> None:
     """The one that was found first is followed to its end."""
-    ledger = FakeLedger(RUNNING)
-    cluster(ledger)
+    client = FakeRolloutClient(RUNNING)
+    cluster(client)
     newer = rollout(Phase.PROMOTED, number=9, started_at=START + 900)
 
     def supersede(seconds: float) -> None:
         slept.append(seconds)
-        ledger.objects[newer.namespace, newer.name] = newer
-        ledger.objects[RUNNING.namespace, RUNNING.name] = becoming(Phase.SUPERSEDED)(RUNNING)
+        client.objects[newer.namespace, newer.name] = newer
+        client.objects[RUNNING.namespace, RUNNING.name] = service_reaching(Phase.SUPERSEDED)(RUNNING)
 
     follow.sleep = supersede
     assert invoke("status", "mnist", "--watch").exit_code == 1
 
 
-def test_a_rollout_that_is_deleted_is_a_no(invoke: Invoke, cluster: Cluster) -> None:
+def test_deleted_rollout_exits_1(invoke: Invoke, cluster: UseClient) -> None:
     """With its service, for example."""
-    ledger = FakeLedger(RUNNING)
-    ledger.script = [same, lambda before: before.but(uid="deleted")]
-    cluster(ledger)
+    client = FakeRolloutClient(RUNNING)
+    client.script = [same, lambda before: replace(before, uid="deleted")]
+    cluster(client)
     result = invoke("status", "mnist", "--watch")
     assert (result.exit_code, "was deleted meanwhile" in result.stderr) == (1, True)
 
 
-def test_a_blip_of_the_api_server_is_waited_out(invoke: Invoke, cluster: Cluster) -> None:
+def test_tolerates_a_short_api_server_outage(invoke: Invoke, cluster: UseClient) -> None:
     """And said once."""
-    ledger = FakeLedger(RUNNING)
-    ledger.script = [same, Unreachable("no answer"), Unreachable("no answer"), becoming(Phase.PROMOTED)]
-    cluster(ledger)
+    client = FakeRolloutClient(RUNNING)
+    client.script = [
+        same,
+        Unreachable("no answer"),
+        Unreachable("no answer"),
+        service_reaching(Phase.PROMOTED),
+    ]
+    cluster(client)
     result = invoke("status", "mnist", "--watch")
     assert result.exit_code == 0
     assert result.stderr.count("no answer; trying again for 30 s") == 1
 
 
-def test_an_api_server_that_stays_away_is_3(invoke: Invoke, cluster: Cluster) -> None:
+def test_long_api_server_outage_exits_3(invoke: Invoke, cluster: UseClient) -> None:
     """Nothing is known of the release; that is not a rollback."""
-    ledger = FakeLedger(RUNNING)
-    ledger.script = [same, *[Unreachable("no answer")] * 99]
-    cluster(ledger)
+    client = FakeRolloutClient(RUNNING)
+    client.script = [same, *[Unreachable("no answer")] * 99]
+    cluster(client)
     result = invoke("status", "mnist", "--watch")
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (3, "autocanary status: no answer")
 
 
 @pytest.mark.usefixtures("terminal")
-def test_on_a_terminal_the_picture_is_live(invoke: Invoke, cluster: Cluster) -> None:
+def test_updates_live_on_a_terminal(invoke: Invoke, cluster: UseClient) -> None:
     """And no lines are printed into it."""
-    ledger = FakeLedger(rollout(decisions=(decision(10, "step_taken", 25, "StepPassed", "x"),)))
-    ledger.script = [same, becoming(Phase.PROMOTED)]
-    cluster(ledger)
+    client = FakeRolloutClient(rollout(decisions=(decision(10, "step_taken", 25, "StepPassed", "x"),)))
+    client.script = [same, service_reaching(Phase.PROMOTED)]
+    cluster(client)
     result = invoke("status", "mnist", "--watch")
     assert result.exit_code == 0
     assert "Progressing" in result.stdout
@@ -324,35 +325,35 @@ def interrupted(slept: list[float]) -> None:
 
 
 @pytest.mark.usefixtures("interrupted")
-def test_watching_all_goes_on_until_ctrl_c(invoke: Invoke, cluster: Cluster) -> None:
+def test_watching_all_goes_on_until_ctrl_c(invoke: Invoke, cluster: UseClient) -> None:
     """Lines elsewhere; a cluster that was away for a moment is no end."""
-    ledger = FakeLedger(rollout(decisions=(decision(10, "step_taken", 25, "StepPassed", "x"),)))
-    ledger.script = [same, Unreachable("no answer"), same]
-    cluster(ledger)
+    client = FakeRolloutClient(rollout(decisions=(decision(10, "step_taken", 25, "StepPassed", "x"),)))
+    client.script = [same, Unreachable("no answer"), same]
+    cluster(client)
     result = invoke("status", "--watch")
     assert (result.exit_code, len(result.stdout.splitlines())) == (130, 1)
-    assert ledger.closed
+    assert client.closed
 
 
 @pytest.mark.usefixtures("interrupted", "terminal")
-def test_watching_all_on_a_terminal_is_a_table(invoke: Invoke, cluster: Cluster) -> None:
+def test_watching_all_on_a_terminal_is_a_table(invoke: Invoke, cluster: UseClient) -> None:
     """An empty one says so until something begins."""
-    cluster(FakeLedger(RUNNING))
+    cluster(FakeRolloutClient(RUNNING))
     assert "WAITS FOR" in invoke("status", "--watch").stdout
 
 
 @pytest.mark.usefixtures("interrupted", "terminal")
-def test_watching_nothing_says_so(invoke: Invoke, cluster: Cluster) -> None:
+def test_watching_nothing_says_so(invoke: Invoke, cluster: UseClient) -> None:
     """Instead of an empty screen."""
-    cluster(FakeLedger())
+    cluster(FakeRolloutClient())
     assert "there are no rollouts in namespace models yet" in invoke("status", "--watch").stdout
 
 
-def test_missing_rights_end_a_watch_at_once(invoke: Invoke, cluster: Cluster) -> None:
+def test_missing_rights_end_a_watch_at_once(invoke: Invoke, cluster: UseClient) -> None:
     """They do not come by waiting."""
-    ledger = FakeLedger(RUNNING)
-    ledger.script = [same, Forbidden("dev may not get canaryrollouts", status=403)]
-    cluster(ledger)
+    client = FakeRolloutClient(RUNNING)
+    client.script = [same, Forbidden("dev may not get canaryrollouts", status=403)]
+    cluster(client)
     result = invoke("status", "mnist", "--watch")
     assert (result.exit_code, result.stderr) == (3, "autocanary status: dev may not get canaryrollouts\n")
 
@@ -368,22 +369,22 @@ def test_the_real_clock_is_epoch_seconds(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def applied(of: Rollout, created: str = "", **changes: Any) -> Observation:
     """A service whose spec is that of a rollout's candidate, but for the changes."""
-    look = replace(seen(of, 0), spec_digest=of.candidate_digest, created=created or of.candidate)
+    look = replace(observation(of, 0), spec_digest=of.candidate_digest, created=created or of.candidate)
     return replace(look, **changes)
 
 
-ENDED = rollout(Phase.PROMOTED, message="all steps passed").but(
-    candidate_digest="two", stable_digest="one", service_uid="uid"
+ENDED = replace(
+    rollout(Phase.PROMOTED, message="all steps passed"), candidate_digest="two", stable_digest="one", service_uid="uid"
 )
-NEXT = rollout(number=3, started_at=START + 600).but(candidate_digest="three", service_uid="uid")
+NEXT = replace(rollout(number=3, started_at=START + 600), candidate_digest="three", service_uid="uid")
 
 
-def watched(cluster: Cluster, service: Observation | AutocanaryError | None, *there: Rollout) -> FakeLedger:
-    ledger = FakeLedger(*there)
+def watched(cluster: UseClient, service: Observation | AutocanaryError | None, *there: Rollout) -> FakeRolloutClient:
+    client = FakeRolloutClient(*there)
     if service is not None:
-        ledger.services["mnist"] = service
-    cluster(ledger)
-    return ledger
+        client.services["mnist"] = service
+    cluster(client)
+    return client
 
 
 @pytest.mark.parametrize(
@@ -395,11 +396,11 @@ def watched(cluster: Cluster, service: Observation | AutocanaryError | None, *th
     ],
     ids=["the status lags behind the spec", "a new revision of the same spec", "the service is a new one"],
 )
-def test_a_rollout_of_what_was_before_is_not_the_one_that_is_meant(
-    invoke: Invoke, cluster: Cluster, slept: list[float], service: Observation
+def test_does_not_follow_the_rollout_of_an_older_spec(
+    invoke: Invoke, cluster: UseClient, slept: list[float], service: Observation
 ) -> None:
     """Its end is no answer to a pipeline that has just applied something else."""
-    ledger = watched(cluster, service, ENDED)
+    client = watched(cluster, service, ENDED)
     seconds = 0.0
 
     def begin(more: float) -> None:
@@ -407,9 +408,9 @@ def test_a_rollout_of_what_was_before_is_not_the_one_that_is_meant(
         slept.append(more)
         seconds += more
         if seconds >= 6:
-            ledger.services["mnist"] = applied(NEXT)
-            done = NEXT.progress.but(phase=Phase.ROLLED_BACK, message="7 % errors")
-            ledger.objects[NEXT.namespace, NEXT.name] = NEXT.but(progress=done)
+            client.services["mnist"] = applied(NEXT)
+            done = replace(NEXT.progress, phase=Phase.ROLLED_BACK, message="7 % errors")
+            client.objects[NEXT.namespace, NEXT.name] = replace(NEXT, progress=done)
 
     follow.sleep = begin
     result = invoke("status", "mnist", "--timeout", "1m")
@@ -423,18 +424,18 @@ def test_a_rollout_of_what_was_before_is_not_the_one_that_is_meant(
     assert "RolledBack: 7 % errors" in outcome
 
 
-def test_a_running_rollout_that_is_about_to_be_superseded_is_not_meant_either(
-    invoke: Invoke, cluster: Cluster, slept: list[float]
+def test_does_not_follow_a_rollout_about_to_be_superseded(
+    invoke: Invoke, cluster: UseClient, slept: list[float]
 ) -> None:
     """Applied while the release before it is still on its way."""
-    running = ENDED.but(progress=NEXT.progress)
-    ledger = watched(cluster, applied(running, spec_digest="three"), running)
+    running = replace(ENDED, progress=NEXT.progress)
+    client = watched(cluster, applied(running, spec_digest="three"), running)
 
     def supersede(more: float) -> None:
         slept.append(more)
-        ledger.objects[running.namespace, running.name] = becoming(Phase.SUPERSEDED)(running)
-        ledger.objects[NEXT.namespace, NEXT.name] = becoming(Phase.PROMOTED)(NEXT)
-        ledger.services["mnist"] = applied(NEXT)
+        client.objects[running.namespace, running.name] = service_reaching(Phase.SUPERSEDED)(running)
+        client.objects[NEXT.namespace, NEXT.name] = service_reaching(Phase.PROMOTED)(NEXT)
+        client.services["mnist"] = applied(NEXT)
 
     follow.sleep = supersede
     assert invoke("status", "mnist", "--watch").exit_code == 0
@@ -447,16 +448,16 @@ def test_a_running_rollout_that_is_about_to_be_superseded_is_not_meant_either(
         (applied(ENDED, created=""), ENDED),
         (applied(ENDED, spec_digest="other", stopped=True), ENDED),
         (applied(ENDED, spec_digest="other", deleting=True), ENDED),
-        (applied(ENDED, spec_digest="one", created="mnist-predictor-00003"), ENDED.but(
-            progress=ENDED.progress.but(phase=Phase.ROLLED_BACK, restored=True)
+        (applied(ENDED, spec_digest="one", created="mnist-predictor-00003"), replace(
+            ENDED, progress=replace(ENDED.progress, phase=Phase.ROLLED_BACK, restored=True)
         )),
-        (applied(ENDED, spec_digest="unknown"), ENDED.but(candidate_digest="")),
+        (applied(ENDED, spec_digest="unknown"), replace(ENDED, candidate_digest="")),
         (None, ENDED),
     ],
     ids=["applied", "no status", "stopped", "deleted", "restored", "of an old version", "not to be read"],
 )  # fmt: skip
-def test_the_outcome_of_what_is_applied_is_told_at_once(
-    invoke: Invoke, cluster: Cluster, slept: list[float], service: Observation | None, end: Rollout
+def test_prints_the_outcome_of_the_applied_spec_at_once(
+    invoke: Invoke, cluster: UseClient, slept: list[float], service: Observation | None, end: Rollout
 ) -> None:
     """A pipeline that is run again without a change gets the same answer."""
     watched(cluster, service, end)
@@ -464,38 +465,36 @@ def test_the_outcome_of_what_is_applied_is_told_at_once(
     assert (result.exit_code, slept) == (0 if end.progress.phase is Phase.PROMOTED else 1, [])
 
 
-def test_a_rollout_by_its_own_name_is_followed_whatever_is_applied(invoke: Invoke, cluster: Cluster) -> None:
+def test_a_rollout_by_its_own_name_is_followed_whatever_is_applied(invoke: Invoke, cluster: UseClient) -> None:
     """There is nothing to guess."""
     watched(cluster, applied(ENDED, spec_digest="three"), ENDED)
     assert invoke("status", ENDED.name, "--watch").exit_code == 0
 
 
-def test_something_newer_that_never_begins_is_a_no(invoke: Invoke, cluster: Cluster) -> None:
+def test_exits_1_when_the_newer_rollout_never_starts(invoke: Invoke, cluster: UseClient) -> None:
     """No policy selects it any more, for example."""
     watched(cluster, applied(ENDED, spec_digest="three"), ENDED)
     result = invoke("status", "mnist", "--timeout", "10s")
     assert result.exit_code == 1
-    assert result.stderr.endswith(
-        "no rollout of mnist has begun within 10s; does a policy select the service?\n"
-    )
+    assert result.stderr.endswith("no rollout of mnist has begun within 10s; does a policy select the service?\n")
 
 
-def test_a_service_that_is_away_for_a_moment_is_waited_for(invoke: Invoke, cluster: Cluster) -> None:
+def test_tolerates_a_briefly_missing_service(invoke: Invoke, cluster: UseClient) -> None:
     """Only at the first look is an error one at once."""
     watched(cluster, Unreachable("no answer"), ENDED)
     assert invoke("status", "mnist", "--watch").exit_code == 3
 
 
-def test_the_timeout_bounds_each_call(invoke: Invoke, cluster: Cluster) -> None:
+def test_the_timeout_bounds_each_call(invoke: Invoke, cluster: UseClient) -> None:
     """A server that accepts and says nothing must not hold a pipeline for longer."""
-    ledger = watched(cluster, None, RUNNING)
+    client = watched(cluster, None, RUNNING)
     assert invoke("status", "mnist", "--timeout", "3s").exit_code == 1
-    assert ledger.limits == [3.0, 1.0, 0.0]
+    assert client.limits == [3.0, 1.0, 0.0]
 
 
-def test_a_cluster_that_is_away_at_the_deadline_is_3(invoke: Invoke, cluster: Cluster) -> None:
+def test_unreachable_cluster_at_the_deadline_exits_3(invoke: Invoke, cluster: UseClient) -> None:
     """Whether it was promoted in the meantime is not known; that is no rollback."""
-    ledger = watched(cluster, None, RUNNING)
-    ledger.script = [same, *[Unreachable("no answer")] * 9]
+    client = watched(cluster, None, RUNNING)
+    client.script = [same, *[Unreachable("no answer")] * 9]
     result = invoke("status", "mnist", "--timeout", "10")
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (3, "autocanary status: no answer")

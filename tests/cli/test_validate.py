@@ -11,7 +11,7 @@ from autocanary.cli import backend
 from autocanary.errors import MetricsUnreachable, Problem
 from autocanary.model.policy import Policy
 from tests.cli.conftest import Invoke
-from tests.policy_files.documents import named
+from tests.policy_files.policy_texts import named
 
 GOOD = named("prod")
 
@@ -23,13 +23,13 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_valid_policy_is_0_and_quiet_on_stdout(invoke: Invoke, policy: Path) -> None:
+def test_valid_policy_exits_0_and_prints_nothing_to_stdout(invoke: Invoke, policy: Path) -> None:
     """stdout holds the faults, and there are none."""
     result = invoke("validate", str(policy))
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "1 policy is valid\n")
 
 
-def test_all_faults_are_told_at_once_with_their_places(invoke: Invoke, policy: Path) -> None:
+def test_prints_all_errors_with_their_positions(invoke: Invoke, policy: Path) -> None:
     """file:line:column: message, in the order of the file."""
     policy.write_text(GOOD.replace("5m", "5").replace("selector", "selektor"), "utf-8")
     result = invoke("validate", str(policy))
@@ -41,7 +41,7 @@ def test_all_faults_are_told_at_once_with_their_places(invoke: Invoke, policy: P
     assert result.stderr == "2 errors: not valid\n"
 
 
-def test_warnings_are_told_and_are_no_fault(invoke: Invoke, policy: Path) -> None:
+def test_warnings_do_not_fail(invoke: Invoke, policy: Path) -> None:
     """A doubtful policy works."""
     policy.write_text(GOOD.replace("  selector: {names: [mnist]}\n", ""), "utf-8")
     result = invoke("validate", str(policy))
@@ -49,7 +49,7 @@ def test_warnings_are_told_and_are_no_fault(invoke: Invoke, policy: Path) -> Non
     assert "warning: spec: the policy governs every InferenceService" in result.stdout
 
 
-def test_policies_are_held_against_each_other(invoke: Invoke, policy: Path, tmp_path: Path) -> None:
+def test_checks_policies_against_each_other(invoke: Invoke, policy: Path, tmp_path: Path) -> None:
     """Over all files that are given."""
     other = tmp_path / "other.yaml"
     other.write_text(GOOD, "utf-8")
@@ -65,7 +65,7 @@ def test_a_path_that_does_not_exist_is_a_fault(invoke: Invoke, tmp_path: Path) -
     assert result.stdout == f"{tmp_path}/none.yaml: there is no such file or folder (check the path)\n"
 
 
-def test_nothing_to_check_is_a_no(invoke: Invoke, tmp_path: Path) -> None:
+def test_no_policy_exits_1(invoke: Invoke, tmp_path: Path) -> None:
     """A pipeline that points to the wrong folder must not be green."""
     result = invoke("validate", str(tmp_path))
     assert result.exit_code == 1
@@ -111,7 +111,7 @@ ASKING = ("--prometheus-url", "http://prometheus:9090")
 
 
 @pytest.mark.usefixtures("away")
-def test_a_prometheus_that_is_away_is_3(invoke: Invoke, policy: Path) -> None:
+def test_unreachable_prometheus_exits_3(invoke: Invoke, policy: Path) -> None:
     """What is known offline is said all the same, and what to do about the rest."""
     policy.write_text(GOOD.replace("  selector: {names: [mnist]}\n", ""), "utf-8")
     result = invoke("validate", str(policy), *ASKING)
@@ -124,13 +124,9 @@ def test_a_prometheus_that_is_away_is_3(invoke: Invoke, policy: Path) -> None:
 
 
 @pytest.mark.usefixtures("away")
-def test_an_invalid_policy_is_a_no_whether_prometheus_answers_or_not(
-    invoke: Invoke, policy: Path, tmp_path: Path
-) -> None:
+def test_invalid_policy_exits_1_even_without_prometheus(invoke: Invoke, policy: Path, tmp_path: Path) -> None:
     """What is certain counts more than what is not known."""
-    (tmp_path / "other.yaml").write_text(
-        GOOD.replace("prod", "b").replace("mnist", "iris").replace("5m", "5"), "utf-8"
-    )
+    (tmp_path / "other.yaml").write_text(GOOD.replace("prod", "b").replace("mnist", "iris").replace("5m", "5"), "utf-8")
     result = invoke("validate", str(policy), str(tmp_path / "other.yaml"), *ASKING)
     assert result.exit_code == 1
     assert result.stderr.startswith("1 error: not valid\n")

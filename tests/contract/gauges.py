@@ -9,16 +9,16 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from autocanary.model.measurement import Question, Reading, ReadingKind, Source
+from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Source
 from autocanary.ports import Metrics
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
 from autocanary.scheduler import SteadyClock, ThreadPool
-from autocanary.simulator import Fault, Load, Quality, World, starts_in
-from tests.contract.place import revision
+from autocanary.simulator import PrometheusFault, Quality, RequestLoad, World, ready_after_seconds
+from tests.contract.backend import revision
 from tests.real.traffic import RevisionTraffic
 from tests.testbed.servers import Prometheus, Scrape
 
-__all__ = ["ERRORS", "RPS", "WINDOW", "Gauge", "PrometheusGauge", "SimGauge", "question"]
+__all__ = ["ERRORS", "RPS", "WINDOW", "MetricsBackend", "PrometheusBackend", "SimulatedMetrics", "question"]
 
 NAMESPACE = "models"
 RPS = 500.0
@@ -27,22 +27,22 @@ LATENCY = 0.42
 """Seconds that every request to a bad revision takes; both histograms have bounds at 0.4 or below and 0.5."""
 
 WINDOW = 6.0
-SETTLING = 8.0
+WINDOW_FILL_SECONDS = 8.0
 """Seconds until the windows of all revisions are full."""
 
 _SCRAPE = 1.0
 _SPLIT = {"split": 50, "quiet": 0, "calmed": 50}
 
 
-class Gauge(ABC):
+class MetricsBackend(ABC):
     """Services whose stable revision is good and whose second one is bad: ``split`` at half and half,
     ``quiet`` and ``calmed`` with nothing for the second, which in ``calmed`` had half before.
     """
 
     metrics: Metrics
 
-    def ask(self, *questions: Question) -> list[Reading]:
-        readings = self.metrics.ask(questions)
+    def ask(self, *questions: MetricQuery) -> list[Measurement]:
+        readings = self.metrics.query(questions)
         return [readings[each] for each in questions]
 
     @abstractmethod
@@ -50,11 +50,11 @@ class Gauge(ABC):
         """Let time go by."""
 
     @abstractmethod
-    def away(self) -> AbstractContextManager[None]:
+    def prometheus_down(self) -> AbstractContextManager[None]:
         """Prometheus does not answer meanwhile."""
 
     @abstractmethod
-    def unscraped(self) -> AbstractContextManager[None]:
+    def scrape_stopped(self) -> AbstractContextManager[None]:
         """Prometheus answers meanwhile, and the scrape has stopped."""
 
     @abstractmethod
@@ -66,33 +66,33 @@ class Gauge(ABC):
         """PromQL of a policy's own that gives this number, or no series."""
 
 
-class SimGauge(Gauge):
+class SimulatedMetrics(MetricsBackend):
     def __init__(self) -> None:
-        self._world = World(load=Load(RPS), scrape_seconds=_SCRAPE, lag=0.1)
+        self._world = World(load=RequestLoad(RPS), scrape_seconds=_SCRAPE, lag=0.1)
         self.metrics = self._world.metrics
         good = Quality(error_percent=0.0, latency_seconds=0.018, spread=0.001)
         bad = Quality(error_percent=ERRORS * 100, latency_seconds=LATENCY, spread=0.001)
-        self._world.model("gs://v1", starts_in(0.1), good)
-        self._world.model("gs://v2", starts_in(0.1), bad)
+        self._world.model("gs://v1", ready_after_seconds(0.1), good)
+        self._world.model("gs://v2", ready_after_seconds(0.1), bad)
         for service, percent in _SPLIT.items():
             self._world.deploy(service, "gs://v1")
             self._world.advance(1.0)
             self._world.deploy(service, "gs://v2", weight=percent)
-        self._world.advance(SETTLING)
+        self._world.advance(WINDOW_FILL_SECONDS)
         self._world.deploy("calmed", "gs://v2", weight=0)
-        self._world.advance(SETTLING)
+        self._world.advance(WINDOW_FILL_SECONDS)
 
     def rest(self, seconds: float) -> None:
         self._world.advance(seconds)
 
     @contextmanager
-    def away(self) -> Iterator[None]:
-        with self._fault(ReadingKind.OUTAGE):
+    def prometheus_down(self) -> Iterator[None]:
+        with self._fault(MeasurementKind.OUTAGE):
             yield
 
     @contextmanager
-    def unscraped(self) -> Iterator[None]:
-        with self._fault(ReadingKind.STALE):
+    def scrape_stopped(self) -> Iterator[None]:
+        with self._fault(MeasurementKind.STALE):
             self._world.advance(2 * _SCRAPE)
             yield
 
@@ -100,8 +100,8 @@ class SimGauge(Gauge):
         self._world.metrics.restart()
 
     @contextmanager
-    def _fault(self, kind: ReadingKind) -> Iterator[None]:
-        self._world.metrics.faults.append(Fault(kind, start=self._world.now()))
+    def _fault(self, kind: MeasurementKind) -> Iterator[None]:
+        self._world.metrics.faults.append(PrometheusFault(kind, start=self._world.now()))
         yield
         self._world.metrics.faults.clear()
 
@@ -111,7 +111,7 @@ class SimGauge(Gauge):
         return query
 
 
-class PrometheusGauge(Gauge):
+class PrometheusBackend(MetricsBackend):
     """A real Prometheus that scrapes the played revisions; opened as a context manager."""
 
     def __init__(self, folder: Path) -> None:
@@ -123,7 +123,7 @@ class PrometheusGauge(Gauge):
             for service, percent in _SPLIT.items()
         }
 
-    def __enter__(self) -> PrometheusGauge:
+    def __enter__(self) -> PrometheusBackend:
         with self._stack as stack:
             self._traffic = stack.enter_context(RevisionTraffic(lambda: self._splits, rps=RPS))
             for service in _SPLIT:
@@ -135,9 +135,9 @@ class PrometheusGauge(Gauge):
             stack.callback(self._pool.stop, 0.0)
             self.restart()
             stack.callback(self._close)
-            time.sleep(SETTLING)
+            time.sleep(WINDOW_FILL_SECONDS)
             self._splits[NAMESPACE, "calmed"] = {revision(1, "calmed"): 100, revision(2, "calmed"): 0}
-            time.sleep(SETTLING)
+            time.sleep(WINDOW_FILL_SECONDS)
             self._stack = stack.pop_all()
         return self
 
@@ -157,7 +157,7 @@ class PrometheusGauge(Gauge):
         time.sleep(seconds)
 
     @contextmanager
-    def away(self) -> Iterator[None]:
+    def prometheus_down(self) -> Iterator[None]:
         self._prometheus.kill()
         try:
             yield
@@ -165,7 +165,7 @@ class PrometheusGauge(Gauge):
             self._prometheus.start()
 
     @contextmanager
-    def unscraped(self) -> Iterator[None]:
+    def scrape_stopped(self) -> Iterator[None]:
         self._traffic.exporter.answer(500)
         try:
             time.sleep(2 * _SCRAPE + 0.5)
@@ -177,9 +177,9 @@ class PrometheusGauge(Gauge):
         return "vector(1) > 2" if value is None else f"vector({value})"
 
 
-def question(metric: str, service: str = "split", *, number: int = 2, **changes: object) -> Question:
+def question(metric: str, service: str = "split", *, number: int = 2, **changes: object) -> MetricQuery:
     """About a service's second revision, over the window of these tests."""
-    asked = Question(
+    asked = MetricQuery(
         namespace=NAMESPACE,
         service=service,
         component="predictor",

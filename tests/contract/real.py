@@ -9,16 +9,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
-from autocanary.kube.api_client import Session
+from autocanary.kube.api_client import ApiClient
 from autocanary.kube.crds import definitions
 from autocanary.kube.inference_services import KubeCluster
-from autocanary.kube.kubeconfig import find_login
-from autocanary.kube.rbac import rules as rights
-from autocanary.kube.rollout_store import KubeLedger
-from autocanary.simulator.kserve_controller import Controller
-from tests.contract.forms import FORMS, KSERVE
-from tests.contract.place import LAG, Place, behaviour_of
-from tests.testbed.kserve_controller import KFServingController, KServeController, KubeflowController
+from autocanary.kube.kubeconfig import find_credentials
+from autocanary.kube.rbac import rbac_rules as rights
+from autocanary.kube.rollout_store import KubeRolloutStore
+from autocanary.simulator.kserve_controller import KServeController
+from tests.contract.backend import LAG, Backend, behaviour_of
+from tests.contract.service_specs import FORMS, KSERVE
+from tests.testbed.kserve_controller import (
+    KFServingControllerRunner,
+    KServeControllerRunner,
+    KubeflowController,
+)
 from tests.testbed.servers import (
     ApiServer,
     install_inferenceservice_crd,
@@ -27,7 +31,7 @@ from tests.testbed.servers import (
 )
 from tests.testbed.servers.crds import wait_served
 
-__all__ = ["RealPlace", "Site"]
+__all__ = ["ApiServerSite", "RealBackend"]
 
 _SERVICE = "system:serviceaccount:autocanary:autocanary"
 _KUBECTL = "kubectl-client-side-apply"
@@ -42,21 +46,21 @@ class _Leader:
         return True
 
 
-class Site:
+class ApiServerSite:
     """The API server with KServe's rules behind it: one for many places."""
 
     def __init__(self, folder: Path, crd: Literal["minimal", "full", "kubeflow", "kfserving"]) -> None:
         self._folder, self._crd = folder, crd
-        self.form = FORMS.get(crd, KSERVE)
+        self.manifest_format = FORMS.get(crd, KSERVE)
         self._stack = ExitStack()
 
-    def __enter__(self) -> Site:
+    def __enter__(self) -> ApiServerSite:
         with self._stack as stack:
             self.api = stack.enter_context(ApiServer(users=[_SERVICE], folder=self._folder))
-            rules: Any = KServeController
+            rules: Any = KServeControllerRunner
             if self._crd == "kfserving":
                 install_kfserving_crd(self.api)
-                rules = KFServingController
+                rules = KFServingControllerRunner
             elif self._crd == "kubeflow":
                 install_kubeflow_crd(self.api)
                 rules = KubeflowController
@@ -66,7 +70,7 @@ class Site:
             for name in ("canaryrollouts", "rolloutpolicies"):
                 wait_served(self.api, "autocanary.dev", "v1alpha1", name)
             self.api.grant(_SERVICE, rights())
-            self.kserve: KServeController = stack.enter_context(
+            self.kserve: KServeControllerRunner = stack.enter_context(
                 rules(self.api.kubeconfig(), behaviour_of=behaviour_of, lag=LAG)
             )
             self._stack = stack.pop_all()
@@ -76,39 +80,39 @@ class Site:
         self._stack.__exit__(None, None, None)
 
 
-class RealPlace(Place):
+class RealBackend(Backend):
     """Opened as a context manager; its watches end with it."""
 
-    def __init__(self, site: Site, namespace: str) -> None:
+    def __init__(self, site: ApiServerSite, namespace: str) -> None:
         self.namespace = namespace
-        self.form = site.form
+        self.manifest_format = site.manifest_format
         self._site = site
         self._api = site.api
         self._stack = ExitStack()
 
-    def __enter__(self) -> RealPlace:
+    def __enter__(self) -> RealBackend:
         self._send("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
         with self._stack as stack:
-            session = self._session(stack, _SERVICE)
-            cluster = KubeCluster(session, _Leader(), namespaces=[self.namespace])
-            ledger = KubeLedger(session, _Leader(), namespaces=[self.namespace])
-            for port in (cluster, ledger):
+            client = self._client(stack, _SERVICE)
+            cluster = KubeCluster(client, _Leader(), namespaces=[self.namespace])
+            store = KubeRolloutStore(client, _Leader(), namespaces=[self.namespace])
+            for port in (cluster, store):
                 port.start()
                 stack.callback(port.stop)
             assert cluster.wait(10)
-            assert ledger.wait(10)
-            self.cluster, self.ledger = cluster, ledger
-            self.person = KubeLedger(self._session(stack, "admin"), _Leader(), namespaces=[self.namespace])
+            assert store.wait(10)
+            self.cluster, self.store = cluster, store
+            self.user_store = KubeRolloutStore(self._client(stack, "admin"), _Leader(), namespaces=[self.namespace])
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stack.__exit__(None, None, None)
 
-    def _session(self, stack: ExitStack, user: str) -> Session:
-        session = Session(find_login(str(self._api.kubeconfig(user))))
-        stack.callback(session.close)
-        return session
+    def _client(self, stack: ExitStack, user: str) -> ApiClient:
+        client = ApiClient(find_credentials(str(self._api.kubeconfig(user))))
+        stack.callback(client.close)
+        return client
 
     def apply(self, document: Mapping[str, Any]) -> None:
         # What kubectl sends, without kubectl: starting it takes longer than all the rest.
@@ -127,7 +131,7 @@ class RealPlace(Place):
 
     @property
     def _services(self) -> str:
-        return _SERVICES.format(version=self.form.api_version, namespace=self.namespace)
+        return _SERVICES.format(version=self.manifest_format.api_version, namespace=self.namespace)
 
     def delete(self, name: str) -> None:
         assert self._send("DELETE", f"{self._services}/{name}", {}) == 200
@@ -147,7 +151,7 @@ class RealPlace(Place):
         return status
 
     def refuse_revisions(self, name: str, reason: str) -> None:
-        def act(rules: Controller) -> None:
+        def act(rules: KServeController) -> None:
             for child in rules.children((self.namespace, name)).values():
                 child.refusal = reason
                 if not reason:
@@ -166,6 +170,6 @@ class RealPlace(Place):
     def rest(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def answering(self, name: str = "mnist") -> Mapping[str, int]:
+    def traffic_served(self, name: str = "mnist") -> Mapping[str, int]:
         shares = self._site.kserve.split()[self.namespace, name]
         return {revision: share for revision, share in shares.items() if share}

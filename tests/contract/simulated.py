@@ -6,23 +6,23 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from autocanary.simulator import World
-from tests.contract.forms import KSERVE, Form
-from tests.contract.place import LAG, Place, behaviour_of
+from tests.contract.backend import LAG, Backend, behaviour_of
+from tests.contract.service_specs import KSERVE, ManifestFormat
 
-__all__ = ["SimPlace"]
+__all__ = ["SimulatedBackend"]
 
-_BEAT = 0.05
+_TICK = 0.05
 
 
-class SimPlace(Place):
-    def __init__(self, *, minimal_crd: bool = False, form: Form = KSERVE) -> None:
-        self.form = form
+class SimulatedBackend(Backend):
+    def __init__(self, *, minimal_crd: bool = False, manifest_format: ManifestFormat = KSERVE) -> None:
+        self.manifest_format = manifest_format
         self.namespace = "models"
         self.world = World(lag=LAG, minimal_crd=minimal_crd)
         self.world.kserve.controller.behaviour_of = behaviour_of
         self.world.kserve.kfserving.behaviour_of = behaviour_of
         self.cluster = self.world.cluster
-        self.ledger = self.person = self.world.ledger
+        self.store = self.user_store = self.world.store
 
     def apply(self, document: Mapping[str, Any]) -> None:
         self.world.kserve.apply(document, "kubectl-client-side-apply", server_side=False)
@@ -37,7 +37,7 @@ class SimPlace(Place):
         self.world.kserve.delete(self.namespace, name)
 
     def delete_rollout(self, name: str) -> None:
-        self.world.ledger.remove(self.namespace, name)
+        self.world.store.remove(self.namespace, name)
 
     def refuse_revisions(self, name: str, reason: str) -> None:
         self.world.kserve.refuse_revisions(self.namespace, name, reason)
@@ -47,12 +47,12 @@ class SimPlace(Place):
         while not true():
             if self.world.now() > until:
                 return False
-            self.world.advance(_BEAT)
+            self.world.advance(_TICK)
         return True
 
     def rest(self, seconds: float) -> None:
         self.world.advance(seconds)
 
-    def answering(self, name: str = "mnist") -> Mapping[str, int]:
+    def traffic_served(self, name: str = "mnist") -> Mapping[str, int]:
         shares = self.world.kserve.split(self.namespace, name)
         return {revision: share for revision, share in shares.items() if share}

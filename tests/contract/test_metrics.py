@@ -6,8 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from autocanary.model.measurement import Counters, ReadingKind, Source, Totals, Unit
-from tests.contract.gauges import ERRORS, LATENCY, RPS, WINDOW, Gauge, PrometheusGauge, SimGauge, question
+from autocanary.model.measurement import MeasurementKind, RequestCounters, RequestTotals, Source, Unit
+from tests.contract.gauges import (
+    ERRORS,
+    LATENCY,
+    RPS,
+    WINDOW,
+    MetricsBackend,
+    PrometheusBackend,
+    SimulatedMetrics,
+    question,
+)
 from tests.testbed.servers import require_servers
 
 REQUESTS = RPS * WINDOW / 2
@@ -15,13 +24,15 @@ PRESETS = ("request-success-rate", "error-rate", "request-duration", "request-co
 
 
 @pytest.fixture(scope="module", params=["sim", pytest.param("real", marks=pytest.mark.real)])
-def gauge(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gauge]:
+def metrics_backend(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MetricsBackend]:
     """One for all tests: most of them only look."""
     if request.param == "sim":
-        yield SimGauge()
+        yield SimulatedMetrics()
         return
     require_servers("prometheus")
-    with PrometheusGauge(tmp_path_factory.mktemp("prometheus")) as real:
+    with PrometheusBackend(tmp_path_factory.mktemp("prometheus")) as real:
         yield real
 
 
@@ -34,10 +45,10 @@ def gauge(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         ("request-count", Unit.REQUESTS, 0.75 * REQUESTS, 1.25 * REQUESTS),
     ],
 )
-def test_a_bad_revision(gauge: Gauge, metric: str, unit: Unit, low: float, high: float) -> None:
+def test_a_bad_revision(metrics_backend: MetricsBackend, metric: str, unit: Unit, low: float, high: float) -> None:
     """Its own numbers in the preset's unit, from how many requests, how fresh, and by whom."""
-    [reading] = gauge.ask(question(metric, quantile=0.99 if metric == "request-duration" else None))
-    assert reading.kind is ReadingKind.VALUE
+    [reading] = metrics_backend.ask(question(metric, quantile=0.99 if metric == "request-duration" else None))
+    assert reading.kind is MeasurementKind.VALUE
     assert reading.value is not None
     assert low <= reading.value <= high
     assert reading.unit is unit
@@ -48,9 +59,9 @@ def test_a_bad_revision(gauge: Gauge, metric: str, unit: Unit, low: float, high:
     assert reading.detail == ""
 
 
-def test_the_good_revision_beside_it(gauge: Gauge) -> None:
+def test_the_good_revision_beside_it(metrics_backend: MetricsBackend) -> None:
     """The stable one has none of it: revisions are not mixed up."""
-    rate, errors, duration, count = gauge.ask(*(question(metric, number=1) for metric in PRESETS))
+    rate, errors, duration, count = metrics_backend.ask(*(question(metric, number=1) for metric in PRESETS))
     assert rate.value == 100
     assert errors.value == 0
     assert duration.value is not None
@@ -59,94 +70,98 @@ def test_the_good_revision_beside_it(gauge: Gauge) -> None:
     assert count.requests == count.value
 
 
-def test_the_median_is_not_the_99th_percentile(gauge: Gauge) -> None:
+def test_the_median_is_not_the_99th_percentile(metrics_backend: MetricsBackend) -> None:
     """The quantile is the question's."""
-    median, high = gauge.ask(*(question("request-duration", quantile=each) for each in (0.5, 0.99)))
+    median, high = metrics_backend.ask(*(question("request-duration", quantile=each) for each in (0.5, 0.99)))
     assert median.value is not None
     assert high.value is not None
     assert median.value < high.value
 
 
-def test_auto_names_the_source(gauge: Gauge) -> None:
+def test_auto_names_the_source(metrics_backend: MetricsBackend) -> None:
     """It finds out who measures, and says so."""
-    for reading in gauge.ask(*(question(metric, source=Source.AUTO) for metric in PRESETS)):
-        assert reading.kind is ReadingKind.VALUE
+    for reading in metrics_backend.ask(*(question(metric, source=Source.AUTO) for metric in PRESETS)):
+        assert reading.kind is MeasurementKind.VALUE
         assert reading.source is Source.KNATIVE
 
 
 @pytest.mark.parametrize("source", [Source.KNATIVE, Source.AUTO])
 @pytest.mark.parametrize("service", ["quiet", "calmed"])
 @pytest.mark.parametrize("metric", PRESETS)
-def test_a_revision_without_traffic(gauge: Gauge, service: str, metric: str, source: Source) -> None:
+def test_a_revision_without_traffic(metrics_backend: MetricsBackend, service: str, metric: str, source: Source) -> None:
     """Never, or not in the window: no series, from 0 requests, by the source that measures its neighbour."""
-    [reading] = gauge.ask(question(metric, service, source=source))
-    assert reading.kind is ReadingKind.NO_SERIES
+    [reading] = metrics_backend.ask(question(metric, service, source=source))
+    assert reading.kind is MeasurementKind.NO_SERIES
     assert reading.value is None
     assert reading.requests == 0
     assert reading.source is Source.KNATIVE
     assert reading.detail != ""
 
 
-def test_an_unknown_revision(gauge: Gauge) -> None:
+def test_an_unknown_revision(metrics_backend: MetricsBackend) -> None:
     """Of a known service: it had no request."""
-    [reading] = gauge.ask(question("request-success-rate", number=9))
-    assert reading.kind is ReadingKind.NO_SERIES
+    [reading] = metrics_backend.ask(question("request-success-rate", number=9))
+    assert reading.kind is MeasurementKind.NO_SERIES
     assert (reading.value, reading.requests) == (None, 0)
     assert reading.source is Source.KNATIVE
 
 
 @pytest.mark.parametrize(("source", "named"), [(Source.KNATIVE, Source.KNATIVE), (Source.AUTO, None)])
-def test_an_unknown_service(gauge: Gauge, source: Source, named: Source | None) -> None:
+def test_an_unknown_service(metrics_backend: MetricsBackend, source: Source, named: Source | None) -> None:
     """Nobody measures it, so nobody knows how many requests it had."""
-    [reading] = gauge.ask(question("request-success-rate", "nobody", source=source))
-    assert reading.kind is ReadingKind.NO_SERIES
+    [reading] = metrics_backend.ask(question("request-success-rate", "nobody", source=source))
+    assert reading.kind is MeasurementKind.NO_SERIES
     assert (reading.value, reading.requests) == (None, None)
     assert reading.source is named
     assert reading.detail != ""
 
 
-def test_every_question_has_one_reading(gauge: Gauge) -> None:
+def test_every_query_has_one_measurement(metrics_backend: MetricsBackend) -> None:
     """In the order of the questions, one that is asked twice included; none is no question at all."""
     one, other = question("request-count"), question("error-rate", "quiet")
-    assert list(gauge.metrics.ask([one, other, one])) == [one, other]
-    assert list(gauge.metrics.ask([])) == []
+    assert list(metrics_backend.metrics.query([one, other, one])) == [one, other]
+    assert list(metrics_backend.metrics.query([])) == []
 
 
-def test_a_query_of_the_policys_own(gauge: Gauge) -> None:
+def test_custom_query_returns_its_value(metrics_backend: MetricsBackend) -> None:
     """A bare number by no source, with the requests that the revision had meanwhile."""
-    asked = question("", query=gauge.custom(3.5))
-    [reading] = gauge.ask(asked)
-    assert (reading.kind, reading.value, reading.unit) == (ReadingKind.VALUE, 3.5, Unit.NUMBER)
+    asked = question("", query=metrics_backend.custom(3.5))
+    [reading] = metrics_backend.ask(asked)
+    assert (reading.kind, reading.value, reading.unit) == (MeasurementKind.VALUE, 3.5, Unit.NUMBER)
     assert reading.source is None
     assert reading.requests == pytest.approx(REQUESTS, rel=0.25)
-    [silent] = gauge.ask(question("", query=gauge.custom(None)))
-    assert (silent.kind, silent.value) == (ReadingKind.NO_SERIES, None)
+    [silent] = metrics_backend.ask(question("", query=metrics_backend.custom(None)))
+    assert (silent.kind, silent.value) == (MeasurementKind.NO_SERIES, None)
     assert silent.detail != ""
 
 
-def test_a_query_of_the_policys_own_about_a_revision_without_traffic(gauge: Gauge) -> None:
+def test_custom_query_without_traffic_has_no_series(metrics_backend: MetricsBackend) -> None:
     """The number counts for nothing when no request was there: that is for the judge to see."""
-    [reading] = gauge.ask(question("", "quiet", query=gauge.custom(3.5)))
-    assert (reading.kind, reading.requests) == (ReadingKind.VALUE, 0)
+    [reading] = metrics_backend.ask(question("", "quiet", query=metrics_backend.custom(3.5)))
+    assert (reading.kind, reading.requests) == (MeasurementKind.VALUE, 0)
 
 
-def counted(gauge: Gauge, metric: str = "error-rate", service: str = "split") -> Counters:
-    [reading] = gauge.ask(question(metric, service, counters=True))
+def query_counters(
+    metrics_backend: MetricsBackend, metric: str = "error-rate", service: str = "split"
+) -> RequestCounters:
+    [reading] = metrics_backend.ask(question(metric, service, counters=True))
     assert reading.counters is not None, reading.detail
     return reading.counters
 
 
-def grown(gauge: Gauge, metric: str = "error-rate", service: str = "split") -> tuple[Counters, Counters]:
+def grown(
+    metrics_backend: MetricsBackend, metric: str = "error-rate", service: str = "split"
+) -> tuple[RequestCounters, RequestCounters]:
     """The counters, and those a few scrapes later."""
-    first = counted(gauge, metric, service)
-    gauge.rest(4)
-    return first, counted(gauge, metric, service)
+    first = query_counters(metrics_backend, metric, service)
+    metrics_backend.rest(4)
+    return first, query_counters(metrics_backend, metric, service)
 
 
-def test_counters_of_both_revisions(gauge: Gauge) -> None:
+def test_counters_of_both_revisions(metrics_backend: MetricsBackend) -> None:
     """Requests and failures as they happened, in the time between the two samples; nothing of the past."""
-    first, later = grown(gauge)
-    assert later.epoch == first.epoch
+    first, later = grown(metrics_backend)
+    assert later.account_id == first.account_id
     assert later.exact
     seconds = later.at - first.at
     assert 2 <= seconds <= 8
@@ -155,106 +170,108 @@ def test_counters_of_both_revisions(gauge: Gauge) -> None:
     assert later.candidate.errors - first.candidate.errors == pytest.approx(ERRORS * requests, rel=0.3)
     assert later.stable.requests - first.stable.requests == pytest.approx(RPS / 2 * seconds, rel=0.25)
     assert later.stable.errors == first.stable.errors == 0
-    assert later.bounds == later.candidate.within == ()
+    assert later.bounds == later.candidate.bucket_counts == ()
 
 
-def test_both_rates_have_the_same_counters(gauge: Gauge) -> None:
+def test_both_rates_have_the_same_counters(metrics_backend: MetricsBackend) -> None:
     """They are two ways to look at one count, and a round asks for it once."""
     rates = ("error-rate", "request-success-rate")
-    errors, success = gauge.ask(*(question(metric, counters=True) for metric in rates))
+    errors, success = metrics_backend.ask(*(question(metric, counters=True) for metric in rates))
     assert errors.counters is not None
     assert errors.counters == success.counters
     assert errors.detail == success.detail == ""
 
 
-def test_counters_of_latency(gauge: Gauge) -> None:
+def test_counters_of_latency(metrics_backend: MetricsBackend) -> None:
     """Successes by bound: a failure is within none, however fast it was."""
-    first, later = grown(gauge, "request-duration")
-    assert later.epoch == first.epoch
+    first, later = grown(metrics_backend, "request-duration")
+    assert later.account_id == first.account_id
     assert later.bounds == first.bounds == tuple(sorted(later.bounds))
     requests = later.candidate.requests - first.candidate.requests
-    within = [high - low for high, low in zip(later.candidate.within, first.candidate.within, strict=True)]
-    fast = [share for bound, share in zip(later.bounds, within, strict=True) if bound < LATENCY * 0.9]
-    slow = [share for bound, share in zip(later.bounds, within, strict=True) if bound >= 0.5]
+    bucket_counts = [
+        high - low for high, low in zip(later.candidate.bucket_counts, first.candidate.bucket_counts, strict=True)
+    ]
+    fast = [share for bound, share in zip(later.bounds, bucket_counts, strict=True) if bound < LATENCY * 0.9]
+    slow = [share for bound, share in zip(later.bounds, bucket_counts, strict=True) if bound >= 0.5]
     assert fast == [0] * len(fast)
     assert slow == pytest.approx([(1 - ERRORS) * requests] * len(slow), rel=0.1)
-    assert later.stable.within[-1] - first.stable.within[-1] == pytest.approx(
+    assert later.stable.bucket_counts[-1] - first.stable.bucket_counts[-1] == pytest.approx(
         later.stable.requests - first.stable.requests
     )
 
 
-def test_a_quiet_revisions_counters(gauge: Gauge) -> None:
+def test_counters_of_a_revision_without_traffic(metrics_backend: MetricsBackend) -> None:
     """It has none of the requests while the other goes on."""
-    first, later = grown(gauge, service="quiet")
-    assert later.candidate == first.candidate == Totals()
+    first, later = grown(metrics_backend, service="quiet")
+    assert later.candidate == first.candidate == RequestTotals()
     assert later.at > first.at
     assert later.stable.requests > first.stable.requests
 
 
-def test_who_has_no_counters(gauge: Gauge) -> None:
+def test_sources_without_counters(metrics_backend: MetricsBackend) -> None:
     """Whoever did not ask; other metrics, a query of the policy's own and a lone revision say why."""
-    assert gauge.ask(question("error-rate"))[0].counters is None
+    assert metrics_backend.ask(question("error-rate"))[0].counters is None
     for asked in (
         question("request-count", counters=True),
-        question("", query=gauge.custom(3.5), counters=True),
+        question("", query=metrics_backend.custom(3.5), counters=True),
         question("error-rate", stable="", counters=True),
     ):
-        [reading] = gauge.ask(asked)
-        assert reading.kind is ReadingKind.VALUE
+        [reading] = metrics_backend.ask(asked)
+        assert reading.kind is MeasurementKind.VALUE
         assert reading.counters is None
         assert reading.detail != ""
 
 
-def test_a_restarted_adapter_begins_another_account(gauge: Gauge) -> None:
+def test_restarted_adapter_starts_a_new_counter_account(metrics_backend: MetricsBackend) -> None:
     """Nothing before it counts, and no difference spans it."""
-    before, _ = grown(gauge)
-    gauge.restart()
-    after = counted(gauge)
-    assert after.epoch != before.epoch
+    before, _ = grown(metrics_backend)
+    metrics_backend.restart()
+    after = query_counters(metrics_backend)
+    assert after.account_id != before.account_id
     assert after.candidate.requests == after.stable.requests == 0
 
 
-def test_counters_while_nothing_is_scraped(gauge: Gauge) -> None:
+def test_counters_while_nothing_is_scraped(metrics_backend: MetricsBackend) -> None:
     """The last ones again: not a revision that has fallen silent. What was meanwhile comes afterwards."""
-    _, before = grown(gauge)
-    with gauge.unscraped():
-        during = counted(gauge)
-        gauge.rest(2)
-        assert counted(gauge) == during
+    _, before = grown(metrics_backend)
+    with metrics_backend.scrape_stopped():
+        during = query_counters(metrics_backend)
+        metrics_backend.rest(2)
+        assert query_counters(metrics_backend) == during
         assert during.at - before.at < 2
-    gauge.rest(4)
-    after = counted(gauge)
-    assert after.epoch == before.epoch
+    metrics_backend.rest(4)
+    after = query_counters(metrics_backend)
+    assert after.account_id == before.account_id
     requests = after.candidate.requests - before.candidate.requests
     assert requests == pytest.approx(RPS / 2 * (after.at - before.at), rel=0.25)
 
 
-def test_a_scrape_that_has_stopped_is_stale(gauge: Gauge) -> None:
+def test_a_scrape_that_has_stopped_is_stale(metrics_backend: MetricsBackend) -> None:
     """The numbers are from before; that is neither an outage nor the candidate's fault."""
     asked = question("request-success-rate")
-    with gauge.unscraped():
-        [reading] = gauge.ask(asked)
-    assert reading.kind is ReadingKind.STALE
+    with metrics_backend.scrape_stopped():
+        [reading] = metrics_backend.ask(asked)
+    assert reading.kind is MeasurementKind.STALE
     assert reading.detail != ""
 
 
-def test_prometheus_away_is_an_outage(gauge: Gauge) -> None:
+def test_prometheus_away_is_an_outage(metrics_backend: MetricsBackend) -> None:
     """For every question, whoever it is about; when it is back, the answers are as before."""
-    gauge.rest(WINDOW + 2)
+    metrics_backend.rest(WINDOW + 2)
     asked = [question(metric) for metric in PRESETS]
-    asked += [question("error-rate", "quiet"), question("", query=gauge.custom(3.5))]
-    before, counters = gauge.ask(*asked), counted(gauge)
-    with gauge.away():
-        assert counted(gauge) == counters
-        for reading in gauge.ask(*asked, question("error-rate", "new", source=Source.AUTO)):
-            assert reading.kind is ReadingKind.OUTAGE
+    asked += [question("error-rate", "quiet"), question("", query=metrics_backend.custom(3.5))]
+    before, counters = metrics_backend.ask(*asked), query_counters(metrics_backend)
+    with metrics_backend.prometheus_down():
+        assert query_counters(metrics_backend) == counters
+        for reading in metrics_backend.ask(*asked, question("error-rate", "new", source=Source.AUTO)):
+            assert reading.kind is MeasurementKind.OUTAGE
             assert reading.value is None
             assert reading.detail != ""
-    gauge.rest(WINDOW + 2)
-    assert [each.kind for each in gauge.ask(*asked)] == [each.kind for each in before]
-    assert before[0].kind is ReadingKind.VALUE
-    after = counted(gauge)
-    assert after.epoch == counters.epoch
+    metrics_backend.rest(WINDOW + 2)
+    assert [each.kind for each in metrics_backend.ask(*asked)] == [each.kind for each in before]
+    assert before[0].kind is MeasurementKind.VALUE
+    after = query_counters(metrics_backend)
+    assert after.account_id == counters.account_id
     assert after.candidate.requests - counters.candidate.requests == pytest.approx(
         RPS / 2 * (after.at - counters.at), rel=0.25
     )

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from autocanary.model.measurement import Unit
-from autocanary.model.policy import Compare, Metric, OnInconclusive, Policy, Range, Step
+from autocanary.model.policy import ComparisonPolicy, Metric, OnInconclusive, Policy, Range, Step
 from tests.controller.driver import policy
 
-__all__ = ["ERRORS", "LATENCY", "paced"]
+__all__ = ["ERRORS", "LATENCY", "comparison_policy"]
 
-ERRORS = Metric("error-rate", Range(), Unit.PERCENT, compare=Compare())
-LATENCY = Metric("request-duration", Range(), Unit.SECONDS, quantile=0.99, compare=Compare())
+ERRORS = Metric("error-rate", Range(), Unit.PERCENT, compare=ComparisonPolicy())
+LATENCY = Metric("request-duration", Range(), Unit.SECONDS, quantile=0.99, compare=ComparisonPolicy())
 
 
-def paced(**changes: Any) -> Policy:
+def comparison_policy(**changes: Any) -> Policy:
     """10, 50, 100 %, each at least two minutes and as long as the evidence takes."""
     defaults: dict[str, Any] = {
         "steps": (Step(10, 120.0), Step(50, 120.0), Step(100, 120.0)),

@@ -12,20 +12,20 @@ from enum import Enum
 from itertools import count, groupby
 from typing import Any, TypeVar
 
-from autocanary.app.demo_run import engine_on
-from autocanary.controller import Engine
-from autocanary.decide.detection import SETTLED_AFTER
-from autocanary.http_server.counters import Counters
+from autocanary.app.demo_run import controller_on
+from autocanary.controller import Controller
+from autocanary.decide.detection import UNCHANGED_SECONDS
+from autocanary.http_server.counters import ControllerMetrics
 from autocanary.model.measurement import Unit
 from autocanary.model.policy import Analysis, Metric, Policy, Range, Selector, Step
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request, Rollout, Verb
 from autocanary.simulator.fakes import RecordingNotifier
-from autocanary.simulator.fault_injection import Faults, Strike
+from autocanary.simulator.fault_injection import FaultInjector, FaultTiming
 from autocanary.simulator.pod_behaviour import HEALTHY, Behaviour
 from autocanary.simulator.response_quality import Quality
-from autocanary.simulator.traffic import Load
+from autocanary.simulator.traffic import RequestLoad
 from autocanary.simulator.world import World
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ def policy(name: str = "prod", **changes: Any) -> Policy:
     return Policy(**{**defaults, **changes})
 
 
-class Play:
+class Driver:
     """One world with one engine in it, ticking once a virtual second.
 
     ``shares`` holds, second by second, what each service's traffic really was (by revision number).
@@ -80,22 +80,22 @@ class Play:
             policies=policies or (policy(),),
             behaviours=behaviours,
             qualities={**good, **(qualities or {})},
-            **{"load": Load(50.0), **more},
+            **{"load": RequestLoad(50.0), **more},
         )
         self.history_limit = history_limit
         self.shares: dict[tuple[str, str], list[Mapping[str, int]]] = {}
         self.restarted = False
         self.notifiers: Callable[[], RecordingNotifier] = RecordingNotifier
         self._asked = count(1)
-        self.engine = self._engine()
+        self.controller = self._controller()
         if watching:
-            self.world.kserve.objects.watch(lambda *_: self.world.after(_WATCH_LAG, self._hurried))
+            self.world.kserve.objects.watch(lambda *_: self.world.after(_WATCH_LAG, self._on_requeue))
 
-    def _hurried(self) -> None:
-        self.engine.tick()
+    def _on_requeue(self) -> None:
+        self.controller.tick()
 
-    def _engine(self) -> Engine:
-        return engine_on(self.world, Counters(), self.history_limit)
+    def _controller(self) -> Controller:
+        return controller_on(self.world, ControllerMetrics(), self.history_limit)
 
     # --- time ----------------------------------------------------------------------------------------
 
@@ -105,8 +105,8 @@ class Play:
             place = (document["metadata"]["namespace"], document["metadata"]["name"])
             self.shares.setdefault(place, []).append(self.world.split(place[1], namespace=place[0]))
         try:
-            self.engine.tick()
-        except Crash:
+            self.controller.tick()
+        except ProcessCrash:
             self.restart()
 
     def run(self, seconds: float) -> None:
@@ -122,11 +122,11 @@ class Play:
         assert condition(), f"not within {limit} s: {self.story()}"
 
     def until_phase(self, *phases: Phase, name: str = "mnist-00002", limit: int = 3600) -> Rollout:
-        self.until(lambda: self.known(name) and self.phase(name) in phases, limit)
+        self.until(lambda: self.has_rollout(name) and self.phase(name) in phases, limit)
         return self.rollout(name)
 
     def until_reason(self, reason: Reason, name: str = "mnist-00002", limit: int = 3600) -> Rollout:
-        self.until(lambda: self.known(name) and self.rollout(name).progress.reason is reason, limit)
+        self.until(lambda: self.has_rollout(name) and self.rollout(name).progress.reason is reason, limit)
         return self.rollout(name)
 
     def until_weight(self, weight: int | None, service: str = "mnist", limit: int = 3600) -> None:
@@ -135,7 +135,7 @@ class Play:
 
         def so() -> bool:
             seen = self.world.cluster.observe(key)
-            live = [each for each in self.world.ledger.rollouts() if each.service == service]
+            live = [each for each in self.world.store.rollouts() if each.service == service]
             verified = any(each.progress.verified_at is not None for each in live if not each.is_final)
             return seen is not None and seen.weight == weight and (verified or not weight)
 
@@ -143,13 +143,13 @@ class Play:
 
     def finish(self, name: str = "mnist-00002", limit: int = 3600) -> Rollout:
         """Until the rollout has ended and everybody knows it."""
-        self.until(lambda: self.known(name) and self.rollout(name).is_final, limit)
-        self.until(lambda: not self.rollout(name).progress.untold, 300)
+        self.until(lambda: self.has_rollout(name) and self.rollout(name).is_final, limit)
+        self.until(lambda: not self.rollout(name).progress.pending_notifications, 300)
         return self.rollout(name)
 
     # --- what people do ------------------------------------------------------------------------------
 
-    def serve(self, name: str = "mnist", uri: str = V1, *, namespace: str = "models") -> None:
+    def deploy_stable(self, name: str = "mnist", uri: str = V1, *, namespace: str = "models") -> None:
         """A first revision that has all the traffic, seen by the engine."""
         self.world.deploy(name, uri, namespace=namespace)
         key = self.world.key(name, namespace=namespace)
@@ -159,7 +159,7 @@ class Play:
             return seen is not None and bool(seen.rolled_out) and seen.rolled_out == seen.created
 
         self.until(at_rest, 60)
-        self.run(SETTLED_AFTER + 2)
+        self.run(UNCHANGED_SECONDS + 2)
 
     def release(self, uri: str = V2, weight: int | None = 0, *, name: str = "mnist") -> None:
         self.world.deploy(name, uri, weight=weight)
@@ -173,17 +173,17 @@ class Play:
         """Put a person's wish into the ledger; the id of it."""
         id_ = f"wish-{next(self._asked)}"
         text = verb.value if isinstance(verb, Verb) else verb
-        self.world.ledger.ask("models", name, paused=None, request=Request(id_, text, by))
+        self.world.store.write_request("models", name, paused=None, request=Request(id_, text, by))
         return id_
 
     def ask(self, verb: Verb | str, name: str = "mnist-00002", *, within: int = 2) -> str:
         """Ask, and wait for the answer."""
         id_ = self.write(verb, name)
-        self.until(lambda: self.rollout(name).progress.answered == id_, within)
-        return self.rollout(name).progress.answer
+        self.until(lambda: self.rollout(name).progress.answered_request_id == id_, within)
+        return self.rollout(name).progress.request_answer
 
     def pause(self, paused: bool = True, name: str = "mnist-00002") -> None:
-        self.world.ledger.ask("models", name, paused=paused, request=None)
+        self.world.store.write_request("models", name, paused=paused, request=None)
         self.run(2)
 
     def restart(self) -> None:
@@ -192,23 +192,23 @@ class Play:
         fresh = self.notifiers()
         fresh.messages = self.world.notifier.messages
         self.world.notifier = fresh
-        self.engine = self._engine()
+        self.controller = self._controller()
 
     # --- what has happened ---------------------------------------------------------------------------
 
-    def known(self, name: str) -> bool:
-        return any(each.name == name for each in self.world.ledger.rollouts())
+    def has_rollout(self, name: str) -> bool:
+        return any(each.name == name for each in self.world.store.rollouts())
 
     def rollout(self, name: str = "mnist-00002") -> Rollout:
-        return next(each for each in self.world.ledger.rollouts() if each.name == name)
+        return next(each for each in self.world.store.rollouts() if each.name == name)
 
-    def names(self) -> list[str]:
-        return [each.name for each in self.world.ledger.rollouts()]
+    def rollout_names(self) -> list[str]:
+        return [each.name for each in self.world.store.rollouts()]
 
     def phase(self, name: str = "mnist-00002") -> Phase:
         return self.rollout(name).progress.phase
 
-    def ending(self, name: str = "mnist-00002") -> tuple[Phase, Reason]:
+    def phase_and_reason(self, name: str = "mnist-00002") -> tuple[Phase, Reason]:
         progress = self.rollout(name).progress
         return progress.phase, progress.reason
 
@@ -219,30 +219,26 @@ class Play:
 
     def settled(self, service: str = "mnist") -> list[str]:
         """What was settled by a write after the promotion, in order."""
-        return [
-            each.settled for each in self.world.cluster.writes if each.key.name == service and each.settled
-        ]
+        return [each.settled for each in self.world.cluster.writes if each.key.name == service and each.settled]
 
     def phases(self, name: str = "mnist-00002") -> list[str]:
         """The phases as they were recorded, each once in a row."""
-        phases = (
-            each.phase for each in self.world.ledger.writes if each.verb == "record" and each.name == name
-        )
+        phases = (each.phase for each in self.world.store.writes if each.verb == "record" and each.name == name)
         return [phase for phase, _ in groupby(phases)]
 
     def events(self, name: str = "mnist-00002") -> list[str]:
         """What people were told, each transition once; without a restart none may come twice."""
-        ids = [each.telling.id for each in self.world.notifier.messages]
+        ids = [each.notification.id for each in self.world.notifier.messages]
         if not self.restarted:
             assert len(ids) == len(set(ids)), f"told twice: {ids}"
         return self.world.notifier.events(name)
 
-    def said(self, event: str, name: str = "mnist-00002") -> list[str]:
+    def messages_of(self, event: str, name: str = "mnist-00002") -> list[str]:
         """The messages told with an event."""
         told = {
-            each.telling.id: each.telling.message
+            each.notification.id: each.notification.message
             for each in self.world.notifier.messages
-            if each.telling.event == event and each.rollout.name == name
+            if each.notification.event == event and each.rollout.name == name
         }
         return list(told.values())
 
@@ -254,57 +250,57 @@ class Play:
         told = [
             f"{each.name}: {each.progress.phase.value}/{each.progress.reason.value} at {each.progress.step} "
             f"({each.progress.message})"
-            for each in self.world.ledger.rollouts()
+            for each in self.world.store.rollouts()
         ]
         return f"{told}, written {[(w.at - 1_767_225_600, w.weight) for w in self.world.cluster.writes]}"
 
 
-def healthy_start(*policies: Policy, **more: Any) -> Play:
+def healthy_start(*policies: Policy, **more: Any) -> Driver:
     """``mnist`` serves v1, and v2 has just been applied at 0 %."""
-    play = Play(*policies, **more)
-    play.serve()
-    play.release()
-    return play
+    driver = Driver(*policies, **more)
+    driver.deploy_stable()
+    driver.release()
+    return driver
 
 
-class Crash(BaseException):
+class ProcessCrash(BaseException):
     """The process ends here: nothing in the product may catch it."""
 
 
-class When(str, Enum):
+class FaultPoint(str, Enum):
     BEFORE = "before"
     BETWEEN = "between"
     AFTER = "after"
 
 
-class Doom(Faults):
-    """Watches every write to a port; ``strike`` says what happens to the n-th (counted from 1)."""
+class WriteFaults(FaultInjector):
+    """Watches every write to a port; ``timing`` says what happens to the n-th (counted from 1)."""
 
-    def __init__(self, strike: Callable[[int, str], tuple[When, BaseException] | None]) -> None:
+    def __init__(self, timing: Callable[[int, str], tuple[FaultPoint, BaseException] | None]) -> None:
         super().__init__()
-        self.strike = strike
+        self.timing = timing
         self.verbs: list[str] = []
         self.reads: list[str] = []
 
-    def around(self, verb: str, name: str, first: Callable[[], None], second: Callable[[], T]) -> T:
+    def run_with_faults(self, verb: str, name: str, first: Callable[[], None], second: Callable[[], T]) -> T:
         if verb not in _WRITES:
             self.reads.append(verb)
-            return super().around(verb, name, first, second)
+            return super().run_with_faults(verb, name, first, second)
         self.verbs.append(verb)
-        found = self.strike(len(self.verbs), verb)
+        found = self.timing(len(self.verbs), verb)
         if found is None:
-            return super().around(verb, name, first, second)
+            return super().run_with_faults(verb, name, first, second)
         when, error = found
-        if when is When.BEFORE:
+        if when is FaultPoint.BEFORE:
             raise error
         first()
-        if when is When.BETWEEN:
+        if when is FaultPoint.BETWEEN:
             raise error
         second()
         raise error
 
     def watch(self, world: World) -> None:
-        world.ledger.faults = world.cluster.faults = self
+        world.store.faults = world.cluster.faults = self
 
 
 class SlowPool:
@@ -330,10 +326,10 @@ class SlowPool:
         self._world.after(self._seconds, do)
         return future
 
-    submit_first = submit
+    submit_urgent = submit
 
 
-def quick(name: str = "prod", **changes: Any) -> Policy:
+def fast_policy(name: str = "prod", **changes: Any) -> Policy:
     """10, 50, 100 % and a look every 10 s: a whole rollout in about two virtual minutes."""
     defaults: dict[str, Any] = {
         "steps": (Step(10, 20.0), Step(50, 20.0), Step(100, 20.0)),
@@ -343,7 +339,7 @@ def quick(name: str = "prod", **changes: Any) -> Policy:
     return policy(name, **{**defaults, **changes})
 
 
-def once(values: list[int | None]) -> list[int | None]:
+def without_repeats(values: list[int | None]) -> list[int | None]:
     """Without identical neighbours: a repeated identical write is no other weight."""
     return [value for value, _ in groupby(values)]
 
@@ -357,14 +353,14 @@ __all__ = [
     "V2",
     "V3",
     "V4",
-    "Crash",
-    "Doom",
-    "Play",
+    "Driver",
+    "FaultPoint",
+    "FaultTiming",
+    "ProcessCrash",
     "SlowPool",
-    "Strike",
-    "When",
+    "WriteFaults",
+    "fast_policy",
     "healthy_start",
-    "once",
     "policy",
-    "quick",
+    "without_repeats",
 ]

@@ -7,16 +7,25 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import count
 
-from autocanary.decide.detection import SETTLED_AFTER
+from autocanary.decide.detection import UNCHANGED_SECONDS
 from autocanary.model.rollout import Verb
 from autocanary.ports import Message
 from autocanary.simulator.fakes import RecordingNotifier
-from autocanary.simulator.pod_behaviour import starts_in
-from tests.controller.driver import BROKEN, V2, V3, Doom, Play, When, once, quick
+from autocanary.simulator.pod_behaviour import ready_after_seconds
+from tests.controller.driver import (
+    BROKEN,
+    V2,
+    V3,
+    Driver,
+    FaultPoint,
+    WriteFaults,
+    fast_policy,
+    without_repeats,
+)
 
-__all__ = ["COURSES", "MORE", "Outcome", "Strike", "disturbed", "undisturbed"]
+__all__ = ["RARE_SCENARIOS", "SCENARIOS", "FaultAt", "Outcome", "run_with_faults", "run_without_faults"]
 
-Strike = Callable[[int, str], "tuple[When, BaseException] | None"]
+FaultAt = Callable[[int, str], "tuple[FaultPoint, BaseException] | None"]
 
 
 @dataclass(frozen=True)
@@ -34,36 +43,36 @@ class Outcome:
     seconds: float
 
 
-def _promotion(play: Play) -> None:
-    play.release(V2, 0)
-    play.finish("mnist-00002", 1200)
+def _promotion(driver: Driver) -> None:
+    driver.release(V2, 0)
+    driver.finish("mnist-00002", 1200)
 
 
-def _rollback(play: Play) -> None:
-    play.release(V2, 0)
-    play.finish("mnist-00002", 1200)
+def _rollback(driver: Driver) -> None:
+    driver.release(V2, 0)
+    driver.finish("mnist-00002", 1200)
 
 
-def _unstaged(play: Play) -> None:
-    play.release(V2, None)
-    play.finish("mnist-00002", 1200)
+def _unstaged(driver: Driver) -> None:
+    driver.release(V2, None)
+    driver.finish("mnist-00002", 1200)
 
 
-def _adopted(play: Play) -> None:
-    play.release(V2, 30)
-    play.finish("mnist-00002", 1200)
+def _adopted(driver: Driver) -> None:
+    driver.release(V2, 30)
+    driver.finish("mnist-00002", 1200)
 
 
-def _supersede(play: Play) -> None:
-    play.release(V2, 0)
-    play.until(lambda: 10 in play.weights(), 600)
-    play.run(8)
-    play.release(V3, 0)
-    play.finish("mnist-00003", 1200)
-    play.finish("mnist-00002", 1200)
+def _supersede(driver: Driver) -> None:
+    driver.release(V2, 0)
+    driver.until(lambda: 10 in driver.weights(), 600)
+    driver.run(8)
+    driver.release(V3, 0)
+    driver.finish("mnist-00003", 1200)
+    driver.finish("mnist-00002", 1200)
 
 
-COURSES: Mapping[str, Callable[[Play], None]] = {
+SCENARIOS: Mapping[str, Callable[[Driver], None]] = {
     "promotion": _promotion,
     "rollback": _rollback,
     "unstaged": _unstaged,
@@ -72,51 +81,51 @@ COURSES: Mapping[str, Callable[[Play], None]] = {
 }
 
 
-def _escalated(play: Play) -> None:
+def _escalated(driver: Driver) -> None:
     """The candidate's pods crash, so the 0 does not arrive: stable's spec is put back."""
-    play.release(V2, 0)
-    play.until(lambda: 10 in play.weights() and play.known("mnist-00002"), 600)
-    play.run(8)
-    play.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
-    play.write(Verb.ABORT)
-    play.finish("mnist-00002", 1200)
-    play.finish("mnist-00003", 1200)  # what was put back is a new revision, rolled out like any other
+    driver.release(V2, 0)
+    driver.until(lambda: 10 in driver.weights() and driver.has_rollout("mnist-00002"), 600)
+    driver.run(8)
+    driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
+    driver.write(Verb.ABORT)
+    driver.finish("mnist-00002", 1200)
+    driver.finish("mnist-00003", 1200)  # what was put back is a new revision, rolled out like any other
 
 
-def _paused(play: Play) -> None:
+def _paused(driver: Driver) -> None:
     """A person pauses, resumes and, at the next step, aborts."""
-    play.release(V2, 0)
-    play.until(lambda: 10 in play.weights() and play.known("mnist-00002"), 600)
-    play.pause()
-    play.run(30)
-    play.pause(False)
-    play.until(lambda: 50 in play.weights(), 600)
-    play.write(Verb.ABORT)
-    play.finish("mnist-00002", 1200)
+    driver.release(V2, 0)
+    driver.until(lambda: 10 in driver.weights() and driver.has_rollout("mnist-00002"), 600)
+    driver.pause()
+    driver.run(30)
+    driver.pause(False)
+    driver.until(lambda: 50 in driver.weights(), 600)
+    driver.write(Verb.ABORT)
+    driver.finish("mnist-00002", 1200)
 
 
-def _pruned(play: Play) -> None:
+def _pruned(driver: Driver) -> None:
     """One finished rollout is kept: the older one's record is deleted at the end of the next."""
-    play.release(V2, 0)
-    play.finish("mnist-00002", 1200)
-    play.run(30)
-    play.release(V3, 0)
-    play.finish("mnist-00003", 1200)
-    play.run(60)
+    driver.release(V2, 0)
+    driver.finish("mnist-00002", 1200)
+    driver.run(30)
+    driver.release(V3, 0)
+    driver.finish("mnist-00003", 1200)
+    driver.run(60)
 
 
-def _mended(play: Play) -> None:
+def _mended(driver: Driver) -> None:
     """After a promotion a changed spec makes no revision: KServe gives a share to the one before stable."""
-    play.release(V2, 0)
-    play.finish("mnist-00002", 1200)
-    play.run(30)
-    play.world.kserve.refuse_revisions("models", "mnist", "quota exceeded")
-    play.release(V3, 10)
-    play.until(lambda: play.world.split("mnist") == {"00002": 100}, 600)
-    play.run(60)
+    driver.release(V2, 0)
+    driver.finish("mnist-00002", 1200)
+    driver.run(30)
+    driver.world.kserve.refuse_revisions("models", "mnist", "quota exceeded")
+    driver.release(V3, 10)
+    driver.until(lambda: driver.world.split("mnist") == {"00002": 100}, 600)
+    driver.run(60)
 
 
-MORE: Mapping[str, Callable[[Play], None]] = {
+RARE_SCENARIOS: Mapping[str, Callable[[Driver], None]] = {
     "escalated": _escalated,
     "paused": _paused,
     "pruned": _pruned,
@@ -125,73 +134,73 @@ MORE: Mapping[str, Callable[[Play], None]] = {
 """With the rarer writes: restoring a spec, answering a person, deleting a record."""
 
 
-def _play(course: str, doom: Doom, tell: Strike | None = None) -> Play:
-    play = Play(
-        quick(min_requests=1.0),
-        qualities={V2: BROKEN} if course == "rollback" else None,
-        behaviours={V2: starts_in(4.0), V3: starts_in(4.0)},
+def _run_scenario(scenario: str, write_faults: WriteFaults, notify: FaultAt | None = None) -> Driver:
+    driver = Driver(
+        fast_policy(min_requests=1.0),
+        qualities={V2: BROKEN} if scenario == "rollback" else None,
+        behaviours={V2: ready_after_seconds(4.0), V3: ready_after_seconds(4.0)},
         scrape_seconds=2.0,
-        history_limit=1 if course == "pruned" else 10,
+        history_limit=1 if scenario == "pruned" else 10,
     )
-    play.serve()
-    doom.watch(play.world)
-    if tell is not None:
-        _watch_messages(play, tell)
-    {**COURSES, **MORE}[course](play)
-    return play
+    driver.deploy_stable()
+    write_faults.watch(driver.world)
+    if notify is not None:
+        _inject_message_faults(driver, notify)
+    {**SCENARIOS, **RARE_SCENARIOS}[scenario](driver)
+    return driver
 
 
-def _watch_messages(play: Play, strike: Strike) -> None:
-    """The same for what people are told: ``strike`` hears the number of the message and its event."""
+def _inject_message_faults(driver: Driver, fault_at: FaultAt) -> None:
+    """The same for what people are told: ``fault_at`` hears the number of the message and its event."""
     numbers = count(1)
-    send = RecordingNotifier.tell
+    send = RecordingNotifier.notify
 
-    class Doomed(RecordingNotifier):
-        def tell(self, message: Message) -> None:
-            found = strike(next(numbers), message.telling.event)
-            if found is not None and found[0] is When.BEFORE:
+    class FaultyNotifier(RecordingNotifier):
+        def notify(self, message: Message) -> None:
+            found = fault_at(next(numbers), message.notification.event)
+            if found is not None and found[0] is FaultPoint.BEFORE:
                 raise found[1]
             send(self, message)
             if found is not None:
                 raise found[1]
 
-    play.notifiers = Doomed
-    play.restart()
-    play.restarted = False
-    play.run(SETTLED_AFTER + 2)
+    driver.notifiers = FaultyNotifier
+    driver.restart()
+    driver.restarted = False
+    driver.run(UNCHANGED_SECONDS + 2)
 
 
-def _outcome(play: Play, doom: Doom) -> Outcome:
-    names = play.names()
+def _outcome(driver: Driver, write_faults: WriteFaults) -> Outcome:
+    names = driver.rollout_names()
     return Outcome(
-        endings={name: (play.phase(name).value, play.rollout(name).progress.reason.value) for name in names},
-        weights=tuple(once(play.weights())),
-        events={name: tuple(play.world.notifier.events(name)) for name in names},
-        told=tuple(each.telling.id for each in play.world.notifier.messages),
-        writes=tuple(doom.verbs),
-        seconds=play.world.now(),
+        endings={name: (driver.phase(name).value, driver.rollout(name).progress.reason.value) for name in names},
+        weights=tuple(without_repeats(driver.weights())),
+        events={name: tuple(driver.world.notifier.events(name)) for name in names},
+        told=tuple(each.notification.id for each in driver.world.notifier.messages),
+        writes=tuple(write_faults.verbs),
+        seconds=driver.world.now(),
     )
 
 
 @cache
-def undisturbed(course: str) -> Outcome:
-    doom = Doom(lambda *_: None)
-    return _outcome(_play(course, doom), doom)
+def run_without_faults(scenario: str) -> Outcome:
+    write_faults = WriteFaults(lambda *_: None)
+    return _outcome(_run_scenario(scenario, write_faults), write_faults)
 
 
-def disturbed(
-    course: str,
-    strike: Strike,
-    tell: Strike | None = None,
+def run_with_faults(
+    scenario: str,
+    fault_at: FaultAt,
+    notify: FaultAt | None = None,
     *,
-    arm: Callable[[Doom], None] | None = None,
-) -> tuple[Outcome, Play]:
-    """The same course with what ``strike`` says happening to its writes, and ``tell`` to its messages.
+    prepare: Callable[[WriteFaults], None] | None = None,
+) -> tuple[Outcome, Driver]:
+    """The same course with what ``fault_at`` says happening to its writes, and ``notify`` to its messages.
 
-    ``arm`` may have more in store, for calls that are no writes.
+    ``prepare`` may have more in store, for calls that are no writes.
     """
-    doom = Doom(strike)
-    if arm is not None:
-        arm(doom)
-    play = _play(course, doom, tell)
-    return _outcome(play, doom), play
+    write_faults = WriteFaults(fault_at)
+    if prepare is not None:
+        prepare(write_faults)
+    driver = _run_scenario(scenario, write_faults, notify)
+    return _outcome(driver, write_faults), driver

@@ -6,11 +6,11 @@ import pytest
 
 from autocanary.errors import Conflict
 from autocanary.model.decision import Event
-from autocanary.simulator.fault_injection import Strike
-from tests.controller.driver import Doom, When
-from tests.controller.scenarios import Outcome, disturbed, undisturbed
+from autocanary.simulator.fault_injection import FaultTiming
+from tests.controller.driver import FaultPoint, WriteFaults
+from tests.controller.scenarios import Outcome, run_with_faults, run_without_faults
 from tests.matrices.__main__ import markdown, matrices
-from tests.matrices.api import AGAIN, CALLS, FAULTS, Call, Fault, rows
+from tests.matrices.api_faults import CALLS, FAULTS, RESTARTED_OUTCOME, ApiCall, ApiFault, rows
 
 HOLDS = (Event.HELD.value, Event.RESUMED.value)
 _BEFORE = {"refresh": "weight", "read": "record"}
@@ -18,27 +18,25 @@ _BEFORE = {"refresh": "weight", "read": "record"}
 _TIMES = 3
 
 
-def alike(outcome: Outcome, expected: Outcome) -> bool:
+def assert_same_outcome(outcome: Outcome, expected: Outcome) -> bool:
     """But for holds; and a record that could not be pruned stays until the next end."""
-    told = {
-        name: tuple(each for each in events if each not in HOLDS) for name, events in outcome.events.items()
-    }
-    kept = {name: ending for name, ending in outcome.endings.items() if name in expected.endings}
+    told = {name: tuple(each for each in events if each not in HOLDS) for name, events in outcome.events.items()}
+    kept = {name: phase_and_reason for name, phase_and_reason in outcome.endings.items() if name in expected.endings}
     events = {name: told.get(name) for name in expected.events}
     return kept == expected.endings and outcome.weights == expected.weights and events == expected.events
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda each: each.name)
 @pytest.mark.parametrize("call", CALLS, ids=lambda each: each.verb)
-def test_cell(call: Call, fault: Fault) -> None:
+def test_api_fault_has_documented_effect(call: ApiCall, fault: ApiFault) -> None:
     """The call fails three times in a row, from its second time on where it is made often."""
     lost = fault.status == 0
-    expected = undisturbed(call.course)
+    expected = run_without_faults(call.scenario)
     first = min(2, expected.writes.count(call.verb)) or 1
     seen = {"calls": 0, "struck": 0}
     indirect = _BEFORE.get(call.verb)
 
-    def strike(_: int, verb: str) -> tuple[When, BaseException] | None:
+    def timing(_: int, verb: str) -> tuple[FaultPoint, BaseException] | None:
         if verb != (indirect or call.verb):
             return None
         seen["calls"] += 1
@@ -46,24 +44,24 @@ def test_cell(call: Call, fault: Fault) -> None:
             return None
         seen["struck"] += 1
         if indirect:
-            return When.BEFORE, Conflict("the object has been modified", status=409)
-        return (When.AFTER if lost else When.BEFORE), fault.at(call.verb)
+            return FaultPoint.BEFORE, Conflict("the object has been modified", status=409)
+        return (FaultPoint.AFTER if lost else FaultPoint.BEFORE), fault.at(call.verb)
 
-    armed: list[Doom] = []
+    armed: list[WriteFaults] = []
 
-    def arm(doom: Doom) -> None:
+    def prepare(write_faults: WriteFaults) -> None:
         if indirect:
-            armed.append(doom)
-            doom.next(fault.error(), strike=Strike.AFTER if lost else Strike.BEFORE, verb=call.verb)
+            armed.append(write_faults)
+            write_faults.next(fault.error(), timing=FaultTiming.AFTER if lost else FaultTiming.BEFORE, verb=call.verb)
 
-    outcome, play = disturbed(call.course, strike, arm=arm)
+    outcome, driver = run_with_faults(call.scenario, timing, prepare=prepare)
     assert seen["struck"], "it was never made"
-    assert all(call.verb in doom.reads for doom in armed), "it was never made"
-    assert alike(outcome, expected), f"{outcome}; expected {expected}"
-    if call.expected(fault) != AGAIN:
+    assert all(call.verb in write_faults.reads for write_faults in armed), "it was never made"
+    assert assert_same_outcome(outcome, expected), f"{outcome}; expected {expected}"
+    if call.expected(fault) != RESTARTED_OUTCOME:
         assert len(outcome.told) == len(set(outcome.told))
-    share = play.share("00002")
-    if call.course == "unstaged":
+    share = driver.share("00002")
+    if call.scenario == "unstaged":
         assert share == sorted(share), "it jumped"
 
 

@@ -7,244 +7,247 @@ import json
 import pytest
 
 from autocanary.decide.planner import replay
-from autocanary.model.measurement import ReadingKind, Unit
+from autocanary.model.measurement import MeasurementKind, Unit
 from autocanary.model.policy import (
-    Compare,
-    Grace,
+    ComparisonPolicy,
+    ComparisonPreset,
     Metric,
     OnFailure,
     OnInconclusive,
     Policy,
-    Preset,
     Range,
     Step,
-    Then,
+    Timeout,
+    TimeoutAction,
 )
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Verb
 from autocanary.model.rollout_json import from_document, to_document
 from autocanary.policy_files import parse
-from autocanary.simulator.prometheus_server import Fault
-from autocanary.simulator.response_quality import Quality, from_age
-from autocanary.simulator.traffic import Load
-from tests.controller.comparison_policies import ERRORS, LATENCY, paced
-from tests.controller.driver import V1, V2, Play, healthy_start, once, policy
+from autocanary.simulator.prometheus_server import PrometheusFault
+from autocanary.simulator.response_quality import Quality, from_revision_age
+from autocanary.simulator.traffic import RequestLoad
+from tests.controller.comparison_policies import ERRORS, LATENCY, comparison_policy
+from tests.controller.driver import V1, V2, Driver, healthy_start, policy, without_repeats
 
 ONE_PERCENT = Quality(error_percent=1.0)
-BUSY = Load(100.0)
-_PATIENT = Grace(7200.0, Then.ROLLBACK)
+BUSY = RequestLoad(100.0)
+_PATIENT = Timeout(7200.0, TimeoutAction.ROLLBACK)
 
 
-def released(policy: Policy, candidate: Quality, stable: Quality = ONE_PERCENT, load: Load = BUSY) -> Play:
+def released(policy: Policy, candidate: Quality, stable: Quality = ONE_PERCENT, load: RequestLoad = BUSY) -> Driver:
     return healthy_start(policy, qualities={V1: stable, V2: candidate}, load=load)
 
 
-def test_a_healthy_release_is_promoted_at_the_pace_of_its_evidence() -> None:
+def test_promotes_healthy_candidate_as_evidence_allows() -> None:
     """Nobody said how long a step lasts, nor what is acceptable."""
     text = "apiVersion: autocanary.dev/v1alpha1\nkind: RolloutPolicy\nmetadata: {name: all}\n"
     (whole,) = parse(text + "spec: {selector: {}, stepWeights: [10, 50, 100]}\n")
-    play = released(whole, ONE_PERCENT)
-    play.finish()
-    assert play.ending() == (Phase.PROMOTED, Reason.PROMOTED)
-    assert play.weights() == [10, 50, 100]
-    first, second, *_ = play.said("step_taken")[1:]
+    driver = released(whole, ONE_PERCENT)
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.PROMOTED, Reason.PROMOTED)
+    assert driver.weights() == [10, 50, 100]
+    first, second, *_ = driver.messages_of("step_taken")[1:]
     assert "error-rate canary " in first
     assert "; request-duration slower than " in first
-    steps = [each.at for each in play.world.cluster.writes]
+    steps = [each.at for each in driver.world.cluster.writes]
     assert 120 <= steps[1] - steps[0] < 600
     assert second.endswith("100 % of the traffic goes to mnist-predictor-00002")
 
 
-def test_three_percent_against_one_is_rolled_back_where_a_threshold_of_five_never_fires() -> None:
+def test_rolls_back_3_percent_errors_against_1_percent_stable() -> None:
     """The same two revisions under both kinds of policy."""
     worse = Quality(error_percent=3.0)
     five = Metric("error-rate", Range(max=5.0), Unit.PERCENT, failure_limit=3)
     by_threshold = released(policy(metrics=(five,)), worse)
     by_threshold.finish()
-    assert by_threshold.ending() == (Phase.PROMOTED, Reason.PROMOTED)
+    assert by_threshold.phase_and_reason() == (Phase.PROMOTED, Reason.PROMOTED)
 
-    compared = released(paced(), worse)
+    compared = released(comparison_policy(), worse)
     compared.finish()
-    assert compared.ending() == (Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE)
+    assert compared.phase_and_reason() == (Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE)
     assert compared.weights() == [10, 0]
-    (said,) = compared.said("rollback_started")
-    assert said.startswith("error-rate is worse than stable's: canary ")
-    assert said.endswith("(confidence 95 %)")
+    (messages_of,) = compared.messages_of("rollback_started")
+    assert messages_of.startswith("error-rate is worse than stable's: canary ")
+    assert messages_of.endswith("(confidence 95 %)")
 
 
-def test_slow_answers_are_rolled_back_by_their_distribution() -> None:
+def test_rolls_back_slower_latency_distribution() -> None:
     """Twice the latency, and not one more error."""
-    play = released(paced(), Quality(error_percent=1.0, latency_seconds=0.16))
-    play.finish()
-    assert play.ending() == (Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE)
-    assert play.said("rollback_started")[0].startswith(
-        "request-duration is worse than stable's: slower than "
-    )
+    driver = released(comparison_policy(), Quality(error_percent=1.0, latency_seconds=0.16))
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE)
+    assert driver.messages_of("rollback_started")[0].startswith("request-duration is worse than stable's: slower than ")
 
 
-def test_a_late_onset_is_found_in_a_later_step() -> None:
+def test_detects_degradation_that_begins_in_later_step() -> None:
     """The evidence of healthy steps does not outweigh what happens now."""
-    play = released(paced(), Quality(error_percent=from_age(420, 4.0, 0.1)), Quality(error_percent=0.1))
-    play.finish()
-    assert play.ending() == (Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE)
-    assert play.weights() == [10, 50, 0]
+    driver = released(
+        comparison_policy(),
+        Quality(error_percent=from_revision_age(420, 4.0, 0.1)),
+        Quality(error_percent=0.1),
+    )
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE)
+    assert driver.weights() == [10, 50, 0]
 
 
-def test_suspicion_is_said_before_the_rollback() -> None:
+def test_notifies_suspicion_before_rollback() -> None:
     """People hear that it is looked at closely, with both sides' counts and the evidence."""
-    play = released(paced(), Quality(error_percent=3.0))
-    play.finish()
-    (held,) = play.said("rollout_held")
+    driver = released(comparison_policy(), Quality(error_percent=3.0))
+    driver.finish()
+    (held,) = driver.messages_of("rollout_held")
     assert held.startswith("error-rate looks worse than stable's: canary ")
     assert held.endswith(" % of what rolls back")
-    assert play.events()[-3:] == ["rollout_held", "rollback_started", "rollout_rolled_back"]
+    assert driver.events()[-3:] == ["rollout_held", "rollback_started", "rollout_rolled_back"]
 
 
 @pytest.mark.parametrize(
-    ("then", "ending", "weights"),
+    ("then", "phase_and_reason", "weights"),
     [
         (OnInconclusive.HOLD, (Phase.HOLDING, Reason.INCONCLUSIVE), [10]),
         (OnInconclusive.ROLLBACK, (Phase.ROLLED_BACK, Reason.INCONCLUSIVE), [10, 0]),
         (OnInconclusive.PROMOTE, (Phase.PROMOTED, Reason.PROMOTED), [10, 50, 100]),
     ],
 )
-def test_little_traffic_waits_and_ends_as_the_policy_says(
-    then: OnInconclusive, ending: tuple[Phase, Reason], weights: list[int]
+def test_inconclusive_step_follows_policy_after_timeout(
+    then: OnInconclusive, phase_and_reason: tuple[Phase, Reason], weights: list[int]
 ) -> None:
     """One request in ten seconds: the step goes on, and at its timeout the policy is asked."""
-    play = released(
-        paced(on_inconclusive=then, step_timeout=900.0, on_no_data=_PATIENT), ONE_PERCENT, load=Load(0.1)
+    driver = released(
+        comparison_policy(on_inconclusive=then, step_timeout=900.0, on_no_data=_PATIENT),
+        ONE_PERCENT,
+        load=RequestLoad(0.1),
     )
-    play.until_weight(10)
-    play.run(600)
-    assert play.phase() in (Phase.PROGRESSING, Phase.HOLDING)
-    assert play.weights() == [10]
-    play.until(lambda: play.ending() == ending, 7200)
-    assert once(play.weights()) == weights
+    driver.until_weight(10)
+    driver.run(600)
+    assert driver.phase() in (Phase.PROGRESSING, Phase.HOLDING)
+    assert driver.weights() == [10]
+    driver.until(lambda: driver.phase_and_reason() == phase_and_reason, 7200)
+    assert without_repeats(driver.weights()) == weights
     told = [
-        message
-        for event in ("rollout_held", "rollback_started", "step_taken")
-        for message in play.said(event)
+        message for event in ("rollout_held", "rollback_started", "step_taken") for message in driver.messages_of(event)
     ]
     assert any(message.startswith("inconclusive for 15m") for message in told)
 
 
-def test_a_promotion_without_evidence_says_so() -> None:
+def test_promotion_without_evidence_names_it() -> None:
     """The word for it is not that the step passed."""
-    play = released(
-        paced(on_inconclusive=OnInconclusive.PROMOTE, step_timeout=300.0, on_no_data=_PATIENT),
+    driver = released(
+        comparison_policy(on_inconclusive=OnInconclusive.PROMOTE, step_timeout=300.0, on_no_data=_PATIENT),
         ONE_PERCENT,
-        load=Load(0.1),
+        load=RequestLoad(0.1),
     )
-    play.until_weight(50, limit=3600)
-    taken = play.rollout().progress.decisions[-1]
+    driver.until_weight(50, limit=3600)
+    taken = driver.rollout().progress.decisions[-1]
     assert taken["reason"] == "Inconclusive"
     assert "promoted as the policy says" in taken["message"]
 
 
 def test_a_restart_in_the_middle_keeps_the_evidence() -> None:
     """Another process goes on from what was recorded, over a new account of the counters."""
-    play = released(paced(), Quality(error_percent=2.5))
-    play.until_reason(Reason.SUSPICIOUS)
-    before = play.rollout().progress.evidence
-    play.restart()
-    play.world.metrics.restart()
-    play.run(20)
-    after = play.rollout().progress.evidence
-    assert after["meter"] > 0
+    driver = released(comparison_policy(), Quality(error_percent=2.5))
+    driver.until_reason(Reason.SUSPICIOUS)
+    before = driver.rollout().progress.evidence
+    driver.restart()
+    driver.world.metrics.restart()
+    driver.run(20)
+    after = driver.rollout().progress.evidence
+    assert after["evidence_percent"] > 0
     assert after["began"] == before["began"]
-    play.finish()
-    assert play.ending() == (Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE)
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE)
 
 
-def test_an_outage_in_between_neither_passes_nor_blames() -> None:
+def test_metrics_outage_changes_no_evidence() -> None:
     """Prometheus is away for ten minutes; the comparison goes on where it stood."""
-    play = released(paced(), ONE_PERCENT)
-    play.until_weight(10)
-    play.run(60)
-    now = play.world.now()
-    play.world.metrics.faults.append(Fault(ReadingKind.OUTAGE, now, now + 600))
-    play.run(590)
-    assert play.weights() == [10]
-    assert play.ending() == (Phase.HOLDING, Reason.METRICS_OUTAGE)
-    play.finish()
-    assert play.ending() == (Phase.PROMOTED, Reason.PROMOTED)
+    driver = released(comparison_policy(), ONE_PERCENT)
+    driver.until_weight(10)
+    driver.run(60)
+    now = driver.world.now()
+    driver.world.metrics.faults.append(PrometheusFault(MeasurementKind.OUTAGE, now, now + 600))
+    driver.run(590)
+    assert driver.weights() == [10]
+    assert driver.phase_and_reason() == (Phase.HOLDING, Reason.METRICS_OUTAGE)
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.PROMOTED, Reason.PROMOTED)
 
 
-def test_the_timeout_stands_still_during_an_outage() -> None:
+def test_step_timeout_pauses_during_metrics_outage() -> None:
     """An hour without Prometheus is not an hour of evidence that was not found."""
-    silent = paced(on_inconclusive=OnInconclusive.ROLLBACK, step_timeout=900.0, on_no_data=_PATIENT)
-    play = released(silent, ONE_PERCENT, load=Load(0.1))
-    play.until_weight(10)
-    play.run(300)
-    now = play.world.now()
-    play.world.metrics.faults.append(Fault(ReadingKind.OUTAGE, now, now + 1200))
-    play.run(1500)
-    assert play.weights() == [10]
-    play.finish()
-    assert play.ending() == (Phase.ROLLED_BACK, Reason.INCONCLUSIVE)
+    silent = comparison_policy(on_inconclusive=OnInconclusive.ROLLBACK, step_timeout=900.0, on_no_data=_PATIENT)
+    driver = released(silent, ONE_PERCENT, load=RequestLoad(0.1))
+    driver.until_weight(10)
+    driver.run(300)
+    now = driver.world.now()
+    driver.world.metrics.faults.append(PrometheusFault(MeasurementKind.OUTAGE, now, now + 1200))
+    driver.run(1500)
+    assert driver.weights() == [10]
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.INCONCLUSIVE)
 
 
-def test_errors_that_both_revisions_have_are_nobodys_fault() -> None:
+def test_errors_of_both_revisions_cause_no_rollback() -> None:
     """A shared dependency fails for minutes: stable's errors rise with the candidate's."""
     bad = Quality(error_percent=lambda moment: 30.0 if 100 <= moment.at % 3600 < 400 else 0.5)
-    play = released(paced(steps=(Step(10, 600.0), Step(100, 120.0))), bad, bad)
-    play.finish()
-    assert play.ending() == (Phase.PROMOTED, Reason.PROMOTED)
+    driver = released(comparison_policy(steps=(Step(10, 600.0), Step(100, 120.0))), bad, bad)
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.PROMOTED, Reason.PROMOTED)
     assert (
-        play.rollout().progress.decisions[-1]["inputs"]["metrics"]["error-rate"]["standing"]["stable"][1] > 20
+        driver.rollout().progress.decisions[-1]["inputs"]["metrics"]["error-rate"]["comparison_summary"]["stable"][1]
+        > 20
     )
 
 
-def test_errors_at_all_of_the_traffic_are_held_against_what_stable_did_before() -> None:
+def test_at_100_percent_compares_with_earlier_stable_counts() -> None:
     """In the bake there is nothing to compare with at the same time."""
     late = Quality(error_percent=lambda moment: 8.0 if moment.weight == 100 else 1.0)
-    play = released(paced(bake=1800.0, steps=(Step(10, 120.0), Step(100, 1800.0))), late)
-    play.finish()
-    assert play.ending() == (Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE)
-    assert play.weights() == [10, 100, 0]
+    driver = released(comparison_policy(bake=1800.0, steps=(Step(10, 120.0), Step(100, 1800.0))), late)
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE)
+    assert driver.weights() == [10, 100, 0]
 
 
-def test_beyond_the_objective_alone_is_held() -> None:
+def test_holds_when_only_objective_is_violated() -> None:
     """Both revisions fail five percent, and the users were promised one."""
-    objective = Metric("error-rate", Range(max=1.0), Unit.PERCENT, compare=Compare(), objective=True)
+    objective = Metric("error-rate", Range(max=1.0), Unit.PERCENT, compare=ComparisonPolicy(), objective=True)
     five = Quality(error_percent=5.0)
-    play = released(paced(metrics=(objective,)), five, five)
-    play.until_reason(Reason.BEYOND_OBJECTIVE)
-    assert play.phase() is Phase.HOLDING
-    play.run(1200)
-    assert play.weights() == [10]
-    assert "not shown to be worse than stable" in play.rollout().progress.message
+    driver = released(comparison_policy(metrics=(objective,)), five, five)
+    driver.until_reason(Reason.BEYOND_OBJECTIVE)
+    assert driver.phase() is Phase.HOLDING
+    driver.run(1200)
+    assert driver.weights() == [10]
+    assert "not shown to be worse than stable" in driver.rollout().progress.message
 
 
-def test_a_comparison_that_is_only_watched_changes_nothing() -> None:
+def test_dry_run_comparison_changes_nothing() -> None:
     """dryRun: the evidence is shown, the rollout goes on."""
-    watched = Metric("error-rate", Range(), Unit.PERCENT, compare=Compare(), dry_run=True)
+    watched = Metric("error-rate", Range(), Unit.PERCENT, compare=ComparisonPolicy(), dry_run=True)
     plain = Metric("request-duration", Range(max=5.0), Unit.SECONDS, quantile=0.99)
-    play = released(paced(metrics=(plain, watched), on_inconclusive=None), Quality(error_percent=9.0))
-    play.finish()
-    assert play.ending() == (Phase.PROMOTED, Reason.PROMOTED)
+    driver = released(comparison_policy(metrics=(plain, watched), on_inconclusive=None), Quality(error_percent=9.0))
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.PROMOTED, Reason.PROMOTED)
 
 
-def test_resuming_a_failed_rollout_starts_the_evidence_anew() -> None:
+def test_resume_after_failure_resets_evidence() -> None:
     """With onFailure: pause a person has weighed it; otherwise it would be paused again at once."""
-    play = released(paced(on_failure=OnFailure.PAUSE), Quality(error_percent=4.0))
-    play.until_phase(Phase.PAUSED)
-    assert play.rollout().progress.reason is Reason.FAILURE_PAUSED
-    assert play.ask(Verb.RESUME) == "resumed"
-    assert play.rollout().progress.evidence == {}
-    play.run(60)
-    assert play.phase() in (Phase.PROGRESSING, Phase.HOLDING)
+    driver = released(comparison_policy(on_failure=OnFailure.PAUSE), Quality(error_percent=4.0))
+    driver.until_phase(Phase.PAUSED)
+    assert driver.rollout().progress.reason is Reason.FAILURE_PAUSED
+    assert driver.ask(Verb.RESUME) == "resumed"
+    assert driver.rollout().progress.evidence == {}
+    driver.run(60)
+    assert driver.phase() in (Phase.PROGRESSING, Phase.HOLDING)
 
 
-def test_every_decision_can_be_made_again_from_its_record() -> None:
+def test_every_decision_is_replayable_from_its_record() -> None:
     """The CanaryRollout as JSON is enough: the verdict and the plan come out the same."""
     for candidate in (ONE_PERCENT, Quality(error_percent=3.0)):
-        rules = paced()
-        play = released(rules, candidate)
-        play.finish()
-        document = json.loads(json.dumps(to_document(play.rollout())))
+        rules = comparison_policy()
+        driver = released(rules, candidate)
+        driver.finish()
+        document = json.loads(json.dumps(to_document(driver.rollout())))
         checked = 0
         for recorded in document["status"]["decisions"]:
             inputs = recorded.get("inputs")
@@ -262,19 +265,19 @@ def test_every_decision_can_be_made_again_from_its_record() -> None:
 
 def test_what_is_kept_of_a_rollout_stays_small() -> None:
     """Under 4 kB for the comparisons, and the object far below what etcd takes."""
-    play = released(paced(metrics=(ERRORS, LATENCY)), ONE_PERCENT)
-    play.finish()
-    progress = play.rollout().progress
+    driver = released(comparison_policy(metrics=(ERRORS, LATENCY)), ONE_PERCENT)
+    driver.finish()
+    progress = driver.rollout().progress
     assert len(json.dumps(progress.evidence)) < 4096
-    assert len(json.dumps(to_document(play.rollout()))) < 100_000
+    assert len(json.dumps(to_document(driver.rollout()))) < 100_000
 
 
-def test_resuming_from_the_record_equals_never_having_stopped() -> None:
+def test_restart_equals_uninterrupted_run() -> None:
     """Evidence survives JSON to the last digit."""
-    play = released(paced(), ONE_PERCENT)
-    play.until_weight(50)
-    play.run(90)
-    for live in play.engine.rollouts():
+    driver = released(comparison_policy(), ONE_PERCENT)
+    driver.until_weight(50)
+    driver.run(90)
+    for live in driver.controller.rollouts():
         stored = json.loads(json.dumps(live.progress.to_dict()))
         assert Progress.from_dict(stored) == live.progress
 
@@ -282,11 +285,11 @@ def test_resuming_from_the_record_equals_never_having_stopped() -> None:
 def test_presets_are_of_different_speed() -> None:
     """`fast` is done before `robust`."""
     seconds = {}
-    for preset in (Preset.FAST, Preset.ROBUST):
-        metric = Metric("error-rate", Range(), Unit.PERCENT, compare=Compare(preset=preset))
-        play = released(paced(metrics=(metric,)), Quality(error_percent=3.0))
-        play.finish()
-        assert play.ending()[1] is Reason.WORSE_THAN_STABLE
-        progress = play.rollout().progress
+    for preset in (ComparisonPreset.FAST, ComparisonPreset.ROBUST):
+        metric = Metric("error-rate", Range(), Unit.PERCENT, compare=ComparisonPolicy(preset=preset))
+        driver = released(comparison_policy(metrics=(metric,)), Quality(error_percent=3.0))
+        driver.finish()
+        assert driver.phase_and_reason()[1] is Reason.WORSE_THAN_STABLE
+        progress = driver.rollout().progress
         seconds[preset] = (progress.finished_at or 0) - progress.started_at
-    assert seconds[Preset.FAST] < seconds[Preset.ROBUST]
+    assert seconds[ComparisonPreset.FAST] < seconds[ComparisonPreset.ROBUST]

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from autocanary.errors import Busy, Forbidden, Unreachable
-from autocanary.model.measurement import Question, Reading
+from autocanary.model.measurement import Measurement, MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Webhook, WebhookType
 from autocanary.model.progress import Phase
-from autocanary.ports import Call, CallResult
-from tests.controller.driver import BROKEN, V2, V3, Play, SlowPool, policy
+from autocanary.ports import WebhookCall, WebhookResult
+from tests.controller.driver import BROKEN, V2, V3, Driver, SlowPool, policy
 
 ERRORS: dict[str, Callable[[], Any]] = {
     "unexpected": lambda: RuntimeError("a bug in an adapter"),
@@ -24,34 +24,34 @@ ERRORS: dict[str, Callable[[], Any]] = {
 }
 
 
-def two(*policies: Any, **more: Any) -> Play:
-    play = Play(*policies, **more)
-    play.serve("mnist")
-    play.serve("broken")
-    return play
+def two(*policies: Any, **more: Any) -> Driver:
+    driver = Driver(*policies, **more)
+    driver.deploy_stable("mnist")
+    driver.deploy_stable("broken")
+    return driver
 
 
-def release_both(play: Play) -> None:
-    play.release(V2, 0, name="mnist")
-    play.release(V2, 0, name="broken")
+def release_both(driver: Driver) -> None:
+    driver.release(V2, 0, name="mnist")
+    driver.release(V2, 0, name="broken")
 
 
 @pytest.fixture(scope="module")
 def alone() -> float:
     """How long the healthy one takes when the other is healthy too."""
-    play = two()
-    start = play.world.now()
-    release_both(play)
-    play.finish("mnist-00002")
-    play.finish("broken-00002")
-    return play.world.now() - start
+    driver = two()
+    start = driver.world.now()
+    release_both(driver)
+    driver.finish("mnist-00002")
+    driver.finish("broken-00002")
+    return driver.world.now() - start
 
 
-def assert_healthy_one_is_on_time(play: Play, began: float, alone: float) -> None:
-    assert play.phase("mnist-00002") is Phase.PROMOTED
-    assert play.weights("mnist") == [10, 25, 50, 100]
-    assert play.events("mnist-00002") == ["rollout_started", *["step_taken"] * 4, "rollout_promoted"]
-    finished = play.rollout("mnist-00002").progress.finished_at
+def assert_healthy_one_is_on_time(driver: Driver, began: float, alone: float) -> None:
+    assert driver.phase("mnist-00002") is Phase.PROMOTED
+    assert driver.weights("mnist") == [10, 25, 50, 100]
+    assert driver.events("mnist-00002") == ["rollout_started", *["step_taken"] * 4, "rollout_promoted"]
+    finished = driver.rollout("mnist-00002").progress.finished_at
     assert finished is not None
     assert finished - began <= alone
 
@@ -60,27 +60,27 @@ def assert_healthy_one_is_on_time(play: Play, began: float, alone: float) -> Non
 @pytest.mark.parametrize("verb", ["create", "record", "weight"])
 def test_writes_that_always_fail(verb: str, error: str, alone: float) -> None:
     """Of one service, with errors expected and unexpected, from beginning to end."""
-    play = two(policy(progress_deadline=3600.0))
-    began = play.world.now()
-    faults = play.world.cluster.faults if verb == "weight" else play.world.ledger.faults
+    driver = two(policy(progress_deadline=3600.0))
+    began = driver.world.now()
+    faults = driver.world.cluster.faults if verb == "weight" else driver.world.store.faults
     broken = "broken" if verb == "weight" else "broken-00002"
     faults.next(ERRORS[error](), verb=verb, name=broken, times=1_000_000)
-    release_both(play)
-    play.finish("mnist-00002")
-    assert_healthy_one_is_on_time(play, began, alone)
-    assert play.weights("broken") == []
-    play.run(60)
+    release_both(driver)
+    driver.finish("mnist-00002")
+    assert_healthy_one_is_on_time(driver, began, alone)
+    assert driver.weights("broken") == []
+    driver.run(60)
     faults.clear()
-    play.finish("broken-00002")
-    assert play.weights("broken") == [10, 25, 50, 100]
+    driver.finish("broken-00002")
+    assert driver.weights("broken") == [10, 25, 50, 100]
 
 
 @pytest.mark.parametrize("error", ["unexpected", "key", "unreachable"])
-def test_looks_that_always_raise(error: str, alone: float) -> None:
+def test_evaluation_that_always_raises(error: str, alone: float) -> None:
     """The picture of one service cannot be read: the others do not notice, and it goes on when it can."""
-    play = two()
-    began = play.world.now()
-    observe = play.world.cluster.observe
+    driver = two()
+    began = driver.world.now()
+    observe = driver.world.cluster.observe
     trouble: list[Callable[[], Exception]] = []
 
     def broken(key: ServiceKey) -> Observation | None:
@@ -88,22 +88,22 @@ def test_looks_that_always_raise(error: str, alone: float) -> None:
             raise trouble[0]()
         return observe(key)
 
-    play.world.cluster.observe = broken  # type: ignore[method-assign]
-    release_both(play)
-    play.run(20)
+    driver.world.cluster.observe = broken  # type: ignore[method-assign]
+    release_both(driver)
+    driver.run(20)
     trouble.append(ERRORS[error])
-    play.finish("mnist-00002")
-    assert_healthy_one_is_on_time(play, began, alone)
+    driver.finish("mnist-00002")
+    assert_healthy_one_is_on_time(driver, began, alone)
     trouble.clear()
-    play.finish("broken-00002")
-    assert play.phase("broken-00002") is Phase.PROMOTED
+    driver.finish("broken-00002")
+    assert driver.phase("broken-00002") is Phase.PROMOTED
 
 
-def test_a_first_look_that_raises(alone: float) -> None:
+def test_first_evaluation_that_raises(alone: float) -> None:
     """The same before there is a rollout: discovery of one service fails, the other's does not."""
-    play = two()
-    began = play.world.now()
-    observe = play.world.cluster.observe
+    driver = two()
+    began = driver.world.now()
+    observe = driver.world.cluster.observe
     trouble = [RuntimeError("a bug in an adapter")]
 
     def broken(key: ServiceKey) -> Observation | None:
@@ -111,57 +111,57 @@ def test_a_first_look_that_raises(alone: float) -> None:
             raise trouble[0]
         return observe(key)
 
-    play.world.cluster.observe = broken  # type: ignore[method-assign]
-    release_both(play)
-    play.finish("mnist-00002")
-    assert_healthy_one_is_on_time(play, began, alone)
+    driver.world.cluster.observe = broken  # type: ignore[method-assign]
+    release_both(driver)
+    driver.finish("mnist-00002")
+    assert_healthy_one_is_on_time(driver, began, alone)
     trouble.clear()
-    play.finish("broken-00002")
-    assert play.phase("broken-00002") is Phase.PROMOTED
+    driver.finish("broken-00002")
+    assert driver.phase("broken-00002") is Phase.PROMOTED
 
 
 @pytest.mark.parametrize("when", ["while they run", "before they begin"])
 def test_metrics_that_raise_stop_no_tick(when: str) -> None:
     """The port may not raise; if it does, everybody holds and goes on when it is over."""
-    play = two()
-    ask = play.world.metrics.ask
+    driver = two()
+    ask = driver.world.metrics.query
     trouble = [RuntimeError("a bug in the client")]
 
-    def broken(questions: Sequence[Question]) -> Mapping[Question, Reading]:
+    def broken(questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
         if trouble:
             raise trouble[0]
         return ask(questions)
 
-    play.world.metrics.ask = broken  # type: ignore[method-assign]
+    driver.world.metrics.query = broken  # type: ignore[method-assign]
     if when == "while they run":
         fault = trouble.pop()
-        release_both(play)
-        play.until_weight(10)
+        release_both(driver)
+        driver.until_weight(10)
         trouble.append(fault)
     else:
-        release_both(play)
-    play.run(300)
-    assert play.weights("mnist") == [10]
+        release_both(driver)
+    driver.run(300)
+    assert driver.weights("mnist") == [10]
     trouble.clear()
-    play.finish("mnist-00002")
-    play.finish("broken-00002")
-    assert play.weights("mnist") == play.weights("broken") == [10, 25, 50, 100]
+    driver.finish("mnist-00002")
+    driver.finish("broken-00002")
+    assert driver.weights("mnist") == driver.weights("broken") == [10, 25, 50, 100]
 
 
-def test_a_reading_that_is_missing_or_absurd_stops_only_its_own(alone: float) -> None:
+def test_invalid_measurement_affects_only_its_rollout(alone: float) -> None:
     """No answer to the question of one rollout, none at all: the judge of the other still works."""
-    play = two()
-    began = play.world.now()
-    ask = play.world.metrics.ask
+    driver = two()
+    began = driver.world.now()
+    ask = driver.world.metrics.query
 
-    def lossy(questions: Sequence[Question]) -> Mapping[Question, Reading]:
+    def lossy(questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
         return {key: value for key, value in ask(questions).items() if key.service != "broken"}
 
-    play.world.metrics.ask = lossy  # type: ignore[method-assign]
-    release_both(play)
-    play.finish("mnist-00002")
-    assert_healthy_one_is_on_time(play, began, alone)
-    assert play.weights("broken") == [10]
+    driver.world.metrics.query = lossy  # type: ignore[method-assign]
+    release_both(driver)
+    driver.finish("mnist-00002")
+    assert_healthy_one_is_on_time(driver, began, alone)
+    assert driver.weights("broken") == [10]
 
 
 def test_webhooks_that_raise(alone: float) -> None:
@@ -169,58 +169,58 @@ def test_webhooks_that_raise(alone: float) -> None:
     gated = policy("gated", webhooks=(Webhook("gate", WebhookType.ROLLOUT, "http://x"),))
     chosen = policy().selector
     plain = policy("plain", selector=type(chosen)(names=("mnist",)))
-    play = two(gated, plain)
-    began = play.world.now()
+    driver = two(gated, plain)
+    began = driver.world.now()
 
-    def broken(calls: Sequence[Call]) -> Mapping[Call, CallResult]:
+    def broken(calls: Sequence[WebhookCall]) -> Mapping[WebhookCall, WebhookResult]:
         raise RuntimeError("a bug in the gates")
 
-    play.world.gates.call = broken  # type: ignore[method-assign]
-    release_both(play)
-    play.finish("mnist-00002")
-    assert_healthy_one_is_on_time(play, began, alone)
+    driver.world.policy_webhooks.call = broken  # type: ignore[method-assign]
+    release_both(driver)
+    driver.finish("mnist-00002")
+    assert_healthy_one_is_on_time(driver, began, alone)
 
 
 def test_a_bad_release_beside_a_good_one(alone: float) -> None:
     """Rolled back and promoted, each by its own numbers."""
-    play = two(qualities={V3: BROKEN})
-    began = play.world.now()
-    play.release(V2, 0, name="mnist")
-    play.release(V3, 0, name="broken")
-    play.finish("mnist-00002")
-    assert_healthy_one_is_on_time(play, began, alone)
-    assert play.weights("broken") == [10, 0]
+    driver = two(qualities={V3: BROKEN})
+    began = driver.world.now()
+    driver.release(V2, 0, name="mnist")
+    driver.release(V3, 0, name="broken")
+    driver.finish("mnist-00002")
+    assert_healthy_one_is_on_time(driver, began, alone)
+    assert driver.weights("broken") == [10, 0]
 
 
 def test_a_rollout_whose_calls_hang_delays_no_other(alone: float) -> None:
     """Its writes never return: the tick goes on without it."""
-    play = two()
-    began = play.world.now()
-    hanging = SlowPool(play.world, 100_000.0)
-    submit = play.world.pool.submit
+    driver = two()
+    began = driver.world.now()
+    hanging = SlowPool(driver.world, 100_000.0)
+    submit = driver.world.pool.submit
 
     def choose(work: Callable[[], Any]) -> Any:
         cells = [cell.cell_contents for cell in work.__closure__ or ()]
         return hanging.submit(work) if any("broken" in repr(cell) for cell in cells) else submit(work)
 
-    play.world.pool.submit = choose  # type: ignore[method-assign]
-    release_both(play)
-    play.finish("mnist-00002")
-    assert_healthy_one_is_on_time(play, began, alone)
+    driver.world.pool.submit = choose  # type: ignore[method-assign]
+    release_both(driver)
+    driver.finish("mnist-00002")
+    assert_healthy_one_is_on_time(driver, began, alone)
     assert hanging.under_way >= 1
-    assert play.names() == ["mnist-00002"]
+    assert driver.rollout_names() == ["mnist-00002"]
 
 
 def test_fifty_services_at_once() -> None:
     """Ten of them bad: forty promoted, ten rolled back, each with its own weights."""
     names = [f"model-{number:02d}" for number in range(50)]
-    play = Play(policy(steps=policy().steps[2:]), qualities={V3: BROKEN})
+    driver = Driver(policy(steps=policy().steps[2:]), qualities={V3: BROKEN})
     for name in names:
-        play.world.deploy(name, "gs://models/mnist/1")
-    play.run(20)
+        driver.world.deploy(name, "gs://models/mnist/1")
+    driver.run(20)
     for index, name in enumerate(names):
-        play.release(V3 if index % 5 == 0 else V2, 0, name=name)
+        driver.release(V3 if index % 5 == 0 else V2, 0, name=name)
     for name in names:
-        play.finish(f"{name}-00002")
+        driver.finish(f"{name}-00002")
     for index, name in enumerate(names):
-        assert play.weights(name) == ([50, 0] if index % 5 == 0 else [50, 100]), name
+        assert driver.weights(name) == ([50, 0] if index % 5 == 0 else [50, 100]), name

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from autocanary.model.progress import Phase
-from tests.controller.driver import Play, healthy_start
+from tests.controller.driver import Driver, healthy_start
 
 
-def _changed_by_another(play: Play) -> None:
+def _changed_by_another(driver: Driver) -> None:
     """Another instance, or a write of ours whose answer was lost: the ledger holds something else."""
-    held = play.rollout()
-    play.world.ledger.record(held.but(progress=held.progress.but(last_look_at=1.0)))
+    held = driver.rollout()
+    driver.world.store.update_status(replace(held, progress=replace(held.progress, last_evaluation_at=1.0)))
 
 
-def test_what_was_delivered_while_the_record_was_another_is_noted_in_it() -> None:
+def test_delivery_during_foreign_status_write_is_recorded() -> None:
     """The messages went out, and their delivery was to be written over a record that had moved on."""
-    play = healthy_start()
-    play.until_phase(Phase.PROGRESSING)
-    play.world.notifier.down = True
-    play.until_weight(25)
-    assert play.rollout().progress.untold
-    play.world.notifier.down = False
-    play.engine.tick()
-    _changed_by_another(play)
-    play.until_phase(Phase.PROMOTED)
-    play.until(lambda: not play.rollout().progress.untold, 60)
+    driver = healthy_start()
+    driver.until_phase(Phase.PROGRESSING)
+    driver.world.notifier.down = True
+    driver.until_weight(25)
+    assert driver.rollout().progress.pending_notifications
+    driver.world.notifier.down = False
+    driver.controller.tick()
+    _changed_by_another(driver)
+    driver.until_phase(Phase.PROMOTED)
+    driver.until(lambda: not driver.rollout().progress.pending_notifications, 60)

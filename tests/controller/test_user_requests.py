@@ -4,48 +4,48 @@ from __future__ import annotations
 
 import pytest
 
-from autocanary.model.measurement import ReadingKind
+from autocanary.model.measurement import MeasurementKind
 from autocanary.model.policy import Step
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Verb
-from autocanary.simulator.pod_behaviour import starts_in
-from autocanary.simulator.prometheus_server import Fault
-from tests.controller.driver import BROKEN, STEPS, V2, V3, Play, healthy_start, policy
+from autocanary.simulator.pod_behaviour import ready_after_seconds
+from autocanary.simulator.prometheus_server import PrometheusFault
+from tests.controller.driver import BROKEN, STEPS, V2, V3, Driver, healthy_start, policy
 
-_SLOW = {V2: starts_in(40.0)}
-
-
-def staging() -> Play:
-    play = healthy_start(behaviours=_SLOW)
-    play.until_phase(Phase.STAGING)
-    return play
+_SLOW = {V2: ready_after_seconds(40.0)}
 
 
-def progressing() -> Play:
-    play = healthy_start()
-    play.until_weight(25)
-    return play
+def staging() -> Driver:
+    driver = healthy_start(behaviours=_SLOW)
+    driver.until_phase(Phase.STAGING)
+    return driver
 
 
-def holding() -> Play:
-    play = progressing()
-    play.world.metrics.faults = [Fault(ReadingKind.OUTAGE)]
-    play.until_phase(Phase.HOLDING)
-    return play
+def progressing() -> Driver:
+    driver = healthy_start()
+    driver.until_weight(25)
+    return driver
 
 
-def paused() -> Play:
-    play = progressing()
-    play.pause()
-    assert play.phase() is Phase.PAUSED
-    return play
+def holding() -> Driver:
+    driver = progressing()
+    driver.world.metrics.faults = [PrometheusFault(MeasurementKind.OUTAGE)]
+    driver.until_phase(Phase.HOLDING)
+    return driver
 
 
-def baking() -> Play:
-    play = healthy_start()
-    play.until_weight(100)
-    return play
+def paused() -> Driver:
+    driver = progressing()
+    driver.pause()
+    assert driver.phase() is Phase.PAUSED
+    return driver
+
+
+def baking() -> Driver:
+    driver = healthy_start()
+    driver.until_weight(100)
+    return driver
 
 
 PHASES = {
@@ -60,16 +60,16 @@ PHASES = {
 @pytest.mark.parametrize("phase", PHASES)
 def test_abort_rolls_back_from_every_phase(phase: str) -> None:
     """Within a tick, to 0, told with the person's name; nothing else is written afterwards."""
-    play = PHASES[phase]()
-    before = play.weights()
-    assert play.ask(Verb.ABORT) == "rolling back"
-    play.finish()
-    assert play.ending() == (Phase.ROLLED_BACK, Reason.ABORTED_BY_USER)
-    assert play.weights() == (before if phase == "staging" else [*before, 0])
-    assert "ann" in play.said("rollback_started")[0]
-    play.run(300)
-    assert play.share("00002")[-1] == 0
-    assert play.events().count("rollback_started") == 1
+    driver = PHASES[phase]()
+    before = driver.weights()
+    assert driver.ask(Verb.ABORT) == "rolling back"
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.ABORTED_BY_USER)
+    assert driver.weights() == (before if phase == "staging" else [*before, 0])
+    assert "ann" in driver.messages_of("rollback_started")[0]
+    driver.run(300)
+    assert driver.share("00002")[-1] == 0
+    assert driver.events().count("rollback_started") == 1
 
 
 @pytest.mark.parametrize(
@@ -82,218 +82,218 @@ def test_abort_rolls_back_from_every_phase(phase: str) -> None:
 )
 def test_promote_passes_the_present_step(phase: str, written: list[int], answer: str) -> None:
     """One step, at once, whatever the metrics say; the next one is judged again."""
-    play = PHASES[phase]()
-    assert play.ask(Verb.PROMOTE) == answer
-    assert play.weights() == written
-    assert "ann passed the step" in play.said("step_taken")[-1]
+    driver = PHASES[phase]()
+    assert driver.ask(Verb.PROMOTE) == answer
+    assert driver.weights() == written
+    assert "ann passed the step" in driver.messages_of("step_taken")[-1]
 
 
 def test_promote_of_a_candidate_that_is_not_ready_changes_nothing() -> None:
     """The answer says why."""
-    play = staging()
-    assert "not ready" in play.ask(Verb.PROMOTE)
-    assert play.phase() is Phase.STAGING
-    assert play.weights() == []
+    driver = staging()
+    assert "not ready" in driver.ask(Verb.PROMOTE)
+    assert driver.phase() is Phase.STAGING
+    assert driver.weights() == []
 
 
 def test_promote_ends_the_bake() -> None:
     """At 100 % there is no further step: the rollout is promoted now."""
-    play = baking()
-    play.run(5)
-    assert play.ask(Verb.PROMOTE) == "promoted"
-    play.finish()
-    assert play.ending() == (Phase.PROMOTED, Reason.PROMOTED_BY_USER)
-    assert play.weights() == [10, 25, 50, 100]
+    driver = baking()
+    driver.run(5)
+    assert driver.ask(Verb.PROMOTE) == "promoted"
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.PROMOTED, Reason.PROMOTED_BY_USER)
+    assert driver.weights() == [10, 25, 50, 100]
 
 
 @pytest.mark.parametrize("phase", ["progressing", "holding", "paused"])
 def test_promote_full_goes_to_100_at_once(phase: str) -> None:
     """All steps are passed, and the rollout ends when the traffic shows it."""
-    play = PHASES[phase]()
-    assert play.ask(Verb.PROMOTE_FULL) == "going to 100 %"
-    assert play.weights() == [10, 25, 100]
+    driver = PHASES[phase]()
+    assert driver.ask(Verb.PROMOTE_FULL) == "going to 100 %"
+    assert driver.weights() == [10, 25, 100]
     if phase == "paused":
-        play.pause(False)
-    play.finish()
-    assert play.phase() is Phase.PROMOTED
-    assert play.weights() == [10, 25, 100]
+        driver.pause(False)
+    driver.finish()
+    assert driver.phase() is Phase.PROMOTED
+    assert driver.weights() == [10, 25, 100]
 
 
-def test_promote_full_of_a_candidate_that_is_not_ready_is_kept_for_when_it_is() -> None:
+def test_promote_full_waits_until_candidate_is_ready() -> None:
     """Going to 100 % before it is ready would mean nothing; it goes there as soon as it is."""
-    play = staging()
-    answer = play.ask(Verb.PROMOTE_FULL)
+    driver = staging()
+    answer = driver.ask(Verb.PROMOTE_FULL)
     assert "ready" in answer
-    assert play.weights() == []
-    play.finish()
-    assert play.weights() == [100]
-    assert play.phase() is Phase.PROMOTED
+    assert driver.weights() == []
+    driver.finish()
+    assert driver.weights() == [100]
+    assert driver.phase() is Phase.PROMOTED
 
 
 def test_promote_full_ends_the_bake() -> None:
     """At 100 % it is the same as promote."""
-    play = baking()
-    play.run(5)
-    play.ask(Verb.PROMOTE_FULL)
-    play.finish()
-    assert play.phase() is Phase.PROMOTED
-    assert play.weights() == [10, 25, 50, 100]
+    driver = baking()
+    driver.run(5)
+    driver.ask(Verb.PROMOTE_FULL)
+    driver.finish()
+    assert driver.phase() is Phase.PROMOTED
+    assert driver.weights() == [10, 25, 50, 100]
 
 
 @pytest.mark.parametrize("phase", ["staging", "progressing", "holding", "baking"])
 def test_pause_stops_the_steps_and_resume_goes_on(phase: str) -> None:
     """Nothing is written while paused, however long; afterwards every step is still taken, once."""
-    play = PHASES[phase]()
-    play.world.metrics.faults = []
-    play.pause()
-    before = play.weights()
-    assert play.ending() == (Phase.PAUSED, Reason.PAUSED_BY_USER)
-    play.run(600)
-    assert play.weights() == before
-    assert play.phase() is Phase.PAUSED
-    play.pause(False)
-    play.finish()
-    assert play.phase() is Phase.PROMOTED
-    assert play.weights() == [10, 25, 50, 100]
-    events = play.events()
+    driver = PHASES[phase]()
+    driver.world.metrics.faults = []
+    driver.pause()
+    before = driver.weights()
+    assert driver.phase_and_reason() == (Phase.PAUSED, Reason.PAUSED_BY_USER)
+    driver.run(600)
+    assert driver.weights() == before
+    assert driver.phase() is Phase.PAUSED
+    driver.pause(False)
+    driver.finish()
+    assert driver.phase() is Phase.PROMOTED
+    assert driver.weights() == [10, 25, 50, 100]
+    events = driver.events()
     assert (events.count("rollout_paused"), events.count("rollout_resumed")) == (1, 1)
 
 
 def test_a_breach_while_paused_rolls_back() -> None:
     """A pause stops steps, not the judge."""
-    play = healthy_start(qualities={V2: BROKEN})
-    play.until_weight(10)
-    play.pause()
-    play.finish()
-    assert play.ending() == (Phase.ROLLED_BACK, Reason.METRIC_BREACH)
-    assert play.weights() == [10, 0]
+    driver = healthy_start(qualities={V2: BROKEN})
+    driver.until_weight(10)
+    driver.pause()
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.METRIC_VIOLATION)
+    assert driver.weights() == [10, 0]
 
 
 def test_resume_of_what_is_not_paused_is_answered() -> None:
     """And changes nothing."""
-    play = progressing()
-    assert play.ask(Verb.RESUME) == "the rollout is not paused"
-    assert play.ask(Verb.RETRY) == "nothing to retry: the rollout is still running"
-    assert "unknown request" in play.ask("go-faster")
-    assert play.weights() == [10, 25]
-    play.finish()
-    assert play.weights() == [10, 25, 50, 100]
+    driver = progressing()
+    assert driver.ask(Verb.RESUME) == "the rollout is not paused"
+    assert driver.ask(Verb.RETRY) == "nothing to retry: the rollout is still running"
+    assert "unknown request" in driver.ask("go-faster")
+    assert driver.weights() == [10, 25]
+    driver.finish()
+    assert driver.weights() == [10, 25, 50, 100]
 
 
 def test_resume_while_spec_paused_is_still_true_says_so() -> None:
     """The field and the verb must not fight."""
-    play = paused()
-    assert "spec.paused is still true" in play.ask(Verb.RESUME)
-    assert play.phase() is Phase.PAUSED
+    driver = paused()
+    assert "spec.paused is still true" in driver.ask(Verb.RESUME)
+    assert driver.phase() is Phase.PAUSED
 
 
 @pytest.mark.parametrize("verb", [Verb.PROMOTE, Verb.RESUME])
-def test_a_manual_step_waits_for_a_person(verb: Verb) -> None:
+def test_manual_step_waits_for_approval(verb: Verb) -> None:
     """`pause: {}` at 25 %: judged all along, passed by promote or resume, told once."""
     steps = (STEPS[0], Step(25, 60.0, approval=True), *STEPS[2:])
-    play = healthy_start(policy(steps=steps))
-    play.until_reason(Reason.AWAITING_APPROVAL)
-    assert play.phase() is Phase.PAUSED
-    play.run(900)
-    assert play.weights() == [10, 25]
-    play.ask(verb)
-    assert play.weights() == [10, 25, 50]
-    play.finish()
-    assert play.weights() == [10, 25, 50, 100]
-    assert play.events().count("rollout_paused") == 1
+    driver = healthy_start(policy(steps=steps))
+    driver.until_reason(Reason.AWAITING_APPROVAL)
+    assert driver.phase() is Phase.PAUSED
+    driver.run(900)
+    assert driver.weights() == [10, 25]
+    driver.ask(verb)
+    assert driver.weights() == [10, 25, 50]
+    driver.finish()
+    assert driver.weights() == [10, 25, 50, 100]
+    assert driver.events().count("rollout_paused") == 1
 
 
 def test_a_bad_candidate_is_rolled_back_while_a_manual_step_waits() -> None:
     """Waiting for a person is not looking away."""
     steps = (Step(10, 30.0, approval=True), *STEPS[1:])
-    play = healthy_start(policy(steps=steps))
-    play.until_reason(Reason.AWAITING_APPROVAL)
-    series = play.world.traffic.series("models", "mnist", play.world.key("mnist").component)
+    driver = healthy_start(policy(steps=steps))
+    driver.until_reason(Reason.AWAITING_APPROVAL)
+    series = driver.world.traffic.series("models", "mnist", driver.world.key("mnist").component)
     series["mnist-predictor-00002"].quality = BROKEN
-    play.finish()
-    assert play.ending() == (Phase.ROLLED_BACK, Reason.METRIC_BREACH)
-    assert play.weights() == [10, 0]
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.METRIC_VIOLATION)
+    assert driver.weights() == [10, 0]
 
 
 def test_abort_during_a_manual_step() -> None:
     """The person says no."""
     steps = (Step(10, 30.0, approval=True), *STEPS[1:])
-    play = healthy_start(policy(steps=steps))
-    play.until_reason(Reason.AWAITING_APPROVAL)
-    play.ask(Verb.ABORT)
-    play.finish()
-    assert play.ending() == (Phase.ROLLED_BACK, Reason.ABORTED_BY_USER)
+    driver = healthy_start(policy(steps=steps))
+    driver.until_reason(Reason.AWAITING_APPROVAL)
+    driver.ask(Verb.ABORT)
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.ABORTED_BY_USER)
 
 
-def test_a_wish_during_a_rollback_is_answered() -> None:
+def test_request_during_rollback_is_answered() -> None:
     """A rollback is not stopped by anybody, and nobody waits for an answer for ever."""
-    play = healthy_start(qualities={V2: BROKEN})
-    play.until_weight(10)
-    play.world.kserve.hold_ingress("models", "mnist")
-    play.until_phase(Phase.ROLLING_BACK)
-    id_ = play.write(Verb.PROMOTE)
-    play.run(5)
-    play.world.kserve.hold_ingress("models", "mnist", held=False)
-    play.finish()
-    play.run(5)
-    assert play.phase() is Phase.ROLLED_BACK
-    assert play.rollout().progress.answered == id_
-    assert play.weights() == [10, 0]
+    driver = healthy_start(qualities={V2: BROKEN})
+    driver.until_weight(10)
+    driver.world.kserve.hold_ingress("models", "mnist")
+    driver.until_phase(Phase.ROLLING_BACK)
+    id_ = driver.write(Verb.PROMOTE)
+    driver.run(5)
+    driver.world.kserve.hold_ingress("models", "mnist", held=False)
+    driver.finish()
+    driver.run(5)
+    assert driver.phase() is Phase.ROLLED_BACK
+    assert driver.rollout().progress.answered_request_id == id_
+    assert driver.weights() == [10, 0]
 
 
 @pytest.mark.parametrize("verb", [Verb.PROMOTE, Verb.ABORT, Verb.RESUME, Verb.PROMOTE_FULL])
-def test_a_wish_for_a_finished_rollout_is_answered(verb: Verb) -> None:
+def test_request_for_finished_rollout_is_answered(verb: Verb) -> None:
     """It has ended; nothing moves."""
-    play = healthy_start()
-    play.finish()
-    play.run(60)
-    assert "has ended: Promoted" in play.ask(verb)
-    play.run(60)
-    assert play.weights() == [10, 25, 50, 100]
+    driver = healthy_start()
+    driver.finish()
+    driver.run(60)
+    assert "has ended: Promoted" in driver.ask(verb)
+    driver.run(60)
+    assert driver.weights() == [10, 25, 50, 100]
 
 
-def test_a_wish_is_answered_after_a_restart() -> None:
+def test_request_is_answered_after_restart() -> None:
     """Asked of a finished rollout while nobody was there: the next process answers."""
-    play = healthy_start()
-    play.finish()
-    id_ = play.write(Verb.ABORT)
-    play.restart()
-    play.run(10)
-    assert play.rollout().progress.answered == id_
+    driver = healthy_start()
+    driver.finish()
+    id_ = driver.write(Verb.ABORT)
+    driver.restart()
+    driver.run(10)
+    assert driver.rollout().progress.answered_request_id == id_
 
 
 def test_retry_starts_a_rolled_back_candidate_again() -> None:
     """A second attempt with its own record, from the bottom; the first record says what was answered."""
-    play = healthy_start(qualities={V2: BROKEN})
-    play.finish()
-    series = play.world.traffic.series("models", "mnist", play.world.key("mnist").component)
-    series["mnist-predictor-00002"].quality = play.world.traffic.quality_of({"model": {"storageUri": V3}})
-    assert play.ask(Verb.RETRY) == "started mnist-00002-r2"
-    play.finish("mnist-00002-r2")
-    assert play.ending("mnist-00002-r2") == (Phase.PROMOTED, Reason.PROMOTED)
-    assert play.weights() == [10, 0, 10, 25, 50, 100]
-    assert play.rollout("mnist-00002-r2").attempt == 2
-    assert play.rollout("mnist-00002-r2").stable_spec == play.rollout("mnist-00002").stable_spec
-    assert play.phase("mnist-00002") is Phase.ROLLED_BACK
+    driver = healthy_start(qualities={V2: BROKEN})
+    driver.finish()
+    series = driver.world.traffic.series("models", "mnist", driver.world.key("mnist").component)
+    series["mnist-predictor-00002"].quality = driver.world.traffic.quality_of({"model": {"storageUri": V3}})
+    assert driver.ask(Verb.RETRY) == "started mnist-00002-r2"
+    driver.finish("mnist-00002-r2")
+    assert driver.phase_and_reason("mnist-00002-r2") == (Phase.PROMOTED, Reason.PROMOTED)
+    assert driver.weights() == [10, 0, 10, 25, 50, 100]
+    assert driver.rollout("mnist-00002-r2").attempt == 2
+    assert driver.rollout("mnist-00002-r2").stable_spec == driver.rollout("mnist-00002").stable_spec
+    assert driver.phase("mnist-00002") is Phase.ROLLED_BACK
 
 
 def test_a_retry_that_fails_again_can_be_tried_a_third_time() -> None:
     """Each attempt has its own name, and only one runs."""
-    play = healthy_start(qualities={V2: BROKEN})
-    play.finish()
-    play.ask(Verb.RETRY)
-    play.finish("mnist-00002-r2")
-    assert play.ask(Verb.RETRY, "mnist-00002-r2") == "started mnist-00002-r3"
-    play.finish("mnist-00002-r3")
-    assert play.weights() == [10, 0, 10, 0, 10, 0]
-    assert play.names() == ["mnist-00002", "mnist-00002-r2", "mnist-00002-r3"]
+    driver = healthy_start(qualities={V2: BROKEN})
+    driver.finish()
+    driver.ask(Verb.RETRY)
+    driver.finish("mnist-00002-r2")
+    assert driver.ask(Verb.RETRY, "mnist-00002-r2") == "started mnist-00002-r3"
+    driver.finish("mnist-00002-r3")
+    assert driver.weights() == [10, 0, 10, 0, 10, 0]
+    assert driver.rollout_names() == ["mnist-00002", "mnist-00002-r2", "mnist-00002-r3"]
 
 
 def test_retry_of_what_cannot_be_retried_says_why() -> None:
     """A promoted one; a rolled-back one whose revision has been replaced."""
-    play = healthy_start()
-    play.finish()
-    assert "only a rolled-back rollout" in play.ask(Verb.RETRY)
+    driver = healthy_start()
+    driver.finish()
+    assert "only a rolled-back rollout" in driver.ask(Verb.RETRY)
     other = healthy_start(qualities={V2: BROKEN})
     other.finish()
     other.release(V3)
@@ -302,34 +302,34 @@ def test_retry_of_what_cannot_be_retried_says_why() -> None:
     assert "no longer the newest" in other.ask(Verb.RETRY)
 
 
-def _retry_while_running(play: Play) -> str:
-    play.until_phase(Phase.PROGRESSING, name="mnist-00003")
-    return play.ask(Verb.RETRY)
+def _retry_while_running(driver: Driver) -> str:
+    driver.until_phase(Phase.PROGRESSING, name="mnist-00003")
+    return driver.ask(Verb.RETRY)
 
 
 def test_retry_works_after_a_restart() -> None:
     """The record is enough: nothing about the failed attempt has to be in memory."""
-    play = healthy_start(qualities={V2: BROKEN})
-    play.finish()
-    play.restart()
-    play.run(5)
-    assert play.ask(Verb.RETRY) == "started mnist-00002-r2"
+    driver = healthy_start(qualities={V2: BROKEN})
+    driver.finish()
+    driver.restart()
+    driver.run(5)
+    assert driver.ask(Verb.RETRY) == "started mnist-00002-r2"
 
 
-def test_a_wish_is_acted_upon_once() -> None:
+def test_request_is_handled_once() -> None:
     """The same request object stays in the spec for ever; it passes one step, also over a restart."""
-    play = progressing()
-    play.ask(Verb.PROMOTE)
-    assert play.weights() == [10, 25, 50]
-    play.restart()
-    play.run(20)
-    assert play.weights() == [10, 25, 50]
+    driver = progressing()
+    driver.ask(Verb.PROMOTE)
+    assert driver.weights() == [10, 25, 50]
+    driver.restart()
+    driver.run(20)
+    assert driver.weights() == [10, 25, 50]
 
 
 def test_promote_all_from_outside_during_an_outage_of_prometheus() -> None:
     """A person may promote although nothing can be measured."""
-    play = holding()
-    play.ask(Verb.PROMOTE_FULL)
-    play.finish()
-    assert play.phase() is Phase.PROMOTED
-    assert play.weights() == [10, 25, 100]
+    driver = holding()
+    driver.ask(Verb.PROMOTE_FULL)
+    driver.finish()
+    assert driver.phase() is Phase.PROMOTED
+    assert driver.weights() == [10, 25, 100]

@@ -13,13 +13,13 @@ from autocanary.analysis import Outcome
 from autocanary.decide.decision_input import BY_STEP, BY_USER
 from autocanary.decide.outbox import DECISIONS_KEPT, INPUTS_KEPT
 from autocanary.decide.planner import plan
-from autocanary.model.decision import Decision, Event, Move
+from autocanary.model.decision import Action, Decision, Event
 from autocanary.model.policy import OnInconclusive, Policy
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout_windows import Window
-from tests.decide.build import NOW, observation, policy, progress, situation, verdict
-from tests.decide.comparison_policies import analysis
+from tests.decide.builders import NOW, make_decision_input, make_observation, policy, progress, verdict
+from tests.decide.comparison_builders import analysis
 
 LONG_AGO = NOW - 7200
 CLOSED = Window(days=(0,), start=time(0), end=time(0, 1), zone=ZoneInfo("UTC"))
@@ -30,12 +30,10 @@ def rules(then: OnInconclusive | None = OnInconclusive.HOLD, **changes: Any) -> 
     return policy(**{"analysis": judged, "step_timeout": 3600.0, **changes})
 
 
-def decided(
-    outcome: Outcome, reason: Reason | None = None, state: Progress | None = None, **changes: Any
-) -> Decision:
+def decided(outcome: Outcome, reason: Reason | None = None, state: Progress | None = None, **changes: Any) -> Decision:
     said = verdict(outcome) if reason is None else verdict(outcome, reason=reason)
-    held = progress(verified_at=LONG_AGO, undecided_since=LONG_AGO) if state is None else state
-    return plan(situation(held, said=said, **{"policy": rules(), **changes}))
+    held = progress(verified_at=LONG_AGO, inconclusive_since=LONG_AGO) if state is None else state
+    return plan(make_decision_input(held, said=said, **{"policy": rules(), **changes}))
 
 
 def test_suspicion_holds_at_once() -> None:
@@ -43,14 +41,12 @@ def test_suspicion_holds_at_once() -> None:
     fresh = progress(verified_at=NOW - 5)
     found = decided(Outcome.SUSPICIOUS, state=fresh)
     assert (found.rule, found.progress.phase, found.event) == ("suspicious", Phase.HOLDING, Event.HELD)
-    assert found.progress.undecided_since == NOW
+    assert found.progress.inconclusive_since == NOW
 
 
-def test_suspicion_is_over_when_it_was_chance() -> None:
+def test_suspicious_returns_to_progressing() -> None:
     """The next look waits, or passes, and that is told."""
-    held = progress(
-        phase=Phase.HOLDING, reason=Reason.SUSPICIOUS, held_told_at=NOW - 60, verified_at=NOW - 90
-    )
+    held = progress(phase=Phase.HOLDING, reason=Reason.SUSPICIOUS, hold_notified_at=NOW - 60, verified_at=NOW - 90)
     found = decided(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, held)
     assert (found.progress.phase, found.event) == (Phase.PROGRESSING, Event.RESUMED)
 
@@ -59,7 +55,7 @@ def test_suspicion_is_over_when_it_was_chance() -> None:
 def test_suspicion_is_never_promoted(then: OnInconclusive) -> None:
     """Whatever the policy says of the inconclusive, and however long it lasts."""
     found = decided(Outcome.SUSPICIOUS, policy=rules(then))
-    assert (found.move, found.progress.phase) == (Move.NONE, Phase.HOLDING)
+    assert (found.action, found.progress.phase) == (Action.NONE, Phase.HOLDING)
 
 
 def test_suspicion_ends_with_the_timeout_where_that_rolls_back() -> None:
@@ -69,11 +65,11 @@ def test_suspicion_ends_with_the_timeout_where_that_rolls_back() -> None:
     assert found.progress.message.startswith("inconclusive for 2h: ")
 
 
-def test_waiting_for_evidence_is_no_hold() -> None:
+def test_gathering_evidence_is_not_holding() -> None:
     """The step goes on until its timeout."""
-    waiting = progress(verified_at=NOW - 1800, undecided_since=NOW - 1800)
+    waiting = progress(verified_at=NOW - 1800, inconclusive_since=NOW - 1800)
     found = decided(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, waiting)
-    assert (found.progress.phase, found.event, found.move) == (Phase.PROGRESSING, None, Move.NONE)
+    assert (found.progress.phase, found.event, found.action) == (Phase.PROGRESSING, None, Action.NONE)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +80,7 @@ def test_waiting_for_evidence_is_no_hold() -> None:
         (OnInconclusive.PROMOTE, Phase.PROGRESSING, Reason.INCONCLUSIVE, 25),
     ],
 )
-def test_at_the_timeout_the_policy_is_asked(
+def test_on_inconclusive_applies_at_the_timeout(
     then: OnInconclusive, phase: Phase, reason: Reason, weight: int | None
 ) -> None:
     """Held, gone back, or gone on; each says that nothing could be said."""
@@ -95,32 +91,32 @@ def test_at_the_timeout_the_policy_is_asked(
 
 def test_a_breach_that_was_seen_is_not_promoted() -> None:
     """Inconclusive because something was seen is not inconclusive for want of requests."""
-    found = decided(Outcome.INCONCLUSIVE, Reason.BREACH_SEEN, policy=rules(OnInconclusive.PROMOTE))
-    assert (found.progress.phase, found.move) == (Phase.HOLDING, Move.NONE)
+    found = decided(Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN, policy=rules(OnInconclusive.PROMOTE))
+    assert (found.progress.phase, found.action) == (Phase.HOLDING, Action.NONE)
 
 
 def test_the_last_step_is_promoted_all_the_same_where_the_policy_says_so() -> None:
     """And says how it came."""
-    baking = progress(3, 100, phase=Phase.BAKING, verified_at=LONG_AGO, undecided_since=LONG_AGO)
+    baking = progress(3, 100, phase=Phase.BAKING, verified_at=LONG_AGO, inconclusive_since=LONG_AGO)
     found = decided(
         Outcome.INCONCLUSIVE,
         Reason.TOO_FEW_REQUESTS,
         baking,
-        seen=observation(100),
+        observation=make_observation(100),
         policy=rules(OnInconclusive.PROMOTE),
     )
     assert found.progress.phase is Phase.PROMOTED
     assert "promoted as the policy says" in found.progress.message
 
 
-def test_a_closed_window_stops_the_clock() -> None:
+def test_closed_window_resets_the_inconclusive_time() -> None:
     """No deadline runs at night: in the morning it begins anew."""
     found = decided(
         Outcome.INCONCLUSIVE,
         Reason.GATHERING_EVIDENCE,
         policy=rules(OnInconclusive.ROLLBACK, windows=(CLOSED,)),
     )
-    assert (found.reason, found.progress.undecided_since) == (Reason.WINDOW_CLOSED, None)
+    assert (found.reason, found.progress.inconclusive_since) == (Reason.WINDOW_CLOSED, None)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.INCONCLUSIVE, Outcome.SUSPICIOUS])
@@ -128,56 +124,52 @@ def test_a_closed_window_stops_the_clock() -> None:
 @pytest.mark.parametrize("then", list(OnInconclusive))
 def test_a_pause_is_left_alone(outcome: Outcome, by: str, then: OnInconclusive) -> None:
     """A person has been asked already."""
-    paused = progress(phase=Phase.PAUSED, paused_by=by, verified_at=LONG_AGO, undecided_since=LONG_AGO)
+    paused = progress(phase=Phase.PAUSED, paused_by=by, verified_at=LONG_AGO, inconclusive_since=LONG_AGO)
     steps = (replace(policy().steps[0], approval=True), *policy().steps[1:])
-    found = decided(
-        outcome, Reason.GATHERING_EVIDENCE, paused, policy=rules(then, steps=steps), paused=by == BY_USER
-    )
-    assert (found.progress.phase, found.move, found.event) == (Phase.PAUSED, Move.NONE, None)
+    found = decided(outcome, Reason.GATHERING_EVIDENCE, paused, policy=rules(then, steps=steps), paused=by == BY_USER)
+    assert (found.progress.phase, found.action, found.event) == (Phase.PAUSED, Action.NONE, None)
 
 
-def test_without_a_word_about_it_the_progress_deadline_counts_as_ever() -> None:
+def test_progress_deadline_applies_without_on_inconclusive() -> None:
     """A policy of thresholds behaves as before."""
     state = progress(verified_at=LONG_AGO)
     found = decided(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, state, policy=rules(None))
     assert (found.progress.phase, found.progress.held_since) == (Phase.HOLDING, NOW)
-    late = decided(
-        Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, found.progress, policy=rules(None), now=NOW + 1801
-    )
+    late = decided(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, found.progress, policy=rules(None), now=NOW + 1801)
     assert late.reason is Reason.PROGRESS_DEADLINE_EXCEEDED
 
 
 def test_the_timeout_is_the_steps_duration_and_the_deadline_when_left_out() -> None:
     """Five minutes and half an hour."""
-    late = progress(verified_at=LONG_AGO, undecided_since=NOW - 2099)
+    late = progress(verified_at=LONG_AGO, inconclusive_since=NOW - 2099)
     found = decided(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, late, policy=rules(step_timeout=None))
     assert found.progress.phase is Phase.PROGRESSING
-    found = decided(
-        Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, late, policy=rules(step_timeout=None), now=NOW + 1
-    )
+    found = decided(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, late, policy=rules(step_timeout=None), now=NOW + 1)
     assert found.progress.phase is Phase.HOLDING
 
 
 def test_a_pass_forgets_how_long_it_was_inconclusive() -> None:
     """Also while a closed window keeps it where it is."""
     found = decided(Outcome.PASS, policy=rules(windows=(CLOSED,)))
-    assert found.progress.undecided_since is None
+    assert found.progress.inconclusive_since is None
 
 
-def test_an_outage_moves_the_clock_on() -> None:
+def test_outage_does_not_count_as_inconclusive_time() -> None:
     """Ten minutes without Prometheus are ten minutes more."""
-    away = progress(verified_at=LONG_AGO, undecided_since=NOW - 1000, outage_since=NOW - 600)
+    away = progress(verified_at=LONG_AGO, inconclusive_since=NOW - 1000, outage_since=NOW - 600)
     found = decided(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, away)
-    assert found.progress.undecided_since == NOW - 400
+    assert found.progress.inconclusive_since == NOW - 400
 
 
 def test_a_step_keeps_the_evidence_and_starts_the_clock_anew() -> None:
     """What was counted for thresholds goes, what comparisons know stays."""
-    known = progress(verified_at=LONG_AGO, undecided_since=NOW - 60, evidence={"version": 1, "meter": 3.0})
+    known = progress(
+        verified_at=LONG_AGO, inconclusive_since=NOW - 60, evidence={"version": 1, "evidence_percent": 3.0}
+    )
     found = decided(Outcome.PASS, state=known)
     assert found.weight == 25
-    assert found.progress.evidence == {"version": 1, "meter": 3.0}
-    assert found.progress.undecided_since is None
+    assert found.progress.evidence == {"version": 1, "evidence_percent": 3.0}
+    assert found.progress.inconclusive_since is None
 
 
 def test_a_record_from_before_comparisons_is_read() -> None:
@@ -185,7 +177,7 @@ def test_a_record_from_before_comparisons_is_read() -> None:
     raw = progress().to_dict()
     del raw["evidence"]
     old = Progress.from_dict(raw)
-    assert (old.evidence, old.undecided_since) == ({}, None)
+    assert (old.evidence, old.inconclusive_since) == ({}, None)
     assert Progress.from_dict(old.to_dict()) == old
 
 
@@ -194,8 +186,8 @@ def test_the_newest_decisions_keep_all_of_their_inputs() -> None:
     state = progress(verified_at=LONG_AGO)
     for minute in range(30):
         outcome = Outcome.SUSPICIOUS if minute % 2 else Outcome.INCONCLUSIVE
-        state = decided(outcome, None, state, now=NOW + 60 * minute).progress.but(
-            undecided_since=NOW + 60 * minute
+        state = replace(
+            decided(outcome, None, state, now=NOW + 60 * minute).progress, inconclusive_since=NOW + 60 * minute
         )
     whole = [each for each in state.decisions if "progress" in each["inputs"]]
     assert len(state.decisions) == DECISIONS_KEPT

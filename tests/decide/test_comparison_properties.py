@@ -9,29 +9,38 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from autocanary.analysis import Basis, Look, Outcome, Verdict, judge
-from autocanary.decide.decision_log import BOOKS
+from autocanary.analysis import AnalysisInput, Evaluation, Outcome, Verdict, analyse
+from autocanary.decide.decision_log import FIELDS_WITHOUT_EFFECT
 from autocanary.decide.planner import plan, replay
-from autocanary.model.decision import Decision, Move
-from autocanary.model.measurement import Counters, Reading, ReadingKind, Totals, Unit
-from autocanary.model.policy import Grace, OnFailure, OnInconclusive, Policy, Step, Then
+from autocanary.model.decision import Action, Decision
+from autocanary.model.measurement import Measurement, MeasurementKind, RequestCounters, RequestTotals, Unit
+from autocanary.model.policy import OnFailure, OnInconclusive, Policy, Step, Timeout, TimeoutAction
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout_json import from_document, to_document
-from tests.decide.build import CANDIDATE, NOW, STABLE, observation, policy, progress, rollout, situation
-from tests.decide.comparison_policies import ERRORS, analysis
+from tests.decide.builders import (
+    CANDIDATE,
+    NOW,
+    STABLE,
+    make_decision_input,
+    make_observation,
+    policy,
+    progress,
+    rollout,
+)
+from tests.decide.comparison_builders import ERRORS, analysis
 
 STEPS = (Step(10, 60), Step(50, 60), Step(100, 60))
 
 
 def rules(then: OnInconclusive, on_failure: OnFailure) -> Policy:
-    judged = replace(
+    is_evaluated = replace(
         analysis(ERRORS, warmup=0.0),
         on_inconclusive=then,
-        on_no_data=Grace(600, Then.HOLD),
-        on_outage=Grace(900, Then.HOLD),
+        on_no_data=Timeout(600, TimeoutAction.HOLD),
+        on_outage=Timeout(900, TimeoutAction.HOLD),
     )
-    return policy(steps=STEPS, analysis=judged, step_timeout=600.0, on_failure=on_failure)
+    return policy(steps=STEPS, analysis=is_evaluated, step_timeout=600.0, on_failure=on_failure)
 
 
 class Comparing(RuleBasedStateMachine):
@@ -41,9 +50,9 @@ class Comparing(RuleBasedStateMachine):
     def begin(self, then: OnInconclusive, on_failure: OnFailure) -> None:
         self.now, self.policy = NOW, rules(then, on_failure)
         self.progress = progress(0, 10, verified_at=NOW - 1, step_started_at=NOW - 2, phase_since=NOW - 2)
-        self.candidate, self.stable = Totals(), Totals()
+        self.candidate, self.stable = RequestTotals(), RequestTotals()
         self.failed = False
-        self._look(ReadingKind.VALUE)
+        self._look(MeasurementKind.VALUE)
 
     @rule(
         n_c=st.integers(0, 400),
@@ -51,11 +60,18 @@ class Comparing(RuleBasedStateMachine):
         rate_c=st.sampled_from([0.0, 0.0, 0.01, 0.05, 0.3, 1.0]),
         rate_s=st.sampled_from([0.0, 0.0, 0.01, 0.05, 0.3]),
         seconds=st.sampled_from([15.0, 15.0, 30.0, 61.0, 700.0]),
-        kind=st.sampled_from([*[ReadingKind.VALUE] * 6, ReadingKind.NO_SERIES, ReadingKind.OUTAGE]),
+        kind=st.sampled_from([*[MeasurementKind.VALUE] * 6, MeasurementKind.NO_SERIES, MeasurementKind.OUTAGE]),
         times=st.integers(1, 6),
     )
     def counted(
-        self, n_c: int, n_s: int, rate_c: float, rate_s: float, seconds: float, kind: ReadingKind, times: int
+        self,
+        n_c: int,
+        n_s: int,
+        rate_c: float,
+        rate_s: float,
+        seconds: float,
+        kind: MeasurementKind,
+        times: int,
     ) -> None:
         for _ in range(times):
             self.now += seconds
@@ -64,34 +80,34 @@ class Comparing(RuleBasedStateMachine):
             self.stable = _more(self.stable, n_s if weight < 100 else 0, rate_s)
             self._look(kind)
 
-    def _look(self, kind: ReadingKind) -> None:
+    def _look(self, kind: MeasurementKind) -> None:
         if self.progress.phase.is_final:
             return
         weight = self.progress.weight if self.progress.weight is not None else 100
         promoted = weight == 100
-        seen = observation(
+        observation = make_observation(
             weight,
             traffic={CANDIDATE: weight, STABLE: 100 - weight},
             rolled_out=CANDIDATE if promoted else STABLE,
             previous=STABLE if promoted else "",
         )
         verdict: Verdict | None = None
-        judged = situation(self.progress, seen, None, now=self.now, policy=self.policy)
-        if judged.judged:
-            counters = Counters("a", self.now, self.candidate, self.stable)
-            reading = Reading(kind, 1.0, Unit.PERCENT, 100.0, counters=counters)
-            look = Look(self.now, self.progress.step, len(STEPS), weight)
-            basis = Basis(look, {"error-rate": reading}, self.progress.metrics, self.progress.evidence)
-            verdict = judge(self.policy.analysis, self.policy.analysis.metrics, basis)
-        given = replace(judged, verdict=verdict)
+        is_evaluated = make_decision_input(self.progress, observation, None, now=self.now, policy=self.policy)
+        if is_evaluated.is_evaluated:
+            counters = RequestCounters("a", self.now, self.candidate, self.stable)
+            reading = Measurement(kind, 1.0, Unit.PERCENT, 100.0, counters=counters)
+            look = Evaluation(self.now, self.progress.step, len(STEPS), weight)
+            analysis_input = AnalysisInput(look, {"error-rate": reading}, self.progress.metrics, self.progress.evidence)
+            verdict = analyse(self.policy.analysis, self.policy.analysis.metrics, analysis_input)
+        given = replace(is_evaluated, verdict=verdict)
         decision = plan(given)
         self._check(decision, verdict)
-        self._check_resuming(decision, given.seen, verdict)
+        self._check_resuming(decision, given.observation, verdict)
         self.progress = decision.progress
 
     def _check(self, decision: Decision, verdict: Verdict | None) -> None:
         before = self.progress
-        risen = decision.move is Move.WEIGHT and (decision.weight or 0) > (before.weight or 0)
+        risen = decision.action is Action.WEIGHT and (decision.weight or 0) > (before.weight or 0)
         outcome = verdict.outcome if verdict is not None else None
         if outcome in (Outcome.SUSPICIOUS, Outcome.NO_DATA, Outcome.OUTAGE, Outcome.FAIL):
             assert not risen, f"up while {outcome}"
@@ -99,8 +115,8 @@ class Comparing(RuleBasedStateMachine):
         if risen and outcome is not Outcome.PASS:
             assert self.policy.analysis.on_inconclusive is OnInconclusive.PROMOTE, "up without a pass"
             assert outcome is Outcome.INCONCLUSIVE
-            assert before.undecided_since is not None
-            assert self.now - before.undecided_since >= 600, "up before the timeout"
+            assert before.inconclusive_since is not None
+            assert self.now - before.inconclusive_since >= 600, "up before the timeout"
             assert decision.reason is Reason.INCONCLUSIVE, "not said"
         if self.failed and verdict is not None:
             assert outcome is Outcome.FAIL, "a latched fail was forgotten"
@@ -110,21 +126,23 @@ class Comparing(RuleBasedStateMachine):
             paused = self.policy.on_failure is OnFailure.PAUSE
             assert back is (Phase.PAUSED if paused else Phase.ROLLING_BACK), "a fail without consequence"
 
-    def _check_resuming(self, decision: Decision, seen: object, verdict: Verdict | None) -> None:
+    def _check_resuming(self, decision: Decision, observation: object, verdict: Verdict | None) -> None:
         """Stopped and resumed from the recorded document the evidence is the same to the last digit."""
         document = json.loads(json.dumps(to_document(rollout(self.progress))))
         resumed = from_document({**document, "metadata": {**document["metadata"], "uid": ""}}).progress
         assert resumed == self.progress
-        if verdict is not None and verdict.basis is not None:
-            basis = Basis.from_dict(json.loads(json.dumps(verdict.basis.to_dict())))
-            again = judge(self.policy.analysis, self.policy.analysis.metrics, basis)
-            assert again == replace(verdict, basis=again.basis)
+        if verdict is not None and verdict.analysis_input is not None:
+            analysis_input = AnalysisInput.from_dict(json.loads(json.dumps(verdict.analysis_input.to_dict())))
+            again = analyse(self.policy.analysis, self.policy.analysis.metrics, analysis_input)
+            assert again == replace(verdict, analysis_input=again.analysis_input)
         if decision.inputs is not None:
             made = replay(rollout(self.progress), self.policy, json.loads(json.dumps(decision.inputs)))
-            assert made.progress.but(**BOOKS) == decision.progress.but(**BOOKS)
-            assert (made.rule, made.move, made.weight, made.event, made.urgent) == (
+            assert replace(made.progress, **FIELDS_WITHOUT_EFFECT) == replace(
+                decision.progress, **FIELDS_WITHOUT_EFFECT
+            )
+            assert (made.rule, made.action, made.weight, made.event, made.urgent) == (
                 decision.rule,
-                decision.move,
+                decision.action,
                 decision.weight,
                 decision.event,
                 decision.urgent,
@@ -141,8 +159,8 @@ class Comparing(RuleBasedStateMachine):
             assert len(json.dumps(self.progress.to_dict()["evidence"])) < 4096
 
 
-def _more(totals: Totals, requests: int, rate: float) -> Totals:
-    return Totals(totals.requests + requests, totals.errors + round(requests * rate))
+def _more(totals: RequestTotals, requests: int, rate: float) -> RequestTotals:
+    return RequestTotals(totals.requests + requests, totals.errors + round(requests * rate))
 
 
 TestComparing = Comparing.TestCase

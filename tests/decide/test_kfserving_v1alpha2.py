@@ -7,21 +7,36 @@ from typing import Any
 
 import pytest
 
-from autocanary.decide.detection import Memory, Nothing, Start, discover, remember
+from autocanary.decide.detection import (
+    NoAction,
+    StableRevisionTracker,
+    StartRollout,
+    detect,
+    track_stable_revision,
+)
 from autocanary.decide.planner import plan
-from autocanary.model.decision import Event, Move
-from autocanary.model.observation import Beside, Observation, Trinary, Unsettled
+from autocanary.model.decision import Action, Event
+from autocanary.model.observation import ConditionStatus, DefaultEndpoint, Observation, PromotionPending
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request
-from tests.decide.build import CANDIDATE, NOW, STABLE, observation, policy, progress, rollout, situation
+from tests.decide.builders import (
+    CANDIDATE,
+    NOW,
+    STABLE,
+    make_decision_input,
+    make_observation,
+    policy,
+    progress,
+    rollout,
+)
 
-DONE = progress(phase=Phase.SETTLING, step=3, weight=100, reason=Reason.SETTLING)
+DONE = progress(phase=Phase.FINALIZING, step=3, weight=100, reason=Reason.FINALIZING)
 
 
-def sided(*, candidate: bool = True, digest: str = "stable", **changes: Any) -> Observation:
+def v1alpha2_observation(*, candidate: bool = True, digest: str = "stable", **changes: Any) -> Observation:
     """All the traffic is on a candidate made of the spec "new"; ``digest`` is stable's."""
-    ready = changes.pop("stable_ready", Trinary.TRUE)
+    ready = changes.pop("stable_ready", ConditionStatus.TRUE)
     defaults: dict[str, Any] = {
         "weight": 100,
         "traffic": {CANDIDATE: 100, STABLE: 0},
@@ -29,30 +44,35 @@ def sided(*, candidate: bool = True, digest: str = "stable", **changes: Any) -> 
         "previous": "",
         "spec_digest": "new",
         "spec": {"v": 2},
-        "beside": Beside({"v": 1}, digest, ready, candidate),
+        "default_endpoint": DefaultEndpoint({"v": 1}, digest, ready, candidate),
     }
-    return observation(**{**defaults, **changes})
+    return make_observation(**{**defaults, **changes})
 
 
-def settling(seen: Observation, **changes: Any) -> Any:
-    base = situation(changes.pop("state", DONE), seen, **changes)
-    return plan(replace(base, rollout=base.rollout.but(candidate_digest="new")))
+def settling(observation: Observation, **changes: Any) -> Any:
+    base = make_decision_input(changes.pop("state", DONE), observation, **changes)
+    return plan(replace(base, rollout=replace(base.rollout, candidate_digest="new")))
 
 
 @pytest.mark.parametrize(
-    ("changes", "unsettled"),
+    ("changes", "promotion_pending"),
     [
-        ({}, Unsettled.ADOPT),
-        ({"digest": "new"}, Unsettled.CLEAR),
-        ({"digest": "new", "stable_ready": Trinary.UNKNOWN}, Unsettled.WAIT),
-        ({"candidate": False, "weight": None}, Unsettled.WAIT),
+        ({}, PromotionPending.ADOPT),
+        ({"digest": "new"}, PromotionPending.CLEAR),
+        ({"digest": "new", "stable_ready": ConditionStatus.UNKNOWN}, PromotionPending.WAIT),
+        ({"candidate": False, "weight": None}, PromotionPending.WAIT),
         ({"candidate": False, "weight": None, "traffic": {STABLE: 100}}, None),
-        ({"candidate": False, "traffic": {STABLE: 100}, "route_ready": Trinary.FALSE}, Unsettled.WAIT),
+        (
+            {"candidate": False, "traffic": {STABLE: 100}, "route_ready": ConditionStatus.FALSE},
+            PromotionPending.WAIT,
+        ),
     ],
 )
-def test_what_a_promotion_lacks(changes: dict[str, Any], unsettled: Unsettled | None) -> None:
+def test_promotion_pending_by_endpoint_state(
+    changes: dict[str, Any], promotion_pending: PromotionPending | None
+) -> None:
     """Read from one look, whoever made the writes before it."""
-    assert sided(**changes).unsettled is unsettled
+    assert v1alpha2_observation(**changes).promotion_pending is promotion_pending
 
 
 WHY = "cannot patch it: no canaries here"
@@ -60,104 +80,112 @@ RAISED = progress(1, 50, from_weight=10, verified_at=None, step_started_at=NOW -
 
 
 @pytest.mark.parametrize("phase", [Phase.PROGRESSING, Phase.PAUSED])
-def test_a_raise_that_can_never_be_written_is_told_at_once(phase: Phase) -> None:
+def test_refused_weight_increase_notifies_at_once(phase: Phase) -> None:
     """Not after the minute that any other refusal is waited for; a pause stays one. Both times it is tried on."""
-    seen = sided(weight=10, traffic={CANDIDATE: 10, STABLE: 90})
-    state = RAISED.but(phase=phase, paused_by="user" if phase is Phase.PAUSED else "")
-    decision = settling(seen, state=state, unsupported=WHY)
-    assert (decision.move, decision.weight) == (Move.WEIGHT, 50)
+    observation = v1alpha2_observation(weight=10, traffic={CANDIDATE: 10, STABLE: 90})
+    state = replace(RAISED, phase=phase, paused_by="user" if phase is Phase.PAUSED else "")
+    decision = settling(observation, state=state, unsupported_reason=WHY)
+    assert (decision.action, decision.weight) == (Action.WEIGHT, 50)
     if phase is Phase.PAUSED:
         assert decision.progress.phase is Phase.PAUSED
     else:
         assert (decision.progress.phase, decision.reason) == (Phase.HOLDING, Reason.CANARY_UNSUPPORTED)
         assert decision.progress.message == f"50 % is refused: {WHY}"
-    other = settling(seen, state=RAISED)
-    assert (other.move, other.progress.phase) == (Move.WEIGHT, Phase.PROGRESSING)
+    other = settling(observation, state=RAISED)
+    assert (other.action, other.progress.phase) == (Action.WEIGHT, Phase.PROGRESSING)
 
 
-def test_a_rollback_whose_weight_can_never_be_written_empties_the_place() -> None:
+def test_rollback_removes_candidate_when_weight_is_refused() -> None:
     """Only while the candidate's own spec stands in it; otherwise the weight is tried again."""
-    seen = sided(weight=10, traffic={CANDIDATE: 10, STABLE: 90})
+    observation = v1alpha2_observation(weight=10, traffic={CANDIDATE: 10, STABLE: 90})
     state = progress(0, 0, phase=Phase.ROLLING_BACK, from_weight=10, verified_at=None)
-    decision = settling(seen, state=state, unsupported=WHY)
-    assert (decision.move, decision.weight, decision.progress.repairing) == (Move.RESTORE, None, True)
-    replaced = replace(seen, spec_digest="another")
-    assert settling(replaced, state=state, unsupported=WHY).move is Move.WEIGHT
-    assert settling(seen, state=state).move is Move.WEIGHT
+    decision = settling(observation, state=state, unsupported_reason=WHY)
+    assert (decision.action, decision.weight, decision.progress.repairing) == (Action.RESTORE, None, True)
+    replaced = replace(observation, spec_digest="another")
+    assert settling(replaced, state=state, unsupported_reason=WHY).action is Action.WEIGHT
+    assert settling(observation, state=state).action is Action.WEIGHT
 
 
-def test_a_copy_that_can_never_be_written_is_warned_of_once() -> None:
+def test_refused_finalize_write_warns_once() -> None:
     """It keeps the weight of 100, so it is refused as well; it is tried on."""
-    first = settling(sided(), unsupported=WHY)
-    assert (first.move, first.event) == (Move.SETTLE, Event.WARNING)
-    again = settling(sided(), state=first.progress, unsupported=WHY)
-    assert (again.move, again.event) == (Move.SETTLE, None)
+    first = settling(v1alpha2_observation(), unsupported_reason=WHY)
+    assert (first.action, first.event) == (Action.FINALIZE, Event.WARNING)
+    again = settling(v1alpha2_observation(), state=first.progress, unsupported_reason=WHY)
+    assert (again.action, again.event) == (Action.FINALIZE, None)
 
 
-def test_without_a_second_place_nothing_is_lacking() -> None:
+def test_v1beta1_has_no_promotion_pending() -> None:
     """KServe takes the candidate for stable by itself."""
-    assert observation().unsettled is None
-    assert not observation().withdrawn
-    assert observation().is_made_of("anything")
+    assert make_observation().promotion_pending is None
+    assert not make_observation().candidate_removed
+    assert make_observation().matches_spec("anything")
 
 
-def test_the_writes_of_settling() -> None:
+def test_finalizing_writes_in_order() -> None:
     """Copy; clear when stable's revision is another; nothing while there is something to wait for."""
-    assert settling(sided()).move is Move.SETTLE
+    assert settling(v1alpha2_observation()).action is Action.FINALIZE
     copied: dict[str, Any] = {"digest": "new", "rolled_out": "mnist-predictor-default-2"}
     share = {CANDIDATE: 100, "mnist-predictor-default-2": 0}
-    assert settling(sided(**copied, traffic=share)).move is Move.SETTLE
-    assert settling(sided(**copied, traffic=share, stable_ready=Trinary.UNKNOWN)).move is Move.NONE
-    assert settling(sided(digest="new")).move is Move.NONE, "stable's revision is still the old one"
+    assert settling(v1alpha2_observation(**copied, traffic=share)).action is Action.FINALIZE
+    assert (
+        settling(v1alpha2_observation(**copied, traffic=share, stable_ready=ConditionStatus.UNKNOWN)).action
+        is Action.NONE
+    )
+    assert settling(v1alpha2_observation(digest="new")).action is Action.NONE, "stable's revision is still the old one"
 
 
-def test_nothing_is_copied_that_was_not_judged() -> None:
+def test_finalize_copies_only_the_evaluated_spec() -> None:
     """Another candidate, another stable, another weight, a route that is not ready, a pause."""
-    for seen in (
-        sided(created="mnist-predictor-00003", spec_digest="newer"),
-        sided(spec_digest="newer"),
-        sided(digest="hotfix"),
-        sided(weight=50),
-        sided(route_ready=Trinary.FALSE),
+    for observation in (
+        v1alpha2_observation(created="mnist-predictor-00003", spec_digest="newer"),
+        v1alpha2_observation(spec_digest="newer"),
+        v1alpha2_observation(digest="hotfix"),
+        v1alpha2_observation(weight=50),
+        v1alpha2_observation(route_ready=ConditionStatus.FALSE),
     ):
-        assert settling(seen).move is not Move.SETTLE
-    assert settling(sided(), paused=True).move is Move.NONE
+        assert settling(observation).action is not Action.FINALIZE
+    assert settling(v1alpha2_observation(), paused=True).action is Action.NONE
 
 
-def test_wishes_while_it_settles_are_answered() -> None:
+def test_user_requests_are_answered_while_finalizing() -> None:
     """Each once: promote hurries, the others are too late."""
-    hurried = settling(sided(digest="new"), request=Request("1", "promote", "kim"))
-    assert (hurried.progress.answered, hurried.progress.promote_all) == ("1", True)
-    assert settling(sided(digest="new"), state=hurried.progress).move is Move.SETTLE
-    late = settling(sided(), request=Request("2", "abort", "kim"))
-    assert (late.progress.answered, late.move) == ("2", Move.NONE)
-    assert "promoted" in late.progress.answer
+    hurried = settling(v1alpha2_observation(digest="new"), request=Request("1", "promote", "kim"))
+    assert (hurried.progress.answered_request_id, hurried.progress.promote_all) == ("1", True)
+    assert settling(v1alpha2_observation(digest="new"), state=hurried.progress).action is Action.FINALIZE
+    late = settling(v1alpha2_observation(), request=Request("2", "abort", "kim"))
+    assert (late.progress.answered_request_id, late.action) == ("2", Action.NONE)
+    assert "promoted" in late.progress.request_answer
 
 
-def test_a_settling_that_takes_too_long_is_told_once() -> None:
+def test_slow_finalizing_warns_once() -> None:
     """With what is waited for; the candidate goes on serving."""
-    waiting = sided(digest="new", beside=Beside({}, "new", Trinary.FALSE, True, "no GPU is free"))
-    late = DONE.but(phase_since=NOW - 10_000)
+    waiting = v1alpha2_observation(
+        digest="new",
+        default_endpoint=DefaultEndpoint({}, "new", ConditionStatus.FALSE, True, "no GPU is free"),
+    )
+    late = replace(DONE, phase_since=NOW - 10_000)
     told = settling(waiting, state=late)
-    assert "no GPU is free" in told.progress.untold[-1].message
-    assert told.progress.phase is Phase.SETTLING
+    assert "no GPU is free" in told.progress.pending_notifications[-1].message
+    assert told.progress.phase is Phase.FINALIZING
     again = settling(waiting, state=told.progress)
     assert again.event is None
 
 
 def test_a_rollback_after_stable_was_edited() -> None:
     """Over when stable's own place has everything, whatever revision that is."""
-    state = progress(phase=Phase.ROLLING_BACK, weight=0, reason=Reason.METRIC_BREACH)
-    seen = sided(weight=0, rolled_out="other", traffic={"other": 100, CANDIDATE: 0})
-    assert plan(situation(state, seen)).progress.phase is Phase.ROLLED_BACK
+    state = progress(phase=Phase.ROLLING_BACK, weight=0, reason=Reason.METRIC_VIOLATION)
+    observation = v1alpha2_observation(weight=0, rolled_out="other", traffic={"other": 100, CANDIDATE: 0})
+    assert plan(make_decision_input(state, observation)).progress.phase is Phase.ROLLED_BACK
 
 
-def test_stable_that_is_edited_ends_the_attempt_when_it_serves() -> None:
+def test_edited_stable_ends_rollout_when_ready() -> None:
     """Not before: until then the candidate is judged on, and can be rolled back."""
     edited: dict[str, Any] = {"weight": 10, "rolled_out": "other", "traffic": {"other": 90, CANDIDATE: 10}}
-    ended = plan(situation(progress(), sided(**edited)))
+    ended = plan(make_decision_input(progress(), v1alpha2_observation(**edited)))
     assert (ended.progress.phase, ended.progress.reason) == (Phase.SUPERSEDED, Reason.STABLE_CHANGED)
-    waiting = plan(situation(progress(), sided(**edited, stable_ready=Trinary.UNKNOWN)))
+    waiting = plan(
+        make_decision_input(progress(), v1alpha2_observation(**edited, stable_ready=ConditionStatus.UNKNOWN))
+    )
     assert not waiting.progress.phase.is_final
 
 
@@ -165,40 +193,42 @@ def past(**changes: Any) -> Any:
     defaults: dict[str, Any] = {"candidate_digest": "new", "stable_digest": "stable"}
     ended = {
         "phase": changes.pop("phase", Phase.ROLLED_BACK),
-        "reason": changes.pop("reason", Reason.METRIC_BREACH),
+        "reason": changes.pop("reason", Reason.METRIC_VIOLATION),
     }
-    return rollout(progress(**ended)).but(**{**defaults, **changes})
+    return replace(rollout(progress(**ended)), **{**defaults, **changes})
 
 
-def found(seen: Observation, *history: Any, memory: Memory | None = None) -> Any:
-    taught = remember(memory, seen, history, NOW)
-    return discover(seen, policy(), history, taught, NOW)
+def detected(observation: Observation, *history: Any, tracker: StableRevisionTracker | None = None) -> Any:
+    taught = track_stable_revision(tracker, observation, history, NOW)
+    return detect(observation, policy(), history, taught, NOW)
 
 
-def test_a_candidate_is_its_name_and_its_spec() -> None:
+def test_candidate_identity_is_name_and_spec() -> None:
     """The same of both stays out; the name with another spec starts once that has stood for a while."""
-    seen = sided(weight=10)
-    assert isinstance(found(seen), Start)
-    assert isinstance(found(seen, past()), Nothing)
+    observation = v1alpha2_observation(weight=10)
+    assert isinstance(detected(observation), StartRollout)
+    assert isinstance(detected(observation, past()), NoAction)
     other = past(candidate_digest="former")
-    assert isinstance(found(seen, other), Nothing), "it may be a status that lags"
-    stood = Memory(seen.uid, STABLE, {"v": 1}, "stable", maybe="new", maybe_since=NOW - 60)
-    start = found(seen, other, memory=stood)
-    assert isinstance(start, Start)
+    assert isinstance(detected(observation, other), NoAction), "it may be a status that lags"
+    stood = StableRevisionTracker(
+        observation.uid, STABLE, {"v": 1}, "stable", observed_digest="new", observed_since=NOW - 60
+    )
+    start = detected(observation, other, tracker=stood)
+    assert isinstance(start, StartRollout)
     assert (start.rollout.attempt, start.rollout.stable_digest) == (2, "stable")
 
 
-def test_a_candidate_that_lost_its_stable_is_taken_up_where_it_is() -> None:
+def test_candidate_restarts_at_its_weight_after_stable_changed() -> None:
     """At 100 % too, and not caught; but only against another stable."""
     lost = past(phase=Phase.SUPERSEDED, reason=Reason.STABLE_CHANGED, stable="former")
-    start = found(sided(), lost)
-    assert isinstance(start, Start)
-    assert (start.catch, start.rollout.progress.weight) == (False, 100)
-    assert isinstance(found(sided(), lost.but(stable=STABLE)), Nothing)
+    start = detected(v1alpha2_observation(), lost)
+    assert isinstance(start, StartRollout)
+    assert (start.intercept, start.rollout.progress.weight) == (False, 100)
+    assert isinstance(detected(v1alpha2_observation(), replace(lost, stable=STABLE)), NoAction)
 
 
-def test_stables_spec_is_known_at_once() -> None:
+def test_default_endpoint_spec_is_known_at_once() -> None:
     """It stands in the object; nothing has to be at rest for it."""
-    taught = remember(None, sided(weight=10), [], NOW)
+    taught = track_stable_revision(None, v1alpha2_observation(weight=10), [], NOW)
     assert taught is not None
-    assert (taught.is_certain, taught.spec, taught.digest) == (True, {"v": 1}, "stable")
+    assert (taught.knows_spec, taught.spec, taught.digest) == (True, {"v": 1}, "stable")

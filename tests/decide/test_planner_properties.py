@@ -12,30 +12,32 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from autocanary.analysis import Outcome, Verdict
 from autocanary.decide.decision_input import BY_FAILURE
 from autocanary.decide.planner import plan
-from autocanary.model.decision import Decision, Move
-from autocanary.model.observation import Trinary
-from autocanary.model.policy import Analysis, Grace, Policy, Step, Then
+from autocanary.model.decision import Action, Decision
+from autocanary.model.observation import ConditionStatus
+from autocanary.model.policy import Analysis, Policy, Step, Timeout, TimeoutAction
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request
 from autocanary.model.rollout_json import from_document, to_document
-from tests.decide.build import (
+from tests.decide.builders import (
     CANDIDATE,
     LATENCY,
     NOW,
     STABLE,
     SUCCESS,
-    observation,
+    make_decision_input,
+    make_observation,
     policy,
     rollout,
-    situation,
     verdict,
 )
 
 STEPS = (Step(10, 60), Step(25, 60), Step(50, 60, approval=True), Step(100, 120))
 WEIGHTS = [step.weight for step in STEPS]
 ANALYSIS = Analysis(
-    (SUCCESS, LATENCY), on_no_data=Grace(300, Then.ROLLBACK), on_outage=Grace(900, Then.ROLLBACK)
+    (SUCCESS, LATENCY),
+    on_no_data=Timeout(300, TimeoutAction.ROLLBACK),
+    on_outage=Timeout(900, TimeoutAction.ROLLBACK),
 )
 POLICY: Policy = policy(steps=STEPS, analysis=ANALYSIS, progress_deadline=600.0)
 
@@ -118,70 +120,66 @@ class Rollouts(RuleBasedStateMachine):
     def _look(self, said: Verdict | None, arrives: bool) -> None:
         traffic = {CANDIDATE: self.share, STABLE: 100 - self.share} if self.ready else {STABLE: 100}
         promoted = self.ready and self.share == 100
-        seen = observation(
+        observation = make_observation(
             self.field,
             traffic=traffic,
             ready=CANDIDATE if self.ready else STABLE,
             rolled_out=CANDIDATE if promoted else STABLE,
             previous=STABLE if promoted else "",
-            route_ready=Trinary.TRUE,
+            route_ready=ConditionStatus.TRUE,
         )
-        given = situation(
-            self.progress, seen, said, now=self.now, paused=self.paused, request=self.request, policy=POLICY
+        given = make_decision_input(
+            self.progress,
+            observation,
+            said,
+            now=self.now,
+            paused=self.paused,
+            request=self.request,
+            policy=POLICY,
         )
         decision = plan(given)
         self._check(decision, said, outage_before=self.progress.outage_since)
-        self._check_resuming(decision, said, seen)
+        self._check_resuming(decision, said, observation)
         self.progress = decision.progress
-        if decision.move is Move.WEIGHT and arrives:
+        if decision.action is Action.WEIGHT and arrives:
             self.field = decision.weight
 
     def _check(self, decision: Decision, said: Verdict | None, outage_before: float | None) -> None:
         before, after = self.progress, decision.progress
-        asked = before.promote_all or (self.request is not None and self.request.id != before.answered)
+        asked = before.promote_all or (self.request is not None and self.request.id != before.answered_request_id)
         if before.phase.is_final:
             assert after.phase is before.phase, "a final phase was left"
-            assert decision.move is Move.NONE, "a final rollout was written for"
+            assert decision.action is Action.NONE, "a final rollout was written for"
             return
-        if decision.move is Move.WEIGHT:
+        if decision.action is Action.WEIGHT:
             repeats = decision.weight == before.weight
             assert repeats or decision.weight in (0, *self._next_weights(before)) or asked, "a jump"
             risen = (decision.weight or 0) > (before.weight if before.weight is not None else 100)
             passed = said is not None and said.outcome is Outcome.PASS
             first = before.step < 0 and self.ready
             assert not risen or passed or first or asked, "up without a pass"
-        if (
-            said is not None
-            and said.outcome is Outcome.OUTAGE
-            and not asked
-            and before.phase is Phase.PROGRESSING
-        ):
+        if said is not None and said.outcome is Outcome.OUTAGE and not asked and before.phase is Phase.PROGRESSING:
             lasted = self.now - (outage_before if outage_before is not None else self.now)
-            if (
-                lasted < 900
-                and self.field == before.weight
-                and self.share == before.weight
-                and not self.paused
-            ):
+            if lasted < 900 and self.field == before.weight and self.share == before.weight and not self.paused:
                 assert after.phase in (Phase.PROGRESSING, Phase.HOLDING), "an outage moved something"
         if self.paused and before.phase is Phase.PAUSED and before.paused_by == "user" and not asked:
-            raised = decision.move is Move.WEIGHT and (decision.weight or 0) > (before.weight or 0)
+            raised = decision.action is Action.WEIGHT and (decision.weight or 0) > (before.weight or 0)
             assert not raised, "raised while paused"
         if before.phase is Phase.PAUSED and before.paused_by == BY_FAILURE and not asked:
-            assert decision.move is Move.NONE or decision.weight == before.weight
+            assert decision.action is Action.NONE or decision.weight == before.weight
 
     def _next_weights(self, before: Progress) -> list[int]:
         return WEIGHTS[before.step + 1 :][:1]
 
-    def _check_resuming(self, decision: Decision, said: Verdict | None, seen: object) -> None:
+    def _check_resuming(self, decision: Decision, said: Verdict | None, observation: object) -> None:
         """Stopping and resuming from the recorded document, at any point, decides the same."""
         document = json.loads(json.dumps(to_document(rollout(self.progress))))
         resumed = from_document({**document, "metadata": {**document["metadata"], "uid": ""}}).progress
         assert resumed == self.progress
         again = plan(
-            situation(
+            make_decision_input(
                 resumed,
-                seen,  # type: ignore[arg-type]
+                observation,  # type: ignore[arg-type]
                 said,
                 now=self.now,
                 paused=self.paused,

@@ -7,19 +7,19 @@ import re
 from pathlib import Path
 
 from autocanary.decide.rules import CHAIN
-from autocanary.kube.rbac import RIGHTS
-from autocanary.model.measurement import ReadingKind
+from autocanary.kube.rbac import RBAC_RULES
+from autocanary.model.measurement import MeasurementKind
 from autocanary.model.policy import Component, WebhookType
-from autocanary.model.progress import Phase, Progress, Telling
+from autocanary.model.progress import Notification, Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_json import to_document
 from autocanary.notifications.channel import EVENT_NAMES
 from autocanary.notifications.webhook import cloudevent, payload
 from autocanary.ports import Message
-from autocanary.prometheus.presets import Histogram
-from autocanary.prometheus.sources import METERS
-from tests.cli.fakes import decision, rollout
+from autocanary.prometheus.presets import HistogramMetric
+from autocanary.prometheus.sources import EXPORTERS
+from tests.cli.fake_client import decision, rollout
 from tests.docs.pages import ROOT, blocks, table_after, text_of
 
 _NOT_GIVEN = "Not given in this version"
@@ -46,9 +46,7 @@ def test_reasons_that_are_said_not_to_be_given_are_the_ones_that_no_code_gives()
         for path in package.rglob("*.py")
         if path.relative_to(package).as_posix() not in _ONLY_NAMES_THEM
     )
-    used = set(re.findall(r"\bReason\.([A-Z_]+)\b", sources)) | set(
-        re.findall(r'"([A-Z][A-Za-z]+)"', sources)
-    )
+    used = set(re.findall(r"\bReason\.([A-Z_]+)\b", sources)) | set(re.findall(r'"([A-Z][A-Za-z]+)"', sources))
     unused = {each.value for each in Reason if not used & {each.name, each.value}}
     sections = _sections("docs/troubleshooting.md")
     said = {heading for heading, body in sections.items() if body.startswith(_NOT_GIVEN)}
@@ -64,15 +62,13 @@ def test_the_chain_is_shown_whole_and_in_its_order() -> None:
 
 def test_every_kind_of_reading_has_a_row() -> None:
     """As many rows as kinds; the words are people's."""
-    assert len(table_after("docs/how-it-decides.md", "## Readings are not verdicts")) == len(ReadingKind)
+    assert len(table_after("docs/how-it-decides.md", "## Readings are not verdicts")) == len(MeasurementKind)
 
 
 def test_every_phase_is_described() -> None:
     """The phases of the concepts are all there are."""
     rows = table_after("docs/concepts.md", "not final:  newer revision")
-    assert {name for row in rows for name in re.findall(r"`(\w+)`", row[0])} == {
-        phase.value for phase in Phase
-    }
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row[0])} == {phase.value for phase in Phase}
 
 
 def test_the_diagram_is_the_one_beside_the_rules() -> None:
@@ -103,8 +99,8 @@ def test_the_webhooks_fields_are_the_ones_that_are_sent() -> None:
         component=Component.PREDICTOR, stable="a", candidate="b", policy_name="p", policy_digest="d",
         policy_document={}, progress=progress,
     )  # fmt: skip
-    telling = Telling("id", "rollout_started", 0.0, "Staging", 0, 0, "RolloutStarted", "words")
-    told = Message(telling, rollout)
+    notification = Notification("id", "rollout_started", 0.0, "Staging", 0, 0, "RolloutStarted", "words")
+    told = Message(notification, rollout)
     sent = cloudevent(told, "", payload(told, "", lambda _: None))
     shown = next(
         json.loads(block.text)
@@ -129,13 +125,13 @@ def test_the_rights_are_the_codes() -> None:
     """Group, resource and verbs, row by row."""
     rows = table_after("docs/operations.md", "## Rights")
     listed = [("" if row[0] == "core" else row[0].strip("`"), row[1].strip("`"), row[2]) for row in rows]
-    assert listed == [(right.group, right.resource, ", ".join(right.verbs)) for right in RIGHTS]
+    assert listed == [(right.group, right.resource, ", ".join(right.verbs)) for right in RBAC_RULES]
 
 
 def test_the_sources_stand_in_the_order_in_which_auto_prefers_them() -> None:
     """One row and one section per source."""
     rows = table_after("docs/metrics-recipes.md", "turn it on ([below]")
-    order = list(dict.fromkeys(meter.source.value for meter in METERS))
+    order = list(dict.fromkeys(exporter.source.value for exporter in EXPORTERS))
     assert [row[0].strip("`") for row in rows] == order
     headings = re.findall(r"^## ([a-z-]+)$", text_of("docs/metrics-recipes.md"), re.MULTILINE)
     assert headings == order
@@ -144,13 +140,13 @@ def test_the_sources_stand_in_the_order_in_which_auto_prefers_them() -> None:
 def test_every_series_that_is_asked_for_is_named() -> None:
     """Whoever searches the recipes for a metric's name finds its source."""
     page = text_of("docs/metrics-recipes.md")
-    names = {counted.metric.removesuffix("_count") for meter in METERS for counted in meter.counted}
+    names = {counted.metric.removesuffix("_count") for exporter in EXPORTERS for counted in exporter.counted}
     names |= {
         measure.metric
-        for meter in METERS
-        for alternatives in meter.measures.values()
+        for exporter in EXPORTERS
+        for alternatives in exporter.measures.values()
         for measure in alternatives
-        if isinstance(measure, Histogram)
+        if isinstance(measure, HistogramMetric)
     }
     assert sorted(name for name in names if name not in page) == []
 
@@ -196,7 +192,7 @@ def test_every_field_that_programs_may_read_is_in_the_documents() -> None:
 
     assert [field for field in fields if not has(field)] == []
     status = document["status"]
-    assert {"name", "verdict", "breaches", "passes"} <= set(status["metrics"][0])
+    assert {"name", "verdict", "violations", "passes"} <= set(status["metrics"][0])
     assert {"time", "event", "phase", "reason", "message", "weight"} <= set(status["decisions"][0])
     assert [each["type"] for each in status["conditions"]] == ["Promoted", "Progressing"]
 

@@ -51,9 +51,7 @@ def test_the_pages_show_policies_and_fragments_of_them() -> None:
     assert sum(1 for block in _YAML for _ in _policies(block)) >= 5
 
 
-@pytest.mark.parametrize(
-    "block", [b for page in PAGES for b in blocks(page) if b.language == "json"], ids=str
-)
+@pytest.mark.parametrize("block", [b for page in PAGES for b in blocks(page) if b.language == "json"], ids=str)
 def test_every_json_block_is_json(block: Block) -> None:
     """A reader can paste it into a test of a receiver."""
     assert isinstance(json.loads(block.text), dict)

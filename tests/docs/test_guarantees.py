@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.docs.pages import ROOT, text_of
-from tests.traps.traps import TRAPS
+from tests.traps.trap_list import TRAPS
 
 _ROWS = [line for line in text_of("docs/guarantees.md").splitlines() if re.match(r"\| (?!Promise)[^-]", line)]
 

@@ -12,8 +12,8 @@ import typer
 import yaml
 
 from autocanary.cli.root import app
-from autocanary.http_server.metric_table import TABLE
-from autocanary.settings import PREFIX, Settings
+from autocanary.http_server.metric_table import METRIC_SPECS
+from autocanary.settings import ENV_PREFIX, Settings
 from tests.docs.pages import PAGES, ROOT, code
 
 _COMMAND = re.compile(r"(?:^|(?:\||&&|;)\s*|\$ )(?:kubectl )?autocanary (?=[a-z-])([^|&;<]*)")
@@ -62,8 +62,8 @@ def test_make_targets_exist(page: Path) -> None:
 @each_page
 def test_settings_and_metrics_exist(page: Path) -> None:
     """Every AUTOCANARY_… variable is a setting, and every autocanary_… series is exported."""
-    settings = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | _FOR_THE_TESTS
-    metrics = {row.name for row in TABLE}
+    settings = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | _FOR_THE_TESTS
+    metrics = {row.name for row in METRIC_SPECS}
     text = "\n".join(code(page))
     assert set(re.findall(r"\bAUTOCANARY_[A-Z_]+\b", text)) - settings == set()
     assert set(re.findall(r"\bautocanary_[a-z_]+\b", text)) - metrics == set()
@@ -73,9 +73,7 @@ def test_settings_and_metrics_exist(page: Path) -> None:
 def test_values_of_the_chart_exist(page: Path) -> None:
     """Every value that a page sets with Helm is one of the chart's."""
     values = yaml.safe_load((ROOT / "charts/autocanary/values.yaml").read_text(encoding="utf-8"))
-    named = [
-        path for line in code(page) for path in re.findall(r"--set(?:-file|-string)? ([a-zA-Z.]+)=", line)
-    ]
+    named = [path for line in code(page) for path in re.findall(r"--set(?:-file|-string)? ([a-zA-Z.]+)=", line)]
     assert [path for path in named if not _has(values, path.split("."))] == []
 
 

@@ -58,9 +58,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Page]:
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     return {
         path.relative_to(folder).as_posix(): Page(path.read_text(encoding="utf-8"))
@@ -81,10 +79,7 @@ def test_every_page_of_the_documentation_is_in_the_site(site: dict[str, Page]) -
 def test_every_link_arrives(site: dict[str, Page]) -> None:
     """At a page of the site, and at the heading it names."""
     broken = [
-        f"{place}: {link}"
-        for place, page in site.items()
-        for link in page.links
-        if not _arrives(site, place, link)
+        f"{place}: {link}" for place, page in site.items() for link in page.links if not _arrives(site, place, link)
     ]
     assert broken == []
 
@@ -142,8 +137,6 @@ def test_a_link_to_nothing_is_left_for_the_strict_build_to_find(tmp_path: Path) 
         class file:  # noqa: N801 - as MkDocs calls it
             src_uri = "limits.md"
 
-    text = (
-        "[gone](../policies/gone.yaml) [image](../Dockerfile) [first](../policies/first.yaml#x) `[a](b.md)`"
-    )
+    text = "[gone](../policies/gone.yaml) [image](../Dockerfile) [first](../policies/first.yaml#x) `[a](b.md)`"
     turned = on_page_markdown(text, page=_Page, config=None, files=None)  # type: ignore[arg-type]
     assert turned == "[gone](../policies/gone.yaml) image [first](policies/first.md#x) `[a](b.md)`"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-__all__ = ["mutated", "mutated_text"]
+__all__ = ["mutate", "mutate_text"]
 
 _WORDS = [
     "",
@@ -48,7 +48,7 @@ _ODD: list[Any] = [
 ]
 
 
-def mutated(document: Any, random: Random) -> Any:
+def mutate(document: Any, random: Random) -> Any:
     """A deep copy with one to four places changed: taken away, replaced, renamed, moved or doubled."""
     made = copy.deepcopy(document)
     for _ in range(random.choice((1, 1, 1, 2, 2, 3, 4))):
@@ -60,7 +60,7 @@ def mutated(document: Any, random: Random) -> Any:
     return made
 
 
-def mutated_text(text: str, random: Random) -> bytes:
+def mutate_text(text: str, random: Random) -> bytes:
     """The text with a few bytes taken away, doubled, swapped for others, or cut off."""
     raw = bytearray(text.encode())
     for _ in range(random.randint(1, 6)):

@@ -10,13 +10,13 @@ from typing import Any
 
 import yaml
 
-from autocanary.decide.decision_input import Situation
-from autocanary.decide.detection import Memory, Start, discover
+from autocanary.decide.decision_input import DecisionInput
+from autocanary.decide.detection import StableRevisionTracker, StartRollout, detect
 from autocanary.decide.planner import plan
 from autocanary.errors import MetricsError, MetricsUnreachable
 from autocanary.kserve import dialect_for
-from autocanary.model.decision import Move
-from autocanary.model.measurement import Question, Reading, Source
+from autocanary.model.decision import Action
+from autocanary.model.measurement import Measurement, MetricQuery, Source
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Policy
 from autocanary.model.progress import FINAL, Phase
@@ -24,11 +24,11 @@ from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_json import from_document, to_document
 from autocanary.policy_files import load_text, validate
-from autocanary.prometheus.query_answer import Answer, MalformedAnswerError, read_answer
+from autocanary.prometheus.query_answer import MalformedResponseError, QueryResponse, parse_response
 from autocanary.simulator.world import World
-from tests.decide.build import CANDIDATE, NOW, STABLE, observation, policy, progress, rollout
-from tests.fuzz.mutating import mutated, mutated_text
-from tests.prometheus.fake_prometheus import Desk
+from tests.decide.builders import CANDIDATE, NOW, STABLE, make_observation, policy, progress, rollout
+from tests.fuzz.mutating import mutate, mutate_text
+from tests.prometheus.scripted_prometheus import MetricsHarness
 
 __all__ = ["TARGETS"]
 
@@ -39,7 +39,7 @@ _DOCUMENTS = [document for text in _TEXTS for document in yaml.safe_load_all(tex
 
 def policy_documents(random: Random) -> str:
     """A custom resource as somebody might apply it; valid or refused with reasons, and valid means usable."""
-    document = mutated(random.choice(_DOCUMENTS), random)
+    document = mutate(random.choice(_DOCUMENTS), random)
     if not isinstance(document, Mapping):
         return "no mapping"
     found, problems = validate(document)
@@ -53,13 +53,13 @@ def policy_documents(random: Random) -> str:
 
 def policy_texts(random: Random) -> str:
     """A file as an editor, a template or a bad disk might leave it."""
-    text = mutated_text(random.choice(_TEXTS), random)
-    loading = load_text(text, "policy.yaml")
-    for found in loading.policies:
+    text = mutate_text(random.choice(_TEXTS), random)
+    load_result = load_text(text, "policy.yaml")
+    for found in load_result.policies:
         _is_usable(found)
-    for problem in loading.problems:
+    for problem in load_result.problems:
         assert str(problem).startswith("policy.yaml"), problem
-    return "refused" if loading.problems else "valid"
+    return "refused" if load_result.problems else "valid"
 
 
 def _is_usable(found: Policy) -> None:
@@ -72,7 +72,7 @@ def _is_usable(found: Policy) -> None:
     assert found.progress_deadline > 0
 
 
-def _served() -> list[Mapping[str, Any]]:
+def _recorded_services() -> list[Mapping[str, Any]]:
     """An InferenceService as KServe leaves it, at moments of a rollout."""
     world = World()
     world.deploy("mnist", "gs://b/v1")
@@ -85,56 +85,60 @@ def _served() -> list[Mapping[str, Any]]:
     return documents
 
 
-_SERVICES = _served()
+_SERVICES = _recorded_services()
 
 
 def services(random: Random) -> str:
     """An InferenceService whose status nobody would write, under the planner at any phase of a rollout."""
     document = {**random.choice(_SERVICES)}
     part = random.choice(("spec", "status"))  # the API server itself sees to the metadata
-    document[part] = mutated(document[part], random)
+    document[part] = mutate(document[part], random)
     observed = dialect_for(document["apiVersion"]).observe(document)
-    for seen in observed:
-        _discovered(seen, random)
-        _planned(seen, random)
+    for observation in observed:
+        _discovered(observation, random)
+        _planned(observation, random)
     return "observed" if observed else "nothing in it"
 
 
-def _discovered(seen: Observation, random: Random) -> None:
-    memory = random.choice(
-        (None, Memory(seen.uid, STABLE, {"a": 1}, "stable"), Memory(seen.uid, CANDIDATE, {}, "x"))
+def _discovered(observation: Observation, random: Random) -> None:
+    tracker = random.choice(
+        (
+            None,
+            StableRevisionTracker(observation.uid, STABLE, {"a": 1}, "stable"),
+            StableRevisionTracker(observation.uid, CANDIDATE, {}, "x"),
+        )
     )
     history = [rollout(), rollout(progress(phase=Phase.PROMOTED, reason=Reason.PROMOTED))]
-    found = discover(seen, policy(), random.choice(([], history[:1], history)), memory, NOW)
-    if isinstance(found, Start):
+    found = detect(observation, policy(), random.choice(([], history[:1], history)), tracker, NOW)
+    if isinstance(found, StartRollout):
         weight = found.rollout.progress.weight
-        assert weight is None or weight == 0 or weight == seen.weight, found
+        assert weight is None or weight == 0 or weight == observation.weight, found
         assert from_document(to_document(found.rollout)).progress == found.rollout.progress
 
 
-def _planned(seen: Observation, random: Random) -> None:
+def _planned(observation: Observation, random: Random) -> None:
     phase = random.choice(list(Phase))
     step = random.randrange(-1, 4)
     weight = (0, *(each.weight for each in policy().steps))[step + 1]
     state = progress(step, weight, phase=phase, verified_at=random.choice((None, NOW - 1000)))
     age = random.choice((0.0, 0.0, 1e4))
-    decision = plan(Situation(policy(), rollout(state), seen, NOW, picture_age=age))
-    written = decision.weight if decision.move is Move.WEIGHT else None
+    decision = plan(DecisionInput(policy(), rollout(state), observation, NOW, cache_age=age))
+    written = decision.weight if decision.action is Action.WEIGHT else None
     if phase in FINAL:
-        assert decision.move is Move.NONE, decision
+        assert decision.action is Action.NONE, decision
         assert decision.progress.phase is phase
     # Nothing was measured, so nothing passed: the first step of a candidate that is ready, what was recorded
     # before, or back to 0 is all that may be written.
     if written is not None:
         first = policy().steps[0].weight
-        began = step == -1 and seen.ready == CANDIDATE and written == first
+        began = step == -1 and observation.ready == CANDIDATE and written == first
         assert written in (0, weight) or began, (written, weight, step, decision)
         assert 0 <= written <= 100
     assert decision.progress.phase is not Phase.PROMOTED or phase is Phase.PROMOTED or weight == 100, decision
 
 
-def _asked(metric: str, source: Source) -> Question:
-    return Question("models", "mnist", "predictor", CANDIDATE, STABLE, source, 60.0, metric)
+def _metric_query(metric: str, source: Source) -> MetricQuery:
+    return MetricQuery("models", "mnist", "predictor", CANDIDATE, STABLE, source, 60.0, metric)
 
 
 _METRICS = ("request-success-rate", "error-rate", "request-duration", "request-count")
@@ -155,35 +159,35 @@ _PAYLOAD = {"status": "success", "data": {"resultType": "vector", "result": _ROW
 
 def answers(random: Random) -> str:
     """A body that no Prometheus would send: every question still gets exactly one reading."""
-    payload = mutated(_PAYLOAD, random)
-    result: Answer | MetricsError
+    payload = mutate(_PAYLOAD, random)
+    result: QueryResponse | MetricsError
     try:
-        result = read_answer(payload)
-    except MalformedAnswerError as error:
+        result = parse_response(payload)
+    except MalformedResponseError as error:
         result = MetricsUnreachable(str(error))
     source = random.choice((Source.KNATIVE, Source.AUTO, Source.ISTIO, Source.KNATIVE_OTEL))
-    questions = [_asked(metric, source) for metric in _METRICS]
-    readings = Desk(lambda _: result).ask(*questions)
-    assert list(readings) == questions
-    for reading in readings.values():
-        assert reading.value is None or reading.value == reading.value, reading
-        json.dumps(reading.to_dict(), allow_nan=False)
-        assert Reading.from_dict(reading.to_dict()) is not None
+    metric_queries = [_metric_query(metric, source) for metric in _METRICS]
+    measurements = MetricsHarness(lambda _: result).query(*metric_queries)
+    assert list(measurements) == metric_queries
+    for measurement in measurements.values():
+        assert measurement.value is None or measurement.value == measurement.value, measurement
+        json.dumps(measurement.to_dict(), allow_nan=False)
+        assert Measurement.from_dict(measurement.to_dict()) is not None
     return "malformed" if isinstance(result, MetricsError) else "read"
 
 
 def records(random: Random) -> str:
     """A CanaryRollout whose status somebody has edited: read, or refused as what it is."""
-    document = mutated(json.loads(json.dumps(to_document(_recorded()))), random)
+    document = mutate(json.loads(json.dumps(to_document(_example_rollout()))), random)
     try:
         read: Rollout = from_document(document)
     except (AttributeError, KeyError, TypeError, ValueError):
         return "refused"
-    plan(Situation(policy(), read, observation(), NOW))
+    plan(DecisionInput(policy(), read, make_observation(), NOW))
     return "read"
 
 
-def _recorded() -> Rollout:
+def _example_rollout() -> Rollout:
     return rollout(progress(1, 25))
 
 

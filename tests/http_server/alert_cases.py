@@ -100,9 +100,7 @@ CASES = (
         8,
         _OF_ITSELF,
     ),
-    Case(
-        "AutocanaryPrometheusUnreachable", "one query is refused", _queries(ok="0+6x19", refused="0+2x19"), 19
-    ),
+    Case("AutocanaryPrometheusUnreachable", "one query is refused", _queries(ok="0+6x19", refused="0+2x19"), 19),
     Case("AutocanaryPrometheusUnreachable", "nothing is asked", _queries(ok="9x19", unreachable="4x19"), 19),
     Case(
         "AutocanaryPrometheusUnreachable",
@@ -110,9 +108,7 @@ CASES = (
         _queries(ok="0+6x4 24x2 30+6x12", unreachable="0x4 6+6x2 18x12"),
         19,
     ),
-    Case(
-        "AutocanaryWritesFail", "KServe's webhook is away", _writes("patch", "500", "0+4x19"), 8, _OF_ITSELF
-    ),
+    Case("AutocanaryWritesFail", "KServe's webhook is away", _writes("patch", "500", "0+4x19"), 8, _OF_ITSELF),
     Case("AutocanaryWritesFail", "a right is missing", _writes("create", "403", "0+1x19"), 8, _OF_ITSELF),
     Case("AutocanaryWritesFail", "no answer", _writes("update", "0", "0+30x19"), 8, _OF_ITSELF),
     Case("AutocanaryWritesFail", "conflicts", _writes("patch", "409", "0+4x19"), 19),
@@ -121,22 +117,21 @@ CASES = (
     Case(
         "AutocanaryRollbackBlocked",
         "the traffic stays",
-        _phase("RollingBack", "MetricBreach", "1x9"),
+        _phase("RollingBack", "MetricViolation", "1x9"),
         3,
         _OF_ROLLOUT,
     ),
     Case(
         "AutocanaryRollbackBlocked",
         "it stays, and the reason changes on the way",
-        _phase("RollingBack", "MetricBreach", "1 1 _x9")
-        | _phase("RollingBack", "RollbackBlocked", "_ _ 1x9"),
+        _phase("RollingBack", "MetricViolation", "1 1 _x9") | _phase("RollingBack", "RollbackBlocked", "_ _ 1x9"),
         4,
         _OF_ROLLOUT,
     ),
     Case(
         "AutocanaryRollbackBlocked",
         "it goes within a minute",
-        _phase("RollingBack", "MetricBreach", "1 1 stale"),
+        _phase("RollingBack", "MetricViolation", "1 1 stale"),
         3,
     ),
     Case("AutocanaryRollbackBlocked", "it is judged", _phase("Progressing", "Analysing", "1x9"), 9),

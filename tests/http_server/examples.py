@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from autocanary.http_server.counters import Counters
-from autocanary.http_server.exposition import Exposition, PolicyCount, Present
-from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.http_server.counters import ControllerMetrics
+from autocanary.http_server.exposition import Exposition, PolicyCount, ScrapeSources
+from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import Analysis, Component, Metric, Policy, Range, Selector, Step
 from autocanary.model.progress import MetricState, Phase, Progress
 from autocanary.model.reason import Reason
@@ -26,9 +26,9 @@ POLICY = Policy(
     ),
 )
 METRICS = {
-    "request-success-rate": MetricState(0, 3, True, Reading(ReadingKind.VALUE, 99.5, Unit.PERCENT, 1234.0)),
-    "request-duration": MetricState(0, 3, True, Reading(ReadingKind.VALUE, 0.25, Unit.SECONDS, 1234.0)),
-    "kv-cache-usage": MetricState(last=Reading(ReadingKind.NO_SERIES, unit=Unit.PERCENT)),
+    "request-success-rate": MetricState(0, 3, True, Measurement(MeasurementKind.VALUE, 99.5, Unit.PERCENT, 1234.0)),
+    "request-duration": MetricState(0, 3, True, Measurement(MeasurementKind.VALUE, 0.25, Unit.SECONDS, 1234.0)),
+    "kv-cache-usage": MetricState(last=Measurement(MeasurementKind.NO_SERIES, unit=Unit.PERCENT)),
 }
 
 
@@ -68,9 +68,9 @@ class World:
         self.policy: Policy | None = POLICY
         self.leads = True
         self.asked: list[str] = []
-        self.counters = Counters()
+        self.counters = ControllerMetrics()
         self.exposition = Exposition(
-            Present(lambda: self.rollouts, self.policy_of, lambda: self.leads, lambda: PolicyCount(3, 1)),
+            ScrapeSources(lambda: self.rollouts, self.policy_of, lambda: self.leads, lambda: PolicyCount(3, 1)),
             self.counters,
         )
 

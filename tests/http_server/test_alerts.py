@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from autocanary.http_server.metric_table import TABLE
+from autocanary.http_server.metric_table import METRIC_SPECS
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from tests.http_server.alert_cases import CASES, Case
 from tests.testbed import setup
-from tests.testbed.servers.requirement import require_servers
+from tests.testbed.servers.skip_without_servers import require_servers
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "charts/autocanary/files/alerts.yaml"
@@ -109,11 +109,8 @@ def test_every_runbook_belongs_to_an_alert_and_has_its_parts() -> None:
 def test_an_alert_asks_for_series_and_words_that_exist(name: str) -> None:
     """A metric, phase or reason that is renamed takes its alert along."""
     expression = RULES[name]["expr"]
-    known = {row.name for row in TABLE} | {
-        f"{row.name}_{part}"
-        for row in TABLE
-        if row.kind == "histogram"
-        for part in ("sum", "count", "bucket")
+    known = {row.name for row in METRIC_SPECS} | {
+        f"{row.name}_{part}" for row in METRIC_SPECS if row.kind == "histogram" for part in ("sum", "count", "bucket")
     }
     assert set(re.findall(r"\bautocanary_\w+", expression)) - known == set()
     assert set(re.findall(r'phase="(\w+)"', expression)) <= {phase.value for phase in Phase}

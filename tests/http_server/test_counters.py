@@ -6,21 +6,21 @@ import threading
 
 import pytest
 
-from autocanary.app.demo_run import engine_on
-from autocanary.http_server.counters import BUCKETS, ENDINGS, Counters, Distribution
+from autocanary.app.demo_run import controller_on
+from autocanary.http_server.counters import BUCKETS, FINAL_REASONS, ControllerMetrics, HistogramCounts
 from autocanary.model.progress import FINAL, Phase
 from autocanary.model.reason import Reason
-from autocanary.ports import Listener
+from autocanary.ports import DecisionListener
 from autocanary.simulator.scenarios import SCENARIOS
 from tests.http_server.examples import rollout
 
 
 def test_it_is_the_port() -> None:
     """The engine's Protocol is what the counters offer."""
-    counters = Counters()
-    listener: Listener = counters
-    listener.decided(rollout(), Reason.NO_DATA)
-    listener.finished(rollout(phase=Phase.PROMOTED, reason=Reason.PROMOTED))
+    counters = ControllerMetrics()
+    listener: DecisionListener = counters
+    listener.on_decision(rollout(), Reason.NO_DATA)
+    listener.on_rollout_finished(rollout(phase=Phase.PROMOTED, reason=Reason.PROMOTED))
     snapshot = counters.snapshot()
     assert snapshot.counts["autocanary_decisions_total"][("NoData",)] == 1
     ended = snapshot.counts["autocanary_rollouts_finished_total"]
@@ -29,7 +29,7 @@ def test_it_is_the_port() -> None:
 
 def test_what_will_be_counted_is_there_before_it_happens() -> None:
     """increase() and rate() do not see the first count of a series that is born with it."""
-    counters = Counters()
+    counters = ControllerMetrics()
     before = counters.snapshot().counts
     assert set(before["autocanary_rollouts_finished_total"].values()) == {0}
     assert set(before["autocanary_prometheus_queries_total"]) == {
@@ -39,36 +39,36 @@ def test_what_will_be_counted_is_there_before_it_happens() -> None:
         ("unreachable",),
     }
     assert before["autocanary_notifications_total"] == {}
-    counters.notification("slack", "failed")
+    counters.count_notification("slack", "failed")
     told = counters.snapshot().counts["autocanary_notifications_total"]
-    assert told == {("slack", "delivered"): 0, ("slack", "failed"): 1, ("slack", "given-up"): 0}
-    counters.notification("slack", "failed")
+    assert told == {("slack", "delivered"): 0, ("slack", "failed"): 1, ("slack", "dropped"): 0}
+    counters.count_notification("slack", "failed")
     assert counters.snapshot().counts["autocanary_notifications_total"][("slack", "failed")] == 2
 
 
-def test_the_ends_are_all_final_phases() -> None:
+def test_final_reasons_cover_all_final_phases() -> None:
     """Every final phase has at least one reason, and no other phase is an end."""
-    assert set(ENDINGS) == FINAL
+    assert set(FINAL_REASONS) == FINAL
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_no_scenario_ends_in_a_series_that_was_not_there(name: str) -> None:
     """The list of ends is what the engine really counts."""
-    world, counters = SCENARIOS[name].open(), Counters()
-    engine = engine_on(world, counters)
+    world, counters = SCENARIOS[name].open(), ControllerMetrics()
+    controller = controller_on(world, counters)
     for _ in range(int(SCENARIOS[name].horizon)):
         world.advance(1.0)
-        engine.tick()
+        controller.tick()
     counted = counters.snapshot().counts["autocanary_rollouts_finished_total"]
     assert sum(counted.values()) >= 1
     assert set(counted) == {
-        (phase.value, reason.value) for phase, reasons in ENDINGS.items() for reason in reasons
+        (phase.value, reason.value) for phase, reasons in FINAL_REASONS.items() for reason in reasons
     }
 
 
 def test_no_count_is_lost_between_threads() -> None:
     """Eight threads count the same thing."""
-    counters = Counters()
+    counters = ControllerMetrics()
 
     def work() -> None:
         for _ in range(500):
@@ -87,13 +87,13 @@ def test_no_count_is_lost_between_threads() -> None:
 
 def test_snapshot_does_not_move() -> None:
     """What was read is not changed by what comes after."""
-    counters = Counters()
-    counters.kube_request("get", 0)
+    counters = ControllerMetrics()
+    counters.count_kube_request("get", 0)
     snapshot = counters.snapshot()
-    counters.kube_request("get", 0)
+    counters.count_kube_request("get", 0)
     counters.tick(1.0, 1.0)
     assert snapshot.counts["autocanary_kube_requests_total"] == {("get", "0"): 1}
-    assert snapshot.distributions["autocanary_tick_lag_seconds"] == Distribution()
+    assert snapshot.distributions["autocanary_tick_lag_seconds"] == HistogramCounts()
 
 
 @pytest.mark.parametrize(
@@ -109,13 +109,13 @@ def test_snapshot_does_not_move() -> None:
 )
 def test_bucket_bounds_are_inclusive(value: float, place: int) -> None:
     """``le`` means less or equal; above all bounds there is one more place."""
-    seen = Distribution().with_one(value)
+    seen = HistogramCounts().with_observation(value)
     assert seen.counts.index(1) == place
     assert seen.total == value
 
 
 def test_lag_below_zero_is_none() -> None:
     """A tick that began early is not late, and a sum must not fall."""
-    counters = Counters()
+    counters = ControllerMetrics()
     counters.tick(0.1, -0.5)
     assert counters.snapshot().distributions["autocanary_tick_lag_seconds"].total == 0.0

@@ -9,7 +9,7 @@ from typing import Any
 import promql_parser
 import pytest
 
-from autocanary.http_server.metric_table import TABLE
+from autocanary.http_server.metric_table import METRIC_SPECS
 from autocanary.model.progress import Phase
 from tests.http_server.dashboard import DASHBOARD, Query, filled, panels, queries, variables
 
@@ -21,7 +21,7 @@ _VALUES = {
     "__rate_interval": "1m",
     "__range": "6h",
 }
-_SERIES = {row.name: row for row in TABLE}
+_SERIES = {row.name: row for row in METRIC_SPECS}
 _OF_THE_TARGET = {"job", "instance"}
 
 
@@ -42,7 +42,7 @@ def test_a_query_is_promql_about_series_and_labels_that_exist(query: Query) -> N
 def test_every_metric_is_shown_somewhere() -> None:
     """What is worth exporting is worth a place."""
     text = " ".join(query.expression for query in queries())
-    assert [row.name for row in TABLE if row.name not in text] == []
+    assert [row.name for row in METRIC_SPECS if row.name not in text] == []
 
 
 def test_every_panel_and_target_asks_the_chosen_datasource() -> None:

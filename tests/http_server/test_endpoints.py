@@ -7,24 +7,24 @@ from collections.abc import Iterator
 
 import pytest
 
-from autocanary.http_server.endpoints import Health, application
+from autocanary.http_server.endpoints import Health, make_application
 from autocanary.http_server.server import Server
 from tests.http_server.examples import World, rollout
 from tests.testbed.servers.http import fetch
 
 
-class Vitals:
+class FakeHealth:
     """What the probes ask about; change it between requests."""
 
     def __init__(self) -> None:
         self.age = 0.0
-        self.missing: list[str] = []
-        self.barred: list[str] = []
+        self.waiting_for: list[str] = []
+        self.forbidden_errors: list[str] = []
 
 
 @pytest.fixture
-def vitals() -> Vitals:
-    return Vitals()
+def fake_health() -> FakeHealth:
+    return FakeHealth()
 
 
 @pytest.fixture
@@ -33,9 +33,9 @@ def world() -> World:
 
 
 @pytest.fixture
-def base(vitals: Vitals, world: World) -> Iterator[str]:
-    health = Health(lambda: vitals.age, lambda: vitals.missing, lambda: vitals.barred)
-    server = Server("127.0.0.1", 0, application(world.exposition, health))
+def base(fake_health: FakeHealth, world: World) -> Iterator[str]:
+    health = Health(lambda: fake_health.age, lambda: fake_health.waiting_for, lambda: fake_health.forbidden_errors)
+    server = Server("127.0.0.1", 0, make_application(world.exposition, health))
     server.start()
     yield f"http://127.0.0.1:{server.port}"
     server.stop()
@@ -50,39 +50,39 @@ def test_metrics_page(base: str) -> None:
 
 
 @pytest.mark.parametrize(("age", "status"), [(0.0, 200), (59.9, 200), (60.0, 503), (3700.0, 503)])
-def test_healthz_follows_the_heartbeat(base: str, vitals: Vitals, age: float, status: int) -> None:
+def test_healthz_follows_the_heartbeat(base: str, fake_health: FakeHealth, age: float, status: int) -> None:
     """A heartbeat as old as the limit is too old."""
-    vitals.age = age
+    fake_health.age = age
     assert fetch(f"{base}/healthz")[0] == status
 
 
-def test_unhealthy_says_why_in_one_sentence(base: str, vitals: Vitals) -> None:
+def test_unhealthy_says_why_in_one_sentence(base: str, fake_health: FakeHealth) -> None:
     """A person who curls the probe reads what is wrong."""
-    vitals.age = 125.0
+    fake_health.age = 125.0
     assert fetch(f"{base}/healthz")[1] == (
         b"the last tick was 2m5s ago, and 1m is the limit: the scheduler has stopped or a call hangs\n"
     )
 
 
-def test_readyz_waits_for_what_is_missing(base: str, vitals: Vitals, world: World) -> None:
+def test_readyz_waits_for_what_is_missing(base: str, fake_health: FakeHealth, world: World) -> None:
     """Readiness names what it waits for, and does not depend on leadership."""
-    vitals.missing = ["InferenceServices", "policies"]
+    fake_health.waiting_for = ["InferenceServices", "policies"]
     assert fetch(f"{base}/readyz") == (503, b"not ready: waiting for InferenceServices, policies\n")
-    vitals.missing = []
+    fake_health.waiting_for = []
     world.leads = False
     assert fetch(f"{base}/readyz") == (200, b"ok\n")
 
 
-def test_readyz_tells_what_is_not_waited_for(base: str, vitals: Vitals) -> None:
+def test_readyz_lists_forbidden_resources(base: str, fake_health: FakeHealth) -> None:
     """It is ready all the same; without it a person would never look for the right that is missing."""
-    vitals.barred = ["cannot list a.b: forbidden", "cannot list c.d: forbidden"]
+    fake_health.forbidden_errors = ["cannot list a.b: forbidden", "cannot list c.d: forbidden"]
     told = b"ok\nbut: cannot list a.b: forbidden\nbut: cannot list c.d: forbidden\n"
     assert fetch(f"{base}/readyz") == (200, told)
 
 
-def test_health_does_not_depend_on_readiness(base: str, vitals: Vitals) -> None:
+def test_health_does_not_depend_on_readiness(base: str, fake_health: FakeHealth) -> None:
     """An API server that is away must not make the kubelet restart us."""
-    vitals.missing = ["InferenceServices"]
+    fake_health.waiting_for = ["InferenceServices"]
     assert fetch(f"{base}/healthz") == (200, b"ok\n")
 
 

@@ -10,15 +10,15 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from autocanary import __version__
-from autocanary.http_server.metric_table import TABLE
-from autocanary.model.comparison_summary import Side, Standing
-from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.http_server.metric_table import METRIC_SPECS
+from autocanary.model.comparison_summary import ComparisonSummary, RevisionCounts
+from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import Component
 from autocanary.model.progress import FINAL, MetricState, Phase
 from autocanary.model.reason import Reason
 from tests.http_server.examples import METRICS, World, rollout
 from tests.testbed import setup
-from tests.testbed.servers.requirement import require_servers
+from tests.testbed.servers.skip_without_servers import require_servers
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -33,9 +33,7 @@ def of(series: Series, name: str) -> dict[tuple[tuple[str, str], ...], float]:
 
 
 def one(series: Series, name: str, **labels: str) -> float | None:
-    return next(
-        (v for (found, given), v in series.items() if found == name and set(labels.items()) <= given), None
-    )
+    return next((v for (found, given), v in series.items() if found == name and set(labels.items()) <= given), None)
 
 
 def test_running_rollout_has_all_its_series() -> None:
@@ -87,51 +85,58 @@ def test_standby_exports_no_rollouts() -> None:
     assert one(scrape(world), "autocanary_leader") == 1
 
 
-@pytest.mark.parametrize(("evidence", "ratio"), [({}, None), ({"meter": 43.0}, 0.43), ({"meter": 100}, 1.0)])
-def test_evidence_is_a_ratio_of_what_rolls_back(evidence: dict[str, float], ratio: float | None) -> None:
+@pytest.mark.parametrize(
+    ("evidence", "ratio"), [({}, None), ({"evidence_percent": 43.0}, 0.43), ({"evidence_percent": 100}, 1.0)]
+)
+def test_evidence_ratio_is_1_at_rollback(evidence: dict[str, float], ratio: float | None) -> None:
     """1 rolls back; a policy without comparisons has no such series."""
     assert one(scrape(World(rollout(evidence=evidence))), "autocanary_evidence_ratio") == ratio
 
 
 def test_both_sides_of_a_comparison() -> None:
     """Requests and share of bad ones of candidate and stable, and how far it is cleared."""
-    standing = Standing(Side(200.0, 3.0), Side(1800.0, 9.0), meter=30.0, cleared=25.0)
-    series = scrape(World(rollout(metrics={"error-rate": MetricState(standing=standing)})))
+    comparison_summary = ComparisonSummary(
+        RevisionCounts(200.0, 3.0),
+        RevisionCounts(1800.0, 9.0),
+        evidence_percent=30.0,
+        non_inferior_percent=25.0,
+    )
+    series = scrape(World(rollout(metrics={"error-rate": MetricState(comparison_summary=comparison_summary)})))
     requests = "autocanary_comparison_requests"
     assert one(series, requests, metric="error-rate", side="candidate") == 200
     assert one(series, requests, metric="error-rate", side="stable") == 1800
     assert one(series, "autocanary_comparison_bad_percent", side="candidate") == 1.5
     assert one(series, "autocanary_comparison_bad_percent", side="stable") == 0.5
-    assert one(series, "autocanary_comparison_cleared_ratio", metric="error-rate") == 0.25
+    assert one(series, "autocanary_comparison_non_inferiority_ratio", metric="error-rate") == 0.25
 
 
 def test_a_comparison_without_requests_or_that_is_none() -> None:
     """No share of nothing, and no series for a metric that cannot be compared."""
     metrics = {
-        "error-rate": MetricState(standing=Standing()),
-        "request-duration": MetricState(standing=Standing(note="the source has no histogram")),
+        "error-rate": MetricState(comparison_summary=ComparisonSummary()),
+        "request-duration": MetricState(
+            comparison_summary=ComparisonSummary(not_compared_reason="the source has no histogram")
+        ),
     }
     series = scrape(World(rollout(metrics=metrics)))
     assert len(of(series, "autocanary_comparison_requests")) == 2
     assert of(series, "autocanary_comparison_bad_percent") == {}
-    assert len(of(series, "autocanary_comparison_cleared_ratio")) == 1
+    assert len(of(series, "autocanary_comparison_non_inferiority_ratio")) == 1
 
 
 def test_absent_weight_and_numbers_that_are_none() -> None:
     """What is not known has no series, rather than a zero."""
     odd = {
-        "nan": MetricState(last=Reading(ReadingKind.NOT_A_NUMBER, float("nan"))),
-        "inf": MetricState(last=Reading(ReadingKind.VALUE, float("inf"))),
+        "nan": MetricState(last=Measurement(MeasurementKind.NOT_A_NUMBER, float("nan"))),
+        "inf": MetricState(last=Measurement(MeasurementKind.VALUE, float("inf"))),
         "never": MetricState(),
-        "zero": MetricState(last=Reading(ReadingKind.VALUE, 0.0)),
-        "tiny": MetricState(last=Reading(ReadingKind.VALUE, 1e-12)),
-        "whole": MetricState(last=Reading(ReadingKind.VALUE, 7)),
+        "zero": MetricState(last=Measurement(MeasurementKind.VALUE, 0.0)),
+        "tiny": MetricState(last=Measurement(MeasurementKind.VALUE, 1e-12)),
+        "whole": MetricState(last=Measurement(MeasurementKind.VALUE, 7)),
     }
     series = scrape(World(rollout(weight=None, metrics=odd)))
     assert of(series, "autocanary_rollout_weight_percent") == {}
-    values = {
-        dict(labels)["metric"]: value for labels, value in of(series, "autocanary_metric_value").items()
-    }
+    values = {dict(labels)["metric"]: value for labels, value in of(series, "autocanary_metric_value").items()}
     assert values == {"zero": 0.0, "tiny": 1e-12, "whole": 7.0}
 
 
@@ -181,15 +186,15 @@ def test_limits_of_policies_long_gone_are_forgotten() -> None:
 def test_counts_and_state_of_the_service() -> None:
     """Counters, histograms, policies and the build are there with their labels."""
     world = World()
-    world.counters.decided(rollout(), Reason.STEP_PASSED.value)
-    world.counters.finished(rollout(phase=Phase.ROLLED_BACK, reason=Reason.METRIC_BREACH))
+    world.counters.on_decision(rollout(), Reason.STEP_PASSED.value)
+    world.counters.on_rollout_finished(rollout(phase=Phase.ROLLED_BACK, reason=Reason.METRIC_VIOLATION))
     world.counters.query("ok")
-    world.counters.kube_request("patch", 409)
-    world.counters.notification("slack", "failed")
+    world.counters.count_kube_request("patch", 409)
+    world.counters.count_notification("slack", "failed")
     world.counters.tick(0.03, 0.2)
     series = scrape(world)
     assert one(series, "autocanary_decisions_total", reason="StepPassed") == 1
-    assert one(series, "autocanary_rollouts_finished_total", outcome="RolledBack", reason="MetricBreach") == 1
+    assert one(series, "autocanary_rollouts_finished_total", outcome="RolledBack", reason="MetricViolation") == 1
     assert one(series, "autocanary_prometheus_queries_total", outcome="ok") == 1
     assert one(series, "autocanary_kube_requests_total", verb="patch", code="409") == 1
     assert one(series, "autocanary_notifications_total", channel="slack", outcome="failed") == 1
@@ -211,17 +216,17 @@ def test_every_decision_reason_begins_at_zero() -> None:
 
 def test_exported_is_exactly_the_table() -> None:
     """Names, types, help and labels of what is exported are those of the table, in its documentation too."""
-    compared = MetricState(standing=Standing(Side(10, 1), Side(90, 1)))
+    compared = MetricState(comparison_summary=ComparisonSummary(RevisionCounts(10, 1), RevisionCounts(90, 1)))
     world = World(
-        rollout(evidence={"version": 1, "meter": 43.0}, metrics={**METRICS, "error-rate": compared})
+        rollout(evidence={"version": 1, "evidence_percent": 43.0}, metrics={**METRICS, "error-rate": compared})
     )
-    world.counters.finished(rollout())
+    world.counters.on_rollout_finished(rollout())
     world.counters.query("ok")
-    world.counters.kube_request("get", 200)
-    world.counters.notification("log", "delivered")
+    world.counters.count_kube_request("get", 200)
+    world.counters.count_notification("log", "delivered")
     families = list(text_string_to_metric_families(world.exposition.render().decode()))
     kinds = {"info": "gauge"}
-    expected = {row.name.removesuffix("_total"): row for row in TABLE}
+    expected = {row.name.removesuffix("_total"): row for row in METRIC_SPECS}
     assert {family.name for family in families} == set(expected)
     for family in families:
         row = expected[family.name]
@@ -249,7 +254,7 @@ def test_global_registry_is_left_alone() -> None:
 def test_five_thousand_rollouts_cost_less_than_half_a_second() -> None:
     """CPU time of one scrape with 5,000 rollouts of three metrics each."""
     numbers = {
-        name: MetricState(last=Reading(ReadingKind.VALUE, 99.123 + place, Unit.PERCENT))
+        name: MetricState(last=Measurement(MeasurementKind.VALUE, 99.123 + place, Unit.PERCENT))
         for place, name in enumerate(METRICS)
     }
     world = World(*(rollout(f"service-{number}", metrics=numbers) for number in range(5000)))
@@ -263,14 +268,14 @@ def test_five_thousand_rollouts_cost_less_than_half_a_second() -> None:
 
 
 @pytest.mark.real
-def test_promtool_finds_nothing_to_say() -> None:
+def test_promtool_accepts_exposition() -> None:
     """Prometheus' own linter accepts the page."""
     require_servers("promtool")
     world = World(rollout(), rollout("b", Phase.HOLDING))
-    world.counters.finished(rollout())
+    world.counters.on_rollout_finished(rollout())
     world.counters.query("ok")
-    world.counters.kube_request("get", 200)
-    world.counters.notification("log", "delivered")
+    world.counters.count_kube_request("get", 200)
+    world.counters.count_notification("log", "delivered")
     world.counters.tick(0.1, 0.0)
     done = subprocess.run(
         [str(setup.find("promtool")), "check", "metrics"],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autocanary.http_server.metric_table import IDENTITY, TABLE, markdown
+from autocanary.http_server.metric_table import METRIC_SPECS, ROLLOUT_LABELS, markdown
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 
@@ -19,7 +19,7 @@ def test_documentation_is_up_to_date() -> None:
 
 def test_names_are_the_stable_surface() -> None:
     """A metric that is renamed or dropped breaks dashboards and alerts."""
-    assert [row.name for row in TABLE] == [
+    assert [row.name for row in METRIC_SPECS] == [
         "autocanary_rollout_info",
         "autocanary_rollout_weight_percent",
         "autocanary_rollout_phase",
@@ -29,7 +29,7 @@ def test_names_are_the_stable_surface() -> None:
         "autocanary_evidence_ratio",
         "autocanary_comparison_requests",
         "autocanary_comparison_bad_percent",
-        "autocanary_comparison_cleared_ratio",
+        "autocanary_comparison_non_inferiority_ratio",
         "autocanary_decisions_total",
         "autocanary_tick_duration_seconds",
         "autocanary_tick_lag_seconds",
@@ -42,19 +42,21 @@ def test_names_are_the_stable_surface() -> None:
     ]
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", METRIC_SPECS, ids=lambda row: row.name)
 def test_row_is_well_formed(row: object) -> None:
     """Names end as Prometheus wants, help is one sentence of one line without what would need escaping."""
-    [each] = [each for each in TABLE if each is row]
+    [each] = [each for each in METRIC_SPECS if each is row]
     assert each.name.endswith("_total") == (each.kind == "counter")
     assert each.name.endswith("_info") == (each.kind == "info")
     assert each.kind in ("gauge", "counter", "histogram", "info")
     assert each.help.endswith(".")
     assert not {"\n", "\\"} & set(each.help)
-    assert "rollout" not in each.labels or each.labels[:3] == IDENTITY
+    assert "rollout" not in each.labels or each.labels[:3] == ROLLOUT_LABELS
 
 
 def test_module_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     """The command in the page's comment works."""
-    runpy.run_path(str(Path(__file__).parents[2] / "autocanary" / "http_server" / "metric_table.py"), run_name="__main__")
+    runpy.run_path(
+        str(Path(__file__).parents[2] / "autocanary" / "http_server" / "metric_table.py"), run_name="__main__"
+    )
     assert capsys.readouterr().out == markdown()

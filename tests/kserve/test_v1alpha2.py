@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from autocanary.kserve import merge_patch
 from autocanary.kserve.v1alpha2 import V1Alpha2
-from autocanary.model.observation import Mode, Observation, ServiceKey, Trinary, Unsettled
+from autocanary.model.observation import (
+    ConditionStatus,
+    DeploymentMode,
+    Observation,
+    PromotionPending,
+    ServiceKey,
+)
 from autocanary.model.policy import Component
 
 DIALECT = V1Alpha2()
@@ -60,64 +66,83 @@ def at_rest(**status: Any) -> dict[str, Any]:
 
 
 def one(raw: dict[str, Any]) -> Observation:
-    (seen,) = DIALECT.observe(raw)
-    return seen
+    (observation,) = DIALECT.observe(raw)
+    return observation
 
 
 def test_a_canary_at_ten_percent() -> None:
     """The two numbers become shares of the two sides' revisions."""
-    seen = one(document())
-    assert seen.key == ServiceKey("ml", "mnist", Component.PREDICTOR)
-    assert seen.traffic == {STABLE: 90, CANARY: 10}
-    assert (seen.rolled_out, seen.previous, seen.ready, seen.created) == (STABLE, "", CANARY, CANARY)
-    assert (seen.weight, seen.mode, seen.failure, seen.reconcile_error) == (10, Mode.KNATIVE, "", "")
-    assert (seen.route_ready, seen.service_ready, seen.latest_ready) == (Trinary.TRUE,) * 3
-    assert seen.spec == model("pvc://m/2")
-    assert seen.beside is not None
-    assert (seen.beside.spec, seen.beside.ready, seen.beside.has_candidate) == (
+    observation = one(document())
+    assert observation.key == ServiceKey("ml", "mnist", Component.PREDICTOR)
+    assert observation.traffic == {STABLE: 90, CANARY: 10}
+    assert (observation.rolled_out, observation.previous, observation.ready, observation.created) == (
+        STABLE,
+        "",
+        CANARY,
+        CANARY,
+    )
+    assert (observation.weight, observation.mode, observation.failure, observation.reconcile_error) == (
+        10,
+        DeploymentMode.KNATIVE,
+        "",
+        "",
+    )
+    assert (observation.route_ready, observation.service_ready, observation.latest_ready) == (ConditionStatus.TRUE,) * 3
+    assert observation.spec == model("pvc://m/2")
+    assert observation.default_endpoint is not None
+    assert (
+        observation.default_endpoint.spec,
+        observation.default_endpoint.ready,
+        observation.default_endpoint.has_candidate,
+    ) == (
         model("pvc://m/1"),
-        Trinary.TRUE,
+        ConditionStatus.TRUE,
         True,
     )
-    assert seen.in_effect(candidate=CANARY, stable=STABLE, weight=10)
-    assert not seen.withdrawn
+    assert observation.weight_in_effect(candidate=CANARY, stable=STABLE, weight=10)
+    assert not observation.candidate_removed
 
 
 def test_a_service_without_a_canary() -> None:
     """Default is the newest and has everything; there is nothing to weigh."""
-    seen = one(at_rest())
-    assert (seen.rolled_out, seen.ready, seen.created) == (STABLE, STABLE, STABLE)
-    assert (seen.weight, seen.traffic, seen.withdrawn, seen.unsettled) == (None, {STABLE: 100}, True, None)
-    assert seen.beside is not None
-    assert seen.spec_digest == seen.beside.digest
+    observation = one(at_rest())
+    assert (observation.rolled_out, observation.ready, observation.created) == (STABLE, STABLE, STABLE)
+    assert (
+        observation.weight,
+        observation.traffic,
+        observation.candidate_removed,
+        observation.promotion_pending,
+    ) == (None, {STABLE: 100}, True, None)
+    assert observation.default_endpoint is not None
+    assert observation.spec_digest == observation.default_endpoint.digest
 
 
 def test_a_canary_without_a_status_yet() -> None:
     """Just applied: default is still the newest revision, and the canary's weight is seen."""
-    seen = one(document({"canary": None, "canaryTraffic": None, "traffic": 100}))
-    assert (seen.created, seen.weight, seen.withdrawn) == (STABLE, 10, False)
-    assert seen.traffic == {STABLE: 100}
+    observation = one(document({"canary": None, "canaryTraffic": None, "traffic": 100}))
+    assert (observation.created, observation.weight, observation.candidate_removed) == (STABLE, 10, False)
+    assert observation.traffic == {STABLE: 100}
 
 
 @pytest.mark.parametrize("written", [None, 0])
-def test_absent_is_0(written: int | None) -> None:
+def test_absent_weight_is_0(written: int | None) -> None:
     """``omitempty`` drops a 0 from spec and status."""
     raw = document({"traffic": 100, "canaryTraffic": None}, canaryTrafficPercent=written)
-    seen = one(raw)
-    assert seen.weight == 0
-    assert seen.traffic == {STABLE: 100, CANARY: 0}
-    assert seen.in_effect(candidate=CANARY, stable=STABLE, weight=0)
+    observation = one(raw)
+    assert observation.weight == 0
+    assert observation.traffic == {STABLE: 100, CANARY: 0}
+    assert observation.weight_in_effect(candidate=CANARY, stable=STABLE, weight=0)
 
 
 def test_all_traffic_on_the_canary() -> None:
     """There the other number is the one that is dropped."""
-    seen = one(document({"traffic": None, "canaryTraffic": 100}, canaryTrafficPercent=100))
-    assert seen.traffic == {STABLE: 0, CANARY: 100}
-    assert seen.in_effect(candidate=CANARY, stable=STABLE, weight=100)
-    assert seen.unsettled is Unsettled.ADOPT
+    observation = one(document({"traffic": None, "canaryTraffic": 100}, canaryTrafficPercent=100))
+    assert observation.traffic == {STABLE: 0, CANARY: 100}
+    assert observation.weight_in_effect(candidate=CANARY, stable=STABLE, weight=100)
+    assert observation.promotion_pending is PromotionPending.ADOPT
 
 
-def test_a_router_that_is_not_written_says_nothing() -> None:
+def test_unready_router_has_no_traffic() -> None:
     """While a side is not ready both numbers are gone: that is no split of 0 and 0."""
     raw = document(
         {
@@ -126,19 +151,24 @@ def test_a_router_that_is_not_written_says_nothing() -> None:
             "conditions": conditions(CanaryPredictorReady="Unknown", RoutesReady="False", Ready="False"),
         }
     )
-    seen = one(raw)
-    assert (seen.traffic, seen.share(CANARY), seen.ready) == ({}, None, STABLE)
-    assert (seen.route_ready, seen.latest_ready, seen.failure) == (Trinary.FALSE, Trinary.UNKNOWN, "")
+    observation = one(raw)
+    assert (observation.traffic, observation.traffic_percent(CANARY), observation.ready) == ({}, None, STABLE)
+    assert (observation.route_ready, observation.latest_ready, observation.failure) == (
+        ConditionStatus.FALSE,
+        ConditionStatus.UNKNOWN,
+        "",
+    )
 
 
 def test_a_canary_that_fails_says_why() -> None:
     """Ready of the service knows nothing of it, so the side's own condition is asked."""
-    raw = document(
-        {"conditions": conditions(CanaryPredictorReady=("False", "Container failed with: no model."))}
+    raw = document({"conditions": conditions(CanaryPredictorReady=("False", "Container failed with: no model."))})
+    observation = one(raw)
+    assert observation.failure == "Container failed with: no model"
+    assert (observation.latest_ready, observation.service_ready) == (
+        ConditionStatus.FALSE,
+        ConditionStatus.TRUE,
     )
-    seen = one(raw)
-    assert seen.failure == "Container failed with: no model"
-    assert (seen.latest_ready, seen.service_ready) == (Trinary.FALSE, Trinary.TRUE)
     wordless = one(document({"conditions": conditions(CanaryPredictorReady="False")}))
     assert "gives no reason" in wordless.failure
 
@@ -146,9 +176,13 @@ def test_a_canary_that_fails_says_why() -> None:
 def test_a_default_that_fails_says_why() -> None:
     """Of stable, apart from the candidate's."""
     raw = document({"conditions": conditions(DefaultPredictorReady=("False", "no GPU"))})
-    seen = one(raw)
-    assert seen.beside is not None
-    assert (seen.beside.ready, seen.beside.failure, seen.failure) == (Trinary.FALSE, "no GPU", "")
+    observation = one(raw)
+    assert observation.default_endpoint is not None
+    assert (
+        observation.default_endpoint.ready,
+        observation.default_endpoint.failure,
+        observation.failure,
+    ) == (ConditionStatus.FALSE, "no GPU", "")
 
 
 def test_all_components_share_weight_and_spec() -> None:
@@ -165,7 +199,7 @@ def test_all_components_share_weight_and_spec() -> None:
     assert transformer.traffic == {"mnist-transformer-default-a": 90, "mnist-transformer-canary-a": 10}
     assert predictor.weight == transformer.weight == explainer.weight == 10
     assert predictor.spec_digest == transformer.spec_digest
-    assert (predictor.ready, predictor.latest_ready) == (STABLE, Trinary.UNKNOWN)
+    assert (predictor.ready, predictor.latest_ready) == (STABLE, ConditionStatus.UNKNOWN)
     assert (explainer.created, explainer.rolled_out) == ("mnist-explainer-default-a",) * 2
 
 
@@ -173,14 +207,12 @@ def test_no_status_at_all() -> None:
     """Just created: unknowns and no exception."""
     raw = document()
     del raw["status"]
-    seen = one(raw)
-    assert (seen.mode, seen.created, seen.traffic) == (Mode.UNKNOWN, "", {})
-    assert (seen.route_ready, seen.latest_ready) == (Trinary.UNKNOWN,) * 2
+    observation = one(raw)
+    assert (observation.mode, observation.created, observation.traffic) == (DeploymentMode.UNKNOWN, "", {})
+    assert (observation.route_ready, observation.latest_ready) == (ConditionStatus.UNKNOWN,) * 2
 
 
-@pytest.mark.parametrize(
-    "spec", [None, {}, {"default": None}, {"default": "x"}, {"default": {"predictor": 1}}]
-)
+@pytest.mark.parametrize("spec", [None, {}, {"default": None}, {"default": "x"}, {"default": {"predictor": 1}}])
 def test_a_document_without_components_gives_nothing(spec: Any) -> None:
     """What is not ours is left alone."""
     assert DIALECT.observe({**document(), "spec": spec}) == ()
@@ -198,17 +230,17 @@ def test_a_document_without_components_gives_nothing(spec: Any) -> None:
 )
 def test_a_malformed_status_is_read_as_unknown(status: dict[str, Any]) -> None:
     """The definition lets any status pass."""
-    seen = one({**document(), "status": status})
-    assert seen.traffic == {}
-    assert seen.route_ready is Trinary.UNKNOWN
+    observation = one({**document(), "status": status})
+    assert observation.traffic == {}
+    assert observation.route_ready is ConditionStatus.UNKNOWN
 
 
 @pytest.mark.parametrize("written", ["10", 10.5, True, [10]])
 def test_weights_that_are_not_whole_numbers(written: Any) -> None:
     """They are no weight, and the reason is said in words."""
-    seen = one(document(canaryTrafficPercent=written))
-    assert seen.weight is None
-    assert "must be a whole number" in seen.reconcile_error
+    observation = one(document(canaryTrafficPercent=written))
+    assert observation.weight is None
+    assert "must be a whole number" in observation.reconcile_error
 
 
 def test_the_writer_of_the_weight_is_its_newest_owner() -> None:
@@ -225,35 +257,35 @@ def test_the_writer_of_the_weight_is_its_newest_owner() -> None:
 
 def test_a_weight_patch_is_compare_and_set() -> None:
     """Nothing but the weight; what the controller cannot use is not sent."""
-    seen = one(document())
-    assert DIALECT.weight_patch(seen, 25) == {
+    observation = one(document())
+    assert DIALECT.weight_patch(observation, 25) == {
         "metadata": {"resourceVersion": "7", "uid": "u1"},
         "spec": {"canaryTrafficPercent": 25},
     }
     for weight in (-1, 101):
         with pytest.raises(ValueError, match=r"0\.\.100"):
-            DIALECT.weight_patch(seen, weight)
+            DIALECT.weight_patch(observation, weight)
         with pytest.raises(ValueError, match=r"0\.\.100"):
-            DIALECT.restore_patch(seen, {}, weight)
+            DIALECT.restore_patch(observation, {}, weight)
 
 
-def test_restoring_takes_the_candidate_out() -> None:
+def test_restore_patch_removes_the_candidate() -> None:
     """Stable stands beside it, as its owner wants it, and is not written."""
-    seen = one(document())
-    assert seen.beside is not None
+    observation = one(document())
+    assert observation.default_endpoint is not None
     for weight in (0, None):
-        assert DIALECT.restore_patch(seen, seen.beside.spec, weight)["spec"] == {
+        assert DIALECT.restore_patch(observation, observation.default_endpoint.spec, weight)["spec"] == {
             "canary": None,
             "canaryTrafficPercent": None,
         }
 
 
-def test_settling_step_by_step() -> None:
+def test_finalize_patches_in_order() -> None:
     """Copy at 100, wait for default, clear, wait for the traffic; and then there is nothing any more."""
     full = {"traffic": None, "canaryTraffic": 100}
     first = document(full, canaryTrafficPercent=100)
-    seen = one(first)
-    patch = DIALECT.settle_patch(seen)
+    observation = one(first)
+    patch = DIALECT.finalize_patch(observation)
     assert set(patch["spec"]) == {"default"}
     assert patch["metadata"] == {"resourceVersion": "7", "uid": "u1"}
     copied = merge_patch.apply(first, {"spec": patch["spec"]})
@@ -262,19 +294,17 @@ def test_settling_step_by_step() -> None:
         "canary": model("pvc://m/2"),
         "canaryTrafficPercent": 100,
     }
-    waiting = copied | {
-        "status": {**copied["status"], "conditions": conditions(DefaultPredictorReady="Unknown")}
-    }
-    assert one(waiting).unsettled is Unsettled.WAIT
+    waiting = copied | {"status": {**copied["status"], "conditions": conditions(DefaultPredictorReady="Unknown")}}
+    assert one(waiting).promotion_pending is PromotionPending.WAIT
     with pytest.raises(ValueError, match="nothing to settle"):
-        DIALECT.settle_patch(one(waiting))
+        DIALECT.finalize_patch(one(waiting))
     ready = one(copied)
-    assert ready.unsettled is Unsettled.CLEAR
-    cleared = merge_patch.apply(copied, {"spec": DIALECT.settle_patch(ready)["spec"]})
+    assert ready.promotion_pending is PromotionPending.CLEAR
+    cleared = merge_patch.apply(copied, {"spec": DIALECT.finalize_patch(ready)["spec"]})
     assert cleared["spec"] == {"default": model("pvc://m/2")}
-    assert one(cleared).unsettled is Unsettled.WAIT, "the router still sends everything to the canary"
+    assert one(cleared).promotion_pending is PromotionPending.WAIT, "the router still sends everything to the canary"
     with pytest.raises(ValueError, match="nothing to settle"):
-        DIALECT.settle_patch(one(cleared))
+        DIALECT.finalize_patch(one(cleared))
 
 
 leaves = st.none() | st.booleans() | st.integers(-(2**53) - 3, 2**53 + 3) | st.text("aü\u2028", max_size=3)
@@ -293,10 +323,10 @@ endpoints = st.dictionaries(st.sampled_from(["predictor", "x", "y"]), trees, max
 def test_any_spec_is_carried_over_in_one_write(default: dict[str, Any], canary: dict[str, Any]) -> None:
     """Unknown fields, nulls, lists, big numbers: after the copy the two sides are equal, and it says so."""
     raw = document(default=default, canary=canary)
-    seen = one(raw)
-    if seen.unsettled is Unsettled.ADOPT:
-        raw = merge_patch.apply(raw, {"spec": DIALECT.settle_patch(seen)["spec"]})
-        assert one(raw).unsettled is Unsettled.CLEAR
+    observation = one(raw)
+    if observation.promotion_pending is PromotionPending.ADOPT:
+        raw = merge_patch.apply(raw, {"spec": DIALECT.finalize_patch(observation)["spec"]})
+        assert one(raw).promotion_pending is PromotionPending.CLEAR
     assert merge_patch.apply(None, raw["spec"]["default"]) == merge_patch.apply(None, raw["spec"]["canary"])
 
 
@@ -307,13 +337,13 @@ def test_routes_of_both_sides() -> None:
         (
             "mnist-predictor-default",
             "http://mnist-predictor-default.ml.example.com",
-            Trinary.TRUE,
+            ConditionStatus.TRUE,
             ((STABLE, 100),),
         ),
         (
             "mnist-predictor-canary",
             "http://mnist-predictor-canary.ml.example.com",
-            Trinary.TRUE,
+            ConditionStatus.TRUE,
             ((CANARY, 100),),
         ),
     ]

@@ -10,7 +10,7 @@ import pytest
 
 from autocanary.kserve import merge_patch
 from autocanary.kserve.v1beta1 import V1Beta1, spec_digest
-from autocanary.model.observation import Mode, Observation, ServiceKey, Trinary
+from autocanary.model.observation import ConditionStatus, DeploymentMode, Observation, ServiceKey
 from autocanary.model.policy import Component
 
 RECORDED: dict[str, dict[str, Any]] = json.loads(
@@ -20,8 +20,8 @@ DIALECT = V1Beta1()
 
 
 def recorded(name: str) -> Observation:
-    (seen,) = DIALECT.observe(RECORDED[name])
-    return seen
+    (observation,) = DIALECT.observe(RECORDED[name])
+    return observation
 
 
 def document(**spec: Any) -> dict[str, Any]:
@@ -34,36 +34,46 @@ def document(**spec: Any) -> dict[str, Any]:
 
 
 def one(raw: dict[str, Any]) -> Observation:
-    (seen,) = DIALECT.observe(raw)
-    return seen
+    (observation,) = DIALECT.observe(raw)
+    return observation
 
 
 def test_a_canary_at_ten_percent() -> None:
     """A settled canary gives the split by revision, KServe's four names and three ready signs."""
-    seen = recorded("canary-at-10")
+    observation = recorded("canary-at-10")
     stable, canary = "ms02-predictor-00001", "ms02-predictor-00002"
-    assert seen.key == ServiceKey("s02", "ms02", Component.PREDICTOR)
-    assert seen.traffic == {canary: 10, stable: 90}
-    assert (seen.rolled_out, seen.previous, seen.ready, seen.created) == (stable, "", canary, canary)
-    assert (seen.route_ready, seen.service_ready, seen.latest_ready) == (Trinary.TRUE,) * 3
-    assert (seen.weight, seen.mode, seen.failure, seen.reconcile_error) == (10, Mode.KNATIVE, "", "")
-    assert seen.in_effect(candidate=canary, stable=stable, weight=10)
+    assert observation.key == ServiceKey("s02", "ms02", Component.PREDICTOR)
+    assert observation.traffic == {canary: 10, stable: 90}
+    assert (observation.rolled_out, observation.previous, observation.ready, observation.created) == (
+        stable,
+        "",
+        canary,
+        canary,
+    )
+    assert (observation.route_ready, observation.service_ready, observation.latest_ready) == (ConditionStatus.TRUE,) * 3
+    assert (observation.weight, observation.mode, observation.failure, observation.reconcile_error) == (
+        10,
+        DeploymentMode.KNATIVE,
+        "",
+        "",
+    )
+    assert observation.weight_in_effect(candidate=canary, stable=stable, weight=10)
 
 
 def test_the_latest_entry_is_not_the_canary_while_it_is_unready() -> None:
     """Before the candidate is ready both entries name stable, so it is summed to all of the traffic."""
-    seen = recorded("candidate-not-ready")
-    assert seen.traffic == {"ms02-predictor-00001": 100}
-    assert seen.share("ms02-predictor-00002") == 0
-    assert seen.latest_ready is Trinary.UNKNOWN
-    assert seen.failure == ""
+    observation = recorded("candidate-not-ready")
+    assert observation.traffic == {"ms02-predictor-00001": 100}
+    assert observation.traffic_percent("ms02-predictor-00002") == 0
+    assert observation.latest_ready is ConditionStatus.UNKNOWN
+    assert observation.failure == ""
 
 
 def test_a_rolled_back_canary_stays_on_the_list_with_nothing() -> None:
     """Weight 0 leaves an entry of 0 percent, which is in effect."""
-    seen = recorded("rolled-back")
-    assert seen.weight == 0
-    assert seen.traffic == {"ms04-predictor-00002": 0, "ms04-predictor-00001": 100}
+    observation = recorded("rolled-back")
+    assert observation.weight == 0
+    assert observation.traffic == {"ms04-predictor-00002": 0, "ms04-predictor-00001": 100}
 
 
 @pytest.mark.parametrize(
@@ -72,79 +82,89 @@ def test_a_rolled_back_canary_stays_on_the_list_with_nothing() -> None:
 )
 def test_a_candidate_that_cannot_become_ready_is_named_with_the_reason(name: str, words: str) -> None:
     """Knative's message is passed on once the Configuration says that its newest revision failed."""
-    seen = recorded(name)
-    assert words in seen.failure
-    assert not seen.failure.startswith("Revision")
-    assert seen.latest_ready is Trinary.FALSE
+    observation = recorded(name)
+    assert words in observation.failure
+    assert not observation.failure.startswith("Revision")
+    assert observation.latest_ready is ConditionStatus.FALSE
 
 
 def test_failures_that_are_not_of_an_unready_newest_revision() -> None:
     """A crash after ready, a refused revision and an old lastFailureInfo do not fail the candidate."""
     for name in ("canary-crashed-after-ready", "grand-previous", "recovered-failure-not-cleared"):
         assert recorded(name).failure == ""
-    assert recorded("canary-crashed-after-ready").latest_ready is Trinary.FALSE
-    assert recorded("canary-crashed-after-ready").route_ready is Trinary.FALSE
-    assert recorded("recovered-failure-not-cleared").latest_ready is Trinary.TRUE
+    assert recorded("canary-crashed-after-ready").latest_ready is ConditionStatus.FALSE
+    assert recorded("canary-crashed-after-ready").route_ready is ConditionStatus.FALSE
+    assert recorded("recovered-failure-not-cleared").latest_ready is ConditionStatus.TRUE
 
 
-def test_the_grand_previous_trap_shows_in_the_bookkeeping() -> None:
+def test_wrong_stable_shows_in_rolled_out_revision() -> None:
     """KServe's fall-back to the revision before stable is seen by the rolled-out name."""
-    seen = recorded("grand-previous")
-    assert (seen.rolled_out, seen.previous) == ("ms28b-predictor-00001", "ms28b-predictor-00001")
-    assert seen.traffic == {"ms28b-predictor-00002": 0, "ms28b-predictor-00001": 100}
+    observation = recorded("grand-previous")
+    assert (observation.rolled_out, observation.previous) == (
+        "ms28b-predictor-00001",
+        "ms28b-predictor-00001",
+    )
+    assert observation.traffic == {"ms28b-predictor-00002": 0, "ms28b-predictor-00001": 100}
 
 
 def test_a_blocked_route_shows_its_old_split() -> None:
     """With stable crashed the spec says 0, the traffic still 10 and the route is not ready."""
-    seen = recorded("stable-crashed")
-    assert (seen.weight, seen.share("ms20-predictor-00002")) == (0, 10)
-    assert seen.route_ready is Trinary.FALSE
+    observation = recorded("stable-crashed")
+    assert (observation.weight, observation.traffic_percent("ms20-predictor-00002")) == (0, 10)
+    assert observation.route_ready is ConditionStatus.FALSE
 
 
 def test_a_weight_that_kserve_cannot_use_is_a_reconcile_error() -> None:
     """101 is accepted by the API server; the message of KServe's failing reconcile is passed on."""
-    seen = recorded("weight-101")
-    assert seen.weight == 101
-    assert "expected 0 <= 101 <= 100" in seen.reconcile_error
-    assert seen.share("ms13-predictor-00002") == 12
+    observation = recorded("weight-101")
+    assert observation.weight == 101
+    assert "expected 0 <= 101 <= 100" in observation.reconcile_error
+    assert observation.traffic_percent("ms13-predictor-00002") == 12
 
 
 def test_a_gradual_rollout_is_summed_by_revision() -> None:
     """Three entries, two of stable: 7 + 90 and 3."""
-    seen = recorded("gradual-rollout")
-    assert seen.traffic == {"ms15-predictor-00001": 97, "ms15-predictor-00002": 3}
-    assert seen.route_ready is Trinary.UNKNOWN
+    observation = recorded("gradual-rollout")
+    assert observation.traffic == {"ms15-predictor-00001": 97, "ms15-predictor-00002": 3}
+    assert observation.route_ready is ConditionStatus.UNKNOWN
 
 
 def test_traffic_before_the_ingress_is_programmed_is_not_in_effect() -> None:
     """The list already shows 25, but the route is not ready."""
-    seen = recorded("ingress-held")
-    assert seen.share("ms22-predictor-00002") == 25
-    assert not seen.in_effect(candidate="ms22-predictor-00002", stable="ms22-predictor-00001", weight=25)
+    observation = recorded("ingress-held")
+    assert observation.traffic_percent("ms22-predictor-00002") == 25
+    assert not observation.weight_in_effect(candidate="ms22-predictor-00002", stable="ms22-predictor-00001", weight=25)
 
 
 def test_a_stopped_service() -> None:
     """The annotation stops it, and the status is wiped."""
-    seen = recorded("stopped")
-    assert seen.stopped
-    assert (seen.traffic, seen.created, seen.rolled_out) == ({}, "", "")
-    assert seen.service_ready is Trinary.FALSE
+    observation = recorded("stopped")
+    assert observation.stopped
+    assert (observation.traffic, observation.created, observation.rolled_out) == ({}, "", "")
+    assert observation.service_ready is ConditionStatus.FALSE
 
 
 def test_a_service_in_its_first_seconds() -> None:
     """Without components in the status nothing is known but the mode."""
-    seen = recorded("new-service-first-seconds")
-    assert (seen.created, seen.ready, seen.traffic) == ("", "", {})
-    assert seen.share("anything") is None
-    assert (seen.mode, seen.route_ready) == (Mode.KNATIVE, Trinary.UNKNOWN)
+    observation = recorded("new-service-first-seconds")
+    assert (observation.created, observation.ready, observation.traffic) == ("", "", {})
+    assert observation.traffic_percent("anything") is None
+    assert (observation.mode, observation.route_ready) == (DeploymentMode.KNATIVE, ConditionStatus.UNKNOWN)
 
 
 def test_no_status_at_all() -> None:
     """A document just created, before KServe has seen it, gives unknowns and no exception."""
-    seen = one(document())
-    assert (seen.mode, seen.weight, seen.traffic) == (Mode.UNKNOWN, None, {})
-    assert (seen.route_ready, seen.service_ready, seen.latest_ready) == (Trinary.UNKNOWN,) * 3
-    assert (seen.labels, seen.writer, seen.deleting, seen.stopped) == ({}, "", False, False)
+    observation = one(document())
+    assert (observation.mode, observation.weight, observation.traffic) == (DeploymentMode.UNKNOWN, None, {})
+    assert (observation.route_ready, observation.service_ready, observation.latest_ready) == (
+        ConditionStatus.UNKNOWN,
+    ) * 3
+    assert (observation.labels, observation.writer, observation.deleting, observation.stopped) == (
+        {},
+        "",
+        False,
+        False,
+    )
 
 
 @pytest.mark.parametrize("spec", [{}, {"predictor": None}, {"predictor": "text"}, None])
@@ -161,9 +181,9 @@ def test_a_malformed_status_is_read_as_unknown() -> None:
             "components": {"predictor": {"traffic": ["x", {"percent": 5}, {"revisionName": "a"}]}},
         }
     }
-    seen = one(raw)
-    assert seen.traffic == {"a": 0}
-    assert seen.service_ready is Trinary.UNKNOWN
+    observation = one(raw)
+    assert observation.traffic == {"a": 0}
+    assert observation.service_ready is ConditionStatus.UNKNOWN
     assert one(document() | {"status": {"components": {"predictor": "x"}}}).traffic == {}
 
 
@@ -187,8 +207,8 @@ def test_each_component_has_its_own_bookkeeping() -> None:
     }
     predictor, transformer = DIALECT.observe(raw)
     assert (predictor.weight, transformer.weight) == (10, 20)
-    assert (predictor.latest_ready, transformer.latest_ready) == (Trinary.TRUE, Trinary.FALSE)
-    assert (predictor.route_ready, transformer.route_ready) == (Trinary.TRUE, Trinary.UNKNOWN)
+    assert (predictor.latest_ready, transformer.latest_ready) == (ConditionStatus.TRUE, ConditionStatus.FALSE)
+    assert (predictor.route_ready, transformer.route_ready) == (ConditionStatus.TRUE, ConditionStatus.UNKNOWN)
     assert predictor.failure == ""
     assert transformer.failure == "RevisionFailed"
     assert transformer.key.component is Component.TRANSFORMER
@@ -209,19 +229,19 @@ def test_latest_deployment_ready_stands_in_for_a_missing_configuration_condition
 @pytest.mark.parametrize(
     ("status", "annotation", "mode"),
     [
-        ("Knative", None, Mode.KNATIVE),
-        ("Serverless", None, Mode.KNATIVE),
-        ("Standard", None, Mode.STANDARD),
-        ("RawDeployment", "Serverless", Mode.STANDARD),
-        ("ModelMesh", None, Mode.MODELMESH),
-        (None, "RawDeployment", Mode.STANDARD),
-        (None, "modelmesh", Mode.MODELMESH),
-        ("Something", "Serverless", Mode.KNATIVE),
-        ("Something", None, Mode.UNKNOWN),
-        (None, None, Mode.UNKNOWN),
+        ("Knative", None, DeploymentMode.KNATIVE),
+        ("Serverless", None, DeploymentMode.KNATIVE),
+        ("Standard", None, DeploymentMode.STANDARD),
+        ("RawDeployment", "Serverless", DeploymentMode.STANDARD),
+        ("ModelMesh", None, DeploymentMode.MODELMESH),
+        (None, "RawDeployment", DeploymentMode.STANDARD),
+        (None, "modelmesh", DeploymentMode.MODELMESH),
+        ("Something", "Serverless", DeploymentMode.KNATIVE),
+        ("Something", None, DeploymentMode.UNKNOWN),
+        (None, None, DeploymentMode.UNKNOWN),
     ],
 )
-def test_the_deployment_mode(status: str | None, annotation: str | None, mode: Mode) -> None:
+def test_the_deployment_mode(status: str | None, annotation: str | None, mode: DeploymentMode) -> None:
     """The status wins over the annotation, and legacy names mean what they always meant."""
     raw = document() | {"status": {"deploymentMode": status}}
     if annotation:
@@ -232,22 +252,22 @@ def test_the_deployment_mode(status: str | None, annotation: str | None, mode: M
 def test_a_knative_revision_proves_the_mode_of_an_old_kserve() -> None:
     """KServe before 0.15 says no mode; a revision name in the status says it."""
     raw = document() | {"status": {"components": {"predictor": {"latestCreatedRevision": "iris-1"}}}}
-    assert one(raw).mode is Mode.KNATIVE
+    assert one(raw).mode is DeploymentMode.KNATIVE
 
 
 @pytest.mark.parametrize(("written", "weight"), [(0, 0), (10.0, 10), (100, 100), (None, None), (-1, -1)])
 def test_weights_that_are_whole_numbers(written: Any, weight: int | None) -> None:
     """10.0 is accepted by KServe as 10; 0 is not absent."""
-    seen = one(document(canaryTrafficPercent=written))
-    assert (seen.weight, seen.reconcile_error) == (weight, "")
+    observation = one(document(canaryTrafficPercent=written))
+    assert (observation.weight, observation.reconcile_error) == (weight, "")
 
 
 @pytest.mark.parametrize("written", ["10", 10.5, True, float("nan"), float("inf"), [10], {"a": 1}])
 def test_weights_that_are_not_whole_numbers(written: Any) -> None:
     """They are no weight, and the reason is said in words."""
-    seen = one(document(canaryTrafficPercent=written))
-    assert seen.weight is None
-    assert "must be a whole number from 0 to 100" in seen.reconcile_error
+    observation = one(document(canaryTrafficPercent=written))
+    assert observation.weight is None
+    assert "must be a whole number from 0 to 100" in observation.reconcile_error
 
 
 def test_marks_on_the_object() -> None:
@@ -258,9 +278,9 @@ def test_marks_on_the_object() -> None:
         "deletionTimestamp": "2026-11-22T10:09:56Z",
         "labels": {"tier": "prod"},
     }
-    seen = one(raw)
-    assert (seen.auto_update_disabled, seen.stopped, seen.deleting) == (True, True, True)
-    assert seen.labels == {"tier": "prod"}
+    observation = one(raw)
+    assert (observation.auto_update_disabled, observation.stopped, observation.deleting) == (True, True, True)
+    assert observation.labels == {"tier": "prod"}
     raw["metadata"] |= {"annotations": {"serving.kserve.io/stop": "false"}, "deletionTimestamp": None}
     assert (one(raw).stopped, one(raw).deleting) == (False, False)
 
@@ -297,7 +317,7 @@ def test_the_writer_on_the_minimal_crd_owns_the_atomic_spec() -> None:
     assert one(raw).writer == "flux"
 
 
-def test_nobody_is_named_when_nobody_owns_the_weight() -> None:
+def test_weight_without_owner_has_no_manager() -> None:
     """After the field has been removed, or without managedFields, the writer is unknown."""
     raw = document()
     assert one(raw).writer == ""
@@ -317,8 +337,8 @@ def test_the_digest_ignores_the_weight_and_the_order_of_keys() -> None:
 
 def test_a_weight_patch_is_compare_and_set() -> None:
     """Nothing but the weight is written, guarded by version and uid."""
-    seen = one(document())
-    assert DIALECT.weight_patch(seen, 25) == {
+    observation = one(document())
+    assert DIALECT.weight_patch(observation, 25) == {
         "metadata": {"resourceVersion": "7", "uid": "u1"},
         "spec": {"predictor": {"canaryTrafficPercent": 25}},
     }
@@ -327,11 +347,11 @@ def test_a_weight_patch_is_compare_and_set() -> None:
 @pytest.mark.parametrize("weight", [-1, 101])
 def test_weights_outside_the_range_are_never_written(weight: int) -> None:
     """The API server would say 200 and KServe would stop reconciling."""
-    seen = one(document())
+    observation = one(document())
     with pytest.raises(ValueError, match=r"models/iris: weight .* outside 0\.\.100"):
-        DIALECT.weight_patch(seen, weight)
+        DIALECT.weight_patch(observation, weight)
     with pytest.raises(ValueError, match="outside"):
-        DIALECT.restore_patch(seen, {}, weight)
+        DIALECT.restore_patch(observation, {}, weight)
 
 
 @pytest.mark.parametrize(("weight", "field"), [(0, {"canaryTrafficPercent": 0}), (None, {})])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from autocanary.kube import crds
-from autocanary.kube.rbac import rules
+from autocanary.kube.rbac import rbac_rules
 from tests.kube.fake_api import FakeApi
 from tests.testbed.servers import ApiServer, install_inferenceservice_crd, require_servers
 from tests.testbed.servers.crds import wait_served
@@ -31,7 +31,7 @@ def cluster() -> Iterator[ApiServer]:
         for plural in ("canaryrollouts", "rolloutpolicies"):
             wait_served(server, "autocanary.dev", "v1alpha1", plural)
         install_inferenceservice_crd(server, "minimal")
-        server.grant(SERVICE_USER, rules())
+        server.grant(SERVICE_USER, rbac_rules())
         yield server
 
 

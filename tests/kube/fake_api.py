@@ -22,8 +22,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from kubernetes.client import Configuration
 
-from autocanary.kube.api_client import Session
-from autocanary.kube.kubeconfig import Login
+from autocanary.kube.api_client import ApiClient
+from autocanary.kube.kubeconfig import ClusterCredentials
 
 Document = dict[str, Any]
 
@@ -68,9 +68,7 @@ class Script:
 def status(code: int, reason: str, message: str, **details: Any) -> bytes:
     """A Kubernetes Status, as error answers carry."""
     told = {"kind": "Status", "apiVersion": "v1", "status": "Failure"}
-    return json.dumps(
-        told | {"reason": reason, "message": message, "details": details, "code": code}
-    ).encode()
+    return json.dumps(told | {"reason": reason, "message": message, "details": details, "code": code}).encode()
 
 
 def merged(target: Any, patch: Any) -> Any:
@@ -110,7 +108,7 @@ class FakeApi:
         self._replies: list[tuple[str, str, deque[Reply]]] = []
         self._news = threading.Condition()
         self._closing = threading.Event()
-        self._sessions: list[Session] = []
+        self._clients: list[ApiClient] = []
         self._streams: set[socket.socket] = set()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -124,18 +122,18 @@ class FakeApi:
         self._closing.set()
         with self._news:
             self._news.notify_all()
-        for session in self._sessions:
-            session.close()
+        for client in self._clients:
+            client.close()
         self._server.shutdown()
         self._server.server_close()
 
-    def login(self) -> Login:
-        return Login("the fake API server", "default", self._configuration)
+    def credentials(self) -> ClusterCredentials:
+        return ClusterCredentials("the fake API server", "default", self._configuration)
 
-    def session(self, **options: Any) -> Session:
-        session = Session(self.login(), **options)
-        self._sessions.append(session)
-        return session
+    def client(self, **options: Any) -> ApiClient:
+        client = ApiClient(self.credentials(), **options)
+        self._clients.append(client)
+        return client
 
     def _configuration(self) -> Configuration:
         configuration = Configuration(host=self.url, api_key={"BearerToken": f"Bearer {self.token}"})
@@ -242,20 +240,14 @@ class FakeApi:
         return 200, json.dumps(self._store(key, after, "MODIFIED", held)).encode()
 
     def _list(self, plural: str, namespace: str, query: Mapping[str, str]) -> tuple[int, bytes]:
-        items = [
-            each
-            for key, each in sorted(self.objects.items())
-            if key[0] == plural and namespace in ("", key[1])
-        ]
+        items = [each for key, each in sorted(self.objects.items()) if key[0] == plural and namespace in ("", key[1])]
         start, size = int(query.get("continue") or 0), int(query.get("limit") or 500)
         head: Document = {"resourceVersion": str(self.version)}
         if start + size < len(items):
             head["continue"] = str(start + size)
         return 200, json.dumps({"metadata": head, "items": items[start : start + size]}).encode()
 
-    def _store(
-        self, key: tuple[str, str, str], document: Document, kind: str, before: Document | None
-    ) -> Document:
+    def _store(self, key: tuple[str, str, str], document: Document, kind: str, before: Document | None) -> Document:
         self.version += 1
         document = copy.deepcopy(document)
         metadata = document.setdefault("metadata", {})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from autocanary.model.policy import Component
-from autocanary.model.progress import MetricState, Phase, Progress, Telling
+from autocanary.model.progress import MetricState, Notification, Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 
@@ -59,10 +60,10 @@ def rollout(name: str = "mnist-00002", namespace: str = "ml", **changes: Any) ->
         weight=None,
         from_weight=None,
         verified_at=1_700_000_020.5,
-        metrics={"error-rate": MetricState(breaches=1, passes=2, ok=None)},
+        metrics={"error-rate": MetricState(violations=1, passes=2, ok=None)},
         decisions=({"at": 1.5, "rule": "hold", "inputs": {"value": None, "list": [1, None]}},),
-        untold=(telling(),),
-        told=("a/1",),
+        pending_notifications=(notification(),),
+        delivered_notifications=("a/1",),
     )
     made = Rollout(
         namespace=namespace,
@@ -80,10 +81,10 @@ def rollout(name: str = "mnist-00002", namespace: str = "ml", **changes: Any) ->
         stable_spec={"model": {"storageUri": "s3://m/v1", "args": None}},
         stable_digest="def",
     )
-    return made.but(**changes)
+    return replace(made, **changes)
 
 
-def telling(**changes: Any) -> Telling:
+def notification(**changes: Any) -> Notification:
     """A transition to tell people of."""
     values: dict[str, Any] = {
         "id": "mnist-00002/3",
@@ -95,4 +96,4 @@ def telling(**changes: Any) -> Telling:
         "reason": "StepPassed",
         "message": "25 % of traffic now",
     }
-    return Telling(**values | changes)
+    return Notification(**values | changes)

@@ -21,7 +21,13 @@ from autocanary.errors import (
     Refused,
     Unreachable,
 )
-from autocanary.kube.api_errors import KindMissing, no_answer, not_json, one_line, refusal
+from autocanary.kube.api_errors import (
+    ResourceNotServed,
+    connection_error,
+    error_from_response,
+    invalid_response_error,
+    one_line,
+)
 from tests.kube.fake_api import status
 
 SERVER = "https://k8s.example:6443"
@@ -30,11 +36,9 @@ WEBHOOK = 'admission webhook "inferenceservice.kserve-webhook-server.defaulter" 
 MODIFIED = "the object has been modified"
 
 
-def fault(
-    code: int, body: bytes = b"", *, group: str = "autocanary.dev", retry: str | None = None
-) -> ClusterError:
+def fault(code: int, body: bytes = b"", *, group: str = "autocanary.dev", retry: str | None = None) -> ClusterError:
     headers = {"Retry-After": retry} if retry else {}
-    return refusal(code, headers, body, doing="patch CanaryRollout ml/a", group=group, server=SERVER)
+    return error_from_response(code, headers, body, action="patch CanaryRollout ml/a", group=group, server=SERVER)
 
 
 @pytest.mark.parametrize(
@@ -89,13 +93,11 @@ def test_more_rights_do_not_help_in_a_dying_namespace() -> None:
 def test_a_missing_definition_is_told_from_a_missing_object(group: str, advice: str) -> None:
     """A 404 that names no object is about the kind, and each kind is installed in its own way."""
     error = fault(404, b"404 page not found\n", group=group)
-    assert type(error) is KindMissing
+    assert type(error) is ResourceNotServed
     assert advice in str(error)
 
 
-@pytest.mark.parametrize(
-    ("header", "seconds"), [("7", 7.0), (None, None), ("Wed, 21 Oct", None), ("-1", None)]
-)
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), (None, None), ("Wed, 21 Oct", None), ("-1", None)])
 def test_retry_after_is_seconds_or_nothing(header: str | None, seconds: float | None) -> None:
     """Only a number of seconds can be waited for."""
     assert fault(429, retry=header).retry_after == seconds
@@ -155,7 +157,7 @@ def pool() -> HTTPSConnectionPool:
 )
 def test_every_network_failure_says_why_and_what_to_check(error: Exception, said: str) -> None:
     """One sentence with the address, the cause and a hint."""
-    told = no_answer(error, server=SERVER)
+    told = connection_error(error, server=SERVER)
     assert type(told) is Unreachable
     assert str(told).startswith(f"cannot reach the API server at {SERVER}: ")
     assert said in str(told)
@@ -164,13 +166,13 @@ def test_every_network_failure_says_why_and_what_to_check(error: Exception, said
 
 def test_a_header_that_cannot_be_sent_is_not_quoted() -> None:
     """http.client quotes the header, which is the token."""
-    told = no_answer(ValueError("Invalid header value b'Bearer secret\\n'"), server=SERVER)
+    told = connection_error(ValueError("Invalid header value b'Bearer secret\\n'"), server=SERVER)
     assert "secret" not in str(told)
 
 
 def test_an_answer_that_is_not_json_names_the_address() -> None:
     """A login page answers 200 to everything."""
-    told = not_json(b"<!doctype html><p>Log in", doing="get Lease a/b", server=SERVER)
+    told = invalid_response_error(b"<!doctype html><p>Log in", action="get Lease a/b", server=SERVER)
     assert type(told) is Unreachable
     assert SERVER in str(told)
     assert "web page" in str(told)

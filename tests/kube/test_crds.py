@@ -70,6 +70,6 @@ def undefined(value: Any, of: dict[str, Any], path: str) -> Iterator[str]:
 
 def test_an_installation_without_them_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A wheel built without the files must not print nothing."""
-    monkeypatch.setattr(crds, "_PLACES", (tmp_path,))
+    monkeypatch.setattr(crds, "_SEARCH_DIRS", (tmp_path,))
     with pytest.raises(SettingsError, match="reinstall"):
         crds.manifest()

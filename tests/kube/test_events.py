@@ -8,14 +8,14 @@ from autocanary.errors import Busy, DeliveryError, Forbidden, Unreachable
 from autocanary.kube.events import EventWriter
 from autocanary.ports import Message
 from tests.kube.fake_api import FakeApi, Reply, status
-from tests.kube.samples import rollout, telling
+from tests.kube.samples import notification, rollout
 
-MESSAGE = Message(telling=telling(), rollout=rollout(uid="rollout-uid"))
+MESSAGE = Message(notification=notification(), rollout=rollout(uid="rollout-uid"))
 
 
 def test_both_objects_get_an_event(api: FakeApi) -> None:
     """`kubectl describe` of either shows the story."""
-    EventWriter(api.session(), "pod-1").write(MESSAGE)
+    EventWriter(api.client(), "pod-1").write(MESSAGE)
     first, second = (each.body for each in api.made("POST", "/api/v1/namespaces/ml/events"))
     assert first["involvedObject"] == {
         "apiVersion": "serving.kserve.io/v1beta1",
@@ -42,19 +42,19 @@ def test_both_objects_get_an_event(api: FakeApi) -> None:
         assert event["firstTimestamp"] == event["lastTimestamp"] == "2023-11-14T22:13:50Z"
 
 
-def test_a_repetition_is_delivered_already(api: FakeApi) -> None:
+def test_repeated_event_counts_as_delivered(api: FakeApi) -> None:
     """After a restart, or when only the second of the two got through, nobody reads a transition twice."""
-    writer = EventWriter(api.session())
+    writer = EventWriter(api.client())
     writer.write(MESSAGE)
     writer.write(MESSAGE)
     assert len(api.objects) == 2
-    EventWriter(api.session()).write(Message(telling=telling(id="mnist-00002/4"), rollout=MESSAGE.rollout))
+    EventWriter(api.client()).write(Message(notification=notification(id="mnist-00002/4"), rollout=MESSAGE.rollout))
     assert len(api.objects) == 4
 
 
 def test_a_half_delivered_message_is_completed(api: FakeApi) -> None:
     """The first Event was written, the second refused for the moment."""
-    writer = EventWriter(api.session())
+    writer = EventWriter(api.client())
     api.reply("POST", "/events", Reply(201, b"{}", after=True), Reply(503))
     with pytest.raises(Busy):
         writer.write(MESSAGE)
@@ -67,7 +67,7 @@ def test_a_half_delivered_message_is_completed(api: FakeApi) -> None:
     [
         ("rollout_started", "RolloutStarted", "Normal"),
         ("rollout_promoted", "Promoted", "Normal"),
-        ("rollback_started", "MetricBreach", "Warning"),
+        ("rollback_started", "MetricViolation", "Warning"),
         ("rollout_rolled_back", "RolledBack", "Warning"),
         ("external_change", "ExternalChange", "Warning"),
         ("rollout_warning", "RollbackBlocked", "Warning"),
@@ -77,18 +77,18 @@ def test_a_half_delivered_message_is_completed(api: FakeApi) -> None:
         ("rollout_paused", "PausedByUser", "Normal"),
     ],
 )
-def test_what_a_person_should_look_at_is_a_warning(api: FakeApi, event: str, reason: str, kind: str) -> None:
+def test_event_needing_action_is_warning(api: FakeApi, event: str, reason: str, kind: str) -> None:
     """Alerts select Events by type."""
-    EventWriter(api.session()).write(
-        Message(telling=telling(event=event, reason=reason), rollout=MESSAGE.rollout)
+    EventWriter(api.client()).write(
+        Message(notification=notification(event=event, reason=reason), rollout=MESSAGE.rollout)
     )
     assert {each.body["type"] for each in api.made("POST")} == {kind}
 
 
 def test_names_and_messages_fit(api: FakeApi) -> None:
     """Long names of services and long stories must not be refused."""
-    long = Message(telling=telling(message="ü" * 2000), rollout=rollout(service="s" * 250, name="r" * 63))
-    EventWriter(api.session()).write(long)
+    long = Message(notification=notification(message="ü" * 2000), rollout=rollout(service="s" * 250, name="r" * 63))
+    EventWriter(api.client()).write(long)
     for request in api.made("POST"):
         assert len(request.body["metadata"]["name"]) <= 253
         assert len(request.body["message"].encode()) <= 1024
@@ -110,7 +110,7 @@ def test_what_can_never_be_delivered_is_given_up(api: FakeApi, reply: Reply) -> 
     """A namespace that is gone will not take an Event later."""
     api.reply("POST", "/events", reply)
     with pytest.raises(DeliveryError) as caught:
-        EventWriter(api.session()).write(MESSAGE)
+        EventWriter(api.client()).write(MESSAGE)
     assert caught.value.retry_after == float("inf")
 
 
@@ -122,10 +122,8 @@ def test_what_can_never_be_delivered_is_given_up(api: FakeApi, reply: Reply) -> 
         (Reply(201, b"{", cut=True), Unreachable),
     ],
 )
-def test_what_may_be_delivered_later_is_not_given_up(
-    api: FakeApi, reply: Reply, kind: type[Exception]
-) -> None:
+def test_what_may_be_delivered_later_is_not_given_up(api: FakeApi, reply: Reply, kind: type[Exception]) -> None:
     """The notifier tries again."""
     api.reply("POST", "/events", reply)
     with pytest.raises(kind):
-        EventWriter(api.session()).write(MESSAGE)
+        EventWriter(api.client()).write(MESSAGE)

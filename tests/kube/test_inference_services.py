@@ -21,9 +21,9 @@ from autocanary.errors import (
     Unreachable,
 )
 from autocanary.kserve.v1beta1 import V1Beta1
-from autocanary.kube.api_errors import KindMissing
+from autocanary.kube.api_errors import ResourceNotServed
 from autocanary.kube.inference_services import KubeCluster
-from autocanary.kube.list_watch import Pace
+from autocanary.kube.list_watch import WatchTiming
 from autocanary.logs import capture
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Component
@@ -51,8 +51,8 @@ def connect(api: FakeApi) -> Iterator[Callable[..., KubeCluster]]:
     def start(**options: Any) -> KubeCluster:
         leader = options.pop("leader", Leader())
         options.setdefault("dialects", (V1Beta1(),))  # the server below tells kinds apart, not groups
-        session = api.session(timeout=(1.0, options.pop("read", 5.0)))
-        made.append(KubeCluster(session, leader, pace=Pace(missing=0.01), **options))
+        client = api.client(timeout=(1.0, options.pop("read", 5.0)))
+        made.append(KubeCluster(client, leader, timing=WatchTiming(retry_not_served=0.01), **options))
         made[-1].start()
         assert made[-1].wait(5)
         return made[-1]
@@ -77,7 +77,7 @@ def test_services_are_observed_without_a_call(api: FakeApi, connect: Callable[..
     assert sorted(each.key.name for each in cluster.services()) == ["mnist", "other"]
     found = cluster.observe(MNIST)
     assert found is not None
-    assert (found.weight, found.share("mnist-predictor-00002")) == (10, 10)
+    assert (found.weight, found.traffic_percent("mnist-predictor-00002")) == (10, 10)
     assert cluster.observe(ServiceKey("ml", "mnist", Component.TRANSFORMER)) is None
     assert cluster.observe(ServiceKey("elsewhere", "mnist")) is None
     assert calls == len(api.made("GET", "/inferenceservices/")) == 0
@@ -89,11 +89,11 @@ def test_changes_are_drained_once(api: FakeApi, connect: Callable[..., KubeClust
     api.put("inferenceservices", service())
     cluster = connect(on_change=heard.append)
     until(lambda: heard)
-    assert cluster.changed() == {MNIST}
-    assert cluster.changed() == set()
+    assert cluster.take_changes() == {MNIST}
+    assert cluster.take_changes() == set()
     api.drop("inferenceservices", "ml", "mnist")
     until(lambda: len(heard) == 2)
-    assert cluster.changed() == {MNIST}
+    assert cluster.take_changes() == {MNIST}
     assert list(cluster.services()) == []
 
 
@@ -115,7 +115,7 @@ def test_a_weight_is_written_by_compare_and_set(api: FakeApi, connect: Callable[
     assert patch.headers["content-type"] == "application/merge-patch+json"
 
 
-def test_the_answer_enters_the_picture_at_once(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
+def test_write_response_updates_cache_at_once(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
     """Or the next tick would see the world before its own write, and take that for somebody else's."""
     api.put("inferenceservices", service())
     cluster = connect()
@@ -125,9 +125,7 @@ def test_the_answer_enters_the_picture_at_once(api: FakeApi, connect: Callable[.
     assert int(written.resource_version) > int(before.resource_version)
 
 
-def test_an_answer_overtaken_by_the_watch_is_not_put_back(
-    api: FakeApi, connect: Callable[..., KubeCluster]
-) -> None:
+def test_older_write_response_does_not_overwrite_cache(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
     """KServe's status may arrive before the answer to our own patch does."""
     api.put("inferenceservices", service())
     cluster = connect()
@@ -141,7 +139,7 @@ def test_an_answer_overtaken_by_the_watch_is_not_put_back(
     assert seen(cluster).weight == 77
 
 
-def test_somebody_else_was_faster(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
+def test_concurrent_write_is_conflict(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
     """409 is normal; after it the service is read anew."""
     api.put("inferenceservices", service())
     cluster = connect()
@@ -155,9 +153,7 @@ def test_somebody_else_was_faster(api: FakeApi, connect: Callable[..., KubeClust
     assert seen(cluster) == found
 
 
-def test_a_service_of_the_same_name_is_not_the_same_service(
-    api: FakeApi, connect: Callable[..., KubeCluster]
-) -> None:
+def test_a_service_of_the_same_name_is_not_the_same_service(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
     """Deleted and made again: the uid in the patch is refused with 422, which is a conflict to us."""
     api.put("inferenceservices", service())
     cluster = connect()
@@ -191,7 +187,7 @@ def test_a_service_that_is_gone(api: FakeApi, connect: Callable[..., KubeCluster
         (Reply(200, b'{"spec"', cut=True), Unreachable),
     ],
 )
-def test_a_write_that_fails_leaves_the_picture(
+def test_failed_write_leaves_cache_unchanged(
     api: FakeApi, connect: Callable[..., KubeCluster], reply: Reply, kind: type[ClusterError]
 ) -> None:
     """Nothing is assumed of a write without a good answer."""
@@ -204,7 +200,7 @@ def test_a_write_that_fails_leaves_the_picture(
     assert seen(cluster).weight == 10
 
 
-def test_a_lost_answer_is_seen_by_the_watch(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
+def test_watch_shows_write_with_lost_response(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
     """The write has happened; the picture learns it from the server."""
     api.put("inferenceservices", service())
     cluster = connect(read=0.05)
@@ -241,9 +237,7 @@ def test_a_dry_run_writes_nothing(api: FakeApi, connect: Callable[..., KubeClust
     assert api.made("PATCH") == []
 
 
-def test_a_weight_that_kserve_cannot_use_is_refused_here(
-    api: FakeApi, connect: Callable[..., KubeCluster]
-) -> None:
+def test_a_weight_that_kserve_cannot_use_is_refused_here(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
     """The API server would accept 101, and KServe would stop reconciling."""
     api.put("inferenceservices", service())
     cluster = connect()
@@ -274,16 +268,14 @@ def test_an_answer_without_the_component_is_told(api: FakeApi, connect: Callable
         cluster.set_weight(seen(cluster), 25)
 
 
-def test_a_generation_that_is_not_installed_is_no_fault(
-    api: FakeApi, connect: Callable[..., KubeCluster]
-) -> None:
+def test_a_generation_that_is_not_installed_is_no_fault(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
     """Most clusters serve one of them; both are looked at, and the age is of those that answer."""
     api.put("inferenceservices", service())
     api.unserved.add("oldservices")
     cluster = connect(dialects=(V1Beta1(), Older()))
     assert cluster.fault is None
     assert [each.key for each in cluster.services()] == [MNIST]
-    assert cluster.age(MNIST, KSERVE) < 5
+    assert cluster.cache_age(MNIST, KSERVE) < 5
     assert cluster.refresh(ServiceKey("ml", "none")) is None
 
 
@@ -302,9 +294,7 @@ def test_services_of_two_generations_are_one_list(api: FakeApi, connect: Callabl
     assert api.made("PATCH", "/apis/serving.kubeflow.org/v1alpha2/")
 
 
-def test_a_generation_that_is_not_spoken_is_not_written(
-    api: FakeApi, connect: Callable[..., KubeCluster]
-) -> None:
+def test_unsupported_api_version_is_not_written(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
     """A rollout recorded by a version that knew more of them."""
     api.put("inferenceservices", service())
     cluster = connect()
@@ -317,7 +307,7 @@ def test_no_generation_installed_is_a_fault(api: FakeApi, connect: Callable[...,
     """Then KServe is missing, and the sentence says so."""
     api.unserved.add("inferenceservices")
     cluster = connect()
-    assert isinstance(cluster.fault, KindMissing)
+    assert isinstance(cluster.fault, ResourceNotServed)
     assert "is KServe installed?" in str(cluster.fault)
 
 
@@ -325,28 +315,26 @@ def test_without_any_generation_nothing_is_known(api: FakeApi, connect: Callable
     """A service restarted while the definition is gone must not take all its services for deleted."""
     api.unserved.add("inferenceservices")
     cluster = connect()
-    assert cluster.age(MNIST, KSERVE) == float("inf")
-    with pytest.raises(KindMissing):
+    assert cluster.cache_age(MNIST, KSERVE) == float("inf")
+    with pytest.raises(ResourceNotServed):
         cluster.refresh(MNIST)
     api.unserved.clear()
     api.put("inferenceservices", service())
-    until(lambda: cluster.age(MNIST, KSERVE) < 5)
+    until(lambda: cluster.cache_age(MNIST, KSERVE) < 5)
     assert cluster.observe(MNIST) is not None
 
 
-def test_a_service_is_as_old_as_the_watch_of_its_namespace(
-    api: FakeApi, connect: Callable[..., KubeCluster]
-) -> None:
+def test_cache_age_is_that_of_its_namespace(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
     """One namespace that cannot be followed says nothing about the services of another."""
     api.put("inferenceservices", service())
     cluster = connect(dialects=(V1Beta1(),), namespaces=["ml", "shop"])
-    cluster._mirrors["serving.kserve.io/v1beta1"]._watches["shop"]._confirmed_at -= 100.0
-    assert cluster.age(MNIST, KSERVE) < 5
-    assert cluster.age(ServiceKey("shop", "fraud"), KSERVE) >= 100
-    assert cluster.age(ServiceKey("elsewhere", "fraud"), KSERVE) == float("inf")
+    cluster._caches["serving.kserve.io/v1beta1"]._reflectors["shop"]._confirmed_at -= 100.0
+    assert cluster.cache_age(MNIST, KSERVE) < 5
+    assert cluster.cache_age(ServiceKey("shop", "fraud"), KSERVE) >= 100
+    assert cluster.cache_age(ServiceKey("elsewhere", "fraud"), KSERVE) == float("inf")
 
 
-def test_a_dry_run_says_once_what_it_would_write(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
+def test_dry_run_logs_each_skipped_write_once(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
     """It is tried again at every look; only another weight is news."""
     api.put("inferenceservices", service())
     cluster = connect(dry_run=True)
@@ -364,7 +352,7 @@ def test_a_definition_that_vanishes_does_not_end_a_known_service(
     api.put("inferenceservices", service())
     cluster = connect()
     api.unserved.add("inferenceservices")
-    with pytest.raises(KindMissing):
+    with pytest.raises(ResourceNotServed):
         cluster.refresh(MNIST)
     assert cluster.observe(MNIST) is not None
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from autocanary.errors import SettingsError
-from autocanary.kube.kubeconfig import Login, find_login
+from autocanary.kube.kubeconfig import ClusterCredentials, find_credentials
 
 CERTIFICATE = """\
 -----BEGIN CERTIFICATE-----
@@ -55,23 +55,25 @@ def write(tmp_path: Path) -> Any:
     return file
 
 
-def find(kubeconfig: str | None = None, context: str | None = None, **environ: str) -> Login:
-    return find_login(kubeconfig, context, environ={"HOME": "/nonexistent"} | environ, account=NOWHERE)
+def find(kubeconfig: str | None = None, context: str | None = None, **environ: str) -> ClusterCredentials:
+    return find_credentials(
+        kubeconfig, context, environ={"HOME": "/nonexistent"} | environ, service_account_dir=NOWHERE
+    )
 
 
-def token(login: Login) -> str:
-    return str(login.load().get_api_key_with_prefix("BearerToken"))
+def token(credentials: ClusterCredentials) -> str:
+    return str(credentials.load().get_api_key_with_prefix("BearerToken"))
 
 
 def test_the_flag_names_the_only_file(write: Any) -> None:
     """$KUBECONFIG is not looked at beside --kubeconfig."""
     flag = write(config("flag", current="flag"), "flag")
     environment = write(config("env", current="env"), "env")
-    login = find(flag, KUBECONFIG=environment)
-    assert login.load().host == "http://flag.example:8080"
-    assert token(login) == "Bearer token-of-flag"
-    assert login.source == f"kubeconfig {flag}, context flag"
-    assert login.namespace == "default"
+    credentials = find(flag, KUBECONFIG=environment)
+    assert credentials.load().host == "http://flag.example:8080"
+    assert token(credentials) == "Bearer token-of-flag"
+    assert credentials.source == f"kubeconfig {flag}, context flag"
+    assert credentials.namespace == "default"
 
 
 def test_the_context_can_be_chosen(write: Any) -> None:
@@ -82,8 +84,8 @@ def test_the_context_can_be_chosen(write: Any) -> None:
     for part in ("clusters", "users", "contexts"):
         both[part] += other[part]
     path = write(both)
-    login = find(path, "two")
-    assert (login.load().host, login.namespace) == ("http://two.example:8080", "models")
+    credentials = find(path, "two")
+    assert (credentials.load().host, credentials.namespace) == ("http://two.example:8080", "models")
     assert find(path).load().host == "http://one.example:8080"
 
 
@@ -111,41 +113,44 @@ def test_the_home_folder_is_the_last_resort(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def account(tmp_path: Path, write: Any) -> Path:
+def service_account_dir(tmp_path: Path, write: Any) -> Path:
     for name, content in (("token", "pod-token\n"), ("namespace", "autocanary\n"), ("ca.crt", CERTIFICATE)):
         write(content, name)
     return tmp_path
 
 
-def test_a_pod_uses_its_service_account(account: Path) -> None:
+def test_a_pod_uses_its_service_account(service_account_dir: Path) -> None:
     """The service's own namespace comes with it."""
     environ = {
         "KUBERNETES_SERVICE_HOST": "10.0.0.1",
         "KUBERNETES_SERVICE_PORT": "443",
         "HOME": "/nonexistent",
     }
-    login = find_login(environ=environ, account=account)
-    assert login.namespace == "autocanary"
-    assert login.load().host == "https://10.0.0.1:443"
-    assert token(login).strip().lower() == "bearer pod-token"
+    credentials = find_credentials(environ=environ, service_account_dir=service_account_dir)
+    assert credentials.namespace == "autocanary"
+    assert credentials.load().host == "https://10.0.0.1:443"
+    assert token(credentials).strip().lower() == "bearer pod-token"
 
 
-def test_a_kubeconfig_wins_over_the_service_account(account: Path, write: Any) -> None:
+def test_a_kubeconfig_wins_over_the_service_account(service_account_dir: Path, write: Any) -> None:
     """As kubectl in a pod does."""
     environ = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBECONFIG": write(config("one", current="one"))}
-    assert find_login(environ=environ, account=account).load().host == "http://one.example:8080"
+    assert (
+        find_credentials(environ=environ, service_account_dir=service_account_dir).load().host
+        == "http://one.example:8080"
+    )
 
 
-def test_a_broken_service_account_is_told(account: Path) -> None:
+def test_a_broken_service_account_is_told(service_account_dir: Path) -> None:
     """The certificate was not mounted."""
-    (account / "ca.crt").unlink()
+    (service_account_dir / "ca.crt").unlink()
     environ = {
         "KUBERNETES_SERVICE_HOST": "10.0.0.1",
         "KUBERNETES_SERVICE_PORT": "443",
         "HOME": "/nonexistent",
     }
     with pytest.raises(SettingsError, match=r"service account.*certification file"):
-        find_login(environ=environ, account=account).load()
+        find_credentials(environ=environ, service_account_dir=service_account_dir).load()
 
 
 def test_no_cluster_at_all_says_what_was_looked_at() -> None:
@@ -243,9 +248,7 @@ def test_a_credential_plugin_that_fails_is_told(write: Any) -> None:
 def test_a_credential_plugin_that_works_is_used(write: Any, tmp_path: Path) -> None:
     """EKS, GKE and AKS all log in this way."""
     plugin = tmp_path / "plugin"
-    told = (
-        '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"made"}}'
-    )
+    told = '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"made"}}'
     plugin.write_text(f"#!/bin/sh\necho '{told}'\n")
     plugin.chmod(0o755)
     user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin)}}
@@ -256,10 +259,10 @@ def test_a_credential_plugin_that_works_is_used(write: Any, tmp_path: Path) -> N
 def test_a_token_file_is_read_when_loading(write: Any) -> None:
     """So that a rotated one is found by the next load."""
     path = write("first", "token")
-    login = find(write(config("one", current="one", user={"tokenFile": path})))
-    assert token(login) == "Bearer first"
+    credentials = find(write(config("one", current="one", user={"tokenFile": path})))
+    assert token(credentials) == "Bearer first"
     Path(path).write_text("second")
-    assert token(login) == "Bearer second"
+    assert token(credentials) == "Bearer second"
 
 
 @pytest.mark.parametrize(
@@ -277,8 +280,8 @@ def test_a_proxy_of_the_environment_is_not_used_for_this_machine(
     """As kubectl has it; a tunnel to a cluster ends on this machine."""
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
     monkeypatch.delenv("no_proxy", raising=False)
-    login = find(write(config("one", current="one", server=server)))
-    assert (login.load().proxy is not None) is proxied
+    credentials = find(write(config("one", current="one", server=server)))
+    assert (credentials.load().proxy is not None) is proxied
 
 
 def test_a_proxy_of_the_kubeconfig_is_always_used(write: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autocanary.kube.leader_election import LeaseElector, LeaseTimes
+from autocanary.kube.leader_election import LeaderElector, LeaseTimings
 from autocanary.logs import capture
 from autocanary.ports import Leadership
 from tests.kube.fake_api import FakeApi, Reply, status, until
@@ -25,9 +25,9 @@ class Time:
         return self.now
 
 
-def elector(api: FakeApi, clock: Time, name: str = "pod", **options: Any) -> LeaseElector:
-    session = api.session(timeout=(1.0, 1.0))
-    return LeaseElector(session, "home", "autocanary", name, clock=clock, **options)
+def elector(api: FakeApi, clock: Time, name: str = "pod", **options: Any) -> LeaderElector:
+    client = api.client(timeout=(1.0, 1.0))
+    return LeaderElector(client, "home", "autocanary", name, clock=clock, **options)
 
 
 def spec(api: FakeApi) -> dict[str, Any]:
@@ -36,18 +36,16 @@ def spec(api: FakeApi) -> dict[str, Any]:
 
 
 def edit(api: FakeApi, **changes: Any) -> None:
-    api.put(
-        "leases", {"metadata": {"name": "autocanary", "namespace": "home"}, "spec": {**spec(api), **changes}}
-    )
+    api.put("leases", {"metadata": {"name": "autocanary", "namespace": "home"}, "spec": {**spec(api), **changes}})
 
 
 def test_the_first_one_leads(api: FakeApi) -> None:
     """Nobody has ever held it: the Lease is made."""
     clock = Time()
-    one = elector(api, clock, wall=lambda: 1_700_000_000.5)
+    one = elector(api, clock, wall_clock=lambda: 1_700_000_000.5)
     leadership: Leadership = one
     assert not leadership.is_leader()
-    one.round()
+    one.try_acquire_or_renew()
     assert leadership.is_leader()
     assert spec(api) == {
         "holderIdentity": one.identity,
@@ -62,14 +60,14 @@ def test_the_second_one_waits_and_takes_over(api: FakeApi) -> None:
     """It counts from when it saw the last renewal, by its own clock."""
     clock = Time()
     one, two = elector(api, clock), elector(api, clock)
-    one.round()
-    two.round()
+    one.try_acquire_or_renew()
+    two.try_acquire_or_renew()
     assert (one.is_leader(), two.is_leader(), two.holder) == (True, False, one.identity)
     clock.now += 15.0
-    two.round()
+    two.try_acquire_or_renew()
     assert not two.is_leader()
     clock.now += 0.1
-    two.round()
+    two.try_acquire_or_renew()
     assert (one.is_leader(), two.is_leader()) == (False, True)
     assert spec(api)["leaseTransitions"] == 1
 
@@ -78,14 +76,14 @@ def test_a_leader_that_cannot_renew_stops_before_another_begins(api: FakeApi) ->
     """At every moment at most one of the two is the leader."""
     clock = Time()
     one, two = elector(api, clock, "one"), elector(api, clock, "two")
-    one.round()
+    one.try_acquire_or_renew()
     began, both = clock.now, []
     while not two.is_leader():
         api.reply("PUT", "/leases/", Reply(503))
-        one.round()
+        one.try_acquire_or_renew()
         if two.holder or clock.now > began:
             api._replies.clear()
-        two.round()
+        two.try_acquire_or_renew()
         both.append(one.is_leader() and two.is_leader())
         clock.now += 0.5
         assert clock.now - began < 60
@@ -97,7 +95,7 @@ def test_leadership_ends_by_itself(api: FakeApi) -> None:
     """Even if the elector's thread hangs: it is a comparison with the clock."""
     clock = Time()
     one = elector(api, clock)
-    one.round()
+    one.try_acquire_or_renew()
     clock.now += 9.9
     assert one.is_leader()
     clock.now += 0.2
@@ -116,7 +114,7 @@ def test_the_deadline_counts_from_before_the_call(api: FakeApi) -> None:
         return handle(request)
 
     api.handle = slow  # type: ignore[method-assign]
-    one.round()
+    one.try_acquire_or_renew()
     assert one.is_leader()
     clock.now += 6.1
     assert not one.is_leader()
@@ -127,8 +125,8 @@ def test_renewals_keep_it(api: FakeApi) -> None:
     clock = Time()
     one, two = elector(api, clock), elector(api, clock)
     for _ in range(20):
-        one.round()
-        two.round()
+        one.try_acquire_or_renew()
+        two.try_acquire_or_renew()
         clock.now += 2.0
         assert one.is_leader()
         assert not two.is_leader()
@@ -141,14 +139,14 @@ def test_a_failed_renewal_is_no_loss_yet(api: FakeApi) -> None:
     """One refused, one lost answer: the deadline decides."""
     clock = Time()
     one = elector(api, clock)
-    one.round()
+    one.try_acquire_or_renew()
     clock.now += 2.0
     api.reply("PUT", "/leases/", Reply(503), Reply(200, b"{", cut=True, after=True))
-    one.round()
-    one.round()
+    one.try_acquire_or_renew()
+    one.try_acquire_or_renew()
     assert one.is_leader()
     clock.now += 7.0
-    one.round()  # the lost renewal had happened: 409, read, and it is still ours
+    one.try_acquire_or_renew()  # the lost renewal had happened: 409, read, and it is still ours
     clock.now += 5.0
     assert one.is_leader()
 
@@ -157,10 +155,10 @@ def test_somebody_elses_label_is_no_loss(api: FakeApi) -> None:
     """It changes the version, not the holder."""
     clock = Time()
     one = elector(api, clock)
-    one.round()
+    one.try_acquire_or_renew()
     edit(api)
     clock.now += 2.0
-    one.round()
+    one.try_acquire_or_renew()
     clock.now += 9.0
     assert one.is_leader()
 
@@ -170,14 +168,14 @@ def test_a_lease_taken_away_by_hand_ends_leadership(api: FakeApi) -> None:
     clock = Time()
     told: list[bool] = []
     one = elector(api, clock, on_change=told.append)
-    one.round()
+    one.try_acquire_or_renew()
     edit(api, holderIdentity="somebody")
     clock.now += 2.0
-    one.round()
+    one.try_acquire_or_renew()
     assert not one.is_leader()
     assert one.holder == "somebody"
     clock.now += 15.1
-    one.round()
+    one.try_acquire_or_renew()
     assert one.is_leader()
     assert told == [True, False, True]
 
@@ -186,11 +184,11 @@ def test_an_emptied_lease_is_free(api: FakeApi) -> None:
     """A released or cleaned one needs no waiting."""
     clock = Time()
     one, two = elector(api, clock), elector(api, clock)
-    one.round()
-    two.round()
+    one.try_acquire_or_renew()
+    two.try_acquire_or_renew()
     edit(api, holderIdentity="", leaseDurationSeconds=1)
-    two.round()
-    one.round()
+    two.try_acquire_or_renew()
+    one.try_acquire_or_renew()
     assert (one.is_leader(), two.is_leader()) == (False, True)
 
 
@@ -198,27 +196,25 @@ def test_a_deleted_lease_is_made_again(api: FakeApi) -> None:
     """Leadership is given up first: somebody else may have been faster."""
     clock = Time()
     one, two = elector(api, clock), elector(api, clock)
-    one.round()
-    two.round()
+    one.try_acquire_or_renew()
+    two.try_acquire_or_renew()
     api.drop("leases", "home", "autocanary")
-    one.round()
+    one.try_acquire_or_renew()
     assert one.is_leader()
     api.drop("leases", "home", "autocanary")
-    two.round()
+    two.try_acquire_or_renew()
     assert (one.is_leader(), two.is_leader()) == (True, False), "the holder does not know yet"
-    one.round()
+    one.try_acquire_or_renew()
     assert (one.is_leader(), two.is_leader()) == (True, False)
 
 
 @pytest.mark.parametrize("edited", [None, {}, {"holderIdentity": ""}, {"holderIdentity": "two"}])
-def test_a_lease_that_a_hand_has_freed_is_not_taken_before_its_holder_knows(
-    api: FakeApi, edited: dict[str, Any] | None
-) -> None:
+def test_lease_freed_by_hand_is_taken_after_its_duration(api: FakeApi, edited: dict[str, Any] | None) -> None:
     """Deleted, without a spec, without a holder, or in the other's name: taken after the duration if at all."""
     clock = Time()
     one, two = elector(api, clock), elector(api, clock)
-    one.round()
-    two.round()
+    one.try_acquire_or_renew()
+    two.try_acquire_or_renew()
     if edited is None:
         api.drop("leases", "home", "autocanary")
     elif edited:
@@ -227,36 +223,36 @@ def test_a_lease_that_a_hand_has_freed_is_not_taken_before_its_holder_knows(
         api.put("leases", {"metadata": {"name": "autocanary", "namespace": "home"}, "spec": {}})
     began = clock.now
     while not two.is_leader():
-        two.round()
+        two.try_acquire_or_renew()
         assert not (one.is_leader() and two.is_leader())
         clock.now += 1.0
         assert clock.now - began < 30
     assert clock.now - began > 15
 
 
-def test_a_lease_emptied_by_hand_waits_even_for_a_newcomer(api: FakeApi) -> None:
+def test_new_instance_waits_for_lease_emptied_by_hand(api: FakeApi) -> None:
     """It says when it was acquired, and not that it was released."""
     clock = Time()
     one, two = elector(api, clock), elector(api, clock)
-    one.round()
+    one.try_acquire_or_renew()
     edit(api, holderIdentity="")
-    two.round()
+    two.try_acquire_or_renew()
     assert (one.is_leader(), two.is_leader()) == (True, False)
-    one.round()
-    two.round()
+    one.try_acquire_or_renew()
+    two.try_acquire_or_renew()
     assert (one.is_leader(), two.is_leader()) == (False, False)
 
 
-def test_a_renewal_whose_answer_was_lost_is_still_ones_own(api: FakeApi) -> None:
+def test_renewal_with_lost_response_keeps_lease(api: FakeApi) -> None:
     """The next attempt meets a conflict, reads its own name, and goes on."""
     clock = Time()
     one = elector(api, clock)
-    one.round()
+    one.try_acquire_or_renew()
     clock.now += 2.0
     api.reply("PUT", "/leases/", Reply(200, b"{", cut=True, after=True))
-    one.round()
+    one.try_acquire_or_renew()
     clock.now += 2.0
-    one.round()
+    one.try_acquire_or_renew()
     clock.now += 7.0
     assert one.is_leader()
 
@@ -266,12 +262,12 @@ def test_a_standby_looks_again_when_the_lease_runs_out(api: FakeApi) -> None:
     clock = Time()
     pauses: list[float] = []
 
-    def pause(seconds: float) -> None:
+    def sleep(seconds: float) -> None:
         pauses.append(seconds)
         clock.now += seconds
 
-    one, two = elector(api, clock), elector(api, clock, pause=pause)
-    one.round()
+    one, two = elector(api, clock), elector(api, clock, sleep=sleep)
+    one.try_acquire_or_renew()
     clock.now += 0.3
     began = clock.now
     two.start()
@@ -287,30 +283,26 @@ def test_two_that_create_at_once_agree(api: FakeApi) -> None:
     """One of them gets AlreadyExists and reads who won."""
     clock = Time()
     one, two = elector(api, clock), elector(api, clock)
-    one.round()
+    one.try_acquire_or_renew()
     api.reply("GET", "/leases/", Reply(404, status(404, "NotFound", "x", name="autocanary")))
-    two.round()
+    two.try_acquire_or_renew()
     assert (one.is_leader(), two.is_leader()) == (True, False)
     assert two.holder == one.identity
 
 
-@pytest.mark.parametrize(
-    ("edited", "waits"), [(0, 15.0), (None, 15.0), (5, 15.0), (40, 40.0), (10**9, 600.0)]
-)
-def test_a_foreign_duration_is_respected_within_reason(
-    api: FakeApi, edited: int | None, waits: float
-) -> None:
+@pytest.mark.parametrize(("edited", "waits"), [(0, 15.0), (None, 15.0), (5, 15.0), (40, 40.0), (10**9, 600.0)])
+def test_a_foreign_duration_is_respected_within_reason(api: FakeApi, edited: int | None, waits: float) -> None:
     """Another version may hold it longer; a slip of the hand must not keep everybody out for years."""
     clock = Time()
     one, two = elector(api, clock), elector(api, clock)
-    one.round()
+    one.try_acquire_or_renew()
     edit(api, holderIdentity="gone", leaseDurationSeconds=edited)
-    two.round()
+    two.try_acquire_or_renew()
     clock.now += waits
-    two.round()
+    two.try_acquire_or_renew()
     assert not two.is_leader()
     clock.now += 0.1
-    two.round()
+    two.try_acquire_or_renew()
     assert two.is_leader()
 
 
@@ -318,28 +310,28 @@ def test_an_odd_lease_is_filled_in(api: FakeApi) -> None:
     """Made by hand, without a spec."""
     api.put("leases", {"metadata": {"name": "autocanary", "namespace": "home"}})
     one = elector(api, Time())
-    one.round()
+    one.try_acquire_or_renew()
     assert one.is_leader()
     assert spec(api)["holderIdentity"] == one.identity
 
 
-def test_wall_clocks_are_not_believed(api: FakeApi) -> None:
+def test_wall_clock_times_are_ignored(api: FakeApi) -> None:
     """A holder whose wall clock is years behind, and runs backwards, is as alive as any other."""
     clock = Time()
-    one, two = elector(api, clock, wall=lambda: 5000.0 - clock.now), elector(api, clock)
+    one, two = elector(api, clock, wall_clock=lambda: 5000.0 - clock.now), elector(api, clock)
     for _ in range(10):
-        one.round()
-        two.round()
+        one.try_acquire_or_renew()
+        two.try_acquire_or_renew()
         clock.now += 2.0
     assert (one.is_leader(), two.is_leader()) == (True, False)
 
 
-def test_two_processes_of_one_name_are_two(api: FakeApi) -> None:
+def test_same_identity_gets_unique_suffix(api: FakeApi) -> None:
     """A StatefulSet's pod, restarted before its predecessor has died."""
     clock = Time()
     one, two = elector(api, clock, "same"), elector(api, clock, "same")
-    one.round()
-    two.round()
+    one.try_acquire_or_renew()
+    two.try_acquire_or_renew()
     assert (one.is_leader(), two.is_leader()) == (True, False)
     assert one.identity.startswith("same_")
 
@@ -350,10 +342,10 @@ def test_a_missing_right_or_namespace_is_told_once(api: FakeApi) -> None:
     api.reply("GET", "/leases/", *[Reply(403, status(403, "Forbidden", "cannot get leases"))] * 3)
     with capture() as log:
         for _ in range(3):
-            one.round()
+            one.try_acquire_or_renew()
         api.reply("POST", "/leases", Reply(404, status(404, "NotFound", '"home" not found', name="home")))
-        one.round()
-        one.round()
+        one.try_acquire_or_renew()
+        one.try_acquire_or_renew()
     told = [each["error"] for each in log.named("lease_failed")]
     assert len(told) == 2
     assert "cannot get leases" in told[0]
@@ -361,14 +353,14 @@ def test_a_missing_right_or_namespace_is_told_once(api: FakeApi) -> None:
     assert one.is_leader()
 
 
-def test_a_fault_of_our_own_is_survived(api: FakeApi) -> None:
+def test_unexpected_exception_does_not_end_thread(api: FakeApi) -> None:
     """The thread must live to win leadership again."""
     clock = Time()
     one = elector(api, clock)
     api.reply("GET", "/leases/", Reply(200, b'{"spec": 7}'))
     with capture() as log:
-        one.round()
-        one.round()
+        one.try_acquire_or_renew()
+        one.try_acquire_or_renew()
     assert log.named("lease_crashed")
     assert one.is_leader()
 
@@ -383,7 +375,7 @@ def test_stopping_releases_it(api: FakeApi) -> None:
     one.stop()
     assert not one.is_leader()
     assert spec(api)["holderIdentity"] == ""
-    two.round()
+    two.try_acquire_or_renew()
     assert two.is_leader()
     until(lambda: told == [True, False])
 
@@ -392,7 +384,7 @@ def test_stopping_without_leading_touches_nothing(api: FakeApi) -> None:
     """The other one leads on."""
     clock = Time()
     one, two = elector(api, clock), elector(api, clock)
-    one.round()
+    one.try_acquire_or_renew()
     two.start()
     until(lambda: two.holder == one.identity)
     two.stop()
@@ -402,7 +394,7 @@ def test_stopping_without_leading_touches_nothing(api: FakeApi) -> None:
 def test_a_release_that_fails_is_only_logged(api: FakeApi) -> None:
     """The others then wait for the duration."""
     one = elector(api, Time())
-    one.round()
+    one.try_acquire_or_renew()
     api.reply("PUT", "/leases/", Reply(503))
     with capture() as log:
         one.stop()
@@ -415,11 +407,11 @@ def test_the_thread_goes_on_by_itself(api: FakeApi) -> None:
     pauses: list[float] = []
     go = threading.Event()
 
-    def pause(seconds: float) -> None:
+    def sleep(seconds: float) -> None:
         pauses.append(seconds)
         go.wait(0.002)
 
-    one = elector(api, Time(), pause=pause)
+    one = elector(api, Time(), sleep=sleep)
     one.start()
     until(lambda: len(api.made("PUT")) >= 3)
     one.stop()
@@ -429,4 +421,4 @@ def test_the_thread_goes_on_by_itself(api: FakeApi) -> None:
 def test_times_that_cannot_be_safe_are_refused() -> None:
     """A deadline as long as the lease would let two lead."""
     with pytest.raises(ValueError, match="retry < renew_deadline < duration"):
-        LeaseTimes(duration=10.0, renew_deadline=10.0)
+        LeaseTimings(duration=10.0, renew_deadline=10.0)

@@ -10,41 +10,41 @@ from typing import Any
 
 import pytest
 
-from autocanary.kube.api_errors import KindMissing
-from autocanary.kube.cache import Change, Key
-from autocanary.kube.list_watch import Pace, Watch
+from autocanary.kube.api_errors import ResourceNotServed
+from autocanary.kube.cache import Change, ObjectKey
+from autocanary.kube.list_watch import Reflector, WatchTiming
 from autocanary.kube.resource import LEASES
 from autocanary.logs import capture
 from tests.kube.fake_api import FakeApi, Reply, Request, Script, status, until
 
-QUICK = Pace(first=0.001, longest=0.01, missing=0.01)
+QUICK = WatchTiming(first_backoff=0.001, max_backoff=0.01, retry_not_served=0.01)
 
 
-class Follower:
+class RunningReflector:
     """A watch on leases whose value is the holder, with what it did written down."""
 
-    def __init__(self, api: FakeApi, pace: Pace = QUICK, **options: Any) -> None:
+    def __init__(self, api: FakeApi, timing: WatchTiming = QUICK, **options: Any) -> None:
         self.now = 0.0
         self.changes: list[Change[str]] = []
         self.pauses: list[float] = []
         self._stopped = threading.Event()
-        self.watch: Watch[str] = Watch(
-            api.session(timeout=(1.0, options.pop("read", 5.0))),
+        self.watch: Reflector[str] = Reflector(
+            api.client(timeout=(1.0, options.pop("read", 5.0))),
             LEASES,
             options.pop("namespace", ""),
             holder,
             self.changes.append,
-            pace=pace,
+            timing=timing,
             clock=lambda: self.now,
-            pause=self._pause,
+            sleep=self._sleep,
         )
 
-    def _pause(self, seconds: float) -> None:
+    def _sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
         self._stopped.wait(min(seconds, 0.01))
 
     def values(self) -> list[str]:
-        return sorted(self.watch.picture.values())
+        return sorted(self.watch.cache.values())
 
     def stop(self) -> None:
         self._stopped.set()
@@ -67,11 +67,11 @@ def event(kind: str, version: int, name: str = "a", held_by: str = "x") -> bytes
 
 
 @pytest.fixture
-def follow(api: FakeApi) -> Iterator[Callable[..., Follower]]:
-    followers: list[Follower] = []
+def follow(api: FakeApi) -> Iterator[Callable[..., RunningReflector]]:
+    followers: list[RunningReflector] = []
 
-    def start(**options: Any) -> Follower:
-        followers.append(Follower(api, **options))
+    def start(**options: Any) -> RunningReflector:
+        followers.append(RunningReflector(api, **options))
         followers[-1].watch.start()
         return followers[-1]
 
@@ -80,7 +80,7 @@ def follow(api: FakeApi) -> Iterator[Callable[..., Follower]]:
         follower.stop()
 
 
-def test_the_picture_follows_the_server(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_cache_follows_server(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """Listed, added, changed, deleted: the picture shows it and every change is told once."""
     api.put("leases", lease("a", "one"))
     follower = follow()
@@ -100,17 +100,17 @@ def test_the_picture_follows_the_server(api: FakeApi, follow: Callable[..., Foll
     ]
 
 
-def test_a_long_list_is_read_in_pages(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_a_long_list_is_read_in_pages(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """Thousands of objects in one answer would be held in memory at once, on both sides."""
     for number in range(7):
         api.put("leases", lease(f"l{number}", str(number)))
-    follower = follow(pace=Pace(page=3))
+    follower = follow(timing=WatchTiming(page_size=3))
     assert follower.watch.wait(5)
     assert follower.values() == [str(number) for number in range(7)]
     assert [each.get("continue") for each in lists(api)] == [None, "3", "6"]
 
 
-def test_one_namespace_is_watched_alone(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_one_namespace_is_watched_alone(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """A Role in one namespace must be enough."""
     api.put("leases", lease("a", "mine"))
     api.put("leases", lease("a", "foreign", namespace="other"))
@@ -120,18 +120,18 @@ def test_one_namespace_is_watched_alone(api: FakeApi, follow: Callable[..., Foll
     assert all("/namespaces/ml/" in each.path for each in api.requests)
 
 
-def test_the_age_is_since_the_last_confirmation(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_the_age_is_since_the_last_confirmation(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """Before the first list nothing is known; then lists, events and bookmarks confirm, silence does not."""
-    assert Follower(api).watch.age() == float("inf")
+    assert RunningReflector(api).watch.cache_age() == float("inf")
     follower = follow()
     assert follower.watch.wait(5)
     follower.now = 40.0
-    assert follower.watch.age() == 40.0
+    assert follower.watch.cache_age() == 40.0
     api.put("leases", lease("a", "one"))
-    until(lambda: follower.watch.age() == 0.0)
+    until(lambda: follower.watch.cache_age() == 0.0)
 
 
-def test_a_bookmark_confirms_and_moves_on(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_a_bookmark_confirms_and_moves_on(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """On a quiet cluster bookmarks are all there is; the next watch begins where the bookmark stood."""
     api.scripts.append(Script((event("BOOKMARK", 500),)))
     follow()
@@ -140,7 +140,7 @@ def test_a_bookmark_confirms_and_moves_on(api: FakeApi, follow: Callable[..., Fo
     assert len(lists(api)) == 1
 
 
-def test_an_end_in_peace_confirms(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_clean_end_of_watch_confirms_cache(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """The server has said all there was to say until then."""
     follower = follow()
     assert follower.watch.wait(5)
@@ -149,10 +149,10 @@ def test_an_end_in_peace_confirms(api: FakeApi, follow: Callable[..., Follower])
     api.scripts.append(Script())  # for the watch after the next list or end
     api.cut_streams()
     until(lambda: len(api.watches()) >= 3)
-    assert follower.watch.age() == 0.0
+    assert follower.watch.cache_age() == 0.0
 
 
-def test_a_cut_stream_leads_to_a_new_list(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_a_cut_stream_leads_to_a_new_list(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """What happened in between is in the list."""
     api.put("leases", lease("a", "one"))
     follower = follow()
@@ -164,11 +164,11 @@ def test_a_cut_stream_leads_to_a_new_list(api: FakeApi, follow: Callable[..., Fo
     assert len(lists(api)) == 2
 
 
-def test_a_half_open_stream_is_given_up(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_a_half_open_stream_is_given_up(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """Nothing comes and nothing ends: the read timeout just above the server's own is the end."""
     api.scripts.append(Script(end="hang"))
     with capture() as log:
-        follower = follow(pace=Pace(hold=0.05, slack=0.02, first=0.001))
+        follower = follow(timing=WatchTiming(watch_seconds=0.05, silence_grace=0.02, first_backoff=0.001))
         until(lambda: len(api.watches()) >= 2)
         api.put("leases", lease("a", "one"))
         until(lambda: follower.values() == ["one"])
@@ -176,19 +176,19 @@ def test_a_half_open_stream_is_given_up(api: FakeApi, follow: Callable[..., Foll
     assert "no answer in time" in told[0]["error"]
 
 
-def test_an_expired_version_leads_to_a_new_list(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_an_expired_version_leads_to_a_new_list(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """410 comes as an event in a 200 answer; and again and again, it is asked ever more slowly."""
     expired = json.dumps({"type": "ERROR", "object": json.loads(status(410, "Expired", "too old"))}).encode()
     api.scripts.extend(Script((expired + b"\n",)) for _ in range(4))
-    follower = follow(pace=Pace(first=1.0, longest=4.0))
+    follower = follow(timing=WatchTiming(first_backoff=1.0, max_backoff=4.0))
     until(lambda: len(api.watches()) == 5)
     until(lambda: follower.watch.fault is None)
     assert len(lists(api)) == 5
-    for pause, bound in zip(follower.pauses, (1.0, 2.0, 4.0, 4.0), strict=True):
-        assert bound / 2 <= pause <= bound
+    for sleep, bound in zip(follower.pauses, (1.0, 2.0, 4.0, 4.0), strict=True):
+        assert bound / 2 <= sleep <= bound
 
 
-def test_a_410_as_an_answer_leads_to_a_new_list(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_a_410_as_an_answer_leads_to_a_new_list(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """Some servers refuse the watch itself."""
     api.put("leases", lease("a", "one"))
     api.reply("GET", "/leases", Reply(200, api.handle(_list())[1]), Reply(410, status(410, "Expired", "old")))
@@ -198,16 +198,16 @@ def test_a_410_as_an_answer_leads_to_a_new_list(api: FakeApi, follow: Callable[.
     assert len(api.requests) == 4
 
 
-def test_an_expired_page_begins_the_list_again(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_an_expired_page_begins_the_list_again(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """A continue token dies after some minutes; half a list must never be taken for the whole."""
     for number in range(4):
         api.put("leases", lease(f"l{number}", str(number)))
     first = api.handle(_list(limit="2"))[1]
     api.reply("GET", "/leases", Reply(200, first), Reply(410, status(410, "Expired", "continue too old")))
-    follower = follow(pace=Pace(page=2, first=0.001))
+    follower = follow(timing=WatchTiming(page_size=2, first_backoff=0.001))
     assert follower.watch.wait(5)
     assert follower.values() == ["0", "1", "2", "3"]
-    assert follower.watch.picture.get(Key("ml", "l3")) == "3"
+    assert follower.watch.cache.get(ObjectKey("ml", "l3")) == "3"
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_an_expired_page_begins_the_list_again(api: FakeApi, follow: Callable[..
         Reply(200, b'{"items": [', cut=True),
     ],
 )
-def test_a_refused_list_is_tried_again(api: FakeApi, follow: Callable[..., Follower], reply: Reply) -> None:
+def test_a_refused_list_is_tried_again(api: FakeApi, follow: Callable[..., RunningReflector], reply: Reply) -> None:
     """Whatever the refusal, the picture comes when it is over, and the fault is told once, and its end."""
     api.put("leases", lease("a", "one"))
     api.reply("GET", "/leases", reply, reply)
@@ -236,7 +236,7 @@ def test_a_refused_list_is_tried_again(api: FakeApi, follow: Callable[..., Follo
     assert len(follower.pauses) == 2
 
 
-def test_retry_after_is_obeyed(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_retry_after_is_obeyed(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """A server that asks for a pause gets it."""
     api.reply("GET", "/leases", Reply(429, b"", {"Retry-After": "7"}))
     follower = follow()
@@ -244,7 +244,7 @@ def test_retry_after_is_obeyed(api: FakeApi, follow: Callable[..., Follower]) ->
     assert follower.pauses[0] == 7.0
 
 
-def test_a_slow_list_is_given_up_and_tried_again(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_a_slow_list_is_given_up_and_tried_again(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """A list that hangs must not hang the picture."""
     api.reply("GET", "/leases", Reply(delay=5))
     follower = follow(read=0.05)
@@ -252,15 +252,15 @@ def test_a_slow_list_is_given_up_and_tried_again(api: FakeApi, follow: Callable[
     assert len(api.requests) >= 2
 
 
-def test_a_missing_definition_is_asked_for_quietly(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_a_missing_definition_is_asked_for_quietly(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """Nothing serves the kind: so nothing of it exists, which is known, and it may be installed later."""
     api.unserved.add("leases")
     with capture() as log:
-        follower = follow(pace=Pace(missing=30.0))
+        follower = follow(timing=WatchTiming(retry_not_served=30.0))
         assert follower.watch.wait(5)
         until(lambda: len(follower.pauses) == 3)
-        assert isinstance(follower.watch.fault, KindMissing)
-        assert (follower.values(), follower.watch.age()) == ([], 0.0)
+        assert isinstance(follower.watch.fault, ResourceNotServed)
+        assert (follower.values(), follower.watch.cache_age()) == ([], 0.0)
         api.put("leases", lease("a", "one"))
         api.unserved.clear()
         until(lambda: follower.values() == ["one"])
@@ -269,7 +269,7 @@ def test_a_missing_definition_is_asked_for_quietly(api: FakeApi, follow: Callabl
 
 
 def test_a_definition_that_vanishes_is_not_the_end_of_its_objects(
-    api: FakeApi, follow: Callable[..., Follower]
+    api: FakeApi, follow: Callable[..., RunningReflector]
 ) -> None:
     """Nothing may be concluded from a picture that cannot be confirmed: it stays, and grows old."""
     api.put("leases", lease("a", "one"))
@@ -278,34 +278,34 @@ def test_a_definition_that_vanishes_is_not_the_end_of_its_objects(
     api.unserved.add("leases")
     follower.now = 10.0
     api.cut_streams()
-    until(lambda: isinstance(follower.watch.fault, KindMissing))
+    until(lambda: isinstance(follower.watch.fault, ResourceNotServed))
     assert follower.values() == ["one"]
-    assert follower.watch.age() == 10.0
+    assert follower.watch.cache_age() == 10.0
 
 
 def test_a_server_that_ends_every_watch_at_once_is_not_asked_in_a_loop(
-    api: FakeApi, follow: Callable[..., Follower]
+    api: FakeApi, follow: Callable[..., RunningReflector]
 ) -> None:
     """An overloaded proxy does that; each new try waits longer."""
     api.scripts.extend(Script() for _ in range(3))
-    follower = follow(pace=Pace(first=1.0, longest=30.0))
+    follower = follow(timing=WatchTiming(first_backoff=1.0, max_backoff=30.0))
     until(lambda: len(api.watches()) == 4)
     assert len(follower.pauses) == 3
     assert follower.pauses[2] > follower.pauses[0]
 
 
-@pytest.mark.parametrize(("relist", "listed"), [(600.0, 1), (-1.0, 4)])
+@pytest.mark.parametrize(("relist_after", "listed"), [(600.0, 1), (-1.0, 4)])
 def test_everything_is_listed_anew_after_a_time(
-    api: FakeApi, follow: Callable[..., Follower], relist: float, listed: int
+    api: FakeApi, follow: Callable[..., RunningReflector], relist_after: float, listed: int
 ) -> None:
     """Whatever a watch might lose without a word shows then at the latest; until then no list is needed."""
     api.scripts.extend(Script((event("BOOKMARK", 500),)) for _ in range(3))
-    follow(pace=Pace(relist=relist))
+    follow(timing=WatchTiming(relist_after=relist_after))
     until(lambda: len(api.watches()) == 4)
     assert len(lists(api)) == listed
 
 
-def test_one_odd_object_does_not_hide_the_others(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_unreadable_object_does_not_hide_others(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """It keeps what was known of it, and is told once."""
     api.put("leases", lease("a", "one"))
     api.put("leases", lease("odd", None))
@@ -322,11 +322,9 @@ def test_one_odd_object_does_not_hide_the_others(api: FakeApi, follow: Callable[
     assert [each["object"] for each in log.named("object_unreadable")] == ["odd", "odd"]
 
 
-@pytest.mark.parametrize(
-    "line", [b"not json\n", b"[]\n", b'{"type": "ADDED"}\n', b'{"type": "ADDED", "object": {}}\n']
-)
+@pytest.mark.parametrize("line", [b"not json\n", b"[]\n", b'{"type": "ADDED"}\n', b'{"type": "ADDED", "object": {}}\n'])
 def test_a_garbled_stream_leads_to_a_new_list(
-    api: FakeApi, follow: Callable[..., Follower], line: bytes
+    api: FakeApi, follow: Callable[..., RunningReflector], line: bytes
 ) -> None:
     """Half a line of a dying server must not end the thread."""
     api.scripts.append(Script((line,), end="hang"))
@@ -338,7 +336,7 @@ def test_a_garbled_stream_leads_to_a_new_list(
 
 
 def test_an_error_event_of_another_kind_leads_to_a_new_list(
-    api: FakeApi, follow: Callable[..., Follower]
+    api: FakeApi, follow: Callable[..., RunningReflector]
 ) -> None:
     """The API server ends watches this way when it cannot go on."""
     told = json.loads(status(500, "InternalError", "etcd is gone"))
@@ -349,10 +347,10 @@ def test_an_error_event_of_another_kind_leads_to_a_new_list(
     assert "etcd is gone" in log.named("watch_failed")[0]["error"]
 
 
-def test_a_fault_of_our_own_does_not_end_the_thread(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_a_fault_of_our_own_does_not_end_the_thread(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """A picture that freezes without a word would be believed."""
     api.put("leases", lease("a", "one"))
-    follower = Follower(api)
+    follower = RunningReflector(api)
     failures = [0]
 
     def broken(_: Change[str]) -> None:
@@ -370,7 +368,7 @@ def test_a_fault_of_our_own_does_not_end_the_thread(api: FakeApi, follow: Callab
     assert log.named("watch_crashed")
 
 
-def test_it_stops_at_once_even_when_idle(api: FakeApi, follow: Callable[..., Follower]) -> None:
+def test_it_stops_at_once_even_when_idle(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
     """A pod has seconds to go; a watch waits for most of a minute."""
     follower = follow()
     until(lambda: len(api.watches()) == 1)
@@ -383,7 +381,7 @@ def test_it_stops_at_once_even_when_idle(api: FakeApi, follow: Callable[..., Fol
 
 def test_stopping_before_the_start_is_allowed(api: FakeApi) -> None:
     """A service that fails while it starts stops everything."""
-    follower = Follower(api)
+    follower = RunningReflector(api)
     follower.stop()
     assert not follower.watch.wait(0)
 

@@ -14,50 +14,50 @@ import yaml
 
 from autocanary.errors import AlreadyExists, Conflict, Forbidden, NotFound, Refused, Unreachable
 from autocanary.kube import crds
-from autocanary.kube.api_client import Session
-from autocanary.kube.api_errors import KindMissing
+from autocanary.kube.api_client import ApiClient
+from autocanary.kube.api_errors import ResourceNotServed
 from autocanary.kube.events import EventWriter
 from autocanary.kube.inference_services import KubeCluster
-from autocanary.kube.kubeconfig import find_login
-from autocanary.kube.leader_election import LeaseElector, LeaseTimes
-from autocanary.kube.list_watch import Pace
-from autocanary.kube.rbac import rules
+from autocanary.kube.kubeconfig import find_credentials
+from autocanary.kube.leader_election import LeaderElector, LeaseTimings
+from autocanary.kube.list_watch import WatchTiming
+from autocanary.kube.rbac import rbac_rules
 from autocanary.kube.resource import EVENTS, LEASES, POLICIES, Resource
 from autocanary.kube.rollout_policies import KubePolicies, PolicyStatus
-from autocanary.kube.rollout_store import KubeLedger
-from autocanary.model.measurement import Reading, ReadingKind
+from autocanary.kube.rollout_store import KubeRolloutStore
+from autocanary.model.measurement import Measurement, MeasurementKind
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.progress import VERSION, MetricState, Phase
 from autocanary.model.rollout import Request, Rollout
 from autocanary.ports import Message
 from tests.kube.conftest import SERVICE_USER
 from tests.kube.fake_api import until
-from tests.kube.samples import Leader, rollout, service, telling
+from tests.kube.samples import Leader, notification, rollout, service
 from tests.testbed.servers import ApiServer, KubectlError, TcpProxy, install_inferenceservice_crd
 
 pytestmark = pytest.mark.real
 
-QUICK = Pace(first=0.05, longest=0.5)
+QUICK = WatchTiming(first_backoff=0.05, max_backoff=0.5)
 SHIPPED = sorted((Path(__file__).resolve().parents[2] / "policies").glob("*.yaml"))
 
 
 @pytest.fixture
-def connect(cluster: ApiServer) -> Iterator[Callable[..., Session]]:
+def connect(cluster: ApiServer) -> Iterator[Callable[..., ApiClient]]:
     """Sessions with the service's own rights, or another user's."""
-    sessions: list[Session] = []
+    sessions: list[ApiClient] = []
 
-    def session(user: str = SERVICE_USER, *, server: str | None = None, **options: Any) -> Session:
-        login = find_login(str(cluster.kubeconfig(user, server=server)))
-        sessions.append(Session(login, **options))
+    def client(user: str = SERVICE_USER, *, server: str | None = None, **options: Any) -> ApiClient:
+        credentials = find_credentials(str(cluster.kubeconfig(user, server=server)))
+        sessions.append(ApiClient(credentials, **options))
         return sessions[-1]
 
-    yield session
+    yield client
     for each in sessions:
         each.close()
 
 
 @pytest.fixture
-def session(connect: Callable[..., Session]) -> Session:
+def client(connect: Callable[..., ApiClient]) -> ApiClient:
     return connect()
 
 
@@ -81,7 +81,7 @@ def follow() -> Iterator[Follow]:
 
 
 def bare(made: Rollout) -> Rollout:
-    return made.but(uid="", resource_version="", created_at=0.0)
+    return replace(made, uid="", resource_version="", created_at=0.0)
 
 
 def in_namespace(namespace: str, **changes: Any) -> Rollout:
@@ -124,19 +124,17 @@ def test_a_misspelt_policy_reaches_the_service(cluster: ApiServer, namespace: st
         cluster.apply(head | {"spec": {"stepWeights": "10"}})
 
 
-def test_a_rollout_comes_back_as_it_was(session: Session, namespace: str, follow: Follow) -> None:
+def test_a_rollout_comes_back_as_it_was(client: ApiClient, namespace: str, follow: Follow) -> None:
     """Nulls, fractions and unknown fields survive the schema; another instance reads the same."""
     readings = {
-        "p99": MetricState(0, 3, True, Reading(ReadingKind.VALUE, 0.1 + 0.2, requests=1e9, age=0.5)),
-        "errors": MetricState(1, 0, None, Reading(ReadingKind.NOT_A_NUMBER, float("nan"), detail="0/0")),
+        "p99": MetricState(0, 3, True, Measurement(MeasurementKind.VALUE, 0.1 + 0.2, requests=1e9, age=0.5)),
+        "errors": MetricState(1, 0, None, Measurement(MeasurementKind.NOT_A_NUMBER, float("nan"), detail="0/0")),
     }
-    progress = rollout().progress.but(metrics=readings, started_at=1_799_999_999.999_999)
-    wanted = in_namespace(
-        namespace, progress=progress, candidate_spec={"a": {"b": None}}, candidate_digest="c"
-    )
-    ledger = follow(KubeLedger(session, Leader(), pace=QUICK))
-    made = ledger.create(wanted)
-    other = follow(KubeLedger(session, Leader(), pace=QUICK, namespaces=[namespace]))
+    progress = replace(rollout().progress, metrics=readings, started_at=1_799_999_999.999_999)
+    wanted = in_namespace(namespace, progress=progress, candidate_spec={"a": {"b": None}}, candidate_digest="c")
+    store = follow(KubeRolloutStore(client, Leader(), timing=QUICK))
+    made = store.create(wanted)
+    other = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
     for found in (made, other.rollouts()[0]):
         assert found.progress.started_at == progress.started_at
         assert found.progress.weight is None
@@ -144,31 +142,31 @@ def test_a_rollout_comes_back_as_it_was(session: Session, namespace: str, follow
         assert found.progress.metrics["p99"] == readings["p99"]
         assert (found.policy_document, found.stable_spec) == (wanted.policy_document, wanted.stable_spec)
         assert found.candidate_spec == {"a": {"b": None}}
-    recorded = ledger.record(made.but(progress=progress.but(metrics={}, weight=0)))
+    recorded = store.record(replace(made, progress=replace(progress, metrics={}, weight=0)))
     assert (recorded.progress.metrics, recorded.progress.weight) == ({}, 0)
     until(lambda: other.rollouts()[0] == recorded)
 
 
 @pytest.mark.parametrize("phase", list(Phase))
-def test_every_phase_can_be_recorded(session: Session, namespace: str, follow: Follow, phase: Phase) -> None:
+def test_every_phase_can_be_recorded(client: ApiClient, namespace: str, follow: Follow, phase: Phase) -> None:
     """The definition must not refuse what the program says."""
-    ledger = follow(KubeLedger(session, Leader(), pace=QUICK, namespaces=[namespace]))
-    made = ledger.create(in_namespace(namespace))
+    store = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
+    made = store.create(in_namespace(namespace))
     finished = 1_700_000_100.0 if phase.is_final else None
-    recorded = ledger.record(
-        made.but(progress=made.progress.but(phase=phase, weight=50, finished_at=finished))
+    recorded = store.record(
+        replace(made, progress=replace(made.progress, phase=phase, weight=50, finished_at=finished))
     )
     assert recorded.progress.phase is phase
 
 
 def test_people_read_and_wait_with_kubectl(
-    cluster: ApiServer, session: Session, namespace: str, follow: Follow
+    cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow
 ) -> None:
     """The columns, and `kubectl wait` for the outcome."""
-    ledger = follow(KubeLedger(session, Leader(), pace=QUICK, namespaces=[namespace]))
-    made = ledger.create(in_namespace(namespace))
-    done = made.progress.but(phase=Phase.PROMOTED, weight=100, finished_at=1_700_000_100.0)
-    ledger.record(made.but(progress=done))
+    store = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
+    made = store.create(in_namespace(namespace))
+    done = replace(made.progress, phase=Phase.PROMOTED, weight=100, finished_at=1_700_000_100.0)
+    store.record(replace(made, progress=done))
     names = ["NAME", "SERVICE", "PHASE", "STEP", "WEIGHT", "STABLE", "CANDIDATE", "REASON", "AGE"]
     header, row = cluster.kubectl("get", "crl", "-n", namespace).splitlines()
     assert header.split() == names
@@ -177,67 +175,67 @@ def test_people_read_and_wait_with_kubectl(
 
 
 def test_a_persons_request_conflicts_with_the_next_record(
-    cluster: ApiServer, session: Session, namespace: str, follow: Follow
+    cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow
 ) -> None:
     """Asked with kubectl or with our command: the state is not written over it."""
-    ledger = follow(KubeLedger(session, Leader(), pace=QUICK, namespaces=[namespace]))
-    made = ledger.create(in_namespace(namespace))
+    store = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
+    made = store.create(in_namespace(namespace))
     ask = '{"spec": {"paused": true, "request": {"id": "1", "verb": "abort"}}}'
     cluster.kubectl("patch", "crl", made.name, "-n", namespace, "--type=merge", "-p", ask)
     with pytest.raises(Conflict, match=f"CanaryRollout {namespace}/{made.name}.*modified"):
-        ledger.record(made)
-    found = ledger.read(namespace, made.name)
+        store.record(made)
+    found = store.read(namespace, made.name)
     assert found is not None
     assert (found.paused, found.request) == (True, Request("1", "abort"))
-    ledger.record(found)
+    store.record(found)
 
 
 def test_asking_replaces_the_request(
-    connect: Callable[..., Session], session: Session, namespace: str, follow: Follow
+    connect: Callable[..., ApiClient], client: ApiClient, namespace: str, follow: Follow
 ) -> None:
     """The person's own rights count; who asked before does not stick; a bad verb is refused."""
-    ledger = follow(KubeLedger(session, Leader(), pace=QUICK, namespaces=[namespace]))
-    made = ledger.create(in_namespace(namespace))
-    person = KubeLedger(connect("admin"), Leader(False))
-    assert person.ask(namespace, made.name, paused=True, request=Request("1", "promote", "ann")).paused
-    asked = person.ask(namespace, made.name, paused=None, request=Request("2", "promote-full"))
+    store = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
+    made = store.create(in_namespace(namespace))
+    person = KubeRolloutStore(connect("admin"), Leader(False))
+    assert person.write_request(namespace, made.name, paused=True, request=Request("1", "promote", "ann")).paused
+    asked = person.write_request(namespace, made.name, paused=None, request=Request("2", "promote-full"))
     assert (asked.paused, asked.request) == (True, Request("2", "promote-full"))
     for request in (Request("3", "explode"), Request("", "abort")):
         with pytest.raises(Refused, match=r"spec\.request"):
-            person.ask(namespace, made.name, paused=None, request=request)
+            person.write_request(namespace, made.name, paused=None, request=request)
     with pytest.raises(NotFound, match="none"):
-        person.ask(namespace, "none", paused=True, request=None)
+        person.write_request(namespace, "none", paused=True, request=None)
 
 
-def test_a_second_create_takes_over_or_is_refused(session: Session, namespace: str, follow: Follow) -> None:
+def test_a_second_create_takes_over_or_is_refused(client: ApiClient, namespace: str, follow: Follow) -> None:
     """Ours: what it has recorded counts. About another service: left alone."""
-    ledger = follow(KubeLedger(session, Leader(), pace=QUICK, namespaces=[namespace]))
-    made = ledger.create(in_namespace(namespace))
-    further = ledger.record(made.but(progress=made.progress.but(phase=Phase.BAKING)))
-    assert ledger.create(in_namespace(namespace)) == further
+    store = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
+    made = store.create(in_namespace(namespace))
+    further = store.record(replace(made, progress=replace(made.progress, phase=Phase.BAKING)))
+    assert store.create(in_namespace(namespace)) == further
     with pytest.raises(AlreadyExists, match="about another candidate"):
-        ledger.create(in_namespace(namespace, service_uid="3a8d1a52-0f5b-4d3b-9f0e-000000000000"))
-    ledger.delete(further)
-    ledger.delete(further)
-    assert ledger.read(namespace, made.name) is None
-    again = ledger.create(in_namespace(namespace))
+        store.create(in_namespace(namespace, service_uid="3a8d1a52-0f5b-4d3b-9f0e-000000000000"))
+    store.delete(further)
+    store.delete(further)
+    assert store.read(namespace, made.name) is None
+    again = store.create(in_namespace(namespace))
     with pytest.raises(Conflict):
-        ledger.delete(further)
-    assert ledger.read(namespace, made.name) == again
+        store.delete(further)
+    assert store.read(namespace, made.name) == again
 
 
 def test_a_rollout_of_a_newer_version_is_left_alone(
-    cluster: ApiServer, session: Session, namespace: str, follow: Follow
+    cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow
 ) -> None:
     """After a downgrade."""
-    ledger = follow(KubeLedger(session, Leader(), pace=QUICK, namespaces=[namespace]))
-    made = ledger.create(in_namespace(namespace))
+    store = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
+    made = store.create(in_namespace(namespace))
     newer = f'{{"status": {{"progress": {{"version": {VERSION + 1}, "new": {{"field": 1}}}}}}}}'
     patch = ("patch", "crl", made.name, "-n", namespace, "--subresource=status", "--type=merge", "-p", newer)
     cluster.kubectl(*patch)
-    until(lambda: not ledger.rollouts())
+    until(lambda: not store.rollouts())
     with pytest.raises(Refused, match="left alone"):
-        ledger.read(namespace, made.name)
+        store.read(namespace, made.name)
     held = json.loads(cluster.kubectl("get", "crl", made.name, "-n", namespace, "-o", "json"))
     assert held["status"]["progress"]["new"] == {"field": 1}
 
@@ -266,12 +264,10 @@ def variant(request: pytest.FixtureRequest, cluster: ApiServer) -> Iterator[str]
 
 
 @pytest.mark.usefixtures("variant")
-def test_weights_are_compared_and_set(
-    cluster: ApiServer, session: Session, namespace: str, follow: Follow
-) -> None:
+def test_weights_are_compared_and_set(cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow) -> None:
     """The rest of the spec stays, a stale version is refused, the field can go, and our name is on it."""
     apply_service(cluster, namespace)
-    services = follow(KubeCluster(session, Leader(), namespaces=[namespace], pace=QUICK))
+    services = follow(KubeCluster(client, Leader(), namespaces=[namespace], timing=QUICK))
     first = observed(services, namespace)
     written = services.set_weight(first, 25)
     assert (written.weight, written.spec, written.traffic) == (25, first.spec, first.traffic)
@@ -288,13 +284,13 @@ def test_weights_are_compared_and_set(
 
 
 def test_changes_are_seen_and_survive_a_killed_server(
-    cluster: ApiServer, session: Session, namespace: str, follow: Follow
+    cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow
 ) -> None:
     """Killed and started again on the same etcd: the picture comes back whole, with what was missed."""
-    services = follow(KubeCluster(session, Leader(), pace=QUICK))
+    services = follow(KubeCluster(client, Leader(), timing=QUICK))
     apply_service(cluster, namespace)
     until(lambda: services.observe(ServiceKey(namespace, "mnist")))
-    until(lambda: observed(services, namespace).share("mnist-predictor-00002") == 10)
+    until(lambda: observed(services, namespace).traffic_percent("mnist-predictor-00002") == 10)
     before = observed(services, namespace)
     cluster.kill()
     until(lambda: isinstance(services.fault, Unreachable))
@@ -308,12 +304,10 @@ def test_changes_are_seen_and_survive_a_killed_server(
     assert services.set_weight(observed(services, namespace), 25).weight == 25
 
 
-def test_a_deleted_service_is_gone(
-    cluster: ApiServer, session: Session, namespace: str, follow: Follow
-) -> None:
+def test_a_deleted_service_is_gone(cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow) -> None:
     """By the watch, and by a read before the watch."""
     apply_service(cluster, namespace)
-    services = follow(KubeCluster(session, Leader(), namespaces=[namespace], pace=QUICK))
+    services = follow(KubeCluster(client, Leader(), namespaces=[namespace], timing=QUICK))
     seen = observed(services, namespace)
     cluster.kubectl("delete", "isvc", "mnist", "-n", namespace)
     assert services.refresh(seen.key) is None
@@ -322,22 +316,22 @@ def test_a_deleted_service_is_gone(
         services.set_weight(seen, 25)
 
 
-def test_an_idle_encrypted_watch_stops_at_once(session: Session, namespace: str) -> None:
+def test_an_idle_encrypted_watch_stops_at_once(client: ApiClient, namespace: str) -> None:
     """TLS has a reader of its own that must be woken too."""
-    services = KubeCluster(session, Leader(), namespaces=[namespace])
+    services = KubeCluster(client, Leader(), namespaces=[namespace])
     services.start()
     assert services.wait(10)
-    watch = services._mirrors["serving.kserve.io/v1beta1"]._watches[namespace]
+    watch = services._caches["serving.kserve.io/v1beta1"]._reflectors[namespace]
     until(lambda: watch._stream is not None)
     services.stop()
     assert not watch._thread.is_alive()
 
 
 def test_a_watch_that_the_server_ends_goes_on(
-    cluster: ApiServer, session: Session, namespace: str, follow: Follow
+    cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow
 ) -> None:
     """Asked to end after a second, again and again: nothing is listed twice, nothing is lost."""
-    services = follow(KubeCluster(session, Leader(), namespaces=[namespace], pace=Pace(hold=1.0)))
+    services = follow(KubeCluster(client, Leader(), namespaces=[namespace], timing=WatchTiming(watch_seconds=1.0)))
     until(lambda: watches(cluster, namespace) >= 3, seconds=20)
     apply_service(cluster, namespace)
     until(lambda: services.observe(ServiceKey(namespace, "mnist")))
@@ -357,10 +351,10 @@ def watches(cluster: ApiServer, namespace: str) -> int:
     return sum(each["verb"] == "watch" and about(each, namespace) for each in audit)
 
 
-def test_one_of_two_leads_and_the_other_follows(session: Session, namespace: str) -> None:
+def test_one_of_two_leads_and_the_other_follows(client: ApiClient, namespace: str) -> None:
     """Released: taken over at once. Silent: taken over after the duration, and never two at a time."""
-    times = LeaseTimes(duration=2.0, renew_deadline=1.2, retry=0.1)
-    electors = [LeaseElector(session, namespace, "autocanary", f"pod-{n}", times=times) for n in range(3)]
+    times = LeaseTimings(duration=2.0, renew_deadline=1.2, retry=0.1)
+    electors = [LeaderElector(client, namespace, "autocanary", f"pod-{n}", times=times) for n in range(3)]
     first, second, third = electors
     first.start()
     until(first.is_leader)
@@ -380,29 +374,29 @@ def test_one_of_two_leads_and_the_other_follows(session: Session, namespace: str
     assert not both
     assert not second.is_leader()
     third.stop()
-    lease = session.get(LEASES, namespace, "autocanary")
+    lease = client.get(LEASES, namespace, "autocanary")
     assert lease["spec"]["holderIdentity"] == ""
     assert lease["spec"]["leaseTransitions"] == 2
 
 
-def test_a_lease_deleted_by_hand_is_made_again(cluster: ApiServer, session: Session, namespace: str) -> None:
+def test_a_lease_deleted_by_hand_is_made_again(cluster: ApiServer, client: ApiClient, namespace: str) -> None:
     """And one edited by hand is believed."""
-    elector = LeaseElector(session, namespace, "autocanary", "pod")
-    elector.round()
+    elector = LeaderElector(client, namespace, "autocanary", "pod")
+    elector.try_acquire_or_renew()
     cluster.kubectl("delete", "lease", "autocanary", "-n", namespace)
-    elector.round()
+    elector.try_acquire_or_renew()
     assert elector.is_leader()
     patch = '{"spec": {"holderIdentity": "somebody"}}'
     cluster.kubectl("patch", "lease", "autocanary", "-n", namespace, "--type=merge", "-p", patch)
-    elector.round()
+    elector.try_acquire_or_renew()
     assert not elector.is_leader()
     assert elector.holder == "somebody"
 
 
-def test_events_are_shown_once(cluster: ApiServer, session: Session, namespace: str) -> None:
+def test_events_are_shown_once(cluster: ApiServer, client: ApiClient, namespace: str) -> None:
     """Told twice, written once, on both objects."""
-    message = Message(telling=telling(), rollout=in_namespace(namespace, uid="3a8d1a52-0f5b-4d3b-9f0e-1"))
-    writer = EventWriter(session, "pod-1")
+    message = Message(notification=notification(), rollout=in_namespace(namespace, uid="3a8d1a52-0f5b-4d3b-9f0e-1"))
+    writer = EventWriter(client, "pod-1")
     writer.write(message)
     writer.write(message)
     told = json.loads(cluster.kubectl("get", "events", "-n", namespace, "-o", "json"))["items"]
@@ -413,18 +407,14 @@ def test_events_are_shown_once(cluster: ApiServer, session: Session, namespace: 
     assert "25 % of traffic now" in cluster.kubectl("events", "-n", namespace)
 
 
-def test_a_policys_author_is_told(
-    cluster: ApiServer, session: Session, namespace: str, follow: Follow
-) -> None:
+def test_a_policys_author_is_told(cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow) -> None:
     """The condition and the counts, shown by `kubectl get`, and `kubectl wait` works on them."""
     metadata = {"name": "prod", "namespace": namespace}
     head = {"apiVersion": POLICIES.api_version, "kind": POLICIES.kind, "metadata": metadata}
     cluster.apply(head | {"spec": {"stepWeights": [10, 100]}})
     told: list[str] = []
     policies = follow(
-        KubePolicies(
-            session, Leader(), lambda _, name, __: told.append(name), namespaces=[namespace], pace=QUICK
-        )
+        KubePolicies(client, Leader(), lambda _, name, __: told.append(name), namespaces=[namespace], timing=QUICK)
     )
     until(lambda: told == ["prod"])
     assert policies.write_status(namespace, "prod", PolicyStatus(1, True, "Valid", "in force", 3, 1))
@@ -439,41 +429,41 @@ def test_a_policys_author_is_told(
     assert policies.write_status(namespace, "prod", PolicyStatus(1, False, "PolicyInvalid", "no steps", 3, 1))
 
 
-def test_a_kind_that_nobody_serves_is_told_from_an_object(session: Session, namespace: str) -> None:
+def test_a_kind_that_nobody_serves_is_told_from_an_object(client: ApiClient, namespace: str) -> None:
     """The real server's two 404s."""
-    with pytest.raises(KindMissing, match="is KServe installed"):
-        session.page(Resource("serving.kserve.io", "v9", "inferenceservices", "InferenceService"), limit=1)
+    with pytest.raises(ResourceNotServed, match="is KServe installed"):
+        client.list_page(Resource("serving.kserve.io", "v9", "inferenceservices", "InferenceService"), limit=1)
     with pytest.raises(NotFound, match='"none" not found') as caught:
-        session.get(LEASES, namespace, "none")
-    assert not isinstance(caught.value, KindMissing)
+        client.get(LEASES, namespace, "none")
+    assert not isinstance(caught.value, ResourceNotServed)
     event = {"metadata": {"name": "x", "namespace": "none"}, "involvedObject": {"namespace": "none"}}
     with pytest.raises(NotFound, match='namespaces "none" not found'):
-        session.create(EVENTS, "none", event)
+        client.create(EVENTS, "none", event)
 
 
 def test_a_server_that_hangs_and_one_that_cannot_be_trusted(
-    cluster: ApiServer, connect: Callable[..., Session], namespace: str, tmp_path: Path
+    cluster: ApiServer, connect: Callable[..., ApiClient], namespace: str, tmp_path: Path
 ) -> None:
     """Deadlines hold over TLS, and a certificate of somebody else is refused with words."""
     with TcpProxy(cluster.url) as proxy:
-        session = connect(server=f"https://{proxy.address}")
-        session.page(POLICIES, namespace, limit=1)
-        session.timeout = (0.5, 0.2)
+        client = connect(server=f"https://{proxy.address}")
+        client.list_page(POLICIES, namespace, limit=1)
+        client.timeout = (0.5, 0.2)
         proxy.freeze()
         with pytest.raises(Unreachable, match="no answer in time"):
-            session.page(POLICIES, namespace, limit=1)
+            client.list_page(POLICIES, namespace, limit=1)
     raw = json.loads(cluster.kubeconfig().read_text())
     del raw["clusters"][0]["cluster"]["certificate-authority"]
     stranger = tmp_path / "config"
     stranger.write_text(json.dumps(raw))
-    untrusting = Session(find_login(str(stranger)))
+    untrusting = ApiClient(find_credentials(str(stranger)))
     with pytest.raises(Unreachable, match=r"certificate verify failed.*certificate-authority"):
-        untrusting.page(LEASES, limit=1)
+        untrusting.list_page(LEASES, limit=1)
     untrusting.close()
 
 
 def test_the_rights_are_exactly_those_that_are_used(
-    cluster: ApiServer, session: Session, namespace: str, follow: Follow
+    cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow
 ) -> None:
     """A user bound to the list of rights makes every call of this room; the audit log knows no other."""
     apply_service(cluster, namespace)
@@ -485,21 +475,21 @@ def test_the_rights_are_exactly_those_that_are_used(
             "spec": {},
         }
     )
-    services = follow(KubeCluster(session, Leader(), pace=QUICK))
+    services = follow(KubeCluster(client, Leader(), timing=QUICK))
     services.refresh(services.set_weight(observed(services, namespace), 25).key)
-    ledger = follow(KubeLedger(session, Leader(), pace=QUICK))
-    made = ledger.create(in_namespace(namespace))
-    ledger.read(namespace, made.name)
-    ledger.delete(made)
-    policies = follow(KubePolicies(session, Leader(), lambda *_: None, pace=QUICK))
+    store = follow(KubeRolloutStore(client, Leader(), timing=QUICK))
+    made = store.create(in_namespace(namespace))
+    store.read(namespace, made.name)
+    store.delete(made)
+    policies = follow(KubePolicies(client, Leader(), lambda *_: None, timing=QUICK))
     policies.write_status(namespace, "prod", PolicyStatus(1, True, "Valid", "in force", 1, 0))
-    EventWriter(session).write(Message(telling=telling(), rollout=made))
-    elector = LeaseElector(session, namespace, "autocanary", "pod")
-    elector.round()
+    EventWriter(client).write(Message(notification=notification(), rollout=made))
+    elector = LeaderElector(client, namespace, "autocanary", "pod")
+    elector.try_acquire_or_renew()
     elector.stop()
     granted = {
         (group, resource, verb)
-        for rule in rules()
+        for rule in rbac_rules()
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -526,8 +516,8 @@ def used(cluster: ApiServer) -> set[tuple[str, str, str]]:
     return found
 
 
-def test_what_was_not_granted_is_forbidden(connect: Callable[..., Session], namespace: str) -> None:
+def test_what_was_not_granted_is_forbidden(connect: Callable[..., ApiClient], namespace: str) -> None:
     """The sentence names the right that lacks."""
-    session = connect()
+    client = connect()
     with pytest.raises(Forbidden, match=r"cannot list resource.*secrets.*chart's roles"):
-        session.page(Resource("", "v1", "secrets", "Secret"), namespace, limit=1)
+        client.list_page(Resource("", "v1", "secrets", "Secret"), namespace, limit=1)

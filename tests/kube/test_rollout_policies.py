@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from autocanary.errors import Busy, NotLeader
-from autocanary.kube.api_errors import KindMissing
-from autocanary.kube.list_watch import Pace
+from autocanary.kube.api_errors import ResourceNotServed
+from autocanary.kube.list_watch import WatchTiming
 from autocanary.kube.rollout_policies import KubePolicies, PolicyStatus
 from tests.kube.fake_api import FakeApi, Reply, until
 from tests.kube.samples import Leader
@@ -18,27 +18,27 @@ from tests.kube.samples import Leader
 VALID = PolicyStatus(1, True, "Valid", "in force", 2, 1)
 
 
-class Reader:
+class PolicyRecorder:
     """Policies with what was told of them, and a wall clock that stands still until moved."""
 
     def __init__(self, api: FakeApi, leader: Leader) -> None:
         self.told: list[tuple[str, str, Mapping[str, Any] | None]] = []
         self.now = 1_700_000_000.0
         self.policies = KubePolicies(
-            api.session(),
+            api.client(),
             leader,
             lambda namespace, name, document: self.told.append((namespace, name, document)),
-            pace=Pace(missing=0.01),
+            timing=WatchTiming(retry_not_served=0.01),
             now=lambda: self.now,
         )
 
 
 @pytest.fixture
-def read(api: FakeApi) -> Iterator[Callable[..., Reader]]:
-    made: list[Reader] = []
+def read(api: FakeApi) -> Iterator[Callable[..., PolicyRecorder]]:
+    made: list[PolicyRecorder] = []
 
-    def start(leader: Leader | None = None) -> Reader:
-        made.append(Reader(api, leader or Leader()))
+    def start(leader: Leader | None = None) -> PolicyRecorder:
+        made.append(PolicyRecorder(api, leader or Leader()))
         made[-1].policies.start()
         assert made[-1].policies.wait(5)
         return made[-1]
@@ -62,7 +62,7 @@ def condition(api: FakeApi) -> dict[str, Any]:
     return held
 
 
-def test_documents_come_as_they_are(api: FakeApi, read: Callable[..., Reader]) -> None:
+def test_documents_come_as_they_are(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
     """Unknown fields included: it is for the loader to name them."""
     api.put("rolloutpolicies", policy(stepWeights=[10], stpDuration="5m"))
     reader = read()
@@ -75,7 +75,7 @@ def test_documents_come_as_they_are(api: FakeApi, read: Callable[..., Reader]) -
     assert list(reader.policies.documents()) == [document]
 
 
-def test_a_change_and_an_end_are_told(api: FakeApi, read: Callable[..., Reader]) -> None:
+def test_a_change_and_an_end_are_told(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
     """Edited, then deleted."""
     api.put("rolloutpolicies", policy(bake="1m"))
     reader = read()
@@ -87,7 +87,7 @@ def test_a_change_and_an_end_are_told(api: FakeApi, read: Callable[..., Reader])
     assert [document and document["spec"]["bake"] for document in documents] == ["1m", "2m", None]
 
 
-def test_a_status_is_written_once(api: FakeApi, read: Callable[..., Reader]) -> None:
+def test_a_status_is_written_once(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
     """The service says the same on every tick; the API server hears it once, and nobody else hears of it."""
     api.put("rolloutpolicies", policy())
     reader = read()
@@ -114,7 +114,7 @@ def test_a_status_is_written_once(api: FakeApi, read: Callable[..., Reader]) -> 
     assert [name for _, name, _ in reader.told] == ["prod", "other"]
 
 
-def test_the_transition_time_moves_with_the_verdict_alone(api: FakeApi, read: Callable[..., Reader]) -> None:
+def test_the_transition_time_moves_with_the_verdict_alone(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
     """As `kubectl wait` and alerting rules expect of a condition."""
     api.put("rolloutpolicies", policy())
     reader = read()
@@ -132,20 +132,20 @@ def test_the_transition_time_moves_with_the_verdict_alone(api: FakeApi, read: Ca
     )
 
 
-def test_a_policy_that_is_gone_gets_no_status(api: FakeApi, read: Callable[..., Reader]) -> None:
+def test_a_policy_that_is_gone_gets_no_status(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
     """It was deleted while it was being judged."""
     assert not read().policies.write_status("ml", "prod", VALID)
     assert api.made("PATCH") == []
 
 
-def test_without_leadership_nothing_is_written(api: FakeApi, read: Callable[..., Reader]) -> None:
+def test_without_leadership_nothing_is_written(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
     """Replicas would otherwise write in turn."""
     api.put("rolloutpolicies", policy())
     with pytest.raises(NotLeader, match="ml/prod"):
         read(Leader(False)).policies.write_status("ml", "prod", VALID)
 
 
-def test_a_status_that_was_refused_is_tried_again(api: FakeApi, read: Callable[..., Reader]) -> None:
+def test_a_status_that_was_refused_is_tried_again(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
     """Only what the server has answered counts as told."""
     api.put("rolloutpolicies", policy())
     reader = read()
@@ -155,9 +155,9 @@ def test_a_status_that_was_refused_is_tried_again(api: FakeApi, read: Callable[.
     assert reader.policies.write_status("ml", "prod", VALID)
 
 
-def test_missing_definitions_are_a_fault(api: FakeApi, read: Callable[..., Reader]) -> None:
+def test_missing_definitions_are_a_fault(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
     """Whoever keeps policies in files does not need them; the fault says how to install them."""
     api.unserved.add("rolloutpolicies")
     fault = read().policies.fault
-    assert isinstance(fault, KindMissing)
+    assert isinstance(fault, ResourceNotServed)
     assert "autocanary crds" in str(fault)

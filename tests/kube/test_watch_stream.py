@@ -12,8 +12,8 @@ from autocanary.kube.watch_stream import Stream
 from tests.kube.fake_api import FakeApi, Reply, Script, until
 
 
-def opened(api: FakeApi, silence: float = 5.0) -> Stream:
-    return api.session().watch(LEASES, "", since="1", seconds=50, silence=silence)
+def opened(api: FakeApi, read_timeout: float = 5.0) -> Stream:
+    return api.client().watch(LEASES, "", resource_version="1", seconds=50, read_timeout=read_timeout)
 
 
 def test_lines_are_put_together_from_any_pieces(api: FakeApi) -> None:
@@ -50,7 +50,7 @@ def test_a_cut_stream_is_told_from_an_ended_one(api: FakeApi) -> None:
 def test_silence_ends_a_half_open_stream(api: FakeApi) -> None:
     """The other side may be gone without having said so."""
     api.scripts.append(Script(end="hang"))
-    stream = opened(api, silence=0.05)
+    stream = opened(api, read_timeout=0.05)
     with pytest.raises(Unreachable, match="in time"):
         list(stream.lines())
     stream.close()
@@ -59,7 +59,7 @@ def test_silence_ends_a_half_open_stream(api: FakeApi) -> None:
 def test_another_thread_can_end_an_idle_stream(api: FakeApi) -> None:
     """A service that stops cannot wait for the next bookmark."""
     api.scripts.append(Script((b"{}\n",), end="hang"))
-    stream = opened(api, silence=60.0)
+    stream = opened(api, read_timeout=60.0)
     heard: list[bytes] = []
     ended = threading.Event()
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autocanary.model.progress import Progress
-from tests.decide.build import progress
+from tests.decide.builders import progress
 
 
 @pytest.mark.parametrize(
@@ -24,10 +24,10 @@ from tests.decide.build import progress
         ("promote_all", 1),
         ("metrics", []),
         ("metrics", {"request-success-rate": "good"}),
-        ("told", "abc"),
-        ("told", [1]),
-        ("untold", ["x"]),
-        ("gates_passed", {}),
+        ("delivered_notifications", "abc"),
+        ("delivered_notifications", [1]),
+        ("pending_notifications", ["x"]),
+        ("webhooks_passed", {}),
     ],
 )
 def test_a_field_of_another_kind_is_named(name: str, value: Any) -> None:
@@ -38,5 +38,5 @@ def test_a_field_of_another_kind_is_named(name: str, value: Any) -> None:
 
 def test_what_was_written_is_read() -> None:
     """The check lets everything through that autocanary writes, whole seconds too."""
-    kept = progress(1, 25, verified_at=5, told=("a",), warned=("b",), from_weight=None)
+    kept = progress(1, 25, verified_at=5, delivered_notifications=("a",), warnings_sent=("b",), from_weight=None)
     assert Progress.from_dict(kept.to_dict()) == kept

@@ -9,20 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocanary.decide.outbox import TOLD_KEPT, delivered, received, telling
+from autocanary.decide.outbox import (
+    DELIVERED_KEPT,
+    mark_delivered,
+    record_transition,
+    save_channel_message_id,
+)
 from autocanary.model.decision import Event
-from autocanary.model.measurement import Reading, ReadingKind, Source, Unit
-from autocanary.model.progress import MetricState, Phase, Progress, Telling, UnknownVersionError
+from autocanary.model.measurement import Measurement, MeasurementKind, Source, Unit
+from autocanary.model.progress import MetricState, Notification, Phase, Progress, UnknownVersionError
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request, rollout_name
 from autocanary.model.rollout_json import from_document, to_document
-from tests.decide.build import NOW, progress, rollout
+from tests.decide.builders import NOW, progress, rollout
 
 times = st.none() | st.floats(0, 4e9, allow_nan=False)
 text = st.text(max_size=12)
 readings = st.builds(
-    Reading,
-    kind=st.sampled_from(ReadingKind),
+    Measurement,
+    kind=st.sampled_from(MeasurementKind),
     value=st.none() | st.floats(allow_nan=False, allow_infinity=False),
     unit=st.sampled_from(Unit),
     requests=times,
@@ -32,13 +37,13 @@ readings = st.builds(
 )
 states = st.builds(
     MetricState,
-    breaches=st.integers(0, 9),
+    violations=st.integers(0, 9),
     passes=st.integers(0, 99),
     ok=st.sampled_from([None, True, False]),
     last=st.none() | readings,
 )
 tellings = st.builds(
-    Telling,
+    Notification,
     id=text,
     event=text,
     at=st.floats(0, 4e9),
@@ -47,7 +52,7 @@ tellings = st.builds(
     weight=st.integers(0, 100),
     reason=text,
     message=text,
-    done=st.lists(text, max_size=2).map(tuple),
+    delivered_channels=st.lists(text, max_size=2).map(tuple),
 )
 progresses = st.builds(
     Progress,
@@ -65,20 +70,20 @@ progresses = st.builds(
     no_data_since=times,
     outage_since=times,
     held_since=times,
-    last_look_at=times,
+    last_evaluation_at=times,
     promote_all=st.booleans(),
     paused_by=text,
-    answered=text,
-    answer=text,
-    gates_passed=st.lists(text, max_size=2).map(tuple),
+    answered_request_id=text,
+    request_answer=text,
+    webhooks_passed=st.lists(text, max_size=2).map(tuple),
     decisions=st.lists(st.dictionaries(text, text, max_size=2), max_size=2).map(tuple),
-    untold=st.lists(tellings, max_size=2).map(tuple),
-    told=st.lists(text, max_size=2).map(tuple),
+    pending_notifications=st.lists(tellings, max_size=2).map(tuple),
+    delivered_notifications=st.lists(text, max_size=2).map(tuple),
     observed_weight=st.none() | st.integers(0, 100),
     finished_at=times,
     repairing=st.booleans(),
     escalated_at=times,
-    warned=st.lists(text, max_size=2).map(tuple),
+    warnings_sent=st.lists(text, max_size=2).map(tuple),
 )
 
 
@@ -121,9 +126,9 @@ def test_a_newer_format_is_refused_not_guessed() -> None:
         from_document(document)
 
 
-def test_the_status_reads_well_on_top() -> None:
+def test_status_has_readable_top_level_fields() -> None:
     """What kubectl and kubectl wait look at."""
-    state = progress(1, 25, metrics={"error-rate": MetricState(breaches=1, ok=False)}, observed_weight=25)
+    state = progress(1, 25, metrics={"error-rate": MetricState(violations=1, ok=False)}, observed_weight=25)
     status: dict[str, Any] = to_document(rollout(state))["status"]
     assert (status["phase"], status["step"], status["weight"], status["observedWeight"]) == (
         "Progressing",
@@ -131,7 +136,7 @@ def test_the_status_reads_well_on_top() -> None:
         25,
         25,
     )
-    assert status["metrics"] == [{"name": "error-rate", "breaches": 1, "passes": 0, "verdict": "breach"}]
+    assert status["metrics"] == [{"name": "error-rate", "violations": 1, "passes": 0, "verdict": "breach"}]
     assert {each["type"]: each["status"] for each in status["conditions"]} == {
         "Promoted": "Unknown",
         "Progressing": "True",
@@ -173,35 +178,38 @@ def test_a_transformers_rollout_does_not_collide_with_the_predictors() -> None:
     assert rollout_name("mnist", "mnist-transformer-00002") != rollout_name("mnist", "mnist-predictor-00002")
 
 
-def test_a_telling_is_told_when_every_channel_has_it() -> None:
+def test_notification_is_delivered_when_every_channel_has_it() -> None:
     """The outbox entry stays until the last channel is done, and its id is kept to recognise it."""
-    state = telling(rollout(), progress(), Event.STEP, NOW)
-    entry = state.untold[0]
-    half = delivered(state, entry.id, "slack", ("slack", "log"))
-    assert half.untold[0].done == ("slack",)
-    assert half.told == ()
-    whole = delivered(half, entry.id, "log", ("slack", "log"))
-    assert (whole.untold, whole.told) == ((), (entry.id,))
+    state = record_transition(rollout(), progress(), Event.STEP, NOW)
+    entry = state.pending_notifications[0]
+    half = mark_delivered(state, entry.id, "slack", ("slack", "log"))
+    assert half.pending_notifications[0].delivered_channels == ("slack",)
+    assert half.delivered_notifications == ()
+    whole = mark_delivered(half, entry.id, "log", ("slack", "log"))
+    assert (whole.pending_notifications, whole.delivered_notifications) == ((), (entry.id,))
 
 
 def test_histories_are_bounded() -> None:
     """Decisions and told ids keep the newest only: a status must not grow for ever."""
     state = progress()
     for index in range(50):
-        state = telling(rollout(), state, Event.STEP, NOW + index)
-        state = delivered(state, state.untold[0].id, "log", ("log",))
-    assert len(state.told) == TOLD_KEPT
+        state = record_transition(rollout(), state, Event.STEP, NOW + index)
+        state = mark_delivered(state, state.pending_notifications[0].id, "log", ("log",))
+    assert len(state.delivered_notifications) == DELIVERED_KEPT
     assert len(state.decisions) == 20
 
 
-def test_a_receipt_is_kept_by_channel_and_survives() -> None:
+def test_channel_message_ids_survive_json() -> None:
     """The newest counts; none, or the same again, changes nothing; an older document has none."""
-    first = received(progress(), "slack:#a", "C1/1.1")
-    both = received(received(first, "slack:#b", "C2/2.2"), "slack:#a", "C1/3.3")
-    assert dict(both.receipts) == {"slack:#a": "C1/3.3", "slack:#b": "C2/2.2"}
-    assert received(both, "slack:#a", "") is both
-    assert received(both, "slack:#a", "C1/3.3") is both
+    first = save_channel_message_id(progress(), "slack:#a", "C1/1.1")
+    both = save_channel_message_id(save_channel_message_id(first, "slack:#b", "C2/2.2"), "slack:#a", "C1/3.3")
+    assert dict(both.channel_message_ids) == {"slack:#a": "C1/3.3", "slack:#b": "C2/2.2"}
+    assert save_channel_message_id(both, "slack:#a", "") is both
+    assert save_channel_message_id(both, "slack:#a", "C1/3.3") is both
     assert Progress.from_dict(json.loads(json.dumps(both.to_dict()))) == both
     assert (
-        Progress.from_dict({k: v for k, v in progress().to_dict().items() if k != "receipts"}).receipts == {}
+        Progress.from_dict(
+            {k: v for k, v in progress().to_dict().items() if k != "channel_message_ids"}
+        ).channel_message_ids
+        == {}
     )

@@ -178,9 +178,7 @@ def test_next_opening_is_the_earliest_of_all_windows() -> None:
     start=st.times().map(lambda each: each.replace(second=0, microsecond=0)),
     end=st.times().map(lambda each: each.replace(second=0, microsecond=0)),
     days=st.sets(st.sampled_from(EVERY_DAY), min_size=1).map(lambda each: tuple(sorted(each))),
-    zone=st.sampled_from(
-        [SEOUL, NEW_YORK, BERLIN, ZoneInfo("Australia/Lord_Howe"), ZoneInfo("Pacific/Apia")]
-    ),
+    zone=st.sampled_from([SEOUL, NEW_YORK, BERLIN, ZoneInfo("Australia/Lord_Howe"), ZoneInfo("Pacific/Apia")]),
 )
 def test_a_closed_window_opens_at_its_next_opening(
     now: int, start: time, end: time, days: tuple[int, ...], zone: ZoneInfo

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import Range
 from autocanary.model.progress import Phase, Progress
-from autocanary.model.value_wording import bounds, duration, headline, quantity, spoken, waits_for
-from tests.decide.build import NOW, policy, progress, rollout
+from autocanary.model.value_wording import (
+    describe_measurement,
+    describe_range,
+    describe_wait,
+    format_duration,
+    format_value,
+    rollout_title,
+)
+from tests.decide.builders import NOW, policy, progress, rollout
 
 
 @pytest.mark.parametrize(
@@ -26,15 +33,15 @@ from tests.decide.build import NOW, policy, progress, rollout
 )
 def test_quantities_carry_their_units(value: float, unit: Unit, text: str) -> None:
     """A number without its unit is a riddle."""
-    assert quantity(value, unit) == text
+    assert format_value(value, unit) == text
 
 
 def test_bounds_read_as_sentences() -> None:
     """One side, both, none."""
-    assert bounds(Range(min=99), Unit.PERCENT) == "at least 99 %"
-    assert bounds(Range(max=0.5), Unit.SECONDS) == "at most 500 ms"
-    assert bounds(Range(1, 2), Unit.NUMBER) == "between 1 and 2"
-    assert bounds(Range(), Unit.NUMBER) == "any value"
+    assert describe_range(Range(min=99), Unit.PERCENT) == "at least 99 %"
+    assert describe_range(Range(max=0.5), Unit.SECONDS) == "at most 500 ms"
+    assert describe_range(Range(1, 2), Unit.NUMBER) == "between 1 and 2"
+    assert describe_range(Range(), Unit.NUMBER) == "any value"
 
 
 @pytest.mark.parametrize(
@@ -42,19 +49,19 @@ def test_bounds_read_as_sentences() -> None:
 )
 def test_durations_have_at_most_two_units(seconds: float, text: str) -> None:
     """As people say them, never negative."""
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
-@pytest.mark.parametrize("kind", list(ReadingKind))
-def test_every_kind_of_reading_has_words(kind: ReadingKind) -> None:
+@pytest.mark.parametrize("kind", list(MeasurementKind))
+def test_every_kind_of_reading_has_words(kind: MeasurementKind) -> None:
     """And the adapter's detail follows them."""
-    assert spoken(Reading(kind, detail="because")).endswith(": because")
-    assert spoken(Reading(kind))
+    assert describe_measurement(Measurement(kind, detail="because")).endswith(": because")
+    assert describe_measurement(Measurement(kind))
 
 
 def test_a_headline_names_both_revisions() -> None:
     """Which replaces which, of whose service."""
-    assert headline(rollout()) == "models/mnist: mnist-predictor-00002 instead of mnist-predictor-00001"
+    assert rollout_title(rollout()) == "models/mnist: mnist-predictor-00002 instead of mnist-predictor-00001"
 
 
 @pytest.mark.parametrize(
@@ -75,4 +82,4 @@ def test_a_headline_names_both_revisions() -> None:
 )
 def test_what_a_rollout_waits_for(state: Progress, text: str) -> None:
     """The next thing that has to happen, in each phase."""
-    assert waits_for(rollout(state), policy(), NOW) == text
+    assert describe_wait(rollout(state), policy(), NOW) == text

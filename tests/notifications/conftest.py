@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from autocanary import logs
-from autocanary.notifications.http_client import Http
+from autocanary.notifications.http_client import HttpClient
 from autocanary.notifications.slack_api import SlackApi
-from tests.notifications.receiver import Receiver
+from tests.notifications.http_receiver import Receiver
 from tests.notifications.slack_server import TOKEN, Slack
 
 
@@ -36,12 +36,12 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def http() -> Http:
-    return Http(connect=2.0, read=5.0)
+def http() -> HttpClient:
+    return HttpClient(connect=2.0, read=5.0)
 
 
 @pytest.fixture
-def logged() -> Iterator[logs.Captured]:
+def logged() -> Iterator[logs.CapturedLogs]:
     with logs.capture() as captured:
         yield captured
 
@@ -49,7 +49,7 @@ def logged() -> Iterator[logs.Captured]:
 @pytest.fixture
 def slack(receiver: Receiver) -> Slack:
     """Slack's Web API at the receiver."""
-    receiver.answering = made = Slack()
+    receiver.reply_with = made = Slack()
     return made
 
 
@@ -61,5 +61,5 @@ def token_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def api(receiver: Receiver, http: Http, token_file: Path) -> SlackApi:
+def api(receiver: Receiver, http: HttpClient, token_file: Path) -> SlackApi:
     return SlackApi(token_file, http, receiver.url("/api"))

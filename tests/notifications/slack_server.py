@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.notifications.receiver import Received, Reply
+from tests.notifications.http_receiver import Received, Reply
 
 TOKEN = "xoxb-1111-2222-c4n4ry"
 
@@ -24,7 +24,7 @@ def limited(seconds: str | None = None) -> Reply:
 
 
 @dataclass
-class Room:
+class SlackChannel:
     """A channel of the workspace."""
 
     id: str
@@ -62,8 +62,8 @@ class Slack:
 
     tokens: dict[str, str] = field(default_factory=lambda: {TOKEN: "B0AUTOCANARY"})
     scopes: set[str] = field(default_factory=lambda: {"chat:write"})
-    rooms: list[Room] = field(
-        default_factory=lambda: [Room("C0ML0000", "ml-ops"), Room("C0CALL00", "ml-oncall")]
+    rooms: list[SlackChannel] = field(
+        default_factory=lambda: [SlackChannel("C0ML0000", "ml-ops"), SlackChannel("C0CALL00", "ml-oncall")]
     )
     posts: list[Post] = field(default_factory=list)
     deleted: set[str] = field(default_factory=set)
@@ -83,11 +83,9 @@ class Slack:
 
     # --- what a test looks at and does -------------------------------------------------------------------
 
-    def heads(self, room: str = "C0ML0000") -> list[Post]:
+    def top_level_posts(self, room: str = "C0ML0000") -> list[Post]:
         """What a reader of the channel sees at first, answers in threads left out."""
-        return [
-            each for each in self.posts if each.room == room and each.thread is None and self._is_there(each)
-        ]
+        return [each for each in self.posts if each.room == room and each.thread is None and self._is_there(each)]
 
     def thread(self, head: Post) -> list[Post]:
         return [each for each in self.posts if each.thread == head.ts and each.room == head.room]
@@ -106,22 +104,22 @@ class Slack:
             "chat.update": self._update,
         }
         if method not in methods:
-            return _no("unknown_method")
+            return _error("unknown_method")
         token = got.headers.get("Authorization", "").removeprefix("Bearer ")
         if not token:
-            return _no("not_authed")
+            return _error("not_authed")
         if token in self.revoked:
-            return _no("token_revoked")
+            return _error("token_revoked")
         if token not in self.tokens:
-            return _no("invalid_auth")
+            return _error("invalid_auth")
         if not got.headers.get("Content-Type", "").startswith("application/json"):
-            return _no("invalid_form_data")
+            return _error("invalid_form_data")
         try:
             arguments = got.json
         except ValueError:
-            return _no("invalid_json")
+            return _error("invalid_json")
         if "chat:write" not in self.scopes:
-            return {**_no("missing_scope"), "needed": "chat:write", "provided": "users:read"}
+            return {**_error("missing_scope"), "needed": "chat:write", "provided": "users:read"}
         fault = _fault(arguments)
         if fault:
             return fault
@@ -131,20 +129,18 @@ class Slack:
     def _post(self, arguments: Mapping[str, Any], by: str) -> Mapping[str, Any]:
         room = self._room(str(arguments.get("channel", "")), by_name=True)
         if room is None:
-            return _no("channel_not_found")
+            return _error("channel_not_found")
         if room.archived:
-            return _no("is_archived")
+            return _error("is_archived")
         if not room.member:
-            return _no("not_in_channel" if not room.private else "channel_not_found")
+            return _error("not_in_channel" if not room.private else "channel_not_found")
         if not arguments.get("text") and not arguments.get("attachments"):
-            return _no("no_text")
+            return _error("no_text")
         thread = arguments.get("thread_ts")
         if thread is not None and not self._can_answer(room.id, thread):
             thread = None
         self.clock += 1
-        made = Post(
-            room.id, f"{self.clock}.000100", [arguments], thread, bool(arguments.get("reply_broadcast")), by
-        )
+        made = Post(room.id, f"{self.clock}.000100", [arguments], thread, bool(arguments.get("reply_broadcast")), by)
         self.posts.append(made)
         message = {
             "type": "message",
@@ -163,13 +159,13 @@ class Slack:
     def _update(self, arguments: Mapping[str, Any], by: str) -> Mapping[str, Any]:
         room = self._room(str(arguments.get("channel", "")), by_name=False)
         if room is None:
-            return _no("channel_not_found")
+            return _error("channel_not_found")
         for post in self.posts:
             if post.room == room.id and post.ts == arguments.get("ts") and self._is_there(post):
                 if post.by != by:
-                    return _no("cant_update_message")
+                    return _error("cant_update_message")
                 if not self.editable:
-                    return _no("edit_window_closed")
+                    return _error("edit_window_closed")
                 post.versions.append(arguments)
                 return {
                     "ok": True,
@@ -178,9 +174,9 @@ class Slack:
                     "text": post.text,
                     "message": {"text": post.text},
                 }
-        return _no("message_not_found")
+        return _error("message_not_found")
 
-    def _room(self, name: str, *, by_name: bool) -> Room | None:
+    def _room(self, name: str, *, by_name: bool) -> SlackChannel | None:
         for room in self.rooms:
             if name == room.id or (by_name and name.removeprefix("#") == room.name):
                 return room
@@ -209,16 +205,16 @@ def fits(content: Mapping[str, Any]) -> bool:
     return len(blocks) <= 50 and all(map(_valid, blocks))
 
 
-def _no(word: str) -> dict[str, Any]:
+def _error(word: str) -> dict[str, Any]:
     return {"ok": False, "error": word}
 
 
 def _fault(arguments: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if len(str(arguments.get("text", ""))) > 40_000:
-        return _no("msg_too_long")
+        return _error("msg_too_long")
     if not fits(arguments):
         about = "[ERROR] must be less than 3001 characters [json-pointer:/attachments/0/blocks/0/text]"
-        return {**_no("invalid_blocks"), "response_metadata": {"messages": [about]}}
+        return {**_error("invalid_blocks"), "response_metadata": {"messages": [about]}}
     return None
 
 

@@ -14,8 +14,8 @@ from autocanary.errors import DeliveryError, SettingsError
 from autocanary.model.decision import Event
 from autocanary.model.policy import NotificationRoute
 from autocanary.notifications.apprise_channel import AppriseUrls, text
-from tests.notifications.examples import message, policy_of
-from tests.notifications.receiver import Receiver, Reply
+from tests.notifications.example_messages import message, policy_of
+from tests.notifications.http_receiver import Receiver, Reply
 
 # Apprise's: one of its services looks for a module that Python 3.13 no longer has.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
@@ -64,7 +64,7 @@ def test_each_line_is_a_channel_of_its_own(urls_file: Path, receiver: Receiver) 
     assert "prod-1: models/mnist-00002, policy prod-models" in got["message"]
 
 
-def test_the_kind_follows_the_event(urls_file: Path, receiver: Receiver) -> None:
+def test_notify_type_follows_the_event(urls_file: Path, receiver: Receiver) -> None:
     """PagerDuty and others make a severity of it."""
     channel = AppriseUrls(urls_file)(message())[0]
     for event in (Event.STARTED, Event.PROMOTED, Event.HELD):
@@ -72,14 +72,14 @@ def test_the_kind_follows_the_event(urls_file: Path, receiver: Receiver) -> None
     assert [got.json["type"] for got in receiver.received] == ["info", "success", "warning"]
 
 
-def test_routes_for_everyone_narrow_it(urls_file: Path) -> None:
+def test_default_routes_filter_events(urls_file: Path) -> None:
     """As the service's other channels."""
     [first, _] = AppriseUrls(urls_file)(message())
     assert not first.wants(message(Event.STEP, routes=(NotificationRoute(("promoted",)),)))
     assert first.wants(message(Event.STEP, routes=(NotificationRoute(("promoted",), slack_channel="#x"),)))
 
 
-def test_a_rotated_url_keeps_its_name(urls_file: Path, receiver: Receiver) -> None:
+def test_rotated_url_keeps_its_channel_name(urls_file: Path, receiver: Receiver) -> None:
     """The file is read at each use; a line that is gone has nobody to tell."""
     urls = AppriseUrls(urls_file)
     [first, second] = urls(message())
@@ -90,7 +90,7 @@ def test_a_rotated_url_keeps_its_name(urls_file: Path, receiver: Receiver) -> No
     assert [channel.name for channel in urls(message())] == ["apprise:1"]
 
 
-def test_a_file_that_vanishes_is_said_at_each_try(urls_file: Path) -> None:
+def test_missing_file_fails_each_attempt(urls_file: Path) -> None:
     """The channels stay, so that what is undelivered waits for the file to come back."""
     urls = AppriseUrls(urls_file)
     urls_file.unlink()
@@ -100,7 +100,7 @@ def test_a_file_that_vanishes_is_said_at_each_try(urls_file: Path) -> None:
     assert caught.value.retry_after is None
 
 
-def test_a_url_that_becomes_wrong_is_said_without_it(urls_file: Path) -> None:
+def test_invalid_url_error_does_not_quote_it(urls_file: Path) -> None:
     """By its number."""
     urls = AppriseUrls(urls_file)
     urls_file.write_text("c4n4ry://nobody-knows-this/c4n4ry\n")
@@ -117,8 +117,8 @@ def test_a_url_that_becomes_wrong_is_said_without_it(urls_file: Path) -> None:
         Reply(abrupt=True),
     ],
 )
-def test_a_failure_is_tried_again_and_keeps_the_secret(
-    tmp_path: Path, receiver: Receiver, everything: list[str], logged: logs.Captured, reply: Reply
+def test_failure_is_retried_and_redacted(
+    tmp_path: Path, receiver: Receiver, everything: list[str], logged: logs.CapturedLogs, reply: Reply
 ) -> None:
     """Apprise does not say which failures are for good; nor does anything say what the URL is."""
     path = tmp_path / "urls"
@@ -141,7 +141,7 @@ def test_a_failure_is_tried_again_and_keeps_the_secret(
         (None, "cannot be read from"),
     ],
 )
-def test_what_cannot_work_is_said_at_the_start(tmp_path: Path, content: str | None, words: str) -> None:
+def test_invalid_configuration_fails_at_startup(tmp_path: Path, content: str | None, words: str) -> None:
     """With the setting's name, and without the URL."""
     path = tmp_path / "urls"
     if content is not None:
@@ -160,7 +160,7 @@ def test_the_services_that_the_documentation_names_are_known(tmp_path: Path) -> 
     assert len(AppriseUrls(path)(message())) >= 3
 
 
-def test_without_the_library_it_is_refused(urls_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_library_fails_at_startup(urls_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the command that installs it."""
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(SettingsError, match=r"not installed: pip install 'autocanary\[apprise\]'"):

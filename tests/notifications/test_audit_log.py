@@ -8,10 +8,10 @@ from autocanary import logs
 from autocanary.model.decision import Event
 from autocanary.model.policy import NotificationRoute
 from autocanary.notifications.audit_log import AuditLog
-from tests.notifications.examples import message, policy_of, progress, rollout
+from tests.notifications.example_messages import message, policy_of, progress, rollout
 
 
-def test_line_holds_the_stable_keys(logged: logs.Captured) -> None:
+def test_audit_line_has_the_documented_keys(logged: logs.CapturedLogs) -> None:
     """The audit line is the event's name with the documented keys."""
     AuditLog(policy_of).send(message())
     [line] = logged.events
@@ -28,7 +28,7 @@ def test_line_holds_the_stable_keys(logged: logs.Captured) -> None:
         "phase": "RolledBack",
         "step": 1,
         "weight": 0,
-        "reason": "MetricBreach",
+        "reason": "MetricViolation",
         "metric": "request-success-rate",
         "value": 97.2,
         "threshold": "at least 99 %",
@@ -36,14 +36,14 @@ def test_line_holds_the_stable_keys(logged: logs.Captured) -> None:
     }
 
 
-def test_without_evidence_the_metric_keys_are_absent(logged: logs.Captured) -> None:
+def test_without_evidence_the_metric_keys_are_absent(logged: logs.CapturedLogs) -> None:
     """Nothing measured, nothing claimed."""
     AuditLog().send(message(Event.STARTED, about=rollout(progress=progress(metrics={}))))
     [line] = logged.events
     assert not {"metric", "value", "threshold", "requests"} & set(line)
 
 
-def test_without_policy_the_threshold_is_absent(logged: logs.Captured) -> None:
+def test_without_policy_the_threshold_is_absent(logged: logs.CapturedLogs) -> None:
     """A value without its limit is still worth a key."""
     AuditLog().send(message())
     [line] = logged.events
@@ -51,7 +51,7 @@ def test_without_policy_the_threshold_is_absent(logged: logs.Captured) -> None:
     assert "threshold" not in line
 
 
-def test_details_are_added_and_never_replace(logged: logs.Captured) -> None:
+def test_details_are_added_and_never_replace(logged: logs.CapturedLogs) -> None:
     """What the engine adds is on the line, but cannot change what the line is about."""
     AuditLog().send(message(details=(("writer", "kubectl-edit"), ("service", "other"), ("event", "x"))))
     [line] = logged.events
@@ -66,12 +66,12 @@ def test_details_are_added_and_never_replace(logged: logs.Captured) -> None:
     ("event", "level"),
     [(Event.STEP, "info"), (Event.PROMOTED, "info"), (Event.ROLLBACK, "warning"), (Event.WARNING, "warning")],
 )
-def test_level_by_event(logged: logs.Captured, event: Event, level: str) -> None:
+def test_level_by_event(logged: logs.CapturedLogs, event: Event, level: str) -> None:
     """What a person should look at is a warning."""
     AuditLog().send(message(event))
     assert logged.events[0]["level"] == level
 
 
-def test_policies_cannot_silence_it() -> None:
+def test_policy_routes_do_not_filter_the_audit_log() -> None:
     """Routes narrow what people are told, not the audit trail."""
     assert AuditLog().wants(message(Event.STEP, routes=(NotificationRoute(events=("promoted",)),)))

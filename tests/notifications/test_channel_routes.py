@@ -6,8 +6,13 @@ import pytest
 
 from autocanary.model.decision import Event
 from autocanary.model.policy import NotificationRoute
-from autocanary.notifications.channel import EVENT_NAMES, for_everyone, selects, slack_wanted
-from tests.notifications.examples import message
+from autocanary.notifications.channel import (
+    EVENT_NAMES,
+    route_selects,
+    wanted_by_default_channels,
+    wanted_by_slack,
+)
+from tests.notifications.example_messages import message
 
 
 def test_every_event_has_exactly_one_name() -> None:
@@ -17,15 +22,15 @@ def test_every_event_has_exactly_one_name() -> None:
 
 def test_route_without_events_selects_all() -> None:
     """An empty list means all."""
-    assert all(selects(NotificationRoute(), event.value) for event in Event)
+    assert all(route_selects(NotificationRoute(), event.value) for event in Event)
 
 
 def test_route_selects_what_it_names() -> None:
     """Names are the policy's words; an unknown one selects nothing."""
     route = NotificationRoute(events=("rolled-back", "promoted", "gibberish"))
-    assert selects(route, Event.ROLLED_BACK.value)
-    assert selects(route, Event.PROMOTED.value)
-    assert not selects(route, Event.STEP.value)
+    assert route_selects(route, Event.ROLLED_BACK.value)
+    assert route_selects(route, Event.PROMOTED.value)
+    assert not route_selects(route, Event.STEP.value)
 
 
 ROLLED_BACK_ONLY = ("rolled-back",)
@@ -45,15 +50,15 @@ EVERYONE = NotificationRoute(events=ROLLED_BACK_ONLY)
         ((SLACK, NotificationRoute(events=("step",), slack_channel="#steps")), True, True),
     ],
 )
-def test_who_is_told_of_a_step(routes: tuple[NotificationRoute, ...], everyone: bool, slack: bool) -> None:
+def test_channels_notified_of_a_step(routes: tuple[NotificationRoute, ...], everyone: bool, slack: bool) -> None:
     """Slack routes narrow Slack, routes for everyone narrow all, webhook routes only add."""
     step = message(Event.STEP, routes=routes)
-    assert for_everyone(step) is everyone
-    assert slack_wanted(step) is slack
+    assert wanted_by_default_channels(step) is everyone
+    assert wanted_by_slack(step) is slack
 
 
-def test_who_is_told_of_a_rollback() -> None:
+def test_channels_notified_of_a_rollback() -> None:
     """What all routes name is told everywhere."""
     rolled_back = message(routes=(SLACK, WEBHOOK, EVERYONE))
-    assert for_everyone(rolled_back)
-    assert slack_wanted(rolled_back)
+    assert wanted_by_default_channels(rolled_back)
+    assert wanted_by_slack(rolled_back)

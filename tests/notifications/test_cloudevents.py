@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from autocanary.model.decision import Event
-from autocanary.notifications.http_client import Http
+from autocanary.notifications.http_client import HttpClient
 from autocanary.notifications.webhook import CONTENT_TYPE, WebhookChannel, cloudevent
-from tests.notifications.examples import message, policy_of
-from tests.notifications.receiver import Received, Receiver, Reply
+from tests.notifications.example_messages import message, policy_of
+from tests.notifications.http_receiver import Received, Receiver, Reply
 
 
 def faults(content_type: str, body: bytes) -> list[str]:
@@ -28,15 +28,10 @@ def faults(content_type: str, body: bytes) -> list[str]:
         if not isinstance(event.get(name), str) or not event[name]
     ]
     wrong += [name for name in event if name != "data" and not re.fullmatch(r"[a-z0-9]{1,20}", name)]
-    wrong += [
-        name for name, value in event.items() if name != "data" and not isinstance(value, str | int | bool)
-    ]
+    wrong += [name for name, value in event.items() if name != "data" and not isinstance(value, str | int | bool)]
     if event.get("specversion") != "1.0":
         wrong.append("specversion")
-    if (
-        re.search(r"[\s<>\"{}|\\^`]", event["source"])
-        or urlsplit(event["source"]).geturl() != event["source"]
-    ):
+    if re.search(r"[\s<>\"{}|\\^`]", event["source"]) or urlsplit(event["source"]).geturl() != event["source"]:
         wrong.append("source is no URI reference")
     if "time" in event and datetime.fromisoformat(event["time"].replace("Z", "+00:00")).tzinfo is None:
         wrong.append("time")
@@ -53,11 +48,9 @@ def ce_receiver(got: Received) -> Reply:
 
 @pytest.mark.parametrize("cluster", ["", "prod-1", "prod eu/ä <1>"])
 @pytest.mark.parametrize("event", list(Event))
-def test_every_event_is_taken_by_a_receiver_of_cloudevents(
-    receiver: Receiver, http: Http, event: Event, cluster: str
-) -> None:
+def test_every_event_is_a_valid_cloudevent(receiver: Receiver, http: HttpClient, event: Event, cluster: str) -> None:
     """Whatever the cluster is called."""
-    receiver.answering = ce_receiver
+    receiver.reply_with = ce_receiver
     WebhookChannel(receiver.url(), http, cluster=cluster, policy_of=policy_of).send(message(event))
     [got] = receiver.received
     assert faults(got.headers["Content-Type"], got.body) == []
@@ -66,9 +59,7 @@ def test_every_event_is_taken_by_a_receiver_of_cloudevents(
 
 def test_the_receiver_of_these_tests_refuses_what_is_no_cloudevent() -> None:
     """Otherwise the test above could not fail."""
-    made = json.dumps(
-        {**cloudevent(message(), "c", {}), "source": "", "dataVersion": 1, "time": "2026-01-01T00:00:00"}
-    )
+    made = json.dumps({**cloudevent(message(), "c", {}), "source": "", "dataVersion": 1, "time": "2026-01-01T00:00:00"})
     assert faults(CONTENT_TYPE, made.encode()) == ["source", "dataVersion", "time"]
     assert faults("application/json", b"{}") == ["not structured mode"]
 
@@ -88,7 +79,7 @@ def test_the_attributes() -> None:
     assert cloudevent(message(), "", {})["source"] == "/autocanary"
 
 
-def test_the_id_is_the_same_when_it_is_sent_again(receiver: Receiver, http: Http) -> None:
+def test_redelivery_has_the_same_id(receiver: Receiver, http: HttpClient) -> None:
     """The first answer was lost: the receiver sees by id and source that it has it."""
     receiver.replies(Reply(503), Reply(202))
     channel = WebhookChannel(receiver.url(), http, cluster="c")

@@ -14,12 +14,12 @@ from autocanary.model.decision import Event
 from autocanary.model.policy import NotificationRoute
 from autocanary.notifications.audit_log import AuditLog
 from autocanary.notifications.channel import Channel
-from autocanary.notifications.delivery import Courier
-from autocanary.notifications.http_client import NEVER, Http
-from autocanary.notifications.webhook import RouteWebhooks
+from autocanary.notifications.delivery import DeliveryWorker
+from autocanary.notifications.http_client import NO_RETRY, HttpClient
+from autocanary.notifications.webhook import PolicyWebhookChannels
 from autocanary.ports import Delivery, Message, Notifier
-from tests.notifications.examples import message
-from tests.notifications.receiver import Receiver, Reply
+from tests.notifications.example_messages import message
+from tests.notifications.http_receiver import Receiver, Reply
 
 
 class Clock:
@@ -32,7 +32,7 @@ class Clock:
         return self.at
 
 
-class Scripted:
+class ScriptedChannel:
     """A channel that fails as scripted, then delivers."""
 
     def __init__(self, name: str = "slack", *failures: Exception) -> None:
@@ -40,7 +40,7 @@ class Scripted:
         self.failures = list(failures)
         self.sent: list[str] = []
         self.wanting = True
-        self.heard = threading.Event()
+        self.on_event = threading.Event()
 
     def wants(self, message: Message) -> bool:
         return self.wanting
@@ -48,11 +48,11 @@ class Scripted:
     def send(self, message: Message) -> None:
         if self.failures:
             raise self.failures.pop(0)
-        self.sent.append(message.telling.id)
-        self.heard.set()
+        self.sent.append(message.notification.id)
+        self.on_event.set()
 
 
-class Stuck(Scripted):
+class StuckChannel(ScriptedChannel):
     """A channel whose receiver never answers until released."""
 
     def __init__(self) -> None:
@@ -64,124 +64,127 @@ class Stuck(Scripted):
         self.release.wait(10)
 
 
-def numbered(number: int, event: Event = Event.STEP, **changes: object) -> Message:
+def numbered_message(number: int, event: Event = Event.STEP, **changes: object) -> Message:
     return message(event, id=f"t{number}", **changes)  # type: ignore[arg-type]
 
 
-def courier(*channels: Channel, clock: Clock | None = None, at_once: Sequence[Channel] = ()) -> Courier:
-    return Courier(channels, clock=clock or Clock(), at_once=at_once, chance=lambda: 0.0)
+def delivery_worker(
+    *channels: Channel, clock: Clock | None = None, synchronous: Sequence[Channel] = ()
+) -> DeliveryWorker:
+    return DeliveryWorker(channels, clock=clock or Clock(), synchronous=synchronous, jitter=lambda: 0.0)
 
 
-def work_all(worker: Courier) -> float | None:
+def deliver_all_due(worker: DeliveryWorker) -> float | None:
     """Everything that is due; returns how long to wait then."""
-    while (pause := worker.work()) == 0.0:
+    while (pause := worker.deliver_next()) == 0.0:
         pass
     return pause
 
 
-def test_nothing_is_sent_while_another_may_lead() -> None:
+def test_sends_nothing_without_leadership() -> None:
     """A moment without leadership only delays; once it is forgotten, it is the next leader's to tell."""
-    slack, leads = Scripted(), [False]
-    worker = Courier([slack], clock=Clock(), leads=lambda: leads[0])
-    assert worker.work() is None
-    worker.tell(numbered(1))
-    pause = work_all(worker)
+    slack, is_leader = ScriptedChannel(), [False]
+    worker = DeliveryWorker([slack], clock=Clock(), is_leader=lambda: is_leader[0])
+    assert worker.deliver_next() is None
+    worker.notify(numbered_message(1))
+    pause = deliver_all_due(worker)
     assert pause is not None
-    assert (slack.sent, list(worker.delivered())) == ([], [])
-    leads[0] = True
-    work_all(worker)
+    assert (slack.sent, list(worker.take_deliveries())) == ([], [])
+    is_leader[0] = True
+    deliver_all_due(worker)
     assert slack.sent == ["t1"]
-    leads[0] = False
-    worker.tell(numbered(2))
-    worker.forget()
-    leads[0] = True
-    assert work_all(worker) is None
+    is_leader[0] = False
+    worker.notify(numbered_message(2))
+    worker.drop_pending()
+    is_leader[0] = True
+    assert deliver_all_due(worker) is None
     assert slack.sent == ["t1"]
-    worker.tell(numbered(2))
-    work_all(worker)
+    worker.notify(numbered_message(2))
+    deliver_all_due(worker)
     assert slack.sent == ["t1", "t2"]
 
 
-@pytest.mark.parametrize(
-    "failure", [None, DeliveryError("not now"), DeliveryError("never", retry_after=NEVER)]
-)
-def test_a_message_that_is_forgotten_while_it_is_sent(failure: DeliveryError | None) -> None:
+@pytest.mark.parametrize("failure", [None, DeliveryError("not now"), DeliveryError("never", retry_after=NO_RETRY)])
+def test_message_dropped_while_it_is_sent(failure: DeliveryError | None) -> None:
     """It ends as it ends; nothing of it waits afterwards."""
-    slack = Scripted("slack", *([failure] if failure else []))
-    worker = Courier([slack], clock=Clock())
+    slack = ScriptedChannel("slack", *([failure] if failure else []))
+    worker = DeliveryWorker([slack], clock=Clock())
     send = slack.send
 
     def forgetting(message: Message) -> None:
-        worker.forget()
+        worker.drop_pending()
         send(message)
 
     slack.send = forgetting  # type: ignore[method-assign]
-    worker.tell(numbered(1))
-    assert work_all(worker) is None
-    assert [each.ok for each in worker.delivered()] == ([] if failure else [True])
+    worker.notify(numbered_message(1))
+    assert deliver_all_due(worker) is None
+    assert [each.ok for each in worker.take_deliveries()] == ([] if failure else [True])
 
 
-def test_it_is_the_port() -> None:
+def test_implements_the_notifier_port() -> None:
     """The engine's Protocol is what the courier offers."""
-    notifier: Notifier = courier(Scripted())
+    notifier: Notifier = delivery_worker(ScriptedChannel())
     assert notifier.channels(message()) == ("slack",)
 
 
-def test_telling_reaches_every_channel_and_is_reported_once() -> None:
+def test_notification_reaches_every_channel_and_is_reported_once() -> None:
     """Each wanting channel gets it, the log at once; deliveries are drained by asking."""
-    slack, hook, quiet = Scripted("slack"), Scripted("webhook"), Scripted("quiet")
+    slack, hook, quiet = ScriptedChannel("slack"), ScriptedChannel("webhook"), ScriptedChannel("quiet")
     quiet.wanting = False
-    log = Scripted("log")
-    worker = courier(slack, hook, quiet, at_once=[log])
-    told = numbered(1)
+    log = ScriptedChannel("log")
+    worker = delivery_worker(slack, hook, quiet, synchronous=[log])
+    told = numbered_message(1)
     assert worker.channels(told) == ("log", "slack", "webhook")
-    worker.tell(told)
+    worker.notify(told)
     assert log.sent == ["t1"]
     assert slack.sent == []
-    assert worker.delivered() == (Delivery("models", "mnist-00002", "t1", "log", True),)
-    assert work_all(worker) is None
+    assert worker.take_deliveries() == (Delivery("models", "mnist-00002", "t1", "log", True),)
+    assert deliver_all_due(worker) is None
     assert (slack.sent, hook.sent, quiet.sent) == (["t1"], ["t1"], [])
-    assert {(each.channel, each.ok) for each in worker.delivered()} == {("slack", True), ("webhook", True)}
-    assert worker.delivered() == ()
+    assert {(each.channel, each.ok) for each in worker.take_deliveries()} == {
+        ("slack", True),
+        ("webhook", True),
+    }
+    assert worker.take_deliveries() == ()
 
 
-def test_done_channels_are_left_out() -> None:
+def test_skips_channels_that_have_it() -> None:
     """After a restart the ledger says who has it already."""
-    slack, log = Scripted("slack"), Scripted("log")
-    worker = courier(slack, at_once=[log])
-    worker.tell(numbered(1, done=("log", "slack")))
-    assert work_all(worker) is None
+    slack, log = ScriptedChannel("slack"), ScriptedChannel("log")
+    worker = delivery_worker(slack, synchronous=[log])
+    worker.notify(numbered_message(1, delivered_channels=("log", "slack")))
+    assert deliver_all_due(worker) is None
     assert (slack.sent, log.sent) == ([], [])
-    assert worker.delivered() == ()
+    assert worker.take_deliveries() == ()
 
 
-def test_telling_again_sends_once_and_reports_again() -> None:
+def test_redelivery_sends_once_and_reports_again() -> None:
     """Told while it waits and after it was sent: one message, and the ledger hears of it each time."""
-    slack, log = Scripted("slack"), Scripted("log")
-    worker = courier(slack, at_once=[log])
-    worker.tell(numbered(1))
-    worker.tell(numbered(1))
-    work_all(worker)
-    assert len(worker.delivered()) == 2
-    worker.tell(numbered(1))
-    work_all(worker)
+    slack, log = ScriptedChannel("slack"), ScriptedChannel("log")
+    worker = delivery_worker(slack, synchronous=[log])
+    worker.notify(numbered_message(1))
+    worker.notify(numbered_message(1))
+    deliver_all_due(worker)
+    assert len(worker.take_deliveries()) == 2
+    worker.notify(numbered_message(1))
+    deliver_all_due(worker)
     assert (slack.sent, log.sent) == (["t1"], ["t1"])
-    assert {each.channel for each in worker.delivered()} == {"slack", "log"}
+    assert {each.channel for each in worker.take_deliveries()} == {"slack", "log"}
 
 
-def test_failing_channel_is_tried_again_and_said_once(logged: logs.Captured) -> None:
+def test_failing_channel_is_retried_and_logged_once(logged: logs.CapturedLogs) -> None:
     """Failures pause that channel alone; the log has one line for the fault and one for the end of it."""
     clock = Clock()
-    slack = Scripted("slack", DeliveryError("no answer"), DeliveryError("no answer"))
-    hook = Scripted("webhook")
-    worker = courier(slack, hook, clock=clock)
-    worker.tell(numbered(1))
-    assert work_all(worker) == 1.0
+    slack = ScriptedChannel("slack", DeliveryError("no answer"), DeliveryError("no answer"))
+    hook = ScriptedChannel("webhook")
+    worker = delivery_worker(slack, hook, clock=clock)
+    worker.notify(numbered_message(1))
+    assert deliver_all_due(worker) == 1.0
     assert hook.sent == ["t1"]
     clock.at += 1.0
-    assert work_all(worker) == 2.0
+    assert deliver_all_due(worker) == 2.0
     clock.at += 2.0
-    assert work_all(worker) is None
+    assert deliver_all_due(worker) is None
     assert slack.sent == ["t1"]
     assert [(line["channel"], line["error"]) for line in logged.named("notifications_failing")] == [
         ("slack", "no answer")
@@ -189,100 +192,100 @@ def test_failing_channel_is_tried_again_and_said_once(logged: logs.Captured) -> 
     assert len(logged.named("notifications_recovered")) == 1
 
 
-def test_giving_up_is_a_delivery_that_failed(logged: logs.Captured) -> None:
+def test_expired_message_is_a_failed_delivery(logged: logs.CapturedLogs) -> None:
     """After its time a message is given up with the last error, so that the outbox can let it go."""
     clock = Clock()
-    slack = Scripted("slack", *[DeliveryError("HTTP 500")] * 100)
-    worker = courier(slack, clock=clock)
-    worker.tell(numbered(1))
-    worker.tell(numbered(2, Event.PROMOTED))
+    slack = ScriptedChannel("slack", *[DeliveryError("HTTP 500")] * 100)
+    worker = delivery_worker(slack, clock=clock)
+    worker.notify(numbered_message(1))
+    worker.notify(numbered_message(2, Event.PROMOTED))
     while clock.at < 1000.0 + 700:
-        clock.at += work_all(worker) or 0.0
-    assert worker.delivered() == (Delivery("models", "mnist-00002", "t1", "slack", False, "HTTP 500"),)
-    [line] = logged.named("notification_given_up")
+        clock.at += deliver_all_due(worker) or 0.0
+    assert worker.take_deliveries() == (Delivery("models", "mnist-00002", "t1", "slack", False, "HTTP 500"),)
+    [line] = logged.named("notification_dropped")
     assert (line["told"], line["rollout"], line["error"]) == ("step_taken", "mnist-00002", "HTTP 500")
     slack.failures.clear()
     clock.at += 60
-    work_all(worker)
+    deliver_all_due(worker)
     assert slack.sent == ["t2"]
-    worker.tell(numbered(1))
-    work_all(worker)
+    worker.notify(numbered_message(1))
+    deliver_all_due(worker)
     assert slack.sent == ["t2"]
-    assert [each.ok for each in worker.delivered()] == [True, False]
+    assert [each.ok for each in worker.take_deliveries()] == [True, False]
 
 
-def test_fault_in_a_channel_does_not_end_the_worker() -> None:
+def test_exception_in_a_channel_does_not_end_the_worker() -> None:
     """An unforeseen exception is a refusal with its name, and the next message goes out."""
-    slack = Scripted("slack", KeyError("oops"))
-    worker = courier(slack)
-    worker.tell(numbered(1))
-    worker.tell(numbered(2))
-    work_all(worker)
+    slack = ScriptedChannel("slack", KeyError("oops"))
+    worker = delivery_worker(slack)
+    worker.notify(numbered_message(1))
+    worker.notify(numbered_message(2))
+    deliver_all_due(worker)
     assert slack.sent == ["t2"]
-    first, second = worker.delivered()
+    first, second = worker.take_deliveries()
     assert (first.ok, first.detail) == (False, "slack: KeyError: 'oops'")
     assert second.ok
 
 
-def test_log_that_fails_is_given_up_at_once() -> None:
+def test_failing_log_channel_is_not_retried() -> None:
     """What is told at once has no second try."""
-    worker = courier(at_once=[Scripted("log", DeliveryError("disk full"))])
-    worker.tell(numbered(1))
-    assert [(each.ok, each.detail) for each in worker.delivered()] == [(False, "disk full")]
+    worker = delivery_worker(synchronous=[ScriptedChannel("log", DeliveryError("disk full"))])
+    worker.notify(numbered_message(1))
+    assert [(each.ok, each.detail) for each in worker.take_deliveries()] == [(False, "disk full")]
 
 
 def test_outcomes_are_counted_by_kind_of_channel() -> None:
     """The label of the metric is the kind, not each address."""
     counts: Counter[tuple[str, str]] = Counter()
     clock = Clock()
-    hook = Scripted("webhook:http://h#1", DeliveryError("x"), DeliveryError("y", retry_after=NEVER))
-    worker = Courier(
+    hook = ScriptedChannel("webhook:http://h#1", DeliveryError("x"), DeliveryError("y", retry_after=NO_RETRY))
+    worker = DeliveryWorker(
         [hook],
         clock=clock,
-        at_once=[Scripted("log")],
-        counted=lambda channel, outcome: counts.update([(channel, outcome)]),
-        chance=lambda: 0.0,
+        synchronous=[ScriptedChannel("log")],
+        on_outcome=lambda channel, outcome: counts.update([(channel, outcome)]),
+        jitter=lambda: 0.0,
     )
-    worker.tell(numbered(1))
-    worker.tell(numbered(2))
-    work_all(worker)
+    worker.notify(numbered_message(1))
+    worker.notify(numbered_message(2))
+    deliver_all_due(worker)
     clock.at += 5
-    work_all(worker)
+    deliver_all_due(worker)
     assert counts == {
         ("log", "delivered"): 2,
         ("webhook", "failed"): 1,
-        ("webhook", "given-up"): 1,
+        ("webhook", "dropped"): 1,
         ("webhook", "delivered"): 1,
     }
 
 
-def test_full_queue_gives_up_what_is_not_final(logged: logs.Captured) -> None:
+def test_full_queue_drops_messages_that_are_not_final(logged: logs.CapturedLogs) -> None:
     """What does not fit is let go at once, said once; a final message always fits."""
-    slack = Scripted("slack")
-    worker = Courier([slack], clock=Clock(), capacity=1)
+    slack = ScriptedChannel("slack")
+    worker = DeliveryWorker([slack], clock=Clock(), capacity=1)
     for number in (1, 2, 3):
-        worker.tell(numbered(number))
-    worker.tell(numbered(4, Event.ROLLED_BACK))
+        worker.notify(numbered_message(number))
+    worker.notify(numbered_message(4, Event.ROLLED_BACK))
     assert len(logged.named("notifications_queue_full")) == 1
-    assert [(each.telling_id, each.ok, each.detail) for each in worker.delivered()] == [
+    assert [(each.notification_id, each.ok, each.detail) for each in worker.take_deliveries()] == [
         ("t2", False, "too many messages wait for their receivers"),
         ("t3", False, "too many messages wait for their receivers"),
     ]
-    work_all(worker)
-    worker.tell(numbered(5))
-    worker.tell(numbered(6))
-    work_all(worker)
+    deliver_all_due(worker)
+    worker.notify(numbered_message(5))
+    worker.notify(numbered_message(6))
+    deliver_all_due(worker)
     assert slack.sent == ["t1", "t4", "t5"]
     assert len(logged.named("notifications_queue_full")) == 2
 
 
 def test_worker_thread_delivers_and_stops() -> None:
     """The real thread wakes for a telling and ends when asked; nothing waits for it."""
-    slack = Scripted("slack")
-    worker = courier(slack)
+    slack = ScriptedChannel("slack")
+    worker = delivery_worker(slack)
     worker.start()
-    worker.tell(numbered(1))
-    assert slack.heard.wait(5)
+    worker.notify(numbered_message(1))
+    assert slack.on_event.wait(5)
     worker.stop()
     assert not any(thread.name == "notify" for thread in threading.enumerate())
     assert slack.sent == ["t1"]
@@ -290,37 +293,37 @@ def test_worker_thread_delivers_and_stops() -> None:
 
 def test_stop_flushes_what_is_due() -> None:
     """What was told just before the end still goes out."""
-    channels = [Scripted(f"c{number}") for number in range(3)]
-    worker = courier(*channels)
+    channels = [ScriptedChannel(f"c{number}") for number in range(3)]
+    worker = delivery_worker(*channels)
     for number in range(5):
-        worker.tell(numbered(number))
+        worker.notify(numbered_message(number))
     worker.start()
     worker.stop()
     assert all(len(channel.sent) == 5 for channel in channels)
 
 
-def test_stop_does_not_wait_for_pauses(logged: logs.Captured) -> None:
+def test_stop_does_not_wait_for_pauses(logged: logs.CapturedLogs) -> None:
     """A channel in its pause is left for the next start, with a word."""
-    slack = Scripted("slack", DeliveryError("x", retry_after=500.0))
-    worker = courier(slack)
-    worker.tell(numbered(1))
-    work_all(worker)
+    slack = ScriptedChannel("slack", DeliveryError("x", retry_after=500.0))
+    worker = delivery_worker(slack)
+    worker.notify(numbered_message(1))
+    deliver_all_due(worker)
     worker.start()
     worker.stop()
     assert slack.sent == []
-    assert logged.named("notifications_left")[0]["count"] == 1
+    assert logged.named("notifications_pending_at_stop")[0]["count"] == 1
 
 
-def test_neither_tell_nor_stop_waits_for_a_stuck_receiver(logged: logs.Captured) -> None:
+def test_notify_and_stop_do_not_wait_for_a_hanging_receiver(logged: logs.CapturedLogs) -> None:
     """While one send hangs, telling returns at once, and stopping gives up after its time."""
-    stuck = Stuck()
-    worker = courier(stuck)
+    stuck = StuckChannel()
+    worker = delivery_worker(stuck)
     worker.start()
-    worker.tell(numbered(1))
+    worker.notify(numbered_message(1))
     assert stuck.entered.wait(5)
-    worker.tell(numbered(2))
+    worker.notify(numbered_message(2))
     worker.stop(0.01)
-    assert logged.named("notifications_left")[0]["count"] == 2
+    assert logged.named("notifications_pending_at_stop")[0]["count"] == 2
     stuck.release.set()
     for thread in threading.enumerate():
         if thread.name == "notify":
@@ -331,15 +334,15 @@ def test_stop_ends_after_its_time_even_if_more_is_due() -> None:
     """A worker that has used up its time leaves the rest."""
     clock = Clock()
 
-    class Slow(Scripted):
+    class Slow(ScriptedChannel):
         def send(self, message: Message) -> None:
             super().send(message)
             clock.at += 10.0
 
     slow = Slow("slow")
-    worker = courier(slow, clock=clock)
+    worker = delivery_worker(slow, clock=clock)
     for number in range(3):
-        worker.tell(numbered(number))
+        worker.notify(numbered_message(number))
     worker._stop_at = clock.at + 5.0
     worker._run()
     assert slow.sent == ["t0"]
@@ -347,18 +350,18 @@ def test_stop_ends_after_its_time_even_if_more_is_due() -> None:
 
 def test_stop_without_start_and_twice() -> None:
     """A service that failed to start may still be stopped."""
-    worker = courier(Scripted())
+    worker = delivery_worker(ScriptedChannel())
     worker.stop()
     worker.stop()
-    assert worker.delivered() == ()
+    assert worker.take_deliveries() == ()
 
 
-def test_many_threads_tell_the_same_thing_once() -> None:
+def test_concurrent_notify_calls_send_once() -> None:
     """Racing callers write one audit line and queue one message."""
-    slack, log = Scripted("slack"), Scripted("log")
-    worker = courier(slack, at_once=[log])
+    slack, log = ScriptedChannel("slack"), ScriptedChannel("log")
+    worker = delivery_worker(slack, synchronous=[log])
     worker.start()
-    threads = [threading.Thread(target=worker.tell, args=(numbered(1),)) for _ in range(16)]
+    threads = [threading.Thread(target=worker.notify, args=(numbered_message(1),)) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -367,88 +370,91 @@ def test_many_threads_tell_the_same_thing_once() -> None:
     assert (slack.sent, log.sent) == (["t1"], ["t1"])
 
 
-def test_whole_way_with_a_policy_webhook(receiver: Receiver, http: Http, logged: logs.Captured) -> None:
+def test_delivers_to_a_policy_webhook_end_to_end(
+    receiver: Receiver, http: HttpClient, logged: logs.CapturedLogs
+) -> None:
     """A telling goes to the audit log and over HTTP to the address of the policy's route, through a 503."""
     receiver.replies(Reply(503, headers={"Retry-After": "0"}), Reply(200))
-    worker = Courier([], clock=Clock(), at_once=[AuditLog()], routed=RouteWebhooks(http))
+    worker = DeliveryWorker([], clock=Clock(), synchronous=[AuditLog()], channels_for=PolicyWebhookChannels(http))
     told = message(routes=(NotificationRoute(events=("rolled-back",), webhook=receiver.url("/me")),))
-    worker.tell(told)
-    work_all(worker)
+    worker.notify(told)
+    deliver_all_due(worker)
     assert [got.path for got in receiver.received] == ["/me", "/me"]
     assert len(logged.named("rollout_rolled_back")) == 1
-    assert {(each.channel, each.ok) for each in worker.delivered()} == {
+    assert {(each.channel, each.ok) for each in worker.take_deliveries()} == {
         (name, True) for name in worker.channels(told)
     }
 
 
-def test_remembers_a_bounded_number() -> None:
+def test_keeps_a_bounded_number_of_finished_deliveries() -> None:
     """The memory of what was settled does not grow for ever."""
-    log = Scripted("log")
-    worker = courier(at_once=[log])
+    log = ScriptedChannel("log")
+    worker = delivery_worker(synchronous=[log])
     for number in range(20_001):
-        worker.tell(numbered(number))
-    worker.tell(numbered(20_000))
+        worker.notify(numbered_message(number))
+    worker.notify(numbered_message(20_000))
     assert len(log.sent) == 20_001
-    worker.tell(numbered(0))
+    worker.notify(numbered_message(0))
     assert len(log.sent) == 20_002
 
 
-class Receipted(Scripted):
+class ChannelWithMessageId(ScriptedChannel):
     """A channel that gives a receipt."""
 
     def send(self, message: Message) -> str:  # type: ignore[override]
         super().send(message)
-        return f"r-{message.telling.id}"
+        return f"r-{message.notification.id}"
 
 
-def test_a_receipt_is_handed_on() -> None:
+def test_reports_the_channel_message_id() -> None:
     """The ledger keeps it for the rollout's next message."""
-    worker = courier(Receipted())
-    worker.tell(numbered(1))
-    work_all(worker)
-    [delivery] = worker.delivered()
-    assert (delivery.ok, delivery.settled, delivery.receipt) == (True, True, "r-t1")
+    worker = delivery_worker(ChannelWithMessageId())
+    worker.notify(numbered_message(1))
+    deliver_all_due(worker)
+    [delivery] = worker.take_deliveries()
+    assert (delivery.ok, delivery.finished, delivery.channel_message_id) == (True, True, "r-t1")
 
 
-def test_a_part_is_handed_on_before_the_rest_is_tried_again() -> None:
+def test_reports_partial_delivery_before_the_retry() -> None:
     """A process that ends in the pause must not make the part a second time."""
     clock = Clock()
-    worker = courier(
-        Receipted("slack", DeliveryError("half", retry_after=30.0, receipt="r-part")), clock=clock
+    worker = delivery_worker(
+        ChannelWithMessageId("slack", DeliveryError("half", retry_after=30.0, channel_message_id="r-part")),
+        clock=clock,
     )
-    worker.tell(numbered(1))
-    work_all(worker)
-    [part] = worker.delivered()
-    assert (part.settled, part.ok, part.receipt, part.detail) == (False, False, "r-part", "half")
+    worker.notify(numbered_message(1))
+    deliver_all_due(worker)
+    [part] = worker.take_deliveries()
+    assert (part.finished, part.ok, part.channel_message_id, part.detail) == (False, False, "r-part", "half")
     clock.at += 30
-    work_all(worker)
-    [whole] = worker.delivered()
-    assert (whole.settled, whole.ok, whole.receipt) == (True, True, "r-t1")
+    deliver_all_due(worker)
+    [whole] = worker.take_deliveries()
+    assert (whole.finished, whole.ok, whole.channel_message_id) == (True, True, "r-t1")
 
 
-def test_a_part_whose_rest_is_given_up_keeps_its_receipt() -> None:
+def test_failed_partial_delivery_keeps_its_channel_message_id() -> None:
     """The next transition goes on with what is there."""
-    failures = [DeliveryError("half", receipt="r-part"), DeliveryError("no", retry_after=NEVER)]
+    failures = [DeliveryError("half", channel_message_id="r-part"), DeliveryError("no", retry_after=NO_RETRY)]
     clock = Clock()
-    worker = courier(Receipted("slack", *failures), clock=clock)
-    worker.tell(numbered(1))
-    worker.work()
+    worker = delivery_worker(ChannelWithMessageId("slack", *failures), clock=clock)
+    worker.notify(numbered_message(1))
+    worker.deliver_next()
     clock.at += 1
-    work_all(worker)
-    [end] = worker.delivered()
-    assert (end.settled, end.ok, end.receipt, end.detail) == (True, False, "r-part", "no")
+    deliver_all_due(worker)
+    [end] = worker.take_deliveries()
+    assert (end.finished, end.ok, end.channel_message_id, end.detail) == (True, False, "r-part", "no")
 
 
-def test_whoever_records_is_woken() -> None:
+def test_calls_back_after_each_attempt() -> None:
     """After each try, so that a receipt is in the ledger before anything else happens."""
     woken: list[int] = []
-    channel = Receipted("slack", DeliveryError("later"))
+    channel = ChannelWithMessageId("slack", DeliveryError("later"))
     clock = Clock()
-    worker = Courier(
-        [channel], clock=clock, chance=lambda: 0.0, heard=lambda: woken.append(len(channel.sent))
+    worker = DeliveryWorker(
+        [channel], clock=clock, jitter=lambda: 0.0, on_event=lambda: woken.append(len(channel.sent))
     )
-    worker.tell(numbered(1))
-    worker.work()
+    worker.notify(numbered_message(1))
+    worker.deliver_next()
     clock.at += 1
-    worker.work()
+    worker.deliver_next()
     assert woken == [0, 1]

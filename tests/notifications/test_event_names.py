@@ -7,10 +7,10 @@ import pytest
 from autocanary.errors import AutocanaryError, Busy, DeliveryError, NotLeader
 from autocanary.notifications.audit_log import KubernetesEvents
 from autocanary.ports import Message
-from tests.notifications.examples import message
+from tests.notifications.example_messages import message
 
 
-def test_message_is_handed_on() -> None:
+def test_passes_the_message_to_the_event_writer() -> None:
     """The writer gets the message as it is, whatever its event."""
     written: list[Message] = []
     channel = KubernetesEvents(written.append)

@@ -13,8 +13,14 @@ from pathlib import Path
 import pytest
 
 from autocanary.errors import DeliveryError
-from autocanary.notifications.http_client import NEVER, Answer, Http, check, place
-from tests.notifications.receiver import Receiver, Reply
+from autocanary.notifications.http_client import (
+    NO_RETRY,
+    HttpClient,
+    HttpResponse,
+    raise_for_status,
+    url_origin,
+)
+from tests.notifications.http_receiver import Receiver, Reply
 
 
 @contextmanager
@@ -41,11 +47,11 @@ def speaking(words: bytes, *, hold: bool = False) -> Iterator[int]:
         listener.close()
 
 
-def test_post_sends_json_and_gives_the_answer(receiver: Receiver, http: Http) -> None:
+def test_post_sends_json_and_returns_the_response(receiver: Receiver, http: HttpClient) -> None:
     """Payload, headers and the receiver's words arrive on both sides."""
     receiver.replies(Reply(202, b"begun\n  it"))
     answer = http.post(receiver.url("/hook?x=1"), {"a": "ü"}, headers={"X-Mine": "1"})
-    assert answer == Answer(202, "begun it")
+    assert answer == HttpResponse(202, "begun it")
     assert answer.ok
     [got] = receiver.received
     assert got.path == "/hook?x=1"
@@ -58,22 +64,22 @@ def test_post_sends_json_and_gives_the_answer(receiver: Receiver, http: Http) ->
 @pytest.mark.parametrize("status", [200, 299])
 def test_2xx_is_accepted(status: int) -> None:
     """Any 2xx passes the check."""
-    check(Answer(status, ""), "http://host/")
+    raise_for_status(HttpResponse(status, ""), "http://host/")
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410, 302])
-def test_refusal_is_final(status: int) -> None:
+def test_4xx_is_not_retried(status: int) -> None:
     """An answer that means "never" says so, with the place and the words but not the path."""
     with pytest.raises(DeliveryError, match=f"^https://host:8443 answered {status}: no_service$") as caught:
-        check(Answer(status, "no_service", 5.0), "https://u:p@host:8443/secret")
-    assert caught.value.retry_after == NEVER
+        raise_for_status(HttpResponse(status, "no_service", 5.0), "https://u:p@host:8443/secret")
+    assert caught.value.retry_after == NO_RETRY
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
-def test_not_now_is_tried_again(status: int) -> None:
+def test_408_425_429_and_5xx_are_retried(status: int) -> None:
     """Overload and faults are temporary, and the named pause is kept."""
     with pytest.raises(DeliveryError, match=f"answered {status}$") as caught:
-        check(Answer(status, "", 7.0), "http://host/")
+        raise_for_status(HttpResponse(status, "", 7.0), "http://host/")
     assert caught.value.retry_after == 7.0
 
 
@@ -92,12 +98,12 @@ def test_not_now_is_tried_again(status: int) -> None:
 def test_retry_after(receiver: Receiver, header: str, seconds: float | None) -> None:
     """Retry-After is seconds or a date; what is neither is left out."""
     receiver.replies(Reply(429, headers={"Retry-After": header.encode().decode("latin-1")}))
-    http = Http(now=lambda: 1_767_225_600.0)
+    http = HttpClient(now=lambda: 1_767_225_600.0)
     assert http.post(receiver.url(), {}).retry_after == seconds
 
 
 def test_a_proxy_of_the_environment_is_used(
-    receiver: Receiver, http: Http, monkeypatch: pytest.MonkeyPatch
+    receiver: Receiver, http: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many clusters reach the outside only through one; NO_PROXY names what is inside."""
     monkeypatch.setenv("HTTP_PROXY", receiver.url())
@@ -115,8 +121,8 @@ def test_a_proxy_of_the_environment_is_used(
         ("http://", "cannot be used"),
     ],
 )
-def test_a_proxy_that_does_not_work_is_said_without_its_password(
-    http: Http, monkeypatch: pytest.MonkeyPatch, proxy: str, words: str
+def test_proxy_error_does_not_quote_the_password(
+    http: HttpClient, monkeypatch: pytest.MonkeyPatch, proxy: str, words: str
 ) -> None:
     """And tried again: it is not the receiver that refuses."""
     monkeypatch.setenv("HTTPS_PROXY", proxy)
@@ -126,8 +132,8 @@ def test_a_proxy_that_does_not_work_is_said_without_its_password(
     assert caught.value.retry_after is None
 
 
-def test_passwords_of_netrc_are_not_sent(
-    receiver: Receiver, http: Http, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_netrc_credentials_are_not_sent(
+    receiver: Receiver, http: HttpClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Nobody chose them for this receiver; a header of ours stays."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login x password y\n")
@@ -137,15 +143,15 @@ def test_passwords_of_netrc_are_not_sent(
     assert [got.headers.get("Authorization") for got in receiver.received] == [None, "Bearer t"]
 
 
-def test_a_ca_bundle_of_the_environment_is_used(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ca_bundle_of_the_environment_is_used(http: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """Certificates are always checked; a company's own CA is named where requests looks for it."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent.pem")
     with pytest.raises(DeliveryError, match=r"nonexistent\.pem"):
         http.post("https://127.0.0.1:1/", {})
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(
-    receiver: Receiver, http: Http, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_untrusted_certificate_is_rejected(
+    receiver: Receiver, http: HttpClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Nothing is sent then, tokens least of all; with its CA in the bundle it is as good as any."""
     made, key = tmp_path / "cert.pem", tmp_path / "key.pem"
@@ -164,16 +170,16 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
     assert http.post(receiver.url("/secret"), {}).status == 200
 
 
-def test_as_much_of_the_body_as_is_asked_for(receiver: Receiver, http: Http) -> None:
+def test_reads_the_body_up_to_the_limit(receiver: Receiver, http: HttpClient) -> None:
     """The explanation stays short either way."""
     receiver.replies(Reply(200, b"z" * 9000))
     assert len(http.post(receiver.url(), {}).body) == 4096
-    answer = http.post(receiver.url(), {}, most=10_000)
+    answer = http.post(receiver.url(), {}, body_limit=10_000)
     assert len(answer.body) == 9000
     assert len(answer.text) == 301
 
 
-def test_redirect_on_the_same_host_keeps_method_and_body(receiver: Receiver, http: Http) -> None:
+def test_redirect_on_the_same_host_keeps_method_and_body(receiver: Receiver, http: HttpClient) -> None:
     """307 is followed with the payload."""
     receiver.replies(Reply(307, headers={"Location": "/final"}), Reply(200))
     assert http.post(receiver.url("/first"), {"a": 1}).status == 200
@@ -189,8 +195,8 @@ def test_redirect_on_the_same_host_keeps_method_and_body(receiver: Receiver, htt
         (302, "/login"),
     ],
 )
-def test_redirect_elsewhere_is_not_followed(
-    receiver: Receiver, http: Http, status: int, location: str
+def test_redirect_to_another_host_is_not_followed(
+    receiver: Receiver, http: HttpClient, status: int, location: str
 ) -> None:
     """Another host, another scheme or a redirect that would drop the body ends there."""
     receiver.replies(Reply(status, headers={"Location": location}))
@@ -200,20 +206,20 @@ def test_redirect_elsewhere_is_not_followed(
     assert len(receiver.received) == 1
 
 
-def test_body_of_a_redirect_is_not_read_either(receiver: Receiver, http: Http) -> None:
+def test_body_of_a_redirect_is_not_read_either(receiver: Receiver, http: HttpClient) -> None:
     """A redirect with an endless body costs no more than any other answer."""
     receiver.replies(Reply(302, b"x" * 3_000_000, {"Location": "http://other.example/"}))
     assert http.post(receiver.url(), {}).text == "redirects to http://other.example; name the final address"
 
 
-def test_redirect_in_a_circle_ends(receiver: Receiver, http: Http) -> None:
+def test_redirect_loop_ends(receiver: Receiver, http: HttpClient) -> None:
     """At most three redirects are followed."""
     receiver.replies(Reply(308, headers={"Location": "/again"}))
     assert http.post(receiver.url(), {}).status == 308
     assert len(receiver.received) == 4
 
 
-def test_long_body_is_cut_and_secrets_are_removed(receiver: Receiver, http: Http) -> None:
+def test_long_body_is_truncated_and_redacted(receiver: Receiver, http: HttpClient) -> None:
     """Only the start of a body is read, and what looks like a secret in it is not kept."""
     receiver.replies(Reply(500, b"at https://a:b@ci/ " + b"x" * 3_000_000))
     text = http.post(receiver.url(), {}).text
@@ -221,49 +227,47 @@ def test_long_body_is_cut_and_secrets_are_removed(receiver: Receiver, http: Http
     assert len(text) < 400
 
 
-def test_body_that_breaks_off_still_is_an_answer() -> None:
+def test_truncated_body_still_returns_the_status() -> None:
     """The status has arrived; a body that is cut short does not change it."""
     with speaking(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nno") as port:
-        assert Http().post(f"http://127.0.0.1:{port}/", {}) == Answer(403, "no")
+        assert HttpClient().post(f"http://127.0.0.1:{port}/", {}) == HttpResponse(403, "no")
 
 
 def test_body_is_not_read_past_the_deadline() -> None:
     """A receiver that stops in the middle of a body is not waited for."""
     ticks = iter([0.0, 0.0, 99.0])
     with speaking(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", hold=True) as port:
-        http = Http(read=5.0, monotonic=lambda: next(ticks))
-        assert http.post(f"http://127.0.0.1:{port}/", {}) == Answer(200, "half")
+        http = HttpClient(read=5.0, monotonic=lambda: next(ticks))
+        assert http.post(f"http://127.0.0.1:{port}/", {}) == HttpResponse(200, "half")
 
 
 def test_no_answer_in_time() -> None:
     """Silence is an error that names the place and the limit."""
     with speaking(b"", hold=True) as port, pytest.raises(DeliveryError) as caught:
-        Http(read=0.05).post(f"http://127.0.0.1:{port}/secret", {})
+        HttpClient(read=0.05).post(f"http://127.0.0.1:{port}/secret", {})
     assert str(caught.value) == f"http://127.0.0.1:{port} did not answer within 0.05 s"
     assert caught.value.retry_after is None
 
 
-def test_connection_refused(http: Http) -> None:
+def test_connection_refused(http: HttpClient) -> None:
     """A closed port is an error in the operating system's words, without the path."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    with pytest.raises(
-        DeliveryError, match=r"cannot be reached \(\[Errno \d+\] Connection refused\)$"
-    ) as caught:
+    with pytest.raises(DeliveryError, match=r"cannot be reached \(\[Errno \d+\] Connection refused\)$") as caught:
         http.post(f"http://user:pw@127.0.0.1:{port}/secret", {})
     assert "secret" not in str(caught.value)
     assert "pw" not in str(caught.value)
     assert caught.value.retry_after is None
 
 
-def test_connection_cut(receiver: Receiver, http: Http) -> None:
+def test_connection_cut(receiver: Receiver, http: HttpClient) -> None:
     """A receiver that hangs up without a word has not answered."""
     receiver.replies(Reply(abrupt=True))
     with pytest.raises(DeliveryError, match="cannot be reached"):
         http.post(receiver.url(), {})
 
 
-def test_not_http_at_all(http: Http) -> None:
+def test_not_http_at_all(http: HttpClient) -> None:
     """Something that speaks another protocol has not answered."""
     with (
         speaking(b"SSH-2.0-OpenSSH_9.2\r\n") as port,
@@ -278,17 +282,15 @@ def test_tls_to_a_plain_port() -> None:
         speaking(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port,
         pytest.raises(DeliveryError, match="TLS handshake"),
     ):
-        Http().post(f"https://127.0.0.1:{port}/", {})
+        HttpClient().post(f"https://127.0.0.1:{port}/", {})
 
 
-@pytest.mark.parametrize(
-    "url", ["ftp://host/", "nonsense", "http://a..b/", "http://[::1/", "http://host:99999/"]
-)
-def test_address_that_cannot_be_called(http: Http, url: str) -> None:
+@pytest.mark.parametrize("url", ["ftp://host/", "nonsense", "http://a..b/", "http://[::1/", "http://host:99999/"])
+def test_address_that_cannot_be_called(http: HttpClient, url: str) -> None:
     """An impossible address is refused for good, in one sentence."""
     with pytest.raises(DeliveryError, match=r"is not an http or https address that can be called$") as caught:
         http.post(url, {})
-    assert caught.value.retry_after == NEVER
+    assert caught.value.retry_after == NO_RETRY
 
 
 @pytest.mark.parametrize(
@@ -300,14 +302,14 @@ def test_address_that_cannot_be_called(http: Http, url: str) -> None:
         ("http://[::1", "an address that cannot be read"),
     ],
 )
-def test_place(url: str, shown: str) -> None:
+def test_url_origin(url: str, shown: str) -> None:
     """The place is what may be shown of an address."""
-    assert place(url) == shown
+    assert url_origin(url) == shown
 
 
 def test_default_clocks_are_the_real_ones(receiver: Receiver) -> None:
     """Without injection a date in Retry-After is held against the present."""
     receiver.replies(Reply(429, headers={"Retry-After": "Thu, 01 Jan 2099 00:00:00 GMT"}))
-    pause = Http().post(receiver.url(), {}).retry_after
+    pause = HttpClient().post(receiver.url(), {}).retry_after
     assert pause is not None
     assert abs(pause - (4_070_908_800 - time.time())) < 3600

@@ -10,14 +10,14 @@ from autocanary.model.decision import Event
 from autocanary.model.policy import Step
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
-from autocanary.notifications.message_text import advice, done, title, upcoming
-from tests.notifications.examples import POLICY, message
+from autocanary.notifications.message_text import action_taken, advice, next_action, title
+from tests.notifications.example_messages import POLICY, message
 
 
 @pytest.mark.parametrize("event", list(Event))
 def test_every_event_has_all_three_sentences(event: Event) -> None:
     """Each transition says what it is, what was done and what to do, with every place filled."""
-    for say in (title, done, advice):
+    for say in (title, action_taken, advice):
         text = say(message(event))
         assert text
         assert "{" not in text
@@ -38,19 +38,19 @@ def test_reason_decides_the_advice_while_something_can_be_done() -> None:
     assert "autocanary abort mnist -n models" in text
 
 
-def test_advice_after_the_fact_is_about_what_comes_next() -> None:
+def test_advice_after_the_end_ignores_the_reason() -> None:
     """A rollback for lack of data does not advise to repair the scrape first."""
     text = advice(message(Event.ROLLED_BACK, reason=Reason.NO_DATA.value))
     assert "mnist-predictor-00002's logs" in text
     assert "autocanary retry mnist -n models" in text
 
 
-def test_event_of_another_version_is_still_told() -> None:
+def test_unknown_event_has_a_title_and_advice() -> None:
     """An event name that is not known is shown as it is."""
     known = message(Event.STEP, reason="Unheard")
-    unknown = replace(known, telling=replace(known.telling, event="rollout_rewound"))
+    unknown = replace(known, notification=replace(known.notification, event="rollout_rewound"))
     assert title(unknown) == "models/mnist: rollout_rewound"
-    assert done(unknown) == ""
+    assert action_taken(unknown) == ""
     assert "autocanary status mnist" in advice(unknown)
 
 
@@ -68,13 +68,13 @@ def test_event_of_another_version_is_still_told() -> None:
         (Phase.PROGRESSING, 9, ""),
     ],
 )
-def test_what_comes_next(phase: Phase, step: int, words: str) -> None:
+def test_next_action(phase: Phase, step: int, words: str) -> None:
     """By the plan; nothing after the end, or beyond a plan that is not this one."""
     plan = replace(POLICY, steps=(Step(10, 300.0), Step(50, 0.0, approval=True), Step(100, 600.0)))
-    assert upcoming(message(Event.STEP, phase=phase.value, step=step), plan) == words
+    assert next_action(message(Event.STEP, phase=phase.value, step=step), plan) == words
 
 
-def test_what_comes_next_without_a_policy() -> None:
+def test_next_action_without_a_policy() -> None:
     """Only a rollback's end is known without the plan."""
-    assert upcoming(message(Event.STEP, phase=Phase.PROGRESSING.value), None) == ""
-    assert upcoming(message(Event.ROLLBACK, phase=Phase.ROLLING_BACK.value), None) != ""
+    assert next_action(message(Event.STEP, phase=Phase.PROGRESSING.value), None) == ""
+    assert next_action(message(Event.ROLLBACK, phase=Phase.ROLLING_BACK.value), None) != ""

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import pytest
 
 from autocanary.model.policy import Webhook, WebhookType
-from autocanary.notifications.http_client import Http
-from autocanary.notifications.policy_webhooks import WebhookGates, payload
-from autocanary.ports import Call, CallResult, Gates
-from tests.notifications.receiver import Received, Receiver, Reply
+from autocanary.notifications.http_client import HttpClient
+from autocanary.notifications.policy_webhooks import HttpPolicyWebhooks, payload
+from autocanary.ports import PolicyWebhooks, WebhookCall, WebhookResult
+from tests.notifications.http_receiver import Received, Receiver, Reply
 
 T = TypeVar("T")
 
@@ -59,35 +59,35 @@ def executor() -> Iterator[ThreadPoolExecutor]:
         yield running
 
 
-def call_of(url: str, **changes: Any) -> Call:
+def call_of(url: str, **changes: Any) -> WebhookCall:
     values: dict[str, Any] = {
         "name": "approve",
         "type": WebhookType.CONFIRM_PROMOTION,
         "url": url,
         "timeout": 5.0,
     }
-    return Call(Webhook(**{**values, **changes}), "models", "mnist", "Progressing", "6f1c")
+    return WebhookCall(Webhook(**{**values, **changes}), "models", "mnist", "Progressing", "6f1c")
 
 
-def ask(call: Call, http: Http, slept: list[float] | None = None) -> CallResult:
+def ask(call: WebhookCall, http: HttpClient, slept: list[float] | None = None) -> WebhookResult:
     pauses = slept if slept is not None else []
-    return WebhookGates(AtOnce(), http, sleep=pauses.append).call([call])[call]
+    return HttpPolicyWebhooks(AtOnce(), http, sleep=pauses.append).call([call])[call]
 
 
-def test_it_is_the_port(http: Http) -> None:
+def test_implements_the_policy_webhooks_port(http: HttpClient) -> None:
     """The engine's Protocol is what the gates offer; no calls, no answers."""
-    gates: Gates = WebhookGates(AtOnce(), http)
-    assert gates.call([]) == {}
+    policy_webhooks: PolicyWebhooks = HttpPolicyWebhooks(AtOnce(), http)
+    assert policy_webhooks.call([]) == {}
 
 
-def test_payload_is_flaggers(receiver: Receiver, http: Http) -> None:
+def test_payload_is_flaggers(receiver: Receiver, http: HttpClient) -> None:
     """Name, namespace, phase, checksum and metadata; the policy's own metadata wins over the call's facts."""
     call = call_of(receiver.url("/"), metadata=(("cmd", "hey -z 1m"), ("weight", "mine")))
-    call = Call(
+    call = WebhookCall(
         call.webhook, call.namespace, call.name, call.phase, call.checksum, (("weight", "25"), ("x", "1"))
     )
     receiver.replies(Reply(202, b""))
-    assert ask(call, http) == CallResult(True, "")
+    assert ask(call, http) == WebhookResult(True, "")
     [got] = receiver.received
     assert got.headers["Content-Type"] == "application/json"
     assert got.json == {
@@ -102,7 +102,7 @@ def test_payload_is_flaggers(receiver: Receiver, http: Http) -> None:
 def test_empty_members_are_left_out() -> None:
     """Flagger omits what is empty, and receivers may rely on it."""
     webhook = Webhook("n", WebhookType.ROLLOUT, "http://h/")
-    assert payload(Call(webhook, "ns", "svc", "Staging", "")) == {
+    assert payload(WebhookCall(webhook, "ns", "svc", "Staging", "")) == {
         "name": "svc",
         "namespace": "ns",
         "phase": "Staging",
@@ -127,22 +127,20 @@ def flagger_gate() -> Callable[[Received], Reply]:
     return answer
 
 
-def test_flaggers_gate_closed_then_open(receiver: Receiver, http: Http) -> None:
+def test_flaggers_gate_closed_then_open(receiver: Receiver, http: HttpClient) -> None:
     """403 is a no with its words, 200 a yes."""
-    receiver.answering = flagger_gate()
+    receiver.reply_with = flagger_gate()
     check = call_of(receiver.url("/gate/check"), retries=3)
     slept: list[float] = []
-    assert ask(check, http, slept) == CallResult(
-        False, f"http://127.0.0.1:{receiver.port} answered 403: Forbidden"
-    )
+    assert ask(check, http, slept) == WebhookResult(False, f"http://127.0.0.1:{receiver.port} answered 403: Forbidden")
     assert slept == []
     assert ask(call_of(receiver.url("/gate/open")), http).ok is True
-    assert ask(check, http) == CallResult(True, "Approved")
+    assert ask(check, http) == WebhookResult(True, "Approved")
 
 
-def test_flaggers_load_tester_without_a_command(receiver: Receiver, http: Http) -> None:
+def test_flaggers_load_tester_without_a_command(receiver: Receiver, http: HttpClient) -> None:
     """The tester's own complaint reaches the person."""
-    receiver.answering = flagger_gate()
+    receiver.reply_with = flagger_gate()
     result = ask(call_of(receiver.url("/")), http)
     assert result.ok is False
     assert result.detail.endswith("answered 400: metadata not found in payload")
@@ -161,13 +159,13 @@ def test_flaggers_load_tester_without_a_command(receiver: Receiver, http: Http) 
         (503, None),
     ],
 )
-def test_what_a_status_means(receiver: Receiver, http: Http, status: int, ok: bool | None) -> None:
+def test_result_by_status(receiver: Receiver, http: HttpClient, status: int, ok: bool | None) -> None:
     """A proxy's 502 to 504 and "too many" are nobody's no."""
     receiver.replies(Reply(status, b"" if status == 204 else b"words"))
     assert ask(call_of(receiver.url()), http).ok is ok
 
 
-def test_redirect_to_a_login_page_is_nobody(receiver: Receiver, http: Http) -> None:
+def test_redirect_to_a_login_page_is_unreachable(receiver: Receiver, http: HttpClient) -> None:
     """A sign-on proxy in front of a gate has not said no."""
     receiver.replies(Reply(302, headers={"Location": "https://login.example/"}))
     result = ask(call_of(receiver.url()), http)
@@ -175,15 +173,15 @@ def test_redirect_to_a_login_page_is_nobody(receiver: Receiver, http: Http) -> N
     assert "redirects to https://login.example" in result.detail
 
 
-def test_retries_after_growing_pauses(receiver: Receiver, http: Http) -> None:
+def test_retries_with_backoff(receiver: Receiver, http: HttpClient) -> None:
     """Faults are tried again as often as the policy says; the last answer counts."""
     receiver.replies(*[Reply(500, b"boom")] * 5, Reply(200, b"fine"))
     slept: list[float] = []
-    assert ask(call_of(receiver.url(), retries=5), http, slept) == CallResult(True, "fine")
+    assert ask(call_of(receiver.url(), retries=5), http, slept) == WebhookResult(True, "fine")
     assert slept == [1.0, 2.0, 4.0, 8.0, 10.0]
 
 
-def test_retries_end(receiver: Receiver, http: Http) -> None:
+def test_stops_after_the_configured_retries(receiver: Receiver, http: HttpClient) -> None:
     """A test that fails each time is a no."""
     receiver.replies(Reply(500, b"tests failed"))
     slept: list[float] = []
@@ -192,7 +190,7 @@ def test_retries_end(receiver: Receiver, http: Http) -> None:
     assert result.detail.endswith("answered 500: tests failed")
 
 
-def test_unreachable_is_none_and_tried_again(receiver: Receiver, http: Http) -> None:
+def test_unreachable_is_retried(receiver: Receiver, http: HttpClient) -> None:
     """A receiver that hangs up is not there; with luck it is at the next try."""
     receiver.replies(Reply(abrupt=True), Reply(200))
     slept: list[float] = []
@@ -203,7 +201,7 @@ def test_unreachable_is_none_and_tried_again(receiver: Receiver, http: Http) -> 
     assert "cannot be reached" in result.detail
 
 
-def test_timeout_is_the_policys(receiver: Receiver, http: Http) -> None:
+def test_timeout_is_the_policys(receiver: Receiver, http: HttpClient) -> None:
     """Each try waits as long as the policy says and no longer."""
     released = threading.Event()
 
@@ -211,14 +209,14 @@ def test_timeout_is_the_policys(receiver: Receiver, http: Http) -> None:
         released.wait(5)
         return Reply(200)
 
-    receiver.answering = slow
+    receiver.reply_with = slow
     result = ask(call_of(receiver.url(), timeout=0.05), http)
     released.set()
     assert result.ok is None
     assert result.detail.endswith("did not answer within 0.05 s")
 
 
-def test_impossible_address_is_not_tried_again(http: Http) -> None:
+def test_invalid_url_is_not_retried(http: HttpClient) -> None:
     """What cannot be called is said once."""
     slept: list[float] = []
     result = ask(call_of("ftp://host/", retries=3), http, slept)
@@ -226,8 +224,8 @@ def test_impossible_address_is_not_tried_again(http: Http) -> None:
     assert slept == []
 
 
-def test_calls_run_in_parallel_and_equal_ones_once(
-    receiver: Receiver, http: Http, executor: ThreadPoolExecutor
+def test_runs_calls_in_parallel_and_deduplicates_them(
+    receiver: Receiver, http: HttpClient, executor: ThreadPoolExecutor
 ) -> None:
     """Three receivers meet at a barrier: all calls are under way at the same time."""
     barrier = threading.Barrier(3)
@@ -236,31 +234,31 @@ def test_calls_run_in_parallel_and_equal_ones_once(
         barrier.wait(5)
         return Reply(200)
 
-    receiver.answering = meet
+    receiver.reply_with = meet
     calls = [call_of(receiver.url(f"/{number}")) for number in range(3)]
-    results = WebhookGates(Threads(executor), http).call([*calls, calls[0]])
+    results = HttpPolicyWebhooks(Threads(executor), http).call([*calls, calls[0]])
     assert [results[call].ok for call in calls] == [True, True, True]
     assert len(receiver.received) == 3
 
 
-def test_hanging_call_does_not_hold_up_the_caller(http: Http) -> None:
+def test_hanging_call_times_out(http: HttpClient) -> None:
     """A receiver that sends a byte now and then is left alone after its time."""
     call = call_of("http://u:p@host:1/secret", timeout=0.01)
-    result = WebhookGates(Hanging(), http, grace=0.01).call([call])[call]
-    assert result == CallResult(None, "http://host:1 did not answer within 0.01 s")
+    result = HttpPolicyWebhooks(Hanging(), http, overhead_seconds=0.01).call([call])[call]
+    assert result == WebhookResult(None, "http://host:1 did not answer within 0.01 s")
 
 
-def test_busy_pool_is_said(http: Http) -> None:
+def test_full_pool_is_reported(http: HttpClient) -> None:
     """A call that never began is taken back."""
     call = call_of("http://host/", timeout=0.01)
-    result = WebhookGates(Busy(), http, grace=0.01).call([call])[call]
-    assert result == CallResult(None, "http://host was not called: too many calls are under way")
+    result = HttpPolicyWebhooks(Busy(), http, overhead_seconds=0.01).call([call])[call]
+    assert result == WebhookResult(None, "http://host was not called: too many calls are under way")
 
 
-def test_pool_that_is_shut_down(http: Http, executor: ThreadPoolExecutor) -> None:
+def test_pool_that_is_shut_down(http: HttpClient, executor: ThreadPoolExecutor) -> None:
     """While stopping, a call is not made, and nothing is raised."""
     executor.shutdown()
     call = call_of("http://host/")
-    result = WebhookGates(Threads(executor), http).call([call])[call]
+    result = HttpPolicyWebhooks(Threads(executor), http).call([call])[call]
     assert result.ok is None
     assert "was not called: cannot schedule new futures" in result.detail

@@ -13,7 +13,7 @@ from autocanary.notifications.http_client import read_secret
 WORD = re.compile(r"[a-z0-9]+")
 
 
-def test_white_space_around_it_is_not_part_of_it(tmp_path: Path) -> None:
+def test_strips_whitespace(tmp_path: Path) -> None:
     """Editors and ``echo`` end a file with a line break."""
     path = tmp_path / "s"
     path.write_text(" abc\n\n")
@@ -21,7 +21,7 @@ def test_white_space_around_it_is_not_part_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"c4n4ry c4n4ry", b"c4n4ry\xff", b"", b"c4n4ry" * 20_000 + b"!"])
-def test_what_does_not_fit_is_refused_and_not_quoted(tmp_path: Path, content: bytes) -> None:
+def test_invalid_secret_error_does_not_quote_it(tmp_path: Path, content: bytes) -> None:
     """Neither in the sentence nor in what caused it."""
     path = tmp_path / "s"
     path.write_bytes(content)
@@ -32,7 +32,7 @@ def test_what_does_not_fit_is_refused_and_not_quoted(tmp_path: Path, content: by
     assert caught.value.retry_after is None
 
 
-def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
+def test_folder_is_an_error(tmp_path: Path) -> None:
     """The operating system's own words are passed on."""
     with pytest.raises(DeliveryError, match="Is a directory"):
         read_secret(tmp_path, WORD, "a word")

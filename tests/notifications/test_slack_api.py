@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from autocanary.errors import DeliveryError
-from autocanary.notifications.http_client import NEVER, Http
-from autocanary.notifications.slack_api import SlackApi, SlackRefusal
-from tests.notifications.receiver import Receiver, Reply
-from tests.notifications.slack_server import TOKEN, Room, Slack, limited
+from autocanary.notifications.http_client import NO_RETRY, HttpClient
+from autocanary.notifications.slack_api import SlackApi, SlackApiError
+from tests.notifications.http_receiver import Receiver, Reply
+from tests.notifications.slack_server import TOKEN, Slack, SlackChannel, limited
 
 CONTENT: dict[str, Any] = {"text": "x", "attachments": []}
 
@@ -20,7 +20,7 @@ def say(api: SlackApi, channel: str = "#ml-ops", **more: Any) -> Any:
     return api.call("chat.postMessage", {"channel": channel, **CONTENT, **more}, channel)
 
 
-def test_a_yes_is_slacks_whole_answer(api: SlackApi, slack: Slack, receiver: Receiver) -> None:
+def test_ok_returns_the_whole_response(api: SlackApi, slack: Slack, receiver: Receiver) -> None:
     """Channel and timestamp come back; the token goes as a header, the arguments as UTF-8 JSON."""
     given = say(api)
     assert (given["channel"], given["ts"]) == ("C0ML0000", slack.posts[0].ts)
@@ -30,7 +30,7 @@ def test_a_yes_is_slacks_whole_answer(api: SlackApi, slack: Slack, receiver: Rec
     assert got.headers["Content-Type"] == "application/json; charset=utf-8"
 
 
-def test_a_long_answer_is_read_whole(api: SlackApi, slack: Slack) -> None:
+def test_reads_a_long_response(api: SlackApi, slack: Slack) -> None:
     """Slack repeats the message in its answer, which is then longer than what explains a refusal elsewhere."""
     assert say(api, text="y" * 20_000)["ok"] is True
 
@@ -40,7 +40,7 @@ def test_a_rotated_token_is_used_at_once(api: SlackApi, slack: Slack, token_file
     say(api)
     slack.revoked.add(TOKEN)
     slack.tokens["xoxe.xoxb-1-new"] = "B0AUTOCANARY"
-    with pytest.raises(SlackRefusal, match="token_revoked"):
+    with pytest.raises(SlackApiError, match="token_revoked"):
         say(api)
     token_file.write_text("xoxe.xoxb-1-new")
     assert say(api)["ok"] is True
@@ -50,7 +50,7 @@ def test_a_rotated_token_is_used_at_once(api: SlackApi, slack: Slack, token_file
     ("after", "words", "pause"),
     [("30", "asks to wait for 30 s", 30.0), (None, "asks to wait: too many messages", None)],
 )
-def test_the_rate_limit_is_kept(
+def test_honours_the_rate_limit(
     api: SlackApi, slack: Slack, after: str | None, words: str, pause: float | None
 ) -> None:
     """429 with Retry-After: the courier waits as long; without the header it doubles its own pauses."""
@@ -60,7 +60,7 @@ def test_the_rate_limit_is_kept(
     assert caught.value.retry_after == pause
 
 
-def test_the_rate_limit_without_its_status_is_one_as_well(api: SlackApi, receiver: Receiver) -> None:
+def test_ratelimited_error_with_status_200_is_a_rate_limit(api: SlackApi, receiver: Receiver) -> None:
     """Some methods say it with status 200."""
     receiver.replies(Reply(200, b'{"ok": false, "error": "rate_limited"}'))
     with pytest.raises(DeliveryError, match="asks to wait"):
@@ -72,15 +72,15 @@ def _unknown_channel(slack: Slack) -> None:
 
 
 def _not_invited(slack: Slack) -> None:
-    slack.rooms[:] = [Room("C0ML0000", "ml-ops", member=False)]
+    slack.rooms[:] = [SlackChannel("C0ML0000", "ml-ops", member=False)]
 
 
 def _private(slack: Slack) -> None:
-    slack.rooms[:] = [Room("C0ML0000", "ml-ops", member=False, private=True)]
+    slack.rooms[:] = [SlackChannel("C0ML0000", "ml-ops", member=False, private=True)]
 
 
 def _archived(slack: Slack) -> None:
-    slack.rooms[:] = [Room("C0ML0000", "ml-ops", archived=True)]
+    slack.rooms[:] = [SlackChannel("C0ML0000", "ml-ops", archived=True)]
 
 
 def _revoked(slack: Slack) -> None:
@@ -96,7 +96,7 @@ def _no_scope(slack: Slack) -> None:
 
 
 @pytest.mark.parametrize(
-    ("happens", "word", "advice"),
+    ("happens", "error_code", "advice"),
     [
         (_unknown_channel, "channel_not_found", "#ml-ops does not exist, or is private"),
         (_not_invited, "not_in_channel", "invite the app there"),
@@ -107,37 +107,33 @@ def _no_scope(slack: Slack) -> None:
         (_no_scope, "missing_scope", "give the app the scope chat:write"),
     ],
 )
-def test_what_a_person_must_put_right_is_tried_again(
-    api: SlackApi, slack: Slack, happens: Any, word: str, advice: str
+def test_errors_the_user_must_fix_are_retried(
+    api: SlackApi, slack: Slack, happens: Any, error_code: str, advice: str
 ) -> None:
     """Slack's word, what to do about it, and no secret; the message is not given up at the first no."""
     happens(slack)
-    with pytest.raises(
-        SlackRefusal, match=rf"chat.postMessage to #ml-ops\) says {word}: .*{advice}"
-    ) as caught:
+    with pytest.raises(SlackApiError, match=rf"chat.postMessage to #ml-ops\) says {error_code}: .*{advice}") as caught:
         say(api)
-    assert caught.value.word == word
+    assert caught.value.error_code == error_code
     assert caught.value.retry_after is None
     assert "c4n4ry" not in str(caught.value)
 
 
-def test_a_message_that_slack_refuses_is_not_sent_again(api: SlackApi, slack: Slack) -> None:
+def test_message_rejected_by_slack_is_not_retried(api: SlackApi, slack: Slack) -> None:
     """With the part that it refuses, in Slack's words."""
     blocks = [{"type": "section", "text": {"type": "mrkdwn", "text": "x" * 3001}}]
-    with pytest.raises(
-        SlackRefusal, match=r"says invalid_blocks \(\[ERROR\] must be less than 3001"
-    ) as caught:
+    with pytest.raises(SlackApiError, match=r"says invalid_blocks \(\[ERROR\] must be less than 3001") as caught:
         say(api, attachments=[{"blocks": blocks}])
-    assert caught.value.retry_after == NEVER
+    assert caught.value.retry_after == NO_RETRY
 
 
 @pytest.mark.parametrize(
     ("reply", "words", "pause"),
     [
         (Reply(200, b'{"ok":false,"error":"internal_error"}'), "says internal_error", None),
-        (Reply(200, b'{"ok":false,"error":"brand_new_word"}'), "says brand_new_word$", NEVER),
-        (Reply(200, b'{"ok":false,"error":"<xoxb-1-c4n4ry>"}'), "says an error without a name", NEVER),
-        (Reply(200, b'{"ok":false}'), "says an error without a name", NEVER),
+        (Reply(200, b'{"ok":false,"error":"brand_new_word"}'), "says brand_new_word$", NO_RETRY),
+        (Reply(200, b'{"ok":false,"error":"<xoxb-1-c4n4ry>"}'), "says an error without a name", NO_RETRY),
+        (Reply(200, b'{"ok":false}'), "says an error without a name", NO_RETRY),
         (Reply(200, b"<html>log in</html>"), "did not answer as Slack does: status 200", None),
         (Reply(200, b"[1]"), "did not answer as Slack does: status 200", None),
         (Reply(200, b"[" * 5000), "did not answer as Slack does: status 200", None),
@@ -146,7 +142,7 @@ def test_a_message_that_slack_refuses_is_not_sent_again(api: SlackApi, slack: Sl
         (Reply(abrupt=True), "cannot be reached", None),
     ],
 )
-def test_other_answers(
+def test_response_that_is_not_slacks_is_retried(
     api: SlackApi, receiver: Receiver, reply: Reply, words: str, pause: float | None
 ) -> None:
     """What is not Slack's answer may be it later; a no without a known word is a no to this message."""
@@ -158,21 +154,19 @@ def test_other_answers(
 
 
 @pytest.mark.parametrize("content", ["", "c4n4ry", f"{TOKEN}\nxoxb-2", "xoxb-c4n4ry ü", "xoxb-c4n4ry\x00"])
-def test_a_file_without_a_token_is_said_without_its_content(
-    receiver: Receiver, http: Http, tmp_path: Path, content: str
+def test_invalid_token_file_error_does_not_quote_it(
+    receiver: Receiver, http: HttpClient, tmp_path: Path, content: str
 ) -> None:
     """Nothing is sent, and what stands there is not repeated: it may be another secret."""
     path = tmp_path / "t"
     path.write_text(content)
-    with pytest.raises(
-        DeliveryError, match=r"/t must hold Slack's bot token \(xoxb-...\) and nothing else"
-    ) as caught:
+    with pytest.raises(DeliveryError, match=r"/t must hold Slack's bot token \(xoxb-...\) and nothing else") as caught:
         say(SlackApi(path, http, receiver.url()))
     assert "c4n4ry" not in str(caught.value)
     assert receiver.received == []
 
 
-def test_a_file_that_is_not_there_is_named(receiver: Receiver, http: Http, tmp_path: Path) -> None:
+def test_missing_token_file_is_named(receiver: Receiver, http: HttpClient, tmp_path: Path) -> None:
     """It is read again at the next try."""
     with pytest.raises(DeliveryError, match=r"cannot be read from .*absent \(No such file") as caught:
         say(SlackApi(tmp_path / "absent", http, receiver.url()))

@@ -11,12 +11,12 @@ from autocanary.errors import DeliveryError
 from autocanary.model.decision import Event
 from autocanary.model.policy import NotificationRoute
 from autocanary.model.progress import Phase
-from autocanary.notifications.slack_api import SlackApi, SlackRefusal
+from autocanary.notifications.slack_api import SlackApi, SlackApiError
 from autocanary.notifications.slack_bot import SlackBot
 from autocanary.ports import Message
-from tests.notifications.examples import AT, message, policy_of, progress, rollout
-from tests.notifications.receiver import Reply
-from tests.notifications.slack_server import TOKEN, Post, Room, Slack, limited
+from tests.notifications.example_messages import AT, message, policy_of, progress, rollout
+from tests.notifications.http_receiver import Reply
+from tests.notifications.slack_server import TOKEN, Post, Slack, SlackChannel, limited
 
 NAME = "slack:#ml-ops"
 
@@ -25,10 +25,10 @@ def bot(api: SlackApi, **changes: Any) -> SlackBot:
     return SlackBot(api, **{"channel": "#ml-ops", "cluster": "prod-1", "policy_of": policy_of, **changes})
 
 
-def told(event: Event, number: int, *, receipt: str = "", name: str = NAME, **changes: Any) -> Message:
-    """The ``number``-th transition of a rollout of which the ledger has ``receipt``."""
+def told(event: Event, number: int, *, channel_message_id: str = "", name: str = NAME, **changes: Any) -> Message:
+    """The ``number``-th transition of a rollout of which the ledger has ``channel_message_id``."""
     progressing: dict[str, Any] = {"phase": Phase.PROGRESSING.value, "step": number, "weight": 10 * number}
-    about = rollout(progress=progress(receipts={name: receipt} if receipt else {}))
+    about = rollout(progress=progress(channel_message_ids={name: channel_message_id} if channel_message_id else {}))
     values = {"id": f"t{number}", "at": AT + 60 * number, "about": about, **progressing, **changes}
     return message(event, **values)
 
@@ -39,20 +39,20 @@ def send(to: SlackBot, what: Message) -> list[str | None]:
 
 
 def only(slack: Slack) -> Post:
-    [head] = slack.heads()
+    [head] = slack.top_level_posts()
     return head
 
 
-def test_one_message_is_updated_and_the_story_is_in_its_thread(api: SlackApi, slack: Slack) -> None:
+def test_updates_one_message_and_posts_transitions_in_its_thread(api: SlackApi, slack: Slack) -> None:
     """Three transitions: one message in the channel that shows the newest, two answers to it."""
     channel = bot(api)
-    receipts = [
+    channel_message_ids = [
         *send(channel, told(Event.STARTED, 0, phase=Phase.STAGING.value)),
         *send(channel, told(Event.STEP, 1)),
         *send(channel, told(Event.STEP, 2)),
     ]
     head = only(slack)
-    assert set(receipts) == {f"C0ML0000/{head.ts}"}
+    assert set(channel_message_ids) == {f"C0ML0000/{head.ts}"}
     assert slack.methods() == ["chat.postMessage", *["chat.update", "chat.postMessage"] * 2]
     assert head.text == ":arrow_up: models/mnist: canary at 20 %"
     assert "`████░░░░░░░░░░░░░░░░` *20 %* · step 2 of 3" in head.shown
@@ -63,44 +63,42 @@ def test_one_message_is_updated_and_the_story_is_in_its_thread(api: SlackApi, sl
     assert not any(reply.broadcast for reply in slack.thread(head))
 
 
-def test_a_restart_goes_on_with_the_message_of_the_ledger(api: SlackApi, slack: Slack) -> None:
+def test_restart_updates_the_stored_message(api: SlackApi, slack: Slack) -> None:
     """Another process, with the receipt: no second message."""
-    [receipt] = send(bot(api), told(Event.STARTED, 0))
-    assert receipt is not None
-    [again] = send(bot(api), told(Event.PROMOTED, 4, receipt=receipt))
-    assert again == receipt
+    [channel_message_id] = send(bot(api), told(Event.STARTED, 0))
+    assert channel_message_id is not None
+    [again] = send(bot(api), told(Event.PROMOTED, 4, channel_message_id=channel_message_id))
+    assert again == channel_message_id
     assert only(slack).text == ":white_check_mark: models/mnist: promoted"
     assert len(slack.thread(only(slack))) == 1
 
 
-def test_a_start_that_is_told_again_is_not_answered_to_itself(api: SlackApi, slack: Slack) -> None:
+def test_redelivered_start_is_not_posted_in_the_thread(api: SlackApi, slack: Slack) -> None:
     """The answer to the first post was lost with the process, the receipt was not: an update, and a word."""
-    [receipt] = send(bot(api), told(Event.STARTED, 0))
-    assert receipt is not None
-    send(bot(api), told(Event.STARTED, 0, receipt=receipt))
-    assert len(slack.heads()) == 1
+    [channel_message_id] = send(bot(api), told(Event.STARTED, 0))
+    assert channel_message_id is not None
+    send(bot(api), told(Event.STARTED, 0, channel_message_id=channel_message_id))
+    assert len(slack.top_level_posts()) == 1
 
 
-def test_the_newer_of_two_messages_wins(api: SlackApi, slack: Slack) -> None:
+def test_uses_the_newer_of_two_known_messages(api: SlackApi, slack: Slack) -> None:
     """Another instance has led in between, found the message gone and made a new one."""
     first, second = bot(api), bot(api)
     [old] = send(first, told(Event.STARTED, 0))
     assert old is not None
     slack.delete(only(slack))
-    [new] = send(second, told(Event.STEP, 1, receipt=old))
+    [new] = send(second, told(Event.STEP, 1, channel_message_id=old))
     assert new != old
     assert new is not None
-    [after] = send(first, told(Event.STEP, 2, receipt=new))
+    [after] = send(first, told(Event.STEP, 2, channel_message_id=new))
     assert after == new
-    [stale] = send(second, told(Event.STEP, 3, receipt=old))
+    [stale] = send(second, told(Event.STEP, 3, channel_message_id=old))
     assert stale == new
     assert only(slack).text.endswith("canary at 30 %")
 
 
 @pytest.mark.parametrize("how", ["deleted", "of another app", "channel of another workspace"])
-def test_a_message_that_is_gone_is_posted_anew(
-    api: SlackApi, slack: Slack, token_file: Any, how: str
-) -> None:
+def test_posts_a_new_message_when_the_old_one_is_gone(api: SlackApi, slack: Slack, token_file: Any, how: str) -> None:
     """The transition is told all the same, in the thread of the new message."""
     channel = bot(api)
     [old] = send(channel, told(Event.STARTED, 0))
@@ -110,16 +108,16 @@ def test_a_message_that_is_gone_is_posted_anew(
         slack.tokens["xoxb-other"] = "B0OTHER"
         token_file.write_text("xoxb-other")
     else:
-        slack.rooms[:] = [Room("C0MOVED0", "ml-ops")]
+        slack.rooms[:] = [SlackChannel("C0MOVED0", "ml-ops")]
     [new] = send(channel, told(Event.STEP, 1))
     assert new is not None
     assert new != old
-    head = slack.heads(new.partition("/")[0])[-1]
+    head = slack.top_level_posts(new.partition("/")[0])[-1]
     assert head.text.endswith("canary at 10 %")
     assert len(slack.thread(head)) == 1
 
 
-def test_where_editing_is_not_allowed_the_thread_still_tells(api: SlackApi, slack: Slack) -> None:
+def test_posts_in_the_thread_when_the_edit_window_is_closed(api: SlackApi, slack: Slack) -> None:
     """A workspace may close messages for edits: no new message for each transition, then."""
     channel = bot(api)
     send(channel, told(Event.STARTED, 0))
@@ -129,38 +127,38 @@ def test_where_editing_is_not_allowed_the_thread_still_tells(api: SlackApi, slac
     assert len(slack.thread(only(slack))) == 1
 
 
-def test_a_receipt_of_another_making_is_not_used(api: SlackApi, slack: Slack) -> None:
+def test_ignores_a_malformed_channel_message_id(api: SlackApi, slack: Slack) -> None:
     """What cannot be a message of Slack's is no message."""
-    send(bot(api), told(Event.STEP, 1, receipt="C0ML0000"))
+    send(bot(api), told(Event.STEP, 1, channel_message_id="C0ML0000"))
     assert slack.methods() == ["chat.postMessage", "chat.postMessage"]
 
 
-def test_a_failed_answer_is_tried_again_and_the_message_is_not(api: SlackApi, slack: Slack) -> None:
+def test_retries_the_thread_reply_without_reposting_the_message(api: SlackApi, slack: Slack) -> None:
     """The first post worked, the rate limit hit the second: the receipt is passed on with the error."""
     what = told(Event.HELD, 1)
     [place] = bot(api)(what)
     slack.scripted += [None, limited("7")]
     with pytest.raises(DeliveryError, match="asks to wait for 7 s") as caught:
         place.send(what)
-    assert caught.value.receipt == f"C0ML0000/{only(slack).ts}"
+    assert caught.value.channel_message_id == f"C0ML0000/{only(slack).ts}"
     assert caught.value.retry_after == 7.0
-    assert place.send(what) == caught.value.receipt
+    assert place.send(what) == caught.value.channel_message_id
     assert slack.methods() == ["chat.postMessage", "chat.postMessage"]
     assert len(slack.thread(only(slack))) == 1
 
 
-def test_a_restart_between_message_and_answer_makes_no_second_message(api: SlackApi, slack: Slack) -> None:
+def test_restart_before_the_thread_reply_posts_no_second_message(api: SlackApi, slack: Slack) -> None:
     """The part's receipt is in the ledger by then."""
     channel, what = bot(api), told(Event.HELD, 1)
-    shown, new = channel.show(what, NAME, None)
+    shown, new = channel.update_message(what, NAME, None)
     assert new
-    [receipt] = send(bot(api), told(Event.HELD, 1, receipt=shown.receipt))
-    assert receipt == shown.receipt
-    assert len(slack.heads()) == 1
+    [channel_message_id] = send(bot(api), told(Event.HELD, 1, channel_message_id=shown.channel_message_id))
+    assert channel_message_id == shown.channel_message_id
+    assert len(slack.top_level_posts()) == 1
     assert len(slack.thread(only(slack))) == 1
 
 
-def test_a_late_transition_does_not_turn_the_message_back(api: SlackApi, slack: Slack) -> None:
+def test_late_transition_does_not_revert_the_message(api: SlackApi, slack: Slack) -> None:
     """It was set aside while newer ones went out: it is told in the thread, the message stays as it is."""
     channel = bot(api)
     send(channel, told(Event.STEP, 2))
@@ -169,25 +167,23 @@ def test_a_late_transition_does_not_turn_the_message_back(api: SlackApi, slack: 
     assert [reply.text[-4:] for reply in slack.thread(only(slack))] == ["20 %", "10 %"]
 
 
-def test_after_an_outage_the_message_is_updated_once(api: SlackApi, slack: Slack) -> None:
+def test_updates_the_message_once_after_an_outage(api: SlackApi, slack: Slack) -> None:
     """What waited is told one by one; the message goes straight to the newest."""
     channel = bot(api)
     send(channel, told(Event.STARTED, 0))
-    waiting = tuple(told(Event.STEP, number).telling for number in (1, 2, 3))
-    for telling in waiting:
-        about = rollout(progress=progress(untold=waiting))
-        send(channel, replace(told(Event.STEP, 1), telling=telling, rollout=about))
+    waiting = tuple(told(Event.STEP, number).notification for number in (1, 2, 3))
+    for notification in waiting:
+        about = rollout(progress=progress(pending_notifications=waiting))
+        send(channel, replace(told(Event.STEP, 1), notification=notification, rollout=about))
     assert slack.methods().count("chat.update") == 1
     assert len(slack.thread(only(slack))) == 3
     assert only(slack).text.endswith("canary at 30 %")
 
 
-def test_a_rollback_is_seen_in_the_channel_with_its_mentions(api: SlackApi, slack: Slack) -> None:
+def test_rollback_is_broadcast_to_the_channel_with_mentions(api: SlackApi, slack: Slack) -> None:
     """An edit notifies nobody, so the beginning of a rollback does: once, with who is asked for."""
     channel = bot(api, mention=("S0TEAM00", "U0MEMBER", "here"))
-    for number, event in enumerate(
-        (Event.STARTED, Event.STEP, Event.ROLLBACK, Event.ROLLED_BACK, Event.WARNING)
-    ):
+    for number, event in enumerate((Event.STARTED, Event.STEP, Event.ROLLBACK, Event.ROLLED_BACK, Event.WARNING)):
         send(channel, told(event, number))
     replies = slack.thread(only(slack))
     assert [reply.broadcast for reply in replies] == [False, True, False, True]
@@ -196,11 +192,9 @@ def test_a_rollback_is_seen_in_the_channel_with_its_mentions(api: SlackApi, slac
     assert "<@" not in only(slack).text
 
 
-def test_a_rollback_that_is_only_told_at_its_end_is_seen_then(api: SlackApi, slack: Slack) -> None:
+def test_broadcasts_rolled_back_when_rollback_is_not_selected(api: SlackApi, slack: Slack) -> None:
     """The policy selects ``rolled-back`` and not ``rollback``."""
-    routes = (
-        NotificationRoute(("started", "rolled-back"), slack_channel="#ml-ops", slack_mention=("channel",)),
-    )
+    routes = (NotificationRoute(("started", "rolled-back"), slack_channel="#ml-ops", slack_mention=("channel",)),)
     channel = bot(api)
     for number, event in enumerate((Event.STARTED, Event.ROLLBACK, Event.ROLLED_BACK)):
         send(channel, told(event, number, routes=routes))
@@ -209,7 +203,7 @@ def test_a_rollback_that_is_only_told_at_its_end_is_seen_then(api: SlackApi, sla
     assert reply.text == "<!channel> :x: models/mnist: rolled back"
 
 
-def test_what_is_not_told_still_updates_the_message(api: SlackApi, slack: Slack) -> None:
+def test_unselected_event_still_updates_the_message(api: SlackApi, slack: Slack) -> None:
     """Only ``held`` is selected: no message before it, one after, which then never shows an old weight."""
     routes = (NotificationRoute(("held",), slack_channel="#ml-ops"),)
     channel = bot(api)
@@ -223,7 +217,7 @@ def test_what_is_not_told_still_updates_the_message(api: SlackApi, slack: Slack)
     ]
 
 
-def test_policies_choose_their_channels(api: SlackApi, slack: Slack) -> None:
+def test_posts_to_the_channels_of_the_policy(api: SlackApi, slack: Slack) -> None:
     """Each channel has a message of its own; two routes to one channel are one."""
     routes = (
         NotificationRoute(("started",), slack_channel="#ml-ops", slack_mention=("here",)),
@@ -236,14 +230,14 @@ def test_policies_choose_their_channels(api: SlackApi, slack: Slack) -> None:
     assert [each.name for each in channel(what)] == ["slack:#ml-ops", "slack:C0CALL00"]
     send(channel, what)
     send(channel, told(Event.ROLLBACK, 1, routes=routes))
-    assert len(slack.heads("C0ML0000")) == len(slack.heads("C0CALL00")) == 1
+    assert len(slack.top_level_posts("C0ML0000")) == len(slack.top_level_posts("C0CALL00")) == 1
     [reply] = slack.thread(only(slack))
     assert reply.text.startswith("<!here> <@U0MEMBER> ")
-    [other] = slack.thread(slack.heads("C0CALL00")[0])
+    [other] = slack.thread(slack.top_level_posts("C0CALL00")[0])
     assert not other.text.startswith("<")
 
 
-def test_the_settings_channel_is_for_policies_without_one(api: SlackApi, slack: Slack) -> None:
+def test_posts_to_the_default_channel_when_the_policy_has_none(api: SlackApi, slack: Slack) -> None:
     """And is narrowed by the routes for everyone; without a channel at all nobody is told."""
     only_ends = (NotificationRoute(("promoted",)),)
     channel = bot(api)
@@ -259,22 +253,22 @@ def test_two_rollouts_have_two_messages(api: SlackApi, slack: Slack) -> None:
     send(channel, told(Event.STARTED, 0))
     send(channel, told(Event.STARTED, 0, about=rollout("mnist-00003")))
     send(channel, told(Event.STARTED, 0, about=rollout(uid="u2")))
-    assert len(slack.heads()) == 3
+    assert len(slack.top_level_posts()) == 3
 
 
-def test_another_refusal_of_the_update_is_not_a_missing_message(api: SlackApi, slack: Slack) -> None:
+def test_other_update_errors_do_not_post_a_new_message(api: SlackApi, slack: Slack) -> None:
     """A revoked token says nothing about the message: nothing is posted, and it is tried again."""
     channel = bot(api)
     send(channel, told(Event.STARTED, 0))
     slack.revoked.add(TOKEN)
-    with pytest.raises(SlackRefusal, match="token_revoked"):
+    with pytest.raises(SlackApiError, match="token_revoked"):
         send(channel, told(Event.STEP, 1))
     slack.revoked.clear()
     send(channel, told(Event.STEP, 1))
-    assert len(slack.heads()) == 1
+    assert len(slack.top_level_posts()) == 1
 
 
-def test_a_yes_without_a_message_is_not_repeated_for_ever(api: SlackApi, slack: Slack) -> None:
+def test_ok_without_a_message_id_is_not_retried(api: SlackApi, slack: Slack) -> None:
     """Whatever answered, it would make a message at each try."""
     slack.scripted.append(Reply(200, b'{"ok": true}'))
     with pytest.raises(DeliveryError, match="did not say which message") as caught:
@@ -282,14 +276,14 @@ def test_a_yes_without_a_message_is_not_repeated_for_ever(api: SlackApi, slack: 
     assert caught.value.retry_after == float("inf")
 
 
-def test_memory_is_bounded_and_the_ledger_is_not_needed_less(
+def test_keeps_a_bounded_number_of_messages_in_memory(
     api: SlackApi, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was forgotten is in the ledger."""
-    monkeypatch.setattr("autocanary.notifications.slack_bot._REMEMBERED", 1)
+    monkeypatch.setattr("autocanary.notifications.slack_bot._MESSAGES_KEPT", 1)
     channel = bot(api)
-    [receipt] = send(channel, told(Event.STARTED, 0))
+    [channel_message_id] = send(channel, told(Event.STARTED, 0))
     send(channel, told(Event.STARTED, 0, about=rollout("mnist-00003")))
-    assert receipt is not None
-    send(channel, told(Event.STEP, 1, receipt=receipt))
-    assert len(slack.heads()) == 2
+    assert channel_message_id is not None
+    send(channel, told(Event.STEP, 1, channel_message_id=channel_message_id))
+    assert len(slack.top_level_posts()) == 2

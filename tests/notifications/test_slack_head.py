@@ -6,19 +6,23 @@ from typing import Any
 
 import pytest
 
-from autocanary.model.comparison_summary import Side, Standing
+from autocanary.model.comparison_summary import ComparisonSummary, RevisionCounts
 from autocanary.model.decision import Event
-from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.progress import MetricState, Phase
-from autocanary.notifications.slack_bot import bar, head
-from tests.notifications.examples import AT, POLICY, message, progress, rollout
+from autocanary.notifications.slack_bot import rollout_message_content, weight_bar
+from tests.notifications.example_messages import AT, POLICY, message, progress, rollout
 from tests.notifications.slack_server import fits, shown
 
-STANDING = Standing(Side(1000, 10), Side(9000, 45), meter=38.0, cleared=4.0)
-COMPARED = MetricState(last=Reading(ReadingKind.VALUE, 1.0, Unit.PERCENT, requests=120.0), standing=STANDING)
+STANDING = ComparisonSummary(
+    RevisionCounts(1000, 10), RevisionCounts(9000, 45), evidence_percent=38.0, non_inferior_percent=4.0
+)
+COMPARED = MetricState(
+    last=Measurement(MeasurementKind.VALUE, 1.0, Unit.PERCENT, requests=120.0), comparison_summary=STANDING
+)
 
 
-def test_it_shows_weight_numbers_of_both_sides_evidence_and_what_comes_next() -> None:
+def test_shows_weight_counts_evidence_and_next_action() -> None:
     """Everything that is asked in the middle of a rollout, on one screen."""
     about = rollout(progress=progress(metrics={"error-rate": COMPARED}))
     step = message(
@@ -30,7 +34,7 @@ def test_it_shows_weight_numbers_of_both_sides_evidence_and_what_comes_next() ->
         message="at 50 %",
         reason="StepTaken",
     )
-    made = head(step, "prod-1", POLICY)
+    made = rollout_message_content(step, "prod-1", POLICY)
     text = shown(made)
     assert made["text"] == ":arrow_up: models/mnist: canary at 50 %"
     assert made["attachments"][0]["color"] == "#1d9bd1"
@@ -47,9 +51,9 @@ def test_it_shows_weight_numbers_of_both_sides_evidence_and_what_comes_next() ->
     assert f"updated <!date^{now}^" in text
 
 
-def test_a_finished_one_says_what_to_do_and_not_what_comes() -> None:
+def test_finished_rollout_shows_advice_and_no_next_action() -> None:
     """Rolled back: red, at 0 %, with the numbers that led there."""
-    made = head(message(), "", POLICY)
+    made = rollout_message_content(message(), "", POLICY)
     text = shown(made)
     assert made["attachments"][0]["color"] == "#e01e5a"
     assert "`░░░░░░░░░░░░░░░░░░░░` *0 %*" in text
@@ -58,30 +62,26 @@ def test_a_finished_one_says_what_to_do_and_not_what_comes() -> None:
     assert "kubectl autocanary retry mnist -n models" in text
 
 
-def test_what_can_be_expected_stands_with_what_comes_next() -> None:
+def test_shows_the_detection_forecast() -> None:
     """A forecast, while a comparison is open."""
-    held = message(
-        Event.HELD, phase=Phase.HOLDING.value, details=(("forecast", "a doubled rate shows in 12m"),)
-    )
-    text = shown(head(held, "", POLICY))
+    held = message(Event.HELD, phase=Phase.HOLDING.value, details=(("forecast", "a doubled rate shows in 12m"),))
+    text = shown(rollout_message_content(held, "", POLICY))
     assert "at 10 %, as soon as it may go on.\nforecast: a doubled rate shows in 12m" in text
 
 
 @pytest.mark.parametrize("event", list(Event))
 @pytest.mark.parametrize("phase", list(Phase))
-def test_every_event_in_every_phase_fits(event: Event, phase: Phase) -> None:
+def test_every_event_in_every_phase_fits_block_kit(event: Event, phase: Phase) -> None:
     """With a policy and without, with words of any length."""
     long: dict[str, Any] = {"phase": phase.value, "message": "<x>" * 4000}
-    assert fits(head(message(event, **long), "c" * 4000, POLICY))
-    assert fits(head(message(event, **long, step=0), "", None))
+    assert fits(rollout_message_content(message(event, **long), "c" * 4000, POLICY))
+    assert fits(rollout_message_content(message(event, **long, step=0), "", None))
 
 
-def test_words_from_outside_call_nobody() -> None:
+def test_escapes_mentions_in_foreign_text() -> None:
     """Names and messages are escaped; the only markup of Slack's is the time's."""
-    about = rollout(
-        progress=progress(metrics={"<!here>": COMPARED}), candidate="<@U1>", policy_name="<!channel>"
-    )
-    text = shown(head(message(about=about, message="<!channel> & co"), "<c>", POLICY))
+    about = rollout(progress=progress(metrics={"<!here>": COMPARED}), candidate="<@U1>", policy_name="<!channel>")
+    text = shown(rollout_message_content(message(about=about, message="<!channel> & co"), "<c>", POLICY))
     assert text.count("<") == text.count("<!date^") == 2
     assert "&lt;!channel&gt; &amp; co" in text
 
@@ -90,6 +90,6 @@ def test_words_from_outside_call_nobody() -> None:
     ("weight", "full"),
     [(-1, 0), (0, 0), (1, 1), (5, 1), (10, 2), (50, 10), (97, 19), (99, 19), (100, 20), (101, 20)],
 )
-def test_the_bar_is_neither_empty_nor_full_in_between(weight: int, full: int) -> None:
+def test_weight_bar_is_neither_empty_nor_full_between_0_and_100(weight: int, full: int) -> None:
     """1 % shows, and 99 % is not all."""
-    assert bar(weight) == "█" * full + "░" * (20 - full)
+    assert weight_bar(weight) == "█" * full + "░" * (20 - full)

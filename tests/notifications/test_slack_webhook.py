@@ -10,14 +10,14 @@ import pytest
 from autocanary import logs
 from autocanary.errors import DeliveryError
 from autocanary.model.decision import Event
-from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import NotificationRoute
 from autocanary.model.progress import MetricState, Phase
 from autocanary.model.reason import Reason
-from autocanary.notifications.http_client import NEVER, Http
+from autocanary.notifications.http_client import NO_RETRY, HttpClient
 from autocanary.notifications.slack_webhook import SlackWebhook, body
-from tests.notifications.examples import message, policy_of, progress, rollout
-from tests.notifications.receiver import Received, Receiver, Reply
+from tests.notifications.example_messages import message, policy_of, progress, rollout
+from tests.notifications.http_receiver import Received, Receiver, Reply
 from tests.notifications.slack_server import fits, shown
 
 
@@ -34,15 +34,15 @@ def slack_like(got: Received) -> Reply:
 
 @pytest.fixture
 def url_file(tmp_path: Path, receiver: Receiver) -> Path:
-    receiver.answering = slack_like
+    receiver.reply_with = slack_like
     path = tmp_path / "url"
     path.write_text(receiver.url("/services/T0AAAA/B0BBBB/s3cr3t") + "\n")
     return path
 
 
 @pytest.mark.parametrize("event", list(Event))
-def test_every_event_is_a_message_that_slack_takes(
-    receiver: Receiver, http: Http, url_file: Path, event: Event
+def test_every_event_is_a_valid_slack_message(
+    receiver: Receiver, http: HttpClient, url_file: Path, event: Event
 ) -> None:
     """Each transition makes a valid payload, posted to the secret path."""
     SlackWebhook(url_file, http, cluster="prod-1", policy_of=policy_of).send(message(event))
@@ -51,7 +51,7 @@ def test_every_event_is_a_message_that_slack_takes(
     assert slack_like(got) == Reply(200, b"ok")
 
 
-def test_rollback_says_what_why_done_and_next() -> None:
+def test_rollback_shows_cause_action_and_advice() -> None:
     """A rollback holds value, threshold, requests, what was done and what to do now, in red."""
     payload = body(message(), "prod-1", policy_of)
     text = shown(payload)
@@ -61,21 +61,21 @@ def test_rollback_says_what_why_done_and_next() -> None:
     assert ":red_circle: *request-success-rate*" in text
     assert ":white_circle: *drift*" in text
     assert "only watched" in text
-    assert "*Why* (MetricBreach)" in text
+    assert "*Why* (MetricViolation)" in text
     assert "mnist-predictor-00001 serves all traffic" in text
     assert "kubectl autocanary retry mnist -n models" in text
     assert "prod-1 · models/mnist-00002 · mnist-predictor-00002 instead of mnist-predictor-00001" in text
     assert "2026-01-01 00:00:00 UTC" in text
 
 
-def test_promotion_is_green_and_a_miss_is_not() -> None:
+def test_promotion_is_green_and_a_missed_release_is_yellow() -> None:
     """Colour follows the outcome."""
     assert body(message(Event.PROMOTED), "", policy_of)["attachments"][0]["color"] == "#2eb67d"
     ended = message(Event.ENDED, phase=Phase.MISSED.value, reason=Reason.MISSED_UNSTAGED.value)
     assert body(ended, "", policy_of)["attachments"][0]["color"] == "#ecb22e"
 
 
-def test_without_metrics_or_words_the_reason_remains() -> None:
+def test_shows_the_reason_without_metrics_or_message() -> None:
     """A start has measured nothing; the message still says why it is there."""
     about = rollout(progress=progress(metrics={}))
     quiet = message(Event.STARTED, about=about, message="", reason="RolloutStarted")
@@ -84,17 +84,17 @@ def test_without_metrics_or_words_the_reason_remains() -> None:
     assert "What happened" not in text
 
 
-def test_unknown_event_is_told_plainly() -> None:
+def test_unknown_event_is_shown() -> None:
     """An event of a newer version has no look and no words of its own, and is still told."""
     known = message()
-    payload = body(replace(known, telling=replace(known.telling, event="rollout_rewound")), "", policy_of)
+    payload = body(replace(known, notification=replace(known.notification, event="rollout_rewound")), "", policy_of)
     assert payload["text"] == ":speech_balloon: models/mnist: rollout_rewound"
     assert "What was done" not in shown(payload)
 
 
-def test_words_cannot_call_everybody_or_break_the_markup() -> None:
+def test_escapes_mentions_and_markup() -> None:
     """Slack's three special characters are escaped wherever text comes from outside."""
-    about = rollout(progress=progress(metrics={"<!here>": MetricState(last=Reading(ReadingKind.VALUE, 1.0))}))
+    about = rollout(progress=progress(metrics={"<!here>": MetricState(last=Measurement(MeasurementKind.VALUE, 1.0))}))
     odd = message(about=about, message="<!channel> a & b", details=(("by", "<@U1>"),))
     text = shown(body(odd, "<c>", policy_of))
     assert "<" not in text
@@ -102,18 +102,16 @@ def test_words_cannot_call_everybody_or_break_the_markup() -> None:
     assert "by &lt;@U1&gt;" in text
 
 
-def test_long_text_and_many_metrics_fit(receiver: Receiver, http: Http, url_file: Path) -> None:
+def test_long_text_and_many_metrics_fit_block_kit(receiver: Receiver, http: HttpClient, url_file: Path) -> None:
     """Slack's limits are kept by cutting, with a word on what was left out."""
-    reading = Reading(ReadingKind.OUTAGE, unit=Unit.PERCENT, detail="d" * 5000)
-    about = rollout(
-        progress=progress(metrics={f"m{number}": MetricState(last=reading) for number in range(12)})
-    )
+    reading = Measurement(MeasurementKind.OUTAGE, unit=Unit.PERCENT, detail="d" * 5000)
+    about = rollout(progress=progress(metrics={f"m{number}": MetricState(last=reading) for number in range(12)}))
     channel = SlackWebhook(url_file, http)
     channel.send(message(about=about, message="x" * 9000, details=(("long", "y" * 9000),)))
     assert "…and 4 more metrics" in shown(receiver.received[0].json)
 
 
-def test_routes_decide_what_slack_is_told(http: Http, tmp_path: Path) -> None:
+def test_routes_filter_slack_events(http: HttpClient, tmp_path: Path) -> None:
     """A policy's Slack routes narrow the events."""
     channel = SlackWebhook(tmp_path / "x", http)
     only = (NotificationRoute(events=("promoted",), slack_channel="#ml"),)
@@ -122,7 +120,7 @@ def test_routes_decide_what_slack_is_told(http: Http, tmp_path: Path) -> None:
     assert not channel.wants(message(Event.STEP, routes=only))
 
 
-def test_rotated_url_is_used_at_once(receiver: Receiver, http: Http, url_file: Path) -> None:
+def test_rotated_url_is_used_at_once(receiver: Receiver, http: HttpClient, url_file: Path) -> None:
     """The file is read at each use."""
     channel = SlackWebhook(url_file, http)
     channel.send(message())
@@ -140,7 +138,7 @@ def test_rotated_url_is_used_at_once(receiver: Receiver, http: Http, url_file: P
         (b"s3cr3t-without-scheme", "must hold Slack's webhook URL"),
     ],
 )
-def test_url_that_cannot_be_used(tmp_path: Path, http: Http, content: bytes | None, words: str) -> None:
+def test_url_that_cannot_be_used(tmp_path: Path, http: HttpClient, content: bytes | None, words: str) -> None:
     """A missing or wrong file is said with its path, never with its content, and tried again later."""
     path = tmp_path / "url"
     if content is not None:
@@ -154,16 +152,16 @@ def test_url_that_cannot_be_used(tmp_path: Path, http: Http, content: bytes | No
 @pytest.mark.parametrize(
     ("reply", "pause"),
     [
-        (Reply(400, b"invalid_payload"), NEVER),
-        (Reply(403, b"action_prohibited"), NEVER),
-        (Reply(404, b"no_service"), NEVER),
-        (Reply(410, b"channel_is_archived"), NEVER),
+        (Reply(400, b"invalid_payload"), NO_RETRY),
+        (Reply(403, b"action_prohibited"), NO_RETRY),
+        (Reply(404, b"no_service"), NO_RETRY),
+        (Reply(410, b"channel_is_archived"), NO_RETRY),
         (Reply(429, b"rate_limited", {"Retry-After": "30"}), 30.0),
         (Reply(500, b"rollup_error"), None),
     ],
 )
-def test_slack_says_no(
-    receiver: Receiver, http: Http, url_file: Path, reply: Reply, pause: float | None
+def test_slack_rejects_the_message(
+    receiver: Receiver, http: HttpClient, url_file: Path, reply: Reply, pause: float | None
 ) -> None:
     """Slack's own word is in the error, its secret is not, and its pause is kept."""
     receiver.replies(reply)
@@ -174,14 +172,12 @@ def test_slack_says_no(
     assert caught.value.retry_after == pause
 
 
-def test_channel_of_a_route_is_refused_once_in_the_log(
-    receiver: Receiver, http: Http, url_file: Path, logged: logs.Captured
+def test_warns_once_of_an_ignored_slack_channel(
+    receiver: Receiver, http: HttpClient, url_file: Path, logged: logs.CapturedLogs
 ) -> None:
     """A webhook cannot choose the channel: said once per channel, and the message goes out."""
     channel = SlackWebhook(url_file, http)
     for name in ("#ml", "#ml", "#ops"):
-        channel.send(
-            message(routes=(NotificationRoute(slack_channel=name), NotificationRoute(webhook="http://h/")))
-        )
-    assert [line["slack_channel"] for line in logged.named("slack_channel_not_honoured")] == ["#ml", "#ops"]
+        channel.send(message(routes=(NotificationRoute(slack_channel=name), NotificationRoute(webhook="http://h/"))))
+    assert [line["slack_channel"] for line in logged.named("slack_channel_ignored")] == ["#ml", "#ops"]
     assert len(receiver.received) == 3

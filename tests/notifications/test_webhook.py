@@ -7,20 +7,20 @@ import json
 import pytest
 
 from autocanary.errors import DeliveryError
-from autocanary.model.comparison_summary import Side, Standing
+from autocanary.model.comparison_summary import ComparisonSummary, RevisionCounts
 from autocanary.model.decision import Event
-from autocanary.model.measurement import Reading, ReadingKind, Unit
+from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import NotificationRoute
 from autocanary.model.progress import MetricState
-from autocanary.notifications.http_client import Http
-from autocanary.notifications.webhook import RouteWebhooks, WebhookChannel, payload
-from tests.notifications.examples import message, policy_of, progress, rollout
-from tests.notifications.receiver import Receiver, Reply
+from autocanary.notifications.http_client import HttpClient
+from autocanary.notifications.webhook import PolicyWebhookChannels, WebhookChannel, payload
+from tests.notifications.example_messages import message, policy_of, progress, rollout
+from tests.notifications.http_receiver import Receiver, Reply
 
-READ = Reading(ReadingKind.VALUE, 1.0, Unit.PERCENT, requests=1000.0)
+READ = Measurement(MeasurementKind.VALUE, 1.0, Unit.PERCENT, requests=1000.0)
 
 
-def test_payload_and_headers_on_the_wire(receiver: Receiver, http: Http) -> None:
+def test_payload_and_headers_on_the_wire(receiver: Receiver, http: HttpClient) -> None:
     """The documented object and headers are what a receiver gets."""
     WebhookChannel(receiver.url("/h"), http, cluster="prod-1", policy_of=policy_of).send(
         message(details=(("writer", "kubectl-edit"),))
@@ -43,7 +43,7 @@ def test_payload_and_headers_on_the_wire(receiver: Receiver, http: Http) -> None
         "step": 1,
         "steps": 3,
         "weight": 0,
-        "reason": "MetricBreach",
+        "reason": "MetricViolation",
         "message": "request-success-rate is 97.2 %, must be at least 99 % (1,234 requests)",
         "metrics": [
             {
@@ -89,7 +89,7 @@ def test_payload_and_headers_on_the_wire(receiver: Receiver, http: Http) -> None
 
 def test_payload_is_strict_json_without_policy_and_with_nan() -> None:
     """A number that JSON has no word for is null, and an unknown policy leaves the steps null."""
-    odd = MetricState(last=Reading(ReadingKind.NOT_A_NUMBER, float("nan"), Unit.PERCENT))
+    odd = MetricState(last=Measurement(MeasurementKind.NOT_A_NUMBER, float("nan"), Unit.PERCENT))
     made = payload(message(about=rollout(progress=progress(metrics={"m": odd}))), "", lambda _: None)
     assert made["steps"] is None
     assert made["metrics"][0]["value"] is None
@@ -97,7 +97,7 @@ def test_payload_is_strict_json_without_policy_and_with_nan() -> None:
 
 
 @pytest.mark.parametrize(("status", "final"), [(410, True), (500, False)])
-def test_other_answers_are_errors(receiver: Receiver, http: Http, status: int, final: bool) -> None:
+def test_other_statuses_are_delivery_errors(receiver: Receiver, http: HttpClient, status: int, final: bool) -> None:
     """A refusal is for good, a fault is not."""
     receiver.replies(Reply(status, b"why"))
     with pytest.raises(DeliveryError, match=f"answered {status}: why") as caught:
@@ -105,7 +105,7 @@ def test_other_answers_are_errors(receiver: Receiver, http: Http, status: int, f
     assert (caught.value.retry_after == float("inf")) is final
 
 
-def test_own_webhook_is_narrowed_by_routes_for_everyone(http: Http) -> None:
+def test_default_webhook_follows_default_routes(http: HttpClient) -> None:
     """A policy that tells everyone only of rollbacks silences steps here, too."""
     channel = WebhookChannel("http://h/", http)
     assert channel.name == "webhook"
@@ -114,7 +114,7 @@ def test_own_webhook_is_narrowed_by_routes_for_everyone(http: Http) -> None:
     assert channel.wants(message(Event.ROLLED_BACK, routes=only))
 
 
-def test_route_webhooks_add_addresses(receiver: Receiver, http: Http) -> None:
+def test_policy_webhooks_are_notified_too(receiver: Receiver, http: HttpClient) -> None:
     """Each address that a route names for this event is a channel, named without its secret, once."""
     routes = (
         NotificationRoute(webhook=receiver.url("/a?key=s3cr3t")),
@@ -124,7 +124,7 @@ def test_route_webhooks_add_addresses(receiver: Receiver, http: Http) -> None:
         NotificationRoute(slack_channel="#x"),
     )
     told = message(routes=routes)
-    channels = RouteWebhooks(http, cluster="c1", policy_of=policy_of)(told)
+    channels = PolicyWebhookChannels(http, cluster="c1", policy_of=policy_of)(told)
     for channel in channels:
         assert channel.wants(message(Event.STEP, routes=(NotificationRoute(events=("promoted",)),)))
         channel.send(told)
@@ -133,14 +133,18 @@ def test_route_webhooks_add_addresses(receiver: Receiver, http: Http) -> None:
     names = [channel.name for channel in channels]
     assert len(set(names)) == 2
     assert all(name.startswith(f"webhook:http://127.0.0.1:{receiver.port}#") for name in names)
-    assert names == [channel.name for channel in RouteWebhooks(http)(told)]
+    assert names == [channel.name for channel in PolicyWebhookChannels(http)(told)]
 
 
-def test_a_comparison_has_both_sides() -> None:
+def test_comparison_has_counts_of_both_revisions() -> None:
     """What was counted on each, and how much it proves."""
-    standing = Standing(Side(1000, 10), Side(9000, 45), meter=80.0, cleared=1.5)
+    comparison_summary = ComparisonSummary(
+        RevisionCounts(1000, 10), RevisionCounts(9000, 45), evidence_percent=80.0, non_inferior_percent=1.5
+    )
     about = rollout(
-        progress=progress(metrics={"error-rate": MetricState(ok=None, last=READ, standing=standing)})
+        progress=progress(
+            metrics={"error-rate": MetricState(ok=None, last=READ, comparison_summary=comparison_summary)}
+        )
     )
     [row] = payload(message(about=about), "", policy_of)["metrics"]
     assert row["comparison"] == {
@@ -148,6 +152,6 @@ def test_a_comparison_has_both_sides() -> None:
         "stable": {"requests": 9000, "bad": 45},
         "slowerThanSeconds": None,
         "evidencePercent": 80.0,
-        "clearedPercent": 1.5,
+        "nonInferiorPercent": 1.5,
         "note": "",
     }

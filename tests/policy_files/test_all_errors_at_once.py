@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autocanary.policy_files import lint, load_text
-from tests.policy_files.documents import WHOLE
+from tests.policy_files.policy_texts import FULL_POLICY
 
-TEXT = WHOLE.replace("revision }}", "revision}}")
+TEXT = FULL_POLICY.replace("revision }}", "revision}}")
 
 # (what is written, what is written instead, words of the complaint); no two of one piece of text
 FAULTS = [
@@ -55,10 +55,10 @@ FAULTS = [
 BESIDES = {"    nmaes: [Mnist!,": "'Mnist!' is not a name or pattern"}
 
 
-def said(text: str) -> list[tuple[int, str]]:
+def messages(text: str) -> list[tuple[int, str]]:
     """(line, sentence) of everything that validate says."""
-    loading = load_text(text, "p.yaml")
-    every = [*loading.all_problems, *lint(loading.documents)]
+    load_result = load_text(text, "p.yaml")
+    every = [*load_result.all_problems, *lint(load_result.documents)]
     return sorted((each.line, str(each)) for each in every)
 
 
@@ -71,72 +71,72 @@ def check(chosen: list[tuple[str, str, str]]) -> None:
         text = text.replace(before, after)
         line = TEXT[: TEXT.index(before)].count("\n") + 1 + before.startswith("\n")
         expected += [(line, words), *((line, also) for given, also in BESIDES.items() if given == after)]
-    found = said(text)
+    found = messages(text)
     for line, words in expected:
         assert [each for at, each in found if at == line and words in each], (line, words, found)
     assert len(found) == len(expected), found
 
 
-def test_the_policy_without_faults_is_not_talked_about() -> None:
+def test_valid_policy_has_no_problems() -> None:
     """Otherwise the counts below would mean nothing."""
-    assert said(TEXT) == []
+    assert messages(TEXT) == []
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[1].strip())
-def test_each_fault_alone_is_one_fault(fault: tuple[str, str, str]) -> None:
+def test_each_error_alone_gives_one_problem(fault: tuple[str, str, str]) -> None:
     """None has consequences that are told as well."""
     check([fault])
 
 
-def test_all_of_them_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     """As bad as a document can be."""
     check(FAULTS)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.sampled_from(FAULTS), unique=True, min_size=2, max_size=12))
-def test_any_of_them_together(chosen: list[tuple[str, str, str]]) -> None:
+def test_any_combination_of_errors_is_reported(chosen: list[tuple[str, str, str]]) -> None:
     """k faults, k sentences, each at its line."""
     check(chosen)
 
 
-def test_a_misspelt_field_is_one_fault_whatever_needs_it() -> None:
+def test_misspelt_required_field_is_one_problem() -> None:
     """Its absence is only a consequence of the spelling."""
-    assert said(TEXT.replace("stepDuration:", "stepDuraton:")) == [
+    assert messages(TEXT.replace("stepDuration:", "stepDuraton:")) == [
         (10, "p.yaml:10:3: spec.stepDuraton: unknown field (did you mean stepDuration?)")
     ]
 
 
-def test_a_misspelt_field_does_not_hide_what_is_wrong_in_it() -> None:
+def test_errors_below_misspelt_field_are_reported() -> None:
     """Both are told, the value at the name that was written."""
-    found = [sentence for _, sentence in said(TEXT.replace("stepDuration: 5m", "stepDuraton: 5"))]
+    found = [sentence for _, sentence in messages(TEXT.replace("stepDuration: 5m", "stepDuraton: 5"))]
     assert found == [
         "p.yaml:10:16: spec.stepDuraton: the duration 5 has no unit (write 5s, 5m or 5ms, as you mean it)",
         "p.yaml:10:3: spec.stepDuraton: unknown field (did you mean stepDuration?)",
     ]
 
 
-def test_a_field_in_the_wrong_part_is_looked_at_where_it_belongs() -> None:
+def test_misplaced_field_is_validated_at_its_place() -> None:
     """`interval` under spec is read as that of the analysis."""
     text = TEXT.replace("    interval: 20s\n", "").replace("  bake: 10m", "  interval: 20\n  bake: 10m")
-    found = [sentence for _, sentence in said(text)]
+    found = [sentence for _, sentence in messages(text)]
     assert [each.split(" (")[0] for each in found] == [
         "p.yaml:11:13: spec.interval: the duration 20 has no unit",
         "p.yaml:11:3: spec.interval: unknown field",
     ]
 
 
-def test_a_word_whose_value_does_not_fit_was_hardly_meant() -> None:
+def test_no_suggestion_when_value_type_differs() -> None:
     """`window` beside `windows` is no list of windows; one sentence is enough."""
-    ((_, sentence),) = said(TEXT.replace("  bake: 10m", "  window: 10m"))
+    ((_, sentence),) = messages(TEXT.replace("  bake: 10m", "  window: 10m"))
     assert "spec.window: unknown field" in sentence
 
 
-def test_limits_of_an_unknown_metric_are_held_against_each_other() -> None:
+def test_min_above_max_of_unknown_metric_is_reported() -> None:
     """Whatever their unit may be."""
     for limits in ("{min: 5, max: 1}", "{min: 5s, max: 1ms}", "{min: 5%, max: 1%}"):
         text = TEXT.replace("name: request-success-rate", "name: xyz").replace("{min: 99}", limits)
-        found = [sentence for _, sentence in said(text)]
+        found = [sentence for _, sentence in messages(text)]
         assert len(found) == 2
         assert "there is no preset 'xyz'" in found[0]
         assert "so every value is a breach" in found[1]
@@ -145,37 +145,37 @@ def test_limits_of_an_unknown_metric_are_held_against_each_other() -> None:
 def test_every_unknown_placeholder_of_a_query_is_named() -> None:
     """And the query is parsed all the same."""
     text = TEXT.replace("{{ revision}}", "{{ revison }}{{ servce }}").replace("[{{ window", "[[{{ windo")
-    found = [sentence for _, sentence in said(text)]
+    found = [sentence for _, sentence in messages(text)]
     assert len([each for each in found if "unknown placeholder" in each]) == 3
     assert len([each for each in found if "not valid PromQL" in each]) == 1
 
 
-def test_an_invalid_policy_is_held_against_the_others() -> None:
+def test_invalid_policy_is_checked_for_conflicts() -> None:
     """Its name and its selector are as good as a valid one's."""
     bad = TEXT.replace("[10, 25,", "[0, 25,")
-    found = [sentence for _, sentence in said(f"{bad}---\n{bad}")]
+    found = [sentence for _, sentence in messages(f"{bad}---\n{bad}")]
     assert len(found) == 3
     assert any("the name prod-models is already used at p.yaml:1" in each for each in found)
     other = bad.replace("prod-models", "others")
-    found = [sentence for _, sentence in said(f"{bad}---\n{other}")]
+    found = [sentence for _, sentence in messages(f"{bad}---\n{other}")]
     assert any("others (p.yaml:" in each and "select the same services" in each for each in found)
 
 
-def test_a_policy_of_a_misspelt_kind_is_none_even_when_the_rest_is_right() -> None:
+def test_misspelt_kind_is_not_a_policy() -> None:
     """It is examined, not accepted."""
-    loading = load_text(TEXT.replace("kind: RolloutPolicy", "kind: rolloutpolicy"), "p.yaml")
-    assert loading.policies == ()
-    assert [each.message for each in loading.errors] == ["the kind rolloutpolicy is not known"]
+    load_result = load_text(TEXT.replace("kind: RolloutPolicy", "kind: rolloutpolicy"), "p.yaml")
+    assert load_result.policies == ()
+    assert [each.message for each in load_result.errors] == ["the kind rolloutpolicy is not known"]
 
 
-def test_documents_of_others_are_not_examined() -> None:
+def test_other_kinds_are_not_validated() -> None:
     """Argo's Rollout is near in name only."""
     text = "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: x}\nspec: {strategy: {}}\n"
-    assert len(said(text)) == 1
+    assert len(messages(text)) == 1
 
 
-def test_a_value_with_a_foreign_tag_is_complained_about_once() -> None:
+def test_unknown_yaml_tag_is_reported_once() -> None:
     """What it was meant to be is not asked again of its text."""
-    ((line, sentence),) = said(TEXT.replace("{min: 99}", "{min: !x 99}"))
+    ((line, sentence),) = messages(TEXT.replace("{min: 99}", "{min: !x 99}"))
     assert line == 21
     assert "the tag !x is not read here" in sentence

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from autocanary.errors import PolicyError
 from autocanary.model.policy import Policy
-from autocanary.policy_files import PolicyBook, lint, load_text, parse, validate
-from tests.policy_files.documents import MINIMAL, PLACES, WHOLE, whole_with
+from autocanary.policy_files import ActivePolicies, lint, load_text, parse, validate
+from tests.policy_files.policy_texts import FULL_POLICY, MINIMAL_POLICY, PLACES, whole_with
 
 QUICK = settings(suppress_health_check=[HealthCheck.too_slow], max_examples=150, deadline=None)
 NASTY = st.sampled_from(
@@ -46,34 +46,32 @@ def check(text: str | bytes) -> None:
         assert policy.analysis.gating
         weights = [step.weight for step in policy.steps]
         assert weights == sorted(set(weights))
-        assert PolicyBook().restore(policy.name, policy.document).digest == policy.digest
+        assert ActivePolicies().restore(policy.name, policy.document).digest == policy.digest
 
 
 @QUICK
 @given(st.text())
-def test_any_text(text: str) -> None:
+def test_any_text_loads_or_reports_problems(text: str) -> None:
     """Text that has nothing to do with policies."""
     check(text)
 
 
 @QUICK
 @given(st.binary())
-def test_any_bytes(content: bytes) -> None:
+def test_any_bytes_load_or_report_problems(content: bytes) -> None:
     """Bytes that may be no text at all."""
     check(content)
 
 
 @QUICK
 @given(st.data())
-def test_a_policy_with_pieces_cut_out_and_put_in(data: st.DataObject) -> None:
+def test_policy_with_random_edits(data: st.DataObject) -> None:
     """The mistakes of editors: something missing, something doubled, something strange."""
-    text = data.draw(st.sampled_from([WHOLE, MINIMAL]))
+    text = data.draw(st.sampled_from([FULL_POLICY, MINIMAL_POLICY]))
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(text)))
         end = min(len(text), start + data.draw(st.integers(0, 12)))
-        text = (
-            text[:start] + data.draw(st.one_of(st.just(""), NASTY, st.just(text[start:end] * 2))) + text[end:]
-        )
+        text = text[:start] + data.draw(st.one_of(st.just(""), NASTY, st.just(text[start:end] * 2))) + text[end:]
     check(text)
 
 
@@ -81,7 +79,7 @@ def test_a_policy_with_pieces_cut_out_and_put_in(data: st.DataObject) -> None:
 @given(st.data())
 def test_a_policy_with_lines_moved(data: st.DataObject) -> None:
     """Indented, repeated, dropped and exchanged lines."""
-    lines = WHOLE.splitlines()
+    lines = FULL_POLICY.splitlines()
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(lines) - 1))
         other = data.draw(st.integers(0, len(lines) - 1))
@@ -107,15 +105,13 @@ JSON: st.SearchStrategy[Any] = st.recursive(
         st.floats(),
         st.text(max_size=8),
         st.sampled_from(
-            ["5m", "99%", "mnist", "rollback", "catch", "09:00", "UTC", "http://x", "#a", "error-rate"]
+            ["5m", "99%", "mnist", "rollback", "intercept", "09:00", "UTC", "http://x", "#a", "error-rate"]
         ),
     ),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
         st.dictionaries(
-            st.sampled_from(
-                ["name", "min", "max", "hold", "then", "setWeight", "pause", "duration", "url", "x"]
-            ),
+            st.sampled_from(["name", "min", "max", "hold", "then", "setWeight", "pause", "duration", "url", "x"]),
             inner,
             max_size=3,
         ),
@@ -126,7 +122,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 @QUICK
 @given(where=st.sampled_from(PLACES), value=JSON, as_text=st.booleans())
-def test_a_policy_with_any_value_anywhere(where: tuple[str | int, ...], value: Any, as_text: bool) -> None:
+def test_policy_with_random_value_at_any_path(where: tuple[str | int, ...], value: Any, as_text: bool) -> None:
     """As a custom resource, and written out as a file."""
     changed = whole_with(where, value)
     policy, problems = validate(changed)
@@ -144,4 +140,4 @@ def test_any_object_as_a_custom_resource(value: Any) -> None:
     assert policy is None
     assert problems
     with pytest.raises(PolicyError):
-        PolicyBook().restore("x", value)
+        ActivePolicies().restore("x", value)

@@ -11,9 +11,8 @@ import pytest
 from autocanary.model.measurement import Source, Unit
 from autocanary.model.policy import (
     Analysis,
+    CandidateCleanup,
     Component,
-    Grace,
-    Leftover,
     Metric,
     NotificationRoute,
     OnFailure,
@@ -23,18 +22,19 @@ from autocanary.model.policy import (
     Range,
     Selector,
     Step,
-    Then,
+    Timeout,
+    TimeoutAction,
     Webhook,
     WebhookType,
 )
 from autocanary.model.rollout_windows import Window
 from autocanary.policy_files import validate
-from tests.policy_files.documents import MINIMAL, WHOLE, document, named, only
+from tests.policy_files.policy_texts import FULL_POLICY, MINIMAL_POLICY, document, named, only
 
 
 def test_a_whole_policy() -> None:
     """Every field of the document arrives in the Policy, in core's units."""
-    assert dataclasses.replace(only(WHOLE), digest="", document={}) == Policy(
+    assert dataclasses.replace(only(FULL_POLICY), digest="", document={}) == Policy(
         name="prod-models",
         namespace="models",
         selector=Selector(names=("mnist", "fraud-*"), labels=(("tier", "prod"),)),
@@ -64,20 +64,18 @@ def test_a_whole_policy() -> None:
             window=120.0,
             min_requests=60.0,
             source=Source.ISTIO,
-            on_no_data=Grace(300.0, Then.PAUSE),
-            on_outage=Grace(3600.0, Then.ROLLBACK),
+            on_no_data=Timeout(300.0, TimeoutAction.PAUSE),
+            on_outage=Timeout(3600.0, TimeoutAction.ROLLBACK),
         ),
         component=Component.TRANSFORMER,
         bake=600.0,
         progress_deadline=2700.0,
         on_failure=OnFailure.PAUSE,
-        leftover=Leftover.REMOVE,
+        candidate_cleanup=CandidateCleanup.REMOVE,
         on_unstaged=OnUnstaged.IGNORE,
         on_weight_removed=OnWeightRemoved.PAUSE,
         windows=(Window((0, 3), time(9), time(17), ZoneInfo("Asia/Seoul")),),
-        webhooks=(
-            Webhook("smoke", WebhookType.PRE_ROLLOUT, "http://smoke/run", 30.0, 2, (("a", "1"), ("b", "2"))),
-        ),
+        webhooks=(Webhook("smoke", WebhookType.PRE_ROLLOUT, "http://smoke/run", 30.0, 2, (("a", "1"), ("b", "2"))),),
         notifications=(
             NotificationRoute(
                 ("started", "promoted", "rolled-back", "held"),
@@ -91,9 +89,9 @@ def test_a_whole_policy() -> None:
     )
 
 
-def test_what_is_left_out_has_the_defaults_of_the_core() -> None:
+def test_defaults_equal_model_defaults() -> None:
     """The document's defaults are those of ``core.policy``, so that there is one set of them."""
-    policy = only(MINIMAL)
+    policy = only(MINIMAL_POLICY)
     metrics = (Metric("request-success-rate", Range(min=99.0), Unit.PERCENT),)
     assert policy == Policy(
         name="small",
@@ -106,10 +104,13 @@ def test_what_is_left_out_has_the_defaults_of_the_core() -> None:
     )
 
 
-def test_half_of_a_grace_keeps_the_other_half() -> None:
+def test_partial_timeout_keeps_the_other_default() -> None:
     """``onNoData: {hold: 5m}`` still rolls back, ``onOutage: {hold: 5m}`` still holds."""
-    analysis = only(MINIMAL + "    onNoData: {hold: 5m}\n    onOutage: {hold: 5m}\n").analysis
-    assert (analysis.on_no_data, analysis.on_outage) == (Grace(300.0, Then.ROLLBACK), Grace(300.0, Then.HOLD))
+    analysis = only(MINIMAL_POLICY + "    onNoData: {hold: 5m}\n    onOutage: {hold: 5m}\n").analysis
+    assert (analysis.on_no_data, analysis.on_outage) == (
+        Timeout(300.0, TimeoutAction.ROLLBACK),
+        Timeout(300.0, TimeoutAction.HOLD),
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_half_of_a_grace_keeps_the_other_half() -> None:
 )
 def test_steps(lines: str, expected: tuple[Step, ...]) -> None:
     """Pauses add up, the list ends at 100, and 100 is held for the longer of its pauses and ``bake``."""
-    assert only(MINIMAL.replace("stepWeights: [10, 100]\n  stepDuration: 5m", lines)).steps == expected
+    assert only(MINIMAL_POLICY.replace("stepWeights: [10, 100]\n  stepDuration: 5m", lines)).steps == expected
 
 
 @pytest.mark.parametrize(
@@ -169,19 +170,19 @@ def test_steps(lines: str, expected: tuple[Step, ...]) -> None:
 )
 def test_units_and_quantiles_of_metrics(metric: str, expected: Metric) -> None:
     """Presets know their unit; durations have a quantile even when none is written."""
-    assert only(MINIMAL + f"      - {metric}\n").analysis.metrics[1] == expected
+    assert only(MINIMAL_POLICY + f"      - {metric}\n").analysis.metrics[1] == expected
 
 
 def test_a_window_to_midnight_and_on_every_day() -> None:
     """``"24:00"`` is the next midnight; days left out are all days."""
     lines = '  windows: [{from: "18:00", to: "24:00", timezone: UTC}]\n'
-    (window,) = only(MINIMAL + lines).windows
+    (window,) = only(MINIMAL_POLICY + lines).windows
     assert window == Window(tuple(range(7)), time(18), time(0), ZoneInfo("UTC"))
 
 
 def test_the_document_is_kept_as_it_was_written() -> None:
     """The snapshot of a running rollout shows its author's own words."""
-    assert only(WHOLE).document == document(WHOLE)["spec"]
+    assert only(FULL_POLICY).document == document(FULL_POLICY)["spec"]
 
 
 @pytest.mark.parametrize(
@@ -198,11 +199,11 @@ def test_the_document_is_kept_as_it_was_written() -> None:
         ("name: small", "name: another, namespace: models"),
     ],
 )
-def test_the_digest_is_of_the_meaning(one: str, other: str) -> None:
+def test_digest_ignores_spelling(one: str, other: str) -> None:
     """Other words for the same policy are no change."""
-    changed = MINIMAL.replace(one, other)
-    assert changed != MINIMAL
-    assert only(changed).digest == only(MINIMAL).digest
+    changed = MINIMAL_POLICY.replace(one, other)
+    assert changed != MINIMAL_POLICY
+    assert only(changed).digest == only(MINIMAL_POLICY).digest
 
 
 @pytest.mark.parametrize(
@@ -218,23 +219,25 @@ def test_the_digest_is_of_the_meaning(one: str, other: str) -> None:
 )
 def test_a_change_of_meaning_changes_the_digest(one: str, other: str) -> None:
     """Every part of the meaning counts."""
-    digest = only(MINIMAL.replace(one, other)).digest
-    assert digest != only(MINIMAL).digest
+    digest = only(MINIMAL_POLICY.replace(one, other)).digest
+    assert digest != only(MINIMAL_POLICY).digest
     assert len(digest) == 16
     assert int(digest, 16) >= 0
 
 
 def test_the_order_of_components_is_read_and_counts() -> None:
     """However it is listed."""
-    one = only(MINIMAL + "  after: [explainer, transformer]\n")
+    one = only(MINIMAL_POLICY + "  after: [explainer, transformer]\n")
     assert one.after == (Component.TRANSFORMER, Component.EXPLAINER)
-    assert only(MINIMAL).after == ()
-    assert one.digest == only(MINIMAL + "  after: [transformer, explainer]\n").digest != only(MINIMAL).digest
+    assert only(MINIMAL_POLICY).after == ()
+    assert (
+        one.digest == only(MINIMAL_POLICY + "  after: [transformer, explainer]\n").digest != only(MINIMAL_POLICY).digest
+    )
 
 
 def test_zones_are_part_of_the_meaning() -> None:
     """Nine o'clock in Seoul is not nine o'clock in Berlin."""
-    text = MINIMAL + '  windows: [{from: "01:00", to: "02:00", timezone: Asia/Seoul}]\n'
+    text = MINIMAL_POLICY + '  windows: [{from: "01:00", to: "02:00", timezone: Asia/Seoul}]\n'
     assert only(text).digest != only(text.replace("Asia/Seoul", "Europe/Berlin")).digest
 
 

@@ -27,19 +27,19 @@ def written(
     return text.replace("SELECTOR", selector).replace("AFTER", after)
 
 
-def said(*texts: str) -> list[str]:
+def messages(*texts: str) -> list[str]:
     """About policies that are each in a file of its own: p0.yaml, p1.yaml …"""
     loaded = [load_text(text, f"p{at}.yaml") for at, text in enumerate(texts)]
     return [str(each) for each in lint([document for each in loaded for document in each.documents])]
 
 
 def errors(*texts: str) -> list[str]:
-    return [each for each in said(*texts) if "warning" not in each]
+    return [each for each in messages(*texts) if "warning" not in each]
 
 
-def test_two_that_wait_for_each_other_are_told_both() -> None:
+def test_two_component_cycle_is_reported_on_both() -> None:
     """Each at its own place, with the other's."""
-    assert said(written("predictor", "[transformer]"), written("transformer", "[predictor]")) == [
+    assert messages(written("predictor", "[transformer]"), written("transformer", "[predictor]")) == [
         "p0.yaml:7:10: spec.after: the predictor waits for the transformer, which waits for the predictor by "
         "transformer (p1.yaml:1): none of them can go first (leave after out of one of them)",
         "p1.yaml:7:10: spec.after: the transformer waits for the predictor, which waits for the transformer by "
@@ -47,7 +47,7 @@ def test_two_that_wait_for_each_other_are_told_both() -> None:
     ]
 
 
-def test_a_ring_of_three() -> None:
+def test_three_component_cycle() -> None:
     """No two of them name each other, and all wait for ever."""
     ring = [
         written("predictor", "[transformer]"),
@@ -63,7 +63,7 @@ def test_a_ring_of_three() -> None:
     assert errors(*ring[:2], written("explainer")) == []
 
 
-def test_each_policy_is_told_once() -> None:
+def test_each_policy_gets_one_cycle_problem() -> None:
     """Whatever number of rings it stands in."""
     everything = [
         written("predictor", "[transformer, explainer]"),
@@ -84,12 +84,9 @@ def test_each_policy_is_told_once() -> None:
         ("{matchLabels: {tier: prod}}", "{matchLabels: {tier: prod, team: a}}"),
     ],
 )
-def test_rings_wherever_both_govern(one: str, other: str) -> None:
+def test_cycle_where_policies_share_a_service(one: str, other: str) -> None:
     """However each of them selects the service."""
-    assert (
-        len(errors(written("predictor", "[transformer]", one), written("transformer", "[predictor]", other)))
-        == 2
-    )
+    assert len(errors(written("predictor", "[transformer]", one), written("transformer", "[predictor]", other))) == 2
 
 
 @pytest.mark.parametrize(
@@ -100,24 +97,22 @@ def test_rings_wherever_both_govern(one: str, other: str) -> None:
         ("{matchLabels: {tier: prod}}", "{matchLabels: {tier: test}}"),
     ],
 )
-def test_no_ring_where_they_never_meet(one: str, other: str) -> None:
+def test_no_cycle_without_a_shared_service(one: str, other: str) -> None:
     """Different services may have different orders."""
-    assert (
-        said(written("predictor", "[transformer]", one), written("transformer", "[predictor]", other)) == []
-    )
+    assert messages(written("predictor", "[transformer]", one), written("transformer", "[predictor]", other)) == []
 
 
-def test_policies_that_live_in_different_namespaces_never_meet() -> None:
+def test_policies_in_different_namespaces_have_no_cycle() -> None:
     """The namespace of the policy is part of its reach."""
     at_home = [
         written("predictor", "[transformer]", namespace="a"),
         written("transformer", "[predictor]", namespace="b"),
     ]
-    assert said(*at_home) == []
+    assert messages(*at_home) == []
     assert len(errors(at_home[0], written("transformer", "[predictor]", namespace="a"))) == 2
 
 
-def test_a_more_specific_policy_breaks_the_ring() -> None:
+def test_more_specific_policy_breaks_the_cycle() -> None:
     """The general order is not in force where another one is."""
     general = written("predictor", "[transformer]", "{}", name="general")
     transformer = written("transformer", "[predictor]")
@@ -125,29 +120,27 @@ def test_a_more_specific_policy_breaks_the_ring() -> None:
     assert errors(general, transformer, written("predictor", name="special")) == []
 
 
-def test_labels_that_no_service_may_have_together_are_a_warning() -> None:
+def test_cycle_with_disjoint_labels_is_a_warning() -> None:
     """Whether such a service exists is not known offline."""
-    found = said(
+    found = messages(
         written("predictor", "[transformer]", "{matchLabels: {tier: prod}}"),
         written("transformer", "[predictor]", "{matchLabels: {team: a}}"),
     )
     assert [each.split(" ")[1] for each in found] == ["warning:", "warning:"]
-    assert (
-        "where a service has the labels of all of them, the predictor waits for the transformer" in found[0]
-    )
+    assert "where a service has the labels of all of them, the predictor waits for the transformer" in found[0]
 
 
-def test_a_ring_is_found_behind_other_faults() -> None:
+def test_cycle_is_found_despite_other_errors() -> None:
     """Mending those must not bring it to light only then; a misspelt field is read as what was meant."""
     broken = written("predictor", "[transformer]").replace("5m", "5").replace("after", "aftr")
-    found = said(broken, written("transformer", "[predictor]"))
+    found = messages(broken, written("transformer", "[predictor]"))
     assert [each.split(": ")[0] for each in found] == ["p0.yaml:7:9", "p1.yaml:7:10"]
 
 
 def test_a_component_that_no_policy_rolls_out_is_a_warning() -> None:
     """Its policy may be in another file; alone, nothing would be waited for."""
-    assert said(written("predictor", "[transformer]")) == [
+    assert messages(written("predictor", "[transformer]")) == [
         "p0.yaml:7:10: warning: spec.after: none of these policies rolls out the transformer, so there is "
         "nothing that the predictor could wait for (check both policies together)"
     ]
-    assert said(written("predictor", "[transformer]"), written("transformer")) == []
+    assert messages(written("predictor", "[transformer]"), written("transformer")) == []

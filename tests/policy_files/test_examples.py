@@ -8,11 +8,11 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from autocanary.decide.policy_selection import select
+from autocanary.decide.policy_selection import select_policy
 from autocanary.model.observation import ServiceKey
 from autocanary.model.policy import Policy, Step
 from autocanary.policy_files import lint, load_paths
-from autocanary.policy_files.json_schema import published
+from autocanary.policy_files.json_schema import policy_json_schema
 
 FOLDER = Path(__file__).resolve().parents[2] / "policies"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -38,12 +38,12 @@ def test_the_examples_are_there() -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_each_example_is_valid_and_beyond_doubt(file: Path) -> None:
+def test_each_example_is_valid_without_warnings(file: Path) -> None:
     """For the loader, the linter and the editor's schema, which its first line names."""
-    loading = load_paths([file])
-    assert loading.all_problems == ()
-    assert lint(loading.documents) == ()
-    jsonschema.Draft202012Validator(published()).validate(yaml.safe_load(file.read_text()))
+    load_result = load_paths([file])
+    assert load_result.all_problems == ()
+    assert lint(load_result.documents) == ()
+    jsonschema.Draft202012Validator(policy_json_schema()).validate(yaml.safe_load(file.read_text()))
     first = file.read_text().splitlines()[0]
     prefix = "# yaml-language-server: $schema="
     assert first.startswith(prefix)
@@ -52,27 +52,27 @@ def test_each_example_is_valid_and_beyond_doubt(file: Path) -> None:
 
 def test_the_examples_can_be_used_together() -> None:
     """The folder as a whole has no ties and no name twice."""
-    loading = load_paths([FOLDER])
-    assert lint(loading.documents) == ()
-    assert len(loading.policies) == len(FILES)
+    load_result = load_paths([FOLDER])
+    assert lint(load_result.documents) == ()
+    assert len(load_result.policies) == len(FILES)
 
 
 def test_the_article_s_service_is_governed_by_its_policy() -> None:
     """tensorflow-mnist in admin, in four steps."""
     policies = load_paths([FOLDER]).policies
-    found = select(policies, ServiceKey("admin", "tensorflow-mnist"), {})
+    found = select_policy(policies, ServiceKey("admin", "tensorflow-mnist"), {})
     assert isinstance(found, Policy)
     assert found.name == "tensorflow-mnist"
     assert [step.weight for step in found.steps] == [10, 25, 50, 100]
-    assert select(policies, ServiceKey("elsewhere", "tensorflow-mnist"), {}) is None
+    assert select_policy(policies, ServiceKey("elsewhere", "tensorflow-mnist"), {}) is None
 
 
-def test_the_careful_example_asks_a_person_before_the_last_half() -> None:
+def test_careful_example_needs_approval_before_50_percent() -> None:
     """And bakes for two hours."""
     assert policy("careful").steps[-2:] == (Step(50, 1200.0, approval=True), Step(100, 7200.0))
 
 
-def test_the_llm_example_judges_what_users_feel() -> None:
+def test_llm_example_measures_token_latency() -> None:
     """First token, pace, queue; the cache is only shown."""
     analysis = policy("llm").analysis
     assert [metric.name for metric in analysis.gating] == [

@@ -18,17 +18,17 @@ from autocanary.model.policy import Analysis
 from autocanary.model.rollout_json import API_VERSION
 from autocanary.policy_files import validate
 from autocanary.policy_files.analysis_schema import Analysis as AnalysisSchema
-from autocanary.policy_files.json_schema import published
-from autocanary.policy_files.json_schema import text as schema_text
+from autocanary.policy_files.json_schema import policy_json_schema
+from autocanary.policy_files.json_schema import render_json_schema as schema_text
 from autocanary.policy_files.metric_presets import PRESETS
-from autocanary.policy_files.reference_page import text as reference_text
+from autocanary.policy_files.reference_page import render_reference as reference_text
 from autocanary.policy_files.schema import Document, EventName
-from autocanary.policy_files.schema_errors import flow
-from tests.policy_files.documents import MINIMAL, PLACES, WHOLE, document, whole_with
+from autocanary.policy_files.schema_errors import yaml_flow
+from tests.policy_files.policy_texts import FULL_POLICY, MINIMAL_POLICY, PLACES, document, whole_with
 from tests.policy_files.test_validate_document import CASES
 
 ROOT = Path(__file__).resolve().parents[2]
-VALIDATOR = jsonschema.Draft202012Validator(published())
+VALIDATOR = jsonschema.Draft202012Validator(policy_json_schema())
 
 
 def test_the_schema_file_is_up_to_date() -> None:
@@ -43,7 +43,7 @@ def test_the_reference_is_up_to_date() -> None:
 
 def test_the_schema_is_a_schema() -> None:
     """By its own meta-schema."""
-    jsonschema.Draft202012Validator.check_schema(published())
+    jsonschema.Draft202012Validator.check_schema(policy_json_schema())
 
 
 def parts(node: Any) -> Iterator[dict[str, Any]]:
@@ -56,7 +56,7 @@ def parts(node: Any) -> Iterator[dict[str, Any]]:
 
 def test_every_field_is_described_and_no_other_is_allowed() -> None:
     """The schema is the documentation that editors show."""
-    found = [part for part in parts(published()) if "type" in part]
+    found = [part for part in parts(policy_json_schema()) if "type" in part]
     assert len(found) >= 17
     for part in found:
         assert part["additionalProperties"] is False
@@ -66,7 +66,7 @@ def test_every_field_is_described_and_no_other_is_allowed() -> None:
 def test_every_field_and_preset_is_in_the_reference() -> None:
     """Nothing that can be written is undocumented."""
     page = reference_text()
-    for part in parts(published()):
+    for part in parts(policy_json_schema()):
         for name in part["properties"]:
             assert f"`{name}`" in page
     for name in PRESETS:
@@ -75,9 +75,9 @@ def test_every_field_and_preset_is_in_the_reference() -> None:
 
 def test_the_examples_in_the_schema_can_be_read() -> None:
     """Each example of a field fits the field's own schema."""
-    definitions = {"$defs": published()["$defs"]}
+    definitions = {"$defs": policy_json_schema()["$defs"]}
     checked = 0
-    for part in parts(published()):
+    for part in parts(policy_json_schema()):
         for field in part["properties"].values():
             for example in field.get("examples", ()):
                 jsonschema.Draft202012Validator({**definitions, **field}).validate(example)
@@ -101,11 +101,11 @@ def test_the_events_are_those_of_the_core() -> None:
 
 def test_the_version_is_that_of_the_other_resources() -> None:
     """CanaryRollout and RolloutPolicy share one group and version."""
-    assert published()["properties"]["apiVersion"]["const"] == API_VERSION
+    assert policy_json_schema()["properties"]["apiVersion"]["const"] == API_VERSION
     assert set(Document.model_fields) == {"api_version", "kind", "metadata", "spec"}
 
 
-@pytest.mark.parametrize("text", [MINIMAL, WHOLE])
+@pytest.mark.parametrize("text", [MINIMAL_POLICY, FULL_POLICY])
 def test_the_schema_accepts_what_the_loader_accepts(text: str) -> None:
     """No red lines in an editor under a policy that works."""
     assert list(VALIDATOR.iter_errors(document(text))) == []
@@ -122,21 +122,19 @@ KNOWN_ONLY_TO_THE_LOADER = {
 
 
 @pytest.mark.parametrize("name", sorted(set(CASES) - KNOWN_ONLY_TO_THE_LOADER))
-def test_the_schema_refuses_what_a_schema_can_refuse(name: str) -> None:
+def test_json_schema_refuses_invalid_documents(name: str) -> None:
     """Most faults are seen in the editor already."""
     assert list(VALIDATOR.iter_errors(yaml.safe_load(CASES[name][0])))
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN_ONLY_TO_THE_LOADER))
-def test_the_rest_is_listed(name: str) -> None:
+def test_documents_only_the_loader_refuses(name: str) -> None:
     """The list of what only the loader sees holds nothing that the schema sees."""
     assert not list(VALIDATOR.iter_errors(yaml.safe_load(CASES[name][0])))
 
 
 VALUES: st.SearchStrategy[Any] = st.one_of(
-    st.sampled_from(
-        ["5m", "99%", "x", "", "rollback", "#a", "09:00", "UTC", "http://x", "mn*", {}, [], [{}]]
-    ),
+    st.sampled_from(["5m", "99%", "x", "", "rollback", "#a", "09:00", "UTC", "http://x", "mn*", {}, [], [{}]]),
     st.integers(-1, 101),
     st.booleans(),
     st.floats(0, 2),
@@ -146,19 +144,17 @@ VALUES: st.SearchStrategy[Any] = st.one_of(
 
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=200, deadline=None)
 @given(where=st.sampled_from(PLACES), value=VALUES)
-def test_what_the_loader_accepts_the_schema_accepts(where: tuple[str | int, ...], value: Any) -> None:
+def test_json_schema_accepts_mutated_valid_documents(where: tuple[str | int, ...], value: Any) -> None:
     """Whatever one value of a whole policy is replaced by."""
     changed = whole_with(where, value)
     policy, _ = validate(changed)
     assert policy is None or list(VALIDATOR.iter_errors(changed)) == []
 
 
-@pytest.mark.parametrize(
-    "value", [{"a": "b: c"}, ["#x", "", "it's", 'say "x"', "{{ x }}", 1, 0.5, True], "*x"]
-)
+@pytest.mark.parametrize("value", [{"a": "b: c"}, ["#x", "", "it's", 'say "x"', "{{ x }}", 1, 0.5, True], "*x"])
 def test_flow_is_yaml(value: Any) -> None:
     """Examples in messages can be pasted."""
-    assert yaml.safe_load(flow(value)) == value
+    assert yaml.safe_load(yaml_flow(value)) == value
 
 
 def test_the_reference_has_no_empty_cell_where_a_default_is_known() -> None:

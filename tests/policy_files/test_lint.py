@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from autocanary.policy_files import lint, load_text
-from tests.policy_files.documents import MINIMAL, WHOLE, named
+from tests.policy_files.policy_texts import FULL_POLICY, MINIMAL_POLICY, named
 
 
-def said(*texts: str) -> list[str]:
+def messages(*texts: str) -> list[str]:
     """What is said about policies, each in a file of its own: p0.yaml, p1.yaml …"""
     loaded = [load_text(text, f"p{at}.yaml") for at, text in enumerate(texts)]
     assert [each.errors for each in loaded] == [()] * len(texts)
@@ -16,39 +16,37 @@ def said(*texts: str) -> list[str]:
 
 
 def query(text: str) -> str:
-    return MINIMAL + f"      - name: x\n        query: {text}\n        thresholdRange: {{max: 1}}\n"
+    return MINIMAL_POLICY + f"      - name: x\n        query: {text}\n        thresholdRange: {{max: 1}}\n"
 
 
-def test_good_policies_are_not_talked_about() -> None:
+def test_valid_policies_have_no_problems() -> None:
     """No warning without a reason."""
-    assert said(MINIMAL, WHOLE) == []
+    assert messages(MINIMAL_POLICY, FULL_POLICY) == []
 
 
 def test_promql_is_parsed_with_its_placeholders_filled() -> None:
     """The fault is at the query, and Prometheus has the last word."""
-    (message,) = said(query("sum(rate(x{a='{{ revision }}'}[{{ window }}])"))
+    (message,) = messages(query("sum(rate(x{a='{{ revision }}'}[{{ window }}])"))
     assert message.startswith("p0.yaml:13:16: spec.analysis.metrics[1].query: not valid PromQL: ")
     assert message.endswith("let Prometheus decide with --prometheus-url)")
-    assert said(query("sum(rate(x{a='{{ revision }}'}[{{ window }}]))")) == []
+    assert messages(query("sum(rate(x{a='{{ revision }}'}[{{ window }}]))")) == []
 
 
 def test_a_query_must_answer_a_number() -> None:
     """Ranges and text cannot be held against a limit."""
-    assert "answers a range of samples, not a number" in said(query("x[1m]"))[0]
-    assert "answers text, not a number" in said(query("'\"x\"'"))[0]
+    assert "answers a range of samples, not a number" in messages(query("x[1m]"))[0]
+    assert "answers text, not a number" in messages(query("'\"x\"'"))[0]
 
 
-def test_a_policy_for_everything_is_pointed_out() -> None:
+def test_empty_selector_is_a_warning() -> None:
     """It is allowed, and seldom meant."""
-    (message,) = said(MINIMAL.replace("  selector: {names: [mnist]}\n", ""))
+    (message,) = messages(MINIMAL_POLICY.replace("  selector: {names: [mnist]}\n", ""))
     assert message == (
         "p0.yaml:4:1: warning: spec: the policy governs every InferenceService in every watched namespace "
         "(narrow it with a selector if that is not meant)"
     )
-    in_namespace = MINIMAL.replace("  selector: {names: [mnist]}\n", "").replace(
-        "small", "small, namespace: a"
-    )
-    assert said(in_namespace) == []
+    in_namespace = MINIMAL_POLICY.replace("  selector: {names: [mnist]}\n", "").replace("small", "small, namespace: a")
+    assert messages(in_namespace) == []
 
 
 @pytest.mark.parametrize(
@@ -63,9 +61,9 @@ def test_a_policy_for_everything_is_pointed_out() -> None:
         ("minRequests: 0", "spec.analysis.minRequests: with minRequests 0 a single request can fail or pass"),
     ],
 )
-def test_doubtful_timing(analysis: str, words: str) -> None:
+def test_interval_and_window_warnings(analysis: str, words: str) -> None:
     """Warnings, at the value that is doubtful."""
-    (message,) = said(MINIMAL.replace("    metrics:", f"    {analysis}\n    metrics:"))
+    (message,) = messages(MINIMAL_POLICY.replace("    metrics:", f"    {analysis}\n    metrics:"))
     assert "warning: " in message
     assert words in message
 
@@ -73,13 +71,11 @@ def test_doubtful_timing(analysis: str, words: str) -> None:
 def test_a_step_without_a_hold_is_shorter_than_any_interval() -> None:
     """A forgotten pause; a step that waits for a person has none to forget."""
     steps = "steps: [{setWeight: 10}, {setWeight: 50}, {pause: {}}]"
-    (message,) = said(MINIMAL.replace("stepWeights: [10, 100]\n  stepDuration: 5m", steps))
+    (message,) = messages(MINIMAL_POLICY.replace("stepWeights: [10, 100]\n  stepDuration: 5m", steps))
     assert "longer than the shortest step (0s)" in message
     assert (
-        said(
-            MINIMAL.replace(
-                "stepWeights: [10, 100]\n  stepDuration: 5m", steps.replace("{setWeight: 10}, ", "")
-            )
+        messages(
+            MINIMAL_POLICY.replace("stepWeights: [10, 100]\n  stepDuration: 5m", steps.replace("{setWeight: 10}, ", ""))
         )
         == []
     )
@@ -87,20 +83,20 @@ def test_a_step_without_a_hold_is_shorter_than_any_interval() -> None:
 
 def test_the_window_of_one_metric() -> None:
     """Named by the metric."""
-    (message,) = said(MINIMAL.replace("{min: 99}", "{min: 99}\n        window: 10s"))
+    (message,) = messages(MINIMAL_POLICY.replace("{min: 99}", "{min: 99}\n        window: 10s"))
     assert "spec.analysis.metrics[0].window: the window 10s" in message
 
 
-def test_a_limit_that_cannot_be_broken() -> None:
+def test_unreachable_threshold_is_a_warning() -> None:
     """{min: 0} of a percentage gates nothing."""
-    (message,) = said(MINIMAL.replace("min: 99", "max: 100%"))
+    (message,) = messages(MINIMAL_POLICY.replace("min: 99", "max: 100%"))
     assert "every percentage is within 0 to 100, so request-success-rate can never be breached" in message
 
 
 def test_times_without_quotes() -> None:
     """09:00 is text by luck, 17:00 is not."""
     line = '  windows: [{from: 09:00, to: "17:00", timezone: UTC}]\n'
-    (message,) = said(MINIMAL + line)
+    (message,) = messages(MINIMAL_POLICY + line)
     assert message == (
         "p0.yaml:12:20: warning: spec.windows[0].from: 09:00 without quotes is text by luck: "
         'YAML 1.1 reads 17:00 as the number 1020 (write "09:00")'
@@ -109,64 +105,62 @@ def test_times_without_quotes() -> None:
 
 def test_two_policies_of_one_name() -> None:
     """Only the first is in force; in another namespace the name is free."""
-    (message,) = said(named("a"), named("a", service="iris"))
+    (message,) = messages(named("a"), named("a", service="iris"))
     assert message == (
         "p1.yaml:3:18: metadata.name: the name a is already used at p0.yaml:1, "
         "and only that policy is in force (give each policy a name of its own)"
     )
-    assert said(named("a"), named("a, namespace: x", service="iris")) == []
+    assert messages(named("a"), named("a, namespace: x", service="iris")) == []
 
 
 def test_policies_that_always_tie_are_an_error() -> None:
     """Both are named with their places."""
-    (message,) = said(named("a", service="x, mnist"), named("b"))
+    (message,) = messages(named("a", service="x, mnist"), named("b"))
     assert message == (
         "p1.yaml:5:3: spec.selector: b (p1.yaml:1) and a (p0.yaml:1) select the same services equally "
         "specifically, so neither would be applied to them "
         "(make one selector more specific, for example by naming the service)"
     )
-    without = MINIMAL.replace("  selector: {names: [mnist]}\n", "").replace(
+    without = MINIMAL_POLICY.replace("  selector: {names: [mnist]}\n", "").replace(
         "name: small", "name: a, namespace: n"
     )
-    (message,) = said(without, without.replace("name: a", "name: b"))
+    (message,) = messages(without, without.replace("name: a", "name: b"))
     assert message.startswith("p1.yaml:4:1: spec: b (p1.yaml:1) and a (p0.yaml:1) select the same services")
 
 
 def test_many_policies_that_tie_are_named_once_each() -> None:
     """Not once for every pair of them."""
-    messages = said(named("a"), named("b"), named("c"), named("d"))
-    assert [each.split(" ")[2] for each in messages] == ["b", "c", "d"]
-    assert all("and a (p0.yaml:1)" in each for each in messages)
+    found = messages(named("a"), named("b"), named("c"), named("d"))
+    assert [each.split(" ")[2] for each in found] == ["b", "c", "d"]
+    assert all("and a (p0.yaml:1)" in each for each in found)
 
 
 def test_policies_that_may_tie_are_a_warning() -> None:
     """Whether such a service exists is not known offline."""
-    (message,) = said(named("a", service='"mn*"'), named("b", service='"*st"'))
-    assert message.startswith(
-        "p1.yaml:5:3: warning: spec.selector: b (p1.yaml:1) and a (p0.yaml:1) may select"
-    )
-    labels = MINIMAL.replace("{names: [mnist]}", "{matchLabels: {tier: prod}}")
-    (message,) = said(labels, labels.replace("name: small", "name: b").replace("tier: prod", "team: x"))
+    (message,) = messages(named("a", service='"mn*"'), named("b", service='"*st"'))
+    assert message.startswith("p1.yaml:5:3: warning: spec.selector: b (p1.yaml:1) and a (p0.yaml:1) may select")
+    labels = MINIMAL_POLICY.replace("{names: [mnist]}", "{matchLabels: {tier: prod}}")
+    (message,) = messages(labels, labels.replace("name: small", "name: b").replace("tier: prod", "team: x"))
     assert "may select one service" in message
 
 
-def test_policies_that_cannot_meet_are_fine() -> None:
+def test_disjoint_selectors_have_no_problem() -> None:
     """Different names, or one more specific than the other."""
-    assert said(named("a"), named("b", service="iris"), named("c", service='"mn*"')) == []
+    assert messages(named("a"), named("b", service="iris"), named("c", service='"mn*"')) == []
 
 
-def test_one_fault_hides_no_warning() -> None:
+def test_error_hides_no_warning() -> None:
     """A document that is no policy yet is looked at; what cannot be read is not guessed about."""
-    doubtful = MINIMAL.replace("    metrics:", "    minRequests: 0\n    metrics:").replace("5m", "5")
-    loading = load_text(doubtful, "p.yaml")
-    assert loading.errors
-    assert [problem.message for problem in lint(loading.documents)] == [
+    doubtful = MINIMAL_POLICY.replace("    metrics:", "    minRequests: 0\n    metrics:").replace("5m", "5")
+    load_result = load_text(doubtful, "p.yaml")
+    assert load_result.errors
+    assert [problem.message for problem in lint(load_result.documents)] == [
         "spec.analysis.minRequests: with minRequests 0 a single request can fail or pass a step"
     ]
 
 
 def test_problems_are_in_the_order_of_files_and_lines() -> None:
     """As a compiler lists them."""
-    doubtful = MINIMAL.replace("    metrics:", "    minRequests: 0\n    window: 20s\n    metrics:")
-    places = [each.split(": ")[0] for each in said(doubtful, doubtful.replace("small", "b"))]
+    doubtful = MINIMAL_POLICY.replace("    metrics:", "    minRequests: 0\n    window: 20s\n    metrics:")
+    places = [each.split(": ")[0] for each in messages(doubtful, doubtful.replace("small", "b"))]
     assert places == ["p0.yaml:9:18", "p0.yaml:10:13", "p1.yaml:5:3", "p1.yaml:9:18", "p1.yaml:10:13"]

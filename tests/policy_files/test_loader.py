@@ -10,8 +10,8 @@ import pytest
 
 from autocanary.errors import PolicyError
 from autocanary.policy_files import load_paths, load_text, parse
-from autocanary.policy_files.loader import LARGEST
-from tests.policy_files.documents import MINIMAL, WHOLE, document, named, problems
+from autocanary.policy_files.loader import MAX_FILE_BYTES
+from tests.policy_files.policy_texts import FULL_POLICY, MINIMAL_POLICY, document, named, problems
 
 OTHER_KIND = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: on, b: 17:00}\n"
 
@@ -20,7 +20,7 @@ def names(*paths: Path) -> list[str]:
     return [policy.name for policy in load_paths(paths).policies]
 
 
-def said(*paths: Path) -> list[str]:
+def messages(*paths: Path) -> list[str]:
     return [str(each) for each in load_paths(paths).all_problems]
 
 
@@ -33,33 +33,33 @@ def test_a_file_may_hold_several_documents() -> None:
 
 def test_one_bad_document_does_not_hide_the_others() -> None:
     """Each document is judged by itself, with the lines of the file."""
-    loading = load_text(named("a") + "---\n" + named("b").replace("5m", "5") + "---\n" + named("c"), "p.yaml")
-    assert [each.name for each in loading.policies] == ["a", "c"]
-    assert [(each.name, each.policy is None) for each in loading.documents] == [
+    load_result = load_text(named("a") + "---\n" + named("b").replace("5m", "5") + "---\n" + named("c"), "p.yaml")
+    assert [each.name for each in load_result.policies] == ["a", "c"]
+    assert [(each.name, each.policy is None) for each in load_result.documents] == [
         ("a", False),
         ("b", True),
         ("c", False),
     ]
-    assert [each.line for each in loading.errors] == [19]
+    assert [each.line for each in load_result.errors] == [19]
 
 
 def test_documents_before_a_syntax_error_are_read() -> None:
     """What comes after cannot be."""
-    loading = load_text(named("a") + "---\nkind: [\n", "p.yaml")
-    assert [each.name for each in loading.policies] == ["a"]
-    assert len(loading.errors) == 1
-    assert not loading.readable
+    load_result = load_text(named("a") + "---\nkind: [\n", "p.yaml")
+    assert [each.name for each in load_result.policies] == ["a"]
+    assert len(load_result.errors) == 1
+    assert not load_result.readable
 
 
-def test_other_kinds_are_passed_over_with_a_warning() -> None:
+def test_other_kinds_are_skipped_with_a_warning() -> None:
     """Their YAML is nobody's business here."""
-    loading = load_text(OTHER_KIND + "---\n" + MINIMAL, "p.yaml")
-    assert [each.name for each in loading.policies] == ["small"]
-    assert [str(each) for each in loading.all_problems] == [
+    load_result = load_text(OTHER_KIND + "---\n" + MINIMAL_POLICY, "p.yaml")
+    assert [each.name for each in load_result.policies] == ["small"]
+    assert [str(each) for each in load_result.all_problems] == [
         "p.yaml:1:1: warning: passed over: ConfigMap is not a RolloutPolicy"
     ]
-    assert loading.errors == ()
-    assert loading.readable
+    assert load_result.errors == ()
+    assert load_result.readable
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,7 @@ def test_other_kinds_are_passed_over_with_a_warning() -> None:
     [
         (
             "",
-            "1:1: the file is empty (write a policy into it that begins with apiVersion: "
-            "autocanary.dev/v1alpha1)",
+            "1:1: the file is empty (write a policy into it that begins with apiVersion: autocanary.dev/v1alpha1)",
         ),
         ("# nothing\n---\n---\n", "1:1: the file is empty"),
         ("\ufeff", "1:1: the file is empty"),
@@ -87,43 +86,39 @@ def test_other_kinds_are_passed_over_with_a_warning() -> None:
         ("kind: RolloutPolicy\nkind: RolloutPolicy\n", "2:1: kind is given twice, first at 1:1"),
     ],
 )
-def test_what_is_no_policy(text: str, expected: str) -> None:
+def test_document_that_is_not_a_policy(text: str, expected: str) -> None:
     """One clear sentence each."""
     assert any(each.startswith(f"p.yaml:{expected}") for each in problems(text))
 
 
-def test_a_rollout_beside_the_policies_is_passed_over() -> None:
+def test_rollout_document_is_skipped() -> None:
     """Our other custom resource is known, and no policy."""
-    (problem,) = load_text(
-        "apiVersion: autocanary.dev/v1alpha1\nkind: CanaryRollout\n", "p.yaml"
-    ).all_problems
+    (problem,) = load_text("apiVersion: autocanary.dev/v1alpha1\nkind: CanaryRollout\n", "p.yaml").all_problems
     assert problem.severity == "warning"
 
 
 def test_a_byte_order_mark_is_no_text() -> None:
     """Windows editors write one."""
-    assert [each.name for each in parse("\ufeff" + MINIMAL)] == ["small"]
-    assert [each.name for each in parse(b"\xef\xbb\xbf" + MINIMAL.encode())] == ["small"]
+    assert [each.name for each in parse("\ufeff" + MINIMAL_POLICY)] == ["small"]
+    assert [each.name for each in parse(b"\xef\xbb\xbf" + MINIMAL_POLICY.encode())] == ["small"]
 
 
 def test_what_is_not_utf8_is_named_by_its_place() -> None:
     """The byte and where it is."""
-    content = MINIMAL.encode().replace(b"mnist", b"mn\xffst")
-    with pytest.raises(
-        PolicyError, match=r"^p.yaml:5:24: the byte 0xff here is not UTF-8 \(save the file as UTF-8\)$"
-    ):
+    content = MINIMAL_POLICY.encode().replace(b"mnist", b"mn\xffst")
+    with pytest.raises(PolicyError, match=r"^p.yaml:5:24: the byte 0xff here is not UTF-8 \(save the file as UTF-8\)$"):
         parse(content, "p.yaml")
 
 
 def test_json_is_read_too() -> None:
     """It is YAML."""
-    assert [each.name for each in parse(json.dumps(document(WHOLE), indent=2))] == ["prod-models"]
+    assert [each.name for each in parse(json.dumps(document(FULL_POLICY), indent=2))] == ["prod-models"]
 
 
 def test_parse_raises_everything_at_once() -> None:
     """The exception holds each problem and prints one a line."""
     with pytest.raises(PolicyError) as caught:
-        parse(MINIMAL.replace("5m", "5").replace("min: 99", "min: 0.9"), "p.yaml")
+        parse(MINIMAL_POLICY.replace("5m", "5").replace("min: 99", "min: 0.9"), "p.yaml")
     assert [each.line for each in caught.value.problems] == [7, 11]
     assert len(str(caught.value).splitlines()) == 2
 
@@ -140,7 +135,7 @@ def test_a_folder_is_read_with_its_subfolders(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "e.yaml").write_text(named("e"))
     assert names(tmp_path) == ["a", "b", "c", "d"]
-    assert said(tmp_path) == []
+    assert messages(tmp_path) == []
 
 
 def test_a_mounted_configmap_is_read_once(tmp_path: Path) -> None:
@@ -153,7 +148,7 @@ def test_a_mounted_configmap_is_read_once(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
     (tmp_path / "team").symlink_to("..data/team")
     assert names(tmp_path) == ["a", "b"]
-    assert said(tmp_path) == []
+    assert messages(tmp_path) == []
 
 
 def test_a_folder_that_contains_itself_is_read_once(tmp_path: Path) -> None:
@@ -172,16 +167,16 @@ def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
     assert names(tmp_path, tmp_path / "b.yaml") == ["b"]
 
 
-def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+def test_unreadable_file_is_reported(tmp_path: Path) -> None:
     """A missing path, a broken link, a circle of links, a path that is none."""
     (tmp_path / "broken.yaml").symlink_to("nowhere")
     (tmp_path / "round.yaml").symlink_to("round.yaml")
     missing = tmp_path / "missing"
-    assert said(missing) == [f"{missing}: there is no such file or folder (check the path)"]
-    broken, circle = said(tmp_path)
+    assert messages(missing) == [f"{missing}: there is no such file or folder (check the path)"]
+    broken, circle = messages(tmp_path)
     assert broken == f"{tmp_path}/broken.yaml: there is no such file or folder (check the path)"
     assert circle.startswith(f"{tmp_path}/round.yaml: it cannot be read: ")
-    assert "not a path" in said(Path("a\0b"))[0]
+    assert "not a path" in messages(Path("a\0b"))[0]
 
 
 def test_a_folder_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,21 +186,19 @@ def test_a_folder_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pyte
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "scandir", refuse)
-    assert said(tmp_path) == [
-        f"{tmp_path}: it cannot be read: permission denied (check the path and its rights)"
-    ]
+    assert messages(tmp_path) == [f"{tmp_path}: it cannot be read: permission denied (check the path and its rights)"]
 
 
-def test_what_is_no_kubernetes_document_is_passed_over_in_a_folder_only(tmp_path: Path) -> None:
+def test_non_kubernetes_files_are_skipped_in_folders_only(tmp_path: Path) -> None:
     """A chart's values or a schema beside policies are nobody's fault; of a file that is named they are."""
     schema = tmp_path / "schema.json"
     schema.write_text('{"$schema": "https://json-schema.org/draft/2020-12/schema"}')
-    (tmp_path / "small.yaml").write_text(MINIMAL)
+    (tmp_path / "small.yaml").write_text(MINIMAL_POLICY)
     words = "passed over: this is no Kubernetes document, it has neither apiVersion nor kind"
     assert names(tmp_path) == ["small"]
-    assert said(tmp_path) == [f"{schema}:1:1: warning: {words}"]
+    assert messages(tmp_path) == [f"{schema}:1:1: warning: {words}"]
     assert load_paths([tmp_path]).errors == ()
-    assert said(schema) == [f"{schema}:1:1: kind is missing (add kind: RolloutPolicy)"]
+    assert messages(schema) == [f"{schema}:1:1: kind is missing (add kind: RolloutPolicy)"]
 
 
 @pytest.mark.parametrize("field", ["apiVersion: autocanary.dev/v1alpha1", "metadata: {name: a}", "spec: {}"])
@@ -213,7 +206,7 @@ def test_a_policy_without_its_kind_is_a_fault_in_a_folder_too(tmp_path: Path, fi
     """Whatever shows that a policy was meant; so is what is no mapping."""
     (tmp_path / "a.yaml").write_text(f"{field}\n")
     (tmp_path / "b.yaml").write_text(f"- {field}\n")
-    assert said(tmp_path) == [
+    assert messages(tmp_path) == [
         f"{tmp_path}/a.yaml:1:1: kind is missing (add kind: RolloutPolicy)",
         f"{tmp_path}/b.yaml:1:1: a policy is a mapping with apiVersion, kind, metadata and spec",
     ]
@@ -226,19 +219,19 @@ def test_an_empty_folder_is_a_warning(tmp_path: Path) -> None:
     assert "*.yaml, *.yml, *.json" in problem.message
 
 
-def test_size_is_bounded(tmp_path: Path) -> None:
+def test_file_above_1_mib_is_refused(tmp_path: Path) -> None:
     """A megabyte is read, more is not."""
     file = tmp_path / "large.yaml"
-    file.write_text(MINIMAL + "#" * (LARGEST - len(MINIMAL)))
+    file.write_text(MINIMAL_POLICY + "#" * (MAX_FILE_BYTES - len(MINIMAL_POLICY)))
     assert names(file) == ["small"]
     with file.open("a") as stream:
         stream.write("#")
-    assert said(file) == [f"{file}: the file is larger than 1 MiB (split it into several files)"]
+    assert messages(file) == [f"{file}: the file is larger than 1 MiB (split it into several files)"]
 
 
 def test_problems_are_ordered_by_file_and_line(tmp_path: Path) -> None:
     """As a compiler lists them."""
-    (tmp_path / "b.yaml").write_text(OTHER_KIND + "---\n" + MINIMAL.replace("5m", "5"))
-    (tmp_path / "a.yaml").write_text(MINIMAL.replace("5m", "5").replace("10,", "0,"))
+    (tmp_path / "b.yaml").write_text(OTHER_KIND + "---\n" + MINIMAL_POLICY.replace("5m", "5"))
+    (tmp_path / "a.yaml").write_text(MINIMAL_POLICY.replace("5m", "5").replace("10,", "0,"))
     places = [(Path(each.source).name, each.line) for each in load_paths([tmp_path]).all_problems]
     assert places == [("a.yaml", 6), ("a.yaml", 7), ("b.yaml", 1), ("b.yaml", 12)]

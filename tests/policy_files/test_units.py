@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from autocanary.model.measurement import Unit
 from autocanary.policy_files.units import (
     QuantityError,
-    bound,
-    duration,
-    duration_text,
-    number_text,
+    format_duration,
+    format_number,
+    format_value,
+    parse_duration,
+    parse_threshold,
+    parse_time_of_day,
     percent,
-    shown,
-    time_of_day,
 )
 
 
@@ -38,7 +38,7 @@ from autocanary.policy_files.units import (
 )
 def test_duration(text: str, seconds: float) -> None:
     """Hours, minutes, seconds and milliseconds, in this order."""
-    assert duration(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -63,18 +63,18 @@ def test_duration(text: str, seconds: float) -> None:
         ("٥m", "is not a duration", "1h30m"),
     ],
 )
-def test_what_is_no_duration(value: Any, message: str, hint: str) -> None:
+def test_invalid_durations(value: Any, message: str, hint: str) -> None:
     """Nothing is guessed: not a unit, not an order, not a calendar day."""
     with pytest.raises(QuantityError) as caught:
-        duration(value)
+        parse_duration(value)
     assert message in caught.value.message
     assert hint in caught.value.hint
 
 
 @given(st.integers(0, 366 * 86400 * 1000))
 def test_a_duration_survives_being_printed(milliseconds: int) -> None:
-    """``duration`` reads back what ``duration_text`` writes."""
-    assert duration(duration_text(milliseconds / 1000)) == milliseconds / 1000
+    """``parse_duration`` reads back what ``format_duration`` writes."""
+    assert parse_duration(format_duration(milliseconds / 1000)) == milliseconds / 1000
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_percent(value: Any, expected: float) -> None:
         (False, "false is not a percentage", ""),
     ],
 )
-def test_what_is_no_percentage(value: Any, message: str, hint: str) -> None:
+def test_invalid_percentages(value: Any, message: str, hint: str) -> None:
     """A bare ratio is refused, since half of the tools mean 0..1 and half mean percent."""
     with pytest.raises(QuantityError) as caught:
         percent(value)
@@ -109,7 +109,7 @@ def test_what_is_no_percentage(value: Any, message: str, hint: str) -> None:
     assert hint in caught.value.hint
 
 
-def test_a_bare_one_is_doubtful_only_where_it_may_mean_everything() -> None:
+def test_bare_1_is_refused_where_it_may_be_a_ratio() -> None:
     """1 is a usual error rate in percent, and an unusual success rate."""
     assert percent(1) == 1.0
     assert percent("1%", one_is_ratio=True) == 1.0
@@ -129,7 +129,7 @@ def test_a_bare_one_is_doubtful_only_where_it_may_mean_everything() -> None:
 )
 def test_bound(value: Any, unit: Unit, expected: float) -> None:
     """The end of a range, in the metric's unit."""
-    assert bound(value, unit) == expected
+    assert parse_threshold(value, unit) == expected
 
 
 @pytest.mark.parametrize(
@@ -143,10 +143,10 @@ def test_bound(value: Any, unit: Unit, expected: float) -> None:
         (True, Unit.REQUESTS, "true is not a number"),
     ],
 )
-def test_what_is_no_bound(value: Any, unit: Unit, message: str) -> None:
+def test_invalid_thresholds(value: Any, unit: Unit, message: str) -> None:
     """Each unit has its own way to be written."""
     with pytest.raises(QuantityError, match=message):
-        bound(value, unit)
+        parse_threshold(value, unit)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_what_is_no_bound(value: Any, unit: Unit, message: str) -> None:
 )
 def test_time_of_day(text: str, end: bool, expected: time) -> None:
     """Two digits, a colon, two digits; 24:00 ends a day."""
-    assert time_of_day(text, end=end) == expected
+    assert parse_time_of_day(text, end=end) == expected
 
 
 @pytest.mark.parametrize(
@@ -177,10 +177,10 @@ def test_time_of_day(text: str, end: bool, expected: time) -> None:
         (None, False, "None is not a time of day"),
     ],
 )
-def test_what_is_no_time_of_day(value: Any, end: bool, words: str) -> None:
+def test_invalid_times_of_day(value: Any, end: bool, words: str) -> None:
     """The number that YAML 1.1 makes of a bare time is explained."""
     with pytest.raises(QuantityError) as caught:
-        time_of_day(value, end=end)
+        parse_time_of_day(value, end=end)
     assert words in f"{caught.value.message}: {caught.value.hint}"
 
 
@@ -197,9 +197,9 @@ def test_what_is_no_time_of_day(value: Any, end: bool, words: str) -> None:
 )
 def test_values_in_messages_are_short(value: Any, expected: str) -> None:
     """A message never repeats a whole document."""
-    assert shown(value) == expected
+    assert format_value(value) == expected
 
 
 def test_numbers_in_messages_have_no_needless_digits() -> None:
     """5.0 is shown as 5."""
-    assert [number_text(each) for each in (5.0, 0.1 + 0.2, 99.5)] == ["5", "0.3", "99.5"]
+    assert [format_number(each) for each in (5.0, 0.1 + 0.2, 99.5)] == ["5", "0.3", "99.5"]

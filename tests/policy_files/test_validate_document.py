@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from autocanary.policy_files import load_text, validate
-from tests.policy_files.documents import MINIMAL, WHOLE, document, problems
+from tests.policy_files.policy_texts import FULL_POLICY, MINIMAL_POLICY, document, problems
 
 HEAD = "apiVersion: autocanary.dev/v1alpha1\nkind: RolloutPolicy\nmetadata: {name: a}\nspec:\n"
 STEPS = "  stepWeights: [10, 100]\n  stepDuration: 5m\n"
@@ -58,8 +58,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "label as number": (
         spec("selector: {matchLabels: {tier: 1}}"),
-        "10:34: spec.selector.matchLabels.tier: 1 is not text, and a "
-        'label\'s value is (write it in quotes: "1")',
+        '10:34: spec.selector.matchLabels.tier: 1 is not text, and a label\'s value is (write it in quotes: "1")',
     ),
     "name not in a list": (
         spec("selector: {names: mnist}"),
@@ -93,8 +92,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "weight 0": (
         GOOD.replace("[10,", "[0,"),
-        "5:17: spec.stepWeights[0]: the weight 0 is not within 1 and 100 percent (a candidate starts at 0 "
-        "anyway)",
+        "5:17: spec.stepWeights[0]: the weight 0 is not within 1 and 100 percent (a candidate starts at 0 anyway)",
     ),
     "weight 101": (
         GOOD.replace("100]", "101]"),
@@ -211,9 +209,7 @@ CASES: dict[str, tuple[str, str]] = {
         "10:30: spec.analysis.metrics[1].compare: the answer of a query cannot be compared with stable",
     ),
     "the same compared twice": (
-        metric("{name: error-rate, compare: {to: stable}}").replace(
-            "thresholdRange: {min: 99}", "compare: {}"
-        ),
+        metric("{name: error-rate, compare: {to: stable}}").replace("thresholdRange: {min: 99}", "compare: {}"),
         "10:28: spec.analysis.metrics[1].compare: error-rate and request-success-rate compare the same "
         "requests (keep compare in one of the two; the other may have a thresholdRange)",
     ),
@@ -253,8 +249,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "latency without unit": (
         metric("{name: request-duration, thresholdRange: {max: 500}}"),
-        "10:56: spec.analysis.metrics[1].thresholdRange.max: the duration 500 has no unit (write 500s, 500m "
-        "or 500ms",
+        "10:56: spec.analysis.metrics[1].thresholdRange.max: the duration 500 has no unit (write 500s, 500m or 500ms",
     ),
     "unit of a query": (
         metric("{name: x, query: up, thresholdRange: {max: 1%}}"),
@@ -290,8 +285,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "unknown preset": (
         metric("{name: zzz, thresholdRange: {max: 1}}"),
-        "10:16: spec.analysis.metrics[1].name: there is no preset 'zzz', and no query (presets: "
-        "request-success-rate,",
+        "10:16: spec.analysis.metrics[1].name: there is no preset 'zzz', and no query (presets: request-success-rate,",
     ),
     "preset with query": (
         metric("{name: error-rate, query: up, thresholdRange: {max: 1}}"),
@@ -307,8 +301,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "unknown placeholder": (
         metric("{name: x, query: 'up{a=\"{{ revison }}\"}', thresholdRange: {max: 1}}"),
-        "10:26: spec.analysis.metrics[1].query: unknown placeholder {{ revison }}: did you mean {{ revision "
-        "}}?",
+        "10:26: spec.analysis.metrics[1].query: unknown placeholder {{ revison }}: did you mean {{ revision }}?",
     ),
     "bare placeholder": (
         metric("{name: x, query: '{{ revision }}', thresholdRange: {max: 1}}"),
@@ -444,8 +437,7 @@ CASES: dict[str, tuple[str, str]] = {
     "no place": (spec("notifications: [{}]"), "10:19: spec.notifications[0]: the entry is empty"),
     "channel": (
         spec('notifications: [{slack: {channel: "ml ops"}}]'),
-        "10:37: spec.notifications[0].slack.channel: 'ml ops' is not a Slack channel (write the name with "
-        "its #",
+        "10:37: spec.notifications[0].slack.channel: 'ml ops' is not a Slack channel (write the name with its #",
     ),
     "commented channel": (
         spec("notifications:", "  - slack:", "      channel: #ml-ops"),
@@ -457,7 +449,7 @@ CASES: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "expected"), CASES.values(), ids=CASES)
-def test_each_fault_is_said_where_it_is(text: str, expected: str) -> None:
+def test_each_problem_has_its_position(text: str, expected: str) -> None:
     """File, line, column, field, what is wrong and what to do."""
     found = problems(text)
     assert found[0].startswith(f"p.yaml:{expected}")
@@ -484,8 +476,7 @@ def test_the_long_form_names_every_fault_of_every_step() -> None:
     assert [each.removeprefix("p.yaml:") for each in problems(text)] == [
         "6:7: spec.steps[0]: a pause before the first setWeight has no candidate traffic to judge "
         "(begin with - setWeight; to start later use windows or a pre-rollout webhook)",
-        "7:7: spec.steps[1]: a step is either setWeight or pause (write them as two steps, each with its "
-        "own -)",
+        "7:7: spec.steps[1]: a step is either setWeight or pause (write them as two steps, each with its own -)",
         "9:18: spec.steps[2].setWeight: the weight 5 follows 10 "
         "(each step gives the candidate more traffic than the one before)",
         "10:14: spec.steps[3].pause: 5m is not a mapping (with the fields duration)",
@@ -493,8 +484,7 @@ def test_the_long_form_names_every_fault_of_every_step() -> None:
         "(write pause: {} to wait for a person, or pause: {duration: 5m})",
         "12:7: spec.steps[5].analysis: unknown field (it belongs under spec)",
         "13:7: spec.steps[6]: the step is empty (write - setWeight: 10 or - pause: {duration: 5m})",
-        "15:25: spec.steps[8].pause.duration: the duration 5 has no unit (write 5s, 5m or 5ms, as you mean "
-        "it)",
+        "15:25: spec.steps[8].pause.duration: the duration 5 has no unit (write 5s, 5m or 5ms, as you mean it)",
     ]
 
 
@@ -504,10 +494,10 @@ def test_steps_without_a_weight() -> None:
     assert "p.yaml:5:10: spec.steps: no step sets a weight (begin with - setWeight: 10)" in found
 
 
-def test_everything_wrong_is_said_at_once_and_in_order() -> None:
+def test_all_problems_are_reported_in_order() -> None:
     """One round of corrections is enough, whatever kinds of faults there are."""
     text = (
-        WHOLE.replace("name: prod-models", "name: Prod")
+        FULL_POLICY.replace("name: prod-models", "name: Prod")
         .replace("component: transformer", "componnent: x")
         .replace("[10, 25, 50, 100]", "[10, 5, on]")
         .replace("bake: 10m", "bake: 10")
@@ -534,7 +524,7 @@ def test_a_misspelt_field_is_not_also_missing() -> None:
     ]
 
 
-def test_very_many_faults_are_counted_not_listed() -> None:
+def test_problems_beyond_the_limit_are_counted() -> None:
     """A hundred sentences are enough."""
     found = problems(GOOD.replace("[10, 100]", f"[{', '.join(['0'] * 300)}]"))
     assert len(found) == 101
@@ -543,11 +533,11 @@ def test_very_many_faults_are_counted_not_listed() -> None:
 
 def test_a_good_policy_has_no_problems() -> None:
     """The documents that the cases above are made of are valid themselves."""
-    for text in (GOOD, MINIMAL, WHOLE):
+    for text in (GOOD, MINIMAL_POLICY, FULL_POLICY):
         assert problems(text) == []
 
 
-def test_a_custom_resource_is_named_instead_of_a_line() -> None:
+def test_custom_resource_problem_has_no_line() -> None:
     """The same schema, without places."""
     broken = document()
     broken["metadata"]["namespace"] = "models"
@@ -572,7 +562,7 @@ def test_a_number_that_was_a_time_is_explained_in_a_custom_resource() -> None:
     assert 'if 17:00 was meant, write "17:00"' in problem.hint
 
 
-def test_what_kubernetes_adds_is_no_fault() -> None:
+def test_server_side_metadata_is_allowed() -> None:
     """``kubectl get -o yaml`` gives a usable policy; what a person misspells is still noticed."""
     resource = document()
     resource["metadata"] |= {

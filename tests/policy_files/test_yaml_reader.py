@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from autocanary.errors import Problem
-from autocanary.policy_files.policy_errors import field_name
-from autocanary.policy_files.yaml_reader import Plain, compose, plain
+from autocanary.policy_files.policy_errors import format_path
+from autocanary.policy_files.yaml_reader import ParsedYaml, compose_documents, parse_node
 
 
-def read(text: str) -> Plain:
-    (node,) = compose(text, "p.yaml")
+def read(text: str) -> ParsedYaml:
+    (node,) = compose_documents(text, "p.yaml")
     assert not isinstance(node, Problem), str(node)
-    return plain(node, "p.yaml")
+    return parse_node(node, "p.yaml")
 
 
 def complaints(text: str) -> list[str]:
@@ -22,7 +22,7 @@ def complaints(text: str) -> list[str]:
 
 
 def syntax(text: str) -> str:
-    last = list(compose(text, "p.yaml"))[-1]
+    last = list(compose_documents(text, "p.yaml"))[-1]
     assert isinstance(last, Problem)
     return str(last)
 
@@ -86,12 +86,12 @@ def test_values(text: str, value: Any) -> None:
         ("<<: 5\na: 1", "<< merges mappings only"),
     ],
 )
-def test_surprises_are_refused_where_they_stand(text: str, words: str) -> None:
+def test_ambiguous_yaml_is_refused_at_its_position(text: str, words: str) -> None:
     """Everything that YAML 1.1 reads as something else, duplicate keys, and keys that are not text."""
     assert words in complaints(text)[0]
 
 
-def test_all_surprises_of_a_document_are_named_at_once() -> None:
+def test_all_ambiguous_values_are_reported() -> None:
     """One round of corrections is enough."""
     found = complaints("a: on\nb: [17:00, no]\nc: {010: x}\n")
     assert [each.split(": ")[0] for each in found] == [
@@ -102,30 +102,30 @@ def test_all_surprises_of_a_document_are_named_at_once() -> None:
     ]
 
 
-def test_a_surprise_keeps_its_text_for_the_checks_that_follow() -> None:
+def test_ambiguous_value_keeps_its_text() -> None:
     """So that one fault is not reported twice."""
     reading = read("a: on\nb: 17:00\n")
     assert reading.value == {"a": "on", "b": "17:00"}
-    assert reading.trapped == {("a",), ("b",)}
+    assert reading.misread_paths == {("a",), ("b",)}
 
 
-def test_places_count_from_one_and_fall_back_to_what_is_around() -> None:
+def test_positions_start_at_one_and_fall_back_to_the_parent() -> None:
     """A missing field is reported at the name of the mapping that lacks it."""
-    spots = read("a:\n  b: [1, {c: 2}]\n  d: |\n    x\n").spots
-    assert spots.place(("a", "b", 1, "c")) == (2, 14)
-    assert spots.place(("a", "b", 1, "c"), key=True) == (2, 11)
-    assert spots.place(("a", "b", 0)) == (2, 7)
-    assert spots.place(("a", "b", 1, "missing")) == (2, 10)
-    assert spots.place(("a", "missing", "deeper")) == (1, 1)
-    assert spots.place(("nowhere",)) == (1, 1)
+    positions = read("a:\n  b: [1, {c: 2}]\n  d: |\n    x\n").positions
+    assert positions.position(("a", "b", 1, "c")) == (2, 14)
+    assert positions.position(("a", "b", 1, "c"), key=True) == (2, 11)
+    assert positions.position(("a", "b", 0)) == (2, 7)
+    assert positions.position(("a", "b", 1, "missing")) == (2, 10)
+    assert positions.position(("a", "missing", "deeper")) == (1, 1)
+    assert positions.position(("nowhere",)) == (1, 1)
 
 
-def test_bare_text_is_remembered() -> None:
+def test_unquoted_text_is_recorded() -> None:
     """The linter warns about times without quotes."""
-    assert read("a: 09:00\nb: '09:00'\n").spots.bare == {("a",): "09:00"}
+    assert read("a: 09:00\nb: '09:00'\n").positions.unquoted == {("a",): "09:00"}
 
 
-def test_merged_mappings_give_what_is_not_given() -> None:
+def test_merge_keys_fill_missing_fields() -> None:
     """``<<`` takes one base or several; the first that has a field wins."""
     text = "x: &x {a: 1, b: 1}\ny: &y {b: 2, c: 2}\nz: {<<: [*x, *y], a: 0}\nw:\n  <<: *x\n"
     value = read(text).value
@@ -133,7 +133,7 @@ def test_merged_mappings_give_what_is_not_given() -> None:
     assert value["w"] == {"a": 1, "b": 1}
 
 
-def test_aliases_that_unfold_to_too_much_are_refused() -> None:
+def test_alias_expansion_is_bounded() -> None:
     """A few lines can mean billions of values."""
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n"
     for letter, before in zip("bcdefghi", "abcdefgh", strict=True):
@@ -147,7 +147,7 @@ def test_aliases_that_unfold_to_too_much_are_refused() -> None:
 
 
 @pytest.mark.parametrize("text", ["&a [*a]", "a: &a {b: *a}", "a: &a\n  <<: *a\n"])
-def test_what_contains_itself_is_refused(text: str) -> None:
+def test_recursive_alias_is_refused(text: str) -> None:
     """A document cannot be unfolded when it contains itself."""
     (message,) = complaints(text)
     assert "aliases are unfolded" in message
@@ -178,7 +178,7 @@ def test_a_file_of_very_many_values_is_refused() -> None:
         ("%YAML 9.9\n---\na: 1", "p.yaml:1:1: this is not YAML"),
     ],
 )
-def test_what_is_not_yaml(text: str, words: str) -> None:
+def test_yaml_syntax_errors(text: str, words: str) -> None:
     """One sentence with the place, whatever the parser's own words are."""
     message = syntax(text)
     assert words in message
@@ -187,13 +187,13 @@ def test_what_is_not_yaml(text: str, words: str) -> None:
 
 def test_documents_before_a_syntax_error_are_read() -> None:
     """The rest of the stream is lost, what came before is not."""
-    nodes = list(compose("a: 1\n---\n\n---\nb: [\n", "p.yaml"))
+    nodes = list(compose_documents("a: 1\n---\n\n---\nb: [\n", "p.yaml"))
     assert len(nodes) == 2
     assert isinstance(nodes[1], Problem)
 
 
-def test_a_name_over_several_lines_is_told_on_one() -> None:
+def test_multi_line_key_is_shown_on_one_line() -> None:
     """YAML lets a name go on in the next line, or hold a break; the complaint about it stays one line."""
-    assert field_name(("spec", "step\nWeights", 0)) == "spec.step\\nWeights[0]"
-    (said,) = complaints('a:\n  "b\\nc": 17:00')
-    assert said.startswith("p.yaml:2:11: a.b\\nc: ")
+    assert format_path(("spec", "step\nWeights", 0)) == "spec.step\\nWeights[0]"
+    (messages,) = complaints('a:\n  "b\\nc": 17:00')
+    assert messages.startswith("p.yaml:2:11: a.b\\nc: ")

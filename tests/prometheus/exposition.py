@@ -16,7 +16,7 @@ class Load:
 
     good: int
     failed: int
-    within: tuple[tuple[float, int], ...]
+    bucket_counts: tuple[tuple[float, int], ...]
 
     @property
     def total(self) -> int:
@@ -31,12 +31,10 @@ def line(metric: str, labels: Mapping[str, str], value: float) -> str:
 def histogram(metric: str, labels: Mapping[str, str], load: Load, unit: float) -> str:
     """A classic histogram of the load's latencies, whose bounds are in ``unit`` of a second."""
     text = ""
-    for bound, count in load.within:
+    for bound, count in load.bucket_counts:
         text += line(f"{metric}_bucket", {**labels, "le": f"{bound * unit:g}"}, count)
     text += line(f"{metric}_bucket", {**labels, "le": "+Inf"}, load.total)
-    return (
-        text + line(f"{metric}_sum", labels, load.total * unit) + line(f"{metric}_count", labels, load.total)
-    )
+    return text + line(f"{metric}_sum", labels, load.total * unit) + line(f"{metric}_count", labels, load.total)
 
 
 def knative(namespace: str, revision: str, load: Load) -> str:
@@ -63,12 +61,10 @@ def knative_otel(histogram_name: str, located: Mapping[str, str], load: Load) ->
 
     The failed requests are the slowest, so that both series together are the load's own histogram.
     """
-    slowest = load.within[-1][0]
-    bad = tuple((bound, load.failed if bound == slowest else 0) for bound, _ in load.within)
-    good = tuple((bound, count - slow) for (bound, count), (_, slow) in zip(load.within, bad, strict=True))
-    text = histogram(
-        histogram_name, {**located, "http_response_status_code": "200"}, Load(load.good, 0, good), 1
-    )
+    slowest = load.bucket_counts[-1][0]
+    bad = tuple((bound, load.failed if bound == slowest else 0) for bound, _ in load.bucket_counts)
+    good = tuple((bound, count - slow) for (bound, count), (_, slow) in zip(load.bucket_counts, bad, strict=True))
+    text = histogram(histogram_name, {**located, "http_response_status_code": "200"}, Load(load.good, 0, good), 1)
     if load.failed:
         labels = {**located, "http_response_status_code": "500"}
         text += histogram(histogram_name, labels, Load(0, load.failed, bad), 1)
@@ -92,9 +88,7 @@ def istio(namespace: str, revision: str, load: Load) -> str:
             half = load.failed // 2
             text += line("istio_requests_total", {**labels, "response_code": "0"}, half)
             text += line("istio_requests_total", {**labels, "response_code": "503"}, load.failed - half)
-        text += histogram(
-            "istio_request_duration_milliseconds", {**labels, "response_code": "200"}, load, 1000
-        )
+        text += histogram("istio_request_duration_milliseconds", {**labels, "response_code": "200"}, load, 1000)
     return text
 
 
@@ -119,9 +113,7 @@ def vllm(located: Mapping[str, str], load: Load, *, new_names: bool = True) -> s
     text += line("vllm:request_success_total", {**labels, "finished_reason": "length"}, 5000)
     if load.failed:
         text += line("vllm:request_success_total", {**labels, "finished_reason": "abort"}, aborted)
-        text += line(
-            "vllm:request_success_total", {**labels, "finished_reason": "error"}, load.failed - aborted
-        )
+        text += line("vllm:request_success_total", {**labels, "finished_reason": "error"}, load.failed - aborted)
     for name in (
         "e2e_request_latency_seconds",
         "time_to_first_token_seconds",
@@ -146,9 +138,7 @@ def tensorflow_serving(located: Mapping[str, str], load: Load) -> str:
     labels = {**located, "model_name": "mnist"}
     text = line(":tensorflow:serving:request_count", {**labels, "status": "OK"}, load.good)
     if load.failed:
-        text += line(
-            ":tensorflow:serving:request_count", {**labels, "status": "INVALID_ARGUMENT"}, load.failed
-        )
+        text += line(":tensorflow:serving:request_count", {**labels, "status": "INVALID_ARGUMENT"}, load.failed)
     timed = {**labels, "API": "Predict", "entrypoint": "REST"}
     return text + histogram(":tensorflow:serving:request_latency", timed, load, 1_000_000)
 
@@ -164,10 +154,6 @@ def mlserver(located: Mapping[str, str], load: Load) -> str:
     text = line("model_infer_request_success_total", labels, load.good)
     text += line("model_infer_request_failure_total", labels, load.failed)
     served = {**located, "app_name": "mlserver", "method": "POST", "status_code": "200"}
-    text += histogram(
-        "rest_server_request_duration_seconds", {**served, "path": "/v2/models/mnist/infer"}, load, 1
-    )
+    text += histogram("rest_server_request_duration_seconds", {**served, "path": "/v2/models/mnist/infer"}, load, 1)
     ready = Load(90_000, 0, ((0.001, 90_000),))
-    return text + histogram(
-        "rest_server_request_duration_seconds", {**served, "path": "/v2/health/ready"}, ready, 1
-    )
+    return text + histogram("rest_server_request_duration_seconds", {**served, "path": "/v2/health/ready"}, ready, 1)

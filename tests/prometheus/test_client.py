@@ -15,9 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
-from autocanary.prometheus.client import PrometheusClient, TooSlow
+from autocanary.prometheus.client import PrometheusClient, QueryTimedOut
 from autocanary.prometheus.connection_settings import PrometheusConfig
-from tests.testbed.servers import HttpSink, Received, Reply, free_port
+from tests.testbed.servers import HttpSink, ReceivedRequest, SinkReply, free_port
 
 SECRET = "s3cr3t-t0ken"
 JSON = {"Content-Type": "application/json"}
@@ -44,7 +44,7 @@ def base(server: HttpSink) -> str:
     return server.url.removesuffix("/")
 
 
-class Asked:
+class RecordingClient:
     """A client, and the outcomes it counted."""
 
     def __init__(self, config: PrometheusConfig) -> None:
@@ -64,9 +64,9 @@ class Asked:
 
 
 @pytest.fixture
-def asked(server: HttpSink) -> Iterator[Asked]:
+def recording(server: HttpSink) -> Iterator[RecordingClient]:
     config = PrometheusConfig(f"http://user:{SECRET}@{base(server).removeprefix('http://')}", timeout=2)
-    made = Asked(config)
+    made = RecordingClient(config)
     yield made
     made.client.close()
 
@@ -74,38 +74,38 @@ def asked(server: HttpSink) -> Iterator[Asked]:
 # --- what goes out
 
 
-def test_the_query_travels_in_the_body(server: HttpSink, asked: Asked) -> None:
+def test_query_is_sent_in_the_post_body(server: HttpSink, recording: RecordingClient) -> None:
     """A grouped query is far longer than the URLs that proxies let pass; the server gets a deadline too."""
     query = "sum(" + "a" * 50_000 + ")"
-    answer = asked.client.query(query)
+    answer = recording.client.query(query)
     [request] = server.requests
     assert (request.method, request.path) == ("POST", "/api/v1/query")
     assert parse_qs(request.body.decode()) == {"query": [query], "timeout": ["1800ms"]}
     assert (answer.samples[0].value, answer.kind, answer.warnings) == (2.5, "vector", ())
-    assert asked.outcomes == ["ok"]
+    assert recording.outcomes == ["ok"]
 
 
-def test_a_server_that_allows_only_get_is_asked_by_get_from_then_on(server: HttpSink, asked: Asked) -> None:
+def test_client_falls_back_to_get_after_405(server: HttpSink, recording: RecordingClient) -> None:
     """405 is learnt from once."""
     server.answer_once(405, b"no")
-    asked.client.query("up")
-    asked.client.query("up")
+    recording.client.query("up")
+    recording.client.query("up")
     assert [request.method for request in server.requests] == ["POST", "GET", "GET"]
     assert parse_qs(urlsplit(server.requests[-1].path).query)["query"] == ["up"]
 
 
-def test_credentials_in_the_url_become_a_header(server: HttpSink, asked: Asked) -> None:
+def test_credentials_in_the_url_become_a_header(server: HttpSink, recording: RecordingClient) -> None:
     """They are sent, and the address in messages is without them."""
-    asked.client.query("up")
+    recording.client.query("up")
     assert server.requests[0].headers["authorization"].startswith("Basic ")
     server.answer(500, b"")
-    assert "user" not in str(asked.failed())
+    assert "user" not in str(recording.failed())
 
 
 def test_a_token_is_read_again_at_each_query(server: HttpSink, tmp_path: Path) -> None:
     """Rotated tokens are picked up without a restart; extra headers go along."""
     token = tmp_path / "token"
-    made = Asked(PrometheusConfig(base(server), token_file=str(token), headers={"X-Scope-OrgID": "team"}))
+    made = RecordingClient(PrometheusConfig(base(server), token_file=str(token), headers={"X-Scope-OrgID": "team"}))
     for text in ("first", "second\n"):
         token.write_text(text)
         made.client.query("up")
@@ -121,7 +121,7 @@ def test_a_password_comes_from_its_file(server: HttpSink, tmp_path: Path) -> Non
     """Basic authentication in UTF-8."""
     (tmp_path / "password").write_text("pä:ss\n")
     config = PrometheusConfig(base(server), username="me", password_file=str(tmp_path / "password"))
-    made = Asked(config)
+    made = RecordingClient(config)
     made.client.query("up")
     assert server.requests[0].headers["authorization"] == "Basic bWU6cMOkOnNz"
     made.client.close()
@@ -144,7 +144,7 @@ def test_a_token_file_that_cannot_be_used_is_named(
     token = tmp_path / "token"
     if content is not None:
         token.write_bytes(content)
-    made = Asked(PrometheusConfig(base(server), token_file=str(token)))
+    made = RecordingClient(PrometheusConfig(base(server), token_file=str(token)))
     error = made.failed()
     assert said in str(error)
     assert str(token) in str(error)
@@ -153,8 +153,8 @@ def test_a_token_file_that_cannot_be_used_is_named(
     made.client.close()
 
 
-def test_the_environment_is_not_listened_to(
-    server: HttpSink, asked: Asked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_proxy_and_ca_environment_is_ignored(
+    server: HttpSink, recording: RecordingClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Proxies, CA bundles and .netrc of the environment neither redirect the query nor add to it."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login x password y\n")
@@ -162,7 +162,7 @@ def test_the_environment_is_not_listened_to(
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "none"))
-    made = Asked(PrometheusConfig(base(server)))
+    made = RecordingClient(PrometheusConfig(base(server)))
     made.client.query("up")
     assert "authorization" not in server.requests[0].headers
     made.client.close()
@@ -171,11 +171,11 @@ def test_the_environment_is_not_listened_to(
 # --- what comes back
 
 
-def test_warnings_make_an_answer_partial(server: HttpSink, asked: Asked) -> None:
+def test_warnings_make_an_answer_partial(server: HttpSink, recording: RecordingClient) -> None:
     """They are kept, and the outcome says so."""
     server.answer(200, success(warnings=["a store is down"]), headers=JSON)
-    assert asked.client.query("up").warnings == ("a store is down",)
-    assert asked.outcomes == ["partial"]
+    assert recording.client.query("up").warnings == ("a store is down",)
+    assert recording.outcomes == ["partial"]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_warnings_make_an_answer_partial(server: HttpSink, asked: Asked) -> None
         (400, b"Bad Request", MetricsRefused, "HTTP 400"),
         (413, b"", MetricsRefused, "too long for a proxy"),
         (414, PAGE, MetricsRefused, "too long for a proxy"),
-        (503, failure("timeout", "query timed out"), TooSlow, "gave up on the query: query timed out"),
+        (503, failure("timeout", "query timed out"), QueryTimedOut, "gave up on the query: query timed out"),
         (503, failure("unavailable", "starting"), MetricsUnreachable, "HTTP 503: starting"),
         (500, failure("internal", "disk"), MetricsUnreachable, "HTTP 500: disk"),
         (200, failure("internal", "disk"), MetricsUnreachable, "disk"),
@@ -212,71 +212,74 @@ def test_warnings_make_an_answer_partial(server: HttpSink, asked: Asked) -> None
         (200, b'{"status": "ok"}', MetricsUnreachable, "foreign text"),
     ],
 )
-def test_every_bad_answer_is_one_sentence(
-    server: HttpSink, asked: Asked, status: int, body: bytes, kind: type[MetricsError], said: str
+def test_every_bad_response_is_one_sentence(
+    server: HttpSink,
+    recording: RecordingClient,
+    status: int,
+    body: bytes,
+    kind: type[MetricsError],
+    said: str,
 ) -> None:
     """Refused when the query itself is the reason, unreachable otherwise; nothing is retried."""
     server.answer(status, body)
-    error = asked.failed()
+    error = recording.failed()
     assert type(error) is kind
     assert said in str(error)
-    assert asked.outcomes == ["refused" if kind is MetricsRefused else "unreachable"]
+    assert recording.outcomes == ["refused" if kind is MetricsRefused else "unreachable"]
     assert len(server.requests) == 1
 
 
-def test_a_redirect_is_named_without_its_parameters(server: HttpSink, asked: Asked) -> None:
+def test_a_redirect_is_named_without_its_parameters(server: HttpSink, recording: RecordingClient) -> None:
     """It is not followed: it would take the token elsewhere."""
     server.answer(302, b"", headers={"Location": f"https://sso.example/login?state={SECRET}"})
-    assert "redirects to https://sso.example/login, which looks like a login page" in str(asked.failed())
+    assert "redirects to https://sso.example/login, which looks like a login page" in str(recording.failed())
     assert len(server.requests) == 1
 
 
-def test_a_long_error_text_is_trimmed(server: HttpSink, asked: Asked) -> None:
+def test_a_long_error_text_is_trimmed(server: HttpSink, recording: RecordingClient) -> None:
     """Prometheus quotes the query back; a message stays a sentence."""
     server.answer(400, failure("bad_data", "x\n" * 5000))
-    assert len(str(asked.failed())) < 500
+    assert len(str(recording.failed())) < 500
 
 
-def test_a_silent_server_is_given_up(server: HttpSink) -> None:
+def test_silent_server_times_out(server: HttpSink) -> None:
     """Nothing comes back within the timeout."""
     server.answer(200, success(), delay=5)
-    made = Asked(PrometheusConfig(base(server), timeout=0.2))
+    made = RecordingClient(PrometheusConfig(base(server), timeout=0.2))
     assert "did not answer within 0.2 s" in str(made.failed())
     made.client.close()
 
 
-def test_nobody_there() -> None:
+def test_refused_connection_is_unreachable() -> None:
     """A refused connection and a name that does not resolve are told apart."""
-    made = Asked(PrometheusConfig(f"http://127.0.0.1:{free_port()}"))
+    made = RecordingClient(PrometheusConfig(f"http://127.0.0.1:{free_port()}"))
     assert "refuses the connection" in str(made.failed())
     made.client.close()
-    made = Asked(PrometheusConfig("http://no-such-host.invalid:9090"))
+    made = RecordingClient(PrometheusConfig("http://no-such-host.invalid:9090"))
     assert "does not resolve" in str(made.failed())
     made.client.close()
 
 
-def test_many_threads_get_their_own_answers(server: HttpSink) -> None:
+def test_each_thread_gets_its_own_response(server: HttpSink) -> None:
     """Warnings and payloads of concurrent queries are not mixed up."""
 
     class Echo(HttpSink):
-        def reply_to(self, received: Received) -> Reply:
+        def reply_to(self, received: ReceivedRequest) -> SinkReply:
             super().reply_to(received)
             [number] = parse_qs(received.body.decode())["query"]
-            return Reply(
-                body=success([{"metric": {}, "value": [1, number]}], warnings=[number]), headers=JSON
-            )
+            return SinkReply(body=success([{"metric": {}, "value": [1, number]}], warnings=[number]), headers=JSON)
 
     with Echo() as echo:
         made = PrometheusClient(PrometheusConfig(base(echo), connections=4))
         wrong: list[object] = []
 
-        def ask(first: int) -> None:
+        def query(first: int) -> None:
             for number in range(first, first + 20):
                 answer = made.query(str(number))
                 if (answer.samples[0].value, answer.warnings) != (number, (str(number),)):
                     wrong.append(answer)
 
-        threads = [threading.Thread(target=ask, args=(first,)) for first in range(0, 160, 20)]
+        threads = [threading.Thread(target=query, args=(first,)) for first in range(0, 160, 20)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -289,15 +292,15 @@ def test_many_threads_get_their_own_answers(server: HttpSink) -> None:
 # --- version
 
 
-def test_the_version_is_asked_for_once_and_may_be_missing(server: HttpSink, asked: Asked) -> None:
+def test_version_may_be_missing(server: HttpSink, recording: RecordingClient) -> None:
     """Thanos and filtering proxies do not tell it; that is no error."""
     server.answer(200, json.dumps({"status": "success", "data": {"version": "3.1.0"}}).encode())
-    assert asked.client.version() == "3.1.0"
+    assert recording.client.version() == "3.1.0"
     assert server.requests[0].path == "/api/v1/status/buildinfo"
     server.answer(404, b"")
-    assert asked.client.version() == ""
+    assert recording.client.version() == ""
     server.answer(200, b'{"status": "success", "data": []}')
-    assert asked.client.version() == ""
+    assert recording.client.version() == ""
 
 
 # --- TLS
@@ -324,7 +327,7 @@ def test_tls_trusts_the_ca_file_alone(certificate: tuple[Path, Path], tmp_path: 
         sink._server.socket = context.wrap_socket(sink._server.socket, server_side=True)
         sink.answer(200, success(), headers=JSON)
         url = base(sink).replace("http://", "https://")
-        good = Asked(PrometheusConfig(url, ca_file=str(made)))
+        good = RecordingClient(PrometheusConfig(url, ca_file=str(made)))
         assert good.client.query("up").samples[0].value == 2.5
         good.client.close()
         (tmp_path / "junk.pem").write_text("junk")
@@ -333,14 +336,14 @@ def test_tls_trusts_the_ca_file_alone(certificate: tuple[Path, Path], tmp_path: 
             (str(tmp_path / "junk.pem"), "TLS:"),
             (str(tmp_path / "none.pem"), "none.pem cannot be read"),
         ):
-            bad = Asked(PrometheusConfig(url, ca_file=ca_file))
+            bad = RecordingClient(PrometheusConfig(url, ca_file=ca_file))
             assert said in str(bad.failed())
             bad.client.close()
 
 
-def test_an_answer_does_not_outlive_its_use(server: HttpSink, asked: Asked) -> None:
+def test_response_payload_is_freed_after_use(server: HttpSink, recording: RecordingClient) -> None:
     """A large one would otherwise stay in memory for each thread until its next query."""
     server.answer(200, success(marked=[]), headers=JSON)
-    asked.client.query("up")
+    recording.client.query("up")
     gc.collect()
     assert not [each for each in gc.get_objects() if isinstance(each, dict) and "marked" in each]

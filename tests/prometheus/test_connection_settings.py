@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autocanary.errors import SettingsError
-from autocanary.prometheus.connection_settings import PrometheusConfig, shown
+from autocanary.prometheus.connection_settings import PrometheusConfig, redacted_url
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from autocanary.prometheus.connection_settings import PrometheusConfig, shown
         ({"headers": {"X-Tenant": " a"}}, "X-Tenant"),
     ],
 )
-def test_bad_settings_are_refused_in_words(settings: Mapping[str, Any], said: str) -> None:
+def test_bad_settings_are_refused_with_a_message(settings: Mapping[str, Any], said: str) -> None:
     """Each says what was expected."""
     with pytest.raises(SettingsError, match=said):
         PrometheusConfig(**{"url": "http://prometheus:9090", **settings})
@@ -41,7 +41,7 @@ def test_bad_settings_are_refused_in_words(settings: Mapping[str, Any], said: st
 def test_secrets_are_not_in_messages_or_repr() -> None:
     """Neither a password in the URL nor the value of a header is ever printed."""
     config = PrometheusConfig("https://me:hush@host/prom/", headers={"X-Key": "s3cret"})
-    assert config.base == "https://host/prom"
+    assert config.base_url == "https://host/prom"
     assert config.url_credentials == ("me", "hush")
     assert "hush" not in repr(config)
     assert "s3cret" not in repr(config)
@@ -63,6 +63,6 @@ def test_credentials_of_a_url_are_decoded() -> None:
     ("url", "text"),
     [("http://u:p@h:1/a?b#c", "http://h:1/a"), ("http://[::1", "(not a URL)"), ("http://h", "http://h")],
 )
-def test_what_is_shown_of_a_url(url: str, text: str) -> None:
+def test_redacted_url_has_no_secrets(url: str, text: str) -> None:
     """Scheme, host and path, nothing that may be a secret."""
-    assert shown(url) == text
+    assert redacted_url(url) == text

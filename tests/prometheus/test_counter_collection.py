@@ -8,12 +8,19 @@ from dataclasses import replace
 import pytest
 
 from autocanary.errors import MetricsRefused, MetricsUnreachable
-from autocanary.model.measurement import Counters, Question, Reading, ReadingKind, Source, Totals
-from autocanary.prometheus.query_answer import Sample
-from autocanary.prometheus.query_plan import Result
-from tests.prometheus.fake_prometheus import Desk, knative, question, row, rows, traffic
+from autocanary.model.measurement import (
+    Measurement,
+    MeasurementKind,
+    MetricQuery,
+    RequestCounters,
+    RequestTotals,
+    Source,
+)
+from autocanary.prometheus.query_answer import VectorSample
+from autocanary.prometheus.query_plan import QueryResult
+from tests.prometheus.scripted_prometheus import MetricsHarness, knative, metric_query, row, rows, traffic
 
-ASKED = question("error-rate", counters=True)
+ASKED = metric_query("error-rate", counters=True)
 STABLE = {**knative(1), "pod_name": "stable", "instance": "10.0.0.1:9091"}
 CANARY = {**knative(2), "pod_name": "canary", "instance": "10.0.0.2:9091"}
 
@@ -26,91 +33,91 @@ def is_history(query: str) -> bool:
     return "count_over_time" in query
 
 
-def reading_of(query: str) -> Result:
+def response_to(query: str) -> QueryResult:
     return rows(row(0.25, **knative())) if query.startswith("histogram_quantile") else rows(*traffic(100, 2))
 
 
-class Served:
-    """A Prometheus whose counters go on with its time; ``spoilt`` may answer in its stead."""
+class FakeCounters:
+    """A Prometheus whose counters go on with its time; ``override`` may answer in its stead."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.canary: tuple[float, float] | None = None
         self.stable = 5000.0
-        self.spoilt: Callable[[str], Result | None] = lambda _query: None
+        self.override: Callable[[str], QueryResult | None] = lambda _query: None
 
-    def __call__(self, query: str) -> Result:
-        spoilt = self.spoilt(query)
-        if spoilt is not None:
-            return spoilt
+    def __call__(self, query: str) -> QueryResult:
+        override = self.override(query)
+        if override is not None:
+            return override
         if is_history(query):
             return rows(row(3, **STABLE))
-        return rows(*self.raw()) if is_raw(query) else reading_of(query)
+        return rows(*self.raw()) if is_raw(query) else response_to(query)
 
-    def raw(self) -> list[Sample]:
+    def raw(self) -> list[VectorSample]:
         found = [row(self.now, autocanary="now")]
         found += self.pod(STABLE, self.stable, 0)
         return found if self.canary is None else found + self.pod(CANARY, *self.canary)
 
-    def pod(self, labels: dict[str, str], good: float, failed: float) -> list[Sample]:
+    def pod(self, labels: dict[str, str], good: float, failed: float) -> list[VectorSample]:
         return [
             row(good, **labels, autocanary="count0", response_code_class="2xx"),
             row(failed, **labels, autocanary="count0", response_code_class="5xx"),
             row(2, **labels, autocanary="at", autocanary_at=str(self.now - 3)),
         ]
 
-    def go_on(self, good: float, failed: float = 0.0) -> None:
+    def advance(self, good: float, failed: float = 0.0) -> None:
         self.now += 15
         before = self.canary or (0.0, 0.0)
         self.canary = (before[0] + good, before[1] + failed)
         self.stable += 100
 
 
-def counters(reading: Reading) -> Counters:
-    assert reading.counters is not None, reading.detail
-    return reading.counters
+def counters(measurement: Measurement) -> RequestCounters:
+    assert measurement.counters is not None, measurement.detail
+    return measurement.counters
 
 
-def test_readings_come_with_counters() -> None:
+def test_measurements_carry_counters() -> None:
     """A baseline, then what the canary did from its first request on, its value untouched."""
-    served = Served()
-    desk = Desk(served)
-    first = desk.ask_one(ASKED)
-    assert (first.kind, first.value, first.detail) == (ReadingKind.VALUE, 2, "")
-    assert counters(first).candidate == Totals()
-    served.go_on(40, 2)
-    later = counters(desk.ask_one(ASKED))
-    assert (later.candidate, later.stable, later.at) == (Totals(42, 2), Totals(100), 1012)
-    assert later.epoch == counters(first).epoch
+    served = FakeCounters()
+    desk = MetricsHarness(served)
+    first = desk.query_one(ASKED)
+    assert (first.kind, first.value, first.detail) == (MeasurementKind.VALUE, 2, "")
+    assert counters(first).candidate == RequestTotals()
+    served.advance(40, 2)
+    later = counters(desk.query_one(ASKED))
+    assert (later.candidate, later.stable, later.at) == (RequestTotals(42, 2), RequestTotals(100), 1012)
+    assert later.account_id == counters(first).account_id
 
 
-def test_only_who_asks_gets_counters() -> None:
+def test_counters_only_when_requested() -> None:
     """Without the wish no query more."""
-    desk = Desk(Served())
-    assert desk.ask_one(question("error-rate")).counters is None
-    assert not any(is_raw(query) for query in desk.played.queries)
+    desk = MetricsHarness(FakeCounters())
+    assert desk.query_one(metric_query("error-rate")).counters is None
+    assert not any(is_raw(query) for query in desk.fake.queries)
 
 
-def test_counters_cost_a_query_per_family_and_one_more_at_first() -> None:
+def test_counters_cost_one_query_per_family_plus_history() -> None:
     """Both rates are one family; the latency is another, as it rests on buckets."""
-    desk = Desk(Served())
+    desk = MetricsHarness(FakeCounters())
     asked = [
-        question(metric, service=f"s{number}", counters=True)
+        metric_query(metric, service=f"s{number}", counters=True)
         for number in range(50)
         for metric in ("error-rate", "request-success-rate", "request-duration")
     ]
     for expected in (2 + 2 + 2, 2 + 2):  # the readings' own, the looks, the histories
-        desk.ask(*asked)
-        assert len(desk.played.queries) == expected
-        assert len(desk.played.rounds) == 1
-        desk.played.rounds.clear()
+        desk.query(*asked)
+        assert len(desk.fake.queries) == expected
+        assert len(desk.fake.rounds) == 1
+        desk.fake.rounds.clear()
 
 
-def test_answers_with_buckets_are_asked_in_turn() -> None:
+def test_bucket_queries_run_sequentially() -> None:
     """Many revisions' buckets are not held in memory all at once."""
-    desk = Desk(Served())
-    desk.ask(*(question("request-duration", service=f"s{n}", counters=True) for n in range(300)))
-    raw = [sum(is_raw(query) for query in queries) for queries in desk.played.rounds]
+    desk = MetricsHarness(FakeCounters())
+    desk.query(*(metric_query("request-duration", service=f"s{n}", counters=True) for n in range(300)))
+    raw = [sum(is_raw(query) for query in queries) for queries in desk.fake.rounds]
     assert raw == [1, 1, 1]
 
 
@@ -119,68 +126,68 @@ def test_answers_with_buckets_are_asked_in_turn() -> None:
     [MetricsUnreachable("away"), MetricsRefused("no"), "warned", "timeless"],
     ids=lambda each: str(each),
 )
-def test_a_lost_answer_adds_nothing_and_loses_nothing(spoiling: Result | str) -> None:
+def test_lost_response_neither_adds_nor_loses_counts(spoiling: QueryResult | str) -> None:
     """The last counters again and a word why; the next answer has it all."""
-    served = Served()
-    desk = Desk(served)
-    desk.ask_one(ASKED)
-    served.go_on(40, 2)
-    before = desk.ask_one(ASKED)
+    served = FakeCounters()
+    desk = MetricsHarness(served)
+    desk.query_one(ASKED)
+    served.advance(40, 2)
+    before = desk.query_one(ASKED)
 
-    def spoilt(query: str) -> Result | None:
+    def override(query: str) -> QueryResult | None:
         if not is_raw(query):
             return None
         if spoiling == "warned":
             return rows(*served.raw(), warnings=["a store is down"])
         return rows() if isinstance(spoiling, str) else spoiling
 
-    served.spoilt = spoilt
-    served.go_on(10)
-    during = desk.ask_one(ASKED)
+    served.override = override
+    served.advance(10)
+    during = desk.query_one(ASKED)
     assert during.counters == before.counters
-    assert (during.kind, during.value) == (ReadingKind.VALUE, 2)
+    assert (during.kind, during.value) == (MeasurementKind.VALUE, 2)
     assert during.detail.startswith("no new counts: ")
-    served.spoilt = lambda _query: None
-    served.go_on(1, 1)
-    assert counters(desk.ask_one(ASKED)).candidate == Totals(54, 3)
+    served.override = lambda _query: None
+    served.advance(1, 1)
+    assert counters(desk.query_one(ASKED)).candidate == RequestTotals(54, 3)
 
 
 @pytest.mark.parametrize("spoiling", ["look", "history"])
-def test_no_account_is_opened_on_half_an_answer(spoiling: str) -> None:
+def test_partial_response_does_not_start_tracking(spoiling: str) -> None:
     """Neither without the look nor, while it may still come, without the history."""
-    served = Served()
-    desk = Desk(served)
+    served = FakeCounters()
+    desk = MetricsHarness(served)
     lost = is_raw if spoiling == "look" else is_history
-    served.spoilt = lambda query: MetricsUnreachable("away") if lost(query) else None
-    reading = desk.ask_one(ASKED)
-    assert reading.counters is None
-    assert reading.detail == "no counts: away"
-    served.spoilt = lambda _query: None
-    served.go_on(40)
-    assert counters(desk.ask_one(ASKED)).candidate == Totals()
-    served.go_on(5)
-    assert counters(desk.ask_one(ASKED)).candidate == Totals(5)
+    served.override = lambda query: MetricsUnreachable("away") if lost(query) else None
+    measurement = desk.query_one(ASKED)
+    assert measurement.counters is None
+    assert measurement.detail == "no counts: away"
+    served.override = lambda _query: None
+    served.advance(40)
+    assert counters(desk.query_one(ASKED)).candidate == RequestTotals()
+    served.advance(5)
+    assert counters(desk.query_one(ASKED)).candidate == RequestTotals(5)
 
 
-def test_a_server_that_refuses_the_history_gets_an_account_that_trusts_nobody() -> None:
+def test_refused_history_makes_every_process_a_baseline() -> None:
     """A new pod is a baseline then: too little, never too much."""
-    served = Served()
-    served.spoilt = lambda query: MetricsRefused("too many samples") if is_history(query) else None
-    desk = Desk(served)
-    desk.ask_one(ASKED)
-    served.go_on(40)
-    assert counters(desk.ask_one(ASKED)).candidate == Totals()
-    served.go_on(2)
-    assert counters(desk.ask_one(ASKED)).candidate == Totals(2)
+    served = FakeCounters()
+    served.override = lambda query: MetricsRefused("too many samples") if is_history(query) else None
+    desk = MetricsHarness(served)
+    desk.query_one(ASKED)
+    served.advance(40)
+    assert counters(desk.query_one(ASKED)).candidate == RequestTotals()
+    served.advance(2)
+    assert counters(desk.query_one(ASKED)).candidate == RequestTotals(2)
 
 
-def test_a_failed_chunk_holds_up_its_own_rollouts_only() -> None:
+def test_failed_chunk_delays_its_rollouts_only() -> None:
     """The others' counters go on."""
-    served = Served()
+    served = FakeCounters()
 
-    def respond(query: str) -> Result:
+    def respond(query: str) -> QueryResult:
         if not (is_raw(query) or is_history(query)):
-            return reading_of(query)
+            return response_to(query)
         if "s00-" in query and served.canary is not None:
             return MetricsUnreachable("away")
         samples = [row(served.now, autocanary="now")]
@@ -189,68 +196,70 @@ def test_a_failed_chunk_holds_up_its_own_rollouts_only() -> None:
             samples += served.pod(pod, served.stable, 0)
         return rows(*samples)
 
-    desk = Desk(respond, revisions=10)
-    asked = [question("error-rate", service=f"s{number:02}", counters=True) for number in range(20)]
-    first = desk.ask(*asked)
-    served.go_on(1)
-    later = desk.ask(*asked)
+    desk = MetricsHarness(respond, revisions=10)
+    asked = [metric_query("error-rate", service=f"s{number:02}", counters=True) for number in range(20)]
+    first = desk.query(*asked)
+    served.advance(1)
+    later = desk.query(*asked)
     moved = [counters(later[each]).at > counters(first[each]).at for each in asked]
     assert moved == [False] * 5 + [True] * 15
 
 
-def test_what_is_refused_says_so_beside_the_value() -> None:
+def test_refused_counters_are_named_in_the_detail() -> None:
     """Two scrapes under the same labels: the reading keeps its number."""
-    served = Served()
+    served = FakeCounters()
 
-    def mixed(query: str) -> Result | None:
+    def mixed(query: str) -> QueryResult | None:
         twin = row(2, **STABLE, autocanary="at", autocanary_at=str(served.now - 9))
         return rows(*served.raw(), twin) if is_raw(query) else None
 
-    served.spoilt = mixed
-    reading = Desk(served).ask_one(ASKED)
-    assert (reading.kind, reading.value, reading.counters) == (ReadingKind.VALUE, 2, None)
-    assert reading.detail.startswith("no counts: several scrapes")
+    served.override = mixed
+    measurement = MetricsHarness(served).query_one(ASKED)
+    assert (measurement.kind, measurement.value, measurement.counters) == (MeasurementKind.VALUE, 2, None)
+    assert measurement.detail.startswith("no counts: several scrapes")
 
 
-def test_latency_waits_for_its_first_bucket() -> None:
+def test_latency_counters_wait_for_the_first_bucket() -> None:
     """Which bounds there are is not known before."""
-    reading = Desk(Served()).ask_one(question("request-duration", counters=True))
-    assert reading.value == 0.25
-    assert reading.counters is None
-    assert "by its latency" in reading.detail
+    measurement = MetricsHarness(FakeCounters()).query_one(metric_query("request-duration", counters=True))
+    assert measurement.value == 0.25
+    assert measurement.counters is None
+    assert "by its latency" in measurement.detail
 
 
 @pytest.mark.parametrize(
     ("asked", "why"),
     [
-        (question("request-count", counters=True), "only error-rate"),
-        (question(query="up", counters=True), "a query of the policy's own has no counters"),
-        (question("request-duration", source=Source.TRITON, counters=True), "has no histogram"),
+        (metric_query("request-count", counters=True), "only error-rate"),
+        (metric_query(query="up", counters=True), "a query of the policy's own has no counters"),
+        (metric_query("request-duration", source=Source.TRITON, counters=True), "has no histogram"),
     ],
 )
-def test_what_has_no_counters_says_why(asked: Question, why: str) -> None:
+def test_metric_without_counters_says_why(asked: MetricQuery, why: str) -> None:
     """In the reading's detail, beside whatever the value has to say."""
 
-    def respond(query: str) -> Result:
+    def respond(query: str) -> QueryResult:
         if "autocanary_metric" in query:
             found = {"namespace": "models", "revision_name": asked.stable}
             return rows(row(1, **found, autocanary_metric="nv_inference_request_success"))
-        return reading_of(query)
+        return response_to(query)
 
-    reading = Desk(respond).ask_one(asked)
-    assert reading.counters is None
-    assert why in reading.detail
+    measurement = MetricsHarness(respond).query_one(asked)
+    assert measurement.counters is None
+    assert why in measurement.detail
 
 
-def test_a_service_that_nothing_measures_has_no_counters() -> None:
+def test_unmeasured_service_has_no_counters() -> None:
     """Its own detail is enough."""
-    reading = Desk(lambda _query: rows()).ask_one(question("error-rate", source=Source.AUTO, counters=True))
-    assert (reading.kind, reading.counters) == (ReadingKind.NO_SERIES, None)
-    assert reading.detail.startswith("nothing measures")
+    measurement = MetricsHarness(lambda _query: rows()).query_one(
+        metric_query("error-rate", source=Source.AUTO, counters=True)
+    )
+    assert (measurement.kind, measurement.counters) == (MeasurementKind.NO_SERIES, None)
+    assert measurement.detail.startswith("nothing measures")
 
 
-def test_a_lone_revision_has_nothing_to_be_compared_with() -> None:
+def test_single_revision_has_no_counters() -> None:
     """The first revision of a service."""
-    reading = Desk(Served()).ask_one(replace(ASKED, stable=""))
-    assert (reading.value, reading.counters) == (2, None)
-    assert "no stable revision" in reading.detail
+    measurement = MetricsHarness(FakeCounters()).query_one(replace(ASKED, stable=""))
+    assert (measurement.value, measurement.counters) == (2, None)
+    assert "no stable revision" in measurement.detail

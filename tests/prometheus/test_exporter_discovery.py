@@ -8,101 +8,114 @@ from collections.abc import Collection
 import pytest
 
 from autocanary.errors import MetricsRefused, MetricsUnreachable
-from autocanary.model.measurement import Question, ReadingKind, Source
-from autocanary.prometheus.exporter_discovery import Discovery, Found, looked_for, targets_of, wanted_by
-from autocanary.prometheus.presets import Variant
-from autocanary.prometheus.query_answer import Answer
-from autocanary.prometheus.query_plan import Result
-from autocanary.prometheus.revision_labels import Labelling, Target
-from autocanary.prometheus.sources import variants_of
-from tests.prometheus.fake_prometheus import Desk, ManualClock, Played, question, row, rows
+from autocanary.model.measurement import MeasurementKind, MetricQuery, Source
+from autocanary.prometheus.exporter_discovery import (
+    DiscoveredExporters,
+    ExporterDiscovery,
+    discovery_key_of,
+    revision_targets,
+    search_hint,
+)
+from autocanary.prometheus.presets import ExporterVariant
+from autocanary.prometheus.query_answer import QueryResponse
+from autocanary.prometheus.query_plan import QueryResult
+from autocanary.prometheus.revision_labels import RevisionLabels, RevisionTarget
+from autocanary.prometheus.sources import exporter_variants
+from tests.prometheus.scripted_prometheus import (
+    FakePrometheus,
+    ManualClock,
+    MetricsHarness,
+    metric_query,
+    row,
+    rows,
+)
 
-AUTO = question(source=Source.AUTO)
-STABLE = Target("models", "mnist-predictor-00001")
-FORMS = list(dict.fromkeys(variant.labelling for variant in variants_of(Source.AUTO)))
+AUTO = metric_query(source=Source.AUTO)
+STABLE = RevisionTarget("models", "mnist-predictor-00001")
+FORMS = list(dict.fromkeys(variant.revision_labels for variant in exporter_variants(Source.AUTO)))
 
 
-def variant(source: Source, labelling: int = 0, meter: int = 0) -> Variant:
-    meters = list(dict.fromkeys(one.meter for one in variants_of(source)))
-    return Variant(meters[meter], meters[meter].labellings[labelling])
+def variant(source: Source, revision_labels: int = 0, exporter: int = 0) -> ExporterVariant:
+    exporters = list(dict.fromkeys(one.exporter for one in exporter_variants(source)))
+    return ExporterVariant(exporters[exporter], exporters[exporter].revision_label_schemes[revision_labels])
 
 
-class Exposing:
+class FakeSeries:
     """A Prometheus that has series of the given variants for the given revisions."""
 
-    def __init__(self, *variants: Variant, targets: Collection[Target] = (STABLE,)) -> None:
+    def __init__(self, *variants: ExporterVariant, targets: Collection[RevisionTarget] = (STABLE,)) -> None:
         self.variants = variants
         self.targets = targets
-        self.fault: dict[tuple[str, ...], Result] = {}
+        self.fault: dict[tuple[str, ...], QueryResult] = {}
 
-    def __call__(self, query: str) -> Result:
-        labelling = self.form(query)
-        if labelling.needs in self.fault:
-            return self.fault[labelling.needs]
+    def __call__(self, query: str) -> QueryResult:
+        revision_labels = self.form(query)
+        if revision_labels.required_labels in self.fault:
+            return self.fault[revision_labels.required_labels]
         names = re.findall(r'__name__=~"([^"]*)"', query)[0].split("|")
         found = []
         for one in self.variants:
-            metric = one.meter.counted[0].metric
-            if one.labelling is labelling and metric in names:
+            metric = one.exporter.counted[0].metric
+            if one.revision_labels is revision_labels and metric in names:
                 for target in self.targets:
-                    labels = dict(zip(labelling.by, labelling.key(target), strict=True))
+                    labels = dict(zip(revision_labels.group_labels, revision_labels.label_values(target), strict=True))
                     found.append(row(1, **labels, autocanary_metric=metric))
         return rows(*found)
 
     @staticmethod
-    def form(query: str) -> Labelling:
+    def form(query: str) -> RevisionLabels:
         """Which form of labels a probe looks for."""
-        by = re.match(r"count by \(([^)]*), autocanary_metric\)", query)
-        assert by is not None, query
-        same = [one for one in FORMS if ", ".join(one.by) == by[1]]
-        return next(one for one in same if one.joined == ("target_info" in query))
+        group_labels = re.match(r"count by \(([^)]*), autocanary_metric\)", query)
+        assert group_labels is not None, query
+        same = [one for one in FORMS if ", ".join(one.group_labels) == group_labels[1]]
+        return next(one for one in same if one.needs_target_info == ("target_info" in query))
 
 
-class Search:
+class DiscoveryHarness:
     """A discovery over a played Prometheus."""
 
-    def __init__(self, prometheus: Exposing) -> None:
+    def __init__(self, prometheus: FakeSeries) -> None:
         self.clock = ManualClock()
         self.prometheus = prometheus
-        self.played = Played(prometheus)
-        self.discovery = Discovery(self.clock.now, most=1000, most_bytes=200_000)
+        self.fake = FakePrometheus(prometheus)
+        self.discovery = ExporterDiscovery(self.clock.now, max_targets=1000, max_query_bytes=200_000)
 
-    def find(self, *questions: Question) -> Found:
-        asked = {wanted_by(each): targets_of(each) for each in questions or (AUTO,)}
-        return self.played.run(self.discovery.resolve(asked))[next(iter(asked))]
+    def find(self, *metric_queries: MetricQuery) -> DiscoveredExporters:
+        asked = {discovery_key_of(each): revision_targets(each) for each in metric_queries or (AUTO,)}
+        return self.fake.run(self.discovery.resolve(asked))[next(iter(asked))]
 
     @property
     def probes(self) -> int:
-        count = len(self.played.queries)
-        self.played.rounds.clear()
+        count = len(self.fake.queries)
+        self.fake.rounds.clear()
         return count
 
 
-def test_one_probe_per_form_of_labels_whatever_the_number_of_services() -> None:
+def test_one_probe_per_label_scheme() -> None:
     """Hundreds of services are looked for in one round of eight queries."""
-    search = Search(Exposing())
-    search.find(*(question(service=f"s{number}", source=Source.AUTO) for number in range(300)))
-    assert len(search.played.rounds) == 1
+    search = DiscoveryHarness(FakeSeries())
+    search.find(*(metric_query(service=f"s{number}", source=Source.AUTO) for number in range(300)))
+    assert len(search.fake.rounds) == 1
     assert search.probes == len(FORMS) == 8
 
 
-def test_a_settled_service_is_not_looked_for_again() -> None:
+def test_discovered_service_is_not_probed_again() -> None:
     """Found once by its stable revision, remembered for the candidate."""
-    search = Search(Exposing(variant(Source.ISTIO)))
+    search = DiscoveryHarness(FakeSeries(variant(Source.ISTIO)))
     assert search.find().variants == (variant(Source.ISTIO),)
     assert search.probes == 8
     search.clock.time += 1000
     assert search.find().variants == (variant(Source.ISTIO),)
-    assert search.find().seen
+    assert search.find().ever_had_series
     assert search.probes == 0
 
 
-def test_nothing_found_is_looked_for_again_after_a_while() -> None:
+def test_undiscovered_service_is_probed_again_later() -> None:
     """Every 30 seconds at most, until there is something."""
-    search = Search(Exposing())
-    assert search.find() == Found()
+    search = DiscoveryHarness(FakeSeries())
+    assert search.find() == DiscoveredExporters()
     search.clock.time += 29
-    assert search.find() == Found()
+    assert search.find() == DiscoveredExporters()
     assert search.probes == 8
     search.clock.time += 1
     search.prometheus.variants = (variant(Source.KOURIER),)
@@ -110,43 +123,43 @@ def test_nothing_found_is_looked_for_again_after_a_while() -> None:
     assert search.probes == 8
 
 
-def test_a_source_with_one_form_needs_no_search() -> None:
+def test_source_with_one_label_scheme_needs_no_probe() -> None:
     """knative, istio and kourier are what they are; whether they have been seen is learnt from answers."""
-    search = Search(Exposing())
-    asked = question(source=Source.KNATIVE)
-    assert search.find(asked) == Found(variants_of(Source.KNATIVE))
+    search = DiscoveryHarness(FakeSeries())
+    asked = metric_query(source=Source.KNATIVE)
+    assert search.find(asked) == DiscoveredExporters(exporter_variants(Source.KNATIVE))
     assert search.probes == 0
-    search.discovery.heard(wanted_by(asked), series=True)
-    assert search.find(asked).seen
+    search.discovery.series_found(discovery_key_of(asked), series=True)
+    assert search.find(asked).ever_had_series
 
 
-def test_the_form_of_a_named_source_is_found() -> None:
+def test_label_scheme_of_named_source_is_found() -> None:
     """knative-otel is one source with many forms: only its own metrics are looked for."""
-    wanted = variant(Source.KNATIVE_OTEL, labelling=3, meter=1)
-    search = Search(Exposing(wanted, variant(Source.KNATIVE)))
-    assert search.find(question(source=Source.KNATIVE_OTEL)).variants == (wanted,)
+    discovery_key = variant(Source.KNATIVE_OTEL, revision_labels=3, exporter=1)
+    search = DiscoveryHarness(FakeSeries(discovery_key, variant(Source.KNATIVE)))
+    assert search.find(metric_query(source=Source.KNATIVE_OTEL)).variants == (discovery_key,)
     assert search.probes == 5
 
 
-def test_the_documented_order_decides_between_several() -> None:
+def test_first_source_in_order_is_preferred() -> None:
     """Queue-proxy before gateways before model servers; per metric the first that can give it."""
-    everything = variants_of(Source.AUTO)
-    found = Search(Exposing(*everything)).find()
+    everything = exporter_variants(Source.AUTO)
+    found = DiscoveryHarness(FakeSeries(*everything)).find()
     assert found.variants == everything
     assert found.preferred("error-rate") == variant(Source.KNATIVE)
     tokens = found.preferred("time-to-first-token")
     assert tokens is not None
     assert tokens.source is Source.VLLM
-    only_kserve = Found((variant(Source.KSERVE),))
+    only_kserve = DiscoveredExporters((variant(Source.KSERVE),))
     assert only_kserve.preferred("error-rate") == variant(Source.KSERVE)
-    assert Found().preferred("error-rate") is None
+    assert DiscoveredExporters().preferred("error-rate") is None
 
 
-def test_a_service_gone_silent_is_looked_for_again_and_kept_meanwhile() -> None:
+def test_silent_service_is_probed_again_and_kept() -> None:
     """Its exporter may have been replaced; or its revisions are scaled to zero, which is no news."""
-    search = Search(Exposing(variant(Source.KNATIVE)))
+    search = DiscoveryHarness(FakeSeries(variant(Source.KNATIVE)))
     search.find()
-    search.discovery.heard(wanted_by(AUTO), series=False)
+    search.discovery.series_found(discovery_key_of(AUTO), series=False)
     search.clock.time += 30
     search.prometheus.variants = ()
     assert search.find().variants == (variant(Source.KNATIVE),)
@@ -154,66 +167,66 @@ def test_a_service_gone_silent_is_looked_for_again_and_kept_meanwhile() -> None:
     search.clock.time += 30
     search.prometheus.variants = (variant(Source.KNATIVE_OTEL),)
     assert search.find().variants == (variant(Source.KNATIVE_OTEL),)
-    search.discovery.heard(wanted_by(AUTO), series=True)
+    search.discovery.series_found(discovery_key_of(AUTO), series=True)
     search.clock.time += 30
     search.find()
     assert search.probes == 8
 
 
-def test_a_failed_probe_settles_nothing() -> None:
+def test_failed_probe_is_repeated() -> None:
     """Not found is told from not answered; what was found is used, and better is looked for again."""
     outage = MetricsUnreachable("away")
-    search = Search(Exposing(variant(Source.KOURIER)))
-    search.prometheus.fault = {form.needs: outage for form in FORMS}
+    search = DiscoveryHarness(FakeSeries(variant(Source.KOURIER)))
+    search.prometheus.fault = {form.required_labels: outage for form in FORMS}
     assert search.find().error is outage
     search.clock.time += 30
     search.prometheus.fault = {("namespace_name", "revision_name"): outage}
     assert search.find().variants == (variant(Source.KOURIER),)
-    assert not search.find().certain
+    assert not search.find().conclusive
     search.clock.time += 30
     search.prometheus.fault = {}
     search.prometheus.variants = (variant(Source.KNATIVE), variant(Source.KOURIER))
     assert search.find().variants[0] == variant(Source.KNATIVE)
-    assert search.find().certain
+    assert search.find().conclusive
 
 
-def test_a_refused_form_is_not_there_for_us() -> None:
+def test_refused_label_scheme_counts_as_absent() -> None:
     """A join that this Prometheus cannot do must not keep the others from being settled."""
-    search = Search(Exposing(variant(Source.VLLM)))
+    search = DiscoveryHarness(FakeSeries(variant(Source.VLLM)))
     search.prometheus.fault = {("job", "instance", "target_info"): MetricsRefused("many-to-many")}
-    assert search.find().certain
+    assert search.find().conclusive
 
 
-def test_a_warning_is_remembered_with_what_was_not_found() -> None:
+def test_warning_is_kept_while_nothing_is_found() -> None:
     """With a store missing, absence proves nothing."""
-    search = Search(Exposing())
-    search.prometheus.fault = {form.needs: Answer((), ("a store is down",)) for form in FORMS}
+    search = DiscoveryHarness(FakeSeries())
+    search.prometheus.fault = {form.required_labels: QueryResponse((), ("a store is down",)) for form in FORMS}
     assert search.find().warning == "a store is down"
 
 
-def test_services_nobody_asks_about_are_forgotten() -> None:
+def test_unused_services_expire() -> None:
     """An hour later a deleted service is out of memory."""
-    search = Search(Exposing())
+    search = DiscoveryHarness(FakeSeries())
     search.find()
     search.clock.time += 3601
-    search.find(question(service="other", source=Source.AUTO))
-    assert len(search.discovery._memory) == 1
+    search.find(metric_query(service="other", source=Source.AUTO))
+    assert len(search.discovery._states) == 1
 
 
-def test_what_is_looked_for_can_be_searched_for() -> None:
+def test_search_hint_lists_series_selectors() -> None:
     """Metric names with the labels that are needed."""
-    assert looked_for(Source.KNATIVE) == "revision_request_count with {namespace_name,revision_name}"
-    assert "or {namespace,service}" in looked_for(Source.KNATIVE_OTEL)
+    assert search_hint(Source.KNATIVE) == "revision_request_count with {namespace_name,revision_name}"
+    assert "or {namespace,service}" in search_hint(Source.KNATIVE_OTEL)
 
 
-def test_the_stable_revision_is_asked_about_too() -> None:
+def test_stable_revision_is_probed_too() -> None:
     """It shows that the source exists; without one the revision stands alone."""
-    assert targets_of(AUTO) == (Target("models", "mnist-predictor-00002"), STABLE)
+    assert revision_targets(AUTO) == (RevisionTarget("models", "mnist-predictor-00002"), STABLE)
 
 
 @pytest.mark.parametrize("failing", [MetricsUnreachable("away"), MetricsRefused("no")])
-def test_readings_of_an_undiscovered_service(failing: MetricsUnreachable | MetricsRefused) -> None:
+def test_measurement_of_undiscovered_service(failing: MetricsUnreachable | MetricsRefused) -> None:
     """Through the batcher: an outage of the probes is an outage, a refusal means that nothing was found."""
-    reading = Desk(lambda _query: failing).ask_one(AUTO)
-    expected = ReadingKind.OUTAGE if isinstance(failing, MetricsUnreachable) else ReadingKind.NO_SERIES
-    assert reading.kind is expected
+    measurement = MetricsHarness(lambda _query: failing).query_one(AUTO)
+    expected = MeasurementKind.OUTAGE if isinstance(failing, MetricsUnreachable) else MeasurementKind.NO_SERIES
+    assert measurement.kind is expected

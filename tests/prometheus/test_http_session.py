@@ -21,7 +21,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 
 
 @contextmanager
-def speaking(*scripts: Callable[[socket.socket], None]) -> Iterator[tuple[PrometheusClient, list[int]]]:
+def raw_server(*scripts: Callable[[socket.socket], None]) -> Iterator[tuple[PrometheusClient, list[int]]]:
     """A client of a server that plays one script per connection (the last one again and again)."""
     connections: list[int] = []
     with socket.socket() as listener:
@@ -40,9 +40,7 @@ def speaking(*scripts: Callable[[socket.socket], None]) -> Iterator[tuple[Promet
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
-        client = PrometheusClient(
-            PrometheusConfig(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.3)
-        )
+        client = PrometheusClient(PrometheusConfig(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=0.3))
         yield client, connections
         client.close()
         listener.shutdown(socket.SHUT_RDWR)
@@ -85,19 +83,19 @@ def not_http(connection: socket.socket) -> None:
     [HEAD[:-4] + b"\r\nX-Long: " + b"x" * 500, HEAD.replace(b"69", b"500") + b" " * 500],
     ids=["headers", "body"],
 )
-def test_a_dribbling_server_is_given_up(data: bytes) -> None:
+def test_slow_byte_stream_times_out(data: bytes) -> None:
     """A read timeout alone would wait as long as single bytes come; the deadline is for the whole answer."""
-    with speaking(dribble(data)) as (client, connections):
+    with raw_server(dribble(data)) as (client, connections):
         with pytest.raises(MetricsUnreachable, match=r"did not answer within 0\.3 s"):
             client.query("up")
         assert len(connections) == 1
 
 
 @pytest.mark.parametrize("script", [reset, cut, nothing])
-def test_a_cut_answer_is_said_to_be_cut(script: Callable[[socket.socket], None]) -> None:
+def test_truncated_response_is_reported(script: Callable[[socket.socket], None]) -> None:
     """Reset, closed half-way, or closed without a word."""
     with (
-        speaking(script) as (client, _),
+        raw_server(script) as (client, _),
         pytest.raises(MetricsUnreachable, match="cut the connection before its answer was whole"),
     ):
         client.query("up")
@@ -105,20 +103,20 @@ def test_a_cut_answer_is_said_to_be_cut(script: Callable[[socket.socket], None])
 
 def test_another_protocol_is_unreachable() -> None:
     """Whatever listens there does not speak HTTP."""
-    with speaking(not_http) as (client, _), pytest.raises(MetricsUnreachable, match="cannot be reached"):
+    with raw_server(not_http) as (client, _), pytest.raises(MetricsUnreachable, match="cannot be reached"):
         client.query("up")
 
 
-def test_a_connection_that_was_closed_meanwhile_is_opened_again() -> None:
+def test_closed_keepalive_connection_is_reopened() -> None:
     """A kept connection may be closed just as it is used: asked once more, and no more than once."""
-    with speaking(reset, whole) as (client, connections):
+    with raw_server(reset, whole) as (client, connections):
         assert client.query("up").samples == ()
         assert len(connections) == 2
 
 
 def test_a_deadline_ends_with_its_query() -> None:
     """One query's deadline does not shorten the next one's."""
-    with speaking(dribble(HEAD), whole) as (client, _):
+    with raw_server(dribble(HEAD), whole) as (client, _):
         with pytest.raises(MetricsUnreachable):
             client.query("up")
         assert client.query("up").samples == ()

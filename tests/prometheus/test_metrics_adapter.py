@@ -10,10 +10,10 @@ import pytest
 
 from autocanary import prometheus
 from autocanary.errors import MetricsUnreachable
-from autocanary.model.measurement import ReadingKind
+from autocanary.model.measurement import MeasurementKind
 from autocanary.ports import Metrics
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
-from tests.prometheus.fake_prometheus import ManualClock, question
+from tests.prometheus.scripted_prometheus import ManualClock, metric_query
 from tests.testbed.servers import HttpSink, free_port
 
 
@@ -42,50 +42,53 @@ def metrics(server: HttpSink, outcomes: list[str]) -> Iterator[PrometheusMetrics
         made.close()
 
 
-def test_it_is_the_port(metrics: PrometheusMetrics) -> None:
+def test_implements_metrics_port(metrics: PrometheusMetrics) -> None:
     """Type-checked here, so that the engine can rely on it; the room exports no more than this."""
     port: Metrics = metrics
-    assert port.ask([]) == {}
-    assert prometheus.__all__ == ["Probe", "PrometheusConfig", "PrometheusMetrics"]
+    assert port.query([]) == {}
+    assert prometheus.__all__ == ["ProbeResult", "PrometheusConfig", "PrometheusMetrics"]
 
 
-def test_questions_become_readings(metrics: PrometheusMetrics, server: HttpSink, outcomes: list[str]) -> None:
+def test_metric_queries_return_measurements(metrics: PrometheusMetrics, server: HttpSink, outcomes: list[str]) -> None:
     """A question, an HTTP request, a reading, an outcome counted."""
     labels = {"namespace_name": "models", "revision_name": "mnist-predictor-00002"}
-    server.answer(
-        200, body(({**labels, "autocanary": "count0"}, "50"), ({**labels, "autocanary": "age"}, "3"))
+    server.answer(200, body(({**labels, "autocanary": "count0"}, "50"), ({**labels, "autocanary": "age"}, "3")))
+    asked = metric_query("request-success-rate")
+    measurement = metrics.query([asked])[asked]
+    assert (measurement.kind, measurement.value, measurement.requests, measurement.age) == (
+        MeasurementKind.VALUE,
+        100,
+        50,
+        3,
     )
-    asked = question("request-success-rate")
-    reading = metrics.ask([asked])[asked]
-    assert (reading.kind, reading.value, reading.requests, reading.age) == (ReadingKind.VALUE, 100, 50, 3)
     assert outcomes == ["ok"]
     assert len(server.requests) == 1
 
 
-def test_an_outage_is_a_reading(metrics: PrometheusMetrics, server: HttpSink, outcomes: list[str]) -> None:
+def test_outage_is_a_measurement(metrics: PrometheusMetrics, server: HttpSink, outcomes: list[str]) -> None:
     """Nothing is raised; each query is counted."""
     server.answer(503, b"")
-    asked = question("request-duration")
-    reading = metrics.ask([asked])[asked]
-    assert reading.kind is ReadingKind.OUTAGE
-    assert "HTTP 503" in reading.detail
+    asked = metric_query("request-duration")
+    measurement = metrics.query([asked])[asked]
+    assert measurement.kind is MeasurementKind.OUTAGE
+    assert "HTTP 503" in measurement.detail
     assert outcomes == ["unreachable"] * 2
 
 
-def test_the_probe_says_version_or_fault(metrics: PrometheusMetrics, server: HttpSink) -> None:
+def test_probe_returns_version_or_error(metrics: PrometheusMetrics, server: HttpSink) -> None:
     """One sentence for a person at start-up."""
     server.answer(200, body(({}, "1")))
-    assert metrics.probe() == prometheus.Probe(True, "unknown version")
+    assert metrics.probe() == prometheus.ProbeResult(True, "unknown version")
     server.answer_once(200, body(({}, "1")))
     server.answer(200, b'{"status": "success", "data": {"version": "3.5.0"}}')
-    assert metrics.probe() == prometheus.Probe(True, "3.5.0")
+    assert metrics.probe() == prometheus.ProbeResult(True, "3.5.0")
     server.answer(404, b"")
     probe = metrics.probe()
     assert not probe.ok
     assert "path prefix" in probe.text
 
 
-def test_a_query_can_be_tried(metrics: PrometheusMetrics, server: HttpSink) -> None:
+def test_refusal_returns_prometheus_error(metrics: PrometheusMetrics, server: HttpSink) -> None:
     """None when it runs, Prometheus' words when refused, an error when nobody answers."""
     server.answer(200, body())
     assert metrics.refusal("up") is None

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from autocanary.prometheus.query_answer import MalformedAnswerError, read_answer
+from autocanary.prometheus.query_answer import MalformedResponseError, parse_response
 
 
 def _body(kind: str, result: Any, **more: Any) -> dict[str, Any]:
     return {"status": "success", "data": {"resultType": kind, "result": result}, **more}
 
 
-def test_a_vector_keeps_labels_values_and_odd_numbers() -> None:
+def test_vector_keeps_labels_and_non_finite_values() -> None:
     """NaN and infinities are numbers here; what they mean is decided elsewhere."""
-    answer = read_answer(
+    answer = parse_response(
         _body(
             "vector",
             [
@@ -33,23 +33,23 @@ def test_a_vector_keeps_labels_values_and_odd_numbers() -> None:
     assert third.value == math.inf
 
 
-def test_scalars_strings_and_ranges() -> None:
+def test_scalar_string_and_matrix_responses() -> None:
     """A scalar is one sample without labels; a string or a range has none, and its kind says so."""
-    assert read_answer(_body("scalar", [1, "5"])).samples[0].value == 5
-    assert read_answer(_body("string", [1, "x"])).samples == ()
-    assert read_answer(_body("matrix", [{"metric": {}, "values": []}])).kind == "matrix"
+    assert parse_response(_body("scalar", [1, "5"])).samples[0].value == 5
+    assert parse_response(_body("string", [1, "x"])).samples == ()
+    assert parse_response(_body("matrix", [{"metric": {}, "values": []}])).kind == "matrix"
 
 
 def test_a_native_histogram_has_no_value() -> None:
     """It comes under another key, with its own timestamp."""
-    [sample] = read_answer(_body("vector", [{"metric": {}, "histogram": [7, {"count": "3"}]}])).samples
+    [sample] = parse_response(_body("vector", [{"metric": {}, "histogram": [7, {"count": "3"}]}])).samples
     assert (sample.value, sample.timestamp) == (None, 7)
 
 
-def test_remarks_on_style_are_no_warnings() -> None:
+def test_promql_info_notes_are_not_warnings() -> None:
     """Infos have their own member, or since 2.48 a prefix among the warnings."""
     warnings = ["PromQL info: metric might not be a counter", "store gateway is down"]
-    answer = read_answer(_body("vector", [], warnings=warnings, infos=["PromQL info: x"]))
+    answer = parse_response(_body("vector", [], warnings=warnings, infos=["PromQL info: x"]))
     assert answer.warnings == ("store gateway is down",)
 
 
@@ -71,7 +71,7 @@ def test_remarks_on_style_are_no_warnings() -> None:
         _body("vector", [], warnings="all"),
     ],
 )
-def test_json_of_something_else_is_malformed(payload: dict[str, Any]) -> None:
+def test_foreign_json_is_malformed(payload: dict[str, Any]) -> None:
     """Whatever answers JSON at that path is not taken for Prometheus."""
-    with pytest.raises(MalformedAnswerError):
-        read_answer(payload)
+    with pytest.raises(MalformedResponseError):
+        parse_response(payload)

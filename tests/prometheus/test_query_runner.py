@@ -10,9 +10,9 @@ from typing import TypeVar
 import pytest
 
 from autocanary.errors import MetricsUnreachable
-from autocanary.prometheus.query_answer import Answer
-from autocanary.prometheus.query_plan import Flight, Result
-from tests.prometheus.fake_prometheus import InlinePool, rows
+from autocanary.prometheus.query_answer import QueryResponse
+from autocanary.prometheus.query_plan import QueryResult, QueryRunner
+from tests.prometheus.scripted_prometheus import InlinePool, rows
 from tests.prometheus.test_query_plan import steps
 
 T = TypeVar("T")
@@ -22,69 +22,69 @@ def test_a_plan_is_run_to_its_end() -> None:
     """Every query of every round is asked."""
     asked: list[str] = []
 
-    def query(promql: str) -> Answer:
+    def query(promql: str) -> QueryResponse:
         asked.append(promql)
         return rows()
 
-    assert Flight(query, InlinePool()).fly(steps("a", 2)) == "a"
+    assert QueryRunner(query, InlinePool()).run(steps("a", 2)) == "a"
     assert asked == ["a0", "shared", "a1", "shared"]
 
 
 def test_errors_are_results() -> None:
     """One query's error does not touch another's answer."""
 
-    def query(promql: str) -> Answer:
+    def query(promql: str) -> QueryResponse:
         if promql == "bad":
             raise MetricsUnreachable("away")
         return rows()
 
-    results = Flight(query, InlinePool()).fetch(["bad", "good"])
+    results = QueryRunner(query, InlinePool()).run_queries(["bad", "good"])
     assert isinstance(results["bad"], MetricsUnreachable)
     assert results["good"] == rows()
 
 
-def test_identical_questions_in_flight_are_asked_once() -> None:
+def test_identical_queries_in_flight_are_sent_once() -> None:
     """Whoever asks meanwhile gets the same answer; afterwards it is asked anew."""
     begun, go = threading.Event(), threading.Event()
     asked: list[str] = []
 
-    def query(promql: str) -> Answer:
+    def query(promql: str) -> QueryResponse:
         asked.append(promql)
         begun.set()
         go.wait(10)
         return rows()
 
     with ThreadPoolExecutor(4) as pool, ThreadPoolExecutor(2) as people:
-        flight = Flight(query, pool)
-        first = people.submit(lambda: flight.fetch(["up"]))
+        flight = QueryRunner(query, pool)
+        first = people.submit(lambda: flight.run_queries(["up"]))
         assert begun.wait(10)
         joined = threading.Event()
 
-        def join() -> Mapping[str, Result]:
+        def join() -> Mapping[str, QueryResult]:
             joined.set()
-            return flight.fetch(["up"])
+            return flight.run_queries(["up"])
 
         second = people.submit(join)
         assert joined.wait(10)
-        third = flight._promise("up")
+        third = flight._submit("up")
         go.set()
         assert first.result(10) == second.result(10) == {"up": third.result(10)}
         before = len(asked)
         assert before <= 2  # the second may have come after the first had landed
-        flight.fetch(["up"])
+        flight.run_queries(["up"])
         assert len(asked) == before + 1
 
 
-def test_queries_of_a_round_run_at_the_same_time() -> None:
+def test_queries_of_a_round_run_in_parallel() -> None:
     """Each waits for the other: one after the other would never end."""
     meeting = threading.Barrier(3, timeout=10)
 
-    def query(_promql: str) -> Answer:
+    def query(_promql: str) -> QueryResponse:
         meeting.wait()
         return rows()
 
     with ThreadPoolExecutor(3) as pool:
-        assert len(Flight(query, pool).fetch(["a", "b", "c"])) == 3
+        assert len(QueryRunner(query, pool).run_queries(["a", "b", "c"])) == 3
 
 
 class _Cancelling:
@@ -103,20 +103,20 @@ class _Closed:
 
 
 @pytest.mark.parametrize("pool", [_Cancelling(), _Closed()])
-def test_a_pool_that_stops_is_an_outage_not_a_hang(pool: _Cancelling | _Closed) -> None:
+def test_stopping_pool_is_an_outage(pool: _Cancelling | _Closed) -> None:
     """Shutting down answers every waiting question."""
-    [result] = Flight(lambda _query: rows(), pool).fetch(["up"]).values()
+    [result] = QueryRunner(lambda _query: rows(), pool).run_queries(["up"]).values()
     assert isinstance(result, MetricsUnreachable)
     assert "stopping" in str(result)
 
 
-def test_a_bug_is_not_swallowed() -> None:
+def test_unexpected_exception_is_raised() -> None:
     """What is no MetricsError comes out, and the query can be asked again."""
 
-    def query(_promql: str) -> Answer:
+    def query(_promql: str) -> QueryResponse:
         raise ZeroDivisionError
 
-    flight = Flight(query, InlinePool())
+    flight = QueryRunner(query, InlinePool())
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            flight.fetch(["up"])
+            flight.run_queries(["up"])

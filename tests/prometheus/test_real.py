@@ -16,14 +16,14 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from autocanary.model.measurement import Question, Reading, ReadingKind, Source
+from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Source
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
-from autocanary.prometheus.counter_queries import family_of, history_query, raw_query
-from autocanary.prometheus.counter_samples import heard_rows, history_rows
-from autocanary.prometheus.counter_tracking import APART, BAD, GOOD, WITHIN
-from autocanary.prometheus.preset_queries import measure_query, measured_rows, traffic_query, traffic_rows
-from autocanary.prometheus.presets import PRESETS, Variant
-from autocanary.prometheus.query_answer import Answer, read_answer
+from autocanary.prometheus.counter_queries import counter_family, counters_query, process_history_query
+from autocanary.prometheus.counter_samples import parse_counter_rows, parse_history_rows
+from autocanary.prometheus.counter_tracking import BAD, GOOD, SEPARATE_FAILURE, WITHIN_BOUND
+from autocanary.prometheus.preset_queries import preset_query, preset_rows, traffic_query, traffic_rows
+from autocanary.prometheus.presets import PRESETS, ExporterVariant
+from autocanary.prometheus.query_answer import QueryResponse, parse_response
 from autocanary.prometheus.revision_labels import (
     ENVOY_CLUSTER,
     KNATIVE_LABELS,
@@ -33,13 +33,13 @@ from autocanary.prometheus.revision_labels import (
     PROMOTED,
     RELABELLED,
     TARGET_INFO,
-    Labelling,
-    Target,
+    RevisionLabels,
+    RevisionTarget,
 )
-from autocanary.prometheus.sources import variants_of
+from autocanary.prometheus.sources import exporter_variants
 from tests.prometheus import exposition
 from tests.prometheus.exposition import Load
-from tests.prometheus.fake_prometheus import ManualClock, question
+from tests.prometheus.scripted_prometheus import ManualClock, metric_query
 from tests.testbed.servers import Exporter, Prometheus, Scrape, require_servers
 from tests.testbed.servers.http import fetch
 
@@ -50,13 +50,13 @@ LONG = "a-service-with-a-name-of-some-length-predictor-00002"  # 52 characters: 
 
 
 @dataclass(frozen=True)
-class Played:
+class ReplayedExporter:
     """One service, measured by one variant: what its revisions went through between the two scrapes.
 
     ``sided``: its revisions are those of KFServing's default and canary.
     """
 
-    variant: Variant
+    variant: ExporterVariant
     service: str
     stable: Load
     canary: Load
@@ -70,23 +70,23 @@ class Played:
             return f"{self.service}-predictor-{'default' if number == 1 else 'canary'}-00001"
         return f"{self.service}-predictor-{number:05}"
 
-    def question(self, metric: str, *, number: int = 2, source: Source = Source.AUTO) -> Question:
-        asked = question(metric, service=self.service, source=source, window=WINDOW)
+    def metric_query(self, metric: str, *, number: int = 2, source: Source = Source.AUTO) -> MetricQuery:
+        asked = metric_query(metric, service=self.service, source=source, window=WINDOW)
         return replace(asked, revision=self.revision(number), stable=self.revision(1))
 
 
-def _cases() -> tuple[Played, ...]:
+def _cases() -> tuple[ReplayedExporter, ...]:
     """A service per variant; on target_info only the first meter, as one pod shows all of its metrics."""
     variants = [
         variant
-        for number, variant in enumerate(variants_of(Source.AUTO))
-        if variant.labelling is not TARGET_INFO or number < 10
+        for number, variant in enumerate(exporter_variants(Source.AUTO))
+        if variant.revision_labels is not TARGET_INFO or number < 10
     ]
     cases = []
     for number, variant in enumerate(variants):
         failed = 0 if number % 3 == 0 else 10 + number
         canary = _delta(1000, failed, 800 + 3 * number)
-        cases.append(Played(variant, f"s{number:02}", _delta(3000, 0, 2900), canary))
+        cases.append(ReplayedExporter(variant, f"s{number:02}", _delta(3000, 0, 2900), canary))
     return tuple(cases)
 
 
@@ -96,7 +96,7 @@ def _delta(total: int, failed: int, within_half: int) -> Load:
 
 def _p99(load: Load) -> float:
     """By hand: the 0.99 quantile lies in the last bucket, 0.5 s to 1 s, and is interpolated there."""
-    below = load.within[1][1]
+    below = load.bucket_counts[1][1]
     return 0.5 + (0.99 * load.total - below) / (load.total - below) * 0.5
 
 
@@ -106,9 +106,9 @@ def _since_start(load: Load, *, later: bool) -> Load:
     start = base.total
     before = ((0.1, start // 2), (0.5, start * 3 // 4), (1.0, start))
     if not later:
-        return replace(base, within=before)
-    within = tuple((bound, old + new) for (bound, old), (_, new) in zip(before, load.within, strict=True))
-    return Load(base.good + load.good, base.failed + load.failed, within)
+        return replace(base, bucket_counts=before)
+    bucket_counts = tuple((bound, old + new) for (bound, old), (_, new) in zip(before, load.bucket_counts, strict=True))
+    return Load(base.good + load.good, base.failed + load.failed, bucket_counts)
 
 
 def _pod(revision: str) -> str:
@@ -116,7 +116,7 @@ def _pod(revision: str) -> str:
     return f"{revision}-deployment-5d8f9c7b6-"[:58] + "x2x4z"
 
 
-def _located(labelling: Labelling, namespace: str, revision: str) -> dict[str, str]:
+def _located(revision_labels: RevisionLabels, namespace: str, revision: str) -> dict[str, str]:
     return {
         RELABELLED: {"namespace": namespace, "revision_name": revision},
         PROMOTED: {"k8s_namespace_name": namespace, "kn_revision_name": revision},
@@ -126,23 +126,23 @@ def _located(labelling: Labelling, namespace: str, revision: str) -> dict[str, s
         KNATIVE_LABELS: {},
         MESH_DESTINATION: {},
         ENVOY_CLUSTER: {},
-    }[labelling]
+    }[revision_labels]
 
 
-def _exposed(variant: Variant, namespace: str, revision: str, load: Load) -> str:
-    located = _located(variant.labelling, namespace, revision)
-    meter = variant.meter.counted[0].metric.removesuffix("_count")
+def _exposed(variant: ExporterVariant, namespace: str, revision: str, load: Load) -> str:
+    located = _located(variant.revision_labels, namespace, revision)
+    exporter = variant.exporter.counted[0].metric.removesuffix("_count")
     match variant.source:
         case Source.KNATIVE:
             return exposition.knative(namespace, revision, load)
         case Source.KNATIVE_OTEL:
-            return exposition.knative_otel(meter, located, load)
+            return exposition.knative_otel(exporter, located, load)
         case Source.ISTIO:
             return exposition.istio(namespace, revision, load)
         case Source.KOURIER:
             return exposition.kourier(namespace, revision, load)
         case Source.VLLM:
-            return exposition.vllm(located, load, new_names=variant.labelling is RELABELLED)
+            return exposition.vllm(located, load, new_names=variant.revision_labels is RELABELLED)
         case Source.TRITON:
             quantiles = (("0.5", 0.2), ("0.99", 0.7))
             return exposition.triton(located, load, quantiles=quantiles)
@@ -153,15 +153,13 @@ def _exposed(variant: Variant, namespace: str, revision: str, load: Load) -> str
         case Source.MLSERVER:
             return exposition.mlserver(located, load)
         case _:
-            return exposition.kserve(meter, located, load)
+            return exposition.kserve(exporter, located, load)
 
 
 CASES = _cases()
-ON_PAGE = [case for case in CASES if case.variant.labelling is not TARGET_INFO]
-JOINED = next(case for case in CASES if case.variant.labelling is TARGET_INFO)
-SIDED = [
-    replace(case, service=f"tensorflow-mnist-{number:02}", sided=True) for number, case in enumerate(ON_PAGE)
-]
+ON_PAGE = [case for case in CASES if case.variant.revision_labels is not TARGET_INFO]
+JOINED = next(case for case in CASES if case.variant.revision_labels is TARGET_INFO)
+SIDED = [replace(case, service=f"tensorflow-mnist-{number:02}", sided=True) for number, case in enumerate(ON_PAGE)]
 
 
 def _page(*, later: bool) -> str:
@@ -182,13 +180,9 @@ def _special(*, later: bool) -> str:
     for revision, load in (("gone-predictor-00001", 2000), ("gone-predictor-00002", 1000)):
         text += exposition.knative("models", revision, _since_start(_delta(load, 0, load), later=later))
     quiet = _since_start(_delta(0, 0, 0), later=False)
-    text += exposition.knative(
-        "models", "quiet-predictor-00001", _since_start(_delta(900, 0, 900), later=later)
-    )
+    text += exposition.knative("models", "quiet-predictor-00001", _since_start(_delta(900, 0, 900), later=later))
     text += exposition.knative("models", "quiet-predictor-00002", quiet)
-    text += exposition.knative(
-        "models", "staged-predictor-00001", _since_start(_delta(900, 0, 900), later=later)
-    )
+    text += exposition.knative("models", "staged-predictor-00001", _since_start(_delta(900, 0, 900), later=later))
     located = {"namespace": "models", "pod": _pod(LONG)}
     return text + exposition.mlserver(located, _since_start(_delta(800, 8, 700), later=later))
 
@@ -243,75 +237,75 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 @dataclass
-class Counted:
+class CountingMetrics:
     """The port over the real server, and the outcome of each of its HTTP queries."""
 
     metrics: PrometheusMetrics
     outcomes: list[str]
     clock: ManualClock
 
-    def ask(self, *questions: Question) -> list[Reading]:
-        readings = self.metrics.ask(questions)
-        assert list(readings) == list(dict.fromkeys(questions))
-        return [readings[question] for question in questions]
+    def query(self, *metric_queries: MetricQuery) -> list[Measurement]:
+        measurements = self.metrics.query(metric_queries)
+        assert list(measurements) == list(dict.fromkeys(metric_queries))
+        return [measurements[metric_query] for metric_query in metric_queries]
 
 
 @pytest.fixture
-def counted(world: World, pool: ThreadPoolExecutor) -> Iterator[Counted]:
+def counted(world: World, pool: ThreadPoolExecutor) -> Iterator[CountingMetrics]:
     outcomes: list[str] = []
     clock = ManualClock()
     config = PrometheusConfig(world.prometheus.url, timeout=10)
     metrics = PrometheusMetrics(config, pool=pool, clock=clock, count=outcomes.append)
-    yield Counted(metrics, outcomes, clock)
+    yield CountingMetrics(metrics, outcomes, clock)
     metrics.close()
 
 
-def _names(case: Played) -> str:
-    return f"{case.variant.source.value}-{'+'.join(case.variant.labelling.needs)}-{case.service}"
+def _names(case: ReplayedExporter) -> str:
+    return f"{case.variant.source.value}-{'+'.join(case.variant.revision_labels.required_labels)}-{case.service}"
 
 
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("case", [*CASES, *SIDED], ids=_names)
-def test_auto_finds_the_source_and_its_numbers_are_right(case: Played, number: int, counted: Counted) -> None:
+def test_auto_source_gives_correct_values(case: ReplayedExporter, number: int, counted: CountingMetrics) -> None:
     """Each variant is found by its series alone; success, errors and latency of stable and of the candidate
     are what was put in, in KServe's names and in those of KFServing's two sides, whose pods' names are cut."""
-    success, errors, slow, count = counted.ask(
-        case.question("request-success-rate", number=number),
-        case.question("error-rate", number=number),
-        case.question("request-duration", number=number),
-        case.question("request-count", number=number),
+    success, errors, slow, count = counted.query(
+        case.metric_query("request-success-rate", number=number),
+        case.metric_query("error-rate", number=number),
+        case.metric_query("request-duration", number=number),
+        case.metric_query("request-count", number=number),
     )
     load = case.load(number)
     share = load.failed / load.total * 100
-    assert count.kind is ReadingKind.VALUE, count.detail
+    assert count.kind is MeasurementKind.VALUE, count.detail
     assert count.source is case.variant.source
     assert count.value == count.requests == pytest.approx(load.total, rel=0.5)
     assert count.age is not None
     assert 0 <= count.age < WINDOW
     if case.variant.source is Source.KSERVE:
-        assert success.kind is errors.kind is ReadingKind.UNSUPPORTED
+        assert success.kind is errors.kind is MeasurementKind.UNSUPPORTED
         assert "counts no errors" in success.detail
     else:
-        assert (success.kind, errors.kind) == (ReadingKind.VALUE, ReadingKind.VALUE)
+        assert (success.kind, errors.kind) == (MeasurementKind.VALUE, MeasurementKind.VALUE)
         assert errors.value == pytest.approx(share, abs=1e-9)
         assert success.value == pytest.approx(100 - share, abs=1e-9)
         assert success.requests == pytest.approx(load.total, rel=0.5)
     if case.variant.source is Source.TORCHSERVE:
-        assert slow.kind is ReadingKind.UNSUPPORTED
+        assert slow.kind is MeasurementKind.UNSUPPORTED
     elif case.variant.source is Source.TRITON:
         assert slow.value == pytest.approx(0.7)
     else:
         assert slow.value == pytest.approx(_p99(load), rel=1e-9), slow.detail
 
 
-def test_all_services_at_once_read_like_each_alone(counted: Counted) -> None:
+def test_grouped_measurements_equal_single_ones(counted: CountingMetrics) -> None:
     """One round over every service of every source gives what a round for each gives."""
-    questions = [case.question("error-rate") for case in CASES] + [
-        case.question("request-duration") for case in CASES
+    metric_queries = [case.metric_query("error-rate") for case in CASES] + [
+        case.metric_query("request-duration") for case in CASES
     ]
-    together = counted.ask(*questions)
-    apart = [counted.ask(asked)[0] for asked in questions]
-    for asked, one, other in zip(questions, together, apart, strict=True):
+    together = counted.query(*metric_queries)
+    apart = [counted.query(asked)[0] for asked in metric_queries]
+    for asked, one, other in zip(metric_queries, together, apart, strict=True):
         assert (one.kind, one.source) == (other.kind, other.source), asked
         assert (one.value is None) == (other.value is None)
         assert one.value is None or one.value == pytest.approx(other.value, rel=1e-9, abs=1e-9)
@@ -322,13 +316,11 @@ def _settled_instant() -> float:
     return time.time() - 1
 
 
-def _at(world: World, query: str, instant: float) -> Answer:
+def _at(world: World, query: str, instant: float) -> QueryResponse:
     address = f"{world.prometheus.url}/api/v1/query"
     body = urllib.parse.urlencode({"query": query, "time": f"{instant:.3f}"}).encode()
-    _, answer = fetch(
-        address, method="POST", body=body, headers={"Content-Type": "application/x-www-form-urlencoded"}
-    )
-    return read_answer(json.loads(answer))
+    _, answer = fetch(address, method="POST", body=body, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    return parse_response(json.loads(answer))
 
 
 def _by_hand(world: World, query: str, instant: float) -> float:
@@ -338,61 +330,65 @@ def _by_hand(world: World, query: str, instant: float) -> float:
 
 
 @pytest.mark.parametrize("case", CASES, ids=_names)
-def test_a_grouped_query_equals_a_query_per_revision(case: Played, world: World) -> None:
+def test_a_grouped_query_equals_a_query_per_revision(case: ReplayedExporter, world: World) -> None:
     """Asked together with other revisions, a revision's counts, age and quantile are its own."""
     instant = _settled_instant()
-    both = [Target("models", f"{case.service}-predictor-{number:05}") for number in (1, 2)]
-    crowd = [*both, Target("team-a", both[1].revision), Target("models", "someone-else-predictor-00001")]
+    both = [RevisionTarget("models", f"{case.service}-predictor-{number:05}") for number in (1, 2)]
+    crowd = [
+        *both,
+        RevisionTarget("team-a", both[1].revision),
+        RevisionTarget("models", "someone-else-predictor-00001"),
+    ]
     variant = case.variant
     grouped = traffic_rows(variant, crowd, _at(world, traffic_query(variant, WINDOW, crowd), instant))
     slow = {}
-    if "request-duration" in variant.meter.measures:
-        query = measure_query(variant, "request-duration", 0.99, WINDOW, crowd)
-        slow = dict(measured_rows(variant, crowd, _at(world, query, instant)))
+    if "request-duration" in variant.exporter.measures:
+        query = preset_query(variant, "request-duration", 0.99, WINDOW, crowd)
+        slow = dict(preset_rows(variant, crowd, _at(world, query, instant)))
     for target in both:
         alone = traffic_rows(variant, [target], _at(world, traffic_query(variant, WINDOW, [target]), instant))
         assert grouped[target].count == pytest.approx(alone[target].count, rel=1e-12)
         assert grouped[target].failed == pytest.approx(alone[target].failed, rel=1e-12)
         assert grouped[target].age == alone[target].age
         if slow:
-            query = measure_query(variant, "request-duration", 0.99, WINDOW, [target])
-            assert slow[target] == measured_rows(variant, [target], _at(world, query, instant))[target]
-    assert Target("models", "someone-else-predictor-00001") not in grouped
+            query = preset_query(variant, "request-duration", 0.99, WINDOW, [target])
+            assert slow[target] == preset_rows(variant, [target], _at(world, query, instant))[target]
+    assert RevisionTarget("models", "someone-else-predictor-00001") not in grouped
 
 
 @pytest.mark.parametrize("case", CASES, ids=_names)
 @pytest.mark.parametrize("metric", ["error-rate", "request-duration"])
-def test_raw_counters_are_what_was_put_in(case: Played, metric: str, world: World) -> None:
+def test_raw_counters_equal_exposed_values(case: ReplayedExporter, metric: str, world: World) -> None:
     """Requests, failures and buckets of each revision as its exporter shows them, or why not."""
-    family = family_of(case.variant, metric)
+    family = counter_family(case.variant, metric)
     if isinstance(family, str):
         assert case.variant.source in (Source.KSERVE, Source.TRITON, Source.TORCHSERVE)
         return
-    both = [Target("models", f"{case.service}-predictor-{number:05}") for number in (1, 2)]
-    heard = heard_rows(family, both, _at(world, raw_query(family, both), _settled_instant()))
-    history = _at(world, history_query(family, both), _settled_instant())
+    both = [RevisionTarget("models", f"{case.service}-predictor-{number:05}") for number in (1, 2)]
+    parsed = parse_counter_rows(family, both, _at(world, counters_query(family, both), _settled_instant()))
+    history = _at(world, process_history_query(family, both), _settled_instant())
     for number, target in enumerate(both, start=1):
         load = _since_start(case.load(number), later=True)
-        if case.variant.meter.also and case.variant.labelling is not POD_NAME:
-            assert "the activator" in heard[target].trouble
+        if case.variant.exporter.also_exported_by and case.variant.revision_labels is not POD_NAME:
+            assert "the activator" in parsed[target].problem
             continue
-        assert heard[target].trouble == ""
-        [scrape] = heard[target].look.scrapes
+        assert parsed[target].problem == ""
+        [scrape] = parsed[target].update.scrapes
         counts: dict[str, float] = {}
         for (kind, code), value in scrape.values.items():
-            key = kind if kind != WITHIN else f"within {code}"
+            key = kind if kind != WITHIN_BOUND else f"within {code}"
             counts[key] = counts.get(key, 0.0) + value
         others = {Source.VLLM: 5000, Source.TORCHSERVE: 7000} if metric == "error-rate" else {}
-        failed = counts.get(BAD, 0.0) + counts.get(APART, 0.0)
+        failed = counts.get(BAD, 0.0) + counts.get(SEPARATE_FAILURE, 0.0)
         requests = counts.get(GOOD, 0.0) + counts.get(BAD, 0.0)
         told_apart = case.variant.source not in (Source.KNATIVE, Source.ISTIO, Source.MLSERVER)
         if metric == "error-rate" or told_apart:  # those three show no failures in the played histogram
             assert failed == load.failed
         assert requests == load.total + others.get(case.variant.source, 0)
         if metric == "request-duration":
-            bounds = {float(key.split()[1]) for key in counts if key.startswith(WITHIN)}
+            bounds = {float(key.split()[1]) for key in counts if key.startswith(WITHIN_BOUND)}
             assert bounds == {0.1, 0.5, 1.0}
-        assert history_rows(family, both, history)[target] == {scrape.process}
+        assert parse_history_rows(family, both, history)[target] == {scrape.process}
 
 
 BY_HAND = {
@@ -416,100 +412,98 @@ BY_HAND = {
 
 
 @pytest.mark.parametrize("source", BY_HAND)
-def test_the_presets_are_the_promql_that_people_write(source: Source, world: World) -> None:
+def test_presets_equal_hand_written_promql(source: Source, world: World) -> None:
     """Counts and quantiles equal the queries of the sources' own documentation, at the same instant."""
     case = next(case for case in CASES if case.variant.source is source)
-    target = Target("models", f"{case.service}-predictor-00002")
+    target = RevisionTarget("models", f"{case.service}-predictor-00002")
     instant = _settled_instant()
     count, slow = (query.replace("$", target.revision) for query in BY_HAND[source])
-    traffic = traffic_rows(
-        case.variant, [target], _at(world, traffic_query(case.variant, WINDOW, [target]), instant)
-    )
+    traffic = traffic_rows(case.variant, [target], _at(world, traffic_query(case.variant, WINDOW, [target]), instant))
     assert traffic[target].count == pytest.approx(_by_hand(world, count, instant), rel=1e-12)
-    query = measure_query(case.variant, "request-duration", 0.99, WINDOW, [target])
-    measured = measured_rows(case.variant, [target], _at(world, query, instant))
+    query = preset_query(case.variant, "request-duration", 0.99, WINDOW, [target])
+    measured = preset_rows(case.variant, [target], _at(world, query, instant))
     assert measured[target] == pytest.approx(_by_hand(world, slow, instant), rel=1e-12)
 
 
 @pytest.mark.parametrize("number", [1, 2])
-@pytest.mark.parametrize(
-    "case", [case for case in (*CASES, *SIDED) if case.variant.source is Source.VLLM], ids=_names
-)
-def test_tokens_are_measured_under_their_new_and_old_names(
-    case: Played, number: int, counted: Counted
+@pytest.mark.parametrize("case", [case for case in (*CASES, *SIDED) if case.variant.source is Source.VLLM], ids=_names)
+def test_vllm_token_metrics_work_with_old_and_new_names(
+    case: ReplayedExporter, number: int, counted: CountingMetrics
 ) -> None:
     """vLLM's own presets answer whichever generation of names it exports, in seconds and percent."""
     names = ("time-to-first-token", "time-per-output-token", "queue-time")
-    for reading in counted.ask(*(case.question(name, number=number) for name in names)):
-        assert reading.value == pytest.approx(_p99(case.load(number)), rel=1e-9), reading.detail
-    [cache] = counted.ask(case.question("kv-cache-usage", number=number))
+    for measurement in counted.query(*(case.metric_query(name, number=number) for name in names)):
+        assert measurement.value == pytest.approx(_p99(case.load(number)), rel=1e-9), measurement.detail
+    [cache] = counted.query(case.metric_query("kv-cache-usage", number=number))
     assert cache.value == pytest.approx(40.0)
 
 
-def test_a_service_with_a_long_name_is_found_by_its_pods(counted: Counted) -> None:
+def test_a_service_with_a_long_name_is_found_by_its_pods(counted: CountingMetrics) -> None:
     """Kubernetes has cut the pod's name, and its revision is still told apart."""
-    asked = replace(question("error-rate", source=Source.AUTO, window=WINDOW), revision=LONG, stable="")
-    [reading] = counted.ask(asked)
-    assert reading.value == pytest.approx(1.0), reading.detail
+    asked = replace(metric_query("error-rate", source=Source.AUTO, window=WINDOW), revision=LONG, stable="")
+    [measurement] = counted.query(asked)
+    assert measurement.value == pytest.approx(1.0), measurement.detail
 
 
-def test_hundreds_of_rollouts_take_as_many_queries_as_one(counted: Counted) -> None:
+def test_hundreds_of_rollouts_take_as_many_queries_as_one(counted: CountingMetrics) -> None:
     """Four presets of one source: two HTTP queries, whether one revision is asked about or 500."""
 
-    def presets(service: str) -> list[Question]:
+    def presets(service: str) -> list[MetricQuery]:
         names = ("request-success-rate", "request-duration", "error-rate", "request-count")
-        return [question(name, service=service, window=WINDOW) for name in names]
+        return [metric_query(name, service=service, window=WINDOW) for name in names]
 
-    one = counted.ask(*presets("s00"))
+    one = counted.query(*presets("s00"))
     assert counted.outcomes == ["ok", "ok"]
     counted.outcomes.clear()
     crowd = [asked for number in range(500) for asked in presets(f"s{number:02}")]
-    many = counted.ask(*crowd)
+    many = counted.query(*crowd)
     assert counted.outcomes == ["ok"] * 2
     assert (
-        [reading.kind for reading in many[:4]] == [reading.kind for reading in one] == [ReadingKind.VALUE] * 4
+        [measurement.kind for measurement in many[:4]]
+        == [measurement.kind for measurement in one]
+        == [MeasurementKind.VALUE] * 4
     )
 
 
-def test_a_canary_without_requests_is_told_from_one_that_nobody_measures(counted: Counted) -> None:
+def test_canary_without_requests_differs_from_unmeasured(counted: CountingMetrics) -> None:
     """A quiet canary, one that never had a request, and an unknown service are three answers."""
-    quiet, staged, unknown = counted.ask(
-        question(service="quiet", window=WINDOW),
-        question(service="staged", window=WINDOW),
-        question(service="nobody", window=WINDOW),
+    quiet, staged, unknown = counted.query(
+        metric_query(service="quiet", window=WINDOW),
+        metric_query(service="staged", window=WINDOW),
+        metric_query(service="nobody", window=WINDOW),
     )
-    assert (quiet.kind, quiet.requests) == (ReadingKind.NO_SERIES, 0)
-    assert (staged.kind, staged.requests) == (ReadingKind.NO_SERIES, 0)
-    assert (unknown.kind, unknown.requests) == (ReadingKind.NO_SERIES, None)
+    assert (quiet.kind, quiet.requests) == (MeasurementKind.NO_SERIES, 0)
+    assert (staged.kind, staged.requests) == (MeasurementKind.NO_SERIES, 0)
+    assert (unknown.kind, unknown.requests) == (MeasurementKind.NO_SERIES, None)
     assert "revision_request_count" in unknown.detail
 
 
-def test_custom_queries_share_a_request_and_spoil_nothing(counted: Counted) -> None:
+def test_custom_queries_share_a_request(counted: CountingMetrics) -> None:
     """Good, scalar, empty, NaN, many-series and refused queries in one round each get their own answer."""
     queries = {
-        "sum(up) # all": ReadingKind.VALUE,
-        "1 + 1": ReadingKind.VALUE,
-        "vector(0) / 0": ReadingKind.NOT_A_NUMBER,
-        'up{job="none"}': ReadingKind.NO_SERIES,
-        "up": ReadingKind.AMBIGUOUS,
-        "up[5m]": ReadingKind.AMBIGUOUS,
-        "no_such_function(up)": ReadingKind.REFUSED,
+        "sum(up) # all": MeasurementKind.VALUE,
+        "1 + 1": MeasurementKind.VALUE,
+        "vector(0) / 0": MeasurementKind.NOT_A_NUMBER,
+        'up{job="none"}': MeasurementKind.NO_SERIES,
+        "up": MeasurementKind.AMBIGUOUS,
+        "up[5m]": MeasurementKind.AMBIGUOUS,
+        "no_such_function(up)": MeasurementKind.REFUSED,
         'label_replace(up, "job", "same", "", "") + on (job) label_replace(up, "job", "same", "", "")': (
-            ReadingKind.REFUSED
+            MeasurementKind.REFUSED
         ),
     }
-    asked = [question(query=query, service="s00", window=WINDOW) for query in queries]
-    readings = counted.ask(*asked)
-    assert [reading.kind for reading in readings] == list(queries.values())
-    assert [reading.value for reading in readings[:2]] == [3, 2]
-    assert readings[0].requests == pytest.approx(1000, rel=0.5)
+    asked = [metric_query(query=query, service="s00", window=WINDOW) for query in queries]
+    measurements = counted.query(*asked)
+    assert [measurement.kind for measurement in measurements] == list(queries.values())
+    assert [measurement.value for measurement in measurements[:2]] == [3, 2]
+    assert measurements[0].requests == pytest.approx(1000, rel=0.5)
     first = len(counted.outcomes)
-    counted.ask(*asked)
+    counted.query(*asked)
     # the traffic, one joined query, and alone: the range, the unknown function, the one that spoilt the rest
     assert len(counted.outcomes) - first == 5
 
 
-def test_the_server_is_recognised(counted: Counted) -> None:
+def test_probe_returns_server_version(counted: CountingMetrics) -> None:
     """The start-up check gives the version, and a query's refusal in Prometheus' own words."""
     probe = counted.metrics.probe()
     assert probe.ok
@@ -518,33 +512,31 @@ def test_the_server_is_recognised(counted: Counted) -> None:
     assert "unknown function" in (counted.metrics.refusal("nope(up)") or "")
 
 
-def test_every_preset_has_a_variant_that_answers_it(counted: Counted) -> None:
+def test_every_preset_has_a_variant_that_answers_it(counted: CountingMetrics) -> None:
     """No preset exists on paper only."""
     for metric in PRESETS:
-        readings = counted.ask(*(case.question(metric) for case in CASES))
-        assert any(reading.kind is ReadingKind.VALUE for reading in readings), metric
+        measurements = counted.query(*(case.metric_query(metric) for case in CASES))
+        assert any(measurement.kind is MeasurementKind.VALUE for measurement in measurements), metric
 
 
-def test_a_scrape_that_stops_is_stale_and_an_outage_an_outage(world: World, counted: Counted) -> None:
+def test_stopped_scrape_is_stale_and_down_server_is_outage(world: World, counted: CountingMetrics) -> None:
     """Old samples, a frozen server and its return are told apart. Last, as it changes the world."""
-    gone = question(service="gone", window=WINDOW)
-    assert counted.ask(gone)[0].kind is ReadingKind.VALUE
-    world.page.text = exposition.knative(
-        "models", "s00-predictor-00002", Load(60_000, 6_000, ((1.0, 66_000),))
-    )
+    gone = metric_query(service="gone", window=WINDOW)
+    assert counted.query(gone)[0].kind is MeasurementKind.VALUE
+    world.page.text = exposition.knative("models", "s00-predictor-00002", Load(60_000, 6_000, ((1.0, 66_000),)))
     world.await_scrapes(3)
-    [stale] = counted.ask(gone)
-    assert stale.kind is ReadingKind.STALE
+    [stale] = counted.query(gone)
+    assert stale.kind is MeasurementKind.STALE
     assert "has stopped" in stale.detail
     with ThreadPoolExecutor(2) as pool:
         config = PrometheusConfig(world.prometheus.url, timeout=0.5)
         hasty = PrometheusMetrics(config, pool=pool, clock=ManualClock())
         world.prometheus.pause()
         try:
-            outage = hasty.ask([gone])[gone]
+            outage = hasty.query([gone])[gone]
         finally:
             world.prometheus.resume()
-        assert outage.kind is ReadingKind.OUTAGE
+        assert outage.kind is MeasurementKind.OUTAGE
         assert "did not answer within 0.5 s" in outage.detail
         hasty.close()
-    assert counted.ask(gone)[0].kind is ReadingKind.STALE
+    assert counted.query(gone)[0].kind is MeasurementKind.STALE

@@ -9,11 +9,18 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from autocanary.model.measurement import Counters, Question, Reading, ReadingKind, Source, Totals
+from autocanary.model.measurement import (
+    Measurement,
+    MeasurementKind,
+    MetricQuery,
+    RequestCounters,
+    RequestTotals,
+    Source,
+)
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
 from tests.prometheus import exposition
 from tests.prometheus.exposition import Load, line
-from tests.prometheus.fake_prometheus import ManualClock, question
+from tests.prometheus.scripted_prometheus import ManualClock, metric_query
 from tests.testbed.servers import Exporter, Prometheus, Scrape, require_servers
 
 pytestmark = pytest.mark.real
@@ -53,16 +60,18 @@ class World:
     def show(self, service: str, *candidates: str, stable: int = 1000) -> None:
         self.pages[service].text = pod(service, 1, "stable", stable) + "".join(candidates)
 
-    def ask(self, service: str, metric: str = "error-rate") -> Reading:
-        asked: Question = question(metric, service=service, counters=True)
-        return self.metrics.ask([asked])[asked]
+    def query(self, service: str, metric: str = "error-rate") -> Measurement:
+        asked: MetricQuery = metric_query(metric, service=service, counters=True)
+        return self.metrics.query([asked])[asked]
 
-    def counters(self, service: str, metric: str = "error-rate") -> Counters:
-        reading = self.ask(service, metric)
-        assert reading.counters is not None, reading.detail
-        return reading.counters
+    def counters(self, service: str, metric: str = "error-rate") -> RequestCounters:
+        measurement = self.query(service, metric)
+        assert measurement.counters is not None, measurement.detail
+        return measurement.counters
 
-    def until(self, service: str, true: Callable[[Counters], bool], metric: str = "error-rate") -> Counters:
+    def until(
+        self, service: str, true: Callable[[RequestCounters], bool], metric: str = "error-rate"
+    ) -> RequestCounters:
         """The first counters of which this is true; scrapes take their time."""
         end = time.monotonic() + _PATIENCE
         while not true(found := self.counters(service, metric)):
@@ -82,8 +91,7 @@ def _jobs(service: str, target: str) -> list[Scrape]:
             return [Scrape("twice", target), Scrape("twice-again", target)]
         case "replicas":
             return [
-                Scrape(f"replicas-{each}", target, {"job": "replicas", "prometheus_replica": each})
-                for each in "ab"
+                Scrape(f"replicas-{each}", target, {"job": "replicas", "prometheus_replica": each}) for each in "ab"
             ]
         case "mixed":
             # The same job and instance, and a label nobody has heard of; three, as two may coincide in time.
@@ -108,16 +116,16 @@ def world() -> Iterator[World]:
             metrics.close()
 
 
-def test_a_canarys_whole_life(world: World) -> None:
+def test_counters_follow_canary_lifecycle(world: World) -> None:
     """Its first request, its first failure, a restart, a failed scrape, a second pod, and its end."""
     first = world.counters("lone")
-    assert (first.candidate, first.stable) == (Totals(), Totals())
+    assert (first.candidate, first.stable) == (RequestTotals(), RequestTotals())
 
-    def grows_to(requests: int, errors: int, *pods: str, stable: int) -> Counters:
+    def grows_to(requests: int, errors: int, *pods: str, stable: int) -> RequestCounters:
         world.show("lone", *pods, stable=stable)
-        found = world.until("lone", lambda counters: counters.candidate == Totals(requests, errors))
-        assert found.epoch == first.epoch
-        return world.until("lone", lambda counters: counters.stable == Totals(stable - 1000))
+        found = world.until("lone", lambda counters: counters.candidate == RequestTotals(requests, errors))
+        assert found.account_id == first.account_id
+        return world.until("lone", lambda counters: counters.stable == RequestTotals(stable - 1000))
 
     grows_to(100, 0, pod("lone", 2, "a", 100), stable=1900)
     grows_to(111, 1, pod("lone", 2, "a", 110, 1), stable=1999)
@@ -139,11 +147,11 @@ def test_a_canarys_whole_life(world: World) -> None:
 
 
 @pytest.mark.parametrize("service", ["twice", "replicas"])
-def test_scraped_twice_is_counted_once(world: World, service: str) -> None:
+def test_process_scraped_twice_is_counted_once(world: World, service: str) -> None:
     """By two jobs, or by two servers with a replica label."""
     world.counters(service)
     world.show(service, pod(service, 2, "a", 90, 10), stable=1500)
-    wanted = (Totals(100, 10), Totals(500))
+    wanted = (RequestTotals(100, 10), RequestTotals(500))
     found = world.until(service, lambda counters: counters.candidate.requests >= 100)
     found = world.until(service, lambda counters: counters.stable.requests >= 500)
     assert (found.candidate, found.stable) == wanted
@@ -152,13 +160,13 @@ def test_scraped_twice_is_counted_once(world: World, service: str) -> None:
     assert (later.candidate, later.stable) == wanted
 
 
-def test_what_is_scraped_twice_under_the_same_labels_is_refused(world: World) -> None:
+def test_duplicate_scrapes_with_same_labels_are_refused(world: World) -> None:
     """The reading is as ever; its counts cannot be trusted, and it says what to do."""
     world.show("mixed", pod("mixed", 2, "a", 100))
     world.scraped("mixed", 9)
-    reading = world.ask("mixed")
-    assert reading.counters is None
-    assert "prometheus_replica" in reading.detail
+    measurement = world.query("mixed")
+    assert measurement.counters is None
+    assert "prometheus_replica" in measurement.detail
 
 
 def test_latency_is_counted_by_bound_and_outcome(world: World) -> None:
@@ -168,15 +176,13 @@ def test_latency_is_counted_by_bound_and_outcome(world: World) -> None:
     assert first.bounds == (0.1, 1.0)
     base = first.candidate
     world.show("replicas", pod("replicas", 2, "a", 190, 30, fast=130), stable=1600)
-    found = world.until(
-        "replicas", lambda counters: counters.candidate.requests == base.requests + 120, asked
-    )
-    gained = [high - low for high, low in zip(found.candidate.within, base.within, strict=True)]
+    found = world.until("replicas", lambda counters: counters.candidate.requests == base.requests + 120, asked)
+    gained = [high - low for high, low in zip(found.candidate.bucket_counts, base.bucket_counts, strict=True)]
     assert gained == [40, 100]
     assert found.candidate.errors - base.errors == 20
 
 
-def test_a_restarted_adapter_begins_with_a_baseline(world: World) -> None:
+def test_restarted_store_starts_with_a_baseline(world: World) -> None:
     """And so does a pod that it did not see at its first look, when Prometheus had scraped it before."""
     with ThreadPoolExecutor(2) as pool:
         config = PrometheusConfig(world.prometheus.url, timeout=10)
@@ -186,12 +192,12 @@ def test_a_restarted_adapter_begins_with_a_baseline(world: World) -> None:
         gone = 'absent(revision_request_count{pod_name="twice-predictor-00002-deployment-5d8f-a"})'
         world.prometheus.wait_for(gone)
         first = fresh.counters("twice")
-        assert first.epoch != world.counters("twice").epoch
-        assert (first.candidate, first.stable) == (Totals(), Totals())
+        assert first.account_id != world.counters("twice").account_id
+        assert (first.candidate, first.stable) == (RequestTotals(), RequestTotals())
         world.show("twice", pod("twice", 2, "a", 95, 10), pod("twice", 2, "new", 7), stable=1600)
-        fresh.until("twice", lambda counters: counters.candidate == Totals(7))
+        fresh.until("twice", lambda counters: counters.candidate == RequestTotals(7))
         world.show("twice", pod("twice", 2, "a", 96, 11), pod("twice", 2, "new", 7), stable=1700)
-        fresh.until("twice", lambda counters: counters.candidate == Totals(9, 1))
+        fresh.until("twice", lambda counters: counters.candidate == RequestTotals(9, 1))
         other.close()
 
 
@@ -202,40 +208,38 @@ def test_hundreds_of_rollouts_take_as_many_queries_as_one(world: World) -> None:
         config = PrometheusConfig(world.prometheus.url, timeout=10)
         crowd = PrometheusMetrics(config, pool=pool, clock=ManualClock(), count=outcomes.append)
         asked = [
-            question(metric, service=f"s{number}", counters=True)
+            metric_query(metric, service=f"s{number}", counters=True)
             for number in range(400)
             for metric in ("error-rate", "request-success-rate")
         ]
         for queries in (3, 2):
-            readings = crowd.ask(asked)
-            assert {reading.kind for reading in readings.values()} == {ReadingKind.NO_SERIES}
-            assert all(reading.counters is not None for reading in readings.values())
+            measurements = crowd.query(asked)
+            assert {measurement.kind for measurement in measurements.values()} == {MeasurementKind.NO_SERIES}
+            assert all(measurement.counters is not None for measurement in measurements.values())
             assert outcomes == ["ok"] * queries
             outcomes.clear()
         crowd.close()
 
 
-def test_many_queries_of_policies_own_are_few(world: World) -> None:
+def test_many_custom_queries_become_few_requests(world: World) -> None:
     """Hundreds are joined in one, as long as the server takes it."""
     outcomes: list[str] = []
     with ThreadPoolExecutor(4) as pool:
         config = PrometheusConfig(world.prometheus.url, timeout=10)
         crowd = PrometheusMetrics(config, pool=pool, clock=ManualClock(), count=outcomes.append)
-        form = (
-            'sum(rate(model_errors{{namespace="models",revision="s{0}-predictor-00002"}}[1m])) or vector({0})'
-        )
-        asked = [question(query=form.format(number), service=f"s{number}") for number in range(1000)]
-        readings = crowd.ask(asked)
-        assert [readings[each].value for each in asked] == list(range(1000))
+        form = 'sum(rate(model_errors{{namespace="models",revision="s{0}-predictor-00002"}}[1m])) or vector({0})'
+        asked = [metric_query(query=form.format(number), service=f"s{number}") for number in range(1000)]
+        measurements = crowd.query(asked)
+        assert [measurements[each].value for each in asked] == list(range(1000))
         assert len(outcomes) == 5  # three joined ones, and the requests of 2,000 revisions
         crowd.close()
 
 
-def test_every_source_is_asked_in_words_that_prometheus_understands(world: World) -> None:
+def test_every_source_query_is_valid_in_prometheus(world: World) -> None:
     """No source's query for counters is refused, whatever it finds."""
     for source in Source:
         for metric in ("error-rate", "request-duration"):
-            asked = question(metric, service="nobody", source=source, counters=True)
-            reading = world.metrics.ask([asked])[asked]
-            assert reading.kind in (ReadingKind.NO_SERIES, ReadingKind.UNSUPPORTED), reading.detail
-            assert "refuse" not in reading.detail
+            asked = metric_query(metric, service="nobody", source=source, counters=True)
+            measurement = world.metrics.query([asked])[asked]
+            assert measurement.kind in (MeasurementKind.NO_SERIES, MeasurementKind.UNSUPPORTED), measurement.detail
+            assert "refuse" not in measurement.detail

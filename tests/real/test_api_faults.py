@@ -15,11 +15,20 @@ from itertools import count
 
 import pytest
 
-from tests.matrices.api import CALLS, FAULTS, Fault
-from tests.real.documents import Document
-from tests.real.place import NAME, ROLLOUT, SECOND, Place, places, watching
-from tests.real.stage import INSTANCES, SERVICE_ACCOUNT, Autocanary, Stage
-from tests.testbed.servers import Answer, Delay, FaultProxy, Hang, Injected, LoseAnswer, Received, wait_until
+from tests.matrices.api_faults import CALLS, FAULTS, ApiFault
+from tests.real.installation import INSTANCES, SERVICE_ACCOUNT, Autocanary, Installation
+from tests.real.manifests import Document
+from tests.real.tested_service import NAME, ROLLOUT, SECOND, ServiceUnderTest, places, recording_traffic_splits
+from tests.testbed.servers import (
+    Delay,
+    DropResponse,
+    FaultProxy,
+    Hang,
+    InjectedFault,
+    ReceivedRequest,
+    RespondInstead,
+    wait_until,
+)
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -39,35 +48,35 @@ _PATHS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def of(namespace: str, kind: str) -> Callable[[Received], bool]:
+def of(namespace: str, kind: str) -> Callable[[ReceivedRequest], bool]:
     """The requests of one kind about one namespace."""
     method, part = _PATHS[kind]
 
-    def matches(received: Received) -> bool:
+    def matches(received: ReceivedRequest) -> bool:
         path = received.path.partition("?")[0]
         return received.method == method and f"/namespaces/{namespace}/" in path and part in path
 
     return matches
 
 
-def space(fault: Fault, kind: str) -> str:
+def space(fault: ApiFault, kind: str) -> str:
     """The namespace of a cell."""
     return f"{kind}-{FAULTS.index(fault)}"
 
 
-def inject(proxy: FaultProxy, fault: Fault, kind: str) -> Injected:
+def inject(proxy: FaultProxy, fault: ApiFault, kind: str) -> InjectedFault:
     """From the second time on where there is one, so that the rollout is under way."""
     when = of(space(fault, kind), kind)
     skip = 0 if kind == "create" else 1
     if fault.status == 0:
-        return proxy.inject(LoseAnswer(), when, skip=skip, times=TIMES)
+        return proxy.inject(DropResponse(), when, skip=skip, times=TIMES)
     headers = {"Content-Type": "application/json", **fault.headers}
     body = fault.body(NAME, create=kind in ("create", "event"))
-    return proxy.inject(Answer(fault.status, body, headers), when, skip=skip, times=TIMES)
+    return proxy.inject(RespondInstead(fault.status, body, headers), when, skip=skip, times=TIMES)
 
 
-def _lists(plural: str) -> Callable[[Received], bool]:
-    def matches(received: Received) -> bool:
+def _lists(plural: str) -> Callable[[ReceivedRequest], bool]:
+    def matches(received: ReceivedRequest) -> bool:
         path, _, query = received.path.partition("?")
         first = query == "limit=1"  # at the start, where an answer in time is insisted on
         return received.method == "GET" and path.endswith(f"/{plural}") and not ("watch=" in query or first)
@@ -75,7 +84,7 @@ def _lists(plural: str) -> Callable[[Received], bool]:
     return matches
 
 
-def _watches(plural: str) -> Callable[[Received], bool]:
+def _watches(plural: str) -> Callable[[ReceivedRequest], bool]:
     return lambda received: f"/{plural}?" in received.path and "watch=true" in received.path
 
 
@@ -88,7 +97,7 @@ GONE: Document = {
 }
 
 
-def far_faults(name: str, proxy: FaultProxy) -> list[Injected]:
+def far_faults(name: str, proxy: FaultProxy) -> list[InjectedFault]:
     """What strikes lists and watches, without what may come too late for the rollout."""
     kinds = ("inferenceservices", "canaryrollouts", "rolloutpolicies")
     json_ = {"Content-Type": "application/json"}
@@ -97,8 +106,8 @@ def far_faults(name: str, proxy: FaultProxy) -> list[Injected]:
     if name == "gone":
         event = json.dumps({"type": "ERROR", "object": GONE}).encode() + b"\n"
         for plural in kinds:
-            proxy.inject(Answer(200, event, json_), _watches(plural), skip=1, times=2)
-        refusal = Answer(410, json.dumps(GONE).encode(), json_)
+            proxy.inject(RespondInstead(200, event, json_), _watches(plural), skip=1, times=2)
+        refusal = RespondInstead(410, json.dumps(GONE).encode(), json_)
         return [proxy.inject(refusal, _watches(plural), times=2) for plural in kinds]
     for plural in kinds:
         proxy.inject(Delay(3.0), _lists(plural))
@@ -106,31 +115,31 @@ def far_faults(name: str, proxy: FaultProxy) -> list[Injected]:
 
 
 @pytest.fixture(scope="module")
-def ground(stage: Stage) -> Iterator[dict[str, Place]]:
+def ground(installation: Installation) -> Iterator[dict[str, ServiceUnderTest]]:
     """All services, serving, and what is routed noted."""
-    found = places(stage, *(space(*cell) for cell in CELLS), *FAR, GUARDED, "restart")
-    with watching(*found.values()):
+    found = places(installation, *(space(*cell) for cell in CELLS), *FAR, GUARDED, "restart")
+    with recording_traffic_splits(*found.values()):
         yield found
 
 
 @pytest.fixture(scope="module")
-def injected() -> dict[str, list[Injected]]:
+def injected() -> dict[str, list[InjectedFault]]:
     """The faults by namespace: a cell that they never struck would prove nothing."""
     return {}
 
 
 @pytest.fixture(scope="module")
 def played(
-    stage: Stage, ground: dict[str, Place], injected: dict[str, list[Injected]]
+    installation: Installation, ground: dict[str, ServiceUnderTest], injected: dict[str, list[InjectedFault]]
 ) -> Iterator[dict[str, Future[Autocanary]]]:
     """Everything but the end of the server, under way."""
     with ExitStack() as stack, ThreadPoolExecutor(8, "fault") as pool:
 
         def follow(*spaces: str, arm: Callable[[FaultProxy], None], **more: Mapping[str, str]) -> Autocanary:
-            proxy = stack.enter_context(FaultProxy(stage.api.url, ca=stage.api.ca))
+            proxy = stack.enter_context(FaultProxy(installation.api.url, ca=installation.api.ca))
             arm(proxy)
             flags = [flag for each in spaces for flag in ("--namespace", each)]
-            instance = Autocanary(stage, *flags, server=proxy.url, **more)  # type: ignore[arg-type]
+            instance = Autocanary(installation, *flags, server=proxy.url, **more)  # type: ignore[arg-type]
             stack.callback(instance.stop)
             instance.start()
             wait_until(instance.is_ready, seconds=180, what=f"autocanary over {spaces[0]} to be ready")
@@ -144,15 +153,13 @@ def played(
             for cell in CELLS:
                 injected[space(*cell)] = [inject(proxy, *cell)]
             lease = count()
-            faults: list[Answer | LoseAnswer] = [
-                Answer(fault.status, fault.body("cells"), {"Content-Type": "application/json"})
+            faults: list[RespondInstead | DropResponse] = [
+                RespondInstead(fault.status, fault.body("cells"), {"Content-Type": "application/json"})
                 for fault in FAULTS
                 if fault.status in (429, 500, 503)
             ]
-            for fault in (*faults, LoseAnswer()):
-                proxy.inject(
-                    fault, lambda received: "/leases" in received.path, skip=3 * next(lease), times=1
-                )
+            for fault in (*faults, DropResponse()):
+                proxy.inject(fault, lambda received: "/leases" in received.path, skip=3 * next(lease), times=1)
 
         spaces = [space(*cell) for cell in CELLS]
         environment = {"AUTOCANARY_LEASE_NAME": "cells"}
@@ -165,11 +172,11 @@ def played(
                     environment={"AUTOCANARY_LEASE_NAME": name},
                 )
             )
-        jobs[GUARDED] = pool.submit(lambda: guarded(stage, ground[GUARDED], stack))
+        jobs[GUARDED] = pool.submit(lambda: guarded(installation, ground[GUARDED], stack))
         yield jobs
 
 
-def guarded(stage: Stage, place: Place, stack: ExitStack) -> Autocanary:
+def guarded(installation: Installation, place: ServiceUnderTest, stack: ExitStack) -> Autocanary:
     """A real admission policy refuses half of the traffic until it is taken away."""
     group = "admissionregistration.k8s.io"
     rule = {"apiGroups": ["serving.kserve.io"], "apiVersions": ["*"], "operations": ["UPDATE"]}
@@ -199,17 +206,21 @@ def guarded(stage: Stage, place: Place, stack: ExitStack) -> Autocanary:
         "metadata": {"name": GUARDED},
         "spec": {"policyName": GUARDED, "validationActions": ["Deny"]},
     }
-    stage.api.apply(policy, binding)
+    installation.api.apply(policy, binding)
     path = f"/apis/serving.kserve.io/v1beta1/namespaces/{GUARDED}/inferenceservices/{NAME}?dryRun=All"
     body = {"spec": {"predictor": {"canaryTrafficPercent": 50}}}
 
     def refuses() -> bool:
         patch = "application/merge-patch+json"
-        return stage.api.request(path, method="PATCH", body=body, content_type=patch, seconds=30)[0] >= 400
+        return installation.api.request(path, method="PATCH", body=body, content_type=patch, seconds=30)[0] >= 400
 
     place.until(refuses, "the admission policy to be in force", 60)
     instance = Autocanary(
-        stage, "--namespace", GUARDED, environment={"AUTOCANARY_LEASE_NAME": GUARDED}, user=INSTANCES[0]
+        installation,
+        "--namespace",
+        GUARDED,
+        environment={"AUTOCANARY_LEASE_NAME": GUARDED},
+        user=INSTANCES[0],
     )
     stack.callback(instance.stop)
     instance.start()
@@ -218,15 +229,13 @@ def guarded(stage: Stage, place: Place, stack: ExitStack) -> Autocanary:
     place.until(lambda: place.phase == "Holding", "the refusal to be told")
     assert place.share() == 10
     assert any("not before noon" in line["error"] for line in instance.events("write_failed"))
-    assert not any("chart" in line["error"] for line in instance.events("write_failed")), (
-        "no right is missing"
-    )
-    stage.api.kubectl("delete", "validatingadmissionpolicybinding", GUARDED)
+    assert not any("chart" in line["error"] for line in instance.events("write_failed")), "no right is missing"
+    installation.api.kubectl("delete", "validatingadmissionpolicybinding", GUARDED)
     place.finish()
     return instance
 
 
-def same_story(place: Place) -> None:
+def same_story(place: ServiceUnderTest) -> None:
     """Promoted through every weight, each written in effect once, without a jump."""
     assert place.ended == ("Promoted", "Promoted"), place.story()
     weights = place.weights()
@@ -238,12 +247,12 @@ def same_story(place: Place) -> None:
 
 
 @pytest.mark.parametrize(("fault", "kind"), CELLS, ids=lambda each: getattr(each, "name", each))
-def test_cell(
-    fault: Fault,
+def test_api_fault_at_each_call(
+    fault: ApiFault,
     kind: str,
-    ground: dict[str, Place],
+    ground: dict[str, ServiceUnderTest],
     played: dict[str, Future[Autocanary]],
-    injected: dict[str, list[Injected]],
+    injected: dict[str, list[InjectedFault]],
 ) -> None:
     """Twice in a row, from the second such call on; the rollout ends as if it had not been."""
     instance = played["cells"].result()
@@ -261,25 +270,21 @@ def test_cell(
 @pytest.mark.parametrize("name", FAR)
 def test_lists_and_watches(
     name: str,
-    ground: dict[str, Place],
+    ground: dict[str, ServiceUnderTest],
     played: dict[str, Future[Autocanary]],
-    injected: dict[str, list[Injected]],
+    injected: dict[str, list[InjectedFault]],
 ) -> None:
     """A watch that says nothing, one that is too old, and lists that are slow: late, but right."""
     instance = played[name].result()
     same_story(ground[name])
     assert all(each.struck for each in injected[name]), "it was never made"
     assert "Traceback" not in instance.text()
-    failed = [
-        line
-        for line in instance.events("watch_failed")
-        if "410" in line["error"] or "answer" in line["error"]
-    ]
+    failed = [line for line in instance.events("watch_failed") if "410" in line["error"] or "answer" in line["error"]]
     assert failed or name == "gone"
 
 
 def test_a_real_admission_policy_that_refuses(
-    ground: dict[str, Place], played: dict[str, Future[Autocanary]]
+    ground: dict[str, ServiceUnderTest], played: dict[str, Future[Autocanary]]
 ) -> None:
     """Held at the weight before, told with the policy's words, tried on until it is allowed."""
     played[GUARDED].result()
@@ -289,22 +294,22 @@ def test_a_real_admission_policy_that_refuses(
 
 
 def test_the_server_is_killed_and_comes_back(
-    stage: Stage, ground: dict[str, Place], played: dict[str, Future[Autocanary]]
+    installation: Installation, ground: dict[str, ServiceUnderTest], played: dict[str, Future[Autocanary]]
 ) -> None:
     """For longer than the lease's deadline, on the same etcd: nobody writes meanwhile, then it goes on."""
     wait(played.values())
     place = ground["restart"]
     instance = Autocanary(
-        stage, "--namespace", place.namespace, environment={"AUTOCANARY_LEASE_NAME": "restart"}
+        installation, "--namespace", place.namespace, environment={"AUTOCANARY_LEASE_NAME": "restart"}
     )
     try:
         instance.start()
         wait_until(instance.is_ready, seconds=180, what="autocanary to be ready")
         place.release()
         place.until_weight(10)
-        stage.api.kill()
+        installation.api.kill()
         time.sleep(12)
-        stage.api.start()
+        installation.api.start()
         place.finish()
         same_story(place)
         assert instance.events("not_leading"), "it was away for longer than the deadline"

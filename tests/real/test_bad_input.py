@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from autocanary.kube.crds import definitions
-from tests.real.commands import Said, autocanary, in_background
-from tests.real.documents import Document, policy_document
-from tests.real.stage import SERVICE_ACCOUNT, Stage
+from tests.real.installation import SERVICE_ACCOUNT, Installation
+from tests.real.manifests import Document, policy_document
+from tests.real.run_command import CommandOutput, autocanary, in_background
 from tests.testbed.servers import (
     LOGIN_PAGE,
     ApiServer,
@@ -37,7 +37,7 @@ NOWHERE = "http://127.0.0.1:9"
 VERBS = ("promote", "pause", "resume", "abort", "retry")
 
 
-def complaint(said: Said) -> str:
+def complaint(said: CommandOutput) -> str:
     """The one sentence, which is not on stdout and not a line of the log."""
     assert said.out == ""
     [line] = [line for line in said.err.splitlines() if not line.startswith("{")]
@@ -110,7 +110,7 @@ def test_validate_says_where_and_what(tmp_path: Path, name: str) -> None:
     assert said.err == "1 error: not valid\n"
 
 
-def test_validate_tells_all_at_once(tmp_path: Path) -> None:
+def test_validate_prints_all_errors(tmp_path: Path) -> None:
     """Every fault of every file, each with its place."""
     for name, (content, _) in WRONG.items():
         apart = content if isinstance(content, str) else content | {"selector": {"names": [name]}}
@@ -145,76 +145,72 @@ def test_validate_of_nothing(tmp_path: Path) -> None:
     assert "no RolloutPolicy was found: nothing to check" in said.err
 
 
-def test_wrong_policies_start_nothing(stage: Stage, namespace: str) -> None:
+def test_invalid_policies_start_no_rollout(installation: Installation, namespace: str) -> None:
     """``run`` names each fault once and goes on; no rollout begins by what cannot be read."""
     for name, (content, _) in WRONG.items():
-        write_policy(stage.policies, name, content)
-    stage.released(namespace)
-    running = stage.run("--namespace", namespace, "--no-leader-election")
-    stage.serve(namespace, "mnist", "v2", 0)
-    stage.eventually(
-        lambda: stage.predictor(namespace, "mnist").get("latestReadyRevision") == "mnist-predictor-00002",
+        write_policy(installation.policies, name, content)
+    installation.released(namespace)
+    running = installation.run("--namespace", namespace, "--no-leader-election")
+    installation.serve(namespace, "mnist", "v2", 0)
+    installation.eventually(
+        lambda: installation.predictor(namespace, "mnist").get("latestReadyRevision") == "mnist-predictor-00002",
         "the candidate to be ready",
     )
     time.sleep(6)  # the files are read again meanwhile
     assert running.is_ready()
-    faults = [
-        line["problem"] for line in running.events("policy_invalid") if line["level"] in ("error", "warning")
-    ]
+    faults = [line["problem"] for line in running.events("policy_invalid") if line["level"] in ("error", "warning")]
     for name, (_, answer) in WRONG.items():
-        file = re.escape(str(stage.policies / f"{name}.yaml"))
+        file = re.escape(str(installation.policies / f"{name}.yaml"))
         told = [fault for fault in faults if re.fullmatch(f"{file}{answer}.*", fault)]
         assert len(told) == 1, (name, faults)
-    assert stage.rollouts(namespace) == {}
-    assert writes(stage.api, namespace) == []
+    assert installation.rollouts(namespace) == {}
+    assert writes(installation.api, namespace) == []
     assert "Traceback" not in running.text()
 
 
-def test_a_policy_path_that_is_not_there(stage: Stage, namespace: str) -> None:
+def test_a_policy_path_that_is_not_there(installation: Installation, namespace: str) -> None:
     """The service runs: the mount may come, or policies may be custom resources."""
-    running = stage.run("--namespace", namespace, "--no-leader-election", "--policies", "/nowhere/policies")
+    running = installation.run("--namespace", namespace, "--no-leader-election", "--policies", "/nowhere/policies")
     [fault] = running.events("policy_invalid")
     assert fault["problem"] == "/nowhere/policies: there is no such file or folder (check the path)"
 
 
-def test_two_policies_that_tie(stage: Stage, namespace: str, tmp_path: Path) -> None:
+def test_tied_policies_start_no_rollout(installation: Installation, namespace: str, tmp_path: Path) -> None:
     """``validate`` names both and where they are; ``run`` says it once and starts nothing."""
     for name in ("one", "other"):
-        stage.policy(name, selector={"names": ["mnist"]})
-    said = autocanary("validate", str(stage.policies), home=tmp_path)
+        installation.policy(name, selector={"names": ["mnist"]})
+    said = autocanary("validate", str(installation.policies), home=tmp_path)
     assert said.code == 1
     [error] = [line for line in said.out.splitlines() if "warning: " not in line]
     for name in ("one", "other"):
-        assert f"{name} ({stage.policies / name}.yaml:1)" in error
+        assert f"{name} ({installation.policies / name}.yaml:1)" in error
     assert "make one selector more specific" in error
-    stage.released(namespace)
-    running = stage.run("--namespace", namespace, "--no-leader-election")
-    stage.serve(namespace, "mnist", "v2", 0)
-    stage.eventually(lambda: bool(running.events("rollout_refused")), "the tie to be told")
+    installation.released(namespace)
+    running = installation.run("--namespace", namespace, "--no-leader-election")
+    installation.serve(namespace, "mnist", "v2", 0)
+    installation.eventually(lambda: bool(running.events("rollout_refused")), "the tie to be told")
     time.sleep(3)
     [refused] = running.events("rollout_refused")
     assert (refused["namespace"], refused["service"], refused["reason"]) == (namespace, "mnist", "PolicyTie")
     for name in ("one", "other"):
-        assert f"{name} ({stage.policies / name}.yaml:1)" in refused["message"]
-    assert stage.rollouts(namespace) == {}
-    assert writes(stage.api, namespace) == []
-    (stage.policies / "other.yaml").unlink()
-    stage.wait_for_weight(namespace, "mnist", 10)
+        assert f"{name} ({installation.policies / name}.yaml:1)" in refused["message"]
+    assert installation.rollouts(namespace) == {}
+    assert writes(installation.api, namespace) == []
+    (installation.policies / "other.yaml").unlink()
+    installation.wait_for_weight(namespace, "mnist", 10)
 
 
-def test_promql_that_prometheus_refuses(stage: Stage, namespace: str) -> None:
+def test_promql_that_prometheus_refuses(installation: Installation, namespace: str) -> None:
     """Offline nobody can be sure, so ``run`` asks: it holds, says whose words they are, and goes no further."""
-    stage.policy(
-        "promql", **metric(name="drift", query="sum(rate(x[{{ window }}])", thresholdRange={"max": 0})
-    )
-    stage.released(namespace)
-    running = stage.run("--namespace", namespace, "--no-leader-election")
-    stage.serve(namespace, "mnist", "v2", 0)
-    held = stage.wait_for_phase(namespace, "mnist-00002", "Holding")["status"]
+    installation.policy("promql", **metric(name="drift", query="sum(rate(x[{{ window }}])", thresholdRange={"max": 0}))
+    installation.released(namespace)
+    running = installation.run("--namespace", namespace, "--no-leader-election")
+    installation.serve(namespace, "mnist", "v2", 0)
+    held = installation.wait_for_phase(namespace, "mnist-00002", "Holding")["status"]
     assert held["reason"] == "MetricsOutage"
     assert "drift: the query is refused: " in held["message"]
     assert "parse error" in held["message"]
-    assert stage.weights_written(namespace, "mnist") == [10]
+    assert installation.weights_written(namespace, "mnist") == [10]
     assert "Traceback" not in running.text()
 
 
@@ -229,48 +225,51 @@ def login_page() -> Iterator[HttpSink]:
         yield sink
 
 
-def test_a_login_page_instead_of_prometheus(stage: Stage, namespace: str, login_page: HttpSink) -> None:
+def test_a_login_page_instead_of_prometheus(installation: Installation, namespace: str, login_page: HttpSink) -> None:
     """``run`` holds and says what answers there, ``validate`` says it at once; neither takes it for data."""
-    stage.policy()
+    installation.policy()
     said = autocanary(
-        *("validate", str(stage.policies), "--prometheus-url", login_page.url), home=stage.folder
+        *("validate", str(installation.policies), "--prometheus-url", login_page.url),
+        home=installation.folder,
     )
     assert said.code == 3
     last = said.err.splitlines()[-1]
     assert login_page.url.rstrip("/") in last
     assert "not Prometheus" in last or "web page" in last or "login" in last, last
-    stage.released(namespace)
-    running = stage.run("--namespace", namespace, "--no-leader-election", "--prometheus-url", login_page.url)
-    stage.serve(namespace, "mnist", "v2", 0)
-    held = stage.wait_for_phase(namespace, "mnist-00002", "Holding")["status"]
+    installation.released(namespace)
+    running = installation.run("--namespace", namespace, "--no-leader-election", "--prometheus-url", login_page.url)
+    installation.serve(namespace, "mnist", "v2", 0)
+    held = installation.wait_for_phase(namespace, "mnist-00002", "Holding")["status"]
     assert held["reason"] == "MetricsOutage"
     assert login_page.url.rstrip("/") in held["message"], held["message"]
     time.sleep(3)
     assert running.is_ready()
-    assert stage.weights_written(namespace, "mnist") == [10]
+    assert installation.weights_written(namespace, "mnist") == [10]
     assert len(running.events("rollout_held")) == 1
     assert "Traceback" not in running.text()
 
 
-def test_validate_with_a_prometheus_that_is_away(stage: Stage) -> None:
+def test_validate_with_a_prometheus_that_is_away(installation: Installation) -> None:
     """Exit code 3: the policies may be right."""
-    write_policy(stage.policies, "good", {})
-    said = autocanary("validate", str(stage.policies), "--prometheus-url", NOWHERE, home=stage.folder)
-    stage.end_all()
+    write_policy(installation.policies, "good", {})
+    said = autocanary("validate", str(installation.policies), "--prometheus-url", NOWHERE, home=installation.folder)
+    installation.end_all()
     assert said.code == 3
     assert NOWHERE in said.err.splitlines()[-1]
 
 
-def test_run_without_prometheus(stage: Stage) -> None:
+def test_run_without_prometheus(installation: Installation) -> None:
     """Refused before anything is done, with the flag and the variable."""
-    before = len(stage.api.audit(SERVICE_ACCOUNT))
-    said = autocanary("run", "--kubeconfig", str(stage.api.kubeconfig(SERVICE_ACCOUNT)), home=stage.folder)
+    before = len(installation.api.audit(SERVICE_ACCOUNT))
+    said = autocanary(
+        "run", "--kubeconfig", str(installation.api.kubeconfig(SERVICE_ACCOUNT)), home=installation.folder
+    )
     assert said.code == 2
     sentence = complaint(said)
     assert "no Prometheus is named" in sentence
     assert "--prometheus-url http" in sentence
     assert "AUTOCANARY_PROMETHEUS_URL" in sentence
-    assert len(stage.api.audit(SERVICE_ACCOUNT)) == before
+    assert len(installation.api.audit(SERVICE_ACCOUNT)) == before
 
 
 # --- settings --------------------------------------------------------------------------------------------
@@ -329,7 +328,7 @@ def commands(*kubeconfig: str) -> Iterator[tuple[str, ...]]:
 
 def assert_all_say(home: Path, code: int, expected: str, *kubeconfig: str) -> None:
     """Every command gives this answer; all at once, for each takes a second to start."""
-    answers: dict[str, Said] = {}
+    answers: dict[str, CommandOutput] = {}
 
     def run(command: tuple[str, ...]) -> None:
         answers[command[0]] = autocanary(*command, home=home)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.real.stage import Stage
+from tests.real.installation import Installation
 
 pytestmark = pytest.mark.real
 
@@ -20,18 +20,16 @@ def analysis(**metric: Any) -> dict[str, Any]:
     return {**TIMES, "minRequests": 50, "metrics": [{"name": "error-rate", **metric}]}
 
 
-def test_three_percent_against_one_is_found_where_five_percent_is_never_seen(
-    stage: Stage, namespace: str
-) -> None:
+def test_comparison_detects_3_percent_against_1_percent(installation: Installation, namespace: str) -> None:
     """Two services with the same two revisions at 100 requests a second; only what is asked of them differs."""
-    stage.policy(
+    installation.policy(
         "compared",
         selector={"names": ["compared"]},
         stepWeights=[50, 100],
         stepDuration="5s",
         analysis=analysis(compare={"to": "stable"}) | {"preset": "fast"},
     )
-    stage.policy(
+    installation.policy(
         "limited",
         selector={"names": ["limited"]},
         stepWeights=[50, 100],
@@ -39,21 +37,21 @@ def test_three_percent_against_one_is_found_where_five_percent_is_never_seen(
         analysis=analysis(thresholdRange={"max": "5%"}, failureLimit=1),
     )
     for name in ("compared", "limited"):
-        prefix = stage.released(namespace, name)
-        stage.traffic.behave(f"{prefix}-00001", errors=STABLE_ERRORS)
-        stage.traffic.behave(f"{prefix}-00002", errors=CANDIDATE_ERRORS)
-    autocanary = stage.run("--namespace", namespace, "--no-leader-election")
+        prefix = installation.released(namespace, name)
+        installation.traffic.behave(f"{prefix}-00001", errors=STABLE_ERRORS)
+        installation.traffic.behave(f"{prefix}-00002", errors=CANDIDATE_ERRORS)
+    autocanary = installation.run("--namespace", namespace, "--no-leader-election")
     for name in ("compared", "limited"):
-        stage.serve(namespace, name, "v2", 0)
+        installation.serve(namespace, name, "v2", 0)
 
-    limited = stage.wait_for_phase(namespace, "limited-00002", "Promoted", "RolledBack", seconds=120)
+    limited = installation.wait_for_phase(namespace, "limited-00002", "Promoted", "RolledBack", seconds=120)
     assert limited["status"]["phase"] == "Promoted"
-    assert stage.weights_written(namespace, "limited") == [50, 100]
+    assert installation.weights_written(namespace, "limited") == [50, 100]
 
-    compared = stage.wait_for_phase(namespace, "compared-00002", "Promoted", "RolledBack", seconds=180)
+    compared = installation.wait_for_phase(namespace, "compared-00002", "Promoted", "RolledBack", seconds=180)
     assert compared["status"]["phase"] == "RolledBack"
     assert compared["status"]["reason"] == "WorseThanStable"
-    assert stage.weights_written(namespace, "compared") == [50, 0]
+    assert installation.weights_written(namespace, "compared") == [50, 0]
 
     (said,) = [each for each in autocanary.events("rollback_started") if each["service"] == "compared"]
     assert (said["reason"], said["metric"]) == ("WorseThanStable", "error-rate")

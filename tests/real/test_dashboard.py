@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.http_server.dashboard import filled, queries, variables
-from tests.real.stage import Stage
+from tests.real.installation import Installation
 from tests.testbed.servers import Scrape
 from tests.testbed.servers.http import fetch
 
@@ -37,28 +37,28 @@ _PACED: dict[str, Any] = {
 """Two comparisons with objectives beside them, so that every kind of series is there."""
 
 
-def test_every_query_of_the_dashboard_has_data(stage: Stage, namespace: str) -> None:
+def test_every_query_of_the_dashboard_has_data(installation: Installation, namespace: str) -> None:
     """One release is rolled back and one promoted by a person; no panel, variable or annotation is empty."""
-    stage.policy(**_PACED)
-    bad = stage.released(namespace, "bad")
-    stage.released(namespace, "good")
-    stage.traffic.behave(f"{bad}-00002", errors=0.3)
-    autocanary = stage.run("--namespace", namespace)
-    stage.prometheus.scrape(
+    installation.policy(**_PACED)
+    bad = installation.released(namespace, "bad")
+    installation.released(namespace, "good")
+    installation.traffic.behave(f"{bad}-00002", errors=0.3)
+    autocanary = installation.run("--namespace", namespace)
+    installation.prometheus.scrape(
         [
-            Scrape("revisions", stage.traffic.exporter.target),
+            Scrape("revisions", installation.traffic.exporter.target),
             Scrape("autocanary", f"127.0.0.1:{autocanary.port}", {"namespace": "autocanary"}, honor=True),
         ]
     )
-    stage.prometheus.wait_for("autocanary_leader == 1")
+    installation.prometheus.wait_for("autocanary_leader == 1")
     began = time.time()
-    stage.serve(namespace, "bad", "v2", 0)
-    stage.serve(namespace, "good", "v2", 0)
-    stage.wait_for_phase(namespace, "bad-00002", "RolledBack")
-    stage.prometheus.wait_for(
+    installation.serve(namespace, "bad", "v2", 0)
+    installation.serve(namespace, "good", "v2", 0)
+    installation.wait_for_phase(namespace, "bad-00002", "RolledBack")
+    installation.prometheus.wait_for(
         f'autocanary_comparison_bad_percent{{namespace="{namespace}",service="good",side="candidate"}}'
     )
-    shown = {name: _values(stage, began, *asked) for name, asked in _asked(_WHOLE | {"service": "good"})}
+    shown = {name: _values(installation, began, *asked) for name, asked in _asked(_WHOLE | {"service": "good"})}
     assert shown == {
         "job": ["autocanary"],
         "namespace": [namespace],
@@ -67,13 +67,11 @@ def test_every_query_of_the_dashboard_has_data(stage: Stage, namespace: str) -> 
     }
     request = {"spec": {"request": {"id": "all", "verb": "promote-full"}}}
     patch = ["patch", "crl", "good-00002", "--type", "merge", "-p", json.dumps(request)]
-    stage.api.kubectl("-n", namespace, *patch)
-    stage.wait_for_phase(namespace, "good-00002", "Promoted")
-    stage.prometheus.wait_for('sum(increase(autocanary_rollouts_finished_total{outcome="Promoted"}[1m])) > 0')
+    installation.api.kubectl("-n", namespace, *patch)
+    installation.wait_for_phase(namespace, "good-00002", "Promoted")
+    installation.prometheus.wait_for('sum(increase(autocanary_rollouts_finished_total{outcome="Promoted"}[1m])) > 0')
     chosen = {**_WHOLE, "namespace": namespace, "service": "good", "rollout": "good-00002"}
-    empty = [
-        query.where for query in queries() if not _points(stage, began, filled(query.expression, chosen))
-    ]
+    empty = [query.where for query in queries() if not _points(installation, began, filled(query.expression, chosen))]
     assert empty == []
 
 
@@ -85,23 +83,25 @@ def _asked(known: Mapping[str, str]) -> list[tuple[str, tuple[str, str]]]:
     return [(name, (filled(selector, known), label)) for name, (selector, label) in variables().items()]
 
 
-def _values(stage: Stage, began: float, selector: str, label: str) -> list[str]:
+def _values(installation: Installation, began: float, selector: str, label: str) -> list[str]:
     """What the menu of a variable offers."""
     found: list[str] = _get(
-        stage, f"label/{label}/values", {"match[]": selector, "start": str(began), "end": str(time.time())}
+        installation,
+        f"label/{label}/values",
+        {"match[]": selector, "start": str(began), "end": str(time.time())},
     )
     return found
 
 
-def _points(stage: Stage, began: float, expression: str) -> list[Any]:
+def _points(installation: Installation, began: float, expression: str) -> list[Any]:
     """The series of a query over the whole run, every second and until after the last sample."""
     span = {"start": str(began), "end": str(time.time() + 2), "step": "1"}
-    found: dict[str, Any] = _get(stage, "query_range", {"query": expression, **span})
+    found: dict[str, Any] = _get(installation, "query_range", {"query": expression, **span})
     return list(found["result"])
 
 
-def _get(stage: Stage, path: str, asked: Mapping[str, str]) -> Any:
-    _, body = fetch(f"{stage.prometheus.url}/api/v1/{path}?{urllib.parse.urlencode(asked)}")
+def _get(installation: Installation, path: str, asked: Mapping[str, str]) -> Any:
+    _, body = fetch(f"{installation.prometheus.url}/api/v1/{path}?{urllib.parse.urlencode(asked)}")
     answer = json.loads(body)
     assert answer["status"] == "success", f"{asked}: {answer.get('error')}"
     return answer["data"]

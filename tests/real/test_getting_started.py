@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT, blocks, commands
-from tests.real.stage import Stage
+from tests.real.installation import Installation
 from tests.testbed.servers import free_port, wait_until
 from tests.testbed.servers.http import fetch
 from tests.testbed.servers.process import program
@@ -27,7 +27,7 @@ NOT_RUN = {
     "make venv": "the tests run in what it makes",
     "kubectl -n monitoring port-forward": "Prometheus has a port of its own here",
     "docker build": "tests/chart/test_image_steps.py performs the image's steps",
-    "helm install autocanary": "tests/real/test_installation.py installs the chart",
+    "helm install autocanary": "tests/real/test_helm_installation.py installs the chart",
     "kubectl -n autocanary rollout status": "nothing runs pods here",
 }
 """Commands that begin so are not run here, and why."""
@@ -45,11 +45,11 @@ def _policy() -> str:
     return text.replace("stepDuration: 5m", "stepDuration: 20s\n  bake: 20s").replace("\n    metrics:", short)
 
 
-class Desk:
+class UserShell:
     """A person's shell: the commands on the PATH, a kubeconfig, a folder."""
 
-    def __init__(self, stage: Stage, folder: Path, page: str = PAGE) -> None:
-        self._stage, self.folder = stage, folder
+    def __init__(self, installation: Installation, folder: Path, page: str = PAGE) -> None:
+        self._stage, self.folder = installation, folder
         self._commands = commands(page)
         self.done: set[str] = set()
         self.environment = {
@@ -57,7 +57,7 @@ class Desk:
                 [str(Path(sys.executable).parent), str(Path(program("kubectl")).parent), os.environ["PATH"]]
             ),
             "HOME": str(folder),
-            "KUBECONFIG": str(stage.api.kubeconfig()),
+            "KUBECONFIG": str(installation.api.kubeconfig()),
         }
         (folder / "my-policy.yaml").write_text(_policy())
 
@@ -112,26 +112,22 @@ class Desk:
         return command.replace("http://localhost:9090", self._stage.prometheus.url)
 
 
-def _phase(stage: Stage, rollout: str) -> str:
-    return stage.phase("models", rollout)
+def _phase(installation: Installation, rollout: str) -> str:
+    return installation.phase("models", rollout)
 
 
-def test_the_page_can_be_followed(stage: Stage, tmp_path: Path) -> None:
+def test_the_page_can_be_followed(installation: Installation, tmp_path: Path) -> None:
     """From the first check to a release, the verbs and the pipeline; nothing on the page is left out."""
-    stage.namespace("models")
-    stage.released("models")
-    desk = Desk(stage, tmp_path)
+    installation.namespace("models")
+    installation.released("models")
+    desk = UserShell(installation, tmp_path)
 
     revision = next(
-        line
-        for line in (ROOT / "docs/getting-started.md").read_text().splitlines()
-        if "latestReadyRevision" in line
+        line for line in (ROOT / "docs/getting-started.md").read_text().splitlines() if "latestReadyRevision" in line
     )
     query = revision.partition("`")[2].partition("`")[0]
     assert (
-        subprocess.run(
-            ["bash", "-c", query], env=desk.environment, capture_output=True, text=True
-        ).stdout.strip()
+        subprocess.run(["bash", "-c", query], env=desk.environment, capture_output=True, text=True).stdout.strip()
         == "mnist-predictor-00001"
     )
 
@@ -148,26 +144,24 @@ def test_the_page_can_be_followed(stage: Stage, tmp_path: Path) -> None:
         desk.run("kubectl -n models wait --for=condition=Promoted")
         assert "Promoted" in desk.run("kubectl -n models describe isvc mnist")
 
-        _release(stage, "v3")
-        wait_until(lambda: _phase(stage, "mnist-00003") == "Progressing", seconds=90, what="v3 to be judged")
+        _release(installation, "v3")
+        wait_until(lambda: _phase(installation, "mnist-00003") == "Progressing", seconds=90, what="v3 to be judged")
         desk.run("autocanary pause mnist -n models")
         desk.run("autocanary resume mnist -n models")
         desk.run("autocanary promote mnist -n models")
         desk.run("autocanary abort mnist -n models")
-        wait_until(lambda: _phase(stage, "mnist-00003") == "RolledBack", seconds=60, what="v3 to be back")
+        wait_until(lambda: _phase(installation, "mnist-00003") == "RolledBack", seconds=60, what="v3 to be back")
         desk.run("autocanary retry mnist -n models")
-        wait_until(lambda: _phase(stage, "mnist-00003-r2") == "Progressing", seconds=60, what="another try")
+        wait_until(lambda: _phase(installation, "mnist-00003-r2") == "Progressing", seconds=60, what="another try")
 
         for command in commands(PAGE):
             if "patch crl mnist-00002" in command:  # the page's own rollout has long ended here
                 desk.done.add(command)
                 by_hand = command.replace("mnist-00002", "mnist-00003-r2")
-                subprocess.run(
-                    ["bash", "-euc", by_hand], env=desk.environment, check=True, capture_output=True
-                )
-        wait_until(lambda: _phase(stage, "mnist-00003-r2") == "RolledBack", seconds=60, what="abort by hand")
+                subprocess.run(["bash", "-euc", by_hand], env=desk.environment, check=True, capture_output=True)
+        wait_until(lambda: _phase(installation, "mnist-00003-r2") == "RolledBack", seconds=60, what="abort by hand")
 
-        (tmp_path / "mnist.yaml").write_text(json.dumps(_manifest(stage, "v4")))
+        (tmp_path / "mnist.yaml").write_text(json.dumps(_manifest(installation, "v4")))
         desk.run("kubectl apply -f mnist.yaml")
         desk.run("autocanary status mnist -n models --timeout 2h")
 
@@ -175,12 +169,12 @@ def test_the_page_can_be_followed(stage: Stage, tmp_path: Path) -> None:
     assert left == []
 
 
-def _release(stage: Stage, version: str) -> None:
-    stage.api.kubectl("apply", "-f", "-", stdin=json.dumps(_manifest(stage, version)))
+def _release(installation: Installation, version: str) -> None:
+    installation.api.kubectl("apply", "-f", "-", stdin=json.dumps(_manifest(installation, version)))
 
 
-def _manifest(stage: Stage, version: str) -> dict[str, object]:
-    document = stage.isvc("models", "mnist")
+def _manifest(installation: Installation, version: str) -> dict[str, object]:
+    document = installation.isvc("models", "mnist")
     predictor = {**document["spec"]["predictor"]}
     predictor["model"] = {**predictor["model"], "storageUri": f"gs://models/mnist/{version}"}
     return {

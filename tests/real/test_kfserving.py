@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.real.commands import autocanary
-from tests.real.documents import Document
-from tests.real.sided import CANARY, DEFAULT, FIRST, NAME, URI, Sided, model, serving
-from tests.real.stage import Sampler, Stage
+from tests.real.installation import Installation, Sampler
+from tests.real.kfserving_service import CANARY, DEFAULT, FIRST, NAME, URI, KFServingService, model, serving
+from tests.real.manifests import Document
+from tests.real.run_command import autocanary
 from tests.testbed.servers import wait_until
 
 pytestmark = pytest.mark.real
@@ -25,22 +25,22 @@ KFSERVING = True
 
 
 @pytest.fixture
-def service(stage: Stage, namespace: str) -> Sided:
+def service(installation: Installation, namespace: str) -> KFServingService:
     """Default serves, and a policy of few seconds selects it."""
-    return serving(stage, namespace)
+    return serving(installation, namespace)
 
 
-def test_the_article(stage: Stage, namespace: str) -> None:
+def test_kfserving_canary_example_is_promoted(installation: Installation, namespace: str) -> None:
     """Both manifests with kubectl; then 90 10, 75 25, 50 50, 100 on the canary, and all on default again."""
-    stage.policy()
-    service = Sided(stage, namespace)
+    installation.policy()
+    service = KFServingService(installation, namespace)
     service.apply("tensorflow.yaml")
     wait_until(lambda: service.columns()["READY"] == "True", seconds=30, what="default to be ready")
     shown = service.columns()
     assert (shown["NAME"], shown["READY"], shown["DEFAULT TRAFFIC"]) == (NAME, "True", "100")
     assert shown["CANARY TRAFFIC"] == ""
     assert shown["URL"] == f"http://{NAME}.{namespace}.example.com/v1/models/{NAME}"
-    process = stage.run("--namespace", namespace, "--no-leader-election")
+    process = installation.run("--namespace", namespace, "--no-leader-election")
     with Sampler(service.split) as splits:
         service.apply("tensorflow-canary.yaml")
         rollout = service.ended()
@@ -50,48 +50,49 @@ def test_the_article(stage: Stage, namespace: str) -> None:
     assert stepped == [("90", "10"), ("75", "25"), ("50", "50"), ("", "100")]
     assert service.spec == {"default": model(URI)}
     clearing = {"canary": None, "canaryTrafficPercent": None}
-    assert service.written() == [*({"canaryTrafficPercent": weight} for weight in (25, 50, 100)), clearing]
+    assert service.written_specs() == [
+        *({"canaryTrafficPercent": weight} for weight in (25, 50, 100)),
+        clearing,
+    ]
     row = service.kubectl("get", "crl", FIRST).splitlines()[1].split()
     assert row[5:7] == [f"{DEFAULT}-00001", f"{CANARY}-00001"]
     assert process.audit_trail() == ["rollout_started", *["step_taken"] * 4, "rollout_promoted"]
 
 
-def test_another_model_is_copied_into_default(stage: Stage, service: Sided) -> None:
+def test_another_model_is_copied_into_default(installation: Installation, service: KFServingService) -> None:
     """At 100 %, which stays until default's own revision of it is ready; unknown fields come along."""
-    stage.run("--namespace", service.namespace, "--no-leader-election")
+    installation.run("--namespace", service.namespace, "--no-leader-election")
     odd = {**model("pvc://models/mnist-2/"), "x-odd": {"list": [1, {"a": "b"}], "big": 9007199254740993}}
     service.edit(canary=odd, canaryTrafficPercent=10)
     wait_until(lambda: service.spec["default"] == odd, seconds=90, what="the copy", every=0.02)
     assert service.spec == {"default": odd, "canary": odd, "canaryTrafficPercent": 100}
     assert service.ended()["status"]["phase"] == "Promoted"
     assert service.spec == {"default": odd}
-    assert stage.split()[service.namespace, NAME] == {f"{DEFAULT}-00002": 100}
+    assert installation.split()[service.namespace, NAME] == {f"{DEFAULT}-00002": 100}
     assert service.split() == ("100", "")
 
 
-def test_a_bad_canary_is_rolled_back_and_kept(stage: Stage, service: Sided) -> None:
+def test_a_bad_canary_is_rolled_back_and_kept(installation: Installation, service: KFServingService) -> None:
     """Percent 0, default untouched, the canary left for inspection."""
-    stage.traffic.behave(f"{CANARY}-00001", errors=0.2)
-    stage.run("--namespace", service.namespace, "--no-leader-election")
+    installation.traffic.behave(f"{CANARY}-00001", errors=0.2)
+    installation.run("--namespace", service.namespace, "--no-leader-election")
     before = service.spec["default"]
     try:
         service.canary("pvc://models/bad/")
         rollout = service.ended()
     finally:
-        stage.traffic.behave(f"{CANARY}-00001")
-    assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("RolledBack", "MetricBreach")
+        installation.traffic.behave(f"{CANARY}-00001")
+    assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("RolledBack", "MetricViolation")
     assert "request-success-rate is" in rollout["status"]["message"]
-    assert service.written() == [{"canaryTrafficPercent": 0}]
+    assert service.written_specs() == [{"canaryTrafficPercent": 0}]
     assert service.spec == {
         "default": before,
         "canary": model("pvc://models/bad/"),
         "canaryTrafficPercent": 0,
     }
     assert service.split() == ("100", "")
-    kubeconfig = {"KUBECONFIG": str(stage.api.kubeconfig())}
-    said = autocanary(
-        "status", "-n", service.namespace, "-o", "wide", home=stage.folder, environment=kubeconfig
-    )
+    kubeconfig = {"KUBECONFIG": str(installation.api.kubeconfig())}
+    said = autocanary("status", "-n", service.namespace, "-o", "wide", home=installation.folder, environment=kubeconfig)
     head, *rows = [line.split() for line in said.out.splitlines()[-3:]]
     assert head == ["ROUTE", "URL", "READY", "TRAFFIC"]
     assert rows == [
@@ -113,20 +114,20 @@ def _is_cleared(spec: Document) -> bool:
 
 
 @pytest.mark.parametrize("so_far", [_is_at_100, _is_copied, _is_cleared])
-def test_killed_between_two_writes_of_the_promotion(
-    stage: Stage, service: Sided, so_far: Callable[[Document], bool]
+def test_kill_between_the_two_writes_of_a_promotion(
+    installation: Installation, service: KFServingService, so_far: Callable[[Document], bool]
 ) -> None:
     """kill -9 right after each of them; another process makes the rest, in the same order, each once."""
-    process = stage.run("--namespace", service.namespace, "--no-leader-election")
+    process = installation.run("--namespace", service.namespace, "--no-leader-election")
     service.canary("pvc://models/mnist-2/")
     wait_until(lambda: so_far(service.spec), seconds=90, what=so_far.__name__, every=0.03)
     os.kill(process.process.pid, signal.SIGKILL)
     process.process.wait(10)
-    assert stage.phase(service.namespace, FIRST) in ("Progressing", "Baking", "Settling")
-    stage.run("--namespace", service.namespace, "--no-leader-election")
+    assert installation.phase(service.namespace, FIRST) in ("Progressing", "Baking", "Finalizing")
+    installation.run("--namespace", service.namespace, "--no-leader-election")
     assert service.ended()["status"]["phase"] == "Promoted"
     assert service.spec == {"default": model("pvc://models/mnist-2/")}
-    assert service.written() == [
+    assert service.written_specs() == [
         {"canaryTrafficPercent": 50},
         {"canaryTrafficPercent": 100},
         {"default": {"predictor": {"tensorflow": {"storageUri": "pvc://models/mnist-2/"}}}},
@@ -134,40 +135,40 @@ def test_killed_between_two_writes_of_the_promotion(
     ]
 
 
-def test_the_canary_is_removed_by_hand(stage: Stage, service: Sided) -> None:
+def test_the_canary_is_removed_by_hand(installation: Installation, service: KFServingService) -> None:
     """That is the owner's rollback: said, and nothing is written any more."""
-    stage.run("--namespace", service.namespace, "--no-leader-election")
+    installation.run("--namespace", service.namespace, "--no-leader-election")
     service.canary("pvc://models/mnist-2/")
-    service.weighs(50)
+    service.wait_for_weight_in_effect(50)
     service.edit(canary=None, canaryTrafficPercent=None)
     rollout = service.ended()
     assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("Superseded", "Reverted")
-    assert service.written() == [{"canaryTrafficPercent": 50}]
+    assert service.written_specs() == [{"canaryTrafficPercent": 50}]
     assert service.spec == {"default": model(URI)}
     wait_until(lambda: service.split() == ("100", ""), seconds=10, what="default to have everything")
 
 
-def test_another_canary_is_pushed(stage: Stage, service: Sided) -> None:
+def test_another_canary_is_pushed(installation: Installation, service: KFServingService) -> None:
     """It takes the first one's place, starts at the first step, and is what is promoted."""
-    stage.run("--namespace", service.namespace, "--no-leader-election")
+    installation.run("--namespace", service.namespace, "--no-leader-election")
     service.canary("pvc://models/mnist-2/")
-    service.weighs(50)
+    service.wait_for_weight_in_effect(50)
     service.edit(canary=model("pvc://models/mnist-3/"))
     second = service.ended(f"{NAME}-canary-00002")
     assert second["status"]["phase"] == "Promoted"
     assert service.ended()["status"]["reason"] == "NewRevision"
     weights = [
-        spec["canaryTrafficPercent"] for spec in service.written() if len(spec) == 1 and "default" not in spec
+        spec["canaryTrafficPercent"] for spec in service.written_specs() if len(spec) == 1 and "default" not in spec
     ]
     assert weights == [50, 0, 10, 50, 100]
     assert service.spec == {"default": model("pvc://models/mnist-3/")}
 
 
-def test_default_is_edited_during_a_canary(stage: Stage, service: Sided) -> None:
+def test_default_is_edited_during_a_canary(installation: Installation, service: KFServingService) -> None:
     """The attempt ends, and the next one holds the same canary against the new default."""
-    stage.run("--namespace", service.namespace, "--no-leader-election")
+    installation.run("--namespace", service.namespace, "--no-leader-election")
     service.canary("pvc://models/mnist-2/")
-    service.weighs(50)
+    service.wait_for_weight_in_effect(50)
     service.edit(default=model("pvc://models/hotfix/"))
     rollout = service.ended()
     assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("Superseded", "StableChanged")
@@ -177,13 +178,13 @@ def test_default_is_edited_during_a_canary(stage: Stage, service: Sided) -> None
     assert service.spec == {"default": model("pvc://models/mnist-2/")}
 
 
-def test_both_api_groups_in_one_cluster(stage: Stage, service: Sided) -> None:
+def test_both_api_groups_in_one_cluster(installation: Installation, service: KFServingService) -> None:
     """One process rolls out a service of each, each by its own rules."""
-    prefix = stage.released(service.namespace)
-    stage.run("--namespace", service.namespace, "--no-leader-election")
+    prefix = installation.released(service.namespace)
+    installation.run("--namespace", service.namespace, "--no-leader-election")
     service.canary("pvc://models/mnist-2/")
-    stage.serve(service.namespace, "mnist", "v2", 0)
+    installation.serve(service.namespace, "mnist", "v2", 0)
     assert service.ended()["status"]["phase"] == "Promoted"
     assert service.ended("mnist-00002")["status"]["phase"] == "Promoted"
-    assert stage.split()[service.namespace, "mnist"] == {f"{prefix}-00002": 100}
-    assert stage.split()[service.namespace, NAME] == {f"{DEFAULT}-00002": 100}
+    assert installation.split()[service.namespace, "mnist"] == {f"{prefix}-00002": 100}
+    assert installation.split()[service.namespace, NAME] == {f"{DEFAULT}-00002": 100}

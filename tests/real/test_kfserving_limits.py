@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from tests.real.commands import autocanary
-from tests.real.documents import Document
-from tests.real.sided import CANARY, FIRST, NAME, Sided, model, policy, serving
-from tests.real.stage import Autocanary, Stage
+from tests.real.installation import Autocanary, Installation
+from tests.real.kfserving_service import CANARY, FIRST, NAME, KFServingService, model, policy, serving
+from tests.real.manifests import Document
+from tests.real.run_command import autocanary
 from tests.testbed.servers import wait_until
 
 pytestmark = pytest.mark.real
@@ -20,9 +20,9 @@ SAID = "apply the service as serving.kubeflow.org/v1beta1, where canaryTrafficPe
 
 
 @pytest.fixture
-def service(stage: Stage, namespace: str) -> Sided:
+def service(installation: Installation, namespace: str) -> KFServingService:
     """Default serves, and a policy of few seconds selects it."""
-    return serving(stage, namespace)
+    return serving(installation, namespace)
 
 
 # --- components -----------------------------------------------------------------------------------------------
@@ -38,31 +38,28 @@ def whole(version: int) -> Document:
 
 
 @pytest.fixture
-def wide(service: Sided) -> Sided:
+def wide(service: KFServingService) -> KFServingService:
     """Default has a predictor, a transformer and an explainer, and all of them serve."""
     service.edit(default=whole(1))
     wait_until(
-        lambda: (
-            set(service.get()["status"].get("default", {})) == set(COMPONENTS)
-            and service.split() == ("100", "")
-        ),
+        lambda: set(service.get()["status"].get("default", {})) == set(COMPONENTS) and service.split() == ("100", ""),
         seconds=30,
         what="all of default to serve",
     )
     return service
 
 
-def split(service: Sided) -> dict[str, int]:
+def split(service: KFServingService) -> dict[str, int]:
     """Who answers requests, of all components: percent by what follows the service's name."""
-    shares = service.stage.split()[service.namespace, NAME]
+    shares = service.installation.split()[service.namespace, NAME]
     return {revision.removeprefix(f"{NAME}-"): share for revision, share in shares.items() if share}
 
 
-def test_a_service_with_transformer_and_explainer(stage: Stage, wide: Sided) -> None:
+def test_a_service_with_transformer_and_explainer(installation: Installation, wide: KFServingService) -> None:
     """All components have the candidate's share, each by a revision of its own, and are promoted in one copy."""
-    stage.run("--namespace", wide.namespace, "--no-leader-election")
+    installation.run("--namespace", wide.namespace, "--no-leader-election")
     wide.edit(canary=whole(2), canaryTrafficPercent=10)
-    wide.weighs(50)
+    wide.wait_for_weight_in_effect(50)
     status = wide.get()["status"]
     assert {side: set(status[side]) for side in ("default", "canary")} == {
         "default": set(COMPONENTS),
@@ -78,8 +75,8 @@ def test_a_service_with_transformer_and_explainer(stage: Stage, wide: Sided) -> 
         wide.namespace,
         "-o",
         "wide",
-        home=stage.folder,
-        environment={"KUBECONFIG": str(stage.api.kubeconfig())},
+        home=installation.folder,
+        environment={"KUBECONFIG": str(installation.api.kubeconfig())},
     )
     routes = {line.split()[0]: line.split()[-1] for line in shown.out.splitlines() if "100% ->" in line}
     assert {name for name in routes if name.endswith("-canary")} == {
@@ -93,56 +90,56 @@ def test_a_service_with_transformer_and_explainer(stage: Stage, wide: Sided) -> 
         "transformer-default-00002": 100,
         "explainer-default-00002": 100,
     }
-    assert [each for each in wide.written() if "default" not in each] == [
+    assert [each for each in wide.written_specs() if "default" not in each] == [
         {"canaryTrafficPercent": 50},
         {"canaryTrafficPercent": 100},
         {"canary": None, "canaryTrafficPercent": None},
     ]
 
 
-def test_a_bad_transformer_takes_the_whole_candidate_back(stage: Stage, wide: Sided) -> None:
+def test_a_bad_transformer_takes_the_whole_candidate_back(installation: Installation, wide: KFServingService) -> None:
     """Measured by the transformer's revisions, of both sides; the predictor's are without a fault."""
-    policy(stage, component="transformer")
+    policy(installation, component="transformer")
     bad = f"{NAME}-transformer-canary-00001"
-    stage.traffic.behave(bad, errors=0.3)
-    stage.run("--namespace", wide.namespace, "--no-leader-election")
+    installation.traffic.behave(bad, errors=0.3)
+    installation.run("--namespace", wide.namespace, "--no-leader-election")
     try:
         wide.edit(canary=whole(2), canaryTrafficPercent=10)
         rollout = wide.ended(bad)
     finally:
-        stage.traffic.behave(bad)
-    assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("RolledBack", "MetricBreach")
+        installation.traffic.behave(bad)
+    assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("RolledBack", "MetricViolation")
     assert rollout["spec"]["stable"] == f"{NAME}-transformer-default-00001"
-    assert wide.written() == [{"canaryTrafficPercent": 0}]
+    assert wide.written_specs() == [{"canaryTrafficPercent": 0}]
     assert wide.split() == ("100", "")
     assert all("-default-" in name for name in split(wide))
 
 
-def test_two_policies_for_one_service(stage: Stage, wide: Sided) -> None:
+def test_two_policies_for_one_service(installation: Installation, wide: KFServingService) -> None:
     """For two of its components: neither applies, and the log says so; with one of them it is taken up."""
-    policy(stage, "second", component="transformer")
-    process = stage.run("--namespace", wide.namespace, "--no-leader-election")
+    policy(installation, "second", component="transformer")
+    process = installation.run("--namespace", wide.namespace, "--no-leader-election")
     wide.edit(canary=whole(2), canaryTrafficPercent=10)
-    wide.weighs(10)
-    stage.eventually(lambda: len(process.events("rollout_refused")) == 2, "the tie to be told")
+    wide.wait_for_weight_in_effect(10)
+    installation.eventually(lambda: len(process.events("rollout_refused")) == 2, "the tie to be told")
     time.sleep(3)
     refused = process.events("rollout_refused")
     assert [(each["service"], each["reason"]) for each in refused] == [(NAME, "PolicyTie")] * 2
     assert all("share one weight: let only one of them select it" in each["message"] for each in refused)
-    assert stage.rollouts(wide.namespace) == {}
-    assert wide.written() == []
-    (stage.policies / "second.yaml").unlink()
+    assert installation.rollouts(wide.namespace) == {}
+    assert wide.written_specs() == []
+    (installation.policies / "second.yaml").unlink()
     assert wide.ended()["status"]["phase"] == "Promoted"
 
 
 # --- KFServing 0.5 and 0.6 ------------------------------------------------------------------------------------
 
 
-def upgrade(service: Sided) -> None:
+def upgrade(service: KFServingService) -> None:
     """From now on every weight is refused, in the words of KFServing 0.5's webhook."""
     group, name = "admissionregistration.k8s.io", service.namespace
     rule = {"apiGroups": ["serving.kubeflow.org"], "apiVersions": ["v1alpha2"], "operations": ["UPDATE"]}
-    service.stage.api.apply(
+    service.installation.api.apply(
         {
             "apiVersion": f"{group}/v1",
             "kind": "ValidatingAdmissionPolicy",
@@ -172,7 +169,7 @@ def upgrade(service: Sided) -> None:
     path = f"/apis/serving.kubeflow.org/v1alpha2/namespaces/{name}/inferenceservices/{NAME}?dryRun=All"
 
     def refuses() -> bool:
-        status, _ = service.stage.api.request(
+        status, _ = service.installation.api.request(
             path,
             method="PATCH",
             body={"spec": {"canaryTrafficPercent": 11}},
@@ -184,15 +181,15 @@ def upgrade(service: Sided) -> None:
 
 
 @pytest.fixture
-def upgraded(stage: Stage, service: Sided) -> tuple[Sided, Autocanary]:
+def upgraded(installation: Installation, service: KFServingService) -> tuple[KFServingService, Autocanary]:
     """A canary has 10 % when KFServing is upgraded under it; the next step is refused."""
     service.canary("pvc://models/mnist-2/")
-    service.weighs(10)
+    service.wait_for_weight_in_effect(10)
     upgrade(service)
-    process = stage.run("--namespace", service.namespace, "--no-leader-election")
+    process = installation.run("--namespace", service.namespace, "--no-leader-election")
     wait_until(
         lambda: (
-            stage.rollouts(service.namespace).get(FIRST, {}).get("status", {}).get("reason")
+            installation.rollouts(service.namespace).get(FIRST, {}).get("status", {}).get("reason")
             == "CanaryUnsupported"
         ),
         seconds=60,
@@ -202,44 +199,48 @@ def upgraded(stage: Stage, service: Sided) -> tuple[Sided, Autocanary]:
     return service, process
 
 
-def test_a_refusal_of_canaries_is_told(stage: Stage, upgraded: tuple[Sided, Autocanary]) -> None:
+def test_a_refusal_of_canaries_is_told(
+    installation: Installation, upgraded: tuple[KFServingService, Autocanary]
+) -> None:
     """Held at the weight there is; status, log, Event and command say what works. It is tried on meanwhile."""
     service, process = upgraded
-    status = stage.rollouts(service.namespace)[FIRST]["status"]
+    status = installation.rollouts(service.namespace)[FIRST]["status"]
     assert status["phase"] == "Holding"
     assert SAID in status["message"]
     [held] = process.events("rollout_held")
     assert held["reason"] == "CanaryUnsupported"
     assert SAID in held["message"]
     assert SAID in process.events("write_failed")[0]["error"]
-    told = [each for each in stage.kube_events(service.namespace) if each["reason"] == "CanaryUnsupported"]
+    told = [each for each in installation.kube_events(service.namespace) if each["reason"] == "CanaryUnsupported"]
     assert [(each["type"], SAID in each["message"]) for each in told] == [("Warning", True)]
     shown = autocanary(
         "status",
         NAME,
         "-n",
         service.namespace,
-        home=stage.folder,
-        environment={"KUBECONFIG": str(stage.api.kubeconfig())},
+        home=installation.folder,
+        environment={"KUBECONFIG": str(installation.api.kubeconfig())},
     )
     assert "CanaryUnsupported" in shown.out
     assert SAID in " ".join(shown.out.split())
-    assert (service.split(), service.written()) == (("90", "10"), [])
-    stage.api.kubectl("delete", "validatingadmissionpolicybinding", service.namespace)
+    assert (service.split(), service.written_specs()) == (("90", "10"), [])
+    installation.api.kubectl("delete", "validatingadmissionpolicybinding", service.namespace)
     assert service.ended()["status"]["phase"] == "Promoted"
     assert service.spec == {"default": model("pvc://models/mnist-2/")}
 
 
-def test_a_rollback_where_weights_are_refused(stage: Stage, upgraded: tuple[Sided, Autocanary]) -> None:
+def test_a_rollback_where_weights_are_refused(
+    installation: Installation, upgraded: tuple[KFServingService, Autocanary]
+) -> None:
     """The candidate is taken out of the spec instead, which KFServing still accepts."""
     service, _ = upgraded
     before = service.spec["default"]
-    stage.traffic.behave(f"{CANARY}-00001", errors=0.5)
+    installation.traffic.behave(f"{CANARY}-00001", errors=0.5)
     try:
         rollout = service.ended()
     finally:
-        stage.traffic.behave(f"{CANARY}-00001")
-    assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("RolledBack", "MetricBreach")
-    assert service.written() == [{"canary": None, "canaryTrafficPercent": None}]
+        installation.traffic.behave(f"{CANARY}-00001")
+    assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("RolledBack", "MetricViolation")
+    assert service.written_specs() == [{"canary": None, "canaryTrafficPercent": None}]
     assert service.spec == {"default": before}
     assert service.split() == ("100", "")

@@ -10,8 +10,8 @@ import yaml
 
 from tests.chart.chart import helm
 from tests.docs.pages import ROOT, commands
-from tests.real.stage import Stage
-from tests.real.test_getting_started import Desk
+from tests.real.installation import Installation
+from tests.real.test_getting_started import UserShell
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
@@ -44,9 +44,9 @@ def test_the_chart_takes_the_readmes_arguments() -> None:
     assert policy.strip() in [text.strip() for data in maps for text in data.values()]
 
 
-def test_it_runs_from_a_persons_own_machine(stage: Stage, tmp_path: Path) -> None:
+def test_it_runs_from_a_persons_own_machine(installation: Installation, tmp_path: Path) -> None:
     """The definitions, then the service in a dry run with the first policy: it gets ready."""
-    desk = Desk(stage, tmp_path, "README.md")
+    desk = UserShell(installation, tmp_path, "README.md")
     (tmp_path / "policies").symlink_to(ROOT / "policies")
     desk.run("autocanary crds | kubectl apply -f -")
     with desk.running("autocanary run --prometheus-url") as log:

@@ -71,9 +71,7 @@ class RevisionTraffic:
 
     def _serve(self, namespace: str, revision: str, requests: float) -> None:
         behaviour = self.behaviours.get(revision) or Behaviour(self.quality_of(namespace, revision))
-        counts = self._counts.setdefault(
-            (namespace, revision), _Counts(buckets=dict.fromkeys(BUCKETS_MS, 0.0))
-        )
+        counts = self._counts.setdefault((namespace, revision), _Counts(buckets=dict.fromkeys(BUCKETS_MS, 0.0)))
         counts.bad += requests * behaviour.errors
         counts.good += requests * (1 - behaviour.errors)
         assert counts.buckets is not None

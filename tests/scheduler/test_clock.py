@@ -5,7 +5,7 @@ from __future__ import annotations
 from autocanary.scheduler.clock import SteadyClock
 
 
-class Hands:
+class FakeClocks:
     """A wall clock and a monotonic clock, moved by hand."""
 
     wall, monotonic = 1_700_000_000.0, 50.0
@@ -17,7 +17,7 @@ class Hands:
 
 def test_it_starts_at_the_wall_clock_and_goes_on_with_time() -> None:
     """Epoch seconds, so that they mean the same after a restart."""
-    hands = Hands()
+    hands = FakeClocks()
     clock = SteadyClock(lambda: hands.wall, lambda: hands.monotonic)
     assert clock.now() == 1_700_000_000.0
     hands.pass_by(30)
@@ -27,7 +27,7 @@ def test_it_starts_at_the_wall_clock_and_goes_on_with_time() -> None:
 
 def test_a_stepped_wall_clock_moves_no_deadline() -> None:
     """Neither forward nor back; the distance is told."""
-    hands = Hands()
+    hands = FakeClocks()
     clock = SteadyClock(lambda: hands.wall, lambda: hands.monotonic)
     hands.wall += 3600
     assert clock.now() == 1_700_000_000.0

@@ -31,19 +31,19 @@ def test_the_result_is_what_the_work_returned(pool: ThreadPool) -> None:
     assert pool.submit(pow, 2, exp=5).result(PATIENCE) == 32
 
 
-def test_what_cannot_wait_goes_first() -> None:
+def test_submit_first_runs_before_queue() -> None:
     """Ahead of what has not begun, whoever came before; the rest stays in its order."""
     pool, go, done = ThreadPool(1, "test"), threading.Event(), list[str]()
     pool.submit(go.wait, PATIENCE)
     ordinary = [pool.submit(done.append, name) for name in ("a", "b")]
-    urgent = pool.submit_first(lambda: done.append("rollback"))
+    urgent = pool.submit_urgent(lambda: done.append("rollback"))
     go.set()
     for future in (urgent, *ordinary):
         future.result(PATIENCE)
     assert done == ["rollback", "a", "b"]
     assert pool.stop(wait=PATIENCE)
     with pytest.raises(PoolStoppedError):
-        pool.submit_first(lambda: None)
+        pool.submit_urgent(lambda: None)
 
 
 def test_an_exception_belongs_to_whoever_asks(pool: ThreadPool) -> None:

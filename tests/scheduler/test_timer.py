@@ -10,28 +10,28 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from autocanary import logs
-from autocanary.scheduler.timer import Beat, Metronome
+from autocanary.scheduler.timer import Job, Timer
 
 PATIENCE = 5.0
 NEVER = 3600.0
 
-Start = Callable[..., Metronome]
+Start = Callable[..., Timer]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Makes and starts metronomes, and stops them at the end."""
-    made: list[Metronome] = []
+    made: list[Timer] = []
 
-    def make(*beats: Beat, **options: object) -> Metronome:
-        metronome = Metronome(beats, **options)  # type: ignore[arg-type]
-        made.append(metronome)
-        metronome.start()
-        return metronome
+    def make(*beats: Job, **options: object) -> Timer:
+        timer = Timer(beats, **options)  # type: ignore[arg-type]
+        made.append(timer)
+        timer.start()
+        return timer
 
     yield make
-    for metronome in made:
-        assert metronome.stop(PATIENCE)
+    for timer in made:
+        assert timer.stop(PATIENCE)
 
 
 class Counter:
@@ -53,7 +53,7 @@ class Counter:
 def test_every_job_runs_at_once_and_again(start: Start) -> None:
     """The first tick does not wait for an interval."""
     fast, slow = Counter(), Counter()
-    start(Beat("fast", 0.02, fast), Beat("slow", NEVER, slow))
+    start(Job("fast", 0.02, fast), Job("slow", NEVER, slow))
     assert slow.reaches(1)
     assert fast.reaches(3)
     assert slow.runs == 1
@@ -68,23 +68,23 @@ def test_a_job_that_raises_is_told_and_comes_again(start: Start) -> None:
         counter()
         raise RuntimeError(f"run {counter.runs}")
 
-    start(Beat("tick", 0.02, work), failed=lambda name, error: told.append((name, str(error))))
+    start(Job("tick", 0.02, work), on_failure=lambda name, error: told.append((name, str(error))))
     assert counter.reaches(3)
     assert told[:2] == [("tick", "run 1"), ("tick", "run 2")]
 
 
 def test_without_a_listener_the_failure_is_logged(start: Start) -> None:
     """A failure is never silent."""
-    failed = threading.Event()
+    on_failure = threading.Event()
 
     def work() -> None:
-        failed.set()
+        on_failure.set()
         raise RuntimeError("boom")
 
     with logs.capture() as captured:
-        metronome = start(Beat("tick", NEVER, work))
-        assert failed.wait(PATIENCE)
-        assert metronome.stop(PATIENCE)
+        timer = start(Job("tick", NEVER, work))
+        assert on_failure.wait(PATIENCE)
+        assert timer.stop(PATIENCE)
     (line,) = captured.named("job_failed")
     assert (line["job"], line["error"]) == ("tick", "RuntimeError: boom")
 
@@ -92,20 +92,20 @@ def test_without_a_listener_the_failure_is_logged(start: Start) -> None:
 def test_hurry_runs_a_job_long_before_its_time(start: Start) -> None:
     """A watch event does not wait for the next beat."""
     counter = Counter()
-    metronome = start(Beat("tick", NEVER, counter), spacing=0.001)
+    timer = start(Job("tick", NEVER, counter), spacing=0.001)
     assert counter.reaches(1)
-    metronome.hurry("tick")
+    timer.requeue("tick")
     assert counter.reaches(2)
 
 
-def test_many_hurries_before_a_run_are_one_run(start: Start) -> None:
+def test_requeues_before_run_cause_one_run(start: Start) -> None:
     """A burst of events is one look at the world; the spacing is what collects them."""
     counter = Counter()
-    metronome = start(Beat("tick", 10 * NEVER, counter), spacing=NEVER)
+    timer = start(Job("tick", 10 * NEVER, counter), spacing=NEVER)
     assert counter.reaches(1)
     for _ in range(100):
-        metronome.hurry("tick")
-    wait = metronome._scheduler.get_job("tick").next_run_time - datetime.now(timezone.utc)
+        timer.requeue("tick")
+    wait = timer._scheduler.get_job("tick").next_run_time - datetime.now(timezone.utc)
     assert timedelta(0) < wait <= timedelta(seconds=NEVER)
     assert counter.runs == 1
 
@@ -113,99 +113,99 @@ def test_many_hurries_before_a_run_are_one_run(start: Start) -> None:
 def test_a_job_can_be_wanted_before_its_beat_and_not_after_it(start: Start) -> None:
     """A look that is due between two beats is made then; one that is due later changes nothing."""
     counter = Counter()
-    metronome = start(Beat("tick", NEVER, counter), spacing=0.001)
+    timer = start(Job("tick", NEVER, counter), spacing=0.001)
     assert counter.reaches(1)
 
     def wait() -> float:
-        next_run: datetime = metronome._scheduler.get_job("tick").next_run_time
+        next_run: datetime = timer._scheduler.get_job("tick").next_run_time
         return (next_run - datetime.now(timezone.utc)).total_seconds()
 
-    metronome.within("tick", 2 * NEVER)
+    timer.run_within("tick", 2 * NEVER)
     assert NEVER / 2 < wait() <= NEVER
-    metronome.within("tick", 100.0)
+    timer.run_within("tick", 100.0)
     assert 50.0 < wait() <= 100.0
-    metronome.within("tick", -1.0)
+    timer.run_within("tick", -1.0)
     assert counter.reaches(2)
 
 
-def test_a_hurry_during_a_run_is_another_run_after_it(start: Start) -> None:
+def test_requeue_during_run_causes_one_more_run(start: Start) -> None:
     """What happened after the look began may not have been seen by it; and never two runs at once."""
     begun, release, counter = threading.Event(), threading.Event(), Counter()
-    inside, overlaps = [0], [0]
+    inside, selectors_overlap = [0], [0]
 
     def work() -> None:
         inside[0] += 1
-        overlaps[0] += inside[0] > 1
+        selectors_overlap[0] += inside[0] > 1
         begun.set()
         release.wait(PATIENCE)
         inside[0] -= 1
         counter()
 
-    metronome = start(Beat("tick", NEVER, work), spacing=0.001)
+    timer = start(Job("tick", NEVER, work), spacing=0.001)
     assert begun.wait(PATIENCE)
     for _ in range(10):
-        metronome.hurry("tick")
+        timer.requeue("tick")
     release.set()
     assert counter.reaches(2)
-    assert metronome.stop(PATIENCE)
-    assert (counter.runs, overlaps) == (2, [0])
+    assert timer.stop(PATIENCE)
+    assert (counter.runs, selectors_overlap) == (2, [0])
 
 
 def test_a_hurry_is_not_lost_however_close_to_a_run(start: Start) -> None:
     """Without any spacing the gap between a run's end and its bookkeeping is hit often; none is lost."""
     counter = Counter()
-    metronome = start(Beat("tick", NEVER, counter), spacing=0.0)
+    timer = start(Job("tick", NEVER, counter), spacing=0.0)
     for run in range(1, 60):
         assert counter.reaches(run)
-        metronome.hurry("tick")
+        timer.requeue("tick")
     assert counter.reaches(60)
 
 
 def test_hurry_before_the_start_and_after_the_stop_does_nothing() -> None:
     """Watches may outlive the beat by a moment."""
     counter = Counter()
-    metronome = Metronome([Beat("tick", NEVER, counter)])
-    metronome.hurry("tick")
+    timer = Timer([Job("tick", NEVER, counter)])
+    timer.requeue("tick")
     assert counter.runs == 0
-    metronome.start()
+    timer.start()
     assert counter.reaches(1)
-    assert metronome.stop(PATIENCE)
-    metronome.hurry("tick")
-    assert metronome.stop(PATIENCE)
+    assert timer.stop(PATIENCE)
+    timer.requeue("tick")
+    assert timer.stop(PATIENCE)
     assert counter.runs == 1
 
 
-def test_hurrying_an_unknown_job_is_a_mistake_of_the_caller() -> None:
+def test_requeue_of_unknown_job_raises() -> None:
     """It is not a wish that can be ignored."""
     with pytest.raises(KeyError):
-        Metronome([]).hurry("tick")
+        Timer([]).requeue("tick")
 
 
 def test_two_jobs_of_one_name_are_refused() -> None:
     """One of them would never run."""
     with pytest.raises(ValueError, match="same name"):
-        Metronome([Beat("tick", 1, print), Beat("tick", 2, print)])
+        Timer([Job("tick", 1, print), Job("tick", 2, print)])
 
 
-def test_a_wall_clock_set_back_does_not_stop_the_beat(start: Start) -> None:
+def test_wall_clock_set_back_does_not_stop_jobs(start: Start) -> None:
     """To APScheduler it looks like a job that is due in an hour; the beat notices that it cannot be."""
     counter = Counter()
-    metronome = start(Beat("tick", 0.05, counter))
+    timer = start(Job("tick", 0.05, counter))
     assert counter.reaches(1)
     before = counter.runs
-    metronome._scheduler.modify_job("tick", next_run_time=datetime.now(timezone.utc) + timedelta(hours=1))
+    timer._scheduler.modify_job("tick", next_run_time=datetime.now(timezone.utc) + timedelta(hours=1))
     assert counter.reaches(before + 3)
 
 
 def test_a_late_job_is_run_and_what_was_missed_is_one_run(start: Start) -> None:
     """As after a machine was asleep: no run is dropped for being late, and there is no burst."""
     counter = Counter()
-    metronome = start(Beat("tick", NEVER, counter))
+    timer = start(Job("tick", NEVER, counter))
     assert counter.reaches(1)
     long_ago = datetime.now(timezone.utc) - timedelta(seconds=10 * NEVER)
-    metronome._scheduler.modify_job("tick", next_run_time=long_ago)
+    timer._scheduler.modify_job("tick", next_run_time=long_ago)
     assert counter.reaches(2)
-    assert metronome.stop(PATIENCE)
+    assert timer.stop(PATIENCE)
     assert counter.runs == 2
 
 
@@ -217,12 +217,12 @@ def test_a_stuck_job_does_not_hold_up_the_stop() -> None:
         begun.set()
         release.wait(PATIENCE)
 
-    metronome = Metronome([Beat("tick", NEVER, work)])
-    metronome.start()
+    timer = Timer([Job("tick", NEVER, work)])
+    timer.start()
     assert begun.wait(PATIENCE)
-    assert metronome.stop(wait=0.01) is False
+    assert timer.stop(wait=0.01) is False
     release.set()
-    assert metronome.stop(wait=PATIENCE) is True
+    assert timer.stop(wait=PATIENCE) is True
 
 
 def test_it_can_be_stopped_from_a_job() -> None:
@@ -230,20 +230,20 @@ def test_it_can_be_stopped_from_a_job() -> None:
     stopped = threading.Event()
 
     def work() -> None:
-        metronome.stop(wait=0.0)
+        timer.stop(wait=0.0)
         stopped.set()
 
-    metronome = Metronome([Beat("tick", NEVER, work)])
-    metronome.start()
+    timer = Timer([Job("tick", NEVER, work)])
+    timer.start()
     assert stopped.wait(PATIENCE)
-    assert metronome.stop(PATIENCE)
+    assert timer.stop(PATIENCE)
 
 
 def test_the_scheduler_is_quiet(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     """APScheduler logs two lines a run at INFO; a beat of a second would drown everything else."""
     counter = Counter()
     with caplog.at_level(logging.INFO):
-        metronome = start(Beat("tick", 0.02, counter))
+        timer = start(Job("tick", 0.02, counter))
         assert counter.reaches(3)
-        assert metronome.stop(PATIENCE)
+        assert timer.stop(PATIENCE)
     assert [each for each in caplog.records if each.levelno < logging.WARNING] == []

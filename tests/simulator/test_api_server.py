@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from autocanary.errors import AlreadyExists, Busy, Conflict, NotFound, Refused
-from autocanary.simulator.api_server import Objects
+from autocanary.simulator.api_server import InMemoryApiServer
 from autocanary.simulator.virtual_clock import VirtualClock
 from autocanary.simulator.world import manifest
 
 NAME = ("models", "iris")
 
 
-def store(*, minimal_crd: bool = False) -> Objects:
-    return Objects(VirtualClock(), minimal_crd=minimal_crd)
+def store(*, minimal_crd: bool = False) -> InMemoryApiServer:
+    return InMemoryApiServer(VirtualClock(), minimal_crd=minimal_crd)
 
 
 def weight(value: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def test_documents_are_never_changed_in_place() -> None:
     assert objects.get(NAME)["status"] == {"a": 1}
 
 
-def test_a_patch_is_compare_and_set() -> None:
+def test_patch_checks_resource_version_and_uid() -> None:
     """A stale version is a conflict, a foreign uid is refused, and the right ones pass."""
     objects = store()
     first = objects.create(manifest("iris", "gs://v1"))["metadata"]
@@ -70,7 +70,7 @@ def test_a_patch_that_changes_nothing_is_no_write() -> None:
     objects = store()
     first = objects.create(manifest("iris", "gs://v1", weight=10))
     heard: list[tuple[tuple[str, str], bool]] = []
-    objects.watch(lambda name, moved: heard.append((name, moved)))
+    objects.watch(lambda name, spec_changed: heard.append((name, spec_changed)))
     assert objects.patch(NAME, weight(10)) is first
     assert objects.patch(NAME, weight(10.0)) is first
     assert heard == []
@@ -81,7 +81,7 @@ def test_metadata_moves_the_version_but_not_the_generation() -> None:
     objects = store()
     heard: list[bool] = []
     objects.create(manifest("iris", "gs://v1"))
-    objects.watch(lambda _, moved: heard.append(moved))
+    objects.watch(lambda _, spec_changed: heard.append(spec_changed))
     after = objects.patch(NAME, {"metadata": {"annotations": {"a": "b"}}})
     assert after["metadata"]["generation"] == 1
     objects.write_status(NAME, {})
@@ -102,7 +102,7 @@ def test_weights_that_the_webhook_cannot_decode(value: object) -> None:
         assert objects.patch(NAME, weight(accepted))["spec"]["predictor"]["canaryTrafficPercent"] == accepted
 
 
-def test_what_is_not_there() -> None:
+def test_missing_object_is_not_found() -> None:
     """404 to everybody, but a late status write is no error."""
     objects = store()
     calls: tuple[Callable[[], object], ...] = (
@@ -148,7 +148,7 @@ def test_a_deleted_object_is_marked_first() -> None:
     assert objects.create(manifest("iris", "gs://v1"))["metadata"]["uid"] != marked["metadata"]["uid"]
 
 
-def writer_of(objects: Objects) -> list[str]:
+def writer_of(objects: InMemoryApiServer) -> list[str]:
     fields = objects.get(NAME)["metadata"]["managedFields"]
     return [entry["manager"] for entry in fields]
 
@@ -176,7 +176,7 @@ def test_on_the_minimal_crd_a_writer_owns_the_whole_spec() -> None:
     assert writer_of(objects) == ["autocanary"]
 
 
-def test_put_drops_what_it_does_not_say() -> None:
+def test_put_removes_absent_fields() -> None:
     """The weight, labels and annotations are gone; uid and finalizers stay."""
     objects = store()
     made = objects.create(manifest("iris", "gs://v1", weight=10))
@@ -193,9 +193,7 @@ def test_server_side_apply_keeps_what_others_own() -> None:
     objects = store()
     objects.apply(manifest("iris", "gs://v1"), "flux")
     objects.patch(NAME, weight(10), "autocanary")
-    assert (
-        objects.apply(manifest("iris", "gs://v2"), "flux")["spec"]["predictor"]["canaryTrafficPercent"] == 10
-    )
+    assert objects.apply(manifest("iris", "gs://v2"), "flux")["spec"]["predictor"]["canaryTrafficPercent"] == 10
     objects.patch(NAME, {"spec": {"predictor": {"model": {"storageUri": "gs://by-hand"}}}})
     with pytest.raises(Conflict, match="changed by another manager"):
         objects.apply(manifest("iris", "gs://v3"), "flux")
@@ -215,7 +213,7 @@ def test_server_side_apply_takes_the_weight_along_on_the_minimal_crd() -> None:
     assert "canaryTrafficPercent" not in forced["spec"]["predictor"]
 
 
-def test_a_field_that_leaves_the_manifest() -> None:
+def test_apply_removes_a_field_dropped_from_the_manifest() -> None:
     """Client-side apply removes it whoever wrote it last; server-side only if nobody else did."""
     for server_side, expected in ((True, 0), (False, None)):
         objects = store()

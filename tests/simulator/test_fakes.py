@@ -6,20 +6,24 @@ import pytest
 
 from autocanary.errors import Busy, PolicyError
 from autocanary.model.policy import Component, Webhook, WebhookType
-from autocanary.model.progress import Phase, Progress, Telling
+from autocanary.model.progress import Notification, Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
-from autocanary.ports import Call, CallResult, Delivery, Message
+from autocanary.ports import Delivery, Message, WebhookCall, WebhookResult
 from autocanary.simulator.demo_policy import DEMO_POLICY
-from autocanary.simulator.fakes import InlinePool, RecordingNotifier, SimGates, SimLeadership, SimPolicies
+from autocanary.simulator.fakes import (
+    FakeLeadership,
+    FakePolicies,
+    FakePolicyWebhooks,
+    InlinePool,
+    RecordingNotifier,
+)
 
 
 def message(id_: str = "t1", event: str = "step_taken", done: tuple[str, ...] = ()) -> Message:
     progress = Progress(Phase.PROGRESSING, Reason.STEP_PASSED, "", 0.0, 0.0)
-    rollout = Rollout(
-        "models", "iris-00002", "iris", "u", "v", Component.PREDICTOR, "a", "b", "p", "d", {}, progress
-    )
-    return Message(Telling(id_, event, 0.0, "Progressing", 0, 10, "StepPassed", "", done), rollout)
+    rollout = Rollout("models", "iris-00002", "iris", "u", "v", Component.PREDICTOR, "a", "b", "p", "d", {}, progress)
+    return Message(Notification(id_, event, 0.0, "Progressing", 0, 10, "StepPassed", "", done), rollout)
 
 
 def test_the_pool_runs_work_at_once() -> None:
@@ -35,54 +39,57 @@ def test_the_pool_runs_work_at_once() -> None:
 
 def test_leadership_can_be_lost() -> None:
     """It leads until told otherwise."""
-    leadership = SimLeadership()
+    leadership = FakeLeadership()
     assert leadership.is_leader()
     leadership.leads = False
     assert not leadership.is_leader()
 
 
-def test_people_are_told_and_say_so() -> None:
+def test_notifier_delivers_to_every_channel() -> None:
     """Each channel that has not the message yet delivers it once."""
     notifier = RecordingNotifier(("slack", "webhook"))
     assert notifier.channels(message()) == ("slack", "webhook")
-    notifier.tell(message(done=("slack",)))
-    assert notifier.delivered() == [Delivery("models", "iris-00002", "t1", "webhook", True)]
-    assert notifier.delivered() == []
+    notifier.notify(message(done=("slack",)))
+    assert notifier.take_deliveries() == [Delivery("models", "iris-00002", "t1", "webhook", True)]
+    assert notifier.take_deliveries() == []
 
 
-def test_a_dead_channel_delivers_later() -> None:
+def test_notifier_delivers_after_an_outage() -> None:
     """Nothing is lost meanwhile."""
     notifier = RecordingNotifier()
     notifier.down = True
-    notifier.tell(message())
-    assert notifier.delivered() == ()
+    notifier.notify(message())
+    assert notifier.take_deliveries() == ()
     notifier.down = False
-    assert len(notifier.delivered()) == 1
+    assert len(notifier.take_deliveries()) == 1
 
 
-def test_events_are_told_once_each() -> None:
+def test_notifier_lists_each_event_once() -> None:
     """A repetition of the same telling is not a second event; other rollouts are others."""
     notifier = RecordingNotifier()
     for each in (message(), message(), message("t2", "rollout_promoted")):
-        notifier.tell(each)
+        notifier.notify(each)
     assert notifier.events() == ["step_taken", "rollout_promoted"]
     assert notifier.events("iris-00002") == ["step_taken", "rollout_promoted"]
     assert notifier.events("other") == []
 
 
-def test_gates_say_yes_unless_told_otherwise() -> None:
+def test_policy_webhooks_allow_by_default() -> None:
     """By the webhook's name."""
-    gates = SimGates()
-    gates.answers["approve"] = CallResult(False, "not yet")
+    policy_webhooks = FakePolicyWebhooks()
+    policy_webhooks.answers["approve"] = WebhookResult(False, "not yet")
     hooks = [Webhook(name, WebhookType.ROLLOUT, "http://x") for name in ("smoke", "approve")]
-    calls = [Call(hook, "models", "iris", "Progressing", "c") for hook in hooks]
-    assert list(gates.call(calls).values()) == [CallResult(True), CallResult(False, "not yet")]
-    assert gates.calls == calls
+    calls = [WebhookCall(hook, "models", "iris", "Progressing", "c") for hook in hooks]
+    assert list(policy_webhooks.call(calls).values()) == [
+        WebhookResult(True),
+        WebhookResult(False, "not yet"),
+    ]
+    assert policy_webhooks.calls == calls
 
 
-def test_policies_are_put_and_restored() -> None:
+def test_policies_are_replaced_and_restored() -> None:
     """A snapshot finds the policy it was taken from, also when another is in force now."""
-    policies = SimPolicies()
+    policies = FakePolicies()
     assert policies.current() == ()
     policies.put(DEMO_POLICY)
     assert policies.current() == (DEMO_POLICY,)

@@ -7,24 +7,24 @@ from typing import Any
 import pytest
 
 from autocanary.errors import CanaryUnsupported, Refused
-from autocanary.model.measurement import Question, Source
+from autocanary.model.measurement import MetricQuery, Source
 from autocanary.model.policy import Component
 from autocanary.simulator.kubectl_columns import kubectl_get
-from autocanary.simulator.pod_behaviour import CRASHES, starts_in
+from autocanary.simulator.pod_behaviour import CRASHES, ready_after_seconds
 from autocanary.simulator.response_quality import Quality
-from autocanary.simulator.traffic import Load
-from autocanary.simulator.world import World, sided_manifest
+from autocanary.simulator.traffic import RequestLoad
+from autocanary.simulator.world import World, kfserving_manifest
 
 NAME = "mnist"
 D1, D2, C1, C2 = "default-00001", "default-00002", "canary-00001", "canary-00002"
 
 
-class Place:
+class KFServingFixture:
     """A service whose default is up."""
 
     def __init__(self) -> None:
         self.world = World()
-        self.world.deploy_sided(NAME, "v1")
+        self.world.deploy_kfserving(NAME, "v1")
         self.wait(10)
 
     def wait(self, seconds: float) -> None:
@@ -34,7 +34,7 @@ class Place:
         self.world.kserve.patch("models", NAME, {"spec": spec})
 
     def canary(self, uri: str = "v2", weight: int | None = 10) -> None:
-        self.world.deploy_sided(NAME, "v1", canary=uri, weight=weight)
+        self.world.deploy_kfserving(NAME, "v1", canary=uri, weight=weight)
 
     @property
     def status(self) -> dict[str, Any]:
@@ -52,9 +52,9 @@ class Place:
         return dict(self.world.split(NAME))
 
 
-def test_default_alone() -> None:
+def test_default_without_canary_gets_all_traffic() -> None:
     """100, no canary field, the url with the model's path, and a revision and a host by component."""
-    place = Place()
+    place = KFServingFixture()
     assert place.traffic() == (100, None)
     assert place.conditions == {"DefaultPredictorReady": "True", "Ready": "True", "RoutesReady": "True"}
     assert place.status["url"] == "http://mnist.models.example.com/v1/models/mnist"
@@ -67,10 +67,10 @@ def test_default_alone() -> None:
     assert "canary" not in place.status
 
 
-def test_a_canary_that_starts_leaves_the_router_alone() -> None:
+def test_router_is_unchanged_while_the_canary_starts() -> None:
     """Routes and service are not ready and the split is gone from the status; the requests go on."""
-    place = Place()
-    place.world.model("v2", starts_in(30.0))
+    place = KFServingFixture()
+    place.world.model("v2", ready_after_seconds(30.0))
     place.canary()
     place.wait(10)
     assert place.conditions["Ready"] == place.conditions["RoutesReady"] == "False"
@@ -82,9 +82,9 @@ def test_a_canary_that_starts_leaves_the_router_alone() -> None:
     assert (place.traffic(), place.split()) == ((90, 10), {D1: 90, C1: 10})
 
 
-def test_readiness_says_nothing_of_the_canary_itself() -> None:
+def test_ready_condition_ignores_the_canary() -> None:
     """It is the routes that are not ready."""
-    place = Place()
+    place = KFServingFixture()
     place.world.model("v2", CRASHES)
     place.canary()
     place.wait(10)
@@ -96,27 +96,27 @@ def test_readiness_says_nothing_of_the_canary_itself() -> None:
 @pytest.mark.parametrize(("weight", "shown"), [(0, (100, None)), (50, (50, 50)), (100, (None, 100))])
 def test_weights(weight: int, shown: tuple[int | None, int | None]) -> None:
     """Zeros are omitted, on both sides; no revision is made of a weight."""
-    place = Place()
+    place = KFServingFixture()
     place.canary(weight=weight)
     place.wait(10)
     assert place.traffic() == shown
     assert place.split() == {D1: 100 - weight, C1: weight}
 
 
-def test_a_canary_without_a_weight_gets_nothing() -> None:
+def test_canary_without_weight_gets_no_traffic() -> None:
     """Absent is 0 here, not 100 as in KServe."""
-    place = Place()
+    place = KFServingFixture()
     place.canary(weight=None)
     place.wait(10)
     assert place.split() == {D1: 100, C1: 0}
 
 
-def test_another_canary_builds_another_revision_on_its_side() -> None:
+def test_changed_canary_makes_a_new_canary_revision() -> None:
     """Until it is ready the one before it keeps the canary's share, for the router is not written."""
-    place = Place()
+    place = KFServingFixture()
     place.canary()
     place.wait(10)
-    place.world.model("v3", starts_in(20.0))
+    place.world.model("v3", ready_after_seconds(20.0))
     place.edit(canary={"predictor": {"tensorflow": {"storageUri": "v3"}}}, canaryTrafficPercent=0)
     place.wait(10)
     assert place.status["canary"]["predictor"]["name"].endswith(C2)
@@ -125,9 +125,9 @@ def test_another_canary_builds_another_revision_on_its_side() -> None:
     assert place.split() == {D1: 100, C2: 0}
 
 
-def test_a_canary_that_is_taken_out() -> None:
+def test_removed_canary_is_deleted() -> None:
     """Its Knative Service goes with it, so that the next one's revisions are counted from the start."""
-    place = Place()
+    place = KFServingFixture()
     place.canary()
     place.wait(10)
     place.edit(canary=None, canaryTrafficPercent=None)
@@ -141,10 +141,10 @@ def test_a_canary_that_is_taken_out() -> None:
 
 def test_a_new_default_is_built_beside_the_old_one() -> None:
     """Its name shows before it is ready; requests to default are the old revision's until then."""
-    place = Place()
+    place = KFServingFixture()
     place.canary(weight=100)
     place.wait(10)
-    place.world.model("v2", starts_in(20.0))
+    place.world.model("v2", ready_after_seconds(20.0))
     place.edit(default={"predictor": {"tensorflow": {"storageUri": "v2"}}})
     place.wait(10)
     assert place.status["default"]["predictor"]["name"].endswith(D2)
@@ -159,7 +159,7 @@ def test_a_new_default_is_built_beside_the_old_one() -> None:
 
 def test_a_field_that_kfserving_does_not_know_makes_no_revision() -> None:
     """It is kept in the spec all the same."""
-    place = Place()
+    place = KFServingFixture()
     place.edit(default={"predictor": {"x-team": "a"}})
     place.wait(10)
     assert place.split() == {D1: 100}
@@ -176,15 +176,15 @@ def test_a_field_that_kfserving_does_not_know_makes_no_revision() -> None:
 )
 def test_what_the_webhook_refuses(spec: dict[str, Any], said: str) -> None:
     """KFServing validates what KServe lets pass."""
-    place = Place()
+    place = KFServingFixture()
     with pytest.raises(Refused, match=said):
         place.edit(**spec)
     place.edit(canaryTrafficPercent=0)
 
 
-def test_who_wrote_the_weight_is_known() -> None:
+def test_field_manager_of_the_weight_is_recorded() -> None:
     """It stands in the spec, not in a component."""
-    place = Place()
+    place = KFServingFixture()
     place.canary()
     place.world.kserve.patch("models", NAME, {"spec": {"canaryTrafficPercent": 20}}, "argocd")
     seen = place.world.cluster.observe(place.world.key(NAME))
@@ -194,7 +194,7 @@ def test_who_wrote_the_weight_is_known() -> None:
 
 def test_a_controller_that_is_down_changes_nothing() -> None:
     """And catches up when it is back."""
-    place = Place()
+    place = KFServingFixture()
     place.world.kserve.kfserving.down = True
     place.canary()
     place.wait(10)
@@ -205,23 +205,23 @@ def test_a_controller_that_is_down_changes_nothing() -> None:
     assert place.split() == {D1: 90, C1: 10}
 
 
-def test_a_namesake_starts_from_nothing() -> None:
+def test_recreated_service_starts_from_nothing() -> None:
     """Deleted and created again in one moment: another uid is another service."""
-    place = Place()
+    place = KFServingFixture()
     place.canary()
     place.wait(10)
     place.world.kserve.delete("models", NAME)
     place.wait(1)
     assert place.split() == {}
-    place.world.deploy_sided(NAME, "v3")
+    place.world.deploy_kfserving(NAME, "v3")
     place.wait(10)
     assert place.split() == {D1: 100}
 
 
 def test_a_transformer_is_split_with_the_predictor() -> None:
     """One weight for both sides as wholes; a side is ready with all its components."""
-    place = Place()
-    document = sided_manifest(NAME, "v1", canary="v2", weight=10)
+    place = KFServingFixture()
+    document = kfserving_manifest(NAME, "v1", canary="v2", weight=10)
     for side in ("default", "canary"):
         document["spec"][side]["transformer"] = {"custom": {"storageUri": f"t-{side}"}}
     place.world.kserve.apply(document, server_side=False)
@@ -237,8 +237,8 @@ def test_every_preset_measures_both_sides(component: Component) -> None:
     good = Quality(error_percent=0.0, latency_seconds=0.02, spread=0.001)
     bad = Quality(error_percent=20.0, latency_seconds=0.4, spread=0.001)
     qualities = {"v1": good, "t1": good, "v2": bad, "t2": bad}
-    world = World(load=Load(200.0), qualities=qualities, scrape_seconds=1.0)
-    document = sided_manifest(NAME, "v1", canary="v2", weight=10)
+    world = World(load=RequestLoad(200.0), qualities=qualities, scrape_seconds=1.0)
+    document = kfserving_manifest(NAME, "v1", canary="v2", weight=10)
     for side, uri in (("default", "t1"), ("canary", "t2")):
         document["spec"][side]["transformer"] = {"custom": {"storageUri": uri}}
     world.kserve.apply(document, server_side=False)
@@ -250,10 +250,10 @@ def test_every_preset_measures_both_sides(component: Component) -> None:
         (seen.created, 20.0, (0.25, 0.5), 0.1),
     ):
         asked = [
-            Question("models", NAME, component.value, revision, seen.rolled_out, Source.KNATIVE, 60.0, metric)
+            MetricQuery("models", NAME, component.value, revision, seen.rolled_out, Source.KNATIVE, 60.0, metric)
             for metric in ("request-success-rate", "error-rate", "request-duration", "request-count")
         ]
-        readings = world.metrics.ask(asked)
+        readings = world.metrics.query(asked)
         good_percent, bad_percent, slow, count = (readings[each].value for each in asked)
         assert good_percent == pytest.approx(100 - errors, abs=4)
         assert bad_percent == pytest.approx(errors, abs=4)
@@ -264,7 +264,7 @@ def test_every_preset_measures_both_sides(component: Component) -> None:
 
 def test_a_kfserving_without_canaries_refuses_every_weight() -> None:
     """0.5 and 0.6, also of 0; what says nothing of a weight passes, so a canary can be taken out."""
-    place = Place()
+    place = KFServingFixture()
     place.canary()
     place.wait(10)
     place.world.kserve.objects.without_canaries = True
@@ -278,9 +278,9 @@ def test_a_kfserving_without_canaries_refuses_every_weight() -> None:
     assert place.split() == {D1: 100}
 
 
-def test_columns_are_kubectls() -> None:
+def test_columns_match_kubectl() -> None:
     """Heads, widths, empty cells and ages as it prints them."""
-    place = Place()
+    place = KFServingFixture()
     place.canary()
     place.wait(90)
     document = place.world.kserve.document("models", NAME)

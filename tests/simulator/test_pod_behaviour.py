@@ -10,9 +10,9 @@ from autocanary.simulator.pod_behaviour import (
     NEVER_READY,
     UNSCHEDULABLE,
     Behaviour,
+    behaviour_from_uri,
     by_uri,
-    spoken_in_uri,
-    starts_in,
+    ready_after_seconds,
     storage_uri,
 )
 
@@ -27,7 +27,7 @@ from autocanary.simulator.pod_behaviour import (
         ({}, ""),
     ],
 )
-def test_where_a_model_lies(spec: dict[str, object], place: str) -> None:
+def test_storage_uri_of_each_model_spec(spec: dict[str, object], place: str) -> None:
     """The model's own place, the component's, or the first container's image."""
     assert storage_uri(spec) == place
 
@@ -36,24 +36,24 @@ def test_where_a_model_lies(spec: dict[str, object], place: str) -> None:
     ("uri", "behaviour"),
     [
         ("gs://b/v2", HEALTHY),
-        ("gs://b/v3-slow8", starts_in(8.0)),
+        ("gs://b/v3-slow8", ready_after_seconds(8.0)),
         ("gs://b/crash2", CRASHES),
         ("gs://b/never2", NEVER_READY),
         ("gs://b/pending2", UNSCHEDULABLE),
     ],
 )
-def test_a_behaviour_is_spoken_in_the_name(uri: str, behaviour: Behaviour) -> None:
+def test_behaviour_is_read_from_the_uri(uri: str, behaviour: Behaviour) -> None:
     """The words of the recordings mean the same here."""
-    assert spoken_in_uri({"model": {"storageUri": uri}}) == behaviour
+    assert behaviour_from_uri({"model": {"storageUri": uri}}) == behaviour
 
 
 def test_an_image_that_cannot_be_pulled_fails_at_once() -> None:
     """The model's own image is read, too."""
-    behaviour = spoken_in_uri({"model": {"storageUri": "gs://b/v2", "image": "registry.invalid/x:1"}})
+    behaviour = behaviour_from_uri({"model": {"storageUri": "gs://b/v2", "image": "registry.invalid/x:1"}})
     assert (behaviour.ready_after, behaviour.fails_after) == (None, 0.1)
 
 
-def test_a_mapping_may_grow_while_the_world_runs() -> None:
+def test_behaviour_mapping_may_grow_at_run_time() -> None:
     """What is not in it is healthy, or as told."""
     known = {"gs://a": CRASHES}
     lookup = by_uri(known)

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from autocanary.simulator.random_counts import BOUNDS, binomial, buckets, lognormal_heights, poisson
+from autocanary.simulator.random_counts import LATENCY_BOUNDS, binomial, buckets, lognormal_cdf, poisson
 
 DRAWS = 4000
 
@@ -37,7 +37,7 @@ def test_binomial_counts(n: int, share: float) -> None:
     assert variance == pytest.approx(n * share * (1 - share), rel=0.12)
 
 
-def test_certain_counts() -> None:
+def test_counts_at_probability_zero_and_one() -> None:
     """Nothing, nobody and everybody need no chance."""
     rng = Random(3)
     assert (poisson(rng, 0.0), poisson(rng, -1.0)) == (0, 0)
@@ -50,17 +50,17 @@ def test_certain_counts() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 60, 61, 50_000])
-def test_requests_are_thrown_into_buckets_without_losing_any(n: int) -> None:
+def test_buckets_sum_to_all_requests(n: int) -> None:
     """The counts add up to n, whichever way they were drawn."""
-    counts = buckets(Random(4), n, lognormal_heights(0.08, 0.5))
+    counts = buckets(Random(4), n, lognormal_cdf(0.08, 0.5))
     assert sum(counts) == n
-    assert len(counts) == len(BOUNDS) + 1
+    assert len(counts) == len(LATENCY_BOUNDS) + 1
     assert min(counts) >= 0
 
 
 def test_buckets_follow_the_distribution() -> None:
     """Half of the requests are faster than the median, and what is beyond the last bound falls into +Inf."""
-    heights = lognormal_heights(0.1, 0.5)
+    heights = lognormal_cdf(0.1, 0.5)
     counts = buckets(Random(5), 200_000, heights)
-    assert sum(counts[: BOUNDS.index(0.1) + 1]) / 200_000 == pytest.approx(0.5, abs=0.01)
-    assert buckets(Random(6), 1000, lognormal_heights(1e6, 0.1))[-1] == 1000
+    assert sum(counts[: LATENCY_BOUNDS.index(0.1) + 1]) / 200_000 == pytest.approx(0.5, abs=0.01)
+    assert buckets(Random(6), 1000, lognormal_cdf(1e6, 0.1))[-1] == 1000

@@ -16,16 +16,15 @@ import pytest
 
 from autocanary.errors import Busy, ClusterError, Conflict, NotFound, Refused
 from autocanary.model.policy import Component
-from autocanary.simulator.cluster import KServe
-from autocanary.simulator.knative_controller import Wanted
-from autocanary.simulator.pod_behaviour import spoken_in_uri
+from autocanary.simulator.cluster import KServeCluster
+from autocanary.simulator.knative_controller import SpecTarget
+from autocanary.simulator.pod_behaviour import behaviour_from_uri
 from autocanary.simulator.virtual_clock import VirtualClock
 
 Row = dict[str, Any]
 
 ROWS: list[Row] = [
-    json.loads(line)
-    for line in (Path(__file__).parent.parent / "data" / "settled.jsonl").read_text().splitlines()
+    json.loads(line) for line in (Path(__file__).parent.parent / "data" / "settled.jsonl").read_text().splitlines()
 ]
 SCENARIOS = {name: list(rows) for name, rows in groupby(ROWS, key=lambda row: str(row["scenario"]))}
 
@@ -79,9 +78,9 @@ class Replay:
 
     def __init__(self, scenario: str) -> None:
         self.clock = VirtualClock()
-        self.kserve = KServe(
+        self.kserve = KServeCluster(
             self.clock,
-            behaviour_of=spoken_in_uri,
+            behaviour_of=behaviour_from_uri,
             progress_deadline=RECORDED_PROGRESS_DEADLINE,
             minimal_crd=scenario.endswith("-min"),
         )
@@ -143,7 +142,7 @@ class Replay:
         if method == "DELETE":
             controller.drop_child(name, Component.PREDICTOR)
         else:
-            by_hand = (Wanted("", 50), Wanted(self.revision(1), 50))
+            by_hand = (SpecTarget("", 50), SpecTarget(self.revision(1), 50))
             controller.edit_child(name, Component.PREDICTOR, by_hand)
 
     def replace_without_weight(self) -> None:
@@ -232,9 +231,7 @@ TRIGGERS: dict[str, Callable[[Replay], None]] = {
     "Knative webhook started": lambda it: it.kserve.set_knative_webhook_down(False),
     "kubectl apply v1": lambda it: it.kubectl_apply("gs://b/v1"),
     "kubectl apply v2 manifest without field": lambda it: it.kubectl_apply("gs://b/v2"),
-    "kubectl apply ORIGINAL v1 manifest without field (mid-rollout)": lambda it: it.kubectl_apply(
-        "gs://b/v1"
-    ),
+    "kubectl apply ORIGINAL v1 manifest without field (mid-rollout)": lambda it: it.kubectl_apply("gs://b/v1"),
     "kubectl apply v2 with pct=10 in git": lambda it: it.kubectl_apply("gs://b/v2", 10),
     "git drops the field, kubectl apply v2": lambda it: it.kubectl_apply("gs://b/v2"),
 }
@@ -282,7 +279,7 @@ def compared(rows: list[Row]) -> Iterator[Row]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_world_comes_to_rest_where_the_real_one_did(scenario: str) -> None:
+def test_simulated_status_matches_the_recording(scenario: str) -> None:
     """After each recorded action the traffic, the revision names and the conditions are as recorded."""
     replay = Replay(scenario)
     rows = SCENARIOS[scenario]
@@ -295,7 +292,7 @@ def test_the_world_comes_to_rest_where_the_real_one_did(scenario: str) -> None:
             assert said(replay) == recorded(row), f"row {row['n']}: {row['trigger']}"
 
 
-def test_no_row_is_left_out_in_silence() -> None:
+def test_every_recorded_row_is_compared_or_listed() -> None:
     """508 rows were recorded; 497 are compared, 7 only played, 4 left out for the reasons given above."""
     assert len(ROWS) == 508
     assert sum(1 for _ in compared(ROWS)) == 497

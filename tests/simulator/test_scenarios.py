@@ -6,48 +6,48 @@ from dataclasses import replace
 
 import pytest
 
-from autocanary.controller import Engine
+from autocanary.controller import Controller
 from autocanary.model.rollout import Rollout
-from autocanary.policy_files import PolicyBook
+from autocanary.policy_files import ActivePolicies
 from autocanary.simulator.demo_policy import DEMO_POLICY
-from autocanary.simulator.scenarios import SCENARIOS, End, Scenario
+from autocanary.simulator.scenarios import SCENARIOS, ExpectedResult, Scenario
 from autocanary.simulator.virtual_clock import START
 from autocanary.simulator.world import World
 
 
-class Deaf:
+class IgnoringListener:
     """Nobody counts what the engine does here."""
 
-    def decided(self, rollout: Rollout, reason: str) -> None: ...
-    def finished(self, rollout: Rollout) -> None: ...
+    def on_decision(self, rollout: Rollout, reason: str) -> None: ...
+    def on_rollout_finished(self, rollout: Rollout) -> None: ...
 
 
-def engine_in(world: World) -> Engine:
-    return Engine(
+def engine_in(world: World) -> Controller:
+    return Controller(
         cluster=world.cluster,
-        ledger=world.ledger,
+        store=world.store,
         metrics=world.metrics,
-        gates=world.gates,
+        policy_webhooks=world.policy_webhooks,
         notifier=world.notifier,
         policies=world.policies,
         leadership=world.leadership,
         clock=world.clock,
         pool=world.pool,
-        askers=world.pool,
-        hooks=world.pool,
-        listener=Deaf(),
+        query_pool=world.pool,
+        webhook_pool=world.pool,
+        listener=IgnoringListener(),
     )
 
 
 def play(scenario: Scenario, seed: int) -> tuple[World, list[Rollout]]:
     """Until every rollout that is expected has ended, or the horizon."""
     world = scenario.open(seed)
-    engine, until = engine_in(world), world.now() + scenario.horizon
+    controller, until = engine_in(world), world.now() + scenario.horizon
     rollouts: list[Rollout] = []
     while world.now() < until:
-        engine.tick()
+        controller.tick()
         world.advance(1.0)
-        rollouts = sorted(world.ledger.rollouts(), key=lambda each: each.progress.started_at)
+        rollouts = sorted(world.store.rollouts(), key=lambda each: each.progress.started_at)
         if len(rollouts) >= len(scenario.expected) and all(each.is_final for each in rollouts):
             break
     return world, rollouts
@@ -59,7 +59,7 @@ def test_a_scenario_ends_as_it_says(name: str, seed: int) -> None:
     """Final phase and reason of each of its rollouts, whatever the dice say."""
     scenario = SCENARIOS[name]
     _, rollouts = play(scenario, seed)
-    assert [End(each.progress.phase, each.progress.reason) for each in rollouts] == list(scenario.expected)
+    assert [ExpectedResult(each.progress.phase, each.progress.reason) for each in rollouts] == list(scenario.expected)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_scenario_ends_as_it_says(name: str, seed: int) -> None:
         ("unstaged", [0, 10, 25, 50, 100]),
     ],
 )
-def test_the_weights_on_the_way(name: str, weights: list[int]) -> None:
+def test_weights_written_by_each_scenario(name: str, weights: list[int]) -> None:
     """What is written to the service, from the first weight to the last."""
     world, _ = play(SCENARIOS[name], 1)
     assert [write.weight for write in world.cluster.writes] == weights
@@ -85,24 +85,22 @@ def test_the_weights_on_the_way(name: str, weights: list[int]) -> None:
 def test_during_the_outage_the_weight_is_held() -> None:
     """Nothing is written while Prometheus is away, and the outage falls into the step at 25 %."""
     scenario = SCENARIOS["outage"]
-    (trouble,) = scenario.troubles
+    (trouble,) = scenario.prometheus_outages
     world, _ = play(scenario, 1)
     start = START
     before = [write for write in world.cluster.writes if write.at < start + trouble.start]
-    during = [
-        write for write in world.cluster.writes if start + trouble.start <= write.at < start + trouble.end
-    ]
+    during = [write for write in world.cluster.writes if start + trouble.start <= write.at < start + trouble.end]
     assert before[-1].weight == 25
     assert during == []
 
 
 def test_the_demos_policy_is_what_its_document_says() -> None:
     """The value built in code equals the one that the policy files' loader makes of the document."""
-    loaded = PolicyBook([]).restore("demo", DEMO_POLICY.document)
+    loaded = ActivePolicies([]).restore("demo", DEMO_POLICY.document)
     assert replace(loaded, digest="", origin="") == replace(DEMO_POLICY, digest="", origin="")
 
 
-def test_every_scenario_is_told_in_one_sentence() -> None:
+def test_every_scenario_has_a_one_sentence_description() -> None:
     """Names are keys, sentences end, and each tells of the one service that the policy selects."""
     for name, scenario in SCENARIOS.items():
         assert scenario.name == name

@@ -5,24 +5,29 @@ from __future__ import annotations
 import pytest
 
 from autocanary.model.policy import Component
-from autocanary.simulator.pod_behaviour import starts_in
-from autocanary.simulator.response_quality import Moment, Quality, from_age, from_weight
-from autocanary.simulator.traffic import Load, Series
+from autocanary.simulator.pod_behaviour import ready_after_seconds
+from autocanary.simulator.response_quality import (
+    Quality,
+    TrafficMoment,
+    from_revision_age,
+    from_traffic_weight,
+)
+from autocanary.simulator.traffic import RequestLoad, RevisionSeries
 from autocanary.simulator.world import World
 
 V1, V2 = "iris-predictor-00001", "iris-predictor-00002"
 
 
-def world(quality: Quality | None = None, load: Load | None = None, seed: int = 1) -> World:
+def world(quality: Quality | None = None, load: RequestLoad | None = None, seed: int = 1) -> World:
     """A service at its first release, with 100 requests per second."""
-    made = World(load=load or Load(100.0), seed=seed)
-    made.model("v2", starts_in(5), quality or Quality())
+    made = World(load=load or RequestLoad(100.0), seed=seed)
+    made.model("v2", ready_after_seconds(5), quality or Quality())
     made.deploy("iris", "v1")
     made.advance(60)
     return made
 
 
-def series(made: World, revision: str) -> Series:
+def series(made: World, revision: str) -> RevisionSeries:
     return made.traffic.series("models", "iris", Component.PREDICTOR)[revision]
 
 
@@ -64,9 +69,9 @@ def test_errors_are_a_share_of_requests() -> None:
     assert errors / requests == pytest.approx(0.02, rel=0.1)
 
 
-def test_a_late_onset_comes_with_the_weight() -> None:
+def test_errors_start_at_the_given_weight() -> None:
     """Good below half of the traffic, bad from there on."""
-    made = world(Quality(error_percent=from_weight(50, bad=20.0, good=0.0)))
+    made = world(Quality(error_percent=from_traffic_weight(50, bad=20.0, good=0.0)))
     made.deploy("iris", "v2", weight=25)
     made.advance(60)
     assert counted(made, V2, 300)[1] == 0
@@ -76,17 +81,17 @@ def test_a_late_onset_comes_with_the_weight() -> None:
     assert errors / requests == pytest.approx(0.2, rel=0.1)
 
 
-def test_a_decay_comes_with_age() -> None:
+def test_errors_start_at_the_given_age() -> None:
     """from_age looks at how old the revision is."""
-    level = from_age(60.0, bad=5.0, good=1.0)
+    level = from_revision_age(60.0, bad=5.0, good=1.0)
     assert callable(level)
-    assert [level(Moment(0.0, age, 10)) for age in (0.0, 59.0, 60.0, 100.0)] == [1.0, 1.0, 5.0, 5.0]
+    assert [level(TrafficMoment(0.0, age, 10)) for age in (0.0, 59.0, 60.0, 100.0)] == [1.0, 1.0, 5.0, 5.0]
 
 
-def test_cold_pods_hold_requests_back() -> None:
+def test_requests_wait_while_pods_are_cold() -> None:
     """After a rollback onto a cold revision nobody is answered until its pods are up; then all, slowly."""
-    made = World(load=Load(100.0))
-    made.model("v1", starts_in(60))
+    made = World(load=RequestLoad(100.0))
+    made.model("v1", ready_after_seconds(60))
     made.deploy("iris", "v1")
     made.advance(120)
     made.deploy("iris", "v2", weight=100)
@@ -118,20 +123,20 @@ def test_without_pods_requests_are_lost_and_nothing_is_scraped() -> None:
 def test_load_can_change() -> None:
     """By hand, or as a function of time."""
     made = world()
-    made.traffic.set_load("models", "iris", Load(0.0))
+    made.traffic.set_load("models", "iris", RequestLoad(0.0))
     assert counted(made, V1, 300)[0] < 1500  # the rest of the interval that was being served
     made.advance(15)
     assert counted(made, V1, 300)[0] == 0
     since = made.now()
-    made.traffic.set_load("models", "iris", Load(lambda at: 10.0 if at >= since + 300 else 0.0))
+    made.traffic.set_load("models", "iris", RequestLoad(lambda at: 10.0 if at >= since + 300 else 0.0))
     assert counted(made, V1, 300)[0] == 0
     assert counted(made, V1, 300)[0] == pytest.approx(3000, rel=0.1)
 
 
 def test_a_load_may_be_given_before_the_service_exists() -> None:
     """It is used from the first request on."""
-    made = World(load=Load(0.0))
-    made.traffic.set_load("models", "iris", Load(50.0))
+    made = World(load=RequestLoad(0.0))
+    made.traffic.set_load("models", "iris", RequestLoad(50.0))
     made.deploy("iris", "v1")
     made.advance(120)
     assert series(made, V1).requests > 3000
@@ -139,7 +144,7 @@ def test_a_load_may_be_given_before_the_service_exists() -> None:
 
 def test_bursts_hit_all_revisions_at_once() -> None:
     """The factor has mean 1, and minutes differ much more than chance alone would make them."""
-    made = World(load=Load(200.0, bursts=True))
+    made = World(load=RequestLoad(200.0, bursts=True))
     for uri in ("v1", "v2"):
         made.model(uri, quality=Quality(error_percent=2.0))
     made.deploy("iris", "v1")
@@ -156,7 +161,7 @@ def test_bursts_hit_all_revisions_at_once() -> None:
     assert min(minutes) < mean / 3
 
 
-def test_the_same_seed_gives_the_same_counters_however_often_one_looks() -> None:
+def test_counters_do_not_depend_on_read_frequency() -> None:
     """Looking is not a disturbance; another seed is another world."""
 
     def play(seed: int, looks: int) -> list[tuple[float, int, int]]:
@@ -171,7 +176,7 @@ def test_the_same_seed_gives_the_same_counters_however_often_one_looks() -> None
     assert play(1, 1) != play(2, 1)
 
 
-def test_a_long_time_without_a_look_costs_little_and_loses_nothing() -> None:
+def test_long_gap_between_reads_loses_no_requests() -> None:
     """A week is served in one go, except for what a window may still ask for."""
     made = world()
     made.advance(7 * 86400)
@@ -180,7 +185,7 @@ def test_a_long_time_without_a_look_costs_little_and_loses_nothing() -> None:
     assert 100 < len(found.samples) < 200
 
 
-def test_a_service_that_was_replaced_counts_from_nothing() -> None:
+def test_recreated_service_counts_from_zero() -> None:
     """A namesake's revisions have the same names and other counters."""
     made = world()
     made.advance(600)

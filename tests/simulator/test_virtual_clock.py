@@ -5,7 +5,7 @@ from __future__ import annotations
 from autocanary.simulator.virtual_clock import VirtualClock
 
 
-def test_actions_run_at_their_instant_and_in_the_order_asked_for() -> None:
+def test_actions_run_at_their_time_in_call_order() -> None:
     """Each sees its own instant as now; two of one instant keep their order."""
     clock = VirtualClock(100.0)
     seen: list[tuple[str, float]] = []
@@ -20,7 +20,7 @@ def test_actions_run_at_their_instant_and_in_the_order_asked_for() -> None:
     assert (clock.now(), clock.next_due()) == (200.0, None)
 
 
-def test_an_action_may_plan_another_within_the_same_move() -> None:
+def test_action_may_schedule_another_in_the_same_advance() -> None:
     """What becomes due on the way is done on the way."""
     clock = VirtualClock(0.0)
     seen: list[float] = []

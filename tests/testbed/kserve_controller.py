@@ -19,37 +19,37 @@ from autocanary.errors import ClusterError, NotFound
 from autocanary.kserve import Dialect, merge_patch
 from autocanary.kserve.v1alpha2 import V1Alpha2
 from autocanary.kserve.v1beta1 import V1Beta1
-from autocanary.kube.api_client import Session
+from autocanary.kube.api_client import ApiClient
 from autocanary.kube.cache import Change
-from autocanary.kube.kubeconfig import find_login
-from autocanary.kube.multi_namespace_cache import Mirror
-from autocanary.kube.resource import services_of
+from autocanary.kube.kubeconfig import find_credentials
+from autocanary.kube.multi_namespace_cache import MultiNamespaceCache
+from autocanary.kube.resource import inference_services_of
 from autocanary.model.policy import Component
-from autocanary.simulator.controller_loop import LAG, Name
-from autocanary.simulator.kfserving_controller import KFServing
-from autocanary.simulator.knative_controller import Routed
-from autocanary.simulator.kserve_controller import Controller
-from autocanary.simulator.pod_behaviour import BehaviourOf, spoken_in_uri
+from autocanary.simulator.controller_loop import LAG, NamespacedName
+from autocanary.simulator.kfserving_controller import KFServingController
+from autocanary.simulator.knative_controller import RoutedRevisions
+from autocanary.simulator.kserve_controller import KServeController
+from autocanary.simulator.pod_behaviour import BehaviourOf, behaviour_from_uri
 from autocanary.simulator.virtual_clock import VirtualClock
 
-__all__ = ["KFServingController", "KServeController", "KubeflowController"]
+__all__ = ["KFServingControllerRunner", "KServeControllerRunner", "KubeflowController"]
 
 _BEAT = 0.02
 
 
-class Rules(Protocol):
+class ControllerRules(Protocol):
     """What plays: KServe's rules, or those of its predecessor."""
 
-    def saw(self, name: Name, document: Mapping[str, Any], status: Mapping[str, Any] | None) -> None: ...
-    def forget(self, name: Name) -> None: ...
-    def children(self, name: Name) -> Mapping[Component, Routed]: ...
+    def on_event(self, name: NamespacedName, document: Mapping[str, Any], status: Mapping[str, Any] | None) -> None: ...
+    def forget(self, name: NamespacedName) -> None: ...
+    def children(self, name: NamespacedName) -> Mapping[Component, RoutedRevisions]: ...
 
 
-R = TypeVar("R", bound=Rules)
-S = TypeVar("S", bound="_Behind[Any]")
+R = TypeVar("R", bound=ControllerRules)
+S = TypeVar("S", bound="_ControllerOverApiServer[Any]")
 
 
-class _Behind(ABC, Generic[R]):
+class _ControllerOverApiServer(ABC, Generic[R]):
     """Started as a context manager. One thread plays the rules; a few others write what they say.
 
     ``behaviour_of`` says how the pods of a revision behave; by default the model's URI says it
@@ -60,21 +60,21 @@ class _Behind(ABC, Generic[R]):
         self,
         kubeconfig: Path,
         *,
-        behaviour_of: BehaviourOf = spoken_in_uri,
+        behaviour_of: BehaviourOf = behaviour_from_uri,
         lag: float = LAG,
         writers: int = 4,
     ) -> None:
         dialect, make = self._generation()
-        self._resource = services_of(dialect)
-        self._session = Session(find_login(str(kubeconfig)))
+        self._resource = inference_services_of(dialect)
+        self._client = ApiClient(find_credentials(str(kubeconfig)))
         self._clock = VirtualClock(time.monotonic())
         self.rules = make(self._clock, self._publish, behaviour_of=behaviour_of, lag=lag)
-        self._mirror: Mirror[dict[str, Any]] = Mirror(
-            self._session, self._resource, lambda document: document, self._heard
+        self._cache: MultiNamespaceCache[dict[str, Any]] = MultiNamespaceCache(
+            self._client, self._resource, lambda document: document, self._heard
         )
         self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._written: dict[Name, dict[str, Any]] = {}
-        self._uids: dict[Name, str] = {}
+        self._written: dict[NamespacedName, dict[str, Any]] = {}
+        self._uids: dict[NamespacedName, str] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kserve", daemon=True)
@@ -87,17 +87,17 @@ class _Behind(ABC, Generic[R]):
         """What is watched, and the rules that are played."""
 
     def __enter__(self: S) -> S:
-        self._mirror.start()
+        self._cache.start()
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._stop.set()
-        self._mirror.stop()
+        self._cache.stop()
         self._thread.join(5)
         for writer in self._writers:
             writer.shutdown(wait=True, cancel_futures=True)
-        self._session.close()
+        self._client.close()
 
     def split(self) -> Mapping[tuple[str, str], Mapping[str, int]]:
         """What the ingress really routes now: percent by revision, each component of a service for itself."""
@@ -135,16 +135,16 @@ class _Behind(ABC, Generic[R]):
             return  # only the status moved: ours
         self._work.put(lambda: self._saw(name, document))
 
-    def _saw(self, name: Name, document: dict[str, Any]) -> None:
+    def _saw(self, name: NamespacedName, document: dict[str, Any]) -> None:
         uid = document["metadata"]["uid"]
         if self._uids.setdefault(name, uid) != uid:  # a watch that was cut may tell of the namesake only
             self._forget(name)
             self._uids[name] = uid
         known = self._written.get(name)
         self._written.setdefault(name, dict(document.get("status") or {}))
-        self.rules.saw(name, document, known or document.get("status"))
+        self.rules.on_event(name, document, known or document.get("status"))
 
-    def _forget(self, name: Name) -> None:
+    def _forget(self, name: NamespacedName) -> None:
         self._written.pop(name, None)
         self._uids.pop(name, None)
         self.rules.forget(name)
@@ -164,7 +164,7 @@ class _Behind(ABC, Generic[R]):
                     except queue.Empty:
                         action = None
 
-    def _publish(self, name: Name, status: dict[str, Any]) -> None:
+    def _publish(self, name: NamespacedName, status: dict[str, Any]) -> None:
         before = self._written.get(name)
         if before is None or before == status:
             return
@@ -172,14 +172,14 @@ class _Behind(ABC, Generic[R]):
         self._written[name] = status
         self._writers[hash(name) % len(self._writers)].submit(self._write, name, change)
 
-    def _write(self, name: Name, change: dict[str, Any]) -> None:
+    def _write(self, name: NamespacedName, change: dict[str, Any]) -> None:
         while not self._written_once(name, change):  # a controller whose API server is away tries again
             if self._stop.wait(0.2):
                 return
 
-    def _written_once(self, name: Name, change: dict[str, Any]) -> bool:
+    def _written_once(self, name: NamespacedName, change: dict[str, Any]) -> bool:
         try:
-            self._session.patch(self._resource, *name, {"status": change}, subresource="status")
+            self._client.patch(self._resource, *name, {"status": change}, subresource="status")
         except NotFound:
             return True
         except ClusterError as error:
@@ -188,25 +188,25 @@ class _Behind(ABC, Generic[R]):
         return True
 
 
-class KServeController(_Behind[Controller]):
+class KServeControllerRunner(_ControllerOverApiServer[KServeController]):
     """KServe 0.20 and Knative 1.21."""
 
-    def _generation(self) -> tuple[Dialect, Callable[..., Controller]]:
-        return V1Beta1(), Controller
+    def _generation(self) -> tuple[Dialect, Callable[..., KServeController]]:
+        return V1Beta1(), KServeController
 
 
-class KubeflowController(_Behind[Controller]):
+class KubeflowController(_ControllerOverApiServer[KServeController]):
     """The same in the group that it had as KFServing 0.5 and 0.6."""
 
-    def _generation(self) -> tuple[Dialect, Callable[..., Controller]]:
-        return V1Beta1(group="serving.kubeflow.org"), Controller
+    def _generation(self) -> tuple[Dialect, Callable[..., KServeController]]:
+        return V1Beta1(group="serving.kubeflow.org"), KServeController
 
 
-class KFServingController(_Behind[KFServing]):
+class KFServingControllerRunner(_ControllerOverApiServer[KFServingController]):
     """KFServing 0.4, for ``serving.kubeflow.org/v1alpha2``."""
 
-    def _generation(self) -> tuple[Dialect, Callable[..., KFServing]]:
-        return V1Alpha2(), KFServing
+    def _generation(self) -> tuple[Dialect, Callable[..., KFServingController]]:
+        return V1Alpha2(), KFServingController
 
 
 def _ground(document: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -36,12 +36,12 @@ class UnavailableError(Exception):
 
 
 @dataclass(frozen=True)
-class Server:
+class TestbedProgram:
     """A program of the testbed, how this script gets it, and how a person would."""
 
     name: str
     get: Callable[[Path], None]
-    by_hand: str
+    manual_steps: str
 
 
 def kubernetes_version() -> str:
@@ -153,19 +153,19 @@ def unpack_libfaketime(into: Path) -> None:
 FAKETIME = "libfaketime.so"
 PROMETHEUS = unpack_debian("prometheus", "prometheus", "promtool")
 SERVERS = (
-    Server("etcd", unpack_debian("etcd-server", "etcd"), "install etcd 3.4 or newer"),
-    Server("prometheus", PROMETHEUS, "install Prometheus 2.42 or newer"),
-    Server("promtool", PROMETHEUS, "install Prometheus 2.42 or newer, which brings promtool"),
-    Server("kubectl", build_kubernetes("kubectl"), "install kubectl, or Go 1.24 or newer"),
-    Server("kube-apiserver", build_kubernetes("kube-apiserver"), "install Go 1.24 or newer"),
+    TestbedProgram("etcd", unpack_debian("etcd-server", "etcd"), "install etcd 3.4 or newer"),
+    TestbedProgram("prometheus", PROMETHEUS, "install Prometheus 2.42 or newer"),
+    TestbedProgram("promtool", PROMETHEUS, "install Prometheus 2.42 or newer, which brings promtool"),
+    TestbedProgram("kubectl", build_kubernetes("kubectl"), "install kubectl, or Go 1.24 or newer"),
+    TestbedProgram("kube-apiserver", build_kubernetes("kube-apiserver"), "install Go 1.24 or newer"),
 )
 EXTRAS = (
-    Server("helm", build_helm, "install helm 3.19, or Go 1.24 or newer"),
-    Server(FAKETIME, unpack_libfaketime, f"put libfaketimeMT.so.1 on the PATH as {FAKETIME}, executable"),
+    TestbedProgram("helm", build_helm, "install helm 3.19, or Go 1.24 or newer"),
+    TestbedProgram(FAKETIME, unpack_libfaketime, f"put libfaketimeMT.so.1 on the PATH as {FAKETIME}, executable"),
 )
 
 
-def obtain(server: Server) -> Path:
+def obtain(server: TestbedProgram) -> Path:
     """Build or unpack one server into the cache and give its path there."""
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ def only_one_at_a_time() -> Iterator[None]:
         yield
 
 
-def ensure(server: Server) -> bool:
+def ensure(server: TestbedProgram) -> bool:
     """Make sure one server is there and print the one line about it."""
     if found := find(server.name):
         print(f"{server.name}: found {found}")
@@ -196,7 +196,7 @@ def ensure(server: Server) -> bool:
         made = obtain(server)
     except (UnavailableError, OSError) as why:
         print(
-            f"{server.name}: missing; {why}. To have it: {server.by_hand}, then run `{SETUP_COMMAND}` again,"
+            f"{server.name}: missing; {why}. To have it: {server.manual_steps}, then run `{SETUP_COMMAND}` again,"
             f" or name a folder that holds it in KUBEBUILDER_ASSETS."
         )
         return False
@@ -207,9 +207,7 @@ def ensure(server: Server) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, or 1 when the real servers are required and one cannot be had."""
     parser = argparse.ArgumentParser(prog=SETUP_COMMAND, description="Get the servers the tests run against.")
-    parser.add_argument(
-        "--with", dest="extras", action="append", default=[], choices=[extra.name for extra in EXTRAS]
-    )
+    parser.add_argument("--with", dest="extras", action="append", default=[], choices=[extra.name for extra in EXTRAS])
     chosen = parser.parse_args(arguments).extras
     with only_one_at_a_time():
         wanted = SERVERS + tuple(extra for extra in EXTRAS if extra.name in chosen)

@@ -13,7 +13,7 @@ from autocanary.kserve import DIALECTS
 from autocanary.model.observation import Observation
 from autocanary.simulator.knative_controller import KnativeService, Revision
 from autocanary.simulator.world import manifest
-from tests.testbed.kserve_controller import KServeController
+from tests.testbed.kserve_controller import KServeControllerRunner
 from tests.testbed.servers import ApiServer, install_inferenceservice_crd, require_servers, wait_until
 from tests.testbed.servers.crds import Variant
 
@@ -22,17 +22,17 @@ pytestmark = pytest.mark.real
 PATH = "/apis/serving.kserve.io/v1beta1/namespaces/default/inferenceservices"
 
 
-class Place:
+class ControlledApiServer:
     """A real API server with the rules behind it."""
 
     def __init__(self, folder: Path, variant: Variant) -> None:
         self.api = ApiServer(folder=folder)
         self._variant: Variant = variant
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> ControlledApiServer:
         self.api.__enter__()
         install_inferenceservice_crd(self.api, self._variant)
-        self.kserve = KServeController(self.api.kubeconfig(), lag=0.3)
+        self.kserve = KServeControllerRunner(self.api.kubeconfig(), lag=0.3)
         self.kserve.__enter__()
         return self
 
@@ -58,7 +58,7 @@ class Place:
         return DIALECTS[0].observe(json.loads(body))[0]
 
     def wait_for(self, name: str, traffic: dict[str, int]) -> Observation:
-        wanted = {f"{name}-predictor-{number}": share for number, share in traffic.items()}
+        wanted = {f"{name}-predictor-{number}": traffic_percent for number, traffic_percent in traffic.items()}
         wait_until(
             lambda: self.seen(name).traffic == wanted,
             seconds=15,
@@ -68,14 +68,14 @@ class Place:
 
 
 @pytest.fixture(scope="module", params=["minimal", "full"])
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlledApiServer]:
     """One for each of KServe's two definitions of an InferenceService."""
     require_servers("kube-apiserver", "etcd", "kubectl")
-    with Place(tmp_path_factory.mktemp("kserve"), request.param) as place:
+    with ControlledApiServer(tmp_path_factory.mktemp("kserve"), request.param) as place:
         yield place
 
 
-def test_a_release_by_hand(place: Place) -> None:
+def test_a_release_by_hand(place: ControlledApiServer) -> None:
     """Stage, 10, 100, back to 0: each shows in the status subresource, as the definition lets it."""
     place.create("hand", "gs://b/v1")
     place.wait_for("hand", {"00001": 100})
@@ -84,7 +84,7 @@ def test_a_release_by_hand(place: Place) -> None:
     assert (staged.rolled_out, staged.created) == ("hand-predictor-00001", "hand-predictor-00002")
     assert place.patch("hand", canaryTrafficPercent=10) == 200
     canary = place.wait_for("hand", {"00002": 10, "00001": 90})
-    assert canary.in_effect(candidate=canary.created, stable=canary.rolled_out, weight=10)
+    assert canary.weight_in_effect(candidate=canary.created, stable=canary.rolled_out, weight=10)
     assert place.patch("hand", canaryTrafficPercent=100) == 200
     promoted = place.wait_for("hand", {"00002": 100})
     assert (promoted.rolled_out, promoted.previous) == ("hand-predictor-00002", "hand-predictor-00001")
@@ -98,7 +98,7 @@ def test_a_release_by_hand(place: Place) -> None:
     assert place.kserve.failures == []
 
 
-def test_a_candidate_that_crashes_is_declared_failed(place: Place) -> None:
+def test_crashing_candidate_is_reported_failed(place: ControlledApiServer) -> None:
     """The model's name says that it crashes."""
     place.create("loop", "gs://b/v1")
     place.wait_for("loop", {"00001": 100})
@@ -107,7 +107,7 @@ def test_a_candidate_that_crashes_is_declared_failed(place: Place) -> None:
     assert place.seen("loop").traffic == {"loop-predictor-00001": 100}
 
 
-def test_pods_crash_and_recover_while_it_runs(place: Place) -> None:
+def test_pods_crash_and_recover_while_it_runs(place: ControlledApiServer) -> None:
     """A blocked rollback applies by itself when the pods are back."""
     place.create("flap", "gs://b/v1")
     place.wait_for("flap", {"00001": 100})
@@ -122,12 +122,12 @@ def test_pods_crash_and_recover_while_it_runs(place: Place) -> None:
     wait_until(lambda: place.seen("flap").route_ready.value == "False", seconds=15, what="a blocked route")
     place.patch("flap", canaryTrafficPercent=0)
     wait_until(lambda: place.seen("flap").weight == 0, seconds=5, what="the weight in the spec")
-    assert place.seen("flap").share("flap-predictor-00002") == 10
+    assert place.seen("flap").traffic_percent("flap-predictor-00002") == 10
     place.kserve.do(lambda rules: second()[0].pods_ready(second()[1], rules.now()))
     place.wait_for("flap", {"00002": 0, "00001": 100})
 
 
-def test_a_namesake_starts_from_nothing(place: Place) -> None:
+def test_recreated_service_starts_without_history(place: ControlledApiServer) -> None:
     """Deleted and created again: other uid, first revision, no trace of the old status."""
     place.create("again", "gs://b/v1")
     place.wait_for("again", {"00001": 100})
@@ -140,7 +140,7 @@ def test_a_namesake_starts_from_nothing(place: Place) -> None:
     assert (new.previous, new.created) == ("", "again-predictor-00001")
 
 
-def test_the_patches_of_the_dialect_are_compare_and_set_here_too(place: Place) -> None:
+def test_the_patches_of_the_dialect_are_compare_and_set_here_too(place: ControlledApiServer) -> None:
     """A stale version is a 409, a foreign uid is refused, and the right ones are written."""
     place.create("guard", "gs://b/v1")
     seen = place.wait_for("guard", {"00001": 100})

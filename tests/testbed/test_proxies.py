@@ -12,15 +12,15 @@ import pytest
 
 from tests.testbed.servers import (
     LOGIN_PAGE,
-    Answer,
     CutBody,
     Delay,
+    DropResponse,
     FaultProxy,
     Hang,
     HttpSink,
-    LoseAnswer,
-    Received,
+    ReceivedRequest,
     Reset,
+    RespondInstead,
     TcpProxy,
     wait_until,
     writes,
@@ -65,10 +65,10 @@ class TestFaultProxy:
         assert upstream.requests == []
         assert done == ["first"]
 
-    def test_lose_answer_lets_the_server_act(self, proxy: FaultProxy, upstream: HttpSink) -> None:
+    def test_drop_response_lets_the_server_act(self, proxy: FaultProxy, upstream: HttpSink) -> None:
         """The server has acted by the time the action runs, and the client never learns of it."""
         acted: list[int] = []
-        proxy.inject(LoseAnswer(lambda: acted.append(len(upstream.requests))))
+        proxy.inject(DropResponse(lambda: acted.append(len(upstream.requests))))
         with pytest.raises(ConnectionResetError):
             fetch(proxy.url, method="POST", body=b"{}")
         assert acted == [1]
@@ -81,7 +81,7 @@ class TestFaultProxy:
 
     def test_answer_replaces_the_server(self, proxy: FaultProxy, upstream: HttpSink) -> None:
         """Status, body and headers are the test's own."""
-        proxy.inject(Answer(429, b"slow down", {"Retry-After": "7"}))
+        proxy.inject(RespondInstead(429, b"slow down", {"Retry-After": "7"}))
         client = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=5)
         client.request("GET", "/")
         answer = client.getresponse()
@@ -111,13 +111,13 @@ class TestFaultProxy:
         assert fetch(proxy.url) == (200, BODY)
         assert time.monotonic() - began >= 0.3
 
-    def test_a_predicate_a_skip_and_a_number_choose_the_victims(self, proxy: FaultProxy) -> None:
+    def test_faults_strike_requests_chosen_by_when_skip_and_times(self, proxy: FaultProxy) -> None:
         """Only the second write to /x fails; reads and other paths pass."""
 
-        def to_x(received: Received) -> bool:
+        def to_x(received: ReceivedRequest) -> bool:
             return writes(received) and received.path == "/x"
 
-        injected = proxy.inject(Answer(500), to_x, skip=1, times=1)
+        injected = proxy.inject(RespondInstead(500), to_x, skip=1, times=1)
         asked = [("GET", "/x"), ("POST", "/x"), ("POST", "/y"), ("POST", "/x"), ("POST", "/x")]
         statuses = [fetch(proxy.url + path, method=method)[0] for method, path in asked]
         assert statuses == [200, 200, 200, 500, 200]
@@ -125,8 +125,8 @@ class TestFaultProxy:
 
     def test_the_last_fault_comes_first_and_clear_forgets_all(self, proxy: FaultProxy) -> None:
         """A passing trouble can be laid over a lasting one."""
-        proxy.inject(Answer(500))
-        proxy.inject(Answer(503), times=1)
+        proxy.inject(RespondInstead(500))
+        proxy.inject(RespondInstead(503), times=1)
         assert [fetch(proxy.url)[0] for _ in range(2)] == [503, 500]
         proxy.clear()
         assert fetch(proxy.url)[0] == 200

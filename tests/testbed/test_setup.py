@@ -90,7 +90,7 @@ class TestMissing:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            setup.obtain(setup.Server("etcd", interrupted, ""))
+            setup.obtain(setup.TestbedProgram("etcd", interrupted, ""))
         assert list(setup.cache_folder().iterdir()) == []
 
 

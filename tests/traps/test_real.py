@@ -11,20 +11,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from tests.testbed.servers import require_servers
-from tests.traps.real import RealGround, Scene, scene
-from tests.traps.traps import TRAPS, Trap
+from tests.traps.real_world import RealTrapWorld, SharedInstallation, shared_installation
+from tests.traps.trap_list import TRAPS, Trap
 
 pytestmark = pytest.mark.timeout(900)
 
 _AT_ONCE = 25
 
 
-def _spring(here: Scene, trap: Trap) -> None:
-    trap.spring(RealGround(here, trap.name))
+def _run_trap(shared: SharedInstallation, trap: Trap) -> None:
+    trap.run(RealTrapWorld(shared, trap.name))
 
 
 @pytest.fixture(scope="module")
-def sprung(
+def running_traps(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[dict[str, Future[None]]]:
     """The traps of the tests that were selected, under way."""
@@ -32,14 +32,14 @@ def sprung(
     names = [item.name for item in request.session.items if item.path == request.path]
     chosen = [trap for trap in TRAPS if f"test_trap[{trap.name}]" in names]
     with (
-        scene(tmp_path_factory.mktemp("traps"), crd="full") as here,
+        shared_installation(tmp_path_factory.mktemp("traps"), crd="full") as shared,
         ThreadPoolExecutor(_AT_ONCE, "trap") as pool,
     ):
-        yield {trap.name: pool.submit(_spring, here, trap) for trap in chosen}
+        yield {trap.name: pool.submit(_run_trap, shared, trap) for trap in chosen}
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("trap", TRAPS, ids=lambda trap: trap.name)
-def test_trap(trap: Trap, sprung: dict[str, Future[None]]) -> None:
+def test_trap(trap: Trap, running_traps: dict[str, Future[None]]) -> None:
     """What the trap's own sentence says."""
-    sprung[trap.name].result()
+    running_traps[trap.name].result()

@@ -5,19 +5,24 @@ observations showed.
 Must never be here: what happens to a rollout that has started. That is in ``rules``.
 """
 
-from autocanary.decide.detection.findings import Mend, Nothing, Refusal, Start
-from autocanary.decide.detection.new_rollout import discover, retried
-from autocanary.decide.detection.stable_revision import SETTLED_AFTER, Memory, in_force, remember
+from autocanary.decide.detection.findings import NoAction, Refusal, RepairStable, StartRollout
+from autocanary.decide.detection.new_rollout import detect, retry_rollout
+from autocanary.decide.detection.stable_revision import (
+    UNCHANGED_SECONDS,
+    StableRevisionTracker,
+    current_rollouts,
+    track_stable_revision,
+)
 
 __all__ = [
-    "SETTLED_AFTER",
-    "Memory",
-    "Mend",
-    "Nothing",
+    "UNCHANGED_SECONDS",
+    "NoAction",
     "Refusal",
-    "Start",
-    "discover",
-    "in_force",
-    "remember",
-    "retried",
+    "RepairStable",
+    "StableRevisionTracker",
+    "StartRollout",
+    "current_rollouts",
+    "detect",
+    "retry_rollout",
+    "track_stable_revision",
 ]

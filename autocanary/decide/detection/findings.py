@@ -6,11 +6,11 @@ A rollout's first state.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from autocanary.decide.detection.stable_revision import Memory
-from autocanary.decide.outbox import telling
+from autocanary.decide.detection.stable_revision import StableRevisionTracker
+from autocanary.decide.outbox import record_transition
 from autocanary.model.decision import Event
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Policy
@@ -18,11 +18,11 @@ from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout, rollout_name
 
-__all__ = ["Mend", "Nothing", "Refusal", "Start", "born", "new_rollout"]
+__all__ = ["NoAction", "Refusal", "RepairStable", "StartRollout", "new_rollout", "with_first_state"]
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
+class NoAction:
     """No rollout to start."""
 
 
@@ -35,7 +35,7 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
+class RepairStable:
     """KServe gave stable's share to the revision before it, with no rollout running that could notice.
 
     ``rollout`` is the promotion that it undid, with what people are to be told; ``spec`` is stable's, to be
@@ -47,34 +47,42 @@ class Mend:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """A rollout to create. ``catch``: its first write (weight 0) races against the revision's readiness."""
+class StartRollout:
+    """A rollout to create. ``intercept``: its first write (weight 0) races against the revision's readiness."""
 
     rollout: Rollout
-    catch: bool = False
+    intercept: bool = False
 
 
 def new_rollout(
-    seen: Observation, policy: Policy, history: Sequence[Rollout], memory: Memory | None, now: float
+    observation: Observation,
+    policy: Policy,
+    history: Sequence[Rollout],
+    tracker: StableRevisionTracker | None,
+    now: float,
 ) -> Rollout:
-    attempts = [past.attempt for past in history if past.candidate == seen.created]
+    attempts = [past.attempt for past in history if past.candidate == observation.created]
     attempt = 1 + max(attempts, default=0)
     return Rollout(
-        namespace=seen.key.namespace,
-        name=rollout_name(seen.key.name, seen.created, attempt),
-        service=seen.key.name,
-        service_uid=seen.uid,
-        api_version=seen.api_version,
-        component=seen.key.component,
-        stable=seen.rolled_out,
-        candidate=seen.created,
+        namespace=observation.key.namespace,
+        name=rollout_name(observation.key.name, observation.created, attempt),
+        service=observation.key.name,
+        service_uid=observation.uid,
+        api_version=observation.api_version,
+        component=observation.key.component,
+        stable=observation.rolled_out,
+        candidate=observation.created,
         policy_name=policy.name,
         policy_digest=policy.digest,
         policy_document=policy.document,
-        stable_spec=seen.beside.spec if seen.beside else (memory.spec if memory else None),
-        stable_digest=seen.beside.digest if seen.beside else (memory.digest if memory else ""),
-        candidate_spec=seen.spec,
-        candidate_digest=seen.spec_digest,
+        stable_spec=observation.default_endpoint.spec
+        if observation.default_endpoint
+        else (tracker.spec if tracker else None),
+        stable_digest=observation.default_endpoint.digest
+        if observation.default_endpoint
+        else (tracker.digest if tracker else ""),
+        candidate_spec=observation.spec,
+        candidate_digest=observation.spec_digest,
         attempt=attempt,
         created_at=now,
         progress=Progress(
@@ -83,9 +91,9 @@ def new_rollout(
     )
 
 
-def born(
+def with_first_state(
     rollout: Rollout,
-    seen: Observation,
+    observation: Observation,
     phase: Phase,
     reason: Reason,
     message: str,
@@ -94,12 +102,10 @@ def born(
     weight: int | None = 0,
 ) -> Rollout:
     """``rollout`` in the phase that its life begins with, or begins and ends with, with people told."""
-    progress = Progress(
-        phase=phase, reason=reason, message=message, started_at=now, phase_since=now, weight=weight
-    )
+    progress = Progress(phase=phase, reason=reason, message=message, started_at=now, phase_since=now, weight=weight)
     if phase.is_final:
-        progress = progress.but(finished_at=now)
+        progress = replace(progress, finished_at=now)
     else:
-        progress = progress.but(from_weight=seen.weight, step_started_at=now)
+        progress = replace(progress, from_weight=observation.weight, step_started_at=now)
     event = Event.ENDED if phase.is_final else Event.STARTED
-    return rollout.but(progress=telling(rollout, progress, event, now))
+    return replace(rollout, progress=record_transition(rollout, progress, event, now))

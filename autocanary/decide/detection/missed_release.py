@@ -3,89 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from autocanary.decide.detection.findings import Nothing, Start, born, new_rollout
-from autocanary.decide.detection.stable_revision import Memory, is_renumbered
-from autocanary.model.observation import Beside, Observation, Trinary
+from autocanary.decide.detection.findings import NoAction, StartRollout, new_rollout, with_first_state
+from autocanary.decide.detection.stable_revision import StableRevisionTracker, revisions_renumbered
+from autocanary.model.observation import ConditionStatus, DefaultEndpoint, Observation
 from autocanary.model.policy import OnUnstaged, Policy
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 
-__all__ = ["missed"]
+__all__ = ["detect_missed_release"]
 
 
-def missed(
-    seen: Observation,
+def detect_missed_release(
+    observation: Observation,
     policy: Policy,
     history: Sequence[Rollout],
-    own: Sequence[Rollout],
-    memory: Memory | None,
+    current: Sequence[Rollout],
+    tracker: StableRevisionTracker | None,
     now: float,
-) -> Nothing | Start:
+) -> NoAction | StartRollout:
     """A revision that took all traffic between two looks, without a rollout: said, not undone.
 
     Lowering the weight now would move the traffic to a revision whose pods are gone.
     """
-    if seen.beside is not None and _is_no_news(seen, seen.beside, own):
-        return Nothing()
-    of_it = [past for past in own if past.candidate == seen.rolled_out]
-    newest = max(of_it, key=lambda past: past.attempt, default=None)
+    if observation.default_endpoint is not None and _is_expected(observation, observation.default_endpoint, current):
+        return NoAction()
+    same_candidate = [past for past in current if past.candidate == observation.rolled_out]
+    newest = max(same_candidate, key=lambda past: past.attempt, default=None)
     if newest is not None:
-        return _promoted_elsewhere(newest, seen, policy, history, now)
-    bad = _rolled_back_under_another_name(seen, history)
+        return _promoted_by_user(newest, observation, policy, history, now)
+    bad = _rolled_back_before_renumbering(observation, history)
     if bad is not None:
-        return _record_missed(seen, policy, history, bad.stable, _RENUMBERED.format(seen=seen, bad=bad), now)
-    fresh = memory is None or memory.uid != seen.uid or memory.stable in (seen.rolled_out, "")
-    known = any(seen.rolled_out == past.stable for past in own)
-    same_content = memory is not None and memory.digest == seen.spec_digest
-    if fresh or known or same_content or memory is None or policy.on_unstaged is OnUnstaged.IGNORE:
-        return Nothing()
-    message = f"{seen.rolled_out} took 100 % of the traffic before it could be caught, without analysis"
-    return _record_missed(seen, policy, history, memory.stable, message, now)
+        return _record_missed(
+            observation,
+            policy,
+            history,
+            bad.stable,
+            _RENUMBERED.format(observation=observation, bad=bad),
+            now,
+        )
+    fresh = tracker is None or tracker.uid != observation.uid or tracker.stable in (observation.rolled_out, "")
+    known = any(observation.rolled_out == past.stable for past in current)
+    same_content = tracker is not None and tracker.digest == observation.spec_digest
+    if fresh or known or same_content or tracker is None or policy.on_unstaged is OnUnstaged.IGNORE:
+        return NoAction()
+    message = f"{observation.rolled_out} took 100 % of the traffic before it could be caught, without analysis"
+    return _record_missed(observation, policy, history, tracker.stable, message, now)
 
 
 _RENUMBERED = (
-    "the revisions of {seen.key} are numbered anew (its Knative service was deleted, or it was stopped and "
-    "resumed): {seen.rolled_out} is made of the spec that was rolled back as {bad.candidate} and has 100 % "
+    "the revisions of {observation.key} are numbered anew (its Knative service was deleted, or it was stopped and "
+    "resumed): {observation.rolled_out} is made of the spec that was rolled back as {bad.candidate} and has 100 % "
     "of the traffic"
 )
 
 
-def _rolled_back_under_another_name(seen: Observation, history: Sequence[Rollout]) -> Rollout | None:
+def _rolled_back_before_renumbering(observation: Observation, history: Sequence[Rollout]) -> Rollout | None:
     """The rollout whose rolled-back spec came back as the only one when the numbers began anew."""
-    if not is_renumbered(seen, history):
+    if not revisions_renumbered(observation, history):
         return None
-    mine = [past for past in history if past.service_uid == seen.uid]
-    of_it = [past for past in mine if past.candidate_digest == seen.spec_digest]
-    last = max(of_it, key=lambda past: past.progress.started_at, default=None)
+    mine = [past for past in history if past.service_uid == observation.uid]
+    same_candidate = [past for past in mine if past.candidate_digest == observation.spec_digest]
+    last = max(same_candidate, key=lambda past: past.progress.started_at, default=None)
     return last if last is not None and last.progress.phase is Phase.ROLLED_BACK else None
 
 
-def _is_no_news(seen: Observation, beside: Beside, own: Sequence[Rollout]) -> bool:
+def _is_expected(observation: Observation, default_endpoint: DefaultEndpoint, current: Sequence[Rollout]) -> bool:
     """A candidate without a name yet, a stable that does not serve yet, or one made of what was promoted."""
-    if beside.has_candidate or beside.ready is not Trinary.TRUE:
+    if default_endpoint.has_candidate or default_endpoint.ready is not ConditionStatus.TRUE:
         return True
-    promoted = {past.candidate_digest for past in own if past.progress.phase is Phase.PROMOTED}
-    return seen.spec_digest in promoted
+    promoted = {past.candidate_digest for past in current if past.progress.phase is Phase.PROMOTED}
+    return observation.spec_digest in promoted
 
 
-def _promoted_elsewhere(
-    newest: Rollout, seen: Observation, policy: Policy, history: Sequence[Rollout], now: float
-) -> Nothing | Start:
+def _promoted_by_user(
+    newest: Rollout, observation: Observation, policy: Policy, history: Sequence[Rollout], now: float
+) -> NoAction | StartRollout:
     """A candidate that was rolled back and has all the traffic now: somebody removed or raised the field."""
     if newest.progress.phase is not Phase.ROLLED_BACK:
-        return Nothing()
-    who = f" by {seen.writer}" if seen.writer else ""
+        return NoAction()
+    who = f" by {observation.writer}" if observation.writer else ""
     message = (
-        f"{seen.rolled_out} was rolled back ({newest.progress.reason.value}) and has 100 % of the traffic "
+        f"{observation.rolled_out} was rolled back ({newest.progress.reason.value}) and has 100 % of the traffic "
         f"now: canaryTrafficPercent was removed or raised{who}"
     )
-    return _record_missed(seen, policy, history, newest.stable, message, now)
+    return _record_missed(observation, policy, history, newest.stable, message, now)
 
 
 def _record_missed(
-    seen: Observation, policy: Policy, history: Sequence[Rollout], stable: str, message: str, now: float
-) -> Start:
-    rollout = new_rollout(seen, policy, history, None, now).but(stable=stable)
-    return Start(born(rollout, seen, Phase.MISSED, Reason.MISSED_UNSTAGED, message, now, weight=seen.weight))
+    observation: Observation,
+    policy: Policy,
+    history: Sequence[Rollout],
+    stable: str,
+    message: str,
+    now: float,
+) -> StartRollout:
+    rollout = replace(new_rollout(observation, policy, history, None, now), stable=stable)
+    return StartRollout(
+        with_first_state(
+            rollout,
+            observation,
+            Phase.MISSED,
+            Reason.MISSED_UNSTAGED,
+            message,
+            now,
+            weight=observation.weight,
+        )
+    )

@@ -3,129 +3,146 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from autocanary.decide.detection.findings import Mend, Nothing, Refusal, Start, born, new_rollout
-from autocanary.decide.detection.known_bad import kept_out
-from autocanary.decide.detection.missed_release import missed
-from autocanary.decide.detection.repair_stable import mending
-from autocanary.decide.detection.stable_revision import SETTLED_AFTER, Memory, in_force
-from autocanary.decide.outbox import telling
+from autocanary.decide.detection.findings import (
+    NoAction,
+    Refusal,
+    RepairStable,
+    StartRollout,
+    new_rollout,
+    with_first_state,
+)
+from autocanary.decide.detection.known_bad import block_known_bad
+from autocanary.decide.detection.missed_release import detect_missed_release
+from autocanary.decide.detection.repair_stable import detect_wrong_stable
+from autocanary.decide.detection.stable_revision import (
+    UNCHANGED_SECONDS,
+    StableRevisionTracker,
+    current_rollouts,
+)
+from autocanary.decide.outbox import record_transition
 from autocanary.model.decision import Event
-from autocanary.model.observation import Observation, unsupported
+from autocanary.model.observation import Observation, unsupported_mode_reason
 from autocanary.model.policy import OnUnstaged, Policy
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 
-__all__ = ["discover", "retried"]
+__all__ = ["detect", "retry_rollout"]
 
 
-def discover(
-    seen: Observation,
+def detect(
+    observation: Observation,
     policy: Policy,
     history: Sequence[Rollout],
-    memory: Memory | None,
+    tracker: StableRevisionTracker | None,
     now: float,
-) -> Nothing | Refusal | Start | Mend:
-    """Whether a rollout starts. ``history``: this service's rollouts; ``memory``: from before this look."""
-    if seen.deleting or seen.stopped:
-        return Nothing()
-    mode = unsupported(seen)
+) -> NoAction | Refusal | StartRollout | RepairStable:
+    """Whether a rollout starts. ``history``: this service's rollouts; ``tracker``: from before this look."""
+    if observation.deleting or observation.stopped:
+        return NoAction()
+    mode = unsupported_mode_reason(observation)
     if mode:
         return Refusal(Reason.UNSUPPORTED_DEPLOYMENT_MODE, mode)
-    if not seen.created or not seen.rolled_out:
-        return Nothing()
-    own = in_force(history, seen, memory.void_before if memory is not None else 0.0)
-    if seen.created == seen.rolled_out:
-        return missed(seen, policy, history, own, memory, now)
-    mend = mending(seen, own, memory, now)
+    if not observation.created or not observation.rolled_out:
+        return NoAction()
+    current = current_rollouts(history, observation, tracker.history_void_before if tracker is not None else 0.0)
+    if observation.created == observation.rolled_out:
+        return detect_missed_release(observation, policy, history, current, tracker, now)
+    mend = detect_wrong_stable(observation, current, tracker, now)
     if mend is not None:
         return mend
-    if _is_known(seen, own, memory, now):
-        return Nothing()  # running, or finished: a failed candidate stays out until a person retries
-    if seen.auto_update_disabled:
+    if _is_known(observation, current, tracker, now):
+        return NoAction()  # running, or finished: a failed candidate stays out until a person retries
+    if observation.auto_update_disabled:
         return Refusal(
             Reason.AUTO_UPDATE_DISABLED,
-            f"{seen.key} has serving.kserve.io/disable-auto-update, so KServe ignores every weight; "
+            f"{observation.key} has serving.kserve.io/disable-auto-update, so KServe ignores every weight; "
             "remove the annotation to roll out",
         )
-    taken_up = any(past.candidate == seen.created and _lost_its_stable(past) for past in own)
-    unstaged = (seen.weight is None or seen.weight >= 100) and not taken_up
+    lost_stable = any(past.candidate == observation.created and _lost_its_stable(past) for past in current)
+    unstaged = (observation.weight is None or observation.weight >= 100) and not lost_stable
     if unstaged and policy.on_unstaged is OnUnstaged.IGNORE:
-        return Nothing()
-    known = memory if memory is not None and memory.stable == seen.rolled_out else None
-    if known is not None and known.digest == seen.spec_digest:
+        return NoAction()
+    known = tracker if tracker is not None and tracker.stable == observation.rolled_out else None
+    if known is not None and known.digest == observation.spec_digest:
         known = None  # not stable's spec: it could only put the candidate back
-    rollout = new_rollout(seen, policy, history, known, now)
-    stays_out = kept_out(seen, rollout, own, now)
-    if stays_out is not None:
-        return Start(stays_out, catch=unstaged)
-    reason = Reason.CAUGHT_UNSTAGED if unstaged else Reason.ROLLOUT_STARTED
-    weight = 0 if unstaged else seen.weight or 0
+    rollout = new_rollout(observation, policy, history, known, now)
+    blocked = block_known_bad(observation, rollout, current, now)
+    if blocked is not None:
+        return StartRollout(blocked, intercept=unstaged)
+    reason = Reason.INTERCEPTED_UNSTAGED if unstaged else Reason.ROLLOUT_STARTED
+    weight = 0 if unstaged else observation.weight or 0
     how = (
         "it was applied without a weight and is held at 0 % until it is ready"
         if unstaged
         else f"it was applied at {weight} %"
     )
-    message = f"{seen.created} is to replace {seen.rolled_out}: {how}; policy {policy.name}"
-    begun = born(rollout, seen, Phase.STAGING, reason, message, now, weight=weight)
-    return Start(_with_word_of_a_bad_stable(begun, own, now), catch=unstaged)
+    message = f"{observation.created} is to replace {observation.rolled_out}: {how}; policy {policy.name}"
+    started = with_first_state(rollout, observation, Phase.STAGING, reason, message, now, weight=weight)
+    return StartRollout(_warn_of_rolled_back_stable(started, current, now), intercept=unstaged)
 
 
-def _with_word_of_a_bad_stable(begun: Rollout, own: Sequence[Rollout], now: float) -> Rollout:
+def _warn_of_rolled_back_stable(started: Rollout, current: Sequence[Rollout], now: float) -> Rollout:
     """A release without the field over a rolled-back candidate makes KServe roll that out first: told.
 
     Not undone, for the way back would take the release with it, which is probably the remedy.
     """
-    of_it = [past for past in own if past.candidate == begun.stable]
-    last = max(of_it, key=lambda past: past.attempt, default=None)
+    same_candidate = [past for past in current if past.candidate == started.stable]
+    last = max(same_candidate, key=lambda past: past.attempt, default=None)
     if last is None or last.progress.phase is not Phase.ROLLED_BACK:
-        return begun
+        return started
     message = (
-        f"{begun.stable} was rolled back ({last.progress.reason.value}), and is stable for KServe: it has "
-        f"the traffic until {begun.candidate}, applied without a weight, takes over"
+        f"{started.stable} was rolled back ({last.progress.reason.value}), and is stable for KServe: it has "
+        f"the traffic until {started.candidate}, applied without a weight, takes over"
     )
-    warning = begun.progress.but(reason=Reason.WRONG_STABLE, message=message)
-    told = telling(begun, warning, Event.WARNING, now).but(
-        reason=begun.progress.reason,
-        message=begun.progress.message,
-        warned=(*begun.progress.warned, Reason.WRONG_STABLE.value),
+    warning = replace(started.progress, reason=Reason.WRONG_STABLE, message=message)
+    told = replace(
+        record_transition(started, warning, Event.WARNING, now),
+        reason=started.progress.reason,
+        message=started.progress.message,
+        warnings_sent=(*started.progress.warnings_sent, Reason.WRONG_STABLE.value),
     )
-    return begun.but(progress=told)
+    return replace(started, progress=told)
 
 
-def retried(
-    past: Rollout, seen: Observation, policy: Policy, history: Sequence[Rollout], now: float
-) -> Start:
+def retry_rollout(
+    past: Rollout, observation: Observation, policy: Policy, history: Sequence[Rollout], now: float
+) -> StartRollout:
     """A new attempt at a candidate that was rolled back; it starts staged at the weight it was left at.
 
     The caller has made sure that the candidate is still the newest revision and stable still stable.
     """
-    rollout = new_rollout(seen, policy, history, None, now).but(
-        stable_spec=past.stable_spec, stable_digest=past.stable_digest
+    rollout = replace(
+        new_rollout(observation, policy, history, None, now),
+        stable_spec=past.stable_spec,
+        stable_digest=past.stable_digest,
     )
-    unstaged = seen.weight is None or seen.weight >= 100
-    message = f"{seen.created} is tried again, attempt {rollout.attempt}; policy {policy.name}"
-    weight = 0 if unstaged else seen.weight
-    again = born(rollout, seen, Phase.STAGING, Reason.RETRIED_BY_USER, message, now, weight=weight)
-    return Start(again, catch=unstaged)
+    unstaged = observation.weight is None or observation.weight >= 100
+    message = f"{observation.created} is tried again, attempt {rollout.attempt}; policy {policy.name}"
+    weight = 0 if unstaged else observation.weight
+    again = with_first_state(rollout, observation, Phase.STAGING, Reason.RETRIED_BY_USER, message, now, weight=weight)
+    return StartRollout(again, intercept=unstaged)
 
 
-def _is_known(seen: Observation, own: Sequence[Rollout], memory: Memory | None, now: float) -> bool:
+def _is_known(
+    observation: Observation, current: Sequence[Rollout], tracker: StableRevisionTracker | None, now: float
+) -> bool:
     """Whether the ledger has this very candidate. Not if only the stable it was held against has gone.
 
     A known name with another spec may be a name that came again, or a status that lags behind the spec: it
     is new only after the spec has stood for longer than a status lags.
     """
-    named = [past for past in own if past.candidate == seen.created]
-    of_it = [past for past in named if seen.is_made_of(past.candidate_digest)]
-    newest = max(of_it, key=lambda past: past.attempt, default=None)
+    named = [past for past in current if past.candidate == observation.created]
+    same_candidate = [past for past in named if observation.matches_spec(past.candidate_digest)]
+    newest = max(same_candidate, key=lambda past: past.attempt, default=None)
     if newest is not None:
-        return not (_lost_its_stable(newest) and newest.stable != seen.rolled_out)
+        return not (_lost_its_stable(newest) and newest.stable != observation.rolled_out)
     if not named:
         return False
-    stood = memory is not None and memory.maybe == seen.spec_digest
-    return not (stood and memory is not None and now - memory.maybe_since >= SETTLED_AFTER)
+    stood = tracker is not None and tracker.observed_digest == observation.spec_digest
+    return not (stood and tracker is not None and now - tracker.observed_since >= UNCHANGED_SECONDS)
 
 
 def _lost_its_stable(past: Rollout) -> bool:

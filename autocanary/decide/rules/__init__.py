@@ -15,78 +15,95 @@ Must never be here: the building of a Decision (``transitions`` does that), I/O,
          │ failed, deadline     │ deadline      │ abort             │ breach
          └──────────────────────┴───────────────┴───────────────────┴──▶ RollingBack ──▶ RolledBack
       any, not final:  newer revision ──▶ Superseded      deleted, stopped, replaced ──▶ Abandoned
-      stable beside the candidate in the spec:  Baking ── baked ──▶ Settling ── made stable ──▶ Promoted
+      stable beside the candidate in the spec:  Baking ── baked ──▶ Finalizing ── made stable ──▶ Promoted
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from autocanary.decide.decision_input import Situation
+from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.rules.analysis_result import (
-    failed,
-    not_conclusive,
-    nothing_measured,
-    suspicious,
-    unanswered,
+    handle_inconclusive,
+    hold_while_suspicious,
+    hold_without_metrics,
+    roll_back_on_failure,
+    wait_for_evaluation,
 )
-from autocanary.decide.rules.kfserving_v1alpha2 import settling, stable_changed, withdrawn
-from autocanary.decide.rules.other_components import other_components
-from autocanary.decide.rules.readiness import effect, staging, warming_up
-from autocanary.decide.rules.revisions_renumbered import numbered_anew
-from autocanary.decide.rules.rolling_back import rolling_back
-from autocanary.decide.rules.service_gone import final_stays_final, picture_is_stale, service_is_gone
-from autocanary.decide.rules.steps_and_deadlines import baked, deadline, next_step, step_is_held
+from autocanary.decide.rules.kfserving_v1alpha2 import (
+    finalize_promotion,
+    finish_when_candidate_removed,
+    finish_when_stable_changed,
+)
+from autocanary.decide.rules.other_components import coordinate_components
+from autocanary.decide.rules.readiness import (
+    leave_staging_when_ready,
+    wait_for_warmup,
+    wait_for_weight_in_effect,
+)
+from autocanary.decide.rules.revisions_renumbered import handle_renumbered_revisions
+from autocanary.decide.rules.rolling_back import complete_rollback
+from autocanary.decide.rules.service_gone import (
+    abandon_when_service_gone,
+    answer_when_finished,
+    hold_on_stale_cache,
+)
+from autocanary.decide.rules.steps_and_deadlines import (
+    enforce_progress_deadline,
+    promote_after_bake,
+    take_next_step,
+    wait_for_step_duration,
+)
 from autocanary.decide.rules.user_requests import (
-    asked,
-    asked_too_late,
-    needs_approval,
-    paused_by_user,
-    waits_for_a_person,
+    answer_during_rollback,
+    answer_request,
+    apply_user_pause,
+    pause_for_approval,
+    remain_paused,
 )
 from autocanary.decide.rules.weight_and_traffic import (
-    newer_candidate,
-    strayed,
-    took_all_traffic,
-    weight_differs,
-    wrong_stable,
+    correct_weight,
+    record_missed_release,
+    repair_wrong_stable,
+    report_traffic_drift,
+    supersede_candidate,
 )
 from autocanary.model.decision import Decision
 
 __all__ = ["CHAIN", "Rule"]
 
-Rule = Callable[[Situation], Decision | None]
+Rule = Callable[[DecisionInput], Decision | None]
 
 CHAIN: tuple[Rule, ...] = (
-    final_stays_final,
-    picture_is_stale,
-    service_is_gone,
-    asked_too_late,
-    numbered_anew,
-    rolling_back,
-    settling,
-    withdrawn,
-    newer_candidate,
-    asked,
-    stable_changed,
-    took_all_traffic,
-    wrong_stable,
-    weight_differs,
-    strayed,
-    paused_by_user,
-    failed,
-    waits_for_a_person,
-    other_components,
-    staging,
-    effect,
-    warming_up,
-    nothing_measured,
-    unanswered,
-    suspicious,
-    deadline,
-    step_is_held,
-    not_conclusive,
-    needs_approval,
-    baked,
-    next_step,
+    answer_when_finished,
+    hold_on_stale_cache,
+    abandon_when_service_gone,
+    answer_during_rollback,
+    handle_renumbered_revisions,
+    complete_rollback,
+    finalize_promotion,
+    finish_when_candidate_removed,
+    supersede_candidate,
+    answer_request,
+    finish_when_stable_changed,
+    record_missed_release,
+    repair_wrong_stable,
+    correct_weight,
+    report_traffic_drift,
+    apply_user_pause,
+    roll_back_on_failure,
+    remain_paused,
+    coordinate_components,
+    leave_staging_when_ready,
+    wait_for_weight_in_effect,
+    wait_for_warmup,
+    wait_for_evaluation,
+    hold_without_metrics,
+    hold_while_suspicious,
+    enforce_progress_deadline,
+    wait_for_step_duration,
+    handle_inconclusive,
+    pause_for_approval,
+    promote_after_bake,
+    take_next_step,
 )

@@ -5,43 +5,43 @@ from __future__ import annotations
 from typing import Any
 
 from autocanary.decide import transitions
-from autocanary.decide.decision_input import Situation
+from autocanary.decide.decision_input import DecisionInput
 from autocanary.model.decision import Decision
 from autocanary.model.policy import WebhookType
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout_windows import next_opening
-from autocanary.model.value_wording import duration
+from autocanary.model.value_wording import format_duration
 
-__all__ = ["gate_closed", "held", "window_closed"]
+__all__ = ["hold_for_webhook", "hold_for_window", "hold_unless_paused"]
 
 
-def held(s: Situation, rule: str, reason: Reason, message: str) -> Decision:
+def hold_unless_paused(given: DecisionInput, rule: str, reason: Reason, message: str) -> Decision:
     """A hold, except that a pause which a person or the policy asked for stays a pause."""
     return (
-        transitions.unchanged(s, rule)
-        if s.progress.phase is Phase.PAUSED
-        else transitions.hold(s, rule, reason, message)
+        transitions.unchanged(given, rule)
+        if given.progress.phase is Phase.PAUSED
+        else transitions.hold(given, rule, reason, message)
     )
 
 
-def window_closed(s: Situation, rule: str, **changes: Any) -> Decision:
-    opening = next_opening(s.policy.windows, s.now)
-    when = f"opens in {duration(opening - s.now)}" if opening is not None else "does not open within a week"
+def hold_for_window(given: DecisionInput, rule: str, **changes: Any) -> Decision:
+    opening = next_opening(given.policy.windows, given.now)
+    when = f"opens in {format_duration(opening - given.now)}" if opening is not None else "does not open within a week"
     message = f"steps may not be taken now; the next window {when}"
-    return transitions.hold(s, rule, Reason.WINDOW_CLOSED, message, **changes)
+    return transitions.hold(given, rule, Reason.WINDOW_CLOSED, message, **changes)
 
 
-def gate_closed(s: Situation, rule: str, kind: WebhookType) -> Decision | None:
+def hold_for_webhook(given: DecisionInput, rule: str, kind: WebhookType) -> Decision | None:
     """Held when a gate has just said no or could not be asked; nothing new when it was not asked now."""
-    for each in s.gates.get(kind, ()):
+    for each in given.webhook_answers.get(kind, ()):
         if not each.ok:
             said = "says no" if each.ok is False else "cannot be asked"
             detail = f": {each.detail}" if each.detail else ""
             message = f"the {kind.value} webhook {each.name} {said}{detail}"
-            since = s.progress.held_since
-            if since is not None and s.now - since > s.policy.progress_deadline:
-                text = f"{message}, for {duration(s.now - since)}"
-                return transitions.roll_back(s, rule, Reason.PROGRESS_DEADLINE_EXCEEDED, text)
-            return transitions.hold(s, rule, Reason.WEBHOOK_PENDING, message)
+            since = given.progress.held_since
+            if since is not None and given.now - since > given.policy.progress_deadline:
+                text = f"{message}, for {format_duration(given.now - since)}"
+                return transitions.roll_back(given, rule, Reason.PROGRESS_DEADLINE_EXCEEDED, text)
+            return transitions.hold(given, rule, Reason.WEBHOOK_PENDING, message)
     return None

@@ -3,56 +3,66 @@
 from __future__ import annotations
 
 from autocanary.decide import transitions
-from autocanary.decide.decision_input import STRAYED_AFTER, Situation
+from autocanary.decide.decision_input import DRIFTED_AFTER, DecisionInput
 from autocanary.model.decision import Decision, Event
-from autocanary.model.observation import Observation, Trinary
+from autocanary.model.observation import ConditionStatus, Observation
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 
-__all__ = ["numbered_anew"]
+__all__ = ["handle_renumbered_revisions"]
 
 _RULE = "numbered_anew"
 
 
-def numbered_anew(s: Situation) -> Decision | None:
+def handle_renumbered_revisions(given: DecisionInput) -> Decision | None:
     """Somebody deleted the Knative service: KServe makes it again of the candidate's spec alone, which then
     has all the traffic under an old name, or none has any. Only stable's spec gets out of that.
     """
-    seen, since = s.seen, s.progress.strayed_since
-    if seen is None:
+    observation, since = given.observation, given.progress.drifted_since
+    if observation is None:
         return None
-    if s.progress.anew:
-        return _put_back(s, seen)
-    if not s.is_renumbered:
+    if given.progress.renumbered_revision:
+        return _restore_stable(given, observation)
+    if not given.is_renumbered:
         return None
-    if since is None or s.now - since < STRAYED_AFTER:
-        return transitions.unchanged(s, _RULE)
-    what = f"the Knative service of {s.rollout.key} was made anew: {seen.created} is made of the newest spec"
-    if seen.spec_digest == s.rollout.stable_digest:
-        message = f"{what}, which is stable's; {s.rollout.candidate} is gone"
-        return transitions.end(s, _RULE, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
-    if s.rollout.stable_spec is None:
+    if since is None or given.now - since < DRIFTED_AFTER:
+        return transitions.unchanged(given, _RULE)
+    what = f"the Knative service of {given.rollout.key} was made anew: {observation.created} is made of the newest spec"
+    if observation.spec_digest == given.rollout.stable_digest:
+        message = f"{what}, which is stable's; {given.rollout.candidate} is gone"
+        return transitions.finish(given, _RULE, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
+    if given.rollout.stable_spec is None:
         message = f"{what}, which nothing has judged; stable's spec was never seen, so put it back by hand"
-        return transitions.end(s, _RULE, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
+        return transitions.finish(given, _RULE, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
     message = f"{what}, which nothing has judged; the stable spec is put back without a weight"
-    return transitions.restore(
-        s, _RULE, None, Reason.SERVICE_REPLACED, message, Event.ROLLBACK, anew=seen.created
+    return transitions.restore_stable_spec(
+        given,
+        _RULE,
+        None,
+        Reason.SERVICE_REPLACED,
+        message,
+        Event.ROLLBACK,
+        renumbered_revision=observation.created,
     )
 
 
-def _put_back(s: Situation, seen: Observation) -> Decision:
+def _restore_stable(given: DecisionInput, observation: Observation) -> Decision:
     """Over when a revision made after that one serves stable's spec alone."""
-    ours = seen.spec_digest == s.rollout.stable_digest
-    arrived = ours and seen.created not in ("", s.progress.anew)
-    if arrived and seen.share(seen.created) == 100 and seen.route_ready is Trinary.TRUE:
-        message = f"{seen.created}, made of stable's spec, has all the traffic: {s.progress.message}"
-        return transitions.end(s, _RULE, Phase.ROLLED_BACK, Reason.SERVICE_REPLACED, message)
-    if not ours and s.progress.restored:
-        message = f"another spec was applied to {s.rollout.key} before stable's was back"
-        return transitions.end(s, _RULE, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
+    ours = observation.spec_digest == given.rollout.stable_digest
+    arrived = ours and observation.created not in ("", given.progress.renumbered_revision)
+    if (
+        arrived
+        and observation.traffic_percent(observation.created) == 100
+        and observation.route_ready is ConditionStatus.TRUE
+    ):
+        message = f"{observation.created}, made of stable's spec, has all the traffic: {given.progress.message}"
+        return transitions.finish(given, _RULE, Phase.ROLLED_BACK, Reason.SERVICE_REPLACED, message)
+    if not ours and given.progress.restored:
+        message = f"another spec was applied to {given.rollout.key} before stable's was back"
+        return transitions.finish(given, _RULE, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
     if not ours:
-        return transitions.restore_again(s, _RULE)
-    if s.now - (s.progress.escalated_at or s.now) > s.policy.progress_deadline:
-        message = f"the stable spec of {s.rollout.key} was put back and does not serve: look now"
-        return transitions.warn(s, _RULE, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
-    return transitions.unchanged(s, _RULE)
+        return transitions.retry_restore(given, _RULE)
+    if given.now - (given.progress.escalated_at or given.now) > given.policy.progress_deadline:
+        message = f"the stable spec of {given.rollout.key} was put back and does not serve: look now"
+        return transitions.warn(given, _RULE, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
+    return transitions.unchanged(given, _RULE)

@@ -4,77 +4,80 @@ from __future__ import annotations
 
 from autocanary.analysis.verdict import Outcome
 from autocanary.decide import transitions
-from autocanary.decide.decision_input import Situation
-from autocanary.decide.rules.holding import gate_closed, window_closed
+from autocanary.decide.decision_input import DecisionInput
+from autocanary.decide.rules.holding import hold_for_webhook, hold_for_window
 from autocanary.model.decision import Decision
 from autocanary.model.policy import WebhookType
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout_windows import is_open
-from autocanary.model.value_wording import duration
+from autocanary.model.value_wording import format_duration
 
-__all__ = ["baked", "deadline", "next_step", "step_is_held"]
+__all__ = ["enforce_progress_deadline", "promote_after_bake", "take_next_step", "wait_for_step_duration"]
 
 
-def deadline(s: Situation) -> Decision | None:
+def enforce_progress_deadline(given: DecisionInput) -> Decision | None:
     """A rollout that wants to move and cannot is not held for ever."""
-    since = s.progress.held_since
+    since = given.progress.held_since
     if (
         since is None
-        or s.now - since <= s.policy.progress_deadline
-        or s.progress.reason not in transitions.COUNTED
+        or given.now - since <= given.policy.progress_deadline
+        or given.progress.reason not in transitions.DEADLINE_REASONS
     ):
         return None
     if (
-        s.verdict is not None
-        and s.verdict.outcome is Outcome.PASS
-        and s.progress.reason is not Reason.WEBHOOK_PENDING
+        given.verdict is not None
+        and given.verdict.outcome is Outcome.PASS
+        and given.progress.reason is not Reason.WEBHOOK_PENDING
     ):
         return None
-    message = f"held for {duration(s.now - since)} ({s.progress.reason.value}: {s.progress.message})"
-    return transitions.roll_back(s, "deadline", Reason.PROGRESS_DEADLINE_EXCEEDED, message)
+    message = f"held for {format_duration(given.now - since)} ({given.progress.reason.value}: {given.progress.message})"
+    return transitions.roll_back(given, "deadline", Reason.PROGRESS_DEADLINE_EXCEEDED, message)
 
 
-def step_is_held(s: Situation) -> Decision | None:
+def wait_for_step_duration(given: DecisionInput) -> Decision | None:
     """Each weight is held for its time, judged all along."""
-    verdict, step, verified = s.verdict, s.step, s.progress.verified_at
-    if verdict is None or step is None or verified is None or s.now - verified >= step.hold:
+    verdict, step, verified = given.verdict, given.step, given.progress.verified_at
+    if verdict is None or step is None or verified is None or given.now - verified >= step.hold:
         return None
-    if s.progress.phase is Phase.PAUSED:
-        return transitions.unchanged(s, "step_is_held")
-    return transitions.stay(s, "step_is_held", verdict.reason, verdict.message)
+    if given.progress.phase is Phase.PAUSED:
+        return transitions.unchanged(given, "step_is_held")
+    return transitions.continue_step(given, "step_is_held", verdict.reason, verdict.message)
 
 
-def baked(s: Situation) -> Decision | None:
+def promote_after_bake(given: DecisionInput) -> Decision | None:
     """The last step is over and the last look passed."""
-    if not s.at_last_step or s.verdict is None:
+    if not given.at_last_step or given.verdict is None:
         return None
-    message = f"{s.rollout.candidate} has all the traffic: {_shown_by(s)}"
-    return transitions.promote(s, "baked", Reason.PROMOTED, message)
+    message = f"{given.rollout.candidate} has all the traffic: {_result_text(given)}"
+    return transitions.promote(given, "baked", Reason.PROMOTED, message)
 
 
-def next_step(s: Situation) -> Decision | None:
+def take_next_step(given: DecisionInput) -> Decision | None:
     """The step passed: raise the weight, if the window is open and the gates say yes."""
-    if s.verdict is None:
+    if given.verdict is None:
         return None
-    if not is_open(s.policy.windows, s.now):
-        return window_closed(s, "next_step")
-    step = s.next_step
-    weight = s.policy.steps[step].weight
-    if weight == 100 and not s.gate_open(WebhookType.CONFIRM_PROMOTION):
-        return gate_closed(s, "next_step", WebhookType.CONFIRM_PROMOTION) or transitions.unchanged(
-            s, "next_step"
+    if not is_open(given.policy.windows, given.now):
+        return hold_for_window(given, "next_step")
+    step = given.next_step
+    weight = given.policy.steps[step].weight
+    if weight == 100 and not given.webhooks_allow(WebhookType.CONFIRM_PROMOTION):
+        return hold_for_webhook(given, "next_step", WebhookType.CONFIRM_PROMOTION) or transitions.unchanged(
+            given, "next_step"
         )
-    message = f"{_shown_by(s)}; {weight} % of the traffic goes to {s.rollout.candidate}"
-    passed = s.verdict.outcome is Outcome.PASS
+    message = f"{_result_text(given)}; {weight} % of the traffic goes to {given.rollout.candidate}"
+    passed = given.verdict.outcome is Outcome.PASS
     reason = Reason.STEP_PASSED if passed else Reason.INCONCLUSIVE  # as onInconclusive: promote says
-    return transitions.go(s, "next_step", step, reason, message)
+    return transitions.advance(given, "next_step", step, reason, message)
 
 
-def _shown_by(s: Situation) -> str:
+def _result_text(given: DecisionInput) -> str:
     """What the last look said, and that it did not pass where the policy goes on all the same."""
-    if s.verdict is None:
+    if given.verdict is None:
         return ""
-    if s.verdict.outcome is Outcome.PASS:
-        return s.verdict.message
-    return f"inconclusive for {duration(s.undecided)}, promoted as the policy says: {s.verdict.message}"
+    if given.verdict.outcome is Outcome.PASS:
+        return given.verdict.message
+    return (
+        f"inconclusive for {format_duration(given.inconclusive_seconds)}, "
+        f"promoted as the policy says: {given.verdict.message}"
+    )

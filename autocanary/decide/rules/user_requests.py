@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from autocanary.decide import transitions
-from autocanary.decide.decision_input import BY_STEP, BY_USER, Situation
+from autocanary.decide.decision_input import BY_STEP, BY_USER, DecisionInput
 from autocanary.model.decision import Decision
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Verb
 
-__all__ = ["asked", "asked_too_late", "needs_approval", "paused_by_user", "waits_for_a_person"]
+__all__ = [
+    "answer_during_rollback",
+    "answer_request",
+    "apply_user_pause",
+    "pause_for_approval",
+    "remain_paused",
+]
 
 
-def asked_too_late(s: Situation) -> Decision | None:
+def answer_during_rollback(given: DecisionInput) -> Decision | None:
     """A rollback is not called off or hurried; whoever asks is told."""
-    request = s.request
-    if request is None or s.progress.phase is not Phase.ROLLING_BACK:
+    request = given.request
+    if request is None or given.progress.phase is not Phase.ROLLING_BACK:
         return None
-    text = f"it is rolling back already ({s.progress.reason.value})"
-    return transitions.answer(transitions.unchanged(s, "asked_too_late"), request.id, text)
+    text = f"it is rolling back already ({given.progress.reason.value})"
+    return transitions.with_request_answer(transitions.unchanged(given, "asked_too_late"), request.id, text)
 
 
-def asked(s: Situation) -> Decision | None:
+def answer_request(given: DecisionInput) -> Decision | None:
     """A person's request, answered once."""
-    request = s.request
+    request = given.request
     if request is None:
         return None
-    verbs: dict[str, Callable[[Situation], tuple[Decision, str]]] = {
+    verbs: dict[str, Callable[[DecisionInput], tuple[Decision, str]]] = {
         Verb.ABORT.value: _abort,
         Verb.PROMOTE.value: _promote,
         Verb.PROMOTE_FULL.value: _promote_full,
@@ -41,100 +48,103 @@ def asked(s: Situation) -> Decision | None:
     verb = verbs.get(request.verb)
     if verb is None:
         known = ", ".join(each.value for each in Verb)
-        return transitions.answer(
-            transitions.unchanged(s, "asked"), request.id, f"unknown request; expected one of: {known}"
+        return transitions.with_request_answer(
+            transitions.unchanged(given, "asked"), request.id, f"unknown request; expected one of: {known}"
         )
-    decision, text = verb(s)
-    return transitions.answer(decision, request.id, text)
+    decision, text = verb(given)
+    return transitions.with_request_answer(decision, request.id, text)
 
 
-def _by(s: Situation) -> str:
-    return s.request.by if s.request and s.request.by else "a person"
+def _requested_by(given: DecisionInput) -> str:
+    return given.request.by if given.request and given.request.by else "a person"
 
 
-def _abort(s: Situation) -> tuple[Decision, str]:
-    message = f"aborted by {_by(s)}"
-    return transitions.roll_back(s, "asked", Reason.ABORTED_BY_USER, message, asked=True), "rolling back"
+def _abort(given: DecisionInput) -> tuple[Decision, str]:
+    message = f"aborted by {_requested_by(given)}"
+    return transitions.roll_back(given, "asked", Reason.ABORTED_BY_USER, message, requested=True), "rolling back"
 
 
-def _promote(s: Situation) -> tuple[Decision, str]:
-    if not s.candidate_ready:
+def _promote(given: DecisionInput) -> tuple[Decision, str]:
+    if not given.candidate_ready:
+        return transitions.unchanged(given, "asked"), f"{given.rollout.candidate} is not ready yet; nothing was changed"
+    if given.at_last_step:
+        if given.progress.verified_at is None:
+            return transitions.unchanged(given, "asked"), "the traffic does not show 100 % yet; nothing was changed"
+        message = f"the bake was ended by {_requested_by(given)}"
+        return transitions.promote(given, "asked", Reason.PROMOTED_BY_USER, message), "promoted"
+    step = given.next_step
+    weight = given.policy.steps[step].weight
+    message = f"{_requested_by(given)} passed the step; {weight} % of the traffic goes to {given.rollout.candidate}"
+    return transitions.advance(given, "asked", step, Reason.PROMOTED_BY_USER, message), f"going to {weight} %"
+
+
+def _promote_full(given: DecisionInput) -> tuple[Decision, str]:
+    if not given.candidate_ready:
+        after = replace(given.progress, promote_all=True)
         return transitions.unchanged(
-            s, "asked"
-        ), f"{s.rollout.candidate} is not ready yet; nothing was changed"
-    if s.at_last_step:
-        if s.progress.verified_at is None:
-            return transitions.unchanged(
-                s, "asked"
-            ), "the traffic does not show 100 % yet; nothing was changed"
-        message = f"the bake was ended by {_by(s)}"
-        return transitions.promote(s, "asked", Reason.PROMOTED_BY_USER, message), "promoted"
-    step = s.next_step
-    weight = s.policy.steps[step].weight
-    message = f"{_by(s)} passed the step; {weight} % of the traffic goes to {s.rollout.candidate}"
-    return transitions.go(s, "asked", step, Reason.PROMOTED_BY_USER, message), f"going to {weight} %"
-
-
-def _promote_full(s: Situation) -> tuple[Decision, str]:
-    if not s.candidate_ready:
-        after = s.progress.but(promote_all=True)
-        return transitions.unchanged(
-            s.with_progress(after), "asked"
+            given.with_progress(after), "asked"
         ), "will go to 100 % as soon as the revision is ready"
-    if s.at_last_step:
-        return _promote(s)
-    step = len(s.policy.steps) - 1
-    message = f"{_by(s)} passed all steps; all of the traffic goes to {s.rollout.candidate}"
-    return transitions.go(
-        s, "asked", step, Reason.PROMOTED_BY_USER, message, promote_all=True
+    if given.at_last_step:
+        return _promote(given)
+    step = len(given.policy.steps) - 1
+    message = f"{_requested_by(given)} passed all steps; all of the traffic goes to {given.rollout.candidate}"
+    return transitions.advance(
+        given, "asked", step, Reason.PROMOTED_BY_USER, message, promote_all=True
     ), "going to 100 %"
 
 
-def _resume(s: Situation) -> tuple[Decision, str]:
-    if s.progress.phase is not Phase.PAUSED:
-        return transitions.unchanged(s, "asked"), "the rollout is not paused"
-    if s.rollout.paused:
-        return transitions.unchanged(s, "asked"), "spec.paused is still true; set it to false to resume"
-    if s.progress.paused_by == BY_STEP:
-        return _promote(s)
-    return _resumed(s), "resumed"
+def _resume(given: DecisionInput) -> tuple[Decision, str]:
+    if given.progress.phase is not Phase.PAUSED:
+        return transitions.unchanged(given, "asked"), "the rollout is not paused"
+    if given.rollout.paused:
+        return transitions.unchanged(given, "asked"), "spec.paused is still true; set it to false to resume"
+    if given.progress.paused_by == BY_STEP:
+        return _promote(given)
+    return _resume_at_weight(given), "resumed"
 
 
-def _resumed(s: Situation) -> Decision:
+def _resume_at_weight(given: DecisionInput) -> Decision:
     """Goes on from the weight that is there now, whoever set it; what was counted starts anew."""
-    weight = 100 if s.progress.weight is None else s.progress.weight
-    step = s.step_at(weight)
+    weight = 100 if given.progress.weight is None else given.progress.weight
+    step = given.step_for_weight(weight)
     message = f"resumed at {weight} %"
-    anew = {"metrics": {}, "step_started_at": s.now, **transitions.UNSEEN, **transitions.overruled(s)}
-    return transitions.resume(s, "resumed", step, message, **anew)
+    anew = {
+        "metrics": {},
+        "step_started_at": given.now,
+        **transitions.WEIGHT_NOT_IN_EFFECT,
+        **transitions.evidence_reset(given),
+    }
+    return transitions.resume(given, "resumed", step, message, **anew)
 
 
-def paused_by_user(s: Situation) -> Decision | None:
+def apply_user_pause(given: DecisionInput) -> Decision | None:
     """``spec.paused``: no step is taken; the candidate is still judged, and a breach still rolls it back."""
-    progress = s.progress
-    if s.rollout.paused and progress.phase is not Phase.PAUSED:
+    progress = given.progress
+    if given.rollout.paused and progress.phase is not Phase.PAUSED:
         message = f"paused at {progress.weight} % on a person's request"
-        return transitions.pause(s, "paused_by_user", BY_USER, Reason.PAUSED_BY_USER, message)
-    if not s.rollout.paused and progress.phase is Phase.PAUSED and progress.paused_by == BY_USER:
-        return transitions.resume(s, "paused_by_user", progress.step, f"resumed at {progress.weight} %")
+        return transitions.pause(given, "paused_by_user", BY_USER, Reason.PAUSED_BY_USER, message)
+    if not given.rollout.paused and progress.phase is Phase.PAUSED and progress.paused_by == BY_USER:
+        return transitions.resume(given, "paused_by_user", progress.step, f"resumed at {progress.weight} %")
     return None
 
 
-def waits_for_a_person(s: Situation) -> Decision | None:
+def remain_paused(given: DecisionInput) -> Decision | None:
     """Paused: only a person moves it on. Whether the traffic follows is noted all the same."""
-    progress = s.progress
+    progress = given.progress
     if progress.phase is not Phase.PAUSED or progress.paused_by == BY_STEP:
         return None
-    if progress.verified_at is None and progress.step >= 0 and s.in_effect:
-        return transitions.unchanged(s.with_progress(progress.but(verified_at=s.now)), "waits_for_a_person")
-    return transitions.unchanged(s, "waits_for_a_person")
+    if progress.verified_at is None and progress.step >= 0 and given.weight_in_effect:
+        return transitions.unchanged(
+            given.with_progress(replace(progress, verified_at=given.now)), "waits_for_a_person"
+        )
+    return transitions.unchanged(given, "waits_for_a_person")
 
 
-def needs_approval(s: Situation) -> Decision | None:
+def pause_for_approval(given: DecisionInput) -> Decision | None:
     """``pause: {}``: a person must let this step pass."""
-    if s.step is None or not s.step.approval:
+    if given.step is None or not given.step.approval:
         return None
-    if s.progress.phase is Phase.PAUSED:
-        return transitions.unchanged(s, "needs_approval")
-    message = f"the step at {s.progress.weight} % passed and waits for a person: promote or abort"
-    return transitions.pause(s, "needs_approval", BY_STEP, Reason.AWAITING_APPROVAL, message)
+    if given.progress.phase is Phase.PAUSED:
+        return transitions.unchanged(given, "needs_approval")
+    message = f"the step at {given.progress.weight} % passed and waits for a person: promote or abort"
+    return transitions.pause(given, "needs_approval", BY_STEP, Reason.AWAITING_APPROVAL, message)

@@ -3,65 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from autocanary.decide.decision_input import BY_FAILURE, Situation
-from autocanary.decide.decision_log import inputs_of
-from autocanary.decide.outbox import telling
-from autocanary.model.decision import Decision, Event, Move
+from autocanary.decide.decision_input import BY_FAILURE, DecisionInput
+from autocanary.decide.decision_log import decision_inputs_to_json
+from autocanary.decide.outbox import record_transition
+from autocanary.model.decision import Action, Decision, Event
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 
-__all__ = ["UNSEEN", "decide", "enter", "fresh", "overruled", "phase_of"]
+__all__ = [
+    "WEIGHT_NOT_IN_EFFECT",
+    "decide",
+    "enter_phase",
+    "evidence_reset",
+    "new_step_fields",
+    "phase_at_step",
+]
 
-UNSEEN: Mapping[str, Any] = {"verified_at": None, "strayed_since": None}
+WEIGHT_NOT_IN_EFFECT: Mapping[str, Any] = {"verified_at": None, "drifted_since": None}
 """Another weight begins: nothing has shown it yet, and nothing can have strayed from it."""
 
 
-def phase_of(situation: Situation, step: int) -> Phase:
+def phase_at_step(given: DecisionInput, step: int) -> Phase:
     """The phase in which a rollout stands at a step when nothing stops it."""
     if step < 0:
         return Phase.STAGING
-    return Phase.BAKING if step >= len(situation.policy.steps) - 1 else Phase.PROGRESSING
+    return Phase.BAKING if step >= len(given.policy.steps) - 1 else Phase.PROGRESSING
 
 
 def decide(
-    situation: Situation,
+    given: DecisionInput,
     progress: Progress,
     *,
     rule: str,
     event: Event | None = None,
-    move: Move = Move.NONE,
+    action: Action = Action.NONE,
     weight: int | None = None,
     urgent: bool = False,
 ) -> Decision:
-    inputs = inputs_of(situation) if event is not None or move is not Move.NONE else None
+    inputs = decision_inputs_to_json(given) if event is not None or action is not Action.NONE else None
     if event is not None:
-        progress = telling(situation.rollout, progress, event, situation.now, inputs, rule)
-    return Decision(progress, progress.reason, rule, move, weight, event, urgent, inputs)
+        progress = record_transition(given.rollout, progress, event, given.now, inputs, rule)
+    return Decision(progress, progress.reason, rule, action, weight, event, urgent, inputs)
 
 
-def enter(situation: Situation, phase: Phase, reason: Reason, message: str, **changes: Any) -> Progress:
-    progress = situation.progress
-    since = progress.phase_since if progress.phase is phase else situation.now
-    return progress.but(phase=phase, phase_since=since, reason=reason, message=message, **changes)
+def enter_phase(given: DecisionInput, phase: Phase, reason: Reason, message: str, **changes: Any) -> Progress:
+    progress = given.progress
+    since = progress.phase_since if progress.phase is phase else given.now
+    return replace(progress, phase=phase, phase_since=since, reason=reason, message=message, **changes)
 
 
-def fresh(situation: Situation) -> dict[str, Any]:
+def new_step_fields(given: DecisionInput) -> dict[str, Any]:
     return {
-        "step_started_at": situation.now,
-        **UNSEEN,
+        "step_started_at": given.now,
+        **WEIGHT_NOT_IN_EFFECT,
         "metrics": {},
         "no_data_since": None,
         "outage_since": None,
-        "undecided_since": None,
+        "inconclusive_since": None,
         "held_since": None,
-        "held_told_at": None,
+        "hold_notified_at": None,
         "paused_by": "",
-        **overruled(situation),
+        **evidence_reset(given),
     }
 
 
-def overruled(situation: Situation) -> dict[str, Any]:
+def evidence_reset(given: DecisionInput) -> dict[str, Any]:
     """A person who lets a failed candidate go on has weighed the evidence: it starts anew."""
-    return {"evidence": {}} if situation.progress.paused_by == BY_FAILURE else {}
+    return {"evidence": {}} if given.progress.paused_by == BY_FAILURE else {}

@@ -3,86 +3,104 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from autocanary.decide.decision_input import Situation
-from autocanary.decide.transitions.base import UNSEEN, decide, enter, fresh, phase_of
-from autocanary.model.decision import Decision, Event, Move
+from autocanary.decide.decision_input import DecisionInput
+from autocanary.decide.transitions.base import (
+    WEIGHT_NOT_IN_EFFECT,
+    decide,
+    enter_phase,
+    new_step_fields,
+    phase_at_step,
+)
+from autocanary.model.decision import Action, Decision, Event
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 
-__all__ = ["end", "go", "promote", "put_weight", "serve", "settle", "write_again"]
+__all__ = [
+    "advance",
+    "finalize",
+    "finish",
+    "promote",
+    "retry_weight",
+    "start_at_current_weight",
+    "write_weight",
+]
 
 
-def go(situation: Situation, rule: str, step: int, reason: Reason, message: str, **changes: Any) -> Decision:
+def advance(given: DecisionInput, rule: str, step: int, reason: Reason, message: str, **changes: Any) -> Decision:
     """Take a step: everything counted for the step before it starts anew."""
-    seen, policy = situation.seen, situation.policy
+    observation, policy = given.observation, given.policy
     weight = policy.steps[step].weight
-    after = enter(
-        situation,
-        phase_of(situation, step),
-        reason,
-        message,
-        **fresh(situation),
-        **{
-            "step": step,
-            "weight": weight,
-            "from_weight": seen.weight if seen else situation.progress.weight,
-            **changes,
-        },
-    ).but(phase_since=situation.now)
-    return decide(situation, after, rule=rule, event=Event.STEP, move=Move.WEIGHT, weight=weight)
+    after = replace(
+        enter_phase(
+            given,
+            phase_at_step(given, step),
+            reason,
+            message,
+            **new_step_fields(given),
+            **{
+                "step": step,
+                "weight": weight,
+                "from_weight": observation.weight if observation else given.progress.weight,
+                **changes,
+            },
+        ),
+        phase_since=given.now,
+    )
+    return decide(given, after, rule=rule, event=Event.STEP, action=Action.WEIGHT, weight=weight)
 
 
-def serve(situation: Situation, rule: str, step: int, message: str) -> Decision:
+def start_at_current_weight(given: DecisionInput, rule: str, step: int, message: str) -> Decision:
     """Begin to judge at the weight that is in the field already: nothing is written."""
-    after = enter(
-        situation,
-        phase_of(situation, step),
+    after = enter_phase(
+        given,
+        phase_at_step(given, step),
         Reason.WAITING_FOR_EFFECT,
         message,
-        **fresh(situation),
+        **new_step_fields(given),
         step=step,
     )
-    return decide(situation, after, rule=rule, event=Event.STEP)
+    return decide(given, after, rule=rule, event=Event.STEP)
 
 
-def write_again(situation: Situation, rule: str) -> Decision:
+def retry_weight(given: DecisionInput, rule: str) -> Decision:
     """The recorded weight has not reached the field (a crash, a conflict, an API server away): write it."""
-    weight = situation.progress.weight
-    urgent = situation.progress.phase is Phase.ROLLING_BACK
+    weight = given.progress.weight
+    urgent = given.progress.phase is Phase.ROLLING_BACK
     return decide(
-        situation,
-        situation.progress,
+        given,
+        given.progress,
         rule=rule,
-        move=Move.WEIGHT,
+        action=Action.WEIGHT,
         weight=weight if weight is not None else 0,
         urgent=urgent,
     )
 
 
-def put_weight(
-    situation: Situation, rule: str, weight: int, reason: Reason, message: str, event: Event | None = None
+def write_weight(
+    given: DecisionInput, rule: str, weight: int, reason: Reason, message: str, event: Event | None = None
 ) -> Decision:
     """Write a weight without taking a step."""
-    seen = situation.seen
-    after = enter(
-        situation,
-        situation.progress.phase,
+    observation = given.observation
+    after = enter_phase(
+        given,
+        given.progress.phase,
         reason,
         message,
         weight=weight,
-        from_weight=seen.weight if seen else None,
-        step_started_at=situation.now,
-        **UNSEEN,
+        from_weight=observation.weight if observation else None,
+        step_started_at=given.now,
+        **WEIGHT_NOT_IN_EFFECT,
     )
     if event is Event.EXTERNAL_CHANGE:
-        after = after.but(warned=(*after.warned, reason.value))
-    return decide(situation, after, rule=rule, event=event, move=Move.WEIGHT, weight=weight, urgent=True)
+        after = replace(after, warnings_sent=(*after.warnings_sent, reason.value))
+    return decide(given, after, rule=rule, event=event, action=Action.WEIGHT, weight=weight, urgent=True)
 
 
-def end(
-    situation: Situation,
+def finish(
+    given: DecisionInput,
     rule: str,
     phase: Phase,
     reason: Reason,
@@ -93,42 +111,42 @@ def end(
     changes: Mapping[str, Any] | None = None,
 ) -> Decision:
     """The rollout is over. ``write``: with a last weight, for a candidate that is superseded."""
-    after = enter(
-        situation,
+    after = enter_phase(
+        given,
         phase,
         reason,
         message,
-        **{"finished_at": situation.now, "held_since": None, "paused_by": "", **(changes or {})},
+        **{"finished_at": given.now, "held_since": None, "paused_by": "", **(changes or {})},
     )
     if write:
-        after = after.but(weight=weight, from_weight=situation.seen.weight if situation.seen else None)
+        after = replace(after, weight=weight, from_weight=given.observation.weight if given.observation else None)
     event = {Phase.PROMOTED: Event.PROMOTED, Phase.ROLLED_BACK: Event.ROLLED_BACK}.get(phase, Event.ENDED)
     return decide(
-        situation,
+        given,
         after,
         rule=rule,
         event=event,
-        move=Move.WEIGHT if write else Move.NONE,
+        action=Action.WEIGHT if write else Action.NONE,
         weight=weight,
         urgent=write,
     )
 
 
-def promote(situation: Situation, rule: str, reason: Reason, message: str, **changes: Any) -> Decision:
-    """The candidate has won: it is over, unless the service's spec must still say so (Settling)."""
-    seen = situation.seen
-    if seen is None or seen.unsettled is None:
-        return end(situation, rule, Phase.PROMOTED, reason, message, changes=changes)
-    after = enter(
-        situation,
-        Phase.SETTLING,
-        Reason.SETTLING,
+def promote(given: DecisionInput, rule: str, reason: Reason, message: str, **changes: Any) -> Decision:
+    """The candidate has won: it is over, unless the service's spec must still say so (Finalizing)."""
+    observation = given.observation
+    if observation is None or observation.promotion_pending is None:
+        return finish(given, rule, Phase.PROMOTED, reason, message, changes=changes)
+    after = enter_phase(
+        given,
+        Phase.FINALIZING,
+        Reason.FINALIZING,
         f"{message}; it is made stable",
-        **{"held_since": None, "held_told_at": None, "paused_by": "", "promote_all": False, **changes},
+        **{"held_since": None, "hold_notified_at": None, "paused_by": "", "promote_all": False, **changes},
     )
-    return decide(situation, after, rule=rule)
+    return decide(given, after, rule=rule)
 
 
-def settle(situation: Situation, rule: str) -> Decision:
+def finalize(given: DecisionInput, rule: str) -> Decision:
     """The next write of settling; a repetition of one that has arrived is another one, or none."""
-    return decide(situation, situation.progress, rule=rule, move=Move.SETTLE)
+    return decide(given, given.progress, rule=rule, action=Action.FINALIZE)

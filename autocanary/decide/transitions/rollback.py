@@ -2,56 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from autocanary.decide.decision_input import BY_FAILURE, Situation
-from autocanary.decide.transitions.base import UNSEEN, decide, enter
+from autocanary.decide.decision_input import BY_FAILURE, DecisionInput
+from autocanary.decide.transitions.base import WEIGHT_NOT_IN_EFFECT, decide, enter_phase
 from autocanary.decide.transitions.hold import pause
-from autocanary.model.decision import Decision, Event, Move
+from autocanary.model.decision import Action, Decision, Event
 from autocanary.model.policy import OnFailure
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 
-__all__ = ["restore", "restore_again", "restore_blocked", "roll_back", "withdraw"]
+__all__ = ["escalate_rollback", "remove_candidate", "restore_stable_spec", "retry_restore", "roll_back"]
 
 
 def roll_back(
-    situation: Situation, rule: str, reason: Reason, message: str, *, asked: bool = False, **changes: Any
+    given: DecisionInput, rule: str, reason: Reason, message: str, *, requested: bool = False, **changes: Any
 ) -> Decision:
-    """Take all traffic from the candidate, or only pause where the policy says so (never when ``asked``)."""
-    if situation.policy.on_failure is OnFailure.PAUSE and not asked:
+    """Take all traffic from the candidate, or only pause where the policy says so (never when ``requested``)."""
+    if given.policy.on_failure is OnFailure.PAUSE and not requested:
         text = f"{message}; paused, as the policy says"
-        return pause(situation, rule, BY_FAILURE, Reason.FAILURE_PAUSED, text, **changes)
-    seen = situation.seen
-    after = enter(
-        situation,
+        return pause(given, rule, BY_FAILURE, Reason.FAILURE_PAUSED, text, **changes)
+    observation = given.observation
+    after = enter_phase(
+        given,
         Phase.ROLLING_BACK,
         reason,
         message,
         **{
             "weight": 0,
-            "from_weight": seen.weight if seen else situation.progress.weight,
-            "step_started_at": situation.now,
-            **UNSEEN,
+            "from_weight": observation.weight if observation else given.progress.weight,
+            "step_started_at": given.now,
+            **WEIGHT_NOT_IN_EFFECT,
             "held_since": None,
             "paused_by": "",
             **changes,
         },
     )
-    there = seen is not None and seen.weight == 0
+    there = observation is not None and observation.weight == 0
     return decide(
-        situation,
+        given,
         after,
         rule=rule,
         event=Event.ROLLBACK,
-        move=Move.NONE if there else Move.WEIGHT,
+        action=Action.NONE if there else Action.WEIGHT,
         weight=0,
         urgent=True,
     )
 
 
-def restore(
-    situation: Situation,
+def restore_stable_spec(
+    given: DecisionInput,
     rule: str,
     weight: int | None,
     reason: Reason,
@@ -60,53 +61,54 @@ def restore(
     **changes: Any,
 ) -> Decision:
     """Put the recorded stable spec back: the only way out when the weight alone cannot move the traffic."""
-    seen = situation.seen
-    after = enter(
-        situation,
+    observation = given.observation
+    after = enter_phase(
+        given,
         Phase.ROLLING_BACK,
         reason,
         message,
         weight=weight,
-        from_weight=seen.weight if seen else None,
+        from_weight=observation.weight if observation else None,
         repairing=True,
-        escalated_at=situation.now,
+        escalated_at=given.now,
         held_since=None,
-        **{**UNSEEN, **changes},
+        **{**WEIGHT_NOT_IN_EFFECT, **changes},
     )
-    return decide(situation, after, rule=rule, event=event, move=Move.RESTORE, weight=weight, urgent=True)
+    return decide(given, after, rule=rule, event=event, action=Action.RESTORE, weight=weight, urgent=True)
 
 
-def restore_again(situation: Situation, rule: str) -> Decision:
+def retry_restore(given: DecisionInput, rule: str) -> Decision:
     """Repeat a restoring patch that has not arrived."""
     return decide(
-        situation,
-        situation.progress,
+        given,
+        given.progress,
         rule=rule,
-        move=Move.RESTORE,
-        weight=situation.progress.weight,
+        action=Action.RESTORE,
+        weight=given.progress.weight,
         urgent=True,
     )
 
 
-def restore_blocked(situation: Situation, rule: str, *, whole: bool = False) -> Decision:
+def escalate_rollback(given: DecisionInput, rule: str, *, without_weight: bool = False) -> Decision:
     """The escalation of a blocked rollback: the stable spec back, said when it was warned about.
 
-    With weight 0, unless KServe takes the candidate for stable already, or ``whole``, when the old stable
-    is gone: then only a new revision that gets everything can replace it.
+    With weight 0, unless KServe takes the candidate for stable already, or ``without_weight``, when the old
+    stable is gone: then only a new revision that gets everything can replace it.
     """
-    seen = situation.seen
-    promoted = seen is not None and seen.rolled_out == situation.rollout.candidate
-    weight = None if promoted or whole else 0
-    after = situation.progress.but(
+    observation = given.observation
+    promoted = observation is not None and observation.rolled_out == given.rollout.candidate
+    weight = None if promoted or without_weight else 0
+    after = replace(
+        given.progress,
         weight=weight,
-        from_weight=seen.weight if seen else None,
+        from_weight=observation.weight if observation else None,
         repairing=True,
-        escalated_at=situation.now,
-        **UNSEEN,
+        escalated_at=given.now,
+        **WEIGHT_NOT_IN_EFFECT,
     )
-    return decide(situation, after, rule=rule, move=Move.RESTORE, weight=weight, urgent=True)
+    return decide(given, after, rule=rule, action=Action.RESTORE, weight=weight, urgent=True)
 
 
-def withdraw(situation: Situation, rule: str) -> Decision:
+def remove_candidate(given: DecisionInput, rule: str) -> Decision:
     """Take the candidate out of its place in the spec, now that it has no traffic."""
-    return decide(situation, situation.progress, rule=rule, move=Move.RESTORE, weight=None)
+    return decide(given, given.progress, rule=rule, action=Action.RESTORE, weight=None)

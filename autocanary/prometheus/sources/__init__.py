@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import cache
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Meter, Variant
+from autocanary.prometheus.presets import Exporter, ExporterVariant
 from autocanary.prometheus.sources import (
     istio,
     knative,
@@ -27,25 +27,29 @@ from autocanary.prometheus.sources import (
     vllm,
 )
 
-__all__ = ["METERS", "variants_of"]
+__all__ = ["EXPORTERS", "exporter_variants"]
 
-METERS: tuple[Meter, ...] = (
-    *knative.METERS,
-    *knative_otel.METERS,
-    *istio.METERS,
-    *kourier.METERS,
-    *vllm.METERS,
-    *triton.METERS,
-    *tensorflow_serving.METERS,
-    *torchserve.METERS,
-    *mlserver.METERS,
-    *kserve_server.METERS,
+EXPORTERS: tuple[Exporter, ...] = (
+    *knative.EXPORTERS,
+    *knative_otel.EXPORTERS,
+    *istio.EXPORTERS,
+    *kourier.EXPORTERS,
+    *vllm.EXPORTERS,
+    *triton.EXPORTERS,
+    *tensorflow_serving.EXPORTERS,
+    *torchserve.EXPORTERS,
+    *mlserver.EXPORTERS,
+    *kserve_server.EXPORTERS,
 )
 
-_VARIANTS = tuple(Variant(meter, labelling) for meter in METERS for labelling in meter.labellings)
+_VARIANTS = tuple(
+    ExporterVariant(exporter, revision_labels)
+    for exporter in EXPORTERS
+    for revision_labels in exporter.revision_label_schemes
+)
 
 
 @cache
-def variants_of(source: Source) -> tuple[Variant, ...]:
+def exporter_variants(source: Source) -> tuple[ExporterVariant, ...]:
     """Every variant of the source (of all sources for AUTO), the preferred one first."""
     return tuple(variant for variant in _VARIANTS if source in (Source.AUTO, variant.source))

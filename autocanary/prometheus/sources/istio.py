@@ -6,18 +6,18 @@ hop is counted, not the one from the service's host to the gateway.
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Counted, Histogram, Meter
+from autocanary.prometheus.presets import Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import MESH_DESTINATION
 
-METERS = (
-    Meter(
+EXPORTERS = (
+    Exporter(
         source=Source.ISTIO,
-        labellings=(MESH_DESTINATION,),
+        revision_label_schemes=(MESH_DESTINATION,),
         matchers='reporter="source"',
-        counted=(Counted("istio_requests_total", label="response_code", bad="5..|0"),),
+        counted=(RequestCounter("istio_requests_total", label="response_code", bad="5..|0"),),
         measures={
             "request-duration": (
-                Histogram(
+                HistogramMetric(
                     "istio_request_duration_milliseconds",
                     per_second=1000,
                     label="response_code",

@@ -5,17 +5,17 @@ timeouts. gRPC failures are HTTP 200 here, as in every HTTP-level source.
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Counted, Histogram, Meter
+from autocanary.prometheus.presets import Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import KNATIVE_LABELS
 
-METERS = (
-    Meter(
+EXPORTERS = (
+    Exporter(
         source=Source.KNATIVE,
-        labellings=(KNATIVE_LABELS,),
-        counted=(Counted("revision_request_count", label="response_code_class", bad="5xx"),),
+        revision_label_schemes=(KNATIVE_LABELS,),
+        counted=(RequestCounter("revision_request_count", label="response_code_class", bad="5xx"),),
         measures={
             "request-duration": (
-                Histogram(
+                HistogramMetric(
                     "revision_request_latencies",
                     per_second=1000,
                     ceiling=100.0,

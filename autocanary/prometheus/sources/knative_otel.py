@@ -7,23 +7,23 @@ activator export that name, too.
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Counted, Histogram, Meter
+from autocanary.prometheus.presets import Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, PRIVATE_SERVICE, PROMOTED, RELABELLED, TARGET_INFO
 
 
-def _meter(histogram: str, ceiling: float | None, *, also: str = "") -> Meter:
+def _exporter(histogram: str, ceiling: float | None, *, also_exported_by: str = "") -> Exporter:
     status, bad = "http_response_status_code", "5.."
-    return Meter(
+    return Exporter(
         source=Source.KNATIVE_OTEL,
-        labellings=(RELABELLED, PROMOTED, PRIVATE_SERVICE, POD_NAME, TARGET_INFO),
-        counted=(Counted(f"{histogram}_count", label=status, bad=bad),),
-        measures={"request-duration": (Histogram(histogram, ceiling=ceiling, label=status, bad=bad),)},
-        also=also,
+        revision_label_schemes=(RELABELLED, PROMOTED, PRIVATE_SERVICE, POD_NAME, TARGET_INFO),
+        counted=(RequestCounter(f"{histogram}_count", label=status, bad=bad),),
+        measures={"request-duration": (HistogramMetric(histogram, ceiling=ceiling, label=status, bad=bad),)},
+        also_exported_by=also_exported_by,
     )
 
 
-METERS = (
-    _meter("kn_serving_invocation_duration_seconds", 10.0),  # 1.19.8, 1.20.1, 1.21 and later
-    _meter("kn_queueproxy_app_duration_seconds", 10.0),  # 1.19.0 to 1.19.7 and 1.20.0
-    _meter("http_server_request_duration_seconds", 10.0, also="the activator"),  # all of them
+EXPORTERS = (
+    _exporter("kn_serving_invocation_duration_seconds", 10.0),  # 1.19.8, 1.20.1, 1.21 and later
+    _exporter("kn_queueproxy_app_duration_seconds", 10.0),  # 1.19.0 to 1.19.7 and 1.20.0
+    _exporter("http_server_request_duration_seconds", 10.0, also_exported_by="the activator"),  # all of them
 )

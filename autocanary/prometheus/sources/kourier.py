@@ -1,14 +1,14 @@
 """Kourier's gateway (Envoy, port 9000, /stats/prometheus). Milliseconds; one Envoy cluster per revision."""
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Counted, Histogram, Meter
+from autocanary.prometheus.presets import Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import ENVOY_CLUSTER
 
-METERS = (
-    Meter(
+EXPORTERS = (
+    Exporter(
         source=Source.KOURIER,
-        labellings=(ENVOY_CLUSTER,),
-        counted=(Counted("envoy_cluster_upstream_rq", label="envoy_response_code", bad="5.."),),
-        measures={"request-duration": (Histogram("envoy_cluster_upstream_rq_time", per_second=1000),)},
+        revision_label_schemes=(ENVOY_CLUSTER,),
+        counted=(RequestCounter("envoy_cluster_upstream_rq", label="envoy_response_code", bad="5.."),),
+        measures={"request-duration": (HistogramMetric("envoy_cluster_upstream_rq_time", per_second=1000),)},
     ),
 )

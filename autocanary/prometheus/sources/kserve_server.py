@@ -5,23 +5,20 @@ good. Explainers time ``request_explain_seconds`` instead.
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import RATES, Counted, Histogram, Meter
+from autocanary.prometheus.presets import RATES, Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
-_NO_ERRORS = (
-    "KServe's python model server counts no errors:"
-    " take the rate from knative, knative-otel, istio or kourier"
-)
+_NO_ERRORS = "KServe's python model server counts no errors: take the rate from knative, knative-otel, istio or kourier"
 
 
-def _meter(histogram: str) -> Meter:
-    return Meter(
+def _exporter(histogram: str) -> Exporter:
+    return Exporter(
         source=Source.KSERVE,
-        labellings=(RELABELLED, POD_NAME),
-        counted=(Counted(f"{histogram}_count"),),
-        measures={"request-duration": (Histogram(histogram),)},
-        lacks=dict.fromkeys(RATES, _NO_ERRORS),
+        revision_label_schemes=(RELABELLED, POD_NAME),
+        counted=(RequestCounter(f"{histogram}_count"),),
+        measures={"request-duration": (HistogramMetric(histogram),)},
+        unsupported_presets=dict.fromkeys(RATES, _NO_ERRORS),
     )
 
 
-METERS = (_meter("request_predict_seconds"), _meter("request_explain_seconds"))
+EXPORTERS = (_exporter("request_predict_seconds"), _exporter("request_explain_seconds"))

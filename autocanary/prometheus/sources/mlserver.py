@@ -4,20 +4,20 @@ The histogram covers every REST path, so only inference is looked at; calls by g
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Counted, Histogram, Meter
+from autocanary.prometheus.presets import Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
-METERS = (
-    Meter(
+EXPORTERS = (
+    Exporter(
         source=Source.MLSERVER,
-        labellings=(RELABELLED, POD_NAME),
+        revision_label_schemes=(RELABELLED, POD_NAME),
         counted=(
-            Counted("model_infer_request_success_total"),
-            Counted("model_infer_request_failure_total", failed=True),
+            RequestCounter("model_infer_request_success_total"),
+            RequestCounter("model_infer_request_failure_total", failed=True),
         ),
         measures={
             "request-duration": (
-                Histogram(
+                HistogramMetric(
                     "rest_server_request_duration_seconds",
                     matchers='path=~".+/(?:infer|generate).*"',
                     label="status_code",

@@ -4,16 +4,14 @@ Every status but OK is a failure: its statuses do not tell the client's faults f
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Counted, Histogram, Meter
+from autocanary.prometheus.presets import Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
-METERS = (
-    Meter(
+EXPORTERS = (
+    Exporter(
         source=Source.TENSORFLOW_SERVING,
-        labellings=(RELABELLED, POD_NAME),
-        counted=(Counted(":tensorflow:serving:request_count", label="status", good="OK"),),
-        measures={
-            "request-duration": (Histogram(":tensorflow:serving:request_latency", per_second=1_000_000),)
-        },
+        revision_label_schemes=(RELABELLED, POD_NAME),
+        counted=(RequestCounter(":tensorflow:serving:request_count", label="status", good="OK"),),
+        measures={"request-duration": (HistogramMetric(":tensorflow:serving:request_latency", per_second=1_000_000),)},
     ),
 )

@@ -1,19 +1,19 @@
 """TorchServe (port 8082, metrics_mode=prometheus). Its latency is a running total: a mean, no quantile."""
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Counted, Meter
+from autocanary.prometheus.presets import Exporter, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
-METERS = (
-    Meter(
+EXPORTERS = (
+    Exporter(
         source=Source.TORCHSERVE,
-        labellings=(RELABELLED, POD_NAME),
+        revision_label_schemes=(RELABELLED, POD_NAME),
         counted=(
-            Counted("Requests2XX"),
-            Counted("Requests4XX"),
-            Counted("Requests5XX", failed=True),
+            RequestCounter("Requests2XX"),
+            RequestCounter("Requests4XX"),
+            RequestCounter("Requests5XX", failed=True),
         ),
-        lacks={
+        unsupported_presets={
             "request-duration": "TorchServe only sums its latencies up, so it has no quantile: take"
             " request-duration from knative, knative-otel, istio or kourier"
         },

@@ -1,20 +1,20 @@
 """NVIDIA Triton (port 8002). Microseconds; quantiles only as summaries, and only when these are turned on."""
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Counted, Meter, Summary
+from autocanary.prometheus.presets import Exporter, RequestCounter, SummaryMetric
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
-METERS = (
-    Meter(
+EXPORTERS = (
+    Exporter(
         source=Source.TRITON,
-        labellings=(RELABELLED, POD_NAME),
+        revision_label_schemes=(RELABELLED, POD_NAME),
         counted=(
-            Counted("nv_inference_request_success"),
-            Counted("nv_inference_request_failure", failed=True),
+            RequestCounter("nv_inference_request_success"),
+            RequestCounter("nv_inference_request_failure", failed=True),
         ),
         measures={
             "request-duration": (
-                Summary(
+                SummaryMetric(
                     "nv_inference_request_summary_us",
                     per_second=1_000_000,
                     hint="Triton has quantiles (0.5, 0.9, 0.95, 0.99 and 0.999 unless configured) only"

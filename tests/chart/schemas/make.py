@@ -98,9 +98,7 @@ def bare(node: Any) -> Any:
         return [bare(each) for each in node]
     if not isinstance(node, dict):
         return node
-    return {
-        name: bare(each) for name, each in node.items() if name != "description" or not isinstance(each, str)
-    }
+    return {name: bare(each) for name, each in node.items() if name != "description" or not isinstance(each, str)}
 
 
 def write(name: str, document: Any) -> None:

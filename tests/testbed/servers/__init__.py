@@ -13,44 +13,44 @@ from tests.testbed.servers.etcd import Etcd
 from tests.testbed.servers.exporter import Exporter
 from tests.testbed.servers.faults import (
     LOGIN_PAGE,
-    Answer,
     CutBody,
     Delay,
+    DropResponse,
     Forward,
     Hang,
-    LoseAnswer,
     Reset,
+    RespondInstead,
     any_request,
     writes,
 )
+from tests.testbed.servers.http_sink import HttpSink, ReceivedRequest, SinkReply, SlackServer
 from tests.testbed.servers.process import ServerError, free_port, wait_until
 from tests.testbed.servers.prometheus import Prometheus, QueryError, Scrape
-from tests.testbed.servers.proxy import FaultProxy, Injected, TcpProxy
-from tests.testbed.servers.requirement import missing_servers, require_servers
-from tests.testbed.servers.sink import HttpSink, Received, Reply, SlackServer
+from tests.testbed.servers.proxy import FaultProxy, InjectedFault, TcpProxy
+from tests.testbed.servers.skip_without_servers import missing_servers, require_servers
 
 __all__ = [
     "LOGIN_PAGE",
-    "Answer",
     "ApiServer",
     "CutBody",
     "Delay",
+    "DropResponse",
     "Etcd",
     "Exporter",
     "FaultProxy",
     "Forward",
     "Hang",
     "HttpSink",
-    "Injected",
+    "InjectedFault",
     "KubectlError",
-    "LoseAnswer",
     "Prometheus",
     "QueryError",
-    "Received",
-    "Reply",
+    "ReceivedRequest",
     "Reset",
+    "RespondInstead",
     "Scrape",
     "ServerError",
+    "SinkReply",
     "SlackServer",
     "TcpProxy",
     "any_request",

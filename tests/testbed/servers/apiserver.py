@@ -43,9 +43,7 @@ class ApiServer(ServerProcess):
 
     name = "kube-apiserver"
 
-    def __init__(
-        self, users: Sequence[str] = (), *, flags: Sequence[str] = (), folder: Path | None = None
-    ) -> None:
+    def __init__(self, users: Sequence[str] = (), *, flags: Sequence[str] = (), folder: Path | None = None) -> None:
         super().__init__(folder)
         self.etcd = Etcd(self.folder / "etcd")
         self.users = (ADMIN, *users)
@@ -152,9 +150,7 @@ class ApiServer(ServerProcess):
         half.replace(path)
         return path
 
-    def kubectl(
-        self, *arguments: str, user: str = ADMIN, stdin: str | None = None, seconds: float = 60.0
-    ) -> str:
+    def kubectl(self, *arguments: str, user: str = ADMIN, stdin: str | None = None, seconds: float = 60.0) -> str:
         """What kubectl prints, run as a user; KubectlError with its complaint when it exits non-zero."""
         environment = {
             "KUBECONFIG": str(self.kubeconfig(user)),
@@ -162,9 +158,7 @@ class ApiServer(ServerProcess):
             "PATH": "/usr/bin:/bin",
         }
         command = [program("kubectl"), *arguments]
-        done = subprocess.run(
-            command, env=environment, input=stdin, capture_output=True, text=True, timeout=seconds
-        )
+        done = subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, timeout=seconds)
         if done.returncode != 0:
             raise KubectlError(f"kubectl {' '.join(arguments)} (as {user}): {done.stderr.strip()}")
         return done.stdout

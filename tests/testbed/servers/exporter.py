@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.testbed.servers.sink import HttpSink, Received, Reply
+from tests.testbed.servers.http_sink import HttpSink, ReceivedRequest, SinkReply
 
 
 class Exporter(HttpSink):
@@ -19,9 +19,9 @@ class Exporter(HttpSink):
         """The host:port a scrape job names."""
         return f"127.0.0.1:{self._server.server_port}"
 
-    def reply_to(self, received: Received) -> Reply:
+    def reply_to(self, received: ReceivedRequest) -> SinkReply:
         """The page, unless the test has asked for another answer."""
         reply = super().reply_to(received)
-        if reply != Reply():
+        if reply != SinkReply():
             return reply
-        return Reply(body=self.text.encode(), headers={"Content-Type": "text/plain; version=0.0.4"})
+        return SinkReply(body=self.text.encode(), headers={"Content-Type": "text/plain; version=0.0.4"})

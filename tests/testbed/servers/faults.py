@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tests.testbed.servers.sink import Received
+from tests.testbed.servers.http_sink import ReceivedRequest
 
-Matches = Callable[[Received], bool]
+Matches = Callable[[ReceivedRequest], bool]
 Action = Callable[[], object]
 
 
@@ -15,12 +15,12 @@ def nothing() -> None:
     """The action of a fault that does no more than its own harm."""
 
 
-def any_request(received: Received) -> bool:
+def any_request(received: ReceivedRequest) -> bool:
     """Every request."""
     return True
 
 
-def writes(received: Received) -> bool:
+def writes(received: ReceivedRequest) -> bool:
     """The requests that change something on an API server."""
     return received.method in ("POST", "PUT", "PATCH", "DELETE")
 
@@ -38,7 +38,7 @@ class Reset:
 
 
 @dataclass(frozen=True)
-class LoseAnswer:
+class DropResponse:
     """The server does what was asked; the client's connection is reset instead of an answer.
 
     `action` runs between the two: there a test kills the service that has just written.
@@ -53,7 +53,7 @@ class Hang:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RespondInstead:
     """The proxy answers by itself and the server never sees the request."""
 
     status: int = 200
@@ -75,9 +75,9 @@ class Delay:
     seconds: float
 
 
-Fault = Forward | Reset | LoseAnswer | Hang | Answer | CutBody | Delay
+Fault = Forward | Reset | DropResponse | Hang | RespondInstead | CutBody | Delay
 
-LOGIN_PAGE = Answer(
+LOGIN_PAGE = RespondInstead(
     200,
     b"<!doctype html><html><head><title>Sign in</title></head><body><form>Sign in</form></body></html>",
     {"Content-Type": "text/html; charset=utf-8"},

@@ -49,9 +49,7 @@ class Connection:
                 raise CutError
             if not self._listener.flowing.wait(LOOK_SECONDS):
                 continue
-            decrypted: list[socket.socket] = [
-                end for end in ends if isinstance(end, ssl.SSLSocket) and end.pending()
-            ]
+            decrypted: list[socket.socket] = [end for end in ends if isinstance(end, ssl.SSLSocket) and end.pending()]
             ready = decrypted or select.select(ends, [], [], LOOK_SECONDS)[0]
             if ready:
                 return ready

@@ -95,9 +95,7 @@ class Prometheus(ServerProcess):
 
     def wait_for(self, expression: str, *, seconds: float = 30.0) -> list[dict[str, Any]]:
         """The series of a query, as soon as it gives any."""
-        wait_until(
-            lambda: bool(self.query(expression)), seconds=seconds, what=f"samples of {expression}", every=0.2
-        )
+        wait_until(lambda: bool(self.query(expression)), seconds=seconds, what=f"samples of {expression}", every=0.2)
         return self.query(expression)
 
     def _configure(self, scrapes: Sequence[Scrape]) -> None:

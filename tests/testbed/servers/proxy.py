@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.testbed.servers.faults import (
-    Answer,
     CutBody,
     Delay,
+    DropResponse,
     Fault,
     Forward,
     Hang,
-    LoseAnswer,
     Matches,
     Reset,
+    RespondInstead,
     any_request,
 )
+from tests.testbed.servers.http_sink import ReceivedRequest
 from tests.testbed.servers.listener import STALLED_SECONDS, Connection, CutError, Listener, without_delay
-from tests.testbed.servers.sink import Received
 
 HEADER_END = b"\r\n\r\n"
 
@@ -70,7 +70,7 @@ class TcpProxy(Listener):
 
 
 @dataclass
-class Injected:
+class InjectedFault:
     """A fault that is in store, and how often it has struck."""
 
     fault: Fault
@@ -79,7 +79,7 @@ class Injected:
     times: int | None
     struck: int = 0
 
-    def strikes(self, received: Received) -> bool:
+    def strikes(self, received: ReceivedRequest) -> bool:
         if self.times == 0 or not self.when(received):
             return False
         if self.skip > 0:
@@ -105,8 +105,8 @@ class FaultProxy(Listener):
         parts = urllib.parse.urlsplit(upstream)
         self._upstream = parts.netloc
         self._tls = ssl.create_default_context(cafile=str(ca)) if parts.scheme == "https" else None
-        self._rules: list[Injected] = []
-        self._requests: list[Received] = []
+        self._rules: list[InjectedFault] = []
+        self._requests: list[ReceivedRequest] = []
         self._rules_lock = threading.Lock()
 
     @property
@@ -115,7 +115,7 @@ class FaultProxy(Listener):
         return f"http://{self.address}"
 
     @property
-    def requests(self) -> list[Received]:
+    def requests(self) -> list[ReceivedRequest]:
         """Every request so far, oldest first, whatever became of it."""
         with self._rules_lock:
             return list(self._requests)
@@ -126,12 +126,12 @@ class FaultProxy(Listener):
 
     def inject(
         self, fault: Fault, when: Matches = any_request, *, skip: int = 0, times: int | None = None
-    ) -> Injected:
+    ) -> InjectedFault:
         """Do this to matching requests: skip the first few, then strike so many times, or for ever.
 
         The fault injected last comes first; one that does not match, or is used up, leaves it to the others.
         """
-        injected = Injected(fault, when, skip, times)
+        injected = InjectedFault(fault, when, skip, times)
         with self._rules_lock:
             self._rules.insert(0, injected)
         return injected
@@ -158,7 +158,7 @@ class FaultProxy(Listener):
             raise CutError
         if isinstance(fault, Hang):
             connection.hang()
-        elif isinstance(fault, Answer):
+        elif isinstance(fault, RespondInstead):
             connection.client.sendall(_written(fault))
         else:
             if isinstance(fault, Delay):
@@ -167,7 +167,7 @@ class FaultProxy(Listener):
                 self._bring_back(fault, connection, upstream)
 
     def _bring_back(self, fault: Fault, connection: Connection, upstream: socket.socket) -> None:
-        if isinstance(fault, LoseAnswer):
+        if isinstance(fault, DropResponse):
             while connection.read(upstream):
                 pass
             fault.action()
@@ -205,7 +205,7 @@ def _read_head(connection: Connection, end: socket.socket) -> tuple[bytes, bytes
     return head + HEADER_END, body
 
 
-def _read_request(connection: Connection, token: str | None) -> tuple[Received, bytes] | None:
+def _read_request(connection: Connection, token: str | None) -> tuple[ReceivedRequest, bytes] | None:
     """One whole request and the bytes to send on; None when the client said nothing."""
     head, body = _read_head(connection, connection.client)
     if not head:
@@ -225,10 +225,10 @@ def _read_request(connection: Connection, token: str | None) -> tuple[Received, 
     given["Connection"] = "close"
     lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
     raw = first + b"\r\n" + lines.encode("latin-1") + b"\r\n" + body
-    return Received(method, path, headers, body, time.monotonic()), raw
+    return ReceivedRequest(method, path, headers, body, time.monotonic()), raw
 
 
-def _written(answer: Answer) -> bytes:
+def _written(answer: RespondInstead) -> bytes:
     lines = [f"HTTP/1.1 {answer.status} {http.client.responses.get(answer.status, 'Unknown')}"]
     lines += [f"{name}: {value}" for name, value in answer.headers.items()]
     lines += [f"Content-Length: {len(answer.body)}", "Connection: close"]

@@ -1,0 +1,28 @@
+"""A start whose answer was lost, and a newer release before it is tried again."""
+
+from __future__ import annotations
+
+from autocanary.errors import Unreachable
+from autocanary.model.progress import Phase
+from autocanary.simulator.fault_injection import FaultTiming
+from tests.controller.driver import V2, V3, Driver
+
+
+def test_rollout_with_lost_create_response_is_adopted() -> None:
+    """Its create arrived, the answer did not: it is taken up and superseded, and the newer one runs alone."""
+    driver = Driver()
+    driver.deploy_stable()
+    lost = Unreachable("read timed out")
+    driver.world.store.faults.next(lost, timing=FaultTiming.AFTER, verb="create", name="mnist-00002")
+    driver.world.store.faults.next(lost, verb="create", name="mnist-00002", times=1)
+    driver.release(V2, 0)
+    driver.until(lambda: driver.has_rollout("mnist-00002"), 10)
+    driver.release(V3, 0)
+    driver.until(lambda: driver.has_rollout("mnist-00003"), 60)
+    driver.until_weight(10)
+    driver.pause(True, "mnist-00002")
+    driver.pause(False, "mnist-00002")
+    driver.finish("mnist-00003")
+    assert driver.phase("mnist-00002") is Phase.SUPERSEDED
+    assert driver.phase("mnist-00003") is Phase.PROMOTED
+    assert driver.weights() == [10, 25, 50, 100]

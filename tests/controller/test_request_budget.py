@@ -1,0 +1,335 @@
+"""What a rollout costs while nothing happens: writes, questions, calls, and how soon things are noticed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import count, pairwise
+
+import pytest
+
+from autocanary.controller import Controller
+from autocanary.http_server.counters import ControllerMetrics
+from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Unit
+from autocanary.model.policy import Metric, Policy, Range, Step, Webhook, WebhookType
+from autocanary.model.progress import Phase
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Verb
+from autocanary.simulator.pod_behaviour import NEVER_READY, ready_after_seconds
+from autocanary.simulator.prometheus_server import PrometheusFault
+from tests.controller.driver import BROKEN, V1, V2, V3, Driver, SlowPool, healthy_start, policy
+
+LONG = (Step(10, 3600.0), Step(100, 60.0))
+
+
+def writes_within(driver: Driver, seconds: float) -> int:
+    before = len(driver.world.store.writes)
+    driver.run(seconds)
+    return len(driver.world.store.writes) - before
+
+
+def fleet(size: int, followed: Policy) -> Driver:
+    """So many services under one policy; each has just got its second version."""
+    driver = Driver(followed)
+    names = [f"model-{number:03d}" for number in range(size)]
+    for name in names:
+        driver.world.deploy(name, V1)
+    driver.run(15)
+    for name in names:
+        driver.release(name=name)
+    return driver
+
+
+def watched(driver: Driver) -> list[tuple[float, MetricQuery]]:
+    """Every question from now on, with its time."""
+    asked: list[tuple[float, MetricQuery]] = []
+    ask = driver.world.metrics.query
+
+    def noting(questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
+        asked.extend((driver.world.now(), question) for question in questions)
+        return ask(questions)
+
+    driver.world.metrics.query = noting  # type: ignore[method-assign]
+    return asked
+
+
+@pytest.mark.parametrize("interval", [5.0, 15.0, 60.0])
+def test_held_step_writes_at_most_every_30_s(interval: float) -> None:
+    """Ten minutes of good looks: the status is refreshed now and then, not at every look."""
+    driver = healthy_start(policy(steps=LONG, interval=interval))
+    driver.until(lambda: driver.has_rollout("mnist-00002") and driver.rollout().progress.reason is Reason.ANALYSING)
+    driver.run(40)
+    assert 1 <= writes_within(driver, 600) <= 20
+    assert driver.weights() == [10]
+
+
+def test_changing_measurements_cause_no_extra_writes() -> None:
+    """Enough requests at one look and too few at the next, every five seconds, while the step is held."""
+    looks = count()
+
+    def now_and_then(_: MetricQuery, __: float) -> Measurement:
+        return Measurement(MeasurementKind.VALUE, 0.0, requests=500.0 if next(looks) % 2 else 5.0)
+
+    drift = Metric("drift", Range(max=1.0), Unit.NUMBER, query="drift")
+    driver = Driver(policy(steps=LONG, interval=5.0, metrics=(drift,)))
+    driver.world.metrics.custom["drift"] = now_and_then
+    driver.deploy_stable()
+    driver.release()
+    driver.until_weight(10)
+    driver.run(60)
+    assert writes_within(driver, 600) <= 20
+
+
+def test_waiting_for_revision_writes_at_most_every_30_s() -> None:
+    """A model that loads for hours."""
+    driver = healthy_start(policy(progress_deadline=86400.0), behaviours={V2: NEVER_READY})
+    driver.until_phase(Phase.STAGING)
+    driver.run(60)
+    assert writes_within(driver, 600) <= 20
+
+
+@pytest.mark.parametrize("kind", [MeasurementKind.OUTAGE, MeasurementKind.NO_SERIES], ids=lambda kind: kind.value)
+def test_metrics_outage_writes_at_most_every_30_s(kind: MeasurementKind) -> None:
+    """Held, with a message that does not change at every look."""
+    driver = healthy_start(policy(steps=LONG, progress_deadline=86400.0))
+    driver.until_weight(10)
+    driver.world.metrics.faults = [PrometheusFault(kind)]
+    driver.until_phase(Phase.HOLDING)
+    driver.run(60)
+    assert writes_within(driver, 300) <= 10
+
+
+def test_paused_rollout_writes_at_most_every_30_s() -> None:
+    """And nothing is written to the service."""
+    driver = healthy_start(policy(steps=LONG))
+    driver.until_weight(10)
+    driver.pause()
+    driver.run(60)
+    assert writes_within(driver, 600) <= 20
+    assert driver.weights() == [10]
+
+
+def test_finished_rollout_causes_no_writes_or_queries() -> None:
+    """No write, no question, no message."""
+    driver = healthy_start()
+    driver.finish()
+    driver.run(60)
+    asked = driver.world.metrics.asked
+    assert writes_within(driver, 1200) == 0
+    assert driver.world.metrics.asked == asked
+
+
+def test_service_without_rollout_causes_no_writes_or_queries() -> None:
+    """Thousands of these are watched."""
+    driver = Driver()
+    driver.deploy_stable()
+    assert writes_within(driver, 1200) == 0
+    assert driver.world.metrics.asked == 0
+    assert driver.weights() == []
+
+
+def test_each_query_runs_once_per_interval() -> None:
+    """At the beats of the grid, from the end of the warm-up on."""
+    driver = healthy_start(policy(steps=LONG))
+    asked = watched(driver)
+    driver.until_weight(10)
+    driver.run(600)
+    times = [at for at, _ in asked]
+    assert len(times) >= 36
+    assert all(at % 15 == 0 for at in times)
+    assert max(Counter(times).values()) == 1
+    assert {later - earlier for earlier, later in pairwise(times)} == {15.0}
+
+
+def test_rollouts_with_same_interval_share_queries() -> None:
+    """Started at different times, they are due in the same tick, so their queries can be grouped."""
+    driver = Driver(policy(steps=LONG))
+    driver.deploy_stable("mnist")
+    driver.deploy_stable("fraud")
+    asked = watched(driver)
+    driver.release(name="mnist")
+    driver.run(37)
+    driver.release(name="fraud")
+    driver.run(300)
+    late = [(at, question.service) for at, question in asked if at > driver.world.now() - 120]
+    times = {at for at, _ in late}
+    assert len(times) <= 9
+    assert all({service for when, service in late if when == at} == {"mnist", "fraud"} for at in times)
+
+
+class Sluggish(Driver):
+    """Records take longer than an interval, answers of Prometheus come in between."""
+
+    def _controller(self) -> Controller:
+        world = self.world
+        return Controller(
+            cluster=world.cluster,
+            store=world.store,
+            metrics=world.metrics,
+            policy_webhooks=world.policy_webhooks,
+            notifier=world.notifier,
+            policies=world.policies,
+            leadership=world.leadership,
+            clock=world.clock,
+            pool=SlowPool(world, 20.0),
+            query_pool=SlowPool(world, 3.0),
+            webhook_pool=world.pool,
+            listener=ControllerMetrics(),
+        )
+
+
+@pytest.mark.parametrize("heard", [False, True], ids=["in silence", "with a watch event meanwhile"])
+def test_slow_status_write_skips_no_evaluation(heard: bool) -> None:
+    """An answer waits for the record and a look comes due in between: the look is made right after it."""
+    driver = Sluggish(policy(steps=LONG))
+    driver.deploy_stable()
+    driver.release()
+    asked = watched(driver)
+    driver.until_weight(10)
+    driver.until(lambda: asked)
+    noted = 0.0
+    for second in range(600):
+        driver.tick()
+        if heard and asked[-1][0] > noted and driver.world.now() - asked[-1][0] > 10:
+            noted = asked[-1][0]
+            note = {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": f"{second}"}}}
+            driver.world.kserve.patch("models", "mnist", note)
+    gaps = [later - earlier for (earlier, _), (later, _) in pairwise(asked)]
+    assert 20.0 <= max(gaps) <= 22.0
+    assert len(gaps) >= 30
+
+
+def test_watch_events_cause_no_extra_queries() -> None:
+    """A service whose status is written every second is looked at every second, and measured as before."""
+    driver = healthy_start(policy(steps=LONG))
+    asked = watched(driver)
+    driver.until_weight(10)
+    driver.run(31)
+    before = len(asked)
+    for second in range(300):
+        note = {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": str(second)}}}
+        driver.world.kserve.patch("models", "mnist", note)
+        driver.tick()
+    assert len(asked) - before <= 300 / 15 + 1
+    assert driver.weights() == [10]
+    assert driver.rollout_names() == ["mnist-00002"]
+
+
+def test_watch_events_cause_no_extra_status_writes() -> None:
+    """Nor do they refresh the status each time."""
+    driver = healthy_start(policy(steps=LONG))
+    driver.until_weight(10)
+    driver.run(60)
+    before = len(driver.world.store.writes)
+    for second in range(300):
+        note = {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": str(second)}}}
+        driver.world.kserve.patch("models", "mnist", note)
+        driver.tick()
+    assert len(driver.world.store.writes) - before <= 11
+
+
+def test_runs_no_query_before_candidate_serves() -> None:
+    """While the candidate starts, while its weight is on its way, and while it warms up."""
+    driver = healthy_start(policy(warmup=30.0), behaviours={V2: ready_after_seconds(60.0)})
+    driver.until_weight(10)
+    assert driver.world.metrics.asked == 0
+    verified = driver.rollout().progress.verified_at
+    driver.until(lambda: driver.world.metrics.asked)
+    assert verified is not None
+    assert driver.world.now() - verified >= 30
+
+
+def test_webhooks_are_called_once_per_evaluation() -> None:
+    """Not once per tick."""
+    hook = Webhook("load", WebhookType.ROLLOUT, "http://load")
+    driver = healthy_start(policy(steps=LONG, webhooks=(hook,)))
+    driver.until_weight(10)
+    driver.run(60)
+    before = len(driver.world.policy_webhooks.calls)
+    driver.run(300)
+    assert 18 <= len(driver.world.policy_webhooks.calls) - before <= 21
+
+
+def test_idle_rollouts_share_one_write_budget() -> None:
+    """A hundred held rollouts refresh less often, so that the API server hardly notices them."""
+    driver = fleet(100, policy(steps=LONG))
+    driver.run(90)
+    assert writes_within(driver, 60) <= 60 * 5 + 100
+
+
+def test_status_refreshes_are_spread_evenly() -> None:
+    """A hundred rollouts that began at once do not refresh at once: each look writes its part."""
+    driver = fleet(100, policy(steps=LONG, interval=5.0))
+    driver.run(120)
+    driver.world.store.writes.clear()
+    driver.run(120)
+    by_second = Counter(each.at for each in driver.world.store.writes)
+    by_name = Counter(each.name for each in driver.world.store.writes)
+    assert max(by_second.values()) <= 20
+    assert set(by_name.values()) <= {3, 4}
+    assert len(by_name) == 100
+
+
+def test_rollouts_beyond_group_size_get_phase_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each still once per interval, each group with its own questions in one tick."""
+    monkeypatch.setattr("autocanary.controller.state.GROUP_SIZE", 10)
+    driver = fleet(40, policy(steps=LONG, interval=20.0))
+    driver.run(100)
+    asked = watched(driver)
+    driver.run(100)
+    assert {at % 20 for at, _ in asked} == {0.0, 5.0, 10.0, 15.0}
+    assert set(Counter(at for at, _ in asked).values()) == {10}
+    assert set(Counter(question.service for _, question in asked).values()) == {5}
+
+
+# --- how soon ------------------------------------------------------------------------------------------
+
+
+def test_user_request_is_answered_before_next_evaluation() -> None:
+    """A look every five minutes does not mean that people wait five minutes."""
+    driver = healthy_start(policy(interval=300.0))
+    driver.until_weight(10)
+    driver.run(30)
+    driver.ask(Verb.ABORT, within=2)
+    driver.run(2)
+    assert driver.weights()[-1] == 0
+    assert driver.until_phase(Phase.ROLLED_BACK, limit=10).progress.reason is Reason.ABORTED_BY_USER
+
+
+def test_rolls_back_in_same_evaluation_as_violation() -> None:
+    """The weight is 0 in the tick in which the limit was reached."""
+    driver = healthy_start(qualities={V2: BROKEN})
+    asked = watched(driver)
+    driver.until(lambda: 0 in driver.weights())
+    assert driver.world.cluster.writes[-1].at == asked[-1][0]
+
+
+def test_blocked_rollback_escalates_on_time_for_any_interval() -> None:
+    """Half a minute without effect is half a minute, also for a policy with a look every five minutes."""
+    driver = healthy_start(policy(interval=300.0))
+    driver.until_weight(25)
+    driver.run(3)
+    driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
+    began = driver.world.now()
+    driver.ask(Verb.ABORT)
+    driver.until(lambda: any(each.restored for each in driver.world.cluster.writes), 900)
+    assert driver.world.now() - began <= 60
+
+
+def test_progress_deadline_is_kept_for_any_interval() -> None:
+    """progressDeadline 5m is not 10m because of the interval."""
+    driver = healthy_start(policy(interval=299.0), behaviours={V2: NEVER_READY})
+    driver.until_phase(Phase.STAGING)
+    began = driver.world.now()
+    driver.until_phase(Phase.ROLLED_BACK, limit=1200)
+    assert driver.world.now() - began <= 330
+
+
+def test_first_step_follows_readiness_for_any_interval() -> None:
+    """A watch event brings the look forward."""
+    driver = healthy_start(
+        policy(interval=300.0), behaviours={V2: ready_after_seconds(20.0), V3: ready_after_seconds(20.0)}
+    )
+    began = driver.world.now()
+    driver.until(lambda: driver.weights() == [10], 900)
+    assert driver.world.now() - began <= 23

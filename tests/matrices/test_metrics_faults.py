@@ -1,0 +1,150 @@
+"""Every cell of the matrix of metric faults, and the end of a rollout that meets each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from autocanary.model.measurement import Source, Unit
+from autocanary.model.policy import Metric, Policy, Range, Timeout, TimeoutAction
+from autocanary.model.progress import Phase
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Verb
+from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
+from autocanary.simulator.fakes import InlinePool
+from autocanary.simulator.world import World
+from benchmarks.answering import CUSTOM_QUERIES
+from tests.controller.driver import FAULTLESS, STEPS, SUCCESS, V1, V2, Driver, policy
+from tests.matrices.failing_prometheus import FailingPrometheus, QueryReply
+from tests.matrices.metrics_faults import FAULTS, OWN, PRESET, ExpectedEffect, MetricsFault, RolloutPosition, rows
+
+HOLD = 120.0
+DEADLINES = {
+    ExpectedEffect.OUTAGE: (HOLD, Reason.OUTAGE_DEADLINE),
+    ExpectedEffect.NO_DATA: (HOLD, Reason.NO_DATA_DEADLINE),
+    ExpectedEffect.TOO_FEW_REQUESTS: (150.0, Reason.PROGRESS_DEADLINE_EXCEEDED),
+}
+WEIGHTS = {
+    RolloutPosition.FIRST: 10,
+    RolloutPosition.MIDDLE: 25,
+    RolloutPosition.BAKE: 100,
+    RolloutPosition.BACK: 25,
+}
+
+
+def _policy() -> Policy:
+    own = Metric(OWN, Range(max=0.4), Unit.NUMBER, query=CUSTOM_QUERIES[OWN], failure_limit=2)
+    return policy(
+        metrics=(SUCCESS, own),
+        source=Source.KNATIVE,
+        on_no_data=Timeout(HOLD, TimeoutAction.ROLLBACK),
+        on_outage=Timeout(HOLD, TimeoutAction.ROLLBACK),
+        progress_deadline=150.0,
+        steps=tuple(replace(step, hold=180.0) for step in STEPS),
+    )
+
+
+@pytest.fixture
+def prometheus() -> Iterator[FailingPrometheus]:
+    with FailingPrometheus() as served:
+        yield served
+
+
+@pytest.fixture
+def play(prometheus: FailingPrometheus) -> Iterator[Driver]:
+    """The engine and the adapter of the product, in virtual time but for what a timeout takes."""
+    world = World(policies=(_policy(),), qualities={V1: FAULTLESS, V2: FAULTLESS})
+    metrics = PrometheusMetrics(PrometheusConfig(prometheus.url, timeout=0.2), InlinePool(), world.clock)
+    world.metrics = metrics  # type: ignore[assignment]
+    yield Driver(world=world)
+    metrics.close()
+
+
+def _reach(play: Driver, place: RolloutPosition) -> None:
+    play.deploy_stable()
+    play.release()
+    play.until_weight(WEIGHTS[place])
+    play.until(lambda: play.rollout().progress.reason is Reason.ANALYSING)
+
+
+def _struck(play: Driver, prometheus: FailingPrometheus, fault: MetricsFault) -> None:
+    fault.inject(prometheus)
+    looked = play.rollout().progress.last_evaluation_at or 0.0
+    play.until(lambda: (play.rollout().progress.last_evaluation_at or 0.0) > looked + 30.0, 90)
+
+
+def _healed(prometheus: FailingPrometheus) -> None:
+    prometheus.reply = QueryReply()
+    prometheus.open()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [RolloutPosition.FIRST, RolloutPosition.MIDDLE, RolloutPosition.BAKE],
+    ids=lambda place: place.value,
+)
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_metrics_fault_in_each_phase(
+    play: Driver, prometheus: FailingPrometheus, fault: MetricsFault, place: RolloutPosition
+) -> None:
+    """It reads as the table says, moves nothing before the stated deadline, and then what the policy says."""
+    _reach(play, place)
+    written = play.weights()
+    _struck(play, prometheus, fault)
+    last = play.rollout().progress.metrics[fault.metric].last
+    assert last is not None
+    assert last.kind is fault.reading, last
+    assert play.rollout().progress.reason is fault.reason
+    assert play.weights() == written
+    if fault.effect is ExpectedEffect.NONE:
+        play.finish()
+        assert play.phase() is Phase.PROMOTED
+        return
+    deadline, reason = DEADLINES[fault.effect]
+    begun = play.world.now()
+    play.until(lambda: play.phase() is Phase.ROLLING_BACK, 400)
+    assert play.rollout().progress.reason is reason
+    assert play.world.now() - begun >= deadline - 45.0  # the fault began up to three looks ago
+    assert Phase.PROMOTED.value not in play.phases()
+    play.finish()
+    assert play.weights() == [*written, 0]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_metrics_fault_while_rolling_back(play: Driver, prometheus: FailingPrometheus, fault: MetricsFault) -> None:
+    """A rollback needs no metrics: begun while they are broken, it is finished all the same."""
+    _reach(play, RolloutPosition.BACK)
+    fault.inject(prometheus)
+    play.ask(Verb.ABORT)
+    play.finish(limit=60)
+    assert play.phase_and_reason() == (Phase.ROLLED_BACK, Reason.ABORTED_BY_USER)
+    assert play.weights()[-1] == 0
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_healthy_candidate_is_promoted_after_the_fault(
+    play: Driver, prometheus: FailingPrometheus, fault: MetricsFault
+) -> None:
+    """The column's end: the fault comes for a minute at every step, and the rollout ends promoted."""
+    for place in (RolloutPosition.FIRST, RolloutPosition.MIDDLE, RolloutPosition.BAKE):
+        if place is RolloutPosition.FIRST:
+            _reach(play, place)
+        else:
+            play.until_weight(WEIGHTS[place])
+            play.until(lambda: play.rollout().progress.reason is Reason.ANALYSING)
+        fault.inject(prometheus)
+        play.run(60)
+        _healed(prometheus)
+    play.finish()
+    assert play.phase() is Phase.PROMOTED
+    assert play.weights() == [10, 25, 50, 100]
+
+
+def test_the_printed_table_is_the_tested_one() -> None:
+    """A row for each fault, and a cell for each place."""
+    head, *body = rows()
+    assert [row[0] for row in body] == [fault.name for fault in FAULTS]
+    assert {len(row) for row in body} == {len(head)} == {3 + len(RolloutPosition)}
+    assert {fault.metric for fault in FAULTS} == {PRESET, OWN}

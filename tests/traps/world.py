@@ -1,0 +1,316 @@
+"""Where a trap is set: one service in its own namespace, with autocanary over it. Two kinds of ground exist.
+
+``simulated`` is the world in memory, ``real`` a real API server with the status simulator, a real
+Prometheus and ``autocanary run`` as its own process. A trap is written once and sprung on both.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from autocanary.model.observation import Observation
+from autocanary.model.policy import Component
+from autocanary.simulator.knative_controller import KnativeService, Revision
+from autocanary.simulator.kserve_controller import KServeController
+from tests.real import manifests
+from tests.real.manifests import analysis
+
+__all__ = [
+    "ABSENT",
+    "BAD",
+    "SERVICE",
+    "SentNotification",
+    "TrapWorld",
+    "manifest",
+    "policy_document",
+    "without_repetitions",
+]
+
+SERVICE = "mnist"
+BAD = 0.2
+"""The share of the requests that a bad version fails."""
+ABSENT: None = None
+"""A release without the field, as an owner applies it who knows nothing of canaries."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentNotification:
+    """One transition that people were told of."""
+
+    event: str
+    reason: str
+    message: str
+
+
+def policy_document(namespace: str, **changes: Any) -> dict[str, Any]:
+    """A policy whose whole rollout takes some twenty seconds, for one component in one namespace."""
+    component = changes.get("component", "predictor")
+    spec: dict[str, Any] = {
+        "selector": {"namespaces": [namespace]},
+        "stepDuration": "6s",
+        "progressDeadline": "2m",
+        "analysis": analysis(),
+    }
+    name = namespace if component == "predictor" else f"{namespace}-{component}"
+    return manifests.policy_document(name, **{**spec, **changes})
+
+
+def manifest(namespace: str, version: str, weight: int | None = ABSENT, **metadata: Any) -> dict[str, Any]:
+    """The InferenceService as its owner keeps it."""
+    return manifests.service_document(namespace, SERVICE, version, weight, **metadata)
+
+
+class TrapWorld(ABC):
+    """What can be done to the service and what can be seen of it. Revisions are named by their number.
+
+    A version's name says how it behaves: ``v2-slow8`` is ready after 8 s, ``crash`` and ``never`` never
+    are, and one with ``bad`` in it answers every fifth request with an error. Every ``until`` fails the
+    test when its condition does not come within ``seconds``.
+    """
+
+    namespace: str
+    kind: str
+    rest_seconds: float = 12.0
+    """Seconds at rest after which stable's spec is certain (see ``discovery.SETTLED_AFTER``), and some more."""
+
+    # --- what happens ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def policy(self, **changes: Any) -> None:
+        """Put the policy of this namespace in force; with ``component``, the one of that component."""
+
+    @abstractmethod
+    def apply(self, version: str, weight: int | None = ABSENT, **metadata: Any) -> None:
+        """``kubectl apply`` of the manifest with this model; ``metadata`` adds labels and annotations."""
+
+    @abstractmethod
+    def patch(self, body: Mapping[str, Any], by: str = "kubectl-edit") -> None:
+        """Somebody's merge patch, under the name of their tool."""
+
+    @abstractmethod
+    def replace(self, version: str, weight: int | None = ABSENT) -> None:
+        """``kubectl replace`` with the manifest."""
+
+    @abstractmethod
+    def delete(self) -> None:
+        """``kubectl delete inferenceservice``."""
+
+    @abstractmethod
+    def run_in_cluster(self, action: Callable[[KServeController], None]) -> None:
+        """Something happens within the cluster: pods crash, a revision is refused."""
+
+    @abstractmethod
+    def ask(self, number: int, verb: str) -> None:
+        """A person's wish, as the commands write it."""
+
+    @abstractmethod
+    def wait(self, seconds: float) -> None:
+        """Let time go by."""
+
+    @abstractmethod
+    def until(self, condition: Callable[[], object], what: str, seconds: float = 150) -> None: ...
+
+    # --- what is seen ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def seen(self, component: Component = Component.PREDICTOR) -> Observation | None:
+        """The InferenceService as the API server has it now."""
+
+    @abstractmethod
+    def document(self) -> Mapping[str, Any]: ...
+
+    @abstractmethod
+    def split(self) -> Mapping[str, int]:
+        """Percent of the requests by revision, as they are really routed now."""
+
+    @abstractmethod
+    def history(self) -> Sequence[Mapping[str, int]]:
+        """What ``split`` has been so far, one entry per moment looked at."""
+
+    @abstractmethod
+    def written_weights(self) -> list[int | None]:
+        """Every weight that autocanary wrote, in order; None where it removed the field."""
+
+    @abstractmethod
+    def rollouts(self) -> Mapping[str, tuple[str, str, str]]:
+        """Phase, reason and message of every CanaryRollout by name."""
+
+    @abstractmethod
+    def notifications(self, number: int | None = None) -> list[SentNotification]:
+        """What people were told, of one candidate or of all."""
+
+    @abstractmethod
+    def rejections(self) -> list[str]:
+        """Why no rollout was begun: the reason and the sentence."""
+
+    # --- words for the traps -----------------------------------------------------------------------------
+
+    def revision(self, number: int) -> str:
+        return f"{SERVICE}-predictor-{number:05d}"
+
+    def serve(self, version: str = "v1", weight: int | None = ABSENT) -> None:
+        """A first revision that has all the traffic and has been seen at rest."""
+        self.apply(version, weight)
+        self.until_stable(1)
+        self.wait(self.rest_seconds)
+
+    def release(self, version: str = "v2", weight: int | None = 0) -> None:
+        self.apply(version, weight)
+
+    def promoted(self, version: str = "v2") -> None:
+        """A second revision rolled out by autocanary from the bottom to the top."""
+        self.serve()
+        self.release(version)
+        self.until_phase(2, "Promoted")
+
+    def weight(self, value: int | None, by: str = "kubectl-edit") -> None:
+        """Somebody writes the field, or removes it."""
+        self.patch({"spec": {"predictor": {"canaryTrafficPercent": value}}}, by)
+
+    def field(self) -> int | None:
+        """``canaryTrafficPercent`` as it stands."""
+        value = self.document()["spec"]["predictor"].get("canaryTrafficPercent")
+        return None if value is None else int(value)
+
+    def ready(self) -> str:
+        """The newest revision that was ready."""
+        seen = self.seen()
+        return seen.ready if seen is not None else ""
+
+    def share(self, number: int) -> int:
+        return self.split().get(self.revision(number), 0)
+
+    def shares(self, number: int) -> list[int]:
+        """A revision's share at every moment looked at."""
+        looked = self.history()
+        assert looked, "nobody has looked at what is routed"
+        return [each.get(self.revision(number), 0) for each in looked]
+
+    def highest(self, number: int) -> int:
+        return max(self.shares(number))
+
+    def phase(self, number: int) -> str:
+        return self._rollout(number)[0]
+
+    def reason(self, number: int) -> str:
+        return self._rollout(number)[1]
+
+    def message(self, number: int) -> str:
+        return self._rollout(number)[2]
+
+    def _name(self, number: int) -> str:
+        """The newest attempt at a candidate; "" while there is none."""
+        found = [name for name in self.rollouts() if name.startswith(f"{SERVICE}-{number:05d}")]
+        return max(found, key=lambda name: (len(name), name), default="")
+
+    def _rollout(self, number: int) -> tuple[str, str, str]:
+        return self.rollouts().get(self._name(number), ("", "", ""))
+
+    def events(self, number: int) -> list[str]:
+        return [each.event for each in self.notifications(number)]
+
+    def until_phase(self, number: int, *phases: str, seconds: float = 200) -> None:
+        self.until(lambda: self.phase(number) in phases, f"{number:05d} to be {' or '.join(phases)}", seconds)
+
+    def until_reason(self, number: int, *reasons: str, seconds: float = 150) -> None:
+        self.until(lambda: self.reason(number) in reasons, f"{number:05d}: {' or '.join(reasons)}", seconds)
+
+    def until_share(self, number: int, percent: int, seconds: float = 150) -> None:
+        self.until(lambda: self.share(number) == percent, f"{number:05d} to have {percent} %", seconds)
+
+    def until_told(self, number: int, event: str, reason: str = "", seconds: float = 150) -> None:
+        self.until(
+            lambda: any(
+                each.event == event and (not reason or each.reason == reason) for each in self.notifications(number)
+            ),
+            f"{event} {reason} to be told of {number:05d}",
+            seconds,
+        )
+
+    def until_stable(self, number: int, seconds: float = 60) -> None:
+        def so() -> bool:
+            seen = self.seen()
+            return seen is not None and seen.rolled_out == self.revision(number)
+
+        self.until(so, f"{number:05d} to be rolled out", seconds)
+
+    def until_created(self, number: int, seconds: float = 60) -> None:
+        def so() -> bool:
+            seen = self.seen()
+            return seen is not None and seen.created == self.revision(number)
+
+        self.until(so, f"{number:05d} to be created", seconds)
+
+    def until_step_analyzed(self, number: int = 2, weight: int = 10) -> None:
+        """Until a candidate really has this share and its step is being judged."""
+        self.until_share(number, weight)
+        self.until(lambda: self.reason(number) in ("Analysing", "WarmingUp"), f"{number:05d} to be judged")
+
+    def hold(self, number: int = 2, weight: int = 10) -> int:
+        """Let a candidate come to this share, and have a person pause it there.
+
+        The weight at which it really stopped: on a slow machine it may have come a step further meanwhile.
+        """
+        self.until(lambda: self.share(number) >= weight, f"{number:05d} to have {weight} %")
+        self.ask(number, "pause")
+        self.until_phase(number, "Paused")
+        stopped = self.field()
+        assert stopped is not None
+        self.until_share(number, stopped)
+        return stopped
+
+    # --- within the cluster ------------------------------------------------------------------------------
+
+    def child(self, controller: KServeController, component: Component = Component.PREDICTOR) -> KnativeService:
+        return controller.children((self.namespace, SERVICE))[component]
+
+    def _pods(self, number: int, action: Callable[[KnativeService, Revision, float], None]) -> None:
+        def act(controller: KServeController) -> None:
+            child = self.child(controller)
+            action(child, child.revisions[self.revision(number)], controller.now())
+
+        self.run_in_cluster(act)
+
+    def crash(self, number: int) -> None:
+        """All pods of a revision crash-loop."""
+        self._pods(number, lambda child, revision, _: child.pods_crash(revision))
+
+    def recover(self, number: int) -> None:
+        self._pods(number, lambda child, revision, now: child.pods_ready(revision, now))
+
+    def delete_revision(self, number: int) -> None:
+        self.run_in_cluster(lambda controller: self.child(controller).delete_revision(self.revision(number)))
+
+    def refuse_revisions(self, reason: str = "quota exceeded") -> None:
+        """Creating Revisions is refused; "" allows it again."""
+
+        def act(controller: KServeController) -> None:
+            child = self.child(controller)
+            child.refusal = reason
+            if not reason:
+                child.reconcile_soon()
+
+        self.run_in_cluster(act)
+
+    def hold_ingress(self, held: bool = True) -> None:
+        """The ingress does not program what the Route says."""
+
+        def act(controller: KServeController) -> None:
+            child = self.child(controller)
+            child.ingress_held = held
+            child.reconcile_soon()
+
+        self.run_in_cluster(act)
+
+    def freeze(self, frozen: bool = True) -> None:
+        """KServe writes the status no more, although everything else goes on."""
+        self.run_in_cluster(lambda controller: controller.freeze((self.namespace, SERVICE), frozen))
+
+
+def without_repetitions(values: Iterable[Any]) -> list[Any]:
+    """Without identical neighbours."""
+    return [value for value, _ in groupby(values)]
