@@ -79,10 +79,7 @@ format: venv ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-generate: venv ## Write the generated pages of docs/ anew; tests fail when they drift
-	$(BIN)/python -m autocanary.policy_files.json_schema > docs/policy.schema.json
-	$(BIN)/python -m autocanary.policy_files.reference_page > docs/policy-reference.md
-	$(BIN)/python -m autocanary.http_server.metric_table > docs/metrics.md
+generate: venv ## Write the generated files of docs/ and charts/; tests fail when they drift
 	$(BIN)/python docs/generate.py
 	$(BIN)/python charts/generate.py
 

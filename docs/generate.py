@@ -1,20 +1,23 @@
-"""docs/cli.md and docs/settings.md, made from the program itself: ``python docs/generate.py`` writes both.
+"""The generated files of docs/: ``python docs/generate.py`` writes them all.
 
-The commands, flags, variables, defaults and help texts come from the code; only what a setting means is
-written here, and a setting without a meaning stops the generator. tests/docs compares the pages with it.
+Commands, flags, settings, metrics and policy fields come from the code. Only what a setting means is written
+here; a setting without a meaning stops the generator. tests/docs compares each file with what this generates.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from autocanary.cli.root import app
+from autocanary.http_server import metric_table
 from autocanary.model.value_wording import format_duration
+from autocanary.policy_files.json_schema import render_json_schema
+from autocanary.policy_files.reference_page import render_reference
 from autocanary.settings import ENV_PREFIX, HostPort, Settings
 
 __all__ = ["PAGES", "cli_page", "settings_page"]
@@ -237,8 +240,15 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-PAGES = {"cli.md": cli_page, "settings.md": settings_page}
+PAGES: Mapping[str, Callable[[], str]] = {
+    "cli.md": cli_page,
+    "settings.md": settings_page,
+    "metrics.md": metric_table.markdown,
+    "policy-reference.md": render_reference,
+    "policy.schema.json": render_json_schema,
+}
+"""Each generated file, by its path from docs/."""
 
 if __name__ == "__main__":
-    for page, make in PAGES.items():
-        (_HERE / page).write_text(make(), encoding="utf-8")
+    for page, render in PAGES.items():
+        (_HERE / page).write_text(render(), encoding="utf-8")

@@ -1,18 +1,12 @@
-"""The JSON Schema of a policy document, made from ``schema``.
+"""The JSON Schema of a policy document, generated from ``schema``; docs/policy.schema.json is its published form.
 
-Editors complete and check policies with it (``jsonschema`` writes the file), and error messages find the
-names of fields in it. The loader is stricter, because a schema cannot say everything that ``rules`` does.
-
-docs/policy.schema.json, the published JSON Schema.
-
-``python -m autocanary.policy_files.json_schema > docs/policy.schema.json`` writes it anew; a test fails when
-it is out of date.
+Editors complete and check policies with it, and error messages find the names of fields in it. The loader
+is stricter: a schema cannot express everything that ``cross_field_checks`` does.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from functools import cache
 from typing import Any
 
@@ -72,7 +66,3 @@ def _clean(node: Any, *, names: bool = False) -> Any:
 def render_json_schema() -> str:
     """The schema as the file holds it."""
     return json.dumps(policy_json_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(render_json_schema())

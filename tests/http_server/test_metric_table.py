@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-
 import pytest
 
-from autocanary.http_server.metric_table import METRIC_SPECS, ROLLOUT_LABELS, markdown
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
-
-
-def test_documentation_is_up_to_date() -> None:
-    """`python -m autocanary.http_server.metric_table > docs/metrics.md` would change nothing."""
-    assert DOCUMENT.read_text(encoding="utf-8") == markdown()
+from autocanary.http_server.metric_table import METRIC_SPECS, ROLLOUT_LABELS
 
 
 def test_names_are_the_stable_surface() -> None:
@@ -52,11 +42,3 @@ def test_row_is_well_formed(row: object) -> None:
     assert each.help.endswith(".")
     assert not {"\n", "\\"} & set(each.help)
     assert "rollout" not in each.labels or each.labels[:3] == ROLLOUT_LABELS
-
-
-def test_module_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:
-    """The command in the page's comment works."""
-    runpy.run_path(
-        str(Path(__file__).parents[2] / "autocanary" / "http_server" / "metric_table.py"), run_name="__main__"
-    )
-    assert capsys.readouterr().out == markdown()

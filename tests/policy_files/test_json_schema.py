@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -19,7 +18,6 @@ from autocanary.model.rollout_json import API_VERSION
 from autocanary.policy_files import validate
 from autocanary.policy_files.analysis_schema import Analysis as AnalysisSchema
 from autocanary.policy_files.json_schema import policy_json_schema
-from autocanary.policy_files.json_schema import render_json_schema as schema_text
 from autocanary.policy_files.metric_presets import PRESETS
 from autocanary.policy_files.reference_page import render_reference as reference_text
 from autocanary.policy_files.schema import Document, EventName
@@ -27,18 +25,7 @@ from autocanary.policy_files.schema_errors import yaml_flow
 from tests.policy_files.policy_texts import FULL_POLICY, MINIMAL_POLICY, PLACES, document, whole_with
 from tests.policy_files.test_validate_document import CASES
 
-ROOT = Path(__file__).resolve().parents[2]
 VALIDATOR = jsonschema.Draft202012Validator(policy_json_schema())
-
-
-def test_the_schema_file_is_up_to_date() -> None:
-    """`python -m autocanary.policy_files.json_schema > docs/policy.schema.json` writes it anew."""
-    assert (ROOT / "docs" / "policy.schema.json").read_text() == schema_text()
-
-
-def test_the_reference_is_up_to_date() -> None:
-    """`python -m autocanary.policy_files.reference_page > docs/policy-reference.md` writes it anew."""
-    assert (ROOT / "docs" / "policy-reference.md").read_text() == reference_text()
 
 
 def test_the_schema_is_a_schema() -> None:
