@@ -26,11 +26,11 @@ from autocanary.kube.api_errors import (
     connection_error,
     error_from_response,
     invalid_response_error,
-    one_line,
 )
 from autocanary.kube.kubeconfig import ClusterCredentials
 from autocanary.kube.resource import Resource
 from autocanary.kube.watch_stream import Stream
+from autocanary.model.foreign_text import clean_text
 
 __all__ = ["FIELD_MANAGER", "ApiClient", "OnRequest"]
 
@@ -277,7 +277,7 @@ class ApiClient:
             api_client.update_params_for_auth(headers, None, ["BearerToken"], "", "", None)
         except Exception as error:
             # Plugins and token files fail in as many ways as there are clouds.
-            raise Forbidden(f"cannot use the credentials of {self.source}: {one_line(str(error))}") from error
+            raise Forbidden(f"cannot use the credentials of {self.source}: {clean_text(str(error))}") from error
         if "authorization" in headers:
             headers["authorization"] = headers["authorization"].strip()
         return headers

@@ -34,6 +34,7 @@ from autocanary.errors import (
     Unreachable,
 )
 from autocanary.kserve.v1alpha2 import CANARY_REFUSED_TEXT, CANARY_UNSUPPORTED_MESSAGE
+from autocanary.model.foreign_text import clean_text
 
 __all__ = [
     "NETWORK_ERRORS",
@@ -42,7 +43,6 @@ __all__ = [
     "connection_error",
     "error_from_response",
     "invalid_response_error",
-    "one_line",
 ]
 
 NETWORK_ERRORS = (urllib3_errors.HTTPError, ApiException, OSError, ValueError)
@@ -51,7 +51,7 @@ NETWORK_ERRORS = (urllib3_errors.HTTPError, ApiException, OSError, ValueError)
 TLS_ERRORS = (urllib3_errors.SSLError, ApiException)
 """Of these, the ones that new certificates may end; the library turns SSLError into an ApiException."""
 
-_MAX_MESSAGE_LENGTH = 300
+_MAX_BODY_BYTES = 1200  # of a page that is not the API server's
 _AUTOCANARY_GROUP = "autocanary.dev"
 _KSERVE_GROUPS = ("serving.kserve.io", "serving.kubeflow.org")
 _ADMISSION_PHRASES = ("denied the request", "denied request")  # a webhook's words, and an admission policy's
@@ -68,11 +68,11 @@ def error_from_response(
     api_status = _parse_status(body)
     if api_status is None and 300 <= status < 400:
         return Unreachable(
-            f"{server} answered {status} and sends us on to {one_line(headers.get('Location', 'nowhere'))}; "
+            f"{server} answered {status} and sends us on to {clean_text(headers.get('Location', 'nowhere'))}; "
             "it is not an API server, check the kubeconfig's server and any proxy in between",
             status=status,
         )
-    message = one_line(api_status.get("message") or "") if api_status else _describe_foreign_body(body)
+    message = clean_text(str(api_status.get("message") or "")) if api_status else _describe_foreign_body(body)
     message = message or f"the API server answered {status}"
     reason = (api_status or {}).get("reason") or ""
     sentence = f"cannot {action}: {message}"
@@ -103,10 +103,10 @@ def _parse_status(body: bytes) -> dict[str, Any] | None:
 
 
 def _describe_foreign_body(body: bytes) -> str:
-    text = body[: 4 * _MAX_MESSAGE_LENGTH].decode("utf-8", "replace")
+    text = body[:_MAX_BODY_BYTES].decode("utf-8", "replace")
     if text.lstrip().startswith("<"):
         return "the answer is a web page, not the API server's"
-    return one_line(text)
+    return clean_text(text)
 
 
 def _forbidden_error(status: int, sentence: str, message: str, api_status: dict[str, Any] | None) -> ClusterError:
@@ -185,25 +185,19 @@ def _describe_network_error(error: Exception) -> tuple[str, str]:
             "the request cannot be sent",
             "that the token and the server's address hold no stray characters",
         )
-    return one_line(str(error)), check_hint
+    return clean_text(str(error)), check_hint
 
 
 def _describe_cause(error: BaseException) -> str:
-    text = one_line(str(error).rsplit(": ", 1)[-1]).strip("()'\" ,")
+    text = clean_text(str(error).rsplit(": ", 1)[-1]).strip("()'\" ,")
     text = text.split("] ", 1)[-1]
     return text[:1].lower() + text[1:] if text else type(error).__name__
 
 
 def _describe_tls_error(error: Exception) -> str:
     text = error.reason if isinstance(error, ApiException) else str(error)
-    text = one_line(str(text)).removeprefix("SSLError ")
+    text = clean_text(str(text)).removeprefix("SSLError ")
     if "certificate verify failed" in text:
         detail = text.split("certificate verify failed", 1)[1].split("(_ssl")[0].strip(" :'\"")
         return f"certificate verify failed: {detail}" if detail else "certificate verify failed"
     return text
-
-
-def one_line(text: str) -> str:
-    """Trimmed to one line that fits a log or a condition."""
-    line = " ".join(text.split())
-    return line if len(line) <= _MAX_MESSAGE_LENGTH else line[: _MAX_MESSAGE_LENGTH - 1] + "…"

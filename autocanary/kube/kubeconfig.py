@@ -22,6 +22,7 @@ from kubernetes.client import Configuration
 from kubernetes.config import ConfigException, incluster_config, kube_config
 
 from autocanary.errors import SettingsError
+from autocanary.model.foreign_text import clean_text
 
 __all__ = ["ClusterCredentials", "find_credentials"]
 
@@ -220,5 +221,5 @@ def _check_certificates(configuration: Configuration, source: str) -> None:
 
 def _one_line(error: BaseException) -> str:
     """One line without the library's boilerplate; KeyErrors are only the key."""
-    text = " ".join(str(error).split()).removeprefix("Invalid kube-config file. ")
+    text = clean_text(str(error)).removeprefix("Invalid kube-config file. ")
     return f"{text} is missing" if isinstance(error, KeyError) else text or type(error).__name__

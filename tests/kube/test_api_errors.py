@@ -26,7 +26,6 @@ from autocanary.kube.api_errors import (
     connection_error,
     error_from_response,
     invalid_response_error,
-    one_line,
 )
 from tests.kube.fake_api import status
 
@@ -114,7 +113,19 @@ def test_long_messages_are_trimmed_to_one_line() -> None:
     """Validation errors of the API server can be many lines long."""
     error = fault(422, status(422, "Invalid", "x\n" * 1000))
     assert len(str(error)) < 400
-    assert one_line("a\n b\tc") == "a b c"
+    assert "x x x" in str(error)
+
+
+@pytest.mark.parametrize("body", [status(400, "BadRequest", "\x1b[2Jno\x1b]0;owned\x07"), b"\x1b[2Jno\x1b]0;owned\x07"])
+def test_control_characters_are_removed(body: bytes) -> None:
+    """A webhook's refusal reaches the terminal of `autocanary abort`."""
+    assert str(fault(400, body)).endswith(": no")
+
+
+def test_message_that_is_no_text_is_shown_as_text() -> None:
+    """A proxy may answer with a Status of another shape."""
+    body = b'{"kind": "Status", "message": {"deep": [1]}}'
+    assert "{'deep': [1]}" in str(fault(400, body))
 
 
 CONNECTION = HTTPSConnection("k8s.example", 6443)
