@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autocanary.analysis.forecast import forecast_text
-from autocanary.controller.context import Dependencies, log_failure
+from autocanary.controller.context import Dependencies
 from autocanary.controller.running_rollout import RolloutId, RunningRollout
 from autocanary.controller.state import ControllerState
 from autocanary.decide.outbox import mark_delivered, save_channel_message_id
@@ -75,8 +75,6 @@ class Notifications:
         running.recent_deliveries = [*running.recent_deliveries, delivery][-_MAX_RECENT_DELIVERIES:]
         progress = save_channel_message_id(running.rollout.progress, delivery.channel, delivery.channel_message_id)
         if delivery.finished:
-            if not delivery.ok:
-                log_failure("message_given_up", running.key, None, channel=delivery.channel, why=delivery.detail)
             wanted = self._dependencies.notifier.channels(message)
             progress = mark_delivered(progress, delivery.notification_id, delivery.channel, wanted)
         running.rollout = replace(running.rollout, progress=progress)

@@ -181,6 +181,8 @@ class DeliveryWorker:
             self._finish(delivery_key(message, channel.name), outcome)
         failed = isinstance(outcome, DeliveryError)
         self._on_outcome(_kind(channel.name), "dropped" if failed else "delivered")
+        if isinstance(outcome, DeliveryError):
+            self._log_dropped(message, channel.name, str(outcome))
 
     def _enqueue(self, message: Message, channel: Channel) -> None:
         key = delivery_key(message, channel.name)
@@ -218,14 +220,18 @@ class DeliveryWorker:
             self._on_outcome(_kind(entry.key.channel), "failed")
         for each in given_up:
             self._on_outcome(_kind(each.key.channel), "dropped")
-            self._log.warning(
-                "notification_dropped",
-                channel=each.key.channel,
-                namespace=each.key.namespace,
-                rollout=each.key.rollout,
-                told=each.message.notification.event,
-                error=each.last_error,
-            )
+            self._log_dropped(each.message, each.key.channel, each.last_error)
+
+    def _log_dropped(self, message: Message, channel: str, error: str) -> None:
+        self._log.warning(
+            "notification_dropped",
+            channel=channel,
+            namespace=message.rollout.namespace,
+            service=message.rollout.service,
+            rollout=message.rollout.name,
+            notification=message.notification.event,
+            error=error,
+        )
 
     def _report_again(self, key: DeliveryKey) -> bool:
         """Give out a settled telling's Delivery once more; the caller holds the lock."""

@@ -203,7 +203,7 @@ def test_expired_message_is_a_failed_delivery(logged: logs.CapturedLogs) -> None
         clock.at += deliver_all_due(worker) or 0.0
     assert worker.take_deliveries() == (Delivery("models", "mnist-00002", "t1", "slack", False, "HTTP 500"),)
     [line] = logged.named("notification_dropped")
-    assert (line["told"], line["rollout"], line["error"]) == ("step_taken", "mnist-00002", "HTTP 500")
+    assert (line["notification"], line["rollout"], line["error"]) == ("step_taken", "mnist-00002", "HTTP 500")
     slack.failures.clear()
     clock.at += 60
     deliver_all_due(worker)
@@ -227,11 +227,13 @@ def test_exception_in_a_channel_does_not_end_the_worker() -> None:
     assert second.ok
 
 
-def test_failing_log_channel_is_not_retried() -> None:
-    """What is told at once has no second try."""
+def test_failing_log_channel_is_not_retried(logged: logs.CapturedLogs) -> None:
+    """A synchronous channel has no second try; the failure is one line in the log."""
     worker = delivery_worker(synchronous=[ScriptedChannel("log", DeliveryError("disk full"))])
     worker.notify(numbered_message(1))
     assert [(each.ok, each.detail) for each in worker.take_deliveries()] == [(False, "disk full")]
+    [line] = logged.named("notification_dropped")
+    assert (line["channel"], line["notification"], line["error"]) == ("log", "step_taken", "disk full")
 
 
 def test_outcomes_are_counted_by_kind_of_channel() -> None:
