@@ -143,9 +143,7 @@ class RolloutActions:
 
     def record_deliveries(self, running: RunningRollout, now: float) -> None:
         """Nothing is decided, but there is something to record: people have been told."""
-        self._start_write(
-            running, None, Decision(running.rollout.progress, running.rollout.progress.reason, "told"), now
-        )
+        self._start_write(running, None, Decision(running.rollout.progress, running.rollout.progress.reason), now)
 
     def _start_write(
         self, running: RunningRollout, observation: Observation | None, decision: Decision, now: float

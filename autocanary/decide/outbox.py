@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from autocanary.model.decision import Event
+from autocanary.model.decision import Decision, Event
 from autocanary.model.progress import Notification, Progress
 from autocanary.model.rollout import Rollout
 from autocanary.model.time_format import format_time
@@ -16,6 +16,7 @@ __all__ = [
     "DELIVERED_KEPT",
     "INPUTS_KEPT",
     "mark_delivered",
+    "record_rule",
     "record_transition",
     "save_channel_message_id",
 ]
@@ -34,7 +35,6 @@ def record_transition(
     event: Event,
     now: float,
     inputs: Mapping[str, Any] | None = None,
-    rule: str = "",
 ) -> Progress:
     """``progress`` with the transition noted: people hear of it once, and the ledger keeps why.
 
@@ -58,8 +58,6 @@ def record_transition(
         "message": progress.message,
         "weight": entry.weight,
     }
-    if rule:
-        decision["rule"] = rule
     if inputs:
         decision["inputs"] = dict(inputs)
     return replace(
@@ -67,6 +65,17 @@ def record_transition(
         pending_notifications=(*progress.pending_notifications, entry),
         decisions=(*_drop_old_inputs(progress.decisions), decision)[-DECISIONS_KEPT:],
     )
+
+
+def record_rule(decision: Decision, rule: str) -> Decision:
+    """``decision`` with the rule that made it, also in the decision history; a name that is there stays."""
+    if decision.rule:
+        return decision
+    progress = decision.progress
+    if decision.event is not None:
+        *earlier, newest = progress.decisions
+        progress = replace(progress, decisions=(*earlier, {**newest, "rule": rule}))
+    return replace(decision, progress=progress, rule=rule)
 
 
 def _drop_old_inputs(decisions: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:

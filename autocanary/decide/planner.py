@@ -13,15 +13,19 @@ from typing import Any
 
 from autocanary.analysis import AnalysisInput, Verdict, analyse
 from autocanary.analysis.thresholds import WEBHOOK_PREFIX, webhook_metric
-from autocanary.decide import rules
 from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.decision_log import decision_inputs_from_json
+from autocanary.decide.rules import CHAIN
 from autocanary.decide.transitions import unchanged
 from autocanary.model.decision import Decision
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Rollout
 
-__all__ = ["plan", "replay", "replay_verdict"]
+__all__ = ["NOTHING_TO_DO", "plan", "replay", "replay_verdict"]
+
+
+NOTHING_TO_DO = "NothingToDo"
+"""The rule of a decision that no rule of the chain has made."""
 
 
 def plan(given: DecisionInput) -> Decision:
@@ -30,11 +34,11 @@ def plan(given: DecisionInput) -> Decision:
     The same situation gives the same decision, so that a record of the inputs explains it completely.
     """
     with_observed_progress = given.with_observed_progress()
-    for rule in rules.CHAIN:
+    for rule in CHAIN:
         decision = rule(with_observed_progress)
         if decision is not None:
             return decision
-    return unchanged(with_observed_progress, "nothing_to_do")
+    return replace(unchanged(with_observed_progress), rule=NOTHING_TO_DO)
 
 
 def replay(rollout: Rollout, policy: Policy, inputs: Mapping[str, Any]) -> Decision:

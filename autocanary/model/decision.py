@@ -47,14 +47,15 @@ class Decision:
 
     ``event`` is None while nothing changes for people. ``inputs`` is everything the decision was made
     from, JSON-safe, so that it can be explained and recomputed later. ``urgent`` writes are made even if
-    they could not be recorded first: a rollback must not wait for the ledger.
+    they could not be recorded first: a rollback does not wait for the rollout store. ``rule`` names the rule
+    of the chain that made the decision.
     """
 
     progress: Progress
     reason: Reason
-    rule: str
     action: Action = Action.NONE
     weight: int | None = None
     event: Event | None = None
     urgent: bool = False
     inputs: Mapping[str, Any] | None = None
+    rule: str = ""

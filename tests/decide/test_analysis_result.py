@@ -40,7 +40,7 @@ def test_suspicion_holds_at_once() -> None:
     """Not only when the step's time is over."""
     fresh = progress(verified_at=NOW - 5)
     found = decided(Outcome.SUSPICIOUS, state=fresh)
-    assert (found.rule, found.progress.phase, found.event) == ("suspicious", Phase.HOLDING, Event.HELD)
+    assert (found.rule, found.progress.phase, found.event) == ("Suspicious", Phase.HOLDING, Event.HELD)
     assert found.progress.inconclusive_since == NOW
 
 

@@ -11,7 +11,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from autocanary.analysis import Outcome, Verdict
 from autocanary.decide.decision_input import BY_FAILURE
-from autocanary.decide.planner import plan
+from autocanary.decide.planner import NOTHING_TO_DO, plan
+from autocanary.decide.rules import CHAIN
 from autocanary.model.decision import Action, Decision
 from autocanary.model.observation import ConditionStatus
 from autocanary.model.policy import Analysis, Policy, Step, Timeout, TimeoutAction
@@ -39,6 +40,7 @@ ANALYSIS = Analysis(
     on_no_data=Timeout(300, TimeoutAction.ROLLBACK),
     on_outage=Timeout(900, TimeoutAction.ROLLBACK),
 )
+RULE_NAMES = {NOTHING_TO_DO, *(each.name for each in CHAIN)}
 POLICY: Policy = policy(steps=STEPS, analysis=ANALYSIS, progress_deadline=600.0)
 
 
@@ -146,6 +148,8 @@ class Rollouts(RuleBasedStateMachine):
 
     def _check(self, decision: Decision, said: Verdict | None, outage_before: float | None) -> None:
         before, after = self.progress, decision.progress
+        recorded = {each["rule"] for each in after.decisions}
+        assert {decision.rule, *recorded} <= RULE_NAMES, "a rule that is not of the chain"
         asked = before.promote_all or (self.request is not None and self.request.id != before.answered_request_id)
         if before.phase.is_final:
             assert after.phase is before.phase, "a final phase was left"

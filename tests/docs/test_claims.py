@@ -57,7 +57,7 @@ def test_reasons_that_are_said_not_to_be_given_are_the_ones_that_no_code_gives()
 def test_the_chain_is_shown_whole_and_in_its_order() -> None:
     """The table of rules is the chain."""
     rows = table_after("docs/how-it-decides.md", "## The chain of rules")
-    assert [row[1].strip("`") for row in rows if row[0]] == [rule.__name__ for rule in CHAIN]
+    assert [row[1].strip("`") for row in rows if row[0]] == [rule.name for rule in CHAIN]
 
 
 def test_every_kind_of_reading_has_a_row() -> None:

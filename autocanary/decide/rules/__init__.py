@@ -20,9 +20,6 @@ Must never be here: the building of a Decision (``transitions`` does that), I/O,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.rules.analysis_result import (
     handle_inconclusive,
     hold_while_suspicious,
@@ -43,6 +40,7 @@ from autocanary.decide.rules.readiness import (
 )
 from autocanary.decide.rules.revisions_renumbered import handle_renumbered_revisions
 from autocanary.decide.rules.rolling_back import complete_rollback
+from autocanary.decide.rules.rule import Rule
 from autocanary.decide.rules.service_gone import (
     abandon_when_service_gone,
     answer_when_finished,
@@ -68,11 +66,8 @@ from autocanary.decide.rules.weight_and_traffic import (
     report_traffic_drift,
     supersede_candidate,
 )
-from autocanary.model.decision import Decision
 
 __all__ = ["CHAIN", "Rule"]
-
-Rule = Callable[[DecisionInput], Decision | None]
 
 CHAIN: tuple[Rule, ...] = (
     answer_when_finished,

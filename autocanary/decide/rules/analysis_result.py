@@ -6,6 +6,7 @@ from autocanary.analysis.verdict import Outcome
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import BY_FAILURE, DecisionInput
 from autocanary.decide.rules.holding import hold_for_window, hold_unless_paused
+from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision
 from autocanary.model.policy import OnInconclusive, Timeout, TimeoutAction, WebhookType
 from autocanary.model.progress import Phase
@@ -25,29 +26,32 @@ _NEEDS_MORE_REQUESTS = frozenset({Reason.GATHERING_EVIDENCE, Reason.TOO_FEW_REQU
 """Inconclusive for want of evidence, and not because something was seen."""
 
 
+@rule("AnalysisFailed")
 def roll_back_on_failure(given: DecisionInput) -> Decision | None:
     """The judge blames the candidate, or a rollback webhook says yes."""
     for each in given.webhook_answers.get(WebhookType.ROLLBACK, ()):
         if each.ok and not (given.progress.phase is Phase.PAUSED and given.progress.paused_by == BY_FAILURE):
             message = f"the rollback webhook {each.name} asked for it {each.detail}".rstrip()
-            return transitions.roll_back(given, "failed", Reason.ROLLBACK_WEBHOOK, message)
+            return transitions.roll_back(given, Reason.ROLLBACK_WEBHOOK, message)
     if given.verdict is None or given.verdict.outcome is not Outcome.FAIL or not given.is_evaluated:
         return None
-    return transitions.roll_back(given, "failed", given.verdict.reason, given.verdict.message)
+    return transitions.roll_back(given, given.verdict.reason, given.verdict.message)
 
 
+@rule("NotEvaluated")
 def wait_for_evaluation(given: DecisionInput) -> Decision | None:
     """Between two looks at the metrics nothing more can be decided."""
-    return transitions.unchanged(given, "nothing_measured") if given.verdict is None else None
+    return transitions.unchanged(given) if given.verdict is None else None
 
 
+@rule("MetricsUnavailable")
 def hold_without_metrics(given: DecisionInput) -> Decision | None:
     """An outage or no data says nothing about the candidate: hold, and only at the stated deadline act."""
     verdict = given.verdict
     if verdict is None or verdict.outcome not in (Outcome.OUTAGE, Outcome.NO_DATA):
         return None
     if given.progress.phase is Phase.PAUSED:
-        return transitions.unchanged(given, "unanswered")  # a person has been asked already; silence changes nothing
+        return transitions.unchanged(given)  # a person has been asked already; silence changes nothing
     outage = verdict.outcome is Outcome.OUTAGE
     timeout = given.policy.analysis.on_outage if outage else given.policy.analysis.on_no_data
     began = given.progress.outage_since if outage else given.progress.no_data_since
@@ -56,12 +60,12 @@ def hold_without_metrics(given: DecisionInput) -> Decision | None:
     if lasted >= timeout.hold and timeout.action is not TimeoutAction.HOLD:
         return _apply_timeout(given, timeout, outage, lasted)
     if lasted < given.policy.analysis.interval:
-        return transitions.unchanged(given, "unanswered")  # one hiccup is not worth a message
+        return transitions.unchanged(given)  # one hiccup is not worth a message
     until = f", {timeout.action.value} after {format_duration(timeout.hold)}"
     if timeout.action is TimeoutAction.HOLD:
         until = " until there are metrics again"
     message = f"{verdict.message}; held at {given.progress.weight} %{until}"
-    return hold_unless_paused(given, "unanswered", verdict.reason, message)
+    return hold_unless_paused(given, verdict.reason, message)
 
 
 def _apply_timeout(given: DecisionInput, timeout: Timeout, outage: bool, lasted: float) -> Decision:
@@ -69,10 +73,11 @@ def _apply_timeout(given: DecisionInput, timeout: Timeout, outage: bool, lasted:
     detail = given.verdict.message if given.verdict else ""
     message = f"no usable metrics for {format_duration(lasted)} ({detail})"
     if timeout.action is TimeoutAction.PAUSE:
-        return transitions.pause(given, "unanswered", BY_FAILURE, reason, f"{message}; paused, as the policy says")
-    return transitions.roll_back(given, "unanswered", reason, message)
+        return transitions.pause(given, BY_FAILURE, reason, f"{message}; paused, as the policy says")
+    return transitions.roll_back(given, reason, message)
 
 
+@rule("Suspicious")
 def hold_while_suspicious(given: DecisionInput) -> Decision | None:
     """The candidate looks bad, but not beyond doubt: held at once, and said, until it is over or certain."""
     verdict = given.verdict
@@ -80,10 +85,11 @@ def hold_while_suspicious(given: DecisionInput) -> Decision | None:
         return None
     gives_up = given.policy.analysis.on_inconclusive is OnInconclusive.ROLLBACK and _window_open(given)
     if given.inconclusive_timed_out and gives_up and given.progress.phase is not Phase.PAUSED:
-        return _roll_back_inconclusive(given, "suspicious")
-    return hold_unless_paused(given, "suspicious", verdict.reason, verdict.message)
+        return _roll_back_inconclusive(given)
+    return hold_unless_paused(given, verdict.reason, verdict.message)
 
 
+@rule("Inconclusive")
 def handle_inconclusive(given: DecisionInput) -> Decision | None:
     """The time is over, but there is too little evidence, or a metric was out of range at the last look."""
     verdict, action = given.verdict, given.policy.analysis.on_inconclusive
@@ -91,33 +97,33 @@ def handle_inconclusive(given: DecisionInput) -> Decision | None:
         return None
     if not _window_open(given) and given.progress.phase is not Phase.PAUSED:
         # It could not move anyway: no deadline runs at night.
-        return hold_for_window(given, "not_conclusive", inconclusive_since=None)
+        return hold_for_window(given, inconclusive_since=None)
     if action is None:
-        return hold_unless_paused(given, "not_conclusive", verdict.reason, verdict.message)
+        return hold_unless_paused(given, verdict.reason, verdict.message)
     if not given.inconclusive_timed_out:
         return _wait_for_evidence(given)
     if action is OnInconclusive.PROMOTE and verdict.reason in _NEEDS_MORE_REQUESTS:
         return None  # as if it had passed; what is said about it says that it has not
     if action is OnInconclusive.ROLLBACK and given.progress.phase is not Phase.PAUSED:
-        return _roll_back_inconclusive(given, "not_conclusive")
+        return _roll_back_inconclusive(given)
     message = (
         f"inconclusive for {format_duration(given.inconclusive_seconds)}: {verdict.message}; held as the policy says"
     )
-    return hold_unless_paused(given, "not_conclusive", Reason.INCONCLUSIVE, message)
+    return hold_unless_paused(given, Reason.INCONCLUSIVE, message)
 
 
 def _wait_for_evidence(given: DecisionInput) -> Decision:
     """Waiting for evidence is what a step is for: it is no hold."""
     verdict = given.verdict
     if verdict is None or given.progress.phase is Phase.PAUSED:
-        return transitions.unchanged(given, "not_conclusive")
-    return transitions.continue_step(given, "not_conclusive", verdict.reason, verdict.message)
+        return transitions.unchanged(given)
+    return transitions.continue_step(given, verdict.reason, verdict.message)
 
 
-def _roll_back_inconclusive(given: DecisionInput, rule: str) -> Decision:
+def _roll_back_inconclusive(given: DecisionInput) -> Decision:
     said = given.verdict.message if given.verdict is not None else ""
     message = f"inconclusive for {format_duration(given.inconclusive_seconds)}: {said}"
-    return transitions.roll_back(given, rule, Reason.INCONCLUSIVE, message)
+    return transitions.roll_back(given, Reason.INCONCLUSIVE, message)
 
 
 def _window_open(given: DecisionInput) -> bool:

@@ -16,23 +16,23 @@ from autocanary.model.value_wording import format_duration
 __all__ = ["hold_for_webhook", "hold_for_window", "hold_unless_paused"]
 
 
-def hold_unless_paused(given: DecisionInput, rule: str, reason: Reason, message: str) -> Decision:
+def hold_unless_paused(given: DecisionInput, reason: Reason, message: str) -> Decision:
     """A hold, except that a pause which a person or the policy asked for stays a pause."""
     return (
-        transitions.unchanged(given, rule)
+        transitions.unchanged(given)
         if given.progress.phase is Phase.PAUSED
-        else transitions.hold(given, rule, reason, message)
+        else transitions.hold(given, reason, message)
     )
 
 
-def hold_for_window(given: DecisionInput, rule: str, **changes: Any) -> Decision:
+def hold_for_window(given: DecisionInput, **changes: Any) -> Decision:
     opening = next_opening(given.policy.windows, given.now)
     when = f"opens in {format_duration(opening - given.now)}" if opening is not None else "does not open within a week"
     message = f"steps may not be taken now; the next window {when}"
-    return transitions.hold(given, rule, Reason.WINDOW_CLOSED, message, **changes)
+    return transitions.hold(given, Reason.WINDOW_CLOSED, message, **changes)
 
 
-def hold_for_webhook(given: DecisionInput, rule: str, kind: WebhookType) -> Decision | None:
+def hold_for_webhook(given: DecisionInput, kind: WebhookType) -> Decision | None:
     """Held when a gate has just said no or could not be asked; nothing new when it was not asked now."""
     for each in given.webhook_answers.get(kind, ()):
         if not each.ok:
@@ -42,6 +42,6 @@ def hold_for_webhook(given: DecisionInput, rule: str, kind: WebhookType) -> Deci
             since = given.progress.held_since
             if since is not None and given.now - since > given.policy.progress_deadline:
                 text = f"{message}, for {format_duration(given.now - since)}"
-                return transitions.roll_back(given, rule, Reason.PROGRESS_DEADLINE_EXCEEDED, text)
-            return transitions.hold(given, rule, Reason.WEBHOOK_PENDING, message)
+                return transitions.roll_back(given, Reason.PROGRESS_DEADLINE_EXCEEDED, text)
+            return transitions.hold(given, Reason.WEBHOOK_PENDING, message)
     return None

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import DecisionInput
+from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision
 from autocanary.model.observation import ConditionStatus, DefaultEndpoint, Observation, PromotionPending
 from autocanary.model.progress import Phase
@@ -19,6 +20,7 @@ from autocanary.model.value_wording import format_duration
 __all__ = ["finalize_promotion", "finish_when_candidate_removed", "finish_when_stable_changed"]
 
 
+@rule("Finalizing")
 def finalize_promotion(given: DecisionInput) -> Decision | None:
     """The candidate has all the traffic and is made stable itself, by one write after the other.
 
@@ -43,7 +45,7 @@ def finalize_promotion(given: DecisionInput) -> Decision | None:
     if observation.promotion_pending is PromotionPending.CLEAR and (
         _stable_has_candidate_spec(given, observation) or given.progress.promote_all
     ):
-        return transitions.finalize(given, "settling")
+        return transitions.finalize(given)
     return _wait_for_stable(given, observation, observation.default_endpoint)
 
 
@@ -51,9 +53,9 @@ def _answer_request(given: DecisionInput, verb: str, id_: str) -> Decision:
     if verb in (Verb.PROMOTE.value, Verb.PROMOTE_FULL.value):
         after = given.with_progress(replace(given.progress, promote_all=True))
         text = "it is being made stable already; a new name of stable's revision is not waited for any more"
-        return transitions.with_request_answer(transitions.unchanged(after, "settling"), id_, text)
+        return transitions.with_request_answer(transitions.unchanged(after), id_, text)
     text = "it is promoted and being made stable; to go back, apply the former spec as a new candidate"
-    return transitions.with_request_answer(transitions.unchanged(given, "settling"), id_, text)
+    return transitions.with_request_answer(transitions.unchanged(given), id_, text)
 
 
 def _is_evaluated_candidate(given: DecisionInput, observation: Observation) -> bool:
@@ -69,38 +71,38 @@ def _stable_has_candidate_spec(given: DecisionInput, observation: Observation) -
 
 def _copy_candidate_to_default(given: DecisionInput, default_endpoint: DefaultEndpoint) -> Decision | None:
     if default_endpoint.digest != given.rollout.stable_digest:
-        return None  # not what the candidate was measured against: see stable_changed
+        return None  # not what the candidate was measured against: see StableChanged
     if not given.weight_in_effect:
-        return transitions.unchanged(given, "settling")
-    again = transitions.finalize(given, "settling")
+        return transitions.unchanged(given)
+    again = transitions.finalize(given)
     if not given.unsupported_reason:
         return again
-    warning = transitions.warn(given, "settling", Reason.CANARY_UNSUPPORTED, given.unsupported_reason)
+    warning = transitions.warn(given, Reason.CANARY_UNSUPPORTED, given.unsupported_reason)
     return replace(warning, action=again.action)
 
 
 def _candidate_cleared(given: DecisionInput, observation: Observation) -> Decision | None:
     """The candidate's place is empty: by our own last write, or by somebody's hand."""
     if not observation.matches_spec(given.rollout.candidate_digest):
-        return None  # see withdrawn
+        return None  # see CandidateRemoved
     if observation.promotion_pending is None:
         return _finish_promoted(given, observation)
-    return _warn_when_overdue(given, "the traffic to be on stable's side") or transitions.unchanged(given, "settling")
+    return _warn_when_overdue(given, "the traffic to be on stable's side") or transitions.unchanged(given)
 
 
 def _replaced_while_finalizing(given: DecisionInput, default_endpoint: DefaultEndpoint) -> Decision | None:
     """Another candidate has been applied meanwhile; whether this one counts depends on how far it came."""
     if default_endpoint.digest != given.rollout.candidate_digest:
-        return None  # see newer_candidate
+        return None  # see CandidateSuperseded
     message = f"the spec of {given.rollout.candidate} is stable's; another candidate has been applied meanwhile"
-    return transitions.finish(given, "settling", Phase.PROMOTED, Reason.PROMOTED, message)
+    return transitions.finish(given, Phase.PROMOTED, Reason.PROMOTED, message)
 
 
 def _finish_promoted(given: DecisionInput, observation: Observation) -> Decision:
     message = (
         f"{given.rollout.candidate} was promoted: stable is made of its spec and served by {observation.rolled_out}"
     )
-    return transitions.finish(given, "settling", Phase.PROMOTED, Reason.PROMOTED, message)
+    return transitions.finish(given, Phase.PROMOTED, Reason.PROMOTED, message)
 
 
 def _wait_for_stable(given: DecisionInput, observation: Observation, default_endpoint: DefaultEndpoint) -> Decision:
@@ -115,8 +117,8 @@ def _wait_for_stable(given: DecisionInput, observation: Observation, default_end
         return late
     message = f"the candidate's spec is stable's; waiting for {what}"
     if message == given.progress.message:
-        return transitions.unchanged(given, "settling")
-    return transitions.unchanged(given.with_progress(replace(given.progress, message=message)), "settling")
+        return transitions.unchanged(given)
+    return transitions.unchanged(given.with_progress(replace(given.progress, message=message)))
 
 
 def _warn_when_overdue(given: DecisionInput, what: str) -> Decision | None:
@@ -131,9 +133,10 @@ def _warn_when_overdue(given: DecisionInput, what: str) -> Decision | None:
         f"{given.rollout.candidate} has all the traffic, and cannot be made stable for {format_duration(waited)}: "
         f"waiting for {what}"
     )
-    return transitions.warn(given, "settling", Reason.PROGRESS_DEADLINE_EXCEEDED, message)
+    return transitions.warn(given, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
 
 
+@rule("CandidateRemoved")
 def finish_when_candidate_removed(given: DecisionInput) -> Decision | None:
     """Somebody took the candidate out of the spec: stable has all the traffic, and nothing is fought."""
     observation = given.observation
@@ -142,11 +145,12 @@ def finish_when_candidate_removed(given: DecisionInput) -> Decision | None:
     rollout = given.rollout
     if rollout.candidate_digest != rollout.stable_digest and observation.spec_digest == rollout.candidate_digest:
         message = f"the spec of {rollout.candidate} was put into stable's place by hand"
-        return transitions.finish(given, "withdrawn", Phase.PROMOTED, Reason.PROMOTED_BY_USER, message)
+        return transitions.finish(given, Phase.PROMOTED, Reason.PROMOTED_BY_USER, message)
     message = f"{rollout.candidate} was taken out of the spec of {rollout.key}; stable has all the traffic"
-    return transitions.finish(given, "withdrawn", Phase.SUPERSEDED, Reason.REVERTED, message)
+    return transitions.finish(given, Phase.SUPERSEDED, Reason.REVERTED, message)
 
 
+@rule("StableChanged")
 def finish_when_stable_changed(given: DecisionInput) -> Decision | None:
     """Stable was replaced during the rollout: what was measured is about another comparison.
 
@@ -163,4 +167,4 @@ def finish_when_stable_changed(given: DecisionInput) -> Decision | None:
         f"stable is {observation.rolled_out} now instead of "
         f"{given.rollout.stable}; {given.rollout.candidate} is judged anew"
     )
-    return transitions.finish(given, "stable_changed", Phase.SUPERSEDED, Reason.STABLE_CHANGED, message)
+    return transitions.finish(given, Phase.SUPERSEDED, Reason.STABLE_CHANGED, message)

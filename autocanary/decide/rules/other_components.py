@@ -9,15 +9,15 @@ from __future__ import annotations
 from autocanary.decide import transitions
 from autocanary.decide.components import SAME_APPLY_SECONDS, OtherComponent
 from autocanary.decide.decision_input import DecisionInput
+from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 
 __all__ = ["coordinate_components"]
 
-_RULE = "other_components"
 
-
+@rule("OtherComponentActive")
 def coordinate_components(given: DecisionInput) -> Decision | None:
     """Held at 0 % beside another component's candidate, or until that one has been promoted."""
     if given.observation is None or given.progress.phase is Phase.PAUSED or given.progress.promote_all:
@@ -37,7 +37,7 @@ def coordinate_components(given: DecisionInput) -> Decision | None:
     if ahead is not None:
         return _wait(given, ahead)
     if given.candidate_ready and any(_rollout_expected(given, each) for each in given.other_components):
-        return transitions.unchanged(given, _RULE)
+        return transitions.unchanged(given)
     return None
 
 
@@ -102,13 +102,13 @@ def _wait(given: DecisionInput, each: OtherComponent) -> Decision | None:
             f"{each.component.value}; `autocanary promote {given.rollout.name}` lets it go on alone"
         )
     if given.progress.weight:
-        return transitions.write_weight(given, _RULE, 0, Reason.WAITING_FOR_COMPONENT, message)
+        return transitions.write_weight(given, 0, Reason.WAITING_FOR_COMPONENT, message)
     if not given.candidate_ready:
         return None
     if not each.is_running and Reason.WAITING_FOR_COMPONENT.value not in given.progress.warnings_sent:
-        warning = transitions.warn(given, _RULE, Reason.WAITING_FOR_COMPONENT, message)
+        warning = transitions.warn(given, Reason.WAITING_FOR_COMPONENT, message)
         return transitions.with_reason(warning, Reason.WAITING_FOR_COMPONENT, message)
-    return transitions.hold(given, _RULE, Reason.WAITING_FOR_COMPONENT, message)
+    return transitions.hold(given, Reason.WAITING_FOR_COMPONENT, message)
 
 
 def _pause_without_traffic(given: DecisionInput, each: OtherComponent) -> Decision:
@@ -117,7 +117,7 @@ def _pause_without_traffic(given: DecisionInput, each: OtherComponent) -> Decisi
         f"no policy states which goes first (`after`): both stay at 0 % until "
         f"`autocanary resume {given.rollout.name}`, or the other's, says so"
     )
-    return transitions.pause_without_traffic(given, _RULE, Reason.COMPONENTS_TOGETHER, message)
+    return transitions.pause_without_traffic(given, Reason.COMPONENTS_TOGETHER, message)
 
 
 def _warn_no_policy(given: DecisionInput, each: OtherComponent) -> Decision | None:
@@ -128,7 +128,7 @@ def _warn_no_policy(given: DecisionInput, each: OtherComponent) -> Decision | No
         "KServe gives its new revision the traffic as soon as it is ready, all of it where it has no "
         f"canaryTrafficPercent; a policy with component: {each.component.value} would stage it"
     )
-    return transitions.warn(given, _RULE, Reason.UNGOVERNED_COMPONENT, message)
+    return transitions.warn(given, Reason.UNGOVERNED_COMPONENT, message)
 
 
 def _service_name(given: DecisionInput) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import EFFECT_OVERDUE, DecisionInput
 from autocanary.decide.rules.holding import hold_for_webhook, hold_for_window, hold_unless_paused
+from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision
 from autocanary.model.observation import Observation
 from autocanary.model.policy import WebhookType
@@ -15,6 +16,7 @@ from autocanary.model.value_wording import format_duration
 __all__ = ["leave_staging_when_ready", "wait_for_warmup", "wait_for_weight_in_effect"]
 
 
+@rule("Staging")
 def leave_staging_when_ready(given: DecisionInput) -> Decision | None:
     """The candidate must be ready before it gets traffic, and before that nobody else may have its share."""
     if given.progress.step >= 0 or given.observation is None:
@@ -25,16 +27,16 @@ def leave_staging_when_ready(given: DecisionInput) -> Decision | None:
         weight = given.progress.weight or 0
         step = given.step_for_weight(weight)
         return transitions.start_at_current_weight(
-            given, "staging", step, f"{given.rollout.candidate} is ready and serves {weight} %"
+            given, step, f"{given.rollout.candidate} is ready and serves {weight} %"
         )
     if not given.webhooks_allow(WebhookType.PRE_ROLLOUT):
-        return hold_for_webhook(given, "staging", WebhookType.PRE_ROLLOUT) or transitions.unchanged(given, "staging")
+        return hold_for_webhook(given, WebhookType.PRE_ROLLOUT) or transitions.unchanged(given)
     step = len(given.policy.steps) - 1 if given.progress.promote_all else 0
     if not given.progress.promote_all and not is_open(given.policy.windows, given.now):
-        return hold_for_window(given, "staging")
+        return hold_for_window(given)
     weight = given.policy.steps[step].weight
     message = f"{given.rollout.candidate} is ready; {weight} % of the traffic goes to it"
-    return transitions.advance(given, "staging", step, Reason.STEP_PASSED, message)
+    return transitions.advance(given, step, Reason.STEP_PASSED, message)
 
 
 def _wait_for_ready(given: DecisionInput, observation: Observation) -> Decision:
@@ -43,29 +45,28 @@ def _wait_for_ready(given: DecisionInput, observation: Observation) -> Decision:
             f"until {given.rollout.candidate} is ready its share would go to {observation.ready}, "
             "which was not rolled out; held at 0 %"
         )
-        return transitions.write_weight(given, "staging", 0, Reason.WAITING_FOR_REVISION, message)
+        return transitions.write_weight(given, 0, Reason.WAITING_FOR_REVISION, message)
     began = given.progress.step_started_at
     waited = given.now - (began if began is not None else given.progress.started_at)
     if waited > given.policy.progress_deadline:
         why = observation.failure or "KServe says nothing about why"
         message = f"{given.rollout.candidate} is not ready after {format_duration(waited)}: {why}"
         reason = Reason.REVISION_FAILED if observation.failure else Reason.PROGRESS_DEADLINE_EXCEEDED
-        return transitions.roll_back(given, "staging", reason, message)
+        return transitions.roll_back(given, reason, message)
     if observation.failure:
         left = format_duration(given.policy.progress_deadline - waited)
         message = (
             f"{given.rollout.candidate} cannot become ready: {observation.failure}; given up in {left} at the latest"
         )
         if given.progress.reason is Reason.REVISION_FAILED:
-            return transitions.unchanged(given, "staging")
-        return transitions.hold(given, "staging", Reason.REVISION_FAILED, message)
+            return transitions.unchanged(given)
+        return transitions.hold(given, Reason.REVISION_FAILED, message)
     if given.progress.reason in (Reason.ROLLOUT_STARTED, Reason.INTERCEPTED_UNSTAGED, Reason.RETRIED_BY_USER):
-        return transitions.unchanged(given, "staging")
-    return transitions.continue_step(
-        given, "staging", Reason.WAITING_FOR_REVISION, f"{given.rollout.candidate} is not ready yet"
-    )
+        return transitions.unchanged(given)
+    return transitions.continue_step(given, Reason.WAITING_FOR_REVISION, f"{given.rollout.candidate} is not ready yet")
 
 
+@rule("WeightNotInEffect")
 def wait_for_weight_in_effect(given: DecisionInput) -> Decision | None:
     """A step has happened when the traffic shows it; its clock starts then."""
     progress, observation = given.progress, given.observation
@@ -77,28 +78,29 @@ def wait_for_weight_in_effect(given: DecisionInput) -> Decision | None:
             return None
         message = f"the traffic shows {traffic_percent} % instead of {progress.weight} %; the step starts anew"
         changes = {"verified_at": None, "step_started_at": given.now}
-        return transitions.continue_step(given, "effect", Reason.WAITING_FOR_EFFECT, message, **changes)
+        return transitions.continue_step(given, Reason.WAITING_FOR_EFFECT, message, **changes)
     if given.weight_in_effect:
         if given.at_last_step and (given.progress.promote_all or not given.step or given.step.hold <= 0):
             message = f"{given.rollout.candidate} has all the traffic"
-            return transitions.promote(given, "effect", Reason.PROMOTED, message, verified_at=given.now)
+            return transitions.promote(given, Reason.PROMOTED, message, verified_at=given.now)
         message = f"{progress.weight} % of the traffic reaches {given.rollout.candidate}"
-        return transitions.continue_step(given, "effect", Reason.WARMING_UP, message, verified_at=given.now)
+        return transitions.continue_step(given, Reason.WARMING_UP, message, verified_at=given.now)
     waited = given.now - (progress.step_started_at if progress.step_started_at is not None else given.now)
     if waited > given.policy.progress_deadline:
         message = f"{progress.weight} % was asked for {format_duration(waited)} ago and the traffic never showed it"
-        return transitions.roll_back(given, "effect", Reason.PROGRESS_DEADLINE_EXCEEDED, message)
+        return transitions.roll_back(given, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
     if waited > EFFECT_OVERDUE:
         message = f"{progress.weight} % was asked for, the traffic shows {progress.observed_weight} %"
         if observation.auto_update_disabled:
             message += ": serving.kserve.io/disable-auto-update makes KServe ignore every weight"
-        return hold_unless_paused(given, "effect", Reason.WAITING_FOR_EFFECT, message)
-    return transitions.unchanged(given, "effect")
+        return hold_unless_paused(given, Reason.WAITING_FOR_EFFECT, message)
+    return transitions.unchanged(given)
 
 
+@rule("WarmingUp")
 def wait_for_warmup(given: DecisionInput) -> Decision | None:
     """Samples just after a change belong to the weight before it."""
     verified = given.progress.verified_at
     if verified is None or given.now - verified >= given.policy.analysis.warmup:
         return None
-    return transitions.unchanged(given, "warming_up")
+    return transitions.unchanged(given)

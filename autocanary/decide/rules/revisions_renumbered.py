@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import DRIFTED_AFTER, DecisionInput
+from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision, Event
 from autocanary.model.observation import ConditionStatus, Observation
 from autocanary.model.progress import Phase
@@ -11,9 +12,8 @@ from autocanary.model.reason import Reason
 
 __all__ = ["handle_renumbered_revisions"]
 
-_RULE = "numbered_anew"
 
-
+@rule("RevisionsRenumbered")
 def handle_renumbered_revisions(given: DecisionInput) -> Decision | None:
     """Somebody deleted the Knative service: KServe makes it again of the candidate's spec alone, which then
     has all the traffic under an old name, or none has any. Only stable's spec gets out of that.
@@ -26,18 +26,17 @@ def handle_renumbered_revisions(given: DecisionInput) -> Decision | None:
     if not given.is_renumbered:
         return None
     if since is None or given.now - since < DRIFTED_AFTER:
-        return transitions.unchanged(given, _RULE)
+        return transitions.unchanged(given)
     what = f"the Knative service of {given.rollout.key} was made anew: {observation.created} is made of the newest spec"
     if observation.spec_digest == given.rollout.stable_digest:
         message = f"{what}, which is stable's; {given.rollout.candidate} is gone"
-        return transitions.finish(given, _RULE, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
+        return transitions.finish(given, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
     if given.rollout.stable_spec is None:
         message = f"{what}, which nothing has judged; stable's spec was never seen, so put it back by hand"
-        return transitions.finish(given, _RULE, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
+        return transitions.finish(given, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
     message = f"{what}, which nothing has judged; the stable spec is put back without a weight"
     return transitions.restore_stable_spec(
         given,
-        _RULE,
         None,
         Reason.SERVICE_REPLACED,
         message,
@@ -56,13 +55,13 @@ def _restore_stable(given: DecisionInput, observation: Observation) -> Decision:
         and observation.route_ready is ConditionStatus.TRUE
     ):
         message = f"{observation.created}, made of stable's spec, has all the traffic: {given.progress.message}"
-        return transitions.finish(given, _RULE, Phase.ROLLED_BACK, Reason.SERVICE_REPLACED, message)
+        return transitions.finish(given, Phase.ROLLED_BACK, Reason.SERVICE_REPLACED, message)
     if not ours and given.progress.restored:
         message = f"another spec was applied to {given.rollout.key} before stable's was back"
-        return transitions.finish(given, _RULE, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
+        return transitions.finish(given, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
     if not ours:
-        return transitions.retry_restore(given, _RULE)
+        return transitions.retry_restore(given)
     if given.now - (given.progress.escalated_at or given.now) > given.policy.progress_deadline:
         message = f"the stable spec of {given.rollout.key} was put back and does not serve: look now"
-        return transitions.warn(given, _RULE, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
-    return transitions.unchanged(given, _RULE)
+        return transitions.warn(given, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
+    return transitions.unchanged(given)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import DecisionInput
+from autocanary.decide.rules.rule import rule
 from autocanary.decide.rules.weight_and_traffic import external_change
 from autocanary.model.decision import Decision
 from autocanary.model.observation import ConditionStatus, Observation
@@ -20,23 +21,24 @@ ESCALATE_AFTER = 30.0
 """Seconds for which a rollback may be without effect before the stable spec itself is put back."""
 
 
+@rule("RollingBack")
 def complete_rollback(given: DecisionInput) -> Decision | None:
     """A rollback is over when the traffic has left the candidate, not when that was asked for."""
     if given.progress.phase is not Phase.ROLLING_BACK or given.observation is None:
         return None
     if _traffic_on_stable(given, given.observation):
         if _cleanup_due(given, given.observation):
-            return transitions.remove_candidate(given, "rolling_back")
+            return transitions.remove_candidate(given)
         serving = max(
             given.observation.traffic, key=given.observation.traffic.__getitem__
         )  # stable's spec may have a new one
         message = f"{serving} has all the traffic again: {given.progress.message}"
-        return transitions.finish(given, "rolling_back", Phase.ROLLED_BACK, given.progress.reason, message)
+        return transitions.finish(given, Phase.ROLLED_BACK, given.progress.reason, message)
     if given.observation.candidate_removed:
         return _continue_repair(given, given.observation)  # nothing is left to write, the traffic is to follow
     newer = given.observation.created not in ("", given.rollout.stable, given.rollout.candidate)
     if newer and given.observation.spec_digest != given.rollout.stable_digest:
-        return None  # somebody released a fix: see newer_candidate
+        return None  # somebody released a fix: see CandidateSuperseded
     if given.progress.repairing:
         return _continue_repair(given, given.observation)
     if given.observation.weight != 0:
@@ -85,14 +87,14 @@ def _traffic_on_stable(given: DecisionInput, observation: Observation) -> bool:
 def _continue_repair(given: DecisionInput, observation: Observation) -> Decision:
     """The restoring patch is repeated until it has arrived; what somebody makes of the spec then stays."""
     if not given.progress.restored and not observation.candidate_removed and _spec_is_candidates(given, observation):
-        return transitions.retry_restore(given, "rolling_back")
+        return transitions.retry_restore(given)
     if _old_stable_lost(given, observation):
-        return transitions.escalate_rollback(given, "rolling_back", without_weight=True)
+        return transitions.escalate_rollback(given, without_weight=True)
     overdue = given.now - (given.progress.escalated_at or given.now) > given.policy.progress_deadline
     if overdue:
         message = f"the stable spec of {given.rollout.key} was put back and the traffic has not followed: look now"
-        return transitions.warn(given, "rolling_back", Reason.PROGRESS_DEADLINE_EXCEEDED, message)
-    return transitions.unchanged(given, "rolling_back")
+        return transitions.warn(given, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
+    return transitions.unchanged(given)
 
 
 def _old_stable_lost(given: DecisionInput, observation: Observation) -> bool:
@@ -115,7 +117,7 @@ def _handle_blocked(given: DecisionInput, observation: Observation) -> Decision:
     """Knative moves no traffic while a revision in the route is not ready; only a new spec unblocks it."""
     waited = given.now - (given.progress.step_started_at or given.now)
     if waited <= ESCALATE_AFTER:
-        return transitions.unchanged(given, "rolling_back")
+        return transitions.unchanged(given)
     known = given.rollout.stable_spec is not None
     said = Reason.ROLLBACK_BLOCKED.value in given.progress.warnings_sent
     if not said:
@@ -124,10 +126,10 @@ def _handle_blocked(given: DecisionInput, observation: Observation) -> Decision:
             f"the weight of {given.rollout.key} is 0, but after {format_duration(waited)} {given.rollout.candidate} "
             f"still has {given.progress.observed_weight} % of the traffic; {way}"
         )
-        return transitions.warn(given, "rolling_back", Reason.ROLLBACK_BLOCKED, message)
+        return transitions.warn(given, Reason.ROLLBACK_BLOCKED, message)
     if not known or not _spec_is_candidates(given, observation):
-        return transitions.unchanged(given, "rolling_back")  # what another hand has put there is not overwritten
-    return transitions.escalate_rollback(given, "rolling_back")
+        return transitions.unchanged(given)  # what another hand has put there is not overwritten
+    return transitions.escalate_rollback(given)
 
 
 def _write_zero_weight(given: DecisionInput, observation: Observation) -> Decision:
@@ -140,8 +142,8 @@ def _write_zero_weight(given: DecisionInput, observation: Observation) -> Decisi
         and observation.default_endpoint is not None
         and _spec_is_candidates(given, observation)
     ):
-        return transitions.escalate_rollback(given, "rolling_back", without_weight=True)
-    again = transitions.retry_weight(given, "rolling_back")
+        return transitions.escalate_rollback(given, without_weight=True)
+    again = transitions.retry_weight(given)
     waited = given.now - (given.progress.step_started_at or given.now)
     if waited <= ESCALATE_AFTER or Reason.ROLLBACK_BLOCKED.value in given.progress.warnings_sent:
         return again
@@ -150,7 +152,7 @@ def _write_zero_weight(given: DecisionInput, observation: Observation) -> Decisi
         f"the weight of {given.rollout.key} could not be set to 0 for {format_duration(waited)}, it is {shown}; "
         "tried again and again: see the log for what the API server answers"
     )
-    warning = transitions.warn(given, "rolling_back", Reason.ROLLBACK_BLOCKED, message)
+    warning = transitions.warn(given, Reason.ROLLBACK_BLOCKED, message)
     return replace(warning, action=again.action, weight=again.weight, urgent=True)
 
 

@@ -6,6 +6,7 @@ from autocanary.analysis.verdict import Outcome
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import STALE_CACHE, DecisionInput
 from autocanary.decide.rules.analysis_result import roll_back_on_failure
+from autocanary.decide.rules.rule import rule
 from autocanary.decide.rules.user_requests import answer_during_rollback, answer_request
 from autocanary.model.decision import Decision
 from autocanary.model.progress import Phase
@@ -16,11 +17,12 @@ from autocanary.model.value_wording import format_duration
 __all__ = ["abandon_when_service_gone", "answer_when_finished", "hold_on_stale_cache"]
 
 
+@rule("AlreadyFinished")
 def answer_when_finished(given: DecisionInput) -> Decision | None:
     """A finished rollout never moves again; what a person asks of it is answered."""
     if not given.progress.phase.is_final:
         return None
-    decision = transitions.unchanged(given, "final_stays_final")
+    decision = transitions.unchanged(given)
     request = given.request
     if request is None:
         return decision
@@ -28,6 +30,7 @@ def answer_when_finished(given: DecisionInput) -> Decision | None:
     return transitions.with_request_answer(decision, request.id, text)
 
 
+@rule("StaleCache")
 def hold_on_stale_cache(given: DecisionInput) -> Decision | None:
     """Nothing is concluded from a picture of the cluster that nobody has confirmed lately."""
     if given.cache_age <= STALE_CACHE:
@@ -40,22 +43,21 @@ def hold_on_stale_cache(given: DecisionInput) -> Decision | None:
     if blamed is not None:
         return blamed  # every write compares with the present object, so the way back is always safe
     if given.progress.phase not in (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING):
-        return transitions.unchanged(given, "picture_is_stale")
+        return transitions.unchanged(given)
     message = f"the cluster was last seen {format_duration(given.cache_age)} ago; waiting for the API server"
-    return transitions.hold(given, "picture_is_stale", Reason.OBSERVATION_STALE, message)
+    return transitions.hold(given, Reason.OBSERVATION_STALE, message)
 
 
+@rule("ServiceGone")
 def abandon_when_service_gone(given: DecisionInput) -> Decision | None:
     """Deleted, stopped or replaced by another of the same name: there is nothing left to roll out."""
     observation, name = given.observation, given.rollout.key
     if observation is None or observation.deleting:
-        return transitions.finish(
-            given, "service_is_gone", Phase.ABANDONED, Reason.SERVICE_DELETED, f"{name} was deleted"
-        )
+        return transitions.finish(given, Phase.ABANDONED, Reason.SERVICE_DELETED, f"{name} was deleted")
     if observation.uid != given.rollout.service_uid:
         message = f"{name} was deleted and created anew; its revisions start over"
-        return transitions.finish(given, "service_is_gone", Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
+        return transitions.finish(given, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
     if observation.stopped:
         message = f"{name} was stopped (serving.kserve.io/stop); KServe forgets its revisions"
-        return transitions.finish(given, "service_is_gone", Phase.ABANDONED, Reason.SERVICE_STOPPED, message)
+        return transitions.finish(given, Phase.ABANDONED, Reason.SERVICE_STOPPED, message)
     return None

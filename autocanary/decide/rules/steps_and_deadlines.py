@@ -6,6 +6,7 @@ from autocanary.analysis.verdict import Outcome
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.rules.holding import hold_for_webhook, hold_for_window
+from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision
 from autocanary.model.policy import WebhookType
 from autocanary.model.progress import Phase
@@ -16,6 +17,7 @@ from autocanary.model.value_wording import format_duration
 __all__ = ["enforce_progress_deadline", "promote_after_bake", "take_next_step", "wait_for_step_duration"]
 
 
+@rule("ProgressDeadlineExceeded")
 def enforce_progress_deadline(given: DecisionInput) -> Decision | None:
     """A rollout that wants to move and cannot is not held for ever."""
     since = given.progress.held_since
@@ -32,43 +34,44 @@ def enforce_progress_deadline(given: DecisionInput) -> Decision | None:
     ):
         return None
     message = f"held for {format_duration(given.now - since)} ({given.progress.reason.value}: {given.progress.message})"
-    return transitions.roll_back(given, "deadline", Reason.PROGRESS_DEADLINE_EXCEEDED, message)
+    return transitions.roll_back(given, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
 
 
+@rule("StepDurationPending")
 def wait_for_step_duration(given: DecisionInput) -> Decision | None:
     """Each weight is held for its time, judged all along."""
     verdict, step, verified = given.verdict, given.step, given.progress.verified_at
     if verdict is None or step is None or verified is None or given.now - verified >= step.hold:
         return None
     if given.progress.phase is Phase.PAUSED:
-        return transitions.unchanged(given, "step_is_held")
-    return transitions.continue_step(given, "step_is_held", verdict.reason, verdict.message)
+        return transitions.unchanged(given)
+    return transitions.continue_step(given, verdict.reason, verdict.message)
 
 
+@rule("BakeFinished")
 def promote_after_bake(given: DecisionInput) -> Decision | None:
     """The last step is over and the last look passed."""
     if not given.at_last_step or given.verdict is None:
         return None
     message = f"{given.rollout.candidate} has all the traffic: {_result_text(given)}"
-    return transitions.promote(given, "baked", Reason.PROMOTED, message)
+    return transitions.promote(given, Reason.PROMOTED, message)
 
 
+@rule("StepPassed")
 def take_next_step(given: DecisionInput) -> Decision | None:
     """The step passed: raise the weight, if the window is open and the gates say yes."""
     if given.verdict is None:
         return None
     if not is_open(given.policy.windows, given.now):
-        return hold_for_window(given, "next_step")
+        return hold_for_window(given)
     step = given.next_step
     weight = given.policy.steps[step].weight
     if weight == 100 and not given.webhooks_allow(WebhookType.CONFIRM_PROMOTION):
-        return hold_for_webhook(given, "next_step", WebhookType.CONFIRM_PROMOTION) or transitions.unchanged(
-            given, "next_step"
-        )
+        return hold_for_webhook(given, WebhookType.CONFIRM_PROMOTION) or transitions.unchanged(given)
     message = f"{_result_text(given)}; {weight} % of the traffic goes to {given.rollout.candidate}"
     passed = given.verdict.outcome is Outcome.PASS
     reason = Reason.STEP_PASSED if passed else Reason.INCONCLUSIVE  # as onInconclusive: promote says
-    return transitions.advance(given, "next_step", step, reason, message)
+    return transitions.advance(given, step, reason, message)
 
 
 def _result_text(given: DecisionInput) -> str:

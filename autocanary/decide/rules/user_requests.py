@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import BY_STEP, BY_USER, DecisionInput
+from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
@@ -21,15 +22,17 @@ __all__ = [
 ]
 
 
+@rule("RequestDuringRollback")
 def answer_during_rollback(given: DecisionInput) -> Decision | None:
     """A rollback is not called off or hurried; whoever asks is told."""
     request = given.request
     if request is None or given.progress.phase is not Phase.ROLLING_BACK:
         return None
     text = f"it is rolling back already ({given.progress.reason.value})"
-    return transitions.with_request_answer(transitions.unchanged(given, "asked_too_late"), request.id, text)
+    return transitions.with_request_answer(transitions.unchanged(given), request.id, text)
 
 
+@rule("RequestPending")
 def answer_request(given: DecisionInput) -> Decision | None:
     """A person's request, answered once."""
     request = given.request
@@ -41,7 +44,7 @@ def answer_request(given: DecisionInput) -> Decision | None:
         Verb.PROMOTE_FULL.value: _promote_full,
         Verb.RESUME.value: _resume,
         Verb.RETRY.value: lambda at: (
-            transitions.unchanged(at, "asked"),
+            transitions.unchanged(at),
             "nothing to retry: the rollout is still running",
         ),
     }
@@ -49,7 +52,7 @@ def answer_request(given: DecisionInput) -> Decision | None:
     if verb is None:
         known = ", ".join(each.value for each in Verb)
         return transitions.with_request_answer(
-            transitions.unchanged(given, "asked"), request.id, f"unknown request; expected one of: {known}"
+            transitions.unchanged(given), request.id, f"unknown request; expected one of: {known}"
         )
     decision, text = verb(given)
     return transitions.with_request_answer(decision, request.id, text)
@@ -61,43 +64,39 @@ def _requested_by(given: DecisionInput) -> str:
 
 def _abort(given: DecisionInput) -> tuple[Decision, str]:
     message = f"aborted by {_requested_by(given)}"
-    return transitions.roll_back(given, "asked", Reason.ABORTED_BY_USER, message, requested=True), "rolling back"
+    return transitions.roll_back(given, Reason.ABORTED_BY_USER, message, requested=True), "rolling back"
 
 
 def _promote(given: DecisionInput) -> tuple[Decision, str]:
     if not given.candidate_ready:
-        return transitions.unchanged(given, "asked"), f"{given.rollout.candidate} is not ready yet; nothing was changed"
+        return transitions.unchanged(given), f"{given.rollout.candidate} is not ready yet; nothing was changed"
     if given.at_last_step:
         if given.progress.verified_at is None:
-            return transitions.unchanged(given, "asked"), "the traffic does not show 100 % yet; nothing was changed"
+            return transitions.unchanged(given), "the traffic does not show 100 % yet; nothing was changed"
         message = f"the bake was ended by {_requested_by(given)}"
-        return transitions.promote(given, "asked", Reason.PROMOTED_BY_USER, message), "promoted"
+        return transitions.promote(given, Reason.PROMOTED_BY_USER, message), "promoted"
     step = given.next_step
     weight = given.policy.steps[step].weight
     message = f"{_requested_by(given)} passed the step; {weight} % of the traffic goes to {given.rollout.candidate}"
-    return transitions.advance(given, "asked", step, Reason.PROMOTED_BY_USER, message), f"going to {weight} %"
+    return transitions.advance(given, step, Reason.PROMOTED_BY_USER, message), f"going to {weight} %"
 
 
 def _promote_full(given: DecisionInput) -> tuple[Decision, str]:
     if not given.candidate_ready:
         after = replace(given.progress, promote_all=True)
-        return transitions.unchanged(
-            given.with_progress(after), "asked"
-        ), "will go to 100 % as soon as the revision is ready"
+        return transitions.unchanged(given.with_progress(after)), "will go to 100 % as soon as the revision is ready"
     if given.at_last_step:
         return _promote(given)
     step = len(given.policy.steps) - 1
     message = f"{_requested_by(given)} passed all steps; all of the traffic goes to {given.rollout.candidate}"
-    return transitions.advance(
-        given, "asked", step, Reason.PROMOTED_BY_USER, message, promote_all=True
-    ), "going to 100 %"
+    return transitions.advance(given, step, Reason.PROMOTED_BY_USER, message, promote_all=True), "going to 100 %"
 
 
 def _resume(given: DecisionInput) -> tuple[Decision, str]:
     if given.progress.phase is not Phase.PAUSED:
-        return transitions.unchanged(given, "asked"), "the rollout is not paused"
+        return transitions.unchanged(given), "the rollout is not paused"
     if given.rollout.paused:
-        return transitions.unchanged(given, "asked"), "spec.paused is still true; set it to false to resume"
+        return transitions.unchanged(given), "spec.paused is still true; set it to false to resume"
     if given.progress.paused_by == BY_STEP:
         return _promote(given)
     return _resume_at_weight(given), "resumed"
@@ -114,37 +113,38 @@ def _resume_at_weight(given: DecisionInput) -> Decision:
         **transitions.WEIGHT_NOT_IN_EFFECT,
         **transitions.evidence_reset(given),
     }
-    return transitions.resume(given, "resumed", step, message, **anew)
+    return transitions.resume(given, step, message, **anew)
 
 
+@rule("PausedByUser")
 def apply_user_pause(given: DecisionInput) -> Decision | None:
     """``spec.paused``: no step is taken; the candidate is still judged, and a breach still rolls it back."""
     progress = given.progress
     if given.rollout.paused and progress.phase is not Phase.PAUSED:
         message = f"paused at {progress.weight} % on a person's request"
-        return transitions.pause(given, "paused_by_user", BY_USER, Reason.PAUSED_BY_USER, message)
+        return transitions.pause(given, BY_USER, Reason.PAUSED_BY_USER, message)
     if not given.rollout.paused and progress.phase is Phase.PAUSED and progress.paused_by == BY_USER:
-        return transitions.resume(given, "paused_by_user", progress.step, f"resumed at {progress.weight} %")
+        return transitions.resume(given, progress.step, f"resumed at {progress.weight} %")
     return None
 
 
+@rule("Paused")
 def remain_paused(given: DecisionInput) -> Decision | None:
     """Paused: only a person moves it on. Whether the traffic follows is noted all the same."""
     progress = given.progress
     if progress.phase is not Phase.PAUSED or progress.paused_by == BY_STEP:
         return None
     if progress.verified_at is None and progress.step >= 0 and given.weight_in_effect:
-        return transitions.unchanged(
-            given.with_progress(replace(progress, verified_at=given.now)), "waits_for_a_person"
-        )
-    return transitions.unchanged(given, "waits_for_a_person")
+        return transitions.unchanged(given.with_progress(replace(progress, verified_at=given.now)))
+    return transitions.unchanged(given)
 
 
+@rule("AwaitingApproval")
 def pause_for_approval(given: DecisionInput) -> Decision | None:
     """``pause: {}``: a person must let this step pass."""
     if given.step is None or not given.step.approval:
         return None
     if given.progress.phase is Phase.PAUSED:
-        return transitions.unchanged(given, "needs_approval")
+        return transitions.unchanged(given)
     message = f"the step at {given.progress.weight} % passed and waits for a person: promote or abort"
-    return transitions.pause(given, "needs_approval", BY_STEP, Reason.AWAITING_APPROVAL, message)
+    return transitions.pause(given, BY_STEP, Reason.AWAITING_APPROVAL, message)

@@ -15,6 +15,7 @@ from autocanary.decide.decision_input import (
     DecisionInput,
 )
 from autocanary.decide.rules.analysis_result import roll_back_on_failure
+from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision, Event
 from autocanary.model.observation import Observation
 from autocanary.model.policy import OnUnstaged, OnWeightRemoved
@@ -34,6 +35,7 @@ FIELD_MANAGER = "autocanary"
 """The field manager of our own writes. It writes 0 under a running rollout only to roll it back."""
 
 
+@rule("CandidateSuperseded")
 def supersede_candidate(given: DecisionInput) -> Decision | None:
     """A newer revision takes this one's place; it must not inherit the weight."""
     observation = given.observation
@@ -51,7 +53,7 @@ def supersede_candidate(given: DecisionInput) -> Decision | None:
         message += ", which took 100 % of the traffic before it was judged and is stable now"
     unstaged = observation.weight is None or observation.weight >= 100
     write = observation.weight != 0 and not (unstaged and given.policy.on_unstaged is OnUnstaged.IGNORE)
-    return transitions.finish(given, "newer_candidate", Phase.SUPERSEDED, reason, message, weight=0, write=write)
+    return transitions.finish(given, Phase.SUPERSEDED, reason, message, weight=0, write=write)
 
 
 def _same_name_other_spec(given: DecisionInput, observation: Observation) -> bool:
@@ -62,6 +64,7 @@ def _same_name_other_spec(given: DecisionInput, observation: Observation) -> boo
     return given.now - since >= REVISION_OVERDUE
 
 
+@rule("CandidateTookAllTraffic")
 def record_missed_release(given: DecisionInput) -> Decision | None:
     """The catch came too late: said, not undone, for stable's pods are gone by now."""
     observation = given.observation
@@ -70,9 +73,10 @@ def record_missed_release(given: DecisionInput) -> Decision | None:
     if observation.weight is not None and observation.weight < 100:
         return None
     message = f"{given.rollout.candidate} took 100 % of the traffic before it could be caught, without analysis"
-    return transitions.finish(given, "took_all_traffic", Phase.MISSED, Reason.MISSED_UNSTAGED, message)
+    return transitions.finish(given, Phase.MISSED, Reason.MISSED_UNSTAGED, message)
 
 
+@rule("WrongStable")
 def repair_wrong_stable(given: DecisionInput) -> Decision | None:
     """KServe took the revision before stable for stable: repair at once, by spec and without a weight."""
     observation = given.observation
@@ -83,7 +87,7 @@ def repair_wrong_stable(given: DecisionInput) -> Decision | None:
     ):
         return None
     if observation.default_endpoint is not None:
-        return None  # its owner's own doing: see stable_changed
+        return None  # its owner's own doing: see StableChanged
     message = (
         f"KServe sends the stable share of {given.rollout.key} to "
         f"{observation.rolled_out} instead of {given.rollout.stable}"
@@ -92,11 +96,12 @@ def repair_wrong_stable(given: DecisionInput) -> Decision | None:
         if Reason.STABLE_SPEC_UNKNOWN.value in given.progress.warnings_sent:
             return None  # told; the candidate is judged on
         text = f"{message}, and the stable spec was never seen; put it back by hand and remove the weight"
-        return transitions.warn(given, "wrong_stable", Reason.STABLE_SPEC_UNKNOWN, text)
+        return transitions.warn(given, Reason.STABLE_SPEC_UNKNOWN, text)
     text = f"{message}; the stable spec is put back without a weight"
-    return transitions.restore_stable_spec(given, "wrong_stable", None, Reason.WRONG_STABLE, text, Event.ROLLBACK)
+    return transitions.restore_stable_spec(given, None, Reason.WRONG_STABLE, text, Event.ROLLBACK)
 
 
+@rule("WeightDiffers")
 def correct_weight(given: DecisionInput) -> Decision | None:
     """The field is not what this rollout last asked for: not written yet, lost, or written by somebody."""
     observation, progress = given.observation, given.progress
@@ -115,16 +120,16 @@ def correct_weight(given: DecisionInput) -> Decision | None:
         )
         told = Reason.WEIGHT_LOST.value in progress.warnings_sent  # whoever removes it every minute is told once
         event = None if told else Event.EXTERNAL_CHANGE
-        return transitions.write_weight(given, "weight_differs", progress.weight, Reason.WEIGHT_LOST, message, event)
+        return transitions.write_weight(given, progress.weight, Reason.WEIGHT_LOST, message, event)
     since = given.progress.spec_changed_at
     if since is not None and given.now - since < REVISION_OVERDUE:
-        return transitions.unchanged(given, "weight_differs")  # a release brought its own weight: see newer_candidate
+        return transitions.unchanged(given)  # a release brought its own weight: see CandidateSuperseded
     if observation.weight == 0 and observation.writer == FIELD_MANAGER:
         message = (
             f"the weight of {given.rollout.key} is 0 by autocanary's own hand, and the record does not say why: "
             "a rollback was written whose record was lost; it is finished"
         )
-        return transitions.roll_back(given, "weight_differs", Reason.ROLLBACK_UNRECORDED, message, requested=True)
+        return transitions.roll_back(given, Reason.ROLLBACK_UNRECORDED, message, requested=True)
     return external_change(given, observation)
 
 
@@ -133,7 +138,7 @@ def _retry_weight(given: DecisionInput) -> Decision:
 
     That has no deadline: an API server or a webhook that is away says nothing about the candidate.
     """
-    again = transitions.retry_weight(given, "weight_differs")
+    again = transitions.retry_weight(given)
     waited = given.now - (given.progress.step_started_at if given.progress.step_started_at is not None else given.now)
     if given.progress.phase is Phase.PAUSED or (waited <= EFFECT_OVERDUE and not given.unsupported_reason):
         return again
@@ -145,7 +150,7 @@ def _retry_weight(given: DecisionInput) -> Decision:
     else:
         message = f"{given.progress.weight} % could not be written for {format_duration(waited)}; tried again and again"
         reason = Reason.WAITING_FOR_EFFECT
-    waiting = transitions.hold(given, "weight_differs", reason, message)
+    waiting = transitions.hold(given, reason, message)
     return replace(waiting, action=again.action, weight=again.weight)
 
 
@@ -159,7 +164,6 @@ def external_change(given: DecisionInput, observation: Observation) -> Decision:
     message = f"{who} {made}; paused, not fought"
     return transitions.pause(
         given,
-        "weight_differs",
         f"client {who}" if who in (BY_USER, BY_STEP, BY_FAILURE) else who,
         Reason.EXTERNAL_CHANGE,
         message,
@@ -170,6 +174,7 @@ def external_change(given: DecisionInput, observation: Observation) -> Decision:
     )
 
 
+@rule("TrafficDrifted")
 def report_traffic_drift(given: DecisionInput) -> Decision | None:
     """A weight that was in effect is so no longer, although the field stands: a person is told, once.
 
@@ -190,7 +195,7 @@ def report_traffic_drift(given: DecisionInput) -> Decision | None:
     )
     if lost and given.rollout.stable_spec is not None:
         text = f"{message}; KServe takes {given.rollout.candidate} for stable: the stable spec is put back"
-        return transitions.restore_stable_spec(given, "strayed", None, Reason.WRONG_STABLE, text, Event.ROLLBACK)
+        return transitions.restore_stable_spec(given, None, Reason.WRONG_STABLE, text, Event.ROLLBACK)
     if Reason.TRAFFIC_DRIFTED.value in given.progress.warnings_sent:
         return None
-    return transitions.warn(given, "strayed", Reason.TRAFFIC_DRIFTED, f"{message}; look at the service's conditions")
+    return transitions.warn(given, Reason.TRAFFIC_DRIFTED, f"{message}; look at the service's conditions")

@@ -37,7 +37,6 @@ def decide(
     given: DecisionInput,
     progress: Progress,
     *,
-    rule: str,
     event: Event | None = None,
     action: Action = Action.NONE,
     weight: int | None = None,
@@ -45,8 +44,8 @@ def decide(
 ) -> Decision:
     inputs = decision_inputs_to_json(given) if event is not None or action is not Action.NONE else None
     if event is not None:
-        progress = record_transition(given.rollout, progress, event, given.now, inputs, rule)
-    return Decision(progress, progress.reason, rule, action, weight, event, urgent, inputs)
+        progress = record_transition(given.rollout, progress, event, given.now, inputs)
+    return Decision(progress, progress.reason, action, weight, event, urgent, inputs)
 
 
 def enter_phase(given: DecisionInput, phase: Phase, reason: Reason, message: str, **changes: Any) -> Progress:

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-def advance(given: DecisionInput, rule: str, step: int, reason: Reason, message: str, **changes: Any) -> Decision:
+def advance(given: DecisionInput, step: int, reason: Reason, message: str, **changes: Any) -> Decision:
     """Take a step: everything counted for the step before it starts anew."""
     observation, policy = given.observation, given.policy
     weight = policy.steps[step].weight
@@ -49,10 +49,10 @@ def advance(given: DecisionInput, rule: str, step: int, reason: Reason, message:
         ),
         phase_since=given.now,
     )
-    return decide(given, after, rule=rule, event=Event.STEP, action=Action.WEIGHT, weight=weight)
+    return decide(given, after, event=Event.STEP, action=Action.WEIGHT, weight=weight)
 
 
-def start_at_current_weight(given: DecisionInput, rule: str, step: int, message: str) -> Decision:
+def start_at_current_weight(given: DecisionInput, step: int, message: str) -> Decision:
     """Begin to judge at the weight that is in the field already: nothing is written."""
     after = enter_phase(
         given,
@@ -62,17 +62,16 @@ def start_at_current_weight(given: DecisionInput, rule: str, step: int, message:
         **new_step_fields(given),
         step=step,
     )
-    return decide(given, after, rule=rule, event=Event.STEP)
+    return decide(given, after, event=Event.STEP)
 
 
-def retry_weight(given: DecisionInput, rule: str) -> Decision:
+def retry_weight(given: DecisionInput) -> Decision:
     """The recorded weight has not reached the field (a crash, a conflict, an API server away): write it."""
     weight = given.progress.weight
     urgent = given.progress.phase is Phase.ROLLING_BACK
     return decide(
         given,
         given.progress,
-        rule=rule,
         action=Action.WEIGHT,
         weight=weight if weight is not None else 0,
         urgent=urgent,
@@ -80,7 +79,7 @@ def retry_weight(given: DecisionInput, rule: str) -> Decision:
 
 
 def write_weight(
-    given: DecisionInput, rule: str, weight: int, reason: Reason, message: str, event: Event | None = None
+    given: DecisionInput, weight: int, reason: Reason, message: str, event: Event | None = None
 ) -> Decision:
     """Write a weight without taking a step."""
     observation = given.observation
@@ -96,12 +95,11 @@ def write_weight(
     )
     if event is Event.EXTERNAL_CHANGE:
         after = replace(after, warnings_sent=(*after.warnings_sent, reason.value))
-    return decide(given, after, rule=rule, event=event, action=Action.WEIGHT, weight=weight, urgent=True)
+    return decide(given, after, event=event, action=Action.WEIGHT, weight=weight, urgent=True)
 
 
 def finish(
     given: DecisionInput,
-    rule: str,
     phase: Phase,
     reason: Reason,
     message: str,
@@ -124,7 +122,6 @@ def finish(
     return decide(
         given,
         after,
-        rule=rule,
         event=event,
         action=Action.WEIGHT if write else Action.NONE,
         weight=weight,
@@ -132,11 +129,11 @@ def finish(
     )
 
 
-def promote(given: DecisionInput, rule: str, reason: Reason, message: str, **changes: Any) -> Decision:
+def promote(given: DecisionInput, reason: Reason, message: str, **changes: Any) -> Decision:
     """The candidate has won: it is over, unless the service's spec must still say so (Finalizing)."""
     observation = given.observation
     if observation is None or observation.promotion_pending is None:
-        return finish(given, rule, Phase.PROMOTED, reason, message, changes=changes)
+        return finish(given, Phase.PROMOTED, reason, message, changes=changes)
     after = enter_phase(
         given,
         Phase.FINALIZING,
@@ -144,9 +141,9 @@ def promote(given: DecisionInput, rule: str, reason: Reason, message: str, **cha
         f"{message}; it is made stable",
         **{"held_since": None, "hold_notified_at": None, "paused_by": "", "promote_all": False, **changes},
     )
-    return decide(given, after, rule=rule)
+    return decide(given, after)
 
 
-def finalize(given: DecisionInput, rule: str) -> Decision:
+def finalize(given: DecisionInput) -> Decision:
     """The next write of settling; a repetition of one that has arrived is another one, or none."""
-    return decide(given, given.progress, rule=rule, action=Action.FINALIZE)
+    return decide(given, given.progress, action=Action.FINALIZE)

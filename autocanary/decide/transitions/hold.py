@@ -44,21 +44,21 @@ HOLD_NOTIFY_INTERVAL = 600.0
 """Seconds between two messages about one hold, when its cause changes."""
 
 
-def continue_step(given: DecisionInput, rule: str, reason: Reason, message: str, **changes: Any) -> Decision:
+def continue_step(given: DecisionInput, reason: Reason, message: str, **changes: Any) -> Decision:
     """Go on in the phase that the step belongs to; leaving a hold is told once."""
     progress = given.progress
     phase = phase_at_step(given, progress.step)
     released = progress.phase is Phase.HOLDING
     after = enter_phase(given, phase, reason, message, **{"held_since": None, "hold_notified_at": None, **changes})
-    return decide(given, after, rule=rule, event=Event.RESUMED if released else None)
+    return decide(given, after, event=Event.RESUMED if released else None)
 
 
-def unchanged(given: DecisionInput, rule: str) -> Decision:
+def unchanged(given: DecisionInput) -> Decision:
     """Nothing to do and nothing to say."""
-    return Decision(given.progress, given.progress.reason, rule)
+    return Decision(given.progress, given.progress.reason)
 
 
-def hold(given: DecisionInput, rule: str, reason: Reason, message: str, **changes: Any) -> Decision:
+def hold(given: DecisionInput, reason: Reason, message: str, **changes: Any) -> Decision:
     """Wants to move and may not; told when the hold begins and when it changes to another kind.
 
     A candidate that is not serving yet stays in Staging while it is held.
@@ -74,7 +74,7 @@ def hold(given: DecisionInput, rule: str, reason: Reason, message: str, **change
         since = progress.held_since if progress.held_since is not None else given.now
     at = given.now if told else progress.hold_notified_at
     after = enter_phase(given, phase, reason, message, held_since=since, hold_notified_at=at, **changes)
-    return decide(given, after, rule=rule, event=Event.HELD if told else None)
+    return decide(given, after, event=Event.HELD if told else None)
 
 
 def _kind(reason: Reason) -> str:
@@ -83,15 +83,15 @@ def _kind(reason: Reason) -> str:
     return next((name for name, reasons in kinds if reason in reasons), reason.value)
 
 
-def warn(given: DecisionInput, rule: str, reason: Reason, message: str) -> Decision:
+def warn(given: DecisionInput, reason: Reason, message: str) -> Decision:
     """Say once that a person should look; nothing else changes."""
     progress = given.progress
     if reason.value in progress.warnings_sent:
-        return unchanged(given, rule)
+        return unchanged(given)
     warnings_sent = replace(
         progress, reason=reason, message=message, warnings_sent=(*progress.warnings_sent, reason.value)
     )
-    decision = decide(given, warnings_sent, rule=rule, event=Event.WARNING)
+    decision = decide(given, warnings_sent, event=Event.WARNING)
     # The warning is told; why the rollout is where it is stays the reason of its state.
     return replace(decision, progress=replace(decision.progress, reason=progress.reason, message=progress.message))
 
@@ -106,15 +106,15 @@ def with_request_answer(decision: Decision, request_id: str, text: str) -> Decis
     return replace(decision, progress=replace(decision.progress, answered_request_id=request_id, request_answer=text))
 
 
-def pause(given: DecisionInput, rule: str, by: str, reason: Reason, message: str, **changes: Any) -> Decision:
+def pause(given: DecisionInput, by: str, reason: Reason, message: str, **changes: Any) -> Decision:
     """Stopped until a person says otherwise."""
     event = Event.EXTERNAL_CHANGE if reason is Reason.EXTERNAL_CHANGE else Event.PAUSED
     again = given.progress.phase is Phase.PAUSED and given.progress.paused_by == by
     after = enter_phase(given, Phase.PAUSED, reason, message, **{"paused_by": by, "held_since": None, **changes})
-    return decide(given, after, rule=rule, event=None if again and event is Event.PAUSED else event)
+    return decide(given, after, event=None if again and event is Event.PAUSED else event)
 
 
-def pause_without_traffic(given: DecisionInput, rule: str, reason: Reason, message: str) -> Decision:
+def pause_without_traffic(given: DecisionInput, reason: Reason, message: str) -> Decision:
     """Paused without traffic, as if no step had been taken, until a person says otherwise; once only."""
     observation, progress = given.observation, given.progress
     there = observation is not None and observation.weight == 0
@@ -135,7 +135,6 @@ def pause_without_traffic(given: DecisionInput, rule: str, reason: Reason, messa
     return decide(
         given,
         after,
-        rule=rule,
         event=Event.PAUSED,
         action=Action.NONE if there else Action.WEIGHT,
         weight=0,
@@ -143,7 +142,7 @@ def pause_without_traffic(given: DecisionInput, rule: str, reason: Reason, messa
     )
 
 
-def resume(given: DecisionInput, rule: str, step: int, message: str, **changes: Any) -> Decision:
+def resume(given: DecisionInput, step: int, message: str, **changes: Any) -> Decision:
     """Go on after a pause; a weight that a person set meanwhile is where it goes on from."""
     after = enter_phase(
         given,
@@ -160,4 +159,4 @@ def resume(given: DecisionInput, rule: str, step: int, message: str, **changes: 
             **changes,
         },
     )
-    return decide(given, after, rule=rule, event=Event.RESUMED)
+    return decide(given, after, event=Event.RESUMED)

@@ -17,12 +17,12 @@ __all__ = ["escalate_rollback", "remove_candidate", "restore_stable_spec", "retr
 
 
 def roll_back(
-    given: DecisionInput, rule: str, reason: Reason, message: str, *, requested: bool = False, **changes: Any
+    given: DecisionInput, reason: Reason, message: str, *, requested: bool = False, **changes: Any
 ) -> Decision:
     """Take all traffic from the candidate, or only pause where the policy says so (never when ``requested``)."""
     if given.policy.on_failure is OnFailure.PAUSE and not requested:
         text = f"{message}; paused, as the policy says"
-        return pause(given, rule, BY_FAILURE, Reason.FAILURE_PAUSED, text, **changes)
+        return pause(given, BY_FAILURE, Reason.FAILURE_PAUSED, text, **changes)
     observation = given.observation
     after = enter_phase(
         given,
@@ -43,7 +43,6 @@ def roll_back(
     return decide(
         given,
         after,
-        rule=rule,
         event=Event.ROLLBACK,
         action=Action.NONE if there else Action.WEIGHT,
         weight=0,
@@ -53,7 +52,6 @@ def roll_back(
 
 def restore_stable_spec(
     given: DecisionInput,
-    rule: str,
     weight: int | None,
     reason: Reason,
     message: str,
@@ -74,22 +72,21 @@ def restore_stable_spec(
         held_since=None,
         **{**WEIGHT_NOT_IN_EFFECT, **changes},
     )
-    return decide(given, after, rule=rule, event=event, action=Action.RESTORE, weight=weight, urgent=True)
+    return decide(given, after, event=event, action=Action.RESTORE, weight=weight, urgent=True)
 
 
-def retry_restore(given: DecisionInput, rule: str) -> Decision:
+def retry_restore(given: DecisionInput) -> Decision:
     """Repeat a restoring patch that has not arrived."""
     return decide(
         given,
         given.progress,
-        rule=rule,
         action=Action.RESTORE,
         weight=given.progress.weight,
         urgent=True,
     )
 
 
-def escalate_rollback(given: DecisionInput, rule: str, *, without_weight: bool = False) -> Decision:
+def escalate_rollback(given: DecisionInput, *, without_weight: bool = False) -> Decision:
     """The escalation of a blocked rollback: the stable spec back, said when it was warned about.
 
     With weight 0, unless KServe takes the candidate for stable already, or ``without_weight``, when the old
@@ -106,9 +103,9 @@ def escalate_rollback(given: DecisionInput, rule: str, *, without_weight: bool =
         escalated_at=given.now,
         **WEIGHT_NOT_IN_EFFECT,
     )
-    return decide(given, after, rule=rule, action=Action.RESTORE, weight=weight, urgent=True)
+    return decide(given, after, action=Action.RESTORE, weight=weight, urgent=True)
 
 
-def remove_candidate(given: DecisionInput, rule: str) -> Decision:
+def remove_candidate(given: DecisionInput) -> Decision:
     """Take the candidate out of its place in the spec, now that it has no traffic."""
-    return decide(given, given.progress, rule=rule, action=Action.RESTORE, weight=None)
+    return decide(given, given.progress, action=Action.RESTORE, weight=None)
