@@ -140,7 +140,7 @@ class Checks:
         """A call has failed; whoever was told is known only when the record of that is made up for."""
         if verb == "delete":
             self.troubled()
-        elif verb == "record":
+        elif verb == "update_status":
             self._struck_at[name] = self.now()
 
     def _touches_of(self, track: TrackedRollout) -> list[ExternalChange]:

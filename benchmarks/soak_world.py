@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 NAMESPACES = ("fast", "thorough", "patient")
 HISTORY_LIMIT = 2
-_ENGINES = frozenset({"create", "record", "delete", "read", "weight", "restore", "settle", "refresh"})
+_ENGINES = frozenset({"create", "update_status", "delete", "read", "weight", "restore", "finalize", "refresh"})
 _SUCCESS = Metric("request-success-rate", Range(min=99.0), Unit.PERCENT, failure_limit=2)
 _LATENCY = Metric("request-duration", Range(max=0.5), Unit.SECONDS, quantile=0.9, failure_limit=3)
 

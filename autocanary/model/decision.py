@@ -38,7 +38,7 @@ class Action(str, Enum):
     NONE = "none"
     WEIGHT = "weight"  # canaryTrafficPercent := weight
     RESTORE = "restore"  # stable spec back; weight as given, None removes the field
-    FINALIZE = "settle"  # the next write towards the candidate being stable in the spec, see Unsettled
+    FINALIZE = "finalize"  # the next write towards the candidate being stable in the spec, see Unsettled
 
 
 @dataclass(frozen=True, slots=True)

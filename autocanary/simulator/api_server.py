@@ -1,7 +1,7 @@
 """An API server in memory for InferenceServices: versions, preconditions, field managers, refusals.
 
 It answers as the real one was measured to answer (KServe's webhooks included). Documents are never changed
-in place, so a reader may keep one; nobody may write into one.
+in place, so a reader may keep one; no caller may change one.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class InMemoryApiServer:
         """``kubectl apply`` or a GitOps tool's: server-side (with or without force) or client-side.
 
         Fields that the manager's last manifest had and this one has not are removed, unless server-side
-        somebody else has changed them since.
+        another client has changed them since.
         """
         self._require_webhook()
         metadata = document["metadata"]

@@ -20,7 +20,7 @@ _FINALIZER_SECONDS = 0.3  # seconds until the finalizer has let a deleted object
 
 
 class KServeCluster:
-    """InferenceServices that live: written like with kubectl, and told what shall go wrong.
+    """InferenceServices with their controllers: written as with kubectl, with faults set from outside.
 
     ``objects``, ``controller`` (KServe's) and ``kfserving`` are open to those who need more than the methods
     here; ``split`` and ``revisions`` say what is really so, which the status may show late, partly or never.
@@ -53,7 +53,7 @@ class KServeCluster:
         )
         self.objects.watch(self._changed)
 
-    # what people and GitOps tools do
+    # what users and GitOps tools do
 
     def create(self, document: Mapping[str, Any], manager: str = "kubectl") -> Mapping[str, Any]:
         return self.objects.create(document, manager)
@@ -134,13 +134,13 @@ class KServeCluster:
                 child.reconcile_soon()
 
     def hold_ingress(self, namespace: str, name: str, held: bool = True) -> None:
-        """The ingress does not program what the Route tells it."""
+        """The ingress does not program the Route."""
         for child in self._knative_services((namespace, name)):
             child.ingress_held = held
             child.reconcile_soon()
 
     def set_runtime_image(self, image: str) -> None:
-        """Somebody edits the ServingRuntime: every service that uses it gets a new revision."""
+        """A user edits the ServingRuntime: every service that uses it gets a new revision."""
         self.controller.runtime_image = image
         self.controller.resume()
 
@@ -150,7 +150,7 @@ class KServeCluster:
         self._resume(down)
 
     def set_knative_down(self, down: bool = True) -> None:
-        """The Knative controller is away: the status stays as it was and looks perfect."""
+        """The Knative controller is down: the status stays as it was and shows no fault."""
         self.controller.knative_down = self.kfserving.knative_down = down
         self._resume(down)
 

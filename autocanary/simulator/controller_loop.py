@@ -1,8 +1,8 @@
-"""The loop of two controllers over services: what they are told of, and when each looks at which.
+"""The loop of two controllers over services: their events, and when each reconciles which.
 
 One makes Knative Services of a service's spec and a status of theirs, the other is Knative. As with a work
-queue, a service has at most one pending look of each. It knows nothing of where the objects are kept:
-``on_event`` tells it of one, ``publish`` is called with a status to write. So the same rules play behind the
+queue, a service has at most one pending reconcile by each. It does not know where the objects are kept:
+``on_event`` announces one, ``publish`` is called with a status to write. So the same rules run behind the
 world in memory and behind a real API server.
 """
 
@@ -48,7 +48,7 @@ class ControllerLoop(ABC, Generic[S]):
     """Every hop between the two takes a third of ``lag`` seconds.
 
     ``publish(name, status)`` writes a status. ``down`` and ``knative_down`` may be turned at any time
-    (``resume`` after turning one off), ``lag`` too. ``on_traffic_change`` hears of every change of what
+    (``resume`` after turning one off), ``lag`` too. ``on_traffic_change`` is called at every change of what
     answers requests.
     """
 
@@ -74,13 +74,13 @@ class ControllerLoop(ABC, Generic[S]):
 
     @abstractmethod
     def _reconcile(self, service: S) -> None:
-        """One look of the upper controller."""
+        """One reconcile of the upper controller."""
 
     @abstractmethod
     def _children_of(self, service: S) -> Iterable[KnativeService]:
         """What it has made."""
 
-    # what the world tells it
+    # events from the world
 
     def on_event(
         self, name: NamespacedName, document: Mapping[str, Any], status: Mapping[str, Any] | None = None
@@ -102,7 +102,7 @@ class ControllerLoop(ABC, Generic[S]):
             service.gone = True
 
     def resume(self) -> None:
-        """Looks at everything again, as controllers do when they start."""
+        """Reconciles everything again, as controllers do when they start."""
         for service in self._services.values():
             self._enqueue(service)
             self._enqueue_knative(service)
@@ -110,7 +110,7 @@ class ControllerLoop(ABC, Generic[S]):
     def now(self) -> float:
         return self._clock.now()
 
-    # one pending look per service and controller
+    # one pending reconcile per service and controller
 
     def _enqueue(self, service: S) -> None:
         if not service.queued:

@@ -72,5 +72,5 @@ def _demo_policy(namespace: str, service: str) -> Policy:
 
 
 DEMO_POLICY = _demo_policy(NAMESPACE, SERVICE)
-"""``document`` says the same as people write it; a test holds the two together."""
+"""``document`` says the same as users write it; a test compares the two."""
 KFSERVING_POLICY = _demo_policy(KFSERVING_NAMESPACE, KFSERVING_SERVICE)

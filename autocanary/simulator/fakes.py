@@ -1,6 +1,6 @@
-"""The smaller ports in the simulated world: people, gates, policies, leadership and the pool.
+"""The smaller ports in the simulated world: notifications, webhooks, policies, leadership and the pool.
 
-Each keeps a record of what it was asked, and can be told what to answer.
+Each records its calls, and its answers can be set.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class InlinePool:
 
 
 class FakeLeadership:
-    """The leader, until it is told otherwise."""
+    """The leader, until ``leads`` is turned off."""
 
     def __init__(self, leads: bool = True) -> None:
         self.leads = leads
@@ -43,9 +43,9 @@ class FakeLeadership:
 
 
 class RecordingNotifier:
-    """Hears everything in ``messages``. While ``down``, nothing is delivered; it is when that is over."""
+    """Keeps everything in ``messages``. While ``down``, nothing is delivered; it is delivered afterwards."""
 
-    def __init__(self, channels: Sequence[str] = ("people",)) -> None:
+    def __init__(self, channels: Sequence[str] = ("users",)) -> None:
         self.messages: list[Message] = []
         self.down = False
         self._channels = tuple(channels)
@@ -70,13 +70,13 @@ class RecordingNotifier:
         return deliveries
 
     def events(self, rollout: str = "") -> list[str]:
-        """What was told, one name per transition in order; a repetition is told once."""
-        told = {
+        """The notified events, one name per transition in order; a repetition counts once."""
+        events = {
             message.notification.id: message.notification.event
             for message in self.messages
             if rollout in ("", message.rollout.name)
         }
-        return list(told.values())
+        return list(events.values())
 
 
 class FakePolicyWebhooks:

@@ -1,4 +1,4 @@
-"""Errors waiting to happen: the next calls to a simulated port fail as they were told to."""
+"""Planned errors: the next calls to a simulated port fail as planned."""
 
 from __future__ import annotations
 

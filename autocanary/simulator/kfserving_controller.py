@@ -2,7 +2,7 @@
 
 ``spec.default`` and ``spec.canary`` each become a Knative Service per component; the router sends
 ``canaryTrafficPercent`` of the requests to the canary's. While any of them is not ready the router is not
-written: what it was told before goes on, ``RoutesReady`` is False, and the status has neither url nor split.
+written: the former configuration goes on, ``RoutesReady`` is False, and the status has neither url nor split.
 ``Ready`` says nothing of the canary.
 """
 

@@ -82,7 +82,7 @@ class KnativeService:
     """One Knative Service. ``reconcile`` is what its controllers do when something has changed.
 
     ``call_at`` asks for a call at an instant; ``enqueue`` asks for a reconcile soon; ``on_routing_change``
-    hears that what serves requests may have changed. The fields marked *fault* are set from outside.
+    is called when what serves requests may have changed. The fields marked *fault* are set from outside.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class KnativeService:
         self.configuration = Condition(_UNKNOWN)
         self.route = Condition(_UNKNOWN)
         self.refusal = ""  # fault: why creating Revisions is refused
-        self.ingress_held = False  # fault: the ingress does not program what it is told
+        self.ingress_held = False  # fault: the ingress does not program the Route
         self._configured: Template | None = None
         self._number = 0
         self._ramp: tuple[str, str, float] | None = None  # from, to, started at

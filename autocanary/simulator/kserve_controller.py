@@ -65,13 +65,13 @@ class KServeController(ControllerLoop[_KServeService]):
         self._enqueue(service)
 
     def drop_child(self, name: NamespacedName, component: Component) -> None:
-        """Somebody deletes the Knative Service."""
+        """A user deletes the Knative Service."""
         service = self._services[name]
         self._delete_child(service, component)
         self._enqueue(service)
 
     def edit_child(self, name: NamespacedName, component: Component, wanted: tuple[SpecTarget, ...]) -> None:
-        """Somebody edits the Knative Service's traffic by hand; KServe reverts it."""
+        """A user edits the Knative Service's traffic by hand; KServe reverts it."""
         service = self._services[name]
         child = service.children[component]
         child.wanted = wanted

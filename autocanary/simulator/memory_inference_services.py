@@ -19,28 +19,28 @@ FIELD_MANAGER = "autocanary"
 """The field manager's name of our writes."""
 _NOTHING: Mapping[str, Any] = {}
 _ALL_NAMESPACES = ""
-"""Stands for every namespace."""
+"""Means every namespace."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceWrite:
     """A write that reached the API server. ``weight`` None removed the field; ``restored``: the spec too.
 
-    ``settled`` says what was settled by it, "" for the others.
+    ``finalized`` says what the write finalized, "" for the others.
     """
 
     at: float
     key: ServiceKey
     weight: int | None
     restored: bool = False
-    settled: str = ""
+    finalized: str = ""
 
 
 class InMemoryCluster:
     """``writes`` is the record of all that was written; ``faults`` makes the next ones fail.
 
-    The picture is what the last look at each service gave. ``set_watch_down`` stops the watch, of one
-    namespace or of all: the picture ages, and what happens meanwhile is seen when it is turned off (own
+    The cache holds the last observation of each service. ``set_watch_down`` stops the watch, of one
+    namespace or of all: the cache ages, and what happens meanwhile is seen when it is turned off (own
     writes and ``refresh`` still see).
     """
 
@@ -73,7 +73,7 @@ class InMemoryCluster:
         drained, self._changed = self._changed, set()
         return drained
 
-    def cache_age(self, key: ServiceKey, api_version: str) -> float:  # noqa: ARG002  # one picture of all
+    def cache_age(self, key: ServiceKey, api_version: str) -> float:  # noqa: ARG002  # one cache for all
         now = self._kserve.clock.now()
         return max(now - self._watch_cut_since.get(each, now) for each in (_ALL_NAMESPACES, key.namespace))
 
@@ -96,8 +96,8 @@ class InMemoryCluster:
 
     def finalize(self, observation: Observation) -> Observation:
         what = observation.promotion_pending.value if observation.promotion_pending is not None else "nothing"
-        write = ServiceWrite(self._kserve.clock.now(), observation.key, observation.weight, settled=what)
-        return self._send("settle", observation, lambda dialect: dialect.finalize_patch(observation), write)
+        write = ServiceWrite(self._kserve.clock.now(), observation.key, observation.weight, finalized=what)
+        return self._send("finalize", observation, lambda dialect: dialect.finalize_patch(observation), write)
 
     # what goes wrong
 
@@ -140,7 +140,7 @@ class InMemoryCluster:
 
         return self.faults.run_with_faults(verb, observation.key.name, apply, answer)
 
-    # the picture
+    # the cache
 
     def _on_event(self, name: NamespacedName, _: bool) -> None:
         self._stale.add(name)

@@ -1,4 +1,4 @@
-"""The Ledger port in memory. Every rollout goes through its JSON form, as it would through an API server."""
+"""The RolloutStore port in memory. Every rollout goes through its JSON form, as it would through an API server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RolloutId = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class RolloutWrite:
-    """A write that reached the ledger: ``create``, ``update_status``, ``write_request`` or ``delete``."""
+    """A write that reached the store: ``create``, ``update_status``, ``write_request`` or ``delete``."""
 
     at: float
     verb: str
@@ -79,16 +79,16 @@ class InMemoryRolloutStore:
             made = self._rollouts[id_]
             if self.document(*id_).get("status"):
                 return made
-            return self._write_status(replace(made, progress=rollout.progress), "record")
+            return self._write_status(replace(made, progress=rollout.progress), "update_status")
 
         return self.faults.run_with_faults("create", rollout.name, make, finish)
 
     def update_status(self, rollout: Rollout) -> Rollout:
         def write() -> Rollout:
             self._check(rollout)
-            return self._write_status(rollout, "record")
+            return self._write_status(rollout, "update_status")
 
-        return self.faults.run_with_faults("record", rollout.name, _nothing, write)
+        return self.faults.run_with_faults("update_status", rollout.name, _nothing, write)
 
     def read(self, namespace: str, name: str) -> Rollout | None:
         return self.faults.run_with_faults("read", name, _nothing, lambda: self._rollouts.get((namespace, name)))
@@ -128,14 +128,14 @@ class InMemoryRolloutStore:
         return document
 
     def edit(self, namespace: str, name: str, change: Callable[[dict[str, Any]], None]) -> None:
-        """Somebody edits the object by hand, status included."""
+        """A user edits the object by hand, status included."""
         document = self.document(namespace, name)
         change(document)
         self._store((namespace, name), document, "edit")
         self._changed.add((namespace, name))
 
     def remove(self, namespace: str, name: str) -> None:
-        """Somebody deletes the object."""
+        """A user deletes the object."""
         self._stored_rollout((namespace, name))
         self._delete_stored((namespace, name))
         self._changed.add((namespace, name))

@@ -80,7 +80,7 @@ def storage_uri(spec: Mapping[str, Any]) -> str:
 
 
 def by_uri(behaviours: Mapping[str, Behaviour], otherwise: Behaviour = HEALTHY) -> BehaviourOf:
-    """Looks the behaviour up by the model's place; the mapping may grow while the world runs."""
+    """Finds the behaviour by the model's place; the mapping may grow while the world runs."""
     return lambda spec: behaviours.get(storage_uri(spec), otherwise)
 
 
@@ -97,7 +97,7 @@ _BEHAVIOUR_WORDS = (
 def behaviour_from_uri(spec: Mapping[str, Any]) -> Behaviour:
     """Reads the behaviour from the name of model and images: ``v3-slow8`` starts in 8 s, ``crash2`` crashes.
 
-    For tests over a real API server, where nobody can reach into the world to say it.
+    For tests over a real API server, where no test can reach into the world.
     """
     model = spec.get("model")
     containers = [model, *(spec.get("containers") or ())]

@@ -1,8 +1,8 @@
 """The Metrics port over simulated counters: the numbers that Prometheus would have worked out of them.
 
 Rates, increases and quantiles follow Prometheus' own rules (extrapolation of ``increase``, interpolation
-of ``histogram_quantile``), because a judge must live with these, not with the truth. Counters are as the
-last scrape read them, from the first look at a revision on; all revisions are scraped at once. The latency
+of ``histogram_quantile``), because the analysis must work with these, not with the true values. Counters are as the
+last scrape read them, from the first read of a revision on; all revisions are scraped at once. The latency
 histogram does not tell failures from successes, so failures are subtracted from every bucket.
 """
 
@@ -99,7 +99,7 @@ class SimulatedMetrics:
         self.restart()
 
     def restart(self) -> None:
-        """As if the service had been started anew: its account of counters begins again."""
+        """As if the service had restarted: its counter store begins again."""
         self._restarts += 1
         self._revision_counters: dict[tuple[str, str, str, str], RevisionCounters] = {}
         self._last_counters: dict[tuple[str, str, str, str, str, bool], RequestCounters] = {}
@@ -192,7 +192,7 @@ class SimulatedMetrics:
 
 
 def _no_requests(question: MetricQuery, source: Source, measured: bool) -> Measurement:
-    """No request: 0 of them where the source is known to measure the service, else nobody knows."""
+    """No request: 0 of them where the source is known to measure the service, else unknown."""
     unit = _unit(question)
     if measured:
         detail = "the revision completed no request in the window"

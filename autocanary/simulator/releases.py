@@ -41,11 +41,11 @@ RELEASE_AFTER, FIRST_STEP_AFTER = 40.0, 43.0
 _CREATED, _WARM, _SERVES = 0.4, 1.4, 1.6
 """Seconds from a manifest to its revision, to its pods, and to a route to it."""
 _PROGRAMMED, _SEEN = 0.4, 2.0
-"""Seconds from a written weight to the traffic, and to the look that sees it in the status."""
+"""Seconds from a written weight to the traffic, and to the evaluation that sees it in the status."""
 _URIS = ("stable", "candidate")
 _FULL_WEIGHT = 100
 _SEED_BITS = 48
-_PHASES = 60  # seconds by which runs begin apart, against the grids of scrapes and looks
+_PHASES = 60  # seconds by which runs start apart, against the grids of scrapes and evaluations
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ STANDARD_RELEASES = (
 
 
 def seeds_of(seed: int, release: SimulatedRelease, runs: int) -> list[int]:
-    """One seed per run, whoever plays it and whatever policy it is played by."""
+    """One seed per run, independent of the process that runs it and of its policy."""
     return [Random(f"{seed}/{release.name}/{run}").getrandbits(_SEED_BITS) for run in range(runs)]
 
 

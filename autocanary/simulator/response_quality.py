@@ -23,7 +23,7 @@ __all__ = [
 
 
 class TrafficMoment(NamedTuple):
-    """When and under what a revision is looked at: epoch seconds, seconds since its creation, its share."""
+    """When and under which load a revision is read: epoch seconds, seconds since its creation, its share."""
 
     at: float
     age: float
@@ -76,5 +76,5 @@ def from_revision_age(seconds: float, bad: float, good: float) -> ValueOverTime:
 
 
 def by_uri(qualities: Mapping[str, Quality], otherwise: Quality = GOOD) -> QualityOf:
-    """Looks the quality up by the model's place; the mapping may grow while the world runs."""
+    """Finds the quality by the model's place; the mapping may grow while the world runs."""
     return lambda spec: qualities.get(storage_uri(spec), otherwise)

@@ -1,4 +1,4 @@
-"""One revision's counters since they were first looked at, as the scrapes read them."""
+"""One revision's counters since they were first read, as the scrapes see them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ZERO_SAMPLE = ScrapedSample(-math.inf, 0, 0, (0,) * (len(LATENCY_BOUNDS) + 1))
 
 
 class RevisionCounters:
-    """What one revision's counters have grown by since they were first looked at."""
+    """What one revision's counters have grown by since they were first read."""
 
     def __init__(self, series: RevisionSeries | None, newest: ScrapedSample | None) -> None:
         self._created_at = series.created_at if series is not None else None

@@ -38,7 +38,7 @@ MNIST, MNIST_2 = (f"pvc://kfserving-models-pvc/models/tensorflow/{name}/" for na
 
 @dataclass(frozen=True, slots=True)
 class PlannedRelease:
-    """At ``at`` seconds from the start somebody applies a manifest with this model.
+    """At ``at`` seconds from the start a user applies a manifest with this model.
 
     ``weight`` None leaves canaryTrafficPercent out of it.
     """
@@ -79,7 +79,7 @@ class ExpectedResult:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A story of one service. ``horizon``: seconds from the start after which nobody waits any more.
+    """One scenario with one service. ``horizon``: seconds from the start after which the demo gives up.
 
     ``expected`` is in the order in which the rollouts begin. ``shown`` is the (namespace, name) of a service
     that is also shown as kubectl prints it.
@@ -98,7 +98,7 @@ class Scenario:
     shown: tuple[str, str] | None = None
 
     def open(self, seed: int = 1) -> World:
-        """The world at the scenario's beginning; everything in it happens by itself as time goes by."""
+        """The world at the scenario's beginning; everything in it happens as time passes."""
         world = World(
             policies=(self.policy,),
             behaviours=self.behaviours,
@@ -173,7 +173,7 @@ _ALL_SCENARIOS = (
     ),
     Scenario(
         name="no-traffic",
-        sentence="Nobody calls the service: no data is no success, and after five minutes it is rolled back.",
+        sentence="No client calls the service: without data nothing passes, and after five minutes it is rolled back.",
         expected=(ExpectedResult(Phase.ROLLED_BACK, Reason.NO_DATA_DEADLINE),),
         releases=(_FIRST, PlannedRelease(30.0, V2)),
         behaviours={V2: _SLOW_START},
@@ -203,7 +203,7 @@ _ALL_SCENARIOS = (
     ),
     Scenario(
         name="unstaged",
-        sentence="A release applied without canaryTrafficPercent is caught before it takes all traffic.",
+        sentence="A release applied without canaryTrafficPercent is intercepted before it takes all traffic.",
         expected=(_PROMOTED,),
         releases=(_FIRST, PlannedRelease(30.0, V2, weight=None)),
         behaviours={V2: _SLOW_START},

@@ -1,7 +1,7 @@
 """Simulated requests: what each revision has served, as counters that a scrape reads now and then.
 
 Requests arrive as a Poisson stream, are split as the ingress is really programmed, and wait while a
-revision's pods are cold. Counters are worked out only when somebody looks or when the split moves, so a
+revision's pods are cold. Counters are computed only when they are read or when the split changes, so a
 world of thousands of quiet services costs nothing.
 """
 
@@ -109,7 +109,7 @@ class _ComponentTraffic:
             self._serve(now)
 
     def catch_up(self, now: float) -> None:
-        """Serve up to the last scrape before ``now``; a long time in which nobody looked in one go."""
+        """Serve up to the last scrape before ``now``; a long time without a read in one step."""
         behind = (now - self._at) - _KEPT_SECONDS
         if behind > self._scrape:
             self._serve(self._at + behind // self._scrape * self._scrape)
@@ -136,7 +136,7 @@ class _ComponentTraffic:
             series = self.series[revision.name]
             arrived = poisson(self._rng, rate * seconds * weight / 100) if weight else 0
             if warm_at is None:
-                continue  # no pods: whoever asked was turned away before anybody could count it
+                continue  # no pods: the client was refused before a counter could see it
             if until <= warm_at:
                 series.waiting_since = series.waiting_since if series.waiting else since
                 series.waiting += arrived

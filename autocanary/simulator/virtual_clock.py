@@ -1,4 +1,4 @@
-"""Virtual time: a heap of things that happen at an instant, and a clock that moves only when told to."""
+"""Virtual time: a heap of timed calls, and a clock that moves only when it is advanced."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole world in one value: a cluster with KServe, its traffic, its metrics and its people."""
+"""The whole world in one value: a cluster with KServe, its traffic, its metrics and its users."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["World", "kfserving_manifest", "manifest"]
 
 
 def manifest(name: str, uri: str, *, namespace: str = "models", weight: int | None = None) -> dict[str, Any]:
-    """An InferenceService as people write it."""
+    """An InferenceService as users write it."""
     predictor: dict[str, Any] = {"model": {"modelFormat": {"name": "sklearn"}, "storageUri": uri}}
     if weight is not None:
         predictor[WEIGHT] = weight
@@ -51,7 +51,7 @@ def kfserving_manifest(
     namespace: str = "models",
     framework: str = "tensorflow",
 ) -> dict[str, Any]:
-    """An InferenceService of KFServing's v1alpha2, as people write it; ``canary`` is its model."""
+    """An InferenceService of KFServing's v1alpha2, as users write it; ``canary`` is its model."""
     spec: dict[str, Any] = {"default": {"predictor": {framework: {"storageUri": uri}}}}
     if weight is not None:
         spec[WEIGHT] = weight

@@ -37,7 +37,7 @@ SUCCESS = Metric("request-success-rate", Range(min=99.0), Unit.PERCENT, failure_
 ANALYSIS = Analysis(metrics=(SUCCESS,), interval=15.0, warmup=15.0, window=30.0, min_requests=20.0)
 STEPS = (Step(10, 60.0), Step(25, 60.0), Step(50, 60.0), Step(100, 60.0))
 _WATCH_LAG = 0.05
-_WRITES = frozenset({"create", "record", "delete", "weight", "restore", "settle"})
+_WRITES = frozenset({"create", "update_status", "delete", "weight", "restore", "finalize"})
 
 
 def policy(name: str = "prod", **changes: Any) -> Policy:
@@ -215,15 +215,15 @@ class Driver:
     def weights(self, service: str = "mnist") -> list[int | None]:
         """Every weight that was written to the service, in order."""
         writes = (each for each in self.world.cluster.writes if each.key.name == service)
-        return [each.weight for each in writes if not each.settled]
+        return [each.weight for each in writes if not each.finalized]
 
-    def settled(self, service: str = "mnist") -> list[str]:
+    def finalized(self, service: str = "mnist") -> list[str]:
         """What was settled by a write after the promotion, in order."""
-        return [each.settled for each in self.world.cluster.writes if each.key.name == service and each.settled]
+        return [each.finalized for each in self.world.cluster.writes if each.key.name == service and each.finalized]
 
     def phases(self, name: str = "mnist-00002") -> list[str]:
         """The phases as they were recorded, each once in a row."""
-        phases = (each.phase for each in self.world.store.writes if each.verb == "record" and each.name == name)
+        phases = (each.phase for each in self.world.store.writes if each.verb == "update_status" and each.name == name)
         return [phase for phase, _ in groupby(phases)]
 
     def events(self, name: str = "mnist-00002") -> list[str]:

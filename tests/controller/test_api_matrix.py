@@ -13,7 +13,7 @@ from tests.matrices.__main__ import markdown, matrices
 from tests.matrices.api_faults import CALLS, FAULTS, RESTARTED_OUTCOME, ApiCall, ApiFault, rows
 
 HOLDS = (Event.HELD.value, Event.RESUMED.value)
-_BEFORE = {"refresh": "weight", "read": "record"}
+_BEFORE = {"refresh": "weight", "read": "update_status"}
 """These calls are only made after a conflict at that one."""
 _TIMES = 3
 

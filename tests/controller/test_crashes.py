@@ -76,7 +76,7 @@ def test_crash_at_any_notification_repeats_it_with_same_id(scenario: str, when: 
 def test_scenarios_cover_every_kind_of_write() -> None:
     """Otherwise no crash would ever have met some of them. (Finalizing has its own, in test_beside.)"""
     made = {verb for scenario in (*SCENARIOS, *RARE_SCENARIOS) for verb in run_without_faults(scenario).writes}
-    assert made == {"create", "record", "weight", "restore", "delete"}
+    assert made == {"create", "update_status", "weight", "restore", "delete"}
 
 
 def test_scenarios_end_as_named() -> None:

@@ -108,7 +108,7 @@ def test_writes_that_fail_five_times_in_a_row(scenario: str, fault: str) -> None
     assert not different, f"{fault} from these writes on: {different}; expected {expected}"
 
 
-@pytest.mark.parametrize("verb", ["record", "weight"])
+@pytest.mark.parametrize("verb", ["update_status", "weight"])
 @pytest.mark.parametrize("scenario", ["promotion", "unstaged"])
 def test_one_kind_of_write_fails_for_two_minutes(scenario: str, verb: str) -> None:
     """Ledger or cluster alone: nothing is skipped afterwards, and nothing is raised meanwhile twice."""
@@ -128,7 +128,7 @@ def test_rollback_is_written_when_status_write_fails() -> None:
     driver = healthy_start(policy(), qualities={V2: BROKEN})
     driver.until_weight(10)
     refused = Refused("the definitions are gone", status=404)
-    driver.world.store.faults.next(refused, verb="record", times=1_000_000)
+    driver.world.store.faults.next(refused, verb="update_status", times=1_000_000)
     driver.until(lambda: driver.weights() == [10, 0], 120)
     driver.run(60)
     assert driver.weights() == [10, 0]
@@ -146,7 +146,7 @@ def test_step_is_not_written_before_status() -> None:
     """While the ledger refuses, a healthy candidate stays where it is."""
     driver = healthy_start()
     driver.until_weight(10)
-    driver.world.store.faults.next(Forbidden("no right", status=403), verb="record", times=1_000_000)
+    driver.world.store.faults.next(Forbidden("no right", status=403), verb="update_status", times=1_000_000)
     driver.run(600)
     assert driver.weights() == [10]
     driver.world.store.faults.clear()
@@ -201,7 +201,7 @@ def test_abort_with_lost_response_is_done_once() -> None:
     driver = healthy_start()
     driver.until_weight(25)
     lost = Unreachable("read timed out")
-    driver.world.store.faults.next(lost, timing=FaultTiming.AFTER, verb="record")
+    driver.world.store.faults.next(lost, timing=FaultTiming.AFTER, verb="update_status")
     driver.world.cluster.faults.next(lost, timing=FaultTiming.AFTER, verb="weight")
     driver.ask(Verb.ABORT, within=10)
     driver.finish()
@@ -409,7 +409,7 @@ def test_undelivered_notifications_are_sent_after_restart() -> None:
 def test_scenarios_cover_every_kind_of_write() -> None:
     """Otherwise some write would never have failed here."""
     made = {verb for scenario in SCENARIOS for verb in run_without_faults(scenario).writes}
-    assert made == {"create", "record", "weight"}
+    assert made == {"create", "update_status", "weight"}
 
 
 class _Ordered(InlinePool):

@@ -57,7 +57,7 @@ def assert_healthy_one_is_on_time(driver: Driver, began: float, alone: float) ->
 
 
 @pytest.mark.parametrize("error", ERRORS)
-@pytest.mark.parametrize("verb", ["create", "record", "weight"])
+@pytest.mark.parametrize("verb", ["create", "update_status", "weight"])
 def test_writes_that_always_fail(verb: str, error: str, alone: float) -> None:
     """Of one service, with errors expected and unexpected, from beginning to end."""
     driver = two(policy(progress_deadline=3600.0))

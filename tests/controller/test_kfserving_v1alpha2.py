@@ -80,7 +80,7 @@ def test_promotion_copies_canary_to_default() -> None:
     driver.finish(FIRST)
     assert driver.phase_and_reason(FIRST) == (Phase.PROMOTED, Reason.PROMOTED)
     assert driver.weights() == [50, 100]
-    assert driver.settled() == ["adopt", "clear"]
+    assert driver.finalized() == ["adopt", "clear"]
     assert driver.spec() == {"default": model(V2)}
     assert driver.traffic() == {"default-00002": 100}
     assert driver.rollout(FIRST).progress.observed_weight == 100
@@ -197,7 +197,7 @@ def test_the_same_model_on_both_sides() -> None:
     driver.apply(V1, 10)
     driver.finish(FIRST)
     assert driver.phase(FIRST) is Phase.PROMOTED
-    assert driver.settled() == ["clear"]
+    assert driver.finalized() == ["clear"]
     assert driver.spec() == {"default": model(V1)}
     assert driver.traffic() == {"default-00001": 100}
 
@@ -244,7 +244,7 @@ def test_another_canary_before_the_first_is_copied() -> None:
     """What was not judged never becomes default, although the one before it had won already."""
     driver = started()
     driver.until(lambda: driver.has_rollout(FIRST) and driver.phase(FIRST) is Phase.FINALIZING)
-    assert driver.settled() == []
+    assert driver.finalized() == []
     driver.edit(canary=model(V3))
     driver.finish(FIRST)
     assert driver.phase_and_reason(FIRST) == (Phase.SUPERSEDED, Reason.NEW_REVISION)
@@ -259,7 +259,7 @@ def test_external_weight_change_while_finalizing() -> None:
     driver.until(lambda: driver.has_rollout(FIRST) and driver.phase(FIRST) is Phase.FINALIZING)
     driver.edit(canaryTrafficPercent=50)
     driver.until_reason(Reason.EXTERNAL_CHANGE, FIRST, 60)
-    assert driver.settled() == []
+    assert driver.finalized() == []
     driver.ask(Verb.RESUME, FIRST)
     driver.finish(FIRST)
     assert driver.phase(FIRST) is Phase.PROMOTED
@@ -269,7 +269,7 @@ def test_external_weight_change_while_finalizing() -> None:
 def test_another_canary_after_the_first_was_copied() -> None:
     """The first has won: its spec is default's. The second is caught and rolled out on its own."""
     driver = started()
-    driver.until(lambda: driver.settled() == ["adopt"])
+    driver.until(lambda: driver.finalized() == ["adopt"])
     driver.edit(canary=model(V3))
     driver.finish(FIRST)
     assert driver.phase_and_reason(FIRST) == (Phase.PROMOTED, Reason.PROMOTED)
@@ -360,7 +360,7 @@ def test_unknown_fields_are_carried_over() -> None:
     }
     odd["predictor"] = {**odd["predictor"], "x-deep": [{"k": []}, {}]}
     driver.edit(canary=odd)
-    driver.until(lambda: driver.settled() == ["adopt", "clear"], 1200)
+    driver.until(lambda: driver.finalized() == ["adopt", "clear"], 1200)
     assert driver.spec() == {"default": odd}
 
 
@@ -372,11 +372,11 @@ def test_a_crash_at_any_write(when: FaultPoint) -> None:
     write_faults.watch(driver.world)
     driver.finish(FIRST)
     writes = list(write_faults.verbs)
-    assert writes.count("settle") == 2
+    assert writes.count("finalize") == 2
     expected = (
         driver.phase_and_reason(FIRST),
         without_repeats(driver.weights()),
-        driver.settled(),
+        driver.finalized(),
         driver.spec(),
         driver.events(FIRST),
     )
@@ -388,7 +388,7 @@ def test_a_crash_at_any_write(when: FaultPoint) -> None:
         told = (
             other.phase_and_reason(FIRST),
             without_repeats(other.weights()),
-            other.settled(),
+            other.finalized(),
             other.spec(),
             other.events(FIRST),
         )
@@ -469,16 +469,16 @@ def test_pause_while_finalizing() -> None:
     driver.until(lambda: driver.has_rollout(FIRST) and driver.phase(FIRST) is Phase.FINALIZING)
     driver.pause(True, FIRST)
     driver.run(120)
-    assert (driver.phase(FIRST), driver.settled()) == (Phase.PAUSED, [])
+    assert (driver.phase(FIRST), driver.finalized()) == (Phase.PAUSED, [])
     driver.pause(False, FIRST)
     driver.finish(FIRST)
-    assert driver.settled() == ["adopt", "clear"]
+    assert driver.finalized() == ["adopt", "clear"]
 
 
 def test_abort_while_finalizing_explains_how_to_roll_back() -> None:
     """Stable's place may hold the candidate's spec by now; another candidate is the way back."""
     driver = started()
-    driver.until(lambda: driver.settled() == ["adopt"])
+    driver.until(lambda: driver.finalized() == ["adopt"])
     assert "apply the former spec" in driver.ask(Verb.ABORT, FIRST)
     driver.finish(FIRST)
     assert driver.phase(FIRST) is Phase.PROMOTED

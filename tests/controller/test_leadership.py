@@ -97,7 +97,7 @@ def test_next_leader_detects_release_made_without_leader() -> None:
 def test_leadership_lost_between_the_record_and_the_write() -> None:
     """The step is recorded and not written by the one; the next leader writes it, once."""
     expected = run_without_faults("promotion")
-    for victim in range(2, expected.writes.count("record") + 1):
+    for victim in range(2, expected.writes.count("update_status") + 1):
         driver = Driver(fast_policy(min_requests=1.0))
         driver.deploy_stable()
         lose_after(driver, victim)

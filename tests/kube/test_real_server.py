@@ -142,7 +142,7 @@ def test_a_rollout_comes_back_as_it_was(client: ApiClient, namespace: str, follo
         assert found.progress.metrics["p99"] == readings["p99"]
         assert (found.policy_document, found.stable_spec) == (wanted.policy_document, wanted.stable_spec)
         assert found.candidate_spec == {"a": {"b": None}}
-    recorded = store.record(replace(made, progress=replace(progress, metrics={}, weight=0)))
+    recorded = store.update_status(replace(made, progress=replace(progress, metrics={}, weight=0)))
     assert (recorded.progress.metrics, recorded.progress.weight) == ({}, 0)
     until(lambda: other.rollouts()[0] == recorded)
 
@@ -153,7 +153,7 @@ def test_every_phase_can_be_recorded(client: ApiClient, namespace: str, follow: 
     store = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
     made = store.create(in_namespace(namespace))
     finished = 1_700_000_100.0 if phase.is_final else None
-    recorded = store.record(
+    recorded = store.update_status(
         replace(made, progress=replace(made.progress, phase=phase, weight=50, finished_at=finished))
     )
     assert recorded.progress.phase is phase
@@ -166,7 +166,7 @@ def test_people_read_and_wait_with_kubectl(
     store = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
     made = store.create(in_namespace(namespace))
     done = replace(made.progress, phase=Phase.PROMOTED, weight=100, finished_at=1_700_000_100.0)
-    store.record(replace(made, progress=done))
+    store.update_status(replace(made, progress=done))
     names = ["NAME", "SERVICE", "PHASE", "STEP", "WEIGHT", "STABLE", "CANDIDATE", "REASON", "AGE"]
     header, row = cluster.kubectl("get", "crl", "-n", namespace).splitlines()
     assert header.split() == names
@@ -183,11 +183,11 @@ def test_a_persons_request_conflicts_with_the_next_record(
     ask = '{"spec": {"paused": true, "request": {"id": "1", "verb": "abort"}}}'
     cluster.kubectl("patch", "crl", made.name, "-n", namespace, "--type=merge", "-p", ask)
     with pytest.raises(Conflict, match=f"CanaryRollout {namespace}/{made.name}.*modified"):
-        store.record(made)
+        store.update_status(made)
     found = store.read(namespace, made.name)
     assert found is not None
     assert (found.paused, found.request) == (True, Request("1", "abort"))
-    store.record(found)
+    store.update_status(found)
 
 
 def test_asking_replaces_the_request(
@@ -211,7 +211,7 @@ def test_a_second_create_takes_over_or_is_refused(client: ApiClient, namespace: 
     """Ours: what it has recorded counts. About another service: left alone."""
     store = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
     made = store.create(in_namespace(namespace))
-    further = store.record(replace(made, progress=replace(made.progress, phase=Phase.BAKING)))
+    further = store.update_status(replace(made, progress=replace(made.progress, phase=Phase.BAKING)))
     assert store.create(in_namespace(namespace)) == further
     with pytest.raises(AlreadyExists, match="about another candidate"):
         store.create(in_namespace(namespace, service_uid="3a8d1a52-0f5b-4d3b-9f0e-000000000000"))

@@ -123,7 +123,7 @@ CALLS: tuple[ApiCall, ...] = (
     ApiCall("patch the weight", "weight", "unstaged", "patch"),
     ApiCall("patch stable's spec back", "restore", "escalated"),
     ApiCall("create a CanaryRollout", "create", "unstaged", "create"),
-    ApiCall("update its status", "record", "unstaged", "status", {"404": RESTARTED_OUTCOME}),
+    ApiCall("update its status", "update_status", "unstaged", "status", {"404": RESTARTED_OUTCOME}),
     ApiCall("delete the oldest", "delete", "pruned", "", {}),
     ApiCall("get a service after a conflict", "refresh", "unstaged"),
     ApiCall("get a rollout after a conflict", "read", "unstaged", "", {"404": RESTARTED_OUTCOME}),

@@ -66,26 +66,26 @@ def test_patch_checks_resource_version_and_uid() -> None:
 
 
 def test_a_patch_that_changes_nothing_is_no_write() -> None:
-    """The version stays, and nobody is told."""
+    """The version stays, and no watcher is called."""
     objects = store()
     first = objects.create(manifest("iris", "gs://v1", weight=10))
-    heard: list[tuple[tuple[str, str], bool]] = []
-    objects.watch(lambda name, spec_changed: heard.append((name, spec_changed)))
+    events: list[tuple[tuple[str, str], bool]] = []
+    objects.watch(lambda name, spec_changed: events.append((name, spec_changed)))
     assert objects.patch(NAME, weight(10)) is first
     assert objects.patch(NAME, weight(10.0)) is first
-    assert heard == []
+    assert events == []
 
 
 def test_metadata_moves_the_version_but_not_the_generation() -> None:
-    """As on the real server; and a status write is told apart from a spec write."""
+    """As on the real server; and a status write differs from a spec write."""
     objects = store()
-    heard: list[bool] = []
+    events: list[bool] = []
     objects.create(manifest("iris", "gs://v1"))
-    objects.watch(lambda _, spec_changed: heard.append(spec_changed))
+    objects.watch(lambda _, spec_changed: events.append(spec_changed))
     after = objects.patch(NAME, {"metadata": {"annotations": {"a": "b"}}})
     assert after["metadata"]["generation"] == 1
     objects.write_status(NAME, {})
-    assert heard == [True, False]
+    assert events == [True, False]
     gone = objects.patch(NAME, {"metadata": {"annotations": {"a": None}}})
     assert "annotations" not in gone["metadata"]
 
@@ -214,7 +214,7 @@ def test_server_side_apply_takes_the_weight_along_on_the_minimal_crd() -> None:
 
 
 def test_apply_removes_a_field_dropped_from_the_manifest() -> None:
-    """Client-side apply removes it whoever wrote it last; server-side only if nobody else did."""
+    """Client-side apply removes it in any case; server-side only if no other manager wrote it."""
     for server_side, expected in ((True, 0), (False, None)):
         objects = store()
         objects.apply(manifest("iris", "gs://v1", weight=10), server_side=server_side)

@@ -1,4 +1,4 @@
-"""The smaller ports record what they were asked and answer as told."""
+"""The smaller ports record their calls and answer as set."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_pool_runs_work_at_once() -> None:
 
 
 def test_leadership_can_be_lost() -> None:
-    """It leads until told otherwise."""
+    """It leads until it is turned off."""
     leadership = FakeLeadership()
     assert leadership.is_leader()
     leadership.leads = False
@@ -65,7 +65,7 @@ def test_notifier_delivers_after_an_outage() -> None:
 
 
 def test_notifier_lists_each_event_once() -> None:
-    """A repetition of the same telling is not a second event; other rollouts are others."""
+    """A repetition of the same notification is not a second event; other rollouts are others."""
     notifier = RecordingNotifier()
     for each in (message(), message(), message("t2", "rollout_promoted")):
         notifier.notify(each)

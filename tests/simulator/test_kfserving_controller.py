@@ -183,7 +183,7 @@ def test_what_the_webhook_refuses(spec: dict[str, Any], said: str) -> None:
 
 
 def test_field_manager_of_the_weight_is_recorded() -> None:
-    """It stands in the spec, not in a component."""
+    """It is in the spec, not in a component."""
     place = KFServingFixture()
     place.canary()
     place.world.kserve.patch("models", NAME, {"spec": {"canaryTrafficPercent": 20}}, "argocd")

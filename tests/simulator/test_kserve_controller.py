@@ -130,7 +130,7 @@ def test_a_rollback_after_promotion_goes_through_a_split_over_one_revision() -> 
 
 
 def test_a_blocked_route_applies_what_was_queued_when_the_pods_recover() -> None:
-    """All pods of the canary crash: the old split stays, and 0 follows by itself on recovery."""
+    """All pods of the canary crash: the old split stays, and 0 follows on recovery without a write."""
     place = KServeFixture()
     place.put("v2", canaryTrafficPercent=10)
     place.wait(30)
@@ -226,7 +226,7 @@ def test_while_kserve_is_down_nothing_can_be_written() -> None:
 
 
 def test_while_knatives_webhook_is_down_a_weight_is_accepted_and_queued() -> None:
-    """The reconcile fails and says so; it applies by itself when the webhook is back."""
+    """The reconcile fails and says so; it applies without a write when the webhook is back."""
     place = KServeFixture()
     place.put("v2", canaryTrafficPercent=10)
     place.wait(30)

@@ -1,4 +1,4 @@
-"""The Cluster port over the simulated KServe: picture, writes, and every way in which they can fail."""
+"""The Cluster port over the simulated KServe: cache, writes, and every way in which they can fail."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_weight_is_written_and_recorded() -> None:
 
 
 def test_write_on_a_stale_observation_is_a_conflict() -> None:
-    """Nothing is written, and a refresh gives the look that passes."""
+    """Nothing is written, and a refresh gives the observation that passes."""
     made = world()
     seen = made.cluster.observe(made.key("iris"))
     assert seen is not None
@@ -132,7 +132,7 @@ def test_response_may_be_lost_after_the_write() -> None:
 
 
 def test_injected_error_applies_to_the_matching_call() -> None:
-    """By verb and by name, as often as told, until it is cleared."""
+    """By verb and by name, as often as planned, until it is cleared."""
     made = world()
     key = made.key("iris")
     seen = made.cluster.observe(key)
@@ -150,7 +150,7 @@ def test_injected_error_applies_to_the_matching_call() -> None:
 
 
 def test_cache_age_grows_while_the_watch_is_down() -> None:
-    """The picture stays as it was; own writes and refresh still see; afterwards it catches up."""
+    """The cache stays as it was; own writes and refresh still see; afterwards it catches up."""
     made = world()
     key = made.key("iris")
     made.cluster.set_watch_down()

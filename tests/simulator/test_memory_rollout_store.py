@@ -1,4 +1,4 @@
-"""The Ledger port in memory: JSON forms, versions, a person's edits, and every way in which it can fail."""
+"""The RolloutStore port in memory: JSON forms, versions, a user's edits, and every way in which it can fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def store() -> InMemoryRolloutStore:
 
 
 def rollout(**changes: Any) -> Rollout:
-    progress = Progress(Phase.PROGRESSING, Reason.ANALYSING, "looking", 100.0, 110.0, step=0, weight=10)
+    progress = Progress(Phase.PROGRESSING, Reason.ANALYSING, "evaluating", 100.0, 110.0, step=0, weight=10)
     return replace(
         Rollout(
             namespace="models",
@@ -71,7 +71,7 @@ def test_record_with_an_old_version_is_a_conflict() -> None:
     assert stored.resource_version != made.resource_version
     with pytest.raises(Conflict, match="modified"):
         books.update_status(made)
-    assert [write.verb for write in books.writes] == ["create", "record", "record"]
+    assert [write.verb for write in books.writes] == ["create", "update_status", "update_status"]
     assert [write.phase for write in books.writes] == ["Staging", "Progressing", "Baking"]
 
 
@@ -84,7 +84,7 @@ def test_record_rejects_values_json_cannot_hold() -> None:
 
 
 def test_user_request_is_stored() -> None:
-    """The wish is in the spec, the change is told of once, and our next record conflicts."""
+    """The request is in the spec, the change is announced once, and our next write conflicts."""
     books = store()
     made = books.create(rollout())
     asked = books.write_request("models", "iris-00002", paused=True, request=Request("1", "promote"))
@@ -100,7 +100,7 @@ def test_user_request_is_stored() -> None:
 
 
 def test_external_edit_and_delete_are_reported() -> None:
-    """Both are told of; a record on what is gone is NotFound."""
+    """Both are announced; a write on what is gone is NotFound."""
     books = store()
     made = books.create(rollout())
     books.edit("models", "iris-00002", lambda document: document["spec"].update(paused=True))
@@ -127,7 +127,7 @@ def test_delete_checks_the_uid() -> None:
 
 
 def test_garbage_collection_of_a_deleted_service() -> None:
-    """Rollouts of a service that is gone go too, as if somebody had deleted them."""
+    """Rollouts of a service that is gone go too, as if a user had deleted them."""
     books = store()
     books.create(rollout())
     kept = books.create(rollout(name="other", service="other", service_uid="u2"))
@@ -150,7 +150,7 @@ def test_record_succeeds_when_the_response_is_lost() -> None:
     """It is written, so that repeating it with the old version conflicts."""
     books = store()
     made = books.create(rollout())
-    books.faults.next(Unreachable("cut"), timing=FaultTiming.AFTER, verb="record")
+    books.faults.next(Unreachable("cut"), timing=FaultTiming.AFTER, verb="update_status")
     with pytest.raises(Unreachable):
         books.update_status(made)
     with pytest.raises(Conflict):
@@ -163,7 +163,7 @@ def test_every_call_can_fail() -> None:
     made = books.create(rollout())
     calls = {
         "create": lambda: books.create(rollout(name="x")),
-        "record": lambda: books.update_status(made),
+        "update_status": lambda: books.update_status(made),
         "read": lambda: books.read("models", "iris-00002"),
         "write_request": lambda: books.write_request("models", "iris-00002", paused=True, request=None),
         "delete": lambda: books.delete(made),

@@ -1,4 +1,4 @@
-"""How a revision's pods behave is looked up, or read from the name of its model."""
+"""How a revision's pods behave is found, or read from the name of its model."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_image_that_cannot_be_pulled_fails_at_once() -> None:
 
 
 def test_behaviour_mapping_may_grow_at_run_time() -> None:
-    """What is not in it is healthy, or as told."""
+    """What is not in it is healthy, or as given."""
     known = {"gs://a": CRASHES}
     lookup = by_uri(known)
     assert lookup({"storageUri": "gs://a"}) is CRASHES

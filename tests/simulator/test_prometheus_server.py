@@ -103,7 +103,7 @@ def test_the_extrapolation_of_increase(
 
 
 def test_no_request_is_no_series() -> None:
-    """Whether the revision never served, has stopped, or is not there; of an unknown service nobody knows."""
+    """Whether the revision never served, has stopped, or is not there; an unknown service has no value."""
     made = world(weight=0)
     for question in (SUCCESS, replace(SUCCESS, revision="gone")):
         reading = ask(made, question)
@@ -129,7 +129,7 @@ def test_one_scrape_is_not_enough_for_an_increase() -> None:
 
 @pytest.mark.parametrize("metric", ["time-to-first-token", "time-per-output-token", "queue-time"])
 def test_token_metrics_of_a_language_model(metric: str) -> None:
-    """Medians as told, quantiles above them; a server without tokens does not measure them."""
+    """Medians as given, quantiles above them; a server without tokens does not measure them."""
     made = world(Quality(tokens=Tokens(first_seconds=0.5, each_seconds=0.5, queue_seconds=0.5, spread=0.4)))
     median = ask(made, replace(SUCCESS, metric=metric, quantile=0.5))
     assert median.value == pytest.approx(0.5)
@@ -262,7 +262,7 @@ def test_counters_do_not_change_between_scrapes() -> None:
 
 
 def test_a_revision_that_starts_later_counts_from_its_first_request() -> None:
-    """It was looked at before it had any."""
+    """It was read before it had any."""
     made = world(weight=0)
     first = counted(made)
     made.deploy("iris", "v2", weight=50)
@@ -325,7 +325,7 @@ def test_restart_begins_a_new_epoch() -> None:
 
 
 def test_queries_without_counters() -> None:
-    """Other metrics, a policy's own PromQL, no stable revision, and whoever did not ask."""
+    """Other metrics, a policy's own PromQL, no stable revision, and queries that want no counters."""
     made = world()
     for question in (
         replace(COUNTED, metric="request-count"),

@@ -38,7 +38,7 @@ def test_binomial_counts(n: int, share: float) -> None:
 
 
 def test_counts_at_probability_zero_and_one() -> None:
-    """Nothing, nobody and everybody need no chance."""
+    """Zero trials, probability 0 and probability 1 need no random draw."""
     rng = Random(3)
     assert (poisson(rng, 0.0), poisson(rng, -1.0)) == (0, 0)
     assert (binomial(rng, 0, 0.5), binomial(rng, 9, 0.0), binomial(rng, 9, 1.0), binomial(rng, 9, 1.5)) == (

@@ -193,7 +193,7 @@ class Replay:
             act(self)
 
     def at_rest(self, row: Row) -> None:
-        """What was done once the request had settled, before the state was recorded."""
+        """What was done once the request had taken effect, before the state was recorded."""
         combined = COMBINED.get((self.scenario[:4].rstrip("_"), row["trigger"]))
         if combined is not None:
             combined(self)

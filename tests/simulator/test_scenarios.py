@@ -16,7 +16,7 @@ from autocanary.simulator.world import World
 
 
 class IgnoringListener:
-    """Nobody counts what the engine does here."""
+    """No counter is needed for what the controller does here."""
 
     def on_decision(self, rollout: Rollout, reason: str) -> None: ...
     def on_rollout_finished(self, rollout: Rollout) -> None: ...
@@ -101,7 +101,7 @@ def test_the_demos_policy_is_what_its_document_says() -> None:
 
 
 def test_every_scenario_has_a_one_sentence_description() -> None:
-    """Names are keys, sentences end, and each tells of the one service that the policy selects."""
+    """Names are keys, sentences end, and each is about the one service that the policy selects."""
     for name, scenario in SCENARIOS.items():
         assert scenario.name == name
         assert scenario.sentence.endswith(".")

@@ -82,14 +82,14 @@ def test_errors_start_at_the_given_weight() -> None:
 
 
 def test_errors_start_at_the_given_age() -> None:
-    """from_age looks at how old the revision is."""
+    """from_age reads how old the revision is."""
     level = from_revision_age(60.0, bad=5.0, good=1.0)
     assert callable(level)
     assert [level(TrafficMoment(0.0, age, 10)) for age in (0.0, 59.0, 60.0, 100.0)] == [1.0, 1.0, 5.0, 5.0]
 
 
 def test_requests_wait_while_pods_are_cold() -> None:
-    """After a rollback onto a cold revision nobody is answered until its pods are up; then all, slowly."""
+    """After a rollback onto a cold revision no client is answered until its pods are up; then all, slowly."""
     made = World(load=RequestLoad(100.0))
     made.model("v1", ready_after_seconds(60))
     made.deploy("iris", "v1")
@@ -108,7 +108,7 @@ def test_requests_wait_while_pods_are_cold() -> None:
 
 
 def test_without_pods_requests_are_lost_and_nothing_is_scraped() -> None:
-    """All pods crash: the counters stand still and get no samples."""
+    """All pods crash: the counters stop and get no samples."""
     made = world()
     made.deploy("iris", "v2", weight=50)
     made.advance(120)
@@ -162,13 +162,13 @@ def test_bursts_hit_all_revisions_at_once() -> None:
 
 
 def test_counters_do_not_depend_on_read_frequency() -> None:
-    """Looking is not a disturbance; another seed is another world."""
+    """Reading disturbs nothing; another seed is another world."""
 
-    def play(seed: int, looks: int) -> list[tuple[float, int, int]]:
+    def play(seed: int, reads: int) -> list[tuple[float, int, int]]:
         made = world(Quality(error_percent=3.0), seed=seed)
         made.deploy("iris", "v2", weight=10)
-        for _ in range(looks):
-            made.advance(600 / looks)
+        for _ in range(reads):
+            made.advance(600 / reads)
             series(made, V2)
         return [(sample.at, sample.requests, sample.errors) for sample in series(made, V2).samples]
 

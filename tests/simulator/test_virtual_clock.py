@@ -1,4 +1,4 @@
-"""Virtual time moves only when told to, and what is planned happens in order."""
+"""Virtual time moves only when advanced, and what is planned happens in order."""
 
 from __future__ import annotations
 
