@@ -1,4 +1,4 @@
-"""The figures of one run, how they are told, and those of the peers to print beside them."""
+"""The figures of one run, how they are printed, and those of the peers to print beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["PEERS", "BenchmarkRun", "RollbackDelays", "SteadyLoad", "markdown", 
 
 @dataclass(frozen=True, slots=True)
 class SteadyLoad:
-    """A steady window. Gaps in seconds, memory in MB, requests per 30 s; None where nobody measured it."""
+    """A steady window. Gaps in seconds, memory in MB, requests per 30 s; None where it was not measured."""
 
     ticks: int
     due: int

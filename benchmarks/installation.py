@@ -139,7 +139,7 @@ class Installation:
             os.kill(self._service.pid, signal.SIGUSR1)
 
     def check(self) -> None:
-        """ServerError when autocanary has ended by itself."""
+        """ServerError when autocanary has ended on its own."""
         if self._service is not None and not self._service.running:
             raise ServerError(f"autocanary has ended; it said last:\n{self._service.tail()}")
 

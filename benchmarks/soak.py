@@ -1,4 +1,4 @@
-"""A day of everything in virtual time: releases, people, outsiders, faults; the invariants hold all along.
+"""A day of everything in virtual time: releases, users, outsiders, faults; the invariants hold all along.
 
 ``python -m benchmarks.soak --hours 24 --rollouts 500``. The engine is the one of the service, over the
 simulated world. Everything at random comes from one seed, which is printed; the same seed gives the same day.

@@ -1,8 +1,8 @@
 """The invariants of the soak, held against what was written and against what was really so.
 
 They trust nothing that the product says of itself: what a candidate is worth is known from its model, what
-the traffic was from the ingress, what was measured from the answers to the questions, what people and
-outsiders did from the script that did it. Every write to the ledger and to a service is looked at when it is
+the traffic was from the ingress, what was measured from the answers to the questions, what users and
+outsiders did from the script that did it. Every write to the rollout store and to a service is looked at when it is
 made, and nothing changes but by a write, so this is as good as looking after every second.
 
 Over 300 lines because it is one account: a rollout's, from its first record to its last.
@@ -48,13 +48,13 @@ def kind_of(uri: str) -> str:
 
 
 def is_bad(kind: str) -> bool:
-    """Whether a candidate of this kind must never be promoted by itself."""
+    """Whether a candidate of this kind must never be promoted on its own."""
     return kind not in ("healthy", "slow")
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalChange:
-    """Something was done to a service, by somebody who is neither autocanary nor KServe."""
+    """Something was done to a service, by a client that is neither autocanary nor KServe."""
 
     at: float
     what: str
@@ -137,7 +137,7 @@ class Checks:
             self._meant[rollout.namespace, rollout.name] = reason
 
     def struck(self, verb: str, name: str) -> None:
-        """A call has failed; whoever was told is known only when the record of that is made up for."""
+        """A call has failed; which channels were notified is known only when the record of that is made up for."""
         if verb == "delete":
             self.troubled()
         elif verb == "update_status":
@@ -208,7 +208,7 @@ class Checks:
         said = Reason.WRONG_STABLE.value
         return any(each is not None and any(w.startswith(said) for w in each.warnings_sent) for each in kept)
 
-    # --- writes to the ledger ----------------------------------------------------------------------------
+    # --- writes to the rollout store ----------------------------------------------------------------------------
 
     def kept(self, before: Rollout | None, after: Rollout, verb: str) -> None:
         """A rollout was written; ``before`` as it was until then."""
@@ -285,7 +285,7 @@ class Checks:
             self._promoted(track, was, is_)
 
     def _check_transition(self, track: TrackedRollout, was: Progress, is_: Progress) -> None:
-        """A weight goes to the next step, to 0, or to what somebody else has made of it."""
+        """A weight goes to the next step, to 0, or to what another client set."""
         if is_.weight == 0:
             return
         if is_.phase is Phase.ROLLING_BACK:
@@ -293,7 +293,7 @@ class Checks:
             return
         if is_.reason is Reason.EXTERNAL_CHANGE:
             done = any(each.what in WEIGHT_CHANGES for each in self._touches_of(track))
-            self._must("next step, 0 or back", done, track, f"nobody set the weight to {is_.weight}")
+            self._must("next step, 0 or back", done, track, f"no request set the weight to {is_.weight}")
             return
         at = 100 if was.weight is None else was.weight
         up = next((each.weight for each in track.policy.steps if each.weight > at), 100)
@@ -301,7 +301,7 @@ class Checks:
         legal = is_.weight == up or (person and is_.weight == 100 and track.asked(Verb.PROMOTE_FULL.value))
         self._must("next step, 0 or back", legal, track, f"from {was.weight} to {is_.weight}")
         if person:
-            self._must("only with a pass", track.asked(*PROMOTING_VERBS), track, f"nobody asked for {is_.weight}")
+            self._must("only with a pass", track.asked(*PROMOTING_VERBS), track, f"no user asked for {is_.weight}")
         elif was.step < 0:
             ready = self.was_ready(track.key, track.candidate)
             self._must("only with a pass", ready, track, "the first step of a candidate that is not ready")
@@ -321,7 +321,7 @@ class Checks:
         seen = look is not None and look[1] and on_decision - look[0] <= MAX_MEASUREMENT_AGE
         self._must("only with a pass", seen, track, f"up from {was.weight} at {on_decision:.1f}, last look {look}")
         if any(each.at > since - 5 for each in self._touches_of(track)):
-            return  # what the traffic was in between is not told by a share alone
+            return  # what the traffic was in between is not known from a share alone
         for_long = share == was.weight and on_decision - since >= hold - 1 and look is not None and look[0] > since
         said = f"up from {was.weight} at {on_decision:.1f}; the share was {share} since {since:.1f}"
         self._must("only with a pass", for_long, track, said)
@@ -331,7 +331,7 @@ class Checks:
         self._must("bad is not promoted", person or not is_bad(track.kind), track, f"{is_.reason.value}")
         if not person:
             self._passed(track, was, is_.finished_at or self.now())
-        self.causes["promoted", "a person" if person else "passed"] += 1
+        self.causes["promoted", "a user" if person else "passed"] += 1
 
     # --- rollbacks, by cause -----------------------------------------------------------------------------
 
@@ -347,7 +347,7 @@ class Checks:
         if reason is Reason.ROLLBACK_UNRECORDED:
             reason = self._meant.get((track.key.namespace, track.name), reason)  # what its lost record said
         if reason is Reason.ABORTED_BY_USER:
-            return "a person" if track.asked(Verb.ABORT.value) else ""
+            return "a user" if track.asked(Verb.ABORT.value) else ""
         if reason in DEADLINE_REASONS:
             analysis = track.policy.analysis
             grace = analysis.on_no_data if reason is Reason.NO_DATA_DEADLINE else analysis.on_outage
@@ -371,7 +371,7 @@ class Checks:
             past.key == track.key and _was_blamed(past.progress) for past in self.tracks.values() if past is not track
         )
 
-    # --- what people are told ----------------------------------------------------------------------------
+    # --- notifications ----------------------------------------------------------------------------
 
     def _check_notifications(self, track: TrackedRollout, is_: Progress) -> None:
         waiting = {each.id for each in is_.pending_notifications}
@@ -383,13 +383,13 @@ class Checks:
             again = entry.event in SINGLE_EVENTS and track.events[entry.event] > 1
             same = (entry.event, entry.step, entry.weight, entry.reason, entry.message)
             repeated = entry.event != "rollout_held" and same == track.newest
-            self._must("told once", not again and not repeated, track, f"{entry.event} was noted twice")
+            self._must("notified once", not again and not repeated, track, f"{entry.event} was noted twice")
             track.newest = same
         back = waiting & track.delivered_notifications
-        self._must("told once", not back, track, f"told, and to be told again: {sorted(back)}")
+        self._must("notified once", not back, track, f"notified, and to be notified again: {sorted(back)}")
         gone = track.ids - track.delivered_notifications - waiting
         lost = gone - set(is_.delivered_notifications)
-        self._must("told once", not lost, track, f"never told: {sorted(lost)}")
+        self._must("notified once", not lost, track, f"never notified: {sorted(lost)}")
         track.delivered_notifications |= gone
 
     def sent(self, notification_id: str) -> None:
@@ -435,10 +435,10 @@ class Checks:
             pending_notifications = [each.id for each in is_.pending_notifications] if is_ is not None else []
             whole = not pending_notifications and track.ids == track.delivered_notifications
             self._must(
-                "told once",
+                "notified once",
                 whole or not ended,
                 track,
-                f"not told: {pending_notifications or track.ids - track.delivered_notifications}",
+                f"not notified: {pending_notifications or track.ids - track.delivered_notifications}",
             )
 
 

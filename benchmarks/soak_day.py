@@ -1,6 +1,6 @@
-"""What happens in the soak: releases all day long, people, outsiders, and faults, all from one seed.
+"""What happens in the soak: releases all day long, users, outsiders, and faults, all from one seed.
 
-Nothing here looks at what the product makes of it, but for which rollouts run, as people would.
+Nothing here looks at what the product makes of it, but for which rollouts run, as users would.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _KINDS = (
 )
 _STOP = "serving.kserve.io/stop"
 _QUIET = 0.05
-"""The share of services that nobody calls."""
+"""The share of services that no client calls."""
 _HELPLESS = 1200.0
-"""Seconds for which a rollback may be without effect before people help themselves."""
+"""Seconds for which a rollback may be without effect before users help themselves."""
 _FIRST = "gs://soak/healthy/1/0"
 
 
@@ -70,7 +70,7 @@ class RandomEvents:
         for number, (namespace, name) in enumerate(self._services):
             if self._random.random() < _QUIET and number:
                 self._world.traffic.set_load(namespace, name, RequestLoad(0.02))
-                self.events["services that nobody calls"] += 1
+                self.events["services that no client calls"] += 1
             self._world.deploy(name, _FIRST, namespace=namespace)
             self._world.after(60 + self._random.uniform(0, self._every), self._release_of(namespace, name))
         often = 500 / max(len(self._services), 1) * min(1.0, self._every / 7200)
@@ -101,7 +101,7 @@ class RandomEvents:
         self._world.after(self._random.expovariate(1 / mean), again)
 
     def close(self) -> None:
-        """No releases and no faults any more; people still answer what waits for them."""
+        """No releases and no faults any more; users still answer what waits for them."""
         self.over = True
         self._world.random_faults.rate = self._world.random_faults.deaths = 0.0
         self._world.random_faults.storm_until = 0.0
@@ -145,7 +145,7 @@ class RandomEvents:
             return False
         return True
 
-    # --- people ------------------------------------------------------------------------------------------
+    # --- users ------------------------------------------------------------------------------------------
 
     def _running(self, namespace: str, name: str) -> TrackedRollout | None:
         found = (each for each in self._checks.running.values() if each.key[:2] == (namespace, name))
@@ -184,7 +184,7 @@ class RandomEvents:
         request = None
         if verb is not None:
             self._numbers += 1
-            request = Request(f"wish-{self._numbers}", verb, "ann")
+            request = Request(f"request-{self._numbers}", verb, "ann")
             track.verbs[request.id] = verb
         where = track.key.namespace, track.name
         if self._try(lambda: self._world.store.write_request(*where, paused=paused, request=request)):
@@ -207,11 +207,11 @@ class RandomEvents:
         self._world.after(60.0, self._answer_held_rollouts)
 
     def _by_hand(self, track: TrackedRollout) -> None:
-        """Told that nothing helps, for stable itself is broken: the service is made anew."""
+        """Nothing helps because stable itself is broken: the service is recreated."""
         namespace, name, _ = track.key
         if (namespace, name) not in self._away:
             self._checks.touched(namespace, name, "put back by hand")
-            self.events["person: makes a broken service anew"] += 1
+            self.events["user: recreates a broken service"] += 1
             self._try(lambda: self._recreate(namespace, name))
 
     # --- outsiders ---------------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ class RandomEvents:
             "weight removed": (4, self._remove_weight),
             "reverted": (3, self._revert),
             "stopped": (2, self._stop),
-            "deleted and created anew": (2, self._recreate),
+            "deleted and recreated": (2, self._recreate),
             "deleted": (1, self._delete),
             "record deleted": (1, lambda *_: self._world.store.remove(track.key.namespace, track.name)),
         }
@@ -274,7 +274,7 @@ class RandomEvents:
 
         def back() -> None:
             self._away.discard((namespace, name))
-            self._checks.touched(namespace, name, "created anew")
+            self._checks.touched(namespace, name, "recreated")
             self._try(lambda: self._world.deploy(name, _FIRST, namespace=namespace))
 
         self._world.after(back_after, back)
@@ -329,7 +329,7 @@ class RandomEvents:
     def _crash(self, namespace: str, name: str, revision: str) -> None:
         found = self._world.kserve.revisions(namespace, name)[revision]
         if found.ready is not ConditionStatus.TRUE or is_bad(kind_of(storage_uri(found.template[0]))):
-            raise KeyError(revision)  # what never served, or crashes by itself, is not made to recover
+            raise KeyError(revision)  # what never served, or crashes on its own, is not made to recover
         self._world.kserve.crash(namespace, name, revision)
         self._later(20, 400, namespace, name, lambda: self._world.kserve.recover(namespace, name, revision))
 
@@ -370,7 +370,7 @@ class RandomEvents:
         self._world.random_faults.storm_until = self._world.now() + self._random.uniform(5, 120)
 
     def _stop_notifications(self) -> None:
-        self.events["fault: nobody can be told"] += 1
+        self.events["fault: no channel works"] += 1
         self._world.notifier.down = True
         self._world.after(self._random.uniform(30, 900), self._resume_notifications)
 

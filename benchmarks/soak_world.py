@@ -59,7 +59,7 @@ class ProcessKilled(BaseException):
 
 
 def policies(variant: int) -> tuple[Policy, ...]:
-    """One for each namespace; another variant differs in its steps, as a policy that somebody edits."""
+    """One for each namespace; another variant differs in its steps, as a policy that a user edits."""
     more = (Step(5, 45.0),) if variant % 2 else ()
     return (
         _policy("fast", variant, (*more, Step(10, 60.0), Step(50, 60.0), Step(100, 60.0)), 15.0),
@@ -118,7 +118,7 @@ def quality_of(revision: Mapping[str, Any]) -> Quality:
 
 
 class RandomFaults(FaultInjector):
-    """Errors at random at the engine's calls, more of them in a storm; the people's own calls are spared."""
+    """Errors at random at the engine's calls, more of them in a storm; the users' own calls are spared."""
 
     def __init__(self, random: Random, now: Callable[[], float], events: Counter[str]) -> None:
         super().__init__()

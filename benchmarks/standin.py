@@ -1,4 +1,4 @@
-"""A Prometheus stand-in as a process of its own, so that its CPU is nobody's else; and the way to steer it.
+"""A Prometheus stand-in as a process of its own, so that its CPU is its own; and the way to steer it.
 
 ``python -m benchmarks.standin --latency 0.005`` prints its port and serves until its standard input closes.
 Beside ``/api/v1/query`` it takes POSTs to ``/bad`` (a JSON list of revisions whose answers turn bad at once)
@@ -160,7 +160,7 @@ def main() -> None:
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_address[1], flush=True)
-    sys.stdin.read()  # until whoever started this is done, or gone
+    sys.stdin.read()  # until the parent process is done, or gone
     server.shutdown()
 
 

@@ -105,7 +105,7 @@ class Bench:
     def _engine_over(self, metrics: Metrics) -> Controller:
         world, account = self._world, self._account
         cluster = TimedPort(world.cluster, "cluster", account)
-        store = TimedPort(world.store, "ledger", account)
+        store = TimedPort(world.store, "store", account)
         timed = TimedPort(metrics, "metrics", account)
         self._ports = (cluster, store, timed)
         return Controller(
@@ -173,7 +173,7 @@ class Bench:
             raise SystemExit(f"something happened in the window: {self._phases()}")
         total = self._count * looks
         seconds = account.seconds
-        ports = {name: seconds.get(name, 0.0) for name in ("metrics", "ledger", "cluster")}
+        ports = {name: seconds.get(name, 0.0) for name in ("metrics", "store", "cluster")}
         controller = sum(ticks) - sum(ports.values())
         window = looks * self._interval
         gc.collect()
@@ -182,7 +182,7 @@ class Bench:
             looks=looks,
             controller=controller / total * 1000,
             adapter=ports["metrics"] / total * 1000,
-            store=ports["ledger"] / total * 1000,
+            store=ports["store"] / total * 1000,
             cluster=ports["cluster"] / total * 1000,
             cores=(controller + ports["metrics"]) / window,
             longest_tick=max(ticks),
@@ -202,7 +202,7 @@ _COLUMNS = (
     "adapter, ms",
     "both, ms",
     "cores",
-    "ledger, ms",
+    "store, ms",
     "cluster, ms",
     "longest tick, s",
     "start, s",

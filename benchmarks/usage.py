@@ -1,4 +1,4 @@
-"""CPU and memory of a process, as Linux tells them in /proc."""
+"""CPU and memory of a process, as Linux reports them in /proc."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 ``python -m benchmarks.world`` plays 2,000 rollouts under the default policy and prints how many were rolled
 back. Both revisions of each are equally good; their traffic, errors and latency differ from rollout to
 rollout, and while it runs pods are replaced (their counters begin at 0 and what was not scraped is lost),
-the service is started anew, the load swings, errors come in bursts, and Prometheus is away.
+the service is restarted, the load swings, errors come in bursts, and Prometheus is away.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class _SimulatedRollout:
         rng, now = self.rng, self.world.now()
         plans: Sequence[tuple[str, int, Callable[[], None]]] = (
             ("pods replaced", rng.choice((0, 0, 1, 3, 10)), self._replace_pods),
-            ("service started anew", rng.choice((0, 0, 1, 2)), self._restart_service),
+            ("service restarted", rng.choice((0, 0, 1, 2)), self._restart_service),
         )
         for word, times, act in plans:
             self.disturbances += [word] if times else []
@@ -117,7 +117,7 @@ class _SimulatedRollout:
             self.disturbances.append(f"Prometheus: {kind.value}")
 
     def _replace_pods(self) -> None:
-        """Of one revision: counted from 0 again, and the requests since the last scrape are nobody's."""
+        """Of one revision: counted from 0 again, and the requests since the last scrape are counted for no revision."""
         found = self.world.traffic.series(_NAMESPACE, _SERVICE, Component.PREDICTOR)
         series = self.rng.choice(list(found.values()))
         series.requests = series.errors = 0
@@ -136,7 +136,7 @@ class _SimulatedRollout:
             self.controller.tick()
 
     def _until_next(self) -> float:
-        """A second, or several in which nobody would do anything."""
+        """A second, or several in which no test would do anything."""
         due = [each for each in (self.controller.next_due_at(), self.world.clock.next_due()) if each is not None]
         if not due or not self.controller.idle():
             return 1.0

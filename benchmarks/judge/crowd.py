@@ -55,7 +55,7 @@ class BatchComparison:
         self._n_c, self._e_c = np.zeros(runs), np.zeros(runs)
 
     def update(self, step: int, weight: int, counts: TickCounts, log_ratios: Floats | None = None) -> None:
-        """One tick's counts; ``log_ratios`` are ``log_ratios_of`` them, where somebody has them already."""
+        """One tick's counts; ``log_ratios`` are ``log_ratios_of`` them, where a user has them already."""
         if self._weight and (step, weight) != (self._step, self._weight):
             if self._in_block:
                 self._close()

@@ -150,7 +150,7 @@ def kept() -> tuple[list[Result], str, int]:
 
 
 def test_page_and_pictures_are_made_from_the_figures_beside_them() -> None:
-    """Nobody has edited them by hand, and none of them is from another run."""
+    """No one has edited them by hand, and none of them is from another run."""
     results, command, seed = kept()
     assert (DOCS / "judge-benchmark.md").read_text(encoding="utf-8") == page(results, command=command, seed=seed)
     for name, picture in (("false-rollbacks", false_rollbacks), ("detection", detection)):

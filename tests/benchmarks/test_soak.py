@@ -60,7 +60,7 @@ def test_detects_an_advance_without_a_pass(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_detects_a_notification_sent_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It forgets who has been told."""
+    """It forgets which channels were notified."""
     update_status = WatchedRolloutStore.update_status
 
     def forgetful(self: Any, rollout: Rollout) -> Rollout:
@@ -80,7 +80,7 @@ def test_detects_a_notification_sent_twice(monkeypatch: pytest.MonkeyPatch) -> N
     soak = Soak(services=5, seed=1, releases_every=600.0)
     monkeypatch.setattr("benchmarks.soak._LONGEST_END", 60)
     soak.run(1200)
-    assert any(each.startswith("told once") for each in soak.checks.violations)
+    assert any(each.startswith("notified once") for each in soak.checks.violations)
 
 
 def test_the_slope_is_that_of_the_second_half() -> None:

@@ -58,7 +58,7 @@ def test_cpu_time_is_attributed_to_each_port() -> None:
 
 
 def test_memory_is_counted_once_and_without_what_is_left_out() -> None:
-    """Shared objects are shared, and code is nobody's."""
+    """Shared objects are shared, and code counts for none."""
     big = bytearray(1_000_000)
     assert 1.0 <= megabytes_held([[big], {"again": big}]) < 1.01
     assert megabytes_held([[big]], without=[big]) < 0.01
@@ -93,10 +93,10 @@ def test_a_run_becomes_a_row_of_each_table() -> None:
     """With its note, and no row for what was not measured."""
     load = SteadyLoad(600, 600, 10.0, 10.1, 10.2, 0.05, 1.0, 80, 81, 6, 0.01, 54, 0.36, 0, 54, 40.0)
     whole = BenchmarkRun("autocanary", 50, 10.0, load, RollbackDelays(20, 20, 5.0, 10.0, 10.0), "a note")
-    told = markdown([whole, BenchmarkRun("autocanary", 200, 10.0)])
-    assert told.count("autocanary 50 / 10 s, a note") == 2
-    assert "200" not in told.replace("| 20 |", "")
-    widths = {line.count("|") for line in told.splitlines() if line}
+    notified = markdown([whole, BenchmarkRun("autocanary", 200, 10.0)])
+    assert notified.count("autocanary 50 / 10 s, a note") == 2
+    assert "200" not in notified.replace("| 20 |", "")
+    widths = {line.count("|") for line in notified.splitlines() if line}
     assert widths == {11, 7}
 
 

@@ -16,12 +16,12 @@ MOST_ROLLED_BACK = 9
 
 @pytest.mark.timeout(900)
 def test_healthy_releases_are_not_rolled_back() -> None:
-    """Pods are replaced, the service is started anew, the load swings, Prometheus is away: no fault of theirs."""
+    """Pods are replaced, the service is restarted, the load swings, Prometheus is away: no fault of theirs."""
     ends = [run_rollout(f"test/{run}") for run in range(ROLLOUTS)]
     assert sum(end.is_rolled_back for end in ends) <= MOST_ROLLED_BACK
     assert sum(end.phase == "Promoted" for end in ends) >= ROLLOUTS * 0.8
     met = {word for end in ends for word in end.disturbances}
-    assert met >= {"pods replaced", "service started anew", "swinging load", "bursts", "Prometheus: outage"}
+    assert met >= {"pods replaced", "service restarted", "swinging load", "bursts", "Prometheus: outage"}
 
 
 def test_bad_releases_are_rolled_back() -> None:
@@ -39,7 +39,7 @@ def test_same_seed_gives_the_same_rollout() -> None:
 
 
 def test_the_command_says_how_many_and_how_sure(capsys: pytest.CaptureFixture[str]) -> None:
-    """A sentence and tables for people, a line for programs."""
+    """A sentence and tables for users, a line for programs."""
     assert main(["--runs", "2", "--jobs", "1", "--seed", "5"]) == 0
     said = capsys.readouterr().out
     assert "of 2 healthy rollouts were rolled back" in said

@@ -34,7 +34,7 @@ def revision(number: int, name: str = "mnist") -> str:
 class Backend(ABC):
     """A namespace of its own in one of the worlds, with the ports that look at it.
 
-    ``user_store`` is the ledger in the hands of a person, who has other rights than the service. ``manifest_format`` is how
+    ``user_store`` is the rollout store as a user sees it, who has other rights than the service. ``manifest_format`` is how
     services are written.
     """
 
@@ -44,7 +44,7 @@ class Backend(ABC):
     store: RolloutStore
     user_store: RolloutStore
 
-    # what people do
+    # what users do
 
     def serve(self, name: str, version: str, weight: int | None = None, **model: Any) -> None:
         """``kubectl apply`` of a manifest; ``weight`` None leaves the field out."""
@@ -74,7 +74,7 @@ class Backend(ABC):
 
     @abstractmethod
     def delete_rollout(self, name: str) -> None:
-        """``kubectl delete canaryrollout`` by a person."""
+        """``kubectl delete canaryrollout`` by a user."""
 
     # what goes wrong
 

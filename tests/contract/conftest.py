@@ -31,7 +31,7 @@ def site(
 
 @pytest.fixture
 def backend(site: ApiServerSite | SimulatedBackend) -> Iterator[Backend]:
-    """A place that nobody else acts in."""
+    """A place that no other client acts in."""
     if isinstance(site, SimulatedBackend):
         yield SimulatedBackend(minimal_crd=site.world.kserve.objects.minimal_crd, manifest_format=site.manifest_format)
         return

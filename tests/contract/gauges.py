@@ -59,7 +59,7 @@ class MetricsBackend(ABC):
 
     @abstractmethod
     def restart(self) -> None:
-        """Start the adapter anew; what it knew is forgotten."""
+        """Start the adapter again; what it knew is forgotten."""
 
     @abstractmethod
     def custom(self, value: float | None) -> str:

@@ -15,15 +15,15 @@ def bookkeeping(observation: Observation) -> tuple[str, str, str, str]:
 
 
 def next_changes(backend: Backend) -> set[ServiceKey]:
-    """What is told of as soon as anything is."""
-    told: set[ServiceKey] = set()
+    """What is announced as soon as anything is."""
+    notified: set[ServiceKey] = set()
 
     def something() -> bool:
-        told.update(backend.cluster.take_changes())
-        return bool(told)
+        notified.update(backend.cluster.take_changes())
+        return bool(notified)
 
     assert backend.eventually(something)
-    return told
+    return notified
 
 
 def test_a_service_at_rest(backend: Backend) -> None:
@@ -127,7 +127,7 @@ def test_a_rollback_after_a_promotion(backend: Backend) -> None:
 
 
 def test_a_write_is_compare_and_set(backend: Backend) -> None:
-    """What was seen before somebody else's write conflicts; read anew, it succeeds."""
+    """What was seen before another client's write conflicts; read again, it succeeds."""
     stale = backend.staged()
     backend.patch("mnist", {"minReplicas": 0}, "argocd")
     with pytest.raises(Conflict):
@@ -160,7 +160,7 @@ def test_a_weight_that_kserve_cannot_use_is_refused(backend: Backend, weight: in
 
 
 def test_a_deleted_service(backend: Backend) -> None:
-    """It leaves the picture, and a write to it finds nothing."""
+    """It leaves the cache, and a write to it finds nothing."""
     staged = backend.staged()
     backend.delete("mnist")
     assert backend.eventually(lambda: backend.cluster.refresh(backend.key()) is None)
@@ -240,7 +240,7 @@ def test_the_stable_spec_is_put_back_with_a_weight(backend: Backend) -> None:
 
 
 def test_a_weight_that_another_manager_wrote(backend: Backend) -> None:
-    """Is seen, and by whom it was written."""
+    """Is seen, and by which source it was written."""
     first, second = backend.revision(1), backend.revision(2)
     backend.cluster.set_weight(backend.staged(), 10)
     backend.patch("mnist", {"canaryTrafficPercent": 40}, "argocd")
@@ -325,7 +325,7 @@ def test_a_revision_that_cannot_become_ready_says_why(backend: Backend) -> None:
 
 
 def test_refresh_is_newer_than_the_cache(backend: Backend) -> None:
-    """``refresh`` sees somebody's write at once, and the picture has it from then on."""
+    """``refresh`` sees a client's write at once, and the cache has it from then on."""
     backend.staged()
     backend.patch("mnist", {"canaryTrafficPercent": 33}, "argocd")
     fresh = backend.cluster.refresh(backend.key())

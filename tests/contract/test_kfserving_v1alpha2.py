@@ -72,7 +72,7 @@ def test_promotion_is_finalized_by_two_writes(backend: Backend) -> None:
 
 
 def test_finalize_is_compare_and_set(backend: Backend) -> None:
-    """What somebody else wrote meanwhile is not overwritten."""
+    """What another client wrote meanwhile is not overwritten."""
     stale = at_100(backend)
     backend.edit("mnist", {"default": {"predictor": {"minReplicas": 2}}}, "argocd")
     with pytest.raises(Conflict):

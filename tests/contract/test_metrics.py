@@ -46,7 +46,7 @@ def metrics_backend(
     ],
 )
 def test_a_bad_revision(metrics_backend: MetricsBackend, metric: str, unit: Unit, low: float, high: float) -> None:
-    """Its own numbers in the preset's unit, from how many requests, how fresh, and by whom."""
+    """Its own numbers in the preset's unit, from how many requests, how fresh, and by which source."""
     [reading] = metrics_backend.ask(question(metric, quantile=0.99 if metric == "request-duration" else None))
     assert reading.kind is MeasurementKind.VALUE
     assert reading.value is not None
@@ -108,8 +108,8 @@ def test_an_unknown_revision(metrics_backend: MetricsBackend) -> None:
 
 @pytest.mark.parametrize(("source", "named"), [(Source.KNATIVE, Source.KNATIVE), (Source.AUTO, None)])
 def test_an_unknown_service(metrics_backend: MetricsBackend, source: Source, named: Source | None) -> None:
-    """Nobody measures it, so nobody knows how many requests it had."""
-    [reading] = metrics_backend.ask(question("request-success-rate", "nobody", source=source))
+    """No exporter measures it, so it is unknown how many requests it had."""
+    [reading] = metrics_backend.ask(question("request-success-rate", "unknown", source=source))
     assert reading.kind is MeasurementKind.NO_SERIES
     assert (reading.value, reading.requests) == (None, None)
     assert reading.source is named
@@ -209,7 +209,7 @@ def test_counters_of_a_revision_without_traffic(metrics_backend: MetricsBackend)
 
 
 def test_sources_without_counters(metrics_backend: MetricsBackend) -> None:
-    """Whoever did not ask; other metrics, a query of the policy's own and a lone revision say why."""
+    """Queries without counters; other metrics, a query of the policy's own and a lone revision say why."""
     assert metrics_backend.ask(question("error-rate"))[0].counters is None
     for asked in (
         question("request-count", counters=True),
@@ -256,7 +256,7 @@ def test_a_scrape_that_has_stopped_is_stale(metrics_backend: MetricsBackend) -> 
 
 
 def test_prometheus_away_is_an_outage(metrics_backend: MetricsBackend) -> None:
-    """For every question, whoever it is about; when it is back, the answers are as before."""
+    """For every question, whatever it is about; when it is back, the answers are as before."""
     metrics_backend.rest(WINDOW + 2)
     asked = [question(metric) for metric in PRESETS]
     asked += [question("error-rate", "quiet"), question("", query=metrics_backend.custom(3.5))]

@@ -1,4 +1,4 @@
-"""The Ledger port: what is written comes back, people's changes are noticed, and nothing foreign is touched."""
+"""The RolloutStore port: what is written comes back, users' changes are noticed, and nothing foreign is touched."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_created_rollout_is_read_back(backend: Backend) -> None:
     assert backend.store.cached(backend.namespace, NAME) == made
     assert backend.store.read(backend.namespace, NAME) == made
     assert backend.user_store.read(backend.namespace, NAME) == made
-    assert changed_keys(backend) == set(), "its own writes are nobody else's"
+    assert changed_keys(backend) == set(), "its own writes are no other client's"
     assert list(backend.store.rollouts()) == [made]
 
 
@@ -89,7 +89,7 @@ def test_a_record_of_an_old_version_is_a_conflict(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "user_request",
     [
         lambda store, backend: store.write_request(backend.namespace, NAME, paused=True, request=None),
         lambda store, backend: store.write_request(
@@ -98,10 +98,10 @@ def test_a_record_of_an_old_version_is_a_conflict(backend: Backend) -> None:
     ],
     ids=["paused", "request"],
 )
-def test_user_request_is_observed(backend: Backend, wish: Callable[..., Rollout]) -> None:
-    """Our next record conflicts; read anew and recorded again, both are kept. The change is told once."""
+def test_user_request_is_observed(backend: Backend, user_request: Callable[..., Rollout]) -> None:
+    """Our next record conflicts; read again and recorded again, both are kept. The change is notified once."""
     made = backend.store.create(attempt(backend))
-    asked = wish(backend.user_store, backend)
+    asked = user_request(backend.user_store, backend)
     assert asked.progress == made.progress
     assert backend.eventually(lambda: backend.store.rollouts()[0] == asked)
     assert changed_keys(backend) == {(backend.namespace, NAME)}
@@ -139,7 +139,7 @@ def test_request_for_a_missing_rollout_is_not_found(backend: Backend) -> None:
 
 
 def test_a_rollout_that_somebody_deleted(backend: Backend) -> None:
-    """It is told of, leaves the picture, and no record brings it back."""
+    """It is announced, leaves the cache, and no record brings it back."""
     made = backend.store.create(attempt(backend))
     assert changed_keys(backend) == set()
     backend.delete_rollout(NAME)
@@ -188,7 +188,7 @@ def test_a_create_over_a_foreign_object_is_refused(backend: Backend, foreign: di
 
 
 def test_several_rollouts_are_kept_apart(backend: Backend) -> None:
-    """Each has its own state and versions; only the one that was changed is told of."""
+    """Each has its own state and versions; only the one that was changed is announced."""
     first = backend.store.create(attempt(backend))
     second = backend.store.create(replace(attempt(backend), name="mnist-00003", candidate="mnist-predictor-00003"))
     assert {each.name: each for each in backend.store.rollouts()} == {NAME: first, "mnist-00003": second}

@@ -38,7 +38,7 @@ _DOCUMENTS = [document for text in _TEXTS for document in yaml.safe_load_all(tex
 
 
 def policy_documents(random: Random) -> str:
-    """A custom resource as somebody might apply it; valid or refused with reasons, and valid means usable."""
+    """A custom resource as a user might apply it; valid or refused with reasons, and valid means usable."""
     document = mutate(random.choice(_DOCUMENTS), random)
     if not isinstance(document, Mapping):
         return "no mapping"
@@ -89,7 +89,7 @@ _SERVICES = _recorded_services()
 
 
 def services(random: Random) -> str:
-    """An InferenceService whose status nobody would write, under the planner at any phase of a rollout."""
+    """An InferenceService whose status no test would write, under the planner at any phase of a rollout."""
     document = {**random.choice(_SERVICES)}
     part = random.choice(("spec", "status"))  # the API server itself sees to the metadata
     document[part] = mutate(document[part], random)
@@ -177,7 +177,7 @@ def answers(random: Random) -> str:
 
 
 def records(random: Random) -> str:
-    """A CanaryRollout whose status somebody has edited: read, or refused as what it is."""
+    """A CanaryRollout whose status a user has edited: read, or refused as what it is."""
     document = mutate(json.loads(json.dumps(to_document(_example_rollout()))), random)
     try:
         read: Rollout = from_document(document)

@@ -101,8 +101,8 @@ FAULTS: tuple[ApiFault, ...] = (
     ApiFault("applied, answer lost", lambda: Unreachable("read timed out"), 0),
 )
 
-UNCHANGED_OUTCOME = "same weights, same end, each told once"
-RESTARTED_OUTCOME = "same weights, same end; taken up anew, told with the same ids"
+UNCHANGED_OUTCOME = "same weights, same end, each notified once"
+RESTARTED_OUTCOME = "same weights, same end; adopted again, notified with the same ids"
 
 
 @dataclass(frozen=True)
@@ -130,16 +130,16 @@ CALLS: tuple[ApiCall, ...] = (
 )
 READS: tuple[tuple[str, str, str], ...] = (
     ("half-open watch", "watch", "found by the next list, within a minute"),
-    ("410 Gone", "watch", "listed anew at once; same weights, same end"),
+    ("410 Gone", "watch", "listed again at once; same weights, same end"),
     (
         "slow list",
         "list",
         "waits, or tries again; nothing is decided before it is whole; same weights, same end",
     ),
     ("server killed, restarted on the same etcd", "all", "held meanwhile; same weights, same end"),
-    ("webhook refuses (ValidatingAdmissionPolicy)", "patch the weight", "held and told until it allows it"),
-    ("429, 500, 503, 403, lost answer", "create an Event", "same end; told once when it answers again"),
-    ("409, 404, webhook refuses", "create an Event", "same end; counts as told, or is given up and logged"),
+    ("webhook refuses (ValidatingAdmissionPolicy)", "patch the weight", "held and notified until it allows it"),
+    ("429, 500, 503, 403, lost answer", "create an Event", "same end; notified once when it answers again"),
+    ("409, 404, webhook refuses", "create an Event", "same end; counts as notified, or is given up and logged"),
     ("429, 500, 503, 403, lost answer", "get, create, update the Lease", "leads when it answers again"),
 )
 

@@ -1,4 +1,4 @@
-"""A Prometheus that answers what it is told, over real HTTP on one port, and fails in every way it can."""
+"""A Prometheus that answers what a test sets, over real HTTP on one port, and fails in every way it can."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class FailingPrometheus:
             threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def refuse_connections(self) -> None:
-        """Nobody listens: connections are refused."""
+        """No server listens: connections are refused."""
         self._unstall()
         if self._server is not None:
             self._server.shutdown()
@@ -78,14 +78,14 @@ class FailingPrometheus:
             self._server = None
 
     def stall_connections(self) -> None:
-        """Somebody listens and accepts nothing: connecting itself takes for ever."""
+        """A server listens and accepts nothing: connecting itself takes for ever."""
         self.refuse_connections()
         door = socket.socket()
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         door.bind(("127.0.0.1", self._port))
         door.listen(0)
         self._clogged = [door]
-        for _ in range(4):  # they fill the queue that nobody empties
+        for _ in range(4):  # they fill the queue that no server empties
             waiting = socket.socket()
             waiting.setblocking(False)
             with suppress(BlockingIOError):
@@ -126,7 +126,7 @@ def _handler(prometheus: FailingPrometheus, end: threading.Event) -> type[BaseHT
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Connection", "close")
             self.end_headers()
-            with suppress(OSError):  # whoever asked may have given up
+            with suppress(OSError):  # the client may have given up
                 self.wfile.write(body[: len(body) // 2] if reply.half else body)
                 self.wfile.flush()
                 if reply.half:

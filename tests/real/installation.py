@@ -37,9 +37,9 @@ from tests.testbed.servers.http import fetch
 
 SERVICE_ACCOUNT = "system:serviceaccount:autocanary:autocanary"
 INSTANCES = tuple(f"{SERVICE_ACCOUNT}-{letter}" for letter in "abc")
-"""The same rights under other names, so that the audit log tells instances apart."""
+"""The same rights under other names, so that the audit log distinguishes instances."""
 PERSON = "kim"
-"""Somebody without a right, until a test grants one."""
+"""A user without a right, until a test grants one."""
 
 
 class Autocanary:
@@ -102,7 +102,7 @@ class Autocanary:
             return False
 
     def audit_trail(self) -> list[str]:
-        """The transitions told, in order."""
+        """The notified transitions, in order."""
         return [line["event"] for line in self.events() if line["logger"] == "autocanary.audit"]
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""The article's service on the stage: KFServing's v1alpha2, as a person handles it and looks at it."""
+"""The article's service on the stage: KFServing's v1alpha2, as a user handles it and looks at it."""
 
 from __future__ import annotations
 

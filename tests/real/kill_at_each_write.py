@@ -99,7 +99,7 @@ class KilledAtEachWrite:
 
 
 def _write_identity(received: ReceivedRequest) -> tuple[str, object]:
-    """The kind of a write, and what tells it from others even when it is decided anew with other times."""
+    """The kind of a write, and what distinguishes it from others even when it is decided again with other times."""
     path = received.path.partition("?")[0]
     body = json.loads(received.body or b"{}")
     if received.method == "PATCH":
@@ -107,13 +107,13 @@ def _write_identity(received: ReceivedRequest) -> tuple[str, object]:
     if path.endswith("/status"):
         status = body["status"]
         progress = status["progress"]
-        untold = tuple(
+        pending = tuple(
             (each["event"], each["weight"], len(each["delivered_channels"]))
             for each in progress.get("pending_notifications", ())
         )
         verified = progress.get("verified_at") is not None
         state = (status["phase"], status["step"], status.get("weight"), verified)
-        return "status", (path, *state, untold, len(status.get("notified", ())))
+        return "status", (path, *state, pending, len(status.get("notified", ())))
     kind = path.rpartition("/")[2] if received.method == "POST" else received.method.lower()
     return kind, (path, received.method, body.get("metadata", {}).get("name"))
 

@@ -1,4 +1,4 @@
-"""``autocanary …`` as people and pipelines run it: a process with an exit code and two streams."""
+"""``autocanary …`` as users and pipelines run it: a process with an exit code and two streams."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Log:
 
 @contextmanager
 def in_background(*arguments: str, home: Path) -> Iterator[Log]:
-    """A command that goes on by itself; it is ended with the block, and must not have ended before."""
+    """A command that goes on on its own; it is ended with the block, and must not have ended before."""
     log = Log(home / "background.log")
     with log.file.open("ab") as stream:
         process = subprocess.Popen([*_COMMAND, *arguments], env=_environment(home), stdout=stream, stderr=stream)

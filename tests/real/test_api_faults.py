@@ -226,7 +226,7 @@ def guarded(installation: Installation, place: ServiceUnderTest, stack: ExitStac
     instance.start()
     wait_until(instance.is_ready, seconds=180, what="autocanary over the guarded service to be ready")
     place.release()
-    place.until(lambda: place.phase == "Holding", "the refusal to be told")
+    place.until(lambda: place.phase == "Holding", "the refusal to be notified")
     assert place.share() == 10
     assert any("not before noon" in line["error"] for line in instance.events("write_failed"))
     assert not any("chart" in line["error"] for line in instance.events("write_failed")), "no right is missing"
@@ -260,8 +260,8 @@ def test_api_fault_at_each_call(
     same_story(place)
     assert all(each.struck for each in injected[place.namespace]), "it was never made"
     lost = NOT_TOLD if kind == "event" else ()
-    missing = len(place.status()["notified"]) - len(place.told())
-    assert missing == 0 or (fault.name in lost and missing <= TIMES), place.told()
+    missing = len(place.status()["notified"]) - len(place.notified_events())
+    assert missing == 0 or (fault.name in lost and missing <= TIMES), place.notified_events()
     struck = [event for event in place.requests(accepted=False) if event["responseStatus"]["code"] >= 500]
     assert struck == [], "the faults are the proxy's; the server had none of its own"
     assert "Traceback" not in instance.text()
@@ -286,7 +286,7 @@ def test_lists_and_watches(
 def test_a_real_admission_policy_that_refuses(
     ground: dict[str, ServiceUnderTest], played: dict[str, Future[Autocanary]]
 ) -> None:
-    """Held at the weight before, told with the policy's words, tried on until it is allowed."""
+    """Held at the weight before, reported with the policy's words, tried on until it is allowed."""
     played[GUARDED].result()
     place = ground[GUARDED]
     same_story(place)
@@ -296,7 +296,7 @@ def test_a_real_admission_policy_that_refuses(
 def test_the_server_is_killed_and_comes_back(
     installation: Installation, ground: dict[str, ServiceUnderTest], played: dict[str, Future[Autocanary]]
 ) -> None:
-    """For longer than the lease's deadline, on the same etcd: nobody writes meanwhile, then it goes on."""
+    """For longer than the lease's deadline, on the same etcd: no instance writes meanwhile, then it goes on."""
     wait(played.values())
     place = ground["restart"]
     instance = Autocanary(

@@ -1,6 +1,6 @@
-"""What people get wrong: each fault is one sentence that says where and what to do, and nothing is half done.
+"""What users get wrong: each fault is one sentence that says where and what to do, and nothing is half done.
 
-Over 300 lines because there are many ways to be wrong, and each is told here from its beginning to its end.
+Over 300 lines because there are many ways to be wrong, and each is shown here from beginning to end.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ def test_invalid_policies_start_no_rollout(installation: Installation, namespace
     faults = [line["problem"] for line in running.events("policy_invalid") if line["level"] in ("error", "warning")]
     for name, (_, answer) in WRONG.items():
         file = re.escape(str(installation.policies / f"{name}.yaml"))
-        told = [fault for fault in faults if re.fullmatch(f"{file}{answer}.*", fault)]
-        assert len(told) == 1, (name, faults)
+        notified = [fault for fault in faults if re.fullmatch(f"{file}{answer}.*", fault)]
+        assert len(notified) == 1, (name, faults)
     assert installation.rollouts(namespace) == {}
     assert writes(installation.api, namespace) == []
     assert "Traceback" not in running.text()
@@ -188,7 +188,7 @@ def test_tied_policies_start_no_rollout(installation: Installation, namespace: s
     installation.released(namespace)
     running = installation.run("--namespace", namespace, "--no-leader-election")
     installation.serve(namespace, "mnist", "v2", 0)
-    installation.eventually(lambda: bool(running.events("rollout_refused")), "the tie to be told")
+    installation.eventually(lambda: bool(running.events("rollout_refused")), "the tie to be notified")
     time.sleep(3)
     [refused] = running.events("rollout_refused")
     assert (refused["namespace"], refused["service"], refused["reason"]) == (namespace, "mnist", "PolicyTie")
@@ -201,7 +201,7 @@ def test_tied_policies_start_no_rollout(installation: Installation, namespace: s
 
 
 def test_promql_that_prometheus_refuses(installation: Installation, namespace: str) -> None:
-    """Offline nobody can be sure, so ``run`` asks: it holds, says whose words they are, and goes no further."""
+    """Offline the syntax cannot be known, so ``run`` asks: it holds, says whose words they are, and goes no further."""
     installation.policy("promql", **metric(name="drift", query="sum(rate(x[{{ window }}])", thresholdRange={"max": 0}))
     installation.released(namespace)
     running = installation.run("--namespace", namespace, "--no-leader-election")
@@ -219,7 +219,7 @@ def test_promql_that_prometheus_refuses(installation: Installation, namespace: s
 
 @pytest.fixture
 def login_page() -> Iterator[HttpSink]:
-    """What stands in front of Prometheus when nobody has logged in."""
+    """What stands in front of Prometheus when no user has logged in."""
     with HttpSink() as sink:
         sink.answer(LOGIN_PAGE.status, LOGIN_PAGE.body, headers=dict(LOGIN_PAGE.headers))
         yield sink
@@ -320,7 +320,7 @@ def test_wrong_usage(tmp_path: Path, command: tuple[str, ...], expected: str) ->
 
 
 def commands(*kubeconfig: str) -> Iterator[tuple[str, ...]]:
-    """One of each kind: the service, a look, a wish."""
+    """One of each kind: the service, a look, a request."""
     yield ("run", "--prometheus-url", NOWHERE, "--listen", "127.0.0.1:0", *kubeconfig)
     yield ("status", *kubeconfig)
     yield ("abort", "mnist", *kubeconfig)
@@ -397,7 +397,7 @@ def test_an_unknown_context(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_cluster(tmp_path: Path) -> None:
-    """Its address and why, exit code 3; nobody waits for long."""
+    """Its address and why, exit code 3; the command does not wait for long."""
     server = f"https://127.0.0.1:{free_port()}"
     path = str(kubeconfig_for(tmp_path, server, "any"))
     expected = rf"cannot reach the API server at {server}: connection refused; check that it runs"
@@ -414,7 +414,7 @@ def test_something_else_than_an_api_server(tmp_path: Path, login_page: HttpSink)
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """A cluster in which nothing of ours, and nothing of KServe's, is installed."""
-    with ApiServer(users=["nobody", "half"], folder=tmp_path_factory.mktemp("bare")) as api:
+    with ApiServer(users=["unknown", "half"], folder=tmp_path_factory.mktemp("bare")) as api:
         yield api
 
 
@@ -434,10 +434,10 @@ def test_a_cluster_whose_certificate_is_not_trusted(bare: ApiServer, tmp_path: P
 
 def test_credentials_without_rights(bare: ApiServer, tmp_path: Path) -> None:
     """403: what was tried, the server's own words, and where the rights come from."""
-    path = str(bare.kubeconfig("nobody"))
+    path = str(bare.kubeconfig("unknown"))
     expected = "cannot list canaryrollouts.autocanary.dev.*forbidden.*grant it with the chart's roles"
     assert_all_say(tmp_path, 3, expected, "--kubeconfig", path)
-    assert writes(bare, user="nobody") == []
+    assert writes(bare, user="unknown") == []
 
 
 def test_definitions_that_are_not_installed(bare: ApiServer, tmp_path: Path) -> None:

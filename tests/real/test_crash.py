@@ -42,7 +42,7 @@ def rollback(place: ServiceUnderTest) -> None:
 
 
 def escalated(place: ServiceUnderTest) -> None:
-    """The candidate's pods crash and a person gives up: 0 does not arrive, so stable's spec is put back."""
+    """The candidate's pods crash and a user gives up: 0 does not arrive, so stable's spec is put back."""
     time.sleep(UNCHANGED_SECONDS + 3)  # stable's spec is learned when it has been at rest for so long
     place.release()
     place.until_weight(10)
@@ -88,7 +88,7 @@ SCENARIOS = {
     ),
 }
 HOLDS = (Event.HELD.value, Event.RESUMED.value)
-"""A service that is dead half of the time may see too little for a while: a hold may be told, and its end."""
+"""A service that is dead half of the time may see too little for a while: a hold may be notified, and its end."""
 CELLS = [(course, kill_point) for course in SCENARIOS for kill_point in KillPoint]
 
 
@@ -139,7 +139,7 @@ def crash_runs(installation: Installation) -> Iterator[dict[tuple[str, KillPoint
 def test_kill_at_each_write_gives_the_same_rollout(
     course: str, kill_point: KillPoint, crash_runs: dict[tuple[str, KillPoint], Future[CrashRun]]
 ) -> None:
-    """Same weights in the same order, no jump up, same end; told once each, and recorded so."""
+    """Same weights in the same order, no jump up, same end; notified once each, and recorded so."""
     expected = SCENARIOS[course]
     story = crash_runs[course, kill_point].result()
     place, killed = story.place, story.killed
@@ -155,7 +155,7 @@ def test_kill_at_each_write_gives_the_same_rollout(
     assert place.phase == expected.phase, place.story()
     notified = [id_.split("/")[2:] for id_ in place.status()["notified"]]
     assert [event for event, _ in notified if event not in HOLDS] == expected.events
-    texts = place.told()
+    texts = place.notified_events()
     assert len(texts) == len(notified), texts  # an Event's name follows from the id: there are no two of one
     said: dict[str, str] = {}
     for line in killed.events():

@@ -38,7 +38,7 @@ _PACED: dict[str, Any] = {
 
 
 def test_every_query_of_the_dashboard_has_data(installation: Installation, namespace: str) -> None:
-    """One release is rolled back and one promoted by a person; no panel, variable or annotation is empty."""
+    """One release is rolled back and one promoted by a user; no panel, variable or annotation is empty."""
     installation.policy(**_PACED)
     bad = installation.released(namespace, "bad")
     installation.released(namespace, "good")

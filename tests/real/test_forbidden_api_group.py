@@ -15,7 +15,7 @@ KFSERVING = True
 
 
 def test_older_api_group_may_be_forbidden(installation: Installation) -> None:
-    """Served, and forbidden: it is told of once and at /readyz, and KServe's services are rolled out."""
+    """Served, and forbidden: it is announced once and at /readyz, and KServe's services are rolled out."""
     place = ServiceUnderTest(installation, "kserve-only")
     gone = ServiceUnderTest(installation, "kserve-gone", stepDuration="30m")
     for each in (place, gone):
@@ -25,12 +25,12 @@ def test_older_api_group_may_be_forbidden(installation: Installation) -> None:
     installation.api.grant(PERSON, less, name="kserve-only")
     spaces = ("--namespace", place.namespace, "--namespace", gone.namespace)
     instance = installation.run(*spaces, "--no-leader-election", user=PERSON)
-    told = "cannot list inferenceservices.serving.kubeflow.org in namespace kserve-only: "
+    notified = "cannot list inferenceservices.serving.kubeflow.org in namespace kserve-only: "
     _, body = fetch(f"http://127.0.0.1:{instance.port}/readyz")
-    assert body.decode().startswith(f"ok\nbut: {told}")
+    assert body.decode().startswith(f"ok\nbut: {notified}")
     assert body.decode().endswith("; grant it with the chart's roles\n")
     (event,) = instance.events("services_not_watched")
-    assert event["error"].startswith(told)
+    assert event["error"].startswith(notified)
     place.release()
     gone.release()
     gone.until_weight(10)

@@ -34,7 +34,7 @@ NOT_RUN = {
 
 
 def _policy() -> str:
-    """The page's policy, with short times and a limit: a person has minutes for the evidence of a comparison
+    """The page's policy, with short times and a limit: a user has minutes for the evidence of a comparison
     (tests/real/test_comparison.py gathers it), a test has seconds.
     """
     (text,) = (block.text for block in blocks(ROOT / "docs/getting-started.md") if block.language == "yaml")
@@ -46,7 +46,7 @@ def _policy() -> str:
 
 
 class UserShell:
-    """A person's shell: the commands on the PATH, a kubeconfig, a folder."""
+    """A user's shell: the commands on the PATH, a kubeconfig, a folder."""
 
     def __init__(self, installation: Installation, folder: Path, page: str = PAGE) -> None:
         self._stage, self.folder = installation, folder

@@ -142,7 +142,7 @@ class HelmRelease:
         ]
 
     def others_are_faster_once(self) -> None:
-        """The next write of a weight and the next record each find that somebody has written just before."""
+        """The next write of a weight and the next record each find that a user has written just before."""
         body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict", "code": 409}
         conflict = RespondInstead(409, json.dumps(body).encode(), {"Content-Type": "application/json"})
         for method, kind in (("PATCH", "/inferenceservices/"), ("PUT", "/canaryrollouts/")):
@@ -209,13 +209,13 @@ def test_two_pods_of_a_release_roll_out_a_model_and_use_every_right(
     first, second = helm_release.pod(), helm_release.pod()
     leader = helm_release.leader()
     assert {first.is_alive(), second.is_alive(), first.is_ready(), second.is_ready()} == {True}
-    bare.api.apply(policy_document("own", namespace=namespace, selector={"names": ["nobody"]}))
+    bare.api.apply(policy_document("own", namespace=namespace, selector={"names": ["unknown"]}))
     bare.released(namespace)
     helm_release.others_are_faster_once()
     bare.serve(namespace, "mnist", "v2", 0)
     bare.wait_for_phase(namespace, "mnist-00002", "Promoted")
     assert bare.weights_written(namespace, "mnist") == [10, 25, 50, 100]
-    bare.eventually(lambda: len(bare.messages(namespace)) >= 2, "Slack to be told of the beginning and the end")
+    bare.eventually(lambda: len(bare.messages(namespace)) >= 2, "Slack to get the beginning and the end")
     bare.serve(namespace, "mnist", "v3", 0)
     bare.wait_for_phase(namespace, "mnist-00003", "Promoted")
     bare.eventually(lambda: "mnist-00002" not in bare.rollouts(namespace), "the oldest of the history to go")
@@ -233,7 +233,7 @@ def test_named_namespaces_are_enough(install: Any, bare: Installation, namespace
     other = f"{namespace[:40]}-other"
     bare.namespace(other)
     helm_release = install(namespaces=[namespace], historyLimit=1)
-    bare.api.apply(policy_document("own", namespace=namespace, selector={"names": ["nobody"]}))
+    bare.api.apply(policy_document("own", namespace=namespace, selector={"names": ["unknown"]}))
     helm_release.pod()
     helm_release.leader()
     bare.released(other)
@@ -277,8 +277,8 @@ def test_upgrade_continues_the_rollout_without_duplicates(install: Any, bare: In
     bare.wait_for_phase(namespace, "mnist-00002", "Promoted")
     assert bare.weights_written(namespace, "mnist") == [10, 25, 50, 100]
     bare.eventually(lambda: any("romoted" in text for text in bare.messages(namespace)), "the last message")
-    told = bare.messages(namespace)
-    assert len(told) == len(set(told)), told
+    notified = bare.messages(namespace)
+    assert len(notified) == len(set(notified)), notified
     trail = [
         (line["event"], line["namespace"])
         for pod in helm_release.pods

@@ -30,7 +30,7 @@ def test_a_bad_release_does_not_touch_its_neighbour(installation: Installation, 
 
 
 def test_kill_9_at_25_percent_goes_on_from_there(installation: Installation, namespace: str) -> None:
-    """No step is repeated or skipped, nothing is told twice."""
+    """No step is repeated or skipped, nothing is notified twice."""
     installation.policy()
     installation.released(namespace)
     first = installation.run("--namespace", namespace, "--no-leader-election")
@@ -38,7 +38,7 @@ def test_kill_9_at_25_percent_goes_on_from_there(installation: Installation, nam
     installation.wait_for_weight(namespace, "mnist", 25)
     installation.eventually(
         lambda: len(installation.rollouts(namespace)["mnist-00002"]["status"].get("notified") or []) >= 3,
-        "the step to 25 % to be told",
+        "the step to 25 % to be notified",
     )
     first.kill()
     second = installation.run("--namespace", namespace, "--no-leader-election")
@@ -68,7 +68,7 @@ def test_prometheus_away_for_a_while_holds_and_goes_on(installation: Installatio
         held = installation.wait_for_phase(namespace, "mnist-00002", "Holding")
         assert held["status"]["reason"] == "MetricsOutage"
         assert held["status"]["weight"] == 25
-        installation.eventually(lambda: bool(autocanary.events("rollout_held")), "the hold to be told")
+        installation.eventually(lambda: bool(autocanary.events("rollout_held")), "the hold to be notified")
     finally:
         installation.prometheus.start()
     rollout = installation.wait_for_phase(namespace, "mnist-00002", "Promoted", "RolledBack", seconds=120)

@@ -1,6 +1,6 @@
 """KFServing's v1alpha2 on a real API server: default and canary, as the rules of KFServing 0.4 have them.
 
-The two manifests in ``tests/data/kfserving`` are those of a published walk-through, in which a person does
+The two manifests in ``tests/data/kfserving`` are those of a published walk-through, in which a user does
 by hand what autocanary does here: the same model stands on both sides. Where a canary must differ from
 default, its ``storageUri`` is another.
 """

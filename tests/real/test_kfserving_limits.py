@@ -121,7 +121,7 @@ def test_two_policies_for_one_service(installation: Installation, wide: KFServin
     process = installation.run("--namespace", wide.namespace, "--no-leader-election")
     wide.edit(canary=whole(2), canaryTrafficPercent=10)
     wide.wait_for_weight_in_effect(10)
-    installation.eventually(lambda: len(process.events("rollout_refused")) == 2, "the tie to be told")
+    installation.eventually(lambda: len(process.events("rollout_refused")) == 2, "the tie to be notified")
     time.sleep(3)
     refused = process.events("rollout_refused")
     assert [(each["service"], each["reason"]) for each in refused] == [(NAME, "PolicyTie")] * 2
@@ -193,7 +193,7 @@ def upgraded(installation: Installation, service: KFServingService) -> tuple[KFS
             == "CanaryUnsupported"
         ),
         seconds=60,
-        what="the refusal to be told",
+        what="the refusal to be notified",
         every=0.3,
     )
     return service, process
@@ -211,8 +211,8 @@ def test_a_refusal_of_canaries_is_told(
     assert held["reason"] == "CanaryUnsupported"
     assert SAID in held["message"]
     assert SAID in process.events("write_failed")[0]["error"]
-    told = [each for each in installation.kube_events(service.namespace) if each["reason"] == "CanaryUnsupported"]
-    assert [(each["type"], SAID in each["message"]) for each in told] == [("Warning", True)]
+    notified = [each for each in installation.kube_events(service.namespace) if each["reason"] == "CanaryUnsupported"]
+    assert [(each["type"], SAID in each["message"]) for each in notified] == [("Warning", True)]
     shown = autocanary(
         "status",
         NAME,

@@ -201,7 +201,9 @@ def clocks(lease_scenario: LeaseScenario, stack: ExitStack) -> None:
     stepped = time.time()
     lease_scenario.place.until_weight(50)
     lease_scenario.place.until(lambda: time.time() > stepped + 2 * TIMES.renew_deadline, "some renewals", 60)
-    assert [user for _, user in lease_scenario.tenures()] == [first.user], "nobody takes over from a leader who lives"
+    assert [user for _, user in lease_scenario.tenures()] == [first.user], (
+        "no instance takes over from a leader who lives"
+    )
     lease = lease_scenario.place.read("leases", lease_scenario.lease, namespace="autocanary")
     assert lease is not None
     written = datetime.fromisoformat(lease["spec"]["renewTime"].replace("Z", "+00:00")).timestamp()
@@ -214,7 +216,7 @@ def clocks(lease_scenario: LeaseScenario, stack: ExitStack) -> None:
 
 
 def by_hand(lease_scenario: LeaseScenario, stack: ExitStack) -> None:
-    """The Lease is deleted, emptied, and given to somebody who does not exist."""
+    """The Lease is deleted, emptied, and given to a holder that does not exist."""
     place = lease_scenario.place
     first, second = lease_scenario.begin(0), lease_scenario.begin(1)
     lease_scenario.until_held(first.user)
@@ -226,7 +228,7 @@ def by_hand(lease_scenario: LeaseScenario, stack: ExitStack) -> None:
         "the lease to be made again",
     )
     lease_scenario.until_held(first.user, second.user)
-    for edited in ({"holderIdentity": ""}, {"holderIdentity": "nobody", "leaseDurationSeconds": 1}):
+    for edited in ({"holderIdentity": ""}, {"holderIdentity": "unknown", "leaseDurationSeconds": 1}):
         since = time.time()
         place.write("leases", lease_scenario.lease, {"spec": edited}, namespace="autocanary")
         place.until(
@@ -304,7 +306,7 @@ def finished_scenarios(installation: Installation) -> Iterator[dict[str, Future[
 
 @pytest.mark.parametrize("scenario", [each.__name__ for each in SCENARIOS])
 def test_only_the_lease_holder_writes(scenario: str, finished_scenarios: dict[str, Future[LeaseScenario]]) -> None:
-    """Every accepted write is by whoever held the lease; the rollout goes on where it was, to its end."""
+    """Every accepted write is by the holder of the lease; the rollout goes on where it was, to its end."""
     lease_scenario = finished_scenarios[scenario].result()
     place = lease_scenario.place
     print(f"{scenario}: took over after {[round(each, 1) for each in lease_scenario.takeovers]} s")  # noqa: T201
@@ -314,7 +316,7 @@ def test_only_the_lease_holder_writes(scenario: str, finished_scenarios: dict[st
     assert shares == sorted(shares), shares
     assert place.ended == ("Promoted", "Promoted")
     notified = place.status()["notified"]
-    assert len(notified) == len(set(notified)) == len(place.told())
+    assert len(notified) == len(set(notified)) == len(place.notified_events())
     for instance in lease_scenario.instances:
         assert "Traceback" not in instance.text()
     for seconds in lease_scenario.takeovers:

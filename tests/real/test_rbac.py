@@ -42,7 +42,7 @@ def granted(listed: Iterable[Mapping[str, Any]]) -> set[Permission]:
 
 
 def used(api: ApiServer, user: str) -> tuple[set[Permission], list[str]]:
-    """What a user was allowed, as (group, resource, verb), and what it was refused for want of a right."""
+    """What a user was allowed, as (group, resource, verb), and what it was refused because it lacks a right."""
     allowed: set[Permission] = set()
     refused = []
     for event in api.audit(user):
@@ -56,7 +56,7 @@ def used(api: ApiServer, user: str) -> tuple[set[Permission], list[str]]:
 
 
 def conflict(proxy: FaultProxy, method: str, part: str) -> None:
-    """The next such request meets a conflict, after which the object is read anew."""
+    """The next such request meets a conflict, after which the object is read again."""
     fault = FAULTS[0]
     assert fault.status == 409
 
@@ -120,22 +120,22 @@ def test_rbac_rules_are_all_used_and_sufficient(installation: Installation) -> N
 
 
 def documented() -> list[Document]:
-    """The rights of people, as the page about operations prints them."""
-    text = OPERATIONS.read_text().partition("For people:")[2]
+    """The rights of users, as the page about operations prints them."""
+    text = OPERATIONS.read_text().partition("For users:")[2]
     block = text.partition("```yaml\n")[2].partition("```")[0]
     found: list[Document] = yaml.safe_load(block)["rules"]
     return found
 
 
 def test_documented_user_rbac_is_sufficient(installation: Installation) -> None:
-    """Every verb of the command line, by somebody with exactly those rights."""
-    place = ServiceUnderTest(installation, "people", stepDuration="30m")
+    """Every verb of the command line, by a user with exactly those rights."""
+    place = ServiceUnderTest(installation, "users", stepDuration="30m")
     place.serve()
     place.serving()
-    installation.api.grant(PERSON, documented(), name="people")
-    installation.run("--namespace", "people", "--no-leader-election")
+    installation.api.grant(PERSON, documented(), name="users")
+    installation.run("--namespace", "users", "--no-leader-election")
     kubeconfig = str(installation.api.kubeconfig(PERSON))
-    where = ("-n", "people", "--kubeconfig", kubeconfig)
+    where = ("-n", "users", "--kubeconfig", kubeconfig)
 
     def ask(*words: str) -> str:
         said = autocanary(*words, *where, home=installation.folder, seconds=180)

@@ -40,7 +40,7 @@ def test_a_healthy_release_goes_through_its_weights(installation: Installation, 
 
 
 def test_errors_at_a_quarter_of_the_traffic_roll_back(installation: Installation, namespace: str) -> None:
-    """20 % errors at 25 %: weight 0, nothing else changed, and everybody is told why with the value."""
+    """20 % errors at 25 %: weight 0, nothing else changed, and the messages say why, with the value."""
     installation.policy()
     prefix = installation.released(namespace)
     autocanary = installation.run("--namespace", namespace, "--no-leader-election")
@@ -138,5 +138,5 @@ def test_unstaged_release_is_intercepted_before_it_is_ready(installation: Instal
         rollout = installation.wait_for_phase(namespace, "mnist-00002", "Promoted", "RolledBack", "Missed")
     assert rollout["status"]["phase"] == "Promoted"
     assert installation.weights_written(namespace, "mnist") == [0, 10, 25, 50, 100]
-    assert seen.seen == [0, 10, 25, 50, 100], "the unjudged candidate got traffic that nobody gave it"
+    assert seen.seen == [0, 10, 25, 50, 100], "the unjudged candidate got traffic that no write gave it"
     assert installation.intercept_delay(namespace, "mnist") < 1.0

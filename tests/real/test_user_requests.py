@@ -1,4 +1,4 @@
-"""What people ask of a rollout, with the commands and with kubectl, in every phase in which it can stand.
+"""What users ask of a rollout, with the commands and with kubectl, in every phase in which it can stand.
 
 Over 300 lines because the phases are many and each test walks through one of them from its beginning.
 """
@@ -31,7 +31,7 @@ ANALYSIS = {
     "metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 50}}],
 }
 POLICIES: dict[str, Document] = {
-    # named after the services that they govern; a step never ends by itself
+    # named after the services that they govern; a step never ends on its own
     "long": {"stepWeights": [10, 50, 100], "stepDuration": "30m", "bake": "30m"},
     "manual": {
         "steps": [
@@ -75,7 +75,7 @@ def namespace(installation: Installation, request: pytest.FixtureRequest) -> str
 
 
 class RolloutUnderTest:
-    """One service and its rollout, and a person who asks things of it."""
+    """One service and its rollout, and a user who asks things of it."""
 
     def __init__(self, installation: Installation, namespace: str, service: str) -> None:
         self.installation, self.namespace, self.service = installation, namespace, service
@@ -216,7 +216,7 @@ def test_a_candidate_that_is_not_ready(long: RolloutUnderTest) -> None:
 def test_a_staged_candidate_is_paused_resumed_and_aborted(long: RolloutUnderTest) -> None:
     """Nothing is ever written: the weight is 0 already."""
     long.staged()
-    long.says("pause", code=0, text="is paused: paused at 0 % on a person's request")
+    long.says("pause", code=0, text="is paused: paused at 0 % on a user's request")
     long.says("pause", code=0, text="is paused already; nothing was changed")
     long.says("resume", code=0, text="resumed")
     long.becomes("Staging")
@@ -231,7 +231,7 @@ def test_a_staged_candidate_is_paused_resumed_and_aborted(long: RolloutUnderTest
 def test_a_held_step_is_paused_and_resumed(long: RolloutUnderTest) -> None:
     """Asked twice is asked once; the weight stays."""
     long.progressing()
-    long.says("pause", code=0, text="is paused: paused at 10 % on a person's request")
+    long.says("pause", code=0, text="is paused: paused at 10 % on a user's request")
     paused = long.becomes("Paused", reason="PausedByUser")
     assert {each["type"]: each["status"] for each in paused["conditions"]}["Progressing"] == "False"
     long.says("pause", code=0, text="is paused already; nothing was changed")
@@ -243,7 +243,7 @@ def test_a_held_step_is_paused_and_resumed(long: RolloutUnderTest) -> None:
 
 
 def test_a_step_is_passed_in_a_pause(long: RolloutUnderTest) -> None:
-    """The weight moves, the pause stays: it is another wish."""
+    """The weight moves, the pause stays: it is another request."""
     long.progressing()
     long.ask("pause")
     long.says("promote", code=0, text="going to 50 %")
@@ -280,7 +280,7 @@ def test_a_held_step_is_aborted_and_tried_again(long: RolloutUnderTest) -> None:
 def test_a_bake_is_paused_resumed_and_aborted(long: RolloutUnderTest) -> None:
     """After 100 % the way back is to the revision before."""
     long.baking()
-    long.says("pause", code=0, text="is paused: paused at 100 % on a person's request")
+    long.says("pause", code=0, text="is paused: paused at 100 % on a user's request")
     long.says("resume", code=0, text="resumed")
     long.reaches("Baking", 100)
     long.says("abort", code=0, text="rolling back")
@@ -322,8 +322,8 @@ def test_a_manual_step_waits_for_a_person(installation: Installation, service: A
     installation.released(namespace, "manual")
     installation.serve(namespace, "manual", "v2", 0)
     status = case.becomes("Paused", reason="AwaitingApproval")
-    assert "waits for a person: promote or abort" in status["message"]
-    case.says("pause", code=0, text="is paused: the step at 10 % passed and waits for a person")
+    assert "waits for a user: promote or abort" in status["message"]
+    case.says("pause", code=0, text="is paused: the step at 10 % passed and waits for a user")
     assert case.written == [10]
     case.says("resume", code=0, text="going to 100 %")
     case.reaches("Baking", 100)
@@ -333,7 +333,7 @@ def test_a_manual_step_waits_for_a_person(installation: Installation, service: A
 
 
 def test_a_weight_set_by_hand_pauses_until_a_person_resumes(long: RolloutUnderTest) -> None:
-    """It is told who did it; resumed, it goes on from there; promoted, to the next step above it."""
+    """The message names the client; resumed, it goes on from there; promoted, to the next step above it."""
     long.progressing()
     patch = '{"spec":{"predictor":{"canaryTrafficPercent":30}}}'
     long.installation.api.kubectl(
@@ -359,7 +359,7 @@ def test_a_weight_set_by_hand_pauses_until_a_person_resumes(long: RolloutUnderTe
 
 @pytest.fixture
 def holding(installation: Installation, service: Autocanary, namespace: str) -> RolloutUnderTest:
-    """A rollout whose metrics nobody measures."""
+    """A rollout whose metrics no exporter measures."""
     case = RolloutUnderTest(installation, namespace, "silent")
     installation.released(namespace, "silent")
     installation.serve(namespace, "silent", "v2", 0)
@@ -368,9 +368,9 @@ def holding(installation: Installation, service: Autocanary, namespace: str) -> 
 
 
 def test_a_hold_is_paused_resumed_and_aborted(holding: RolloutUnderTest) -> None:
-    """No data is no reason to ignore a person."""
+    """No data is no reason to ignore a user."""
     holding.says("resume", code=0, text="is not paused; nothing was changed")
-    holding.says("pause", code=0, text="is paused: paused at 10 % on a person's request")
+    holding.says("pause", code=0, text="is paused: paused at 10 % on a user's request")
     holding.says("resume", code=0, text="resumed")
     holding.becomes("Holding", reason="NoData")
     holding.says("abort", code=0, text="rolling back")
@@ -379,7 +379,7 @@ def test_a_hold_is_paused_resumed_and_aborted(holding: RolloutUnderTest) -> None
 
 
 def test_a_hold_is_overruled_by_promote(holding: RolloutUnderTest) -> None:
-    """A person knows better than silence: one step, and then all."""
+    """A user knows better than silence: one step, and then all."""
     holding.says("promote", code=0, text="going to 50 %")
     holding.becomes("Holding", weight=50)
     holding.says("promote", "--full", code=0, text="going to 100 %")
@@ -390,22 +390,22 @@ def test_a_hold_is_overruled_by_promote(holding: RolloutUnderTest) -> None:
 def test_what_does_not_exist_cannot_be_asked(long: RolloutUnderTest) -> None:
     """One sentence, exit code 1."""
     for verb in ("promote", "pause", "resume", "abort", "retry"):
-        said = long.ask(verb, name="nobody")
+        said = long.ask(verb, name="unknown")
         assert (said.code, said.out) == (1, "")
-        assert f"there is no rollout of nobody in namespace {long.namespace}" in said.sentence
+        assert f"there is no rollout of unknown in namespace {long.namespace}" in said.sentence
 
 
 # --- kubectl ---------------------------------------------------------------------------------------------
 
 
 def test_kubectl_aborts(long: RolloutUnderTest) -> None:
-    """The same wish in the object's spec is answered in its status, once per id."""
+    """The same request in the object's spec is answered in its status, once per id."""
     long.progressing()
     abort = {"request": {"id": "1", "verb": "abort"}}
     long.kubectl(abort)
     status = long.becomes("RolledBack", reason="AbortedByUser")
     assert status["answeredRequest"] == {"id": "1", "message": "rolling back"}
-    assert "aborted by a person" in status["message"]
+    assert "aborted by a user" in status["message"]
     assert "no change" in long.kubectl(abort)
     long.kubectl({"request": {"id": "2", "verb": "abort"}})
     answer = "this rollout has ended: RolledBack (AbortedByUser)"
@@ -416,7 +416,7 @@ def test_kubectl_aborts(long: RolloutUnderTest) -> None:
 
 
 def test_kubectl_promotes_once_per_id(long: RolloutUnderTest) -> None:
-    """The same id is the same wish; what is no wish is refused by the API server, which says what is one."""
+    """The same id is the same request; what is no request is refused by the API server, which says what is one."""
     long.progressing()
     promote = {"request": {"id": "1", "verb": "promote", "by": "lee"}}
     long.kubectl(promote)
@@ -502,9 +502,9 @@ def test_status_follows_a_release_to_its_promotion(
 ) -> None:
     """Asked before there is any rollout, as a pipeline does right after ``kubectl apply``: 0 when promoted."""
     case = RolloutUnderTest(installation, namespace, "quick")
-    nobody = case.command("status", "quick", "--timeout", "1s")
-    assert nobody.code == 1
-    assert "no rollout of quick has begun within 1s" in nobody.err
+    too_early = case.command("status", "quick", "--timeout", "1s")
+    assert too_early.code == 1
+    assert "no rollout of quick has begun within 1s" in too_early.err
     installation.released(namespace, "quick")
     installation.serve(namespace, "quick", "v2-slow4", 0)
     followed = case.command("status", "quick", "--watch", "--timeout", "60s", seconds=90)
@@ -512,12 +512,12 @@ def test_status_follows_a_release_to_its_promotion(
     assert "Promoted: " in followed.err
     assert [line for line in followed.out.splitlines() if "StepPassed" in line], followed.out
     assert case.written == [10, 100]
-    missing = case.command("status", "nobody")
+    missing = case.command("status", "unknown")
     assert (missing.code, missing.out) == (1, "")
-    assert "there is no rollout of nobody" in missing.err
+    assert "there is no rollout of unknown" in missing.err
 
 
-# --- nobody there to answer ------------------------------------------------------------------------------
+# --- no service to answer ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -532,7 +532,7 @@ def unattended(long: RolloutUnderTest, service: Autocanary) -> Iterator[RolloutU
 
 
 def test_request_waits_for_the_controller(unattended: RolloutUnderTest, service: Autocanary) -> None:
-    """It is said that nobody answers; the newest wish counts, and is answered when somebody is there."""
+    """It is said that no service answers; the newest request counts, and is answered when the service is back."""
     case = unattended
     said = case.ask("promote", "--timeout", "1s")
     assert said.code == 1

@@ -120,7 +120,7 @@ class ServiceUnderTest:
         self.installation.kserve.do(act)
 
     def ask(self, verb: str) -> None:
-        request = {"id": f"wish-{time.time_ns()}", "verb": verb, "by": "kim"}
+        request = {"id": f"request-{time.time_ns()}", "verb": verb, "by": "kim"}
         self.write("canaryrollouts", ROLLOUT, {"spec": {"request": request}})
 
     # --- looking -----------------------------------------------------------------------------------------
@@ -176,8 +176,8 @@ class ServiceUnderTest:
             if event["objectRef"].get("resource") == "inferenceservices"
         ]
 
-    def told(self) -> list[str]:
-        """What the Events on the rollout say, in order; each is there once, whoever repeated it."""
+    def notified_events(self) -> list[str]:
+        """What the Events on the rollout say, in order; each is there once, whichever instance repeated it."""
         items = (self.read("events") or {}).get("items", ())
         mine = [item for item in items if item["involvedObject"]["name"] == ROLLOUT]
         assert all(item.get("count") == 1 for item in mine)

@@ -80,7 +80,7 @@ def test_record_rejects_values_json_cannot_hold() -> None:
     books = store()
     made = books.create(rollout())
     with pytest.raises(ValueError, match="JSON"):
-        books.update_status(replace(made, progress=replace(made.progress, started_at=float("nan"))))
+        books.update_status(replace(made, progress=replace(made.progress, last_evaluation_at=float("nan"))))
 
 
 def test_user_request_is_stored() -> None:

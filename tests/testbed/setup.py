@@ -37,7 +37,7 @@ class UnavailableError(Exception):
 
 @dataclass(frozen=True)
 class TestbedProgram:
-    """A program of the testbed, how this script gets it, and how a person would."""
+    """A program of the testbed, how this script gets it, and how a user would."""
 
     name: str
     get: Callable[[Path], None]

@@ -10,7 +10,7 @@ from tests.testbed.servers import ApiServer
 
 
 def test_a_kubeconfig_is_never_half_there(tmp_path: Path) -> None:
-    """It is written anew for every kubectl, while another thread's kubectl may be reading it."""
+    """It is rewritten for every kubectl, while another thread's kubectl may be reading it."""
     api = ApiServer(folder=tmp_path)
     path = api.kubeconfig()
     stop = threading.Event()

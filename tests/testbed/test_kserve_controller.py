@@ -108,7 +108,7 @@ def test_crashing_candidate_is_reported_failed(place: ControlledApiServer) -> No
 
 
 def test_pods_crash_and_recover_while_it_runs(place: ControlledApiServer) -> None:
-    """A blocked rollback applies by itself when the pods are back."""
+    """A blocked rollback applies on its own when the pods are back."""
     place.create("flap", "gs://b/v1")
     place.wait_for("flap", {"00001": 100})
     place.patch("flap", model={"storageUri": "gs://b/v2"}, canaryTrafficPercent=10)

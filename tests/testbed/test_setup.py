@@ -74,7 +74,7 @@ class TestMissing:
         monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        """One line per server with how to get it; the exit code tells whether that was allowed."""
+        """One line per server with how to get it; the exit code says whether that was allowed."""
         monkeypatch.setenv(setup.REQUIRED_VARIABLE, required)
         assert setup.main([]) == code
         said = capsys.readouterr()

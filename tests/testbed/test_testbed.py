@@ -56,7 +56,7 @@ class TestApiServer:
     """kube-apiserver on etcd."""
 
     def test_kubectl_prints_the_columns_of_an_inferenceservice(self, api: ApiServer) -> None:
-        """The definition's printer columns are those people see, traffic included."""
+        """The definition's printer columns are those users see, traffic included."""
         api.apply(isvc("columns", 10))
         traffic = [
             {"revisionName": "columns-predictor-00001", "percent": 90, "tag": "prev"},

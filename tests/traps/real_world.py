@@ -44,7 +44,7 @@ class SharedInstallation:
                     self.splits.setdefault(namespace, []).append(dict(shares))
 
     def lines(self, file: Path) -> list[dict[str, Any]]:
-        """The JSON lines of a growing file; each is parsed once, whoever asks."""
+        """The JSON lines of a growing file; each is parsed once, whichever test asks."""
         with self._lock:
             position, known = self._read.get(file, (0, []))
             if file.exists():
@@ -118,7 +118,7 @@ class RealTrapWorld(TrapWorld):
         self._scene.installation.kserve.do(action)
 
     def ask(self, number: int, verb: str) -> None:
-        spec: dict[str, Any] = {"request": {"id": f"wish-{time.time_ns()}", "verb": verb, "by": "ann"}}
+        spec: dict[str, Any] = {"request": {"id": f"request-{time.time_ns()}", "verb": verb, "by": "ann"}}
         if verb in ("pause", "resume"):
             spec = {"paused": verb == "pause"}
         self._write("canaryrollouts", self._name(number), {"spec": spec}, "kubectl-patch")

@@ -83,7 +83,7 @@ class SimulatedTrapWorld(TrapWorld):
             self._world.store.write_request(self.namespace, name, paused=verb == "pause", request=None)
             return
         self._asked += 1
-        request = Request(f"wish-{self._asked}", verb, "ann")
+        request = Request(f"request-{self._asked}", verb, "ann")
         self._world.store.write_request(self.namespace, name, paused=None, request=request)
 
     def wait(self, seconds: float) -> None:

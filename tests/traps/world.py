@@ -39,7 +39,7 @@ ABSENT: None = None
 
 @dataclass(frozen=True, slots=True)
 class SentNotification:
-    """One transition that people were told of."""
+    """One transition that users were notified of."""
 
     event: str
     reason: str
@@ -89,7 +89,7 @@ class TrapWorld(ABC):
 
     @abstractmethod
     def patch(self, body: Mapping[str, Any], by: str = "kubectl-edit") -> None:
-        """Somebody's merge patch, under the name of their tool."""
+        """A user's merge patch, under the name of their tool."""
 
     @abstractmethod
     def replace(self, version: str, weight: int | None = ABSENT) -> None:
@@ -105,7 +105,7 @@ class TrapWorld(ABC):
 
     @abstractmethod
     def ask(self, number: int, verb: str) -> None:
-        """A person's wish, as the commands write it."""
+        """A user's request, as the commands write it."""
 
     @abstractmethod
     def wait(self, seconds: float) -> None:
@@ -141,7 +141,7 @@ class TrapWorld(ABC):
 
     @abstractmethod
     def notifications(self, number: int | None = None) -> list[SentNotification]:
-        """What people were told, of one candidate or of all."""
+        """What users were notified of, of one candidate or of all."""
 
     @abstractmethod
     def rejections(self) -> list[str]:
@@ -168,7 +168,7 @@ class TrapWorld(ABC):
         self.until_phase(2, "Promoted")
 
     def weight(self, value: int | None, by: str = "kubectl-edit") -> None:
-        """Somebody writes the field, or removes it."""
+        """A user writes the field, or removes it."""
         self.patch({"spec": {"predictor": {"canaryTrafficPercent": value}}}, by)
 
     def field(self) -> int | None:
@@ -187,7 +187,7 @@ class TrapWorld(ABC):
     def shares(self, number: int) -> list[int]:
         """A revision's share at every moment looked at."""
         looked = self.history()
-        assert looked, "nobody has looked at what is routed"
+        assert looked, "no sample was taken at what is routed"
         return [each.get(self.revision(number), 0) for each in looked]
 
     def highest(self, number: int) -> int:
@@ -227,7 +227,7 @@ class TrapWorld(ABC):
             lambda: any(
                 each.event == event and (not reason or each.reason == reason) for each in self.notifications(number)
             ),
-            f"{event} {reason} to be told of {number:05d}",
+            f"{event} {reason} to be notified of {number:05d}",
             seconds,
         )
 
@@ -251,7 +251,7 @@ class TrapWorld(ABC):
         self.until(lambda: self.reason(number) in ("Analysing", "WarmingUp"), f"{number:05d} to be judged")
 
     def hold(self, number: int = 2, weight: int = 10) -> int:
-        """Let a candidate come to this share, and have a person pause it there.
+        """Let a candidate come to this share, and have a user pause it there.
 
         The weight at which it really stopped: on a slow machine it may have come a step further meanwhile.
         """

@@ -22,7 +22,7 @@ class Etcd(ServerProcess):
 
     def command(self) -> list[str]:
         """See `ServerProcess.command`."""
-        # etcd 3.4 refuses arm64 unless told that we know; 3.5 ignores the variable.
+        # etcd 3.4 refuses arm64 unless the variable is set; 3.5 ignores the variable.
         arm = ["env", "ETCD_UNSUPPORTED_ARCH=arm64"] if platform.machine() in ("aarch64", "arm64") else []
         return [
             *arm,

@@ -6,7 +6,7 @@ from tests.testbed.servers.http_sink import HttpSink, ReceivedRequest, SinkReply
 
 
 class Exporter(HttpSink):
-    """Serves `text`, in Prometheus' text format, to whoever asks; set it anew whenever the story goes on."""
+    """Serves `text`, in Prometheus' text format, to every client; set it again when the scenario goes on."""
 
     path = "/metrics"
 

@@ -54,7 +54,7 @@ class Hang:
 
 @dataclass(frozen=True)
 class RespondInstead:
-    """The proxy answers by itself and the server never sees the request."""
+    """The proxy answers on its own and the server never sees the request."""
 
     status: int = 200
     body: bytes = b""

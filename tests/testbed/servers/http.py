@@ -34,5 +34,5 @@ def fetch(
             return answer.code, answer.read()
     except urllib.error.URLError as wrapped:
         if isinstance(wrapped.reason, OSError):
-            raise wrapped.reason from None  # a time-out or a refusal, as the socket told it
+            raise wrapped.reason from None  # a time-out or a refusal, as the socket reported it
         raise

@@ -1,4 +1,4 @@
-"""HTTP servers of the tests that record what they are sent and answer as they are told."""
+"""HTTP servers of the tests that record what they are sent and answer as configured."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SinkReply:
 
 
 class HttpSink:
-    """Records every request; answers 200 until told otherwise by `answer` (from now on) or `answer_once`."""
+    """Records every request; answers 200 until changed by `answer` (from now on) or `answer_once`."""
 
     path = "/"
 

@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes what a test names, every second unless told otherwise."""
+"""A real Prometheus that scrapes what a test names, every second by default."""
 
 from __future__ import annotations
 
