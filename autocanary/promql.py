@@ -73,7 +73,7 @@ def result_type(query: str) -> str | None:
     """``vector``, ``scalar``, ``matrix`` or ``string``; None when the parser does not understand it."""
     try:
         return _type_of(_parse(query))
-    except ValueError:
+    except (ValueError, RecursionError):  # a tree of a thousand operators is deeper than Python's stack
         return None
 
 

@@ -16,8 +16,9 @@ import json
 import os
 import ssl
 import threading
+import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
 import urllib3
@@ -28,17 +29,26 @@ from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
 from autocanary.prometheus.connection_settings import PrometheusConfig, redacted_url
 from autocanary.prometheus.http_session import Credentials, DeadlineAdapter, deadline
 from autocanary.prometheus.query_answer import MalformedResponseError, QueryResponse, parse_response
+from autocanary.prometheus.response_body import ACCEPTED_ENCODINGS, AnswerBudget, BodyReader, ReservedBytes
 
 __all__ = ["PrometheusClient", "QueryTimedOut"]
 
-_MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+_MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+_MAX_RESPONSE_BYTES_TOGETHER = 32 * 1024 * 1024  # decoded, JSON takes four to six times as much memory
+_MIN_BYTES_PER_CONTAINER = 8
 _READ_CHUNK_BYTES = 64 * 1024
 _REFUSED_STATUSES = frozenset({400, 413, 414, 422, 431})
 _MAX_ERROR_TEXT = 300
 _MAX_CONNECT_TIMEOUT = 3.0  # per address of the host: a dead one leaves time for the next
 
 
-_Received = tuple[int, CaseInsensitiveDict[str], bytes]  # status, headers, whole body
+class _Received(NamedTuple):
+    """A whole answer; ``reserved`` are its bytes of the budget."""
+
+    status: int
+    headers: CaseInsensitiveDict[str]
+    body: bytes
+    reserved: ReservedBytes
 
 
 class QueryTimedOut(MetricsUnreachable):
@@ -71,7 +81,7 @@ class PrometheusClient:
         try:
             with deadline(self._config.timeout):
                 self._connect.custom_query(promql, params=self._params)
-                response = parse_response(self._session.pop_payload())
+                response = self._session.pop_response()
         except MalformedResponseError as why:
             self._count("unreachable")
             raise MetricsUnreachable(
@@ -94,9 +104,9 @@ class PrometheusClient:
                     auth=self._connect.auth,
                     timeout=self._config.timeout,
                 )
+            build = self._session.pop_payload().get("data")
         except MetricsError:
             return ""
-        build = self._session.pop_payload().get("data")
         return str(build.get("version") or "") if isinstance(build, dict) else ""
 
     def close(self) -> None:
@@ -118,27 +128,51 @@ class _PrometheusSession(requests.Session):
         self._config = config
         self._get_only = False  # learnt from a 405
         self._local = threading.local()
+        self._budget = AnswerBudget(_MAX_RESPONSE_BYTES_TOGETHER)
+        self._decoding = threading.Lock()
+
+    def pop_response(self) -> QueryResponse:
+        """The result of this thread's latest request, once; its bytes count until the result is collected."""
+        received = self._pop_received()
+        try:
+            with self._decoding:  # decoded JSON takes the most memory: one answer at a time
+                response = parse_response(self._payload_or_error(received))
+        except BaseException:
+            received.reserved.release()
+            raise
+        weakref.finalize(response, received.reserved.release)
+        return response
 
     def pop_payload(self) -> dict[str, Any]:
-        """The decoded body of this thread's latest request, once: a large one is not to outlive its use."""
-        payload: dict[str, Any] = self._local.payload
-        del self._local.payload
-        return payload
+        """The decoded body of this thread's latest request, once."""
+        received = self._pop_received()
+        try:
+            with self._decoding:
+                return self._payload_or_error(received)
+        finally:
+            received.reserved.release()
+
+    def _pop_received(self) -> _Received:
+        received: _Received = self._local.received
+        del self._local.received
+        return received
 
     def request(  # type: ignore[override]  # prometheus_api_client passes everything by keyword
         self, method: str, url: str, **kwargs: Any
     ) -> requests.Response:
         kwargs.update(stream=True, allow_redirects=False)
         kwargs["verify"] = self.verify
-        self._local.payload = self._payload_or_error(*self._send(method, url, kwargs))
-        return _DecodedResponse()
+        kwargs["headers"] = {**(kwargs.get("headers") or {}), "Accept-Encoding": ACCEPTED_ENCODINGS}
+        self._local.received = self._send(method, url, kwargs)
+        return _EmptyResponse()
 
     def _send(self, method: str, url: str, kwargs: dict[str, Any]) -> _Received:
         """The answer to a POST with the parameters in its body, or to a GET where POST is not allowed."""
         if method == "POST" and not self._get_only:
             received = self._send_once("POST", url, {**kwargs, "data": kwargs.get("params"), "params": None})
-            if received[0] != 405:
+            if received.status != 405:
                 return received
+            received.reserved.release()
             self._get_only = True
         return self._send_once("GET", url, kwargs)
 
@@ -158,19 +192,19 @@ class _PrometheusSession(requests.Session):
             ) from error
 
     def _read(self, response: requests.Response) -> _Received:
-        body = bytearray()
-        with response:
-            for chunk in response.iter_content(_READ_CHUNK_BYTES):
-                body += chunk
-                if len(body) > _MAX_RESPONSE_BYTES:
-                    raise MetricsRefused(
-                        f"the answer of {self._config.base_url} is larger than {_MAX_RESPONSE_BYTES >> 20} MiB:"
-                        " the query must aggregate"
-                    )
-        return response.status_code, response.headers, bytes(body)
+        reader = BodyReader(self._config.base_url, _MAX_RESPONSE_BYTES, self._budget)
+        try:
+            with response:
+                received = response.raw.stream(_READ_CHUNK_BYTES, decode_content=False)
+                body = reader.read(received, response.headers.get("Content-Encoding", ""))
+        except BaseException:
+            reader.reserved.release()
+            raise
+        return _Received(response.status_code, response.headers, body, reader.reserved)
 
-    def _payload_or_error(self, status: int, headers: CaseInsensitiveDict[str], body: bytes) -> dict[str, Any]:
+    def _payload_or_error(self, received: _Received) -> dict[str, Any]:
         """The payload of a success; the one translation of every other answer."""
+        status, headers, body, _ = received
         base_url = self._config.base_url
         payload = _decode_json(body)
         if status == 200 and payload is not None and payload.get("status") == "success":
@@ -191,19 +225,20 @@ class _PrometheusSession(requests.Session):
         raise MetricsUnreachable(f"{base_url} answers HTTP {status}{_status_hint(status)}")
 
 
-class _DecodedResponse(requests.Response):
-    """A success whose JSON is decoded already, so that PrometheusConnect need not do it again."""
+class _EmptyResponse(requests.Response):
+    """A success for PrometheusConnect, which only digs out the result: ``pop_response`` is what is used."""
 
     def __init__(self) -> None:
         super().__init__()
         self.status_code = 200
 
     def json(self, **_: Any) -> Any:
-        # PrometheusConnect only digs out the result, which nobody here looks at: ``pop_payload`` is.
         return {"data": {"result": []}}
 
 
 def _decode_json(body: bytes) -> dict[str, Any] | None:
+    if body.count(b"[") + body.count(b"{") > 1000 + len(body) // _MIN_BYTES_PER_CONTAINER:
+        return None  # empty lists take thirty times as much memory as text; no row of Prometheus is that short
     try:
         payload = json.loads(body)
     except (ValueError, RecursionError):

@@ -15,11 +15,13 @@ from autocanary.prometheus.counter_samples import ParsedCounters, parse_counter_
 from autocanary.prometheus.counter_tracking import CounterUpdate
 from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.query_plan import (
+    ProcessingError,
     QueryLimits,
     QueryPlan,
     TargetResults,
     gather_pair,
     gather_plans,
+    guard_plan,
     query_in_chunks,
     split_into_chunks,
 )
@@ -60,10 +62,17 @@ def collect_counters(
 ) -> QueryPlan[CollectedCounters]:
     """One look at all the families' revisions; those without an account get theirs."""
     collected = CollectedCounters(store)
-    yield from gather_plans(
-        [_collect_family(collected, family, sorted(targets), limits) for family, targets in asked.items()]
-    )
+    yield from gather_plans([_collect_guarded(collected, family, targets, limits) for family, targets in asked.items()])
     return collected
+
+
+def _collect_guarded(
+    collected: CollectedCounters, family: CounterFamily, targets: Iterable[RevisionTarget], limits: QueryLimits
+) -> QueryPlan[None]:
+    def on_error(error: ProcessingError) -> None:
+        collected.problem.update({(family, target): str(error) for target in targets})
+
+    return guard_plan(_collect_family(collected, family, sorted(targets), limits), on_error)
 
 
 def _collect_family(

@@ -16,7 +16,7 @@ from autocanary.errors import MetricsError, MetricsRefused
 from autocanary.prometheus.client import QueryTimedOut
 from autocanary.prometheus.preset_queries import with_label
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
-from autocanary.prometheus.query_plan import QueryPlan, QueryResult
+from autocanary.prometheus.query_plan import ProcessingError, QueryPlan, QueryResult
 from autocanary.promql import result_type
 
 __all__ = ["CustomQueries"]
@@ -59,7 +59,7 @@ class CustomQueries:
             results = yield asked
             retry: list[_QueryGroup] = []
             for group, query in zip(pending, asked, strict=True):
-                retry += _distribute(group, results[query], found)
+                retry += _distribute_safely(group, results[query], found)
             failed_alone = (group.queries[0] for group in pending if group.parent and len(group.queries) == 1)
             self._isolate(query for query in failed_alone if _needs_split(found[query]))
             self._learn_group_size(pending, found)
@@ -77,7 +77,7 @@ class CustomQueries:
         open_group: list[str] = []
         size = 0
         for query in queries:
-            if query in isolated or result_type(query) not in ("vector", "scalar"):
+            if query in isolated or _result_type(query) not in ("vector", "scalar"):
                 groups.append([query])
                 continue
             cost = len(query.encode()) + 64
@@ -103,6 +103,21 @@ class CustomQueries:
             with self._lock:
                 self._max_joined = min(self._max_joined, *sizes)
                 self._reduced_until = self._now() + _ISOLATE_SECONDS
+
+
+def _result_type(query: str) -> str | None:
+    """The query's type, None where it is not known: such a query is asked alone and can fail alone only."""
+    try:
+        return result_type(query)
+    except Exception:  # noqa: BLE001 - a query that overwhelms the parser must not fail the others
+        return None
+
+
+def _distribute_safely(group: _QueryGroup, result: QueryResult, found: dict[str, QueryResult]) -> list[_QueryGroup]:
+    try:
+        return _distribute(group, result, found)
+    except Exception as error:  # noqa: BLE001 - what one answer triggers must not fail the others
+        return _distribute(group, ProcessingError(error), found)
 
 
 def _distribute(group: _QueryGroup, result: QueryResult, found: dict[str, QueryResult]) -> list[_QueryGroup]:

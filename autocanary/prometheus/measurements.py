@@ -28,6 +28,7 @@ from autocanary.promql import promql_duration
 __all__ = [
     "QueryOutcome",
     "custom_measurement",
+    "failed_measurement",
     "preset_measurement",
     "undiscovered_measurement",
     "unsupported_measurement",
@@ -57,6 +58,11 @@ def unsupported_measurement(metric_query: MetricQuery, why: str, source: Source 
     if source is None and metric_query.source is not Source.AUTO:
         source = metric_query.source
     return Measurement(MeasurementKind.UNSUPPORTED, unit=_unit(metric_query), source=source, detail=why)
+
+
+def failed_measurement(metric_query: MetricQuery, error: MetricsError) -> Measurement:
+    """There is no answer to this query, for the reason that the error gives."""
+    return Measurement(_error_kind(error), unit=_unit(metric_query), detail=_truncate(str(error)))
 
 
 def undiscovered_measurement(metric_query: MetricQuery, found: DiscoveredExporters) -> Measurement:

@@ -14,8 +14,9 @@ from autocanary.prometheus.counter_account import CounterStore
 from autocanary.prometheus.counter_collection import RevisionKey
 from autocanary.prometheus.custom_queries import CustomQueries
 from autocanary.prometheus.exporter_discovery import ExporterDiscovery
+from autocanary.prometheus.measurements import failed_measurement
 from autocanary.prometheus.query_batch import QueryLimits, query_measurements
-from autocanary.prometheus.query_plan import QueryRunner
+from autocanary.prometheus.query_plan import QueryRunner, guard_plan
 
 __all__ = ["ProbeResult", "PrometheusMetrics"]
 
@@ -53,8 +54,9 @@ class PrometheusMetrics:
 
     def query(self, metric_queries: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
         """Exactly one reading for every question, in the order of the questions."""
+        plan = query_measurements(metric_queries, self._discovery, self._custom, self._limits, self._counter_store)
         return self._runner.run(
-            query_measurements(metric_queries, self._discovery, self._custom, self._limits, self._counter_store)
+            guard_plan(plan, lambda error: {each: failed_measurement(each, error) for each in metric_queries})
         )
 
     def probe(self) -> ProbeResult:

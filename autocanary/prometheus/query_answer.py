@@ -22,7 +22,7 @@ class VectorSample:
     timestamp: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: the client keeps a weak reference
 class QueryResponse:
     """``kind`` is Prometheus' resultType: vector, scalar, matrix or string.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from autocanary.model.measurement import Measurement, MetricQuery, Source
 from autocanary.prometheus.counter_account import CounterStore
@@ -32,6 +32,7 @@ from autocanary.prometheus.exporter_discovery import (
 from autocanary.prometheus.measurements import (
     QueryOutcome,
     custom_measurement,
+    failed_measurement,
     preset_measurement,
     undiscovered_measurement,
     unsupported_measurement,
@@ -46,12 +47,14 @@ from autocanary.prometheus.preset_queries import (
 )
 from autocanary.prometheus.presets import DEFAULT_QUANTILE, RATES, ExporterVariant
 from autocanary.prometheus.query_plan import (
+    ProcessingError,
     QueryLimits,
     QueryPlan,
     QueryResult,
     TargetResults,
     gather_pair,
     gather_plans,
+    guard_plan,
     query_in_chunks,
     split_into_chunks,
     store_result,
@@ -61,6 +64,8 @@ from autocanary.prometheus.sources import exporter_variants
 
 __all__ = ["QueryLimits", "query_measurements"]
 
+
+Row = TypeVar("Row")
 
 _NOTHING_DISCOVERED = DiscoveredExporters()
 _NO_TRAFFIC = TrafficCounts()
@@ -119,7 +124,8 @@ def query_measurements(
     measurements: dict[MetricQuery, Measurement | None] = dict.fromkeys(metric_queries)
     all_pending = []
     for metric_query in measurements:
-        if why := _never_supported_reason(metric_query.source, metric_query.metric, own_query=bool(metric_query.query)):
+        why = _never_supported_reason(metric_query.source, metric_query.metric, own_query=bool(metric_query.query))
+        if why:
             measurements[metric_query] = unsupported_measurement(metric_query, why)
         else:
             all_pending.append(
@@ -130,7 +136,7 @@ def query_measurements(
         custom_results, collected = yield from _query_all(all_pending, custom, limits, store)
         _report_series(all_pending, discovery)
         for pending in all_pending:
-            measurements[pending.metric_query] = _measurement_with_counters(pending, custom_results, collected)
+            measurements[pending.metric_query] = _guarded_measurement(pending, custom_results, collected)
     return {metric_query: measurement for metric_query, measurement in measurements.items() if measurement is not None}
 
 
@@ -182,21 +188,24 @@ def _query_all(
             targets[pending.targets[0]] = None
         if isinstance(pending.family, CounterFamily):
             families.setdefault(pending.family, {}).update(dict.fromkeys(pending.targets))
+    own_queries = [pending.metric_query.query for pending in all_pending if pending.metric_query.query]
     results = _RoundResults({}, {}, {})
     presets = gather_plans(
         [
             *(
-                store_result(results.traffic, group, _traffic_plan(group, targets, limits))
+                store_result(results.traffic, group, _guarded(_traffic_plan(group, targets, limits), targets))
                 for group, (_, targets) in traffic.items()
             ),
             *(
-                store_result(results.preset_results, preset_group, _preset_plan(preset_group, targets, limits))
+                store_result(
+                    results.preset_results, preset_group, _guarded(_preset_plan(preset_group, targets, limits), targets)
+                )
                 for preset_group, (_, targets) in preset_results.items()
             ),
             store_result(
                 results.custom,
                 None,
-                custom.query_all(pending.metric_query.query for pending in all_pending if pending.metric_query.query),
+                guard_plan(custom.query_all(own_queries), lambda error: dict.fromkeys(own_queries, error)),
             ),
         ]
     )
@@ -208,6 +217,10 @@ def _query_all(
         for pending in members:
             pending.preset_value = results.preset_results[preset_group]
     return results.custom[None], collected
+
+
+def _guarded(plan: QueryPlan[TargetResults[Row]], targets: Iterable[RevisionTarget]) -> QueryPlan[TargetResults[Row]]:
+    return guard_plan(plan, lambda error: TargetResults(errors=dict.fromkeys(targets, error)))
 
 
 def _preset_group(metric_query: MetricQuery, variant: ExporterVariant) -> _PresetGroup | None:
@@ -224,7 +237,9 @@ def _traffic_plan(
         return traffic_query(group.variant, group.window, chunk)
 
     chunks = split_into_chunks(sorted(targets), build, max_targets=limits.revisions, max_query_bytes=limits.query_bytes)
-    return query_in_chunks(chunks, build, lambda chunk, response: traffic_rows(group.variant, chunk, response))
+    return (
+        yield from query_in_chunks(chunks, build, lambda chunk, response: traffic_rows(group.variant, chunk, response))
+    )
 
 
 def _preset_plan(
@@ -234,7 +249,9 @@ def _preset_plan(
         return preset_query(group.variant, group.metric, group.quantile, group.window, chunk)
 
     chunks = split_into_chunks(sorted(targets), build, max_targets=limits.revisions, max_query_bytes=limits.query_bytes)
-    return query_in_chunks(chunks, build, lambda chunk, response: preset_rows(group.variant, chunk, response))
+    return (
+        yield from query_in_chunks(chunks, build, lambda chunk, response: preset_rows(group.variant, chunk, response))
+    )
 
 
 def _report_series(all_pending: Iterable[_PendingMeasurement], discovery: ExporterDiscovery) -> None:
@@ -247,6 +264,15 @@ def _report_series(all_pending: Iterable[_PendingMeasurement], discovery: Export
             series_found[pending.discovery_key] = series_found.get(pending.discovery_key, False) or series
     for discovery_key, series in series_found.items():
         discovery.series_found(discovery_key, series=series)
+
+
+def _guarded_measurement(
+    pending: _PendingMeasurement, custom: Mapping[str, QueryResult], collected: CollectedCounters
+) -> Measurement:
+    try:
+        return _measurement_with_counters(pending, custom, collected)
+    except Exception as error:  # noqa: BLE001 - one measurement's defect must not fail the round
+        return failed_measurement(pending.metric_query, ProcessingError(error))
 
 
 def _measurement_with_counters(

@@ -20,6 +20,7 @@ from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.revision_labels import RevisionTarget
 
 __all__ = [
+    "ProcessingError",
     "QueryLimits",
     "QueryPlan",
     "QueryResult",
@@ -27,6 +28,7 @@ __all__ = [
     "TargetResults",
     "gather_pair",
     "gather_plans",
+    "guard_plan",
     "query_in_chunks",
     "split_into_chunks",
     "store_result",
@@ -41,6 +43,13 @@ QueryResult = QueryResponse | MetricsError
 QueryPlan = Generator[Sequence[str], Mapping[str, QueryResult], T]
 
 _MAX_HALVINGS = 3  # of a refused query; what is refused at an eighth of its size will be refused at any
+
+
+class ProcessingError(MetricsRefused):
+    """A defect of autocanary that one query or one answer triggers; it fails that query and no other."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(f"autocanary cannot process this query: {type(error).__name__}: {str(error)[:200]}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,14 @@ def gather_plans(plans: Sequence[QueryPlan[T]]) -> QueryPlan[list[T]]:
         for number in pending:
             steps[number] = _advance(plans[number], results)
     return [step.done[0] for step in steps if step.done]
+
+
+def guard_plan(plan: QueryPlan[T], on_error: Callable[[ProcessingError], T]) -> QueryPlan[T]:
+    """The plan; where its own code fails, what ``on_error`` makes of that, so that other plans go on."""
+    try:
+        return (yield from plan)
+    except Exception as error:  # noqa: BLE001 - one query's defect must not fail the round of every rollout
+        return on_error(ProcessingError(error))
 
 
 def store_result(store: dict[Key, T], key: Key, plan: QueryPlan[T]) -> QueryPlan[None]:
@@ -111,17 +128,31 @@ def query_in_chunks(
         results = yield [query for query, _, _ in asked]
         pending = []
         for query, chunk, halvings in asked:
-            result = results[query]
+            result, rows = _read_rows(results[query], chunk, read)
             if isinstance(result, MetricsRefused) and len(chunk) > 1 and halvings < _MAX_HALVINGS:
                 middle = len(chunk) // 2
                 pending += [(chunk[:middle], halvings + 1), (chunk[middle:], halvings + 1)]
             elif isinstance(result, MetricsError):
                 gathered.errors.update(dict.fromkeys(chunk, result))
             else:
-                gathered.rows.update(read(chunk, result))
+                gathered.rows.update(rows)
                 if result.warnings:
                     gathered.warnings.update(dict.fromkeys(chunk, "; ".join(result.warnings)))
     return gathered
+
+
+def _read_rows(
+    result: QueryResult,
+    chunk: Sequence[RevisionTarget],
+    read: Callable[[Sequence[RevisionTarget], QueryResponse], Mapping[RevisionTarget, Row]],
+) -> tuple[QueryResult, Mapping[RevisionTarget, Row]]:
+    """The result and its rows; an answer that cannot be read is an error of its chunk."""
+    if isinstance(result, MetricsError):
+        return result, {}
+    try:
+        return result, read(chunk, result)
+    except Exception as error:  # noqa: BLE001 - what one answer triggers must not fail the other chunks
+        return ProcessingError(error), {}
 
 
 def split_into_chunks(
@@ -203,3 +234,5 @@ def _result(future: Future[QueryResponse]) -> QueryResult:
         return future.result()
     except MetricsError as error:
         return error
+    except Exception as error:  # noqa: BLE001 - a defect that one query triggers is that query's outage
+        return ProcessingError(error)

@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 
 import promql_parser
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
+from autocanary.prometheus import custom_queries
 from autocanary.prometheus.client import QueryTimedOut
 from autocanary.prometheus.custom_queries import CustomQueries
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
@@ -207,3 +209,25 @@ def test_each_query_gets_its_own_result(answers: dict[str, QueryResult]) -> None
         assert result == answers[query] or isinstance(result, MetricsUnreachable)
     if not any(isinstance(result, MetricsUnreachable) for result in answers.values()):
         assert found == answers
+
+
+def test_query_deeper_than_the_stack_is_asked_alone() -> None:
+    """A thousand operators parse, and their tree is deeper than Python's stack: the others go on."""
+    deep = " or ".join(["up"] * 1000)
+    fake = joining({deep: rows(row(1)), "a": rows(row(2)), "b": rows(row(3))})
+    found = query_all(fake, deep, "a", "b")
+    assert {query: values(result) for query, result in found.items()} == {deep: [1], "a": [2], "b": [3]}
+    assert deep in fake.queries
+
+
+def test_exception_in_the_parser_concerns_its_query_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever one query does to the parser, the others are answered."""
+
+    def fail_on_hostile(query: str) -> str:
+        if "hostile" in query:
+            raise RecursionError("maximum recursion depth exceeded")
+        return "vector"
+
+    monkeypatch.setattr(custom_queries, "result_type", fail_on_hostile)
+    found = query_all(joining({"hostile": rows(row(1)), "a": rows(row(2))}), "hostile", "a")
+    assert {query: values(result) for query, result in found.items()} == {"hostile": [1], "a": [2]}

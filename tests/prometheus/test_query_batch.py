@@ -6,12 +6,15 @@ import math
 import re
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
-from autocanary.model.measurement import MeasurementKind, MetricQuery, Source, Unit
+from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Source, Unit
+from autocanary.prometheus import measurements, query_batch
 from autocanary.prometheus.presets import PRESETS
+from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.query_plan import QueryResult
 from autocanary.prometheus.revision_labels import RevisionTarget
 from autocanary.prometheus.sources import exporter_variants
@@ -307,3 +310,36 @@ def moved(one: MetricQuery, number: int) -> MetricQuery:
 
 def answerable(one: MetricQuery) -> bool:
     return not exporter_variants(one.source)[0].exporter.unsupported_reason(one.metric)
+
+
+def test_defect_in_one_query_leaves_the_round_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer, a query and a measurement that raise are each their own query's outage, and say why."""
+    asked = {
+        "preset": metric_query("error-rate"),
+        "own": metric_query(query="sum(up)"),
+        "bad answer": metric_query("request-duration"),
+        "bad value": metric_query(query="bad"),
+    }
+    real = measurements.custom_measurement
+
+    def custom_measurement(result: QueryResult, requests: float | None) -> Measurement:
+        if isinstance(result, QueryResponse) and result.samples[0].value == 666:
+            raise RecursionError("maximum recursion depth exceeded")
+        return real(result, requests)
+
+    def preset_rows(*_: object) -> dict[RevisionTarget, float]:
+        raise ZeroDivisionError("division by zero")
+
+    def respond(query: str) -> QueryResult:
+        if "autocanary_q" in query:
+            return rows(row(7, autocanary_q=str(1)), row(666, autocanary_q=str(0)))
+        return serving(query)
+
+    monkeypatch.setattr(query_batch, "custom_measurement", custom_measurement)
+    monkeypatch.setattr(query_batch, "preset_rows", preset_rows)
+    got = MetricsHarness(respond).query(*asked.values())
+    assert got[asked["preset"]].value == 2
+    assert got[asked["own"]].value == 7
+    for name, error in (("bad answer", "ZeroDivisionError"), ("bad value", "RecursionError")):
+        assert got[asked[name]].kind is MeasurementKind.REFUSED
+        assert error in got[asked[name]].detail

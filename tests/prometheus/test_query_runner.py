@@ -11,7 +11,7 @@ import pytest
 
 from autocanary.errors import MetricsUnreachable
 from autocanary.prometheus.query_answer import QueryResponse
-from autocanary.prometheus.query_plan import QueryResult, QueryRunner
+from autocanary.prometheus.query_plan import ProcessingError, QueryResult, QueryRunner
 from tests.prometheus.scripted_prometheus import InlinePool, rows
 from tests.prometheus.test_query_plan import steps
 
@@ -110,13 +110,17 @@ def test_stopping_pool_is_an_outage(pool: _Cancelling | _Closed) -> None:
     assert "stopping" in str(result)
 
 
-def test_unexpected_exception_is_raised() -> None:
-    """What is no MetricsError comes out, and the query can be asked again."""
+def test_defect_in_one_query_fails_that_query_only() -> None:
+    """An exception that is no MetricsError becomes that query's error, and the query can be asked again."""
 
-    def query(_promql: str) -> QueryResponse:
-        raise ZeroDivisionError
+    def query(promql: str) -> QueryResponse:
+        if promql == "hostile":
+            raise RecursionError("maximum recursion depth exceeded")
+        return QueryResponse(())
 
-    flight = QueryRunner(query, InlinePool())
+    runner = QueryRunner(query, InlinePool())
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError):
-            flight.run_queries(["up"])
+        results = runner.run_queries(["hostile", "up"])
+        assert isinstance(results["hostile"], ProcessingError)
+        assert "RecursionError" in str(results["hostile"])
+        assert results["up"] == QueryResponse(())
