@@ -152,6 +152,11 @@ class _EvaluatedMetrics:
             yield _Finding(Outcome.FAIL, Reason.WORSE_THAN_STABLE, message, self._largest_contributor())
 
     def _without_data(self) -> Iterator[_Finding]:
+        for metric, _ in self.gating:
+            side = self.comparison_result.silent.get(metric.name) if self.comparison_result is not None else None
+            if side is not None:
+                message = f"{metric.name}: no current sample of {side}: its pods are gone or no longer scraped"
+                yield _Finding(Outcome.OUTAGE, Reason.METRICS_STALE, message, metric.name)
         for outcome, kinds in ((Outcome.OUTAGE, _OUTAGES), (Outcome.NO_DATA, _NO_DATA)):
             for metric, state in self.gating:
                 if state.last is None or state.last.kind not in kinds:

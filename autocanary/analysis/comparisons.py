@@ -8,7 +8,7 @@ decision, not make a wrong one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import log
 from typing import Any
 
@@ -19,6 +19,7 @@ from autocanary.analysis.combined_evidence import (
     combine_evidence,
     update_comparisons,
 )
+from autocanary.analysis.count_blocks import is_silent
 from autocanary.analysis.e_values import wilson_interval
 from autocanary.analysis.parameters import ComparisonParameters, parameters_of
 from autocanary.analysis.sequential_test import Comparison
@@ -55,7 +56,8 @@ class ComparisonResult:
 
     ``summaries`` are for people, by metric. ``failed`` and ``traffic_missing`` say that the candidate is
     worse than stable, or completes too little, beyond doubt; ``suspicious`` that it seems so.
-    ``non_inferior_percent`` are the metrics that may pass.
+    ``non_inferior_percent`` are the metrics that may pass. ``silent`` says, by metric, which side has no
+    current sample although it had one before.
     """
 
     evidence: Mapping[str, Any]
@@ -65,6 +67,7 @@ class ComparisonResult:
     traffic_missing: bool
     suspicious: bool
     non_inferior_percent: frozenset[str]
+    silent: Mapping[str, str] = field(default_factory=dict)
 
 
 class _StoredState(Mapping[str, Any]):
@@ -121,6 +124,9 @@ def evaluate_comparisons(
         gating=gating,
     )
     share_decides = _is_decided_by_share(after, parameters, gating, conclusion) and not comparisons.latched
+    silent = {name for name, each in counters.items() if each is not None and is_silent(each, at.weight)}
+    if silent.intersection(gating[:1]):
+        share_decides, after = False, after if comparisons.latched else replace(after, latched=False)
     since = (traffic_missing_since if traffic_missing_since is not None else at.now) if share_decides else None
     traffic_missing = since is not None and at.now - since >= MISSING_TRAFFIC_SECONDS
     if share_decides and not traffic_missing:
@@ -144,9 +150,24 @@ def evaluate_comparisons(
         traffic_missing=traffic_missing,
         suspicious=conclusion.suspicious,
         non_inferior_percent=frozenset(
-            name for name in parameters if at.weight >= _FULL_WEIGHT or name in conclusion.passed
+            name
+            for name in parameters
+            if name not in silent
+            and after.metrics[name].step.bad  # the candidate was measured in this step
+            and (at.weight >= _FULL_WEIGHT or name in conclusion.passed)
         ),
+        silent={
+            name: _silent_side(each)
+            for name, each in counters.items()
+            if each is not None and name in silent and after.metrics[name].total.candidate > 0
+        },
     )
+
+
+def _silent_side(counters: RequestCounters) -> str:
+    if counters.candidate_current:
+        return "stable"
+    return "the candidate" if counters.stable_current else "either revision"
 
 
 def evidence_percent_of(evidence: Mapping[str, Any]) -> float | None:

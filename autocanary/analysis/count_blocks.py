@@ -14,10 +14,11 @@ from typing import Any
 from autocanary.analysis.parameters import ComparisonParameters, weight_of_steps_to_come
 from autocanary.model.measurement import RequestCounters, RequestTotals
 
-__all__ = ["BlockCounter", "BlockUpdate", "Counts", "add_sample"]
+__all__ = ["BlockCounter", "BlockUpdate", "Counts", "add_sample", "is_silent"]
 
 _BLOCK_TOLERANCE = 0.9  # looks are not quite regular: a block of 30 s may end after 28 s
 _ROUNDING = 1e-6
+_FULL_WEIGHT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,8 @@ class BlockCounter:
     ``account_id`` (empty: the next counters are a baseline only), ``at`` and ``totals`` are the baseline of
     the next difference. Differences that begin before ``count_from`` are dropped; it is None when the
     split has changed and no counters were seen since. ``started`` of ``steps`` steps have begun.
-    ``block`` is the open block, ``span`` its length in seconds, ``samples`` how many looks are in it.
+    ``block`` is the open block, ``span`` its length in seconds, ``samples`` how many evaluations are in it.
+    ``silent`` says that a side has had no current sample since ``at``.
     """
 
     account_id: str = ""
@@ -75,6 +77,7 @@ class BlockCounter:
     block: Counts = _NO_COUNTS
     span: float = 0.0
     samples: int = 0
+    silent: bool = False
 
     @property
     def unused_weight(self) -> float:
@@ -94,6 +97,7 @@ class BlockCounter:
             self.block.to_list(),
             self.span,
             self.samples,
+            self.silent,
         ]
 
     @classmethod
@@ -108,8 +112,8 @@ class BlockUpdate:
     """What one look brought, in the order in which it must be judged.
 
     ``before`` is the open block of the split that has just ended, which was ``before_weight``;
-    ``added_weight`` the stake of the steps that begin now; ``sample`` the counts since the last look,
-    ``block`` a full block.
+    ``added_weight`` the stake of the steps that begin now; ``sample`` the counts since the last evaluation,
+    ``block`` a full block. ``after_silence``: a side had no current sample for a part of ``sample``.
     """
 
     before: Counts | None = None
@@ -117,6 +121,7 @@ class BlockUpdate:
     added_weight: float = 0.0
     sample: Counts | None = None
     block: Counts | None = None
+    after_silence: bool = False
 
 
 _NO_CHANGE = BlockUpdate()
@@ -132,11 +137,18 @@ def add_sample(
     weight: int,
     warming: bool = False,
     bounds: Sequence[float] = (),
+    drop_silence: bool = False,
 ) -> tuple[BlockCounter, BlockUpdate]:
-    """One look. ``bounds`` are the latency bounds that are compared; none means failed requests are."""
+    """One evaluation. ``bounds`` are the latency bounds that are compared; none means failed requests are.
+
+    A side without a current sample gives no counts. What it counted meanwhile comes with its next sample;
+    ``drop_silence`` drops that: pods that were never scraped may have served a part of it.
+    """
     block_counter, block_update = _enter_step(block_counter, step, steps, weight)
     if counters is None or not _is_comparable(counters, bounds):
         return block_counter, block_update
+    if is_silent(counters, weight):
+        return replace(block_counter, silent=True) if not block_counter.silent else block_counter, block_update
     totals = _totals(counters, bounds)
     if totals is None:
         return replace(block_counter, account_id=""), block_update
@@ -147,6 +159,9 @@ def add_sample(
     if counters.at <= block_counter.at:
         return block_counter, block_update
     increment = _difference(block_counter.totals, totals)
+    after_silence = block_counter.silent
+    if after_silence and drop_silence:
+        increment = None
     if increment is None or warming or block_counter.count_from is None or block_counter.at < block_counter.count_from:
         return _with_baseline(block_counter, counters, totals, parameters), block_update
     block, span, samples = (
@@ -161,6 +176,7 @@ def add_sample(
         block_update.added_weight,
         increment,
         block if full else None,
+        after_silence,
     )
     if full:
         block, span, samples = _NO_COUNTS, 0.0, 0
@@ -200,7 +216,19 @@ def _with_baseline(
     block_counter: BlockCounter, counters: RequestCounters, totals: Counts, parameters: ComparisonParameters
 ) -> BlockCounter:
     count_from = counters.at + parameters.block if block_counter.count_from is None else block_counter.count_from
-    return replace(block_counter, account_id=counters.account_id, at=counters.at, totals=totals, count_from=count_from)
+    return replace(
+        block_counter,
+        account_id=counters.account_id,
+        at=counters.at,
+        totals=totals,
+        count_from=count_from,
+        silent=False,
+    )
+
+
+def is_silent(counters: RequestCounters, weight: int) -> bool:
+    """Whether a side that should have traffic has no current sample; at 100 % stable needs none."""
+    return not counters.candidate_current or (weight < _FULL_WEIGHT and not counters.stable_current)
 
 
 def _is_comparable(counters: RequestCounters, bounds: Sequence[float]) -> bool:

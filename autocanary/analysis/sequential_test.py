@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from math import inf, log
 from typing import Any
 
-from autocanary.analysis.count_blocks import BlockCounter, Counts, add_sample
+from autocanary.analysis.count_blocks import BlockCounter, BlockUpdate, Counts, add_sample
 from autocanary.analysis.e_values import (
     PATH_WEIGHTS,
     LogRatios,
@@ -220,7 +220,7 @@ def update_comparison(
     if ready and block_counter.started:
         state = _with_new_tests(state, parameters, block_update.added_weight, slo)
     if block_update.sample is not None:
-        state = _with_sample(state, parameters, block_update.sample, weight, slo)
+        state = _with_sample(state, parameters, block_update, weight, slo)
     if block_update.block is not None:
         state = _with_block(state, parameters, block_update.block, weight, slo)
     return state
@@ -280,11 +280,16 @@ def _add_weight(logs: LogRatios, mixture_weight: float) -> LogRatios:
 
 
 def _with_sample(
-    state: Comparison, parameters: ComparisonParameters, sample: Counts, weight: int, slo: float | None
+    state: Comparison, parameters: ComparisonParameters, block_update: BlockUpdate, weight: int, slo: float | None
 ) -> Comparison:
-    """The processes that take every look as it comes."""
+    """The processes that take every evaluation as it comes.
+
+    Counts that a side made while it was silent are left to the blocks: they are from a longer time, of which
+    the pods that are gone took their part along.
+    """
+    sample = block_update.sample if block_update.sample is not None else _NO_COUNTS
     uncapped_ratios, limit_ratios = state.uncapped_ratios, state.limit_ratios
-    if uncapped_ratios:
+    if uncapped_ratios and not block_update.after_silence:
         uncapped_ratios = multiply(uncapped_ratios, _inferiority(state, parameters, sample, weight, slo)[0])
     if limit_ratios:
         limit_ratios = multiply(limit_ratios, above_limit_ratios(sample.candidate, sample.bad[0][0], slo or 0.0))

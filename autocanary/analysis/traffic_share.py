@@ -98,6 +98,7 @@ def update_share(
         steps=steps,
         weight=weight,
         warming=warming or step < 0,
+        drop_silence=True,
     )
     if block_update.before is not None:
         state = _with_block(state, block_update.before, block_update.before_weight, parameters)

@@ -48,6 +48,8 @@ class RequestCounters:
     clock: totals with the same ``at`` hold nothing new. ``bounds`` are the upper bounds of the latency
     histogram in seconds, ascending, without infinity; empty when latency was not asked for. ``exact`` is
     False when the totals rest on rate() or increase(): a threshold may use them, a comparison may not.
+    ``candidate_current`` and ``stable_current`` say whether the side has a recent sample. A scraped pod that
+    serves nothing has one; a side without one says nothing about its requests.
     """
 
     account_id: str
@@ -56,6 +58,8 @@ class RequestCounters:
     stable: RequestTotals
     bounds: tuple[float, ...] = ()
     exact: bool = True
+    candidate_current: bool = True
+    stable_current: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; ``from_dict`` of it is equal to this value."""
@@ -69,6 +73,10 @@ class RequestCounters:
             raw["bounds"] = list(self.bounds)
         if not self.exact:
             raw["exact"] = False
+        if not self.candidate_current:
+            raw["candidate_current"] = False
+        if not self.stable_current:
+            raw["stable_current"] = False
         return raw
 
     @classmethod
@@ -80,6 +88,8 @@ class RequestCounters:
             stable=_totals(raw["stable"]),
             bounds=tuple(raw.get("bounds", ())),
             exact=raw.get("exact", True),
+            candidate_current=raw.get("candidate_current", True),
+            stable_current=raw.get("stable_current", True),
         )
 
 

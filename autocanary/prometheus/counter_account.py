@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from autocanary.model.measurement import RequestCounters
@@ -19,7 +19,7 @@ __all__ = ["CounterStore"]
 _EXPIRE_AFTER = 3600.0
 _EXPIRE_INTERVAL = 60.0
 _SILENT_AFTER = 90.0
-"""A revision whose newest sample is older is not waited for: at 100 % stable is silent for good."""
+"""A revision whose newest sample is older is not current and not waited for: at 100 % stable has none."""
 
 Subject = TypeVar("Subject", bound=Hashable)
 """A revision as one family of counters shows it."""
@@ -116,6 +116,9 @@ class CounterStore(Generic[Subject]):
             if at is not None and at > pair.last_result.at:
                 account_id = pair.last_result.account_id if pair.last_result.bounds == bounds else self._next_epoch()
                 pair.last_result = _counters_at(account_id, at, one.tracker, other.tracker, bounds)
+            current = _is_current(one.tracker), _is_current(other.tracker)
+            if current != (pair.last_result.candidate_current, pair.last_result.stable_current):
+                pair.last_result = replace(pair.last_result, candidate_current=current[0], stable_current=current[1])
             return pair.last_result
 
     def _new_pair(self, one: CounterTracker, other: CounterTracker, bounds: tuple[float, ...]) -> _ComparedPair:
@@ -168,12 +171,25 @@ def _common_time(one: CounterTracker, other: CounterTracker) -> float | None:
     times = [
         tracker.newest_sample_at
         for tracker in (one, other)
-        if tracker.newest_sample_at is not None and tracker.updated_at - tracker.newest_sample_at <= _SILENT_AFTER
+        if tracker.newest_sample_at is not None and _is_current(tracker)
     ]
     return min(times) if times else None
+
+
+def _is_current(tracker: CounterTracker) -> bool:
+    newest = tracker.newest_sample_at
+    return newest is not None and tracker.updated_at - newest <= _SILENT_AFTER
 
 
 def _counters_at(
     account_id: str, at: float, one: CounterTracker, other: CounterTracker, bounds: tuple[float, ...]
 ) -> RequestCounters:
-    return RequestCounters(account_id, at, one.totals(bounds), other.totals(bounds), bounds)
+    return RequestCounters(
+        account_id,
+        at,
+        one.totals(bounds),
+        other.totals(bounds),
+        bounds,
+        candidate_current=_is_current(one),
+        stable_current=_is_current(other),
+    )

@@ -30,7 +30,7 @@ from autocanary.simulator.revision_counters import RevisionCounters, last_sample
 from autocanary.simulator.traffic import RevisionSeries, ScrapedSample, Traffic
 from autocanary.simulator.virtual_clock import VirtualClock
 
-__all__ = ["CustomAnswer", "PrometheusFault", "SimulatedMetrics", "extrapolation", "histogram_quantile"]
+__all__ = ["CustomAnswer", "LostScrapes", "PrometheusFault", "SimulatedMetrics", "extrapolation", "histogram_quantile"]
 
 CustomAnswer = Callable[[MetricQuery, float], "Measurement | float | None"]
 """Answers a policy's own PromQL at an instant: a reading, a number, or None for no series."""
@@ -83,16 +83,29 @@ class PrometheusFault:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class LostScrapes:
+    """The pods of one revision are not scraped from ``start`` until ``end`` (epoch seconds); requests go on."""
+
+    revision: str
+    start: float
+    end: float = math.inf
+
+    def loses(self, question: MetricQuery, revision: str, now: float) -> bool:
+        return revision == self.revision and self.start <= now < self.end and not question.query
+
+
 class SimulatedMetrics:
     """Answers from a Traffic's counters.
 
-    ``faults`` may be changed at any time; ``custom`` answers PromQL that contains its key; ``asked`` counts
-    questions.
+    ``faults`` and ``lost_scrapes`` may be changed at any time; ``custom`` answers PromQL that contains its key;
+    ``asked`` counts questions.
     """
 
     def __init__(self, traffic: Traffic, clock: VirtualClock) -> None:
         self._traffic, self._clock = traffic, clock
         self.faults: list[PrometheusFault] = []
+        self.lost_scrapes: list[LostScrapes] = []
         self.custom: dict[str, CustomAnswer] = {}
         self.asked = 0
         self._restarts = 0
@@ -130,15 +143,18 @@ class SimulatedMetrics:
         self, question: MetricQuery, key: tuple[str, str, str, str, str, bool], until: float, now: float
     ) -> None:
         found = self._traffic.series(question.namespace, question.service, Component(question.component))
-        totals, times = [], []
+        totals: list[RequestTotals] = []
+        times: list[float] = []
+        current: list[bool] = []
         for revision in (question.revision, question.stable):
             series = found.get(revision)
-            newest = last_sample_until(series, until)
+            newest = last_sample_until(series, self._scraped_until(question, revision, until))
             owner = (question.namespace, question.service, question.component, revision)
             if owner not in self._revision_counters:
                 self._revision_counters[owner] = RevisionCounters(series, newest)
             totals.append(self._revision_counters[owner].update(series, newest))
-            if newest is not None and now - newest.at <= _SILENT_AFTER:
+            current.append(newest is not None and now - newest.at <= _SILENT_AFTER)
+            if newest is not None and current[-1]:
                 times.append(newest.at)
         said = self._last_counters.get(key)
         if said is None or (times and min(times) > said.at):
@@ -146,7 +162,13 @@ class SimulatedMetrics:
             candidate, stable = totals if latency else [RequestTotals(each.requests, each.errors) for each in totals]
             bounds = LATENCY_BOUNDS if latency else ()
             at = min(times) if times else until
-            self._last_counters[key] = RequestCounters(f"sim-{self._restarts}", at, candidate, stable, bounds)
+            said = RequestCounters(f"sim-{self._restarts}", at, candidate, stable, bounds)
+        self._last_counters[key] = replace(said, candidate_current=current[0], stable_current=current[1])
+
+    def _scraped_until(self, question: MetricQuery, revision: str, now: float) -> float:
+        """When the revision's pods were last scraped: before the scrape was lost, if it is."""
+        lost = [each.start for each in self.lost_scrapes if each.loses(question, revision, now)]
+        return min([*lost, now])
 
     def _measure(self, question: MetricQuery, now: float) -> Measurement:
         fault = next((each for each in self.faults if each.applies_to(question, now)), None)
@@ -164,7 +186,8 @@ class SimulatedMetrics:
         found = self._traffic.series(question.namespace, question.service, Component(question.component))
         series = found.get(question.revision)
         until = min(now, scraped_until)
-        span = _span(series, until - question.window, until) if series is not None else None
+        lost = self._scraped_until(question, question.revision, now)
+        span = _span(series, until - question.window, min(until, lost)) if series is not None else None
         if series is None or span is None or span[1].requests == span[0].requests:
             return _no_requests(question, source, any(each.samples for each in found.values()))
         first, last, count = span

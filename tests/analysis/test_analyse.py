@@ -308,3 +308,76 @@ def test_unreadable_evidence_is_reset(spoiled: dict[str, object]) -> None:
     run.evidence = {**run.evidence, **spoiled}
     assert run.evaluations(2, 200, 2, 1800, 18).outcome is Outcome.INCONCLUSIVE
     assert run.evaluations(64, 200, 2, 1800, 18).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("candidate_current", "stable_current", "side"),
+    [(False, True, "the candidate"), (True, False, "stable"), (False, False, "either revision")],
+)
+@pytest.mark.parametrize("minutes", [2, 8, 20])
+def test_silence_of_a_side_is_no_evidence(
+    minutes: int, candidate_current: bool, stable_current: bool, side: str
+) -> None:
+    """Neither a rollback nor a pass, at any evaluation of the gap; the other side's counts go on meanwhile."""
+    run = ComparisonRun()
+    assert run.evaluations(64, 200, 2, 1800, 18).outcome is Outcome.PASS
+    before = run.evidence["evidence_percent"]
+    for tick in range(4 * minutes):
+        found = run.evaluations(
+            1,
+            200 * candidate_current,
+            2 * candidate_current,
+            1800 * stable_current,
+            18 * stable_current,
+            candidate_current=candidate_current,
+            stable_current=stable_current,
+            kind=MeasurementKind.NO_SERIES if tick > 4 and not candidate_current else MeasurementKind.VALUE,
+        )
+        assert (found.outcome, found.reason) == (Outcome.OUTAGE, Reason.METRICS_STALE)
+        assert found.message == f"error-rate: no current sample of {side}: its pods are gone or no longer scraped"
+        assert run.evidence["evidence_percent"] == before
+    whole = 4 * minutes + 1
+    back = run.evaluations(1, 200 * whole, 2 * whole, 1800 * whole, 18 * whole)
+    assert back.outcome is Outcome.PASS
+    assert run.evidence["evidence_percent"] == before
+
+
+def test_pods_lost_in_a_silence_are_no_missing_traffic() -> None:
+    """The candidate's pods were replaced while it was not scraped: what they served is never counted."""
+    run = ComparisonRun()
+    run.evaluations(10, 200, 2, 1800, 18)
+    run.evaluations(40, 0, 0, 1800, 18, candidate_current=False)
+    found = [run.evaluations(1, 200, 2, 1800, 18) for _ in range(40)]
+    assert {each.outcome for each in found} <= {Outcome.INCONCLUSIVE, Outcome.PASS}
+    assert max(each.evidence["evidence_percent"] for each in found if each.evidence) < 30
+
+
+def test_missing_traffic_does_not_ripen_in_a_silence() -> None:
+    """The minute of missing traffic is counted over samples, not over the time without any."""
+    run = ComparisonRun()
+    for _ in range(60):
+        run.evaluations(1, 0, 0, 1800, 0)
+        if "missingSince" in run.evidence:
+            break
+    found = run.evaluations(20, 0, 0, 1800, 0, candidate_current=False)
+    assert (found.outcome, "missingSince" in run.evidence) != (Outcome.FAIL, True)
+    assert found.outcome is not Outcome.FAIL
+
+
+def test_a_step_needs_a_measurement_of_its_own() -> None:
+    """Without minRequests as well: what was counted before the step began passes nothing."""
+    run = ComparisonRun(replace(ERRORS, min_requests=0))
+    assert run.evaluations(64, 200, 2, 1800, 18).outcome is Outcome.PASS
+    run.at = replace(run.at, step=1, weight=50)
+    for _ in range(3):
+        assert run.evaluations(1, 200, 2, 200, 2).outcome is Outcome.INCONCLUSIVE
+    assert run.evaluations(1, 200, 2, 200, 2).outcome is Outcome.PASS
+
+
+def test_at_100_percent_only_the_candidate_must_be_current() -> None:
+    """Stable has no pods any more, and needs none."""
+    run = ComparisonRun()
+    run.evaluations(64, 200, 2, 1800, 18)
+    run.at = replace(run.at, step=2, weight=100)
+    assert run.evaluations(8, 2000, 20, 0, 0, stable_current=False).outcome is Outcome.PASS
+    assert run.evaluations(8, 0, 0, 0, 0, candidate_current=False).outcome is Outcome.OUTAGE

@@ -25,7 +25,7 @@ from autocanary.model.reason import Reason
 from autocanary.model.rollout import Verb
 from autocanary.model.rollout_json import from_document, to_document
 from autocanary.policy_files import parse
-from autocanary.simulator.prometheus_server import PrometheusFault
+from autocanary.simulator.prometheus_server import LostScrapes, PrometheusFault
 from autocanary.simulator.response_quality import Quality, from_revision_age
 from autocanary.simulator.traffic import RequestLoad
 from tests.controller.comparison_policies import ERRORS, LATENCY, comparison_policy
@@ -172,6 +172,25 @@ def test_metrics_outage_changes_no_evidence() -> None:
     assert driver.phase_and_reason() == (Phase.HOLDING, Reason.METRICS_OUTAGE)
     driver.finish()
     assert driver.phase_and_reason() == (Phase.PROMOTED, Reason.PROMOTED)
+
+
+@pytest.mark.parametrize("revision", ["mnist-predictor-00001", "mnist-predictor-00002"])
+@pytest.mark.parametrize("minutes", [2, 8, 20])
+def test_lost_scrapes_of_one_revision_take_no_step_and_roll_nothing_back(revision: str, minutes: int) -> None:
+    """Its requests go on unseen; the rollout goes on when they are seen again."""
+    driver = released(comparison_policy(), ONE_PERCENT)
+    driver.until_weight(10)
+    driver.run(45)
+    now = driver.world.now()
+    driver.world.metrics.lost_scrapes.append(LostScrapes(revision, now, now + 60.0 * minutes))
+    driver.run(60.0 * minutes - 5)
+    assert driver.weights() == [10]
+    assert driver.rollout().progress.phase in (Phase.PROGRESSING, Phase.HOLDING)
+    if minutes > 2:
+        assert driver.phase_and_reason() == (Phase.HOLDING, Reason.METRICS_STALE)
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.PROMOTED, Reason.PROMOTED)
+    assert driver.weights() == [10, 50, 100]
 
 
 def test_step_timeout_pauses_during_metrics_outage() -> None:

@@ -25,6 +25,7 @@ __all__ = ["BOUNDS", "ERRORS", "LATENCY", "ComparisonRun", "analysis"]
 ERRORS = Metric("error-rate", Range(), Unit.PERCENT, compare=ComparisonPolicy())
 LATENCY = Metric("request-duration", Range(), Unit.SECONDS, quantile=0.99, compare=ComparisonPolicy())
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0)
+_OF_COUNTERS = frozenset({"exact", "bounds", "candidate_current", "stable_current"})
 
 
 def analysis(*metrics: Metric, **changes: Any) -> Analysis:
@@ -87,10 +88,11 @@ class ComparisonRun:
             "requests": 500.0,
             "source": Source.KNATIVE,
             "counters": counters if metric.compare is not None else None,
-            **{name: value for name, value in changes.items() if name not in ("exact", "bounds")},
+            **{name: value for name, value in changes.items() if name not in _OF_COUNTERS},
         }
-        if given["counters"] is not None and "exact" in changes:
-            given["counters"] = replace(counters, exact=changes["exact"])
+        of_counters = {name: value for name, value in changes.items() if name in _OF_COUNTERS - {"bounds"}}
+        if given["counters"] is not None:
+            given["counters"] = replace(counters, **of_counters)
         if given["counters"] is not None and "bounds" in changes:
             given["counters"] = RequestCounters("a", self.at.now, RequestTotals(), RequestTotals())
         return Measurement(**given)

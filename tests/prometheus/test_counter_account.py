@@ -546,3 +546,20 @@ def test_visible_restarts_count_exactly(lives: list[tuple[int, int]]) -> None:
         truth += ok + 100 + failed + 1
         errors += failed + 1
     assert book.totals() == (truth, errors)
+
+
+def test_a_side_without_a_recent_sample_is_not_current() -> None:
+    """Neither is a revision that was never scraped; one that is scraped and serves nothing is."""
+    book = StoreHarness()
+    book.update(100)
+    assert (book.counters.candidate_current, book.counters.stable_current) == (False, True)
+    book.update(115, scrape(114, {OK: 10}))
+    book.update(200, scrape(199, {OK: 10}))
+    assert (book.counters.candidate_current, book.counters.stable_current) == (True, True)
+    book.update(280)
+    assert book.counters.candidate_current
+    book.update(300)
+    assert (book.counters.candidate_current, book.counters.stable_current) == (False, True)
+    assert RequestCounters.from_dict(book.counters.to_dict()) == book.counters
+    book.update(315, scrape(314, {OK: 12}))
+    assert book.counters.candidate_current
