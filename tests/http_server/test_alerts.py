@@ -100,7 +100,7 @@ def test_every_runbook_belongs_to_an_alert_and_has_its_parts() -> None:
     sections = dict(re.findall(r"^## (Autocanary\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
     assert list(sections) == list(RULES)
     for name, text in sections.items():
-        assert [part for part in ("**Meaning.**", "**Look.**", "**Do.**") if part not in text] == [], name
+        assert [part for part in ("**Meaning.**", "**Check.**", "**Fix.**") if part not in text] == [], name
         assert f"After {RULES[name]['for']}" in text, name
         assert f"`{RULES[name]['labels']['severity']}`" in text, name
 

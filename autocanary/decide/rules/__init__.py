@@ -11,11 +11,11 @@ Must never be here: the building of a Decision (``transitions`` does that), I/O,
          │                      ▲    │  ▲   │ weight                │  │
          │             data back│    │  └───┘                       │  │ (Holding, Paused likewise)
          │                      │    ▼ cannot move                  │  │
-         │                     Holding        Paused ◀── a person, a manual step, someone else's write
-         │ failed, deadline     │ deadline      │ abort             │ breach
+         │                     Holding        Paused ◀── a user, an approval, an external change
+         │ failed, deadline     │ deadline      │ abort             │ violation
          └──────────────────────┴───────────────┴───────────────────┴──▶ RollingBack ──▶ RolledBack
       any, not final:  newer revision ──▶ Superseded      deleted, stopped, replaced ──▶ Abandoned
-      stable beside the candidate in the spec:  Baking ── baked ──▶ Finalizing ── made stable ──▶ Promoted
+      KFServing v1alpha2:  Baking ── baked ──▶ Finalizing ── spec.default updated ──▶ Promoted
 """
 
 from __future__ import annotations
