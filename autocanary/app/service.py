@@ -31,7 +31,7 @@ from autocanary.kube.rollout_store import KubeRolloutStore
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Rollout
 from autocanary.notifications.audit_log import AuditLog
-from autocanary.notifications.delivery import DeliveryWorker
+from autocanary.notifications.delivery import DeliveryWorkers
 from autocanary.notifications.http_client import HttpClient
 from autocanary.notifications.policy_webhooks import HttpPolicyWebhooks
 from autocanary.policy_files import ActivePolicies
@@ -134,7 +134,7 @@ class AutocanaryService:
             clock=self._clock,
         )
         http = HttpClient()
-        self._delivery_worker = DeliveryWorker(
+        self._delivery_workers = DeliveryWorkers(
             notification_channels.service_channels(settings, self._client, http, self._policy_of),
             clock=self._clock,
             synchronous=[AuditLog(self._policy_of)],
@@ -148,7 +148,7 @@ class AutocanaryService:
             store=self._store,
             metrics=self._metrics,
             policy_webhooks=HttpPolicyWebhooks(self._webhook_call_pool, http),
-            notifier=self._delivery_worker,
+            notifier=self._delivery_workers,
             policies=self._active_policies,
             leadership=self._leadership,
             clock=self._clock,
@@ -158,7 +158,7 @@ class AutocanaryService:
             listener=self.counters,
             ready=lambda: not self.missing(),
             requeue=requeue,
-            on_leadership_lost=self._delivery_worker.drop_pending,
+            on_leadership_lost=self._delivery_workers.drop_pending,
             history_limit=settings.history_limit,
         )
         self._timer = Timer(
@@ -204,7 +204,7 @@ class AutocanaryService:
         self._client.list_page(ROLLOUTS, self._settings.namespaces[0] if self._settings.namespaces else "", limit=1)
         self._policy_status.reload()
         self._server.start()
-        self._delivery_worker.start()
+        self._delivery_workers.start()
         self._cluster.start()
         self._kube_store.start()
         self._policy_objects.start()
@@ -224,7 +224,7 @@ class AutocanaryService:
         """Finish the write in hand, let the next leader begin, and be gone in under ten seconds."""
         steps: tuple[tuple[str, Callable[[], object]], ...] = (
             ("metronome", lambda: self._timer.stop(2.0)),
-            ("courier", lambda: self._delivery_worker.stop(1.5)),
+            ("courier", lambda: self._delivery_workers.stop(1.5)),
             ("records", self._record_deliveries),
             ("writers", lambda: self._write_pool.stop(2.0)),
             ("elector", lambda: self._elector.stop() if self._elector is not None else None),

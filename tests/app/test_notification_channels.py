@@ -112,7 +112,7 @@ def test_stop_records_deliveries(
     stopped = service(api, receiver, tmp_path, tick=60.0)
     ticks: list[Callable[[], None]] = []
     monkeypatch.setattr(stopped, "_requeue", lambda: None)
-    monkeypatch.setattr(stopped._delivery_worker, "_on_event", lambda: ticks.append(lambda: None))
+    monkeypatch.setattr(stopped._delivery_workers, "_on_event", lambda: ticks.append(lambda: None))
     stopped.start()
     try:
         until(lambda: not stopped.missing())

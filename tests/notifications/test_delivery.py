@@ -14,11 +14,11 @@ from autocanary.model.decision import Event
 from autocanary.model.policy import NotificationRoute
 from autocanary.notifications.audit_log import AuditLog
 from autocanary.notifications.channel import Channel
-from autocanary.notifications.delivery import DeliveryWorker
+from autocanary.notifications.delivery import DeliveryWorkers
 from autocanary.notifications.http_client import NO_RETRY, HttpClient
 from autocanary.notifications.webhook import PolicyWebhookChannels
 from autocanary.ports import Delivery, Message, Notifier
-from tests.notifications.example_messages import message
+from tests.notifications.example_messages import message, rollout
 from tests.notifications.http_receiver import Receiver, Reply
 
 
@@ -55,8 +55,8 @@ class ScriptedChannel:
 class StuckChannel(ScriptedChannel):
     """A channel whose receiver never answers until released."""
 
-    def __init__(self) -> None:
-        super().__init__("stuck")
+    def __init__(self, name: str = "stuck") -> None:
+        super().__init__(name)
         self.release, self.entered = threading.Event(), threading.Event()
 
     def send(self, message: Message) -> None:
@@ -70,11 +70,11 @@ def numbered_message(number: int, event: Event = Event.STEP, **changes: object) 
 
 def delivery_worker(
     *channels: Channel, clock: Clock | None = None, synchronous: Sequence[Channel] = ()
-) -> DeliveryWorker:
-    return DeliveryWorker(channels, clock=clock or Clock(), synchronous=synchronous, jitter=lambda: 0.0)
+) -> DeliveryWorkers:
+    return DeliveryWorkers(channels, clock=clock or Clock(), synchronous=synchronous, jitter=lambda: 0.0)
 
 
-def deliver_all_due(worker: DeliveryWorker) -> float | None:
+def deliver_all_due(worker: DeliveryWorkers) -> float | None:
     """Everything that is due; returns how long to wait then."""
     while (pause := worker.deliver_next()) == 0.0:
         pass
@@ -84,7 +84,7 @@ def deliver_all_due(worker: DeliveryWorker) -> float | None:
 def test_sends_nothing_without_leadership() -> None:
     """A moment without leadership only delays; once it is forgotten, it is the next leader's to tell."""
     slack, is_leader = ScriptedChannel(), [False]
-    worker = DeliveryWorker([slack], clock=Clock(), is_leader=lambda: is_leader[0])
+    worker = DeliveryWorkers([slack], clock=Clock(), is_leader=lambda: is_leader[0])
     assert worker.deliver_next() is None
     worker.notify(numbered_message(1))
     pause = deliver_all_due(worker)
@@ -108,7 +108,7 @@ def test_sends_nothing_without_leadership() -> None:
 def test_message_dropped_while_it_is_sent(failure: DeliveryError | None) -> None:
     """It ends as it ends; nothing of it waits afterwards."""
     slack = ScriptedChannel("slack", *([failure] if failure else []))
-    worker = DeliveryWorker([slack], clock=Clock())
+    worker = DeliveryWorkers([slack], clock=Clock())
     send = slack.send
 
     def forgetting(message: Message) -> None:
@@ -241,7 +241,7 @@ def test_outcomes_are_counted_by_kind_of_channel() -> None:
     counts: Counter[tuple[str, str]] = Counter()
     clock = Clock()
     hook = ScriptedChannel("webhook:http://h#1", DeliveryError("x"), DeliveryError("y", retry_after=NO_RETRY))
-    worker = DeliveryWorker(
+    worker = DeliveryWorkers(
         [hook],
         clock=clock,
         synchronous=[ScriptedChannel("log")],
@@ -264,7 +264,7 @@ def test_outcomes_are_counted_by_kind_of_channel() -> None:
 def test_full_queue_drops_messages_that_are_not_final(logged: logs.CapturedLogs) -> None:
     """What does not fit is let go at once, said once; a final message always fits."""
     slack = ScriptedChannel("slack")
-    worker = DeliveryWorker([slack], clock=Clock(), capacity=1)
+    worker = DeliveryWorkers([slack], clock=Clock(), capacity=1)
     for number in (1, 2, 3):
         worker.notify(numbered_message(number))
     worker.notify(numbered_message(4, Event.ROLLED_BACK))
@@ -332,6 +332,49 @@ def test_notify_and_stop_do_not_wait_for_a_hanging_receiver(logged: logs.Capture
             thread.join(5)
 
 
+def test_hanging_webhooks_delay_no_other_namespace() -> None:
+    """20 webhooks of one namespace hang; another namespace's webhook and Slack have their messages at once."""
+    hanging = [StuckChannel(f"webhook:http://h{number}#1") for number in range(20)]
+    own, slack = ScriptedChannel("webhook:http://victim#1"), ScriptedChannel("slack")
+    by_namespace: dict[str, list[Channel]] = {"hostile": list(hanging), "victim": [own]}
+    workers = DeliveryWorkers(
+        [slack], clock=Clock(), channels_for=lambda each: by_namespace[each.rollout.namespace], jitter=lambda: 0.0
+    )
+    workers.start()
+    slack.wanting = False
+    workers.notify(message(about=rollout(namespace="hostile")))
+    assert all(channel.entered.wait(5) for channel in hanging[:3])
+    slack.wanting = True
+    workers.notify(message(about=rollout(namespace="victim")))
+    assert own.on_event.wait(5)
+    assert slack.on_event.wait(5)
+    assert sum(channel.entered.is_set() for channel in hanging) == 3
+    for channel in hanging:
+        channel.release.set()
+    workers.stop()
+
+
+def test_worker_that_cannot_be_started_is_tried_again(
+    logged: logs.CapturedLogs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit of threads, for a moment, loses no message: the next one starts the worker."""
+    slack = ScriptedChannel("slack")
+    workers = delivery_worker(slack)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        workers.start()
+        workers.notify(numbered_message(1))
+    assert len(logged.named("notification_worker_not_started")) == 1
+    workers.notify(numbered_message(2))
+    assert slack.on_event.wait(5)
+    workers.stop()
+    assert slack.sent == ["t1", "t2"]
+
+
 def test_stop_ends_after_its_time_even_if_more_is_due() -> None:
     """A worker that has used up its time leaves the rest."""
     clock = Clock()
@@ -377,7 +420,7 @@ def test_delivers_to_a_policy_webhook_end_to_end(
 ) -> None:
     """A telling goes to the audit log and over HTTP to the address of the policy's route, through a 503."""
     receiver.replies(Reply(503, headers={"Retry-After": "0"}), Reply(200))
-    worker = DeliveryWorker([], clock=Clock(), synchronous=[AuditLog()], channels_for=PolicyWebhookChannels(http))
+    worker = DeliveryWorkers([], clock=Clock(), synchronous=[AuditLog()], channels_for=PolicyWebhookChannels(http))
     told = message(routes=(NotificationRoute(events=("rolled-back",), webhook=receiver.url("/me")),))
     worker.notify(told)
     deliver_all_due(worker)
@@ -452,7 +495,7 @@ def test_calls_back_after_each_attempt() -> None:
     woken: list[int] = []
     channel = ChannelWithMessageId("slack", DeliveryError("later"))
     clock = Clock()
-    worker = DeliveryWorker(
+    worker = DeliveryWorkers(
         [channel], clock=clock, jitter=lambda: 0.0, on_event=lambda: woken.append(len(channel.sent))
     )
     worker.notify(numbered_message(1))

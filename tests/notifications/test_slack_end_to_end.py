@@ -10,7 +10,7 @@ import pytest
 from autocanary.controller import Controller
 from autocanary.model.policy import NotificationRoute, Policy
 from autocanary.model.progress import Phase
-from autocanary.notifications.delivery import DeliveryWorker
+from autocanary.notifications.delivery import DeliveryWorkers
 from autocanary.notifications.slack_api import SlackApi
 from autocanary.notifications.slack_bot import SlackBot
 from tests.controller.driver import BROKEN, V2, Driver, policy
@@ -36,7 +36,7 @@ class SlackRun(Driver):
 
     def _controller(self) -> Controller:
         bot = SlackBot(self._api, channel="#ml-ops", policy_of=lambda rollout: self.controller.policy_of(rollout))
-        self.delivery_worker = DeliveryWorker([], clock=self.world.clock, channels_for=bot, jitter=lambda: 0.0)
+        self.delivery_worker = DeliveryWorkers([], clock=self.world.clock, channels_for=bot, jitter=lambda: 0.0)
         self.world.notifier = self.delivery_worker  # type: ignore[assignment]
         return super()._controller()
 
