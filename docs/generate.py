@@ -32,6 +32,8 @@ _MEANINGS: Mapping[str, str] = {
     "prometheus_username": "For basic authentication, together with the password's file.",
     "prometheus_password_file": "A file with the password.",
     "prometheus_headers": "`Name=value` pairs sent with every query, such as `X-Scope-OrgID=team-a`.",
+    "prometheus_params": "`name=value` query parameters sent with every query, such as `partial_response=false` "
+    "(Thanos) or `deny_partial_response=1` (VictoriaMetrics).",
     "prometheus_ca_file": "A file with the CA certificates that Prometheus' certificate is checked against.",
     "prometheus_timeout": "The whole time one query may take.",
     "namespaces": "The namespaces that are watched; all when empty. The flag is repeated.",

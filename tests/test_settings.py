@@ -70,6 +70,17 @@ def test_lists_are_comma_separated_in_the_environment(monkeypatch: pytest.Monkey
     assert settings.prometheus_headers == (("X-Scope-OrgID", "team-a"), ("Authorization", "Basic a=b"))
 
 
+def test_query_parameters_are_pairs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From the environment as text, from the file as a mapping; those that autocanary sets are refused."""
+    monkeypatch.setenv("AUTOCANARY_PROMETHEUS_PARAMS", "deny_partial_response=1, extra_label=team=a")
+    assert load().prometheus_params == (("deny_partial_response", "1"), ("extra_label", "team=a"))
+    monkeypatch.delenv("AUTOCANARY_PROMETHEUS_PARAMS")
+    path = write(tmp_path, "prometheus_params: {partial_response: false, dedup: true}\n")
+    assert load({"config": path}).prometheus_params == (("partial_response", "false"), ("dedup", "true"))
+    assert "the query parameter timeout is set by autocanary" in fault(prometheus_params=["timeout=1s"])
+    assert "expected query parameters as name=value" in fault(prometheus_params=["dedup"])
+
+
 def test_the_file_may_hold_lists_and_mappings(tmp_path: Path) -> None:
     """YAML users write YAML lists; an empty value is the same as none."""
     path = write(tmp_path, "namespaces: [models]\nprometheus_headers: {X-Scope-OrgID: team-a}\nslack_channel:\n")

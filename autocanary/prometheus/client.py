@@ -74,7 +74,7 @@ class PrometheusClient:
         # PrometheusConnect has just mounted an adapter of its own: ten connections, no deadline.
         self._session.mount(config.base_url, DeadlineAdapter(config.connections))
         # The server is to give up a little before we do, so that it can say so.
-        self._params = {"timeout": f"{max(1, round(config.timeout * 900))}ms"}
+        self._params = {**config.params, "timeout": f"{max(1, round(config.timeout * 900))}ms"}
 
     def query(self, promql: str) -> QueryResponse:
         """The answer to an instant query, or MetricsUnreachable or MetricsRefused with one sentence."""

@@ -10,8 +10,10 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from autocanary.errors import SettingsError
 from autocanary.settings import Settings
 
-__all__ = ["PrometheusConfig", "config_from_settings", "redacted_url"]
+__all__ = ["OWN_PARAMETERS", "PrometheusConfig", "config_from_settings", "redacted_url"]
 
+OWN_PARAMETERS = frozenset({"query", "time", "timeout"})
+"""The parameters of a query that autocanary sets."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -23,6 +25,7 @@ class PrometheusConfig:
     is how many queries run at once without opening new connections. ``max_revisions`` and
     ``max_query_bytes`` bound one grouped query; a refused one is halved. Lower ``max_query_bytes`` where a
     proxy or VictoriaMetrics' ``-search.maxQueryLen`` (16 KiB) is in the way, to spare it the refusals.
+    ``params`` are sent with every query besides, such as ``partial_response=false`` (Thanos).
     Token and password are files, read again at every query, so that rotated ones are picked up.
     """
 
@@ -31,6 +34,7 @@ class PrometheusConfig:
     username: str = ""
     password_file: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    params: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca_file: str = ""
     timeout: float = 5.0
     connections: int = 8
@@ -59,6 +63,9 @@ class PrometheusConfig:
             raise SettingsError("Prometheus connections, max_revisions and max_query_bytes must be at least 1")
         for name, value in self.headers.items():
             _check_header(name, value)
+        for name in self.params:
+            if name in OWN_PARAMETERS:
+                raise SettingsError(f"Prometheus query parameter {name!r} is set by autocanary: leave it out")
 
     @property
     def base_url(self) -> str:
@@ -85,6 +92,7 @@ def config_from_settings(settings: Settings) -> PrometheusConfig:
         username=settings.prometheus_username,
         password_file=str(settings.prometheus_password_file or ""),
         headers=dict(settings.prometheus_headers),
+        params=dict(settings.prometheus_params),
         ca_file=str(settings.prometheus_ca_file or ""),
         timeout=settings.prometheus_timeout,
     )

@@ -37,7 +37,7 @@ class QueryResponse:
 
 
 def parse_response(payload: Any) -> QueryResponse:
-    """The answer in a decoded body whose status is "success"; else MalformedAnswerError."""
+    """The answer in a decoded body whose status is "success"; else MalformedResponseError."""
     result = _member(_member(payload, "data", dict), "result", list)
     kind = _member(payload["data"], "resultType", str)
     if kind == "vector":
@@ -51,11 +51,27 @@ def parse_response(payload: Any) -> QueryResponse:
 
 
 def _warnings(payload: Mapping[str, Any]) -> tuple[str, ...]:
-    # Prometheus 2.48 to 2.52 send their "PromQL info" notes among the warnings; later ones apart, as "infos".
-    given = payload.get("warnings") or []
+    """Everything that says the answer may be incomplete, in any of the servers' forms.
+
+    VictoriaMetrics sets ``isPartial``; Thanos, Mimir and Cortex write among the warnings, or the infos.
+    Remarks on the query itself begin with "PromQL info", in Prometheus 2.48 to 2.52 among the warnings.
+    """
+    texts = [
+        str(text)
+        for name in ("warnings", "infos")
+        for text in _optional_list(payload, name)
+        if not str(text).startswith("PromQL info")
+    ]
+    if payload.get("isPartial") not in (None, False, "false"):
+        texts.insert(0, "the server marks its answer as partial (isPartial): a part of its storage did not answer")
+    return tuple(dict.fromkeys(texts))
+
+
+def _optional_list(payload: Mapping[str, Any], name: str) -> list[Any]:
+    given = payload.get(name) or []
     if not isinstance(given, list):
-        raise MalformedResponseError("warnings is not a list")
-    return tuple(str(text) for text in given if not str(text).startswith("PromQL info"))
+        raise MalformedResponseError(f"{name} is not a list")
+    return given
 
 
 def _sample(row: Any) -> VectorSample:

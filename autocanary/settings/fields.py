@@ -25,6 +25,7 @@ from autocanary.settings.value_types import (
     Namespaces,
     ObjectName,
     Paths,
+    QueryParams,
     SlackChannel,
     SlackMentions,
     Url,
@@ -79,6 +80,8 @@ class Settings(BaseSettings):
     prometheus_password_file: FilePath | None = None
     prometheus_headers: Headers = Field(default=(), repr=False)
     """Sent with every query, e.g. ``X-Scope-OrgID=team-a``; may hold secrets, so it is never printed."""
+    prometheus_params: QueryParams = Field(default=(), repr=False)
+    """Query parameters sent with every query, e.g. ``partial_response=false``."""
     prometheus_ca_file: FilePath | None = None
     prometheus_timeout: DurationSeconds = Field(default=5.0, gt=0, le=120)
     namespaces: Namespaces = ()

@@ -31,6 +31,7 @@ __all__ = [
     "Namespaces",
     "ObjectName",
     "Paths",
+    "QueryParams",
     "SlackChannel",
     "SlackMentions",
     "Url",
@@ -42,6 +43,7 @@ __all__ = [
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
+_PARAM_NAME = re.compile(r"[A-Za-z0-9_.\[\]-]+", re.ASCII)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 
 _SLACK_CHANNEL = re.compile(r"#[^\s,#]{1,80}|[CGD][A-Z0-9]{6,}", re.ASCII)
@@ -106,6 +108,22 @@ def _parse_headers(value: Any) -> tuple[tuple[str, str], ...]:
         if not _HEADER_NAME.fullmatch(name) or not content or not content.isprintable():
             raise invalid_value("expected headers as Name=value, comma-separated")
     return headers
+
+
+def _parse_query_params(value: Any) -> tuple[tuple[str, str], ...]:
+    pairs = value.items() if isinstance(value, Mapping) else [item.partition("=")[::2] for item in _split_list(value)]
+    params = tuple((str(name).strip(), _param_text(content)) for name, content in pairs)
+    for name, content in params:
+        if not _PARAM_NAME.fullmatch(name) or not content or not content.isprintable():
+            raise invalid_value("expected query parameters as name=value, comma-separated")
+        if name in ("query", "time", "timeout"):
+            raise invalid_value(f"the query parameter {name} is set by autocanary: leave it out")
+    return params
+
+
+def _param_text(content: Any) -> str:
+    """YAML's true and false as servers write them."""
+    return str(content).lower() if isinstance(content, bool) else str(content).strip()
 
 
 _URL_ERROR = "expected a URL that begins with http:// or https:// and names a host"
@@ -175,6 +193,7 @@ DurationSeconds = Annotated[float, BeforeValidator(_parse_duration)]
 Namespaces = Annotated[tuple[str, ...], BeforeValidator(_parse_namespaces)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_split_list)]
 Headers = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_parse_headers)]
+QueryParams = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_parse_query_params)]
 Url = Annotated[str, BeforeValidator(_parse_url)]
 ListenAddress = Annotated[HostPort, BeforeValidator(_parse_address)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_parse_log_level)]

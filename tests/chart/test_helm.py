@@ -220,6 +220,7 @@ def test_the_service_accepts_the_settings_it_is_given(name: str, monkeypatch: py
     assert settings.lease_namespace == "auto"
     assert settings.listen == ("0.0.0.0", given.get("service", {}).get("port", 8080))
     assert dict(settings.prometheus_headers) == given["prometheus"].get("headers", {})
+    assert dict(settings.prometheus_params) == given["prometheus"].get("params", {})
 
 
 @pytest.mark.parametrize("name", CI)

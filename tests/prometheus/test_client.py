@@ -85,6 +85,14 @@ def test_query_is_sent_in_the_post_body(server: HttpSink, recording: RecordingCl
     assert recording.outcomes == ["ok"]
 
 
+def test_query_parameters_of_the_settings_are_sent(server: HttpSink) -> None:
+    """Thanos, VictoriaMetrics and Mimir refuse partial answers only when they are asked to."""
+    made = RecordingClient(PrometheusConfig(base(server), params={"partial_response": "false"}))
+    made.client.query("up")
+    assert parse_qs(server.requests[0].body.decode())["partial_response"] == ["false"]
+    made.client.close()
+
+
 def test_client_falls_back_to_get_after_405(server: HttpSink, recording: RecordingClient) -> None:
     """405 is learnt from once."""
     server.answer_once(405, b"no")

@@ -66,3 +66,10 @@ def test_credentials_of_a_url_are_decoded() -> None:
 def test_redacted_url_has_no_secrets(url: str, text: str) -> None:
     """Scheme, host and path, nothing that may be a secret."""
     assert redacted_url(url) == text
+
+
+def test_own_query_parameters_are_refused() -> None:
+    """The query and its deadline are autocanary's; anything else may be added."""
+    assert PrometheusConfig("http://host", params={"dedup": "true"}).params == {"dedup": "true"}
+    with pytest.raises(SettingsError, match="'timeout' is set by autocanary"):
+        PrometheusConfig("http://host", params={"timeout": "1s"})

@@ -54,6 +54,29 @@ def test_promql_info_notes_are_not_warnings() -> None:
 
 
 @pytest.mark.parametrize(
+    ("members", "text"),
+    [
+        ({"isPartial": True}, "isPartial"),  # VictoriaMetrics cluster
+        ({"isPartial": "true", "warnings": None}, "isPartial"),
+        ({"warnings": ["No StoreAPIs matched for this query"]}, "No StoreAPIs"),  # Thanos
+        ({"warnings": ["receive series from Addr: store-1: rpc error: code = Unavailable"]}, "Unavailable"),
+        ({"infos": ["query result may contain partial data"]}, "partial data"),  # Mimir, Cortex
+        ({"warnings": ["PromQL info: x", "Query result may contain partial data."]}, "partial data"),
+    ],
+)
+def test_partial_answers_are_noticed_in_every_form(members: dict[str, Any], text: str) -> None:
+    """HTTP 200 and "success" do not say that the answer is whole."""
+    [warning] = parse_response(_body("vector", [], **members)).warnings
+    assert text in warning
+
+
+def test_whole_answers_have_no_warning() -> None:
+    """VictoriaMetrics writes isPartial into each answer; empty lists and nulls are nothing."""
+    members: dict[str, Any] = {"isPartial": False, "warnings": None, "infos": [], "stats": {"seriesFetched": "3"}}
+    assert parse_response(_body("vector", [], **members)).warnings == ()
+
+
+@pytest.mark.parametrize(
     "payload",
     [
         {},
