@@ -19,7 +19,7 @@ from autocanary.model.rollout import Request, Rollout
 
 if TYPE_CHECKING:  # a fifth of a second, which help and completion need not wait for
     from autocanary.app.simulation import OnProgress, SimulationSummary
-    from autocanary.controller.running_rollout import PolicySnapshots
+    from autocanary.controller.policy_snapshots import PolicySnapshots
     from autocanary.settings import Settings
     from autocanary.simulator.releases import SimulatedRelease
 
@@ -160,7 +160,7 @@ def policy_of(rollout: Rollout) -> Policy | None:
 @cache
 def _snapshots() -> PolicySnapshots:
     """One for all looks: a list of a thousand rollouts restores each of its few policies once."""
-    from autocanary.controller.running_rollout import PolicySnapshots
+    from autocanary.controller.policy_snapshots import PolicySnapshots
     from autocanary.policy_files import ActivePolicies
 
     return PolicySnapshots(ActivePolicies())

@@ -1,17 +1,12 @@
-"""The ports that the engine works through, in one value: what its parts are given instead of twelve.
-
-Calls under way: their results come back to the one thread that ticks.
-
-What is said of a failure, and how long to wait after one.
-"""
+"""What the controller's passes share: the ports, the calls under way, and how a failure is logged and retried."""
 
 from __future__ import annotations
 
 import queue
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from autocanary.errors import AutocanaryError, NotLeader
 from autocanary.logs import logger
@@ -32,15 +27,21 @@ from autocanary.ports import (
 
 __all__ = ["MAX_RETRY_SECONDS", "Dependencies", "OnDone", "PendingCalls", "backoff_seconds", "log_failure"]
 
+T = TypeVar("T")
+
+_FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 30.0
+
+_log = logger("autocanary.controller")
+
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """``pool`` runs the writes, ``query_pool`` the questions to Prometheus and ``webhook_pool`` the policies' webhooks,
-    so that none of them keeps another waiting.
+    """The ports and settings of the controller.
 
-    ``ready`` says whether the first pictures are whole; ``requeue`` asks for a tick soon;
-    ``on_leadership_lost`` is called when another instance may lead; ``history_limit`` is how many finished
-    rollouts of a service are kept.
+    ``pool`` runs the writes, ``query_pool`` the metric queries and ``webhook_pool`` the policies' webhooks, so that
+    none delays another. ``ready`` is True once the first caches are whole; ``requeue`` asks for a tick soon;
+    ``on_leadership_lost`` is called when another instance may lead; ``history_limit`` is how many finished rollouts
+    of a service are kept.
     """
 
     cluster: Cluster
@@ -61,24 +62,41 @@ class Dependencies:
     history_limit: int
 
 
-OnDone = Callable[[Any, BaseException | None], None]
+OnDone = Callable[[T | None, BaseException | None], None]
 """Takes a call's result, or None and what it raised."""
 
 
 class PendingCalls:
-    """Results wait here until ``process_results``. Dropped with everything else when leadership is lost: what was
-    begun before then concerns nobody.
+    """Calls that workers make for the controller; their results wait for ``process_results``.
+
+    Thread-safe: workers add results, the tick's thread takes them. It is dropped with the controller's state when
+    leadership is lost, and with it the results of calls that began before.
     """
 
     def __init__(self, requeue: Callable[[], None]) -> None:
         self._requeue = requeue
         self._results: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
-    def when_done(self, future: Future[Any], on_done: OnDone) -> None:
-        """Hand a finished call's result to the tick's thread, and have it tick soon."""
+    def run(
+        self,
+        submit: Callable[[Callable[[], T]], Future[T]],
+        work: Callable[[], T],
+        on_done: Callable[[T | None, BaseException | None], None],
+    ) -> None:
+        """Run ``work`` on a worker; ``on_done`` is called once by a later ``process_results``, whatever happens.
 
-        def on_future_done(finished: Future[Any]) -> None:
-            error = finished.exception()
+        A pool that takes no work (no thread can be started, it was stopped) counts as work that failed, so what
+        ``on_done`` resets does not stay busy.
+        """
+        try:
+            future = submit(work)
+        except Exception as error:  # noqa: BLE001 - the caller is called back with it
+            refusal = error
+            self._results.put(lambda: on_done(None, refusal))
+            return
+
+        def on_future_done(finished: Future[T]) -> None:
+            error = CancelledError("the pool was stopped") if finished.cancelled() else finished.exception()
             result = None if error is not None else finished.result()
             self._results.put(lambda: on_done(result, error))
             self._requeue()
@@ -86,22 +104,20 @@ class PendingCalls:
         future.add_done_callback(on_future_done)
 
     def process_results(self) -> None:
-        """Do what was to be done with the results that have come."""
+        """Call ``on_done`` of the calls that have ended; what one of them raises is logged and stops no other."""
         while True:
             try:
-                result = self._results.get_nowait()
+                on_done = self._results.get_nowait()
             except queue.Empty:
                 return
-            result()
-
-
-_FIRST_RETRY_SECONDS, MAX_RETRY_SECONDS = 1.0, 30.0
-
-_log = logger("engine")
+            try:
+                on_done()
+            except Exception as error:  # noqa: BLE001 - one rollout's failure must not stop another's result
+                _log.error("result_not_processed", error=str(error), exc_info=error)
 
 
 def log_failure(event: str, key: ServiceKey, error: BaseException | None, **fields: Any) -> None:
-    """A warning; with a traceback if it is not an error of ours, and only news if we do not lead."""
+    """A warning; with a traceback if the error is unexpected, and at info level if this instance does not lead."""
     is_expected = isinstance(error, AutocanaryError) or error is None
     level = _log.info if isinstance(error, NotLeader) else (_log.warning if is_expected else _log.error)
     extra = {} if is_expected else {"exc_info": error}

@@ -1,8 +1,7 @@
-"""The loop: each tick, for every rollout that is due: gather, judge, plan, act, record, tell.
+"""The controller's loop: in each tick, watch changes, notify, start rollouts, and evaluate what is due.
 
-All state behind it is touched by the one thread that ticks. Whatever blocks (questions, records, writes)
-runs in the pool, one piece of work at a time per rollout, and its result is taken up at the next tick; so a
-rollout whose call hangs or fails never delays another.
+Whatever blocks (metric queries, webhooks, writes) runs on a worker, one write at a time per rollout, and a later
+tick takes its result. A rollout whose call hangs or fails delays no other.
 """
 
 from __future__ import annotations
@@ -36,9 +35,10 @@ __all__ = ["Controller"]
 
 
 class Controller:
-    """One per process. ``tick`` is called by the metronome, and soon after ``requeue`` was called.
+    """One per process; see ``Dependencies`` for the arguments.
 
-    See ``Dependencies`` for the arguments.
+    ``tick`` and ``record_remaining_deliveries`` are not thread-safe: the timer calls them, one at a time.
+    ``rollouts``, ``policy_of`` and ``idle`` may be called from any thread.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Controller:
         self._reset_state()
 
     def _reset_state(self) -> None:
-        """Begin with empty books: before the first tick, and when another instance has become leader."""
+        """Begin with empty state: before the first tick, and when another instance has become leader."""
         dependencies = self._dependencies
         self._loaded = False
         self._state = state = ControllerState()
@@ -90,33 +90,36 @@ class Controller:
         self._notifications = Notifications(dependencies, state)
         self._rollout_starts = RolloutStarts(dependencies, state, calls, self._notifications)
         self._watch_changes = WatchChanges(dependencies, state, self._rollout_starts, self._notifications)
-        self._actions = RolloutActions(dependencies, state, calls, self._notifications, self._rollout_starts)
+        self._actions = RolloutActions(dependencies, state, calls, self._notifications)
         self._evaluations = Evaluations(dependencies, state, calls, self._actions)
 
     # --- the tick ----------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Look at whatever is due. Raises nothing that one rollout caused."""
+        """Reconcile what is due. Raises nothing that one rollout caused."""
         now = self._dependencies.clock.now()
-        self._pending_calls.process_results()  # what was queried and written has been answered
+        self._pending_calls.process_results()  # of the calls that earlier ticks began
         if not self._may_proceed():
             return
-        self._process_changes(now)
+        if not self._loaded:
+            self._watch_changes.load_state(now)
+            self._loaded = True
+        self._watch_changes.process_changes(now)
         self._record_deliveries(now)
-        self._rollout_starts.detect_releases(now)
+        self._rollout_starts.start(now)
         self._evaluations.evaluate(now)
         self._pending_calls.process_results()
 
     def record_remaining_deliveries(self) -> bool:
-        """At the end of the process, instead of a tick: record who has been told, and begin nothing.
+        """At the end of the process, instead of a tick: record what was delivered, and begin nothing.
 
-        Without it the next instance would tell them again. Returns whether a record is still under way.
+        Without it the next instance would deliver it again. Returns whether a write is still under way.
         """
         self._pending_calls.process_results()
         if not self._loaded or not self._may_proceed():
             return False
         self._record_deliveries(self._dependencies.clock.now())
-        return any(running.writing for running in self._state.running_rollouts.values())
+        return any(running.writing for running in self._state.running())
 
     def _may_proceed(self) -> bool:
         is_leader = self._dependencies.leadership.is_leader()
@@ -125,38 +128,25 @@ class Controller:
             self._dependencies.on_leadership_lost()
         return is_leader and self._dependencies.ready()
 
-    def _process_changes(self, now: float) -> None:
-        if not self._loaded:
-            self._watch_changes.load_state(now)
-            self._loaded = True
-            self._pending_calls.process_results()
-        self._watch_changes.process_changes(now)
-
     def _record_deliveries(self, now: float) -> None:
         for running in self._notifications.collect_deliveries():
             self._actions.record_deliveries(running, now)
 
     def next_due_at(self) -> float | None:
-        """When the next look is due, by the engine's clock; None when nothing runs."""
-        return self._state.due_queue.next_due_at()
+        """When the next evaluation is due, by the controller's clock; None when nothing runs."""
+        return self._state.next_due_at()
 
-    # --- what others may see -----------------------------------------------------------------------------
+    # --- for metrics and views ---------------------------------------------------------------------------
 
     def rollouts(self) -> list[Rollout]:
-        """The rollouts that are running now (for metrics and views)."""
-        return [running.rollout for running in list(self._state.running_rollouts.values())]
+        """The rollouts that are running now."""
+        return [running.rollout for running in self._state.running()]
 
     def policy_of(self, rollout: Rollout) -> Policy | None:
-        """The snapshot that a running rollout is held to."""
-        running = self._state.running_rollouts.get((rollout.namespace, rollout.name))
+        """The policy that a running rollout keeps."""
+        running = self._state.find((rollout.namespace, rollout.name))
         return running.policy if running else None
 
     def idle(self) -> bool:
-        """Whether no call is under way and no message undelivered."""
-        return not self._state.starting and not any(
-            running.writing
-            or running.querying
-            or running.calling_webhooks
-            or running.rollout.progress.pending_notifications
-            for running in self._state.running_rollouts.values()
-        )
+        """Whether no call is under way and no notification undelivered."""
+        return not self._state.any_starting and all(running.is_idle for running in self._state.running())

@@ -1,4 +1,4 @@
-"""Looking and judging: what is due is gathered, its metrics and webhooks asked, the answers judged."""
+"""Evaluate what is due: gather the decision's input, query metrics and call webhooks, then plan on the answers."""
 
 from __future__ import annotations
 
@@ -6,72 +6,129 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from autocanary.controller import metric_queries
-from autocanary.controller.act import RolloutActions, gather_decision_input
+from autocanary.controller.act import RolloutActions
 from autocanary.controller.context import Dependencies, PendingCalls, log_failure
 from autocanary.controller.running_rollout import RunningRollout
 from autocanary.controller.state import ControllerState
+from autocanary.decide.components import OtherComponent, other_component_of, other_components_matter
 from autocanary.decide.decision_input import DecisionInput
+from autocanary.decide.detection import current_rollouts
+from autocanary.decide.planner import plan
+from autocanary.decide.policy_selection import select_policy
 from autocanary.model.measurement import Measurement, MetricQuery
-from autocanary.model.policy import WebhookType
+from autocanary.model.observation import Observation, ServiceKey
+from autocanary.model.policy import Component, OnUnstaged, Policy
+from autocanary.model.rollout import Rollout
 from autocanary.ports import WebhookCall, WebhookResult
 
 __all__ = ["Evaluations"]
 
 
 class Evaluations:
-    """All questions of one tick are asked together; what they answer is taken up at a later one."""
+    """The metrics of all rollouts that are due are queried together; a later tick takes the answers.
+
+    Not thread-safe: called on the tick's thread only.
+    """
 
     def __init__(
         self, dependencies: Dependencies, state: ControllerState, calls: PendingCalls, actions: RolloutActions
     ) -> None:
-        self._dependencies, self._state, self._pending_calls, self._actions = (
-            dependencies,
-            state,
-            calls,
-            actions,
-        )
+        self._dependencies, self._state, self._pending_calls, self._actions = dependencies, state, calls, actions
 
     def evaluate(self, now: float) -> None:
-        """Look at every rollout that is due."""
-        due: list[RunningRollout] = []
-        for id_ in self._state.due_queue.due(now):
-            running = self._state.running_rollouts.get(id_)
-            if running is None:
-                continue
+        """Evaluate every rollout that is due; the failure of one is its own."""
+        to_query: list[RunningRollout] = []
+        for running in self._state.take_due(now):
             if running.writing:
-                running.evaluate_again = True
+                running.evaluate_after_write()
                 continue
             try:
                 if self._evaluate_one(running, now):
-                    due.append(running)
-            except Exception as fault:  # noqa: BLE001 - one rollout's fault must not touch another's look
-                running.querying = False
-                log_failure("evaluation_failed", running.key, fault)
-                self._actions.schedule_next(running, now)
-        if due:
-            self._query_metrics(due)
+                    to_query.append(running)
+            except Exception as error:  # noqa: BLE001 - one rollout's failure must not touch another's evaluation
+                self._on_failed(running, error, now)
+        if to_query:
+            self._query_metrics(to_query, now)
 
     def _evaluate_one(self, running: RunningRollout, now: float) -> bool:
-        """Decide what can be decided without metrics; whether the metrics are to be asked as well."""
-        given = gather_decision_input(self._dependencies, self._state, running, now)
+        """Decide what can be decided without metrics; whether the metrics are to be queried as well."""
+        given = self._gather(running, now)
         if given is None:
             return False
-        queries_metrics = (
-            metric_queries.is_measurable(given) and not running.querying and _is_evaluation_due(running, now)
-        )
-        if queries_metrics:
-            running.querying, running.queried_at = True, now
+        needs_metrics = running.needs_evaluation(given)
         self._call_webhooks(running, given)
-        self._actions.plan_and_write(running, given)
-        return queries_metrics
+        self._plan(running, given)
+        return needs_metrics
+
+    def _plan(self, running: RunningRollout, given: DecisionInput) -> None:
+        decision = plan(given)
+        self._dependencies.listener.on_decision(running.rollout, decision.reason.value)
+        self._actions.act(running, given.observation, decision, given.now)
+
+    def _on_failed(self, running: RunningRollout, error: BaseException | None, now: float) -> None:
+        log_failure("evaluation_failed", running.key, error, rollout=running.id[1])
+        self._state.schedule(running, running.next_due_at(now))
+
+    # --- the decision's input ----------------------------------------------------------------------------
+
+    def _gather(self, running: RunningRollout, now: float) -> DecisionInput | None:
+        cluster = self._dependencies.cluster
+        observation = cluster.observe(running.key)
+        return running.decision_input(
+            observation,
+            now,
+            cache_age=cluster.cache_age(running.key, running.rollout.api_version),
+            other_components=self._other_components(running.rollout, observation, now),
+        )
+
+    def _other_components(self, rollout: Rollout, own: Observation | None, now: float) -> tuple[OtherComponent, ...]:
+        """The components of the same service that release something too; none where they share one weight."""
+        if own is None or own.default_endpoint is not None or not other_components_matter(rollout, now):
+            return ()
+        found = (
+            self._other_component(rollout, rollout.key._replace(component=component))
+            for component in Component
+            if component is not rollout.component
+        )
+        return tuple(each for each in found if each is not None)
+
+    def _other_component(self, rollout: Rollout, key: ServiceKey) -> OtherComponent | None:
+        observation = self._dependencies.cluster.observe(key)
+        if observation is None or observation.uid != rollout.service_uid:
+            return None
+        tracker = self._state.tracker(key)
+        if tracker is not None and tracker.uid != observation.uid:
+            tracker = None  # of a service that was deleted
+        history = current_rollouts(
+            self._state.history(key), observation, tracker.history_void_before if tracker is not None else 0.0
+        )
+        policy = select_policy(self._dependencies.policies.current(), key, observation.labels)
+        selected = policy if isinstance(policy, Policy) else None
+        return other_component_of(
+            rollout,
+            observation,
+            history,
+            tracker.digest if tracker is not None and tracker.stable == observation.rolled_out else "",
+            has_policy=selected is not None and _would_roll_out(selected, observation),
+            waits_for_this=rollout.component in self._waits_for(key, selected),
+        )
+
+    def _waits_for(self, key: ServiceKey, selected: Policy | None) -> tuple[Component, ...]:
+        """The components that this one waits for: a rollout that runs keeps its own policy."""
+        active = self._state.active(key)
+        policy = active.policy if active is not None and active.policy is not None else selected
+        return policy.after if policy is not None else ()
 
     # --- the metrics -------------------------------------------------------------------------------------
 
-    def _query_metrics(self, due: list[RunningRollout]) -> None:
+    def _query_metrics(self, due: list[RunningRollout], now: float) -> None:
         queries = [query for running in due for _, query in running.queries]
-        future = self._dependencies.query_pool.submit(lambda: self._dependencies.metrics.query(queries))
-        self._pending_calls.when_done(
-            future, lambda measurements, error: self._on_measurements(due, measurements, error)
+        for running in due:
+            running.begin_query(now)
+        self._pending_calls.run(
+            self._dependencies.query_pool.submit,
+            lambda: self._dependencies.metrics.query(queries),
+            lambda measurements, error: self._on_measurements(due, measurements, error),
         )
 
     def _on_measurements(
@@ -82,46 +139,40 @@ class Evaluations:
     ) -> None:
         now = self._dependencies.clock.now()
         for running in due:
-            running.querying = False
+            running.finish_query()
+        for running in due:
             if not self._state.is_tracked(running) or running.rollout.is_final:
                 continue
             if measurements is None:
-                log_failure("evaluation_failed", running.key, error)
-                self._actions.schedule_next(running, now)
+                self._on_failed(running, error, now)
                 continue
             try:
                 self._analyse(running, measurements, now)
-            except Exception as fault:  # noqa: BLE001 - one rollout's fault must not touch another's look
-                log_failure("evaluation_failed", running.key, fault)
-                self._actions.schedule_next(running, now)
+            except Exception as fault:  # noqa: BLE001 - one rollout's failure must not touch another's evaluation
+                self._on_failed(running, fault, now)
 
     def _analyse(self, running: RunningRollout, measurements: Mapping[MetricQuery, Measurement], now: float) -> None:
-        given = gather_decision_input(self._dependencies, self._state, running, now)
+        given = self._gather(running, now)
         if given is None or not given.is_evaluated:
             return
-        webhook_answers = running.webhook_answers.pop(WebhookType.ROLLOUT, ())
-        verdict = metric_queries.analyse_measurements(given, running.queries, measurements, webhook_answers)
+        verdict = running.analyse(given, measurements)
         if running.writing:
-            running.pending_verdict = verdict
+            running.keep_verdict(verdict)
             return
-        self._actions.plan_and_write(running, replace(given, verdict=verdict))
+        self._plan(running, replace(given, verdict=verdict))
 
     # --- the webhooks ------------------------------------------------------------------------------------
 
     def _call_webhooks(self, running: RunningRollout, given: DecisionInput) -> None:
-        """Ask the policy's webhooks that have a say now, apart from everything else: one may be slow."""
-        if running.calling_webhooks or not given.policy.webhooks:
-            return
-        interval = given.policy.analysis.interval
-        if running.webhooks_called_at is not None and given.now - running.webhooks_called_at < interval * 0.5:
-            return
-        calls = metric_queries.webhook_calls_for(given)
+        """Call the policy's webhooks that have a say now, apart from everything else: one may be slow."""
+        calls = running.due_webhook_calls(given)
         if not calls:
             return
-        running.calling_webhooks, running.webhooks_called_at = True, given.now
-        future = self._dependencies.webhook_pool.submit(lambda: self._dependencies.policy_webhooks.call(calls))
-        self._pending_calls.when_done(
-            future, lambda results, error: self._on_webhooks_answered(running, calls, results, error)
+        running.begin_webhooks(given.now)
+        self._pending_calls.run(
+            self._dependencies.webhook_pool.submit,
+            lambda: self._dependencies.policy_webhooks.call(calls),
+            lambda results, error: self._on_webhooks_answered(running, calls, results, error),
         )
 
     def _on_webhooks_answered(
@@ -131,14 +182,13 @@ class Evaluations:
         results: Mapping[WebhookCall, WebhookResult] | None,
         error: BaseException | None,
     ) -> None:
-        running.calling_webhooks = False
+        running.finish_webhooks(metric_queries.webhook_answers_by_type(calls, results) if results is not None else None)
         if results is None:
-            log_failure("webhook_failed", running.key, error)
+            log_failure("webhook_failed", running.key, error, rollout=running.id[1])
         elif self._state.is_tracked(running):
-            running.webhook_answers.update(metric_queries.webhook_answers_by_type(calls, results))
-            self._state.due_queue.bring_forward(running.id, self._dependencies.clock.now())
+            self._state.bring_forward(running.id, self._dependencies.clock.now())
 
 
-def _is_evaluation_due(running: RunningRollout, now: float) -> bool:
-    """Once per interval: watch events bring a rollout forward, not the questions about its metrics."""
-    return running.queried_at is None or running.evaluation_index(now) > running.evaluation_index(running.queried_at)
+def _would_roll_out(policy: Policy, observation: Observation) -> bool:
+    unstaged = observation.weight is None or observation.weight >= 100
+    return policy.on_unstaged is OnUnstaged.INTERCEPT or not unstaged

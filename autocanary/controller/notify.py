@@ -1,83 +1,78 @@
-"""Telling people: what the ledger holds and they have not heard, and who has heard what."""
+"""Notify: queue the recorded notifications that are undelivered, and note which channel has which."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from autocanary.analysis.forecast import forecast_text
 from autocanary.controller.context import Dependencies
 from autocanary.controller.running_rollout import RolloutId, RunningRollout
 from autocanary.controller.state import ControllerState
 from autocanary.decide.outbox import mark_delivered, save_channel_message_id
+from autocanary.model.progress import Notification
 from autocanary.model.reason import Reason
 from autocanary.ports import Delivery, Message
 
 __all__ = ["Notifications"]
 
 _OPEN_REASONS = frozenset({Reason.INCONCLUSIVE.value, Reason.SUSPICIOUS.value})
-"""A comparison that is still open is told with what can be expected of it."""
-
-
-_MAX_RECENT_DELIVERIES = 40
+"""The message about a comparison that is still open has a forecast."""
 
 
 class Notifications:
-    """Messages on their way, by rollout; never before they are recorded."""
+    """Notifications are sent only after they are recorded. Not thread-safe: called on the tick's thread only."""
 
     def __init__(self, dependencies: Dependencies, state: ControllerState) -> None:
         self._dependencies, self._state = dependencies, state
         self._deliveries: list[Delivery] = []
 
     def send_pending(self, running: RunningRollout) -> None:
-        """Queue what the ledger holds and people have not heard."""
+        """Queue the recorded notifications that are undelivered, each once."""
         if running.stored is None:
             return
         for notification in running.stored.pending_notifications:
-            if notification.id in running.queued_notifications:
-                continue
-            running.queued_notifications.add(notification.id)
-            message = _message_for(running, notification.id)
-            if message is None:
-                continue
-            wanted = self._dependencies.notifier.channels(message)
-            if set(wanted) <= set(notification.delivered_channels):
-                self._deliveries.append(Delivery(running.id[0], running.id[1], notification.id, "", True))
-            else:
-                self._dependencies.notifier.notify(message)
+            if running.queue_notification(notification.id):
+                self._send(running, notification)
+
+    def _send(self, running: RunningRollout, notification: Notification) -> None:
+        message = _message_for(running, notification.id)
+        if message is None:
+            return
+        channels = self._dependencies.notifier.channels(message)
+        if set(channels) <= set(notification.delivered_channels):
+            self._deliveries.append(Delivery(*running.id, notification.id, "", True))
+        else:
+            self._dependencies.notifier.notify(message)
 
     def collect_deliveries(self) -> list[RunningRollout]:
-        """Note who has been told; the rollouts of which that is now to be recorded.
+        """Note what was delivered; the rollouts of which that is now to be recorded.
 
-        One that is being written for is noted at a later tick.
+        Deliveries of a rollout that a worker writes for are noted in a later tick.
         """
         deliveries = [*self._deliveries, *self._dependencies.notifier.take_deliveries()]
         self._deliveries = []
-        changed_rollouts: dict[RolloutId, RunningRollout] = {}
+        changed: dict[RolloutId, RunningRollout] = {}
         for delivery in deliveries:
-            running = self._state.running_rollouts.get((delivery.namespace, delivery.rollout))
+            running = self._state.find((delivery.namespace, delivery.rollout))
             if running is None:
                 continue
             if running.writing:
                 self._deliveries.append(delivery)
             elif self._apply_delivery(running, delivery):
-                changed_rollouts[running.id] = running
-        return list(changed_rollouts.values())
+                changed[running.id] = running
+        return list(changed.values())
 
     def replay_deliveries(self, running: RunningRollout) -> None:
-        """Somebody else's record is what counts now: who has been told meanwhile is noted in it anew."""
-        self._deliveries.extend(running.recent_deliveries)
-        running.recent_deliveries = []
+        """Another client has replaced the status: note the latest deliveries in it again."""
+        self._deliveries.extend(running.take_recent_deliveries())
 
     def _apply_delivery(self, running: RunningRollout, delivery: Delivery) -> bool:
         message = _message_for(running, delivery.notification_id)
         if message is None:
             return False
-        running.recent_deliveries = [*running.recent_deliveries, delivery][-_MAX_RECENT_DELIVERIES:]
         progress = save_channel_message_id(running.rollout.progress, delivery.channel, delivery.channel_message_id)
         if delivery.finished:
-            wanted = self._dependencies.notifier.channels(message)
-            progress = mark_delivered(progress, delivery.notification_id, delivery.channel, wanted)
-        running.rollout = replace(running.rollout, progress=progress)
+            channels = self._dependencies.notifier.channels(message)
+            progress = mark_delivered(progress, delivery.notification_id, delivery.channel, channels)
+        running.apply_delivery(delivery, progress)
         return True
 
 
@@ -85,16 +80,12 @@ def _message_for(running: RunningRollout, notification_id: str) -> Message | Non
     for notification in running.rollout.progress.pending_notifications:
         if notification.id == notification_id:
             routes = running.policy.notifications if running.policy else ()
-            return Message(
-                notification,
-                running.rollout,
-                routes,
-                _forecast(running) if notification.reason in _OPEN_REASONS else (),
-            )
+            is_open = notification.reason in _OPEN_REASONS
+            return Message(notification, running.rollout, routes, _forecast(running) if is_open else ())
     return None
 
 
 def _forecast(running: RunningRollout) -> tuple[tuple[str, str], ...]:
-    """Whether waiting is worth while."""
+    """When a comparison that is still open can be expected to end."""
     text = forecast_text(running.policy, running.rollout.progress)
     return (("forecast", text),) if text else ()

@@ -1,30 +1,38 @@
-"""One running rollout in memory: the recorded state, the policy it keeps, and what is under way for it.
-
-Policies restored from the rollouts' records; rollouts of one policy share it.
-"""
+"""One running rollout in memory: the recorded state, the policy it keeps, and the calls under way for it."""
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 
 from autocanary.analysis.verdict import Verdict
-from autocanary.decide.decision_input import WebhookAnswer
-from autocanary.model.measurement import MetricQuery
-from autocanary.model.observation import ServiceKey
-from autocanary.model.policy import Analysis, Policy, Selector, Step, Timeout, TimeoutAction, WebhookType
+from autocanary.controller import metric_queries
+from autocanary.controller.context import backoff_seconds
+from autocanary.controller.write import WriteResult
+from autocanary.decide.components import OtherComponent
+from autocanary.decide.decision_input import DecisionInput, WebhookAnswer
+from autocanary.errors import CanaryUnsupported
+from autocanary.model.decision import Action, Decision
+from autocanary.model.measurement import Measurement, MetricQuery
+from autocanary.model.observation import Observation, ServiceKey
+from autocanary.model.policy import Policy, WebhookType
 from autocanary.model.progress import Progress
 from autocanary.model.rollout import Rollout
-from autocanary.ports import Delivery, Policies
+from autocanary.ports import Delivery, WebhookCall
 
-__all__ = ["PolicySnapshots", "RolloutId", "RunningRollout", "must_record", "policy_for_unreadable_snapshot"]
+__all__ = ["RolloutId", "RunningRollout", "must_record"]
 
 RolloutId = tuple[str, str]
 """Namespace and name of a CanaryRollout."""
 
 _DEFAULT_INTERVAL = 30.0
+_UNVERIFIED_SECONDS = 15.0  # between two evaluations while the weight is not in effect
+_REFRESH_SECONDS = 30.0  # no rollout refreshes its unchanged status more often than this ...
+_REFRESHES_PER_SECOND = 3.0  # ... nor do all of them together more often than this
+_WRITE_SECONDS = 2.0  # a write ends at most this long after the evaluation that it was made for
+_MAX_RECENT_DELIVERIES = 40
 _ROUTINE_FIELDS = frozenset(
     {
         "last_evaluation_at",
@@ -37,19 +45,19 @@ _ROUTINE_FIELDS = frozenset(
     }
 )
 _material_fields = attrgetter(*(each.name for each in fields(Progress) if each.name not in _ROUTINE_FIELDS))
-"""What must be recorded when it differs; a reason that stands for something is a phase of its own."""
+"""What must be recorded when it differs; a reason that lasts has a phase of its own."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RunningRollout:
-    """Touched by the tick's thread only; ``writing`` while a worker writes for it, ``asking`` while Prometheus
-    is asked, ``calling_webhooks`` while its webhooks are: a slow one delays no look at the metrics.
+    """The state of one rollout between two ticks; only its own methods change it.
 
-    ``stored`` is the progress that the ledger is known to hold. ``webhook_answers`` are the newest answers of
-    the webhooks. ``pending_verdict`` is a verdict that came while the rollout was busy.
-    ``acknowledged_weight`` is the weight whose write the API server has acknowledged, ``unsupported_reason``
-    why it refuses every weight. ``sequence`` tells it from others where they take turns; ``phase_offset`` is
-    by how many seconds its looks are later than those of the first group.
+    Not thread-safe: the tick's thread alone reads and changes it. Workers get immutable values (``rollout``, a
+    decision, queries), and ``PendingCalls`` hands their results back to the tick's thread.
+
+    ``stored`` is the progress that the rollout store is known to hold. ``writing`` is True while a worker writes for
+    the rollout, ``querying`` while its metrics are queried, ``calling_webhooks`` while its webhooks are called: a slow
+    webhook delays no evaluation of the metrics. ``failures`` counts writes that failed in a row.
     """
 
     rollout: Rollout
@@ -59,20 +67,20 @@ class RunningRollout:
     stored_at: float = 0.0
     writing: bool = False
     querying: bool = False
-    evaluate_again: bool = False
-    failures: int = 0
-    queued_notifications: set[str] = field(default_factory=set)
-    recent_deliveries: list[Delivery] = field(default_factory=list)  # lately; noted anew if the record was another's
     calling_webhooks: bool = False
-    webhooks_called_at: float | None = None
-    queried_at: float | None = None
+    failures: int = 0
     webhook_answers: dict[WebhookType, tuple[WebhookAnswer, ...]] = field(default_factory=dict)
-    pending_verdict: Verdict | None = None
     acknowledged_weight: int | None = None
-    unsupported_reason: str = ""
-    writing_since: float = 0.0
-    sequence: int = 0
-    phase_offset: float = 0.0
+    _unsupported_reason: str = ""
+    _evaluate_again: bool = False
+    _writing_since: float = 0.0
+    _queried_at: float | None = None
+    _webhooks_called_at: float | None = None
+    _pending_verdict: Verdict | None = None
+    _queued_notifications: set[str] = field(default_factory=set)
+    _recent_deliveries: list[Delivery] = field(default_factory=list)
+    _sequence: int = 0
+    _phase_offset: float = 0.0
 
     @property
     def id(self) -> RolloutId:
@@ -84,24 +92,228 @@ class RunningRollout:
 
     @property
     def interval(self) -> float:
-        """Seconds between two looks at the metrics."""
+        """Seconds between two evaluations of the metrics."""
         return self.policy.analysis.interval if self.policy is not None else _DEFAULT_INTERVAL
 
-    def evaluation_index(self, at: float, limit: float = math.inf) -> int:
-        """How many looks were due until then: the same for all rollouts of one interval and group, so that
-        they share their queries.
-        """
-        return int((at - self.phase_offset) // min(self.interval, limit))
+    @property
+    def is_idle(self) -> bool:
+        """Whether no call is under way and no notification undelivered."""
+        busy = self.writing or self.querying or self.calling_webhooks
+        return not busy and not self.rollout.progress.pending_notifications
 
-    def next_evaluation_at(self, now: float, limit: float = math.inf) -> float:
-        """When the next look is due; they are at most ``limit`` seconds apart."""
-        return (self.evaluation_index(now, limit) + 1) * min(self.interval, limit) + self.phase_offset
+    @property
+    def has_ended(self) -> bool:
+        """Whether the rollout is over and the rollout store holds its last progress."""
+        return self.rollout.is_final and self.stored == self.rollout.progress
+
+    def join(self, sequence: int, phase_offset: float) -> None:
+        """Take a place among the others: where they take turns, and within the interval (``phase_offset`` seconds)."""
+        self._sequence, self._phase_offset = sequence, phase_offset
+
+    # --- when to evaluate --------------------------------------------------------------------------------
+
+    def next_due_at(self, now: float) -> float:
+        """When the next evaluation is due: on a grid, so that rollouts of one interval share their queries."""
+        if self.failures:
+            return now + backoff_seconds(self.failures)
+        # Until a weight is in effect autocanary's own deadlines run, not the policy's interval.
+        limit = _UNVERIFIED_SECONDS if self.rollout.progress.verified_at is None else math.inf
+        return (self._evaluation_index(now, limit) + 1) * min(self.interval, limit) + self._phase_offset
+
+    def needs_evaluation(self, given: DecisionInput) -> bool:
+        """Whether the metrics are to be queried: once per interval, however often a watch event comes."""
+        if not metric_queries.is_measurable(given) or self.querying:
+            return False
+        return self._queried_at is None or self._passed_evaluation_since(self._queried_at, given.now)
+
+    def evaluate_after_write(self) -> None:
+        """Something changed while a worker writes for the rollout: evaluate it again after that."""
+        self._evaluate_again = True
+
+    def take_evaluate_again(self, now: float) -> bool:
+        """Whether an evaluation came due, or something changed, while the write was under way.
+
+        What has failed waits for its retry instead.
+        """
+        missed = not self.failures and self._passed_evaluation_since(self._writing_since, now)
+        due, self._evaluate_again = self._evaluate_again or missed, False
+        return due
+
+    def _passed_evaluation_since(self, since: float, now: float) -> bool:
+        return self._evaluation_index(now) > self._evaluation_index(since)
+
+    def _evaluation_index(self, at: float, limit: float = math.inf) -> int:
+        """How many evaluations were due until then: the same for all rollouts of one interval and phase offset."""
+        return int((at - self._phase_offset) // min(self.interval, limit))
+
+    # --- the decision's input ----------------------------------------------------------------------------
+
+    def decision_input(
+        self,
+        observation: Observation | None,
+        now: float,
+        *,
+        cache_age: float = 0.0,
+        other_components: tuple[OtherComponent, ...] = (),
+    ) -> DecisionInput | None:
+        """Everything that the decision about this rollout is made from; None while its policy is not known.
+
+        Holds the verdict that came while a worker wrote for the rollout, once.
+        """
+        if self.policy is None:
+            return None
+        verdict, self._pending_verdict = self._pending_verdict, None
+        return DecisionInput(
+            policy=self.policy,
+            rollout=self.rollout,
+            observation=observation,
+            now=now,
+            verdict=verdict,
+            webhook_answers=self.webhook_answers,
+            cache_age=cache_age,
+            acknowledged_weight=self.acknowledged_weight,
+            unsupported_reason=self._unsupported_reason,
+            other_components=other_components,
+        )
+
+    def begin_query(self, now: float) -> None:
+        """A worker queries the metrics from now on."""
+        self.querying, self._queried_at = True, now
+
+    def finish_query(self) -> None:
+        self.querying = False
+
+    def analyse(self, given: DecisionInput, measurements: Mapping[MetricQuery, Measurement]) -> Verdict:
+        """The verdict on these measurements and the newest answers of the policy's `rollout` webhooks, used once."""
+        answers = self.webhook_answers.pop(WebhookType.ROLLOUT, ())
+        return metric_queries.analyse_measurements(given, self.queries, measurements, answers)
+
+    def keep_verdict(self, verdict: Verdict) -> None:
+        """Keep a verdict that came while a worker writes for the rollout."""
+        self._pending_verdict = verdict
+
+    @property
+    def has_pending_verdict(self) -> bool:
+        return self._pending_verdict is not None
+
+    # --- the policy's webhooks ---------------------------------------------------------------------------
+
+    def due_webhook_calls(self, given: DecisionInput) -> tuple[WebhookCall, ...]:
+        """The webhook calls to make now: one round at a time, at most two per interval."""
+        if self.calling_webhooks or not given.policy.webhooks:
+            return ()
+        called_at, interval = self._webhooks_called_at, given.policy.analysis.interval
+        if called_at is not None and given.now - called_at < interval * 0.5:
+            return ()
+        return metric_queries.webhook_calls_for(given)
+
+    def begin_webhooks(self, now: float) -> None:
+        """A worker calls the webhooks from now on."""
+        self.calling_webhooks, self._webhooks_called_at = True, now
+
+    def finish_webhooks(self, answers: Mapping[WebhookType, tuple[WebhookAnswer, ...]] | None) -> None:
+        """The calls have ended; ``answers`` None: none could be made."""
+        self.calling_webhooks = False
+        self.webhook_answers.update(answers or {})
+
+    # --- writing -----------------------------------------------------------------------------------------
+
+    def apply(self, decision: Decision) -> None:
+        """The decision's progress is the rollout's from now on."""
+        if decision.progress is not self.rollout.progress:
+            self.rollout = replace(self.rollout, progress=decision.progress)
+
+    def needs_write(self, decision: Decision, now: float, running_count: int) -> bool:
+        """Whether the decision is to be recorded or written; ``running_count`` rollouts share the refreshes."""
+        return (
+            decision.action is not Action.NONE
+            or must_record(self.stored, decision.progress)
+            or self._is_refresh_due(now, running_count)
+        )
+
+    def _is_refresh_due(self, now: float, running_count: int) -> bool:
+        """Whether an unchanged status is worth a write: rollouts take turns, so that writes come evenly."""
+        if self.stored is self.rollout.progress:
+            return False
+        since_last_write = now - self.stored_at + _WRITE_SECONDS
+        if since_last_write < _REFRESH_SECONDS:
+            return False
+        period = max(_REFRESH_SECONDS, running_count / _REFRESHES_PER_SECOND)
+        every_nth = max(1, math.ceil(period / self.interval))
+        return (
+            self._evaluation_index(now) % every_nth == self._sequence % every_nth
+            or since_last_write > 2 * every_nth * self.interval
+        )
+
+    def begin_write(self, decision: Decision, now: float) -> None:
+        """A worker records and writes the decision from now on."""
+        self.writing, self._writing_since = True, now
+        if decision.action is not Action.NONE:
+            self.acknowledged_weight = None
+
+    def finish_write(self) -> None:
+        """The worker has ended, whatever came of it."""
+        self.writing = False
+
+    def merge_result(
+        self, decision: Decision, result: WriteResult | None, failure: BaseException | None, now: float
+    ) -> None:
+        """Take over what the rollout store and the cluster hold after a write."""
+        if result is not None and (result.stored or result.changed_by_other):
+            self.rollout = result.rollout
+            self.stored, self.stored_at = result.rollout.progress, now
+        if result is not None and result.written:
+            if decision.action is Action.WEIGHT:
+                self.acknowledged_weight = decision.weight
+            self._unsupported_reason = ""
+        if isinstance(failure, CanaryUnsupported):
+            self._unsupported_reason = str(failure)
+        self.failures = self.failures + 1 if failure is not None and not self.has_ended else 0
+
+    def acknowledge(self, weight: int) -> None:
+        """The API server has acknowledged the write of this weight."""
+        self.acknowledged_weight = weight
+
+    # --- changes by others -------------------------------------------------------------------------------
+
+    def merge_stored(self, latest: Rollout) -> bool:
+        """Take over the object that the rollout store holds now; whether another client has written its status."""
+        is_foreign = latest.progress != self.stored
+        if is_foreign:
+            self.stored = latest.progress
+            self.rollout = replace(self.rollout, progress=latest.progress)
+        self.rollout = replace(self.rollout, resource_version=latest.resource_version)
+        self.merge_request(latest)
+        return is_foreign
+
+    def merge_request(self, latest: Rollout) -> None:
+        """Take over what users request of the rollout."""
+        self.rollout = replace(self.rollout, paused=latest.paused, request=latest.request)
+
+    # --- notifications -----------------------------------------------------------------------------------
+
+    def queue_notification(self, notification_id: str) -> bool:
+        """Whether the notification is to be queued: each is queued once per process."""
+        if notification_id in self._queued_notifications:
+            return False
+        self._queued_notifications.add(notification_id)
+        return True
+
+    def apply_delivery(self, delivery: Delivery, progress: Progress) -> None:
+        """``progress`` has the delivery noted; kept to note it again, should another client's status replace it."""
+        self._recent_deliveries = [*self._recent_deliveries, delivery][-_MAX_RECENT_DELIVERIES:]
+        self.rollout = replace(self.rollout, progress=progress)
+
+    def take_recent_deliveries(self) -> list[Delivery]:
+        """The deliveries to note again, once."""
+        deliveries, self._recent_deliveries = self._recent_deliveries, []
+        return deliveries
 
 
 def must_record(before: Progress | None, after: Progress) -> bool:
-    """Whether ``after`` must be recorded now: anything but the latest numbers of a look that changed nothing.
+    """Whether ``after`` must be recorded now: anything but the latest numbers of an evaluation without effect.
 
-    A breach counts towards a limit, so it is recorded at once; a pass does not.
+    A violation counts towards a limit, so it is recorded at once; a pass does not.
     """
     if before is None:
         return True
@@ -113,49 +325,9 @@ def must_record(before: Progress | None, after: Progress) -> bool:
 
 
 def _failures_differ(before: Progress, after: Progress) -> bool:
-    """Whether another number of breaches is to be remembered; that a metric has none needs no record."""
+    """Whether another number of violations is to be remembered; that a metric has none needs no record."""
     if before.metrics is after.metrics:
         return False
     earlier = {name: state.violations for name, state in before.metrics.items()}
     later = {name: state.violations for name, state in after.metrics.items()}
     return earlier != later and (bool(earlier) or any(later.values()))
-
-
-def policy_for_unreadable_snapshot(rollout: Rollout) -> Policy:
-    """What a rollout is held to when its snapshot cannot be read: nothing is measured, so no step is taken;
-    a person can still abort or promote it, and a newer revision still replaces it.
-    """
-    no_metrics = Analysis(metrics=(), on_no_data=Timeout(math.inf, TimeoutAction.HOLD))
-    return Policy(
-        name=rollout.policy_name,
-        namespace=rollout.namespace,
-        selector=Selector(),
-        steps=(Step(1, 0.0), Step(100, 0.0, approval=True)),
-        analysis=no_metrics,
-        progress_deadline=math.inf,
-    )
-
-
-_MAX_SNAPSHOTS = 256
-
-
-class PolicySnapshots:
-    """Restoring one takes milliseconds and kilobytes, and thousands of rollouts may keep the same one.
-
-    By what the snapshot says, not by the digest beside it: somebody may have edited either.
-    """
-
-    def __init__(self, policies: Policies) -> None:
-        self._policies = policies
-        self._restored: dict[tuple[str, str], Policy] = {}
-
-    def restore(self, rollout: Rollout) -> Policy:
-        """Raises PolicyError when this version of autocanary cannot read the snapshot."""
-        key = rollout.policy_name, json.dumps(rollout.policy_document, sort_keys=True, default=str)
-        policy = self._restored.get(key)
-        if policy is None:
-            policy = self._policies.restore(rollout.policy_name, rollout.policy_document)
-            if len(self._restored) >= _MAX_SNAPSHOTS:
-                self._restored.clear()  # those in use keep theirs
-            self._restored[key] = policy
-        return policy

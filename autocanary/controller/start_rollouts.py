@@ -1,4 +1,4 @@
-"""What starts: a release found at a service, a recorded rollout taken up, a retry that a person asked for."""
+"""Start rollouts: from a detected release, from a record that is adopted, or from a user's retry."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ from autocanary.controller.context import (
 )
 from autocanary.controller.create_rollout import StartResult, create_rollout, repair_stable
 from autocanary.controller.notify import Notifications
-from autocanary.controller.running_rollout import (
-    PolicySnapshots,
-    RunningRollout,
-    policy_for_unreadable_snapshot,
-)
+from autocanary.controller.policy_snapshots import PolicySnapshots, policy_for_unreadable_snapshot
+from autocanary.controller.running_rollout import RunningRollout
 from autocanary.controller.state import ControllerState
 from autocanary.decide.detection import (
     UNCHANGED_SECONDS,
@@ -43,11 +40,14 @@ from autocanary.model.rollout import RETRY_STARTED, Rollout, Verb
 
 __all__ = ["RolloutStarts"]
 
-_log = logger("engine")
+_log = logger("autocanary.controller")
 
 
 class RolloutStarts:
-    """``current_policies`` are the policies that decide about starts; a rollout that runs keeps its own."""
+    """``current_policies`` are the policies that decide about starts; a rollout that runs keeps its own.
+
+    Not thread-safe: called on the tick's thread only.
+    """
 
     def __init__(
         self,
@@ -56,45 +56,45 @@ class RolloutStarts:
         calls: PendingCalls,
         notifications: Notifications,
     ) -> None:
-        self._dependencies, self._state, self._pending_calls, self._notifications = (
-            dependencies,
-            state,
-            calls,
-            notifications,
-        )
+        self._dependencies, self._state = dependencies, state
+        self._pending_calls, self._notifications = calls, notifications
         self._policy_snapshots = PolicySnapshots(dependencies.policies)
         self._failures: dict[ServiceKey, int] = {}
         self._warned: dict[ServiceKey, tuple[str, str]] = {}
         self.current_policies: Sequence[Policy] = ()
 
-    # --- a release at a service --------------------------------------------------------------------------
+    def use_policies(self, policies: Sequence[Policy]) -> None:
+        """These decide about starts from now on."""
+        self.current_policies = policies
 
-    def detect_releases(self, now: float) -> None:
-        """Look at every service whose time has come; one's fault does not touch another's."""
-        detect_at = self._state.detect_at
-        for key in [key for key, when in detect_at.items() if when <= now]:
-            del detect_at[key]
+    def start(self, now: float) -> None:
+        """Answer the user requests on finished rollouts, then detect releases where that is due."""
+        for past in self._state.take_finished():
+            self._answer_request(past, now)
+        for key in self._state.take_detections(now):
             try:
                 self._detect_for_service(key, now)
-            except Exception as fault:  # noqa: BLE001 - one service's fault must not touch another's
-                log_failure("detection_failed", key, fault)
-                detect_at[key] = now + MAX_RETRY_SECONDS
+            except Exception as error:  # noqa: BLE001 - one service's failure must not touch another's
+                log_failure("detection_failed", key, error)
+                self._state.detect_at(key, now + MAX_RETRY_SECONDS)
+
+    # --- a release at a service --------------------------------------------------------------------------
 
     def _detect_for_service(self, key: ServiceKey, now: float) -> None:
         observation = self._dependencies.cluster.observe(key)
         if observation is None:
             self._state.set_tracker(key, None)
             self._warned.pop(key, None)
-        elif not self._state.has_active_rollout(key):
+        elif not self._state.has_active_rollout(key):  # its end has its service detected again
             unadopted = self._unadopted_rollout(key)
             if unadopted is not None:
                 self.adopt(unadopted, now)
             else:
-                self._detect_release(observation, now)  # otherwise it is looked at again when that one has ended
+                self._detect_release(observation, now)
 
     def _unadopted_rollout(self, key: ServiceKey) -> Rollout | None:
-        """A rollout that a failed start has made all the same: if a newer candidate took its place meanwhile,
-        nobody else would take it up, until somebody touches it and two run at once.
+        """A rollout that a failed start has recorded all the same: when a newer candidate took its place meanwhile,
+        only this adopts it; otherwise a later change of the record would, and two would run at once.
         """
         if not self._failures.get(key):
             return None
@@ -103,15 +103,15 @@ class RolloutStarts:
 
     def _detect_release(self, observation: Observation, now: float) -> None:
         key = observation.key
-        history, tracker = self._state.history(key), self._state.stable_trackers.get(key)
+        history, tracker = self._state.history(key), self._state.tracker(key)
         updated_tracker = track_stable_revision(tracker, observation, history, now)
         if updated_tracker is not None and updated_tracker.needs_evaluation(now):
-            self._state.detect_at[key] = now + UNCHANGED_SECONDS
+            self._state.detect_at(key, now + UNCHANGED_SECONDS)
         found = self._find_start(observation, history, tracker, updated_tracker, now)
         if isinstance(found, StartRollout):
             self._start(found, observation, updated_tracker)
         elif isinstance(found, RepairStable):
-            self._repair_stable(found, observation)  # what was learned before stays true
+            self._repair_stable(found, observation)  # the tracker stays as it was
         else:
             self._state.set_tracker(key, updated_tracker)
 
@@ -146,15 +146,13 @@ class RolloutStarts:
         self, start: StartRollout, observation: Observation, updated_tracker: StableRevisionTracker | None
     ) -> None:
         key, dependencies = observation.key, self._dependencies
-        self._state.starting.add(key)
-        submit = dependencies.pool.submit_urgent if start.intercept else dependencies.pool.submit
-        future = submit(
+        self._state.begin_start(key)
+        self._pending_calls.run(
+            dependencies.pool.submit_urgent if start.intercept else dependencies.pool.submit,
             lambda: create_rollout(
                 dependencies.cluster, dependencies.store, dependencies.leadership, start, observation
-            )
-        )
-        self._pending_calls.when_done(
-            future, lambda started, error: self._on_started(key, started, error, updated_tracker)
+            ),
+            lambda started, error: self._on_started(key, started, error, updated_tracker),
         )
 
     def _on_started(
@@ -164,14 +162,14 @@ class RolloutStarts:
         error: BaseException | None,
         updated_tracker: StableRevisionTracker | None,
     ) -> None:
-        self._state.starting.discard(key)
+        self._state.finish_start(key)
         now = self._dependencies.clock.now()
         failure = error if error is not None else (started.error if started is not None else None)
         if failure is not None:
             log_failure("rollout_start_failed", key, failure)
         if started is None or started.rollout is None:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            self._state.detect_at[key] = now + backoff_seconds(failures)
+            self._state.detect_at(key, now + backoff_seconds(failures))
             return
         self._failures.pop(key, None)
         self._state.set_tracker(key, updated_tracker)
@@ -182,20 +180,23 @@ class RolloutStarts:
 
     def _repair_stable(self, found: RepairStable, observation: Observation) -> None:
         key, dependencies = observation.key, self._dependencies
-        self._state.starting.add(key)
-        future = dependencies.pool.submit_urgent(
-            lambda: repair_stable(dependencies.cluster, dependencies.store, dependencies.leadership, found, observation)
+        self._state.begin_start(key)
+        self._pending_calls.run(
+            dependencies.pool.submit_urgent,
+            lambda: repair_stable(
+                dependencies.cluster, dependencies.store, dependencies.leadership, found, observation
+            ),
+            lambda done, error: self._on_stable_repaired(key, done, error),
         )
-        self._pending_calls.when_done(future, lambda done, error: self._on_stable_repaired(key, done, error))
 
     def _on_stable_repaired(self, key: ServiceKey, done: StartResult | None, error: BaseException | None) -> None:
-        self._state.starting.discard(key)
+        self._state.finish_start(key)
         now = self._dependencies.clock.now()
         failure = error if error is not None else (done.error if done is not None else None)
         if failure is not None:
             log_failure("stable_repair_failed", key, failure)
         failures = self._failures[key] = self._failures.get(key, 0) + 1 if failure is not None else 0
-        self._state.detect_at[key] = now + backoff_seconds(max(failures, 1))
+        self._state.detect_at(key, now + backoff_seconds(max(failures, 1)))
         if done is not None and done.rollout is not None:
             self._state.add_to_history(done.rollout)
             if done.rollout.progress.pending_notifications:
@@ -204,7 +205,7 @@ class RolloutStarts:
     # --- a recorded rollout ------------------------------------------------------------------------------
 
     def adopt(self, rollout: Rollout, now: float) -> None:
-        """Take a recorded rollout up, whoever started it."""
+        """Continue a recorded rollout from here on."""
         policy: Policy | None = None
         queries: tuple[tuple[str, Any], ...] = ()
         try:
@@ -221,8 +222,8 @@ class RolloutStarts:
 
     # --- another attempt ---------------------------------------------------------------------------------
 
-    def retry_if_requested(self, past: Rollout, now: float) -> None:
-        """``retry`` of a rolled-back candidate starts a new attempt; any wish is answered."""
+    def _answer_request(self, past: Rollout, now: float) -> None:
+        """``retry`` of a rolled-back candidate starts a new attempt; any other request is answered with a no."""
         request = past.request
         if request is None or request.id == past.progress.answered_request_id:
             return
@@ -233,14 +234,15 @@ class RolloutStarts:
             found = self._new_attempt(past, observation, now)
             start = found if isinstance(found, StartRollout) else None
             text = f"{RETRY_STARTED}{found.rollout.name}" if isinstance(found, StartRollout) else found
-        answered_request_id = replace(
-            past, progress=replace(past.progress, answered_request_id=request.id, request_answer=text)
+        answered = replace(past, progress=replace(past.progress, answered_request_id=request.id, request_answer=text))
+        self._state.add_to_history(answered)
+        self._pending_calls.run(
+            self._dependencies.pool.submit,
+            lambda: self._dependencies.store.update_status(answered),
+            lambda rollout, error: self._on_request_answered(rollout, error, past),
         )
-        self._state.add_to_history(answered_request_id)
-        future = self._dependencies.pool.submit(lambda: self._dependencies.store.update_status(answered_request_id))
-        self._pending_calls.when_done(future, lambda rollout, error: self._on_request_answered(rollout, error, past))
         if start is not None and observation is not None:
-            self._start(start, observation, self._state.stable_trackers.get(past.key))
+            self._start(start, observation, self._state.tracker(past.key))
 
     def _new_attempt(self, past: Rollout, observation: Observation | None, now: float) -> StartRollout | str:
         """The new attempt, or why there can be none."""

@@ -54,7 +54,7 @@ def test_detects_an_advance_without_a_pass(monkeypatch: pytest.MonkeyPatch) -> N
             )
         return plan(situation)
 
-    monkeypatch.setattr("autocanary.controller.act.plan", eager)
+    monkeypatch.setattr("autocanary.controller.evaluate.plan", eager)
     rules = {each.partition(", at ")[0] for each in soaked(1).checks.violations}
     assert {"only with a pass", "bad is not promoted"} <= rules
 

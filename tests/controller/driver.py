@@ -87,14 +87,14 @@ class Driver:
         self.restarted = False
         self.notifiers: Callable[[], RecordingNotifier] = RecordingNotifier
         self._asked = count(1)
-        self.controller = self._controller()
+        self.controller = self.new_controller()
         if watching:
             self.world.kserve.objects.watch(lambda *_: self.world.after(_WATCH_LAG, self._on_requeue))
 
     def _on_requeue(self) -> None:
         self.controller.tick()
 
-    def _controller(self) -> Controller:
+    def new_controller(self) -> Controller:
         return controller_on(self.world, ControllerMetrics(), self.history_limit)
 
     # --- time ----------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ class Driver:
         fresh = self.notifiers()
         fresh.messages = self.world.notifier.messages
         self.world.notifier = fresh
-        self.controller = self._controller()
+        self.controller = self.new_controller()
 
     # --- what has happened ---------------------------------------------------------------------------
 

@@ -147,7 +147,7 @@ def test_another_instance_takes_over_in_the_middle() -> None:
     driver.until_weight(25)
     first, mine = driver.controller, driver.world.leadership
     driver.world.leadership = FakeLeadership(leads=False)
-    second = driver._controller()
+    second = driver.new_controller()
     theirs = driver.world.leadership
     mine.leads, theirs.leads = False, True
     driver.restarted = True

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autocanary.controller.running_rollout import PolicySnapshots
+from autocanary.controller.policy_snapshots import PolicySnapshots
 from autocanary.errors import PolicyError, Problem
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Rollout
@@ -70,4 +70,4 @@ def test_snapshot_cache_is_bounded() -> None:
     snapshots = PolicySnapshots(Shelf())
     for number in range(1000):
         snapshots.restore(rollout({"a": number}))
-    assert len(snapshots._restored) <= 256
+    assert len(snapshots) <= 256

@@ -160,7 +160,7 @@ def test_rollouts_with_same_interval_share_queries() -> None:
 class Sluggish(Driver):
     """Records take longer than an interval, answers of Prometheus come in between."""
 
-    def _controller(self) -> Controller:
+    def new_controller(self) -> Controller:
         world = self.world
         return Controller(
             cluster=world.cluster,

@@ -34,11 +34,11 @@ class SlackRun(Driver):
         self._api = api
         super().__init__(*policies, **more)
 
-    def _controller(self) -> Controller:
+    def new_controller(self) -> Controller:
         bot = SlackBot(self._api, channel="#ml-ops", policy_of=lambda rollout: self.controller.policy_of(rollout))
         self.delivery_worker = DeliveryWorkers([], clock=self.world.clock, channels_for=bot, jitter=lambda: 0.0)
         self.world.notifier = self.delivery_worker  # type: ignore[assignment]
-        return super()._controller()
+        return super().new_controller()
 
     def tick(self) -> None:
         super().tick()
@@ -52,7 +52,7 @@ class SlackRun(Driver):
         self.kill()
 
     def kill(self) -> None:
-        self.controller = self._controller()
+        self.controller = self.new_controller()
 
 
 def story(slack: Slack) -> list[str]:
