@@ -5,9 +5,10 @@ The only importer of ``promql_parser``. Three things are kept apart on purpose: 
 escaped for the string literal it stands in, and for RE2 as well when that string is the right-hand side of
 ``=~`` or ``!~``.
 
-The parser runs in native code that overflows the stack on absurd nesting, so such queries are refused
-before it sees them. It knows PromQL up to Prometheus 2.45 and a little more: a rejection of something newer
-is a reason to ask a real Prometheus, not the last word.
+The parser runs in native code: deep nesting overflows its stack, and its memory grows with the square of
+the operators. ``size_problem`` bounds a query before the parser sees it, by a tokenizer. A query is parsed
+once, when its policy is read. The parser knows PromQL up to Prometheus 2.45 and a little more: where it
+rejects something newer, a real Prometheus decides.
 """
 
 from __future__ import annotations
@@ -21,6 +22,13 @@ from functools import lru_cache
 import promql_parser as parser
 
 from autocanary.errors import InputError
+from autocanary.limits import (
+    QUERY_BYTES,
+    QUERY_DEPTH,
+    QUERY_OPERANDS,
+    QUERY_OPERATORS,
+    QUERY_PLACEHOLDERS,
+)
 
 __all__ = [
     "PLACEHOLDERS",
@@ -30,6 +38,7 @@ __all__ = [
     "promql_duration",
     "quote_string",
     "result_type",
+    "size_problem",
     "syntax_error",
 ]
 
@@ -44,10 +53,12 @@ PLACEHOLDERS: Mapping[str, str] = {
     "interval": "the same as window (Flagger's word)",
 }
 
-_TYPE_CACHE_SIZE = 8192  # queries of which the kind is remembered: the same ones are asked at every look
-_MAX_QUERY_LENGTH = 64_000
-_MAX_OPERATORS = 1_000  # operators and brackets; the parser's stack holds about four times as many
-_NESTING = re.compile(r"[(\[{+\-*/%^<>=]|\b(?:and|or|unless|atan2)\b")
+_TYPE_CACHE_SIZE = 8192  # queries whose type is remembered
+_SYNTAX_TOKEN = re.compile(r"(?P<word>[\w:.]+)|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<symbol>[=!~<>]{1,2}|\S)")
+_WORD_OPERATORS = frozenset({"and", "or", "unless", "atan2"})
+_NO_OPERATORS = frozenset({",", "@", '"', "'", "`"})
+_MAX_SHOWN_NAME = 60
+_LINE_END = re.compile(r"[\r\n]")
 _NAME = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_.]*)\s*\}\}")
 _RE2_SPECIAL = re.compile(r"[\\.*+?|(){}$^\[\]]")
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
@@ -55,6 +66,60 @@ _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, 
 
 
 # --- is it well formed, and what does it give
+
+
+def size_problem(query: str) -> str | None:
+    """What is too large about a query or a template; None when it may be parsed.
+
+    Operators and operands are counted outside ``{}`` and ``[]``, words in any case.
+    """
+    if len(query) > QUERY_BYTES or len(query.encode("utf-8", "replace")) > QUERY_BYTES:
+        return f"the query is longer than {QUERY_BYTES:,} bytes"
+    size = _query_size(query)
+    for count, most, what in (
+        (size.placeholders, QUERY_PLACEHOLDERS, "placeholders"),
+        (size.operators, QUERY_OPERATORS, "operators"),
+        (size.operands, QUERY_OPERANDS, "names, numbers and texts"),
+    ):
+        if count > most:
+            return f"the query has {count:,} {what}, and at most {most} are read"
+    if size.depth > QUERY_DEPTH:
+        return f"the query is nested {size.depth:,} levels deep, and at most {QUERY_DEPTH} are read"
+    return None
+
+
+@dataclass(slots=True)
+class _QuerySize:
+    operators: int = 0
+    operands: int = 0
+    depth: int = 0
+    placeholders: int = 0
+
+
+def _query_size(query: str) -> _QuerySize:
+    size = _QuerySize()
+    open_brackets: list[str] = []
+    for token in _tokens(query):
+        size.placeholders += token.text.count("{{")
+        if token.comment:
+            continue
+        if token.quote_mark:
+            size.operands += not {"{", "["} & set(open_brackets)
+            continue
+        for found in _SYNTAX_TOKEN.finditer(token.text):
+            text = found[0]
+            if found.lastgroup == "open":
+                open_brackets.append(text)
+                size.depth = max(size.depth, len(open_brackets))
+            elif found.lastgroup == "close":
+                del open_brackets[-1:]
+            elif {"{", "["} & set(open_brackets[-1:]):
+                continue
+            elif found.lastgroup == "word" and text.lower() not in _WORD_OPERATORS:
+                size.operands += 1
+            elif text not in _NO_OPERATORS:
+                size.operators += 1
+    return size
 
 
 def syntax_error(query: str) -> str | None:
@@ -79,16 +144,19 @@ def result_type(query: str) -> str | None:
 
 def _parse(query: str) -> parser.Expr:
     """The syntax tree; ValueError with the parser's own words otherwise."""
-    if len(query) > _MAX_QUERY_LENGTH:
-        raise ValueError(f"the query is longer than {_MAX_QUERY_LENGTH:,} characters")
-    code = "".join(token.text for token in _tokens(query) if not token.quote_mark)
-    if len(_NESTING.findall(code)) > _MAX_OPERATORS:
-        raise ValueError(f"the query has more than {_MAX_OPERATORS:,} operators and brackets")
+    if (too_large := size_problem(query)) is not None:
+        raise ValueError(too_large)
     try:
         query.encode()
     except UnicodeEncodeError:
         raise ValueError("the query holds half of a surrogate pair, which is not text") from None
-    return parser.parse(query)
+    try:
+        return parser.parse(query)
+    except BaseException as error:
+        # A panic of the native parser is no Exception; `a[inf]` causes one.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"the parser failed: {error}") from None
 
 
 def _type_of(tree: object) -> str | None:
@@ -173,6 +241,7 @@ def _replace(text: str, value: Callable[[str, str], str]) -> str:
 
 
 def _unknown_placeholder_text(name: str, values: Mapping[str, str | float]) -> str:
+    name = name[:_MAX_SHOWN_NAME]
     known = sorted(values)
     folded = {word.lower(): word for word in known}
     near = difflib.get_close_matches(name.lower().rpartition(".")[2], folded, n=1, cutoff=0.6)
@@ -271,8 +340,8 @@ def _tokens(template: str) -> Iterator[_Token]:
         elif character == "#":
             yield _Token(template[start:at])
             start = at
-            newline = template.find("\n", at)
-            at = newline if newline >= 0 else len(template)
+            newline = _LINE_END.search(template, at)
+            at = newline.start() if newline is not None else len(template)
             yield _Token(template[start:at], comment=True)
             start = at
         else:

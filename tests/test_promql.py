@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from autocanary.errors import InputError
 from autocanary.promql import (
     PLACEHOLDERS,
+    _query_size,
     escape_regex,
     fill_placeholders,
     find_placeholders,
     promql_duration,
     quote_string,
     result_type,
+    size_problem,
     syntax_error,
 )
 
@@ -40,7 +42,8 @@ def test_good_queries_pass(query: str) -> None:
         ('a{b=~"("}', "regex"),
         ("a[", "not valid PromQL"),
         ("# only words", "no expression"),
-        ("a" * 70_000, "longer than 64,000"),
+        ("a" * 17_000, "longer than 16,384 bytes"),
+        ("a offset inf", "the parser failed"),
         ('a{b="\ud800"}', "surrogate"),
     ],
 )
@@ -49,16 +52,82 @@ def test_bad_queries_are_named(query: str, said: str) -> None:
     assert said in (syntax_error(query) or "")
 
 
-@pytest.mark.parametrize("query", ["(" * 9000 + "a" + ")" * 9000, "-" * 9000 + "a", "a+" * 5000 + "a"])
-def test_absurd_nesting_is_refused_and_kills_nothing(query: str) -> None:
-    """These overflow the native parser's stack, which no handler could catch."""
-    assert "operators and brackets" in (syntax_error(query) or "")
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        (" OR ".join(["a"] * 3000), "2,999 operators"),
+        (" oR ".join(["a"] * 3000), "2,999 operators"),
+        (" or ".join(["a"] * 1000), "999 operators"),
+        (" unless ".join(["a"] * 102), "101 operators"),
+        ("# {\r" + " OR ".join(["a"] * 1000), "999 operators"),
+        ('a{b="}"} OR ' * 200 + "a", "200 operators"),
+        ("-" * 9000 + "a", "9,000 operators"),
+        ("a+" * 5000 + "a", "5,000 operators"),
+        ("(" * 5000 + "a" + ")" * 5000, "5,000 levels"),
+        ("abs(" * 51 + "a" + ")" * 51, "51 levels"),
+        ("label_join(a" + ', "x"' * 500 + ")", "names, numbers and texts"),
+        ("a \uff4f\uff52 " * 300, "names, numbers and texts"),
+        ('a{b="{{ name }}"}' + '+ a{b="{{ name }}"}' * 100, "101 placeholders"),
+        ("é" * 9000, "longer than 16,384 bytes"),
+    ],
+)
+def test_query_beyond_a_limit_never_reaches_the_parser(query: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The native parser overflows its stack on these, which no handler intercepts."""
+    monkeypatch.setattr(promql_parser, "parse", lambda _query: pytest.fail("the parser saw the query"))
+    assert says in (size_problem(query) or "")
+    assert says in (syntax_error(query) or "")
     assert result_type(query) is None
 
 
-def test_brackets_in_strings_are_no_nesting() -> None:
+def test_query_at_the_limits_is_parsed() -> None:
+    """100 operators, and 50 levels of parentheses."""
+    assert syntax_error(" OR ".join(["a"] * 101)) is None
+    assert syntax_error("(" * 50 + "a" + ")" * 50) is None
+
+
+def test_brackets_and_operators_in_strings_do_not_count() -> None:
     """A long list of names in a matcher is a flat query."""
-    assert syntax_error('up{a=~"' + "|".join(f"x-(y)-{number}" for number in range(2000)) + '"}') is None
+    assert syntax_error('up{a=~"' + "|".join(f"x-(y)-{number}" for number in range(1000)) + '"}') is None
+
+
+_PIECES = [
+    "a",
+    " OR ",
+    " and ",
+    "+",
+    "-",
+    "(",
+    ")",
+    "{",
+    "}",
+    "[5m]",
+    "1",
+    '"x"',
+    "'",
+    "`",
+    "#",
+    "\r",
+    "\n",
+    ",",
+    "sum(",
+]
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(_PIECES), max_size=40).map("".join))
+def test_tokenizer_counts_at_least_what_the_parser_builds(query: str) -> None:
+    """No spelling hides operators from the limits: a tree has no more nodes than the tokenizer counts tokens."""
+    size = _query_size(query)
+    try:
+        tree = promql_parser.parse(query)
+    except ValueError:
+        return
+    pending, nodes = [tree], 0
+    while pending:
+        node = pending.pop()
+        nodes += 1
+        pending += [each for each in (getattr(node, name, None) for name in ("lhs", "rhs", "expr")) if each is not None]
+    assert nodes <= size.operators + size.operands + query.count("(") + query.count("{") + 1
 
 
 @settings(deadline=None)

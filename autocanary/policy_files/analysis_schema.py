@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
+from autocanary.limits import POLICY_METRICS
 from autocanary.model import policy
 from autocanary.model.measurement import Source
 from autocanary.model.policy import OnInconclusive, TimeoutAction
@@ -185,7 +186,7 @@ class Analysis(StrictModel):
         description="What is measured; at least one metric that is not `dryRun`. Left out, `error-rate` and "
         "`request-duration` are compared with stable.",
         min_length=1,
-        max_length=50,
+        max_length=POLICY_METRICS,
         examples=[[{"name": "request-success-rate", "thresholdRange": {"min": 99}}]],
     )
     on_no_data: OnNoData = Field(

@@ -6,12 +6,11 @@ Like ``rules``: each rule reads the document as it was written and tolerates wha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from autocanary.policy_files.metric_presets import COMPARABLE, PRESETS
 from autocanary.policy_files.policy_errors import FieldPath, FieldProblem
 from autocanary.policy_files.raw_document import RawMapping, get_list, get_mapping
-from autocanary.policy_files.units import QuantityError, format_value, parse_duration
+from autocanary.policy_files.units import format_value, parse_seconds
 
 __all__ = ["check_comparisons", "check_metric", "has_comparison"]
 
@@ -72,24 +71,17 @@ def _check_same_counts(spec: RawMapping) -> Iterator[FieldProblem]:
 
 
 def _check_step_timeout(spec: RawMapping) -> Iterator[FieldProblem]:
-    limit = _seconds(spec.get("stepTimeout"))
+    limit = parse_seconds(spec.get("stepTimeout"))
     if limit is None:
         return
-    longest, field = _seconds(spec.get("stepDuration")) or 0.0, "stepDuration"
+    longest, field = parse_seconds(spec.get("stepDuration")) or 0.0, "stepDuration"
     held = 0.0
     for step in get_list(spec, "steps"):
         if isinstance(step, dict) and "setWeight" in step:
             held = 0.0
-        held += _seconds((get_mapping(step, "pause") or {}).get("duration")) or 0.0
+        held += parse_seconds((get_mapping(step, "pause") or {}).get("duration")) or 0.0
         if held > longest:
             longest, field = held, "pause"
     if limit < longest:
         message = f"{format_value(spec['stepTimeout'])} is shorter than the {field}, so the step could never pass"
         yield FieldProblem(("spec", "stepTimeout"), message, "give the evidence more time than the step lasts")
-
-
-def _seconds(value: Any) -> float | None:
-    try:
-        return parse_duration(value)
-    except QuantityError:
-        return None

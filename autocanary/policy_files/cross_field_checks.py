@@ -11,15 +11,16 @@ from itertools import pairwise
 from typing import Any
 
 from autocanary.errors import InputError
+from autocanary.limits import WEBHOOK_RETRIES, WEBHOOK_SECONDS
 from autocanary.model.measurement import Unit
 from autocanary.model.policy import Component
 from autocanary.policy_files.comparison_checks import check_comparisons, check_metric, has_comparison
 from autocanary.policy_files.metric_presets import PRESETS, Preset
 from autocanary.policy_files.policy_errors import FieldPath, FieldProblem
-from autocanary.policy_files.raw_document import get_list, get_mapping
+from autocanary.policy_files.raw_document import get_list, get_mapping, get_value
 from autocanary.policy_files.schema_errors import NO_METRIC, closest_word
-from autocanary.policy_files.units import QuantityError, format_value, parse_threshold
-from autocanary.promql import PLACEHOLDERS, fill_placeholders, find_placeholders
+from autocanary.policy_files.units import QuantityError, format_duration, format_value, parse_seconds, parse_threshold
+from autocanary.promql import PLACEHOLDERS, fill_placeholders, find_placeholders, size_problem
 
 __all__ = ["check_cross_fields", "with_sample_values"]
 
@@ -216,6 +217,9 @@ def _query(query: str, here: FieldPath) -> Iterator[FieldProblem]:
     if not query.strip():
         yield FieldProblem(here, "the query is empty", "write PromQL that answers one number")
         return
+    if (too_large := size_problem(query)) is not None:
+        yield FieldProblem(here, too_large, "record part of it with a recording rule in Prometheus")
+        return
     try:
         unknown = [name for name in find_placeholders(query) if name not in PLACEHOLDERS]
         for name in unknown:
@@ -249,7 +253,16 @@ def _component_order(spec: dict[str, Any]) -> Iterator[FieldProblem]:
 
 
 def _webhooks(spec: dict[str, Any]) -> Iterator[FieldProblem]:
-    yield from _unique_names(get_list(spec, "webhooks"), ("spec", "webhooks"), "webhook")
+    webhooks = get_list(spec, "webhooks")
+    yield from _unique_names(webhooks, ("spec", "webhooks"), "webhook")
+    for index, each in enumerate(webhooks):
+        timeout, retries = parse_seconds(get_value(each, "timeout")), get_value(each, "retries")
+        calls = 1 + retries if type(retries) is int and 0 <= retries <= WEBHOOK_RETRIES else 1
+        if timeout is not None and timeout * calls > WEBHOOK_SECONDS:
+            longest, most = format_duration(timeout * calls), format_duration(WEBHOOK_SECONDS)
+            message = f"{calls} calls of {format_duration(timeout)} last {longest}, and at most {most} are allowed"
+            hint = "shorten the timeout, or retry less often"
+            yield FieldProblem(("spec", "webhooks", index, "timeout"), message, hint)
 
 
 def _notifications(spec: dict[str, Any]) -> Iterator[FieldProblem]:

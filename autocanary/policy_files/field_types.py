@@ -19,6 +19,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from autocanary.limits import URL_LENGTH
 from autocanary.policy_files import units
 from autocanary.policy_files.schema_errors import closest_word
 from autocanary.policy_files.units import QuantityError, format_number, format_value
@@ -204,6 +205,8 @@ def _zones() -> frozenset[str]:
 def _url(value: Any) -> str:
     if not isinstance(value, str):
         raise QuantityError(f"{format_value(value)} is not a URL", "write it as http://host/path or https://host/path")
+    if len(value) > URL_LENGTH:
+        raise QuantityError(f"the URL has {len(value):,} characters", f"use at most {URL_LENGTH:,}")
     try:
         parts = urlsplit(value)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -248,7 +251,7 @@ MetricName = Annotated[str, ParsedWith(_metric_name, type="string", pattern=f"^{
 LabelValue = Annotated[str, ParsedWith(_label_value, type="string", pattern=f"^{_LABEL_VALUE.pattern}$", maxLength=63)]
 Channel = Annotated[str, ParsedWith(_channel, type="string", pattern=f"^({_CHANNEL.pattern})$")]
 Mention = Annotated[str, ParsedWith(_mention, type="string", pattern=f"^({_MENTION.pattern})$")]
-Url = Annotated[str, ParsedWith(_url, type="string", pattern="^https?://[^\\s]+$")]
+Url = Annotated[str, ParsedWith(_url, type="string", pattern="^https?://[^\\s]+$", maxLength=URL_LENGTH)]
 TimeZone = Annotated[ZoneInfo, ParsedWith(_zone, type="string")]
 WindowStart = Annotated[time, ParsedWith(units.parse_time_of_day, **_TIME)]
 WindowEnd = Annotated[time, ParsedWith(lambda value: units.parse_time_of_day(value, end=True), **_TIME)]

@@ -31,7 +31,7 @@ from autocanary.policy_files.units import (
     QuantityError,
     format_duration,
     format_number,
-    parse_duration,
+    parse_seconds,
     parse_threshold,
 )
 from autocanary.policy_files.validate_document import policy_key
@@ -193,7 +193,7 @@ def _shortest_hold(spec: RawMapping) -> float | None:
     if "stepWeights" in spec:
         weights = get_list(spec, "stepWeights")
         before_the_last = weights[:-1] if weights[-1:] == [_FULL_WEIGHT] else weights
-        return _duration(spec.get("stepDuration")) if before_the_last else None
+        return parse_seconds(spec.get("stepDuration")) if before_the_last else None
     holds: list[float | None] = []
     last = None
     for step in get_list(spec, "steps"):
@@ -201,7 +201,7 @@ def _shortest_hold(spec: RawMapping) -> float | None:
         if isinstance(step, dict) and "setWeight" in step:
             holds, last = [*holds, 0.0], step["setWeight"]
         elif pause is not None and holds:
-            more, so_far = _duration(pause.get("duration")), holds[-1]
+            more, so_far = parse_seconds(pause.get("duration")), holds[-1]
             holds[-1] = so_far + more if so_far is not None and more is not None else None
     known = [each for each in (holds[:-1] if last == _FULL_WEIGHT else holds) if each is not None]
     return min(known, default=None)
@@ -211,7 +211,7 @@ def _window(document: RawMapping) -> Iterator[FieldProblem]:
     analysis = _analysis(document)
     interval = _seconds(analysis, "interval")
     windows: list[tuple[FieldPath, float | None]] = [((*_ANALYSIS, "window"), _seconds(analysis, "window"))]
-    windows += [((*path, "window"), _duration(metric.get("window"))) for path, metric in _metrics(document)]
+    windows += [((*path, "window"), parse_seconds(metric.get("window"))) for path, metric in _metrics(document)]
     for path, window in windows:
         if window is None:
             continue
@@ -286,12 +286,5 @@ def _metrics(document: RawMapping) -> Iterator[tuple[FieldPath, dict[str, Any]]]
 
 def _seconds(analysis: RawMapping, name: str) -> float | None:
     if name in analysis:
-        return _duration(analysis[name])
+        return parse_seconds(analysis[name])
     return analysis_schema.Analysis.model_fields[name].default  # type: ignore[no-any-return]
-
-
-def _duration(original: Any) -> float | None:
-    try:
-        return parse_duration(original)
-    except QuantityError:
-        return None

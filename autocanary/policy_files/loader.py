@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autocanary.errors import PolicyError, Problem
+from autocanary.limits import FILE_BYTES
 from autocanary.model.policy import Policy
 from autocanary.model.rollout_json import API_VERSION
 from autocanary.model.rollout_json import KIND as ROLLOUT_KIND
@@ -36,7 +37,6 @@ from autocanary.policy_files.yaml_reader import (
 )
 
 __all__ = [
-    "MAX_FILE_BYTES",
     "LoadResult",
     "LoadedDocument",
     "PolicyFile",
@@ -48,7 +48,6 @@ __all__ = [
     "read_file",
 ]
 
-MAX_FILE_BYTES = 1024 * 1024
 _SUFFIXES = (".yaml", ".yml", ".json")
 _GROUP = API_VERSION.split("/", maxsplit=1)[0]
 _KUBERNETES_FIELDS = frozenset({"apiVersion", "kind", "metadata", "spec"})
@@ -190,13 +189,13 @@ def load_file(found: PolicyFile) -> LoadResult:
 
 
 def read_file(file: Path) -> bytes | Problem:
-    """The content of a file, at most LARGEST bytes of it."""
+    """The content of a file, at most FILE_BYTES of it."""
     try:
         with file.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
+            content = stream.read(FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         return _read_problem(file, error)
-    if len(content) > MAX_FILE_BYTES:
+    if len(content) > FILE_BYTES:
         return Problem(str(file), 0, 0, "the file is larger than 1 MiB", "split it into several files")
     return content
 

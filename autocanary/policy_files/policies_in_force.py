@@ -1,9 +1,9 @@
-"""The policies in force while the service runs: files read anew when they change, and custom resources.
+"""The policies in force while the service runs: files, read again when they change, and custom resources.
 
-A policy that becomes invalid does not stop what runs by it: its last valid version stays in force, and
-``policy_problems`` tells what is wrong with the newer one. A file that can no longer be read keeps all that
-it gave. A policy goes only when its file is gone, when its file is whole and no longer holds it, or when its
-custom resource is deleted.
+A policy that becomes invalid does not stop its rollouts: the last valid version stays in force, and
+``policy_problems`` says what is wrong with the newer one. A file that can no longer be read keeps all its
+policies. A policy goes only when its file is gone, when its file is whole and no longer holds it, or when its
+custom resource is deleted. Of the custom resources of a namespace, ``limits`` says how many are in force.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from autocanary.errors import PolicyError, Problem
+from autocanary.limits import NAMESPACE_POLICIES, NAMESPACE_WEBHOOKS
 from autocanary.model.policy import Policy
 from autocanary.model.rollout_json import API_VERSION
 from autocanary.policy_files.loader import LoadResult, PolicyFile, find_files, load_text, read_file
 from autocanary.policy_files.schema import KIND
-from autocanary.policy_files.validate_document import policy_key, validate
+from autocanary.policy_files.validate_document import custom_resource_source, policy_key, validate
 
 __all__ = ["ActivePolicies", "PolicyChanges"]
 
@@ -33,7 +34,7 @@ PolicyProblems = tuple[tuple[str, tuple[Problem, ...]], ...]
 class PolicyChanges:
     """What is different from the last reload, by policy id.
 
-    ``invalid`` are the faults that are new, without those that ``apply`` has answered a custom resource.
+    ``invalid`` are the new problems, without those that ``apply`` has returned for a custom resource.
     """
 
     added: tuple[str, ...] = ()
@@ -47,10 +48,14 @@ class PolicyChanges:
 
 @dataclass(frozen=True)
 class _PolicySource:
-    """What one file, or one custom resource, has given: the valid policies, and the faults of the newest."""
+    """What one file, or one custom resource, holds: the valid policies, and the problems of the newest version.
+
+    ``created`` is a custom resource's creationTimestamp.
+    """
 
     root: Path | None = None
     digest: str = ""
+    created: str = ""
     policies: Mapping[Identity, Policy] = field(default_factory=dict)
     policy_problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
 
@@ -89,7 +94,7 @@ class ActivePolicies:
                 return self._changes()
 
     def apply(self, document: Mapping[str, Any]) -> tuple[Problem, ...]:
-        """A custom resource as it is now; what is wrong with it, or nothing."""
+        """A custom resource as it is now; what is wrong with it, or nothing. Nothing is raised."""
         key = policy_key(document)
         policy, problems = validate(document)
         with self._lock:
@@ -98,7 +103,7 @@ class ActivePolicies:
             policy_problems = {_policy_id(key): problems} if problems else {}
             self._resources = {
                 **self._resources,
-                key: _PolicySource(policies=policies, policy_problems=policy_problems),
+                key: _PolicySource(created=_created(document), policies=policies, policy_problems=policy_problems),
             }
             self._resolve()
         return problems
@@ -140,7 +145,7 @@ class ActivePolicies:
         policy_problems = dict(self._missing)
         for policy_source in (
             *(self._files[file] for file in sorted(self._files)),
-            *self._resources.values(),
+            *_within_namespace_limits(self._resources),
         ):
             for name, problems in policy_source.policy_problems.items():
                 policy_problems[name] = (*policy_problems.get(name, ()), *problems)
@@ -173,21 +178,49 @@ class ActivePolicies:
         )
 
 
+def _created(document: Mapping[str, Any]) -> str:
+    metadata = document.get("metadata")
+    return str(metadata.get("creationTimestamp", ""))[:40] if isinstance(metadata, Mapping) else ""
+
+
+def _within_namespace_limits(resources: Mapping[Identity, _PolicySource]) -> Iterator[_PolicySource]:
+    """The custom resources, the oldest first; those beyond the limits of their namespace without their policy."""
+    policies: dict[str, int] = {}
+    webhooks: dict[str, int] = {}
+    for (namespace, name), source in sorted(resources.items(), key=lambda each: (each[1].created, each[0])):
+        own = sum(len(policy.webhooks) for policy in source.policies.values())
+        problem = ""
+        if policies.get(namespace, 0) + len(source.policies) > NAMESPACE_POLICIES:
+            problem = f"the namespace has {NAMESPACE_POLICIES} older policies, and no more are in force"
+        elif webhooks.get(namespace, 0) + own > NAMESPACE_WEBHOOKS:
+            problem = f"with it the policies of the namespace have more than {NAMESPACE_WEBHOOKS} webhooks"
+        if source.policies and problem:
+            origin = custom_resource_source(namespace, name)
+            problems = (Problem(origin, 0, 0, problem, "delete a policy, or join several"),)
+            policy_id = _policy_id((namespace, name))
+            before = source.policy_problems.get(policy_id, ())
+            yield replace(source, policies={}, policy_problems={policy_id: (*before, *problems)})
+            continue
+        policies[namespace] = policies.get(namespace, 0) + len(source.policies)
+        webhooks[namespace] = webhooks.get(namespace, 0) + own
+        yield source
+
+
 def _reload_file(found: PolicyFile, before: _PolicySource) -> _PolicySource:
     """The file as it is now, or ``before`` itself when nothing has changed."""
     file = found.file
     content = read_file(file)
     if isinstance(content, Problem):
-        return _PolicySource(before.root, "", before.policies, {str(file): (content,)})
+        return _PolicySource(before.root, policies=before.policies, policy_problems={str(file): (content,)})
     digest = hashlib.sha256(content).hexdigest()
     if digest == before.digest:
         return before
-    # A file that has given policies was meant to: when it holds none any more, that is a fault in it.
+    # A file that held policies was meant to: when it holds none any more, that is a problem.
     found_in_folder = found.found_in_folder and not before.policies
     policies, policy_problems = _merge(
         before.policies, load_text(content, str(file), found_in_folder=found_in_folder), str(file)
     )
-    return _PolicySource(before.root, digest, policies, policy_problems)
+    return _PolicySource(before.root, digest, policies=policies, policy_problems=policy_problems)
 
 
 def _merge(
@@ -213,7 +246,7 @@ def _merge(
         else:
             policies[key] = each.policy
     if not complete:
-        # Some document cannot be told by its name; it may be any of those that seem to be gone.
+        # A document without a name may be any of those that seem to be gone.
         policies = {**before, **policies}
         errors = tuple(each for each in load_result.problems if each.severity == "error")
         policy_problems |= {file: errors} if errors else {}

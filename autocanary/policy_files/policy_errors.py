@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from autocanary.errors import Problem
-from autocanary.policy_files.units import escape_unprintable
+from autocanary.policy_files.units import cut_text
 
 __all__ = ["FieldPath", "FieldProblem", "Position", "SourcePositions", "format_path", "to_problem"]
 
@@ -19,6 +19,10 @@ FieldPath = tuple[str | int, ...]
 
 Position = tuple[int, int]
 """Line and column, from 1."""
+
+_MAX_PATH_PARTS = 12
+_MAX_NAME_LENGTH = 80
+_MAX_TEXT_LENGTH = 600
 
 
 @dataclass
@@ -45,13 +49,14 @@ class SourcePositions:
 def format_path(path: FieldPath) -> str:
     """The path as people write it, on one line whatever its keys hold.
 
-    >>> field_name(("spec", "steps", 0, "setWeight"))
+    >>> format_path(("spec", "steps", 0, "setWeight"))
     'spec.steps[0].setWeight'
     """
     text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return escape_unprintable(text)
+    for part in path[:_MAX_PATH_PARTS]:
+        name = part if isinstance(part, int) else cut_text(part, _MAX_NAME_LENGTH)
+        text += f"[{name}]" if isinstance(part, int) else f".{name}" if text else f"{name}"
+    return text if len(path) <= _MAX_PATH_PARTS else f"{text}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +79,5 @@ def to_problem(field_problem: FieldProblem, source: str, positions: SourcePositi
     line, column = positions.position(field_problem.path, key=field_problem.at_key) if positions is not None else (0, 0)
     name = format_path(field_problem.path)
     message = f"{name}: {field_problem.message}" if name else field_problem.message
-    return Problem(source, line, column, message, field_problem.hint, field_problem.severity)
+    hint = cut_text(field_problem.hint, _MAX_TEXT_LENGTH)
+    return Problem(source, line, column, cut_text(message, _MAX_TEXT_LENGTH), hint, field_problem.severity)

@@ -1,10 +1,10 @@
-"""Parts of a document as it was written, for whoever reads on although something else in it is wrong."""
+"""Parts of a document as it was written, for checks that go on although another part is wrong."""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["RawMapping", "get_list", "get_mapping"]
+__all__ = ["RawMapping", "get_list", "get_mapping", "get_value"]
 
 RawMapping = dict[str, Any]
 
@@ -13,6 +13,11 @@ def get_mapping(value: Any, name: str) -> RawMapping | None:
     """The mapping under a name; None where there is no such."""
     inner = value.get(name) if isinstance(value, dict) else None
     return inner if isinstance(inner, dict) else None
+
+
+def get_value(value: Any, name: str) -> Any:
+    """What is under a name; None where nothing is."""
+    return value.get(name) if isinstance(value, dict) else None
 
 
 def get_list(value: Any, name: str) -> list[Any]:

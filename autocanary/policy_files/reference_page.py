@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from autocanary.limits import LIMITS
 from autocanary.model.measurement import Unit
 from autocanary.policy_files.json_schema import policy_json_schema
 from autocanary.policy_files.metric_presets import DEFAULT_QUANTILE, PRESETS
@@ -129,7 +130,7 @@ def render_reference() -> str:
     schema = policy_json_schema()
     parts = [_HEAD, "## Fields\n"]
     parts += [_section(schema, title, definition) for title, definition in _sections(schema)]
-    parts += [_presets(), _COMPARISONS + _STEPS]
+    parts += [_presets(), _COMPARISONS + _STEPS, _limits()]
     return "\n".join(parts)
 
 
@@ -205,6 +206,21 @@ def _example(field: Mapping[str, Any]) -> str:
 
 def _cell(words: str) -> str:
     return words.replace("|", "\\|").replace("\n", " ")
+
+
+def _limits() -> str:
+    """The table of limits; what exceeds one is refused with a message, in files, resources and snapshots."""
+    rows = [f"| {each.subject} | {each.most:,} {each.unit} |" for each in LIMITS]
+    return "\n".join([_LIMITS, "| What | At most |", "|---|---|", *rows, ""])
+
+
+_LIMITS = """\
+## Limits
+
+A policy beyond a limit is refused, and its last valid version stays in force. The limits hold for files, for
+custom resources and for the snapshot that a running rollout keeps. They are checked before anything is
+parsed, so that no policy can harm the rollouts of others.
+"""
 
 
 def _presets() -> str:

@@ -13,6 +13,17 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.config import JsonDict, JsonValue
 
+from autocanary.limits import (
+    POLICY_LABELS,
+    POLICY_NOTIFICATIONS,
+    POLICY_SELECTORS,
+    POLICY_STEPS,
+    POLICY_WEBHOOKS,
+    POLICY_WINDOWS,
+    WEBHOOK_METADATA,
+    WEBHOOK_RETRIES,
+    WEBHOOK_SECONDS,
+)
 from autocanary.model.policy import (
     CandidateCleanup,
     Component,
@@ -38,6 +49,7 @@ from autocanary.policy_files.field_types import (
     WindowEnd,
     WindowStart,
 )
+from autocanary.policy_files.units import format_duration
 
 __all__ = ["KIND", "Day", "Document", "EventName", "Spec", "parse_document"]
 
@@ -89,19 +101,19 @@ class Selector(StrictModel):
 
     names: list[Glob] = Field(
         default_factory=list,
-        max_length=500,
+        max_length=POLICY_SELECTORS,
         description="Names of InferenceServices, with the wildcards `*` and `?`; one of them must match.",
         examples=[["mnist", "fraud-*"]],
     )
     namespaces: list[Glob] = Field(
         default_factory=list,
-        max_length=500,
+        max_length=POLICY_SELECTORS,
         description="Namespaces, with the wildcards `*` and `?`; only in a policy without `metadata.namespace`.",
         examples=[["models", "team-*"]],
     )
     match_labels: dict[str, LabelValue] = Field(
         default_factory=dict,
-        max_length=50,
+        max_length=POLICY_LABELS,
         description="Labels that the InferenceService must have, all of them.",
         examples=[{"tier": "prod"}],
     )
@@ -173,10 +185,16 @@ class WebhookSpec(StrictModel):
     )
     url: Url = Field(description="http or https.", examples=["http://smoke.models.svc/run"])
     timeout: PositiveDuration = Field(default=10.0, description="How long an answer is waited for.", examples=["10s"])
-    retries: int = Field(default=0, ge=0, le=10, description="How often a call without an answer is repeated at once.")
+    retries: int = Field(
+        default=0,
+        ge=0,
+        le=WEBHOOK_RETRIES,
+        description="How often a call without an answer is repeated at once. "
+        f"`timeout` × (1 + `retries`) is at most {format_duration(WEBHOOK_SECONDS)}.",
+    )
     metadata: dict[str, str] = Field(
         default_factory=dict,
-        max_length=50,
+        max_length=WEBHOOK_METADATA,
         description="Sent along in the payload; names and values are text.",
         examples=[{"suite": "smoke"}],
     )
@@ -283,7 +301,7 @@ class Spec(StrictModel):
     steps: list[Step] | None = Field(
         default=None,
         min_length=1,
-        max_length=500,
+        max_length=POLICY_STEPS,
         description="Long form of the steps, in Argo Rollouts' words; instead of `stepWeights`. A list that "
         "ends below 100 goes to 100 after the last hold.",
         examples=[[{"setWeight": 10}, {"pause": {"duration": "5m"}}, {"setWeight": 50}, {"pause": {}}]],
@@ -317,13 +335,15 @@ class Spec(StrictModel):
     )
     windows: list[WindowSpec] = Field(
         default_factory=list,
-        max_length=50,
+        max_length=POLICY_WINDOWS,
         description="When steps may be taken; at any time when left out. A rollback is always allowed.",
     )
-    webhooks: list[WebhookSpec] = Field(default_factory=list, max_length=50, description="Gates and calls of your own.")
+    webhooks: list[WebhookSpec] = Field(
+        default_factory=list, max_length=POLICY_WEBHOOKS, description="Calls to services of your own."
+    )
     notifications: list[NotificationSpec] = Field(
         default_factory=list,
-        max_length=50,
+        max_length=POLICY_NOTIFICATIONS,
         description="Whom to tell, besides the service's own default.",
     )
 

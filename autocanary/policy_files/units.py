@@ -20,9 +20,13 @@ __all__ = [
     "PERCENT_PATTERN",
     "TIME_PATTERN",
     "QuantityError",
+    "cut_text",
+    "escape_unprintable",
     "format_duration",
     "format_number",
+    "format_value",
     "parse_duration",
+    "parse_seconds",
     "parse_threshold",
     "parse_time_of_day",
     "percent",
@@ -74,12 +78,16 @@ def format_value(value: Any) -> str:
         text = "a list"
     else:
         text = str(value)
-    text = escape_unprintable(text)
-    return text if len(text) <= _MAX_SHOWN_LENGTH else f"{text[:_MAX_SHOWN_LENGTH]}…"
+    return cut_text(text, _MAX_SHOWN_LENGTH)
+
+
+def cut_text(text: str, most: int = 253) -> str:
+    """At most so many characters of a text, on one line; 253 is the longest name that Kubernetes has."""
+    return escape_unprintable(text if len(text) <= most else f"{text[:most]}…")
 
 
 def escape_unprintable(text: str) -> str:
-    """Text from a document as a message can hold it: what has no look of its own is escaped."""
+    """Text from a document as a message can hold it: characters that cannot be printed are escaped."""
     return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
@@ -93,6 +101,7 @@ def parse_duration(value: Any) -> float:
         raise QuantityError(f"{format_value(value)} is not a duration", "write it as 30s, 5m or 1h30m")
     text = value.strip() if isinstance(value, str) else format_value(value)
     if not isinstance(value, str) or _NUMBER.fullmatch(text):
+        text = format_value(text)
         raise QuantityError(f"the duration {text} has no unit", f"write {text}s, {text}m or {text}ms, as you mean it")
     match = _DURATION.fullmatch(text)
     if not text or match is None:
@@ -104,6 +113,14 @@ def parse_duration(value: Any) -> float:
     if seconds > _MAX_DURATION:
         raise QuantityError(f"the duration {format_value(text)} is longer than a year", "write a shorter one")
     return round(seconds, 6)
+
+
+def parse_seconds(value: Any) -> float | None:
+    """Like ``parse_duration``; None for what is no duration, which another check reports."""
+    try:
+        return parse_duration(value)
+    except QuantityError:
+        return None
 
 
 def format_duration(seconds: float) -> str:

@@ -10,15 +10,18 @@ from autocanary.errors import Problem
 from autocanary.model.policy import Policy
 from autocanary.policy_files import cross_field_checks
 from autocanary.policy_files.compile import compile_policy
+from autocanary.policy_files.document_size import check_size
 from autocanary.policy_files.json_schema import policy_json_schema
 from autocanary.policy_files.policy_errors import FieldPath, FieldProblem, SourcePositions, to_problem
 from autocanary.policy_files.schema import KIND, Document, parse_document
 from autocanary.policy_files.schema_errors import schema_problems
 from autocanary.policy_files.typo_repair import RepairedDocument, repair_typos
+from autocanary.policy_files.units import cut_text
 
 __all__ = ["ValidationResult", "custom_resource_source", "policy_key", "validate", "validate_document"]
 
 _MAX_PROBLEMS = 100
+_MAX_SCHEMA_ERRORS = 200  # each costs a search for the nearest known word
 _MAX_REPAIR_ROUNDS = 10  # a policy is about as many levels deep, and each may hide the next
 _SERVER_FIELDS = frozenset(
     {
@@ -58,7 +61,7 @@ def policy_key(document: Any) -> tuple[str, str]:
 
 def custom_resource_source(namespace: str, name: str) -> str:
     """How messages call a policy that is a custom resource."""
-    return f"{KIND.lower()} {namespace}/{name}"
+    return f"{KIND.lower()} {cut_text(namespace)}/{cut_text(name)}"
 
 
 def validate(document: Mapping[str, Any]) -> tuple[Policy | None, tuple[Problem, ...]]:
@@ -76,15 +79,32 @@ def validate_document(
     positions: SourcePositions | None = None,
     misread_paths: set[FieldPath] | frozenset[FieldPath] = frozenset(),
 ) -> ValidationResult:
-    """The policy in a document, or its problems, in document order.
+    """The policy in a document, or its problems, in document order. Nothing is raised.
 
-    ``positions`` turns paths into lines; values at ``misread_paths`` paths have been complained about
-    already.
+    ``positions`` turns paths into lines; values at ``misread_paths`` already have a problem.
     """
     if not isinstance(document, Mapping):
         message = "a policy is a mapping with apiVersion, kind, metadata and spec"
         return ValidationResult(None, (to_problem(FieldProblem((), message), source, positions),), RepairedDocument({}))
     original = _without_server_fields(document)
+    if (too_large := check_size(original)) is not None:
+        return ValidationResult(None, (to_problem(too_large, source, positions),), RepairedDocument({}))
+    try:
+        return _validate_sized(original, source, origin, positions, misread_paths)
+    except (RecursionError, MemoryError) as error:
+        # One policy must not hide those after it, whatever the checks above have overlooked.
+        message = f"the policy needs more than the service can give ({type(error).__name__})"
+        field_problem = FieldProblem((), message, "make it smaller or flatter")
+        return ValidationResult(None, (to_problem(field_problem, source, positions),), RepairedDocument({}))
+
+
+def _validate_sized(
+    original: dict[str, Any],
+    source: str,
+    origin: str,
+    positions: SourcePositions | None,
+    misread_paths: set[FieldPath] | frozenset[FieldPath],
+) -> ValidationResult:
     parsed, field_problems = _check(original)
     repaired, found = (
         _check_with_repairs(RepairedDocument(original), field_problems)
@@ -105,7 +125,7 @@ def _check(document: dict[str, Any]) -> tuple[Document | None, list[FieldProblem
     parsed, errors = parse_document(document)
     field_problems = [
         field_problem
-        for field_problem in schema_problems(errors, policy_json_schema())
+        for field_problem in schema_problems(errors[:_MAX_SCHEMA_ERRORS], policy_json_schema())
         if not _is_empty(document, field_problem.path)
     ]
     return parsed, [*field_problems, *cross_field_checks.check_cross_fields(document)]
@@ -138,8 +158,8 @@ def _problems(
     more = len(problems) - _MAX_PROBLEMS
     if more > 0:
         last = problems[_MAX_PROBLEMS - 1]
-        message = f"and {more} more faults"
-        problems[_MAX_PROBLEMS:] = [Problem(source, last.line, last.column, message, "mend the first ones")]
+        message = f"and {more} more problems"
+        problems[_MAX_PROBLEMS:] = [Problem(source, last.line, last.column, message, "repair the first ones")]
     return tuple(problems)
 
 

@@ -9,7 +9,7 @@ that are too deep, and aliases that unfold to too much.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from autocanary.errors import Problem
+from autocanary.limits import FILE_VALUES, POLICY_DEPTH, POLICY_VALUES
 from autocanary.policy_files.policy_errors import FieldPath, Position, SourcePositions, format_path
 from autocanary.policy_files.units import format_value
 from autocanary.policy_files.yaml_syntax_errors import position_at, syntax_problem
@@ -32,9 +33,8 @@ __all__ = [
     "root_field",
 ]
 
-_MAX_DEPTH = 40
-_MAX_NODES = 50_000  # in one file; a document of 50 services with everything has about 500
-_MAX_VALUES = 20_000  # in one document, once its aliases are unfolded
+_MAX_DEEP_DOCUMENTS = 20  # what comes after so many of them in a file is not read
+_DOCUMENT_START = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)  # ends a document even within quotes and brackets
 
 _YAML_TAG_PREFIX = "tag:yaml.org,2002:"
 _BOOL, _INT, _FLOAT, _NULL, _MERGE = (f"{_YAML_TAG_PREFIX}{name}" for name in ("bool", "int", "float", "null", "merge"))
@@ -60,6 +60,7 @@ class _TooMuchError(Exception):
     def __init__(self, mark: yaml.Mark, message: str, hint: str) -> None:
         super().__init__(message)
         self.position = position_at(mark)
+        self.index = mark.index
         self.message = message
         self.hint = hint
 
@@ -75,11 +76,11 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self.count += 1
-        if self.count > _MAX_NODES:
-            raise _TooMuchError(mark, f"the file holds more than {_MAX_NODES} values", "split it into several files")
-        if self.depth >= _MAX_DEPTH:
+        if self.count > FILE_VALUES:
+            raise _TooMuchError(mark, f"the file holds more than {FILE_VALUES} values", "split it into several files")
+        if self.depth >= POLICY_DEPTH:
             raise _TooMuchError(
-                mark, f"the document is nested deeper than {_MAX_DEPTH} levels", "a policy needs about 8"
+                mark, f"the document is nested deeper than {POLICY_DEPTH} levels", "a policy needs about 8"
             )
         self.depth += 1
         try:
@@ -89,15 +90,27 @@ class _Loader(yaml.SafeLoader):
 
 
 def compose_documents(text: str, source: str) -> Iterator[Node | Problem]:
-    """The documents of a file; a Problem is the last one where the rest cannot be read.
+    """The documents of a file. A document that is too deep is a Problem, and the next one is read.
 
-    Empty documents (between two ``---``) are left out.
+    After any other Problem the rest cannot be read. Empty documents (between two ``---``) are left out.
     """
+    line = 0
+    for _ in range(_MAX_DEEP_DOCUMENTS):
+        skipped_to = yield from _compose_until_too_deep(text, line, source)
+        if skipped_to is None:
+            return
+        line += text.count("\n", 0, skipped_to)
+        text = text[skipped_to:]
+
+
+def _compose_until_too_deep(text: str, line: int, source: str) -> Generator[Node | Problem, None, int | None]:
+    """Returns where the document after one that is too deep begins; None at the end."""
     try:
         loader = _Loader(text)
     except yaml.YAMLError as error:
         yield syntax_problem(error, text, source)
-        return
+        return None
+    loader.line = line
     try:
         while loader.check_node():
             node = loader.get_node()
@@ -105,10 +118,14 @@ def compose_documents(text: str, source: str) -> Iterator[Node | Problem]:
                 yield node
     except _TooMuchError as error:
         yield Problem(source, *error.position, error.message, error.hint)
+        # The parser's time grows with the square of the depth, so the rest of the document is not parsed.
+        following = _DOCUMENT_START.search(text, error.index) if loader.count <= FILE_VALUES else None
+        return following.start() if following is not None else None
     except yaml.YAMLError as error:
         yield syntax_problem(error, text, source)
     finally:
         loader.dispose()
+    return None
 
 
 def root_field(node: Node, name: str) -> str | None:
@@ -214,7 +231,7 @@ class _NodeParser:
 
     def _check_size(self, node: Node, depth: int) -> None:
         self._count += 1
-        if self._count > _MAX_VALUES or depth > _MAX_DEPTH:
+        if self._count > POLICY_VALUES or depth > POLICY_DEPTH:
             hint = "write the values out, or use fewer aliases"
             raise _TooMuchError(node.start_mark, "the document is too large once its aliases are unfolded", hint)
 

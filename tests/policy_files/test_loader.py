@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from autocanary.errors import PolicyError
+from autocanary.limits import FILE_BYTES
 from autocanary.policy_files import load_paths, load_text, parse
-from autocanary.policy_files.loader import MAX_FILE_BYTES
 from tests.policy_files.policy_texts import FULL_POLICY, MINIMAL_POLICY, document, named, problems
 
 OTHER_KIND = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: on, b: 17:00}\n"
@@ -222,7 +222,7 @@ def test_an_empty_folder_is_a_warning(tmp_path: Path) -> None:
 def test_file_above_1_mib_is_refused(tmp_path: Path) -> None:
     """A megabyte is read, more is not."""
     file = tmp_path / "large.yaml"
-    file.write_text(MINIMAL_POLICY + "#" * (MAX_FILE_BYTES - len(MINIMAL_POLICY)))
+    file.write_text(MINIMAL_POLICY + "#" * (FILE_BYTES - len(MINIMAL_POLICY)))
     assert names(file) == ["small"]
     with file.open("a") as stream:
         stream.write("#")

@@ -526,9 +526,9 @@ def test_a_misspelt_field_is_not_also_missing() -> None:
 
 def test_problems_beyond_the_limit_are_counted() -> None:
     """A hundred sentences are enough."""
-    found = problems(GOOD.replace("[10, 100]", f"[{', '.join(['0'] * 300)}]"))
+    found = problems(GOOD.replace("[10, 100]", f"[{', '.join(['0'] * 200)}]"))
     assert len(found) == 101
-    assert found[-1].endswith("and 200 more faults (mend the first ones)")
+    assert found[-1].endswith("and 100 more problems (repair the first ones)")
 
 
 def test_a_good_policy_has_no_problems() -> None:
