@@ -58,6 +58,7 @@ def _metric_query(rollout: Rollout, policy: Policy, metric: Metric) -> MetricQue
         metric="" if promql else metric.name,
         quantile=metric.quantile,
         query=promql,
+        query_type=metric.query_type,
         counters=metric.compare is not None,
     )
 

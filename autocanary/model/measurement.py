@@ -143,9 +143,9 @@ class MetricQuery:
     """One thing to ask about one revision.
 
     ``metric`` is a preset's name, or empty when ``query`` holds PromQL (placeholders already filled and
-    escaped). ``window`` is the range of rate() and increase(), in seconds. ``counters`` asks for the raw
-    counts of both revisions beside the value, as a comparison needs them. The hash is worked out once: each
-    question is looked up several times at every look.
+    escaped) of ``query_type``, as ``policy.Metric`` has it. ``window`` is the range of rate() and increase(),
+    in seconds. ``counters`` asks for the raw counts of both revisions beside the value, as a comparison needs
+    them. The hash is worked out once, because each query is looked up several times at every evaluation.
     """
 
     namespace: str
@@ -158,6 +158,7 @@ class MetricQuery:
     metric: str = ""
     quantile: float | None = None
     query: str = ""
+    query_type: str = ""
     counters: bool = False
     _hash: int = field(init=False, compare=False, repr=False)
 

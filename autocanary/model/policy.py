@@ -154,7 +154,8 @@ class ComparisonPolicy:
 class Metric:
     """One thing that is measured on the candidate and held against a range, or against stable.
 
-    ``query`` is empty for presets and PromQL with ``{{ placeholders }}`` otherwise. The rollout fails at
+    ``query`` is empty for presets and PromQL with ``{{ placeholders }}`` otherwise; ``query_type`` is vector,
+    scalar, matrix or string, empty where the parser does not know the query. The rollout fails at
     the ``failure_limit``-th breach within one step (reached, not exceeded); a pass erases earlier breaches
     only when ``consecutive``. ``dry_run`` metrics are judged and shown, never acted on.
 
@@ -173,6 +174,7 @@ class Metric:
     dry_run: bool = False
     min_requests: float | None = None  # None: the analysis' own
     window: float | None = None  # None: the analysis' own
+    query_type: str = field(default="", compare=False)
     compare: ComparisonPolicy | None = None  # beside or instead of a range
     objective: bool = False
 

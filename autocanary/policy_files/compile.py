@@ -28,8 +28,10 @@ from autocanary.model.policy import (
 )
 from autocanary.model.rollout_windows import Window
 from autocanary.policy_files import analysis_schema, schema
+from autocanary.policy_files.cross_field_checks import with_sample_values
 from autocanary.policy_files.metric_presets import DEFAULT_QUANTILE, PRESETS
 from autocanary.policy_files.units import parse_threshold
+from autocanary.promql import result_type
 
 __all__ = ["DEFAULT_METRICS", "MIN_COMPARED_STEP", "compile_policy", "digest_of"]
 
@@ -102,7 +104,8 @@ def _to_json_value(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_to_json_value(each) for each in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: _to_json_value(getattr(value, each.name)) for each in dataclasses.fields(value)}
+        meaning = (each.name for each in dataclasses.fields(value) if each.compare)
+        return {name: _to_json_value(getattr(value, name)) for name in meaning}
     # 10 and 10.0 mean the same; JSON would write them differently.
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -170,6 +173,7 @@ def _metric(raw: analysis_schema.Metric, default_preset: core_policy.ComparisonP
         ),
         unit=unit,
         query=raw.query or "",
+        query_type="" if raw.query is None else result_type(with_sample_values(raw.query)) or "",
         quantile=quantile,
         failure_limit=raw.failure_limit,
         consecutive=raw.consecutive,

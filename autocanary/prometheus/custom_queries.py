@@ -17,7 +17,6 @@ from autocanary.prometheus.client import QueryTimedOut
 from autocanary.prometheus.preset_queries import with_label
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
 from autocanary.prometheus.query_plan import ProcessingError, QueryPlan, QueryResult
-from autocanary.promql import result_type
 
 __all__ = ["CustomQueries"]
 
@@ -50,12 +49,12 @@ class CustomQueries:
         self._max_joined, self._reduced_until = _MAX_JOINED, 0.0
         self._lock = threading.Lock()
 
-    def query_all(self, queries: Iterable[str]) -> QueryPlan[Mapping[str, QueryResult]]:
-        """Every distinct query's own answer or error."""
+    def query_all(self, types: Mapping[str, str]) -> QueryPlan[Mapping[str, QueryResult]]:
+        """Every query's own answer or error; ``types`` are ``MetricQuery.query_type`` by query."""
         found: dict[str, QueryResult] = {}
-        pending = [_QueryGroup(group) for group in self._grouped(sorted(set(queries)))]
+        pending = [_QueryGroup(group) for group in self._grouped(types)]
         while pending:
-            asked = [_join(group.queries) for group in pending]
+            asked = [_join(group.queries, types) for group in pending]
             results = yield asked
             retry: list[_QueryGroup] = []
             for group, query in zip(pending, asked, strict=True):
@@ -66,7 +65,7 @@ class CustomQueries:
             pending = retry
         return found
 
-    def _grouped(self, queries: Sequence[str]) -> list[list[str]]:
+    def _grouped(self, types: Mapping[str, str]) -> list[list[str]]:
         with self._lock:
             now = self._now()
             self._isolated = {query: until for query, until in self._isolated.items() if until > now}
@@ -76,8 +75,8 @@ class CustomQueries:
         groups: list[list[str]] = []
         open_group: list[str] = []
         size = 0
-        for query in queries:
-            if query in isolated or _result_type(query) not in ("vector", "scalar"):
+        for query in sorted(types):
+            if query in isolated or types[query] not in ("vector", "scalar"):
                 groups.append([query])
                 continue
             cost = len(query.encode()) + 64
@@ -103,14 +102,6 @@ class CustomQueries:
             with self._lock:
                 self._max_joined = min(self._max_joined, *sizes)
                 self._reduced_until = self._now() + _ISOLATE_SECONDS
-
-
-def _result_type(query: str) -> str | None:
-    """The query's type, None where it is not known: such a query is asked alone and can fail alone only."""
-    try:
-        return result_type(query)
-    except Exception:  # noqa: BLE001 - a query that overwhelms the parser must not fail the others
-        return None
 
 
 def _distribute_safely(group: _QueryGroup, result: QueryResult, found: dict[str, QueryResult]) -> list[_QueryGroup]:
@@ -148,16 +139,17 @@ def _needs_split(result: QueryResult) -> bool:
     return any(warning.startswith("PromQL") for warning in result.warnings)
 
 
-def _join(group: Sequence[str]) -> str:
+def _join(group: Sequence[str], types: Mapping[str, str]) -> str:
     """One query for the group; a single one goes as it is, and its answer shows its true type."""
     if len(group) == 1:
         return group[0]
-    return " or ".join(with_label(_as_vector(query), _QUERY_LABEL, str(number)) for number, query in enumerate(group))
+    vectors = (_as_vector(query, types[query]) for query in group)
+    return " or ".join(with_label(vector, _QUERY_LABEL, str(number)) for number, vector in enumerate(vectors))
 
 
-def _as_vector(query: str) -> str:
+def _as_vector(query: str, query_type: str) -> str:
     # The line breaks end a comment that the query may end with.
-    return f"\nvector({query}\n)" if result_type(query) == "scalar" else f"\n{query}\n"
+    return f"\nvector({query}\n)" if query_type == "scalar" else f"\n{query}\n"
 
 
 def _split_response(group: Sequence[str], result: QueryResult) -> Mapping[str, QueryResponse] | None:

@@ -188,7 +188,8 @@ def _query_all(
             targets[pending.targets[0]] = None
         if isinstance(pending.family, CounterFamily):
             families.setdefault(pending.family, {}).update(dict.fromkeys(pending.targets))
-    own_queries = [pending.metric_query.query for pending in all_pending if pending.metric_query.query]
+    asked = (pending.metric_query for pending in all_pending)
+    own_queries = {metric_query.query: metric_query.query_type for metric_query in asked if metric_query.query}
     results = _RoundResults({}, {}, {})
     presets = gather_plans(
         [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from datetime import time
 from zoneinfo import ZoneInfo
 
@@ -29,12 +29,13 @@ from autocanary.model.policy import (
 )
 from autocanary.model.rollout_windows import Window
 from autocanary.policy_files import validate
+from autocanary.policy_files.compile import digest_of
 from tests.policy_files.policy_texts import FULL_POLICY, MINIMAL_POLICY, document, named, only
 
 
 def test_a_whole_policy() -> None:
     """Every field of the document arrives in the Policy, in core's units."""
-    assert dataclasses.replace(only(FULL_POLICY), digest="", document={}) == Policy(
+    assert replace(only(FULL_POLICY), digest="", document={}) == Policy(
         name="prod-models",
         namespace="models",
         selector=Selector(names=("mnist", "fraud-*"), labels=(("tier", "prod"),)),
@@ -249,5 +250,27 @@ def test_a_file_and_a_custom_resource_mean_the_same() -> None:
     from_resource, problems = validate(resource)
     assert problems == ()
     assert from_resource is not None
-    assert dataclasses.replace(from_resource, origin=from_file.origin) == from_file
+    assert replace(from_resource, origin=from_file.origin) == from_file
     assert from_resource.digest == from_file.digest
+
+
+@pytest.mark.parametrize(
+    ("query", "query_type"),
+    [
+        ('sum(rate(a{r="{{ revision }}"}[{{ window }}]))', "vector"),
+        ("scalar(a)", "scalar"),
+        ("a[5m]", "matrix"),
+        ("a smoothed", ""),
+    ],
+)
+def test_query_has_its_type_from_the_policy(query: str, query_type: str) -> None:
+    """It is parsed when the policy is read; an evaluation parses nothing."""
+    policy = only(named("a") + f"      - name: own\n        query: '{query}'\n        thresholdRange: {{max: 1}}\n")
+    assert policy.analysis.metrics[-1].query_type == query_type
+
+
+def test_query_type_does_not_change_the_digest() -> None:
+    """A newer parser must not make a policy look changed."""
+    policy = only(named("a") + "      - {name: own, query: a, thresholdRange: {max: 1}}\n")
+    metrics = tuple(replace(metric, query_type="") for metric in policy.analysis.metrics)
+    assert digest_of(replace(policy, analysis=replace(policy.analysis, metrics=metrics))) == policy.digest

@@ -15,6 +15,7 @@ from autocanary.prometheus.exporter_discovery import ExporterDiscovery
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
 from autocanary.prometheus.query_batch import QueryLimits, query_measurements
 from autocanary.prometheus.query_plan import QueryPlan, QueryResult
+from autocanary.promql import result_type
 
 T = TypeVar("T")
 
@@ -112,6 +113,7 @@ def metric_query(
         metric="" if query else metric,
         quantile=quantile,
         query=query,
+        query_type=result_type(query) or "",
         counters=counters,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import promql_parser
 import pytest
@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
-from autocanary.prometheus import custom_queries
 from autocanary.prometheus.client import QueryTimedOut
 from autocanary.prometheus.custom_queries import CustomQueries
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
 from autocanary.prometheus.query_plan import QueryResult
+from autocanary.promql import result_type
 from tests.prometheus.scripted_prometheus import FakePrometheus, ManualClock, row, rows
 
 PART = re.compile(r'label_replace\(\n(?:vector\()?(.*?)\n\)?, "autocanary_q", "(\d+)", "", ""\)', re.DOTALL)
@@ -40,8 +40,13 @@ def joining(answer: dict[str, QueryResult]) -> FakePrometheus:
     return FakePrometheus(respond)
 
 
+def typed(queries: Iterable[str]) -> dict[str, str]:
+    """Each query with its type, as a policy holds it."""
+    return {query: result_type(query) or "" for query in queries}
+
+
 def query_all(fake: FakePrometheus, *queries: str, custom: CustomQueries | None = None) -> Mapping[str, QueryResult]:
-    return fake.run((custom or CustomQueries(ManualClock().now, 100_000)).query_all(queries))
+    return fake.run((custom or CustomQueries(ManualClock().now, 100_000)).query_all(typed(queries)))
 
 
 def values(result: QueryResult) -> list[float | None]:
@@ -220,14 +225,11 @@ def test_query_deeper_than_the_stack_is_asked_alone() -> None:
     assert deep in fake.queries
 
 
-def test_exception_in_the_parser_concerns_its_query_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever one query does to the parser, the others are answered."""
-
-    def fail_on_hostile(query: str) -> str:
-        if "hostile" in query:
-            raise RecursionError("maximum recursion depth exceeded")
-        return "vector"
-
-    monkeypatch.setattr(custom_queries, "result_type", fail_on_hostile)
-    found = query_all(joining({"hostile": rows(row(1)), "a": rows(row(2))}), "hostile", "a")
-    assert {query: values(result) for query, result in found.items()} == {"hostile": [1], "a": [2]}
+def test_evaluation_parses_no_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The type of a query comes with it, from the policy; one without a type is asked alone."""
+    monkeypatch.setattr(promql_parser, "parse", lambda _query: pytest.fail("the parser ran at an evaluation"))
+    fake = joining({"a": rows(row(1)), "b": rows(row(2)), "c": rows(row(3))})
+    plan = CustomQueries(ManualClock().now, 100_000).query_all({"a": "vector", "b": "scalar", "c": ""})
+    found = fake.run(plan)
+    assert {query: values(result) for query, result in found.items()} == {"a": [1], "b": [2], "c": [3]}
+    assert "c" in fake.queries
