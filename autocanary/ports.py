@@ -111,10 +111,14 @@ class WebhookCall:
 
 @dataclass(frozen=True, slots=True)
 class WebhookResult:
-    """``ok`` True: 2xx; False: the receiver answered no; None: it could not be reached."""
+    """``ok`` True: 2xx; False: the receiver answered no; None: no answer.
+
+    ``called`` False: the call was not made, so it says nothing about the candidate.
+    """
 
     ok: bool | None
     detail: str = ""
+    called: bool = True
 
 
 class PolicyWebhooks(Protocol):

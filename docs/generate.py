@@ -54,6 +54,9 @@ _MEANINGS: Mapping[str, str] = {
     "user groups, `here`, `channel`.",
     "slack_api_url": "Where Slack's Web API is; another one for GovSlack.",
     "apprise_urls_file": "A file of [Apprise](notifications.md#teams-discord-pagerduty-and-others) URLs, one a line.",
+    "webhook_hosts": "Hosts that policies' webhooks may reach although their addresses are private, and whose "
+    "reasons are shown: names, `*.ml.svc`, addresses, networks "
+    "([default](notifications.md#which-hosts-policies-webhooks-may-reach)).",
     "webhook_url": "Where transitions are posted as JSON ([the fields](notifications.md#generic-webhook)).",
     "history_limit": "How many finished rollouts are kept per service.",
     "cluster_name": "Told in every message, for people with several clusters.",

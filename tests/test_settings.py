@@ -304,3 +304,16 @@ def test_slack_with_a_bot_token(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.slack_bot_token_file == Path("/etc/slack/token")
     assert (settings.slack_channel, settings.slack_mention) == ("#ml-ops", ("S012AB3CD", "here"))
     assert settings.slack_api_url == "https://slack.com/api"
+
+
+def test_webhook_hosts_are_names_globs_addresses_and_networks() -> None:
+    """A list, comma-separated; what is no host is an error that shows an example."""
+    assert load({"webhook_hosts": "gate.ml.svc,*.ml.svc, 10.0.0.0/8,::1"}).webhook_hosts == (
+        "gate.ml.svc",
+        "*.ml.svc",
+        "10.0.0.0/8",
+        "::1",
+    )
+    assert load().webhook_hosts == ()
+    for wrong in ("http://gate", "gate:8080", "gate/path", "a b"):
+        assert "is not a host: expected a name" in fault(webhook_hosts=wrong)

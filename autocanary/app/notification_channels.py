@@ -1,4 +1,4 @@
-"""Whom the service tells: the channels that the settings ask for, and those that policies choose."""
+"""The channels that the settings ask for, and those that policies choose."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from autocanary.notifications.slack_api import SlackApi
 from autocanary.notifications.slack_bot import SlackBot
 from autocanary.notifications.slack_webhook import SlackWebhook
 from autocanary.notifications.webhook import PolicyWebhookChannels, WebhookChannel
+from autocanary.notifications.webhook_hosts import WebhookHosts
 from autocanary.ports import Message
 from autocanary.settings import Settings
 
-__all__ = ["policy_channels", "service_channels"]
+__all__ = ["policy_channels", "policy_http_client", "service_channels"]
 
 PolicyOf = Callable[[Rollout], Policy | None]
 ChannelsFor = Callable[[Message], Sequence[Channel]]
@@ -39,10 +40,15 @@ def service_channels(settings: Settings, client: ApiClient, http: HttpClient, po
     return channels
 
 
-def policy_channels(settings: Settings, http: HttpClient, policy_of: PolicyOf) -> ChannelsFor:
-    """The channels of one message: those of its policy, or what stands in for them."""
+def policy_http_client(settings: Settings) -> HttpClient:
+    """For URLs that policies name: private addresses only where the settings allow the host."""
+    return HttpClient(hosts=WebhookHosts(settings.webhook_hosts))
+
+
+def policy_channels(settings: Settings, http: HttpClient, policy_http: HttpClient, policy_of: PolicyOf) -> ChannelsFor:
+    """The channels of one message: the webhooks of its policy, Slack, and Apprise."""
     cluster = settings.cluster_name
-    sources: list[ChannelsFor] = [PolicyWebhookChannels(http, cluster=cluster, policy_of=policy_of)]
+    sources: list[ChannelsFor] = [PolicyWebhookChannels(policy_http, cluster=cluster, policy_of=policy_of)]
     if settings.slack_bot_token_file is not None:
         api = SlackApi(settings.slack_bot_token_file, http, settings.slack_api_url)
         channel, mention = settings.slack_channel, settings.slack_mention

@@ -46,7 +46,7 @@ from autocanary.simulator.virtual_clock import VirtualClock
 __all__ = ["AutocanaryService", "run"]
 
 _POLICY_RELOAD_SECONDS = 5.0
-_WRITE_THREADS, _EVALUATION_THREADS, _QUERY_THREADS, _WEBHOOK_THREADS = 16, 4, 16, 16
+_WRITE_THREADS, _EVALUATION_THREADS, _QUERY_THREADS, _WEBHOOK_THREADS = 16, 4, 16, 32
 _DRIFT_LIMIT = 60.0
 _TICK = "tick"
 
@@ -133,12 +133,12 @@ class AutocanaryService:
             count=self.counters.query,
             clock=self._clock,
         )
-        http = HttpClient()
+        http, policy_http = HttpClient(), notification_channels.policy_http_client(settings)
         self._delivery_workers = DeliveryWorkers(
             notification_channels.service_channels(settings, self._client, http, self._policy_of),
             clock=self._clock,
             synchronous=[AuditLog(self._policy_of)],
-            channels_for=notification_channels.policy_channels(settings, http, self._policy_of),
+            channels_for=notification_channels.policy_channels(settings, http, policy_http, self._policy_of),
             on_outcome=self.counters.count_notification,
             on_event=requeue,
             is_leader=self._leadership.is_leader,
@@ -147,7 +147,7 @@ class AutocanaryService:
             cluster=self._cluster,
             store=self._store,
             metrics=self._metrics,
-            policy_webhooks=HttpPolicyWebhooks(self._webhook_call_pool, http),
+            policy_webhooks=HttpPolicyWebhooks(self._webhook_call_pool, policy_http),
             notifier=self._delivery_workers,
             policies=self._active_policies,
             leadership=self._leadership,

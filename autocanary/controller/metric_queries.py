@@ -132,7 +132,7 @@ def webhook_answers_by_type(
     grouped: dict[WebhookType, tuple[WebhookAnswer, ...]] = {}
     for call in calls:
         result = results[call]
-        answer = WebhookAnswer(call.webhook.name, result.ok, result.detail)
+        answer = WebhookAnswer(call.webhook.name, result.ok, result.detail, result.called)
         grouped[call.webhook.type] = (*grouped.get(call.webhook.type, ()), answer)
     return grouped
 

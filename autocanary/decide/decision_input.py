@@ -51,11 +51,12 @@ REMEMBERED_WEBHOOKS = (WebhookType.PRE_ROLLOUT, WebhookType.CONFIRM_PROMOTION)
 
 @dataclass(frozen=True, slots=True)
 class WebhookAnswer:
-    """What a policy webhook said: True yes, False no, None could not be asked."""
+    """What a policy webhook answered: True yes, False no, None nothing; ``called`` False: no call was made."""
 
     name: str
     ok: bool | None
     detail: str = ""
+    called: bool = True
 
 
 @dataclass(frozen=True, slots=True)

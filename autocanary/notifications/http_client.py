@@ -1,16 +1,18 @@
-"""One POST to a receiver that we do not control: every way it can fail is one DeliveryError or an Answer.
+"""One POST to a receiver that we do not control: it ends as an HttpResponse or as one DeliveryError.
 
 Decisions
-- ``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY`` and ``REQUESTS_CA_BUNDLE`` are honoured, as everywhere: many
-  clusters reach Slack only through a proxy. ``~/.netrc`` is not: it would send a stored password to a
-  receiver that nobody chose for it. Certificates are always verified.
-- Redirects are followed only where they keep the method (307, 308), on the same host, and never from https
-  to http. A redirect elsewhere would hand the payload and the URL's secret to another party.
-- A body is read up to 4 KiB and never past the deadline: it only serves to explain a refusal. Whoever needs
-  the answer itself names a larger limit and finds it in ``Answer.body``.
+- ``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY`` and ``REQUESTS_CA_BUNDLE`` are honoured: many clusters reach Slack
+  only through a proxy. ``~/.netrc`` is not: it would send a stored password to a receiver that a policy chose.
+  Certificates are always verified.
+- A policy's URL (a client with ``hosts``) reaches public addresses and the hosts that the operator allows, without
+  redirects. Of the answer only the status is shown, and of allowed hosts a short ``text/plain`` reason.
+- The operator's own URLs may redirect where the method stays the same (307, 308), on the same host, and never from
+  https to http. A redirect elsewhere would hand the payload and the URL's secret to another party.
+- A body is read up to 4 KiB and never past the deadline: it serves to explain a refusal. A caller that needs the
+  answer itself names a larger limit and finds it in ``HttpResponse.body``.
 - One session per call: ``requests.Session`` is not safe to share between threads, and calls are rare.
 
-A secret in a file: read when it is used, so that a rotated one is picked up, and never quoted.
+A secret in a file is read when it is used, so that a rotated one is picked up, and never quoted.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ import urllib3
 from autocanary import __version__
 from autocanary.errors import DeliveryError
 from autocanary.logs import redact
+from autocanary.model.foreign_text import clean_text
+from autocanary.notifications.webhook_hosts import AddressRefusedError, GuardedAdapter, WebhookHosts
 
 __all__ = ["NO_RETRY", "HttpClient", "HttpResponse", "raise_for_status", "read_secret", "url_origin"]
 
@@ -41,13 +45,14 @@ NO_RETRY = math.inf
 
 _BODY_LIMIT = 4096
 _DETAIL_LIMIT = 300
+_REASON_LIMIT = 120
 _MAX_REDIRECTS = 3
 _TRANSIENT = frozenset({408, 425, 429})
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """What a receiver said: ``text`` is the start of its body on one line, ``retry_after`` in seconds.
+    """An answer: ``text`` is the part of its body that may be shown, on one line, ``retry_after`` in seconds.
 
     ``body`` is as much of it as was asked for; it may hold secrets.
     """
@@ -63,17 +68,21 @@ class HttpResponse:
 
 
 class HttpClient:
-    """Posts JSON. ``connect`` and ``read`` are deadlines in seconds."""
+    """Posts JSON. ``connect`` and ``read`` are deadlines in seconds.
+
+    ``hosts`` makes it a client for URLs that tenants write.
+    """
 
     def __init__(
         self,
         *,
         connect: float = 3.0,
         read: float = 10.0,
+        hosts: WebhookHosts | None = None,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._connect, self._read = connect, read
+        self._connect, self._read, self._hosts = connect, read, hosts
         self._now, self._monotonic = now, monotonic
 
     def post(
@@ -93,6 +102,8 @@ class HttpClient:
             response, moved_to = self._post_once(url, body, headers or {}, seconds, body_limit)
             if not moved_to:
                 return response
+            if self._hosts is not None:
+                return HttpResponse(response.status, "redirects of a policy's webhook are not followed")
             target = _resolve_url(url, moved_to)
             if redirects == _MAX_REDIRECTS or not _may_follow(response.status, url, target):
                 return HttpResponse(response.status, f"redirects to {url_origin(target)}; name the final address")
@@ -111,6 +122,9 @@ class HttpClient:
         try:
             with _Session() as session:
                 session.auth = _no_auth  # otherwise requests looks into ~/.netrc
+                if self._hosts is not None:
+                    for scheme in ("http://", "https://"):
+                        session.mount(scheme, GuardedAdapter(self._hosts))
                 with session.post(
                     url,
                     data=body,
@@ -122,7 +136,11 @@ class HttpClient:
                     moved = response.headers.get("Location", "") if 300 <= response.status_code < 400 else ""
                     given = self._body(response, deadline, body_limit)
                     retry_after = self._retry_after(response)
-                    return HttpResponse(response.status_code, _one_line(given), retry_after, given), moved
+                    text = self._shown_text(url, response, given)
+                    return HttpResponse(response.status_code, text, retry_after, given), moved
+        except AddressRefusedError as error:
+            message = f"{url_origin(url)} is refused: {error}; AUTOCANARY_WEBHOOK_HOSTS does not allow it"
+            raise DeliveryError(message, retry_after=NO_RETRY) from error
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             why, permanent = _failure_text(error, self._connect, read)
             message = f"{url_origin(url)} {why}"
@@ -140,6 +158,15 @@ class HttpClient:
         except (urllib3.exceptions.HTTPError, OSError, ValueError):
             pass  # the status has arrived, and it is the answer
         return read
+
+    def _shown_text(self, url: str, response: requests.Response, body: bytes) -> str:
+        """The start of the body on one line; for a tenant's URL only what the operator allows to be shown."""
+        if self._hosts is None:
+            return _one_line(body, _DETAIL_LIMIT)
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind != "text/plain" or not self._hosts.allows_name(urlsplit(url).hostname or ""):
+            return ""
+        return _one_line(body, _REASON_LIMIT)
 
     def _retry_after(self, response: requests.Response) -> float | None:
         given = response.headers.get("Retry-After", "").strip()
@@ -178,9 +205,8 @@ def raise_for_status(response: HttpResponse, url: str) -> None:
     )
 
 
-def _one_line(body: bytes) -> str:
-    text = redact(" ".join(body[:_BODY_LIMIT].decode("utf-8", "replace").split()))
-    return text if len(text) <= _DETAIL_LIMIT else f"{text[:_DETAIL_LIMIT]}…"
+def _one_line(body: bytes, limit: int) -> str:
+    return clean_text(redact(clean_text(body[:_BODY_LIMIT].decode("utf-8", "replace"), _BODY_LIMIT)), limit)
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -242,7 +268,7 @@ def _root_cause_text(error: BaseException) -> str:
         elif error.__cause__ is not None:
             error = error.__cause__
     words = " ".join(str(error).split()).rpartition("]: ")[2].rpartition("): ")[2]
-    return redact(words)[:_DETAIL_LIMIT] or type(error).__name__
+    return clean_text(redact(words), _DETAIL_LIMIT) or type(error).__name__
 
 
 _LONGEST = 65_536

@@ -29,6 +29,7 @@ from autocanary.settings.value_types import (
     SlackChannel,
     SlackMentions,
     Url,
+    WebhookHostPatterns,
     did_you_mean,
     invalid_value,
 )
@@ -108,6 +109,8 @@ class Settings(BaseSettings):
     """Another one for GovSlack."""
     apprise_urls_file: FilePath | None = None
     webhook_url: Annotated[Url | None, Field(repr=False)] = None
+    webhook_hosts: WebhookHostPatterns = ()
+    """Hosts that policies' webhooks may reach at private addresses, and whose words are shown."""
     history_limit: int = Field(default=10, ge=1, le=1000)
     """Finished rollouts kept per service."""
     cluster_name: str = ""

@@ -6,6 +6,7 @@ What is wrong with a setting, in a sentence that names where it was given.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -35,6 +36,7 @@ __all__ = [
     "SlackChannel",
     "SlackMentions",
     "Url",
+    "WebhookHostPatterns",
     "describe_error",
     "did_you_mean",
     "flag_of",
@@ -47,6 +49,7 @@ _PARAM_NAME = re.compile(r"[A-Za-z0-9_.\[\]-]+", re.ASCII)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 
 _SLACK_CHANNEL = re.compile(r"#[^\s,#]{1,80}|[CGD][A-Z0-9]{6,}", re.ASCII)
+_WEBHOOK_HOST = re.compile(r"[A-Za-z0-9*]([-A-Za-z0-9.*]{0,251}[A-Za-z0-9*])?", re.ASCII)
 _SLACK_MENTION = re.compile(r"here|channel|[UWS][A-Z0-9]{6,28}", re.ASCII)
 
 
@@ -182,6 +185,25 @@ def _parse_slack_mentions(value: Any) -> tuple[str, ...]:
     return ids
 
 
+def _parse_webhook_hosts(value: Any) -> tuple[str, ...]:
+    hosts = _split_list(value)
+    for each in hosts:
+        if not _WEBHOOK_HOST.fullmatch(each) and not _is_network(each):
+            raise invalid_value(
+                f"{each!r} is not a host: expected a name, a name with * such as *.ml.svc, an address, or a network "
+                "such as 10.0.0.0/8; without scheme, port and path"
+            )
+    return hosts
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def _parse_path(value: Any) -> Any:
     """Whether the file is there is asked when it is used: a secret may be mounted a moment later."""
     if not isinstance(value, str | Path) or not str(value).strip():
@@ -200,6 +222,7 @@ LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidat
 FilePath = Annotated[Path, BeforeValidator(_parse_path)]
 ObjectName = Annotated[str, BeforeValidator(_parse_object_name)]
 SlackChannel = Annotated[str, BeforeValidator(_parse_slack_channel)]
+WebhookHostPatterns = Annotated[tuple[str, ...], BeforeValidator(_parse_webhook_hosts)]
 SlackMentions = Annotated[tuple[str, ...], BeforeValidator(_parse_slack_mentions)]
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from autocanary import logs
+from autocanary.app import notification_channels
 from autocanary.app.service import AutocanaryService
-from autocanary.errors import SettingsError
+from autocanary.errors import DeliveryError, SettingsError
 from autocanary.model.decision import Event
 from autocanary.model.rollout_json import to_document
 from autocanary.settings import HostPort, Settings
@@ -153,3 +154,12 @@ def test_apprise_is_told_besides_slack(api: FakeApi, receiver: Receiver, slack: 
             both.stop()
         assert [got.json["title"] for got in other.received] == ["models/mnist: rolled back"]
     assert len(slack.top_level_posts()) == 1
+
+
+def test_policies_webhooks_reach_only_allowed_private_hosts(receiver: Receiver) -> None:
+    """The settings' list is what their client goes by."""
+    settings = Settings(prometheus_url="http://prometheus:9090", webhook_hosts=("127.0.0.1",))
+    assert notification_channels.policy_http_client(settings).post(receiver.url(), {}).ok
+    closed = Settings(prometheus_url="http://prometheus:9090")
+    with pytest.raises(DeliveryError, match="AUTOCANARY_WEBHOOK_HOSTS"):
+        notification_channels.policy_http_client(closed).post(receiver.url(), {})

@@ -19,6 +19,7 @@ from autocanary.simulator.pod_behaviour import ready_after_seconds
 from autocanary.simulator.world import manifest
 from tests.controller.driver import BROKEN, SUCCESS, V1, V2, V3, Driver, healthy_start, policy
 
+NOT_CALLED = WebhookResult(None, "http://gate was not called: too many calls", called=False)
 NO, YES, AWAY = (
     WebhookResult(False, "not today"),
     WebhookResult(True),
@@ -128,6 +129,37 @@ def test_a_pre_rollout_gate_that_never_opens_gives_up_at_the_deadline() -> None:
     assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.PROGRESS_DEADLINE_EXCEEDED)
     assert driver.weights() == []
     assert "not today" in driver.messages_of("rollback_started")[0]
+
+
+@pytest.mark.parametrize("kind", [WebhookType.PRE_ROLLOUT, WebhookType.CONFIRM_PROMOTION])
+def test_a_call_that_is_not_made_is_not_a_no(kind: WebhookType) -> None:
+    """The rollout is held beyond its deadline, and goes on with the first yes."""
+    driver = Driver(policy(webhooks=(hook(kind),)))
+    driver.world.policy_webhooks.answers["gate"] = NOT_CALLED
+    driver.deploy_stable()
+    driver.release()
+    driver.until_reason(Reason.WEBHOOK_PENDING)
+    driver.run(1200)
+    assert driver.phase_and_reason()[1] is Reason.WEBHOOK_PENDING
+    assert "gate waits: http://gate was not called" in driver.rollout().progress.message
+    driver.world.policy_webhooks.answers["gate"] = YES
+    driver.finish()
+    assert driver.phase() is Phase.PROMOTED
+
+
+def test_the_deadline_of_a_gate_runs_only_while_it_is_called() -> None:
+    """Nine minutes of uncalled gate and one no are not ten minutes of no."""
+    driver = Driver(policy(webhooks=(hook(WebhookType.PRE_ROLLOUT),)))
+    driver.world.policy_webhooks.answers["gate"] = NOT_CALLED
+    driver.deploy_stable()
+    driver.release()
+    driver.until_reason(Reason.WEBHOOK_PENDING)
+    driver.run(1200)
+    driver.world.policy_webhooks.answers["gate"] = NO
+    driver.run(60)
+    assert driver.phase() is Phase.STAGING
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.PROGRESS_DEADLINE_EXCEEDED)
 
 
 def test_confirm_promotion_webhook_blocks_100_percent() -> None:

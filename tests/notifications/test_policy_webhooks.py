@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 
 from autocanary.model.policy import Webhook, WebhookType
-from autocanary.notifications.http_client import HttpClient
+from autocanary.notifications.http_client import HttpClient, HttpResponse
 from autocanary.notifications.policy_webhooks import HttpPolicyWebhooks, payload
 from autocanary.ports import PolicyWebhooks, WebhookCall, WebhookResult
 from tests.notifications.http_receiver import Received, Receiver, Reply
@@ -32,15 +33,6 @@ class Busy:
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         return Future()
-
-
-class Hanging:
-    """A pool in which work has begun and does not end."""
-
-    def submit(self, work: Callable[[], T]) -> Future[T]:
-        future: Future[T] = Future()
-        future.set_running_or_notify_cancel()
-        return future
 
 
 class Threads:
@@ -241,18 +233,99 @@ def test_runs_calls_in_parallel_and_deduplicates_them(
     assert len(receiver.received) == 3
 
 
-def test_hanging_call_times_out(http: HttpClient) -> None:
+class StuckClient(HttpClient):
+    """Every call hangs until released; ``hosts`` names those that have been called."""
+
+    def __init__(self, *answering: str) -> None:
+        super().__init__()
+        self.release, self.answering = threading.Event(), answering
+        self.called: list[str] = []
+
+    def post(self, url: str, *_: Any, **__: Any) -> HttpResponse:
+        self.called.append(url)
+        if url not in self.answering:
+            self.release.wait(10)
+        return HttpResponse(200, "")
+
+
+def test_hanging_call_times_out(executor: ThreadPoolExecutor) -> None:
     """A receiver that sends a byte now and then is left alone after its time."""
-    call = call_of("http://u:p@host:1/secret", timeout=0.01)
-    result = HttpPolicyWebhooks(Hanging(), http, overhead_seconds=0.01).call([call])[call]
+    call, stuck = call_of("http://u:p@host:1/secret", timeout=0.01), StuckClient()
+    result = HttpPolicyWebhooks(Threads(executor), stuck, overhead_seconds=0.01).call([call])[call]
+    stuck.release.set()
     assert result == WebhookResult(None, "http://host:1 did not answer within 0.01 s")
 
 
-def test_full_pool_is_reported(http: HttpClient) -> None:
-    """A call that never began is taken back."""
+def test_full_pool_is_reported_as_not_called(http: HttpClient) -> None:
+    """A call that never began is taken back, and is no answer of the receiver."""
     call = call_of("http://host/", timeout=0.01)
     result = HttpPolicyWebhooks(Busy(), http, overhead_seconds=0.01).call([call])[call]
-    assert result == WebhookResult(None, "http://host was not called: too many calls are under way")
+    assert result == WebhookResult(
+        None, "http://host was not called: too many calls of its namespace are under way", called=False
+    )
+
+
+def in_namespace(namespace: str, url: str) -> WebhookCall:
+    return WebhookCall(Webhook(url, WebhookType.CONFIRM_PROMOTION, url, 0.2), namespace, "mnist", "Progressing", "c")
+
+
+def test_hanging_webhooks_of_a_namespace_leave_threads_to_the_others(executor: ThreadPoolExecutor) -> None:
+    """19 webhooks hang; another namespace's webhook is called at once, in a pool of four threads."""
+    stuck = StuckClient("http://victim/")
+    webhooks = HttpPolicyWebhooks(Threads(executor), stuck, overhead_seconds=0.1, per_namespace=3)
+    hostile = [in_namespace("hostile", f"http://h{number}/") for number in range(19)]
+    results: list[Any] = []
+    caller = threading.Thread(target=lambda: results.append(webhooks.call(hostile)))
+    caller.start()
+    victim = in_namespace("victim", "http://victim/")
+    assert webhooks.call([victim])[victim].ok is True
+    caller.join(5)
+    answers = [results[0][call] for call in hostile]
+    assert [(answer.ok, answer.called) for answer in answers] == [(None, True)] * 3 + [(None, False)] * 16
+    assert len(stuck.called) == 4
+    stuck.release.set()
+
+
+def test_a_namespace_occupies_a_bounded_number_of_callers(executor: ThreadPoolExecutor) -> None:
+    """The threads that wait for answers are shared, too: one caller too many gets its answer at once."""
+    stuck = StuckClient("http://free/")
+    webhooks = HttpPolicyWebhooks(Threads(executor), stuck, overhead_seconds=5.0, per_namespace=1)
+    hanging = in_namespace("hostile", "http://h/")
+    caller = threading.Thread(target=lambda: webhooks.call([hanging]))
+    caller.start()
+    while not stuck.called:
+        time.sleep(0.001)
+    refused = webhooks.call([hanging])[hanging]
+    assert (refused.ok, refused.called) == (None, False)
+    assert refused.detail == "http://h was not called: 1 rollouts of the namespace hostile wait for their webhooks"
+    stuck.release.set()
+    caller.join(5)
+    free = in_namespace("hostile", "http://free/")
+    assert webhooks.call([free])[free].ok is True
+
+
+def test_queued_calls_of_a_namespace_run_when_others_end(
+    receiver: Receiver, http: HttpClient, executor: ThreadPoolExecutor
+) -> None:
+    """A share delays calls and loses none."""
+    webhooks = HttpPolicyWebhooks(Threads(executor), http, per_namespace=2)
+    calls = [call_of(receiver.url(f"/{number}")) for number in range(9)]
+    assert {result.ok for result in webhooks.call(calls).values()} == {True}
+    assert len(receiver.received) == 9
+
+
+def test_all_tries_together_end_after_five_minutes(receiver: Receiver, http: HttpClient) -> None:
+    """A policy from before the limits cannot hold a thread for two hours."""
+    reads: list[float] = []
+
+    class Recording(HttpClient):
+        def post(self, *_: Any, read: float | None = None, **__: Any) -> HttpResponse:
+            reads.append(read or 0.0)
+            return HttpResponse(503, "")
+
+    call = call_of("http://h/", timeout=120.0, retries=10)
+    assert ask(call, Recording()).ok is None
+    assert reads == [120.0, 120.0, 57.0]
 
 
 def test_pool_that_is_shut_down(http: HttpClient, executor: ThreadPoolExecutor) -> None:
@@ -260,5 +333,5 @@ def test_pool_that_is_shut_down(http: HttpClient, executor: ThreadPoolExecutor) 
     executor.shutdown()
     call = call_of("http://host/")
     result = HttpPolicyWebhooks(Threads(executor), http).call([call])[call]
-    assert result.ok is None
+    assert (result.ok, result.called) == (None, False)
     assert "was not called: cannot schedule new futures" in result.detail

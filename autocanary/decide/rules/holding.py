@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from autocanary.decide import transitions
@@ -33,15 +34,20 @@ def hold_for_window(given: DecisionInput, **changes: Any) -> Decision:
 
 
 def hold_for_webhook(given: DecisionInput, kind: WebhookType) -> Decision | None:
-    """Held when a gate has just said no or could not be asked; nothing new when it was not asked now."""
-    for each in given.webhook_answers.get(kind, ()):
-        if not each.ok:
-            said = "says no" if each.ok is False else "cannot be asked"
-            detail = f": {each.detail}" if each.detail else ""
-            message = f"the {kind.value} webhook {each.name} {said}{detail}"
-            since = given.progress.held_since
-            if since is not None and given.now - since > given.policy.progress_deadline:
-                text = f"{message}, for {format_duration(given.now - since)}"
-                return transitions.roll_back(given, Reason.PROGRESS_DEADLINE_EXCEEDED, text)
-            return transitions.hold(given, Reason.WEBHOOK_PENDING, message)
-    return None
+    """Held when a webhook has just answered no or nothing; unchanged when it was not asked now.
+
+    The deadline runs only while calls are made: a call that was not made is not a no.
+    """
+    unanswered = [each for each in given.webhook_answers.get(kind, ()) if not each.ok]
+    if not unanswered:
+        return None
+    each = min(unanswered, key=lambda answer: (not answer.called, answer.ok is None))
+    said = "says no" if each.ok is False else "did not answer" if each.called else "waits"
+    detail = f": {each.detail}" if each.detail else ""
+    message = f"the {kind.value} webhook {each.name} {said}{detail}"
+    since = given.progress.held_since
+    if each.called and since is not None and given.now - since > given.policy.progress_deadline:
+        text = f"{message}, for {format_duration(given.now - since)}"
+        return transitions.roll_back(given, Reason.PROGRESS_DEADLINE_EXCEEDED, text)
+    decision = transitions.hold(given, Reason.WEBHOOK_PENDING, message)
+    return decision if each.called else replace(decision, progress=replace(decision.progress, held_since=None))
