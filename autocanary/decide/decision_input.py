@@ -236,6 +236,22 @@ class DecisionInput:
         return all(f"{kind.value}/{each.name}" in passed for each in self.policy.webhooks_of_type(kind))
 
     @property
+    def metric_measured_before_step(self) -> str:
+        """A gating metric whose newest sample is older than the step's beginning and warm-up; "" when none is."""
+        verified = self.progress.verified_at
+        measured = self.verdict.analysis_input if self.verdict is not None else None
+        if verified is None or measured is None:
+            return ""
+        begins = verified + self.policy.analysis.warmup
+        for metric in self.policy.analysis.metrics:
+            reading = measured.readings.get(metric.name)
+            if metric.dry_run or reading is None or reading.age is None:
+                continue
+            if measured.evaluation.now - reading.age < begins:
+                return metric.name
+        return ""
+
+    @property
     def serves_previous_weight(self) -> bool:
         """Whether a raise does not get through: the candidate serves at the weight before it meanwhile."""
         progress, observation, progress_before = self.progress, self.observation, self.progress.from_weight

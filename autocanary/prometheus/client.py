@@ -18,6 +18,7 @@ import ssl
 import threading
 import weakref
 from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 import requests
@@ -64,7 +65,7 @@ class PrometheusClient:
         self._session = _PrometheusSession(config)
         self._connect = PrometheusConnect(
             url=config.base_url,
-            headers=dict(config.headers),
+            headers={"Cache-Control": "no-store", **config.headers},  # for the caches of Mimir, Cortex and Thanos
             auth=Credentials(config),
             session=self._session,
             retry=urllib3.Retry(total=0),
@@ -74,7 +75,8 @@ class PrometheusClient:
         # PrometheusConnect has just mounted an adapter of its own: ten connections, no deadline.
         self._session.mount(config.base_url, DeadlineAdapter(config.connections))
         # The server is to give up a little before we do, so that it can say so.
-        self._params = {**config.params, "timeout": f"{max(1, round(config.timeout * 900))}ms"}
+        # Without nocache, VictoriaMetrics answers as of 30 s ago (-search.latencyOffset).
+        self._params = {"nocache": "1", **config.params, "timeout": f"{max(1, round(config.timeout * 900))}ms"}
 
     def query(self, promql: str) -> QueryResponse:
         """The answer to an instant query, or MetricsUnreachable or MetricsRefused with one sentence."""
@@ -136,7 +138,7 @@ class _PrometheusSession(requests.Session):
         received = self._pop_received()
         try:
             with self._decoding:  # decoded JSON takes the most memory: one answer at a time
-                response = parse_response(self._payload_or_error(received))
+                response = parse_response(self._payload_or_error(received), _server_time(received.headers))
         except BaseException:
             received.reserved.release()
             raise
@@ -234,6 +236,13 @@ class _EmptyResponse(requests.Response):
 
     def json(self, **_: Any) -> Any:
         return {"data": {"result": []}}
+
+
+def _server_time(headers: CaseInsensitiveDict[str]) -> float | None:
+    try:
+        return parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _decode_json(body: bytes) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from autocanary.prometheus.preset_queries import PART_LABEL, selector, with_label
+from autocanary.prometheus.preset_queries import NOW_PART, PART_LABEL, selector, with_label
 from autocanary.prometheus.presets import RATES, ExporterVariant, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import RevisionTarget
 
@@ -97,7 +97,7 @@ def counters_query(family: CounterFamily, targets: Sequence[RevisionTarget]) -> 
     for histogram in _possibly_native(variant):
         without_suffix = selector(variant, histogram.metric, targets, histogram.matchers)
         parts.append(with_label(group_by_revision("count", without_suffix, targets, ()), PART_LABEL, "native"))
-    return " or ".join([*parts, with_label("vector(time())", PART_LABEL, "now")])
+    return " or ".join([*parts, NOW_PART])
 
 
 def _bucket_parts(

@@ -22,7 +22,7 @@ from autocanary.prometheus.counter_tracking import (
     CounterUpdate,
     ProcessScrape,
 )
-from autocanary.prometheus.preset_queries import PART_LABEL
+from autocanary.prometheus.preset_queries import PART_LABEL, answer_delay
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
 from autocanary.prometheus.revision_labels import RevisionTarget, is_pod_of, targets_by_label_values
 
@@ -45,6 +45,7 @@ def parse_counter_rows(
     at = next((sample.value for sample in response.samples if sample.labels.get(PART_LABEL) == "now"), None)
     if at is None or not math.isfinite(at):
         return {}
+    at += answer_delay(response)  # a side whose samples come late is not current
     found: dict[RevisionTarget, _RevisionRows] = {target: _RevisionRows() for target in targets}
     revision_labels, keys = family.variant.revision_labels, _CounterKeys(family)
     by_label_values, labels = (

@@ -164,4 +164,7 @@ def _split_response(group: Sequence[str], result: QueryResult) -> Mapping[str, Q
             return None
         labels = {label: value for label, value in sample.labels.items() if label != _QUERY_LABEL}
         samples[query].append(VectorSample(labels, sample.value, sample.timestamp))
-    return {query: QueryResponse(tuple(own), result.warnings) for query, own in samples.items()}
+    return {
+        query: QueryResponse(tuple(own), result.warnings, server_time=result.server_time)
+        for query, own in samples.items()
+    }

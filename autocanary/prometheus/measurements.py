@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 _MAX_DETAIL_LENGTH = 400
+_NOTED_DELAY = 5.0
+"""Seconds from which on a measurement says that its server answers from the past."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def preset_measurement(metric_query: MetricQuery, variant: ExporterVariant, outc
     traffic = outcome.traffic
 
     def measurement(kind: MeasurementKind, value: float | None = None, detail: str = "") -> Measurement:
+        detail = "; ".join(filter(None, (detail, _delay_note(traffic.delay))))
         return Measurement(
             kind, value, _unit(metric_query), traffic.requests, traffic.age, variant.source, _truncate(detail)
         )
@@ -118,6 +121,12 @@ def preset_measurement(metric_query: MetricQuery, variant: ExporterVariant, outc
         detail = f"{metric_query.metric} is {value} over {promql_duration(metric_query.window)}"
         return measurement(MeasurementKind.NOT_A_NUMBER, detail=detail)
     return measurement(MeasurementKind.VALUE, number, _saturation_note(metric_query, variant, number))
+
+
+def _delay_note(delay: float) -> str:
+    if delay < _NOTED_DELAY:
+        return ""
+    return f"the server evaluates queries {promql_duration(round(delay))} in the past"
 
 
 def with_counters(measurement: Measurement, counters: RequestCounters | None, problem: str) -> Measurement:

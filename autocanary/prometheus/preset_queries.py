@@ -22,8 +22,10 @@ from autocanary.prometheus.revision_labels import RevisionLabels, RevisionTarget
 from autocanary.promql import promql_duration, quote_string
 
 __all__ = [
+    "NOW_PART",
     "PART_LABEL",
     "TrafficCounts",
+    "answer_delay",
     "largest_finite_bound",
     "preset_query",
     "preset_rows",
@@ -37,6 +39,10 @@ __all__ = [
 ]
 
 PART_LABEL = "autocanary"
+NOW_PART = f'label_replace(vector(time()), "{PART_LABEL}", "now", "", "")'
+"""The part of a query that says when the server evaluated it."""
+_MAX_CLOCK_ROUNDING = 2.0
+"""HTTP's Date has whole seconds, and the answer is sent a moment after the query was evaluated."""
 _FAILED = "autocanary_failed"
 _METRIC = "autocanary_metric"
 
@@ -46,12 +52,15 @@ class TrafficCounts:
     """What passed through one revision within the window.
 
     ``count`` is None when no series gave an increase (fewer than two samples each); ``age`` is that of the
-    newest sample in seconds by Prometheus' clock, None when no series is being scraped.
+    newest sample in seconds when the server answered, by the server's clock, None when no series is being
+    scraped. ``delay`` is how many seconds before that the server evaluated the query: its time() may lie in
+    the past (VictoriaMetrics' latency offset, caches).
     """
 
     count: float | None = None
     failed: float = 0.0
     age: float | None = None
+    delay: float = 0.0
 
     @property
     def requests(self) -> float | None:
@@ -91,7 +100,7 @@ def traffic_query(variant: ExporterVariant, window: float, targets: Sequence[Rev
     newest = " or ".join(f"timestamp({selected})" for selected in selectors)
     newest = f"({newest})" if len(selectors) > 1 else newest
     age = f"time() - {variant.revision_labels.group_by_revision('max', newest, targets, span)}"
-    return " or ".join([*counts, with_label(age, PART_LABEL, "age")])
+    return " or ".join([*counts, with_label(age, PART_LABEL, "age"), NOW_PART])
 
 
 def _mark_failures(counted: RequestCounter, vector: str) -> str:
@@ -115,14 +124,26 @@ def traffic_rows(
 ) -> Mapping[RevisionTarget, TrafficCounts]:
     """The targets that the answer knows anything of."""
     found: dict[RevisionTarget, TrafficCounts] = {}
+    delay = answer_delay(response)
     for target, labels, value in _rows(variant.revision_labels, targets, response):
         previous = found.get(target, _NO_TRAFFIC)
         if labels.get(PART_LABEL) == "age":
-            found[target] = TrafficCounts(previous.count, previous.failed, value if math.isfinite(value) else None)
+            age = value + delay if math.isfinite(value) else None
+            found[target] = TrafficCounts(previous.count, previous.failed, age, delay)
         else:
             failed = value if labels.get(_FAILED) else 0.0
-            found[target] = TrafficCounts((previous.count or 0.0) + value, previous.failed + failed, previous.age)
+            count = (previous.count or 0.0) + value
+            found[target] = TrafficCounts(count, previous.failed + failed, previous.age, delay)
     return found
+
+
+def answer_delay(response: QueryResponse) -> float:
+    """How many seconds before its answer the server evaluated the query, by its own clock; 0 when unknown."""
+    now = next((each.value for each in response.samples if each.labels.get(PART_LABEL) == "now"), None)
+    if now is None or response.server_time is None or not math.isfinite(now):
+        return 0.0
+    delay = response.server_time - now
+    return delay if delay > _MAX_CLOCK_ROUNDING else 0.0
 
 
 # --- latencies and levels

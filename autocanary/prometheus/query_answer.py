@@ -28,15 +28,16 @@ class QueryResponse:
 
     ``samples`` holds a vector's series, or a scalar as one series without labels; a matrix or a string has
     none. ``warnings`` say that the answer may be incomplete; remarks on the query's style are not among
-    them.
+    them. ``server_time`` is when the server sent the answer, by its own clock (HTTP's Date, whole seconds).
     """
 
     samples: tuple[VectorSample, ...]
     warnings: tuple[str, ...] = ()
     kind: str = "vector"
+    server_time: float | None = None
 
 
-def parse_response(payload: Any) -> QueryResponse:
+def parse_response(payload: Any, server_time: float | None = None) -> QueryResponse:
     """The answer in a decoded body whose status is "success"; else MalformedResponseError."""
     result = _member(_member(payload, "data", dict), "result", list)
     kind = _member(payload["data"], "resultType", str)
@@ -47,7 +48,7 @@ def parse_response(payload: Any) -> QueryResponse:
         samples = (VectorSample({}, value, timestamp),)
     else:
         samples = ()
-    return QueryResponse(samples, _warnings(payload), kind)
+    return QueryResponse(samples, _warnings(payload), kind, server_time)
 
 
 def _warnings(payload: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,14 +7,17 @@ import json
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from requests.structures import CaseInsensitiveDict
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
+from autocanary.prometheus import client as client_module
 from autocanary.prometheus.client import PrometheusClient, QueryTimedOut
 from autocanary.prometheus.connection_settings import PrometheusConfig
 from tests.testbed.servers import HttpSink, ReceivedRequest, SinkReply, free_port
@@ -80,7 +83,8 @@ def test_query_is_sent_in_the_post_body(server: HttpSink, recording: RecordingCl
     answer = recording.client.query(query)
     [request] = server.requests
     assert (request.method, request.path) == ("POST", "/api/v1/query")
-    assert parse_qs(request.body.decode()) == {"query": [query], "timeout": ["1800ms"]}
+    assert parse_qs(request.body.decode()) == {"query": [query], "nocache": ["1"], "timeout": ["1800ms"]}
+    assert request.headers["cache-control"] == "no-store"
     assert (answer.samples[0].value, answer.kind, answer.warnings) == (2.5, "vector", ())
     assert recording.outcomes == ["ok"]
 
@@ -355,3 +359,13 @@ def test_response_payload_is_freed_after_use(server: HttpSink, recording: Record
     recording.client.query("up")
     gc.collect()
     assert not [each for each in gc.get_objects() if isinstance(each, dict) and "marked" in each]
+
+
+def test_date_header_is_the_time_of_the_server(server: HttpSink, recording: RecordingClient) -> None:
+    """The server's own clock says when it answered; a foreign or missing date says nothing."""
+    answered = recording.client.query("up").server_time
+    assert answered is not None
+    assert abs(answered - time.time()) < 3
+    for text, expected in (("Sun, 29 Nov 2026 20:17:42 GMT", 1795983462.0), ("yesterday", None), ("", None)):
+        assert client_module._server_time(CaseInsensitiveDict({"date": text})) == expected
+    assert client_module._server_time(CaseInsensitiveDict()) is None

@@ -343,3 +343,27 @@ def test_defect_in_one_query_leaves_the_round_whole(monkeypatch: pytest.MonkeyPa
     for name, error in (("bad answer", "ZeroDivisionError"), ("bad value", "RecursionError")):
         assert got[asked[name]].kind is MeasurementKind.REFUSED
         assert error in got[asked[name]].detail
+
+
+def test_age_is_that_of_the_newest_sample_when_the_server_answers_from_the_past() -> None:
+    """VictoriaMetrics 1.79 with its default latency offset: time() is 30 s before the Date of the answer."""
+    now = row(1795983432.386, autocanary="now")
+
+    def respond(_query: str) -> QueryResult:
+        return QueryResponse((*traffic(100, 2, age=0.2), now), server_time=1795983462.0)
+
+    measurement = MetricsHarness(respond).query_one(metric_query("error-rate"))
+    assert measurement.age == pytest.approx(29.8, abs=0.1)
+    assert measurement.value == 2
+    assert measurement.detail == "the server evaluates queries 30s in the past"
+
+
+def test_server_that_answers_now_has_no_delay() -> None:
+    """Whole seconds of the Date header and the evaluation of the query are no delay."""
+    now = row(1795983461.2, autocanary="now")
+
+    def respond(_query: str) -> QueryResult:
+        return QueryResponse((*traffic(100, 2, age=4.0), now), server_time=1795983462.0)
+
+    measurement = MetricsHarness(respond).query_one(metric_query("error-rate"))
+    assert (measurement.age, measurement.detail) == (4.0, "")

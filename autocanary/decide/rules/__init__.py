@@ -50,6 +50,7 @@ from autocanary.decide.rules.steps_and_deadlines import (
     enforce_progress_deadline,
     promote_after_bake,
     take_next_step,
+    wait_for_samples_of_step,
     wait_for_step_duration,
 )
 from autocanary.decide.rules.user_requests import (
@@ -98,6 +99,7 @@ CHAIN: tuple[Rule, ...] = (
     enforce_progress_deadline,
     wait_for_step_duration,
     handle_inconclusive,
+    wait_for_samples_of_step,
     pause_for_approval,
     promote_after_bake,
     take_next_step,

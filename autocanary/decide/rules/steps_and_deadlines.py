@@ -14,7 +14,13 @@ from autocanary.model.reason import Reason
 from autocanary.model.rollout_windows import is_open
 from autocanary.model.value_wording import format_duration
 
-__all__ = ["enforce_progress_deadline", "promote_after_bake", "take_next_step", "wait_for_step_duration"]
+__all__ = [
+    "enforce_progress_deadline",
+    "promote_after_bake",
+    "take_next_step",
+    "wait_for_samples_of_step",
+    "wait_for_step_duration",
+]
 
 
 @rule("ProgressDeadlineExceeded")
@@ -46,6 +52,19 @@ def wait_for_step_duration(given: DecisionInput) -> Decision | None:
     if given.progress.phase is Phase.PAUSED:
         return transitions.unchanged(given)
     return transitions.continue_step(given, verdict.reason, verdict.message)
+
+
+@rule("SamplesBeforeStep")
+def wait_for_samples_of_step(given: DecisionInput) -> Decision | None:
+    """No step is taken on samples from before the step and its warm-up."""
+    name = given.metric_measured_before_step
+    if not name or given.verdict is None or given.verdict.analysis_input is None:
+        return None
+    if given.progress.phase is Phase.PAUSED:
+        return transitions.unchanged(given)
+    age = given.verdict.analysis_input.readings[name].age or 0.0
+    message = f"{name}: the newest sample is {format_duration(age)} old, from before this step and its warm-up"
+    return transitions.continue_step(given, Reason.WARMING_UP, message)
 
 
 @rule("BakeFinished")
