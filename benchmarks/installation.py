@@ -106,13 +106,7 @@ class Installation:
         return {each["spec"]["candidate"]: each.get("status", {}).get("phase", "") for each in found}
 
     def _listed(self, resource: Resource) -> Iterable[Document]:
-        after = ""
-        while True:
-            page = self._client.list_page(resource, NAMESPACE, limit=500, after=after)
-            yield from page.get("items") or ()
-            after = (page.get("metadata") or {}).get("continue") or ""
-            if not after:
-                return
+        return self._client.list_all(resource, NAMESPACE)
 
     # --- autocanary --------------------------------------------------------------------------------------
 

@@ -16,10 +16,10 @@ from autocanary import logs
 from autocanary.app import notification_channels
 from autocanary.app.policy_status import PolicyStatusWriter
 from autocanary.controller import Controller
-from autocanary.errors import SettingsError
+from autocanary.errors import ClusterError, SettingsError
 from autocanary.http_server.counters import ControllerMetrics
 from autocanary.http_server.endpoints import Health, make_application
-from autocanary.http_server.exposition import Exposition, PolicyCount, ScrapeSources
+from autocanary.http_server.exposition import Exposition, PolicyCount, ScrapeSources, WatchState
 from autocanary.http_server.server import Server
 from autocanary.kube.api_client import ApiClient
 from autocanary.kube.inference_services import KubeCluster
@@ -178,23 +178,41 @@ class AutocanaryService:
         """Where /metrics and the probes are served."""
         return self._server.port
 
+    @property
+    def _watched(self) -> tuple[tuple[str, KubeCluster | KubeRolloutStore | KubePolicies], ...]:
+        return (
+            ("InferenceService", self._cluster),
+            ("CanaryRollout", self._kube_store),
+            ("RolloutPolicy", self._policy_objects),
+        )
+
     def missing(self) -> list[str]:
         """What has not been read yet, in words; nothing is decided before all of it is there."""
         if self._synced:
             return []
-        waiting = [
-            f"{name} ({source.fault})" if source.fault else name
-            for name, source in (
-                ("InferenceServices", self._cluster),
-                ("CanaryRollouts", self._kube_store),
-                ("RolloutPolicies", self._policy_objects),
-            )
-            if not source.wait(0)
-        ]
+        waiting = [_name_with_fault(kind, source.fault) for kind, source in self._watched if not source.wait(0)]
         self._synced = not waiting
         for fault in self._forbidden_errors() if self._synced else ():
             _log.warning("services_not_watched", error=fault, hint="those of other API groups are rolled out")
         return waiting
+
+    def not_ready(self) -> list[str]:
+        """Why this instance is not ready, in words: what was not read yet, and caches that are not whole."""
+        return self.missing() or [
+            _name_with_fault(kind, source.fault) for kind, source in self._watched if not source.is_healthy()
+        ]
+
+    def _remarks(self) -> list[str]:
+        """What a ready instance leaves out."""
+        skipped = [
+            f"{len(objects)} of kind {kind} cannot be read; the log event object_skipped names each"
+            for kind, source in self._watched
+            if (objects := source.skipped())
+        ]
+        return [*self._forbidden_errors(), *skipped]
+
+    def _watch_states(self) -> list[WatchState]:
+        return [WatchState(kind, source.is_healthy(), len(source.skipped())) for kind, source in self._watched]
 
     def _forbidden_errors(self) -> list[str]:
         return [str(fault) for fault in self._cluster.forbidden_errors]
@@ -319,11 +337,17 @@ class AutocanaryService:
             policy_of=self.controller.policy_of,
             is_leader=self._leadership.is_leader,
             policies=self._policy_count,
+            watches=self._watch_states,
         )
-        health = Health(self._heartbeat.age, self.missing, self._forbidden_errors)
+        health = Health(self._heartbeat.age, self.not_ready, self._remarks)
         return make_application(Exposition(sources, self.counters), health)
 
     def _policy_count(self) -> PolicyCount:
         return PolicyCount(
             valid=len(self._active_policies.current()), invalid=len(self._active_policies.policy_problems())
         )
+
+
+def _name_with_fault(kind: str, fault: ClusterError | None) -> str:
+    plural = f"{kind.removesuffix('y')}ies" if kind.endswith("y") else f"{kind}s"
+    return f"{plural} ({fault})" if fault else plural

@@ -27,7 +27,7 @@ from autocanary.http_server.metric_table import METRIC_SPECS, MetricSpec
 from autocanary.model.policy import Policy, Range
 from autocanary.model.rollout import Rollout
 
-__all__ = ["CONTENT_TYPE", "Exposition", "PolicyCount", "ScrapeSources"]
+__all__ = ["CONTENT_TYPE", "Exposition", "PolicyCount", "ScrapeSources", "WatchState"]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _MAX_CACHED_POLICIES = 1000
@@ -43,6 +43,15 @@ class PolicyCount:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchState:
+    """One kind of objects: whether its cache is whole, and how many of its objects cannot be read."""
+
+    kind: str
+    healthy: bool
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
 class ScrapeSources:
     """Where a scrape looks; each callable answers at once, from memory, in any thread.
 
@@ -54,6 +63,7 @@ class ScrapeSources:
     policy_of: Callable[[Rollout], Policy | None]
     is_leader: Callable[[], bool]
     policies: Callable[[], PolicyCount]
+    watches: Callable[[], Sequence[WatchState]] = tuple
 
 
 class Exposition:
@@ -109,8 +119,10 @@ class _Collector(Collector):
                 yield _gauge(each, gauges[each.name])
 
     def _gauges(self) -> Mapping[str, Iterable[_Sample]]:
-        policies = self._sources.policies()
+        policies, watches = self._sources.policies(), self._sources.watches()
         return {
+            "autocanary_watch_healthy": [((each.kind,), float(each.healthy)) for each in watches],
+            "autocanary_objects_skipped": [((each.kind,), float(each.skipped)) for each in watches],
             "autocanary_leader": [((), float(self._sources.is_leader()))],
             "autocanary_policies": [
                 (("true",), float(policies.valid)),

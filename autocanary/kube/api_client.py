@@ -7,7 +7,6 @@ are never repeated here; the next tick is the retry. The file is long because ea
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,10 +22,12 @@ from autocanary.errors import ClusterError, Forbidden, SettingsError
 from autocanary.kube.api_errors import (
     NETWORK_ERRORS,
     TLS_ERRORS,
+    ResponseTooLong,
     connection_error,
     error_from_response,
     invalid_response_error,
 )
+from autocanary.kube.bounded_json import ListPage, decode_document, decode_list
 from autocanary.kube.kubeconfig import ClusterCredentials
 from autocanary.kube.resource import Resource
 from autocanary.kube.watch_stream import Stream
@@ -41,6 +42,8 @@ _TIMEOUTS = (3.0, 10.0)
 _MAX_CONNECTIONS = 64  # idle connections kept: the I/O pool's workers and the watches
 _RELOAD_AT_MOST_EVERY = 60.0
 _PAGE_SIZE = 500
+_BLOCK = 1024 * 1024
+_MAX_BODY_BYTES = 8 * _BLOCK  # as text up to four times as much
 
 _log = logs.logger("autocanary.kube.api_client")
 
@@ -92,20 +95,41 @@ class ApiClient:
     ) -> dict[str, Any]:
         return self._call("get", "GET", resource, namespace, name, timeout=timeout)
 
-    def list_page(self, resource: Resource, namespace: str = "", *, limit: int, after: str = "") -> dict[str, Any]:
-        """One page; ``after`` is the previous page's ``metadata.continue``."""
+    def list_page(self, resource: Resource, namespace: str = "", *, limit: int, after: str = "") -> ListPage:
+        """One page; ``after`` is the previous page's ``metadata.continue``. ResponseTooLong when it needs more
+        than 8 MiB."""
         query = {"limit": str(limit)} | ({"continue": after} if after else {})
-        return self._call("list", "GET", resource, namespace, query=query)
+        action = f"list {_describe(resource, namespace)}"
+        response = self._send("list", "GET", resource.path(namespace), query, None, _JSON, self.timeout)
+        body = self._body(response, action, resource)
+        try:
+            return decode_list(body)
+        except ValueError as error:
+            raise invalid_response_error(body, str(error), action=action, server=self.server) from error
 
-    def list_all(self, resource: Resource, namespace: str = "") -> Iterator[dict[str, Any]]:
-        """All objects, page by page, as they are asked for."""
+    def list_pages(self, resource: Resource, namespace: str = "", *, limit: int) -> Iterator[ListPage]:
+        """All pages, as they are asked for; a page that is too long is asked for again with half the objects."""
         after = ""
         while True:
-            page = self.list_page(resource, namespace, limit=_PAGE_SIZE, after=after)
-            yield from page.get("items") or ()
-            after = (page.get("metadata") or {}).get("continue") or ""
+            try:
+                page = self.list_page(resource, namespace, limit=limit, after=after)
+            except ResponseTooLong:
+                if limit == 1:
+                    raise
+                limit //= 2
+                continue
+            yield page
+            after = str(page.metadata.get("continue") or "")
             if not after:
                 return
+
+    def list_all(self, resource: Resource, namespace: str = "") -> Iterator[dict[str, Any]]:
+        """All objects that can be decoded; the others are logged."""
+        for page in self.list_pages(resource, namespace, limit=_PAGE_SIZE):
+            for each in page.skipped:
+                name = f"{each.namespace}/{each.name}"
+                _log.warning("object_skipped", resource=str(resource), object=name, error=each.reason)
+            yield from page.items
 
     def check_resource_served(self, resource: Resource) -> None:
         """KindMissing when nothing serves such objects, by discovery, which everybody may ask.
@@ -209,7 +233,7 @@ class ApiClient:
         timeout = (self.timeout[0], read_timeout)
         response = self._send("watch", "GET", resource.path(namespace), query, None, _JSON, timeout)
         if response.status != 200:
-            raise self._error_for(response, _read_body(response, self.server), action, resource)
+            raise self._error_for(response, _read_body(response, self.server, action), action, resource)
         return Stream(response.response, self.server)
 
     def _call(
@@ -233,16 +257,17 @@ class ApiClient:
         return self._document(response, action, resource)
 
     def _document(self, response: Any, action: str, resource: Resource) -> dict[str, Any]:
-        body_bytes = _read_body(response, self.server)
-        if not 200 <= response.status < 300:
-            raise self._error_for(response, body_bytes, action, resource)
+        body = self._body(response, action, resource)
         try:
-            document = json.loads(body_bytes)
+            return decode_document(body)
         except ValueError as error:
-            raise invalid_response_error(body_bytes, action=action, server=self.server) from error
-        if not isinstance(document, dict):
-            raise invalid_response_error(body_bytes, action=action, server=self.server)
-        return document
+            raise invalid_response_error(body, str(error), action=action, server=self.server) from error
+
+    def _body(self, response: Any, action: str, resource: Resource) -> bytes:
+        body = _read_body(response, self.server, action)
+        if not 200 <= response.status < 300:
+            raise self._error_for(response, body, action, resource)
+        return body
 
     def _send(
         self,
@@ -323,11 +348,19 @@ def _api_client(configuration: Configuration) -> Any:
     return api_client
 
 
-def _read_body(response: Any, server: str) -> bytes:
+def _read_body(response: Any, server: str, action: str) -> bytes:
+    pieces: list[bytes] = []
+    length = 0
     try:
-        return bytes(response.read())
+        while piece := response.response.read(_BLOCK):
+            length += len(piece)
+            if length > _MAX_BODY_BYTES:
+                response.response.close()
+                raise ResponseTooLong(f"cannot {action}: the answer of {server} is longer than 8 MiB")
+            pieces.append(piece)
     except NETWORK_ERRORS as error:
         raise connection_error(error, server=server) from error
+    return b"".join(pieces)
 
 
 def _describe(resource: Resource, namespace: str, name: str = "", subresource: str = "") -> str:

@@ -15,7 +15,6 @@ KFServing 0.5's, of a v1alpha2 weight  CanaryUnsupported: the same, for every we
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,12 +33,14 @@ from autocanary.errors import (
     Unreachable,
 )
 from autocanary.kserve.v1alpha2 import CANARY_REFUSED_TEXT, CANARY_UNSUPPORTED_MESSAGE
+from autocanary.kube.bounded_json import decode_document
 from autocanary.model.foreign_text import clean_text
 
 __all__ = [
     "NETWORK_ERRORS",
     "TLS_ERRORS",
     "ResourceNotServed",
+    "ResponseTooLong",
     "connection_error",
     "error_from_response",
     "invalid_response_error",
@@ -61,6 +62,10 @@ class ResourceNotServed(NotFound):
     """A 404 that names no object is about the path: nothing serves this kind of resource."""
 
 
+class ResponseTooLong(Unreachable):
+    """An answer that was not read to its end, because it needs too much memory."""
+
+
 def error_from_response(
     status: int, headers: Mapping[str, str], body: bytes, *, action: str, group: str, server: str
 ) -> ClusterError:
@@ -75,13 +80,14 @@ def error_from_response(
     message = clean_text(str(api_status.get("message") or "")) if api_status else _describe_foreign_body(body)
     message = message or f"the API server answered {status}"
     reason = (api_status or {}).get("reason") or ""
+    details = _details(api_status)
     sentence = f"cannot {action}: {message}"
     if CANARY_REFUSED_TEXT in message:
         return CanaryUnsupported(f"cannot {action}: {CANARY_UNSUPPORTED_MESSAGE}", status=status)
     if status in (401, 403):
-        return _forbidden_error(status, sentence, message, api_status)
+        return _forbidden_error(status, sentence, message, details)
     if status == 404:
-        if api_status is not None and (api_status.get("details") or {}).get("name"):
+        if details.get("name"):
             return NotFound(sentence, status=404)
         return ResourceNotServed(_not_served_message(action, group, message), status=404)
     if status == 409 and reason == "AlreadyExists":
@@ -96,10 +102,10 @@ def error_from_response(
 def _parse_status(body: bytes) -> dict[str, Any] | None:
     """The Kubernetes ``Status`` in an answer, None when it is something else's page."""
     try:
-        api_status = json.loads(body)
+        api_status = decode_document(body)
     except ValueError:
         return None
-    return api_status if isinstance(api_status, dict) and api_status.get("kind") == "Status" else None
+    return api_status if api_status.get("kind") == "Status" else None
 
 
 def _describe_foreign_body(body: bytes) -> str:
@@ -109,10 +115,16 @@ def _describe_foreign_body(body: bytes) -> str:
     return clean_text(text)
 
 
-def _forbidden_error(status: int, sentence: str, message: str, api_status: dict[str, Any] | None) -> ClusterError:
-    causes = ((api_status or {}).get("details") or {}).get("causes") or ()
+def _details(api_status: dict[str, Any] | None) -> dict[str, Any]:
+    details = (api_status or {}).get("details")
+    return details if isinstance(details, dict) else {}
+
+
+def _forbidden_error(status: int, sentence: str, message: str, details: dict[str, Any]) -> ClusterError:
+    causes = details.get("causes")
     if any(words in message for words in _ADMISSION_PHRASES) or any(
-        each.get("reason") == "NamespaceTerminating" for each in causes
+        isinstance(each, dict) and each.get("reason") == "NamespaceTerminating"
+        for each in (causes if isinstance(causes, list) else ())
     ):
         return Refused(sentence, status=status)
     if status == 401:
@@ -141,8 +153,10 @@ def _parse_retry_after(text: str | None) -> float | None:
     return seconds if 0 <= seconds < float("inf") else None
 
 
-def invalid_response_error(body: bytes, *, action: str, server: str) -> ClusterError:
-    """For a 200 that is not the API server's: a login page, a proxy's greeting."""
+def invalid_response_error(body: bytes, why: str, *, action: str, server: str) -> ClusterError:
+    """For a 200 that cannot be used: a login page, a proxy's greeting, an object outside the bounds."""
+    if body.lstrip()[:1] == b"{":
+        return Unreachable(f"cannot {action}: the answer of {server} cannot be decoded: {why}")
     return Unreachable(
         f"cannot {action}: {server} answered with something that is not JSON "
         f"({_describe_foreign_body(body)[:80] or 'nothing'}); check the kubeconfig's server and any proxy in between"

@@ -94,6 +94,14 @@ class KubeCluster:
             and any(cache.wait(0) and not _is_not_served(cache) for cache in self._caches.values())
         )
 
+    def is_healthy(self) -> bool:
+        """Whether the cache of each API generation that may be read is whole."""
+        return all(cache.is_healthy() for cache in self._caches.values() if cache.forbidden_errors is None)
+
+    def skipped(self) -> Mapping[ObjectKey, str]:
+        """The services that cannot be read and are left out, and why."""
+        return {key: why for cache in self._caches.values() for key, why in cache.skipped().items()}
+
     @property
     def forbidden_errors(self) -> Sequence[ClusterError]:
         """Why some API generations are not followed although they are served: a right is missing."""

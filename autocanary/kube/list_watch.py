@@ -1,18 +1,21 @@
-"""List, then watch: keeps one picture of one collection on a thread of its own, for ever.
+"""List, then watch: keeps one cache of one collection on its own thread, until it is stopped.
 
 ::
 
-    list ──► watch ──(ended by the server in peace)──► watch again from the last resourceVersion
+    list ──► watch ──(ended by the server in order)──► watch again from the last resourceVersion
      ▲         │
      └─────────┴─ cut, silent, 410 Gone, refused, an ERROR event, or ten minutes since the last list
 
 A failure leads back to a list although the watch could often be resumed: only a list says at once that the
-picture is whole again, and until then nothing may be concluded from it.
+cache is whole again, and until then nothing may be concluded from it.
 
-Ours instead of the library's, because that one never notices a half-open connection, raises KeyError on 410
-and reconnects without a pause. The stream's end is certain: the server is asked to end it, and a read
-timeout just above that ends it from this side. Listing anew now and then bounds what any fault that nobody
-thought of can hide.
+One object affects no other: an object that cannot be decoded, or that ``project`` cannot read, is left out,
+named and counted, and the cache keeps what was known of it. A failing ``on_change`` ends neither the watch nor
+the list.
+
+The library's own watch is not used: it does not notice a half-open connection, raises KeyError on 410 and
+reconnects without a pause. Here the server is asked to end the stream, and a read timeout just above that ends
+it from this side. A new list now and then bounds what an unknown fault can hide.
 """
 
 from __future__ import annotations
@@ -29,9 +32,11 @@ from autocanary import logs
 from autocanary.errors import ClusterError, Forbidden, Unreachable
 from autocanary.kube.api_client import ApiClient
 from autocanary.kube.api_errors import ResourceNotServed, error_from_response
+from autocanary.kube.bounded_json import SkippedObject, decode_event
 from autocanary.kube.cache import Cache, Change, ObjectKey
 from autocanary.kube.resource import Resource
 from autocanary.kube.watch_stream import Stream
+from autocanary.model.foreign_text import clean_text
 
 __all__ = ["Reflector", "WatchTiming", "is_forbidden"]
 
@@ -45,9 +50,10 @@ _random = random.Random().random  # noqa: S311 - spreads load, guards nothing
 class WatchTiming:
     """How often and how long, in seconds.
 
-    A watch is held for ``hold`` up to 10 % more, so that many do not end together, and given up after
-    ``slack`` of silence beyond that: ``hold`` bounds how old a healthy picture's last confirmation gets.
-    Failures wait from ``first`` doubling to ``longest``, a missing definition ``missing``.
+    A watch is held for ``watch_seconds`` up to 10 % more, so that many do not end together, and given up after
+    ``silence_grace`` without a byte beyond that. Failures wait from ``first_backoff`` doubling to
+    ``max_backoff``, a missing definition ``retry_not_served``. A cache that was not confirmed for
+    ``unhealthy_after``, or whose watch failed ``unhealthy_failures`` times in a row, is not healthy.
     """
 
     watch_seconds: float = 50.0
@@ -57,6 +63,8 @@ class WatchTiming:
     max_backoff: float = 30.0
     retry_not_served: float = 30.0
     page_size: int = 500
+    unhealthy_after: float = 120.0
+    unhealthy_failures: int = 5
 
 
 class Reflector(Generic[T]):
@@ -96,7 +104,7 @@ class Reflector(Generic[T]):
         self._listed_at = float("-inf")
         self._confirmed_at = float("-inf")
         self._failures = 0
-        self._unreadable: dict[ObjectKey, str] = {}
+        self._skipped: dict[ObjectKey, str] = {}
         self._thread = threading.Thread(target=self._run, name=f"watch-{resource.plural}", daemon=True)
 
     def start(self) -> None:
@@ -118,15 +126,28 @@ class Reflector(Generic[T]):
         """Seconds since the picture was last known to be whole; infinite before the first list."""
         return max(0.0, self._clock() - self._confirmed_at)
 
+    def is_healthy(self) -> bool:
+        """Whether the cache is whole: listed once, confirmed lately, and without a watch that fails again and again."""
+        return (
+            self._synced.is_set()
+            and self.cache_age() < self._timing.unhealthy_after
+            and self._failures < self._timing.unhealthy_failures
+        )
+
+    def skipped(self) -> Mapping[ObjectKey, str]:
+        """The objects that are left out now, and why; all without a readable name are one, with empty texts."""
+        return dict(self._skipped)
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
                 delay = self._list_and_watch()
             except ClusterError as error:
                 delay = 0.0 if self._stopping.is_set() else self._on_failure(self._check_served(error))
-            except Exception:  # noqa: BLE001 - a dead thread would freeze the picture without a word
+            except Exception as error:  # noqa: BLE001 - a dead thread would freeze the cache without a word
                 _log.exception("watch_crashed", resource=str(self._resource), namespace=self._namespace)
                 self._resource_version = ""
+                self.fault = Unreachable(f"the watch of {self._resource} crashed: {type(error).__name__}")
                 delay = self._next_backoff()
             if delay > 0:
                 self._sleep(delay)
@@ -145,26 +166,45 @@ class Reflector(Generic[T]):
     def _list_all(self) -> None:
         started_at = self._clock()
         listed: dict[ObjectKey, tuple[str, T]] = {}
-        after = ""
-        while True:
-            page = self._client.list_page(self._resource, self._namespace, limit=self._timing.page_size, after=after)
-            for document in page.get("items") or ():
-                key, version = _key_and_version(document)
-                value = self._project_or_last(key, document)
-                if value is not None:
-                    listed[key] = (version, value)
-            head = page.get("metadata") or {}
-            after = head.get("continue") or ""
-            if not after or self._stopping.is_set():
-                break
-        if self._stopping.is_set():
-            return
-        changes = self.cache.replace(listed, head["resourceVersion"])
-        self._resource_version, self._listed_at = head["resourceVersion"], started_at
+        existing: set[ObjectKey] = set()
+        version = ""
+        for page in self._client.list_pages(self._resource, self._namespace, limit=self._timing.page_size):
+            version = str(page.metadata.get("resourceVersion") or "")
+            for document in page.items:
+                existing.add(self._add_listed(listed, document))
+            for skipped in page.skipped:
+                existing.add(self._add_skipped(listed, skipped))
+            if self._stopping.is_set():
+                return
+        if not version:
+            raise Unreachable(f"the list of {self._resource} names no resourceVersion")
+        self._skipped = {key: reason for key, reason in self._skipped.items() if key in existing}
+        changes = self.cache.replace(listed, version)
+        self._resource_version, self._listed_at = version, started_at
         self._mark_confirmed(started_at)
         self._synced.set()
         for change in changes:
-            self._on_change(change)
+            self._handle_change(change)
+
+    def _add_listed(self, listed: dict[ObjectKey, tuple[str, T]], document: dict[str, Any]) -> ObjectKey:
+        try:
+            key, version = _key_and_version(document)
+        except (KeyError, TypeError, AttributeError) as error:
+            key = ObjectKey("", "")
+            self._skip(key, f"it has no name: {type(error).__name__}")
+            return key
+        value = self._project_or_last(key, document)
+        if value is not None:
+            listed[key] = (version, value)
+        return key
+
+    def _add_skipped(self, listed: dict[ObjectKey, tuple[str, T]], skipped: SkippedObject) -> ObjectKey:
+        key = ObjectKey(skipped.namespace, skipped.name)
+        self._skip(key, skipped.reason)
+        known = self.cache.get(key)
+        if known is not None:  # it exists: what was known of it stays
+            listed.setdefault(key, (skipped.resource_version or "0", known))
+        return key
 
     def _watch(self) -> bool:
         """Watch until the stream ends; whether anything was heard. ClusterError when it did not end well."""
@@ -192,33 +232,67 @@ class Reflector(Generic[T]):
 
     def _handle_event(self, line: bytes) -> None:
         try:
-            event = json.loads(line)
-            kind, document = event["type"], event["object"]
+            kind, document = decode_event(line)
+            if isinstance(document, SkippedObject):
+                self._handle_skipped(kind, document)
+                return
             if kind == "ERROR":
                 raise self._error_from_status(document)
             version = document["metadata"]["resourceVersion"]
-        except (ValueError, KeyError, TypeError) as error:
+            key = None if kind == "BOOKMARK" else _key_and_version(document)[0]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Unreachable(f"the watch of {self._resource} sent something that is not an event") from error
         change: Change[T] | None = None
-        if kind == "BOOKMARK":
+        if key is None:
             self.cache.on_bookmark(version)
+        elif kind == "DELETED":
+            change = self._on_deleted(key, version)
+        elif self.cache.is_up_to_date(key, version):
+            self.cache.on_bookmark(version)  # our own write, mostly: it need not be read again
         else:
-            key, _ = _key_and_version(document)
-            if kind == "DELETED":
-                self._unreadable.pop(key, None)
-                change = self.cache.remove(key, version)
+            value = self._project_or_last(key, document)
+            if value is not None:
+                change = self.cache.on_event(key, version, value)
+        self._on_progress(version)
+        if change is not None:
+            self._handle_change(change)
+
+    def _handle_skipped(self, kind: str, skipped: SkippedObject) -> None:
+        """An event whose object cannot be decoded: the watch goes on, and resumes after it."""
+        key, version = ObjectKey(skipped.namespace, skipped.name), skipped.resource_version
+        change = None
+        if kind == "DELETED" and skipped.name:
+            change = self._on_deleted(key, version)
+        else:
+            self._skip(key, skipped.reason)
+            if version:
                 self.cache.on_bookmark(version)
-            elif self.cache.is_up_to_date(key, version):
-                self.cache.on_bookmark(version)  # our own write, mostly: it need not be read again
-            else:
-                value = self._project_or_last(key, document)
-                if value is not None:
-                    change = self.cache.on_event(key, version, value)
+        self._on_progress(version or self._resource_version)
+        if change is not None:
+            self._handle_change(change)
+
+    def _on_deleted(self, key: ObjectKey, version: str) -> Change[T] | None:
+        self._skipped.pop(key, None)
+        change = self.cache.remove(key, version)
+        self.cache.on_bookmark(version)
+        return change
+
+    def _on_progress(self, version: str) -> None:
         self._resource_version = version
         self._failures = 0
         self._mark_confirmed(self._clock())
-        if change is not None:
+
+    def _handle_change(self, change: Change[T]) -> None:
+        try:
             self._on_change(change)
+        except Exception as error:  # noqa: BLE001 - the failure is this object's alone
+            _log.error(
+                "change_not_handled",
+                resource=str(self._resource),
+                namespace=change.key.namespace,
+                object=change.key.name,
+                exc_info=error,
+            )
 
     def _error_from_status(self, status: Mapping[str, Any]) -> ClusterError:
         return error_from_response(
@@ -231,23 +305,29 @@ class Reflector(Generic[T]):
         )
 
     def _project_or_last(self, key: ObjectKey, document: dict[str, Any]) -> T | None:
-        """The projection; of a document that it cannot read, what was known before, if anything."""
+        """The projection; of a document that ``project`` cannot read, what was known before, if anything."""
         try:
             value = self._project(document)
         except Exception as error:  # noqa: BLE001 - one odd object must not hide all the others
-            message = f"{type(error).__name__}: {error}"
-            if self._unreadable.get(key) != message:
-                self._unreadable[key] = message
-                _log.warning(
-                    "object_unreadable",
-                    resource=str(self._resource),
-                    namespace=key.namespace,
-                    object=key.name,
-                    error=message,
-                )
+            self._skip(key, f"{type(error).__name__}: {error}")
             return self.cache.get(key)
-        self._unreadable.pop(key, None)
+        self._skipped.pop(key, None)
         return value
+
+    def _skip(self, key: ObjectKey, reason: str) -> None:
+        """Note an object that is left out; logged when the reason is new."""
+        reason = clean_text(reason)
+        if self._skipped.get(key) == reason:
+            return
+        self._skipped[key] = reason
+        _log.warning(
+            "object_skipped",
+            resource=str(self._resource),
+            namespace=key.namespace,
+            object=key.name or "(its name cannot be read)",
+            error=reason,
+            hint="correct or delete it; the other objects are followed",
+        )
 
     def _mark_confirmed(self, at: float) -> None:
         self._confirmed_at = at

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from autocanary.errors import ClusterError
@@ -61,6 +61,14 @@ class MultiNamespaceCache(Generic[T]):
             return max(reflector.cache_age() for reflector in self._reflectors.values())
         reflector = self._reflector_for(key)
         return reflector.cache_age() if reflector else float("inf")
+
+    def is_healthy(self) -> bool:
+        """Whether the cache of every namespace is whole; see ``Reflector.is_healthy``."""
+        return all(reflector.is_healthy() for reflector in self._reflectors.values())
+
+    def skipped(self) -> Mapping[ObjectKey, str]:
+        """The objects that are left out now, and why."""
+        return {key: why for reflector in self._reflectors.values() for key, why in reflector.skipped().items()}
 
     @property
     def fault(self) -> ClusterError | None:

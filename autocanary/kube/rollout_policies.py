@@ -71,6 +71,14 @@ class KubePolicies:
         """Whether the policies have been listed once within so many seconds."""
         return self._cache.wait(seconds)
 
+    def is_healthy(self) -> bool:
+        """Whether the cache of the policies is whole."""
+        return self._cache.is_healthy()
+
+    def skipped(self) -> Mapping[ObjectKey, str]:
+        """The policies that cannot be read and are left out, and why."""
+        return self._cache.skipped()
+
     @property
     def fault(self) -> ClusterError | None:
         """Why the documents cannot be followed now; NotFound when the definitions are not installed."""

@@ -8,7 +8,7 @@ would let old fields survive.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -81,6 +81,14 @@ class KubeRolloutStore:
     def cache_age(self) -> float:
         """Seconds since the picture was last known to be whole."""
         return self._cache.cache_age()
+
+    def is_healthy(self) -> bool:
+        """Whether the cache of the rollouts is whole."""
+        return self._cache.is_healthy()
+
+    def skipped(self) -> Mapping[ObjectKey, str]:
+        """The rollouts that cannot be read and are left alone, and why."""
+        return {**self._cache.skipped(), **self._reported_errors}
 
     @property
     def fault(self) -> ClusterError | None:
@@ -258,6 +266,8 @@ class KubeRolloutStore:
 
     def _on_cache_change(self, change: Change[Rollout | _UnreadableRollout]) -> None:
         version = change.after.resource_version if change.after is not None else _DELETED
+        if change.after is None:
+            self._reported_errors.pop(change.key, None)
         with self._lock:
             waiting = self._writes_in_progress.get(change.key, ())
             for watched_versions in waiting:

@@ -1,4 +1,7 @@
-"""A watch's answer, line by line, which another thread can end."""
+"""A watch's answer, line by line, which another thread can end.
+
+A line longer than ``MAX_LINE_BYTES`` is cut there, so that no object decides how much memory is used.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from typing import Any
 
 from autocanary.kube.api_errors import NETWORK_ERRORS, connection_error
 
-__all__ = ["Stream"]
+__all__ = ["MAX_LINE_BYTES", "Stream"]
 
 _BLOCK = 65536
+MAX_LINE_BYTES = 4 * 1024 * 1024 + _BLOCK
 
 
 class Stream:
@@ -21,14 +25,16 @@ class Stream:
         self._server = server
 
     def lines(self) -> Iterator[bytes]:
-        """Each line once; ends when the server ends it, Unreachable when it is cut or falls silent."""
-        rest = b""
+        """Each line once; ends when the server ends it, Unreachable when it is cut or silent."""
+        line = _Line()
         try:
             while block := self._response.read1(_BLOCK):
-                *lines, rest = (rest + block).split(b"\n")
-                yield from (line for line in lines if line.strip())
-            if rest.strip():
-                yield rest
+                first, *others = block.split(b"\n")
+                line.add(first)
+                for each in others:
+                    yield from line.take()
+                    line.add(each)
+            yield from line.take()
         except NETWORK_ERRORS as error:
             raise connection_error(error, server=self._server) from error
 
@@ -41,3 +47,23 @@ class Stream:
         """Give the connection up; only for the thread that reads."""
         with contextlib.suppress(Exception):
             self._response.close()
+
+
+class _Line:
+    """The pieces of one line, up to ``MAX_LINE_BYTES`` of them."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._length = 0
+
+    def add(self, piece: bytes) -> None:
+        kept = piece[: MAX_LINE_BYTES - self._length]
+        self._pieces.append(kept)
+        self._length += len(kept)
+
+    def take(self) -> Iterator[bytes]:
+        """The line, unless it is blank; the next one begins empty."""
+        line = b"".join(self._pieces)
+        self._pieces, self._length = [], 0
+        if line.strip():
+            yield line

@@ -54,6 +54,10 @@ def _told(channel: str, **outcomes: str) -> dict[str, str]:
     return {f'{name}"{outcome.replace("_", "-")}"}}': values for outcome, values in outcomes.items()}
 
 
+def _by_kind(metric: str, kind: str, *values: str) -> dict[str, str]:
+    return {f'{metric}{{{pod},kind="{kind}"}}': each for pod, each in zip(_PODS, values, strict=True)}
+
+
 def _leaders(first: str, second: str) -> dict[str, str]:
     return {f"autocanary_leader{{{_PODS[0]}}}": first, f"autocanary_leader{{{_PODS[1]}}}": second}
 
@@ -114,6 +118,32 @@ CASES = (
     Case("AutocanaryWritesFail", "conflicts", _writes("patch", "409", "0+4x19"), 19),
     Case("AutocanaryWritesFail", "one that failed", _writes("patch", "500", "0x3 4x15"), 9),
     Case("AutocanaryWritesFail", "reads that fail", _writes("watch", "0", "0+1x19"), 19),
+    Case(
+        "AutocanaryWatchUnhealthy",
+        "one instance does not follow the policies",
+        _by_kind("autocanary_watch_healthy", "RolloutPolicy", "1x19", "1 0x18"),
+        7,
+        {**_OF_ITSELF, "kind": "RolloutPolicy"},
+    ),
+    Case(
+        "AutocanaryWatchUnhealthy",
+        "the API server restarts",
+        _by_kind("autocanary_watch_healthy", "InferenceService", "1x19", "1 0 0 0 1x15"),
+        19,
+    ),
+    Case(
+        "AutocanaryObjectsSkipped",
+        "a nested service",
+        _by_kind("autocanary_objects_skipped", "InferenceService", "1x19", "1x19"),
+        6,
+        {**_OF_ITSELF, "kind": "InferenceService"},
+    ),
+    Case(
+        "AutocanaryObjectsSkipped",
+        "deleted soon",
+        _by_kind("autocanary_objects_skipped", "InferenceService", "0 1 1 0x16", "0x19"),
+        19,
+    ),
     Case(
         "AutocanaryRollbackBlocked",
         "the traffic stays",
@@ -179,27 +209,27 @@ CASES = (
     Case(
         "AutocanaryNotificationUndelivered",
         "Slack is dead",
-        _told("slack", delivered="7x19", failed="0+1x19", given_up="0x19"),
+        _told("slack", delivered="7x19", failed="0+1x19", dropped="0x19"),
         8,
         {**_OF_ITSELF, "channel": "slack"},
     ),
     Case(
         "AutocanaryNotificationUndelivered",
         "one was given up, others arrive",
-        _told("webhook", delivered="0+3x19", failed="0x19", given_up="0x2 1x19"),
+        _told("webhook", delivered="0+3x19", failed="0x19", dropped="0x2 1x19"),
         9,
         {**_OF_ITSELF, "channel": "webhook"},
     ),
     Case(
         "AutocanaryNotificationUndelivered",
         "tried again and delivered",
-        _told("slack", delivered="0x3 1x19", failed="0x2 1x19", given_up="0x19"),
+        _told("slack", delivered="0x3 1x19", failed="0x2 1x19", dropped="0x19"),
         9,
     ),
     Case(
         "AutocanaryNotificationUndelivered",
         "another channel is well",
-        _told("log", delivered="0+3x19", failed="0x19", given_up="0x19"),
+        _told("log", delivered="0+3x19", failed="0x19", dropped="0x19"),
         19,
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from autocanary.http_server.counters import ControllerMetrics
-from autocanary.http_server.exposition import Exposition, PolicyCount, ScrapeSources
+from autocanary.http_server.exposition import Exposition, PolicyCount, ScrapeSources, WatchState
 from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import Analysis, Component, Metric, Policy, Range, Selector, Step
 from autocanary.model.progress import MetricState, Phase, Progress
@@ -70,7 +70,13 @@ class World:
         self.asked: list[str] = []
         self.counters = ControllerMetrics()
         self.exposition = Exposition(
-            ScrapeSources(lambda: self.rollouts, self.policy_of, lambda: self.leads, lambda: PolicyCount(3, 1)),
+            ScrapeSources(
+                lambda: self.rollouts,
+                self.policy_of,
+                lambda: self.leads,
+                lambda: PolicyCount(3, 1),
+                lambda: [WatchState("InferenceService", True, 0), WatchState("RolloutPolicy", False, 2)],
+            ),
             self.counters,
         )
 

@@ -236,6 +236,14 @@ def test_exported_is_exactly_the_table() -> None:
         assert seen == {frozenset(row.labels)}, family.name
 
 
+def test_watches_are_exported_by_kind() -> None:
+    """Whether each cache is whole, and how many objects are left out."""
+    text = World().exposition.render().decode()
+    assert 'autocanary_watch_healthy{kind="InferenceService"} 1.0' in text
+    assert 'autocanary_watch_healthy{kind="RolloutPolicy"} 0.0' in text
+    assert 'autocanary_objects_skipped{kind="RolloutPolicy"} 2.0' in text
+
+
 def test_family_without_series_still_has_its_header() -> None:
     """A service with nothing to do exports valid text."""
     text = World().exposition.render().decode()

@@ -26,6 +26,8 @@ def test_names_are_the_stable_surface() -> None:
         "autocanary_prometheus_queries_total",
         "autocanary_kube_requests_total",
         "autocanary_notifications_total",
+        "autocanary_watch_healthy",
+        "autocanary_objects_skipped",
         "autocanary_leader",
         "autocanary_policies",
         "autocanary_build_info",

@@ -177,7 +177,7 @@ def test_credentials_that_cannot_be_read_now_leave_the_old_ones(api: FakeApi) ->
     with capture() as log, pytest.raises(Forbidden):
         client.list_page(LEASES, limit=5)
     assert "gone for a moment" in log.named("credentials_not_reloaded")[0]["error"]
-    assert client.list_page(LEASES, limit=5)["items"] == []
+    assert client.list_page(LEASES, limit=5).items == []
     assert loads[0] == 2
     client.close()
 

@@ -183,7 +183,7 @@ def test_a_header_that_cannot_be_sent_is_not_quoted() -> None:
 
 def test_an_answer_that_is_not_json_names_the_address() -> None:
     """A login page answers 200 to everything."""
-    told = invalid_response_error(b"<!doctype html><p>Log in", action="get Lease a/b", server=SERVER)
+    told = invalid_response_error(b"<!doctype html><p>Log in", "no JSON", action="get Lease a/b", server=SERVER)
     assert type(told) is Unreachable
     assert SERVER in str(told)
     assert "web page" in str(told)

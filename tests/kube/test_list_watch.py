@@ -14,6 +14,7 @@ from autocanary.kube.api_errors import ResourceNotServed
 from autocanary.kube.cache import Change, ObjectKey
 from autocanary.kube.list_watch import Reflector, WatchTiming
 from autocanary.kube.resource import LEASES
+from autocanary.kube.watch_stream import MAX_LINE_BYTES
 from autocanary.logs import capture
 from tests.kube.fake_api import FakeApi, Reply, Request, Script, status, until
 
@@ -319,7 +320,7 @@ def test_unreadable_object_does_not_hide_others(api: FakeApi, follow: Callable[.
         api.put("leases", lease("b", "last"))
         until(lambda: "last" in follower.values())
     assert follower.values() == ["fine", "last", "one"]
-    assert [each["object"] for each in log.named("object_unreadable")] == ["odd", "odd"]
+    assert [each["object"] for each in log.named("object_skipped")] == ["odd", "odd"]
 
 
 @pytest.mark.parametrize("line", [b"not json\n", b"[]\n", b'{"type": "ADDED"}\n', b'{"type": "ADDED", "object": {}}\n'])
@@ -347,25 +348,162 @@ def test_an_error_event_of_another_kind_leads_to_a_new_list(
     assert "etcd is gone" in log.named("watch_failed")[0]["error"]
 
 
-def test_a_fault_of_our_own_does_not_end_the_thread(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
-    """A picture that freezes without a word would be believed."""
-    api.put("leases", lease("a", "one"))
+def test_failing_handler_concerns_its_own_object(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
+    """The objects after it are handled, in a list and in a watch; neither begins again."""
+    for name in "abc":
+        api.put("leases", lease(name, name))
     follower = RunningReflector(api)
-    failures = [0]
+    handled: list[str] = []
 
-    def broken(_: Change[str]) -> None:
-        failures[0] += 1
-        if failures[0] == 1:
-            raise RuntimeError("a bug")
+    def failing_for_b(change: Change[str]) -> None:
+        if change.key.name == "b":
+            raise RecursionError("too deep")
+        handled.append(str(change.after))
 
-    follower.watch._on_change = broken
+    follower.watch._on_change = failing_for_b
     with capture() as log:
         follower.watch.start()
         until(lambda: len(api.watches()) == 1)
-        api.put("leases", lease("a", "two"))
-        until(lambda: follower.values() == ["two"])
+        api.put("leases", lease("b", "b2"))
+        api.put("leases", lease("c", "c2"))
+        until(lambda: "c2" in handled)
+    follower.stop()
+    assert handled == ["a", "c", "c2"]
+    assert [each["object"] for each in log.named("change_not_handled")] == ["b", "b"]
+    assert len(lists(api)) == 1
+    assert follower.watch.is_healthy()
+
+
+def test_crash_of_the_watch_is_said(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that freezes without a word would be believed: the fault is set, and a new list ends it."""
+    api.put("leases", lease("a", "one"))
+    follower = RunningReflector(api)
+    faults: list[object] = []
+    backoff = follower.watch._next_backoff
+
+    def crash() -> float:
+        monkeypatch.undo()
+        raise RuntimeError("a bug")
+
+    def next_backoff() -> float:
+        faults.append(follower.watch.fault)
+        return backoff()
+
+    follower.watch._next_backoff = next_backoff  # type: ignore[method-assign]
+    monkeypatch.setattr(follower.watch, "_list_and_watch", crash)
+    with capture() as log:
+        follower.watch.start()
+        until(lambda: follower.values() == ["one"])
     follower.stop()
     assert log.named("watch_crashed")
+    assert "crashed: RuntimeError" in str(faults[0])
+    assert follower.watch.fault is None
+
+
+def deep(kind: str, version: int, name: str = "odd", levels: int = 1500) -> bytes:
+    """An event whose object is nested too deeply."""
+    whole = event(kind, version, name, "HERE")
+    return whole.replace(b'"HERE"', b'{"a":' * levels + b"1" + b"}" * levels)
+
+
+def test_deep_object_of_a_watch_is_skipped_and_counted(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
+    """The watch goes on with the next event, resumes after the deep one, and stays healthy."""
+    lines = (
+        event("ADDED", 101, "a", "one"),
+        deep("ADDED", 102),
+        event("ADDED", 103, "b", "two"),
+        deep("MODIFIED", 104),
+    )
+    api.scripts.append(Script(lines))
+    with capture() as log:
+        follower = follow()
+        until(lambda: len(api.watches()) == 2)
+    assert follower.values() == ["one", "two"]
+    assert [each.query["resourceVersion"] for each in api.watches()] == ["100", "104"]
+    assert len(lists(api)) == 1
+    assert [(each["namespace"], each["object"]) for each in log.named("object_skipped")] == [("ml", "odd")]
+    assert list(follower.watch.skipped()) == [ObjectKey("ml", "odd")]
+    assert follower.watch.is_healthy()
+    assert follower.watch.fault is None
+
+
+@pytest.mark.parametrize(
+    "end", [deep("DELETED", 103), event("DELETED", 103, "odd"), event("MODIFIED", 103, "odd", "fine")]
+)
+def test_skipped_object_is_forgotten(api: FakeApi, follow: Callable[..., RunningReflector], end: bytes) -> None:
+    """Deleted or corrected, it is not counted any more."""
+    api.scripts.append(Script((event("ADDED", 101, "odd", "before"), deep("MODIFIED", 102), end)))
+    follower = follow()
+    until(lambda: len(api.watches()) == 2)
+    assert follower.watch.skipped() == {}
+    assert follower.values() == (["fine"] if b"fine" in end else [])
+
+
+def test_deep_object_of_a_list_keeps_what_was_known(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
+    """It exists: reading it as deleted would abandon its rollout. After a restart nothing is known of it."""
+    whole = b'{"metadata":{"resourceVersion":"200"},"items":[%s,%s]}' % (
+        json.dumps(
+            lease("b", "two") | {"metadata": {"name": "b", "namespace": "ml", "resourceVersion": "101"}}
+        ).encode(),
+        deep("x", 150, "a").split(b'"object": ', 1)[1].rstrip()[:-1],
+    )
+    api.put("leases", lease("a", "one"))
+    api.put("leases", lease("b", "two"))
+    follower = follow()
+    until(lambda: len(api.watches()) == 1)
+    api.reply("GET", "/leases", Reply(200, whole))
+    api.cut_streams()
+    until(lambda: list(follower.watch.skipped()) == [ObjectKey("ml", "a")])
+    until(lambda: follower.watch.fault is None)
+    assert follower.values() == ["one", "two"]
+    follower.stop()
+    api.reply("GET", "/leases", Reply(200, whole))
+    fresh = follow()
+    assert fresh.watch.wait(5)
+    assert fresh.values() == ["two"]
+
+
+def test_long_line_of_a_watch_is_skipped(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
+    """It is not held in memory, and the next line is read."""
+    long = event("ADDED", 102, "odd", "x" * (MAX_LINE_BYTES + 1000))
+    api.scripts.append(Script((event("ADDED", 101, "a", "one"), long, event("ADDED", 103, "b", "two"))))
+    follower = follow()
+    until(lambda: len(api.watches()) == 2, seconds=20)
+    assert follower.values() == ["one", "two"]
+    assert list(follower.watch.skipped()) == [ObjectKey("ml", "odd")]
+
+
+def test_page_that_is_too_long_is_asked_for_in_halves(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
+    """Objects of 1 MiB each, 500 to a page, would need more memory than the pod has."""
+    for number in range(6):
+        api.put("leases", lease(f"l{number}", str(number) + "x" * 3_000_000))
+    follower = follow(timing=WatchTiming(page_size=4))
+    assert follower.watch.wait(20)
+    assert [each[0] for each in follower.values()] == list("012345")
+    assert [each["limit"] for each in lists(api)] == ["4", "2", "2", "2"]
+
+
+def test_watch_is_unhealthy_when_its_cache_is_not_confirmed(
+    api: FakeApi, follow: Callable[..., RunningReflector]
+) -> None:
+    """Before the first list, after two minutes without news, and while each watch fails at once."""
+    follower = RunningReflector(api)
+    assert not follower.watch.is_healthy()
+    follower = follow()
+    assert follower.watch.wait(5)
+    assert follower.watch.is_healthy()
+    follower.now = 119.0
+    assert follower.watch.is_healthy()
+    follower.now = 120.0
+    assert not follower.watch.is_healthy()
+
+
+def test_watch_that_fails_again_and_again_is_unhealthy(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
+    """The list alone would confirm the cache each time."""
+    api.scripts.extend(Script((b"not json\n",)) for _ in range(200))
+    follower = follow()
+    until(lambda: len(api.watches()) > 10)
+    assert not follower.watch.is_healthy()
 
 
 def test_it_stops_at_once_even_when_idle(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:

@@ -339,7 +339,7 @@ def test_a_watch_that_the_server_ends_goes_on(
     served = [each for each in ours if each["objectRef"].get("apiGroup") == "serving.kserve.io"]
     assert [each["verb"] for each in served].count("list") == 1
     assert services.fault is None
-    assert services.age(ServiceKey(namespace, "mnist"), "serving.kserve.io/v1beta1") < 10
+    assert services.cache_age(ServiceKey(namespace, "mnist"), "serving.kserve.io/v1beta1") < 10
 
 
 def about(event: dict[str, Any], namespace: str) -> bool:
