@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from autocanary.limits import POLICY_METRICS
+from autocanary.limits import POLICY_METRICS, QUERY_BYTES
 from autocanary.model import policy
 from autocanary.model.measurement import Source
 from autocanary.model.policy import OnInconclusive, TimeoutAction
@@ -97,7 +97,8 @@ class Metric(StrictModel):
         description="PromQL of your own that answers one number. Placeholders in double braces are filled "
         "in: `{{ namespace }}`, `{{ service }}`, `{{ component }}`, `{{ revision }}` (the candidate), "
         "`{{ stableRevision }}` and `{{ window }}`; as in Flagger, `{{ name }}` is the service and "
-        "`{{ interval }}` the window. Names stand in quotes, the window does not.",
+        "`{{ interval }}` the window. Write names in quotes, the window without.",
+        json_schema_extra={"maxLength": QUERY_BYTES},
         examples=['sum(increase(drift_alerts_total{revision="{{ revision }}"}[{{ window }}]))'],
     )
     quantile: Quantile | None = Field(

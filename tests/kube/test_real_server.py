@@ -33,6 +33,8 @@ from autocanary.ports import Message
 from tests.kube.conftest import SERVICE_USER
 from tests.kube.fake_api import until
 from tests.kube.samples import Leader, notification, rollout, service
+from tests.policy_files.policy_texts import FULL_POLICY
+from tests.policy_files.test_every_field import BASE as BASE_POLICY
 from tests.testbed.servers import ApiServer, KubectlError, TcpProxy, install_inferenceservice_crd
 
 pytestmark = pytest.mark.real
@@ -106,6 +108,37 @@ def test_shipped_policies_are_accepted_whole(cluster: ApiServer, namespace: str,
     name = document["metadata"]["name"]
     held = json.loads(cluster.kubectl("get", "rp", name, "-n", namespace, "-o", "json"))
     assert held["spec"] == document["spec"]
+
+
+@pytest.mark.parametrize("text", [FULL_POLICY, BASE_POLICY], ids=["short form", "every field"])
+def test_policy_with_many_fields_comes_back_unchanged(cluster: ApiServer, namespace: str, text: str) -> None:
+    """The API server drops nothing, adds no default, and explains each field in the schema's words."""
+    document = yaml.safe_load(text)
+    document["metadata"] = {"name": "whole", "namespace": namespace}
+    cluster.apply(document)
+    held = json.loads(cluster.kubectl("get", "rp", "whole", "-n", namespace, "-o", "json"))
+    assert held["spec"] == document["spec"]
+    explained = cluster.kubectl("explain", "rolloutpolicy.spec.analysis.metrics.compare.margin")
+    assert "How much worse the candidate may be" in " ".join(explained.split())
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({"onUnstaged": "catch"}, 'supported values: "intercept", "ignore"'),
+        ({"webhooks": [{"name": "a", "type": "rollout", "url": "http://a"}] * 21}, "must have at most 20 items"),
+        ({"analysis": {"metrics": [{"name": "a", "query": "a" * 16_385}]}}, "may not be more than 16384"),
+        ({"windows": [{"from": "09:00", "to": "10:00"}]}, "timezone: Required value"),
+    ],
+)
+def test_api_server_refuses_what_is_beyond_a_limit(
+    cluster: ApiServer, namespace: str, spec: dict[str, Any], says: str
+) -> None:
+    """The limits and the known words of the schema hold when the policy is applied."""
+    metadata = {"name": "odd", "namespace": namespace}
+    with pytest.raises(KubectlError) as refused:
+        cluster.apply({"apiVersion": POLICIES.api_version, "kind": POLICIES.kind, "metadata": metadata, "spec": spec})
+    assert says in str(refused.value)
 
 
 def test_a_misspelt_policy_reaches_the_service(cluster: ApiServer, namespace: str) -> None:
