@@ -1,9 +1,12 @@
-"""Logging: one JSON object a line (or a readable line on a console), every library's records included.
+"""Logging: one JSON object a line (or a readable line on a console), records of libraries included.
 
-The only module that knows structlog. Three promises hold for each line, whoever wrote it: it is one line,
-it holds no secret, and an exception is a sentence (``error``, ``cause``) rather than a traceback, which is
-added only at level debug. A stream that is closed or full never stops the caller: a rollback must not fail
-because nobody reads the log.
+The only module that knows structlog. Four promises hold for each line, whatever is logged: it is one line of
+bounded length, it holds no secret and no control character, and an exception is a sentence (``error``,
+``cause``) rather than a traceback, which is added only at level debug. A stream that is closed or full never
+stops the caller: a rollback must not fail because the log cannot be written.
+
+Texts are cut before a pattern is matched against them, and the patterns take time in proportion to their text:
+a text of a tenant can neither stop nor flood the log.
 
 Importing this module sends what is logged before ``configure`` to stderr, from warnings up; structlog's own
 default would write to stdout, where commands print their results.
@@ -19,12 +22,14 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TextIO
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from autocanary.errors import SettingsError
+from autocanary.model.foreign_text import clean_text, printable_text
 
 __all__ = ["CapturedLogs", "Logger", "capture", "configure", "logger", "redact"]
 
@@ -40,17 +45,31 @@ _LEVELS = {
 _FORMATS = ("json", "console")
 _LIBRARIES = ("apscheduler", "kubernetes", "urllib3", "requests", "uvicorn", "asyncio")
 _MAX_ERROR_LENGTH = 1000
+_MAX_TEXT_LENGTH = 4000
+_MAX_TRACEBACK_LENGTH = 20_000
+_MAX_KEY_LENGTH = 100
+_MAX_ITEMS = 200
+_MAX_DEPTH = 8
+_MAX_BITS = 64
 
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # scheme://user:password@host: greedy up to the last @ of the authority, passwords may hold one
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s?#'\"<>]*@"), r"\1***@"),
+    # scheme://user:password@host: greedy up to the last @ of the authority, passwords may hold one. Of a cut
+    # text, whose @ may be missing, too.
+    (re.compile(r"(://)[^/\s?#'\"<>]*(@|…\Z)"), r"\1***\2"),
     # Slack's webhook URLs, whole or as the path that connection errors quote
     (re.compile(r"(?i)(hooks\.slack(?:-gov)?\.com)(?::\d+)?/[^\s'\"<>)]+"), r"\1/***"),
     (re.compile(r"/(services|workflows|triggers)/[A-Z0-9]{6,}/[^\s'\"<>)]+"), r"/\1/***"),
     (re.compile(r"\bx(?:ox[a-z]|app)-[A-Za-z0-9-]{6,}"), "***"),
     (re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?)(?:[a-z]+\s+)?[^\s'\",}]+"), r"\1***"),
     (re.compile(r"(?i)\b(bearer)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 ***"),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), "***"),  # a JSON Web Token
+    # a JSON Web Token; of a cut text, its beginning
+    (
+        re.compile(
+            r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}"
+            r"(?:\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*|(?:\.[A-Za-z0-9_-]*)?…\Z)"
+        ),
+        "***",
+    ),
     (
         re.compile(r"(?i)([?&](?:[a-z_]*token|api_?key|key|password|secret|sig|signature)=)[^&\s'\"<>#]+"),
         r"\1***",
@@ -59,12 +78,15 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
 _SECRET_KEY = re.compile(r"(?i)(?:^|[_-])(?:password|passwd|token|secret|authorization|api_?key|webhook_url)$")
 
 
-def redact(text: str) -> str:
-    """``text`` without credentials in URLs, Slack webhook paths, tokens and Authorization headers.
+def redact(text: str, limit: int = _MAX_TEXT_LENGTH) -> str:
+    """At most ``limit`` characters of ``text`` (then ``…``), without credentials in URLs, Slack webhook paths,
+    tokens and Authorization headers.
 
     >>> redact("POST https://bot:pw@ci.example/x and https://hooks.slack.com/services/T0/B0/abc")
     'POST https://***@ci.example/x and https://hooks.slack.com/***'
     """
+    if len(text) > limit:
+        text = f"{text[:limit]}…"
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text
@@ -166,7 +188,7 @@ def _exception_processor(*, tracebacks: bool) -> Processor:
         if error.__cause__ is not None:
             event["cause"] = _describe_exception(error.__cause__)
         if tracebacks:
-            event["traceback"] = "".join(traceback.format_exception(error))
+            event["traceback"] = printable_text("".join(traceback.format_exception(error)), _MAX_TRACEBACK_LENGTH)
         return event
 
     return processor
@@ -182,8 +204,15 @@ def _exception_of(given: object) -> BaseException | None:
 
 
 def _describe_exception(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return (f"{type(error).__name__}: {text}" if text else type(error).__name__)[:_MAX_ERROR_LENGTH]
+    text = clean_text(_text_of(error), _MAX_ERROR_LENGTH)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _text_of(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - a value that cannot be shown must not cost the line
+        return f"{type(value).__name__} (not shown: {type(error).__name__})"
 
 
 def _redact_and_order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -192,23 +221,38 @@ def _redact_and_order(_logger: WrappedLogger, _method: str, event: EventDict) ->
         event["logger"] = event.pop("logger_name")
     front = ("timestamp", "level", "event")
     ordered = {key: event[key] for key in front if key in event} | {k: v for k, v in event.items() if k not in front}
-    return {key: _to_json_value(value, key) for key, value in ordered.items()}
+    text = ordered.pop("traceback", None)
+    line = {key: _to_json_value(value, key) for key, value in ordered.items()}
+    return line if text is None else {**line, "traceback": redact(text, _MAX_TRACEBACK_LENGTH + 1)}
 
 
-def _to_json_value(value: Any, key: str = "") -> Any:
+def _to_json_value(value: Any, key: str = "", depth: int = 0) -> Any:
     if key and _SECRET_KEY.search(key):
         return "***"
     if isinstance(value, str):
-        return redact(str(value))
+        return _log_text(value)
     if isinstance(value, float):
         return value if abs(value) < float("inf") else str(value)
-    if isinstance(value, bool | int) or value is None:
+    if isinstance(value, bool) or value is None:
         return value
+    if isinstance(value, int):  # str() refuses numbers of thousands of digits
+        return value if value.bit_length() <= _MAX_BITS else f"a number of {value.bit_length()} bits"
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        return _to_json_container(value, depth) if depth < _MAX_DEPTH else "…"
+    return _log_text(_text_of(value))
+
+
+def _to_json_container(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
-        return {str(name): _to_json_value(each, str(name)) for name, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_to_json_value(each) for each in value]
-    return redact(str(value))
+        items = {clean_text(_text_of(name), _MAX_KEY_LENGTH): each for name, each in islice(value.items(), _MAX_ITEMS)}
+        shown: Any = {name: _to_json_value(each, name, depth + 1) for name, each in items.items()}
+        return shown if len(value) <= _MAX_ITEMS else {**shown, "…": f"{len(value)} in all"}
+    shown = [_to_json_value(each, depth=depth + 1) for each in islice(value, _MAX_ITEMS)]
+    return shown if len(value) <= _MAX_ITEMS else [*shown, f"… {len(value)} in all"]
+
+
+def _log_text(text: str) -> str:
+    return redact(clean_text(text, _MAX_TEXT_LENGTH))
 
 
 class _LineLogger:
@@ -242,12 +286,12 @@ class _StructlogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             message = record.getMessage()
-        except (TypeError, ValueError, KeyError):  # the library's own format string is wrong
-            message = str(record.msg)
+        except Exception:  # noqa: BLE001 - the library's own format string is wrong, or a value cannot be shown
+            message = _text_of(record.msg)
         extra: MutableMapping[str, Any] = {"exc_info": record.exc_info} if record.exc_info else {}
         name = logging.getLevelName(record.levelno).lower()
         write: Callable[..., Any] = getattr(logger(record.name), name if name in _LEVELS else "error")
-        write(" ".join(message.split()), **extra)
+        write(clean_text(message, _MAX_TEXT_LENGTH), **extra)
 
 
 def _route_library_logs() -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
@@ -140,6 +141,100 @@ def test_secrets_never_reach_a_line() -> None:
     assert "a:b@" not in text
     assert "T0AAAA" not in text
     assert lines(stream)[0]["token_file"] == "/etc/token"
+
+
+ADVERSARIAL = (
+    "a.", "a+", "eyJ-", "eyJaaaaaaaa.", "://", "a://", "authorization:", "authorization ", "authorization: a ",
+    "bearer ", "bearer\t", "?token", "?a_", "&secret=&", "xoxb-", "xoxb-a ", "hooks.slack.com:1", "hooks.slack.com/",
+    "/services/AAAAAA", "/services/AAAAAA/", "_", "@", " ", "'", "=",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", ADVERSARIAL)
+def test_patterns_take_time_in_proportion_to_the_text(unit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the cut, 600 kB take about twice as long as 300 kB; a quadratic pattern takes four times as long."""
+
+    def seconds(size: int) -> float:
+        text = unit * (size // len(unit))
+        times = []
+        for _ in range(3):
+            began = time.thread_time()
+            logs.redact(text, limit=size)
+            times.append(time.thread_time() - began)
+        return min(times)
+
+    assert seconds(600_000) < 3 * seconds(300_000) + 0.1
+
+
+@pytest.mark.parametrize("unit", ["a.", "eyJ-", "\x1b[", "authorization:"])
+def test_long_text_is_cut_before_it_is_matched(unit: str) -> None:
+    """A field name of 600 kB in a policy is one line of bounded length, wherever it stands."""
+    stream = configured(level="debug")
+    text = unit * (600_000 // len(unit))
+    try:
+        raise ValueError(text)
+    except ValueError:
+        logs.logger("x").warning(
+            "odd", exc_info=True, message=text, values=[text], names={text: text}, object=ValueError(text)
+        )
+    logging.getLogger("urllib3").warning("%s", text)
+    first, second = stream.getvalue().splitlines()
+    assert len(first) < 120_000  # six texts and a traceback, each character of them at most six in JSON
+    assert len(second) < 30_000
+    assert len(json.loads(first)["message"]) <= 4001
+
+
+@pytest.mark.parametrize(
+    ("secret", "padding"),
+    [("https://bot:s3cr3ts3cr3t@ci.example/x", 3990), ("eyJhbGciOiJI.eyJzM2NyM3RzM2NyM3Qi.s3cr3t", 3970)],
+)
+def test_secret_at_the_cut_is_redacted(secret: str, padding: int) -> None:
+    """What would end the secret is cut off."""
+    stream = configured()
+    for shift in range(30):
+        logs.logger("x").info("odd", text="x " * ((padding - shift) // 2) + secret + " " + "y" * 5000)
+    assert "s3c" not in stream.getvalue()
+    assert "zM2N" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_control_characters_do_not_reach_the_terminal(format: str) -> None:
+    """In values, keys, event names of libraries, exceptions and tracebacks."""
+    stream = configured(format, "debug")
+    text = "\x1b[2J\x1b]0;owned\x07\x9b1mno\u202e"
+    try:
+        raise ValueError(text)
+    except ValueError:
+        logs.logger("x").warning("odd", exc_info=True, value=text, nested={text: [text]}, other=ValueError(text))
+    logging.getLogger("urllib3").warning("%s", text)
+    written = stream.getvalue()
+    assert not [each for each in written if not each.isprintable() and each not in "\n\t"]
+    assert "\\u001b" not in written
+    assert "owned" not in written
+
+
+class _Odd:
+    def __str__(self) -> str:
+        raise RecursionError("too deep")
+
+
+def test_no_value_costs_the_line() -> None:
+    """Numbers of thousands of digits, endless nesting, many items, and values without a text."""
+    stream = configured()
+    endless: list[Any] = []
+    endless.append(endless)
+    logs.logger("x").info(
+        "odd", number=10**6000, endless=endless, many=list(range(100_000)), odd=_Odd(), key={_Odd(): 1}
+    )
+    root = logging.getLogger()
+    root.handlers[:] = root.handlers[-1:]  # without pytest's own handler, which raises for such a value
+    logging.getLogger("urllib3").warning("%s", _Odd())
+    first, second = lines(stream)
+    assert first["number"] == "a number of 19932 bits"
+    assert first["endless"] == [[[[[[[["…"]]]]]]]]
+    assert (len(first["many"]), first["many"][-1]) == (201, "… 100000 in all")
+    assert first["odd"] == "_Odd (not shown: RecursionError)"
+    assert second["event"] == "%s"
 
 
 def test_exception_is_one_sentence() -> None:
