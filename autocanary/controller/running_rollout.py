@@ -18,7 +18,7 @@ from autocanary.model.decision import Action, Decision
 from autocanary.model.measurement import Measurement, MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Policy, WebhookType
-from autocanary.model.progress import Progress
+from autocanary.model.progress import Phase, Progress
 from autocanary.model.rollout import Rollout
 from autocanary.ports import Delivery, WebhookCall
 
@@ -29,6 +29,7 @@ RolloutId = tuple[str, str]
 
 _DEFAULT_INTERVAL = 30.0
 _UNVERIFIED_SECONDS = 15.0  # between two evaluations while the weight is not in effect
+_ROLLBACK_SECONDS = 2.0  # between two evaluations of a rollback, and between two tries to write it
 _REFRESH_SECONDS = 30.0  # no rollout refreshes its unchanged status more often than this ...
 _REFRESHES_PER_SECOND = 3.0  # ... nor do all of them together more often than this
 _WRITE_SECONDS = 2.0  # a write ends at most this long after the evaluation that it was made for
@@ -114,10 +115,13 @@ class RunningRollout:
 
     def next_due_at(self, now: float) -> float:
         """When the next evaluation is due: on a grid, so that rollouts of one interval share their queries."""
+        rolling_back = self.rollout.progress.phase is Phase.ROLLING_BACK
         if self.failures:
-            return now + backoff_seconds(self.failures)
+            retry = backoff_seconds(self.failures)
+            return now + (min(retry, _ROLLBACK_SECONDS) if rolling_back else retry)
         # Until a weight is in effect autocanary's own deadlines run, not the policy's interval.
         limit = _UNVERIFIED_SECONDS if self.rollout.progress.verified_at is None else math.inf
+        limit = _ROLLBACK_SECONDS if rolling_back else limit
         return (self._evaluation_index(now, limit) + 1) * min(self.interval, limit) + self._phase_offset
 
     def needs_evaluation(self, given: DecisionInput) -> bool:

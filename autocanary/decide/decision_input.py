@@ -132,7 +132,25 @@ class DecisionInput:
     @property
     def candidate_ready(self) -> bool:
         observation = self.observation
-        return observation is not None and observation.ready == self.rollout.candidate
+        return observation is not None and observation.ready == self.rollout.candidate and not self.candidate_failure
+
+    @property
+    def candidate_failure(self) -> str:
+        """Why a candidate that was ready is so no longer; "" where nothing says so."""
+        observation = self.observation
+        if observation is None or observation.default_endpoint is not None:
+            return ""
+        is_newest = observation.created == observation.ready == self.rollout.candidate
+        return observation.failure if is_newest else ""
+
+    @property
+    def present_weight_in_effect(self) -> bool:
+        """Whether the weight that stands in the field now is in effect, on a route that is ready."""
+        observation = self.observation
+        if observation is None:
+            return False
+        weight = 100 if observation.weight is None else observation.weight
+        return observation.weight_in_effect(candidate=self.rollout.candidate, stable=self.rollout.stable, weight=weight)
 
     @property
     def weight_in_effect(self) -> bool:
@@ -187,6 +205,11 @@ class DecisionInput:
                 and not progress.restored
             ):
                 changes["restored"] = True
+            rolling_back = progress.phase is Phase.ROLLING_BACK and observation.weight == 0
+            if not rolling_back and progress.rollback_written_at is not None:
+                changes["rollback_written_at"] = None
+            elif rolling_back and progress.rollback_written_at is None:
+                changes["rollback_written_at"] = self.now
             digest = self.rollout.candidate_digest
             if not digest or observation.spec_digest == digest:
                 if progress.spec_changed_at is not None:
@@ -197,16 +220,15 @@ class DecisionInput:
             changes["metrics"] = {**progress.metrics, **verdict.metrics}
             changes["last_evaluation_at"] = self.now
             outcome = verdict.outcome
-            out = outcome is Outcome.OUTAGE
+            no_data_since = self._no_data_since(verdict)
+            if no_data_since != progress.no_data_since:
+                changes["no_data_since"] = no_data_since
+            out = outcome is Outcome.OUTAGE and not _is_still_no_data(verdict, no_data_since)
             began = progress.outage_since if progress.outage_since is not None else self.now
             changes["outage_since"] = began if out else None
             if verdict.evidence is not None:
                 changes["evidence"] = verdict.evidence
             changes["inconclusive_since"] = self._undecided_since(verdict)
-            if outcome is Outcome.NO_DATA and progress.no_data_since is None:
-                changes["no_data_since"] = self.now
-            elif outcome is not Outcome.NO_DATA and verdict.reason not in _TOO_LITTLE_EVIDENCE:
-                changes["no_data_since"] = None
         passed = {
             f"{kind.value}/{answer.name}"
             for kind in REMEMBERED_WEBHOOKS
@@ -217,6 +239,17 @@ class DecisionInput:
             changes["webhooks_passed"] = tuple(sorted({*progress.webhooks_passed, *passed}))
         rollout = replace(self.rollout, progress=replace(progress, **changes)) if changes else self.rollout
         return replace(self, rollout=rollout, progress_before=progress)
+
+    def _no_data_since(self, verdict: Verdict) -> float | None:
+        """Since when there are no data. The time of an outage does not count: it proves nothing."""
+        since, outage = self.progress.no_data_since, self.progress.outage_since
+        if verdict.outcome is Outcome.NO_DATA and since is None:
+            return self.now
+        silent = verdict.outcome in (Outcome.NO_DATA, Outcome.OUTAGE) or verdict.reason in _TOO_LITTLE_EVIDENCE
+        if since is None or not silent:
+            return None
+        ended = outage is not None and (verdict.outcome is not Outcome.OUTAGE or _is_still_no_data(verdict, since))
+        return since + self.now - max(outage, since) if ended and outage is not None else since
 
     def _undecided_since(self, verdict: Verdict) -> float | None:
         """Stands still during an outage, which says nothing about how hard the candidate is to judge."""
@@ -275,3 +308,8 @@ class DecisionInput:
             return progress.verified_at is not None or self.serves_previous_weight
         paused = progress.phase is Phase.PAUSED and progress.paused_by in (BY_USER, BY_STEP)
         return paused and progress.verified_at is not None
+
+
+def _is_still_no_data(verdict: Verdict, no_data_since: float | None) -> bool:
+    """Old samples after no data are still no data: Knative removes a failed revision's pods, and so its series."""
+    return verdict.reason is Reason.METRICS_STALE and no_data_since is not None

@@ -8,6 +8,7 @@ the API server accepts weights that KServe cannot use.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -76,6 +77,7 @@ class V1Beta1(ApiResource):
             string_field(state, "latestCreatedRevision"),
             string_field(state, "latestReadyRevision"),
         )
+        route_failure, blocked_by = _blocked_route(conditions, title, string_field(state, "latestRolledoutRevision"))
         return Observation(
             key=ServiceKey(metadata.get("namespace", ""), metadata["name"], component),
             uid=metadata.get("uid", ""),
@@ -92,7 +94,9 @@ class V1Beta1(ApiResource):
             route_ready=condition_status(conditions.get(f"{title}RouteReady")),
             service_ready=condition_status(conditions.get("Ready")),
             latest_ready=condition_status(_newest_condition(conditions, title)),
-            failure=_failure(conditions, title, created) if created and created != ready else "",
+            failure=_failure(conditions, title, created, was_ready=created == ready) if created else "",
+            route_failure=route_failure,
+            blocked_by=blocked_by,
             writer=weight_manager(
                 metadata.get("managedFields"), lambda spec: as_mapping(spec.get(f"f:{component.value}"))
             ),
@@ -152,12 +156,41 @@ def _newest_condition(conditions: Mapping[str, Mapping[str, Any]], title: str) -
     return conditions.get(f"{title}ConfigurationReady") or conditions.get("LatestDeploymentReady")
 
 
-def _failure(conditions: Mapping[str, Mapping[str, Any]], title: str, created: str) -> str:
+def _failure(conditions: Mapping[str, Mapping[str, Any]], title: str, created: str, *, was_ready: bool) -> str:
+    """Why the newest revision failed. A revision that was ready is accused only by a message that names it.
+
+    The same condition is False when creating the *next* revision is refused.
+    """
     condition = _newest_condition(conditions, title)
     if condition is None or condition_status(condition) is not ConditionStatus.FALSE:
         return ""
-    cause = condition_message(condition).removeprefix(f'Revision "{created}" failed with message: ').rstrip(".")
+    message, names_it = condition_message(condition), f'Revision "{created}" failed with message: '
+    if was_ready and not message.startswith(names_it):
+        return ""
+    cause = message.removeprefix(names_it).rstrip(".")
     return cause or "KServe says that it failed and gives no reason"
+
+
+_NAMED_REVISION = re.compile(r'^Revision "([^"]+)" ')
+
+
+def _blocked_route(conditions: Mapping[str, Mapping[str, Any]], title: str, rolled_out: str) -> tuple[str, str]:
+    """What KServe says about a route that a revision blocks, and which revision that is; "" where none does.
+
+    Where the message names none, the newest revision is not to blame if its configuration is ready: then it is
+    stable.
+    """
+    condition = conditions.get(f"{title}RouteReady")
+    if condition is None or condition_status(condition) is not ConditionStatus.FALSE:
+        return "", ""
+    if condition.get("reason") != "RevisionMissing":
+        return "", ""
+    message = condition_message(condition)
+    named = _NAMED_REVISION.match(message)
+    if named is not None:
+        return message, named.group(1)
+    newest_ready = condition_status(conditions.get(f"{title}ConfigurationReady")) is ConditionStatus.TRUE
+    return message, rolled_out if newest_ready else ""
 
 
 def _reconcile_error(conditions: Mapping[str, Mapping[str, Any]], title: str) -> str:

@@ -102,7 +102,9 @@ class Observation:
     ``rolled_out`` is stable as KServe sees it, ``previous`` the stable before that, ``created`` the newest
     revision made and ``ready`` the newest that was ready.
 
-    ``failure`` says in words why the newest revision cannot become ready, "" when nothing says so.
+    ``failure`` says in words why the newest revision failed, before or after it was ready; "" when nothing
+    says so. ``route_failure`` is KServe's message about a route that is not ready because a revision in it
+    is not; ``blocked_by`` is the name of that revision. Knative changes no split until it is ready again.
     ``writer`` is the field manager that last wrote the weight, "" when unknown.
     ``spec`` is the component's spec without the weight (to restore it), ``spec_digest`` its hash.
 
@@ -127,6 +129,8 @@ class Observation:
     service_ready: ConditionStatus
     latest_ready: ConditionStatus
     failure: str = ""
+    route_failure: str = ""
+    blocked_by: str = ""
     writer: str = ""
     stopped: bool = False
     deleting: bool = False
@@ -171,10 +175,14 @@ class Observation:
         route is ready, all in one status. No single field proves it: ``traffic`` alone changes before the
         ingress is programmed, ``Ready`` and ``observedGeneration`` describe other things.
         """
+        is_split = self.split_matches(candidate=candidate, stable=stable, weight=weight)
+        return is_split and self.route_ready is ConditionStatus.TRUE
+
+    def split_matches(self, *, candidate: str, stable: str, weight: int) -> bool:
+        """Whether the candidate's summed share is the weight and the recorded stable has the rest."""
         return (
             self.traffic_percent(candidate) == weight
             and self.traffic_percent(stable if self.default_endpoint is None else self.rolled_out) == 100 - weight
-            and self.route_ready is ConditionStatus.TRUE
         )
 
 

@@ -145,7 +145,9 @@ class Progress:
     message that is updated. ``evidence`` is what comparisons go on from, in the judge's own versioned form;
     other than ``metrics`` it lasts over steps. ``inconclusive_since`` is when the looks of this step became
     inconclusive; an outage moves it on. ``drifted_since`` is when the traffic stopped to show a weight that
-    had been in effect. ``renumbered_revision`` is the revision that KServe made of the candidate's spec when
+    had been in effect. ``rollback_written_at`` is when the weight 0
+    of a rollback was first seen in the field: Knative's time to follow counts from there. ``renumbered_revision``
+    is the revision that KServe made of the candidate's spec when
     it numbered the revisions anew.
     """
 
@@ -185,6 +187,7 @@ class Progress:
     inconclusive_since: float | None = None
     drifted_since: float | None = None
     renumbered_revision: str = ""
+    rollback_written_at: float | None = None
     version: int = VERSION
 
     def to_dict(self) -> dict[str, Any]:

@@ -48,6 +48,8 @@ class Reason(str, Enum):
     ABORTED_BY_USER = "AbortedByUser"
     RETRIED_BY_USER = "RetriedByUser"
     EXTERNAL_CHANGE = "ExternalChange"  # somebody else wrote the weight
+    STABLE_FAILED = "StableFailed"  # stable's pods failed: Knative changes no weight
+    ROUTE_NOT_READY = "RouteNotReady"  # the split is as asked for, but its route is not ready
     WEIGHT_LOST = "WeightLost"  # somebody removed the field, which would have promoted the candidate
     FAILURE_PAUSED = "FailurePaused"  # a breach, and the policy says pause instead of rollback
     # rolling back
@@ -56,7 +58,7 @@ class Reason(str, Enum):
     NO_DATA_DEADLINE = "NoDataDeadline"
     OUTAGE_DEADLINE = "OutageDeadline"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
-    REVISION_FAILED = "RevisionFailed"  # the candidate cannot become ready
+    REVISION_FAILED = "RevisionFailed"  # the candidate's pods failed, before or after they were ready
     ROLLBACK_WEBHOOK = "RollbackWebhook"  # a `rollback` webhook asked for it
     ROLLBACK_UNRECORDED = "RollbackUnrecorded"  # begun while nothing could be recorded, and finished
     ROLLBACK_BLOCKED = "RollbackBlocked"  # weight is 0 in the spec, the traffic does not move

@@ -185,14 +185,13 @@ def test_a_rollback_ends_when_the_traffic_is_back() -> None:
     )
 
 
-def test_a_blocked_rollback_is_told_and_escalated_by_the_stable_spec() -> None:
-    """Row 17: the weight is 0 and the traffic does not move: only a new spec unblocks the route."""
+def test_escalates_at_once_when_the_status_names_the_candidate_as_the_block() -> None:
+    """The weight is 0 and the route names the candidate: one decision warns and puts stable's spec back."""
     going = progress(weight=0, phase=Phase.ROLLING_BACK, reason=Reason.METRIC_VIOLATION, verified_at=None)
-    blocked = make_observation(0, traffic_percent=10, route_ready=ConditionStatus.FALSE)
-    told = plan(make_decision_input(going, blocked))
-    assert (told.event, told.reason) == (Event.WARNING, Reason.ROLLBACK_BLOCKED)
-    after = plan(make_decision_input(told.progress, blocked))
-    assert (after.action, after.weight) == (Action.RESTORE, 0)
+    blocked = make_observation(0, traffic_percent=10, route_ready=ConditionStatus.FALSE, blocked_by=CANDIDATE)
+    after = plan(make_decision_input(going, blocked))
+    assert (after.action, after.weight, after.event) == (Action.RESTORE, 0, Event.WARNING)
+    assert after.progress.decisions[-1]["reason"] == Reason.ROLLBACK_BLOCKED.value
     restored = make_observation(
         0,
         created="mnist-predictor-00003",
@@ -201,6 +200,25 @@ def test_a_blocked_rollback_is_told_and_escalated_by_the_stable_spec() -> None:
         traffic={"mnist-predictor-00003": 0, STABLE: 100},
     )
     assert plan(make_decision_input(after.progress, restored)).progress.phase is Phase.ROLLED_BACK
+
+
+def test_counts_thirty_seconds_from_the_written_zero_before_it_overwrites_a_spec() -> None:
+    """The webhook was away for a minute: the 0 has just arrived and may take effect without more."""
+    going = progress(weight=0, from_weight=10, phase=Phase.ROLLING_BACK, verified_at=None, step_started_at=NOW - 60)
+    away = plan(make_decision_input(going, make_observation(10)))
+    assert (away.action, away.weight, away.progress.rollback_written_at) == (Action.WEIGHT, 0, None)
+    lagging = make_observation(0, traffic_percent=10)
+    written = plan(make_decision_input(away.progress, lagging))
+    assert (written.action, written.progress.rollback_written_at) == (Action.NONE, NOW)
+    assert plan(make_decision_input(written.progress, lagging, now=NOW + 30)).action is Action.NONE
+    assert plan(make_decision_input(written.progress, lagging, now=NOW + 31)).action is Action.RESTORE
+
+
+def test_does_not_escalate_when_stable_blocks_the_route() -> None:
+    """A new revision of stable's spec may fail as stable did: the weight waits in the field."""
+    going = progress(weight=0, phase=Phase.ROLLING_BACK, verified_at=None)
+    blocked = make_observation(0, traffic_percent=10, route_ready=ConditionStatus.FALSE, blocked_by=STABLE)
+    assert plan(make_decision_input(going, blocked)).action is Action.NONE
 
 
 def test_a_rollback_that_a_crash_interrupted_is_written_again() -> None:
@@ -395,19 +413,39 @@ def test_timeout_action_applies_without_metrics(
         (Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN, True),
         (Outcome.SUSPICIOUS, Reason.SUSPICIOUS, True),
         (Outcome.PASS, Reason.ANALYSING, True),
-        (Outcome.OUTAGE, Reason.METRICS_OUTAGE, True),
+        (Outcome.OUTAGE, Reason.METRICS_STALE, False),
         (Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, False),
         (Outcome.INCONCLUSIVE, Reason.WARMING_UP, False),
         (Outcome.NO_DATA, Reason.NO_DATA, False),
     ],
 )
 def test_a_time_without_data_ends_with_data(outcome: Outcome, reason: Reason, ends: bool) -> None:
-    """Whatever the data say: one silent look much later begins a time of its own, and rolls nothing back."""
+    """Any data end it; neither an outage nor old samples do."""
     said = verdict(outcome, reason=reason)
     after = plan(make_decision_input(progress(no_data_since=NOW - 500), said=said)).progress
     assert after.no_data_since == (None if ends else NOW - 500)
     silent = plan(make_decision_input(after, said=verdict(Outcome.NO_DATA), now=NOW + 400))
     assert (silent.reason is Reason.NO_DATA_DEADLINE) is not ends
+
+
+def test_an_outage_stops_the_no_data_clock() -> None:
+    """Eight minutes without data, seven of an outage, then no data again: two minutes are left of ten."""
+    outage = plan(make_decision_input(progress(no_data_since=NOW - 480), said=verdict(Outcome.OUTAGE))).progress
+    assert (outage.no_data_since, outage.outage_since) == (NOW - 480, NOW)
+    back = plan(make_decision_input(outage, said=verdict(Outcome.NO_DATA), now=NOW + 420))
+    assert (back.reason, back.progress.no_data_since) == (Reason.NO_DATA, NOW - 60)
+    late = plan(make_decision_input(back.progress, said=verdict(Outcome.NO_DATA), now=NOW + 541))
+    assert late.reason is Reason.NO_DATA_DEADLINE
+
+
+def test_old_samples_after_no_data_count_as_no_data() -> None:
+    """A failed revision is scaled to zero and its series vanish: the ten minutes do not begin again."""
+    stale = verdict(Outcome.OUTAGE, reason=Reason.METRICS_STALE)
+    held = plan(make_decision_input(progress(no_data_since=NOW - 480), said=stale))
+    assert (held.progress.phase, held.progress.no_data_since) == (Phase.HOLDING, NOW - 480)
+    assert "rollback after 10m" in held.progress.message
+    late = plan(make_decision_input(held.progress, said=stale, now=NOW + 121))
+    assert (late.weight, late.reason) == (0, Reason.NO_DATA_DEADLINE)
 
 
 def test_too_few_requests_hold_until_the_progress_deadline() -> None:

@@ -52,10 +52,14 @@ def test_short_traffic_change_is_not_drift() -> None:
     assert made[-1][1].progress.drifted_since is None
 
 
-def test_a_route_that_is_not_ready_for_long_is_told() -> None:
-    """The shares are right and the ingress does not follow."""
+def test_warns_of_a_route_that_is_not_ready_without_a_word_about_the_split() -> None:
+    """The shares are as asked for and the ingress does not follow."""
     made = evaluations([make_observation(10, route_ready=ConditionStatus.FALSE)] * 12)
-    assert [d.reason for d, _ in made if d.event is not None] == [Reason.TRAFFIC_DRIFTED]
+    notified = [decision for decision, _ in made if decision.event is not None]
+    assert [decision.reason for decision in notified] == [Reason.ROUTE_NOT_READY]
+    message = notified[0].progress.decisions[-1]["message"]
+    assert "the split is as asked for" in message
+    assert "differs" not in message
 
 
 def test_new_weight_resets_traffic_drift() -> None:

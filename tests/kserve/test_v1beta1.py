@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -88,12 +89,36 @@ def test_a_candidate_that_cannot_become_ready_is_named_with_the_reason(name: str
     assert observation.latest_ready is ConditionStatus.FALSE
 
 
-def test_failures_that_are_not_of_an_unready_newest_revision() -> None:
-    """A crash after ready, a refused revision and an old lastFailureInfo do not fail the candidate."""
-    for name in ("canary-crashed-after-ready", "grand-previous", "recovered-failure-not-cleared"):
-        assert recorded(name).failure == ""
-    assert recorded("canary-crashed-after-ready").latest_ready is ConditionStatus.FALSE
-    assert recorded("canary-crashed-after-ready").route_ready is ConditionStatus.FALSE
+def test_a_canary_that_crashed_after_it_was_ready_is_named_with_the_reason() -> None:
+    """Its configuration says why, and the route names it as what blocks the split."""
+    observation = recorded("canary-crashed-after-ready")
+    assert observation.failure == "Container failed with: FAKE: model failed to load"
+    assert observation.blocked_by == observation.created == observation.ready
+    assert observation.route_failure == f'Revision "{observation.created}" failed to become ready.'
+    assert (observation.latest_ready, observation.route_ready) == (ConditionStatus.FALSE, ConditionStatus.FALSE)
+
+
+def test_a_stable_revision_that_failed_is_named_by_the_route() -> None:
+    """With and without a name in the message: the newest revision's configuration is ready, so it is stable."""
+    document = copy.deepcopy(RECORDED["canary-crashed-after-ready"])
+    for row in document["status"]["conditions"]:
+        if row["type"] == "PredictorConfigurationReady":
+            row.update(status="True", reason="", message="")
+        if row["type"] == "PredictorRouteReady":
+            row["message"] = row["message"].replace("00002", "00001")
+    (observation,) = DIALECT.observe(document)
+    assert (observation.failure, observation.blocked_by) == ("", observation.rolled_out)
+    for row in document["status"]["conditions"]:
+        if row["type"] == "PredictorRouteReady":
+            row["message"] = "targets are missing"
+    (observation,) = DIALECT.observe(document)
+    assert observation.blocked_by == observation.rolled_out
+
+
+def test_a_refused_revision_and_an_old_failure_do_not_fail_the_candidate() -> None:
+    """The condition is about the revision that could not be created; lastFailureInfo is never cleared."""
+    for name in ("grand-previous", "recovered-failure-not-cleared"):
+        assert (recorded(name).failure, recorded(name).blocked_by) == ("", "")
     assert recorded("recovered-failure-not-cleared").latest_ready is ConditionStatus.TRUE
 
 

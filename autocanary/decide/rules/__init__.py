@@ -62,9 +62,11 @@ from autocanary.decide.rules.user_requests import (
 )
 from autocanary.decide.rules.weight_and_traffic import (
     correct_weight,
+    hold_while_stable_failed,
     record_missed_release,
     repair_wrong_stable,
     report_traffic_drift,
+    roll_back_failed_candidate,
     supersede_candidate,
 )
 
@@ -84,10 +86,12 @@ CHAIN: tuple[Rule, ...] = (
     finish_when_stable_changed,
     record_missed_release,
     repair_wrong_stable,
+    roll_back_failed_candidate,
     correct_weight,
     report_traffic_drift,
     apply_user_pause,
     roll_back_on_failure,
+    hold_while_stable_failed,
     remain_paused,
     coordinate_components,
     leave_staging_when_ready,

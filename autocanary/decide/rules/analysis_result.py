@@ -52,7 +52,7 @@ def hold_without_metrics(given: DecisionInput) -> Decision | None:
         return None
     if given.progress.phase is Phase.PAUSED:
         return transitions.unchanged(given)  # a person has been asked already; silence changes nothing
-    outage = verdict.outcome is Outcome.OUTAGE
+    outage = verdict.outcome is Outcome.OUTAGE and given.progress.outage_since is not None
     timeout = given.policy.analysis.on_outage if outage else given.policy.analysis.on_no_data
     began = given.progress.outage_since if outage else given.progress.no_data_since
     since = began if began is not None else given.now

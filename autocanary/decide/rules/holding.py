@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from autocanary.decide import transitions
-from autocanary.decide.decision_input import DecisionInput
+from autocanary.decide.decision_input import DRIFTED_AFTER, DecisionInput
 from autocanary.model.decision import Decision
 from autocanary.model.policy import WebhookType
 from autocanary.model.progress import Phase
@@ -14,7 +14,7 @@ from autocanary.model.reason import Reason
 from autocanary.model.rollout_windows import next_opening
 from autocanary.model.value_wording import format_duration
 
-__all__ = ["hold_for_webhook", "hold_for_window", "hold_unless_paused"]
+__all__ = ["hold_for_webhook", "hold_for_window", "hold_unless_paused", "wait_for_route"]
 
 
 def hold_unless_paused(given: DecisionInput, reason: Reason, message: str) -> Decision:
@@ -51,3 +51,18 @@ def hold_for_webhook(given: DecisionInput, kind: WebhookType) -> Decision | None
         return transitions.roll_back(given, Reason.PROGRESS_DEADLINE_EXCEEDED, text)
     decision = transitions.hold(given, Reason.WEBHOOK_PENDING, message)
     return decision if each.called else replace(decision, progress=replace(decision.progress, held_since=None))
+
+
+def wait_for_route(given: DecisionInput) -> Decision | None:
+    """A weight is raised only while the present one is in effect on a route that is ready, in one status."""
+    if given.present_weight_in_effect:
+        return None
+    since = given.progress.drifted_since
+    if since is None or given.now - since < DRIFTED_AFTER:
+        return transitions.unchanged(given)  # each change of a weight makes the route unready for a moment
+    failure = given.observation.route_failure if given.observation is not None else ""
+    message = (
+        f"the route of {given.rollout.key} is not ready for {format_duration(given.now - since)}"
+        f"{': ' + failure if failure else ''}; held at {given.progress.weight} % until it is"
+    )
+    return hold_unless_paused(given, Reason.ROUTE_NOT_READY, message)

@@ -34,6 +34,8 @@ def leave_staging_when_ready(given: DecisionInput) -> Decision | None:
     step = len(given.policy.steps) - 1 if given.progress.promote_all else 0
     if not given.progress.promote_all and not is_open(given.policy.windows, given.now):
         return hold_for_window(given)
+    if not given.progress.promote_all and not given.present_weight_in_effect:
+        return transitions.unchanged(given)
     weight = given.policy.steps[step].weight
     message = f"{given.rollout.candidate} is ready; {weight} % of the traffic goes to it"
     return transitions.advance(given, step, Reason.STEP_PASSED, message)

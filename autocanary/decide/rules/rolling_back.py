@@ -8,7 +8,7 @@ from autocanary.decide import transitions
 from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.rules.rule import rule
 from autocanary.decide.rules.weight_and_traffic import external_change
-from autocanary.model.decision import Decision
+from autocanary.model.decision import Decision, Event
 from autocanary.model.observation import ConditionStatus, Observation
 from autocanary.model.policy import CandidateCleanup
 from autocanary.model.progress import Phase
@@ -115,21 +115,39 @@ def _old_stable_lost(given: DecisionInput, observation: Observation) -> bool:
 
 def _handle_blocked(given: DecisionInput, observation: Observation) -> Decision:
     """Knative moves no traffic while a revision in the route is not ready; only a new spec unblocks it."""
-    waited = given.now - (given.progress.step_started_at or given.now)
-    if waited <= ESCALATE_AFTER:
-        return transitions.unchanged(given)
+    since = given.progress.rollback_written_at
+    waited = given.now - (since if since is not None else given.now)
+    is_named = observation.blocked_by == given.rollout.candidate
+    if waited <= ESCALATE_AFTER and not is_named:
+        return transitions.unchanged(given)  # the weight is in the field: it may still take effect
     known = given.rollout.stable_spec is not None
-    said = Reason.ROLLBACK_BLOCKED.value in given.progress.warnings_sent
-    if not said:
-        way = "putting the stable spec back" if known else "its stable spec was never seen, so put it back by hand"
-        message = (
-            f"the weight of {given.rollout.key} is 0, but after {format_duration(waited)} {given.rollout.candidate} "
-            f"still has {given.progress.observed_weight} % of the traffic; {way}"
-        )
-        return transitions.warn(given, Reason.ROLLBACK_BLOCKED, message)
-    if not known or not _spec_is_candidates(given, observation):
-        return transitions.unchanged(given)  # what another hand has put there is not overwritten
-    return transitions.escalate_rollback(given)
+    is_overwritten = known and _spec_is_candidates(given, observation)
+    blocked = given
+    if Reason.ROLLBACK_BLOCKED.value not in given.progress.warnings_sent:
+        warning = _warn_of_blocked_route(given, observation, waited)
+        if not is_overwritten:
+            return warning
+        blocked = given.with_progress(warning.progress)
+    if not is_overwritten:
+        return transitions.unchanged(given)  # another client's spec is not overwritten
+    escalation = transitions.escalate_rollback(blocked)
+    return replace(escalation, event=Event.WARNING) if blocked is not given else escalation
+
+
+def _warn_of_blocked_route(given: DecisionInput, observation: Observation, waited: float) -> Decision:
+    rollout = given.rollout
+    cause = observation.route_failure or "KServe gives no reason"
+    if rollout.stable_spec is None:
+        way = "stable's spec is unknown to autocanary: apply it with canaryTrafficPercent: 0"
+    elif not _spec_is_candidates(given, observation):
+        way = "another spec was applied meanwhile and is left alone"
+    else:
+        way = f"only a new revision unblocks it, so stable's spec is put back; {rollout.stable} has the rest"
+    message = (
+        f"the weight of {rollout.key} is 0 for {format_duration(waited)}, but {rollout.candidate} still has "
+        f"{given.progress.observed_weight} % of the traffic: {cause} {way}"
+    )
+    return transitions.warn(given, Reason.ROLLBACK_BLOCKED, message)
 
 
 def _write_zero_weight(given: DecisionInput, observation: Observation) -> Decision:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from autocanary.analysis.verdict import Outcome
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import DecisionInput
-from autocanary.decide.rules.holding import hold_for_webhook, hold_for_window
+from autocanary.decide.rules.holding import hold_for_webhook, hold_for_window, wait_for_route
 from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision
 from autocanary.model.policy import WebhookType
@@ -72,6 +72,9 @@ def promote_after_bake(given: DecisionInput) -> Decision | None:
     """The last step is over and the last look passed."""
     if not given.at_last_step or given.verdict is None:
         return None
+    waiting = wait_for_route(given)
+    if waiting is not None:
+        return waiting
     message = f"{given.rollout.candidate} has all the traffic: {_result_text(given)}"
     return transitions.promote(given, Reason.PROMOTED, message)
 
@@ -83,6 +86,9 @@ def take_next_step(given: DecisionInput) -> Decision | None:
         return None
     if not is_open(given.policy.windows, given.now):
         return hold_for_window(given)
+    waiting = wait_for_route(given)
+    if waiting is not None:
+        return waiting
     step = given.next_step
     weight = given.policy.steps[step].weight
     if weight == 100 and not given.webhooks_allow(WebhookType.CONFIRM_PROMOTION):

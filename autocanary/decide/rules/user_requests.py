@@ -75,6 +75,10 @@ def _promote(given: DecisionInput) -> tuple[Decision, str]:
             return transitions.unchanged(given), "the traffic does not show 100 % yet; nothing was changed"
         message = f"the bake was ended by {_requested_by(given)}"
         return transitions.promote(given, Reason.PROMOTED_BY_USER, message), "promoted"
+    if not given.present_weight_in_effect:
+        weight = given.observation.weight if given.observation is not None else None
+        text = f"{'100' if weight is None else weight} % is not in effect on a ready route; nothing was changed"
+        return transitions.unchanged(given), text
     step = given.next_step
     weight = given.policy.steps[step].weight
     message = f"{_requested_by(given)} passed the step; {weight} % of the traffic goes to {given.rollout.candidate}"

@@ -25,9 +25,11 @@ from autocanary.model.value_wording import format_duration
 
 __all__ = [
     "correct_weight",
+    "hold_while_stable_failed",
     "record_missed_release",
     "repair_wrong_stable",
     "report_traffic_drift",
+    "roll_back_failed_candidate",
     "supersede_candidate",
 ]
 
@@ -101,6 +103,37 @@ def repair_wrong_stable(given: DecisionInput) -> Decision | None:
     return transitions.restore_stable_spec(given, None, Reason.WRONG_STABLE, text, Event.ROLLBACK)
 
 
+@rule("RevisionFailed")
+def roll_back_failed_candidate(given: DecisionInput) -> Decision | None:
+    """The candidate was ready and its pods failed: roll back at once, whatever the samples of the window say."""
+    failure, progress = given.candidate_failure, given.progress
+    if not failure or given.observation is None:
+        return None
+    has_traffic = progress.step >= 0 or bool(given.observation.traffic_percent(given.rollout.candidate))
+    if not has_traffic or (progress.phase is Phase.PAUSED and progress.paused_by not in (BY_USER, BY_STEP)):
+        return None
+    message = f"{given.rollout.candidate} failed after it was ready: {failure}; it had {progress.observed_weight} %"
+    return transitions.roll_back(given, Reason.REVISION_FAILED, message)
+
+
+@rule("StableFailed")
+def hold_while_stable_failed(given: DecisionInput) -> Decision | None:
+    """Stable's pods failed: Knative changes no split, and back there would be nothing to go back to."""
+    observation, rollout, phase = given.observation, given.rollout, given.progress.phase
+    if observation is None or observation.blocked_by != rollout.stable or given.progress.promote_all:
+        return None
+    message = (
+        f"{rollout.stable}, the stable revision, failed: {observation.route_failure} Knative changes no split of "
+        f"{rollout.key} until it is ready again; held at {observation.traffic_percent(rollout.candidate)} %. Repair "
+        f"stable, or give {rollout.candidate} all the traffic: `autocanary promote {rollout.name} --full`"
+    )
+    if phase is not Phase.PAUSED:
+        return transitions.hold(given, Reason.STABLE_FAILED, message)
+    if Reason.STABLE_FAILED.value in given.progress.warnings_sent:
+        return None
+    return transitions.warn(given, Reason.STABLE_FAILED, message)
+
+
 @rule("WeightDiffers")
 def correct_weight(given: DecisionInput) -> Decision | None:
     """The field is not what this rollout last asked for: not written yet, lost, or written by somebody."""
@@ -139,6 +172,9 @@ def _retry_weight(given: DecisionInput) -> Decision:
     That has no deadline: an API server or a webhook that is away says nothing about the candidate.
     """
     again = transitions.retry_weight(given)
+    raised = (given.progress.weight or 0) > (given.observation.weight or 0) if given.observation else False
+    if raised and not given.present_weight_in_effect:
+        return hold_while_stable_failed(given) or transitions.unchanged(given)
     waited = given.now - (given.progress.step_started_at if given.progress.step_started_at is not None else given.now)
     if given.progress.phase is Phase.PAUSED or (waited <= EFFECT_OVERDUE and not given.unsupported_reason):
         return again
@@ -176,18 +212,21 @@ def external_change(given: DecisionInput, observation: Observation) -> Decision:
 
 @rule("TrafficDrifted")
 def report_traffic_drift(given: DecisionInput) -> Decision | None:
-    """A weight that was in effect is so no longer, although the field stands: a person is told, once.
+    """A weight was in effect and is so no longer, although the field is unchanged: one warning.
 
-    Where KServe takes the candidate for stable (its bookkeeping was lost), the candidate has everything,
-    whatever the weight: only stable's spec as a new revision gets out of that.
+    Where KServe takes the candidate for stable (its status was lost), the candidate has all the traffic at any
+    weight: only stable's spec as a new revision ends that.
     """
     observation, since = given.observation, given.progress.drifted_since
     if observation is None or since is None or given.now - since < DRIFTED_AFTER or given.progress.weight is None:
         return None
     shares = ", ".join(f"{revision} {share} %" for revision, share in sorted(observation.traffic.items()))
-    message = (
-        f"{given.progress.weight} % was in effect, and for {format_duration(given.now - since)} is no longer: {shares}"
-    )
+    lasted = format_duration(given.now - since)
+    if observation.split_matches(
+        candidate=given.rollout.candidate, stable=given.rollout.stable, weight=given.progress.weight
+    ):
+        return _warn_of_unready_route(given, observation, lasted, shares)
+    message = f"the split differs from {given.progress.weight} % since {lasted}: {shares}"
     lost = (
         observation.default_endpoint is None
         and observation.rolled_out == given.rollout.candidate
@@ -198,4 +237,16 @@ def report_traffic_drift(given: DecisionInput) -> Decision | None:
         return transitions.restore_stable_spec(given, None, Reason.WRONG_STABLE, text, Event.ROLLBACK)
     if Reason.TRAFFIC_DRIFTED.value in given.progress.warnings_sent:
         return None
-    return transitions.warn(given, Reason.TRAFFIC_DRIFTED, f"{message}; look at the service's conditions")
+    text = f"{message}; no weight is raised until it is back; see the conditions of {given.rollout.key}"
+    return transitions.warn(given, Reason.TRAFFIC_DRIFTED, text)
+
+
+def _warn_of_unready_route(given: DecisionInput, observation: Observation, lasted: str, shares: str) -> Decision | None:
+    if Reason.ROUTE_NOT_READY.value in given.progress.warnings_sent:
+        return None
+    failure = observation.route_failure or "KServe gives no reason"
+    message = (
+        f"the route of {given.rollout.key} is not ready since {lasted}: {failure}; the split is as asked for "
+        f"({shares}), and no weight is raised until the route is ready"
+    )
+    return transitions.warn(given, Reason.ROUTE_NOT_READY, message)
