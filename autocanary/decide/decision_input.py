@@ -185,7 +185,8 @@ class DecisionInput:
         changes: dict[str, Any] = {}
         if observation is not None:
             astray = progress.verified_at is not None and not self.weight_in_effect
-            if self.is_renumbered or astray:
+            unready = progress.step < 0 and self.candidate_ready and not self.present_weight_in_effect
+            if self.is_renumbered or astray or unready:
                 if progress.drifted_since is None:
                     changes["drifted_since"] = self.now  # lasts, although the step begins anew meanwhile
             elif progress.drifted_since is not None and (self.weight_in_effect or progress.step < 0):

@@ -146,8 +146,9 @@ class Progress:
     other than ``metrics`` it lasts over steps. ``inconclusive_since`` is when the looks of this step became
     inconclusive; an outage moves it on. ``drifted_since`` is when the traffic stopped to show a weight that
     had been in effect. ``rollback_written_at`` is when the weight 0
-    of a rollback was first seen in the field: Knative's time to follow counts from there. ``renumbered_revision``
-    is the revision that KServe made of the candidate's spec when
+    of a rollback was first seen in the field: Knative's time to follow counts from there. ``stable_is_bad``
+    says that the revision which KServe takes for stable was rolled back before: the way back is the stable spec.
+    ``renumbered_revision`` is the revision that KServe made of the candidate's spec when
     it numbered the revisions anew.
     """
 
@@ -188,6 +189,7 @@ class Progress:
     drifted_since: float | None = None
     renumbered_revision: str = ""
     rollback_written_at: float | None = None
+    stable_is_bad: bool = False
     version: int = VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -238,7 +240,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     ),
     **dict.fromkeys(("started_at", "phase_since"), _NUMBER),
     **dict.fromkeys(("step", "version"), (int,)),
-    **dict.fromkeys(("promote_all", "repairing", "restored"), (bool,)),
+    **dict.fromkeys(("promote_all", "repairing", "restored", "stable_is_bad"), (bool,)),
     **dict.fromkeys(("metrics", "channel_message_ids", "evidence"), _MAPPING),
     **dict.fromkeys(
         ("webhooks_passed", "decisions", "pending_notifications", "delivered_notifications", "warnings_sent"),

@@ -261,9 +261,7 @@ def test_a_second_release_during_a_blocked_rollback() -> None:
     """A new revision unblocks Knative: it is taken up, and the stuck rollback ends."""
     driver = at(25)
     driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
-    driver.ask(Verb.ABORT)
-    driver.run(5)
-    assert driver.phase() is Phase.ROLLING_BACK
+    driver.until_phase(Phase.ROLLING_BACK)
     driver.release(V3, 0)
     driver.finish("mnist-00003")
     driver.finish("mnist-00002")

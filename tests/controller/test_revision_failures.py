@@ -85,29 +85,44 @@ def test_a_candidate_that_crashes_after_it_was_ready() -> None:
     assert driver.phase() is Phase.ROLLED_BACK
 
 
-def test_a_crash_that_recovers_needs_no_repair() -> None:
-    """The queued 0 applies by itself when the pods are back within the half minute."""
+def test_a_candidate_that_crashes_at_a_weight_is_rolled_back_within_one_evaluation() -> None:
+    """No request of a user: KServe's status names the failure, blocks the 0, and stable's spec is put back."""
     driver = healthy_start()
     driver.until_weight(25)
-    driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
-    driver.ask(Verb.ABORT)
-    driver.run(10)
-    driver.world.kserve.recover("models", "mnist", "mnist-predictor-00002")
-    driver.finish()
-    assert driver.phase() is Phase.ROLLED_BACK
-    assert driver.weights() == [10, 25, 0]
-    assert not any(each.restored for each in driver.world.cluster.writes)
-
-
-def test_a_crashed_candidate_without_requests_is_rolled_back_by_the_metrics() -> None:
-    """Nobody aborts: a candidate that stops answering shows no data, and the deadline of that is kept."""
-    driver = healthy_start()
-    driver.until_weight(25)
+    driver.run(3)
+    crashed_at = driver.world.clock.now()
     driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
     driver.finish()
-    assert driver.phase() is Phase.ROLLED_BACK
+    progress = driver.rollout().progress
+    assert (progress.phase, progress.reason) == (Phase.ROLLED_BACK, Reason.REVISION_FAILED)
+    assert driver.weights() == [10, 25, 0, 0]
     assert driver.share("00002")[-1] == 0
-    assert 50 not in driver.weights()
+    assert "model crashed" in driver.messages_of("rollback_started")[0]
+    assert progress.finished_at is not None
+    assert progress.finished_at - crashed_at < 12
+
+
+def test_the_stable_spec_that_a_rollback_put_back_is_no_release() -> None:
+    """Its revision stays at 0: the rollback remains the newest rollout of the service."""
+    driver = healthy_start()
+    driver.until_weight(25)
+    driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
+    driver.finish()
+    driver.run(600)
+    assert driver.rollout_names() == ["mnist-00002"]
+    assert driver.phase() is Phase.ROLLED_BACK
+    assert driver.share("00001")[-1] == 100
+
+
+def test_the_spec_of_a_crashed_candidate_is_not_tried_again() -> None:
+    """It is known to be bad: a new revision of it gets no traffic."""
+    driver = healthy_start()
+    driver.until_weight(25)
+    driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
+    driver.finish()
+    driver.release(V2, 0)
+    driver.finish("mnist-00004")
+    assert driver.phase_and_reason("mnist-00004") == (Phase.ROLLED_BACK, Reason.KNOWN_BAD)
 
 
 def test_a_blocked_rollback_whose_stable_spec_was_never_seen_is_said() -> None:
@@ -123,7 +138,7 @@ def test_a_blocked_rollback_whose_stable_spec_was_never_seen_is_said() -> None:
     driver.run(120)
     assert driver.phase() is Phase.ROLLING_BACK
     (warning,) = driver.messages_of("rollout_warning")
-    assert "put it back by hand" in warning
+    assert "stable's spec is unknown" in warning
     assert driver.weights() == [10, 25, 0]
     driver.world.kserve.recover("models", "mnist", "mnist-predictor-00002")
     driver.finish()
@@ -131,16 +146,17 @@ def test_a_blocked_rollback_whose_stable_spec_was_never_seen_is_said() -> None:
 
 
 def test_a_stable_that_crashes_in_the_middle() -> None:
-    """Every change but 100 is blocked: no further step is taken on a traffic that does not follow."""
+    """Every change but 100 is blocked: nothing is raised, and stable is named at once."""
     driver = healthy_start()
     driver.until_weight(25)
     driver.run(3)
     driver.world.kserve.crash("models", "mnist", "mnist-predictor-00001")
-    driver.until(lambda: driver.weights()[-1] == 50)
     driver.run(200)
-    assert driver.weights() == [10, 25, 50]
+    assert driver.weights() == [10, 25]
     assert driver.phase() is Phase.HOLDING
-    assert driver.rollout().progress.reason is Reason.WAITING_FOR_EFFECT
+    assert driver.rollout().progress.reason is Reason.STABLE_FAILED
+    (message,) = driver.messages_of("rollout_held")
+    assert "mnist-predictor-00001, the stable revision, failed" in message
     assert driver.ask(Verb.PROMOTE_FULL) == "going to 100 %"
     driver.finish()
     assert driver.phase() is Phase.PROMOTED

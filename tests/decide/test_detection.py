@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from autocanary.analysis import Outcome
+from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.detection import (
     NoAction,
     Refusal,
@@ -17,13 +19,14 @@ from autocanary.decide.detection import (
     retry_rollout,
     track_stable_revision,
 )
-from autocanary.model.decision import Event
+from autocanary.decide.planner import plan
+from autocanary.model.decision import Action, Event
 from autocanary.model.observation import ConditionStatus, DeploymentMode, Observation
-from autocanary.model.policy import OnUnstaged
+from autocanary.model.policy import OnUnstaged, OnWeightRemoved
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
-from tests.decide.builders import CANDIDATE, NOW, STABLE, make_observation, policy, progress, rollout
+from tests.decide.builders import CANDIDATE, NOW, STABLE, make_observation, policy, progress, rollout, verdict
 
 UNREADY: dict[str, Any] = {"ready": STABLE, "traffic": {STABLE: 100}}
 TRACKER = StableRevisionTracker("u1", STABLE, {"model": {"storageUri": "gs://b/v1"}}, "stable")
@@ -325,20 +328,82 @@ def test_repeated_repair_notifies_every_ten_minutes() -> None:
     assert past.progress.warnings_sent == ("WrongStable/odd",)
 
 
-def test_release_over_a_rolled_back_stable_warns() -> None:
-    """Applied without a weight: until it is ready KServe gives everything to what had been rolled back."""
+def rolled_back(**changes: Any) -> Rollout:
+    past = known_bad(CANDIDATE, Phase.ROLLED_BACK, Reason.METRIC_VIOLATION, NOW - 900)
+    return replace(past, candidate_digest="candidate", stable_digest="stable", stable_spec={"model": {}}, **changes)
+
+
+def test_release_over_a_rolled_back_candidate_is_never_ramped_against_it() -> None:
+    """KServe has promoted the bad one already: the release goes to 100 % at once, and is analysed there."""
     third = "mnist-predictor-00003"
-    bad = known_bad(CANDIDATE, Phase.ROLLED_BACK, Reason.METRIC_VIOLATION, NOW - 900)
-    observation = make_observation(None, **{**UNREADY, "rolled_out": CANDIDATE, "created": third, "spec_digest": "fix"})
-    start = detected(observation, (bad,))
+    unready = {**UNREADY, "rolled_out": CANDIDATE, "previous": STABLE, "created": third, "ready": CANDIDATE}
+    observation = make_observation(None, **{**unready, "traffic": {CANDIDATE: 100}, "spec_digest": "fix"})
+    start = detected(observation, (rolled_back(),))
+    assert isinstance(start, StartRollout)
+    assert not start.intercept
+    state = start.rollout.progress
+    assert (state.weight, state.stable_is_bad, start.rollout.stable_digest) == (100, True, "stable")
+    assert f"{CANDIDATE} was rolled back (MetricViolation)" in state.pending_notifications[0].message
+    staged = DecisionInput(policy(), start.rollout, observation, NOW + 1)
+    assert plan(staged).action is Action.NONE
+    served = replace(observation, ready=third, rolled_out=third, previous=CANDIDATE, traffic={third: 100})
+    baking = plan(replace(staged, observation=served, now=NOW + 2))
+    assert (baking.progress.phase, baking.action) == (Phase.BAKING, Action.NONE)
+
+
+def test_a_failed_release_over_a_rolled_back_candidate_goes_back_to_the_last_good_spec() -> None:
+    """0 would give the traffic to the one that was rolled back before."""
+    third = "mnist-predictor-00003"
+    state = progress(3, 100, phase=Phase.BAKING, stable_is_bad=True)
+    past = replace(rollout(state), stable=CANDIDATE, candidate=third, candidate_digest="fix")
+    served = make_observation(
+        None,
+        created=third,
+        ready=third,
+        rolled_out=third,
+        previous=CANDIDATE,
+        traffic={third: 100},
+        spec_digest="fix",
+    )
+    decision = plan(DecisionInput(policy(), past, served, NOW, verdict(Outcome.FAIL)))
+    assert (decision.action, decision.weight, decision.event) == (Action.RESTORE, None, Event.ROLLBACK)
+    fourth = "mnist-predictor-00004"
+    back = replace(served, created=fourth, ready=fourth, rolled_out=fourth, traffic={fourth: 100}, spec_digest="stable")
+    done = plan(DecisionInput(policy(), replace(past, progress=decision.progress), back, NOW + 9))
+    assert done.progress.phase is Phase.ROLLED_BACK
+    ended = replace(past, progress=done.progress)
+    assert detected(back, (rolled_back(), ended)) == NoAction()
+
+
+@pytest.mark.parametrize("promoted", [False, True])
+def test_a_weight_removed_over_a_rolled_back_candidate_is_put_back(promoted: bool) -> None:
+    """At once, and also when KServe has promoted the candidate meanwhile."""
+    there = {"rolled_out": CANDIDATE, "previous": STABLE, "traffic": {CANDIDATE: 100}} if promoted else {}
+    observation = make_observation(None, **{"traffic": {CANDIDATE: 0, STABLE: 100}, "writer": "helm", **there})
+    start = detected(observation, (rolled_back(),))
     assert isinstance(start, StartRollout)
     assert start.intercept
-    assert start.rollout.progress.reason is Reason.INTERCEPTED_UNSTAGED
-    assert [entry.event for entry in start.rollout.progress.pending_notifications] == [
-        "rollout_started",
-        "rollout_warning",
-    ]
-    assert f"{CANDIDATE} was rolled back (MetricViolation)" in start.rollout.progress.pending_notifications[1].message
+    state = start.rollout.progress
+    assert (state.phase, state.reason, state.weight) == (Phase.ROLLING_BACK, Reason.KNOWN_BAD, 0)
+    assert (start.rollout.stable, start.rollout.stable_digest, start.rollout.attempt) == (STABLE, "stable", 2)
+    assert "removed by helm" in state.message
+    kept = plan(DecisionInput(policy(), start.rollout, observation, NOW + 1))
+    assert (kept.action, kept.weight) == (Action.WEIGHT, 0)
+    back = replace(observation, weight=0, rolled_out=STABLE, traffic={CANDIDATE: 0, STABLE: 100})
+    done = plan(DecisionInput(policy(), replace(start.rollout, progress=kept.progress), back, NOW + 2))
+    assert done.progress.phase is Phase.ROLLED_BACK
+
+
+def test_a_weight_removed_over_a_rolled_back_candidate_is_left_where_removing_it_promotes() -> None:
+    """``onWeightRemoved: pause``, a 0 of a person's own, or a previous revision that is not the old stable."""
+    observation = make_observation(None, traffic={CANDIDATE: 0, STABLE: 100})
+    history = (rolled_back(),)
+    assert detected(observation, history, on_weight_removed=OnWeightRemoved.PAUSE) == NoAction()
+    assert detected(replace(observation, weight=30), history) == NoAction()
+    gone = replace(observation, rolled_out=CANDIDATE, previous="mnist-predictor-00000", traffic={CANDIDATE: 100})
+    start = detected(gone, history)
+    assert isinstance(start, StartRollout)
+    assert start.rollout.progress.phase is Phase.MISSED
 
 
 def test_user_rollback_after_promotion_is_not_repaired() -> None:

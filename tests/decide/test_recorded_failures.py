@@ -6,6 +6,7 @@ The recording holds status and reason of each condition; Knative's messages are 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,26 @@ def test_stable_that_crashes_is_notified_by_its_name_and_nothing_is_raised(state
     assert (decision.reason, decision.progress.phase) == (Reason.STABLE_FAILED, Phase.HOLDING)
     assert STABLE in decision.progress.message
     assert CANDIDATE in decision.progress.message
+
+
+def test_stable_that_stays_failed_until_the_deadline_ends_the_rollout() -> None:
+    """The rollback then puts stable's spec back as a new revision."""
+    *_, crashed = _statuses("stable-crashes-at-25")
+    held = _plan(_AT_25, crashed).progress
+    assert held.held_since == NOW
+    within, after = replace(held, held_since=NOW - 1799), replace(held, held_since=NOW - 1801)
+    assert _plan(within, crashed).action is Action.NONE
+    assert (_plan(after, crashed).weight, _plan(after, crashed).reason) == (0, Reason.PROGRESS_DEADLINE_EXCEEDED)
+
+
+def test_stable_that_fails_during_another_hold_is_notified_at_once() -> None:
+    """The other hold was notified a moment ago."""
+    *_, crashed = _statuses("stable-crashes-at-25")
+    holding = progress(
+        1, 25, phase=Phase.HOLDING, reason=Reason.NO_DATA, held_since=NOW - 1700, hold_notified_at=NOW - 5
+    )
+    decision = _plan(holding, crashed)
+    assert (decision.event, decision.progress.held_since) == (Event.HELD, NOW)
 
 
 def test_a_violation_rolls_back_although_stable_failed() -> None:

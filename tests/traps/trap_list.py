@@ -122,17 +122,32 @@ def _(world: TrapWorld) -> None:
 
 @trap("rules-08-after-a-rollback-the-field-stays")
 def _(world: TrapWorld) -> None:
-    """Nothing of ours ever removes the 0; when somebody does, the promotion of the bad one is told."""
+    """The field is removed over a rolled-back candidate: 0 is put back at once, and stable keeps the traffic."""
     world.serve()
     world.release("v2-bad")
     world.until_phase(2, "RolledBack")
     world.wait(15)
     assert world.field() == 0
-    written_weights = len(world.written_weights())
     world.weight(None, "helm")
-    world.until_share(2, 100)
+    world.until(lambda: world.field() == 0, "0 to be put back", seconds=10)
+    world.until_told(2, "rollout_rolled_back", "KnownBad")
+    world.wait(10)
+    assert world.share(2) == 0
+    assert world.share(1) == 100
+    assert any("canaryTrafficPercent was removed" in each.message for each in world.notifications(2))
+
+
+@trap("rules-08-removing-the-field-promotes-where-the-policy-says-so")
+def _(world: TrapWorld) -> None:
+    """``onWeightRemoved: pause``: the promotion of the rolled-back candidate is recorded and left."""
+    world.policy(onWeightRemoved="pause")
+    world.serve()
+    world.release("v2-bad")
+    world.until_phase(2, "RolledBack")
+    world.weight(None, "helm")
+    world.until_stable(2)
     world.until(lambda: "Missed" in {phase for phase, _, _ in world.rollouts().values()}, "the miss to be recorded")
-    assert len(world.written_weights()) == written_weights
+    assert world.share(2) == 100
     assert any(each.reason == "MissedUnstaged" for each in world.notifications(2))
 
 
@@ -165,15 +180,34 @@ def _(world: TrapWorld) -> None:
 
 @trap("rules-10-the-next-release-after-a-rollback-brings-no-weight")
 def _(world: TrapWorld) -> None:
-    """KServe rolls the bad revision out until the new one is ready: told as wrong, and the new one goes on."""
+    """KServe promotes the bad revision at once: the new one replaces it without steps, and is analysed in the bake."""
     world.serve()
     world.release("v2-bad")
     world.until_phase(2, "RolledBack")
     world.wait(world.rest_seconds)
+    looked, written_weights = len(world.history()), len(world.written_weights())
     world.release("v3-slow8", ABSENT)
-    world.until_told(3, "rollout_warning", "WrongStable", seconds=40)
     world.until_phase(3, "Promoted")
-    assert without_repetitions(world.written_weights())[-5:] == [0, *STEP_WEIGHTS]
+    assert world.written_weights()[written_weights:] == []
+    assert set(world.shares(3)[looked:]) == {0, 100}
+    assert "without steps" in world.notifications(3)[0].message
+
+
+@trap("rules-10-a-bad-release-after-a-rollback-brings-no-weight")
+def _(world: TrapWorld) -> None:
+    """It goes back to the spec of the last good stable, and not to the revision that was rolled back before."""
+    world.serve()
+    world.release("v2-bad")
+    world.until_phase(2, "RolledBack")
+    world.wait(world.rest_seconds)
+    world.release("v3-slow8-bad", ABSENT)
+    world.until_phase(3, "RolledBack", seconds=120)
+    world.wait(10)
+    assert world.share(2) == world.share(3) == 0
+    assert world.share(4) == 100
+    assert world.document()["spec"]["predictor"]["model"]["storageUri"].endswith("/v1")
+    assert world.phase(3) == "RolledBack"
+    assert world.phase(4) == ""
 
 
 @trap("rules-11-zero-after-the-promotion")
@@ -251,16 +285,15 @@ def _(world: TrapWorld) -> None:
 
 @trap("rules-17-a-rollback-that-is-blocked")
 def _(world: TrapWorld) -> None:
-    """The candidate's pods crash, so 0 does not arrive: told, stable's spec put back, done when it is true."""
+    """The candidate's pods crash at a weight: rolled back by that name; 0 is blocked, so stable's spec is put back."""
     world.serve()
     world.release("v2")
     world.hold(2, 10)
     world.crash(2)
-    world.wait(3)
-    world.ask(2, "abort")
-    world.until_told(2, "rollout_warning", "RollbackBlocked")
-    assert world.phase(2) == "RollingBack"
-    world.until_phase(2, "RolledBack", seconds=240)
+    world.until_told(2, "rollback_started", "RevisionFailed", seconds=15)
+    world.until_told(2, "rollout_warning", "RollbackBlocked", seconds=15)
+    world.until_phase(2, "RolledBack", seconds=60)
+    assert world.reason(2) == "RevisionFailed"
     assert world.share(2) == 0
     assert world.document()["spec"]["predictor"]["model"]["storageUri"].endswith("/v1")
     assert world.field() in (0, None)
@@ -283,19 +316,17 @@ def _(world: TrapWorld) -> None:
 
 @trap("table-s05e-s26-blocked-and-recovered")
 def _(world: TrapWorld) -> None:
-    """The queued 0 applies by itself when the pods are back in time: nothing is restored."""
+    """Its pods recover a moment after the crash: the candidate stays out all the same."""
     world.serve()
     world.release("v2")
     world.hold(2, 10)
     world.crash(2)
-    world.wait(2)
-    world.ask(2, "abort")
-    world.until(lambda: world.field() == 0, "0 in the field")
-    world.wait(5)
+    world.until(lambda: world.field() == 0, "0 in the field", seconds=15)
     world.recover(2)
-    world.until_phase(2, "RolledBack")
-    assert world.document()["spec"]["predictor"]["model"]["storageUri"].endswith("/v2")
+    world.until_phase(2, "RolledBack", seconds=60)
+    world.wait(10)
     assert world.share(2) == 0
+    assert world.share(1) == 100
 
 
 @trap("table-s05i-ready-after-it-was-called-failed")
@@ -349,16 +380,18 @@ def _(world: TrapWorld) -> None:
 
 @trap("table-s12-stable-is-deleted")
 def _(world: TrapWorld) -> None:
-    """Nothing but 100 applies any more: a person is told at once, and nobody decides it for them."""
+    """Nothing but 100 applies any more: stable is named at once, and nothing is raised."""
     world.serve()
     world.release()
     world.hold(2, 10)
     world.delete_revision(1)
+    world.until_told(2, "rollout_warning", "StableFailed", seconds=15)
     world.ask(2, "resume")
-    world.until_told(2, "rollout_held", "WaitingForEffect")
+    world.until_told(2, "rollout_held", "StableFailed")
+    written_weights = world.written_weights()
     world.wait(10)
     assert world.phase(2) == "Holding"
-    assert 100 not in world.written_weights()
+    assert world.written_weights() == written_weights
 
 
 @trap("table-s12d-the-candidate-is-deleted")
@@ -490,15 +523,15 @@ def _(world: TrapWorld) -> None:
 
 @trap("table-s20-stable-crashes-in-the-middle")
 def _(world: TrapWorld) -> None:
-    """Every change but 100 is blocked: no step counts that did not take effect, a person is told."""
+    """Every change but 100 is blocked: stable is named at once, and nothing is raised."""
     world.serve()
     world.release()
     weight = world.hold(2, 10)
     world.crash(1)
     world.ask(2, "resume")
-    world.until_told(2, "rollout_held", "WaitingForEffect")
-    world.wait(5)
-    assert world.share(2) == weight
+    world.until_told(2, "rollout_held", "StableFailed", seconds=15)
+    world.wait(15)
+    assert world.written_weights()[-1] == world.share(2) == weight
     assert world.phase(2) == "Holding"
 
 
@@ -515,15 +548,14 @@ def _(world: TrapWorld) -> None:
 
 @trap("table-s22-the-ingress-is-not-programmed")
 def _(world: TrapWorld) -> None:
-    """traffic[] shows the weight already: it is not in effect before the route is ready."""
+    """traffic[] shows the weight already: no weight is written before the route is ready, and that is notified."""
     world.serve()
     world.release("v2-slow4")
     world.until_created(2)
     world.hold_ingress()
-    world.until(lambda: 10 in world.written_weights(), "the first step to be written")
-    world.wait(12)
-    assert world.phase(2) in ("Progressing", "Holding")
-    assert world.written_weights() == [10]
+    world.until_told(2, "rollout_warning", "RouteNotReady", seconds=60)
+    assert world.phase(2) == "Staging"
+    assert world.written_weights() == []
     world.hold_ingress(False)
     world.until_phase(2, "Promoted")
 

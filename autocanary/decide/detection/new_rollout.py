@@ -16,13 +16,16 @@ from autocanary.decide.detection.findings import (
 from autocanary.decide.detection.known_bad import block_known_bad
 from autocanary.decide.detection.missed_release import detect_missed_release
 from autocanary.decide.detection.repair_stable import detect_wrong_stable
+from autocanary.decide.detection.rolled_back import (
+    is_restored_stable,
+    release_over_rolled_back,
+    restore_removed_weight,
+)
 from autocanary.decide.detection.stable_revision import (
     UNCHANGED_SECONDS,
     StableRevisionTracker,
     current_rollouts,
 )
-from autocanary.decide.outbox import record_transition
-from autocanary.model.decision import Event
 from autocanary.model.observation import Observation, unsupported_mode_reason
 from autocanary.model.policy import OnUnstaged, Policy
 from autocanary.model.progress import Phase
@@ -48,6 +51,13 @@ def detect(
     if not observation.created or not observation.rolled_out:
         return NoAction()
     current = current_rollouts(history, observation, tracker.history_void_before if tracker is not None else 0.0)
+    if observation.default_endpoint is None:
+        if is_restored_stable(observation, current):
+            return NoAction()
+        unlearned = new_rollout(observation, policy, history, None, now)
+        restored = restore_removed_weight(observation, unlearned, policy, current, now)
+        if restored is not None:
+            return StartRollout(restored, intercept=True)
     if observation.created == observation.rolled_out:
         return detect_missed_release(observation, policy, history, current, tracker, now)
     mend = detect_wrong_stable(observation, current, tracker, now)
@@ -72,6 +82,9 @@ def detect(
     blocked = block_known_bad(observation, rollout, current, now)
     if blocked is not None:
         return StartRollout(blocked, intercept=unstaged)
+    released = release_over_rolled_back(observation, rollout, current, now) if unstaged else None
+    if released is not None:
+        return StartRollout(released)
     reason = Reason.INTERCEPTED_UNSTAGED if unstaged else Reason.ROLLOUT_STARTED
     weight = 0 if unstaged else observation.weight or 0
     how = (
@@ -81,30 +94,7 @@ def detect(
     )
     message = f"{observation.created} is to replace {observation.rolled_out}: {how}; policy {policy.name}"
     started = with_first_state(rollout, observation, Phase.STAGING, reason, message, now, weight=weight)
-    return StartRollout(_warn_of_rolled_back_stable(started, current, now), intercept=unstaged)
-
-
-def _warn_of_rolled_back_stable(started: Rollout, current: Sequence[Rollout], now: float) -> Rollout:
-    """A release without the field over a rolled-back candidate makes KServe roll that out first: told.
-
-    Not undone, for the way back would take the release with it, which is probably the remedy.
-    """
-    same_candidate = [past for past in current if past.candidate == started.stable]
-    last = max(same_candidate, key=lambda past: past.attempt, default=None)
-    if last is None or last.progress.phase is not Phase.ROLLED_BACK:
-        return started
-    message = (
-        f"{started.stable} was rolled back ({last.progress.reason.value}), and is stable for KServe: it has "
-        f"the traffic until {started.candidate}, applied without a weight, takes over"
-    )
-    warning = replace(started.progress, reason=Reason.WRONG_STABLE, message=message)
-    told = replace(
-        record_transition(started, warning, Event.WARNING, now),
-        reason=started.progress.reason,
-        message=started.progress.message,
-        warnings_sent=(*started.progress.warnings_sent, Reason.WRONG_STABLE.value),
-    )
-    return replace(started, progress=told)
+    return StartRollout(started, intercept=unstaged)
 
 
 def retry_rollout(

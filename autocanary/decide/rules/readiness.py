@@ -35,10 +35,20 @@ def leave_staging_when_ready(given: DecisionInput) -> Decision | None:
     if not given.progress.promote_all and not is_open(given.policy.windows, given.now):
         return hold_for_window(given)
     if not given.progress.promote_all and not given.present_weight_in_effect:
-        return transitions.unchanged(given)
+        return _wait_for_route(given)
     weight = given.policy.steps[step].weight
     message = f"{given.rollout.candidate} is ready; {weight} % of the traffic goes to it"
     return transitions.advance(given, step, Reason.STEP_PASSED, message)
+
+
+def _wait_for_route(given: DecisionInput) -> Decision:
+    """The first weight is raised only from a weight that is in effect; TrafficDrifted warns meanwhile."""
+    since = given.progress.drifted_since
+    waited = given.now - (since if since is not None else given.now)
+    if waited <= given.policy.progress_deadline:
+        return transitions.unchanged(given)
+    message = f"the route of {given.rollout.key} was not ready for {format_duration(waited)}; no weight was raised"
+    return transitions.roll_back(given, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
 
 
 def _wait_for_ready(given: DecisionInput, observation: Observation) -> Decision:

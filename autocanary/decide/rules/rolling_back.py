@@ -114,7 +114,13 @@ def _old_stable_lost(given: DecisionInput, observation: Observation) -> bool:
 
 
 def _handle_blocked(given: DecisionInput, observation: Observation) -> Decision:
-    """Knative moves no traffic while a revision in the route is not ready; only a new spec unblocks it."""
+    """Knative moves no traffic while a revision in the route is not ready; only a new spec unblocks it.
+
+    The spec is overwritten at once where the status names the candidate as the cause. Otherwise the weight, once it
+    is in the field, has ``ESCALATE_AFTER`` seconds to take effect.
+    """
+    if observation.traffic_percent(given.rollout.candidate) == 0:
+        return transitions.unchanged(given)  # the candidate has no traffic; only the route is not ready
     since = given.progress.rollback_written_at
     waited = given.now - (since if since is not None else given.now)
     is_named = observation.blocked_by == given.rollout.candidate

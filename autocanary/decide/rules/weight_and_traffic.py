@@ -74,6 +74,8 @@ def record_missed_release(given: DecisionInput) -> Decision | None:
         return None
     if observation.weight is not None and observation.weight < 100:
         return None
+    if given.progress.stable_is_bad:
+        return None  # it was to have 100 % from the start
     message = f"{given.rollout.candidate} took 100 % of the traffic before it could be caught, without analysis"
     return transitions.finish(given, Phase.MISSED, Reason.MISSED_UNSTAGED, message)
 
@@ -118,14 +120,23 @@ def roll_back_failed_candidate(given: DecisionInput) -> Decision | None:
 
 @rule("StableFailed")
 def hold_while_stable_failed(given: DecisionInput) -> Decision | None:
-    """Stable's pods failed: Knative changes no split, and back there would be nothing to go back to."""
-    observation, rollout, phase = given.observation, given.rollout, given.progress.phase
+    """Stable's pods failed: Knative changes no split, so nothing is raised, and a rollback would not take effect.
+
+    After ``progressDeadline`` the rollback puts stable's spec back as a new revision.
+    """
+    observation, rollout, progress, phase = given.observation, given.rollout, given.progress, given.progress.phase
     if observation is None or observation.blocked_by != rollout.stable or given.progress.promote_all:
         return None
+    deadline = given.policy.progress_deadline
+    held_since = progress.held_since if progress.reason is Reason.STABLE_FAILED else None
+    if held_since is not None and phase is not Phase.PAUSED and given.now - held_since > deadline:
+        text = f"{rollout.stable}, the stable revision, failed {format_duration(given.now - held_since)} ago"
+        return transitions.roll_back(given, Reason.PROGRESS_DEADLINE_EXCEEDED, text)
     message = (
         f"{rollout.stable}, the stable revision, failed: {observation.route_failure} Knative changes no split of "
         f"{rollout.key} until it is ready again; held at {observation.traffic_percent(rollout.candidate)} %. Repair "
-        f"stable, or give {rollout.candidate} all the traffic: `autocanary promote {rollout.name} --full`"
+        f"stable, or give {rollout.candidate} all the traffic: `autocanary promote {rollout.name} --full`. After "
+        f"{format_duration(deadline)} stable's spec is put back as a new revision"
     )
     if phase is not Phase.PAUSED:
         return transitions.hold(given, Reason.STABLE_FAILED, message)

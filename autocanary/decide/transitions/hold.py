@@ -33,6 +33,7 @@ DEADLINE_REASONS = frozenset(
         Reason.VIOLATION_SEEN,
         Reason.WEBHOOK_PENDING,
         Reason.WAITING_FOR_EFFECT,
+        Reason.ROUTE_NOT_READY,
     }
 )
 """Reasons to hold that the progress deadline limits; the others have limits of their own, or a person's."""
@@ -68,10 +69,11 @@ def hold(given: DecisionInput, reason: Reason, message: str, **changes: Any) -> 
     entered = progress.phase is not phase or progress.hold_notified_at is None
     other = _kind(progress.reason) != _kind(reason)
     lately = progress.hold_notified_at is not None and given.now - progress.hold_notified_at < HOLD_NOTIFY_INTERVAL
-    told = entered or (other and not lately)
+    urgent = other and reason is Reason.STABLE_FAILED
+    told = entered or urgent or (other and not lately)
     since = None
-    if reason in DEADLINE_REASONS or reason in NO_DATA:
-        since = progress.held_since if progress.held_since is not None else given.now
+    if reason in DEADLINE_REASONS or reason in NO_DATA or reason is Reason.STABLE_FAILED:
+        since = progress.held_since if progress.held_since is not None and not urgent else given.now
     at = given.now if told else progress.hold_notified_at
     after = enter_phase(given, phase, reason, message, held_since=since, hold_notified_at=at, **changes)
     return decide(given, after, event=Event.HELD if told else None)

@@ -24,6 +24,9 @@ def roll_back(
         text = f"{message}; paused, as the policy says"
         return pause(given, BY_FAILURE, Reason.FAILURE_PAUSED, text, **changes)
     observation = given.observation
+    if given.progress.stable_is_bad and given.rollout.stable_spec is not None:
+        text = f"{message}; {given.rollout.stable} was rolled back before: the last good spec is put back"
+        return restore_stable_spec(given, None, reason, text, Event.ROLLBACK, **changes)
     after = enter_phase(
         given,
         Phase.ROLLING_BACK,
