@@ -378,8 +378,11 @@ def test_a_failed_release_over_a_rolled_back_candidate_goes_back_to_the_last_goo
 @pytest.mark.parametrize("promoted", [False, True])
 def test_a_weight_removed_over_a_rolled_back_candidate_is_put_back(promoted: bool) -> None:
     """At once, and also when KServe has promoted the candidate meanwhile."""
-    there = {"rolled_out": CANDIDATE, "previous": STABLE, "traffic": {CANDIDATE: 100}} if promoted else {}
-    observation = make_observation(None, **{"traffic": {CANDIDATE: 0, STABLE: 100}, "writer": "helm", **there})
+    there: dict[str, Any] = (
+        {"rolled_out": CANDIDATE, "previous": STABLE, "traffic": {CANDIDATE: 100}} if promoted else {}
+    )
+    changes: dict[str, Any] = {"traffic": {CANDIDATE: 0, STABLE: 100}, "writer": "helm", **there}
+    observation = make_observation(None, **changes)
     start = detected(observation, (rolled_back(),))
     assert isinstance(start, StartRollout)
     assert start.intercept
