@@ -42,13 +42,16 @@ class CollectedCounters:
     problem: dict[RevisionKey, str] = field(default_factory=dict)
 
     def for_revisions(
-        self, family: CounterFamily, targets: Sequence[RevisionTarget]
+        self, families: Sequence[CounterFamily], targets: Sequence[RevisionTarget]
     ) -> tuple[RequestCounters | None, str]:
-        """The counters of the candidate and the stable revision, and what is wrong with them, if anything."""
+        """The counters of the candidate and the stable revision, and what is wrong with them, if anything.
+
+        Each revision has the family of its own exporter.
+        """
         if len(targets) < 2:
             return None, "there is no stable revision to compare with"
-        candidate, stable = ((family, target) for target in targets)
-        counters = self.store.counters(candidate, stable, latency=family.latency)
+        candidate, stable = zip(families, targets, strict=True)
+        counters = self.store.counters(candidate, stable, latency=families[0].latency)
         problem = self.problem.get(candidate) or self.problem.get(stable, "")
         if counters is None and not problem:
             problem = "no request has been counted by its latency yet"

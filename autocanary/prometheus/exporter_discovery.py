@@ -1,8 +1,9 @@
-"""Which variant of which source has data for a service: asked once, remembered, asked again when in doubt.
+"""Which exporters have data for a revision: probed once, remembered, probed again when in doubt.
 
-A service is settled once any of its revisions has series. Probes go out grouped by form of labels, for all
-unsettled services together; they are repeated at most every 30 seconds: while nothing is found, while one
-of them fails, and when a settled service has gone silent (its exporter may have been replaced).
+A release may change the model server, so each revision has exporters of its own. Probes go out grouped by
+label scheme, for all revisions in doubt together. They are repeated at most every 30 seconds: while nothing
+is found, while a probe fails, when a revision has gone silent, and while a candidate lacks the exporter that
+stable is measured by (queue-proxy has no series before its first request).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ __all__ = [
     "DiscoveredExporters",
     "DiscoveryKey",
     "ExporterDiscovery",
-    "discovery_key_of",
+    "discovery_keys_of",
     "revision_targets",
     "search_hint",
 ]
@@ -41,11 +42,9 @@ _EXPIRE_AFTER = 3600.0
 
 
 class DiscoveryKey(NamedTuple):
-    """What is discovered: the variants of a source (or of any, AUTO) that one component's revisions have."""
+    """What is discovered: the variants of a source (or of any, AUTO) that have series of a revision."""
 
-    namespace: str
-    service: str
-    component: str
+    target: RevisionTarget
     source: Source
 
 
@@ -53,7 +52,7 @@ class DiscoveryKey(NamedTuple):
 class DiscoveredExporters:
     """``variants``, the preferred one first, are empty while nothing is found.
 
-    ``ever_had_series`` is whether the service ever had series; ``error`` and ``warning`` say why nothing can
+    ``ever_had_series`` is whether the revision ever had series; ``error`` and ``warning`` say why nothing can
     be concluded from what the latest probes did not find.
     """
 
@@ -66,10 +65,17 @@ class DiscoveredExporters:
     def conclusive(self) -> bool:
         return bool(self.variants) and self.error is None and not self.warning
 
-    def preferred(self, metric: str) -> ExporterVariant | None:
-        """The first variant that can give the metric, else the first that says why it cannot."""
-        able = (variant for variant in self.variants if not variant.exporter.unsupported_reason(metric))
-        return next(able, self.variants[0] if self.variants else None)
+    def preferred(self, metric: str, stable: DiscoveredExporters | None = None) -> ExporterVariant | None:
+        """The first variant that can give the metric, else the first that says why it cannot.
+
+        Variants that measure ``stable`` as well come first, so that both revisions are measured alike.
+        """
+        common = frozenset(stable.variants) if stable is not None else frozenset()
+        return min(
+            self.variants,
+            key=lambda variant: (bool(variant.exporter.unsupported_reason(metric)), variant not in common),
+            default=None,
+        )
 
 
 @dataclass(slots=True)
@@ -80,8 +86,9 @@ class _DiscoveryState:
     last_used_at: float = 0.0
 
 
-def discovery_key_of(metric_query: MetricQuery) -> DiscoveryKey:
-    return DiscoveryKey(metric_query.namespace, metric_query.service, metric_query.component, metric_query.source)
+def discovery_keys_of(metric_query: MetricQuery) -> tuple[DiscoveryKey, ...]:
+    """The revision's key, and the stable revision's."""
+    return tuple(DiscoveryKey(target, metric_query.source) for target in revision_targets(metric_query))
 
 
 def revision_targets(metric_query: MetricQuery) -> tuple[RevisionTarget, ...]:
@@ -113,22 +120,19 @@ class ExporterDiscovery:
         self._states: dict[DiscoveryKey, _DiscoveryState] = {}
         self._lock = threading.Lock()
 
-    def resolve(
-        self, asked: Mapping[DiscoveryKey, Iterable[RevisionTarget]]
-    ) -> QueryPlan[Mapping[DiscoveryKey, DiscoveredExporters]]:
-        """What is known of every service, after probing for its revisions where that is due."""
-        due = self._due(asked)
-        if due:
-            outcomes = yield from self._probe({discovery_key: tuple(asked[discovery_key]) for discovery_key in due})
-            return self._update_states(asked, outcomes)
-        return self._update_states(asked, {})
+    def resolve(self, asked: Iterable[DiscoveryKey]) -> QueryPlan[Mapping[DiscoveryKey, DiscoveredExporters]]:
+        """What is known of every revision, after probing for those where that is due."""
+        keys = tuple(dict.fromkeys(asked))
+        due = self._due(keys)
+        outcomes = (yield from self._probe(due)) if due else {}
+        return self._update_states(keys, outcomes)
 
-    def series_found(self, discovery_key: DiscoveryKey, *, series: bool) -> None:
-        """Whether the latest round found any series of the service at all."""
+    def series_found(self, discovery_key: DiscoveryKey, *, series: bool, complete: bool = True) -> None:
+        """Whether the latest round found any series; not ``complete``: another exporter is still expected."""
         with self._lock:
             state = self._states.get(discovery_key)
             if state is not None:
-                state.recheck_due = not series
+                state.recheck_due = not series or not complete
                 if series and not state.found.ever_had_series:
                     state.found = replace(state.found, ever_had_series=True)
 
@@ -155,18 +159,13 @@ class ExporterDiscovery:
                     due.append(discovery_key)
             return due
 
-    def _probe(
-        self, due: Mapping[DiscoveryKey, Sequence[RevisionTarget]]
-    ) -> QueryPlan[Mapping[DiscoveryKey, DiscoveredExporters]]:
+    def _probe(self, due: Sequence[DiscoveryKey]) -> QueryPlan[Mapping[DiscoveryKey, DiscoveredExporters]]:
         probes = [
             _SeriesProbe(key[0], key[1], tuple(metrics), tuple(targets))
             for key, (metrics, targets) in _group_by_labels(due)
         ]
         gathered = yield from gather_plans([probe.plan(self._max_targets, self._max_query_bytes) for probe in probes])
-        return {
-            discovery_key: _discovered(discovery_key, targets, probes, gathered)
-            for discovery_key, targets in due.items()
-        }
+        return {discovery_key: _discovered(discovery_key, probes, gathered) for discovery_key in due}
 
     def _update_states(
         self, asked: Iterable[DiscoveryKey], outcomes: Mapping[DiscoveryKey, DiscoveredExporters]
@@ -179,7 +178,7 @@ class ExporterDiscovery:
                 outcome = outcomes.get(discovery_key)
                 if outcome is not None:
                     state.probed_at = now
-                    # What was known is better than nothing found now: the revisions may be scaled to zero.
+                    # What was known is better than nothing found now: the revision may be scaled to zero.
                     known = outcome if outcome.variants else state.found
                     state.found = replace(known, error=outcome.error, warning=outcome.warning)
                 result[discovery_key] = state.found
@@ -188,7 +187,7 @@ class ExporterDiscovery:
 
 @dataclass(frozen=True, slots=True)
 class _SeriesProbe:
-    """Metrics that may carry one form of labels, and the revisions they are looked for."""
+    """Metrics that may carry one label scheme, and the revisions that they are probed for."""
 
     revision_labels: RevisionLabels
     matchers: str
@@ -215,36 +214,34 @@ def _per_target(pairs: Iterable[tuple[str, RevisionTarget]]) -> Mapping[Revision
 
 
 def _group_by_labels(
-    due: Mapping[DiscoveryKey, Sequence[RevisionTarget]],
+    due: Iterable[DiscoveryKey],
 ) -> Iterable[tuple[tuple[RevisionLabels, str], tuple[dict[str, None], dict[RevisionTarget, None]]]]:
-    """Per form of labels: every metric and every target that one of the services wants looked for."""
+    """Per label scheme: every metric and every revision that is probed for."""
     forms: dict[tuple[RevisionLabels, str], tuple[dict[str, None], dict[RevisionTarget, None]]] = {}
-    for discovery_key, targets in due.items():
+    for discovery_key in due:
         for variant in exporter_variants(discovery_key.source):
-            metrics, all_targets = forms.setdefault((variant.revision_labels, variant.exporter.matchers), ({}, {}))
+            metrics, targets = forms.setdefault((variant.revision_labels, variant.exporter.matchers), ({}, {}))
             metrics.update(dict.fromkeys(counted.metric for counted in variant.exporter.counted))
-            all_targets.update(dict.fromkeys(targets))
+            targets[discovery_key.target] = None
     return forms.items()
 
 
 def _discovered(
     discovery_key: DiscoveryKey,
-    targets: Sequence[RevisionTarget],
     probes: Sequence[_SeriesProbe],
     gathered: Sequence[TargetResults[set[str]]],
 ) -> DiscoveredExporters:
     variants = []
     error: MetricsError | None = None
     warning = ""
+    target = discovery_key.target
     by_form = {(probe.revision_labels, probe.matchers): got for probe, got in zip(probes, gathered, strict=True)}
     for variant in exporter_variants(discovery_key.source):
         got = by_form[variant.revision_labels, variant.exporter.matchers]
-        metrics = {counted.metric for counted in variant.exporter.counted}
-        if any(metrics & got.rows.get(target, set()) for target in targets):
+        if got.rows.get(target, set()) & {counted.metric for counted in variant.exporter.counted}:
             variants.append(variant)
-        for target in targets:
-            failure = got.errors.get(target)
-            if isinstance(failure, MetricsUnreachable):  # a form that is refused has no data for us
-                error = failure
-            warning = warning or got.warnings.get(target, "")
+        failure = got.errors.get(target)
+        if isinstance(failure, MetricsUnreachable):  # a label scheme that is refused has no data for us
+            error = failure
+        warning = warning or got.warnings.get(target, "")
     return DiscoveredExporters(tuple(variants), bool(variants), error, warning)

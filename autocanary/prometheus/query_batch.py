@@ -13,7 +13,7 @@ thousands of them would otherwise spend its time on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple, TypeVar
 
@@ -26,7 +26,7 @@ from autocanary.prometheus.exporter_discovery import (
     DiscoveredExporters,
     DiscoveryKey,
     ExporterDiscovery,
-    discovery_key_of,
+    discovery_keys_of,
     revision_targets,
 )
 from autocanary.prometheus.measurements import (
@@ -86,22 +86,25 @@ class _PresetGroup(NamedTuple):
 
 @dataclass(slots=True)
 class _PendingMeasurement:
-    """A question, and what is found out on the way to its answer.
+    """A query, and what is found out on the way to its measurement.
 
-    ``variant`` is None while nothing measures the service; ``unsupported_reason`` says why it cannot give the
-    metric. ``family`` is that of the counters asked for, or why there are none; None when none were asked
-    for.
+    ``discovery_keys`` and ``targets`` are the candidate's and stable's. ``variant`` measures the candidate,
+    ``stable_variant`` the stable revision: another one when the release changes the exporter. ``variant`` is
+    None while nothing measures the service; ``unsupported_reason`` says why it cannot give the metric.
+    ``families`` are those of the counters asked for, in the order of the targets, or why there are none; None
+    when none were asked for.
     """
 
     metric_query: MetricQuery
-    discovery_key: DiscoveryKey
+    discovery_keys: tuple[DiscoveryKey, ...]
     targets: tuple[RevisionTarget, ...]
     found: DiscoveredExporters = _NOTHING_DISCOVERED
     variant: ExporterVariant | None = None
+    stable_variant: ExporterVariant | None = None
     unsupported_reason: str = ""
     traffic: TargetResults[TrafficCounts] | None = None
     preset_value: TargetResults[float] | None = None
-    family: CounterFamily | str | None = None
+    families: tuple[CounterFamily, ...] | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ def query_measurements(
             measurements[metric_query] = unsupported_measurement(metric_query, why)
         else:
             all_pending.append(
-                _PendingMeasurement(metric_query, discovery_key_of(metric_query), revision_targets(metric_query))
+                _PendingMeasurement(metric_query, discovery_keys_of(metric_query), revision_targets(metric_query))
             )
     if all_pending:
         yield from _select_variants(all_pending, discovery)
@@ -150,20 +153,44 @@ def _never_supported_reason(source: Source, metric: str, *, own_query: bool) -> 
 
 
 def _select_variants(all_pending: Sequence[_PendingMeasurement], discovery: ExporterDiscovery) -> QueryPlan[None]:
-    """The variant that answers each question."""
-    asked: dict[DiscoveryKey, dict[RevisionTarget, None]] = {}
+    """The variants that measure each query's revisions."""
+    found = yield from discovery.resolve(key for pending in all_pending for key in pending.discovery_keys)
     for pending in all_pending:
-        asked.setdefault(pending.discovery_key, {}).update(dict.fromkeys(pending.targets))
-    found = yield from discovery.resolve(asked)
-    for pending in all_pending:
-        pending.found = found[pending.discovery_key]
-        metric = pending.metric_query.metric
-        pending.variant = pending.found.preferred(metric)
-        if pending.variant is None or pending.metric_query.query:
+        own, *others = (found[key] for key in pending.discovery_keys)
+        stable = others[0] if others else None
+        metric_query = pending.metric_query
+        pending.found = own
+        if stable is not None and not own.variants:  # no request has reached the candidate yet
+            pending.found = replace(own, variants=stable.variants)
+        if stable is not None and stable.ever_had_series:
+            pending.found = replace(pending.found, ever_had_series=True)
+        pending.variant = pending.found.preferred(metric_query.metric, stable)
+        pending.stable_variant = pending.variant
+        if stable is not None and stable.variants and pending.variant not in stable.variants:
+            pending.stable_variant = stable.preferred(metric_query.metric)
+        if pending.variant is None or metric_query.query:
             continue
-        pending.unsupported_reason = pending.variant.exporter.unsupported_reason(metric)
-        if pending.metric_query.counters and not pending.unsupported_reason:
-            pending.family = counter_family(pending.variant, metric)
+        pending.unsupported_reason = pending.variant.exporter.unsupported_reason(metric_query.metric)
+        if metric_query.counters and not pending.unsupported_reason:
+            pending.families = _counter_families(pending, pending.variant, pending.stable_variant or pending.variant)
+
+
+def _counter_families(
+    pending: _PendingMeasurement, own: ExporterVariant, stable: ExporterVariant
+) -> tuple[CounterFamily, ...] | str:
+    """The counters of the candidate and of stable, or why they cannot be compared."""
+    metric = pending.metric_query.metric
+    family, stable_family = counter_family(own, metric), counter_family(stable, metric)
+    if isinstance(family, str):
+        return family
+    if own.source is not stable.source:
+        revisions = pending.metric_query.revision, pending.metric_query.stable
+        measured = f"{revisions[0]} is measured by {own.source.value}, {revisions[1]} by {stable.source.value}"
+        if isinstance(stable_family, str):
+            return f"{measured}: {stable_family}"
+        if family.latency:
+            return f"{measured}: they time different parts of a request, so latencies are not compared"
+    return stable_family if isinstance(stable_family, str) else (family, stable_family)
 
 
 def _query_all(
@@ -186,8 +213,9 @@ def _query_all(
             members, targets = preset_results.setdefault(preset_group, ([], {}))
             members.append(pending)
             targets[pending.targets[0]] = None
-        if isinstance(pending.family, CounterFamily):
-            families.setdefault(pending.family, {}).update(dict.fromkeys(pending.targets))
+        if isinstance(pending.families, tuple):
+            for family, target in zip(pending.families, pending.targets, strict=False):
+                families.setdefault(family, {})[target] = None
     asked = (pending.metric_query for pending in all_pending)
     own_queries = {metric_query.query: metric_query.query_type for metric_query in asked if metric_query.query}
     results = _RoundResults({}, {}, {})
@@ -256,15 +284,22 @@ def _preset_plan(
 
 
 def _report_series(all_pending: Iterable[_PendingMeasurement], discovery: ExporterDiscovery) -> None:
-    """Tell the discovery which services were heard of; those whose query failed are left out."""
-    series_found: dict[DiscoveryKey, bool] = {}
+    """Report to the discovery which revisions had series; those whose query failed are left out."""
+    found: dict[DiscoveryKey, tuple[bool, bool]] = {}
     for pending in all_pending:
         traffic = pending.traffic
-        if traffic is not None and pending.targets[0] not in traffic.errors:
-            series = any(target in traffic.rows for target in pending.targets)
-            series_found[pending.discovery_key] = series_found.get(pending.discovery_key, False) or series
-    for discovery_key, series in series_found.items():
-        discovery.series_found(discovery_key, series=series)
+        if traffic is None:
+            continue
+        both_alike = pending.variant is pending.stable_variant
+        for key, target in zip(pending.discovery_keys, pending.targets, strict=True):
+            if target in traffic.errors:
+                continue
+            if target is not pending.targets[0] and not (both_alike and target in traffic.rows):
+                continue  # a stable revision without traffic is no news
+            series, complete = found.get(key, (False, True))
+            found[key] = series or target in traffic.rows, complete and both_alike
+    for key, (series, complete) in found.items():
+        discovery.series_found(key, series=series, complete=complete)
 
 
 def _guarded_measurement(
@@ -282,12 +317,12 @@ def _measurement_with_counters(
     measurement = _measurement(pending, custom)
     if not pending.metric_query.counters:
         return measurement
-    if pending.family is None:
+    if pending.families is None:
         why = "a query of the policy's own has no counters" if pending.metric_query.query else ""
         return with_counters(measurement, None, why)
-    if isinstance(pending.family, str):
-        return with_counters(measurement, None, pending.family)
-    return with_counters(measurement, *collected.for_revisions(pending.family, pending.targets))
+    if isinstance(pending.families, str):
+        return with_counters(measurement, None, pending.families)
+    return with_counters(measurement, *collected.for_revisions(pending.families, pending.targets))
 
 
 def _measurement(pending: _PendingMeasurement, custom: Mapping[str, QueryResult]) -> Measurement:

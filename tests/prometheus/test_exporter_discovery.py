@@ -12,7 +12,7 @@ from autocanary.model.measurement import MeasurementKind, MetricQuery, Source
 from autocanary.prometheus.exporter_discovery import (
     DiscoveredExporters,
     ExporterDiscovery,
-    discovery_key_of,
+    discovery_keys_of,
     revision_targets,
     search_hint,
 )
@@ -31,6 +31,7 @@ from tests.prometheus.scripted_prometheus import (
 )
 
 AUTO = metric_query(source=Source.AUTO)
+CANDIDATE = RevisionTarget("models", "mnist-predictor-00002")
 STABLE = RevisionTarget("models", "mnist-predictor-00001")
 FORMS = list(dict.fromkeys(variant.revision_labels for variant in exporter_variants(Source.AUTO)))
 
@@ -43,7 +44,7 @@ def variant(source: Source, revision_labels: int = 0, exporter: int = 0) -> Expo
 class FakeSeries:
     """A Prometheus that has series of the given variants for the given revisions."""
 
-    def __init__(self, *variants: ExporterVariant, targets: Collection[RevisionTarget] = (STABLE,)) -> None:
+    def __init__(self, *variants: ExporterVariant, targets: Collection[RevisionTarget] = (CANDIDATE, STABLE)) -> None:
         self.variants = variants
         self.targets = targets
         self.fault: dict[tuple[str, ...], QueryResult] = {}
@@ -81,8 +82,9 @@ class DiscoveryHarness:
         self.discovery = ExporterDiscovery(self.clock.now, max_targets=1000, max_query_bytes=200_000)
 
     def find(self, *metric_queries: MetricQuery) -> DiscoveredExporters:
-        asked = {discovery_key_of(each): revision_targets(each) for each in metric_queries or (AUTO,)}
-        return self.fake.run(self.discovery.resolve(asked))[next(iter(asked))]
+        """What is known of the first query's stable revision, after asking for all the queries' revisions."""
+        asked = [key for each in metric_queries or (AUTO,) for key in discovery_keys_of(each)]
+        return self.fake.run(self.discovery.resolve(asked))[asked[1]]
 
     @property
     def probes(self) -> int:
@@ -100,7 +102,7 @@ def test_one_probe_per_label_scheme() -> None:
 
 
 def test_discovered_service_is_not_probed_again() -> None:
-    """Found once by its stable revision, remembered for the candidate."""
+    """Found once, remembered."""
     search = DiscoveryHarness(FakeSeries(variant(Source.ISTIO)))
     assert search.find().variants == (variant(Source.ISTIO),)
     assert search.probes == 8
@@ -129,7 +131,7 @@ def test_source_with_one_label_scheme_needs_no_probe() -> None:
     asked = metric_query(source=Source.KNATIVE)
     assert search.find(asked) == DiscoveredExporters(exporter_variants(Source.KNATIVE))
     assert search.probes == 0
-    search.discovery.series_found(discovery_key_of(asked), series=True)
+    search.discovery.series_found(discovery_keys_of(asked)[1], series=True)
     assert search.find(asked).ever_had_series
 
 
@@ -159,7 +161,8 @@ def test_silent_service_is_probed_again_and_kept() -> None:
     """Its exporter may have been replaced; or its revisions are scaled to zero, which is no news."""
     search = DiscoveryHarness(FakeSeries(variant(Source.KNATIVE)))
     search.find()
-    search.discovery.series_found(discovery_key_of(AUTO), series=False)
+    for key in discovery_keys_of(AUTO):
+        search.discovery.series_found(key, series=False)
     search.clock.time += 30
     search.prometheus.variants = ()
     assert search.find().variants == (variant(Source.KNATIVE),)
@@ -167,7 +170,8 @@ def test_silent_service_is_probed_again_and_kept() -> None:
     search.clock.time += 30
     search.prometheus.variants = (variant(Source.KNATIVE_OTEL),)
     assert search.find().variants == (variant(Source.KNATIVE_OTEL),)
-    search.discovery.series_found(discovery_key_of(AUTO), series=True)
+    for key in discovery_keys_of(AUTO):
+        search.discovery.series_found(key, series=True)
     search.clock.time += 30
     search.find()
     assert search.probes == 8
@@ -210,7 +214,31 @@ def test_unused_services_expire() -> None:
     search.find()
     search.clock.time += 3601
     search.find(metric_query(service="other", source=Source.AUTO))
-    assert len(search.discovery._states) == 1
+    assert len(search.discovery._states) == 2
+
+
+def test_each_revision_has_exporters_of_its_own() -> None:
+    """A candidate without series stays in doubt and is probed every 30 seconds; stable is settled."""
+    search = DiscoveryHarness(FakeSeries(variant(Source.VLLM), targets=(STABLE,)))
+    keys = discovery_keys_of(AUTO)
+    found = search.fake.run(search.discovery.resolve(keys))
+    assert [found[key].variants for key in keys] == [(), (variant(Source.VLLM),)]
+    search.clock.time += 30
+    search.prometheus.variants, search.prometheus.targets = (variant(Source.TRITON),), (CANDIDATE,)
+    found = search.fake.run(search.discovery.resolve(keys))
+    assert [found[key].variants for key in keys] == [(variant(Source.TRITON),), (variant(Source.VLLM),)]
+    assert all("mnist-predictor-00001" not in query for query in search.fake.rounds[-1])
+
+
+def test_exporter_that_measures_both_revisions_is_preferred() -> None:
+    """Queue-proxy's series of the candidate begin with its first request; until then both have Triton's."""
+    own = DiscoveredExporters((variant(Source.KNATIVE), variant(Source.TRITON)))
+    stable = DiscoveredExporters((variant(Source.TRITON),))
+    assert own.preferred("error-rate", stable) == variant(Source.TRITON)
+    assert own.preferred("error-rate", own) == variant(Source.KNATIVE)
+    only_kserve = DiscoveredExporters((variant(Source.KSERVE),))
+    both = DiscoveredExporters((variant(Source.KNATIVE), variant(Source.KSERVE)))
+    assert both.preferred("error-rate", only_kserve) == variant(Source.KNATIVE)
 
 
 def test_search_hint_lists_series_selectors() -> None:
