@@ -87,6 +87,11 @@ class _Finding:
     metric: str = ""
 
 
+def _rate(counts: tuple[float, float]) -> str:
+    requests, failed = counts
+    return f"{100 * failed / requests:.3g} %"
+
+
 @dataclass(frozen=True, slots=True)
 class _EvaluatedMetrics:
     """Everything that is known at one look; ``findings`` are in the order of certainty, the first counts."""
@@ -124,7 +129,10 @@ class _EvaluatedMetrics:
         yield from self._failure_limits_reached()
         yield from self._failed_comparisons()
         yield from self._without_data()
+        yield from self._shared_outage()
         yield from self._suspicious()
+        yield from self._candidate_in_outage()
+        yield from self._restarted()
         yield from self._undecided_thresholds()
         yield from self._undecided_comparisons()
         gating = self.gating
@@ -166,6 +174,28 @@ class _EvaluatedMetrics:
                 message = f"{metric.name}: {describe_measurement(state.last)}"
                 yield _Finding(outcome, kinds[state.last.kind], message, metric.name)
 
+    def _shared_outage(self) -> Iterator[_Finding]:
+        health = self.comparison_result.health if self.comparison_result is not None else None
+        if health is not None and health.stable_in_outage and health.candidate_in_outage:
+            message = (
+                f"both revisions fail, {_rate(health.recent)} of the candidate's last requests and "
+                f"{_rate(health.stable)} of stable's: no step above {100 * health.bar:.3g} %"
+            )
+            yield _Finding(Outcome.OUTAGE, Reason.SHARED_OUTAGE, message)
+
+    def _candidate_in_outage(self) -> Iterator[_Finding]:
+        """Whatever the comparison says: it may rest on a stable that failed as well."""
+        health = self.comparison_result.health if self.comparison_result is not None else None
+        if health is not None and health.candidate_in_outage:
+            bar = f"no step above {100 * health.bar:.3g} %"
+            message = f"{_rate(health.recent)} of the candidate's last requests fail: {bar}"
+            yield _Finding(Outcome.SUSPICIOUS, Reason.SUSPICIOUS, message)
+
+    def _restarted(self) -> Iterator[_Finding]:
+        if self.comparison_result is not None and self.comparison_result.restarted and self._compared_metrics():
+            message = "the comparison begins again: its stored state is of another version, or not readable"
+            yield _Finding(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, message)
+
     def _suspicious(self) -> Iterator[_Finding]:
         comparison_result = self.comparison_result
         if comparison_result is None:
@@ -205,7 +235,10 @@ class _EvaluatedMetrics:
                 message = f"{metric.name}: {standing.step_requests:.0f} of {required:g} requests in this step"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, message, metric.name)
             elif not self._is_non_inferior(metric):
-                message = f"{metric.name}: {standing}; shown to be no worse: {standing.non_inferior_percent:.0f} %"
+                fails = self.comparison_result is not None and self.comparison_result.health.stable_in_outage
+                waits = "; stable itself is in an outage, which shows nothing" if fails else ""
+                shown = f"shown to be no worse: {standing.non_inferior_percent:.0f} %"
+                message = f"{metric.name}: {standing}; {shown}{waits}"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, message, metric.name)
 
     def _compared_metrics(self) -> list[tuple[Metric, ComparisonSummary]]:

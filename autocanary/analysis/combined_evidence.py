@@ -1,6 +1,6 @@
 """All comparisons of one rollout: what must survive a restart, and what they say together.
 
-One mean of evidence (Vovk & Wang, AoS 2021) covers all metrics, all steps and all looks, so the chance
+One mean of evidence (Vovk & Wang, AoS 2021) covers all metrics, all steps and all evaluations, so the chance
 that a healthy candidate is rolled back need not be shared out among them. It is latched: evidence that
 was once sufficient stays so.
 """
@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from math import exp, log
 from typing import Any
 
+from autocanary.analysis.count_blocks import BlockUpdate
 from autocanary.analysis.e_values import log_mix
-from autocanary.analysis.parameters import SUSPICIOUS_E_VALUE, ComparisonParameters
+from autocanary.analysis.parameters import STEP_GATE, SUSPICIOUS_E_VALUE, ComparisonParameters, gate
 from autocanary.analysis.sequential_test import Comparison, new_comparison, update_comparison
+from autocanary.analysis.service_health import ServiceHealth
 from autocanary.analysis.traffic_share import TrafficShare, update_share
 from autocanary.model.measurement import RequestCounters
 
@@ -26,18 +28,21 @@ TRAFFIC_SHARE = "traffic-share"
 _SHARE_WEIGHT = 0.1
 _ROUNDING = 1e-12
 _NEW_SHARE = TrafficShare()
+_NEW_HEALTH = ServiceHealth()
+_P99 = 0.99
 
 
 @dataclass(frozen=True, slots=True)
 class CombinedEvidence:
     """What all comparisons of a rollout say now.
 
-    ``log_e`` is the logarithm of the evidence against the candidate and ``bound`` the one that fails it;
-    ``inferiority`` and ``non_inferiority`` are each metric's own evidence, that it is worse and that it is
-    not; ``contribution`` is each metric's part of the evidence against the candidate (they sum to 1).
-    ``latched`` says that it has been enough at this or an earlier look. ``passed`` are the metrics that were
-    shown to be not worse, and ``non_inferior`` says that all of them were. ``beyond_limit`` are those whose
-    candidate alone is beyond its absolute limit: a reason to pause, not to roll back.
+    ``log_e`` is the logarithm of the evidence against the candidate and ``bound`` the one that fails it.
+    ``inferiority`` is each metric's own evidence that it is worse, and ``non_inferiority`` the evidence that it
+    is not, as a part (0 to 1) of what this step needs to pass. ``contribution`` is each metric's part of the
+    evidence against the candidate (they sum to 1). ``latched`` says that it has been enough at this or an
+    earlier evaluation. ``passed`` are the metrics that were shown to be not worse, and ``non_inferior`` says
+    that all of them were. ``beyond_limit`` are those whose candidate alone is beyond its absolute limit: a
+    reason to pause, not to roll back.
     """
 
     log_e: float
@@ -68,17 +73,19 @@ class CombinedEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Comparisons:
-    """The state of all comparisons of a rollout; ``Trial()`` at its beginning."""
+    """The state of all comparisons of a rollout; ``Comparisons()`` at its beginning."""
 
     metrics: Mapping[str, Comparison] = field(default_factory=dict)
     share: TrafficShare = _NEW_SHARE
     latched: bool = False
+    health: ServiceHealth = _NEW_HEALTH
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; ``from_dict`` of it is equal to this value."""
         raw: dict[str, Any] = {
             "metrics": {name: each.to_dict() for name, each in self.metrics.items()},
             "share": self.share.to_dict(),
+            "health": self.health.to_list(),
         }
         if self.latched:
             raw["latched"] = True
@@ -90,6 +97,7 @@ class Comparisons:
             metrics={name: Comparison.from_dict(each) for name, each in raw["metrics"].items()},
             share=TrafficShare.from_dict(raw["share"]),
             latched=raw.get("latched", False),
+            health=ServiceHealth.from_list(raw["health"]),
         )
 
 
@@ -105,11 +113,27 @@ def update_comparisons(
     warming: bool = False,
     gating: Collection[str] | None = None,
 ) -> tuple[Comparisons, CombinedEvidence]:
-    """One look at all metrics that have ``parameters``; the arguments are those of ``comparison.looked``.
+    """One evaluation of all metrics that have ``parameters``; the arguments are those of ``update_comparison``.
 
     ``limits`` holds the absolute limit of the metrics that have one. Only ``gating`` metrics (None: all)
-    count; the others are kept and shown. The traffic share is taken from the first gating metric.
+    count; the others are kept and shown. The traffic share and the service's health are taken from the first
+    gating metric.
     """
+    settle = max([_stable_p99(each) for each in counters.values() if each is not None], default=0.0)
+    decisive = {name: each for name, each in parameters.items() if gating is None or name in gating}
+    share, health = comparisons.share, comparisons.health
+    for name in list(decisive)[:1]:
+        share, block_update = update_share(
+            share,
+            decisive[name],
+            counters.get(name),
+            step=step,
+            steps=steps,
+            weight=weight,
+            warming=warming,
+            settle=settle,
+        )
+        health = _with_blocks(health, block_update, weight)
     metrics = {
         name: update_comparison(
             comparisons.metrics.get(name, new_comparison()),
@@ -120,19 +144,36 @@ def update_comparisons(
             steps=steps,
             weight=weight,
             warming=warming,
+            outage=health.stable_in_outage,
+            settle=settle,
         )
         for name, each in parameters.items()
     }
-    decisive = {name: each for name, each in parameters.items() if gating is None or name in gating}
-    share = comparisons.share
-    for name in list(decisive)[:1]:
-        share = update_share(
-            share, decisive[name], counters.get(name), step=step, steps=steps, weight=weight, warming=warming
-        )
     conclusion = combine_evidence(
-        {name: metrics[name] for name in decisive}, decisive, share, latched=comparisons.latched
+        {name: metrics[name] for name in decisive},
+        decisive,
+        share,
+        latched=comparisons.latched,
+        step=step,
+        steps=steps,
     )
-    return Comparisons(metrics, share, conclusion.latched), conclusion
+    return Comparisons(metrics, share, conclusion.latched, health), conclusion
+
+
+def _with_blocks(health: ServiceHealth, block_update: BlockUpdate, weight: int) -> ServiceHealth:
+    if block_update.before is not None:
+        health = health.add(block_update.before, block_update.before_weight)
+    return health.add(block_update.block, weight) if block_update.block is not None else health
+
+
+def _stable_p99(counters: RequestCounters) -> float:
+    """Seconds within which stable completes 99 % of what succeeds; 0 where no histogram says."""
+    stable = counters.stable
+    wanted = _P99 * (stable.requests - stable.errors)
+    if wanted <= 0.0 or not counters.bounds:
+        return 0.0
+    reached = zip(counters.bounds, stable.bucket_counts, strict=False)
+    return next((bound for bound, within in reached if within >= wanted), counters.bounds[-1])
 
 
 def combine_evidence(
@@ -141,22 +182,30 @@ def combine_evidence(
     share: TrafficShare | None = None,
     *,
     latched: bool = False,
+    step: int = 0,
+    steps: int = 1,
 ) -> CombinedEvidence:
-    """Several metrics and the traffic share as one evidence; ``latched`` is what the last look found.
+    """Several metrics and the traffic share as one evidence; ``latched`` is what the last evaluation found.
 
     The strictest metric's alpha holds for the rollout.
     """
     if not states:
         return CombinedEvidence(0.0, ComparisonParameters().bound, {}, {}, {}, latched, non_inferior=False)
     inferiority = {name: each.evidence for name, each in states.items()}
-    non_inferiority = {name: each.non_inferiority for name, each in states.items()}
+    non_inferiority = {
+        name: min(
+            each.non_inferiority / log(gate(parameters[name], step, steps)),
+            each.step_non_inferiority / log(STEP_GATE),
+        )
+        for name, each in states.items()
+    }
     of_share = 0.0 if share is None else _SHARE_WEIGHT
     parts = {name: ((1.0 - of_share) / len(states), each) for name, each in inferiority.items()}
     if share is not None:
         parts[TRAFFIC_SHARE] = (of_share, share.evidence)
     log_e = log_mix([each for _, each in parts.values()], [weight for weight, _ in parts.values()])
     bound = max(parameters[name].bound for name in states)
-    passed = tuple([name for name, each in non_inferiority.items() if each >= -log(parameters[name].beta)])
+    passed = tuple([name for name, each in non_inferiority.items() if each >= 1.0 - _ROUNDING])
     return CombinedEvidence(
         log_e=log_e,
         bound=bound,

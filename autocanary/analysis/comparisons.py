@@ -1,8 +1,8 @@
 """The comparisons of a policy at one look: from readings to what the trial says, and how it is shown.
 
 The state is a versioned mapping that the rollout's progress carries along (``Progress.evidence``). One that
-cannot be read, because another version wrote it or somebody edited it, is begun anew: that can delay a
-decision, not make a wrong one.
+cannot be read, because another version wrote it or it was edited, begins again: that can delay a decision,
+not make a wrong one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from autocanary.analysis.count_blocks import is_silent
 from autocanary.analysis.e_values import wilson_interval
 from autocanary.analysis.parameters import ComparisonParameters, parameters_of
 from autocanary.analysis.sequential_test import Comparison
+from autocanary.analysis.service_health import ServiceHealth
 from autocanary.analysis.verdict import Evaluation
 from autocanary.model.comparison_summary import ComparisonSummary, RevisionCounts
 from autocanary.model.measurement import Measurement, MeasurementKind, RequestCounters, Unit
@@ -37,7 +38,8 @@ __all__ = [
     "parameters_by_name",
 ]
 
-STATE_VERSION = 1
+STATE_VERSION = 2
+_NEW_HEALTH = ServiceHealth()
 MISSING_TRAFFIC_SECONDS = 60.0
 """Seconds for which missing traffic must last beyond doubt: pods that start late complete it at once."""
 
@@ -57,7 +59,8 @@ class ComparisonResult:
     ``summaries`` are for people, by metric. ``failed`` and ``traffic_missing`` say that the candidate is
     worse than stable, or completes too little, beyond doubt; ``suspicious`` that it seems so.
     ``non_inferior_percent`` are the metrics that may pass. ``silent`` says, by metric, which side has no
-    current sample although it had one before.
+    current sample although it had one before. ``health`` says whether the service itself is in an outage.
+    ``restarted``: the stored state could not be read, so everything is counted from here on.
     """
 
     evidence: Mapping[str, Any]
@@ -68,6 +71,8 @@ class ComparisonResult:
     suspicious: bool
     non_inferior_percent: frozenset[str]
     silent: Mapping[str, str] = field(default_factory=dict)
+    health: ServiceHealth = _NEW_HEALTH
+    restarted: bool = False
 
 
 class _StoredState(Mapping[str, Any]):
@@ -79,10 +84,10 @@ class _StoredState(Mapping[str, Any]):
         self.comparisons, self._extra = comparisons, extra
 
     def __getitem__(self, name: str) -> Any:
-        return self.comparisons.to_dict() if name == "trial" else self._extra[name]
+        return self.comparisons.to_dict() if name == "comparisons" else self._extra[name]
 
     def __iter__(self) -> Iterator[str]:
-        yield "trial"
+        yield "comparisons"
         yield from self._extra
 
     def __len__(self) -> int:
@@ -109,7 +114,7 @@ def evaluate_comparisons(
     if not parameters:
         return None
     compared = {metric.name: metric for metric in metrics if metric.name in parameters}
-    comparisons, traffic_missing_since = _load_state(evidence)
+    comparisons, traffic_missing_since, restarted = _load_state(evidence)
     counters = {name: _counters(readings.get(name)) for name in parameters}
     gating = [name for name, metric in compared.items() if not metric.dry_run]
     after, conclusion = update_comparisons(
@@ -161,6 +166,8 @@ def evaluate_comparisons(
             for name, each in counters.items()
             if each is not None and name in silent and after.metrics[name].total.candidate > 0
         },
+        health=after.health,
+        restarted=restarted,
     )
 
 
@@ -176,15 +183,16 @@ def evidence_percent_of(evidence: Mapping[str, Any]) -> float | None:
     return float(evidence_percent) if isinstance(evidence_percent, int | float) else None
 
 
-def _load_state(evidence: Mapping[str, Any]) -> tuple[Comparisons, float | None]:
+def _load_state(evidence: Mapping[str, Any]) -> tuple[Comparisons, float | None, bool]:
+    """The state, since when traffic is missing, and whether a stored state was dropped."""
     if isinstance(evidence, _StoredState):
-        return evidence.comparisons, evidence.get("missingSince")
+        return evidence.comparisons, evidence.get("missingSince"), False
     if evidence.get("version") != STATE_VERSION:
-        return Comparisons(), None
+        return Comparisons(), None, bool(evidence)
     try:
-        return Comparisons.from_dict(evidence["trial"]), evidence.get("missingSince")
+        return Comparisons.from_dict(evidence["comparisons"]), evidence.get("missingSince"), False
     except (AttributeError, KeyError, IndexError, TypeError, ValueError):
-        return Comparisons(), None
+        return Comparisons(), None, True
 
 
 def _counters(reading: Measurement | None) -> RequestCounters | None:
@@ -239,13 +247,13 @@ def _summary(
     counters = reading.counters if reading is not None else None
     gates = name in conclusion.inferiority  # the others are shown all the same
     inferiority = conclusion.inferiority[name] if gates else state.evidence
-    non_inferiority = conclusion.non_inferiority[name] if gates else state.non_inferiority
+    non_inferiority = conclusion.non_inferiority[name] if gates else state.non_inferiority / -log(parameters.beta)
     return ComparisonSummary(
         candidate=_side(n_c, e_c),
         stable=_side(n_s, e_s),
         step_requests=float(state.step.candidate),
         evidence_percent=round(100.0 * min(max(inferiority / parameters.bound, 0.0), 1.0), 1),
-        non_inferior_percent=round(100.0 * min(max(non_inferiority / -log(parameters.beta), 0.0), 1.0), 1),
+        non_inferior_percent=round(100.0 * min(max(non_inferiority, 0.0), 1.0), 1),
         contribution=round(conclusion.contribution.get(name, 0.0), 3),
         seconds=round(counters.at - began, 1) if counters is not None and began is not None else 0.0,
         slower_than=state.bounds[outcome] if state.bounds else None,

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from operator import sub
 from typing import Any
 
-from autocanary.analysis.parameters import ComparisonParameters, weight_of_steps_to_come
+from autocanary.analysis.parameters import ComparisonParameters
+from autocanary.analysis.start_weights import weight_of_steps_to_come
 from autocanary.model.measurement import RequestCounters, RequestTotals
 
 __all__ = ["BlockCounter", "BlockUpdate", "Counts", "add_sample", "is_silent"]
@@ -79,11 +80,6 @@ class BlockCounter:
     samples: int = 0
     silent: bool = False
 
-    @property
-    def unused_weight(self) -> float:
-        """The stake of the steps that have not begun."""
-        return weight_of_steps_to_come(self.started, self.steps)
-
     def to_list(self) -> list[Any]:
         return [
             self.account_id,
@@ -138,11 +134,13 @@ def add_sample(
     warming: bool = False,
     bounds: Sequence[float] = (),
     drop_silence: bool = False,
+    settle: float = 0.0,
 ) -> tuple[BlockCounter, BlockUpdate]:
     """One evaluation. ``bounds`` are the latency bounds that are compared; none means failed requests are.
 
     A side without a current sample gives no counts. What it counted meanwhile comes with its next sample;
-    ``drop_silence`` drops that: pods that were never scraped may have served a part of it.
+    ``drop_silence`` drops that: pods that were never scraped may have served a part of it. After a change of
+    split ``settle`` seconds are dropped, or a block where that is longer.
     """
     block_counter, block_update = _enter_step(block_counter, step, steps, weight)
     if counters is None or not _is_comparable(counters, bounds):
@@ -155,7 +153,7 @@ def add_sample(
     if counters.account_id != block_counter.account_id:
         if block_counter.count_from is not None and block_counter.count_from > block_counter.at:
             block_counter = replace(block_counter, count_from=None)  # the next account may go by another clock
-        return _with_baseline(block_counter, counters, totals, parameters), block_update
+        return _with_baseline(block_counter, counters, totals, max(parameters.block, settle)), block_update
     if counters.at <= block_counter.at:
         return block_counter, block_update
     increment = _difference(block_counter.totals, totals)
@@ -163,7 +161,7 @@ def add_sample(
     if after_silence and drop_silence:
         increment = None
     if increment is None or warming or block_counter.count_from is None or block_counter.at < block_counter.count_from:
-        return _with_baseline(block_counter, counters, totals, parameters), block_update
+        return _with_baseline(block_counter, counters, totals, max(parameters.block, settle)), block_update
     block, span, samples = (
         block_counter.block + increment,
         block_counter.span + counters.at - block_counter.at,
@@ -213,9 +211,9 @@ def _enter_step(block_counter: BlockCounter, step: int, steps: int, weight: int)
 
 
 def _with_baseline(
-    block_counter: BlockCounter, counters: RequestCounters, totals: Counts, parameters: ComparisonParameters
+    block_counter: BlockCounter, counters: RequestCounters, totals: Counts, dropped_seconds: float
 ) -> BlockCounter:
-    count_from = counters.at + parameters.block if block_counter.count_from is None else block_counter.count_from
+    count_from = counters.at + dropped_seconds if block_counter.count_from is None else block_counter.count_from
     return replace(
         block_counter,
         account_id=counters.account_id,

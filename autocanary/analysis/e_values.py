@@ -18,6 +18,7 @@ from statistics import NormalDist
 from autocanary.analysis.parameters import INFERIORITY_FACTORS, NON_INFERIORITY_FACTORS, Margin
 
 __all__ = [
+    "GROSS_LOG_CAP",
     "PATH_WEIGHTS",
     "BadCounts",
     "LogRatios",
@@ -42,6 +43,9 @@ PATH_WEIGHTS = (0.9, 0.1)
 """What the capped blocks and the fast path for gross failures weigh in the evidence of failed requests."""
 
 _GROSS = tuple((log(rate / 0.2), log((1.0 - rate) / 0.8)) for rate in (0.4, 0.7, 0.95, 0.999))
+GROSS_LOG_CAP = 4.5
+"""The most that one evaluation adds to ``gross_failure_ratios``: two are enough for a rollback, one is not."""
+
 _NO_EVIDENCE = (0.0,) * len(INFERIORITY_FACTORS)
 _NO_NON_INFERIORITY = (0.0,) * len(NON_INFERIORITY_FACTORS)
 _LOG_FACTORS = tuple(log(factor) for factor in INFERIORITY_FACTORS)

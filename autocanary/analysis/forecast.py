@@ -24,11 +24,11 @@ from autocanary.analysis.e_values import (
 from autocanary.analysis.parameters import (
     FACTOR_WEIGHTS,
     INFERIORITY_FACTORS,
+    NON_INFERIORITY_WEIGHTS,
     ComparisonParameters,
     parameters_of,
-    step_weight,
-    weight_of_steps_to_come,
 )
+from autocanary.analysis.start_weights import step_weight
 from autocanary.model.comparison_summary import ComparisonSummary
 from autocanary.model.measurement import Unit
 from autocanary.model.policy import Metric, Policy
@@ -58,7 +58,8 @@ def seconds_to_rollback(
     harm is there from the first step on.
     """
     growth = _growth_per_block(parameters, rps, weight, stable, candidate)
-    unused_weight, mixture_weight = weight_of_steps_to_come(1, steps), log(step_weight(0, steps))
+    first_weight = step_weight(0, steps)
+    unused_weight, mixture_weight = 1.0 - first_weight, log(first_weight)
     slow_part, fast_part = PATH_WEIGHTS
 
     def evidence(many: int, each: Sequence[float]) -> float:
@@ -76,19 +77,25 @@ def seconds_to_rollback(
         samples = _smallest_sufficient(
             lambda many: min(evidence(many, uncapped_ratios), log_mean([many * each for each in believed])) >= wanted
         )
-        times += [] if samples is None else [samples * sample_seconds]
+        # One more: the fast path waits until the candidate's counts, an evaluation late, say the same.
+        times += [] if samples is None else [(samples + 1) * sample_seconds]
     return min(times, default=None)
 
 
 def seconds_to_pass(parameters: ComparisonParameters, *, rps: float, weight: float, rate: float) -> float | None:
-    """Seconds until a candidate that fails as often as stable is shown to be not worse; None if never."""
+    """Seconds until a candidate that fails as often as stable may have all the traffic; None if never.
+
+    It is the gate before the last step; earlier ones need less.
+    """
     n_c, n_s = _requests(parameters.block, rps, weight)
     log_cap = inf if parameters.cap is None else log(parameters.cap)
     growth = [
         min(each, log_cap)
         for each in non_inferiority_ratios(n_c, n_s, [(n_c * rate, n_s * rate)], parameters.pass_margin)[0]
     ]
-    blocks = _smallest_sufficient(lambda many: log_mean([many * each for each in growth]) >= -log(parameters.beta))
+    blocks = _smallest_sufficient(
+        lambda many: log_mix([many * each for each in growth], NON_INFERIORITY_WEIGHTS) >= -log(parameters.beta)
+    )
     return None if blocks is None else blocks * parameters.block
 
 

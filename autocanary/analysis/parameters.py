@@ -14,24 +14,32 @@ __all__ = [
     "FACTOR_WEIGHTS",
     "INFERIORITY_FACTORS",
     "NON_INFERIORITY_FACTORS",
+    "NON_INFERIORITY_WEIGHTS",
+    "STEP_GATE",
     "SUSPICIOUS_E_VALUE",
     "ComparisonParameters",
     "Margin",
+    "gate",
     "parameters_of",
-    "step_weight",
-    "weight_of_steps_to_come",
 ]
 
 INFERIORITY_FACTORS = (1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0, 1000.0)
 """How many times worse the candidate might be; the test bets on all of them at once."""
 
 NON_INFERIORITY_FACTORS = (0.9, 0.75, 0.5, 0.25, 0.1, 0.02)
-"""What a candidate that is fine might make of the largest tolerable rate; equal bets."""
+"""What a candidate that is fine might make of the largest tolerable rate."""
+
+NON_INFERIORITY_WEIGHTS = (0.05, 0.25, 0.35, 0.25, 0.05, 0.05)
+"""The weights of the bets on ``NON_INFERIORITY_FACTORS``; they sum to 1."""
+
+STEP_GATE = 3.0
+"""The evidence of the present step alone that a step needs to pass, besides ``gate``."""
+
+_FIRST_GATE, _LATER_GATE = 3.0, 6.0
 
 SUSPICIOUS_E_VALUE = 5.0
 """Evidence from which on nothing advances."""
 
-_FIRST_STEP_WEIGHT = 0.7
 _BETA = 0.05
 
 
@@ -60,10 +68,10 @@ class ComparisonParameters:
     """What one metric's comparison promises.
 
     A rollout whose candidate stays within ``fail_margin`` is rolled back with a probability of at most
-    ``alpha``, however often it is looked at; one that is worse than ``pass_margin`` passes with at most
-    ``beta``. Counts are gathered into blocks of ``block`` seconds and of at least ``samples`` looks, and one
-    block multiplies the evidence by at most ``cap`` (None: no limit). ``latency`` compares slow requests
-    instead of failed ones.
+    ``alpha``, however often it is evaluated; one that is worse than ``pass_margin`` gets all the traffic with
+    at most ``beta``. Counts are gathered into blocks of ``block`` seconds and of at least ``samples``
+    evaluations, and one block multiplies the evidence by at most ``cap`` (None: no limit). ``latency`` compares
+    slow requests instead of failed ones.
     """
 
     alpha: float = 0.05
@@ -114,15 +122,11 @@ def parameters_of(compare: ComparisonPolicy, *, latency: bool = False) -> Compar
     )
 
 
-def step_weight(step: int, steps: int) -> float:
-    """The stake of the test that begins with this step; those of all steps of a policy sum to 1."""
-    return weight_of_steps_to_come(step, steps) - weight_of_steps_to_come(step + 1, steps)
+def gate(parameters: ComparisonParameters, step: int, steps: int) -> float:
+    """The evidence that the candidate is fine which a step needs to pass: more before more traffic is at stake.
 
-
-def weight_of_steps_to_come(started: int, steps: int) -> float:
-    """The stake of all steps that have not begun, when the first ``started`` have."""
-    if started <= 0:
-        return 1.0
-    if started >= steps:
-        return 0.0
-    return (1.0 - _FIRST_STEP_WEIGHT) * (steps - started) / (steps - 1)
+    The step before the last, which has all the traffic, needs 1 / beta.
+    """
+    if step >= steps - 2:
+        return 1.0 / parameters.beta
+    return _FIRST_GATE if step <= 0 else _LATER_GATE

@@ -1,31 +1,30 @@
-"""One metric of the candidate held against the same metric of stable, over a whole rollout.
+"""One metric of the candidate compared with the same metric of stable, over a whole rollout.
 
-``update_comparison`` is one look and ``Comparison`` all that must survive a restart. Per lane (failed
-requests, or requests slower than one frozen bound) there are up to four e-processes, kept as the logarithms
-of their terms:
+``update_comparison`` is one evaluation and ``Comparison`` all that must survive a restart. Per outcome (failed
+requests, or requests slower than one frozen bound) there are e-processes, kept as the logarithms of their terms:
 
-- ``inferiority_ratios``: the candidate is worse than tolerable. One product per factor, of blocks, each
-capped. At each
-  step another test begins with the stake of that step, so that harm with a late onset is not weighed
-  against hours of health: ``M`` grows to ``M * L`` with a block and to ``M + stake`` with a step, and the
-  evidence is the mean of M over the factors plus the stake of the steps to come (1 at the beginning).
-- ``uncapped_ratios``: the same for every look and without a cap, believed only when most requests fail.
-- ``passing_ratios``: the candidate is not worse. Over the whole rollout.
-- ``beyond_limit``: the candidate alone is beyond an absolute limit.
+- ``inferiority_ratios``: the candidate is worse than tolerable. A product of blocks, each capped; another test
+  begins with every block (``start_weights``), so that harm with a late onset is not weighed against hours of
+  health.
+- ``non_inferiority_ratios``: the candidate is not worse, over the whole rollout; ``step_ratios`` over the present
+  step. Blocks in which stable itself is in an outage count for neither.
+- the fast path (failed requests only): every evaluation, without a cap; believed only while most requests fail.
+- ``limit_ratios``: the candidate alone is beyond an absolute limit.
 
-With all traffic on the candidate there is nothing to hold it against at the same time: then the limit is
-what stable was seen to do before, read pessimistically.
+With all traffic on the candidate there is nothing to compare it with at the same time: then the limit is what
+stable did lately (``stable_history``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, log
 from typing import Any
 
 from autocanary.analysis.count_blocks import BlockCounter, BlockUpdate, Counts, add_sample
 from autocanary.analysis.e_values import (
+    GROSS_LOG_CAP,
     PATH_WEIGHTS,
     LogRatios,
     above_limit_ratios,
@@ -36,14 +35,17 @@ from autocanary.analysis.e_values import (
     log_mix,
     multiply,
     non_inferiority_ratios,
-    wilson_interval,
 )
+from autocanary.analysis.packed_floats import pack_floats, unpack_floats
 from autocanary.analysis.parameters import (
     FACTOR_WEIGHTS,
     INFERIORITY_FACTORS,
     NON_INFERIORITY_FACTORS,
+    NON_INFERIORITY_WEIGHTS,
     ComparisonParameters,
 )
+from autocanary.analysis.stable_history import StableHistory
+from autocanary.analysis.start_weights import StartWeights, begin_test
 from autocanary.model.measurement import RequestCounters
 
 __all__ = ["Comparison", "new_comparison", "update_comparison"]
@@ -55,26 +57,81 @@ _MIN_REQUESTS_FOR_BOUNDS = 100
 """Requests of stable from which on its distribution is believed."""
 
 _FULL_WEIGHT = 100
+_FACTORS, _PASS_FACTORS = len(INFERIORITY_FACTORS), len(NON_INFERIORITY_FACTORS)
+_NO_RATIOS = (0.0,) * _PASS_FACTORS
+_NO_GROSS = (0.0,) * 4
 _EMPTY_COUNTER = BlockCounter()
 _NO_COUNTS = Counts()
+_NO_STARTS = StartWeights()
+_NO_HISTORY = StableHistory()
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeEvidence:
-    """The logarithms of the terms that one lane's blocks move.
+    """The logarithms of the terms that one outcome's blocks move; ``inferiority_ratios`` is () before the first.
 
-    ``inferiority`` and ``non_inferiority`` are what ``inferiority_ratios`` and ``passing_ratios`` amount to:
-    asked for at every look, they change with a block.
+    ``inferiority``, ``non_inferiority`` and ``step_non_inferiority`` are what the three amount to: read at
+    every evaluation, they change with a block.
     """
 
-    inferiority_ratios: LogRatios
-    passing_ratios: LogRatios
+    inferiority_ratios: LogRatios = ()
+    non_inferiority_ratios: LogRatios = _NO_RATIOS
+    step_ratios: LogRatios = _NO_RATIOS
     inferiority: float = field(init=False, compare=False, repr=False)
     non_inferiority: float = field(init=False, compare=False, repr=False)
+    step_non_inferiority: float = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "inferiority", log_mix(self.inferiority_ratios, FACTOR_WEIGHTS))
-        object.__setattr__(self, "non_inferiority", log_mean(self.passing_ratios))
+        begun = log_mix(self.inferiority_ratios, FACTOR_WEIGHTS) if self.inferiority_ratios else -inf
+        object.__setattr__(self, "inferiority", begun)
+        object.__setattr__(self, "non_inferiority", log_mix(self.non_inferiority_ratios, NON_INFERIORITY_WEIGHTS))
+        object.__setattr__(self, "step_non_inferiority", log_mix(self.step_ratios, NON_INFERIORITY_WEIGHTS))
+
+    def to_list(self) -> list[str]:
+        return [pack_floats(each) for each in (self.inferiority_ratios, self.non_inferiority_ratios, self.step_ratios)]
+
+
+@dataclass(frozen=True, slots=True)
+class FastPath:
+    """Gross failure, evaluation by evaluation.
+
+    The sides are not counted over the same seconds: one may be a scrape ahead of the other, and so show the
+    beginning or the end of an outage of both earlier. So the candidate's counts are compared one evaluation
+    late, with those that stable had at the same evaluation, at the one before and at the one after, and the
+    smallest ratio counts. What strikes both sides is seen in one of them.
+
+    ``ratios`` are the logarithms of the terms. ``gross`` says that most requests fail now: logarithms of
+    likelihood ratios over the last evaluations, from where they are largest; one evaluation is never enough,
+    because a burst ends with it. ``candidate`` and ``stable`` are the (requests, failures) of the last
+    evaluation, and of the last two.
+    """
+
+    ratios: LogRatios = ()
+    gross: LogRatios = ()
+    candidate: tuple[int, int] | None = None
+    stable: tuple[tuple[int, int], ...] = ()
+
+    def evidence(self, unused_weight: float) -> float:
+        """log E. The smaller of an e-process and anything is below an e-process: gross needs to be none."""
+        if not self.ratios:
+            return min(0.0, log(unused_weight))
+        return min(log_mix(self.ratios, FACTOR_WEIGHTS, unused_weight), log_mean(self.gross))
+
+    def without_previous(self) -> FastPath:
+        """What was counted before is not compared with what comes: the split changed, or a side was silent."""
+        return FastPath(self.ratios, self.gross)
+
+    def to_list(self) -> list[Any]:
+        candidate = list(self.candidate) if self.candidate is not None else None
+        return [pack_floats(self.ratios), pack_floats(self.gross), candidate, [list(each) for each in self.stable]]
+
+    @classmethod
+    def from_list(cls, raw: Sequence[Any]) -> FastPath:
+        candidate = (raw[2][0], raw[2][1]) if raw[2] is not None else None
+        return cls(unpack_floats(raw[0]), unpack_floats(raw[1]), candidate, tuple((n, e) for n, e in raw[3]))
+
+
+_NO_FAST_PATH = FastPath()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +139,9 @@ class Comparison:
     """The state of one metric's comparison.
 
     ``step`` and ``total`` are the requests that were compared, in this step at its present split and in all
-    (``Tally.lane(i)`` gives n_c, e_c, n_s, e_s); dropped ones are in neither. ``bounds`` are the frozen
-    latency bounds in seconds, one lane each; empty for failed requests, or while stable has completed too
-    few. ``uncapped_ratios`` and ``limit_ratios`` are the logarithms that every look at failed requests moves;
-    empty where they are not kept.
+    (``Counts.outcome(i)`` gives n_c, e_c, n_s, e_s); dropped ones are in neither. ``bounds`` are the frozen
+    latency bounds in seconds, one outcome each; empty for failed requests, or while stable has completed too
+    few. ``blocks`` and ``samples`` are the tests that have begun with blocks and with evaluations.
     """
 
     block_counter: BlockCounter = _EMPTY_COUNTER
@@ -93,25 +149,22 @@ class Comparison:
     step: Counts = _NO_COUNTS
     total: Counts = _NO_COUNTS
     bounds: tuple[float, ...] = ()
-    uncapped_ratios: LogRatios = ()
-    limit_ratios: LogRatios = ()
+    blocks: StartWeights = _NO_STARTS
+    samples: StartWeights = _NO_STARTS
+    fast_path: FastPath | None = None
+    limit_ratios: LogRatios | None = None
+    history: StableHistory = _NO_HISTORY
 
     @property
     def evidence(self) -> float:
         """log E that the candidate is worse than tolerable; at most a limit's own, where one is given."""
         if not self.outcomes:
             return 0.0
-        unused_weight = self.block_counter.unused_weight
-        slow_path = [_mix_unused(outcome.inferiority, unused_weight) for outcome in self.outcomes]
-        if not self.uncapped_ratios:
+        log_unused = log(self._unused(self.blocks))
+        slow_path = [log_add(outcome.inferiority, log_unused) for outcome in self.outcomes]
+        if self.fast_path is None:
             return log_mean(slow_path)
-        n_c, e_c, _, _ = self.step.outcome(0)
-        # The smaller of an e-process and anything is below an e-process: `gross` only says when to believe.
-        fast_path = min(
-            log_mean(gross_failure_ratios(n_c, e_c)),
-            log_mix(self.uncapped_ratios, FACTOR_WEIGHTS, unused_weight),
-        )
-        both = log_mix((*slow_path, fast_path), PATH_WEIGHTS)
+        both = log_mix((*slow_path, self.fast_path.evidence(self._unused(self.samples))), PATH_WEIGHTS)
         return both if self.beyond_limit is None else min(both, self.beyond_limit)
 
     @property
@@ -120,50 +173,56 @@ class Comparison:
 
         It may be the fault of what both revisions depend on: alone it is a reason to pause.
         """
-        return (
-            log_mix(self.limit_ratios, FACTOR_WEIGHTS, self.block_counter.unused_weight) if self.limit_ratios else None
-        )
+        if self.limit_ratios is None:
+            return None
+        unused_weight = self._unused(self.samples)
+        return log_mix(self.limit_ratios, FACTOR_WEIGHTS, unused_weight) if self.limit_ratios else log(unused_weight)
 
     @property
     def non_inferiority(self) -> float:
-        """log E that the candidate is *not* worse than tolerable, in the lane that says so least."""
+        """log E that the candidate is *not* worse than tolerable, in the outcome where that is least."""
         return min([outcome.non_inferiority for outcome in self.outcomes], default=0.0)
+
+    @property
+    def step_non_inferiority(self) -> float:
+        """The same over the present step alone."""
+        return min([outcome.step_non_inferiority for outcome in self.outcomes], default=0.0)
+
+    def _unused(self, starts: StartWeights) -> float:
+        return starts.unused(self.block_counter.started, self.block_counter.steps)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; ``from_dict`` of it is equal to this value."""
         raw: dict[str, Any] = {
-            "intake": self.block_counter.to_list(),
-            "lanes": [
-                [
-                    list(outcome.inferiority_ratios),
-                    list(outcome.passing_ratios),
-                    list(self.uncapped_ratios),
-                    list(self.limit_ratios),
-                ]
-                for outcome in self.outcomes
-            ],
+            "counter": self.block_counter.to_list(),
+            "outcomes": [outcome.to_list() for outcome in self.outcomes],
             "step": self.step.to_list(),
             "total": self.total.to_list(),
+            "blocks": self.blocks.to_list(),
+            "samples": self.samples.to_list(),
+            "history": pack_floats(self.history.to_list()),
         }
         if self.bounds:
             raw["bounds"] = list(self.bounds)
+        if self.fast_path is not None:
+            raw["fast"] = self.fast_path.to_list()
+        if self.limit_ratios is not None:
+            raw["limit"] = pack_floats(self.limit_ratios)
         return raw
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Comparison:
-        outcomes = [[tuple(logs) for logs in outcome] for outcome in raw["lanes"]]
-        uncapped_ratios, limit_ratios = outcomes[0][2:] if outcomes else ((), ())
         return cls(
-            block_counter=BlockCounter.from_list(raw["intake"]),
-            outcomes=tuple(
-                OutcomeEvidence(inferiority_ratios, passing_ratios)
-                for inferiority_ratios, passing_ratios, _, _ in outcomes
-            ),
+            block_counter=BlockCounter.from_list(raw["counter"]),
+            outcomes=tuple(OutcomeEvidence(*map(unpack_floats, each)) for each in raw["outcomes"]),
             step=Counts.from_list(raw["step"]),
             total=Counts.from_list(raw["total"]),
             bounds=tuple(raw.get("bounds", ())),
-            uncapped_ratios=uncapped_ratios,
-            limit_ratios=limit_ratios,
+            blocks=StartWeights(*raw["blocks"]),
+            samples=StartWeights(*raw["samples"]),
+            fast_path=FastPath.from_list(raw["fast"]) if "fast" in raw else None,
+            limit_ratios=unpack_floats(raw["limit"]) if "limit" in raw else None,
+            history=StableHistory.from_list(unpack_floats(raw["history"])),
         )
 
 
@@ -182,16 +241,20 @@ def update_comparison(
     weight: int,
     slo: float | None = None,
     warming: bool = False,
+    outage: bool = False,
+    settle: float = 0.0,
 ) -> Comparison:
-    """The state after one look.
+    """The state after one evaluation.
 
-    ``counters`` is what the reading carries; None (no answer) changes nothing but remembers a change of
-    split. ``step`` is the index of the policy's step (-1 before the
-    first: a baseline only) and ``steps`` their number; ``weight`` is the percent
-    of the traffic that the candidate has *in effect*. While ``warming`` the counts are a baseline only: call
-    it at the looks of a warm-up too, or the block that is dropped after a change of split begins after it.
-    ``slo`` is the largest fraction of failed requests that is acceptable at all (0.01, not 1 %; not for
-    latency): then the evidence needs both, worse than stable and beyond it.
+    ``counters`` is what the measurement carries; None (no answer) changes nothing but remembers a change of
+    split. ``step`` is the index of the policy's step (-1 before the first: a baseline only) and ``steps`` their
+    number; ``weight`` is the percent of the traffic that the candidate has *in effect*. While ``warming`` the
+    counts are a baseline only: call it at the evaluations of a warm-up too, or the block that is dropped after
+    a change of split begins after it. ``slo`` is the largest fraction of failed requests that is acceptable at
+    all (0.01, not 1 %; not for latency): then the evidence needs both, worse than stable and beyond it.
+    ``outage``: stable itself is in an outage in the block that ends now, which then shows neither that the
+    candidate is fine nor what stable usually does. ``settle`` is how many seconds are dropped after a change
+    of split, if more than a block.
     """
     state = _with_bounds(state, parameters, counters)
     ready = bool(state.bounds) or not parameters.latency
@@ -204,25 +267,15 @@ def update_comparison(
         weight=weight,
         warming=warming or step < 0,
         bounds=state.bounds,
+        settle=settle,
     )
     if block_update.before is not None:
-        state = _with_block(state, parameters, block_update.before, block_update.before_weight, slo)
-    counted = state.step if (step, weight) == (state.block_counter.step, state.block_counter.weight) else _NO_COUNTS
-    state = Comparison(
-        block_counter,
-        state.outcomes,
-        counted,
-        state.total,
-        state.bounds,
-        state.uncapped_ratios,
-        state.limit_ratios,
-    )
-    if ready and block_counter.started:
-        state = _with_new_tests(state, parameters, block_update.added_weight, slo)
+        state = _with_block(state, parameters, block_update.before, block_update.before_weight, slo, outage)
+    state = _in_step(state, parameters, block_counter, block_update.added_weight, slo, ready)
     if block_update.sample is not None:
         state = _with_sample(state, parameters, block_update, weight, slo)
     if block_update.block is not None:
-        state = _with_block(state, parameters, block_update.block, weight, slo)
+        state = _with_block(state, parameters, block_update.block, weight, slo, outage)
     return state
 
 
@@ -249,34 +302,38 @@ def _with_bounds(state: Comparison, parameters: ComparisonParameters, counters: 
     return replace(state, bounds=bounds)
 
 
-def _with_new_tests(
-    state: Comparison, parameters: ComparisonParameters, added_weight: float, slo: float | None
+def _in_step(
+    state: Comparison,
+    parameters: ComparisonParameters,
+    block_counter: BlockCounter,
+    added_weight: float,
+    slo: float | None,
+    ready: bool,
 ) -> Comparison:
-    """A new test for the steps that begin; for all that have begun when this is the first look."""
-    if state.outcomes:
-        if added_weight <= 0.0:
-            return state
-        mixture_weight = log(added_weight)
-        return replace(
-            state,
-            outcomes=tuple(
-                OutcomeEvidence(_add_weight(outcome.inferiority_ratios, mixture_weight), outcome.passing_ratios)
-                for outcome in state.outcomes
-            ),
-            uncapped_ratios=_add_weight(state.uncapped_ratios, mixture_weight),
-            limit_ratios=_add_weight(state.limit_ratios, mixture_weight),
-        )
-    mixture_weights = (log(1.0 - state.block_counter.unused_weight),) * len(INFERIORITY_FACTORS)
-    return replace(
-        state,
-        outcomes=(OutcomeEvidence(mixture_weights, (0.0,) * len(NON_INFERIORITY_FACTORS)),) * max(len(state.bounds), 1),
-        uncapped_ratios=() if parameters.latency else mixture_weights,
-        limit_ratios=() if parameters.latency or slo is None else mixture_weights,
+    """The state in the step and split of this evaluation: what was shown in another one is not shown in this."""
+    step, outcomes, fast_path, limit_ratios = state.step, state.outcomes, state.fast_path, state.limit_ratios
+    if (block_counter.step, block_counter.weight) != (state.block_counter.step, state.block_counter.weight):
+        step = _NO_COUNTS
+        outcomes = tuple([OutcomeEvidence(each.inferiority_ratios, each.non_inferiority_ratios) for each in outcomes])
+        fast_path = fast_path.without_previous() if fast_path is not None else None
+    if not outcomes and ready and block_counter.started:
+        outcomes = (OutcomeEvidence(),) * max(len(state.bounds), 1)
+        if not parameters.latency:
+            fast_path = _NO_FAST_PATH
+            limit_ratios = () if slo is not None else None
+    # Not replace(): this is done for every rollout and metric at every evaluation.
+    return Comparison(
+        block_counter,
+        outcomes,
+        step,
+        state.total,
+        state.bounds,
+        state.blocks.with_step(added_weight),
+        state.samples.with_step(added_weight),
+        fast_path,
+        limit_ratios,
+        state.history,
     )
-
-
-def _add_weight(logs: LogRatios, mixture_weight: float) -> LogRatios:
-    return tuple(log_add(each, mixture_weight) for each in logs)
 
 
 def _with_sample(
@@ -288,33 +345,93 @@ def _with_sample(
     the pods that are gone took their part along.
     """
     sample = block_update.sample if block_update.sample is not None else _NO_COUNTS
-    uncapped_ratios, limit_ratios = state.uncapped_ratios, state.limit_ratios
-    if uncapped_ratios and not block_update.after_silence:
-        uncapped_ratios = multiply(uncapped_ratios, _inferiority(state, parameters, sample, weight, slo)[0])
-    if limit_ratios:
-        limit_ratios = multiply(limit_ratios, above_limit_ratios(sample.candidate, sample.bad[0][0], slo or 0.0))
+    samples, fast_path, limit_ratios = state.samples, state.fast_path, state.limit_ratios
+    if fast_path is not None:
+        samples, log_weight = samples.next(state.block_counter.steps)
+        fast_path = _with_fast_sample(state, fast_path, parameters, sample, weight, slo, log_weight)
+        if block_update.after_silence and state.fast_path is not None:
+            samples, fast_path = state.samples, state.fast_path.without_previous()
+        elif limit_ratios is not None:
+            more = above_limit_ratios(sample.candidate, sample.bad[0][0], slo or 0.0)
+            limit_ratios = multiply(begin_test(limit_ratios, log_weight, _FACTORS), more)
     seen = sample if weight < _FULL_WEIGHT else _candidate_only(sample)
-    step, total = state.step + seen, state.total + seen
-    return Comparison(state.block_counter, state.outcomes, step, total, state.bounds, uncapped_ratios, limit_ratios)
+    return Comparison(
+        state.block_counter,
+        state.outcomes,
+        state.step + seen,
+        state.total + seen,
+        state.bounds,
+        state.blocks,
+        samples,
+        fast_path,
+        limit_ratios,
+        state.history,
+    )
+
+
+def _with_fast_sample(
+    state: Comparison,
+    fast_path: FastPath,
+    parameters: ComparisonParameters,
+    sample: Counts,
+    weight: int,
+    slo: float | None,
+    log_weight: float,
+) -> FastPath:
+    n_c, e_c, n_s, e_s = sample.outcome(0)
+    ratios = begin_test(fast_path.ratios, log_weight, _FACTORS)
+    if weight >= _FULL_WEIGHT:
+        ratios = multiply(ratios, _inferiority(state, parameters, sample, weight, slo)[0])
+    elif fast_path.candidate is not None:
+        ratios = multiply(ratios, _smallest_ratios(fast_path, parameters, (n_s, e_s)))
+    gross = tuple(
+        [
+            min(max(a, 0.0) + min(b, GROSS_LOG_CAP), 2.0 * GROSS_LOG_CAP)
+            for a, b in zip(fast_path.gross or _NO_GROSS, gross_failure_ratios(n_c, e_c), strict=True)
+        ]
+    )
+    return FastPath(ratios, gross, (n_c, e_c), (*fast_path.stable[-1:], (n_s, e_s)))
+
+
+def _smallest_ratios(fast_path: FastPath, parameters: ComparisonParameters, stable_now: tuple[int, int]) -> LogRatios:
+    """The candidate's last counts against stable's of three evaluations; at most the ratio of the same one."""
+    n_c, e_c = fast_path.candidate or (0, 0)
+    smallest = inferiority_ratios(
+        n_c, fast_path.stable[-1][0], [(e_c, fast_path.stable[-1][1])], parameters.fail_margin
+    )[0]
+    for n_s, e_s in (*fast_path.stable[:-1], stable_now):
+        if n_s > 0:
+            smallest = tuple(map(min, smallest, inferiority_ratios(n_c, n_s, [(e_c, e_s)], parameters.fail_margin)[0]))
+    return smallest
 
 
 def _with_block(
-    state: Comparison, parameters: ComparisonParameters, block: Counts, weight: int, slo: float | None
+    state: Comparison,
+    parameters: ComparisonParameters,
+    block: Counts,
+    weight: int,
+    slo: float | None,
+    outage: bool,
 ) -> Comparison:
     """The processes that take blocks, each limited: a burst is one block, however many requests it hits."""
     log_cap = inf if parameters.cap is None else log(parameters.cap)
     inferiority = _inferiority(state, parameters, block, weight, slo)
-    passing_ratios: list[LogRatios] | None = None
-    if weight < _FULL_WEIGHT:
-        passing_ratios = non_inferiority_ratios(block.candidate, block.stable, block.bad, parameters.pass_margin)
+    blocks, log_weight = state.blocks.next(state.block_counter.steps)
+    shows_more = weight < _FULL_WEIGHT and not outage
+    passing = [_NO_RATIOS] * len(state.outcomes)
+    if shows_more:
+        passing = non_inferiority_ratios(block.candidate, block.stable, block.bad, parameters.pass_margin)
     outcomes = tuple(
-        OutcomeEvidence(
-            multiply(outcome.inferiority_ratios, inferiority[index], log_cap),
-            outcome.passing_ratios
-            if passing_ratios is None
-            else multiply(outcome.passing_ratios, passing_ratios[index], log_cap),
-        )
-        for index, outcome in enumerate(state.outcomes)
+        [
+            OutcomeEvidence(
+                multiply(begin_test(outcome.inferiority_ratios, log_weight, _FACTORS), inferiority[index], log_cap),
+                multiply(outcome.non_inferiority_ratios, passing[index], log_cap)
+                if shows_more
+                else outcome.non_inferiority_ratios,
+                multiply(outcome.step_ratios, passing[index], log_cap) if shows_more else outcome.step_ratios,
+            )
+            for index, outcome in enumerate(state.outcomes)
+        ]
     )
     return Comparison(
         state.block_counter,
@@ -322,31 +439,27 @@ def _with_block(
         state.step,
         state.total,
         state.bounds,
-        state.uncapped_ratios,
+        blocks,
+        state.samples,
+        state.fast_path,
         state.limit_ratios,
+        state.history.add(block, parameters.block) if shows_more else state.history,
     )
-
-
-def _mix_unused(inferiority: float, unused_weight: float) -> float:
-    """With the stake of the steps to come, which says nothing yet."""
-    return log_add(inferiority, log(unused_weight)) if unused_weight > 0.0 else inferiority
 
 
 def _inferiority(
     state: Comparison, parameters: ComparisonParameters, counts: Counts, weight: int, slo: float | None
 ) -> list[LogRatios]:
-    """Against stable at the same time or, once that has no traffic, against what it was seen to do."""
+    """Against stable at the same time or, once that has no traffic, against what it did lately."""
     if weight < _FULL_WEIGHT:
         return inferiority_ratios(counts.candidate, counts.stable, counts.bad, parameters.fail_margin)
     odds = []
     for index, (e_c, _) in enumerate(counts.bad):
-        _, _, before, bad = state.total.outcome(index)
-        # One-sided 95 %: stable's rate is only known as well as it was measured.
-        control = parameters.fail_margin.ratio * wilson_interval(bad, before, 0.90)[1] + parameters.fail_margin.slack
-        odds.append(above_limit_ratios(counts.candidate, e_c, max(control, slo or 0.0)))
+        limit = parameters.fail_margin.ratio * state.history.upper_rate(index) + parameters.fail_margin.slack
+        odds.append(above_limit_ratios(counts.candidate, e_c, max(limit, slo or 0.0)))
     return odds
 
 
 def _candidate_only(counts: Counts) -> Counts:
-    """Stragglers of stable at 100 % are left out, so that what it was seen to do stands still."""
+    """Stragglers of stable at 100 % are left out of what is shown."""
     return Counts(counts.candidate, 0, tuple((c, 0) for c, _ in counts.bad))

@@ -37,6 +37,7 @@ class Reason(str, Enum):
     METRICS_STALE = "MetricsStale"  # it answers with old samples: the scrape has stopped
     METRICS_PARTIAL = "MetricsPartial"  # it answers, but says that the answer is incomplete
     METRICS_NOT_A_NUMBER = "MetricsNotANumber"
+    SHARED_OUTAGE = "SharedOutage"  # stable and the candidate both fail: the comparison says nothing
     WINDOW_CLOSED = "WindowClosed"
     WEBHOOK_PENDING = "WebhookPending"  # a gate has not said yes
     OBSERVATION_STALE = "ObservationStale"  # the service has not been seen lately: nothing is concluded

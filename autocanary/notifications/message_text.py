@@ -61,6 +61,7 @@ _ADVICE_BY_REASON: Mapping[str, str] = {
     Reason.METRICS_OUTAGE.value: "Check Prometheus: it cannot answer what the policy asks.",
     Reason.METRICS_STALE.value: "Check Prometheus' scraping: its newest samples are old.",
     Reason.METRICS_PARTIAL.value: "Check the warnings of the Prometheus query: its answer is incomplete.",
+    Reason.SHARED_OUTAGE.value: "Repair what both revisions depend on; the rollout goes on when it works again.",
     Reason.METRICS_NOT_A_NUMBER.value: "Check the metric's query: it divides by nothing.",
     Reason.VIOLATION_SEEN.value: "Nothing yet: the failure limit is not reached.",
     Reason.GATHERING_EVIDENCE.value: "Nothing: more requests decide.",

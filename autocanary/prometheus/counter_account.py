@@ -39,6 +39,7 @@ class _ComparedPair:
     stable: CounterTracker
     last_result: RequestCounters
     last_used_at: float
+    newest_samples: tuple[float | None, float | None]
 
 
 class CounterStore(Generic[Subject]):
@@ -95,9 +96,9 @@ class CounterStore(Generic[Subject]):
     def counters(self, candidate: Subject, stable: Subject, *, latency: bool = False) -> RequestCounters | None:
         """Both revisions' totals; None before both have a tally, and before any bound is known.
 
-        What was said last is said again until the older of the two newest samples is a new one: what the
-        other revision did meanwhile waits. So the totals are at most one scrape interval apart, and as they
-        only grow, the next difference makes up for it.
+        The last result is repeated until both revisions have a new sample (one without a current sample is not
+        waited for). So the totals are at most one scrape interval apart, and as they only grow, the next
+        difference makes up for it.
         """
         with self._lock:
             one, other = self._entries.get(candidate), self._entries.get(stable)
@@ -113,7 +114,9 @@ class CounterStore(Generic[Subject]):
                 return pair.last_result
             pair.last_used_at = self._now()
             at = _common_time(one.tracker, other.tracker)
-            if at is not None and at > pair.last_result.at:
+            newest = _newest_samples(one.tracker, other.tracker)
+            if at is not None and at > pair.last_result.at and _all_newer(newest, pair.newest_samples):
+                pair.newest_samples = newest
                 account_id = pair.last_result.account_id if pair.last_result.bounds == bounds else self._next_epoch()
                 pair.last_result = _counters_at(account_id, at, one.tracker, other.tracker, bounds)
             current = _is_current(one.tracker), _is_current(other.tracker)
@@ -124,7 +127,8 @@ class CounterStore(Generic[Subject]):
     def _new_pair(self, one: CounterTracker, other: CounterTracker, bounds: tuple[float, ...]) -> _ComparedPair:
         at = _common_time(one, other)
         at = min(one.updated_at, other.updated_at) if at is None else at
-        return _ComparedPair(one, other, _counters_at(self._next_epoch(), at, one, other, bounds), self._now())
+        result = _counters_at(self._next_epoch(), at, one, other, bounds)
+        return _ComparedPair(one, other, result, self._now(), _newest_samples(one, other))
 
     def _next_epoch(self) -> str:
         self._serial += 1
@@ -174,6 +178,17 @@ def _common_time(one: CounterTracker, other: CounterTracker) -> float | None:
         if tracker.newest_sample_at is not None and _is_current(tracker)
     ]
     return min(times) if times else None
+
+
+def _newest_samples(one: CounterTracker, other: CounterTracker) -> tuple[float | None, float | None]:
+    """None for a revision without a current sample."""
+    newest = [each.newest_sample_at if _is_current(each) else None for each in (one, other)]
+    return newest[0], newest[1]
+
+
+def _all_newer(newest: tuple[float | None, float | None], before: tuple[float | None, float | None]) -> bool:
+    """Whether each revision that has a current sample has a newer one than before."""
+    return all(now is None or then is None or now > then for now, then in zip(newest, before, strict=True))
 
 
 def _is_current(tracker: CounterTracker) -> bool:

@@ -1,7 +1,7 @@
 """The comparison of the package over many runs at once: the same formulae, with arrays for numbers.
 
-``tests/benchmarks`` proves it equal to ``autocanary.analysis.sequential_test`` look by look. What it leaves
-out is what the benchmark has none of: resets, missing answers, latency, absolute limits and a bake.
+``tests/benchmarks`` proves it equal to ``autocanary.analysis.sequential_test`` at every evaluation. What it
+leaves out is what the benchmark has none of: resets, missing answers, latency, absolute limits and a bake.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from math import ceil, log
 import numpy as np
 from numpy.typing import NDArray
 
+from autocanary.analysis.e_values import GROSS_LOG_CAP
 from autocanary.analysis.parameters import (
     FACTOR_WEIGHTS,
     INFERIORITY_FACTORS,
     NON_INFERIORITY_FACTORS,
+    NON_INFERIORITY_WEIGHTS,
+    STEP_GATE,
     ComparisonParameters,
     Margin,
-    step_weight,
+    gate,
 )
+from autocanary.analysis.start_weights import StartWeights, step_weight
 from benchmarks.judge.traffic import TICK, TickCounts
 
 __all__ = ["BatchComparison", "log_ratios_of"]
@@ -32,30 +36,35 @@ _FACTORS = np.array(INFERIORITY_FACTORS)
 _LOG_FACTORS = np.log(_FACTORS)
 _LOG_FACTOR_WEIGHTS = np.log(np.array(FACTOR_WEIGHTS))
 _NON_INFERIORITY_FACTORS = np.array(NON_INFERIORITY_FACTORS)
+_LOG_NON_INFERIORITY_WEIGHTS = np.log(np.array(NON_INFERIORITY_WEIGHTS))
 _GROSS = 0.2
 _GROSS_RATES = np.array((0.4, 0.7, 0.95, 0.999))
 _UP, _DOWN = np.log(_GROSS_RATES / _GROSS), np.log((1.0 - _GROSS_RATES) / (1.0 - _GROSS))
 
 
 class BatchComparison:
-    """Comparisons of failed requests, one per run, all under the same terms and looked at together."""
+    """Comparisons of failed requests, one per run, all under the same parameters and evaluated together."""
 
     def __init__(self, parameters: ComparisonParameters, runs: int, steps: int) -> None:
         self._parameters = parameters
         self._steps = steps
-        self._looks = max(parameters.samples, ceil(0.9 * parameters.block / TICK - 1e-9))
-        self._most = np.inf if parameters.cap is None else log(parameters.cap)
-        self._worse = np.full((runs, len(INFERIORITY_FACTORS)), log(step_weight(0, steps)))
-        self._sudden = self._worse.copy()
+        self._samples_per_block = max(parameters.samples, ceil(0.9 * parameters.block / TICK - 1e-9))
+        self._log_cap = np.inf if parameters.cap is None else log(parameters.cap)
+        shape = (runs, len(INFERIORITY_FACTORS))
+        self._worse, self._fast = np.full(shape, -np.inf), np.full(shape, -np.inf)
+        self._gross = np.zeros((runs, len(_GROSS_RATES)))
         self._fine = np.zeros((runs, len(NON_INFERIORITY_FACTORS)))
-        self._step, self._weight, self._unused_weight = 0, 0, 1.0 - step_weight(0, steps)
+        self._fine_in_step = self._fine.copy()
+        first = step_weight(0, steps)
+        self._blocks, self._samples = StartWeights(0, first), StartWeights(0, first)
+        self._step, self._weight = 0, 0
         self._block = np.zeros((4, runs))
         self._in_block = 0
         self._dropped = 0
-        self._n_c, self._e_c = np.zeros(runs), np.zeros(runs)
+        self._previous: list[tuple[Floats, Floats, Floats, Floats]] = []
 
     def update(self, step: int, weight: int, counts: TickCounts, log_ratios: Floats | None = None) -> None:
-        """One tick's counts; ``log_ratios`` are ``log_ratios_of`` them, where a user has them already."""
+        """One tick's counts; ``log_ratios`` are ``log_ratios_of`` them, where they are known already."""
         if self._weight and (step, weight) != (self._step, self._weight):
             if self._in_block:
                 self._close()
@@ -63,28 +72,35 @@ class BatchComparison:
             self._dropped = 1 + ceil(self._parameters.block / TICK - 1e-9)
             for each in range(self._step + 1, step + 1):
                 mixture_weight = step_weight(each, self._steps)
-                self._worse = np.logaddexp(self._worse, log(mixture_weight))
-                self._sudden = np.logaddexp(self._sudden, log(mixture_weight))
-                self._unused_weight -= mixture_weight
-            self._n_c[:], self._e_c[:] = 0.0, 0.0
+                self._blocks, self._samples = (
+                    self._blocks.with_step(mixture_weight),
+                    self._samples.with_step(mixture_weight),
+                )
+            self._fine_in_step[:] = 0.0
+            self._previous = []
         self._step, self._weight = step, weight
         if self._dropped:
             self._dropped -= 1
             return
         n_c, e_c, n_s, e_s = (each.astype(np.float64) for each in counts)
-        self._n_c += n_c
-        self._e_c += e_c
-        self._sudden += log_ratios_of(counts, self._parameters.fail_margin) if log_ratios is None else log_ratios
+        self._samples, log_weight = self._samples.next(self._steps)
+        self._fast = np.logaddexp(self._fast, log_weight)
+        if self._previous:
+            self._fast += self._smallest_ratios(n_s, e_s)
+        self._previous = [*self._previous[-1:], (n_c, e_c, n_s, e_s)]
+        more_gross = e_c[:, None] * _UP + (n_c - e_c)[:, None] * _DOWN
+        grown = np.maximum(self._gross, 0.0) + np.minimum(more_gross, GROSS_LOG_CAP)
+        self._gross = np.minimum(grown, 2.0 * GROSS_LOG_CAP)
         for kept, more in zip(self._block, (n_c, e_c, n_s, e_s), strict=True):
             kept += more
         self._in_block += 1
-        if self._in_block >= self._looks:
-            self._close(log_ratios if self._looks == 1 else None)
+        if self._in_block >= self._samples_per_block:
+            self._close(log_ratios if self._samples_per_block == 1 else None)
 
     def reached(self, bound: float) -> Booleans:
         """The runs whose evidence has reached this bound."""
         # A mean is at most its largest member: most runs need no more than that.
-        near = np.flatnonzero(np.maximum(self._worse.max(axis=1), self._sudden.max(axis=1)) >= bound)
+        near = np.flatnonzero(np.maximum(self._worse.max(axis=1), self._fast.max(axis=1)) >= bound)
         flags = np.zeros(len(self._worse), dtype=np.bool_)
         if near.size:
             flags[near] = self.evidence(near) >= bound
@@ -92,22 +108,44 @@ class BatchComparison:
 
     def evidence(self, runs: NDArray[np.int64] | slice = _ALL) -> Floats:
         """log E, of every run or of some."""
-        n_c, e_c = self._n_c[runs, None], self._e_c[runs, None]
-        slow = _mix_unused(self._worse[runs], self._unused_weight)
-        gross = _log_mean(e_c * _UP + (n_c - e_c) * _DOWN)
-        fast = np.minimum(gross, _mix_unused(self._sudden[runs], self._unused_weight))
+        started = self._step + 1
+        slow = _mix_unused(self._worse[runs], self._blocks.unused(started, self._steps))
+        fast = _mix_unused(self._fast[runs], self._samples.unused(started, self._steps))
+        fast = np.minimum(fast, _log_mean(self._gross[runs]))
         mixed: Floats = np.logaddexp(slow + log(0.9), fast + log(0.1))
         return mixed
 
     def non_inferiority(self, runs: NDArray[np.int64] | slice = _ALL) -> Floats:
         """log E that the candidate is not worse, of every run or of some."""
-        return _log_mean(self._fine[runs])
+        return _mix(self._fine[runs], _LOG_NON_INFERIORITY_WEIGHTS)
+
+    def step_non_inferiority(self, runs: NDArray[np.int64] | slice = _ALL) -> Floats:
+        """The same over the present step alone."""
+        return _mix(self._fine_in_step[runs], _LOG_NON_INFERIORITY_WEIGHTS)
+
+    def passed(self, runs: NDArray[np.int64] | slice = _ALL) -> Booleans:
+        """The runs whose present step may end."""
+        enough: Booleans = self.non_inferiority(runs) >= log(gate(self._parameters, self._step, self._steps))
+        return enough & (self.step_non_inferiority(runs) >= log(STEP_GATE))
+
+    def _smallest_ratios(self, n_s: Floats, e_s: Floats) -> Floats:
+        """The candidate's last counts against stable's at the evaluation before, at the same and at this."""
+        margin = self._parameters.fail_margin
+        n_c, e_c, _, _ = self._previous[-1]
+        smallest = _worse(*self._previous[-1], margin)
+        for requests, failed in (*((each[2], each[3]) for each in self._previous[:-1]), (n_s, e_s)):
+            ratios = _worse(n_c, e_c, requests, failed, margin)
+            smallest = np.where((requests > 0)[:, None], np.minimum(smallest, ratios), smallest)
+        return smallest
 
     def _close(self, log_ratios: Floats | None = None) -> None:
         n_c, e_c, n_s, e_s = self._block
         more = _worse(n_c, e_c, n_s, e_s, self._parameters.fail_margin) if log_ratios is None else log_ratios
-        self._worse += np.minimum(more, self._most)
-        self._fine += np.minimum(_not_worse(n_c, e_c, n_s, e_s, self._parameters.pass_margin), self._most)
+        self._blocks, log_weight = self._blocks.next(self._steps)
+        self._worse = np.logaddexp(self._worse, log_weight) + np.minimum(more, self._log_cap)
+        passing = np.minimum(_not_worse(n_c, e_c, n_s, e_s, self._parameters.pass_margin), self._log_cap)
+        self._fine += passing
+        self._fine_in_step += passing
         self._block[:] = 0.0
         self._in_block = 0
 
@@ -142,18 +180,15 @@ def _not_worse(n_c: Floats, e_c: Floats, n_s: Floats, e_s: Floats, margin: Margi
 
 
 def _mix_unused(logs: Floats, unused_weight: float) -> Floats:
-    bets = logs + _LOG_FACTOR_WEIGHTS
-    highest = bets.max(axis=1)
-    if unused_weight > 1e-12:
-        highest = np.maximum(highest, 0.0)
-        rest = unused_weight * np.exp(-highest)
-    else:
-        rest = np.zeros_like(highest)
-    mixed: Floats = highest + np.log(np.exp(bets - highest[:, None]).sum(axis=1) + rest)
+    return np.logaddexp(_mix(logs, _LOG_FACTOR_WEIGHTS), log(unused_weight))
+
+
+def _mix(logs: Floats, log_weights: Floats) -> Floats:
+    bets = logs + log_weights
+    highest = np.maximum(bets.max(axis=1), -1e300)
+    mixed: Floats = highest + np.log(np.maximum(np.exp(bets - highest[:, None]).sum(axis=1), 1e-300))
     return mixed
 
 
 def _log_mean(logs: Floats) -> Floats:
-    highest = logs.max(axis=1)
-    mean: Floats = highest + np.log(np.exp(logs - highest[:, None]).mean(axis=1))
-    return mean
+    return _mix(logs, np.full(logs.shape[1], -log(logs.shape[1])))

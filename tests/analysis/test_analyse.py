@@ -56,7 +56,7 @@ def test_suspicious_below_the_rejection_threshold() -> None:
 def test_significantly_non_inferior_passes() -> None:
     """1 % against 1 %: at first it cannot be said, then it passes."""
     run = ComparisonRun()
-    early = run.evaluations(4, 200, 2, 1800, 18)
+    early = run.evaluations(2, 200, 2, 1800, 18)
     assert (early.outcome, early.reason) == (Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE)
     assert "; shown to be no worse: " in early.message
     assert early.metrics["error-rate"].ok is None
@@ -76,7 +76,19 @@ def test_a_step_needs_requests_of_its_own() -> None:
     found = run.evaluations(1, 20, 0, 20, 0)
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS)
     assert found.message == "error-rate: 20 of 50 requests in this step"
-    assert run.evaluations(2, 20, 0, 20, 0).outcome is Outcome.PASS
+    found = run.evaluations(2, 20, 0, 20, 0)
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE)
+    assert run.evaluations(30, 20, 0, 20, 0).outcome is Outcome.PASS
+
+
+def test_each_step_needs_more_evidence_than_the_one_before() -> None:
+    """Of four steps: 3 to 1 at the first, 6 at the second, 20 before all the traffic."""
+    passed = []
+    for step in range(3):
+        run = ComparisonRun(step=step, steps=4)
+        seen = [run.evaluations(1, 50, 0, 450, 2).outcome for _ in range(60)]
+        passed.append(seen.index(Outcome.PASS))
+    assert passed[0] < passed[1] < passed[2]
 
 
 def test_while_it_warms_up_nothing_is_judged() -> None:
@@ -252,8 +264,11 @@ def test_state_of_another_version_is_reset() -> None:
     """A delay, not a wrong decision."""
     run = ComparisonRun()
     run.evaluations(12, 200, 10, 1800, 18)
-    run.evidence = {**run.evidence, "version": 99, "trial": "?"}
-    assert run.look().outcome is Outcome.INCONCLUSIVE
+    run.evidence = {**run.evidence, "version": 99, "comparisons": "?"}
+    found = run.look()
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE)
+    assert found.message.startswith("the comparison begins again: its stored state is of another version")
+    assert run.evaluations(1, 200, 2, 1800, 18).message != found.message
 
 
 def test_the_state_is_small() -> None:
@@ -296,16 +311,17 @@ def test_comparison_summary_as_text_and_json() -> None:
 @pytest.mark.parametrize(
     "spoiled",
     [
-        {"trial": {"metrics": {}}},
-        {"trial": {"metrics": {}, "share": {"intake": [], "logs": [], "step": []}}},
-        {"trial": None},
+        {"comparisons": {"metrics": {}}},
+        {"comparisons": {"metrics": {}, "share": {"counter": [], "logs": "", "step": [], "blocks": []}}},
+        {"comparisons": None},
     ],
 )
 def test_unreadable_evidence_is_reset(spoiled: dict[str, object]) -> None:
-    """An older form, or one that somebody edited: the rollout goes on to be judged, from its beginning."""
+    """An older form, or an edited one: the rollout is evaluated from its beginning."""
     run = ComparisonRun()
     run.evaluations(12, 200, 2, 1800, 18)
     run.evidence = {**run.evidence, **spoiled}
+    assert "begins again" in run.evaluations(1, 200, 2, 1800, 18).message
     assert run.evaluations(2, 200, 2, 1800, 18).outcome is Outcome.INCONCLUSIVE
     assert run.evaluations(64, 200, 2, 1800, 18).outcome is Outcome.PASS
 
@@ -371,7 +387,53 @@ def test_a_step_needs_a_measurement_of_its_own() -> None:
     run.at = replace(run.at, step=1, weight=50)
     for _ in range(3):
         assert run.evaluations(1, 200, 2, 200, 2).outcome is Outcome.INCONCLUSIVE
-    assert run.evaluations(1, 200, 2, 200, 2).outcome is Outcome.PASS
+    assert run.evaluations(20, 200, 2, 200, 2).outcome is Outcome.PASS
+
+
+def test_a_shared_outage_is_held() -> None:
+    """Both fail everything: not the candidate's fault, and no reason to give it more traffic."""
+    run = ComparisonRun()
+    assert run.evaluations(64, 200, 2, 1800, 18).outcome is Outcome.PASS
+    seen = [run.evaluations(1, 200, 200, 1800, 1800) for _ in range(40)]
+    assert {(each.outcome, each.reason) for each in seen[2:]} == {(Outcome.OUTAGE, Reason.SHARED_OUTAGE)}
+    assert seen[-1].message == (
+        "both revisions fail, 100 % of the candidate's last requests and 100 % of stable's: no step above 10.6 %"
+    )
+    over = [run.evaluations(1, 200, 2, 1800, 18).outcome for _ in range(20)]
+    assert over[-1] is Outcome.PASS
+    assert over.index(Outcome.PASS) >= 4
+    assert Outcome.FAIL not in over
+
+
+def test_a_dead_candidate_behind_a_dead_stable_never_passes() -> None:
+    """From the first request on, and after a healthy beginning; at 100 % as well."""
+    for healthy in (0, 64):
+        run = ComparisonRun()
+        if healthy:
+            run.evaluations(healthy, 200, 2, 1800, 18)
+        run.evaluations(4, 200, 200, 1800, 1800)
+        assert Outcome.PASS not in {run.evaluations(1, 200, 200, 1800, 1800).outcome for _ in range(200)}
+        run.at = replace(run.at, step=2, weight=100)
+        run.evaluations(3, 2000, 2000, 0, 0)
+        assert Outcome.PASS not in {run.evaluations(1, 2000, 2000, 0, 0).outcome for _ in range(120)}
+
+
+def test_an_outage_of_stable_shows_nothing() -> None:
+    """A candidate that repairs a broken stable is not shown to be fine by it, and that is said."""
+    run = ComparisonRun()
+    found = run.evaluations(60, 200, 2, 1800, 900)
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE)
+    assert found.message.endswith("shown to be no worse: 0 %; stable itself is in an outage, which shows nothing")
+
+
+def test_a_candidate_that_fails_much_takes_no_step() -> None:
+    """The limit of the bake is no reason to pass while a third of the requests fail."""
+    run = ComparisonRun()
+    run.evaluations(64, 20, 1, 180, 9)
+    run.at = replace(run.at, step=2, weight=100)
+    run.evaluations(4, 200, 10, 0, 0)
+    found = [run.evaluations(1, 200, 66, 0, 0) for _ in range(3)][-1]
+    assert found.outcome in (Outcome.SUSPICIOUS, Outcome.FAIL)
 
 
 def test_at_100_percent_only_the_candidate_must_be_current() -> None:

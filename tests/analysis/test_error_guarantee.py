@@ -10,8 +10,10 @@ from math import comb, exp
 import pytest
 
 from autocanary.analysis.count_blocks import Counts
-from autocanary.analysis.parameters import ComparisonParameters, Margin
+from autocanary.analysis.e_values import log_mix
+from autocanary.analysis.parameters import FACTOR_WEIGHTS, ComparisonParameters, Margin
 from autocanary.analysis.sequential_test import Comparison, new_comparison, update_comparison
+from autocanary.analysis.stable_history import StableHistory
 from autocanary.analysis.traffic_share import TrafficShare, update_share
 from autocanary.model.measurement import RequestCounters, RequestTotals
 
@@ -48,7 +50,7 @@ class ComparisonDriver:
             slo=slo,
         )
 
-    def on(self, state: Comparison, sample: PlannedSample, e_c: int, e_s: int) -> Comparison:
+    def on(self, state: Comparison, sample: PlannedSample, e_c: int, e_s: int, *, outage: bool = False) -> Comparison:
         n_c, o_c, n_s, o_s = state.block_counter.totals.outcome(0)
         counters = RequestCounters(
             "one",
@@ -64,10 +66,13 @@ class ComparisonDriver:
             steps=self.steps,
             weight=sample.weight,
             slo=self.slo,
+            outage=outage,
         )
         # What was counted before changes nothing that follows: without it, many paths are the same state.
         none = Counts(0, 0, ((0, 0),))
-        return replace(after, block_counter=replace(after.block_counter, totals=none), total=none)
+        return replace(
+            after, block_counter=replace(after.block_counter, totals=none), total=none, history=StableHistory()
+        )
 
 
 def expected_at_stop(driver: ComparisonDriver, plan: list[PlannedSample], stop: float) -> tuple[float, float]:
@@ -215,7 +220,7 @@ def adversary(seed: int, terms: ComparisonParameters) -> tuple[float, float]:
         )
         at = {"step": step, "steps": 4, "weight": weight}
         state = update_comparison(state, terms, counters, **at)  # type: ignore[arg-type]
-        share = update_share(share, terms, counters, **at)  # type: ignore[arg-type]
+        share, _ = update_share(share, terms, counters, **at)  # type: ignore[arg-type]
         highest, least = max(highest, state.evidence), max(least, share.evidence)
     return highest, least
 
@@ -228,3 +233,84 @@ def test_false_rollbacks_stay_under_alpha_for_an_adversary() -> None:
     assert sum(evidence >= terms.bound for evidence, _ in counters) <= 22
     assert sum(share >= terms.bound for _, share in counters) <= 22
     assert max(evidence for evidence, _ in counters) > 0.5
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
+@pytest.mark.parametrize("terms", [TERMS["capped"], TERMS["uncapped"], TERMS["blocks of two"]])
+def test_fast_path_is_an_e_value(plan: list[PlannedSample], terms: ComparisonParameters) -> None:
+    """Without the condition that most requests fail: the smallest of three alignments, over all start times."""
+    driver = ComparisonDriver(terms, 3)
+    alive: dict[Comparison, float] = {driver.start: 1.0}
+    for sample in plan:
+        p_c = min(terms.fail_margin.ratio * sample.p_s + terms.fail_margin.slack, 1.0)
+        of_c, of_s = binomial(sample.n_c, p_c), binomial(sample.n_s, sample.p_s)
+        following: dict[Comparison, float] = {}
+        for state, chance in alive.items():
+            for e_c, e_s in product(range(sample.n_c + 1), range(sample.n_s + 1)):
+                after = driver.on(state, sample, e_c, e_s)
+                following[after] = following.get(after, 0.0) + chance * of_c[e_c] * of_s[e_s]
+        alive = following
+    mean = sum(chance * exp(fast_ratios_evidence(state)) for state, chance in alive.items())
+    assert 0.2 < mean <= ALMOST
+
+
+def fast_ratios_evidence(state: Comparison) -> float:
+    assert state.fast_path is not None
+    if not state.fast_path.ratios:
+        return 0.0
+    counter = state.block_counter
+    return log_mix(state.fast_path.ratios, FACTOR_WEIGHTS, state.samples.unused(counter.started, counter.steps))
+
+
+@pytest.mark.parametrize("drops_outages", [False, True])
+@pytest.mark.parametrize("p_s", [0.02, 0.2, 0.5, 0.9])
+@pytest.mark.parametrize("cap", [3.0, None])
+def test_non_inferiority_is_an_e_value(cap: float | None, p_s: float, drops_outages: bool) -> None:
+    """At the edge of the pass margin, over the rollout and over the step, with blocks of outages left out."""
+    terms = ComparisonParameters(block=10.0, samples=1, cap=cap, pass_margin=Margin(1.0, 0.02))
+    driver = ComparisonDriver(terms, 4)
+    plan = [PlannedSample(2, 3, p_s), PlannedSample(2, 2, p_s), PlannedSample(1, 3, p_s)]
+    alive: dict[Comparison, float] = {driver.start: 1.0}
+    for sample in plan:
+        of_c, of_s = binomial(sample.n_c, min(p_s + 0.02, 1.0)), binomial(sample.n_s, p_s)
+        following: dict[Comparison, float] = {}
+        for state, chance in alive.items():
+            for e_c, e_s in product(range(sample.n_c + 1), range(sample.n_s + 1)):
+                outage = drops_outages and e_s >= 2
+                after = driver.on(state, sample, e_c, e_s, outage=outage)
+                following[after] = following.get(after, 0.0) + chance * of_c[e_c] * of_s[e_s]
+        alive = following
+    for evidence in ("non_inferiority", "step_non_inferiority"):
+        mean = sum(chance * exp(getattr(state, evidence)) for state, chance in alive.items())
+        assert 0.05 < mean <= ALMOST
+
+
+def test_traffic_share_is_an_e_value() -> None:
+    """Half of the promised share, block by block, through a step, over all start times."""
+    terms = ComparisonParameters(block=10.0, samples=1, cap=None)
+    empty = RequestCounters("one", 0.0, RequestTotals(), RequestTotals())
+    start, _ = update_share(TrafficShare(), terms, empty, step=0, steps=2, weight=40)
+    alive: dict[TrafficShare, float] = {start: 1.0}
+    for tick, (n, step, weight) in enumerate(
+        [(3, 0, 40), (4, 0, 40), (2, 0, 40), (2, 1, 80), (2, 1, 80), (3, 1, 80), (3, 1, 80)], start=1
+    ):
+        of_c = binomial(n, weight / 200.0)
+        following: dict[TrafficShare, float] = {}
+        for state, chance in alive.items():
+            for n_c in range(n + 1):
+                old = state.block_counter.totals
+                seen = RequestCounters(
+                    "one",
+                    tick * 10.0,
+                    RequestTotals(float(old.candidate + n_c)),
+                    RequestTotals(float(old.stable + n - n_c)),
+                )
+                after, _ = update_share(state, terms, seen, step=step, steps=2, weight=weight)
+                after = replace(
+                    after,
+                    step=Counts(),
+                    block_counter=replace(after.block_counter, totals=Counts(0, 0, ((0, 0),))),
+                )
+                following[after] = following.get(after, 0.0) + chance * of_c[n_c]
+        alive = following
+    assert 0.2 < sum(chance * exp(state.evidence) for state, chance in alive.items()) <= ALMOST

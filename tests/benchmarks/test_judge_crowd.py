@@ -51,6 +51,8 @@ def test_batch_comparison_equals_the_comparison(preset: ComparisonPreset, rate: 
         evidence = np.array([each.evidence for each in states])
         fine = np.array([each.non_inferiority for each in states])
         np.testing.assert_allclose(batch.evidence(), evidence, rtol=1e-8, atol=1e-8, err_msg=f"tick {tick}")
+        in_step = np.array([each.step_non_inferiority for each in states])
+        np.testing.assert_allclose(batch.step_non_inferiority(), in_step, rtol=1e-8, atol=1e-8, err_msg=f"tick {tick}")
         np.testing.assert_allclose(batch.non_inferiority(), fine, rtol=1e-8, atol=1e-8, err_msg=f"tick {tick}")
     assert states[-1].evidence > parameters.bound
     assert states[0].non_inferiority > states[-1].non_inferiority

@@ -85,7 +85,7 @@ def test_detects_degradation_that_begins_in_later_step() -> None:
     """The evidence of healthy steps does not outweigh what happens now."""
     driver = released(
         comparison_policy(),
-        Quality(error_percent=from_revision_age(420, 4.0, 0.1)),
+        Quality(error_percent=from_revision_age(240, 4.0, 0.1)),
         Quality(error_percent=0.1),
     )
     driver.finish()

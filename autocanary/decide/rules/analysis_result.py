@@ -63,7 +63,8 @@ def hold_without_metrics(given: DecisionInput) -> Decision | None:
         return transitions.unchanged(given)  # one hiccup is not worth a message
     until = f", {timeout.action.value} after {format_duration(timeout.hold)}"
     if timeout.action is TimeoutAction.HOLD:
-        until = " until there are metrics again"
+        shared = verdict.reason is Reason.SHARED_OUTAGE
+        until = " until the outage is over" if shared else " until there are metrics again"
     message = f"{verdict.message}; held at {given.progress.weight} %{until}"
     return hold_unless_paused(given, verdict.reason, message)
 
@@ -71,7 +72,9 @@ def hold_without_metrics(given: DecisionInput) -> Decision | None:
 def _apply_timeout(given: DecisionInput, timeout: Timeout, outage: bool, lasted: float) -> Decision:
     reason = Reason.OUTAGE_DEADLINE if outage else Reason.NO_DATA_DEADLINE
     detail = given.verdict.message if given.verdict else ""
-    message = f"no usable metrics for {format_duration(lasted)} ({detail})"
+    shared = given.verdict is not None and given.verdict.reason is Reason.SHARED_OUTAGE
+    what = "an outage of both revisions" if shared else "no usable metrics"
+    message = f"{what} for {format_duration(lasted)} ({detail})"
     if timeout.action is TimeoutAction.PAUSE:
         return transitions.pause(given, BY_FAILURE, reason, f"{message}; paused, as the policy says")
     return transitions.roll_back(given, reason, message)

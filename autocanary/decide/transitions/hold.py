@@ -39,7 +39,7 @@ DEADLINE_REASONS = frozenset(
 """Reasons to hold that the progress deadline limits; the others have limits of their own, or a person's."""
 
 NO_DATA = frozenset({Reason.NO_DATA, Reason.METRICS_NOT_A_NUMBER})
-OUTAGE = frozenset({Reason.METRICS_OUTAGE, Reason.METRICS_STALE, Reason.METRICS_PARTIAL})
+OUTAGE = frozenset({Reason.METRICS_OUTAGE, Reason.METRICS_STALE, Reason.METRICS_PARTIAL, Reason.SHARED_OUTAGE})
 
 HOLD_NOTIFY_INTERVAL = 600.0
 """Seconds between two messages about one hold, when its cause changes."""
