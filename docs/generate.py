@@ -37,7 +37,7 @@ _MEANINGS: Mapping[str, str] = {
     "prometheus_ca_file": "A file with the CA certificates that Prometheus' certificate is checked against.",
     "prometheus_timeout": "The whole time one query may take.",
     "namespaces": "The namespaces that are watched; all when empty. The flag is repeated.",
-    "tick": "How often the service looks for what is due.",
+    "tick": "How often the controller evaluates what is due.",
     "listen": "Where /metrics, /healthz and /readyz are served.",
     "leader_election": "Whether replicas choose one that acts. Without it there must be one replica.",
     "lease_name": "The Lease the replicas compete for.",
@@ -50,7 +50,7 @@ _MEANINGS: Mapping[str, str] = {
     "slack_bot_token_file": "A file with a Slack app's bot token (`xoxb-…`): one message per rollout. See "
     "[notifications](notifications.md#slack-with-a-bot-token).",
     "slack_channel": "The channel of rollouts whose policy names none, `#name` or ID; needs the bot token.",
-    "slack_mention": "Whom to call there when a rollout is rolled back or needs a person: IDs of members and "
+    "slack_mention": "Mentioned there on a rollback, or when a rollout waits for you: IDs of members and "
     "user groups, `here`, `channel`.",
     "slack_api_url": "Where Slack's Web API is; another one for GovSlack.",
     "apprise_urls_file": "A file of [Apprise](notifications.md#teams-discord-pagerduty-and-others) URLs, one a line.",
@@ -59,7 +59,7 @@ _MEANINGS: Mapping[str, str] = {
     "([default](notifications.md#which-hosts-policies-webhooks-may-reach)).",
     "webhook_url": "Where transitions are posted as JSON ([the fields](notifications.md#generic-webhook)).",
     "history_limit": "How many finished rollouts are kept per service.",
-    "cluster_name": "Told in every message, for people with several clusters.",
+    "cluster_name": "In every message; useful with several clusters.",
 }
 _CLI_HEAD = """\
 # Commands
@@ -67,7 +67,7 @@ _CLI_HEAD = """\
 <!-- Made by `python docs/generate.py`; do not edit. -->
 
 `autocanary` is also installed as `kubectl-autocanary`, so `kubectl autocanary …` works. Results go to stdout,
-words about them to stderr. `-h` after any command prints its help. Release notes and scripts can rely on the
+notices go to stderr. `-h` after any command prints its help. Release notes and scripts can rely on the
 names, flags and exit codes of this page.
 
 ## Exit codes
@@ -75,8 +75,8 @@ names, flags and exit codes of this page.
 | Code | Meaning |
 |---|---|
 | 0 | Done. |
-| 1 | The answer is "no": an invalid policy, a rolled-back rollout, no such rollout, not in time. |
-| 2 | Wrong usage, or a setting that cannot be right. |
+| 1 | An invalid policy, a rolled-back rollout, no such rollout, or not in time. |
+| 2 | Wrong usage, or an invalid setting. |
 | 3 | The cluster or Prometheus cannot be reached or used. |
 | 130, 141 | Interrupted by Ctrl-C; the reader of the output went away. |
 
@@ -84,13 +84,13 @@ names, flags and exit codes of this page.
 
 `kubectl autocanary status -n models --context prod --kubeconfig FILE` is `autocanary status …`: kubectl finds
 `kubectl-autocanary` on the PATH. `--namespace`, `--all-namespaces`, `--context` and `--kubeconfig` mean what
-they mean in kubectl; they stand after the command.
+they mean in kubectl; write them after the command.
 
-`autocanary --install-completion` teaches the present shell (bash, zsh, fish, PowerShell) to complete commands
-and flags; `--show-completion` prints what that would install.
+`autocanary --install-completion` installs completion of commands and flags for the present shell (bash, zsh, fish,
+PowerShell); `--show-completion` prints what it installs.
 
-Durations of flags are `500ms`, `5s`, `10m`, `1h30m`, or a plain number of seconds. `--timeout` bounds all the
-waiting: a server that accepts a connection and says nothing is given up by then, too (with code 3)."""
+Durations of flags are `500ms`, `5s`, `10m`, `1h30m`, or a plain number of seconds. `--timeout` limits all
+waiting, also for a server that accepts a connection and does not answer (code 3)."""
 _CLI_FOOT = """\
 ## Output for programs
 
@@ -106,13 +106,13 @@ last. Fields may be added; these stay as they are (a value that is not known is 
 | `spec.stable`, `spec.candidate` | The two revisions. |
 | `spec.attempt` | 1, and one more for each retry. |
 | `spec.policy.name` | The policy it began with. |
-| `spec.paused` | Whether a person holds it. |
+| `spec.paused` | Whether a user paused it. |
 | `status.phase` | [The phases](concepts.md#phases). |
 | `status.reason`, `status.message` | Why: [one word](troubleshooting.md), and a sentence. |
 | `status.step` | The step it is at, from 1; 0 before the first. |
 | `status.weight`, `status.observedWeight` | Percent asked for, and percent seen in effect. |
 | `status.startedAt`, `status.stepStartedAt`, `status.finishedAt` | UTC, as `2026-01-31T12:00:00Z`. |
-| `status.metrics` | Each with `name`, `verdict` (pass, breach, inconclusive), `breaches`, `passes`. |
+| `status.metrics` | Each with `name`, `verdict` (pass, violation, inconclusive), `violations`, `passes`. |
 | `status.decisions` | The last 20: `time`, `event`, `phase`, `reason`, `message`, `weight`. |
 | `status.conditions` | `Promoted` and `Progressing`, as `kubectl wait` reads them. |
 
@@ -128,7 +128,7 @@ _SETTINGS_HEAD = """\
 
 <!-- Made by `python docs/generate.py`; do not edit. -->
 
-What `autocanary run` can be told. A flag wins over the environment, the environment over the file that
+The settings of `autocanary run`. A flag wins over the environment, the environment over the file that
 `--config` names. Lists are comma-separated. Durations are `5s`, `1m30s`, or a number of seconds.
 
 Tokens, passwords and Slack's URL are files. Each is read when it is used, so a rotated secret is picked up

@@ -1,7 +1,7 @@
-"""The doors from commands to the rest of the program, opened when they are needed.
+"""The functions through which commands reach the rest of the program; each imports what it needs when it is called.
 
-Help and completion must answer at once, so nothing heavy is imported before a command runs; and a test
-stands in for a whole cluster by replacing one function here.
+Help and completion must answer at once, so nothing heavy is imported before a command runs. A test replaces a
+whole cluster by replacing one function here.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from autocanary.errors import PolicyError, Problem
-from autocanary.kserve.knative_routes import Route
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase
 from autocanary.model.rollout import Request, Rollout
 
-if TYPE_CHECKING:  # a fifth of a second, which help and completion need not wait for
+if TYPE_CHECKING:  # help and completion need not wait for these
     from autocanary.app.simulation import OnProgress, SimulationSummary
     from autocanary.controller.policy_snapshots import PolicySnapshots
+    from autocanary.kserve.knative_routes import Route
     from autocanary.settings import Settings
     from autocanary.simulator.releases import SimulatedRelease
 
@@ -39,13 +39,13 @@ __all__ = [
 
 
 class RolloutClient(Protocol):
-    """A person's view of the CanaryRollouts: read from the API server at every call, never as leader.
+    """A user's access to the CanaryRollouts: reads from the API server at every call, never as leader.
 
     ``namespace`` is the context's own. ``rollouts(None)`` are those of all namespaces. All raise
-    ClusterError; NotFound from ``rollouts`` means that the definitions are not installed. ``observe`` looks
-    at a rollout's InferenceService; None when it is gone or may not be read. ``routes`` are Knative's behind
-    the rollouts' services, each with its namespace; what may not be read is left out. After ``set_timeout``
-    no call takes longer than that, and a second.
+    ClusterError; NotFound from ``rollouts`` means that the definitions are not installed. ``observe`` reads
+    a rollout's InferenceService; None when it is gone or may not be read. ``routes`` are Knative's behind
+    the rollouts' services, each with its namespace, without those that may not be read. After ``set_timeout``
+    no call takes longer than that plus one second.
     """
 
     @property
@@ -60,13 +60,13 @@ class RolloutClient(Protocol):
 
 
 class DemoRun(Protocol):
-    """The whole service on an embedded world, playing one scenario in virtual time.
+    """The controller on a simulated cluster: one scenario in virtual time.
 
-    ``expected`` are the phases that its rollouts should end in, in the order in which they begin;
-    ``horizon`` is when (in virtual seconds from the start) nobody waits for them any more. ``address`` is
-    where /metrics is served, "" without ``--serve``. ``shown`` are all rollouts so far, ended ones
-    included, each with its policy and the last observation of its service. ``listing`` is what kubectl
-    prints of the service now (the last column is its age), where the scenario is about that.
+    ``expected`` are the phases in which its rollouts should end, in the order in which they start. After
+    ``horizon`` virtual seconds the demo no longer waits for them. ``address`` is the address of /metrics, ""
+    without ``--serve``. ``shown`` are all rollouts so far, ended ones included, each with its policy and the
+    last observation of its service. ``listing`` is kubectl's present output about the service (the last
+    column is its age), where the scenario shows it.
     """
 
     @property
@@ -93,7 +93,7 @@ def open_client(kubeconfig: str | None, context: str | None) -> RolloutClient:
 
 
 def run_service(settings: Settings, kubeconfig: str | None, context: str | None) -> int:
-    """The service until it is told to stop; the exit code."""
+    """Run the service until SIGTERM or SIGINT; the exit code."""
     from autocanary import app
     from autocanary.settings import ClusterAccess
 
@@ -101,14 +101,14 @@ def run_service(settings: Settings, kubeconfig: str | None, context: str | None)
 
 
 def scenarios() -> Mapping[str, str]:
-    """The names of the scenarios, each with a sentence about it."""
+    """The names of the scenarios, each with its description."""
     from autocanary import app
 
     return app.scenarios()
 
 
 def default_scenarios() -> Sequence[str]:
-    """What ``demo`` plays when it is not told what."""
+    """The scenarios that ``demo`` runs by default."""
     from autocanary import app
 
     return app.DEFAULT_SCENARIOS
@@ -136,21 +136,21 @@ def simulate(
     horizon: float,
     on_progress: OnProgress,
 ) -> tuple[Sequence[SimulationSummary], Sequence[str]]:
-    """What the policies do with the releases, and what is left out; InputError where that is too much."""
+    """The outcomes of the policies with the releases, and what is not simulated; InputError for too large a run."""
     from autocanary.app.simulation import simulate
 
     return simulate(policies, releases, runs=runs, seed=seed, horizon=horizon, on_progress=on_progress)
 
 
 def probe(url: str, policies: Sequence[Policy]) -> Sequence[Problem]:
-    """What Prometheus says of the policies' queries; MetricsUnreachable when it cannot be asked."""
+    """Problems of the policies' queries in Prometheus; MetricsUnreachable when it does not answer."""
     from autocanary.cli import probe_prometheus
 
     return probe_prometheus.probe(url, policies)
 
 
 def policy_of(rollout: Rollout) -> Policy | None:
-    """The policy that a rollout is held to; None when this version cannot read its snapshot."""
+    """The policy snapshot of a rollout; None when this version cannot read it."""
     try:
         return _snapshots().restore(rollout)
     except PolicyError:
@@ -159,7 +159,7 @@ def policy_of(rollout: Rollout) -> Policy | None:
 
 @cache
 def _snapshots() -> PolicySnapshots:
-    """One for all looks: a list of a thousand rollouts restores each of its few policies once."""
+    """One for the whole process: a list of a thousand rollouts restores each of its few policies once."""
     from autocanary.controller.policy_snapshots import PolicySnapshots
     from autocanary.policy_files import ActivePolicies
 

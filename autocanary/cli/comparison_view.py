@@ -1,4 +1,4 @@
-"""Pictures of a rollout's comparisons with stable: how far the evidence is, and what it is made of."""
+"""A rollout's comparisons with stable: the evidence, and the counts that it comes from."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _BAR = 30
 
 
 def evidence_meter(rollout: Rollout) -> str:
-    """The evidence against the candidate, ``43%`` of what rolls it back; ``–`` where nothing is compared."""
+    """The evidence against the candidate: ``43%`` of what rolls it back; ``–`` without comparisons."""
     percent = evidence_percent_of(rollout.progress.evidence)
     return f"{percent:.0f}%" if percent is not None else "–"
 
 
 def evidence_bar(percent: float, width: int = _BAR) -> Text:
-    """Full is a rollback; a little evidence is not invisible."""
+    """A full bar is a rollback; any evidence above zero is visible."""
     share = min(100.0, max(0.0, percent))
     cells = max(1, round(share * width / 100)) if share > 0 else 0
     colour = "red" if share >= 100 else "yellow" if share >= 50 else "green"
@@ -36,11 +36,11 @@ def evidence_bar(percent: float, width: int = _BAR) -> Text:
 
 
 def comparison_panel(rollout: Rollout, policy: Policy | None) -> RenderableType | None:
-    """The meter, and each comparison with both sides' numbers; None where nothing is compared."""
+    """The evidence bar, and each comparison with both revisions' counts; None without comparisons."""
     percent = evidence_percent_of(rollout.progress.evidence)
     if percent is None:
         return None
-    head = Text("against the candidate ").append_text(evidence_bar(percent))
+    head = Text("evidence against the candidate ").append_text(evidence_bar(percent))
     head.append(f"  100 % rolls back{_confidence(policy)}", "dim")
     parts: list[RenderableType] = [head]
     metrics = {metric.name: metric for metric in policy.analysis.metrics} if policy is not None else {}
@@ -87,7 +87,7 @@ def _row(name: str, comparison_summary: ComparisonSummary, metric: Metric | None
 
 
 def _side(side: RevisionCounts, metric: Metric | None) -> str:
-    """``10/1000 = 1.00 % (0.5–1.8 %)``; the interval holds at all looks together."""
+    """``10/1000 = 1.00 % (0.5–1.8 %)``; the interval holds at all evaluations together."""
     if side.requests <= 0:
         return "no requests yet"
     alpha = parameters_of(metric.compare).alpha if metric is not None and metric.compare is not None else 0.05

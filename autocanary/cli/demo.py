@@ -1,4 +1,4 @@
-"""``autocanary demo``: the whole service on an embedded world, in compressed time."""
+"""``autocanary demo``: the controller on a simulated cluster, in compressed time."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ __all__ = ["demo"]
 
 _FRAMES_PER_SECOND = 10.0
 _SPEED = 30.0
-"""Virtual seconds in a real one, on a terminal; elsewhere nobody watches, so nothing waits."""
+"""Virtual seconds per real second on a terminal; elsewhere the demo does not wait."""
 _STEP_SECONDS = 1.0
-"""Virtual seconds between two looks when nobody watches."""
+"""Virtual seconds between two updates without a terminal."""
 _FILE_WIDTH = 120
 _FINAL_FRAME_SECONDS = 1.0
-"""Real seconds for which the end of a scenario stays before the next one begins."""
+"""Real seconds for which the end of a scenario is shown before the next one starts."""
 
 
 def _parse_speed(text: str) -> float:
@@ -52,14 +52,14 @@ def demo(
             help=f"How many virtual seconds pass in a real one, 1 or more.{default_text('30')}",
         ),
     ] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="Also serve /metrics while it plays.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Also serve /metrics while it runs.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="PATH", hidden=True)] = None,
 ) -> None:
-    """Watch a healthy release promoted and a bad one rolled back, without a cluster.
+    """Watch the promotion of a healthy release and the rollback of a bad one, without a cluster.
 
-    Without a terminal and without --speed it waits for nothing, and prints a line for each transition.
+    Without a terminal and without --speed it runs as fast as it can, and prints a line for each transition.
 
-    Exit code 1 when a rollout ends otherwise than its scenario expects.
+    Exit code 1 when a rollout does not end as its scenario expects.
     """
     known = backend.scenarios()
     if listing:
@@ -70,13 +70,13 @@ def demo(
     if scenario is not None and scenario not in known:
         raise typer.BadParameter(f"{scenario!r} is not one of {', '.join(known)}", param_hint="'--scenario'")
     names = (scenario,) if scenario is not None else backend.default_scenarios()
-    raise typer.Exit(_play(names, speed, serve=serve, svg=svg))
+    raise typer.Exit(_run(names, speed, serve=serve, svg=svg))
 
 
-def _play(names: Sequence[str], speed: float | None, *, serve: bool, svg: Path | None) -> int:
+def _run(names: Sequence[str], speed: float | None, *, serve: bool, svg: Path | None) -> int:
     with DemoView(_console()) as view:
         pace = speed if speed is not None else (_SPEED if view.is_live else None)
-        results = [_play_scenario(view, name, pace, serve=serve) for name in names]
+        results = [_run_scenario(view, name, pace, serve=serve) for name in names]
         as_expected = view.summary(results)
         if svg is not None:
             view.export_svg(svg)
@@ -84,12 +84,12 @@ def _play(names: Sequence[str], speed: float | None, *, serve: bool, svg: Path |
 
 
 def _console() -> Console:
-    """Lines may be as long as they need to be in a file, but a table may not."""
+    """Without a terminal, tables have a fixed width."""
     console = printing.console()
     return console if console.is_terminal else printing.console(width=_FILE_WIDTH)
 
 
-def _play_scenario(view: DemoView, name: str, pace: float | None, *, serve: bool) -> ScenarioResult:
+def _run_scenario(view: DemoView, name: str, pace: float | None, *, serve: bool) -> ScenarioResult:
     with closing(backend.demo_run(name, serve=serve)) as demo_run:
         if demo_run.address:
             printing.print_notice(f"serving {demo_run.address}")

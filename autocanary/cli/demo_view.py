@@ -1,6 +1,6 @@
-"""The demo as people see it: a live picture on a terminal, plain lines elsewhere, a summary at the end.
+"""The demo's output: a live view on a terminal, plain lines elsewhere, a summary at the end.
 
-It is given core values and virtual time, and knows nothing of the world they come from.
+It gets values of the model and the virtual time, and does not know the simulated cluster.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from autocanary.cli.event_log import EventLine, EventLog
 from autocanary.cli.rollout_view import RolloutView, phase_style, rollout_panel
-from autocanary.cli.trail import EventLine, EventLog
 from autocanary.errors import InputError
 from autocanary.model import value_wording
 from autocanary.model.progress import Phase
 
 __all__ = ["DemoView", "ScenarioResult"]
 
-_HEADS, _PANEL, _FEWEST_LINES = 4, 13, 3  # lines of a picture: its heads, each rollout, the log at least
+_HEADS, _PANEL, _FEWEST_LINES = 4, 13, 3  # lines of the view: its heads, each rollout, the log at least
 _SVG_WIDTH = 110
 _LIVE_HERTZ = 12.0
 _MISMATCH_STYLE = "bold reverse red"
@@ -43,7 +43,7 @@ _EVENT_STYLES = {
 
 @dataclass(frozen=True, slots=True)
 class ScenarioResult:
-    """How a scenario ended: its rollouts as they began, and the phases that they should end in."""
+    """How a scenario ended: its rollouts in the order of their start, and the phases in which they should end."""
 
     title: str
     expected: tuple[Phase, ...]
@@ -55,9 +55,9 @@ class ScenarioResult:
 
 
 class DemoView:
-    """Shows rollouts as they go. Use it as a context manager: a live picture must be closed.
+    """Shows rollouts while they run. Use it as a context manager: a live view must be closed.
 
-    ``live`` False prints a line per transition; None: live on a terminal.
+    ``live`` False prints a line per transition; None: a live view on a terminal.
     """
 
     def __init__(self, console: Console, *, live: bool | None = None) -> None:
@@ -82,7 +82,7 @@ class DemoView:
             self._live.stop()
 
     def begin(self, title: str, started_at: float) -> None:
-        """A new scenario, in a virtual time of its own; the one before stays on the screen above it."""
+        """Start a new scenario with its own virtual time; the previous one stays on the screen above it."""
         self._freeze_frame()
         self._title, self._started_at = title, started_at
         self._event_log, self._log, self._listing = EventLog(), [], ()
@@ -90,9 +90,9 @@ class DemoView:
             self._print(Text(title, "bold"))
 
     def show(self, shown: Sequence[RolloutView], now: float, listing: Sequence[str] = ()) -> None:
-        """The present state; what has happened since the last call goes into the log.
+        """Show the present state; transitions since the last call go into the log.
 
-        ``listing`` is how kubectl prints the service now: shown above, or whenever more than its age changed.
+        ``listing`` is kubectl's output about the service: shown above, or whenever more than its age changed.
         """
         new_entries = self._event_log.new_lines(each.rollout for each in shown)
         self._log += new_entries
@@ -108,7 +108,7 @@ class DemoView:
                 self._print(Text(row, "dim"))
 
     def summary(self, results: Sequence[ScenarioResult]) -> bool:
-        """The table at the end; whether every scenario ended as it should."""
+        """Print the table at the end; return whether every scenario ended as expected."""
         self._freeze_frame()
         table = Table(box=box.SIMPLE_HEAD, title="What happened", title_justify="left", title_style="bold")
         for column in ("Scenario", "Candidate", "Ended", "Expected", "Took", "Why"):
@@ -121,7 +121,7 @@ class DemoView:
         return all(result.is_as_expected for result in results)
 
     def export_svg(self, path: Path, title: str = "autocanary demo") -> None:
-        """The last picture of each scenario and the summary; InputError when the file cannot be written."""
+        """Write the last view of each scenario and the summary; InputError when the file cannot be written."""
         recorder = Console(
             record=True, width=_SVG_WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
         )
@@ -130,10 +130,10 @@ class DemoView:
         try:
             path.write_text(recorder.export_svg(title=title, unique_id="autocanary"), "utf-8")
         except OSError as error:
-            raise InputError(f"{path}: the picture cannot be written: {error.strerror}") from error
+            raise InputError(f"{path}: the image cannot be written: {error.strerror}") from error
 
     def _freeze_frame(self) -> None:
-        """Leaves the present picture on the screen, whole, and goes on below it."""
+        """Leave the present view on the screen, whole, and continue below it."""
         if self._last is None:
             return
         frame = self._render(*self._last, log_lines=None)
@@ -144,7 +144,7 @@ class DemoView:
         self._last = None
 
     def _render(self, shown: Sequence[RolloutView], now: float, log_lines: int | None) -> RenderableType:
-        """``log_lines``: at most so many, a line each, so that it all fits a screen; None: all, whole."""
+        """``log_lines``: at most this many, one line each, so that all fits a screen; None: all, whole."""
         head = Text(f"{self._title}  ", "bold")
         head.append(f"{self._elapsed(now)} of virtual time", "dim")
         parts: list[RenderableType] = [head, *(Text(row, no_wrap=True) for row in self._listing)]
@@ -162,14 +162,14 @@ class DemoView:
         table = Table.grid(padding=(0, 1))
         for _ in range(3):
             table.add_column(no_wrap=True)
-        table.add_column(no_wrap=lines is not None, overflow="ellipsis")
+        table.add_column()  # gives way first, so that times and weights stay whole
         for line in self._log if lines is None else self._log[-lines:]:
             style = _EVENT_STYLES.get(line.event, "")
             table.add_row(
                 Text(self._elapsed(line.at), "dim"),
                 Text(line.where),
                 Text(f"{line.weight} %"),
-                Text(f"{line.reason}: {line.message}", style),
+                Text(f"{line.reason}: {line.message}", style, no_wrap=lines is not None, overflow="ellipsis"),
             )
         return table
 
@@ -183,7 +183,7 @@ class DemoView:
 
 
 def _without_age(listing: Sequence[str]) -> list[str]:
-    """Each line without its last column; the spaces between the others tell which of them are empty."""
+    """Each line without its last column."""
     return [line.rpartition(" ")[0] for line in listing]
 
 

@@ -1,14 +1,9 @@
-"""Following one rollout to its end: a live picture or lines, and the outcome as an exit code.
+"""Find a rollout by name, and follow it to its end: a live view or lines, and the outcome as an exit code.
 
-A pipeline asks right after ``kubectl apply``, when the rollout that it means has not begun and the one
-before it is still there. So the InferenceService is looked at, too: a rollout of something else than what is
-applied now is not the one that is meant.
-
-Which rollout is meant by a name: that of an InferenceService, or of one of its CanaryRollouts.
-
-Waiting for something that others do: look, sleep, look again, until a deadline.
-
-``monotonic`` and ``sleep`` are here by name so that tests can replace them.
+A name is that of an InferenceService or of a CanaryRollout. A pipeline follows right after ``kubectl apply``, when its
+rollout has not started and the previous one still exists. Therefore the InferenceService is read too: a rollout of
+another spec than the applied one is not followed. ``monotonic`` and ``sleep`` are names here so that tests can replace
+them.
 """
 
 from __future__ import annotations
@@ -24,8 +19,8 @@ from rich.console import RenderableType
 from rich.live import Live
 
 from autocanary.cli import backend, printing
+from autocanary.cli.event_log import EventLog
 from autocanary.cli.rollout_view import RolloutView, rollout_panel
-from autocanary.cli.trail import EventLog
 from autocanary.errors import Busy, Unreachable
 from autocanary.model import value_wording
 from autocanary.model.observation import Observation, ServiceKey
@@ -64,7 +59,7 @@ def newest(rollouts: Iterable[Rollout]) -> Rollout | None:
 
 
 def matching(rollouts: Iterable[Rollout], name: str) -> list[Rollout]:
-    """The rollouts that a name may mean, the oldest first; a CanaryRollout's own name wins."""
+    """The rollouts with that name or of that service, the oldest first; a CanaryRollout's own name wins."""
     every = sorted(rollouts, key=_by_age)
     return [each for each in every if each.name == name] or [each for each in every if each.service == name]
 
@@ -76,13 +71,13 @@ def find_rollout(rollouts: Iterable[Rollout], name: str) -> Rollout | None:
 
 
 def ambiguous(rollouts: Iterable[Rollout], name: str) -> Sequence[Rollout]:
-    """The rollouts that a service's name means equally: several components of it are being rolled out."""
+    """The running rollouts of several components of one service, which its name does not distinguish."""
     running = [each for each in matching(rollouts, name) if not each.is_final and each.name != name]
     return running if len({each.component for each in running}) > 1 else []
 
 
 def latest_by_service(rollouts: Iterable[Rollout]) -> Sequence[Rollout]:
-    """For each service what runs now, or else what ran last, by namespace and name."""
+    """The running rollouts of each service, or else its last one, by namespace and name."""
     of: dict[ServiceKey, list[Rollout]] = {}
     for each in rollouts:
         of.setdefault(each.key, []).append(each)
@@ -94,9 +89,9 @@ def latest_by_service(rollouts: Iterable[Rollout]) -> Sequence[Rollout]:
 
 
 def matches_applied_spec(rollout: Rollout, observation: Observation | None) -> bool:
-    """Whether a rollout is about what its service is to run now, and not about something before that.
+    """Whether a rollout releases its service's present spec, and not an earlier one.
 
-    Without a look at the service (it is gone, or may not be read) there is nothing newer to wait for.
+    Without an observation (the service is gone, or may not be read) there is nothing newer to wait for.
     """
     if observation is None or observation.deleting or observation.stopped:
         return True
@@ -107,7 +102,7 @@ def matches_applied_spec(rollout: Rollout, observation: Observation | None) -> b
     if observation.default_endpoint is not None and not observation.default_endpoint.has_candidate:
         return rollout.progress.phase is not Phase.SUPERSEDED
     if rollout.candidate_digest and observation.spec_digest != rollout.candidate_digest:
-        return False  # told by the spec, for the status lags behind it
+        return False  # by the spec, because the status is updated later
     return observation.created in (rollout.candidate, "")
 
 
@@ -117,11 +112,11 @@ monotonic: Callable[[], float] = time.monotonic
 sleep: Callable[[float], None] = time.sleep
 
 OUTAGE_TOLERANCE_SECONDS = 30.0
-"""Seconds for which a cluster that answered before may be away while a command waits."""
+"""Seconds for which an API server that answered before may be unreachable while a command waits."""
 
 
 def poll(interval: float, timeout: float | None) -> Iterator[float]:
-    """The seconds left at each look, ``interval`` seconds apart; the last one is at the deadline."""
+    """The seconds left, every ``interval`` seconds; the last time is at the deadline."""
     start = monotonic()
     left = math.inf if timeout is None else timeout
     while True:
@@ -134,21 +129,21 @@ def poll(interval: float, timeout: float | None) -> Iterator[float]:
 
 
 class OutageTolerance:
-    """Lets a short absence of the API server pass: a pipeline must not fail for a restart of it."""
+    """Tolerates a short outage of the API server: a pipeline must not fail because of a restart."""
 
     def __init__(self) -> None:
         self._unreachable_since: float | None = None
         self._answered = False
         self.error: Unreachable | Busy | None = None
-        """What the last look ended with, while the cluster is away."""
+        """The error of the last attempt, while the API server is unreachable."""
 
     @property
     def is_unreachable(self) -> bool:
-        """Whether the last look found nobody."""
+        """Whether the last attempt got no answer."""
         return self.error is not None
 
     def attempt(self, read: Callable[[], T]) -> T | None:
-        """What ``read`` gives; None while the cluster is away; its error when that lasts, or comes first."""
+        """The result of ``read``; None during an outage; its error when the outage lasts, or at the first attempt."""
         try:
             result = read()
         except (Unreachable, Busy) as error:
@@ -166,7 +161,7 @@ class OutageTolerance:
 
 
 POLL_SECONDS = 2.0
-"""Seconds between two looks."""
+"""Seconds between two reads."""
 
 now = time.time
 
@@ -184,7 +179,7 @@ def render_rollout(rollout: Rollout) -> RenderableType:
 
 
 class Screen:
-    """A live picture on a terminal; elsewhere, a line per transition."""
+    """A live view on a terminal; elsewhere, a line per transition."""
 
     def __init__(self) -> None:
         console = printing.console()
@@ -210,10 +205,9 @@ class Screen:
 
 
 def follow(client: backend.RolloutClient, scope: str, name: str, timeout: float | None) -> int:
-    """One rollout to its end; the exit code of its outcome, or NO when it is not in time.
+    """Follow one rollout to its end; the exit code of its outcome, or FAILURE when it does not end in time.
 
-    ClusterError when the cluster cannot be reached, or when it is away as the time ends: then nothing is
-    known of the outcome.
+    ClusterError when the cluster cannot be reached, or is unreachable at the deadline: then the outcome is unknown.
     """
     tolerance = OutageTolerance()
     search = _Search(client, scope, name)
@@ -225,7 +219,7 @@ def follow(client: backend.RolloutClient, scope: str, name: str, timeout: float 
             if tolerance.is_unreachable:
                 continue
             if found is None and rollout is not None:
-                printing.print_notice(f"{value_wording.rollout_title(rollout)}: the rollout was deleted meanwhile")
+                printing.print_notice(f"{value_wording.rollout_title(rollout)}: the rollout was deleted")
                 return printing.FAILURE
             rollout = found
             if rollout is not None:
@@ -241,7 +235,7 @@ def follow(client: backend.RolloutClient, scope: str, name: str, timeout: float 
 
 
 class _Search:
-    """For the rollout that is meant; says once what it waits for."""
+    """Finds the rollout to follow; prints once what it waits for."""
 
     def __init__(self, client: backend.RolloutClient, scope: str, name: str) -> None:
         self.client, self._where, self._name = client, scope, name
@@ -255,8 +249,8 @@ class _Search:
         if rollout.name == self._name or matches_applied_spec(rollout, self.client.observe(rollout)):
             return rollout
         self._print_once(
-            f"the rollout of {rollout.candidate} is {rollout.progress.phase.value}, and something newer has "
-            f"been applied to {self._name}: waiting for its rollout"
+            f"the rollout of {rollout.candidate} is {rollout.progress.phase.value}; a newer spec was applied to "
+            f"{self._name}: waiting for its rollout"
         )
         return None
 
@@ -267,7 +261,7 @@ class _Search:
 
 
 def _read_followed(search: _Search, before: Rollout | None) -> Rollout | None:
-    """Once it is found it stays the one that is followed, whatever begins after it."""
+    """The first rollout that was found is followed to its end, even when a newer one starts."""
     return search.find_rollout() if before is None else search.client.read(before.namespace, before.name)
 
 
@@ -281,12 +275,12 @@ def _outcome(rollout: Rollout) -> int:
 def _print_timeout(rollout: Rollout | None, name: str, timeout: float) -> None:
     within = value_wording.format_duration(timeout)
     if rollout is None:
-        printing.print_notice(f"no rollout of {name} has begun within {within}; does a policy select the service?")
+        printing.print_notice(f"no rollout of {name} started within {within}; does a policy select the service?")
         return
     phase, waits = (
         rollout.progress.phase,
         value_wording.describe_wait(rollout, backend.policy_of(rollout), now()),
     )
     printing.print_notice(
-        f"{value_wording.rollout_title(rollout)}: not ended within {within}: {phase.value}, waits for {waits}"
+        f"{value_wording.rollout_title(rollout)}: did not end within {within}: {phase.value}, waits for {waits}"
     )

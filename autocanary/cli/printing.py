@@ -1,13 +1,13 @@
-"""Results to stdout, words about them to stderr; tables for people, JSON and YAML for programs.
+"""Output streams, exit codes and shared flags of the commands.
 
-Exit codes: what a shell or a pipeline can tell apart.
-
-Flags that several commands have; those of the cluster mean what they mean in kubectl.
+Results go to stdout as tables, JSON or YAML; notices go to stderr. The cluster's flags mean what they mean in kubectl.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import json
 import os
 import sys
@@ -16,7 +16,6 @@ from enum import Enum
 from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
-import yaml
 from rich.console import Console
 
 from autocanary.errors import (
@@ -51,6 +50,7 @@ __all__ = [
     "exit_code_for",
     "print_notice",
     "print_result",
+    "replace_unencodable",
     "silence_stdout",
 ]
 
@@ -64,13 +64,21 @@ class Output(str, Enum):
     YAML = "yaml"
 
 
+def _output(text: str | Output) -> Output:
+    try:
+        return Output(text)
+    except ValueError:
+        expected = ", ".join(each.value for each in Output)
+        raise typer.BadParameter(f"{str(text)!r} is not a format; expected one of {expected}") from None
+
+
 class _Console(Console):
     def on_broken_pipe(self) -> NoReturn:
-        raise BrokenPipeError  # rich would exit with 1, which means "no" here
+        raise BrokenPipeError  # rich would exit with 1, which has another meaning here
 
 
 def console(stream: TextIO | None = None, **options: Any) -> Console:
-    """A console on stdout as it is now; without a terminal, lines are as long as they need to be."""
+    """A console on the present stdout; without a terminal, lines are never broken."""
     file = stream or sys.stdout
     made = _Console(file=file, highlight=False, **options)
     if not made.is_terminal and "width" not in options:
@@ -88,7 +96,7 @@ def print_result(text: str) -> None:
 
 
 def print_notice(text: str) -> None:
-    """A word about the result, on stderr."""
+    """A notice about the result, on stderr."""
     errors().print(text, markup=False, soft_wrap=True)
 
 
@@ -97,11 +105,33 @@ def document(value: Mapping[str, Any], output: Output) -> None:
     if output is Output.JSON:
         sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
     else:
+        import yaml  # a tenth of a second, which other output need not wait for
+
         yaml.safe_dump(value, sys.stdout, sort_keys=False, allow_unicode=True)
 
 
+_REPLACEMENTS = {
+    "█": "#", "▓": "#", "▒": "=", "░": "-", "…": "~", "–": "-", "—": "-", "→": "->", "·": "-", "≥": ">=", "≤": "<=",
+    "“": '"', "”": '"', "’": "'", "✅": "", "❌": "", "⏳": "",
+}  # fmt: skip
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_REPLACEMENTS.get(each, "?") for each in error.object[error.start : error.end]), error.end
+
+
+def replace_unencodable() -> None:
+    """Replace characters that the encoding of stdout and stderr does not have, such as a bar in Latin-1."""
+    codecs.register_error("autocanary", _replace)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="autocanary")
+
+
 def silence_stdout() -> None:
-    """Nobody reads stdout any more: keep the interpreter from complaining of it at exit."""
+    """Discard stdout after its reader has gone, so that the interpreter reports no error at exit."""
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -111,13 +141,13 @@ def silence_stdout() -> None:
 SUCCESS = 0
 FAILURE = 1  # the answer is "no": invalid policy, rolled back, no such rollout, not in time
 USAGE = 2
-UNREACHABLE = 3  # no usable cluster or Prometheus: away, overloaded, without rights, without our definitions
+UNREACHABLE = 3  # no usable cluster or Prometheus: unreachable, overloaded, no rights, no definitions
 INTERRUPTED = 130  # as shells say it: 128 + SIGINT
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
 def exit_code_for(error: AutocanaryError) -> int:
-    """A missing right is not a "no": a pipeline must not take it for a rolled-back release."""
+    """A missing right is not FAILURE: a pipeline must not treat it as a rolled-back release."""
     if isinstance(error, PolicyError | Conflict | Refused):
         return FAILURE
     if isinstance(error, InputError):
@@ -136,17 +166,18 @@ AllNamespaces = Annotated[bool, _cluster("--all-namespaces", "-A", help="In all 
 Context = Annotated[str | None, _cluster("--context", metavar="NAME", help="The kubeconfig context.")]
 Kubeconfig = Annotated[str | None, _cluster("--kubeconfig", metavar="FILE", help="The kubeconfig file.")]
 OutputFormat = Annotated[
-    Output, typer.Option("--output", "-o", metavar="table|wide|json|yaml", help="How to print the result.")
+    Output,
+    typer.Option("--output", "-o", metavar="table|wide|json|yaml", parser=_output, help="How to print the result."),
 ]
 
 
 def default_text(value: str) -> str:
-    """The end of a help text: what counts when an option is not given. docs/generate.py reads it."""
+    """The end of a help text with the default of an option. docs/generate.py reads it."""
     return f" [dim](default: {value})[/dim]"
 
 
 def duration_option(text: str | float) -> float:
-    """For ``parser=`` of an option: seconds, or the sentence that says what was expected."""
+    """For ``parser=`` of an option: seconds; an error that says what was expected."""
     if isinstance(text, float):
         return text  # a default
     try:

@@ -1,6 +1,6 @@
-"""What Prometheus says of policies: whether their queries run, and whether anything measures their presets.
+"""Check policies against Prometheus: whether their queries run, and whether any exporter measures their presets.
 
-Without a cluster nobody knows which services there are, so presets are looked for anywhere in Prometheus.
+Without a cluster the services are unknown, so presets are searched in all of Prometheus.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Query = Callable[[str], QueryResponse]
 
 
 def probe(url: str, policies: Sequence[Policy]) -> list[Problem]:
-    """Asks with the credentials of the settings; MetricsUnreachable when there is no answer."""
+    """Query with the credentials of the settings; MetricsUnreachable when there is no answer."""
     client = PrometheusClient(config_from_settings(load({"prometheus_url": url})))
     try:
         return check_queries(client.query, policies)
@@ -31,8 +31,8 @@ def probe(url: str, policies: Sequence[Policy]) -> list[Problem]:
 
 
 def check_queries(query: Query, policies: Sequence[Policy]) -> list[Problem]:
-    """A refused query is an error; a preset that nothing measures may only be waiting for its exporter."""
-    query("vector(1)")  # away, or not Prometheus: said once, not once a metric
+    """A refused query is an error; a preset without series is a warning, because its exporter may follow."""
+    query("vector(1)")  # unreachable, or not Prometheus: reported once, not per metric
     problems: list[Problem] = []
     for policy in policies:
         for metric in policy.analysis.metrics:

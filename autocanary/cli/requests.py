@@ -1,7 +1,7 @@
-"""``promote``, ``pause``, ``resume``, ``abort``, ``retry``: what a person asks of a rollout.
+"""``promote``, ``pause``, ``resume``, ``abort``, ``retry``: user requests about a rollout.
 
-The wish is written to the CanaryRollout's ``spec``, where kubectl could write it too; the service answers
-within a tick, and the command waits for that and says it.
+A request is written to the CanaryRollout's ``spec``, as kubectl could write it. autocanary answers within a tick; the
+command waits for the answer and prints it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["abort", "pause", "promote", "resume", "retry"]
 _POLL_SECONDS, _DEFAULT_TIMEOUT_SECONDS = 0.5, 30.0
 
 CommandResult = tuple[str, int]
-"""A sentence and an exit code."""
+"""A sentence about the rollout, and an exit code."""
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="An InferenceService or a CanaryRollout.")]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the service's answer.")]
@@ -63,7 +63,7 @@ def pause(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Hold a rollout where it is; a breach still rolls it back."""
+    """Hold a rollout at its weight; a failed metric still rolls it back."""
     _command(name, namespace, (kubeconfig, context), lambda w: w.pause(), wait, timeout)
 
 
@@ -75,7 +75,7 @@ def resume(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Let a paused rollout go on."""
+    """Continue a paused rollout."""
     _command(name, namespace, (kubeconfig, context), lambda w: w.resume(), wait, timeout)
 
 
@@ -99,7 +99,7 @@ def retry(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Try a candidate again that was rolled back."""
+    """Start a rolled-back candidate again."""
     _command(name, namespace, (kubeconfig, context), lambda w: w.request(Verb.RETRY), wait, timeout, finished=True)
 
 
@@ -121,24 +121,27 @@ def _command(
         ambiguous = follow.ambiguous(rollouts, name)
         if ambiguous:
             which = ", ".join(f"{each.name} ({each.component.value})" for each in ambiguous)
-            printing.print_notice(f"several components of {name} are being rolled out; say which is meant: {which}")
+            printing.print_notice(f"{name} has rollouts of several components; name one of them: {which}")
             raise typer.Exit(printing.FAILURE)
         rollout = follow.find_rollout(rollouts, name)
         if rollout is None:
             printing.print_notice(
-                f"there is no rollout of {name} in namespace {where}; `autocanary status -A` lists all there are"
+                f"there is no rollout of {name} in namespace {where}; `autocanary status -A` lists all rollouts"
             )
             raise typer.Exit(printing.FAILURE)
         if rollout.is_final and not finished:
             printing.print_notice(
-                f"{value_wording.rollout_title(rollout)}: {_ended_text(rollout)}; there is nothing to ask of it"
+                f"{value_wording.rollout_title(rollout)}: {_ended_text(rollout)}; "
+                "promote, pause, resume and abort work only while it runs"
             )
             raise typer.Exit(printing.FAILURE)
         raise typer.Exit(send(_UserRequest(client, rollout, timeout if wait else None)))
 
 
 def _ended_text(rollout: Rollout) -> str:
-    return f"this rollout has ended: {rollout.progress.phase.value} ({rollout.progress.reason.value})"
+    progress = rollout.progress
+    reason = f" ({progress.reason.value})" if progress.reason.value != progress.phase.value else ""
+    return f"this rollout has ended: {progress.phase.value}{reason}"
 
 
 def _pause_result(rollout: Rollout) -> CommandResult | None:
@@ -152,7 +155,7 @@ def _pause_result(rollout: Rollout) -> CommandResult | None:
 
 
 class _UserRequest:
-    """One wish about one rollout; ``timeout`` None: the answer is not waited for."""
+    """One user request about one rollout; ``timeout`` None: do not wait for the answer."""
 
     def __init__(self, client: backend.RolloutClient, rollout: Rollout, timeout: float | None) -> None:
         self._client, self._rollout, self._timeout = client, rollout, timeout
@@ -161,7 +164,7 @@ class _UserRequest:
         pending = self._pending()
         if pending is not None and pending.verb == verb.value and paused is None:
             printing.print_notice(
-                f"{pending.verb} has been asked for already{_requested_by(pending)} and is not answered yet"
+                f"{pending.verb} was already requested{_requested_by(pending)} and is not answered yet"
             )
             return self._wait_for(pending.id, verb)
         if pending is not None:
@@ -172,7 +175,7 @@ class _UserRequest:
 
     def abort(self) -> int:
         if self._rollout.progress.phase is Phase.ROLLING_BACK:
-            return self._print("is rolling back already; nothing was changed")
+            return self._print("is already rolling back; nothing was changed")
         return self.request(Verb.ABORT)
 
     def pause(self) -> int:
@@ -180,7 +183,7 @@ class _UserRequest:
         if rollout.progress.phase is Phase.ROLLING_BACK:
             return self._print("is rolling back, which a pause does not stop; nothing was changed", printing.FAILURE)
         if rollout.paused and rollout.progress.phase is Phase.PAUSED:
-            return self._print("is paused already; nothing was changed")
+            return self._print("is already paused; nothing was changed")
         if not rollout.paused:
             self._client.write_request(rollout.namespace, rollout.name, paused=True, request=None)
         return self._wait(_pause_result)
@@ -204,33 +207,33 @@ class _UserRequest:
                     verb, before, now
                 ) else printing.FAILURE
             if now.request is None or now.request.id != request_id:
-                other = (
-                    f"{now.request.verb}{_requested_by(now.request)}" if now.request is not None else "nobody's wish"
-                )
+                if now.request is None:
+                    return f"{verb.value} was removed before it was answered", printing.FAILURE
+                other = f"{now.request.verb}{_requested_by(now.request)}"
                 return f"{verb.value} was replaced by {other} before it was answered", printing.FAILURE
             return None
 
         return self._wait(outcome)
 
     def _wait(self, outcome: Callable[[Rollout], CommandResult | None]) -> int:
-        """Says what ``outcome`` makes of the rollout, as soon as it makes something of it."""
+        """Print the result of ``outcome`` as soon as it is not None, or that no answer came in time."""
         namespace, name = self._rollout.namespace, self._rollout.name
         if self._timeout is None:
-            return self._print("has been asked; the service answers in its status")
+            return self._print("requested; the answer appears in its status")
         tolerance = follow.OutageTolerance()
         for left in follow.poll(_POLL_SECONDS, self._timeout):
             self._client.set_timeout(left)
             now = tolerance.attempt(lambda: self._client.read(namespace, name))
             if tolerance.is_unreachable:
                 continue
-            result = outcome(now) if now is not None else ("the rollout was deleted meanwhile", printing.FAILURE)
+            result = outcome(now) if now is not None else ("the rollout was deleted", printing.FAILURE)
             if result is not None:
                 return self._print(*result)
         if tolerance.error is not None:
             raise tolerance.error
         printing.print_notice(
-            f"{namespace}/{name}: the service has not answered within {value_wording.format_duration(self._timeout)}; "
-            "is autocanary running and watching this namespace? The wish stays and is answered when it is"
+            f"{namespace}/{name}: no answer within {value_wording.format_duration(self._timeout)}; "
+            "is autocanary running and watching this namespace? The request stays and is answered when it is"
         )
         return printing.FAILURE
 
@@ -240,7 +243,7 @@ class _UserRequest:
 
 
 def _was_accepted(verb: Verb, before: Rollout, now: Rollout) -> bool:
-    """Whether the answer was a yes: seen from what the rollout did, not from the sentence."""
+    """Whether the request had its effect: read from the rollout's state, not from the sentence."""
     was, progress = before.progress, now.progress
     if verb is Verb.ABORT:
         return progress.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
@@ -258,5 +261,5 @@ def _requested_by(request: Request) -> str:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container's user need not have a name
+    except (OSError, KeyError):  # the user of a container may have no name
         return ""

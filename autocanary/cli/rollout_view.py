@@ -1,6 +1,6 @@
-"""Pictures of one rollout from core values alone: its weight, its steps, its metrics, what comes next.
+"""One rollout as a panel: its weight, its steps, its metrics, and what it waits for.
 
-``status`` and ``demo`` show the same pictures; here nothing is read and no clock is asked.
+``status`` and ``demo`` show the same panel. Nothing here reads a cluster or a clock.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _BAR = 40
 
 @dataclass(frozen=True, slots=True)
 class RolloutView:
-    """A rollout with what is known around it; the policy and the observation may be missing."""
+    """A rollout with its policy and the last observation of its service, where they are known."""
 
     rollout: Rollout
     policy: Policy | None = None
@@ -62,9 +62,9 @@ def phase_style(phase: Phase) -> str:
 
 
 def candidate_share(view: RolloutView) -> int:
-    """Percent of the traffic on the candidate: as last seen, or as asked for where nobody has looked.
+    """Percent of the traffic on the candidate: as last observed, or as intended without an observation.
 
-    Of a rollout that is over, as its end left it: what is seen now may be another's.
+    Of a rollout that has ended, the share at its end: the present one may belong to another rollout.
     """
     if view.observation is not None and not view.rollout.is_final:
         traffic_percent = view.observation.traffic_percent(view.rollout.candidate)
@@ -77,12 +77,12 @@ def candidate_share(view: RolloutView) -> int:
 
 
 def weight_bar(view: RolloutView, width: int = _BAR) -> Text:
-    """Stable and candidate as one bar of the whole traffic; a share above zero is never invisible."""
+    """Stable and candidate as one bar of the whole traffic, legible without colour; a share above zero is visible."""
     traffic_percent = min(100, max(0, candidate_share(view)))
     cells = round(traffic_percent * width / 100)
     cells = min(width - 1, max(1, cells)) if 0 < traffic_percent < 100 else cells
     bar = Text(f"stable {100 - traffic_percent:>3} % ")
-    bar.append("█" * (width - cells), "green")
+    bar.append("░" * (width - cells), "green")
     bar.append("█" * cells, phase_style(view.rollout.progress.phase) if cells else "")
     bar.append(f" {traffic_percent:>3} % candidate")
     return bar
@@ -105,18 +105,18 @@ def steps(view: RolloutView) -> Text:
         else:
             line.append(f"{step.weight}", "dim")
         if step.approval:
-            line.append(" (waits for a person)", "dim")
+            line.append(" (approval)", "dim")
     return line
 
 
 def metric_table(view: RolloutView) -> Table | None:
-    """What each metric said last, held against its range; None before the first look."""
+    """The last measurement of each metric with its range; None before the first evaluation."""
     states, policy = view.rollout.progress.metrics, view.policy
     if not states:
         return None
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("METRIC", "VALUE", "ALLOWED", "BREACHES", "REQUESTS"):
-        table.add_column(column, justify="right" if column in ("BREACHES", "REQUESTS") else "left")
+    for column in ("METRIC", "VALUE", "ALLOWED", "VIOLATIONS", "REQUESTS"):
+        table.add_column(column, justify="right" if column in ("VIOLATIONS", "REQUESTS") else "left")
     metrics = {metric.name: metric for metric in policy.analysis.metrics} if policy is not None else {}
     for name, state in states.items():
         table.add_row(*_metric_row(name, state, metrics.get(name)))
@@ -127,7 +127,7 @@ def _metric_row(name: str, state: MetricState, metric: Metric | None) -> tuple[T
     style = {True: "green", False: "red", None: "yellow"}[state.ok]
     last = state.last
     if last is None:
-        value = Text("not asked yet", "dim")
+        value = Text("not measured yet", "dim")
     elif last.value is None:
         value = Text(value_wording.describe_measurement(last), style)
     else:
@@ -153,7 +153,7 @@ def _allowed(metric: Metric | None) -> str:
 
 
 def reason_text(view: RolloutView, now: float) -> Text:
-    """The reason in words, and what has to happen next."""
+    """The reason, its message, and what the rollout waits for."""
     progress = view.rollout.progress
     line = Text(f"{progress.reason.value}", f"bold {phase_style(progress.phase)}")
     if progress.message:
@@ -165,7 +165,7 @@ def reason_text(view: RolloutView, now: float) -> Text:
 
 
 def rollout_panel(view: RolloutView, now: float) -> Panel:
-    """All of it in a frame that carries the names and the phase."""
+    """Weight, steps, metrics and reason in a frame with the names and the phase."""
     progress = view.rollout.progress
     style = phase_style(progress.phase)
     parts: list[RenderableType] = [weight_bar(view), steps(view)]

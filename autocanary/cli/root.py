@@ -1,9 +1,4 @@
-"""The program: its commands, and what becomes of every way in which one can end.
-
-``autocanary crds``.
-
-``autocanary version``.
-"""
+"""The program: its commands, ``crds`` and ``version``, and the exit code of every outcome."""
 
 from __future__ import annotations
 
@@ -44,7 +39,7 @@ _COMPLETE = "_AUTOCANARY_COMPLETE"  # the same for both names of the program
 
 
 class _Root(TyperGroup):
-    """Turns what a command raises into a sentence on stderr and an exit code; never a traceback."""
+    """Turns the exception of a command into a sentence on stderr and an exit code; never a traceback."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types(super().get_params(ctx))
@@ -57,7 +52,7 @@ class _Root(TyperGroup):
         except typer.Abort:
             code = printing.INTERRUPTED
         except Exception as error:
-            # Usage errors are told by their shape: typer's class of them is not public.
+            # A usage error has this method; typer's class of them is not public.
             if not hasattr(error, "format_message"):
                 raise
             code = _usage(error)
@@ -100,11 +95,11 @@ def _without_types(params: list[Any]) -> list[Any]:
 
 
 def _no_type(ctx: Any) -> None:
-    """The type of what has none to people."""
+    """No type in help texts and usage lines."""
 
 
 def _paragraphs(text: str | None) -> str:
-    """A docstring whose paragraphs are lines, for a terminal to break where it ends."""
+    """A docstring with one line per paragraph, so that the terminal breaks it at its own width."""
     return "\n\n".join(" ".join(each.split()) for each in (text or "").split("\n\n"))
 
 
@@ -118,7 +113,7 @@ def _usage(error: Any) -> int:
 
 
 def program(argument: str) -> str:
-    """``kubectl autocanary`` when kubectl calls us as its plugin."""
+    """``kubectl autocanary`` when kubectl runs the program as its plugin."""
     name = os.path.basename(argument)
     return "kubectl autocanary" if name.startswith("kubectl-") else "autocanary"
 
@@ -126,7 +121,7 @@ def program(argument: str) -> str:
 app = typer.Typer(
     name="autocanary",
     cls=_Root,
-    help="Progressive delivery for KServe: more traffic on evidence, a rollback on a breach.",
+    help="Progressive delivery for KServe: more traffic while a release is good, a rollback when it is not.",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -161,4 +156,5 @@ for _panel, _commands in {
 
 def main() -> None:
     """The entry point of ``autocanary`` and ``kubectl-autocanary``."""
+    printing.replace_unencodable()
     typer.main.get_command(app).main()

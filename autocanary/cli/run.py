@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from autocanary.cli import backend
 from autocanary.cli.printing import Context, Kubeconfig, default_text
-from autocanary.errors import AutocanaryError
+from autocanary.errors import AutocanaryError, InputError
 
 __all__ = ["run"]
 
@@ -33,14 +34,15 @@ def run(
         typer.Option("--listen", metavar="HOST:PORT", help=f"Metrics and probes.{default_text('0.0.0.0:8080')}"),
     ] = None,
     tick: Annotated[
-        str | None, typer.Option("--tick", metavar="DURATION", help=f"How often to look.{default_text('1s')}")
+        str | None,
+        typer.Option("--tick", metavar="DURATION", help=f"How often to evaluate what is due.{default_text('1s')}"),
     ] = None,
     leader_election: Annotated[
         bool | None,
-        typer.Option("--leader-election/--no-leader-election", help="Whether replicas choose one that acts."),
+        typer.Option("--leader-election/--no-leader-election", help="Whether replicas elect a leader."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Decide and tell, but write nothing to the cluster.")
+        bool, typer.Option("--dry-run", help="Decide and log, but write nothing to the cluster.")
     ] = False,
     log_format: Annotated[
         str | None, typer.Option("--log-format", metavar="json|console", help="json unless on a terminal.")
@@ -56,8 +58,8 @@ def run(
 
     Each flag has a variable, AUTOCANARY_ and its name; flags win over variables, variables over the file.
 
-    Exit code 0 when it was told to stop, 2 for a setting that cannot be right, 3 when the cluster cannot be
-    reached or used at the start. A Prometheus that is away is waited for.
+    Exit code 0 after SIGTERM or Ctrl-C, 2 for an invalid setting, 3 when the cluster cannot be reached or used
+    at the start. The service waits for a Prometheus that is unreachable.
     """
     from autocanary import logs
     from autocanary.settings import load
@@ -81,13 +83,21 @@ def run(
         )
         form = settings.log_format or form
         logs.configure(form, settings.log_level)
+        _check_policies(settings.policies)
         _warn_of_unknown_variables()
         code = backend.run_service(settings, kubeconfig, context)
     except AutocanaryError as error:
-        if form == "json":  # for whoever collects logs; people read the sentence that follows
+        if form == "json":  # for log collectors; a terminal gets the sentence that follows
             logs.logger("cli.run").error("not_started", error=str(error))
         raise
     raise typer.Exit(code)
+
+
+def _check_policies(paths: Sequence[Path]) -> None:
+    """A misspelt path at the start is an error: the service would run without any policy."""
+    missing = [str(each) for each in paths if not each.exists()]
+    if missing:
+        raise InputError(f"--policies: there is no file or folder {', '.join(missing)}; correct the path")
 
 
 def _warn_of_unknown_variables() -> None:

@@ -1,4 +1,4 @@
-"""``autocanary simulate``: what a policy would do with releases, before one is entrusted to it."""
+"""``autocanary simulate``: what a policy does with good and bad releases, in virtual time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%", re.ASCII)
 _MAX_POLICIES = 2
 _RUNS, _SEED, _HORIZON = 500, 1, 4 * 3600.0
 _MIN_LATENCY = 0.0001
-_FILE_WIDTH = 160
+_FILE_WIDTH, _ANY_WIDTH = 160, 1_000
 
 
 def _percent(text: str) -> float:
@@ -53,7 +53,7 @@ def _latency(text: str) -> float:
 def _positive_duration(text: str | float) -> float:
     seconds = duration_option(text)
     if seconds <= 0:
-        raise typer.BadParameter(f"{text!r} is no time at all: expected a duration such as 4h")
+        raise typer.BadParameter(f"{text!r} is not a positive duration, such as 4h")
     return seconds
 
 
@@ -108,7 +108,7 @@ def simulate(
             "--onset",
             metavar="DURATION",
             parser=duration_option,
-            help="The canary answers like stable for so long.",
+            help="How long the canary answers like stable.",
         ),
     ] = None,
     bursts: Annotated[
@@ -147,8 +147,8 @@ def simulate(
 ) -> None:
     """See what a policy does with good and bad releases, before you use it.
 
-    How often it is wrong, how fast it is, and what that costs: the real planner and judge decide over
-    simulated requests, in virtual time. Unless flags describe a release, a standard set is simulated.
+    It prints how often the policy is wrong, how fast it is, and what that costs. The real rules and analysis
+    decide over simulated requests, in virtual time. Unless flags describe a release, a standard set is simulated.
 
     Exit code 1 when a policy is invalid.
     """
@@ -171,9 +171,13 @@ def simulate(
     if output in (Output.JSON, Output.YAML):
         printing.document(simulation_view.document(summaries), output)
         return
+    table = simulation_view.table(summaries)
     console = printing.console()
-    table_console = console if console.is_terminal else printing.console(width=_FILE_WIDTH)
-    table_console.print(simulation_view.table(summaries))
+    if not console.is_terminal:
+        console = printing.console(width=_FILE_WIDTH)
+    elif (needed := printing.console(width=_ANY_WIDTH).measure(table).maximum) > console.width:
+        console = printing.console(width=needed)  # a terminal breaks long lines; a cut number would be wrong
+    console.print(table)
 
 
 def _policies(paths: list[Path]) -> list[tuple[str, Policy]]:

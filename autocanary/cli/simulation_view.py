@@ -1,4 +1,4 @@
-"""What a simulation found, as a table for people: one row for each release, or one for each policy of it."""
+"""The result of a simulation as a table: one row per release, or one per policy of it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""``autocanary status``: rollouts, and what they wait for.
+"""``autocanary status``: one line per rollout, one rollout as a panel, or one rollout followed to its end.
 
-Routes with their revisions and percentages, in the columns of ``kn route list``.
+With ``-o wide`` also Knative's routes, in the columns of ``kn route list``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +19,7 @@ from rich.text import Text
 from autocanary.analysis.forecast import forecast_text
 from autocanary.cli import backend, follow, printing
 from autocanary.cli.comparison_view import evidence_meter
+from autocanary.cli.event_log import EventLog
 from autocanary.cli.follow import in_namespace, render_rollout, view_of
 from autocanary.cli.printing import (
     AllNamespaces,
@@ -29,7 +31,6 @@ from autocanary.cli.printing import (
     duration_option,
 )
 from autocanary.cli.rollout_view import RolloutView, candidate_share, phase_style
-from autocanary.cli.trail import EventLog
 from autocanary.kserve.knative_routes import Route
 from autocanary.model import value_wording
 from autocanary.model.observation import ConditionStatus
@@ -38,13 +39,20 @@ from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_json import to_document
 from autocanary.model.time_format import format_time
 
-__all__ = ["route_table", "status"]
+__all__ = ["route_table", "running_first", "status"]
 
+_SHORT = ["SERVICE", "PHASE", "WEIGHT", "CANDIDATE", "REASON", "AGE"]
+_WIDE = [
+    *("SERVICE", "PHASE", "STEP", "WEIGHT", "CANDIDATE", "AGE"),
+    *("STABLE", "ROLLOUT", "POLICY", "EVIDENCE", "REASON", "WAITS FOR"),
+]
+_CANDIDATE, _REASON = _SHORT.index("CANDIDATE"), _SHORT.index("REASON")
+_GAP, _WIDE_GAP = 2, 3
 _STYLES = {ConditionStatus.TRUE: "green", ConditionStatus.FALSE: "red", ConditionStatus.UNKNOWN: "yellow"}
 
 
 def route_table(routes: Sequence[tuple[str, Route]], *, namespaced: bool) -> Table:
-    """Without borders, so that it can be cut by columns; ``namespaced`` adds the namespaces."""
+    """Without borders, so that scripts can read its columns; ``namespaced`` adds the namespaces."""
     table = Table(box=None, padding=(0, 3, 0, 0), header_style="none")
     for column in (("NAMESPACE",) if namespaced else ()) + ("ROUTE", "URL", "READY", "TRAFFIC"):
         table.add_column(column, no_wrap=True)
@@ -68,7 +76,7 @@ def status(
             "--timeout",
             metavar="DURATION",
             parser=duration_option,
-            help="With NAME: wait at most so long for its end.",
+            help="With NAME: wait at most this long for its end.",
         ),
     ] = None,
     output: OutputFormat = Output.TABLE,
@@ -77,13 +85,15 @@ def status(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Show rollouts and what they wait for.
+    """Show rollouts: their phase, weight and reason, and what they wait for.
 
-    With NAME and --watch or --timeout it follows the rollout of what is applied now, and waits for it to
-    begin. The exit code is then that of the outcome: 0 promoted, 1 any other end or not in time, 3 the
+    Without NAME: one line per service, running rollouts first. With NAME: everything about its rollout.
+
+    With NAME and --watch or --timeout it follows the rollout of the applied spec, and waits for it to
+    start. The exit code is then that of the outcome: 0 promoted, 1 any other end or not in time, 3 the
     cluster cannot be reached.
 
-    -o wide adds columns, and the Knative routes with their revisions and percentages.
+    -o wide adds columns with whole sentences, and the Knative routes with their revisions and percentages.
 
     -o json and -o yaml print the CanaryRollout of NAME, or a List of one for each service, as kubectl does.
     """
@@ -102,10 +112,10 @@ def status(
 
 def _check(name: str | None, timeout: float | None, output: Output, *, follows: bool, all_namespaces: bool) -> None:
     if name is not None and all_namespaces:
-        sentence = "NAME is looked for in one namespace; leave out one of the two"
+        sentence = "NAME is searched in one namespace; leave out one of the two"
         raise typer.BadParameter(sentence, param_hint="'-A'")
     if name is None and timeout is not None:
-        sentence = "which rollout is waited for? Give a NAME as well"
+        sentence = "it needs the NAME of the service to wait for"
         raise typer.BadParameter(sentence, param_hint="'--timeout'")
     if follows and output in (Output.JSON, Output.YAML):
         sentence = f"{output.value} is printed once; leave out --watch and --timeout"
@@ -115,7 +125,7 @@ def _check(name: str | None, timeout: float | None, output: Output, *, follows: 
 def _print_once(client: backend.RolloutClient, scope: str | None, name: str | None, output: Output) -> int:
     rollouts = client.rollouts(scope)
     if name is None:
-        rollouts_shown = follow.latest_by_service(rollouts)
+        rollouts_shown = running_first(follow.latest_by_service(rollouts))
         _print_list(rollouts_shown, scope, output)
         _print_routes(client, rollouts_shown, output, namespaced=scope is None)
         return printing.SUCCESS
@@ -123,7 +133,7 @@ def _print_once(client: backend.RolloutClient, scope: str | None, name: str | No
     if rollout is None:
         printing.print_notice(
             f"there is no rollout of {name} {in_namespace(scope)}: is the name right, does a policy select the "
-            "service, and has it changed since autocanary began to watch it?"
+            "service, and was a new version applied since autocanary runs?"
         )
         return printing.FAILURE
     if output in (Output.JSON, Output.YAML):
@@ -135,7 +145,7 @@ def _print_once(client: backend.RolloutClient, scope: str | None, name: str | No
 
 
 def _console() -> Console:
-    """A frame as wide as everything would be unreadable in a file."""
+    """Without a terminal, the panel has a fixed width."""
     console = printing.console()
     return console if console.is_terminal else printing.console(width=110)
 
@@ -147,13 +157,13 @@ def _print_list(rollouts: Sequence[Rollout], scope: str | None, output: Output) 
     elif not rollouts:
         printing.print_notice(f"there are no rollouts {in_namespace(scope)}")
     else:
-        printing.console().print(_table(rollouts, scope, output))
+        printing.console().print(_table(rollouts, scope, output, _line_width()))
 
 
 def _print_routes(
     client: backend.RolloutClient, rollouts: Sequence[Rollout], output: Output, *, namespaced: bool
 ) -> None:
-    """With -o wide: where Knative really sends the requests, below the rollouts."""
+    """With -o wide: the routes by which Knative sends the requests, below the rollouts."""
     routes = client.routes(rollouts) if output is Output.WIDE and rollouts else ()
     if routes:
         printing.print_result("")
@@ -161,7 +171,7 @@ def _print_routes(
 
 
 def _document(rollout: Rollout) -> dict[str, Any]:
-    """The object, with what its comparison can be expected to see where that is known."""
+    """The object, with the forecast of its comparison where it has one."""
     document = to_document(rollout)
     expected = forecast_text(backend.policy_of(rollout), rollout.progress)
     if expected:
@@ -181,63 +191,136 @@ def _render_one(rollout: Rollout) -> RenderableType:
     return Group(*parts)
 
 
-def _table(rollouts: Sequence[Rollout], scope: str | None, output: Output) -> Table:
-    """Without borders, as kubectl's, so that it can be cut by columns."""
-    wide, table = output is Output.WIDE, Table(box=None, padding=(0, 3, 0, 0), header_style="none")
-    names = ["SERVICE", "PHASE", "STEP", "WEIGHT", "CANDIDATE", "AGE", "WAITS FOR"]
-    if wide:
-        names[6:6] = ["STABLE", "ROLLOUT", "POLICY", "EVIDENCE", "REASON"]
+def running_first(rollouts: Sequence[Rollout]) -> Sequence[Rollout]:
+    """Running rollouts before those that have ended, otherwise in the given order."""
+    return sorted(rollouts, key=lambda each: each.is_final)
+
+
+def _line_width() -> int | None:
+    """The width of the terminal, within which a line must fit; None where there is no terminal."""
+    console = printing.console()
+    return console.width if console.is_terminal else None
+
+
+def _table(rollouts: Sequence[Rollout], scope: str | None, output: Output, width: int | None) -> Table:
+    """Without borders, as kubectl's. On a terminal each rollout is one line; elsewhere no cell is cut."""
+    views = [view_of(each) for each in rollouts]
+    if output is Output.WIDE:
+        header, *rows = _wide_rows(views)
+    else:
+        header, *rows = _short_rows(views, width, namespaced=scope is None)
     if scope is None:
-        names.insert(0, "NAMESPACE")
-    for each in names:
-        table.add_column(each, no_wrap=each not in ("WAITS FOR", "REASON"))
-    for rollout in rollouts:
-        table.add_row(*_row(view_of(rollout), wide=wide, namespaced=scope is None))
+        header = ["NAMESPACE", *header]
+        rows = [[Text(view.rollout.namespace), *cells] for view, cells in zip(views, rows, strict=True)]
+    gap = _WIDE_GAP if output is Output.WIDE else _GAP
+    table = Table(box=None, padding=(0, gap, 0, 0), header_style="none", pad_edge=False)
+    for name in header:
+        table.add_column(str(name), no_wrap=name not in ("WAITS FOR", "REASON") or output is not Output.WIDE)
+    for cells in rows:
+        table.add_row(*cells)
     return table
 
 
-def _row(row: RolloutView, *, wide: bool, namespaced: bool) -> list[Text]:
-    rollout, progress, policy = row.rollout, row.rollout.progress, row.policy
-    of = f"/{len(policy.steps)}" if policy is not None else ""
-    cells = [
-        Text(_service(rollout)),
-        Text(progress.phase.value, phase_style(progress.phase)),
-        Text(f"{progress.step + 1}{of}"),
-        Text(f"{candidate_share(row)}%"),
-        Text(rollout.candidate),
-        Text(value_wording.format_duration(follow.now() - progress.started_at)),
+def _short_rows(views: Sequence[RolloutView], width: int | None, *, namespaced: bool) -> list[list[Any]]:
+    """SERVICE PHASE WEIGHT CANDIDATE REASON AGE; the sentence after the reason has the rest of the line.
+
+    A terminal that is too narrow cuts the candidate at its beginning (the revision's number is at its end), and then
+    the service's name.
+    """
+    rows = []
+    for view in views:
+        rollout, progress = view.rollout, view.rollout.progress
+        age = value_wording.format_duration(follow.now() - progress.started_at)
+        share = f"{candidate_share(view)}%"
+        rows.append([_service(rollout), progress.phase.value, share, rollout.candidate, progress.reason.value, age])
+    if width is not None:
+        namespaces = max((len(view.rollout.namespace) for view in views), default=0)
+        left = width - (max(namespaces, len("NAMESPACE")) + _GAP if namespaced else 0)
+        rows = _fit([_SHORT, *rows], [_sentence(view) for view in views], left)[1:]
+    return [
+        list(_SHORT),
+        *(
+            [Text(row[0]), Text(row[1], phase_style(view.rollout.progress.phase)), *(Text(each) for each in row[2:])]
+            for row, view in zip(rows, views, strict=True)
+        ),
     ]
-    if wide:
-        more = (
-            rollout.stable,
-            rollout.name,
-            rollout.policy_name,
-            evidence_meter(rollout),
-            progress.reason.value,
+
+
+def _fit(rows: list[list[str]], sentences: Sequence[str], width: int) -> list[list[str]]:
+    """The rows (the header first) in ``width`` columns: each reason with as much of its sentence as fits."""
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    free = width - sum(widths) - _GAP * (len(widths) - 1)
+    candidates = min(widths[_CANDIDATE], max(len("CANDIDATE"), widths[_CANDIDATE] + free))
+    services = min(widths[0], max(len("SERVICE"), widths[0] + free + widths[_CANDIDATE] - candidates))
+    reasons = widths[_REASON] + max(0, free)
+    header, *others = rows
+    fitted = [header]
+    for row, sentence in zip(others, sentences, strict=True):
+        cells = list(row)
+        if cell_len(cells[_CANDIDATE]) > candidates:
+            cells[_CANDIDATE] = "…" + cells[_CANDIDATE][1 - candidates :]
+        if cell_len(cells[0]) > services:
+            cells[0] = cells[0][: services - 1] + "…"
+        reason = Text(f"{cells[_REASON]}: {sentence}" if sentence else cells[_REASON])
+        reason.truncate(max(reasons, cell_len(cells[_REASON])), overflow="ellipsis")
+        cells[_REASON] = reason.plain
+        fitted.append(cells)
+    return fitted
+
+
+def _wide_rows(views: Sequence[RolloutView]) -> list[list[Any]]:
+    rows: list[list[Any]] = [list(_WIDE)]
+    for view in views:
+        rollout, progress, policy = view.rollout, view.rollout.progress, view.policy
+        of = f"/{len(policy.steps)}" if policy is not None else ""
+        rows.append(
+            [
+                Text(_service(rollout)),
+                Text(progress.phase.value, phase_style(progress.phase)),
+                Text(f"{progress.step + 1}{of}"),
+                Text(f"{candidate_share(view)}%"),
+                Text(rollout.candidate),
+                Text(value_wording.format_duration(follow.now() - progress.started_at)),
+                Text(rollout.stable),
+                Text(rollout.name),
+                Text(rollout.policy_name),
+                Text(evidence_meter(rollout)),
+                Text(progress.reason.value),
+                Text(_waits_for(view) or view.rollout.progress.message),
+            ]
         )
-        cells += [Text(each) for each in more]
-    waits = value_wording.describe_wait(rollout, policy, follow.now())
-    cells.append(Text(waits or f"– ({progress.message or progress.reason.value})"))
-    return [Text(rollout.namespace), *cells] if namespaced else cells
+    return rows
+
+
+def _sentence(view: RolloutView) -> str:
+    """What a running rollout waits for; how one ended."""
+    waits = _waits_for(view)
+    return f"waits for {waits}" if waits else view.rollout.progress.message
+
+
+def _waits_for(view: RolloutView) -> str:
+    return value_wording.describe_wait(view.rollout, view.policy, follow.now())
 
 
 def _service(rollout: Rollout) -> str:
-    """With the component where it is not the one that every service has."""
+    """With the component, unless it is the predictor."""
     if rollout.component is Component.PREDICTOR:
         return rollout.service
     return f"{rollout.service} ({rollout.component.value})"
 
 
 def _watch_all(client: backend.RolloutClient, scope: str | None, output: Output) -> int:
-    """Until Ctrl-C: there is no end that all rollouts of a cluster could have."""
+    """Until Ctrl-C."""
     tolerance = follow.OutageTolerance()
 
     def draw(rollouts: Sequence[Rollout]) -> RenderableType:
-        return _table(rollouts, scope, output) if rollouts else Text(f"there are no rollouts {in_namespace(scope)} yet")
+        if not rollouts:
+            return Text(f"there are no rollouts {in_namespace(scope)} yet")
+        return _table(rollouts, scope, output, _line_width())
 
     with follow.Screen() as screen:
         for _ in follow.poll(follow.POLL_SECONDS, None):
-            rollouts = tolerance.attempt(lambda: follow.latest_by_service(client.rollouts(scope)))
+            rollouts = tolerance.attempt(lambda: running_first(follow.latest_by_service(client.rollouts(scope))))
             if rollouts is not None:
                 screen.show(rollouts, partial(draw, rollouts))
     return printing.SUCCESS

@@ -1,4 +1,4 @@
-"""``autocanary validate``: policies checked before anything runs by them."""
+"""``autocanary validate``: check policies before they are used."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def validate(
         typer.Option(
             "--prometheus-url",
             metavar="URL",
-            help="Also ask Prometheus whether queries run and have data.",
+            help="Also check in Prometheus whether queries run and have data.",
         ),
     ] = None,
 ) -> None:
-    """Check policies, and tell everything that is wrong at once.
+    """Check policies, and report all errors at once.
 
-    In folders, what is no Kubernetes document is passed over with a warning.
+    In folders, files that are no Kubernetes documents are skipped with a warning.
 
-    Offline unless --prometheus-url is given. Exit code 1 when a policy is invalid, 3 when it is not, but
-    Prometheus cannot be asked.
+    Offline unless --prometheus-url is given. Exit code 1 when a policy is invalid, 3 when all are valid, but
+    Prometheus cannot be reached.
     """
     from autocanary import policy_files
 
@@ -47,7 +47,7 @@ def validate(
     _print_verdict(wrong, len(loading.policies))
     if unreachable is not None:
         printing.print_notice(
-            f"autocanary validate: {unreachable}; so it is not known whether the queries run and have data. "
+            f"autocanary validate: {unreachable}; the queries were not checked. "
             "Check the URL and the AUTOCANARY_PROMETHEUS_… settings, or leave out --prometheus-url"
         )
     if wrong or not loading.policies:

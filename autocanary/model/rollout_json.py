@@ -124,7 +124,7 @@ def status_of(rollout: Rollout) -> dict[str, Any]:
 
 def _metric_status(name: str, state: Any) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name, "violations": state.violations, "passes": state.passes}
-    row["verdict"] = {True: "pass", False: "breach", None: "inconclusive"}[state.ok]
+    row["verdict"] = {True: "pass", False: "violation", None: "inconclusive"}[state.ok]
     if state.last is not None:
         row |= state.last.to_dict()
     if state.comparison_summary is not None:

@@ -177,6 +177,6 @@ def test_a_picture_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     """With the path and the reason."""
     with (
         DemoView(file_console()) as view,
-        pytest.raises(InputError, match=r"none/demo\.svg: the picture cannot be written"),
+        pytest.raises(InputError, match=r"none/demo\.svg: the image cannot be written"),
     ):
         view.export_svg(tmp_path / "none" / "demo.svg")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autocanary.cli.trail import EventLog
+from autocanary.cli.event_log import EventLog
 from tests.cli.fake_client import START, decision, rollout
 
 FIRST = decision(10, "step_taken", 10, "StepPassed", "10 % of the traffic")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -48,3 +51,14 @@ def test_silence_stdout_without_a_file_descriptor(capsys: pytest.CaptureFixture[
     printing.silence_stdout()
     printing.print_result("still there")
     assert "still there" in capsys.readouterr().out
+
+
+def test_an_encoding_without_a_character_gets_a_replacement() -> None:
+    """A bar in Latin-1 is no traceback."""
+    code = (
+        "from autocanary.cli import printing; printing.replace_unencodable(); "
+        "printing.print_result('stable ░░██ → 25 % … ✅ é 漢')"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout.decode("latin-1"), done.stderr) == (0, "stable --## -> 25 % ~  é ?\n", b"")

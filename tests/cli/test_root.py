@@ -273,3 +273,11 @@ def test_a_completion_script_can_be_shown(shell: str) -> None:
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert f"_AUTOCANARY_COMPLETE=complete_{shell}" in ended.stdout
+
+
+def test_the_program_prints_to_a_latin_1_terminal() -> None:
+    """Help with a character that the encoding does not have."""
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "autocanary", "demo", "--list"]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")

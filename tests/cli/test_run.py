@@ -46,13 +46,15 @@ def test_every_documented_flag_is_a_setting(invoke: Invoke, started: Started, tm
     """The names of the flags are the interface; so is how often each may be given."""
     config = tmp_path / "settings.yaml"
     config.write_text("cluster_name: from-file\n", "utf-8")
+    (tmp_path / "a.yaml").touch()
+    (tmp_path / "folder").mkdir()
     result = invoke(
         *(
             "run",
             "--policies",
-            "a.yaml",
+            str(tmp_path / "a.yaml"),
             "--policies",
-            "folder",
+            str(tmp_path / "folder"),
             "--prometheus-url",
             "http://prometheus:9090",
         ),
@@ -64,7 +66,7 @@ def test_every_documented_flag_is_a_setting(invoke: Invoke, started: Started, tm
     ((settings, kubeconfig, context),) = started
     assert settings == Settings(
         config=config,
-        policies=(Path("a.yaml"), Path("folder")),
+        policies=(tmp_path / "a.yaml", tmp_path / "folder"),
         prometheus_url="http://prometheus:9090",
         namespaces=("models", "team-a"),
         listen=HostPort("127.0.0.1", 0),
@@ -98,6 +100,7 @@ def test_a_flag_that_is_not_given_leaves_the_environment(
         (("--tick", "1x"), "--tick: expected a duration such as 500ms, 5s, 10m or 1h30m"),
         (("--listen", "8080"), "--listen: expected HOST:PORT such as 0.0.0.0:8080"),
         (("--log-level", "loud"), "--log-level: expected 'debug', 'info', 'warning' or 'error'"),
+        (("--policies", "nofile.yaml"), "--policies: there is no file or folder nofile.yaml; correct the path"),
         (("--log-format", "xml"), "--log-format: expected 'json' or 'console'"),
         (("--prometheus-url", "prometheus"), "--prometheus-url: expected a URL that begins with http://"),
         (("-n", "My Space"), "--namespace: 'My Space' cannot be the name of a namespace"),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from autocanary.app.simulation import SimulationSummary
-from autocanary.cli import backend
+from autocanary.cli import backend, printing
 from autocanary.errors import InputError
 from autocanary.model.policy import Policy
 from autocanary.simulator.releases import STANDARD_RELEASES, SimulatedRelease
@@ -72,6 +74,21 @@ def test_simulates_the_standard_releases_by_default(invoke: Invoke, asked: FakeS
         "seed": 1,
         "horizon": 14400.0,
     }
+
+
+def test_numbers_are_whole_on_a_narrow_terminal(
+    invoke: Invoke, asked: FakeSimulation, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The terminal breaks the lines; no figure is cut."""
+
+    def narrow(stream: Any = None, width: int = 80, **_: Any) -> Console:
+        return Console(file=stream or sys.stdout, force_terminal=True, width=width, color_system=None)
+
+    monkeypatch.setattr(printing, "console", narrow)
+    result = invoke("simulate", str(file))
+    assert result.exit_code == 0
+    assert "ROLLED BACK" in result.stdout
+    assert "…" not in result.stdout
 
 
 def test_the_table_has_a_row_for_each_release(invoke: Invoke, asked: FakeSimulation, file: Path) -> None:
@@ -202,7 +219,7 @@ def test_policy_that_cannot_be_simulated_is_a_usage_error(invoke: Invoke, asked:
         (["--base-latency", "0s"], "0.1ms or more"),
         (["--canary-latency", "soon"], "expected a duration"),
         (["--onset", "5 minutes"], "expected a duration"),
-        (["--horizon", "0"], "no time at all"),
+        (["--horizon", "0"], "is not a positive duration"),
         (["--runs", "0"], "--runs"),
         (["--seed", "x"], "--seed"),
     ],

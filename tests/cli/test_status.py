@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,24 +60,78 @@ def same(before: Rollout) -> Rollout:
 
 
 def rows(text: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.split("   ") if cell.strip()] for line in text.splitlines()]
+    return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
 
 
-def test_list_shows_what_each_rollout_waits_for(invoke: Invoke, cluster: UseClient) -> None:
-    """One row a service: what runs, or what ran last; nothing on stderr."""
+def test_the_list_has_one_line_per_service(invoke: Invoke, cluster: UseClient) -> None:
+    """The running rollout or the last one; each cell of a pipe is one word; nothing on stderr."""
     cluster(FakeRolloutClient(OLD, RUNNING))
     result = invoke("status")
     assert (result.exit_code, result.stderr) == (0, "")
     assert rows(result.stdout) == [
-        ["SERVICE", "PHASE", "STEP", "WEIGHT", "CANDIDATE", "AGE", "WAITS FOR"],
-        ["mnist", "Progressing", "2/4", "25%", "mnist-predictor-00003", "1m", "the end of the step in 4m"],
+        ["SERVICE", "PHASE", "WEIGHT", "CANDIDATE", "REASON", "AGE"],
+        ["mnist", "Progressing", "25%", "mnist-predictor-00003", "Analysing", "1m"],
     ]
 
 
 def test_a_finished_rollout_waits_for_nothing(invoke: Invoke, cluster: UseClient) -> None:
     """It says how it ended."""
     cluster(FakeRolloutClient(OLD))
-    assert "– (all steps passed)" in invoke("status").stdout
+    assert rows(invoke("status", "-o", "wide").stdout)[1][-1] == "all steps passed"
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns without colour."""
+    monkeypatch.setattr(
+        printing,
+        "console",
+        lambda stream=None, **_: Console(file=stream or sys.stdout, force_terminal=True, width=80, color_system=None),
+    )
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize("arguments", [("status",), ("status", "-A")])
+def test_the_list_fits_80_columns(invoke: Invoke, cluster: UseClient, arguments: tuple[str, ...]) -> None:
+    """One line per service; long sentences and names are cut, numbers and reasons are not."""
+    long = rollout(
+        Phase.HOLDING,
+        service="recommendation-ranker-large",
+        number=17,
+        reason=Reason.METRICS_OUTAGE,
+        message="Prometheus does not answer: connection refused by http://prometheus-operated.monitoring:9090",
+    )
+    cluster(
+        FakeRolloutClient(long, RUNNING, rollout(Phase.ROLLING_BACK, service="iris", reason=Reason.METRIC_VIOLATION))
+    )
+    lines = invoke(*arguments).stdout.splitlines()
+    assert len(lines) == 4
+    assert [line for line in lines if len(line) > 80] == []
+    assert "…" in lines[-1]
+    assert "00017" in lines[-1]
+    assert "MetricsOutage" in lines[-1]
+    assert lines[-1].split()[-1] == "11m"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_shows_what_each_rollout_waits_for(invoke: Invoke, cluster: UseClient) -> None:
+    """The sentence follows the reason, as far as the line goes."""
+    cluster(FakeRolloutClient(RUNNING))
+    assert "Analysing: waits for the end of the step in 4m" in invoke("status").stdout
+
+
+def test_running_rollouts_come_first(invoke: Invoke, cluster: UseClient) -> None:
+    """Before those that have ended, whatever their names."""
+    cluster(FakeRolloutClient(rollout(Phase.PROMOTED, service="a"), rollout(service="b")))
+    assert [row[0] for row in rows(invoke("status").stdout)] == ["SERVICE", "b", "a"]
+
+
+@pytest.mark.usefixtures("interrupted", "narrow")
+def test_watching_shows_every_service(invoke: Invoke, cluster: UseClient) -> None:
+    """One line each, so that a screen has room for all of them."""
+    cluster(FakeRolloutClient(*(rollout(service=f"service-{number}") for number in range(8))))
+    shown = invoke("status", "--watch").stdout
+    assert [number for number in range(8) if f"service-{number} " not in shown] == []
 
 
 def test_all_namespaces_have_a_column(invoke: Invoke, cluster: UseClient) -> None:
@@ -153,7 +208,7 @@ def test_a_rollout_whose_policy_cannot_be_read_is_shown(invoke: Invoke, cluster:
     cluster(FakeRolloutClient(replace(RUNNING, policy_document={"stepWeights": "from the future"})))
     result = invoke("status")
     assert result.exit_code == 0
-    assert rows(result.stdout)[1][2] == "2"
+    assert rows(invoke("status", "-o", "wide").stdout)[1][2] == "2"
 
 
 def test_unknown_name_exits_1(invoke: Invoke, cluster: UseClient) -> None:
@@ -169,13 +224,13 @@ def test_unknown_name_exits_1(invoke: Invoke, cluster: UseClient) -> None:
     [
         (
             ("--timeout", "5m"),
-            "Invalid value for '--timeout': which rollout is waited for?",
+            "Invalid value for '--timeout': it needs the NAME",
         ),
-        (("mnist", "-A"), "Invalid value for '-A': NAME is looked for in one namespace"),
+        (("mnist", "-A"), "Invalid value for '-A': NAME is searched in one namespace"),
         (("-w", "-o", "json"), "Invalid value for '-o': json is printed once"),
         (("mnist", "--timeout", "1m", "-o", "yaml"), "Invalid value for '-o': yaml is printed once"),
         (("mnist", "--timeout", "5 min"), "Invalid value for '--timeout': expected a duration"),
-        (("-o", "xml"), "Invalid value for '--output' / '-o'"),
+        (("-o", "xml"), "'xml' is not a format; expected one of table, wide, json, yaml"),
     ],
 )
 def test_wrong_flags_are_told_before_the_cluster_is_asked(
@@ -213,7 +268,7 @@ def test_a_timeout_alone_waits_too(invoke: Invoke, cluster: UseClient, slept: li
     cluster(FakeRolloutClient(RUNNING))
     result = invoke("status", "mnist", "--timeout", "5s")
     assert result.exit_code == 1
-    assert "not ended within 5s: Progressing, waits for the end of the step in 4m" in result.stderr
+    assert "did not end within 5s: Progressing, waits for the end of the step in 4m" in result.stderr
     assert slept == [2.0, 2.0, 1.0]
 
 
@@ -248,7 +303,7 @@ def test_exits_1_when_no_rollout_starts(invoke: Invoke, cluster: UseClient) -> N
     cluster(FakeRolloutClient())
     result = invoke("status", "mnist", "--timeout", "10s")
     assert result.exit_code == 1
-    assert "no rollout of mnist has begun within 10s; does a policy select the service?" in result.stderr
+    assert "no rollout of mnist started within 10s; does a policy select the service?" in result.stderr
 
 
 def test_keeps_following_the_first_rollout(invoke: Invoke, cluster: UseClient, slept: list[float]) -> None:
@@ -272,7 +327,7 @@ def test_deleted_rollout_exits_1(invoke: Invoke, cluster: UseClient) -> None:
     client.script = [same, lambda before: replace(before, uid="deleted")]
     cluster(client)
     result = invoke("status", "mnist", "--watch")
-    assert (result.exit_code, "was deleted meanwhile" in result.stderr) == (1, True)
+    assert (result.exit_code, "the rollout was deleted" in result.stderr) == (1, True)
 
 
 def test_tolerates_a_short_api_server_outage(invoke: Invoke, cluster: UseClient) -> None:
@@ -339,7 +394,7 @@ def test_watching_all_goes_on_until_ctrl_c(invoke: Invoke, cluster: UseClient) -
 def test_watching_all_on_a_terminal_is_a_table(invoke: Invoke, cluster: UseClient) -> None:
     """An empty one says so until something begins."""
     cluster(FakeRolloutClient(RUNNING))
-    assert "WAITS FOR" in invoke("status", "--watch").stdout
+    assert "REASON" in invoke("status", "--watch").stdout
 
 
 @pytest.mark.usefixtures("interrupted", "terminal")
@@ -417,8 +472,7 @@ def test_does_not_follow_the_rollout_of_an_older_spec(
     assert (result.exit_code, seconds) == (1, 6.0)
     waiting, outcome = result.stderr.splitlines()
     assert waiting == (
-        "the rollout of mnist-predictor-00002 is Promoted, and something newer has been applied to mnist: "
-        "waiting for its rollout"
+        "the rollout of mnist-predictor-00002 is Promoted; a newer spec was applied to mnist: waiting for its rollout"
     )
     assert "mnist-predictor-00003" in outcome
     assert "RolledBack: 7 % errors" in outcome
@@ -476,7 +530,7 @@ def test_exits_1_when_the_newer_rollout_never_starts(invoke: Invoke, cluster: Us
     watched(cluster, applied(ENDED, spec_digest="three"), ENDED)
     result = invoke("status", "mnist", "--timeout", "10s")
     assert result.exit_code == 1
-    assert result.stderr.endswith("no rollout of mnist has begun within 10s; does a policy select the service?\n")
+    assert result.stderr.endswith("no rollout of mnist started within 10s; does a policy select the service?\n")
 
 
 def test_tolerates_a_briefly_missing_service(invoke: Invoke, cluster: UseClient) -> None:

@@ -119,7 +119,7 @@ def test_unreachable_prometheus_exits_3(invoke: Invoke, policy: Path) -> None:
     assert "warning: spec: the policy governs every InferenceService" in result.stdout
     verdict, advice = result.stderr.splitlines()
     assert verdict == "1 policy is valid"
-    assert advice.startswith("autocanary validate: http://prometheus:9090 refuses the connection; so it is")
+    assert advice.startswith("autocanary validate: http://prometheus:9090 refuses the connection; the queries were")
     assert "leave out --prometheus-url" in advice
 
 

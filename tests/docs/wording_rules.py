@@ -66,7 +66,7 @@ RULES = (
     Rule(r"\bby itself\b|\bby themselves\b", "automatically, or name the actor", "it ends by itself"),
     Rule(r"\bas it were\b", "nothing", "the beat, as it were"),
     Rule(r"\bstands? still\b|\bstood still\b", "makes no progress", "the rollout stands still"),
-    Rule(r"\blives? on\b", "keeps running", "it lives on"),
+    Rule(r"\blives on\b", "keeps running", "it lives on"),
     Rule(r"\bcaught\b|\bcatches a\b", "intercepted", "the revision was caught"),
     Rule(r"\bsettl(e|es|ed|ing)\b", "finalize", "the promotion is settled"),
     Rule(r"\bbreach(es|ed)?\b", "violation", "a breach rolls back"),

@@ -136,7 +136,7 @@ def test_status_has_readable_top_level_fields() -> None:
         25,
         25,
     )
-    assert status["metrics"] == [{"name": "error-rate", "violations": 1, "passes": 0, "verdict": "breach"}]
+    assert status["metrics"] == [{"name": "error-rate", "violations": 1, "passes": 0, "verdict": "violation"}]
     assert {each["type"]: each["status"] for each in status["conditions"]} == {
         "Promoted": "Unknown",
         "Progressing": "True",

@@ -1,4 +1,4 @@
-"""What has happened to rollouts: their recorded transitions, each told once, in the order of time."""
+"""The recorded transitions of rollouts, each returned once, in the order of time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["EventLine", "EventLog"]
 
 @dataclass(frozen=True, slots=True)
 class EventLine:
-    """One transition; ``at`` in epoch seconds, whole ones as the ledger keeps them."""
+    """One transition; ``at`` in whole epoch seconds, as the CanaryRollout stores them."""
 
     at: float
     where: str
@@ -28,13 +28,13 @@ class EventLine:
 
 
 class EventLog:
-    """Remembers what it has told; a ledger keeps only the last transitions of a rollout, so look often."""
+    """Remembers the transitions that it returned. A CanaryRollout keeps only its last ones, so read it often."""
 
     def __init__(self) -> None:
         self._returned: set[tuple[str, str, EventLine]] = set()
 
     def new_lines(self, rollouts: Iterable[Rollout]) -> list[EventLine]:
-        """The transitions not told before."""
+        """The transitions that were not returned before."""
         added: list[EventLine] = []
         for rollout in rollouts:
             for raw in rollout.progress.decisions:
