@@ -115,14 +115,13 @@ class RunningRollout:
 
     def next_due_at(self, now: float) -> float:
         """When the next evaluation is due: on a grid, so that rollouts of one interval share their queries."""
-        rolling_back = self.rollout.progress.phase is Phase.ROLLING_BACK
-        if self.failures:
-            retry = backoff_seconds(self.failures)
-            return now + (min(retry, _ROLLBACK_SECONDS) if rolling_back else retry)
         # Until a weight is in effect autocanary's own deadlines run, not the policy's interval.
         limit = _UNVERIFIED_SECONDS if self.rollout.progress.verified_at is None else math.inf
-        limit = _ROLLBACK_SECONDS if rolling_back else limit
-        return (self._evaluation_index(now, limit) + 1) * min(self.interval, limit) + self._phase_offset
+        if self.rollout.progress.phase is Phase.ROLLING_BACK:
+            limit = _ROLLBACK_SECONDS
+        due = (self._evaluation_index(now, limit) + 1) * min(self.interval, limit) + self._phase_offset
+        # A write that fails is tried again earlier, and never delays the evaluation: it may decide a rollback.
+        return min(due, now + backoff_seconds(self.failures)) if self.failures else due
 
     def needs_evaluation(self, given: DecisionInput) -> bool:
         """Whether the metrics are to be queried: once per interval, however often a watch event comes."""

@@ -21,7 +21,7 @@ from autocanary.ports import Message
 __all__ = ["MetricRow", "deciding_row", "metric_rows"]
 
 _ANY = Range()
-_VERDICTS = {True: "pass", False: "breach", None: "inconclusive"}
+_VERDICTS = {True: "pass", False: "violation", None: "inconclusive"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@
      "stable": "mnist-predictor-00001", "candidate": "mnist-predictor-00002",
      "phase": "RolledBack", "step": 2, "steps": 4, "weight": 0,      step counts from 1; steps may be null
      "reason": "MetricViolation", "message": "...one sentence...",
-     "metrics": [{"name": "request-success-rate", "verdict": "breach", "kind": "value", "value": 97.2,
+     "metrics": [{"name": "request-success-rate", "verdict": "violation", "kind": "value", "value": 97.2,
                   "unit": "percent", "min": 99.0, "max": null, "requests": 1234, "dryRun": false,
                   "comparison": null}],
      "details": {}}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +36,9 @@ class InMemoryRolloutStore:
     What it returns has been through ``to_document``, JSON text and ``from_document``, so a state that does
     not survive that is found by any test that uses it.
     """
+
+    admit: Callable[[Mapping[str, Any]], None] = staticmethod(lambda _: None)
+    """Called with each document before it is stored; raises what an API server would refuse."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
@@ -171,6 +174,7 @@ class InMemoryRolloutStore:
     def _store(self, id_: RolloutId, document: dict[str, Any], verb: str) -> Rollout:
         self._version += 1
         document["metadata"]["resourceVersion"] = str(self._version)
+        self.admit(document)
         text = json.dumps(document, allow_nan=False)
         rollout = from_document(json.loads(text))
         self._texts[id_], self._rollouts[id_] = text, rollout

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from autocanary.errors import Busy, Forbidden, Unreachable
+from autocanary.errors import Busy, Forbidden, Refused, Unreachable
 from autocanary.model.measurement import Measurement, MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Webhook, WebhookType
 from autocanary.model.progress import Phase
 from autocanary.ports import WebhookCall, WebhookResult
-from tests.controller.driver import BROKEN, V2, V3, Driver, SlowPool, policy
+from tests.controller.driver import BROKEN, SUCCESS, V2, V3, Driver, SlowPool, policy
 
 ERRORS: dict[str, Callable[[], Any]] = {
     "unexpected": lambda: RuntimeError("a bug in an adapter"),
@@ -224,3 +225,25 @@ def test_fifty_services_at_once() -> None:
         driver.finish(f"{name}-00002")
     for index, name in enumerate(names):
         assert driver.weights(name) == ([50, 0] if index % 5 == 0 else [50, 100]), name
+
+
+def test_refused_record_does_not_delay_the_rollback() -> None:
+    """An older definition refuses every status that counts a violation: the candidate is rolled back on time."""
+
+    def times(refuse: bool) -> float:
+        driver = Driver(policy(metrics=(replace(SUCCESS, failure_limit=8),)), qualities={V2: BROKEN})
+        driver.deploy_stable()
+        driver.release(V2, 0)
+        driver.until(lambda: driver.weights() == [10])
+        began = driver.world.now()
+        if refuse:
+
+            def admit(document: Mapping[str, Any]) -> None:
+                if any(each.get("violations") for each in document["status"].get("metrics") or ()):
+                    raise Refused("status.metrics[0].verdict: Unsupported value", status=422)
+
+            driver.world.store.admit = admit  # type: ignore[method-assign]
+        driver.until(lambda: driver.weights()[-1:] == [0], 3600)
+        return driver.world.now() - began
+
+    assert times(refuse=True) <= times(refuse=False) + 2.0

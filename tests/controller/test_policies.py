@@ -312,7 +312,7 @@ def test_a_dry_run_metric_is_judged_shown_and_never_acted_on() -> None:
     rows = driver.world.store.document("models", "mnist-00002")["status"]["metrics"]
     assert {row["name"]: row["verdict"] for row in rows} == {
         "request-success-rate": "pass",
-        "error-rate": "breach",
+        "error-rate": "violation",
     }
     driver.finish()
     assert driver.phase() is Phase.PROMOTED

@@ -26,7 +26,7 @@ def test_violations_come_first_and_dry_run_metrics_last() -> None:
     rows = metric_rows(message(), POLICY)
     assert [row.metric for row in rows] == ["request-success-rate", "request-duration", "drift"]
     first, second, last = rows
-    assert (first.verdict, first.measurement_text, first.threshold) == ("breach", "97.2 %", "at least 99 %")
+    assert (first.verdict, first.measurement_text, first.threshold) == ("violation", "97.2 %", "at least 99 %")
     assert (second.verdict, second.measurement_text, second.threshold) == ("pass", "340 ms", "at most 500 ms")
     assert (last.verdict, last.measurement_text, last.dry_run) == (
         "inconclusive",

@@ -48,7 +48,7 @@ def test_payload_and_headers_on_the_wire(receiver: Receiver, http: HttpClient) -
         "metrics": [
             {
                 "name": "request-success-rate",
-                "verdict": "breach",
+                "verdict": "violation",
                 "kind": "value",
                 "value": 97.2,
                 "unit": "percent",
