@@ -242,7 +242,7 @@ def test_refused_record_does_not_delay_the_rollback() -> None:
                 if any(each.get("violations") for each in document["status"].get("metrics") or ()):
                     raise Refused("status.metrics[0].verdict: Unsupported value", status=422)
 
-            driver.world.store.admit = admit  # type: ignore[method-assign]
+            driver.world.store.admit = admit
         driver.until(lambda: driver.weights()[-1:] == [0], 3600)
         return driver.world.now() - began
 

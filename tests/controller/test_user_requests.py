@@ -174,7 +174,7 @@ def test_resume_of_what_is_not_paused_is_answered() -> None:
     driver = progressing()
     assert driver.ask(Verb.RESUME) == "the rollout is not paused"
     assert driver.ask(Verb.RETRY) == "nothing to retry: the rollout is still running"
-    driver.world.store.admit = lambda _: None  # type: ignore[method-assign]  # the definition of a newer version
+    driver.world.store.admit = lambda _: None  # the definition of a newer version
     assert "unknown request" in driver.ask("go-faster")
     assert driver.weights() == [10, 25]
     driver.finish()
