@@ -29,7 +29,10 @@ class PolicySnapshots:
 
     def restore(self, rollout: Rollout) -> Policy:
         """Raises PolicyError when this version of autocanary cannot read the snapshot."""
-        key = rollout.policy_name, json.dumps(rollout.policy_document, sort_keys=True, default=str)
+        try:
+            key = rollout.policy_name, json.dumps(rollout.policy_document, sort_keys=True, default=str)
+        except RecursionError:
+            return self._policies.restore(rollout.policy_name, rollout.policy_document)  # refused: it is too deep
         policy = self._restored.get(key)
         if policy is None:
             policy = self._policies.restore(rollout.policy_name, rollout.policy_document)

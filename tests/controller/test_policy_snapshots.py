@@ -11,6 +11,7 @@ from autocanary.controller.policy_snapshots import PolicySnapshots
 from autocanary.errors import PolicyError, Problem
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Rollout
+from autocanary.policy_files import ActivePolicies
 from tests.controller.driver import policy
 from tests.decide import builders
 
@@ -71,3 +72,13 @@ def test_snapshot_cache_is_bounded() -> None:
     for number in range(1000):
         snapshots.restore(rollout({"a": number}))
     assert len(snapshots) <= 256
+
+
+@pytest.mark.parametrize("levels", [50, 2000])
+def test_snapshot_that_is_too_deep_is_a_policy_error(levels: int) -> None:
+    """A snapshot that a user has nested concerns its rollout: no other error leaves."""
+    deep: Any = 1
+    for _ in range(levels):
+        deep = {"a": deep}
+    with pytest.raises(PolicyError, match="nested deeper than 40 levels"):
+        PolicySnapshots(ActivePolicies()).restore(rollout({"x": deep}))
