@@ -1,8 +1,8 @@
-"""PromQL as text: is it well formed, what type does it give, and how do values get into it safely.
+"""PromQL as text: whether it is well formed, its type, and how values get into it safely.
 
 The only importer of ``promql_parser``. Three things are kept apart on purpose: a *template* holds
 ``{{ placeholders }}``, a *query* holds none, and a *value* never becomes part of the query's syntax: it is
-escaped for the string literal it stands in, and for RE2 as well when that string is the right-hand side of
+escaped for the string literal that holds it, and for RE2 as well when that string is the right-hand side of
 ``=~`` or ``!~``.
 
 The parser runs in native code: deep nesting overflows its stack, and its memory grows with the square of
@@ -65,7 +65,7 @@ _DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms"))
 
 
-# --- is it well formed, and what does it give
+# --- whether it is well formed, and its type
 
 
 def size_problem(query: str) -> str | None:
@@ -217,7 +217,7 @@ def _fill_token(token: _Token, values: Mapping[str, str | float]) -> str:
             return found
         if not token.quote_mark:
             raise InputError(
-                f"{{{{ {name} }}}} stands outside quotes, where its value would be read as PromQL: "
+                f"{{{{ {name} }}}} is outside quotes, where its value would be read as PromQL: "
                 f'write ="{{{{ {name} }}}}" or =~"{{{{ {name} }}}}"'
             )
         _reject_split_escape(token, name, before)
@@ -259,7 +259,7 @@ def _reject_split_escape(token: _Token, name: str, before: str) -> None:
     else:
         odd = False
     if odd or (token.regex and slashes % 2 == 1):
-        raise InputError(f"a backslash stands right before {{{{ {name} }}}}: it would escape part of the value")
+        raise InputError(f"a backslash is right before {{{{ {name} }}}}: it would escape part of the value")
 
 
 # --- values
@@ -295,7 +295,7 @@ def _escape(text: str, quote_character: str) -> str:
     """``text`` for the inside of a string literal that is delimited by ``quote_character``."""
     if quote_character == "`":
         if "`" in text:
-            raise InputError("a value with a back quote cannot stand in a back-quoted string: use double quotes")
+            raise InputError("a value with a back quote cannot be in a back-quoted string: use double quotes")
         return text
     if text.isprintable():
         return text.replace("\\", "\\\\").replace(quote_character, f"\\{quote_character}")

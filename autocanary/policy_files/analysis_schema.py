@@ -1,4 +1,4 @@
-"""The `analysis` part of a policy document: how the candidate is measured and held against limits."""
+"""The `analysis` part of a policy document: how the candidate is measured and compared."""
 
 from __future__ import annotations
 
@@ -41,16 +41,18 @@ class ThresholdRange(StrictModel):
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
-    min: ThresholdValue | None = Field(default=None, description="Below this is a breach.", examples=[99, "99.5%"])
+    min: ThresholdValue | None = Field(
+        default=None, description="A value below this is a violation.", examples=[99, "99.5%"]
+    )
     max: ThresholdValue | None = Field(
-        default=None, description="Above this is a breach.", examples=["500ms", "0.5%", 0]
+        default=None, description="A value above this is a violation.", examples=["500ms", "0.5%", 0]
     )
 
 
 class Compare(StrictModel):
-    """Held against the stable revision, at the same time and under the same load, by a sequential test."""
+    """Compared with the stable revision, at the same time and under the same load, by a sequential test."""
 
-    to: Literal["stable"] = Field(default="stable", description="What the candidate is held against.")
+    to: Literal["stable"] = Field(default="stable", description="The revision that the candidate is compared with.")
     margin: Margin | None = Field(
         default=None,
         description="How much worse the candidate may be: a quarter more than stable's share of failed (for "
@@ -61,8 +63,8 @@ class Compare(StrictModel):
     confidence: Confidence | None = Field(
         default=None,
         description="The chance that a rollout whose candidate is not worse is never rolled back by a "
-        "comparison, however long and often it is looked at. It covers the rollout as a whole: where metrics "
-        "ask for different ones, the highest counts for all. Left out, the preset's own (95 %, `strict` 99 "
+        "comparison, however long and often it is evaluated. It covers the rollout as a whole: where metrics "
+        "have different ones, the highest counts for all. Left out, the preset's own (95 %, `strict` 99 "
         "%).",
         examples=["99%"],
     )
@@ -88,7 +90,7 @@ class Metric(StrictModel):
     )
     compare: Compare | None = Field(
         default=None,
-        description=f"Held against stable; for {', '.join(f'`{name}`' for name in COMPARABLE)}. "
+        description=f"Compared with stable; for {', '.join(f'`{name}`' for name in COMPARABLE)}. "
         "Beside a `thresholdRange` see [Comparisons](#comparisons).",
         examples=[{"to": "stable", "margin": "0.5%", "confidence": "99%"}],
     )
@@ -103,22 +105,22 @@ class Metric(StrictModel):
     )
     quantile: Quantile | None = Field(
         default=None,
-        description="Which quantile of a duration is shown and held against the limits; 0.99 when left out. "
-        "Only for the presets that are durations. A comparison looks at the whole distribution.",
+        description="Which quantile of a duration is shown and checked against the limits; 0.99 when left out. "
+        "Only for the presets that are durations. A comparison covers the whole distribution.",
         examples=[0.99],
     )
     failure_limit: int = Field(
         default=1,
         ge=1,
         le=1_000_000,
-        description="The rollout fails at this many breaches within one step (reached, not exceeded).",
+        description="The rollout fails at this many violations within one step (reached, not exceeded).",
         examples=[3],
     )
     consecutive: bool = Field(
         default=False,
-        description="Whether a look within the limits erases earlier breaches; without it they add up within a step.",
+        description="Whether an evaluation within the limits erases earlier violations; else they add up in a step.",
     )
-    dry_run: bool = Field(default=False, description="Judged and shown, never acted on.")
+    dry_run: bool = Field(default=False, description="Evaluated and shown, never acted on.")
     min_requests: int | None = Field(
         default=None,
         ge=0,
@@ -137,7 +139,7 @@ class OnNoData(StrictModel):
     hold: Duration = Field(default=600.0, description="How long the weight is held.", examples=["10m"])
     then: Annotated[TimeoutAction, Field(strict=False)] = Field(
         default=TimeoutAction.ROLLBACK,
-        description="What follows: keep holding, roll back, or pause for a person.",
+        description="What follows: keep holding, roll back, or pause until you resume or abort the rollout.",
     )
 
 
@@ -147,20 +149,22 @@ class OnOutage(StrictModel):
     hold: Duration = Field(default=1800.0, description="How long the weight is held.", examples=["30m"])
     then: Annotated[TimeoutAction, Field(strict=False)] = Field(
         default=TimeoutAction.HOLD,
-        description="What follows: keep holding, roll back, or pause for a person.",
+        description="What follows: keep holding, roll back, or pause until you resume or abort the rollout.",
     )
 
 
 class Analysis(StrictModel):
     """What is measured on the candidate, how often, and what happens when nothing can be."""
 
-    interval: PositiveDuration = Field(default=15.0, description="How often the candidate is judged.", examples=["15s"])
+    interval: PositiveDuration = Field(
+        default=15.0, description="How often the candidate is evaluated.", examples=["15s"]
+    )
     warmup: Duration = Field(
-        default=30.0, description="How long after each change of weight nothing is judged.", examples=["30s"]
+        default=30.0, description="How long after each change of weight nothing is evaluated.", examples=["30s"]
     )
     source: Annotated[Source, Field(strict=False)] = Field(
         default=Source.AUTO,
-        description="Who measures the requests; `auto` finds out which source has data for the service.",
+        description="The exporter that measures the requests; `auto` detects which one has data for the service.",
     )
     window: PositiveDuration = Field(
         default=60.0,
@@ -171,16 +175,14 @@ class Analysis(StrictModel):
         default=50,
         ge=0,
         le=1_000_000_000,
-        description="With fewer requests than this in the window a metric is inconclusive: neither passed "
-        "nor breached, and the rollout does not go on. It holds for queries of your own, too, where the "
-        "source can count the service's requests. A comparison passes no step in which the candidate has "
-        "completed fewer.",
+        description="With fewer requests than this in the window a metric is inconclusive: neither a pass nor a "
+        "violation, and the rollout does not go on. It applies to queries of your own, too, where the source counts "
+        "the service's requests. A comparison passes no step in which the candidate has completed fewer.",
     )
     preset: Annotated[policy.ComparisonPreset, Field(strict=False)] = Field(
         default=policy.ComparisonPreset.DEFAULT,
-        description="How comparisons weigh speed against bursts of errors: `fast` decides soonest and is "
-        "fooled by bursts that strike one side, `robust` is slower and is not, `strict` wants 99 % "
-        "confidence.",
+        description="How comparisons trade speed for robustness to bursts of errors: `fast` decides soonest, and a "
+        "burst on one side may mislead it. `robust` is slower and withstands bursts. `strict` needs 99 % confidence.",
     )
     metrics: list[Metric] = Field(
         default_factory=list,
@@ -197,8 +199,8 @@ class Analysis(StrictModel):
     on_outage: OnOutage = Field(default_factory=OnOutage, description="Prometheus cannot answer.")
     on_inconclusive: Annotated[OnInconclusive, Field(strict=False)] | None = Field(
         default=None,
-        description="What happens at `stepTimeout` when the looks neither passed nor failed: keep holding, "
-        "take the next step all the same (`promote`), or roll back. A candidate that looks worse than stable "
+        description="What happens at `stepTimeout` when the evaluations neither passed nor failed: keep holding, "
+        "take the next step all the same (`promote`), or roll back. A candidate that seems worse than stable "
         "is held, never promoted. Left out: `hold` where metrics are compared; without comparisons a hold "
         "counts towards `progressDeadline`.",
         examples=["hold"],

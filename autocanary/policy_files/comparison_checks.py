@@ -1,6 +1,6 @@
 """What a policy says about comparisons with stable, and what that says about its steps.
 
-Like ``rules``: each rule reads the document as it was written and tolerates what is not its business.
+Like ``cross_field_checks``: each check reads the document as it was written and ignores what others check.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def has_comparison(spec: RawMapping) -> bool:
     """Whether some metric that decides is compared with stable, so that a step can wait for its evidence."""
     analysis = get_mapping(spec, "analysis")
     if analysis is None or not isinstance(analysis.get("metrics"), list):
-        return True  # errors and latency are compared, or something else is wrong, which is told
+        return True  # errors and latency are compared, or another check reports what is wrong
     metrics = [each for each in analysis["metrics"] if isinstance(each, dict)]
     return any("compare" in each and each.get("dryRun") is not True for each in metrics)
 
@@ -47,7 +47,7 @@ def check_metric(metric: RawMapping, here: FieldPath) -> Iterator[FieldProblem]:
         return
     for field in ("failureLimit", "consecutive"):
         if field in metric:
-            message = "there is no thresholdRange whose breaches could be counted"
+            message = "there is no thresholdRange whose violations could be counted"
             hint = "leave it out: a comparison decides by its confidence"
             yield FieldProblem((*here, field), message, hint, at_key=True)
 
@@ -84,4 +84,4 @@ def _check_step_timeout(spec: RawMapping) -> Iterator[FieldProblem]:
             longest, field = held, "pause"
     if limit < longest:
         message = f"{format_value(spec['stepTimeout'])} is shorter than the {field}, so the step could never pass"
-        yield FieldProblem(("spec", "stepTimeout"), message, "give the evidence more time than the step lasts")
+        yield FieldProblem(("spec", "stepTimeout"), message, "the evidence needs more time than the step lasts")

@@ -1,4 +1,4 @@
-"""From the validated document to ``core.policy.Policy``: defaults and short forms resolved, units removed."""
+"""From the validated document to ``model.policy.Policy``: defaults and short forms resolved, units removed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DEFAULT_METRICS = (
     analysis_schema.Metric.model_validate({"name": "error-rate", "compare": {}}),
     analysis_schema.Metric.model_validate({"name": "request-duration", "compare": {}}),
 )
-"""What is judged where the policy names no metric."""
+"""What is evaluated where the policy names no metric."""
 
 _FULL_WEIGHT = 100
 _DAYS = list(schema.Day)
@@ -127,7 +127,7 @@ def _short_form(spec: schema.Spec) -> list[Step]:
 
 
 def _long_form(raw: list[schema.Step]) -> list[Step]:
-    """Pauses after a weight add up; one without a duration waits for a person besides."""
+    """Pauses after a weight add up; one without a duration also waits for a user."""
     steps: list[Step] = []
     for each in raw:
         if each.set_weight is not None:

@@ -1,4 +1,4 @@
-"""Orders of components (``after``) that cannot be kept: policies that wait for each other, or for nobody.
+"""Orders of components (``after``) that cannot be kept: policies that wait for each other, or for no policy.
 
 ::
 
@@ -6,7 +6,7 @@
                          ▲                                      │
                          └── the explainer's: after predictor ◄─┘      none of them can go first
 
-Policies meet only at a service that each of them governs. Rings are looked for at services whose names and
+Policies meet only at a service that each of them governs. Circles are searched for at services whose names and
 namespaces are those in the selectors, with their wildcards filled in; ``select_policy`` says who governs
 there.
 """
@@ -28,11 +28,11 @@ Cycle = tuple[Policy, ...]
 _PATH: FieldPath = ("spec", "after")
 _COMPONENT_INDEX = {component: at for at, component in enumerate(Component)}
 _ANY = "any-other"
-"""A word that a wildcard may stand for, and that nobody's exact name is."""
+"""A word that a wildcard may match, and that is no exact name."""
 
 
 def check_component_order(selector_policies: Sequence[Policy | None]) -> Mapping[int, Sequence[FieldProblem]]:
-    """The faults of each document, by its index; every policy of a ring has one."""
+    """The problems of each document, by its index; every policy of a circle has one."""
     known = tuple(each for each in selector_policies if each is not None)
     cycles: dict[int, FieldProblem] = {}
     for members in _cycles(known):
@@ -89,7 +89,7 @@ def _example_names(selected: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _cycle_problem(cycle: Cycle) -> FieldProblem:
-    """As it is told to the first of them."""
+    """The problem of the first of them."""
     first, *others = cycle
     steps = [f"the {first.component.value} waits for the {others[0].component.value}"]
     for each, following in zip(others, [*others[1:], first], strict=True):

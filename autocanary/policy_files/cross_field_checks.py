@@ -1,7 +1,7 @@
 """What one field of a policy says about another.
 
-Each rule reads the document as it was written and tolerates everything that is not its business (the
-schema complains about that), so that all faults are found in one pass, whatever else is wrong.
+Each check reads the document as it was written and ignores what the schema checks, so that all problems are
+found in one pass, whatever else is wrong.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _STEPS_HINT = "for example stepWeights: [10, 25, 50, 100] with stepDuration: 5m"
 
 
 def check_cross_fields(document: Any) -> Iterator[FieldProblem]:
-    """Every fault that the rules find."""
+    """Every problem that the checks find."""
     yield from _no_empty_values(document, ())
     spec = get_mapping(document, "spec")
     if spec is None:
         return
     metadata = get_mapping(document, "metadata") or {}
     yield from _namespaces(spec, metadata)
-    for rule in _RULES:
-        yield from rule(spec)
+    for check in _CHECKS:
+        yield from check(spec)
 
 
 def _no_empty_values(value: Any, path: FieldPath) -> Iterator[FieldProblem]:
@@ -48,7 +48,7 @@ def _no_empty_values(value: Any, path: FieldPath) -> Iterator[FieldProblem]:
     if value is None:
         hint = "give it a value, or leave the line out"
         if path[-1:] == ("pause",):
-            hint = "write pause: {} to wait for a person, or pause: {duration: 5m}"
+            hint = "write pause: {} to wait for autocanary promote, or pause: {duration: 5m}"
         elif path[-1:] == ("compare",):
             hint = "write compare: {to: stable}"
         elif path[-1:] == ("channel",):
@@ -113,7 +113,7 @@ def _step_list(spec: dict[str, Any]) -> Iterator[FieldProblem]:
         if "pause" in step and "setWeight" not in step and not weights:
             yield FieldProblem(
                 here,
-                "a pause before the first setWeight has no candidate traffic to judge",
+                "a pause before the first setWeight has no candidate traffic to analyse",
                 "begin with - setWeight; to start later use windows or a pre-rollout webhook",
             )
         if "setWeight" in step:
@@ -203,7 +203,7 @@ def _range(metric: dict[str, Any], preset: Preset | None, here: FieldPath) -> It
     if len(ends) == 2 and ends["min"] > ends["max"]:
         message = (
             f"min {format_value(limits['min'])} is more than max "
-            f"{format_value(limits['max'])}, so every value is a breach"
+            f"{format_value(limits['max'])}, so every value is a violation"
         )
         yield FieldProblem(here, message, "swap them")
 
@@ -237,7 +237,7 @@ def _unfilled(query: str, samples: Mapping[str, str | float], here: FieldPath) -
 
 
 def _sample_values(unknown: Iterable[str]) -> Mapping[str, str | float]:
-    """Samples for unknown placeholders, too; a duration may stand inside quotes and outside."""
+    """Samples for unknown placeholders, too; a duration may be inside quotes and outside."""
     return {**dict.fromkeys(unknown, 60.0), **_SAMPLE_VALUES}
 
 
@@ -271,7 +271,7 @@ def _notifications(spec: dict[str, Any]) -> Iterator[FieldProblem]:
         if not isinstance(each, dict):
             continue
         if "slack" in each and "webhook" in each:
-            yield FieldProblem(here, "an entry tells one place", "write slack and webhook as two entries")
+            yield FieldProblem(here, "an entry has one receiver", "write slack and webhook as two entries")
         elif not each:
             yield FieldProblem(here, "the entry is empty", 'for example - slack: {channel: "#ml-ops"}')
 
@@ -292,14 +292,14 @@ def _unique_names(named: list[Any], base: FieldPath, kind: str) -> Iterator[Fiel
         name = each.get("name") if isinstance(each, dict) else None
         if isinstance(name, str):
             if name in seen:
-                hint = f"give each {kind} a name of its own"
+                hint = f"each {kind} needs its own name"
                 if name in PRESETS:
                     hint = "a preset is used once; for a second quantile write a query"
                 yield FieldProblem((*base, index, "name"), f"the {kind} {format_value(name)} is listed twice", hint)
             seen.add(name)
 
 
-_RULES: tuple[Callable[[dict[str, Any]], Iterator[FieldProblem]], ...] = (
+_CHECKS: tuple[Callable[[dict[str, Any]], Iterator[FieldProblem]], ...] = (
     _component_order,
     _one_form_of_steps,
     _weights_rise,

@@ -65,7 +65,7 @@ class StrictModel(BaseModel):
 
 
 class ParsedWith:
-    """Annotation: the field's value is what ``read`` makes of it; ``schema`` is its JSON Schema."""
+    """Annotation: the field's value is what ``read`` returns for it; ``schema`` is its JSON Schema."""
 
     def __init__(self, read: Callable[[Any], Any], **schema: Any) -> None:
         self._read = read
@@ -134,7 +134,7 @@ def _channel(value: Any) -> str:
 
 def _mention(value: Any) -> str:
     rule = "write a member's ID (U012AB3CD), a user group's (S012AB3CD), here or channel; names do not work"
-    return _text(value, "somebody whom Slack can mention", _MENTION, 30, rule)
+    return _text(value, "a mention that Slack knows", _MENTION, 30, rule)
 
 
 def _weight(value: Any) -> int:
@@ -179,7 +179,7 @@ def _confidence(value: Any) -> float:
 
 
 def _bound(value: Any) -> Any:
-    """A threshold; what it means depends on the metric, so rules.py reads it with the metric's unit."""
+    """A threshold; what it means depends on the metric, so cross_field_checks reads it with the metric's unit."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise QuantityError(f"{format_value(value)} is not a threshold", "write a number, 99% or 500ms")
     return value
@@ -215,7 +215,7 @@ def _url(value: Any) -> str:
     else:
         if usable and (parts.username or parts.password):
             raise QuantityError(
-                "the URL holds a user name or password, which everybody who reads the policy would see",
+                "the URL holds a user name or password, which every reader of the policy would see",
                 "leave them out; let the receiver trust the network, or a token in its path",
             )
     if not usable or re.search(r"[\s\x00-\x1f]", value):

@@ -49,7 +49,7 @@ def policy_json_schema() -> dict[str, Any]:
 
 
 def _clean(node: Any, *, names: bool = False) -> Any:
-    """Without titles, and with durations as people write them."""
+    """Without titles, and with durations as users write them."""
     if isinstance(node, list):
         return [_clean(each) for each in node]
     if not isinstance(node, dict):

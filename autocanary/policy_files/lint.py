@@ -1,12 +1,7 @@
-"""What is doubtful about a set of policies, found without Prometheus or a cluster.
+"""Errors and warnings of a set of policies, found without Prometheus or a cluster.
 
-Errors are what would certainly not work: PromQL that does not parse, and what policies say beside each other
-(see ``check_against_earlier`` and ``check_component_order``). Warnings are what works and is probably not
-meant.
-
-What is wrong with a policy beside those before it: the same name, or the same services.
-
-Which services a document is about, told even of one that is no policy yet.
+Errors are what cannot work: PromQL that does not parse, and policies that contradict each other (the same
+name, the same services, an order of components in a circle). Warnings are what works and is probably not meant.
 """
 
 from __future__ import annotations
@@ -59,7 +54,7 @@ def _same_name(earlier: LoadedDocument, later: LoadedDocument) -> list[FieldProb
     if not mine[1] or mine != policy_key(earlier.repaired.value):
         return []
     message = f"the name {mine[1]} is already used at {earlier.position}, and only that policy is in force"
-    return [FieldProblem(("metadata", "name"), message, "give each policy a name of its own")]
+    return [FieldProblem(("metadata", "name"), message, "each policy needs its own name")]
 
 
 def _same_services(earlier: Policy | None, later: Policy | None, raw: LoadedDocument) -> list[FieldProblem]:
@@ -91,7 +86,7 @@ def _always_overlap(one: Policy, other: Policy) -> bool:
 
 
 def selector_policy(loaded: LoadedDocument) -> Policy | None:
-    """Selector, component and order, as a policy of nothing else; None when they cannot be told."""
+    """Selector, component and order, as a policy of nothing else; None when the document does not say them."""
     if loaded.policy is not None:
         return loaded.policy
     document = loaded.repaired.value
@@ -129,7 +124,7 @@ _ANALYSIS: FieldPath = ("spec", "analysis")
 def lint(documents: Sequence[LoadedDocument]) -> tuple[Problem, ...]:
     """Problems of a set of loaded documents, file by file and from top to bottom.
 
-    A document that is no policy yet is looked at, too: nobody wants to mend one fault to learn of the next.
+    A document that is no policy yet is examined too, so that one run names all problems.
     """
     problems: list[Problem] = []
     selector_policies = [selector_policy(each) for each in documents]
@@ -184,12 +179,12 @@ def _interval(document: RawMapping) -> Iterator[FieldProblem]:
         message = (
             f"the interval {format_duration(interval)} is longer than the shortest step ({format_duration(shortest)})"
         )
-        hint = "the step lasts until the next look; shorten the interval or lengthen the step"
+        hint = "the step lasts until the next evaluation; shorten the interval or lengthen the step"
         yield FieldProblem((*_ANALYSIS, "interval"), message, hint, severity="warning")
 
 
 def _shortest_hold(spec: RawMapping) -> float | None:
-    """Of the steps before the last that wait for no person; None where there is none that can be read."""
+    """Of the steps before the last that do not wait for a user; None where there is none that can be read."""
     if "stepWeights" in spec:
         weights = get_list(spec, "stepWeights")
         before_the_last = weights[:-1] if weights[-1:] == [_FULL_WEIGHT] else weights
@@ -217,7 +212,7 @@ def _window(document: RawMapping) -> Iterator[FieldProblem]:
             continue
         text, at_least = format_duration(window), format_duration(interval or 0.0)
         if interval is not None and window < interval:
-            message = f"the window {text} is shorter than the interval {at_least}: some requests go unjudged"
+            message = f"the window {text} is shorter than the interval {at_least}: some requests are not evaluated"
             yield FieldProblem(path, message, f"make the window at least {at_least}", severity="warning")
         elif window < _TWO_SCRAPES:
             message = f"the window {text} may hold a single scrape of Prometheus, and a rate needs two"
@@ -238,7 +233,7 @@ def _min_requests(document: RawMapping) -> Iterator[FieldProblem]:
         ends = _percentages(limits, one_is_ratio=PRESETS[name].one_is_ratio)
         if PRESETS[name].unit is Unit.PERCENT and ends is not None and ends[0] <= 0 and ends[1] >= 100:
             within = f"{format_number(ends[0])} to {format_number(ends[1])}"
-            message = f"every percentage is within {within}, so {name} can never be breached"
+            message = f"every percentage is within {within}, so {name} can never be violated"
             yield FieldProblem((*path, "thresholdRange"), message, "for example {min: 99}", severity="warning")
 
 
@@ -257,7 +252,7 @@ def _unquoted_times(repaired: RepairedDocument, positions: SourcePositions) -> I
             path: FieldPath = ("spec", "windows", index, end)
             text = positions.unquoted.get(repaired.original(path))
             if text is not None:
-                message = f"{text} without quotes is text by luck: YAML 1.1 reads 17:00 as the number 1020"
+                message = f"{text} without quotes is text only by its digits: YAML 1.1 reads 17:00 as the number 1020"
                 yield FieldProblem(path, message, f'write "{text}"', severity="warning")
 
 

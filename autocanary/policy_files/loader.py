@@ -4,7 +4,7 @@ A folder is read with its subfolders, ``*.yaml``, ``*.yml`` and ``*.json``, with
 begins with a dot: a mounted ConfigMap keeps its generations in ``..data`` and ``..2024_01_01…`` and shows
 each file through a link. A file may hold several documents; those of another kind are passed over with a
 warning. So are, in a folder that was searched, those that are no Kubernetes documents at all (values of a
-chart, a schema): nobody said of them that they are policies, as somebody does who names a file.
+chart, a schema). In a file that the user names they are errors.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def load_paths(paths: Iterable[str | os.PathLike[str]]) -> LoadResult:
 
 
 def find_files(root: Path) -> tuple[tuple[PolicyFile, ...], tuple[Problem, ...]]:
-    """The files that a path stands for."""
+    """The files of a path: itself, or those in its folder."""
     try:
         if not root.is_dir():
             root.stat()
@@ -203,8 +203,7 @@ def read_file(file: Path) -> bytes | Problem:
 def load_text(text: str | bytes, source: str, *, found_in_folder: bool = False) -> LoadResult:
     """The policies in a text, with everything that is wrong. Nothing is raised.
 
-    ``found_in_folder`` says that nobody named the text a policy: what is no Kubernetes document is passed
-    over.
+    ``found_in_folder``: the user did not name the file, so what is no Kubernetes document is passed over.
     """
     decoded = _decode(text, source) if isinstance(text, bytes) else text.removeprefix("\ufeff")
     if isinstance(decoded, Problem):

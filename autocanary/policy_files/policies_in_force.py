@@ -157,7 +157,7 @@ class ActivePolicies:
                         _duplicate_name(policy, active_policy),
                     )
         current = tuple(active.values())
-        if current != self._current:  # the same tuple tells readers that nothing has changed
+        if current != self._current:  # readers compare the tuple itself to see whether anything has changed
             self._current = current
         self._policy_problems = tuple(policy_problems.items())
 
@@ -256,7 +256,7 @@ def _merge(
 def _duplicate_name(policy: Policy, active_policy: Policy) -> Problem:
     name = _policy_id((policy.namespace, policy.name))
     message = f"the name {name} is already used by {active_policy.origin}, which stays in force"
-    return Problem(policy.origin, 0, 0, message, "give each policy a name of its own")
+    return Problem(policy.origin, 0, 0, message, "each policy needs its own name")
 
 
 def _policy_id(key: Identity) -> str:

@@ -1,9 +1,6 @@
-"""What is wrong with a document, before it is known where the document stands.
+"""Problems of a document by the path of the field, and the position of each value in its file.
 
-A Fault names the field by its path; ``Problem`` (in ``autocanary.errors``) is what becomes of it once the
-path has been turned into file, line and column.
-
-Where each value of a document stands: its path in the document, its line and column in the file.
+With the positions a FieldProblem becomes a ``Problem`` of ``autocanary.errors``, with file, line and column.
 """
 
 from __future__ import annotations
@@ -27,7 +24,7 @@ _MAX_TEXT_LENGTH = 600
 
 @dataclass
 class SourcePositions:
-    """Where each value of a document stands; ``key`` places are those of the names before the values."""
+    """The position of each value of a document, and of the name before it (``keys``)."""
 
     start: Position = (1, 1)
     values: dict[FieldPath, Position] = field(default_factory=dict)
@@ -36,7 +33,7 @@ class SourcePositions:
     """Text that was written without quotes."""
 
     def position(self, path: FieldPath, *, key: bool = False) -> Position:
-        """The place of a value, or of its name; of the nearest part around it when it is not there."""
+        """The position of a value, or of its name; of the nearest part around it when it is not there."""
         while path:
             found = self.keys.get(path) if key else None
             found = found or self.values.get(path)
@@ -47,7 +44,7 @@ class SourcePositions:
 
 
 def format_path(path: FieldPath) -> str:
-    """The path as people write it, on one line whatever its keys hold.
+    """The path as users write it, on one line whatever its keys hold, and cut.
 
     >>> format_path(("spec", "steps", 0, "setWeight"))
     'spec.steps[0].setWeight'
@@ -63,7 +60,7 @@ def format_path(path: FieldPath) -> str:
 class FieldProblem:
     """``at_key``: the name of the field is wrong, not its value.
 
-    ``suggestion``: where the value was probably meant to stand, or the word that was probably meant instead.
+    ``suggestion``: the path where the value was probably meant to be, or the word that was probably meant instead.
     """
 
     path: FieldPath

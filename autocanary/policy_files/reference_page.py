@@ -21,16 +21,16 @@ _HEAD = """\
 
 A policy says which InferenceServices are rolled out, in which steps, and what is measured before each next
 step. It is a YAML document, in a file (`autocanary run --policies PATH`) or as a custom resource; the fields
-are the same. `autocanary validate PATH` checks it offline and names every fault with its line and column.
-[policy.schema.json](policy.schema.json) lets editors complete and check it; the examples in
-[`policies/`](../policies) begin with the line that tells them so.
+are the same. `autocanary validate PATH` checks it offline and names every problem with its line and column.
+[policy.schema.json](policy.schema.json) lets editors complete and check it; the
+examples in [`policies/`](../policies) begin with the line that names it for them.
 
 ## Values
 
 - **duration**: `500ms`, `30s`, `5m`, `1h30m`. Hours, minutes, seconds and milliseconds in this order, without
   spaces. A number without its unit is refused.
-- **percent**: `99`, `99.5%`, `0.5%`. 99 is 99 %. A bare number that looks like a ratio (0.99) is refused;
-  with the sign (`0.99%`) it is taken at its word.
+- **percent**: `99`, `99.5%`, `0.5%`. 99 is 99 %. A bare number that may be a ratio (0.99) is refused;
+  with the sign (`0.99%`) it is 0.99 percent.
 - **weight**: `10`. Whole percent of the traffic, 1 to 100.
 - **time of day**: `"09:00"`. In quotes, because YAML 1.1 reads 17:00 as the number 1020; `"24:00"` is
   midnight at the end of a day.
@@ -42,10 +42,11 @@ A field that is not listed here is refused, never ignored.
 _COMPARISONS = """\
 ## Comparisons
 
-`compare: {to: stable}` asks whether the candidate is worse than stable *right now*, under the same load, by
-a sequential test: it may be looked at as often as one likes, and a candidate that is not worse is rolled
-back with a chance of at most 100 % less the `confidence`, over the whole rollout. It needs exact counts of
-both revisions; a source that gives only rates feeds thresholds and no comparison, and the rollout says so.
+`compare: {to: stable}` tests whether the candidate is worse than stable *right now*, under the same load. The
+test is sequential: it may be evaluated at any time and any number of times. A candidate that is not worse is
+rolled back with a chance of at most 100 % less the `confidence`, over the whole rollout. A comparison needs
+exact counts of both revisions. A source that has only rates serves thresholds and no comparison; the rollout
+says so.
 
 A policy without `metrics` compares `error-rate` and `request-duration`. So this is a whole policy:
 
@@ -60,28 +61,26 @@ spec:
 
 | What the counts say | What follows |
 |---|---|
-| the candidate is worse, beyond doubt | rolled back (or paused, by `onFailure`) |
-| it looks worse (evidence of 5 to 1) | held, and said |
-| it is no worse, beyond doubt, and has `minRequests` in this step | the next step, after this one's time |
+| the candidate is shown to be worse | rolled back (or paused, by `onFailure`) |
+| it seems worse (evidence of 5 to 1) | held, with the reason |
+| it is shown to be no worse, and has `minRequests` in this step | the next step, after this one's time |
 | neither | the step goes on; at `stepTimeout` `onInconclusive` decides |
 
-`margin` is how much worse is still fine: a quarter more than stable's share of failed requests (for a
+`margin` is how much worse is still acceptable: a quarter more than stable's share of failed requests (for a
 duration, of slow ones, at several bounds between stable's median and its slowest), plus so many percentage
-points. To pass, the candidate must be shown to be within half more than stable's share plus 0.5 points, or
-the margin where that is wider: with little traffic a narrower one could never be shown. The evidence lasts
-over all steps; a step without a duration of its own lasts 2m at least.
+points. To pass, the candidate must be shown to be within one and a half times stable's share plus 0.5 points,
+or within the margin where that is wider: with little traffic a narrower bound could never be shown. The
+evidence lasts over all steps. A step without a duration lasts at least 2m.
 
-At 100 % there is no stable to compare with: the candidate is held against what stable was seen to do
-before.
+At 100 % there is no stable to compare with: the candidate is compared with stable's counts from before.
 
-### Beside a `thresholdRange`
+### With a `thresholdRange`
 
 Without `failureLimit` (or `consecutive`) the range is an **objective**: errors are rolled back only when
-the candidate is shown to be worse than stable *and* beyond the range. Beyond the range alone, the fault may
-be of what both revisions depend on: the rollout is held, and no breach is counted. A duration is rolled
-back by its comparison, and nothing passes while its quantile is beyond the range. With `failureLimit` the
-range keeps its plain meaning: so many breaches roll back, whatever stable does, and the comparison decides
-beside it.
+the candidate is shown to be worse than stable *and* beyond the range. Beyond the range alone, the cause may
+be what both revisions depend on: the rollout is held, and no violation is counted. A duration is rolled back
+by its comparison, and nothing passes while its quantile is beyond the range. With `failureLimit` the range
+keeps its plain meaning: so many violations roll back, whatever stable does; the comparison decides besides.
 
 """
 
@@ -100,14 +99,14 @@ steps:
   - pause: {duration: 5m}
 ```
 
-Each weight is held at least as long as the pauses after it (several add up) and judged all along; `pause: {}`
-waits for a person. Where metrics are compared, a weight without a pause is held for 2m at least. A list that
-ends below 100 goes to 100 after its last hold. At 100 % the candidate is judged for the longer of its own
-pauses and `bake`; then it is promoted.
+Each weight is held at least as long as the pauses after it (several add up), and the candidate is evaluated
+all the time. `pause: {}` waits for `autocanary promote`. Where metrics are compared, a weight without a pause
+is held for at least 2m. A list that ends below 100 goes to 100 after its last step. At 100 % the candidate is
+evaluated for the longer of its own pauses and `bake`; then it is promoted.
 
 ## Which policy governs a service
 
-Every part of the selector that is given must match. Of several policies that match, the most specific wins,
+Every part of the selector must match. Of several policies that match, the most specific wins,
 by the first of these that differs:
 
 1. a service named exactly, before a name with wildcards, before no name;
@@ -115,13 +114,12 @@ by the first of these that differs:
 3. a policy whose `metadata.namespace` is the service's, before one that names the namespace exactly in
    `selector.namespaces`, before one with wildcards there, before any namespace.
 
-Two that are equal in all three are a tie: neither is applied to that service, and the fault names both.
+Two that are equal in all three are a tie: neither is applied to that service, and the problem names both.
 
 ## When a policy becomes invalid
 
-Running rollouts keep the snapshot they began with, and for new ones the last valid version stays in force
-until the fault is mended or the policy is deleted. The fault is shown in the log, as a metric and on the
-custom resource.
+Running rollouts keep the snapshot that they started with. For new ones the last valid version stays in force
+until you correct or delete the policy. The problem is in the log, in a metric and on the custom resource.
 """
 
 

@@ -2,7 +2,7 @@
 
 One schema serves files, custom resources, docs/policy.schema.json and docs/policy-reference.md; the
 descriptions here are the documentation. Durations are seconds and times are ``datetime.time`` once read.
-What one field says about another is in ``rules``. The file is long as the format is: a table, read by name.
+What one field says about another is in ``cross_field_checks``. Over 300 lines, because it is a table of fields.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Day(str, Enum):
 
 
 class EventName(str, Enum):
-    """The transitions that people can be told of; each is the audit event of the same name in ``core``."""
+    """The transitions that a notification can be about; each is the ``model.decision.Event`` of that name."""
 
     STARTED = "started"
     STEP = "step"
@@ -97,7 +97,7 @@ class Metadata(StrictModel):
 
 
 class Selector(StrictModel):
-    """Which InferenceServices; every part that is given must match. Empty: all in the policy's reach."""
+    """Which InferenceServices; every part must match. Empty: all services of the policy's namespaces."""
 
     names: list[Glob] = Field(
         default_factory=list,
@@ -122,8 +122,7 @@ class Selector(StrictModel):
 class Pause(StrictModel):
     duration: PositiveDuration | None = Field(
         default=None,
-        description="How long the weight is held; left out (`pause: {}`), a person must let the rollout pass "
-        "(`autocanary promote`).",
+        description="How long the weight is held. Left out (`pause: {}`), the rollout waits for `autocanary promote`.",
         examples=["5m"],
     )
 
@@ -140,24 +139,26 @@ class Step(StrictModel):
     )
     pause: Pause | None = Field(
         default=None,
-        description="How long the weight above is held and judged; several add up. `pause: {}` waits for a person.",
+        description="How long the weight above is held and the candidate analysed; several add up. `pause: {}` waits "
+        "for `autocanary promote`.",
         examples=[{"duration": "5m"}, {}],
     )
 
 
 class Failure(StrictModel):
     action: Annotated[OnFailure, Field(strict=False)] = Field(
-        default=OnFailure.ROLLBACK, description="Roll back, or pause at the present weight for a person."
+        default=OnFailure.ROLLBACK,
+        description="`rollback`, or `pause` at the present weight until you resume or abort the rollout.",
     )
     candidate: Annotated[CandidateCleanup, Field(strict=False)] = Field(
         default=CandidateCleanup.KEEP,
-        description="What becomes of a rolled-back candidate in KFServing's v1alpha2, where it has a place "
-        "of its own in the spec: `keep` it there at 0 %, or `remove` it.",
+        description="What happens to a rolled-back candidate of KFServing's v1alpha2, which has a field of its own "
+        "in the spec: `keep` it there at 0 %, or `remove` it.",
     )
 
 
 class WindowSpec(StrictModel):
-    """Local wall-clock time, right across daylight saving."""
+    """In local time, daylight saving included."""
 
     days: list[Annotated[Day, Field(strict=False)]] = Field(
         default_factory=lambda: list(Day),
@@ -177,14 +178,16 @@ class WindowSpec(StrictModel):
 class WebhookSpec(StrictModel):
     """An HTTP POST to a service of your own, with Flagger's payload."""
 
-    name: Name = Field(description="What the webhook is called in messages. Each name once.", examples=["smoke"])
+    name: Name = Field(description="The webhook's name in messages. Each name once.", examples=["smoke"])
     type: Annotated[WebhookType, Field(strict=False)] = Field(
-        description="When it is called: `pre-rollout` must say yes before the first step, `rollout` is asked "
-        "at each look and a repeated no fails the rollout, `confirm-promotion` must say yes before 100 %, "
-        "`post-rollout` is told when the rollout has ended, a yes of `rollback` rolls back. 2xx means yes."
+        description="When it is called. `pre-rollout` must answer yes before the first step. `rollout` is called at "
+        "each evaluation, and a repeated no fails the rollout. `confirm-promotion` must answer yes before 100 %. "
+        "`post-rollout` is called when the rollout has ended. A yes of `rollback` rolls back. 2xx is yes."
     )
     url: Url = Field(description="http or https.", examples=["http://smoke.models.svc/run"])
-    timeout: PositiveDuration = Field(default=10.0, description="How long an answer is waited for.", examples=["10s"])
+    timeout: PositiveDuration = Field(
+        default=10.0, description="How long autocanary waits for the answer to one call.", examples=["10s"]
+    )
     retries: int = Field(
         default=0,
         ge=0,
@@ -195,22 +198,22 @@ class WebhookSpec(StrictModel):
     metadata: dict[str, str] = Field(
         default_factory=dict,
         max_length=WEBHOOK_METADATA,
-        description="Sent along in the payload; names and values are text.",
+        description="Sent in the payload; names and values are text.",
         examples=[{"suite": "smoke"}],
     )
 
 
 class SlackTarget(StrictModel):
     channel: Channel = Field(
-        description="The channel, in quotes because of the #. Only a bot token can choose it; an incoming "
-        "webhook posts to its own.",
+        description="The channel, in quotes because of the #. It needs a bot token: an incoming webhook posts to its "
+        "own channel.",
         examples=["#ml-ops"],
     )
     mention: list[Mention] = Field(
         default_factory=list,
         max_length=10,
-        description="Whom to call when a rollout is rolled back or needs a person: IDs of members and user "
-        "groups, `here` or `channel`. With a bot token only.",
+        description="Who is mentioned when a rollout is rolled back or needs a user: IDs of members and user groups, "
+        "`here` or `channel`. It needs a bot token.",
         examples=[["S012AB3CD"]],
     )
 
@@ -220,7 +223,7 @@ class WebhookTarget(StrictModel):
 
 
 class NotificationSpec(StrictModel):
-    """One place to tell; with neither `slack` nor `webhook` it narrows what the service's channels say."""
+    """One receiver; with neither `slack` nor `webhook` it limits the events of the service's own channels."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "not": {"required": ["slack", "webhook"]}})
 
@@ -231,7 +234,7 @@ class NotificationSpec(StrictModel):
     events: list[Annotated[EventName, Field(strict=False)]] = Field(
         default_factory=list,
         max_length=50,
-        description="Which transitions are told; all when left out.",
+        description="The transitions that are sent; all when left out.",
         examples=[["started", "promoted", "rolled-back", "held"]],
     )
 
@@ -264,18 +267,18 @@ class Spec(StrictModel):
 
     selector: Selector = Field(
         default_factory=Selector,
-        description="Which InferenceServices the policy governs; of several policies the most specific "
-        "wins, and a tie is an error that names both.",
+        description="The InferenceServices that the policy governs. Of several policies the most specific one wins; "
+        "a tie is an error that names both.",
     )
     component: Annotated[Component, Field(strict=False)] = Field(
-        default=Component.PREDICTOR, description="The part of the InferenceService that is rolled out."
+        default=Component.PREDICTOR, description="The component of the InferenceService that is rolled out."
     )
     after: list[Annotated[Component, Field(strict=False)]] = Field(
         default_factory=list,
         max_length=2,
-        description="Components of the same service that are rolled out first when they have changed as "
-        "well: this one stays at 0 % until they are promoted. Left out: of components that are changed "
-        "together none gets traffic until a person says which goes on (`autocanary resume`).",
+        description="Components of the same service that are rolled out first when they have changed too: this one "
+        "stays at 0 % until they are promoted. Left out: of components that change together none gets traffic until "
+        "you choose one with `autocanary resume`.",
         examples=[["transformer"]],
     )
     step_weights: list[Weight] | None = Field(
@@ -287,15 +290,15 @@ class Spec(StrictModel):
     )
     step_duration: PositiveDuration | None = Field(
         default=None,
-        description="How long each of `stepWeights` is held at least, judged all along. The two stand "
-        "together, and there is no default. Only where metrics are compared it may be left out: then a step "
-        "lasts until the comparison has its evidence, at least 2m.",
+        description="How long each of `stepWeights` is held at least. `stepWeights` needs it, and there is no default. "
+        "Where metrics are compared you may leave it out: a step then lasts until the comparison has its evidence, "
+        "at least 2m.",
         examples=["5m"],
     )
     step_timeout: PositiveDuration | None = Field(
         default=None,
-        description="How long a step may stay inconclusive before `analysis.onInconclusive` applies; outages "
-        "and closed windows do not count. Left out: the step's own duration and `progressDeadline`.",
+        description="How long a step may stay inconclusive before `analysis.onInconclusive` applies. Outages and "
+        "closed windows do not count. Left out: the step's duration and `progressDeadline`.",
         examples=["1h"],
     )
     steps: list[Step] | None = Field(
@@ -308,30 +311,30 @@ class Spec(StrictModel):
     )
     bake: Duration = Field(
         default=0.0,
-        description="How long the candidate is judged at 100 %, with a rollback to the revision before on a "
-        "breach. Where the step of 100 % has a hold of its own, the longer of the two.",
+        description="How long the candidate is analysed at 100 %; a failure rolls back to the revision before. Where "
+        "the step of 100 % has a duration of its own, the longer of the two counts.",
         examples=["10m"],
     )
     progress_deadline: PositiveDuration = Field(
         default=1800.0,
-        description="The candidate must become ready, and a held rollout must move, within this.",
+        description="How long the candidate may take to become ready, and a held rollout to move.",
         examples=["30m"],
     )
     analysis: Analysis = Field(
         default_factory=Analysis,
-        description="How the candidate is measured. Left out, its errors and its latency are compared with stable's.",
+        description="How the candidate is analysed. Left out, its errors and its latency are compared with stable's.",
     )
-    on_failure: Failure = Field(default_factory=Failure, description="What a breach leads to.")
+    on_failure: Failure = Field(default_factory=Failure, description="What happens when the analysis fails.")
     on_unstaged: Annotated[OnUnstaged, Field(strict=False)] = Field(
         default=OnUnstaged.INTERCEPT,
-        description="A new revision applied without canaryTrafficPercent would take 100 % once ready. "
-        "`catch` sets it to 0 before that and starts a rollout; `ignore` leaves it alone.",
+        description="What happens to a new revision that is applied without canaryTrafficPercent, which would take "
+        "100 % once ready. `intercept` sets it to 0 before that and starts a rollout; `ignore` leaves it alone.",
     )
     on_weight_removed: Annotated[OnWeightRemoved, Field(strict=False)] = Field(
         default=OnWeightRemoved.RESTORE,
-        description="Somebody removes canaryTrafficPercent in the middle of a rollout, which gives the "
-        "candidate 100 %. `restore` puts the last weight back at once; `pause` takes it for a wish and "
-        "waits: `resume` judges the candidate at 100 %, `abort` rolls it back.",
+        description="What happens when a client removes canaryTrafficPercent during a rollout, which sends 100 % to "
+        "the candidate. `restore` writes the last weight again at once. `pause` waits: `autocanary resume` goes on "
+        "with the candidate at 100 %, `autocanary abort` rolls it back.",
     )
     windows: list[WindowSpec] = Field(
         default_factory=list,
@@ -344,7 +347,7 @@ class Spec(StrictModel):
     notifications: list[NotificationSpec] = Field(
         default_factory=list,
         max_length=POLICY_NOTIFICATIONS,
-        description="Whom to tell, besides the service's own default.",
+        description="Receivers of notifications, besides the service's own channels.",
     )
 
 
@@ -358,7 +361,7 @@ class Document(StrictModel):
 
 
 def parse_document(raw: Any) -> tuple[Document | None, list[dict[str, Any]]]:
-    """The document when its shape is right, else what pydantic says about each field."""
+    """The document when its shape is right, else pydantic's error for each field."""
     try:
         return Document.model_validate(raw), []
     except ValidationError as error:

@@ -1,7 +1,4 @@
-"""What pydantic says about a document, in sentences for the person who wrote it.
-
-What a misspelt word was probably meant to be.
-"""
+"""Pydantic's errors about a document, in sentences for its author, with the known word nearest to a misspelt one."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ _MAX_WORD_LENGTH = 100  # comparing costs the square of the length
 def closest_word(word: str, known: Iterable[str]) -> str:
     """The known word that ``word`` was probably meant to be, "" when none is close.
 
-    >>> nearest("stepWieghts", ["stepWeights", "steps"])
+    >>> closest_word("stepWieghts", ["stepWeights", "steps"])
     'stepWeights'
     """
     if len(word) > _MAX_WORD_LENGTH:
@@ -70,7 +67,7 @@ _NOT_AVAILABLE: dict[str, str] = {
     "skipAnalysis": "not available in this version: a policy always needs a metric",
     "suspend": "not available in this version: pause a rollout with autocanary pause",
 }
-"""Fields that people know from elsewhere, or from the plans of this format."""
+"""Fields that users know from Flagger and Argo Rollouts, or from the plans of this format."""
 
 _RENAMED: dict[str, str] = {
     "threshold": "failureLimit, in each metric",
@@ -117,7 +114,7 @@ class _PydanticError:
 
 
 def schema_problems(errors: list[dict[str, Any]], schema: Mapping[str, Any]) -> Iterator[FieldProblem]:
-    """One Fault for each error; ``schema`` is the JSON Schema of the document."""
+    """One problem for each error; ``schema`` is the JSON Schema of the document."""
     located = [
         _PydanticError(
             path=tuple(part for part in each["loc"] if part != "[key]"),
@@ -256,7 +253,7 @@ def _example(here: Mapping[str, Any]) -> str:
 def yaml_flow(value: Any) -> str:
     """A value in YAML's flow style, on one line.
 
-    >>> flow([{"name": "mnist", "from": "09:00", "max": 0.5, "on": True}])
+    >>> yaml_flow([{"name": "mnist", "from": "09:00", "max": 0.5, "on": True}])
     '[{name: mnist, from: "09:00", max: 0.5, on: true}]'
     """
     if isinstance(value, dict):

@@ -1,7 +1,7 @@
-"""What a document was probably meant to say, so that a misspelt word hides no fault behind it.
+"""What a document was probably meant to say, so that a misspelt word hides no problem behind it.
 
-Nothing is accepted because it could be mended: the draft is only looked at for further faults, and each of
-them is told at the place where it was written.
+A repair accepts nothing: the repaired document only shows further problems, each reported at the place of the
+original.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class RepairedDocument:
     """A document with misspelt words put right.
 
     ``moved_paths`` are (where a value is now, where it was), the first move first; ``guessed_paths`` are the
-    paths of values that nobody wrote.
+    paths of values that are a guess.
     """
 
     value: Any
@@ -29,7 +29,7 @@ class RepairedDocument:
     guessed_paths: frozenset[FieldPath] = frozenset()
 
     def original(self, path: FieldPath) -> FieldPath:
-        """Where the value at a path of the draft stands in the document as it was written."""
+        """The path in the original document of the value at a path of the repaired one."""
         for now, before in reversed(self.moved_paths):
             if path[: len(now)] == now:
                 path = (*before, *path[len(now) :])
@@ -39,7 +39,7 @@ class RepairedDocument:
 def repair_typos(
     repaired: RepairedDocument, field_problems: Iterable[FieldProblem]
 ) -> tuple[RepairedDocument, list[FieldProblem]]:
-    """The draft with every word replaced that was probably meant otherwise, and the faults that were."""
+    """The document with every word replaced that was probably meant otherwise, and the problems that this ends."""
     value = copy.deepcopy(repaired.value)
     moved_paths, guessed_paths, fixed = (
         list(repaired.moved_paths),
@@ -62,7 +62,7 @@ def repair_typos(
 
 
 def _move_field(document: Any, old: FieldPath, new: FieldPath) -> bool:
-    """Whether there was room at the new place; mappings on the way to it are made."""
+    """Whether the new place was free; missing mappings on the way to it are added."""
     source, target = _value_at(document, old[:-1]), document
     for part in new[:-1]:
         target = target.setdefault(part, {}) if isinstance(target, dict) else _value_at(target, (part,))
@@ -73,7 +73,7 @@ def _move_field(document: Any, old: FieldPath, new: FieldPath) -> bool:
 
 
 def _value_at(document: Any, path: FieldPath) -> Any:
-    """What stands at a path; None where nothing does."""
+    """The value at a path; None where there is none."""
     here = document
     for part in path:
         try:

@@ -1,8 +1,8 @@
-"""Values with units as people write them: durations, percentages, times of day, ranges of a metric.
+"""Values with units as users write them: durations, percentages, times of day, ranges of a metric.
 
-Each reader takes what YAML gave and answers in the unit that ``core`` uses, or raises QuantityError with
-what to write instead. A number without its unit is refused where more than one unit is likely: the tools
-that people come from disagree (Flagger's latencies are milliseconds, Prometheus' seconds; success rates
+Each reader takes a YAML value and returns it in the unit of ``model``, or raises QuantityError with what to
+write instead. A number without its unit is refused where more than one unit is likely: the tools that users
+know disagree (Flagger's latencies are milliseconds, Prometheus' seconds; success rates
 are percent in one and 0..1 in the other), and a wrong guess rolls models out or back.
 """
 
@@ -58,7 +58,7 @@ class QuantityError(ValueError):
 def format_number(value: float) -> str:
     """A number without needless digits.
 
-    >>> number_text(5.0), number_text(0.25)
+    >>> format_number(5.0), format_number(0.25)
     ('5', '0.25')
     """
     return f"{value:.10g}"
@@ -94,7 +94,7 @@ def escape_unprintable(text: str) -> str:
 def parse_duration(value: Any) -> float:
     """Seconds from ``500ms``, ``5m`` or ``1h30m``.
 
-    >>> duration("1h30m"), duration("500ms")
+    >>> parse_duration("1h30m"), parse_duration("500ms")
     (5400.0, 0.5)
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -124,9 +124,9 @@ def parse_seconds(value: Any) -> float | None:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as people write them; ``parse_duration`` of it is the same number.
+    """Seconds as users write them; ``parse_duration`` of it is the same number.
 
-    >>> duration_text(5400), duration_text(0.5), duration_text(0)
+    >>> format_duration(5400), format_duration(0.5), format_duration(0)
     ('1h30m', '500ms', '0s')
     """
     left = round(seconds * 1000, 3)
@@ -190,7 +190,7 @@ def parse_threshold(value: Any, unit: Unit, *, one_is_ratio: bool = False) -> fl
 def parse_time_of_day(value: Any, *, end: bool = False) -> time:
     """``"09:00"``; as the end of a window also ``"24:00"``, which is midnight.
 
-    >>> time_of_day("09:00")
+    >>> parse_time_of_day("09:00")
     datetime.time(9, 0)
     """
     if isinstance(value, int) and not isinstance(value, bool):

@@ -38,7 +38,7 @@ _SERVER_FIELDS = frozenset(
         "uid",
     }
 )
-"""What Kubernetes adds to metadata; allowed, so that `kubectl get -o yaml` gives a usable file."""
+"""What Kubernetes adds to metadata; allowed, so that the output of `kubectl get -o yaml` is a usable file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def validate_document(
         return _validate_sized(original, source, origin, positions, misread_paths)
     except (RecursionError, MemoryError) as error:
         # One policy must not hide those after it, whatever the checks above have overlooked.
-        message = f"the policy needs more than the service can give ({type(error).__name__})"
+        message = f"the policy needs more memory or stack than the service has ({type(error).__name__})"
         field_problem = FieldProblem((), message, "make it smaller or flatter")
         return ValidationResult(None, (to_problem(field_problem, source, positions),), RepairedDocument({}))
 
@@ -134,7 +134,7 @@ def _check(document: dict[str, Any]) -> tuple[Document | None, list[FieldProblem
 def _check_with_repairs(
     repaired: RepairedDocument, field_problems: list[FieldProblem]
 ) -> tuple[RepairedDocument, list[FieldProblem]]:
-    """Every fault, those behind misspelt words included, and without those that only follow from one."""
+    """Every problem, those behind misspelt words included, and without those that only follow from one."""
     reported: list[FieldProblem] = []
     for _ in range(_MAX_REPAIR_ROUNDS):
         better, fixed = repair_typos(repaired, field_problems)

@@ -1,7 +1,7 @@
 """YAML to plain values, with the line and column of each, and without YAML 1.1's surprises.
 
-PyYAML's ``compose_documents`` gives nodes that know where they stand; the values are made from them here, so
-that every later complaint can name its place. Refused, each with its place: values that YAML 1.1 and newer
+PyYAML's composer returns nodes with positions; the values are built from them here, so that every later
+problem can name its place. Refused, each with its place: values that YAML 1.1 and newer
 readers understand differently (``on``, ``17:00``, ``010``), duplicate keys, keys that are not text, documents
 that are too deep, and aliases that unfold to too much.
 """
@@ -205,7 +205,7 @@ class _NodeParser:
             here = (*path, key)
             if key in result:
                 line, column = self.positions.keys[here]
-                message = f"{format_value(key)} is given twice, first at {line}:{column}"
+                message = f"{format_value(key)} is written twice, first at {line}:{column}"
                 self._add_problem(key_node, message, "keep one of the two", path)
                 continue
             self.positions.keys[here] = position_at(key_node.start_mark)
@@ -213,7 +213,7 @@ class _NodeParser:
         return result
 
     def _pairs(self, node: MappingNode, path: FieldPath, depth: int = 0) -> list[tuple[Node, Node]]:
-        """The fields of a mapping; those merged with ``<<: *base`` come last, and only where not given."""
+        """The fields of a mapping; those merged with ``<<: *base`` come last, and only where not written."""
         pairs = [(key, value) for key, value in node.value if key.tag != _MERGE]
         given = {key.value for key, _ in pairs if isinstance(key, ScalarNode)}
         for key, merged in node.value:

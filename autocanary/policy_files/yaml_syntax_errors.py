@@ -40,6 +40,6 @@ _HINTS = {
     "expected ',' or": "check the brackets and quotes",
     "found undefined alias": "define it with & before it is used with *",
     "found unexpected end of stream": "a quote is not closed",
-    "found duplicate anchor": "give each anchor its own name",
+    "found duplicate anchor": "each anchor needs its own name",
     "found character": "quote text that starts with a special character such as @, ` or %",
 }

@@ -38,7 +38,7 @@ __all__ = ["Settings", "read_settings_file"]
 
 
 def read_settings_file(path: Path, known: Collection[str]) -> dict[str, Any]:
-    """What the file gives of the settings that are ``known``; SettingsError says where it is wrong."""
+    """What the file holds of the settings that are ``known``; SettingsError says where it is wrong."""
     try:
         document = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
@@ -60,7 +60,7 @@ def read_settings_file(path: Path, known: Collection[str]) -> dict[str, Any]:
 
 
 class Settings(BaseSettings):
-    """Everything ``autocanary run`` can be told. Times are seconds; an empty text means "not given"."""
+    """All settings of ``autocanary run``. Times are seconds; an empty text means "not set"."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -102,9 +102,9 @@ class Settings(BaseSettings):
     slack_webhook_url_file: FilePath | None = None
     slack_bot_token_file: FilePath | None = None
     slack_channel: SlackChannel = ""
-    """Where rollouts are told whose policy names no Slack channel; empty: nowhere."""
+    """The channel of rollouts whose policy names no Slack channel; empty: none."""
     slack_mention: SlackMentions = ()
-    """Whom to call in that channel when a rollout is rolled back or needs a person."""
+    """Who is mentioned in that channel when a rollout is rolled back or needs a user."""
     slack_api_url: Url = "https://slack.com/api"
     """Another one for GovSlack."""
     apprise_urls_file: FilePath | None = None
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     history_limit: int = Field(default=10, ge=1, le=1000)
     """Finished rollouts kept per service."""
     cluster_name: str = ""
-    """Told in every message, for people with several clusters."""
+    """Named in every message, for users with several clusters."""
 
     @classmethod
     def settings_customise_sources(
@@ -130,13 +130,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_combinations(self) -> Settings:
         if bool(self.prometheus_username) != bool(self.prometheus_password_file):
-            raise invalid_value(
-                "PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD_FILE belong together: give both or neither"
-            )
+            raise invalid_value("PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD_FILE belong together: set both or neither")
         if self.prometheus_token_file and self.prometheus_password_file:
-            raise invalid_value("PROMETHEUS_TOKEN_FILE and PROMETHEUS_PASSWORD_FILE exclude each other: give one")
+            raise invalid_value("PROMETHEUS_TOKEN_FILE and PROMETHEUS_PASSWORD_FILE exclude each other: set one")
         if self.slack_bot_token_file and self.slack_webhook_url_file:
-            raise invalid_value("SLACK_BOT_TOKEN_FILE and SLACK_WEBHOOK_URL_FILE exclude each other: give one")
+            raise invalid_value("SLACK_BOT_TOKEN_FILE and SLACK_WEBHOOK_URL_FILE exclude each other: set one")
         if (self.slack_channel or self.slack_mention) and not self.slack_bot_token_file:
             raise invalid_value(
                 "SLACK_CHANNEL and SLACK_MENTION need SLACK_BOT_TOKEN_FILE: an incoming webhook posts to the "

@@ -23,9 +23,9 @@ _PORT_VALUE = re.compile(r"(?:tcp|udp|sctp)://")
 
 
 def load(flags: Mapping[str, Any] | None = None) -> Settings:
-    """The settings from ``flags`` (those given, by field name; None: not given), environment and file.
+    """The settings from ``flags`` (by field name; None: not set), environment and file.
 
-    Raises SettingsError with one sentence for each fault.
+    Raises SettingsError with one sentence for each problem.
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     try:
@@ -38,7 +38,7 @@ def load(flags: Mapping[str, Any] | None = None) -> Settings:
 def unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
     """A warning for each ``AUTOCANARY_…`` variable that is no setting; values are never repeated.
 
-    Kubernetes' service links (``AUTOCANARY_SERVICE_HOST`` and the like) are nobody's mistake.
+    Kubernetes' service links (``AUTOCANARY_SERVICE_HOST`` and the like) are not a mistake.
     """
     known = {name.upper() for name in Settings.model_fields}
     given = {each: each.upper().removeprefix(ENV_PREFIX) for each in environ if each.upper().startswith(ENV_PREFIX)}

@@ -1,6 +1,6 @@
 """How each kind of setting is read from text: durations, lists, addresses, names, paths.
 
-What is wrong with a setting, in a sentence that names where it was given.
+What is wrong with a setting, in a sentence that names where it comes from.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _parse_url(value: Any) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise invalid_value(_URL_ERROR)
     if "@" in parts.netloc:
-        raise invalid_value("a password does not belong into a URL; give it in a file")
+        raise invalid_value("a password does not belong into a URL; put it into a file")
     return text.rstrip("/")
 
 
@@ -257,7 +257,7 @@ def _unit(name: str) -> str:
 
 
 def _source_of(name: str, flags: Mapping[str, Any]) -> str:
-    """Where the value in force came from, so that people look in the right place."""
+    """Where the value in force comes from: a flag, a variable or the file."""
     if name in flags:
         return flag_of(name)
     variables = [each for each in os.environ if each.upper() == ENV_PREFIX + name.upper() and os.environ[each]]
@@ -268,11 +268,11 @@ def _source_of(name: str, flags: Mapping[str, Any]) -> str:
 
 
 def flag_of(name: str) -> str:
-    """The flag of a setting; the lists are given by repeating a flag in the singular."""
+    """The flag of a setting; a list is a flag in the singular, repeated."""
     return {"namespaces": "--namespace"}.get(name, "--" + name.replace("_", "-"))
 
 
 def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """A question to whoever meant another setting; nothing when none is near."""
+    """A question for a user who meant another setting; nothing when none is near."""
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.7)
     return f"; did you mean {prefix}{close[0]}?" if close else ""

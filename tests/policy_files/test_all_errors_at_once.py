@@ -44,7 +44,7 @@ FAULTS = [
     ("{hold: 5m, then: pause}", "{hold: 5m, than: pause}", "unknown field (did you mean then?)"),
     ("{action: pause, candidate", "{action: stop, candidate", "'stop' is not one of"),
     ("days: [thu, mon]", "days: [thu, thu]", "thu is listed twice"),
-    ('from: "09:00"', "from: 09:00", "is text by luck"),
+    ('from: "09:00"', "from: 09:00", "is text only by its digits"),
     ('to: "17:00"', "to: 17:00", "YAML 1.1 reads 17:00"),
     ("timezone: Asia/Seoul", "timezone: Asia/Sole", "there is no time zone"),
     ("url: http://smoke/run", "url: smoke/run", "is not an http or https URL"),
@@ -139,7 +139,7 @@ def test_min_above_max_of_unknown_metric_is_reported() -> None:
         found = [sentence for _, sentence in messages(text)]
         assert len(found) == 2
         assert "there is no preset 'xyz'" in found[0]
-        assert "so every value is a breach" in found[1]
+        assert "so every value is a violation" in found[1]
 
 
 def test_every_unknown_placeholder_of_a_query_is_named() -> None:

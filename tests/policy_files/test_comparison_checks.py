@@ -96,7 +96,7 @@ def test_analysis_preset_is_the_default_for_metrics() -> None:
     ("more", "objective"), [("", True), (", failureLimit: 1", False), (", consecutive: true", False)]
 )
 def test_range_with_comparison_is_an_objective(more: str, objective: bool) -> None:
-    """Who writes how many breaches are too many means a plain threshold."""
+    """With a failureLimit the range is a plain threshold."""
     found = metric(f"{{name: error-rate, compare: {{}}, thresholdRange: {{max: 1%}}{more}}}")
     assert (found.range, found.objective) == (Range(max=1.0), objective)
 

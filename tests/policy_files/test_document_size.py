@@ -178,7 +178,7 @@ def test_exhausted_stack_or_memory_is_a_problem_of_the_policy(
     monkeypatch.setattr(validate_module, "compile_policy", fail)
     policy, [problem] = validate(document())
     assert policy is None
-    assert "more than the service can give" in str(problem)
+    assert "more memory or stack than the service has" in str(problem)
 
 
 def test_document_that_holds_itself_is_refused() -> None:

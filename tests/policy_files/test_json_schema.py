@@ -103,7 +103,7 @@ KNOWN_ONLY_TO_THE_LOADER = {
     "unit of a query", "latency without unit", "preset with query", "twice", "empty query", "webhook secret",
     "unknown placeholder", "bare placeholder", "malformed placeholder", "quantile of a rate", "webhook names",
     "quantile of a query", "margin as a ratio", "the same compared twice", "timeout before the end",
-    "timeout before the end of a pause", "breaches of nothing", "full confidence",
+    "timeout before the end of a pause", "violations of nothing", "full confidence",
     "margin of nothing", "waits for itself", "waits for itself, not the default", "waits twice", "window zone", "window zone path", "window day twice", "webhook url port",
 }  # fmt: skip
 

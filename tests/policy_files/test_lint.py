@@ -56,7 +56,7 @@ def test_empty_selector_is_a_warning() -> None:
             "interval: 10m\n    window: 10m",
             "spec.analysis.interval: the interval 10m is longer than the shortest step (5m)",
         ),
-        ("interval: 2m", "the window 1m is shorter than the interval 2m: some requests go unjudged"),
+        ("interval: 2m", "the window 1m is shorter than the interval 2m: some requests are not evaluated"),
         ("window: 20s", "spec.analysis.window: the window 20s may hold a single scrape of Prometheus"),
         ("minRequests: 0", "spec.analysis.minRequests: with minRequests 0 a single request can fail or pass"),
     ],
@@ -90,15 +90,15 @@ def test_the_window_of_one_metric() -> None:
 def test_unreachable_threshold_is_a_warning() -> None:
     """{min: 0} of a percentage gates nothing."""
     (message,) = messages(MINIMAL_POLICY.replace("min: 99", "max: 100%"))
-    assert "every percentage is within 0 to 100, so request-success-rate can never be breached" in message
+    assert "every percentage is within 0 to 100, so request-success-rate can never be violated" in message
 
 
 def test_times_without_quotes() -> None:
-    """09:00 is text by luck, 17:00 is not."""
+    """09:00 is text, 17:00 is a number."""
     line = '  windows: [{from: 09:00, to: "17:00", timezone: UTC}]\n'
     (message,) = messages(MINIMAL_POLICY + line)
     assert message == (
-        "p0.yaml:12:20: warning: spec.windows[0].from: 09:00 without quotes is text by luck: "
+        "p0.yaml:12:20: warning: spec.windows[0].from: 09:00 without quotes is text only by its digits: "
         'YAML 1.1 reads 17:00 as the number 1020 (write "09:00")'
     )
 
@@ -108,7 +108,7 @@ def test_two_policies_of_one_name() -> None:
     (message,) = messages(named("a"), named("a", service="iris"))
     assert message == (
         "p1.yaml:3:18: metadata.name: the name a is already used at p0.yaml:1, "
-        "and only that policy is in force (give each policy a name of its own)"
+        "and only that policy is in force (each policy needs its own name)"
     )
     assert messages(named("a"), named("a, namespace: x", service="iris")) == []
 

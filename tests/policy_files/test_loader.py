@@ -83,7 +83,7 @@ def test_other_kinds_are_skipped_with_a_warning() -> None:
         ),
         ("kind: [a]\n", "1:1: kind is missing"),
         ("a: 1\n\tb: 2\n", "2:1: YAML does not allow a tab here (indent with spaces)"),
-        ("kind: RolloutPolicy\nkind: RolloutPolicy\n", "2:1: kind is given twice, first at 1:1"),
+        ("kind: RolloutPolicy\nkind: RolloutPolicy\n", "2:1: kind is written twice, first at 1:1"),
     ],
 )
 def test_document_that_is_not_a_policy(text: str, expected: str) -> None:

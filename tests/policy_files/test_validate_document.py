@@ -213,9 +213,9 @@ CASES: dict[str, tuple[str, str]] = {
         "10:28: spec.analysis.metrics[1].compare: error-rate and request-success-rate compare the same "
         "requests (keep compare in one of the two; the other may have a thresholdRange)",
     ),
-    "breaches of nothing": (
+    "violations of nothing": (
         metric("{name: error-rate, compare: {}, failureLimit: 2}"),
-        "10:41: spec.analysis.metrics[1].failureLimit: there is no thresholdRange whose breaches could be "
+        "10:41: spec.analysis.metrics[1].failureLimit: there is no thresholdRange whose violations could be "
         "counted (leave it out: a comparison decides by its confidence)",
     ),
     "timeout before the end": (
@@ -276,7 +276,7 @@ CASES: dict[str, tuple[str, str]] = {
     "swapped range": (
         metric("{name: request-duration, thresholdRange: {min: 2s, max: 500ms}}"),
         "10:50: spec.analysis.metrics[1].thresholdRange: min 2s is more than max 500ms, so every value is a "
-        "breach (swap them)",
+        "violation (swap them)",
     ),
     "misspelt preset": (
         metric("{name: request-duraton, thresholdRange: {max: 1s}}"),
@@ -305,7 +305,7 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "bare placeholder": (
         metric("{name: x, query: '{{ revision }}', thresholdRange: {max: 1}}"),
-        "10:26: spec.analysis.metrics[1].query: {{ revision }} stands outside quotes",
+        "10:26: spec.analysis.metrics[1].query: {{ revision }} is outside quotes",
     ),
     "malformed placeholder": (
         metric("{name: x, query: 'up{{', thresholdRange: {max: 1}}"),
@@ -427,11 +427,11 @@ CASES: dict[str, tuple[str, str]] = {
     ),
     "two places": (
         spec('notifications: [{slack: {channel: "#a"}, webhook: {url: http://x}}]'),
-        "10:19: spec.notifications[0]: an entry tells one place (write slack and webhook as two entries)",
+        "10:19: spec.notifications[0]: an entry has one receiver (write slack and webhook as two entries)",
     ),
     "mention by name": (
         spec('notifications: [{slack: {channel: "#a", mention: [ann]}}]'),
-        "10:53: spec.notifications[0].slack.mention[0]: 'ann' is not somebody whom Slack can mention (write a "
+        "10:53: spec.notifications[0].slack.mention[0]: 'ann' is not a mention that Slack knows (write a "
         "member's ID (U012AB3CD), a user group's (S012AB3CD), here or channel; names do not work)",
     ),
     "no place": (spec("notifications: [{}]"), "10:19: spec.notifications[0]: the entry is empty"),
@@ -474,14 +474,14 @@ def test_the_long_form_names_every_fault_of_every_step() -> None:
     """Steps are checked one by one and against each other."""
     text = HEAD + "  steps:\n" + LONG + METRICS + SUCCESS
     assert [each.removeprefix("p.yaml:") for each in problems(text)] == [
-        "6:7: spec.steps[0]: a pause before the first setWeight has no candidate traffic to judge "
+        "6:7: spec.steps[0]: a pause before the first setWeight has no candidate traffic to analyse "
         "(begin with - setWeight; to start later use windows or a pre-rollout webhook)",
         "7:7: spec.steps[1]: a step is either setWeight or pause (write them as two steps, each with its own -)",
         "9:18: spec.steps[2].setWeight: the weight 5 follows 10 "
         "(each step gives the candidate more traffic than the one before)",
         "10:14: spec.steps[3].pause: 5m is not a mapping (with the fields duration)",
         "11:13: spec.steps[4].pause: there is no value here "
-        "(write pause: {} to wait for a person, or pause: {duration: 5m})",
+        "(write pause: {} to wait for autocanary promote, or pause: {duration: 5m})",
         "12:7: spec.steps[5].analysis: unknown field (it belongs under spec)",
         "13:7: spec.steps[6]: the step is empty (write - setWeight: 10 or - pause: {duration: 5m})",
         "15:25: spec.steps[8].pause.duration: the duration 5 has no unit (write 5s, 5m or 5ms, as you mean it)",

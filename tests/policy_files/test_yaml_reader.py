@@ -81,8 +81,8 @@ def test_values(text: str, value: Any) -> None:
         ("1: x", '1:1: the field\'s name 1 is not text (write "1" in quotes)'),
         ("~: x", "the field's name ~ is not text"),
         ("? [a]\n: x", "1:3: a field's name must be text"),
-        ("a: 1\nb: 2\na: 3", "3:1: a is given twice, first at 1:1 (keep one of the two)"),
-        ("a: {b: 1, b: 2}", "1:11: a: b is given twice, first at 1:5"),
+        ("a: 1\nb: 2\na: 3", "3:1: a is written twice, first at 1:1 (keep one of the two)"),
+        ("a: {b: 1, b: 2}", "1:11: a: b is written twice, first at 1:5"),
         ("<<: 5\na: 1", "<< merges mappings only"),
     ],
 )
