@@ -19,11 +19,10 @@ from typing import NamedTuple
 from autocanary.prometheus.preset_queries import NOW_PART, PART_LABEL, selector, with_label
 from autocanary.prometheus.presets import RATES, ExporterVariant, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import RevisionTarget
+from autocanary.prometheus.scrape_labels import POD_LABELS, SCRAPE_LABELS
 
 __all__ = [
-    "POD_LABELS",
     "SAMPLE_TIME_LABEL",
-    "SCRAPE_LABELS",
     "CounterFamily",
     "counter_family",
     "counters_query",
@@ -33,10 +32,6 @@ __all__ = [
 
 SAMPLE_TIME_LABEL = "autocanary_at"
 """The label that holds the time of a sample."""
-POD_LABELS = ("pod_name", "k8s_pod_name", "pod", "kubernetes_pod_name")
-"""Labels that may name the process, the preferred one first."""
-SCRAPE_LABELS = ("instance", "job", "prometheus", "prometheus_replica", "replica")
-"""Labels that tell several scrapes of one process apart, the scraped address first."""
 _PROCESS_LABELS = (*POD_LABELS, *SCRAPE_LABELS)
 _PROCESS_HISTORY = "1h"
 _DURATION = "request-duration"
@@ -75,9 +70,10 @@ def counters_query(family: CounterFamily, targets: Sequence[RevisionTarget]) -> 
     variant = family.variant
     group_by_revision = variant.revision_labels.group_by_sole_owner
     counted = family_counters(family)
+    per_model = tuple(filter(None, (variant.exporter.model_label,)))
     parts = [
         with_label(
-            group_by_revision("sum", selected, targets, (*_PROCESS_LABELS, *_code_label(each))),
+            group_by_revision("sum", selected, targets, (*_PROCESS_LABELS, *per_model, *_code_label(each))),
             PART_LABEL,
             f"count{number}",
         )
@@ -109,7 +105,7 @@ def _bucket_parts(
     yield with_label(group_by_revision("sum", buckets, targets, (*_PROCESS_LABELS, "le")), PART_LABEL, "le")
     for number, counted in enumerate(variant.exporter.counted):
         if (failed := _failure_matcher(counted)) is not None:
-            failures = selector(variant, counted.metric, targets, failed)
+            failures = selector(variant, counted.metric, targets, counted.matchers, failed)
             yield with_label(group_by_revision("sum", failures, targets, _PROCESS_LABELS), PART_LABEL, f"apart{number}")
 
 
@@ -134,7 +130,7 @@ def _selectors(
 ) -> Iterator[tuple[RequestCounter, str]]:
     more = (family.histogram.matchers, 'le="+Inf"') if family.histogram is not None else ()
     for each in counted:
-        yield each, selector(family.variant, each.metric, targets, *more)
+        yield each, selector(family.variant, each.metric, targets, each.matchers, *more)
 
 
 def _code_label(counted: RequestCounter) -> tuple[str, ...]:

@@ -6,13 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from autocanary.prometheus.counter_queries import (
-    POD_LABELS,
-    SAMPLE_TIME_LABEL,
-    SCRAPE_LABELS,
-    CounterFamily,
-    family_counters,
-)
+from autocanary.prometheus.counter_queries import SAMPLE_TIME_LABEL, CounterFamily, family_counters
 from autocanary.prometheus.counter_tracking import (
     BAD,
     GOOD,
@@ -22,9 +16,10 @@ from autocanary.prometheus.counter_tracking import (
     CounterUpdate,
     ProcessScrape,
 )
-from autocanary.prometheus.preset_queries import PART_LABEL, answer_delay
+from autocanary.prometheus.preset_queries import PART_LABEL, answer_delay, counts_of_service
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
 from autocanary.prometheus.revision_labels import RevisionTarget, is_pod_of, targets_by_label_values
+from autocanary.prometheus.scrape_labels import POD_LABELS, SCRAPE_LABELS
 
 __all__ = ["ParsedCounters", "parse_counter_rows", "parse_history_rows"]
 
@@ -90,6 +85,7 @@ class _CounterKeys:
 
     def __init__(self, family: CounterFamily) -> None:
         self._counted = family_counters(family)
+        self.model_label = family.variant.exporter.model_label
         self._split_by_code = family.latency or len(self._counted) == 1
         self._per_second = family.histogram.per_second if family.histogram is not None else 1.0
         self._bounds: dict[str, CounterKey | None] = {}
@@ -112,6 +108,7 @@ class _RevisionRows:
 
     def __init__(self) -> None:
         self.values: dict[_ScrapeIdentity, dict[CounterKey, float]] = {}
+        self.by_model: dict[_ScrapeIdentity, dict[str, tuple[float, float]]] = {}  # requests, failures
         self.separate_failures: dict[_ScrapeIdentity, dict[CounterKey, float]] = {}
         self.sample_times: dict[_ScrapeIdentity, list[tuple[float, float]]] = {}  # time, number of series
         self.native = False
@@ -143,13 +140,22 @@ class _RevisionRows:
         if problem:
             return ParsedCounters(CounterUpdate(at), problem)
         pods = {identity.host: identity.pod for identity in own if identity.pod and identity.host}
-        scrapes = [self._scrape(identity, pods) for identity in own if self.sample_times.get(identity)]
+        scrapes = [self._scrape(identity, target, pods) for identity in own if self.sample_times.get(identity)]
         return ParsedCounters(CounterUpdate(at, scrapes))
 
-    def _scrape(self, identity: _ScrapeIdentity, pods: Mapping[str, str]) -> ProcessScrape:
-        values = self.values[identity]
-        if not any(code for kind, code in values if kind in (GOOD, BAD)):
-            values = values | self.separate_failures.get(identity, {})
+    def add_of_model(self, identity: _ScrapeIdentity, model: str, value: float, *, failed: bool) -> None:
+        by_model = self.by_model.setdefault(identity, {})
+        requests, failures = by_model.get(model, (0.0, 0.0))
+        by_model[model] = requests + value, failures + (value if failed else 0.0)
+
+    def _scrape(self, identity: _ScrapeIdentity, target: RevisionTarget, pods: Mapping[str, str]) -> ProcessScrape:
+        values: Mapping[CounterKey, float] = self.values[identity]
+        if identity in self.by_model:
+            # Largest counts only grow, whichever model has them; successes, as a difference, would not.
+            requests, failures = counts_of_service(target, self.by_model[identity])
+            values = {(GOOD, "requests"): requests or 0.0, (SEPARATE_FAILURE, "requests"): failures}
+        elif not any(code for kind, code in values if kind in (GOOD, BAD)):
+            values = self.values[identity] | self.separate_failures.get(identity, {})
         sample_times = self.sample_times[identity]
         series = sum(number for _, number in sample_times)
         # Of two jobs that scrape a pod only one may say which pod it is.
@@ -181,7 +187,11 @@ def _add_row(rows: _RevisionRows, identity: _ScrapeIdentity, keys: _CounterKeys,
         rows.separate_failures.setdefault(identity, {})[SEPARATE_FAILURE, tag] = value
     elif tag.startswith("count"):
         key = keys.count(int(tag.removeprefix("count")), labels)
-        rows.values.setdefault(identity, {})[key] = value
+        values = rows.values.setdefault(identity, {})
+        if keys.model_label:
+            rows.add_of_model(identity, labels.get(keys.model_label, ""), value, failed=key[0] == BAD)
+        else:
+            values[key] = value
 
 
 def _finite_number(text: str) -> float | None:

@@ -18,7 +18,13 @@ from autocanary.prometheus.presets import (
     SummaryMetric,
 )
 from autocanary.prometheus.query_answer import QueryResponse
-from autocanary.prometheus.revision_labels import RevisionLabels, RevisionTarget, targets_by_label_values
+from autocanary.prometheus.revision_labels import (
+    RevisionLabels,
+    RevisionTarget,
+    is_model_of,
+    targets_by_label_values,
+)
+from autocanary.prometheus.scrape_labels import PROCESS_LABEL, SCRAPE_LABELS, with_process
 from autocanary.promql import promql_duration, quote_string
 
 __all__ = [
@@ -26,6 +32,7 @@ __all__ = [
     "PART_LABEL",
     "TrafficCounts",
     "answer_delay",
+    "counts_of_service",
     "largest_finite_bound",
     "preset_query",
     "preset_rows",
@@ -68,9 +75,6 @@ class TrafficCounts:
         return self.count if self.count is not None and math.isfinite(self.count) else None
 
 
-_NO_TRAFFIC = TrafficCounts()
-
-
 def with_label(vector: str, label: str, value: str) -> str:
     """The vector with a constant label on every series."""
     return f'label_replace({vector}, {quote_string(label)}, {quote_string(value)}, "", "")'
@@ -82,16 +86,11 @@ def with_label(vector: str, label: str, value: str) -> str:
 def traffic_query(variant: ExporterVariant, window: float, targets: Sequence[RevisionTarget]) -> str:
     """Requests, failures and the age of the newest sample of each target, in one query."""
     span = promql_duration(window)
-    selectors = [selector(variant, counted.metric, targets) for counted in variant.exporter.counted]
+    selectors = [selector(variant, each.metric, targets, each.matchers) for each in variant.exporter.counted]
+    kept = tuple(filter(None, (_FAILED, variant.exporter.model_label)))
     counts = [
         with_label(
-            variant.revision_labels.group_by_revision(
-                "sum",
-                _mark_failures(counted, f"increase({selected}[{span}])"),
-                targets,
-                span,
-                keep=(_FAILED,),
-            ),
+            _sum_once(variant, _mark_failures(counted, f"increase({selected}[{span}])"), targets, span, kept),
             PART_LABEL,
             f"count{number}",
         )
@@ -101,6 +100,18 @@ def traffic_query(variant: ExporterVariant, window: float, targets: Sequence[Rev
     newest = f"({newest})" if len(selectors) > 1 else newest
     age = f"time() - {variant.revision_labels.group_by_revision('max', newest, targets, span)}"
     return " or ".join([*counts, with_label(age, PART_LABEL, "age"), NOW_PART])
+
+
+def _sum_once(
+    variant: ExporterVariant, vector: str, targets: Sequence[RevisionTarget], window: str, keep: Sequence[str]
+) -> str:
+    """The sum per revision and values of the ``keep`` labels, with each process counted by one scrape."""
+    labels = variant.revision_labels
+    by_scrape = labels.group_by_revision(
+        "sum", with_process(vector), targets, window, (*keep, PROCESS_LABEL, *SCRAPE_LABELS)
+    )
+    groups = ", ".join((*labels.group_labels, *keep))
+    return f"sum by ({groups}) (max by ({groups}, {PROCESS_LABEL}) ({by_scrape}))"
 
 
 def _mark_failures(counted: RequestCounter, vector: str) -> str:
@@ -123,18 +134,37 @@ def traffic_rows(
     variant: ExporterVariant, targets: Sequence[RevisionTarget], response: QueryResponse
 ) -> Mapping[RevisionTarget, TrafficCounts]:
     """The targets that the answer knows anything of."""
-    found: dict[RevisionTarget, TrafficCounts] = {}
+    ages: dict[RevisionTarget, float | None] = {}
+    by_model: dict[RevisionTarget, dict[str, tuple[float, float]]] = {}  # requests and failures
+    model_label = variant.exporter.model_label
     delay = answer_delay(response)
     for target, labels, value in _rows(variant.revision_labels, targets, response):
-        previous = found.get(target, _NO_TRAFFIC)
         if labels.get(PART_LABEL) == "age":
-            age = value + delay if math.isfinite(value) else None
-            found[target] = TrafficCounts(previous.count, previous.failed, age, delay)
+            ages[target] = value + delay if math.isfinite(value) else None
         else:
-            failed = value if labels.get(_FAILED) else 0.0
-            count = (previous.count or 0.0) + value
-            found[target] = TrafficCounts(count, previous.failed + failed, previous.age, delay)
+            model = labels.get(model_label, "") if model_label else ""
+            counts = by_model.setdefault(target, {})
+            requests, failed = counts.get(model, (0.0, 0.0))
+            counts[model] = requests + value, failed + (value if labels.get(_FAILED) else 0.0)
+    found: dict[RevisionTarget, TrafficCounts] = {}
+    for target in (*by_model, *(each for each in ages if each not in by_model)):
+        count, failed = counts_of_service(target, by_model.get(target, {}))
+        found[target] = TrafficCounts(count, failed, ages.get(target), delay)
     return found
+
+
+def counts_of_service(
+    target: RevisionTarget, by_model: Mapping[str, tuple[float, float]]
+) -> tuple[float | None, float]:
+    """The service's requests and failures: those of the model that it names, else the largest of any model.
+
+    Never the sum: a pipeline counts one request once in each of its models.
+    """
+    if not by_model:
+        return None, 0.0
+    named = [counts for model, counts in by_model.items() if is_model_of(target, model)]
+    counts = named or list(by_model.values())
+    return max(requests for requests, _ in counts), max(failed for _, failed in counts)
 
 
 def answer_delay(response: QueryResponse) -> float:
@@ -168,7 +198,7 @@ def _preset_expression(
     group_by_revision = variant.revision_labels.group_by_revision
     if isinstance(measure, HistogramMetric):
         buckets = selector(variant, f"{measure.metric}_bucket", targets, measure.matchers)
-        buckets = group_by_revision("sum", f"rate({buckets}[{span}])", targets, span, keep=("le",))
+        buckets = _sum_once(variant, f"rate({buckets}[{span}])", targets, span, ("le",))
         return f"histogram_quantile({quantile!r}, {buckets}){_division(measure.per_second)}"
     if isinstance(measure, SummaryMetric):
         given = selector(variant, measure.metric, targets, f'quantile="{quantile:g}"')

@@ -47,6 +47,7 @@ class RequestCounter:
     """A counter of completed requests, and which of them failed: RE2 patterns on the values of ``label``.
 
     ``bad`` names the failed ones, ``good`` the others; with neither, all of them are ``failed`` or none.
+    ``matchers`` leave out calls that the client cancelled: they are neither requests nor failures.
     """
 
     metric: str
@@ -54,6 +55,7 @@ class RequestCounter:
     bad: str = ""
     good: str = ""
     failed: bool = False
+    matchers: str = ""
 
     def fails(self, value: str) -> bool:
         """Whether the series with this value of ``label`` counts failures."""
@@ -105,7 +107,9 @@ class Exporter:
 
     ``measures`` gives the alternatives of a preset, the preferred name first. ``unsupported_presets`` says
     why a preset is not there. ``matchers`` are added to every selector. ``also_exported_by`` names others
-    that export the same names for the same requests, so that only a pod's name tells which of them counted.
+    that export the same names for the same requests, so that only a pod's name says which of them counted.
+    ``model_label`` names the model where one request is counted by several models (a pipeline): only the model
+    that the service names counts, else the largest count of any model.
     """
 
     source: Source
@@ -115,6 +119,7 @@ class Exporter:
     unsupported_presets: Mapping[str, str] = field(default_factory=dict)
     matchers: str = ""
     also_exported_by: str = ""
+    model_label: str = ""
 
     def unsupported_reason(self, metric: str) -> str:
         """Why the preset cannot be had from this meter, as a sentence; empty when it can."""

@@ -14,6 +14,7 @@ that has both such a long name and ``-deployment-`` in it.)
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -32,6 +33,7 @@ __all__ = [
     "RevisionLabels",
     "RevisionTarget",
     "any_of_matcher",
+    "is_model_of",
     "is_pod_of",
     "targets_by_label_values",
 ]
@@ -190,6 +192,17 @@ def _target_info_sole_owner(targets: Sequence[RevisionTarget]) -> str:
 def is_pod_of(target: RevisionTarget, pod: str) -> bool:
     """Whether the pod is one of the revision's, by the name that Knative and Kubernetes gave it."""
     return pod.startswith(_pod_name_prefix(target))
+
+
+def is_model_of(target: RevisionTarget, model: str) -> bool:
+    """Whether the service of the revision has the model's name, as KServe's single models do."""
+    return (
+        bool(model)
+        and re.fullmatch(
+            rf"{re.escape(model)}-(?:predictor|transformer|explainer)(?:-default|-canary)?-[0-9]+", target.revision
+        )
+        is not None
+    )
 
 
 KNATIVE_LABELS = _two_labels("namespace_name", "revision_name")

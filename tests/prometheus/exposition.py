@@ -83,10 +83,11 @@ def istio(namespace: str, revision: str, load: Load) -> str:
             "destination_service": f"{revision}.{namespace}.svc.cluster.local",
             "destination_service_name": revision,
         }
-        text += line("istio_requests_total", {**labels, "response_code": "200"}, load.good)
+        text += line("istio_requests_total", {**labels, "response_code": "200", "response_flags": "-"}, load.good)
+        text += line("istio_requests_total", {**labels, "response_code": "0", "response_flags": "DC"}, load.total)
         if load.failed:
             half = load.failed // 2
-            text += line("istio_requests_total", {**labels, "response_code": "0"}, half)
+            text += line("istio_requests_total", {**labels, "response_code": "0", "response_flags": "UC"}, half)
             text += line("istio_requests_total", {**labels, "response_code": "503"}, load.failed - half)
         text += histogram("istio_request_duration_milliseconds", {**labels, "response_code": "200"}, load, 1000)
     return text
@@ -108,12 +109,12 @@ def vllm(located: Mapping[str, str], load: Load, *, new_names: bool = True) -> s
     labels = {**located, "model_name": "llama", "engine": "0"}
     token = "inter_token_latency_seconds" if new_names else "time_per_output_token_seconds"
     cache = "kv_cache_usage_perc" if new_names else "gpu_cache_usage_perc"
-    aborted = load.failed // 2
     text = line("vllm:request_success_total", {**labels, "finished_reason": "stop"}, load.good)
     text += line("vllm:request_success_total", {**labels, "finished_reason": "length"}, 5000)
+    # Clients that went away are neither requests nor failures.
+    text += line("vllm:request_success_total", {**labels, "finished_reason": "abort"}, load.total)
     if load.failed:
-        text += line("vllm:request_success_total", {**labels, "finished_reason": "abort"}, aborted)
-        text += line("vllm:request_success_total", {**labels, "finished_reason": "error"}, load.failed - aborted)
+        text += line("vllm:request_success_total", {**labels, "finished_reason": "error"}, load.failed)
     for name in (
         "e2e_request_latency_seconds",
         "time_to_first_token_seconds",
@@ -125,9 +126,18 @@ def vllm(located: Mapping[str, str], load: Load, *, new_names: bool = True) -> s
 
 
 def triton(located: Mapping[str, str], load: Load, *, quantiles: Sequence[tuple[str, float]] = ()) -> str:
+    """An ensemble: each request is counted by it, by its classifier and by the step before."""
     labels = {**located, "model": "mnist", "version": "1"}
-    text = line("nv_inference_request_success", labels, load.good)
-    text += line("nv_inference_request_failure", {**labels, "reason": "OTHER"}, load.failed)
+    text = ""
+    for model, good, failed in (
+        ("preprocess", load.total, 0),
+        ("classifier", load.good, load.failed),
+        ("mnist", load.good, load.failed),
+    ):
+        own = {**labels, "model": model}
+        text += line("nv_inference_request_success", own, good)
+        text += line("nv_inference_request_failure", {**own, "reason": "OTHER"}, failed)
+        text += line("nv_inference_request_failure", {**own, "reason": "CANCELED"}, load.total)
     text += line("nv_inference_request_duration_us", labels, load.total * 1000)
     for quantile, seconds in quantiles:
         text += line("nv_inference_request_summary_us", {**labels, "quantile": quantile}, seconds * 1_000_000)
@@ -139,6 +149,7 @@ def tensorflow_serving(located: Mapping[str, str], load: Load) -> str:
     text = line(":tensorflow:serving:request_count", {**labels, "status": "OK"}, load.good)
     if load.failed:
         text += line(":tensorflow:serving:request_count", {**labels, "status": "INVALID_ARGUMENT"}, load.failed)
+    text += line(":tensorflow:serving:request_count", {**labels, "status": "CANCELLED"}, load.total)
     timed = {**labels, "API": "Predict", "entrypoint": "REST"}
     return text + histogram(":tensorflow:serving:request_latency", timed, load, 1_000_000)
 

@@ -148,8 +148,8 @@ def test_several_counters_of_one_exporter_are_one_scrape() -> None:
     found = parsed(triton, count(9, where, "", 0), count(1, where, "", 1), at(999, where))
     [scrape] = found.update.scrapes
     assert scrape.values == {
-        (GOOD, "nv_inference_request_success"): 9,
-        (BAD, "nv_inference_request_failure"): 1,
+        (GOOD, "requests"): 10,
+        (SEPARATE_FAILURE, "requests"): 1,
     }
     assert scrape.process == "10.0.0.1"
 
@@ -310,3 +310,17 @@ def test_failure_codes_by_source(counted: RequestCounter, fails: tuple[str, ...]
     """As the same pattern in PromQL, which matches the whole value."""
     assert all(counted.fails(value) for value in fails)
     assert not any(counted.fails(value) for value in passes)
+
+
+def test_ensemble_counts_a_request_once() -> None:
+    """Per 100 requests of a Triton ensemble: 10 % of 100, and not 6.67 % of 300."""
+    triton = family(source=Source.TRITON)
+    where = {"namespace": "models", "revision_name": CANARY.revision, "instance": "10.0.0.1:8002"}
+    models = {"preprocess": (100, 0), "classifier": (90, 10), "ensemble": (90, 10)}
+    samples = [
+        count(value, {**where, "model": model}, "", number)
+        for model, counted in models.items()
+        for number, value in enumerate(counted)
+    ]
+    [scrape] = parsed(triton, *samples, at(999, where)).update.scrapes
+    assert scrape.values == {(GOOD, "requests"): 100, (SEPARATE_FAILURE, "requests"): 10}

@@ -367,3 +367,31 @@ def test_server_that_answers_now_has_no_delay() -> None:
 
     measurement = MetricsHarness(respond).query_one(metric_query("error-rate"))
     assert (measurement.age, measurement.detail) == (4.0, "")
+
+
+@pytest.mark.parametrize(
+    ("models", "requests", "error_rate"),
+    [
+        ({"preprocess": (100, 0), "classifier": (90, 10), "ensemble": (90, 10)}, 100, 10),
+        ({"preprocess": (200, 0), "classifier": (90, 10), "mnist": (90, 10)}, 100, 10),  # named by the service
+        ({"other": (50, 50), "mnist": (100, 0)}, 100, 0),
+        ({"one": (99, 1)}, 100, 1),
+    ],
+)
+def test_requests_of_a_triton_ensemble_are_counted_once(
+    models: dict[str, tuple[float, float]], requests: float, error_rate: float
+) -> None:
+    """The model that the service names counts, else the largest counts of any model; never the sum."""
+    where = {"namespace": "models", "revision_name": "mnist-predictor-00002"}
+    samples = [row(2, **where, autocanary="age")]
+    for model, (good, failed) in models.items():
+        samples.append(row(good, **where, model=model, autocanary="count0"))
+        samples.append(row(failed, **where, model=model, autocanary="count1", autocanary_failed="1"))
+
+    def respond(query: str) -> QueryResult:
+        if query.startswith("count by"):
+            return rows(row(1, **where, autocanary_metric="nv_inference_request_success"))
+        return rows(*samples)
+
+    measurement = MetricsHarness(respond).query_one(metric_query("error-rate", source=Source.TRITON))
+    assert (measurement.requests, measurement.value) == (requests, error_rate)

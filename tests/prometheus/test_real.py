@@ -398,7 +398,7 @@ BY_HAND = {
         '{namespace_name="models",revision_name="$"}[10m]))) / 1000',
     ),
     Source.ISTIO: (
-        'sum(increase(istio_requests_total{reporter="source",'
+        'sum(increase(istio_requests_total{reporter="source",response_flags!="DC",'
         'destination_service=~"$[.]models[.]svc[.]cluster[.]local"}[10m]))',
         "histogram_quantile(0.99, sum by (le) (rate(istio_request_duration_milliseconds_bucket"
         '{reporter="source",destination_service=~"$[.]models[.]svc[.]cluster[.]local"}[10m]))) / 1000',

@@ -243,3 +243,16 @@ def test_every_source_query_is_valid_in_prometheus(world: World) -> None:
             measurement = world.metrics.query([asked])[asked]
             assert measurement.kind in (MeasurementKind.NO_SERIES, MeasurementKind.UNSUPPORTED), measurement.detail
             assert "refuse" not in measurement.detail
+
+
+@pytest.mark.parametrize("service", ["lone", "twice", "replicas"])
+def test_thresholds_and_comparisons_count_the_same_requests(world: World, service: str) -> None:
+    """Two jobs and two replicas store each request twice; request-count, minRequests and comparisons see one."""
+    for good, failed in ((10_000, 100), (10_600, 500)):
+        world.show(service, pod(service, 3, "once", good, failed))
+        world.scraped(service, 3)
+    asked = metric_query("request-count", service=service, number=3, window=600)
+    measurement = world.metrics.query([asked])[asked]
+    # 1,000 by the counters; increase() adds the part of the window before the first and after the last sample.
+    assert measurement.value is not None
+    assert 1000 <= measurement.value < 1900

@@ -11,7 +11,11 @@ EXPORTERS = (
     Exporter(
         source=Source.TENSORFLOW_SERVING,
         revision_label_schemes=(RELABELLED, POD_NAME),
-        counted=(RequestCounter(":tensorflow:serving:request_count", label="status", good="OK"),),
+        counted=(
+            RequestCounter(
+                ":tensorflow:serving:request_count", label="status", good="OK", matchers='status!="CANCELLED"'
+            ),
+        ),
         measures={"request-duration": (HistogramMetric(":tensorflow:serving:request_latency", per_second=1_000_000),)},
     ),
 )

@@ -1,4 +1,7 @@
-"""NVIDIA Triton (port 8002). Microseconds; quantiles only as summaries, and only when these are turned on."""
+"""NVIDIA Triton (port 8002). Microseconds; quantiles only as summaries, and only when these are turned on.
+
+Counts are per model, and an ensemble counts one request in each of its models and in itself.
+"""
 
 from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Exporter, RequestCounter, SummaryMetric
@@ -10,8 +13,9 @@ EXPORTERS = (
         revision_label_schemes=(RELABELLED, POD_NAME),
         counted=(
             RequestCounter("nv_inference_request_success"),
-            RequestCounter("nv_inference_request_failure", failed=True),
+            RequestCounter("nv_inference_request_failure", failed=True, matchers='reason!="CANCELED"'),
         ),
+        model_label="model",
         measures={
             "request-duration": (
                 SummaryMetric(

@@ -1,6 +1,7 @@
 """vLLM, also behind KServe's Hugging Face server. Seconds; the only source that knows tokens.
 
-``request_success_total`` is misnamed: it counts every request that ended, by how. Requests that the HTTP
+``request_success_total`` is misnamed: it counts every request that ended, by how. "abort" is a client that
+went away. Requests that the HTTP
 server turned away are not in it. Time per output token has had two names for one meaning
 (``inter_token_latency`` is the new one) and a third for the mean per request.
 """
@@ -13,7 +14,14 @@ EXPORTERS = (
     Exporter(
         source=Source.VLLM,
         revision_label_schemes=(RELABELLED, POD_NAME),
-        counted=(RequestCounter("vllm:request_success_total", label="finished_reason", bad="abort|error"),),
+        counted=(
+            RequestCounter(
+                "vllm:request_success_total",
+                label="finished_reason",
+                bad="error",
+                matchers='finished_reason!="abort"',
+            ),
+        ),
         measures={
             "request-duration": (HistogramMetric("vllm:e2e_request_latency_seconds"),),
             "time-to-first-token": (HistogramMetric("vllm:time_to_first_token_seconds"),),
