@@ -8,14 +8,20 @@ from dataclasses import dataclass, replace
 from autocanary.analysis.combined_evidence import TRAFFIC_SHARE
 from autocanary.analysis.comparisons import ComparisonResult, evaluate_comparisons
 from autocanary.analysis.parameters import parameters_of
-from autocanary.analysis.thresholds import UNBOUNDED, evaluate_threshold, value_text, violation_text
+from autocanary.analysis.thresholds import (
+    UNBOUNDED,
+    evaluate_threshold,
+    value_text,
+    violation_ratio,
+    violation_text,
+)
 from autocanary.analysis.verdict import AnalysisInput, Outcome, Verdict
 from autocanary.model.comparison_summary import ComparisonSummary
 from autocanary.model.measurement import MeasurementKind
 from autocanary.model.policy import Analysis, Metric
 from autocanary.model.progress import MetricState
 from autocanary.model.reason import Reason
-from autocanary.model.value_wording import describe_measurement
+from autocanary.model.value_wording import describe_measurement, metric_title
 
 __all__ = ["analyse"]
 
@@ -142,10 +148,14 @@ class _EvaluatedMetrics:
             yield _Finding(Outcome.PASS, Reason.ANALYSING, message)
         yield _Finding(Outcome.NO_DATA, Reason.NO_DATA, "nothing was measured")
 
+    def _worst_first(self) -> Sequence[tuple[Metric, MetricState]]:
+        """The metrics that decide, the one farthest beyond its limit first."""
+        return sorted(self.gating, key=lambda each: violation_ratio(*each), reverse=True)
+
     def _failure_limits_reached(self) -> Iterator[_Finding]:
-        for metric, state in self.gating:
+        for metric, state in self._worst_first():
             if state.ok is False and not metric.objective and state.violations >= metric.failure_limit:
-                message = f"{violation_text(metric, state)}, breach {state.violations} of {metric.failure_limit}"
+                message = f"{violation_text(metric, state)}, {_violations(metric, state)}"
                 yield _Finding(Outcome.FAIL, Reason.METRIC_VIOLATION, message, metric.name)
 
     def _failed_comparisons(self) -> Iterator[_Finding]:
@@ -213,12 +223,12 @@ class _EvaluatedMetrics:
             yield _Finding(Outcome.SUSPICIOUS, Reason.BEYOND_OBJECTIVE, message, name)
 
     def _undecided_thresholds(self) -> Iterator[_Finding]:
-        for metric, state in self.gating:
+        for metric, state in self._worst_first():
             if state.ok is False and metric.objective:
                 message = f"{violation_text(metric, state)}, which is an objective"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN, message, metric.name)
             elif state.ok is False:
-                message = f"{violation_text(metric, state)}, breach {state.violations} of {metric.failure_limit}"
+                message = f"{violation_text(metric, state)}, {_violations(metric, state)}"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN, message, metric.name)
         for metric, state in self.gating:
             if state.last is not None and state.last.kind is MeasurementKind.TOO_FEW:
@@ -297,6 +307,10 @@ class _EvaluatedMetrics:
     def _pass_text(self, metric: Metric, state: MetricState) -> str:
         standing = self.comparison_result.summaries.get(metric.name) if self.comparison_result is not None else None
         if standing is None:
-            return f"{metric.name} {value_text(metric, state)}"
+            return f"{metric_title(metric.name, metric.quantile)} {value_text(metric, state)}"
         value = f"{value_text(metric, state)}, " if metric.range != UNBOUNDED else ""
         return f"{metric.name} {value}{standing}"
+
+
+def _violations(metric: Metric, state: MetricState) -> str:
+    return f"{state.violations} of {metric.failure_limit} violations"

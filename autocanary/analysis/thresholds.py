@@ -8,12 +8,13 @@ The policy's `rollout` webhooks, judged like metrics: a repeated no counts as a 
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import Metric, Range
 from autocanary.model.progress import MetricState
-from autocanary.model.value_wording import describe_range, format_value
+from autocanary.model.value_wording import describe_limit, format_value, metric_title
 
 __all__ = [
     "UNBOUNDED",
@@ -21,6 +22,7 @@ __all__ = [
     "WEBHOOK_PREFIX",
     "evaluate_threshold",
     "value_text",
+    "violation_ratio",
     "violation_text",
     "webhook_metric",
 ]
@@ -52,10 +54,26 @@ def evaluate_threshold(metric: Metric, reading: Measurement, state: MetricState,
 
 
 def violation_text(metric: Metric, state: MetricState) -> str:
-    """ "request-success-rate is 79.6 %, must be at least 99 % (1,234 requests)"."""
+    """ "success rate 79.6 % (needs 99 %), 1,234 requests"."""
     requests = state.last.requests if state.last else None
-    seen = f" ({requests:,.0f} requests)" if requests is not None else ""
-    return f"{metric.name} is {value_text(metric, state)}, must be {describe_range(metric.range, metric.unit)}{seen}"
+    seen = f", {requests:,.0f} requests" if requests is not None else ""
+    limit = describe_limit(metric.range, metric.unit)
+    return f"{metric_title(metric.name, metric.quantile)} {value_text(metric, state)} ({limit}){seen}"
+
+
+def violation_ratio(metric: Metric, state: MetricState) -> float:
+    """How far a value is beyond its limit: 1 at the limit, 2 at twice as many failures or twice the limit."""
+    value, limits = state.last.value if state.last else None, metric.range
+    if value is None:
+        return 0.0
+    ratios = [0.0]
+    if limits.max is not None:
+        ratios.append(value / limits.max if limits.max > 0 else math.inf if value > limits.max else 0.0)
+    if limits.min is not None and metric.unit is Unit.PERCENT:
+        ratios.append((100.0 - value) / (100.0 - limits.min) if limits.min < 100 else math.inf if value < 100 else 0.0)
+    elif limits.min is not None:
+        ratios.append(limits.min / value if value > 0 else math.inf)
+    return max(ratios)
 
 
 def value_text(metric: Metric, state: MetricState) -> str:

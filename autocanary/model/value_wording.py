@@ -13,14 +13,21 @@ from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 
 __all__ = [
+    "describe_limit",
     "describe_measurement",
     "describe_range",
     "describe_wait",
     "format_duration",
     "format_value",
+    "metric_title",
     "rollout_title",
 ]
 
+_METRIC_TITLES = {
+    "request-success-rate": "success rate",
+    "request-duration": "latency",
+    "error-rate": "error rate",
+}
 _WORDS = {
     MeasurementKind.VALUE: "measured",
     MeasurementKind.TOO_FEW: "too few requests",
@@ -64,6 +71,21 @@ def describe_range(range_: Range, unit: Unit) -> str:
     return "any value"
 
 
+def describe_limit(range_: Range, unit: Unit) -> str:
+    """The limit beside a value: ``needs 99 %``, ``limit 500 ms``, ``needs between …``."""
+    if range_.min is not None and range_.max is None:
+        return f"needs {format_value(range_.min, unit)}"
+    if range_.max is not None and range_.min is None:
+        return f"limit {format_value(range_.max, unit)}"
+    return f"needs {describe_range(range_, unit)}"
+
+
+def metric_title(name: str, quantile: float | None = None) -> str:
+    """What messages call a metric: ``success rate``, ``p99 latency``; a name of the policy's own stays as it is."""
+    title = _METRIC_TITLES.get(name, name)
+    return f"p{100 * quantile:g} {title}" if quantile is not None and title != name else title
+
+
 def format_duration(seconds: float) -> str:
     """``90`` -> ``1m30s``; below a minute in seconds, at most two units.
 
@@ -92,6 +114,12 @@ def rollout_title(rollout: Rollout) -> str:
     return f"{rollout.namespace}/{rollout.service}: {rollout.candidate} instead of {rollout.stable}"
 
 
+_STAGING_WAITS = {
+    Reason.WINDOW_CLOSED: "the window to open",
+    Reason.WEBHOOK_PENDING: "the yes of a webhook",
+}
+
+
 def describe_wait(rollout: Rollout, policy: Policy | None, now: float) -> str:
     """What has to happen next, as a person would say it; "" for a finished rollout."""
     progress = rollout.progress
@@ -99,6 +127,8 @@ def describe_wait(rollout: Rollout, policy: Policy | None, now: float) -> str:
         return ""
     if progress.phase is Phase.STAGING and progress.reason is Reason.WAITING_FOR_COMPONENT:
         return "the rollout of another component of the service"
+    if progress.phase is Phase.STAGING and progress.reason in _STAGING_WAITS:
+        return _STAGING_WAITS[progress.reason]
     if progress.phase is Phase.STAGING:
         return f"{rollout.candidate} to become ready"
     if progress.phase is Phase.FINALIZING:

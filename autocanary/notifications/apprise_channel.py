@@ -26,8 +26,8 @@ from autocanary.logs import redact
 from autocanary.model.decision import Event
 from autocanary.notifications.channel import Channel, PolicyOf, no_policy, wanted_by_default_channels
 from autocanary.notifications.http_client import read_secret
-from autocanary.notifications.message_text import action_taken, advice, title
-from autocanary.notifications.metric_rows import metric_rows
+from autocanary.notifications.message_text import action_taken, advice, summary, title
+from autocanary.notifications.metric_rows import rows_to_show
 from autocanary.ports import Message
 
 __all__ = ["AppriseUrls", "text"]
@@ -130,18 +130,17 @@ class _AppriseUrl:
 
 
 def text(message: Message, cluster: str, policy_of: PolicyOf) -> str:
-    """The message in plain lines: what, on what numbers, what was done, what to do now, where."""
-    notification, rollout = message.notification, message.rollout
-    lines = [f"{notification.message} ({notification.reason})" if notification.message else notification.reason]
-    for row in metric_rows(message, policy_of(rollout)):
-        against = f" (must be {row.threshold})" if row.threshold else ""
-        requests = f", {row.requests:,.0f} requests" if row.requests is not None else ""
-        lines.append(f"- {row.metric}: {row.measurement_text}{against}{requests}")
-        lines.extend(f"  {line}" for line in row.comparison_lines)
+    """The message in plain lines: what, on what numbers, what autocanary does, what to do, where."""
+    rollout = message.rollout
+    lines = [f"{summary(message)} ({message.notification.reason})"]
+    for row in rows_to_show(message, policy_of(rollout)):
+        first, *others = row.lines
+        lines += [f"- {row.title}: {first}", *(f"  {line}" for line in others)]
     if action := action_taken(message):
         lines.append(action)
     lines.extend(f"{name}: {words}" for name, words in message.details)
-    lines.append(f"To do: {advice(message)}")
+    if todo := advice(message):
+        lines.append(f"To do: {todo}")
     place = f"{rollout.namespace}/{rollout.name}, policy {rollout.policy_name}"
     lines.append(f"{cluster}: {place}" if cluster else place)
     return "\n".join(lines)

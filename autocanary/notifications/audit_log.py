@@ -37,9 +37,9 @@ class AuditLog:
     def send(self, message: Message) -> None:
         notification = message.notification
         write = self._log.warning if notification.event in _WARNING_EVENTS else self._log.info
-        write(notification.event, **self._fields(message))
+        write(notification.event, **self.fields(message))
 
-    def _fields(self, message: Message) -> dict[str, Any]:
+    def fields(self, message: Message) -> dict[str, Any]:
         notification, rollout = message.notification, message.rollout
         fields: dict[str, Any] = {
             "namespace": rollout.namespace,

@@ -1,6 +1,6 @@
-"""The sentences that only people need: what was done about the traffic, what comes next, what to do now.
+"""The sentences around a transition's own message: the title, what autocanary does, what the reader should do.
 
-What happened and why is already said by the telling (``core.story`` and the rules make it).
+The rules say what happened and why (``Notification.message``); nothing here repeats it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from autocanary.model.reason import Reason
 from autocanary.model.value_wording import format_duration
 from autocanary.ports import Message
 
-__all__ = ["action_taken", "advice", "next_action", "title"]
+__all__ = ["action_taken", "advice", "calls_for_action", "next_action", "summary", "title"]
 
 _TITLES: Mapping[str, str] = {
     Event.STARTED.value: "canary started",
@@ -25,23 +25,42 @@ _TITLES: Mapping[str, str] = {
     Event.PROMOTED.value: "promoted",
     Event.ROLLBACK.value: "rolling back",
     Event.ROLLED_BACK.value: "rolled back",
-    Event.EXTERNAL_CHANGE.value: "somebody else changed the weight",
+    Event.EXTERNAL_CHANGE.value: "paused, another client changed the weight",
     Event.ENDED.value: "rollout ended ({phase})",
-    Event.WARNING.value: "needs a person",
+    Event.WARNING.value: "warning",
 }
+_TITLES_BY_REASON: Mapping[tuple[str, str], str] = {
+    (Event.HELD.value, Reason.REVISION_FAILED.value): "the candidate is not ready",
+    (Event.HELD.value, Reason.WAITING_FOR_EFFECT.value): "{weight} % has no effect",
+    (Event.HELD.value, Reason.STABLE_FAILED.value): "stable failed, canary held at {weight} %",
+    (Event.HELD.value, Reason.SHARED_OUTAGE.value): "stable and canary fail, held at {weight} %",
+    (Event.PAUSED.value, Reason.AWAITING_APPROVAL.value): "approval required at {weight} %",
+    (Event.PAUSED.value, Reason.FAILURE_PAUSED.value): "failed and paused at {weight} %",
+    (Event.EXTERNAL_CHANGE.value, Reason.WEIGHT_LOST.value): "weight removed and put back",
+    (Event.ROLLBACK.value, Reason.WRONG_STABLE.value): "putting the stable spec back",
+    (Event.ENDED.value, Reason.NEW_REVISION.value): "superseded by a newer revision",
+    (Event.ENDED.value, Reason.REVERTED.value): "superseded, the spec was reverted",
+    (Event.ENDED.value, Reason.MISSED_UNSTAGED.value): "released without a canary",
+    (Event.WARNING.value, Reason.ROLLBACK_BLOCKED.value): "rollback blocked",
+    (Event.WARNING.value, Reason.ROUTE_NOT_READY.value): "the route is not ready",
+    (Event.WARNING.value, Reason.TRAFFIC_DRIFTED.value): "traffic differs from the weight",
+}
+_ACTION_REQUIRED = "action required"
 
 _ACTIONS: Mapping[str, str] = {
-    Event.STARTED.value: "{candidate} is to replace {stable}, in steps while it stays healthy.",
-    Event.STEP.value: "{weight} % of the traffic goes to {candidate}, the rest to {stable}.",
+    Event.STARTED.value: "It gets traffic in steps while it stays healthy.",
     Event.HELD.value: "Nothing was changed: {candidate} keeps {weight} %.",
-    Event.PAUSED.value: "Nothing is changed until a person says so: {candidate} keeps {weight} %.",
-    Event.RESUMED.value: "Judging goes on at {weight} %.",
-    Event.PROMOTED.value: "{candidate} serves all traffic.",
-    Event.ROLLBACK.value: "The weight of {candidate} was set to {weight} %; the effect is being verified.",
-    Event.ROLLED_BACK.value: "{stable} serves all traffic; {candidate} gets none.",
-    Event.EXTERNAL_CHANGE.value: "The rollout is paused rather than fighting over the weight ({weight} %).",
+    Event.PAUSED.value: "Nothing changes until you decide: {candidate} keeps {weight} %.",
+    Event.RESUMED.value: "The analysis goes on at {weight} %.",
+    Event.ROLLBACK.value: "autocanary sets the weight of {candidate} to {weight} %; {stable} gets all traffic.",
+    Event.EXTERNAL_CHANGE.value: "autocanary stopped and keeps {weight} %.",
     Event.ENDED.value: "This rollout changes nothing any more.",
-    Event.WARNING.value: "Nothing more could be done safely without a person.",
+}
+"""What autocanary does; the messages of the other events say it."""
+_ACTIONS_BY_REASON: Mapping[tuple[str, str], str] = {
+    (Event.HELD.value, Reason.WAITING_FOR_EFFECT.value): "No further step is taken until the traffic follows.",
+    (Event.EXTERNAL_CHANGE.value, Reason.WEIGHT_LOST.value): "The rollout goes on.",
+    (Event.ROLLBACK.value, Reason.WRONG_STABLE.value): "autocanary puts the spec of {stable} back, without a weight.",
 }
 
 _PROMOTE = "`kubectl autocanary promote {service} -n {namespace}`"
@@ -50,101 +69,189 @@ _ABORT = "`kubectl autocanary abort {service} -n {namespace}`"
 _RETRY = "`kubectl autocanary retry {service} -n {namespace}`"
 _STATUS = "`kubectl autocanary status {service} -n {namespace}`"
 _DESCRIBE = "`kubectl describe inferenceservice {service} -n {namespace}`"
+_PODS = "`kubectl logs -n {namespace} -l serving.knative.dev/revision={candidate} -c kserve-container`"
 
+_NO_ACTION = ""
 _ADVICE_BY_REASON: Mapping[str, str] = {
-    Reason.AWAITING_APPROVAL.value: f"Look at the canary, then {_PROMOTE} or {_ABORT}.",
+    Reason.AWAITING_APPROVAL.value: f"Approve with {_PROMOTE}, or roll back with {_ABORT}.",
     Reason.PAUSED_BY_USER.value: f"{_RESUME} goes on, {_ABORT} rolls back.",
-    Reason.FAILURE_PAUSED.value: f"The policy pauses on a breach: {_ABORT} rolls back, {_RESUME} goes on.",
-    Reason.EXTERNAL_CHANGE.value: f"Find out who did it; {_RESUME} goes on from there, {_ABORT} rolls back.",
-    Reason.NO_DATA.value: "Check that requests reach the canary and that Prometheus scrapes it.",
-    Reason.TOO_FEW_REQUESTS.value: "Nothing, if traffic is expected to come; otherwise lower minRequests.",
-    Reason.METRICS_OUTAGE.value: "Check Prometheus: it cannot answer what the policy asks.",
+    Reason.FAILURE_PAUSED.value: f"Roll back with {_ABORT}, or go on with {_RESUME}.",
+    Reason.EXTERNAL_CHANGE.value: f"Go on from this weight with {_RESUME}, or roll back with {_ABORT}.",
+    Reason.WEIGHT_LOST.value: "Find the client that removes canaryTrafficPercent, a GitOps tool for example.",
+    Reason.NO_DATA.value: "Check that clients call the service and that Prometheus scrapes {candidate}.",
+    Reason.INCONCLUSIVE.value: f"Compare the numbers, then {_PROMOTE} or {_ABORT}.",
+    Reason.TOO_FEW_REQUESTS.value: "Nothing while traffic is expected; otherwise lower minRequests in the policy.",
+    Reason.METRICS_OUTAGE.value: "Check Prometheus: it does not answer the policy's queries.",
     Reason.METRICS_STALE.value: "Check Prometheus' scraping: its newest samples are old.",
     Reason.METRICS_PARTIAL.value: "Check the warnings of the Prometheus query: its answer is incomplete.",
-    Reason.SHARED_OUTAGE.value: "Repair what both revisions depend on; the rollout goes on when it works again.",
-    Reason.METRICS_NOT_A_NUMBER.value: "Check the metric's query: it divides by nothing.",
-    Reason.VIOLATION_SEEN.value: "Nothing yet: the failure limit is not reached.",
-    Reason.GATHERING_EVIDENCE.value: "Nothing: more requests decide.",
-    Reason.SUSPICIOUS.value: f"Nothing yet: more requests decide. {_ABORT} does not wait for them.",
-    Reason.BEYOND_OBJECTIVE.value: "Look at both revisions: the objective is missed, perhaps by stable too.",
-    Reason.TRAFFIC_MISSING.value: "Check that requests reach the canary: it completes fewer than its share.",
-    Reason.INCONCLUSIVE.value: f"Look at the numbers, then {_PROMOTE} or {_ABORT}.",
-    Reason.WINDOW_CLOSED.value: f"Nothing: it goes on when the window opens. {_PROMOTE} passes the step now.",
-    Reason.COMPONENTS_TOGETHER.value: "Say which component goes on: `kubectl autocanary resume {rollout} -n "
-    "{namespace}`, or the other's rollout; `after` in a policy states the order.",
+    Reason.METRICS_NOT_A_NUMBER.value: "Check the metric's query: it divides by zero.",
+    Reason.VIOLATION_SEEN.value: _NO_ACTION,
+    Reason.GATHERING_EVIDENCE.value: _NO_ACTION,
+    Reason.SUSPICIOUS.value: f"Nothing: more requests decide. {_ABORT} rolls back now.",
+    Reason.BEYOND_OBJECTIVE.value: "Check what both revisions depend on: stable may miss the objective, too.",
+    Reason.TRAFFIC_MISSING.value: "Check {candidate}'s pods: it completes fewer requests than its share.",
+    Reason.WINDOW_CLOSED.value: f"Nothing: it goes on when the window opens. {_PROMOTE} takes this step now.",
+    Reason.COMPONENTS_TOGETHER.value: "Choose the component that goes on: `kubectl autocanary resume {rollout} -n "
+    "{namespace}`, or the other's rollout. `after` in a policy states the order.",
     Reason.WAITING_FOR_COMPONENT.value: "Nothing while the other component is rolled out. "
-    "`kubectl autocanary promote {rollout} -n {namespace}` lets this one go on at once.",
-    Reason.UNGOVERNED_COMPONENT.value: "Watch the other component; a policy for it would stage it.",
-    Reason.WEBHOOK_PENDING.value: "Open the gate that has not said yes, or wait for it.",
+    "`kubectl autocanary promote {rollout} -n {namespace}` lets this one go on now.",
+    Reason.UNGOVERNED_COMPONENT.value: "Watch the other component: no policy governs it.",
+    Reason.WEBHOOK_PENDING.value: "Open the webhook's gate, or wait for it.",
     Reason.CANARY_UNSUPPORTED.value: "Apply the service as serving.kubeflow.org/v1beta1, with "
     "canaryTrafficPercent on the predictor.",
-    Reason.ROLLBACK_BLOCKED.value: f"Look at the route now: {_DESCRIBE}.",
-    Reason.STABLE_SPEC_UNKNOWN.value: "Apply the last good InferenceService manifest by hand.",
-    Reason.MISSED_UNSTAGED.value: "Watch the service; to be caught in time, apply new revisions with "
-    "canaryTrafficPercent: 0.",
+    Reason.STABLE_SPEC_UNKNOWN.value: "Apply the last good InferenceService manifest.",
+    Reason.REVISION_FAILED.value: f"Read its logs: {_PODS}.",
+    Reason.WAITING_FOR_EFFECT.value: f"See {_DESCRIBE} for why the traffic does not follow.",
+    Reason.STABLE_FAILED.value: f"Repair stable: {_DESCRIBE}.",
+    Reason.SHARED_OUTAGE.value: "Repair what both revisions depend on; the rollout goes on when it works again.",
+    Reason.ROUTE_NOT_READY.value: f"See {_DESCRIBE} for the revision that is not ready.",
+    Reason.MISSED_UNSTAGED.value: "Watch the service. Apply the next revision with canaryTrafficPercent: 0.",
+    Reason.WRONG_STABLE.value: _NO_ACTION,
 }
 
 _ADVICE_BY_EVENT: Mapping[str, str] = {
     Event.STARTED.value: f"Nothing. Follow it with {_STATUS}.",
-    Event.STEP.value: "Nothing.",
+    Event.STEP.value: _NO_ACTION,
     Event.HELD.value: f"See what it waits for: {_STATUS}.",
     Event.PAUSED.value: f"{_RESUME} goes on, {_ABORT} rolls back.",
-    Event.RESUMED.value: "Nothing.",
-    Event.PROMOTED.value: "Nothing.",
-    Event.ROLLBACK.value: "Nothing yet; a message follows when the traffic has moved.",
-    Event.ROLLED_BACK.value: f"Look at {{candidate}}'s logs, then apply a fixed revision or {_RETRY}.",
+    Event.RESUMED.value: _NO_ACTION,
+    Event.PROMOTED.value: _NO_ACTION,
+    Event.ROLLBACK.value: "Nothing: a message follows when the traffic has moved.",
+    Event.ROLLED_BACK.value: f"Read {{candidate}}'s logs ({_PODS}), then apply a fixed revision.",
     Event.EXTERNAL_CHANGE.value: f"{_RESUME} goes on, {_ABORT} rolls back.",
-    Event.ENDED.value: f"Nothing, if this was meant. {_STATUS} tells more.",
-    Event.WARNING.value: f"Look at it now: {_STATUS}.",
+    Event.ENDED.value: _NO_ACTION,
+    Event.WARNING.value: f"Check the service: {_DESCRIBE}.",
 }
+_AFTER_ROLLBACK: Mapping[str, str] = {
+    Reason.ABORTED_BY_USER.value: f"Nothing. {_RETRY} starts it again.",
+    Reason.NO_DATA_DEADLINE.value: "Nothing is known about the model. Check that clients call the service and that "
+    f"Prometheus scrapes it, then {_RETRY}.",
+    Reason.OUTAGE_DEADLINE.value: f"Nothing is known about the model. Repair Prometheus, then {_RETRY}.",
+    Reason.INCONCLUSIVE.value: f"The numbers decided nothing. With more traffic, {_RETRY}.",
+    Reason.PROGRESS_DEADLINE_EXCEEDED.value: f"See {_DESCRIBE} for what it waited for, then {_RETRY}.",
+    Reason.ROLLBACK_WEBHOOK.value: f"See what the webhook reports; {_RETRY} starts the rollout again.",
+}
+_MANIFEST = " Your manifest still has the spec of {candidate}: change it, because the next apply brings it back."
 _EVENTS_WITHOUT_REASON_ADVICE = frozenset(
-    {Event.PROMOTED.value, Event.ROLLBACK.value, Event.ROLLED_BACK.value, Event.STEP.value}
+    {Event.PROMOTED.value, Event.ROLLBACK.value, Event.ROLLED_BACK.value, Event.STEP.value, Event.RESUMED.value}
 )
 """Events after which the reason is history: what it advises is too late."""
 
+_CALLING_EVENTS = frozenset({Event.ROLLBACK.value, Event.EXTERNAL_CHANGE.value, Event.WARNING.value})
+_CALLING_REASONS = frozenset({Reason.AWAITING_APPROVAL.value, Reason.FAILURE_PAUSED.value})
+_WARNINGS_WITHOUT_ACTION = frozenset(
+    {
+        Reason.ROUTE_NOT_READY.value,
+        Reason.TRAFFIC_DRIFTED.value,
+        Reason.UNGOVERNED_COMPONENT.value,
+        Reason.WAITING_FOR_COMPONENT.value,
+    }
+)
 _ENDED = frozenset(phase.value for phase in Phase if phase.is_final)
-_WAITING = frozenset({Phase.HOLDING.value, Phase.PAUSED.value})
+_HOLDS: Mapping[str, str] = {
+    Reason.WINDOW_CLOSED.value: ", when the window opens",
+    Reason.WEBHOOK_PENDING.value: ", when the webhook says yes",
+    Reason.WAITING_FOR_COMPONENT.value: ", when the other component is rolled out",
+    Reason.METRICS_OUTAGE.value: ", when Prometheus answers again",
+    Reason.METRICS_STALE.value: ", when Prometheus has current samples",
+    Reason.NO_DATA.value: ", when requests are measured",
+    Reason.TOO_FEW_REQUESTS.value: ", when there are enough requests",
+}
 
 
 def title(message: Message) -> str:
     """``models/mnist: rolled back``."""
-    rollout = message.rollout
-    what = _TITLES.get(message.notification.event, message.notification.event)
+    rollout, notification = message.rollout, message.notification
+    what = _TITLES_BY_REASON.get(_case(message)) or _TITLES.get(notification.event, notification.event)
+    if notification.event == Event.WARNING.value and _needs_action(message):
+        known = _case(message) in _TITLES_BY_REASON
+        what = f"{what}, {_ACTION_REQUIRED}" if known else _ACTION_REQUIRED
     return f"{rollout.namespace}/{rollout.service}: {_fill(what, message)}"
 
 
+def summary(message: Message) -> str:
+    """What happened and why, as a sentence; the reason where the rules give no words."""
+    text = message.notification.message or message.notification.reason
+    first = text.split(maxsplit=1)[0] if text.strip() else ""
+    if first.isalpha() and first != "autocanary":  # names of revisions, metrics and clients stay as they are
+        text = text[0].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def action_taken(message: Message) -> str:
-    """What autocanary did about it; "" for an event that this version does not know."""
-    return _fill(_ACTIONS.get(message.notification.event, ""), message)
+    """What autocanary does about it; "" where the summary says it, or for an event that this version does not know."""
+    if message.notification.reason == Reason.ROLLBACK_BLOCKED.value:
+        return _fill(_BLOCKED_RESTORE, message) if not _needs_action(message) else ""
+    text = _ACTIONS_BY_REASON.get(_case(message)) or _ACTIONS.get(message.notification.event, "")
+    if message.notification.event == Event.HELD.value and message.notification.weight == 0:
+        text = _ACTIONS_BY_REASON.get(_case(message), _HELD_WITHOUT_TRAFFIC)
+    return _fill(text, message)
+
+
+_HELD_WITHOUT_TRAFFIC = "{candidate} gets no traffic yet."
+_BLOCKED_RESTORE = (
+    "autocanary puts the spec of {stable} back as a new revision, because Knative moves no traffic while a revision "
+    "in the route is not ready."
+)
+_BLOCKED_LATER = f"Nothing yet. If the rollback is not over in 2 minutes, see {_DESCRIBE}."
+_BLOCKED_UNKNOWN = f"Apply the last good InferenceService manifest: autocanary does not know it. See {_DESCRIBE}."
 
 
 def advice(message: Message) -> str:
-    """What a person should do now."""
-    event = message.notification.event
+    """What the reader should do now; "" when nothing is to be done."""
+    notification = message.notification
+    event, reason = notification.event, notification.reason
     general = _ADVICE_BY_EVENT.get(event, f"See {_STATUS}.")
-    return _fill(
-        general
-        if event in _EVENTS_WITHOUT_REASON_ADVICE
-        else _ADVICE_BY_REASON.get(message.notification.reason, general),
-        message,
+    if event == Event.ROLLED_BACK.value:
+        text = general if message.rollout.progress.repairing else _AFTER_ROLLBACK.get(reason, general)
+        return _fill(text + (_MANIFEST if message.rollout.progress.repairing else ""), message)
+    if reason == Reason.ROLLBACK_BLOCKED.value:
+        return _fill(_BLOCKED_UNKNOWN if _needs_action(message) else _BLOCKED_LATER, message)
+    by_reason = event not in _EVENTS_WITHOUT_REASON_ADVICE
+    return _fill(_ADVICE_BY_REASON.get(reason, general) if by_reason else general, message)
+
+
+def calls_for_action(message: Message) -> bool:
+    """Whether the transition is shown in the channel and mentions users: a rollback, or one that waits for a user."""
+    notification = message.notification
+    if notification.event == Event.WARNING.value:
+        return _needs_action(message) or notification.reason == Reason.ROLLBACK_BLOCKED.value
+    return notification.event in _CALLING_EVENTS or (
+        notification.event == Event.PAUSED.value and notification.reason in _CALLING_REASONS
     )
 
 
 def next_action(message: Message, policy: Policy | None) -> str:
-    """What is to happen next, by the plan; "" when the rollout has ended or the plan is not known."""
+    """What the planner does next; "" when the rollout has ended or the plan is not known."""
     notification, rollout = message.notification, message.rollout
     if notification.phase == Phase.ROLLING_BACK.value:
-        return f"All traffic is back on {rollout.stable}."
+        return f"All traffic goes back to {rollout.stable}."
     if policy is None or notification.phase in _ENDED or notification.step > len(policy.steps):
         return ""
+    if notification.phase == Phase.PAUSED.value:
+        approval = notification.reason == Reason.AWAITING_APPROVAL.value
+        return "Nothing until you promote or abort." if approval else "Nothing until you resume, promote or abort."
+    wait = _HOLDS.get(notification.reason, "")
     if notification.step == 0:
-        return f"{policy.steps[0].weight} % of the traffic, once {rollout.candidate} is ready."
+        return f"{policy.steps[0].weight} % of the traffic{wait or f', once {rollout.candidate} is ready'}."
     present, ahead = policy.steps[notification.step - 1], policy.steps[notification.step :]
     what = f"{ahead[0].weight} %" if ahead else "Promotion"
-    held = f" after {format_duration(present.hold)} of health at {present.weight} %" if present.hold > 0 else ""
-    approval = ", when a person says promote" if present.approval else ""
-    waiting = ", as soon as it may go on" if notification.phase in _WAITING else ""
-    return f"{what}{held}{approval or waiting}."
+    held = f" after {format_duration(present.hold)} at {present.weight} % without a failure" if present.hold > 0 else ""
+    approval_text = ", with your approval" if present.approval else ""
+    waiting = wait or ", as soon as the hold is over" if notification.phase == Phase.HOLDING.value else ""
+    return f"{what}{held}{approval_text or waiting}."
+
+
+def _case(message: Message) -> tuple[str, str]:
+    return message.notification.event, message.notification.reason
+
+
+def _needs_action(message: Message) -> bool:
+    """Whether a warning needs the reader: not while autocanary itself has a way out."""
+    reason = message.notification.reason
+    if reason == Reason.ROLLBACK_BLOCKED.value:
+        return message.rollout.stable_spec is None
+    return reason not in _WARNINGS_WITHOUT_ACTION
 
 
 def _fill(text: str, message: Message) -> str:

@@ -10,15 +10,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from autocanary.analysis.thresholds import violation_ratio
 from autocanary.model.comparison_summary import ComparisonSummary
-from autocanary.model.measurement import Measurement
+from autocanary.model.measurement import Measurement, MeasurementKind
 from autocanary.model.policy import Metric, Policy, Range
 from autocanary.model.progress import MetricState
 from autocanary.model.time_format import format_time
-from autocanary.model.value_wording import describe_measurement, describe_range, format_value
+from autocanary.model.value_wording import (
+    describe_limit,
+    describe_measurement,
+    describe_range,
+    format_value,
+    metric_title,
+)
 from autocanary.ports import Message
 
-__all__ = ["MetricRow", "deciding_row", "metric_rows"]
+__all__ = ["MetricRow", "deciding_row", "metric_rows", "rows_to_show"]
 
 _ANY = Range()
 _VERDICTS = {True: "pass", False: "violation", None: "inconclusive"}
@@ -26,7 +33,10 @@ _VERDICTS = {True: "pass", False: "violation", None: "inconclusive"}
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """One metric: what it said, against what, from how many requests, and how stable did beside it."""
+    """One metric: its value, its limit, the requests behind it, and stable's numbers beside it.
+
+    ``title`` is what messages call it, ``ratio`` how far it is beyond its limit.
+    """
 
     metric: str
     ok: bool | None
@@ -34,20 +44,21 @@ class MetricRow:
     range: Range = _ANY
     dry_run: bool = False
     comparison_summary: ComparisonSummary | None = None
+    title: str = ""
+    ratio: float = 0.0
 
     @property
-    def comparison_lines(self) -> tuple[str, ...]:
-        """Both sides' numbers and how much they prove, a line each; none where nothing is compared."""
-        comparison_summary = self.comparison_summary
-        if comparison_summary is None:
-            return ()
-        if comparison_summary.not_compared_reason:
-            return (comparison_summary.not_compared_reason,)
-        percentages = (
-            f"{_percent_text(comparison_summary.evidence_percent)} of what rolls "
-            f"back, {_percent_text(comparison_summary.non_inferior_percent)} of what passes"
-        )
-        return (str(comparison_summary), f"evidence: {percentages}")
+    def lines(self) -> tuple[str, ...]:
+        """The value, its limit and the requests; where the metric is compared, both sides and the proof."""
+        summary = self.comparison_summary
+        if summary is None:
+            return (self.text,)
+        if summary.not_compared_reason:
+            return (self.text, summary.not_compared_reason)
+        worse, fine = _percent_text(summary.evidence_percent), _percent_text(summary.non_inferior_percent)
+        proof = f"proof that it is worse: {worse} of what rolls back; that it is no worse: {fine} of what passes"
+        compared_only = self.range == _ANY  # the counts of the step say it, not the last window's value
+        return (str(summary), proof) if compared_only else (self.text, str(summary), proof)
 
     @property
     def verdict(self) -> str:
@@ -76,13 +87,35 @@ class MetricRow:
         """``at least 99 %``; "" when the policy is not known."""
         return "" if self.range == _ANY else describe_range(self.range, self.reading.unit)
 
+    @property
+    def text(self) -> str:
+        """``97.2 % (needs 99 %), 1,234 requests``."""
+        limit = "" if self.range == _ANY else f" ({describe_limit(self.range, self.reading.unit)})"
+        counted = self.requests is not None and self.reading.kind is not MeasurementKind.TOO_FEW
+        requests = f", {self.requests:,.0f} requests" if counted else ""
+        return f"{self.measurement_text}{limit}{requests}{', not acted on' if self.dry_run else ''}"
+
 
 def metric_rows(message: Message, policy: Policy | None) -> tuple[MetricRow, ...]:
-    """The metrics behind the transition: breaches first, then what gave no answer, then the rest."""
+    """The metrics behind the transition: violations first, the worst before the others, then what has no answer."""
     known = {metric.name: metric for metric in policy.analysis.metrics} if policy else {}
     rows = [_row(name, state, known.get(name)) for name, state in _metric_states(message).items() if state.last]
     order = {False: 0, None: 1, True: 2}
-    return tuple(sorted(rows, key=lambda row: (row.dry_run, order[row.ok])))
+    return tuple(sorted(rows, key=lambda row: (row.dry_run, order[row.ok], -row.ratio)))
+
+
+def rows_to_show(message: Message, policy: Policy | None) -> tuple[MetricRow, ...]:
+    """The rows that add something to the message: it has said the number of the others."""
+    said = message.notification.message
+    return tuple(row for row in metric_rows(message, policy) if not _is_said(row, said))
+
+
+def _is_said(row: MetricRow, said: str) -> bool:
+    if row.title not in said and row.metric not in said:
+        return False
+    if row.comparison_summary is not None and not row.comparison_summary.not_compared_reason:
+        return str(row.comparison_summary) in said
+    return (row.measurement_text if row.reading.is_value else describe_measurement(row.reading)) in said
 
 
 def deciding_row(rows: tuple[MetricRow, ...]) -> MetricRow | None:
@@ -93,8 +126,19 @@ def deciding_row(rows: tuple[MetricRow, ...]) -> MetricRow | None:
 def _row(name: str, state: MetricState, metric: Metric | None) -> MetricRow:
     assert state.last is not None  # noqa: S101 - the caller has left out metrics that were never read
     if metric is None:
-        return MetricRow(name, state.ok, state.last, comparison_summary=state.comparison_summary)
-    return MetricRow(name, state.ok, state.last, metric.range, metric.dry_run, state.comparison_summary)
+        return MetricRow(
+            name, state.ok, state.last, comparison_summary=state.comparison_summary, title=metric_title(name)
+        )
+    return MetricRow(
+        name,
+        state.ok,
+        state.last,
+        metric.range,
+        metric.dry_run,
+        state.comparison_summary,
+        metric_title(name, metric.quantile),
+        violation_ratio(metric, state),
+    )
 
 
 def _percent_text(percent: float) -> str:

@@ -39,8 +39,8 @@ from autocanary.notifications.channel import (
     wanted_by_default_channels,
 )
 from autocanary.notifications.http_client import NO_RETRY
-from autocanary.notifications.message_text import advice, next_action, title
-from autocanary.notifications.metric_rows import metric_rows
+from autocanary.notifications.message_text import advice, calls_for_action, next_action, summary, title
+from autocanary.notifications.metric_rows import rows_to_show
 from autocanary.notifications.slack_api import SlackApi, SlackApiError
 from autocanary.notifications.slack_blocks import (
     attachment_message,
@@ -63,16 +63,16 @@ _CELLS = 20
 def rollout_message_content(message: Message, cluster: str, policy: Policy | None) -> dict[str, Any]:
     """The rollout as it stands after a transition."""
     emoji, colour = emoji_and_color(message)
-    rows = metric_rows(message, policy)
+    rows = rows_to_show(message, policy)
     blocks = [section(_progress_text(message, policy))]
     if rows:
-        blocks.append(fields_section("*The numbers*", map(measurement_text, rows)))
+        blocks.append(fields_section("*Metrics*", map(measurement_text, rows)))
     next_lines = (next_action(message, policy), *(f"{name}: {text}" for name, text in message.details))
     if any(next_lines):
         lines = "\n".join(escape_mrkdwn(line) for line in next_lines if line)
         blocks.append(section(f"*What comes next*\n{lines}"))
-    if (todo := advice(message)) != "Nothing.":
-        blocks.append(section(f"*What to do now*\n{escape_mrkdwn(todo)}"))
+    if todo := advice(message):
+        blocks.append(section(f"*What you should do*\n{escape_mrkdwn(todo)}"))
     blocks.append(context(_footer(message, cluster)))
     return attachment_message(f"{emoji} {escape_mrkdwn(title(message))}", colour, blocks)
 
@@ -96,8 +96,7 @@ def _progress_text(message: Message, policy: Policy | None) -> str:
         f"`{weight_bar(notification.weight)}` *{notification.weight} %*{step} · {escape_mrkdwn(notification.phase)}",
         f"{escape_mrkdwn(rollout.candidate)} instead of {escape_mrkdwn(rollout.stable)}",
     ]
-    if notification.message:
-        lines.append(f"{escape_mrkdwn(notification.message)} ({escape_mrkdwn(notification.reason)})")
+    lines.append(f"{escape_mrkdwn(summary(message))} ({escape_mrkdwn(notification.reason)})")
     return "\n".join(lines)
 
 
@@ -261,7 +260,7 @@ class _SlackBotChannel:
                     message,
                     shown,
                     self._slack_channel,
-                    broadcast=self._is_broadcast(event),
+                    broadcast=self._is_broadcast(message),
                     mention=self._mention,
                 )
             except DeliveryError as error:
@@ -271,11 +270,11 @@ class _SlackBotChannel:
                 raise
         return shown.channel_message_id
 
-    def _is_broadcast(self, event: str) -> bool:
-        """Whether the channel sees it: a rollback once, at its beginning when that is told at all."""
-        if event == Event.ROLLED_BACK.value:
+    def _is_broadcast(self, message: Message) -> bool:
+        """Whether the channel sees it: a rollback once, at its beginning when the routes select that at all."""
+        if message.notification.event == Event.ROLLED_BACK.value:
             return not self._event_filter(Event.ROLLBACK.value)
-        return event in (Event.ROLLBACK.value, Event.WARNING.value)
+        return calls_for_action(message)
 
 
 def _key(rollout: Rollout, name: str) -> tuple[str, str, str, str]:

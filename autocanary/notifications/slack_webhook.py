@@ -14,8 +14,8 @@ from typing import Any
 from autocanary import logs
 from autocanary.notifications.channel import PolicyOf, no_policy, wanted_by_slack
 from autocanary.notifications.http_client import HttpClient, raise_for_status, read_secret
-from autocanary.notifications.message_text import action_taken, advice, title
-from autocanary.notifications.metric_rows import MetricRow, metric_rows
+from autocanary.notifications.message_text import action_taken, advice, summary, title
+from autocanary.notifications.metric_rows import MetricRow, rows_to_show
 from autocanary.notifications.slack_blocks import (
     VERDICT_EMOJI,
     attachment_message,
@@ -69,33 +69,21 @@ class SlackWebhook:
 def body(message: Message, cluster: str, policy_of: PolicyOf) -> dict[str, Any]:
     """The message for Slack: the title as text (notifications show it), the rest in a coloured attachment."""
     emoji, colour = emoji_and_color(message)
-    rows = metric_rows(message, policy_of(message.rollout))
-    notification = message.notification
-    blocks: list[dict[str, Any]] = []
-    if notification.message:
-        blocks.append(section(f"*What happened*\n{escape_mrkdwn(notification.message)}"))
+    rows = rows_to_show(message, policy_of(message.rollout))
+    blocks: list[dict[str, Any]] = [section(escape_mrkdwn(summary(message)))]
     if rows:
-        blocks.append(fields_section(f"*Why* ({escape_mrkdwn(notification.reason)})", map(measurement_text, rows)))
-    else:
-        blocks.append(section(f"*Why*\n{escape_mrkdwn(notification.reason)}"))
+        blocks.append(fields_section("*Metrics*", map(measurement_text, rows)))
     if action := action_taken(message):
-        blocks.append(section(f"*What was done*\n{escape_mrkdwn(action)}"))
-    blocks.append(section(f"*What to do now*\n{escape_mrkdwn(advice(message))}"))
+        blocks.append(section(f"*What autocanary does*\n{escape_mrkdwn(action)}"))
+    if todo := advice(message):
+        blocks.append(section(f"*What you should do*\n{escape_mrkdwn(todo)}"))
     blocks.append(context(_footer(message, cluster)))
     return attachment_message(f"{emoji} {escape_mrkdwn(title(message))}", colour, blocks)
 
 
 def measurement_text(row: MetricRow) -> str:
-    """One metric: what it said, against what, from how many requests; both sides where they are compared."""
-    against = f" (must be {escape_mrkdwn(row.threshold)})" if row.threshold else ""
-    requests = f", {row.requests:,.0f} requests" if row.requests is not None else ""
-    watched = ", only watched" if row.dry_run else ""
-    lines = [
-        f"{VERDICT_EMOJI[row.ok]} *{escape_mrkdwn(row.metric)}*",
-        f"{escape_mrkdwn(row.measurement_text)}{against}{requests}{watched}",
-        *map(escape_mrkdwn, row.comparison_lines),
-    ]
-    return "\n".join(lines)
+    """One metric: its value, its limit, the requests behind it; both sides where they are compared."""
+    return "\n".join([f"{VERDICT_EMOJI[row.ok]} *{escape_mrkdwn(row.title)}*", *map(escape_mrkdwn, row.lines)])
 
 
 def _footer(message: Message, cluster: str) -> str:
@@ -105,6 +93,7 @@ def _footer(message: Message, cluster: str) -> str:
         f"{rollout.namespace}/{rollout.name}",
         f"{rollout.candidate} instead of {rollout.stable}",
         f"policy {rollout.policy_name}",
+        notification.reason,
         utc(notification.at),
         *(f"{name} {text}" for name, text in message.details),
     )

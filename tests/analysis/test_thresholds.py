@@ -27,7 +27,7 @@ def test_all_in_range_passes_and_says_the_values() -> None:
     """A pass names what was measured, with units."""
     found = look(GOOD)
     assert found.outcome is Outcome.PASS
-    assert found.message == "request-success-rate 99.9 %, request-duration 200 ms"
+    assert found.message == "success rate 99.9 %, p99 latency 200 ms"
     assert found.metrics["request-duration"].passes == 1
 
 
@@ -35,7 +35,7 @@ def test_violation_below_the_limit_does_not_fail() -> None:
     """The first breach of three neither passes nor fails."""
     found = look({**GOOD, "request-success-rate": value(80.0)})
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN)
-    assert "request-success-rate is 80 %, must be at least 99 % (1,000 requests), breach 1 of 3" in found.message
+    assert "success rate 80 % (needs 99 %), 1,000 requests, 1 of 3 violations" in found.message
 
 
 def test_fails_when_violations_reach_the_limit() -> None:

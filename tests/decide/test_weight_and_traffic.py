@@ -115,7 +115,7 @@ def test_the_end_of_a_rollback_names_who_serves() -> None:
     observation = make_observation(0, created=third, ready=third, traffic={third: 100, STABLE: 0}, spec_digest="stable")
     ended = evaluations([observation], state)[-1][1].progress
     assert ended.phase is Phase.ROLLED_BACK
-    assert ended.message.startswith(f"{third} has all the traffic again")
+    assert ended.message.endswith(f"{third} has 100 %")
 
 
 def test_a_weight_that_kserve_ignores_says_why() -> None:

@@ -54,7 +54,7 @@ def progress(**changes: Any) -> Progress:
     values: dict[str, Any] = {
         "phase": Phase.ROLLED_BACK,
         "reason": Reason.METRIC_VIOLATION,
-        "message": "request-success-rate is 97.2 %, must be at least 99 % (1,234 requests)",
+        "message": "success rate 97.2 % (needs 99 %), 1,234 requests, 3 of 3 violations",
         "started_at": AT - 600,
         "phase_since": AT,
         "step": 0,
@@ -91,7 +91,7 @@ def notification(event: Event = Event.ROLLED_BACK, **changes: Any) -> Notificati
         "step": 1,
         "weight": 0,
         "reason": Reason.METRIC_VIOLATION.value,
-        "message": "request-success-rate is 97.2 %, must be at least 99 % (1,234 requests)",
+        "message": "success rate 97.2 % (needs 99 %), 1,234 requests, 3 of 3 violations",
     }
     return Notification(**{**values, **changes})
 

@@ -8,7 +8,7 @@ from autocanary.model.comparison_summary import ComparisonSummary, RevisionCount
 from autocanary.model.decision import Event
 from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.progress import MetricState
-from autocanary.notifications.metric_rows import MetricRow, deciding_row, metric_rows
+from autocanary.notifications.metric_rows import MetricRow, deciding_row, metric_rows, rows_to_show
 from tests.notifications.example_messages import (
     BREACHED,
     METRICS,
@@ -108,9 +108,9 @@ def test_comparison_has_two_lines() -> None:
     )
     states = {"error-rate": MetricState(last=BREACHED.last, comparison_summary=comparison_summary)}
     [row] = metric_rows(message(about=rollout(progress=progress(metrics=states))), None)
-    assert row.comparison_lines == (
+    assert row.lines == (
         "canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x",
-        "evidence: 100 % of what rolls back, 0 % of what passes",
+        "proof that it is worse: 100 % of what rolls back; that it is no worse: 0 % of what passes",
     )
 
 
@@ -123,5 +123,22 @@ def test_shows_why_nothing_is_compared() -> None:
         )
     }
     [row] = metric_rows(message(about=rollout(progress=progress(metrics=states))), None)
-    assert row.comparison_lines == ("stable has no traffic",)
-    assert all(each.comparison_lines == () for each in metric_rows(message(), POLICY))
+    assert row.lines == ("97.2 %, 1,234 requests", "stable has no traffic")
+    assert all(len(each.lines) == 1 for each in metric_rows(message(), POLICY))
+
+
+def test_the_metric_farthest_beyond_its_limit_comes_first() -> None:
+    """Twice as many failures as allowed is less than a latency of eight times its limit."""
+    slow = MetricState(3, 0, False, Measurement(MeasurementKind.VALUE, 4.0, Unit.SECONDS, requests=1234.0))
+    rows = metric_rows(message(about=rollout(progress=progress(metrics={**METRICS, "request-duration": slow}))), POLICY)
+    assert [row.title for row in rows] == ["p99 latency", "success rate", "drift"]
+    assert [round(row.ratio, 1) for row in rows[:2]] == [8.0, 2.8]
+
+
+def test_rows_to_show_leaves_out_what_the_message_says() -> None:
+    """Each number is named once."""
+    told = message()
+    assert [row.title for row in metric_rows(told, POLICY)] == ["success rate", "p99 latency", "drift"]
+    assert [row.title for row in rows_to_show(told, POLICY)] == ["p99 latency", "drift"]
+    other = message(message="success rate is fine")
+    assert [row.title for row in rows_to_show(other, POLICY)] == ["success rate", "p99 latency", "drift"]

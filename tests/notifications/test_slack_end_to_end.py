@@ -87,7 +87,7 @@ def test_rollback_is_broadcast_to_the_channel(api: SlackApi, slack: Slack) -> No
     [head] = slack.top_level_posts()
     assert story(slack)[-2:] == ["rolling back", "rolled back"]
     assert [reply.broadcast for reply in slack.thread(head)].count(True) == 1
-    assert "must be at least 99 %" in head.shown
+    assert "(needs 99 %)" in head.shown
 
 
 @pytest.mark.parametrize("every", [1, 7, 45])

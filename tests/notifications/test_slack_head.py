@@ -40,11 +40,11 @@ def test_shows_weight_counts_evidence_and_next_action() -> None:
     assert made["attachments"][0]["color"] == "#1d9bd1"
     assert "`██████████░░░░░░░░░░` *50 %* · step 2 of 3 · Progressing" in text
     assert "mnist-predictor-00002 instead of mnist-predictor-00001" in text
-    assert "at 50 % (StepTaken)" in text
+    assert ". (StepTaken)" in text
     assert "canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x" in text
-    assert "evidence: 38 % of what rolls back, 4 % of what passes" in text
-    assert "*What comes next*\n100 % after 5m of health at 50 %." in text
-    assert "What to do now" not in text
+    assert "proof that it is worse: 38 % of what rolls back; that it is no worse: 4 % of what passes" in text
+    assert "*What comes next*\n100 % after 5m at 50 % without a failure." in text
+    assert "What you should do" not in text
     assert "prod-1 · models/mnist-00002 · policy prod-models" in text
     started, now = int(AT - 600), int(AT)
     assert f"started <!date^{started}^{{date_short_pretty}} {{time}}|2025-12-31 23:50:00 UTC>" in text
@@ -57,16 +57,16 @@ def test_finished_rollout_shows_advice_and_no_next_action() -> None:
     text = shown(made)
     assert made["attachments"][0]["color"] == "#e01e5a"
     assert "`░░░░░░░░░░░░░░░░░░░░` *0 %*" in text
-    assert "97.2 % (must be at least 99 %)" in text
+    assert "97.2 % (needs 99 %)" in text
     assert "What comes next" not in text
-    assert "kubectl autocanary retry mnist -n models" in text
+    assert "kubectl logs -n models" in text
 
 
 def test_shows_the_detection_forecast() -> None:
     """A forecast, while a comparison is open."""
     held = message(Event.HELD, phase=Phase.HOLDING.value, details=(("forecast", "a doubled rate shows in 12m"),))
     text = shown(rollout_message_content(held, "", POLICY))
-    assert "at 10 %, as soon as it may go on.\nforecast: a doubled rate shows in 12m" in text
+    assert "at 10 % without a failure, as soon as the hold is over.\nforecast: a doubled rate shows in 12m" in text
 
 
 @pytest.mark.parametrize("event", list(Event))

@@ -57,13 +57,12 @@ def test_rollback_shows_cause_action_and_advice() -> None:
     text = shown(payload)
     assert payload["text"] == ":x: models/mnist: rolled back"
     assert payload["attachments"][0]["color"] == "#e01e5a"
-    assert "97.2 % (must be at least 99 %), 1,234 requests" in text
-    assert ":red_circle: *request-success-rate*" in text
+    assert text.count("97.2 %") == 1
+    assert "*p99 latency*\n340 ms (limit 500 ms), 1,234 requests" in text
     assert ":white_circle: *drift*" in text
-    assert "only watched" in text
-    assert "*Why* (MetricViolation)" in text
-    assert "mnist-predictor-00001 serves all traffic" in text
-    assert "kubectl autocanary retry mnist -n models" in text
+    assert "not acted on" in text
+    assert "MetricViolation" in text
+    assert "kubectl logs -n models" in text
     assert "prod-1 · models/mnist-00002 · mnist-predictor-00002 instead of mnist-predictor-00001" in text
     assert "2026-01-01 00:00:00 UTC" in text
 
@@ -80,8 +79,8 @@ def test_shows_the_reason_without_metrics_or_message() -> None:
     about = rollout(progress=progress(metrics={}))
     quiet = message(Event.STARTED, about=about, message="", reason="RolloutStarted")
     text = shown(body(quiet, "", policy_of))
-    assert "*Why*\nRolloutStarted" in text
-    assert "What happened" not in text
+    assert "RolloutStarted.\n" in text
+    assert "*Metrics*" not in text
 
 
 def test_unknown_event_is_shown() -> None:
@@ -89,7 +88,7 @@ def test_unknown_event_is_shown() -> None:
     known = message()
     payload = body(replace(known, notification=replace(known.notification, event="rollout_rewound")), "", policy_of)
     assert payload["text"] == ":speech_balloon: models/mnist: rollout_rewound"
-    assert "What was done" not in shown(payload)
+    assert "What autocanary does" not in shown(payload)
 
 
 def test_escapes_mentions_and_markup() -> None:

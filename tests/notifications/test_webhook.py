@@ -44,7 +44,7 @@ def test_payload_and_headers_on_the_wire(receiver: Receiver, http: HttpClient) -
         "steps": 3,
         "weight": 0,
         "reason": "MetricViolation",
-        "message": "request-success-rate is 97.2 %, must be at least 99 % (1,234 requests)",
+        "message": "success rate 97.2 % (needs 99 %), 1,234 requests, 3 of 3 violations",
         "metrics": [
             {
                 "name": "request-success-rate",

@@ -493,7 +493,7 @@ def test_status_waits_for_the_end_and_tells_how_it_was(long: RolloutUnderTest) -
     for flags in (("--timeout", "30s"), ("--watch",), ("--watch", "--timeout", "30s")):
         ended = long.command("status", "long", *flags)
         assert ended.code == 1
-        assert "RolledBack: long-predictor-00001 has all the traffic again" in ended.err
+        assert "RolledBack: long-predictor-00002 rolled back" in ended.err
     assert long.command("status", "long").code == 0, "without waiting it only shows"
 
 

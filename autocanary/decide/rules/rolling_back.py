@@ -32,7 +32,9 @@ def complete_rollback(given: DecisionInput) -> Decision | None:
         serving = max(
             given.observation.traffic, key=given.observation.traffic.__getitem__
         )  # stable's spec may have a new one
-        message = f"{serving} has all the traffic again: {given.progress.message}"
+        candidate = given.rollout.candidate
+        why = given.progress.message.removeprefix(f"{candidate} is ").removeprefix(f"{candidate} ")
+        message = f"{candidate} rolled back{f': {why}' if why else ''}. {serving} has 100 %"
         return transitions.finish(given, Phase.ROLLED_BACK, given.progress.reason, message)
     if given.observation.candidate_removed:
         return _continue_repair(given, given.observation)  # nothing is left to write, the traffic is to follow
