@@ -200,7 +200,8 @@ class WritePool(Pool, Protocol):
 
 
 class DecisionListener(Protocol):
-    """What the engine tells of itself, for metrics; never raises."""
+    """Counts what the controller does; thread-safe, and raises nothing."""
 
     def on_decision(self, rollout: Rollout, reason: str) -> None: ...
     def on_rollout_finished(self, rollout: Rollout) -> None: ...
+    def on_evaluation_failed(self, rollout: Rollout) -> None: ...

@@ -338,6 +338,7 @@ class AutocanaryService:
             is_leader=self._leadership.is_leader,
             policies=self._policy_count,
             watches=self._watch_states,
+            overdue=self.controller.overdue,
         )
         health = Health(self._heartbeat.age, self.not_ready, self._remarks)
         return make_application(Exposition(sources, self.counters), health)

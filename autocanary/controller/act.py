@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autocanary.controller import metric_queries
-from autocanary.controller.context import Dependencies, PendingCalls, log_failure
+from autocanary.controller.context import Dependencies, PendingCalls, isolated, log_failure
 from autocanary.controller.notify import Notifications
 from autocanary.controller.running_rollout import RunningRollout
 from autocanary.controller.state import ControllerState
@@ -32,6 +32,11 @@ class RolloutActions:
         """Record that notifications were delivered; nothing is decided."""
         progress = running.rollout.progress
         self.act(running, None, Decision(progress, progress.reason), now)
+
+    def record_message(self, running: RunningRollout, now: float) -> None:
+        """Record the status message now, although nothing else has changed."""
+        progress = running.rollout.progress
+        self._start_write(running, None, Decision(progress, progress.reason), now)
 
     def act(self, running: RunningRollout, observation: Observation | None, decision: Decision, now: float) -> None:
         """Record and write the decision if there is something to write, and schedule the next evaluation."""
@@ -87,7 +92,8 @@ class RolloutActions:
         if failure is not None:
             log_failure("write_failed", running.key, failure, action=decision.action.value, weight=decision.weight)
         self._schedule_after_write(running, now)
-        self._notifications.send_pending(running)
+        with isolated("notifications_not_queued", namespace=running.id[0], rollout=running.id[1]):
+            self._notifications.send_pending(running)
         if running.has_ended:
             self._on_ended(running, now)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from autocanary.ports import (
     WritePool,
 )
 
-__all__ = ["MAX_RETRY_SECONDS", "Dependencies", "OnDone", "PendingCalls", "backoff_seconds", "log_failure"]
+__all__ = ["MAX_RETRY_SECONDS", "Dependencies", "PendingCalls", "backoff_seconds", "isolated", "log_failure"]
 
 T = TypeVar("T")
 
@@ -62,10 +63,6 @@ class Dependencies:
     history_limit: int
 
 
-OnDone = Callable[[T | None, BaseException | None], None]
-"""Takes a call's result, or None and what it raised."""
-
-
 class PendingCalls:
     """Calls that workers make for the controller; their results wait for ``process_results``.
 
@@ -83,7 +80,7 @@ class PendingCalls:
         work: Callable[[], T],
         on_done: Callable[[T | None, BaseException | None], None],
     ) -> None:
-        """Run ``work`` on a worker; ``on_done`` is called once by a later ``process_results``, whatever happens.
+        """Run ``work`` on a worker; a later ``process_results`` calls ``on_done`` once, with the result or the error.
 
         A pool that takes no work (no thread can be started, it was stopped) counts as work that failed, so what
         ``on_done`` resets does not stay busy.
@@ -110,10 +107,20 @@ class PendingCalls:
                 on_done = self._results.get_nowait()
             except queue.Empty:
                 return
-            try:
+            with isolated("result_not_processed"):
                 on_done()
-            except Exception as error:  # noqa: BLE001 - one rollout's failure must not stop another's result
-                _log.error("result_not_processed", error=str(error), exc_info=error)
+
+
+@contextmanager
+def isolated(event: str, **fields: str) -> Iterator[None]:
+    """What is raised within, while one object is processed, is logged and stops nothing else.
+
+    Every loop over objects of different namespaces has it around its body. ``fields`` name the object.
+    """
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - one object's failure must not touch another's
+        _log.error(event, **fields, error=str(error), exc_info=error)
 
 
 def log_failure(event: str, key: ServiceKey, error: BaseException | None, **fields: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from autocanary.controller.act import RolloutActions
-from autocanary.controller.context import Dependencies, PendingCalls
+from autocanary.controller.context import Dependencies, PendingCalls, isolated
 from autocanary.controller.evaluate import Evaluations
 from autocanary.controller.notify import Notifications
 from autocanary.controller.start_rollouts import RolloutStarts
@@ -38,7 +38,7 @@ class Controller:
     """One per process; see ``Dependencies`` for the arguments.
 
     ``tick`` and ``record_remaining_deliveries`` are not thread-safe: the timer calls them, one at a time.
-    ``rollouts``, ``policy_of`` and ``idle`` may be called from any thread.
+    ``rollouts``, ``policy_of``, ``overdue`` and ``idle`` may be called from any thread.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class Controller:
         self._rollout_starts.start(now)
         self._evaluations.evaluate(now)
         self._pending_calls.process_results()
+        self._evaluations.requeue_overdue(now)
 
     def record_remaining_deliveries(self) -> bool:
         """At the end of the process, instead of a tick: record what was delivered, and begin nothing.
@@ -130,7 +131,8 @@ class Controller:
 
     def _record_deliveries(self, now: float) -> None:
         for running in self._notifications.collect_deliveries():
-            self._actions.record_deliveries(running, now)
+            with isolated("deliveries_not_recorded", namespace=running.id[0], rollout=running.id[1]):
+                self._actions.record_deliveries(running, now)
 
     def next_due_at(self) -> float | None:
         """When the next evaluation is due, by the controller's clock; None when nothing runs."""
@@ -146,6 +148,10 @@ class Controller:
         """The policy that a running rollout keeps."""
         running = self._state.find((rollout.namespace, rollout.name))
         return running.policy if running else None
+
+    def overdue(self) -> int:
+        """How many running rollouts were not evaluated for three intervals, or have a record that cannot be read."""
+        return sum(running.is_overdue for running in self._state.running()) + self._state.set_aside_count
 
     def idle(self) -> bool:
         """Whether no call is under way and no notification undelivered."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from autocanary.controller import metric_queries
 from autocanary.controller.act import RolloutActions
-from autocanary.controller.context import Dependencies, PendingCalls, log_failure
+from autocanary.controller.context import Dependencies, PendingCalls, isolated, log_failure
 from autocanary.controller.running_rollout import RunningRollout
 from autocanary.controller.state import ControllerState
 from autocanary.decide.components import OtherComponent, other_component_of, other_components_matter
@@ -15,13 +15,16 @@ from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.detection import current_rollouts
 from autocanary.decide.planner import plan
 from autocanary.decide.policy_selection import select_policy
-from autocanary.model.measurement import Measurement, MetricQuery
+from autocanary.model.measurement import MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Component, OnUnstaged, Policy
 from autocanary.model.rollout import Rollout
 from autocanary.ports import WebhookCall, WebhookResult
 
 __all__ = ["Evaluations"]
+
+_OVERDUE_CHECK_SECONDS = 5.0
+_MAX_FAILING_QUERIES = 1000
 
 
 class Evaluations:
@@ -34,6 +37,8 @@ class Evaluations:
         self, dependencies: Dependencies, state: ControllerState, calls: PendingCalls, actions: RolloutActions
     ) -> None:
         self._dependencies, self._state, self._pending_calls, self._actions = dependencies, state, calls, actions
+        self._failing_queries: frozenset[MetricQuery] = frozenset()
+        self._overdue_checked_at = 0.0
 
     def evaluate(self, now: float) -> None:
         """Evaluate every rollout that is due; the failure of one is its own."""
@@ -58,6 +63,8 @@ class Evaluations:
         needs_metrics = running.needs_evaluation(given)
         self._call_webhooks(running, given)
         self._plan(running, given)
+        if not metric_queries.is_measurable(given):
+            running.finish_evaluation(given.now)
         return needs_metrics
 
     def _plan(self, running: RunningRollout, given: DecisionInput) -> None:
@@ -66,8 +73,27 @@ class Evaluations:
         self._actions.act(running, given.observation, decision, given.now)
 
     def _on_failed(self, running: RunningRollout, error: BaseException | None, now: float) -> None:
+        running.fail_evaluation(error)
+        self._dependencies.listener.on_evaluation_failed(running.rollout)
         log_failure("evaluation_failed", running.key, error, rollout=running.id[1])
-        self._state.schedule(running, running.next_due_at(now))
+        self._state.schedule(running, running.retry_at(now))
+
+    def requeue_overdue(self, now: float) -> None:
+        """A rollout that was not evaluated for three intervals is logged, shown in its status, and evaluated again."""
+        if 0 <= now - self._overdue_checked_at < _OVERDUE_CHECK_SECONDS:
+            return
+        self._overdue_checked_at = now
+        for running in self._state.running():
+            with isolated("overdue_not_handled", namespace=running.id[0], rollout=running.id[1]):
+                if running.misses_evaluations(now):
+                    self._requeue_overdue(running, now)
+
+    def _requeue_overdue(self, running: RunningRollout, now: float) -> None:
+        if running.mark_overdue(now):
+            log_failure("rollout_overdue", running.key, None, rollout=running.id[1], last_error=running.last_error)
+            if not running.writing:
+                self._actions.record_message(running, now)
+        self._state.bring_forward(running.id, running.next_due_at(now))
 
     # --- the decision's input ----------------------------------------------------------------------------
 
@@ -123,43 +149,54 @@ class Evaluations:
 
     def _query_metrics(self, due: list[RunningRollout], now: float) -> None:
         queries = [query for running in due for _, query in running.queries]
+        metrics, clock, failing = self._dependencies.metrics, self._dependencies.clock, self._failing_queries
         for running in due:
             running.begin_query(now)
         self._pending_calls.run(
             self._dependencies.query_pool.submit,
-            lambda: self._dependencies.metrics.query(queries),
-            lambda measurements, error: self._on_measurements(due, measurements, error),
+            lambda: metric_queries.query_apart(metrics, queries, failing, clock.now),
+            lambda results, error: self._on_measurements(due, results, error),
         )
 
     def _on_measurements(
         self,
         due: list[RunningRollout],
-        measurements: Mapping[MetricQuery, Measurement] | None,
+        results: metric_queries.QueryResults | None,
         error: BaseException | None,
     ) -> None:
         now = self._dependencies.clock.now()
         for running in due:
-            running.finish_query()
+            running.finish_query(answered=results is not None)
+        if results is not None:
+            queried = {query for running in due for _, query in running.queries}
+            self._failing_queries = (self._failing_queries - queried) | results.failed
+            if len(self._failing_queries) > _MAX_FAILING_QUERIES:
+                self._failing_queries = results.failed
         for running in due:
             if not self._state.is_tracked(running) or running.rollout.is_final:
                 continue
-            if measurements is None:
+            if results is None:
                 self._on_failed(running, error, now)
                 continue
             try:
-                self._analyse(running, measurements, now)
+                self._analyse(running, results, now)
             except Exception as fault:  # noqa: BLE001 - one rollout's failure must not touch another's evaluation
                 self._on_failed(running, fault, now)
 
-    def _analyse(self, running: RunningRollout, measurements: Mapping[MetricQuery, Measurement], now: float) -> None:
+    def _analyse(self, running: RunningRollout, results: metric_queries.QueryResults, now: float) -> None:
         given = self._gather(running, now)
         if given is None or not given.is_evaluated:
             return
-        verdict = running.analyse(given, measurements)
+        verdict = running.analyse(given, results.measurements)
+        failed = any(query in results.failed for _, query in running.queries)
+        if failed:
+            self._dependencies.listener.on_evaluation_failed(running.rollout)
+            log_failure("query_failed", running.key, None, rollout=running.id[1], message=verdict.message)
         if running.writing:
             running.keep_verdict(verdict)
-            return
-        self._plan(running, replace(given, verdict=verdict))
+        else:
+            self._plan(running, replace(given, verdict=verdict))
+        running.finish_evaluation(now)
 
     # --- the webhooks ------------------------------------------------------------------------------------
 
@@ -182,10 +219,11 @@ class Evaluations:
         results: Mapping[WebhookCall, WebhookResult] | None,
         error: BaseException | None,
     ) -> None:
-        running.finish_webhooks(metric_queries.webhook_answers_by_type(calls, results) if results is not None else None)
+        running.finish_webhooks(answered=results is not None)
         if results is None:
             log_failure("webhook_failed", running.key, error, rollout=running.id[1])
         elif self._state.is_tracked(running):
+            running.merge_webhook_answers(metric_queries.webhook_answers_by_type(calls, results))
             self._state.bring_forward(running.id, self._dependencies.clock.now())
 
 

@@ -1,31 +1,35 @@
-"""What to ask about a rollout at a look, and what the answers amount to."""
+"""The metric queries and webhook calls of one evaluation, and what their answers amount to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 
 from autocanary.analysis import AnalysisInput, Evaluation, Verdict, analyse
 from autocanary.analysis.thresholds import WEBHOOK_PREFIX, webhook_metric
 from autocanary.decide.decision_input import DecisionInput, WebhookAnswer
+from autocanary.model.foreign_text import clean_text
 from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery
 from autocanary.model.policy import Metric, Policy, Webhook, WebhookType
 from autocanary.model.progress import Phase
 from autocanary.model.rollout import Rollout
-from autocanary.ports import WebhookCall, WebhookResult
+from autocanary.ports import Metrics, WebhookCall, WebhookResult
 from autocanary.promql import fill_placeholders
 
 __all__ = [
+    "QueryResults",
     "analyse_measurements",
     "is_measurable",
     "metric_queries_for",
     "post_rollout_calls",
+    "query_apart",
     "webhook_answers_by_type",
     "webhook_calls_for",
 ]
 
 
 def metric_queries_for(rollout: Rollout, policy: Policy) -> tuple[tuple[str, MetricQuery], ...]:
-    """The questions of every look at this rollout: they do not change while it runs."""
+    """The queries of every evaluation of this rollout: they do not change while it runs."""
     return tuple((metric.name, _metric_query(rollout, policy, metric)) for metric in policy.analysis.metrics)
 
 
@@ -63,10 +67,61 @@ def _metric_query(rollout: Rollout, policy: Policy, metric: Metric) -> MetricQue
     )
 
 
-def is_measurable(given: DecisionInput) -> bool:
-    """Whether the metrics say something about the candidate now: it serves, and the warm-up is over.
+@dataclass(frozen=True, slots=True)
+class QueryResults:
+    """The measurements of all queries; ``failed`` are those that raised when they were queried alone."""
 
-    Comparisons are asked during the warm-up as well: where the counts stand then is where they begin.
+    measurements: Mapping[MetricQuery, Measurement]
+    failed: frozenset[MetricQuery] = frozenset()
+
+
+def query_apart(
+    metrics: Metrics, queries: Sequence[MetricQuery], failing: Set[MetricQuery], now: Callable[[], float]
+) -> QueryResults:
+    """Query all together; when that raises, halve them until only the queries at fault fail. Raises nothing.
+
+    A query at fault is an outage of its own. ``failing`` are those that raised last time: they are queried alone,
+    after the others. ``now`` in seconds bounds the time for the retries; what is left then is an outage too.
+    """
+    measurements: dict[MetricQuery, Measurement] = {}
+    failed: set[MetricQuery] = set()
+    unique = list(dict.fromkeys(queries))
+    parts = [[each for each in unique if each not in failing], *([each] for each in unique if each in failing)]
+    began, any_failed = now(), False
+    while parts:
+        part = parts.pop(0)
+        if not part:
+            continue
+        if any_failed and now() - began > _RETRY_SECONDS:
+            measurements.update(dict.fromkeys(part, _NOT_RETRIED))
+            continue
+        try:
+            measurements.update(metrics.query(part))
+        except Exception as error:  # noqa: BLE001 - one query's failure is that query's outage
+            any_failed = True
+            if len(part) == 1:
+                failed.add(part[0])
+                measurements[part[0]] = Measurement(MeasurementKind.OUTAGE, detail=f"the query failed: {_name(error)}")
+            else:
+                middle = len(part) // 2
+                parts[:0] = [part[:middle], part[middle:]]
+    return QueryResults(measurements, frozenset(failed))
+
+
+_RETRY_SECONDS = 20.0
+_UNANSWERED = Measurement(MeasurementKind.OUTAGE, detail="the query has no answer")
+_NOT_RETRIED = Measurement(MeasurementKind.OUTAGE, detail="not queried: the queries of other rollouts failed")
+
+
+def _name(error: Exception) -> str:
+    text = clean_text(str(error), 200)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def is_measurable(given: DecisionInput) -> bool:
+    """Whether metrics can be measured on the candidate now: it serves, and the warm-up is over.
+
+    Comparisons are queried during the warm-up too: their counts begin with those at its end.
     """
     if not given.is_evaluated:
         return False
@@ -79,7 +134,7 @@ def _is_warming_up(given: DecisionInput) -> bool:
 
 
 def webhook_calls_for(given: DecisionInput) -> tuple[WebhookCall, ...]:
-    """The policy webhooks that have a say at this look."""
+    """The policy webhooks to call at this evaluation."""
     if not given.policy.webhooks:
         return ()
     types: list[WebhookType] = []
@@ -131,7 +186,9 @@ def webhook_answers_by_type(
     """The webhooks' answers by type."""
     grouped: dict[WebhookType, tuple[WebhookAnswer, ...]] = {}
     for call in calls:
-        result = results[call]
+        result = results.get(call)
+        if result is None:
+            continue  # not called: neither a yes nor a no
         answer = WebhookAnswer(call.webhook.name, result.ok, result.detail, result.called)
         grouped[call.webhook.type] = (*grouped.get(call.webhook.type, ()), answer)
     return grouped
@@ -143,9 +200,9 @@ def analyse_measurements(
     measurements: Mapping[MetricQuery, Measurement],
     webhook_answers: tuple[WebhookAnswer, ...],
 ) -> Verdict:
-    """The judge's verdict on this look; ``webhook_answers`` are new answers of the policy's `rollout` webhooks."""
+    """The verdict of this evaluation; ``webhook_answers`` are new answers of the policy's `rollout` webhooks."""
     analysis = given.policy.analysis
-    measurement_by_name = {name: measurements[query] for name, query in queries}
+    measurement_by_name = {name: measurements.get(query, _UNANSWERED) for name, query in queries}
     metrics = list(analysis.metrics)
     for answer in webhook_answers:
         name = f"{WEBHOOK_PREFIX}{answer.name}"

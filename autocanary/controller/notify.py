@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autocanary.analysis.forecast import forecast_text
-from autocanary.controller.context import Dependencies
+from autocanary.controller.context import Dependencies, isolated
 from autocanary.controller.running_rollout import RolloutId, RunningRollout
 from autocanary.controller.state import ControllerState
 from autocanary.decide.outbox import mark_delivered, save_channel_message_id
@@ -29,8 +29,9 @@ class Notifications:
         if running.stored is None:
             return
         for notification in running.stored.pending_notifications:
-            if running.queue_notification(notification.id):
-                self._send(running, notification)
+            with isolated("notification_not_queued", namespace=running.id[0], rollout=running.id[1]):
+                if running.queue_notification(notification.id):
+                    self._send(running, notification)
 
     def _send(self, running: RunningRollout, notification: Notification) -> None:
         message = _message_for(running, notification.id)
@@ -56,8 +57,10 @@ class Notifications:
                 continue
             if running.writing:
                 self._deliveries.append(delivery)
-            elif self._apply_delivery(running, delivery):
-                changed[running.id] = running
+                continue
+            with isolated("delivery_not_noted", namespace=delivery.namespace, rollout=delivery.rollout):
+                if self._apply_delivery(running, delivery):
+                    changed[running.id] = running
         return list(changed.values())
 
     def replay_deliveries(self, running: RunningRollout) -> None:

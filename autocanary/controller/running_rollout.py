@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from autocanary.analysis.verdict import Verdict
 from autocanary.controller import metric_queries
-from autocanary.controller.context import backoff_seconds
+from autocanary.controller.context import MAX_RETRY_SECONDS, backoff_seconds
 from autocanary.controller.write import WriteResult
 from autocanary.decide.components import OtherComponent
 from autocanary.decide.decision_input import DecisionInput, WebhookAnswer
@@ -20,6 +20,7 @@ from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Policy, WebhookType
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.rollout import Rollout
+from autocanary.model.time_format import format_time
 from autocanary.ports import Delivery, WebhookCall
 
 __all__ = ["RolloutId", "RunningRollout", "must_record"]
@@ -34,6 +35,8 @@ _REFRESH_SECONDS = 30.0  # no rollout refreshes its unchanged status more often 
 _REFRESHES_PER_SECOND = 3.0  # ... nor do all of them together more often than this
 _WRITE_SECONDS = 2.0  # a write ends at most this long after the evaluation that it was made for
 _MAX_RECENT_DELIVERIES = 40
+_OVERDUE_INTERVALS = 3
+_OVERDUE_MESSAGE = "not evaluated since "
 _ROUTINE_FIELDS = frozenset(
     {
         "last_evaluation_at",
@@ -74,6 +77,11 @@ class RunningRollout:
     acknowledged_weight: int | None = None
     _unsupported_reason: str = ""
     _evaluate_again: bool = False
+    _evaluated_at: float = 0.0
+    _failed_evaluations: int = 0
+    _last_error: str = ""
+    _overdue_since: float | None = None
+    _message_before: str = ""
     _writing_since: float = 0.0
     _queried_at: float | None = None
     _webhooks_called_at: float | None = None
@@ -107,9 +115,10 @@ class RunningRollout:
         """Whether the rollout is over and the rollout store holds its last progress."""
         return self.rollout.is_final and self.stored == self.rollout.progress
 
-    def join(self, sequence: int, phase_offset: float) -> None:
+    def join(self, sequence: int, phase_offset: float, now: float) -> None:
         """Take a place among the others: where they take turns, and within the interval (``phase_offset`` seconds)."""
         self._sequence, self._phase_offset = sequence, phase_offset
+        self._evaluated_at = now
 
     # --- when to evaluate --------------------------------------------------------------------------------
 
@@ -128,6 +137,53 @@ class RunningRollout:
         if not metric_queries.is_measurable(given) or self.querying:
             return False
         return self._queried_at is None or self._passed_evaluation_since(self._queried_at, given.now)
+
+    def retry_at(self, now: float) -> float:
+        """When to evaluate again after an evaluation that failed: after 1, 2, 4 … s, or when the next one is due."""
+        return min(self.next_due_at(now), now + backoff_seconds(max(1, self._failed_evaluations)))
+
+    # --- evaluated in time? ------------------------------------------------------------------------------
+
+    def finish_evaluation(self, now: float) -> None:
+        """The rollout was evaluated completely: with its metrics, where they can be measured."""
+        self._evaluated_at, self._failed_evaluations, self._last_error = now, 0, ""
+        self._overdue_since = None
+        if self.rollout.progress.message.startswith(_OVERDUE_MESSAGE):
+            message = self._message_before or "evaluated again"
+            self.rollout = replace(self.rollout, progress=replace(self.rollout.progress, message=message))
+
+    def fail_evaluation(self, error: BaseException | None) -> None:
+        """An evaluation did not come to its end."""
+        self._failed_evaluations += 1
+        self._last_error = type(error).__name__ if error is not None else ""
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether ``mark_overdue`` was called and no evaluation has finished since."""
+        return self._overdue_since is not None
+
+    @property
+    def last_error(self) -> str:
+        """The kind of error that the last evaluation failed with."""
+        return self._last_error
+
+    def misses_evaluations(self, now: float) -> bool:
+        """Whether no evaluation has finished for three intervals (and for longer than retries are apart)."""
+        limit = max(_OVERDUE_INTERVALS * self.interval, 2 * MAX_RETRY_SECONDS)
+        return not self.rollout.is_final and now - self._evaluated_at > limit
+
+    def mark_overdue(self, now: float) -> bool:
+        """Put it into the status message; whether this is new."""
+        is_new = self._overdue_since is None
+        if is_new:
+            self._overdue_since, self._message_before = now, self.rollout.progress.message
+        reason = f": {self._last_error}" if self._last_error else ""
+        message = f"{_OVERDUE_MESSAGE}{format_time(self._evaluated_at)}{reason}; see the log of autocanary"
+        if self.rollout.progress.message != message:
+            self.rollout = replace(self.rollout, progress=replace(self.rollout.progress, message=message))
+        return is_new
+
+    # --- changes during a write --------------------------------------------------------------------------
 
     def evaluate_after_write(self) -> None:
         """Something changed while a worker writes for the rollout: evaluate it again after that."""
@@ -183,8 +239,11 @@ class RunningRollout:
         """A worker queries the metrics from now on."""
         self.querying, self._queried_at = True, now
 
-    def finish_query(self) -> None:
+    def finish_query(self, *, answered: bool = True) -> None:
+        """The query has ended; ``answered`` False: it was not made and may be repeated in the same interval."""
         self.querying = False
+        if not answered:
+            self._queried_at = None
 
     def analyse(self, given: DecisionInput, measurements: Mapping[MetricQuery, Measurement]) -> Verdict:
         """The verdict on these measurements and the newest answers of the policy's `rollout` webhooks, used once."""
@@ -214,10 +273,15 @@ class RunningRollout:
         """A worker calls the webhooks from now on."""
         self.calling_webhooks, self._webhooks_called_at = True, now
 
-    def finish_webhooks(self, answers: Mapping[WebhookType, tuple[WebhookAnswer, ...]] | None) -> None:
-        """The calls have ended; ``answers`` None: none could be made."""
+    def finish_webhooks(self, *, answered: bool = True) -> None:
+        """The calls have ended; ``answered`` False: none was made, and they may be repeated at once."""
         self.calling_webhooks = False
-        self.webhook_answers.update(answers or {})
+        if not answered:
+            self._webhooks_called_at = None
+
+    def merge_webhook_answers(self, answers: Mapping[WebhookType, tuple[WebhookAnswer, ...]]) -> None:
+        """These are the newest answers of their types."""
+        self.webhook_answers.update(answers)
 
     # --- writing -----------------------------------------------------------------------------------------
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from autocanary.controller import metric_queries
+from autocanary.controller.adopted_record import check_record, without_future_times
 from autocanary.controller.context import (
     MAX_RETRY_SECONDS,
     Dependencies,
     PendingCalls,
     backoff_seconds,
+    isolated,
     log_failure,
 )
 from autocanary.controller.create_rollout import StartResult, create_rollout, repair_stable
@@ -30,8 +31,8 @@ from autocanary.decide.detection import (
     track_stable_revision,
 )
 from autocanary.decide.policy_selection import Tie, select_policy_for
-from autocanary.errors import PolicyError
 from autocanary.logs import logger
+from autocanary.model.measurement import MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase
@@ -70,7 +71,8 @@ class RolloutStarts:
     def start(self, now: float) -> None:
         """Answer the user requests on finished rollouts, then detect releases where that is due."""
         for past in self._state.take_finished():
-            self._answer_request(past, now)
+            with isolated("request_not_answered", namespace=past.namespace, rollout=past.name):
+                self._answer_request(past, now)
         for key in self._state.take_detections(now):
             try:
                 self._detect_for_service(key, now)
@@ -205,20 +207,43 @@ class RolloutStarts:
     # --- a recorded rollout ------------------------------------------------------------------------------
 
     def adopt(self, rollout: Rollout, now: float) -> None:
-        """Continue a recorded rollout from here on."""
+        """Continue a recorded rollout from here on; a record that cannot be used is set aside."""
+        self._state.add_to_history(rollout)
+        try:
+            running = self._read_record(rollout, now)
+        except Exception as error:  # noqa: BLE001 - one record must not keep the others from being adopted
+            self._state.set_aside(rollout)
+            self._dependencies.listener.on_evaluation_failed(rollout)
+            log_failure("rollout_set_aside", rollout.key, error, rollout=rollout.name)
+            return
+        self._state.clear_set_aside(running.id)
+        self._failures.pop(rollout.key, None)
+        self._state.track(running, now)
+        self._notifications.send_pending(running)
+
+    def _read_record(self, rollout: Rollout, now: float) -> RunningRollout:
+        """The whole record is read before it is used: whatever its fields hold is raised here."""
+        check_record(rollout)
         policy: Policy | None = None
-        queries: tuple[tuple[str, Any], ...] = ()
+        queries: tuple[tuple[str, MetricQuery], ...] = ()
         try:
             policy = self._policy_snapshots.restore(rollout)
             queries = metric_queries.metric_queries_for(rollout, policy)
-        except (PolicyError, ValueError) as error:
-            log_failure("rollout_unreadable", rollout.key, error)
+        except Exception as error:  # noqa: BLE001 - a snapshot of another version, or one that was edited
+            log_failure("rollout_unreadable", rollout.key, error, rollout=rollout.name)
             policy = policy if policy is not None else policy_for_unreadable_snapshot(rollout)
-        running = RunningRollout(rollout, policy, queries, stored=rollout.progress, stored_at=now)
-        self._failures.pop(rollout.key, None)
-        self._state.add_to_history(rollout)
-        self._state.track(running, now)
-        self._notifications.send_pending(running)
+        progress, future = without_future_times(rollout.progress, now)
+        if future:
+            _log.warning(
+                "recorded_times_in_future",
+                namespace=rollout.namespace,
+                rollout=rollout.name,
+                fields=sorted(future),
+                seconds=round(max(future.values())),
+            )
+        return RunningRollout(
+            replace(rollout, progress=progress), policy, queries, stored=rollout.progress, stored_at=now
+        )
 
     # --- another attempt ---------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ class ControllerState:
         self._starting: set[ServiceKey] = set()
         self._stable_trackers: dict[ServiceKey, StableRevisionTracker] = {}
         self._detect_at: dict[ServiceKey, float] = {}
+        self._set_aside: dict[RolloutId, ServiceKey] = {}
         self._finished: dict[RolloutId, Rollout] = {}
         self._due_queue: DueQueue[RolloutId] = DueQueue()
         self._history: dict[ServiceKey, dict[str, Rollout]] = {}
@@ -54,7 +55,7 @@ class ControllerState:
     def track(self, running: RunningRollout, now: float) -> None:
         """Evaluate a recorded rollout from now on."""
         self._release_offset(self._running.get(running.id))
-        running.join(next(self._sequence), self._phase_offsets.assign(running.id, running.interval))
+        running.join(next(self._sequence), self._phase_offsets.assign(running.id, running.interval), now)
         self._running[running.id] = running
         if not running.rollout.is_final:
             self._active[running.key] = running.id
@@ -68,6 +69,18 @@ class ControllerState:
         self.detect_at(running.key, now)
         return True
 
+    def set_aside(self, rollout: Rollout) -> None:
+        """The record cannot be used: its service is left alone until the record changes."""
+        self._set_aside[rollout.namespace, rollout.name] = rollout.key
+
+    def clear_set_aside(self, id_: RolloutId) -> None:
+        """The record has changed, or is gone."""
+        self._set_aside.pop(id_, None)
+
+    @property
+    def set_aside_count(self) -> int:
+        return len(self._set_aside)
+
     def untrack(self, running: RunningRollout) -> None:
         """The rollout has ended and all its notifications are delivered."""
         self._release_offset(self._running.pop(running.id, None))
@@ -80,6 +93,9 @@ class ControllerState:
     def forget_deleted(self, id_: RolloutId, now: float) -> None:
         """The record was deleted: detect again what its service releases, from the weight that it has."""
         running = self._running.pop(id_, None)
+        set_aside = self._set_aside.pop(id_, None)
+        if set_aside is not None:
+            self.detect_at(set_aside, now)
         for key in [key for key in self._history if key.namespace == id_[0]]:
             self.discard(key, id_[1])
         if running is not None:
@@ -178,5 +194,5 @@ class ControllerState:
         return bool(self._starting)
 
     def has_active_rollout(self, key: ServiceKey) -> bool:
-        """Whether a rollout of the service runs or is being started."""
-        return key in self._active or key in self._starting
+        """Whether a rollout of the service runs or is being started, or has a record that was set aside."""
+        return key in self._active or key in self._starting or key in self._set_aside.values()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autocanary.controller.context import Dependencies
+from autocanary.controller.context import Dependencies, isolated
 from autocanary.controller.notify import Notifications
 from autocanary.controller.running_rollout import RolloutId, RunningRollout
 from autocanary.controller.start_rollouts import RolloutStarts
@@ -34,21 +34,26 @@ class WatchChanges:
     def load_state(self, now: float) -> None:
         """Read everything from the rollout store and the cluster: after a start, or on becoming leader."""
         for rollout in self._dependencies.store.rollouts():
-            if not rollout.has_status:
-                continue  # the process ended between create and the first status: detection adopts it
-            self._state.add_to_history(rollout)
-            if rollout.is_final:
-                self._state.add_finished(rollout)
-            if not rollout.is_final or rollout.progress.pending_notifications:
-                self._rollout_starts.adopt(rollout, now)
+            with isolated("rollout_not_loaded", namespace=rollout.namespace, rollout=rollout.name):
+                self._load(rollout, now)
         self._dependencies.cluster.take_changes()
         self._dependencies.store.take_changes()
         self._schedule_detection_of_all(now)
 
+    def _load(self, rollout: Rollout, now: float) -> None:
+        if not rollout.has_status:
+            return  # the process ended between create and the first status: detection adopts it
+        self._state.add_to_history(rollout)
+        if rollout.is_final:
+            self._state.add_finished(rollout)
+        if not rollout.is_final or rollout.progress.pending_notifications:
+            self._rollout_starts.adopt(rollout, now)
+
     def process_changes(self, now: float) -> None:
         """Take over what other clients have changed."""
         for id_ in self._dependencies.store.take_changes():
-            self._on_store_change(id_, now)
+            with isolated("change_not_processed", namespace=id_[0], rollout=id_[1]):
+                self._on_store_change(id_, now)
         for key in self._dependencies.cluster.take_changes():
             self._state.detect_at(key, now)
             active = self._state.active(key)
@@ -74,6 +79,7 @@ class WatchChanges:
             return  # a worker is recording it
         self._state.add_to_history(latest)
         if latest.is_final:
+            self._state.clear_set_aside((latest.namespace, latest.name))
             self._state.add_finished(latest)
         else:
             self._rollout_starts.adopt(latest, now)

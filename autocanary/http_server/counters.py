@@ -78,6 +78,7 @@ class ControllerMetrics:
             "autocanary_rollouts_finished_total": {
                 (phase.value, reason.value): 0 for phase, reasons in FINAL_REASONS.items() for reason in reasons
             },
+            "autocanary_evaluations_failed_total": {(): 0},
             "autocanary_decisions_total": {(reason.value,): 0 for reason in Reason},
             "autocanary_prometheus_queries_total": {(outcome,): 0 for outcome in _QUERY_OUTCOMES},
             "autocanary_kube_requests_total": {},
@@ -94,6 +95,9 @@ class ControllerMetrics:
     def on_rollout_finished(self, rollout: Rollout) -> None:
         progress = rollout.progress
         self._increment("autocanary_rollouts_finished_total", progress.phase.value, progress.reason.value)
+
+    def on_evaluation_failed(self, rollout: Rollout) -> None:  # noqa: ARG002 - the port's signature
+        self._increment("autocanary_evaluations_failed_total")
 
     def query(self, outcome: str) -> None:
         """One query to Prometheus has ended."""

@@ -64,6 +64,7 @@ class ScrapeSources:
     is_leader: Callable[[], bool]
     policies: Callable[[], PolicyCount]
     watches: Callable[[], Sequence[WatchState]] = tuple
+    overdue: Callable[[], int] = lambda: 0
 
 
 class Exposition:
@@ -123,6 +124,7 @@ class _Collector(Collector):
         return {
             "autocanary_watch_healthy": [((each.kind,), float(each.healthy)) for each in watches],
             "autocanary_objects_skipped": [((each.kind,), float(each.skipped)) for each in watches],
+            "autocanary_rollouts_overdue": [((), float(self._sources.overdue()))],
             "autocanary_leader": [((), float(self._sources.is_leader()))],
             "autocanary_policies": [
                 (("true",), float(policies.valid)),

@@ -97,6 +97,20 @@ METRIC_SPECS: tuple[MetricSpec, ...] = (
         "Every reason has a series from the start, so that `increase()` sees the first one.",
     ),
     MetricSpec(
+        "autocanary_evaluations_failed_total",
+        "counter",
+        (),
+        "Evaluations of a rollout that failed, and metric queries that raised an unexpected error.",
+        "The events `evaluation_failed`, `query_failed` and `rollout_set_aside` in the log name the rollout.",
+    ),
+    MetricSpec(
+        "autocanary_rollouts_overdue",
+        "gauge",
+        (),
+        "Running rollouts that were not evaluated for three intervals, or whose record cannot be read.",
+        "Their status message says since when. They keep their weight and are not rolled back.",
+    ),
+    MetricSpec(
         "autocanary_tick_duration_seconds",
         "histogram",
         (),

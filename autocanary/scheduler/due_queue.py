@@ -36,6 +36,11 @@ class DueQueue(Generic[K]):
     def __contains__(self, key: object) -> bool:
         return key in self._entries
 
+    @property
+    def heap_size(self) -> int:
+        """Entries in memory, outdated ones included."""
+        return len(self._heap)
+
     def set_due(self, key: K, when: float) -> None:
         """Makes ``key`` due at ``when``, whatever it was before."""
         if math.isnan(when):

@@ -45,7 +45,11 @@ class ThreadPool(Executor):
         self._stopped = False
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Runs ``work`` on a thread; raises PoolStoppedError after ``stop``."""
+        """Runs ``work`` on a thread.
+
+        Raises PoolStoppedError after ``stop``, and RuntimeError or MemoryError when not even one thread can be started;
+        ``work`` is not run then.
+        """
         return self._submit(self._queue.append, partial(work, *args, **kwargs))
 
     def submit_urgent(self, work: Callable[[], T]) -> Future[T]:
@@ -58,11 +62,24 @@ class ThreadPool(Executor):
         with self._condition:
             if self._stopped:
                 raise PoolStoppedError(f"the pool {self._name!r} has been stopped and takes no more work")
-            put((future, partial(context.run, work)))
+            task = (future, partial(context.run, work))
+            put(task)
             if self._idle < len(self._queue) and len(self._threads) < self._workers:
-                self._start_thread()
+                self._try_to_start_thread(task)
             self._condition.notify()
         return future
+
+    @property
+    def threads(self) -> int:
+        """How many threads have been started."""
+        with self._condition:
+            return len(self._threads)
+
+    @property
+    def idle_threads(self) -> int:
+        """How many threads wait for work."""
+        with self._condition:
+            return self._idle
 
     def stop(self, wait: float = 0.0) -> bool:
         """Refuses new work, cancels what has not begun, and waits up to ``wait`` seconds for the rest.
@@ -88,10 +105,17 @@ class ThreadPool(Executor):
         """``Executor``'s way to say ``stop``; what has not begun is always cancelled."""
         self.stop(wait=5.0 if wait else 0.0)
 
-    def _start_thread(self) -> None:
+    def _try_to_start_thread(self, task: _Task) -> None:
+        """Without memory or pids for another thread the running ones do the work; with none it is refused."""
         thread = threading.Thread(target=self._work_loop, name=f"{self._name}-{len(self._threads) + 1}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError):
+            if not self._threads:
+                self._queue.remove(task)
+                raise
+        else:
+            self._threads.append(thread)
 
     def _work_loop(self) -> None:
         while (task := self._next_task()) is not None:

@@ -62,7 +62,21 @@ def _leaders(first: str, second: str) -> dict[str, str]:
     return {f"autocanary_leader{{{_PODS[0]}}}": first, f"autocanary_leader{{{_PODS[1]}}}": second}
 
 
+def _overdue(first: str, second: str) -> dict[str, str]:
+    return {f"autocanary_rollouts_overdue{{{pod}}}": values for pod, values in zip(_PODS, (first, second), strict=True)}
+
+
+def _failed_evaluations(values: str) -> dict[str, str]:
+    return {f"autocanary_evaluations_failed_total{{{_PODS[0]}}}": values}
+
+
 CASES = (
+    Case("AutocanaryRolloutsOverdue", "one rollout of the leader is", _overdue("0 1x9", "0x10"), 3, _OF_ITSELF),
+    Case("AutocanaryRolloutsOverdue", "none is", _overdue("0x9", "0x9"), 9),
+    Case("AutocanaryRolloutsOverdue", "one was for a moment", _overdue("0 1 0x9", "0x11"), 9),
+    Case("AutocanaryEvaluationsFail", "each minute four", _failed_evaluations("0+4x19"), 12, _OF_ITSELF),
+    Case("AutocanaryEvaluationsFail", "none does", _failed_evaluations("7x19"), 19),
+    Case("AutocanaryEvaluationsFail", "once", _failed_evaluations("0 0 1x19"), 19),
     Case("AutocanaryDown", "nothing is scraped", {"up": "0x9"}, 6, {}),
     Case("AutocanaryDown", "one of two instances is", {f"autocanary_build_info{{{_PODS[0]}}}": "1x9"}, 8),
     Case(

@@ -21,6 +21,8 @@ def test_names_are_the_stable_surface() -> None:
         "autocanary_comparison_bad_percent",
         "autocanary_comparison_non_inferiority_ratio",
         "autocanary_decisions_total",
+        "autocanary_evaluations_failed_total",
+        "autocanary_rollouts_overdue",
         "autocanary_tick_duration_seconds",
         "autocanary_tick_lag_seconds",
         "autocanary_prometheus_queries_total",

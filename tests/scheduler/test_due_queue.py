@@ -97,7 +97,7 @@ def test_heap_size_is_bounded() -> None:
     for each in range(1000):
         due_queue.set_due(f"other-{each}", each)
         due_queue.drop(f"other-{each}")
-    assert len(due_queue._heap) <= 2 * len(due_queue) + 64
+    assert due_queue.heap_size <= 2 * len(due_queue) + 64
     assert due_queue.due(10_000) == ["mnist"]
 
 

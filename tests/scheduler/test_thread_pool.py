@@ -85,9 +85,9 @@ def test_threads_are_started_only_when_needed(pool: ThreadPool) -> None:
     for _ in range(5):
         pool.submit(lambda: None).result(PATIENCE)
         deadline = time.monotonic() + PATIENCE
-        while pool._idle == 0 and time.monotonic() < deadline:
+        while pool.idle_threads == 0 and time.monotonic() < deadline:
             time.sleep(0.001)
-    assert len(pool._threads) == 1
+    assert pool.threads == 1
 
 
 def test_the_context_follows_the_work(pool: ThreadPool) -> None:
@@ -190,3 +190,36 @@ def test_a_stuck_worker_does_not_keep_the_process_alive() -> None:
             process.kill()
     assert rest == "left behind\n"
     assert process.returncode == 7
+
+
+def fail_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+
+
+def test_work_is_refused_when_no_thread_can_start(pool: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not kept to be run later: the caller has been given the error."""
+    ran: list[str] = []
+    with monkeypatch.context() as patch:
+        fail_to_start(patch)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            pool.submit(ran.append, "refused")
+    assert pool.threads == 0
+    pool.submit(ran.append, "accepted").result(PATIENCE)
+    assert ran == ["accepted"]
+
+
+def test_running_threads_do_the_work_when_no_other_can_start(pool: ThreadPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work waits for a thread that is busy."""
+    release = threading.Event()
+    first = pool.submit(release.wait, PATIENCE)
+    with monkeypatch.context() as patch:
+        fail_to_start(patch)
+        second = pool.submit(lambda: "done")
+    assert not second.done()
+    release.set()
+    assert second.result(PATIENCE) == "done"
+    assert first.result(PATIENCE)
+    assert pool.threads == 1

@@ -1,0 +1,70 @@
+"""What is checked and corrected in a record before its rollout is adopted: another client may have edited it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from autocanary.model.progress import Notification, Progress
+from autocanary.model.rollout import Rollout
+from autocanary.model.rollout_json import to_document
+
+__all__ = ["check_record", "without_future_times"]
+
+_TOLERATED_SECONDS = 1.0  # clocks of machines that are synchronised differ by less
+_TIME_SUFFIXES = ("_at", "_since")
+_NOTIFICATION_TEXTS = ("id", "event", "phase", "reason", "message")
+_NOTIFICATION_NUMBERS = ("at", "step", "weight")
+
+
+def check_record(rollout: Rollout) -> None:
+    """Raises ValueError, TypeError or RecursionError for a record with a field of the wrong type."""
+    for notification in rollout.progress.pending_notifications:
+        _check_notification(notification)
+    for channel, message_id in rollout.progress.channel_message_ids.items():
+        if not isinstance(message_id, str):
+            raise ValueError(f"channel_message_ids.{channel} must be a string, not {type(message_id).__name__}")
+    for name, state in rollout.progress.metrics.items():
+        if not _is_number(state.violations) or not _is_number(state.passes):
+            raise ValueError(f"metrics.{name}: violations and passes must be numbers")
+    to_document(rollout)
+
+
+def _check_notification(notification: Notification) -> None:
+    for name in _NOTIFICATION_TEXTS:
+        if not isinstance(getattr(notification, name), str):
+            raise ValueError(f"pending_notifications.{name} must be a string")
+    for name in _NOTIFICATION_NUMBERS:
+        if not _is_number(getattr(notification, name)):
+            raise ValueError(f"pending_notifications.{name} must be a number")
+    if not all(isinstance(channel, str) for channel in notification.delivered_channels):
+        raise ValueError("pending_notifications.delivered_channels must be strings")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def without_future_times(progress: Progress, now: float) -> tuple[Progress, Mapping[str, float]]:
+    """The progress with each time that is later than ``now`` replaced by ``now``; by how many seconds each was.
+
+    They were recorded by a machine whose clock is ahead: until then no warm-up, hold or deadline would end.
+    Differences below a second are corrected and not returned.
+    """
+    ahead: dict[str, float] = {}
+    corrected: Progress = _correct(progress, now, ahead)
+    return corrected, {name: seconds for name, seconds in ahead.items() if seconds > _TOLERATED_SECONDS}
+
+
+def _correct(value: Any, now: float, ahead: dict[str, float]) -> Any:
+    changes: dict[str, Any] = {}
+    for each in fields(value):
+        member = getattr(value, each.name)
+        if is_dataclass(member):
+            corrected = _correct(member, now, ahead)
+            if corrected is not member:
+                changes[each.name] = corrected
+        elif each.name.endswith(_TIME_SUFFIXES) and _is_number(member) and member > now:
+            ahead[each.name], changes[each.name] = member - now, now
+    return replace(value, **changes) if changes else value
