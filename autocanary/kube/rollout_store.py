@@ -58,6 +58,7 @@ class KubeRolloutStore:
         self._changed: set[tuple[str, str]] = set()
         self._writes_in_progress: dict[ObjectKey, list[set[str]]] = {}
         self._reported_errors: dict[ObjectKey, str] = {}
+        self._reported_changes: dict[ObjectKey, tuple[str, ...]] = {}
         self._snapshots: dict[str, Any] = {}
         self._cache: MultiNamespaceCache[Rollout | _UnreadableRollout] = MultiNamespaceCache(
             client,
@@ -231,7 +232,23 @@ class KubeRolloutStore:
                 _log.warning("rollout_unreadable", namespace=key.namespace, rollout=key.name, error=message)
             return _UnreadableRollout(key, metadata["resourceVersion"])
         self._reported_errors.pop(key, None)
+        self._report_changed_specs(key, rollout)
         return rollout
+
+    def _report_changed_specs(self, key: ObjectKey, rollout: Rollout) -> None:
+        changed = rollout.changed_specs if rollout.has_status else ()
+        if changed and self._reported_changes.get(key) != changed:
+            _log.error(
+                "recorded_spec_changed",
+                namespace=key.namespace,
+                rollout=key.name,
+                fields=changed,
+                hint="the spec is not what autocanary recorded; it is not used, and a rollback cannot restore it",
+            )
+        if changed:
+            self._reported_changes[key] = changed
+        else:
+            self._reported_changes.pop(key, None)
 
     def _cache_response(self, document: dict[str, Any], rollout: Rollout) -> Rollout:
         key = ObjectKey(rollout.namespace, rollout.name)
@@ -268,6 +285,7 @@ class KubeRolloutStore:
         version = change.after.resource_version if change.after is not None else _DELETED
         if change.after is None:
             self._reported_errors.pop(change.key, None)
+            self._reported_changes.pop(change.key, None)
         with self._lock:
             waiting = self._writes_in_progress.get(change.key, ())
             for watched_versions in waiting:

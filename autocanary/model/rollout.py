@@ -44,7 +44,9 @@ class Request:
 class Rollout:
     """One attempt. ``stable_spec`` restores the stable component if KServe loses it; None when unknown.
 
-    ``has_status`` False: the object was made, and its first status is not written yet.
+    ``has_status`` False: the object was made, and its first status is not written yet. ``spec_digests``: what
+    the status says of the recorded specs; empty before the first status. ``changed_specs``: those that are not
+    what was recorded; they are None here.
     """
 
     namespace: str
@@ -70,6 +72,8 @@ class Rollout:
     resource_version: str = ""
     created_at: float = 0.0
     has_status: bool = field(default=True, compare=False)
+    spec_digests: Mapping[str, str] = field(default_factory=dict, compare=False)
+    changed_specs: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> ServiceKey:

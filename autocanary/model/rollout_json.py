@@ -12,6 +12,7 @@ from typing import Any
 from autocanary.model.policy import Component
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
+from autocanary.model.recorded_spec import RECORDED_SPECS, changed_specs, spec_digests
 from autocanary.model.rollout import NAME_LIMIT, Request, Rollout
 from autocanary.model.time_format import format_time, parse_time
 
@@ -117,7 +118,8 @@ def status_of(rollout: Rollout) -> dict[str, Any]:
         "metrics": [_metric_status(name, state) for name, state in progress.metrics.items()],
         "decisions": decisions,
         "notified": told,
-        "conditions": _conditions(progress),
+        "conditions": [*_conditions(progress), *_changed_conditions(rollout)],
+        "specDigests": dict(rollout.spec_digests) or spec_digests(_spec(rollout)),
         "progress": stored,
     }
 
@@ -151,18 +153,38 @@ def _conditions(progress: Progress) -> list[dict[str, Any]]:
     ]
 
 
+def _changed_conditions(rollout: Rollout) -> list[dict[str, Any]]:
+    if not rollout.changed_specs:
+        return []
+    fields = " and ".join(f"spec.{name}" for name in rollout.changed_specs)
+    return [
+        {
+            "type": "RecordedSpecs",
+            "status": "False",
+            "reason": "SpecChanged",
+            "message": f"{fields} is not what autocanary recorded, and is not used",
+            "lastTransitionTime": format_time(rollout.progress.phase_since),
+        }
+    ]
+
+
 def from_document(document: Mapping[str, Any]) -> Rollout:
     """The rollout in a CanaryRollout object.
 
     Raises AttributeError, KeyError, TypeError or ValueError when the object is not one that autocanary wrote.
     An object without status (a crash between create and the first status write) starts from its beginning.
+    A recorded spec that does not match its digest in the status is left out: a user may have written it.
     """
     metadata, spec = document["metadata"], document["spec"]
     created = parse_time(metadata.get("creationTimestamp")) or 0.0
     status = document.get("status") or {}
     target, policy = spec["inferenceService"], spec["policy"]
     request = spec.get("request")
-    stable, candidate = spec.get("stableSpec") or {}, spec.get("candidateSpec") or {}
+    digests = status.get("specDigests") or {}
+    has_status = bool(status.get("progress"))
+    # Without a status the generation, which the API server counts, says whether the spec is as it was created.
+    changed = changed_specs(spec, digests) if has_status or metadata.get("generation", 1) != 1 else ()
+    stable, candidate = ({} if name in changed else spec.get(name) or {} for name in RECORDED_SPECS)
     for place, holder in (("spec", spec), ("spec.inferenceService", target), ("spec.policy", policy)):
         for name in _TEXTS:
             if not isinstance(holder.get(name, ""), str):
@@ -191,7 +213,9 @@ def from_document(document: Mapping[str, Any]) -> Rollout:
         uid=metadata.get("uid", ""),
         resource_version=metadata.get("resourceVersion", ""),
         created_at=created,
-        has_status=bool(status.get("progress")),
+        has_status=has_status,
+        spec_digests={str(name): str(digest) for name, digest in digests.items()},
+        changed_specs=changed,
         progress=_progress(status, created),
     )
 

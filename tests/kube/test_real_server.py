@@ -28,6 +28,7 @@ from autocanary.kube.rollout_store import KubeRolloutStore
 from autocanary.model.measurement import Measurement, MeasurementKind
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.progress import VERSION, MetricState, Phase
+from autocanary.model.recorded_spec import spec_digests
 from autocanary.model.rollout import Request, Rollout
 from autocanary.ports import Message
 from tests.kube.conftest import SERVICE_USER
@@ -205,6 +206,29 @@ def test_people_read_and_wait_with_kubectl(
     assert header.split() == names
     assert row.split()[1:5] == ["mnist", "Promoted", "1", "100"]
     cluster.kubectl("wait", "--for=condition=Promoted", "--timeout=5s", f"crl/{made.name}", "-n", namespace)
+
+
+def test_patch_of_a_recorded_spec_is_refused(
+    cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow
+) -> None:
+    """A user with patch on the object changes the spec and tries to change its digest: the spec is not used."""
+    store = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
+    made = store.create(in_namespace(namespace))
+    assert made.stable_spec is not None
+    asked = json.dumps({"spec": {"paused": True}})
+    cluster.kubectl("patch", "crl", made.name, "-n", namespace, "--type=merge", "-p", asked)
+    found = store.read(namespace, made.name)
+    assert found is not None
+    assert (found.stable_spec, found.changed_specs) == (made.stable_spec, ())
+    spec = {"hash": "def", "value": {"serviceAccountName": "cluster-admin"}}
+    forged = json.dumps({"spec": {"stableSpec": spec}, "status": {"specDigests": spec_digests({"stableSpec": spec})}})
+    cluster.kubectl("patch", "crl", made.name, "-n", namespace, "--type=merge", "-p", forged)
+    found = store.read(namespace, made.name)
+    assert found is not None
+    assert (found.stable_spec, found.changed_specs) == (None, ("stableSpec",))
+    store.update_status(found)
+    shown = cluster.kubectl("get", "crl", made.name, "-n", namespace, "-o", "yaml")
+    assert "spec.stableSpec is not what autocanary recorded, and is not used" in shown
 
 
 def test_a_persons_request_conflicts_with_the_next_record(

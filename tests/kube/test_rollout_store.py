@@ -11,6 +11,7 @@ import pytest
 from autocanary.errors import AlreadyExists, Busy, Conflict, NotFound, NotLeader, Refused, Unreachable
 from autocanary.kube.api_errors import ResourceNotServed
 from autocanary.kube.list_watch import WatchTiming
+from autocanary.kube.resource import ROLLOUTS
 from autocanary.kube.rollout_store import KubeRolloutStore
 from autocanary.logs import capture
 from autocanary.model.progress import VERSION, Phase
@@ -212,6 +213,32 @@ def test_an_object_that_cannot_be_read_is_left_alone(
     with pytest.raises(Refused, match="left alone"):
         store.create(rollout())
     assert api.made("PUT") == []
+
+
+def test_spec_that_a_user_patches_is_not_used(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
+    """Patch on the object does not reach its status: the digest there stays, and the change is logged once."""
+    stored(api, rollout())
+    evil = {"spec": {"stableSpec": {"value": {"containers": [{"image": "evil"}]}}}}
+    with capture() as log:
+        store = connect()
+        assert store.rollouts()[0].stable_spec is not None
+        api.client().patch(ROLLOUTS, "ml", "mnist-00002", evil)
+        until(lambda: store.rollouts()[0].changed_specs == ("stableSpec",))
+        found = store.update_status(store.rollouts()[0])
+        assert found.stable_spec is None
+        restarted = connect()
+        assert restarted.rollouts()[0].stable_spec is None
+    assert {(each["level"], each["rollout"]) for each in log.named("recorded_spec_changed")} == {
+        ("error", "mnist-00002")
+    }
+    assert len(log.named("recorded_spec_changed")) == 2  # one per store
+    [condition] = [each for each in stored_status(api)["conditions"] if each["type"] == "RecordedSpecs"]
+    assert condition["reason"] == "SpecChanged"
+
+
+def stored_status(api: FakeApi) -> dict[str, Any]:
+    status: dict[str, Any] = api.objects["canaryrollouts", "ml", "mnist-00002"]["status"]
+    return status
 
 
 def test_an_object_that_becomes_readable_is_shown(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
