@@ -295,9 +295,9 @@ class ApiClient:
         self._count(verb, str(response.status))
         return response
 
-    def _headers(self, api_client: Any) -> dict[str, str]:
-        """With the credentials of now: the library renews tokens that expire."""
-        headers = {"Accept": _JSON, "User-Agent": api_client.user_agent}
+    def _headers(self, api_client: Any) -> urllib3.HTTPHeaderDict:
+        """With the present credentials: the library renews tokens that expire."""
+        headers: dict[str, str] = {"Accept": _JSON, "User-Agent": api_client.user_agent}
         try:
             api_client.update_params_for_auth(headers, None, ["BearerToken"], "", "", None)
         except Exception as error:
@@ -305,7 +305,10 @@ class ApiClient:
             raise Forbidden(f"cannot use the credentials of {self.source}: {clean_text(str(error))}") from error
         if "authorization" in headers:
             headers["authorization"] = headers["authorization"].strip()
-        return headers
+        all_headers = urllib3.HTTPHeaderDict(headers)
+        for name, value in self._credentials.headers:
+            all_headers.add(name, value)
+        return all_headers
 
     def _error_for(self, response: Any, body_bytes: bytes, action: str, resource: Resource) -> ClusterError:
         fault = error_from_response(

@@ -1,13 +1,15 @@
-"""Which cluster, and as whom: found as kubectl finds it.
+"""Which cluster, and as which user: found as kubectl finds it.
 
-``--kubeconfig`` names the only file; else the files of $KUBECONFIG together, where the first file that says
-a thing wins and missing files are skipped; else ``~/.kube/config``; else the pod's service account. The
-library differs from kubectl in three ways that are set right here: it reads $KUBECONFIG once at import, the
-*last* file's current-context wins, and a proxy from the environment is used for loopback addresses as well.
+``--kubeconfig`` names the only file; else the files of $KUBECONFIG together, where the first file with a value
+wins and missing files are skipped; else ``~/.kube/config``; else the pod's service account. The library differs
+from kubectl, which is corrected here: it reads $KUBECONFIG once at import, the *last* file's current-context wins,
+``token`` wins over ``tokenFile``, ``as`` and its companions are ignored, and of the environment's proxies it uses
+ALL_PROXY, and any for loopback addresses.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import ssl
@@ -15,13 +17,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies
 
 import yaml
 from kubernetes.client import Configuration
+from kubernetes.client.rest import should_bypass_proxies
 from kubernetes.config import ConfigException, incluster_config, kube_config
 
 from autocanary.errors import SettingsError
+from autocanary.logs import redact
 from autocanary.model.foreign_text import clean_text
 
 __all__ = ["ClusterCredentials", "find_credentials"]
@@ -32,6 +37,9 @@ _Loader: Any = kube_config.KubeConfigLoader
 _InClusterLoader: Any = incluster_config.InClusterConfigLoader
 
 _SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_HEADER_CHARACTERS = "!#$&'*+-.^_`|~"
+"""What a header's name may hold besides letters and digits; all else is escaped, as kubectl does."""
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h", "socks4", "socks4a")
 _KUBECONFIG_ERRORS = (
     ConfigException,
     yaml.YAMLError,
@@ -46,11 +54,14 @@ _KUBECONFIG_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class ClusterCredentials:
-    """A cluster and credentials; ``load`` reads them anew, for they rotate; ``source`` says where from."""
+    """A cluster and credentials: ``source`` says where they are from, ``load`` reads them again, because they
+    rotate. ``headers`` are sent with every request: the user, groups and extra values to impersonate.
+    """
 
     source: str
     namespace: str
     load: Callable[[], Configuration]
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def find_credentials(
@@ -113,6 +124,7 @@ def _from_files(paths: list[Path], context: str | None) -> ClusterCredentials:
         source=source,
         namespace=(current.get("context") or {}).get("namespace") or "default",
         load=lambda: _configure(_loader(paths, name, where), source),
+        headers=_impersonation(_user(loader), source),
     )
 
 
@@ -142,6 +154,53 @@ def _loader(paths: list[Path], context: str | None, where: str) -> Any:
         raise SettingsError(f"{where}, context {name}: {_one_line(error)}") from error
 
 
+def _user(loader: Any) -> dict[str, Any]:
+    """The user's section of the kubeconfig, as the library keeps and reads it."""
+    node = loader._user
+    section = node.value if node is not None else None
+    return section if isinstance(section, dict) else {}
+
+
+def _impersonation(user: Mapping[str, Any], source: str) -> tuple[tuple[str, str], ...]:
+    """The headers for ``as``, ``as-uid``, ``as-groups`` and ``as-user-extra``, as kubectl sends them."""
+    name, uid = user.get("as") or "", user.get("as-uid") or ""
+    groups, extra = user.get("as-groups") or [], user.get("as-user-extra") or {}
+    lists = [groups, *(extra.values() if isinstance(extra, dict) else [None])]
+    texts = [name, uid, *(each for values in lists if isinstance(values, list) for each in values)]
+    if not all(isinstance(each, list) for each in lists) or not all(isinstance(each, str) for each in texts):
+        raise SettingsError(
+            f"{source}: `as` and `as-uid` are texts, `as-groups` is a list of texts, and `as-user-extra` has a list "
+            "of texts for each name; correct the user's section"
+        )
+    if not name:
+        if uid or groups or extra:
+            raise SettingsError(f"{source}: as-uid, as-groups and as-user-extra need `as`, the user to impersonate")
+        return ()
+    return (
+        ("Impersonate-User", name),
+        *([("Impersonate-Uid", uid)] if uid else []),
+        *(("Impersonate-Group", group) for group in groups),
+        *(
+            (f"Impersonate-Extra-{quote(str(key), safe=_HEADER_CHARACTERS)}", value)
+            for key, values in extra.items()
+            for value in values
+        ),
+    )
+
+
+def _prefer_token_file(loader: Any) -> None:
+    """As kubectl: a token file that can be read wins over a token beside it."""
+    user = _user(loader)
+    if not (user.get("token") and user.get("tokenFile")):
+        return
+    try:
+        path = Path(loader._get_base_path(loader._user.path), user["tokenFile"])
+        readable = bool(path.read_text(encoding="utf-8").strip())
+    except (OSError, ValueError, TypeError):
+        readable = False
+    del user["token" if readable else "tokenFile"]
+
+
 def _describe_contexts(contexts: list[str]) -> str:
     return "it has " + ", ".join(contexts) if contexts else "it has no contexts"
 
@@ -149,12 +208,13 @@ def _describe_contexts(contexts: list[str]) -> str:
 def _configure(loader: Any, source: str) -> Configuration:
     configuration = Configuration()
     try:
+        _prefer_token_file(loader)
         loader.load_and_set(configuration)
     except _KUBECONFIG_ERRORS as error:
         raise SettingsError(f"{source}: {_one_line(error)}") from error
     user = loader._user
     if user is not None and "exec" in user and not (configuration.api_key or configuration.cert_file):
-        # The library logs a failing plugin and goes on as nobody; the 401 that follows would not say why.
+        # The library logs a failing plugin and goes on without credentials; the 401 that follows does not say why.
         raise SettingsError(
             f"{source}: the credential plugin `{user['exec'].safe_get('command')}` gave no credentials; "
             "run a kubectl command to see what it says"
@@ -185,11 +245,30 @@ def _validate(configuration: Configuration, source: str) -> Configuration:
     address = urlsplit(configuration.host)
     if address.scheme not in ("http", "https") or not address.hostname:
         raise SettingsError(f"{source}: server {configuration.host!r} is not an http(s) URL")
-    if configuration._proxy_from_env and _is_loopback(address.hostname):
-        configuration.proxy = None
+    if configuration._proxy_from_env:
+        configuration.proxy = None if _is_loopback(address.hostname) else getproxies().get(address.scheme)
+    _check_proxy(configuration, source)
     if address.scheme == "https":
         _check_certificates(configuration, source)
     return configuration
+
+
+def _check_proxy(configuration: Configuration, source: str) -> None:
+    """Tried here, because the library raises an ImportError or a ValueError at the first call."""
+    proxy = configuration.proxy
+    if not proxy or should_bypass_proxies(configuration.host, configuration.no_proxy or ""):
+        return
+    shown = redact(str(proxy))
+    scheme = urlsplit(str(proxy)).scheme.lower()
+    if scheme.startswith("socks") and importlib.util.find_spec("socks") is None:
+        raise SettingsError(
+            f"{source}: the proxy {shown} needs the package PySocks, which is not installed; install it, or name an "
+            "http or https proxy (proxy-url, HTTPS_PROXY)"
+        )
+    if scheme not in _PROXY_SCHEMES:
+        raise SettingsError(
+            f"{source}: the proxy {shown} is not an http, https or socks5 URL; correct proxy-url or HTTPS_PROXY"
+        )
 
 
 def _is_loopback(host: str) -> bool:

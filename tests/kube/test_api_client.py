@@ -200,6 +200,18 @@ def test_credentials_that_cannot_be_used_are_told(api: FakeApi) -> None:
     assert api.requests == []
 
 
+def test_impersonation_goes_with_every_request(api: FakeApi) -> None:
+    """Repeated headers are repeated, not joined."""
+    headers = (("Impersonate-User", "ann"), ("Impersonate-Group", "dev"), ("Impersonate-Group", "ops"))
+    client = ApiClient(ClusterCredentials("test", "default", api.credentials().load, headers))
+    client.list_page(LEASES, limit=5)
+    client.close()
+    assert api.requests[0].headers["impersonate-user"] == "ann"
+    assert api.requests[0].headers["impersonate-group"] == "ops"  # the last one: the fake keeps one of a name
+    sent = client._headers(client._api_client)
+    assert sent.getlist("Impersonate-Group") == ["dev", "ops"]
+
+
 def configuration(url: str) -> Configuration:
     made = Configuration(host=url)
     made.proxy = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -289,3 +289,115 @@ def test_a_proxy_of_the_kubeconfig_is_always_used(write: Any) -> None:
     cluster: dict[str, Any] = {"server": "http://127.0.0.1:1", "proxy-url": "http://p.example:1"}
     path = write(config("one", current="one", **cluster))
     assert find(path).load().proxy == "http://p.example:1"
+
+
+IMPERSONATION = {
+    "token": "t",
+    "as": "ann@example.com",
+    "as-uid": "u-1",
+    "as-groups": ["dev", "ops"],
+    "as-user-extra": {"scopes": ["view", "edit"], "acme.com/reason why": ["audit"]},
+}
+
+
+def test_impersonation_is_sent_as_kubectl_sends_it(write: Any) -> None:
+    """One header per group and extra value; a key is escaped where a header's name cannot hold it."""
+    assert sorted(find(write(config(current="one", user=IMPERSONATION))).headers) == [
+        ("Impersonate-Extra-acme.com%2Freason%20why", "audit"),
+        ("Impersonate-Extra-scopes", "edit"),
+        ("Impersonate-Extra-scopes", "view"),
+        ("Impersonate-Group", "dev"),
+        ("Impersonate-Group", "ops"),
+        ("Impersonate-Uid", "u-1"),
+        ("Impersonate-User", "ann@example.com"),
+    ]
+    assert find(write(config(current="one"))).headers == ()
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        {"as-groups": ["dev"]},
+        {"as-user-extra": {"a": ["b"]}},
+        {"as-uid": "1"},
+        {"as": 7},
+        {"as": "ann", "as-groups": "dev"},
+        {"as": "ann", "as-groups": [7]},
+        {"as": "ann", "as-user-extra": {"a": "b"}},
+        {"as": "ann", "as-user-extra": ["a"]},
+    ],
+)
+def test_impersonation_that_cannot_be_sent_is_an_error(write: Any, user: dict[str, Any]) -> None:
+    """Nothing is sent as the user behind the token instead."""
+    with pytest.raises(SettingsError, match=r"context one: .*as"):
+        find(write(config(current="one", user={"token": "t", **user})))
+
+
+def test_token_file_wins_over_the_token_beside_it(write: Any, tmp_path: Path) -> None:
+    """Its path is relative to the kubeconfig; a file that cannot be read leaves the token."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "token").write_text("from-file\n")
+    user = {"token": "inline", "tokenFile": "secrets/token"}
+    credentials = find(write(config(current="one", user=user)))
+    assert credentials.load().api_key["BearerToken"].split() == ["Bearer", "from-file"]
+    (folder / "token").write_text("rotated")
+    assert credentials.load().api_key["BearerToken"] == "Bearer rotated"
+    (folder / "token").unlink()
+    assert credentials.load().api_key["BearerToken"] == "Bearer inline"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "said"),
+    [
+        ("socks5://bot:s3cr3t@proxy.example:1080", "PySocks"),
+        ("ftp://proxy.example", "not an http, https or socks5 URL"),
+        ("proxy.example:3128", "not an http, https or socks5 URL"),
+    ],
+)
+def test_proxy_that_cannot_be_used_is_an_error(
+    write: Any, proxy: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one sentence, without its password, before the first call."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match=said) as caught:
+        find(write(config(current="one", **cast(Any, {"proxy-url": proxy})))).load()
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_only_the_proxies_that_kubectl_uses_are_used(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ALL_PROXY is none of them; NO_PROXY makes a socks proxy of HTTPS_PROXY harmless."""
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy.example:1080")
+    path = write(config(current="one"))
+    assert find(path).load().proxy is None
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    assert find(path).load().proxy == "http://proxy.example:3128"
+    monkeypatch.setenv("HTTP_PROXY", "socks5://proxy.example:1080")
+    monkeypatch.setenv("NO_PROXY", ".example")
+    assert find(path).load().host == "http://one.example:8080"
+
+
+def test_tls_server_name_and_relative_certificates(write: Any, tmp_path: Path) -> None:
+    """Certificates are found beside the file that names them, whatever the working directory is."""
+    (tmp_path / "ca.pem").write_text(CERTIFICATE)
+    cluster: Any = {
+        "server": "https://one.example:6443",
+        "certificate-authority": "ca.pem",
+        "tls-server-name": "api.internal",
+    }
+    loaded = find(write(config(current="one", **cluster))).load()
+    assert loaded.tls_server_name == "api.internal"
+    assert loaded.ssl_ca_cert == str(tmp_path / "ca.pem")
+
+
+def test_paths_of_merged_files_are_relative_to_their_own_file(write: Any, tmp_path: Path) -> None:
+    """The context is of one file, the user with its token file of another in another folder."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "token").write_text("of-other")
+    first = config("one", current="mixed")
+    first["contexts"].append({"name": "mixed", "context": {"cluster": "one", "user": "two"}})
+    second = write(config("two", user={"tokenFile": "token"}), "other/config")
+    credentials = find(KUBECONFIG=os.pathsep.join([write(first), second]))
+    assert credentials.load().api_key["BearerToken"] == "Bearer of-other"

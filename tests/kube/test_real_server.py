@@ -578,3 +578,24 @@ def test_what_was_not_granted_is_forbidden(connect: Callable[..., ApiClient], na
     client = connect()
     with pytest.raises(Forbidden, match=r"cannot list resource.*secrets.*chart's roles"):
         client.list_page(Resource("", "v1", "secrets", "Secret"), namespace, limit=1)
+
+
+def test_impersonation_is_what_kubectl_does(cluster: ApiServer, tmp_path: Path) -> None:
+    """The server sees the same user, groups and extra values from both, and refuses both alike."""
+    document = yaml.safe_load(cluster.kubeconfig().read_text(encoding="utf-8"))
+    document["users"][0]["user"] |= {
+        "as": "ann@example.com",
+        "as-groups": ["dev", "system:masters"],
+        "as-user-extra": {"acme.com/reason": ["audit", "test"]},
+    }
+    path = tmp_path / "impersonating"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    by_kubectl = json.loads(cluster.kubectl("--kubeconfig", str(path), "auth", "whoami", "-o", "json"))
+    client = ApiClient(find_credentials(str(path)))
+    review = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview")
+    body = {"apiVersion": review.api_version, "kind": review.kind, "metadata": {"name": ""}}
+    ours = client.create(review, "", body)
+    client.close()
+    assert ours["status"]["userInfo"] == by_kubectl["status"]["userInfo"]
+    assert ours["status"]["userInfo"]["username"] == "ann@example.com"
+    assert ours["status"]["userInfo"]["extra"] == {"acme.com/reason": ["audit", "test"]}
