@@ -30,6 +30,7 @@ from autocanary.kube.rollout_policies import KubePolicies
 from autocanary.kube.rollout_store import KubeRolloutStore
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Rollout
+from autocanary.model.value_wording import format_duration
 from autocanary.notifications.audit_log import AuditLog
 from autocanary.notifications.delivery import DeliveryWorkers
 from autocanary.notifications.http_client import HttpClient
@@ -48,6 +49,7 @@ __all__ = ["AutocanaryService", "run"]
 _POLICY_RELOAD_SECONDS = 5.0
 _WRITE_THREADS, _EVALUATION_THREADS, _QUERY_THREADS, _WEBHOOK_THREADS = 16, 4, 16, 32
 _DRIFT_LIMIT = 60.0
+_MAX_OVERDUE_SECONDS = 60.0
 _TICK = "tick"
 
 _log = logs.logger("autocanary.app")
@@ -168,6 +170,7 @@ class AutocanaryService:
             ]
         )
         self._ticked_at = 0.0
+        self._next_due_at: float | None = None
         self._started = False
         self._synced = False
         self._drift_logged = False
@@ -199,8 +202,15 @@ class AutocanaryService:
     def not_ready(self) -> list[str]:
         """Why this instance is not ready, in words: what was not read yet, and caches that are not whole."""
         return self.missing() or [
-            _name_with_fault(kind, source.fault) for kind, source in self._watched if not source.is_healthy()
+            *(_name_with_fault(kind, source.fault) for kind, source in self._watched if not source.is_healthy()),
+            *self._overdue(),
         ]
+
+    def _overdue(self) -> list[str]:
+        """What the leader should have evaluated by now, in words."""
+        due = self._next_due_at
+        late = self._clock.now() - due if due is not None and self._leadership.is_leader() else 0.0
+        return [f"evaluations (the next was due {format_duration(late)} ago)"] if late > _MAX_OVERDUE_SECONDS else []
 
     def _remarks(self) -> list[str]:
         """What a ready instance leaves out."""
@@ -285,7 +295,7 @@ class AutocanaryService:
         late = begin - self._ticked_at - self._settings.tick if self._ticked_at else 0.0
         self._ticked_at = begin
         self.controller.tick()
-        next_due_at = self.controller.next_due_at()
+        next_due_at = self._next_due_at = self.controller.next_due_at()
         if next_due_at is not None:  # a look that is due between two beats is not kept waiting for the second
             self._timer.run_within(_TICK, next_due_at - self._clock.now())
         self._heartbeat.touch()

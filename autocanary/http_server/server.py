@@ -1,11 +1,13 @@
-"""uvicorn in a daemon thread of its own, so that pages are served whatever the tick is doing.
+"""uvicorn in its own daemon thread, so that pages are served whatever the tick does.
 
-The socket is bound here, before the thread starts: an address that is taken is then one clear error at
-start-up instead of a line in the log and an exit from inside a thread. The only module that knows uvicorn.
+The socket is bound here, before the thread starts: an address in use is then one clear error at start-up instead
+of a line in the log and an exit from inside a thread. Only this package knows uvicorn.
 """
 
 from __future__ import annotations
 
+import functools
+import logging
 import socket
 import threading
 from typing import Any
@@ -13,6 +15,14 @@ from typing import Any
 import uvicorn
 
 from autocanary.errors import SettingsError
+from autocanary.http_server.connections import (
+    MAX_HEADER_BYTES,
+    Connections,
+    LimitedProtocol,
+    Listener,
+    OncePerMinute,
+    connection_limit,
+)
 
 __all__ = ["Server"]
 
@@ -37,6 +47,7 @@ class Server:
     def start(self) -> None:
         """Returns when connections are accepted; SettingsError when the address cannot be listened on."""
         listener = _listen(self._host, self._requested_port)
+        listener.connections = Connections(connection_limit())
         self._port = int(listener.getsockname()[1])
         self._uvicorn = _UvicornServer(
             uvicorn.Config(
@@ -45,13 +56,17 @@ class Server:
                 access_log=False,
                 lifespan="off",
                 ws="none",
-                http="h11",
+                http=functools.partial(LimitedProtocol, listener.connections),  # type: ignore[arg-type]
+                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 loop="asyncio",
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
                 timeout_keep_alive=65,  # longer than the usual scrape interval: one connection per scraper
             )
         )
+        uvicorn_log = logging.getLogger("uvicorn.error")
+        if not any(isinstance(each, OncePerMinute) for each in uvicorn_log.filters):
+            uvicorn_log.addFilter(OncePerMinute())
         self._thread = threading.Thread(target=self._uvicorn.run, args=([listener],), name="serve", daemon=True)
         self._thread.start()
         self._uvicorn.listening.wait(timeout=10)
@@ -76,14 +91,14 @@ class _UvicornServer(uvicorn.Server):
         await super().main_loop()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> Listener:
     if not 0 <= port <= 65535:  # the resolver would silently take the rest of a division by 65,536
         raise _listen_error(host, port, ValueError("a port is a number from 0 to 65535"))
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
+        listener = Listener(family, kind, protocol)
     except (OSError, UnicodeError) as error:
         raise _listen_error(host, port, error) from error
     try:

@@ -15,6 +15,7 @@ from autocanary.app.service import AutocanaryService, run
 from autocanary.errors import InputError, NotFound, SettingsError, Unreachable
 from autocanary.settings import ClusterAccess, HostPort, Settings
 from tests.kube.fake_api import FakeApi, until
+from tests.testbed.servers.http import fetch
 
 PROMETHEUS = "http://127.0.0.1:9"
 
@@ -144,3 +145,39 @@ def test_a_dry_run_writes_nothing_and_asks_for_no_lease(api: FakeApi, tmp_path: 
     finally:
         service.stop()
     assert {request.method for request in api.requests} == {"GET"}
+
+
+def test_readiness_follows_watches_and_evaluations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch that is not whole, and a leader whose evaluations are late, are named; objects left out are remarks."""
+    with FakeApi() as api:
+        api.put("rolloutpolicies", {"metadata": {"name": "odd", "namespace": "ml"}, "spec": _nested(200)})
+        api.put("rolloutpolicies", {"metadata": {"name": "fine", "namespace": "ml"}, "spec": {}})
+        service = AutocanaryService(settings(leader_election=False), kubeconfig(tmp_path, api.url))
+        service.start()
+        try:
+            until(lambda: service.not_ready() == [], seconds=10)
+            base = f"http://127.0.0.1:{service.port}"
+            code, body = fetch(f"{base}/readyz")
+            assert (code, b"1 of kind RolloutPolicy cannot be read" in body) == (200, True)
+            metrics = fetch(f"{base}/metrics")[1].decode()
+            assert 'autocanary_objects_skipped{kind="RolloutPolicy"} 1.0' in metrics
+            assert 'autocanary_watch_healthy{kind="RolloutPolicy"} 1.0' in metrics
+            monkeypatch.setattr(service._policy_objects, "is_healthy", lambda: False)
+            assert fetch(f"{base}/readyz") == (503, b"not ready: waiting for RolloutPolicies\n")
+            assert 'autocanary_watch_healthy{kind="RolloutPolicy"} 0.0' in fetch(f"{base}/metrics")[1].decode()
+            monkeypatch.undo()
+            monkeypatch.setattr(service.controller, "next_due_at", lambda: time.time() - 125)
+            until(lambda: service.not_ready() != [], seconds=10)
+            code, body = fetch(f"{base}/readyz")
+            assert (code, b"evaluations (the next was due 2m" in body) == (503, True)
+            monkeypatch.setattr(service._leadership, "is_leader", lambda: False)
+            assert service.not_ready() == []
+        finally:
+            service.stop()
+
+
+def _nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = {"a": value}
+    return value
