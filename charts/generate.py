@@ -272,6 +272,7 @@ installed by the tests.
 | ConfigMap with the policies | `policies` |
 | PodDisruptionBudget | `podDisruptionBudget.enabled` and two replicas or more |
 | NetworkPolicy | `networkPolicy.enabled` |
+| ValidatingAdmissionPolicy and binding | `admissionPolicy.enabled` |
 | ServiceMonitor, or PodMonitor | `serviceMonitor.enabled`, or `podMonitor.enabled` |
 | PrometheusRule | `prometheusRule.enabled` |
 | ConfigMap with Grafana dashboards | `dashboards.enabled` |

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,55 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
         for name in ("servicemonitors", "podmonitors", "prometheusrules"):
             wait_served(server, "monitoring.coreos.com", "v1", name)
         yield server
+
+
+def test_admission_policy_allows_users_their_requests_only(clean: ApiServer) -> None:
+    """With kubectl, by an administrator: the RBAC right alone would allow each of these."""
+    values = {**PROMETHEUS, "admissionPolicy": {"enabled": True}}
+    installed = helm(
+        "install", "autocanary", str(CHART), "--namespace", "auto", given=values, kubeconfig=clean.kubeconfig()
+    )
+    assert installed.returncode == 0, installed.stderr
+    wait_served(clean, "autocanary.dev", "v1alpha1", "canaryrollouts")
+    clean.apply(
+        {
+            "apiVersion": "autocanary.dev/v1alpha1",
+            "kind": "CanaryRollout",
+            "metadata": {"name": "mnist-00002", "namespace": "models"},
+            "spec": {
+                "inferenceService": {"apiVersion": "serving.kserve.io/v1beta1", "name": "mnist"},
+                "stable": "a",
+                "candidate": "b",
+                "policy": {"name": "p", "hash": "h", "snapshot": {"stepWeights": [10, 100]}},
+                "stableSpec": {"hash": "h", "value": {"model": {"storageUri": "s3://m/v1"}}},
+            },
+        }
+    )
+
+    def patch(spec: dict[str, Any]) -> str:
+        words = ("patch", "crl", "mnist-00002", "-n", "models", "--type=merge", "-p", json.dumps({"spec": spec}))
+        try:
+            return clean.kubectl(*words)
+        except KubectlError as error:
+            return str(error)
+
+    deadline = time.monotonic() + 30  # a new policy is in force after some seconds
+    while "cannot be changed" not in patch({"candidate": "c"}):
+        assert time.monotonic() < deadline
+        patch({"candidate": "b"})
+        time.sleep(0.5)
+    for spec in (
+        {"stableSpec": {"value": {"containers": [{"image": "evil"}]}}},
+        {"stableSpec": None},
+        {"candidateSpec": {"value": {}}},
+        {"policy": {"snapshot": {"stepWeights": [100]}}},
+        {"inferenceService": {"name": "other"}},
+        {"attempt": 2, "paused": True},
+    ):
+        assert "only spec.paused and spec.request can" in patch(spec), spec
+    assert "patched" in patch({"paused": True})
+    assert "patched" in patch({"request": {"id": "1", "verb": "abort"}})
+    assert "patched" in patch({"request": None, "paused": False})
 
 
 @pytest.fixture

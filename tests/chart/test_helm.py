@@ -44,6 +44,7 @@ def test_the_variants_use_every_value() -> None:
     """A value that nobody tries is a value that nobody knows to work; these few have tests of their own."""
     used = {path for name in CI for path in _paths(variant(name))}
     assert {name for name in (value.name for value in documented()) if name not in used} == {
+        "admissionPolicy.enabled",
         "image.pullPolicy",
         "image.tag",
         "livenessProbe",
@@ -302,23 +303,73 @@ def test_openshift_may_choose_the_numbers_of_users_itself() -> None:
     }
 
 
+API_SERVER = [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
+ELSEWHERE = [{"ipBlock": {"cidr": "10.30.0.0/16"}}]
+
+
+def _namespace(name: str) -> list[dict[str, Any]]:
+    return [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}]
+
+
 @pytest.mark.parametrize(
-    ("url", "given", "ports"),
+    ("url", "given", "ports", "to"),
     [
-        ("http://prometheus:9090", {}, [9090]),
-        ("https://prometheus.example.com", {}, [443]),
-        ("http://prometheus/base", {}, [80]),
-        ("http://[fd00::1]:9090", {}, [9090]),
-        ("http://prometheus:80", {"prometheusPorts": [9090]}, [9090]),
+        ("http://prometheus:9090", {}, [9090], _namespace("auto")),
+        ("http://prometheus.monitoring:9090", {}, [9090], _namespace("monitoring")),
+        ("http://prometheus.monitoring.svc.cluster.local/base", {}, [80], _namespace("monitoring")),
+        ("http://10.1.2.3:9090", {}, [9090], [{"ipBlock": {"cidr": "10.1.2.3/32"}}]),
+        ("https://prometheus.example.com", {"prometheusTo": ELSEWHERE}, [443], ELSEWHERE),
+        ("http://[fd00::1]:9090", {"prometheusTo": ELSEWHERE}, [9090], ELSEWHERE),
+        ("http://prometheus:80", {"prometheusPorts": [9090]}, [9090], _namespace("auto")),
     ],
 )
-def test_the_network_policy_lets_prometheus_be_asked(url: str, given: dict[str, Any], ports: list[int]) -> None:
-    """At the port of its URL, unless the port of its pods is another."""
-    [policy] = of_kind(
-        render({"prometheus": {"url": url}, "networkPolicy": {"enabled": True, **given}}), "NetworkPolicy"
-    )
+def test_network_policy_allows_prometheus(
+    url: str, given: dict[str, Any], ports: list[int], to: list[dict[str, Any]]
+) -> None:
+    """At the port of its URL, unless the port of its pods is another, and at no other address."""
+    policy = _network_policy(url, **given)
     egress = [[each["port"] for each in rule["ports"]] for rule in policy["spec"]["egress"]]
     assert egress == [[53, 53], [443, 6443], ports, [443]]
+    assert policy["spec"]["egress"][2]["to"] == to
+
+
+def _network_policy(url: str = "http://prometheus.monitoring:9090", **given: Any) -> dict[str, Any]:
+    wanted = {"enabled": True, "apiServerTo": API_SERVER, **given}
+    [policy] = of_kind(render({"prometheus": {"url": url}, "networkPolicy": wanted}), "NetworkPolicy")
+    return policy
+
+
+def test_network_policy_opens_what_is_named_only() -> None:
+    """Without web ports no rule is for all addresses; the variant for production is closed too."""
+    [hardened] = of_kind(render(variant("hardened")), "NetworkPolicy")
+    for policy in (_network_policy(webPorts=[]), hardened):
+        assert [rule for rule in policy["spec"]["egress"] if not rule.get("to")] == []
+    assert [rule["ports"] for rule in _network_policy()["spec"]["egress"] if not rule.get("to")] == [
+        [{"port": 443, "protocol": "TCP"}]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "given", "said"),
+    [
+        ("http://prometheus:9090", {"apiServerTo": []}, "networkPolicy.apiServerTo is empty"),
+        ("https://prometheus.example.com", {}, "networkPolicy.prometheusTo is empty, and prometheus.example.com"),
+        ("http://[fd00::1]:9090", {}, "networkPolicy.prometheusTo is empty"),
+    ],
+)
+def test_network_policy_asks_for_the_addresses_it_needs(url: str, given: dict[str, Any], said: str) -> None:
+    """What is not known is not opened to all addresses."""
+    wanted = {"enabled": True, "apiServerTo": API_SERVER, **given}
+    done = helm("template", "x", str(CHART), given={"prometheus": {"url": url}, "networkPolicy": wanted})
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+def test_temporary_files_have_a_limit() -> None:
+    """A full /tmp must not fill the node."""
+    [deployment] = of_kind(render(PROMETHEUS), "Deployment")
+    [tmp] = [each for each in deployment["spec"]["template"]["spec"]["volumes"] if each["name"] == "tmp"]
+    assert tmp["emptyDir"] == {"sizeLimit": "64Mi"}
 
 
 def test_the_alerts_can_be_chosen_and_labelled() -> None:
