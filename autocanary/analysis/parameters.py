@@ -101,23 +101,24 @@ _PRESETS: Mapping[ComparisonPreset, ComparisonParameters] = {
 def parameters_of(compare: ComparisonPolicy, *, latency: bool = False) -> ComparisonParameters:
     """The terms that a policy's ``compare`` stands for.
 
-    ``compare.margin`` replaces the slack in percentage points: the candidate may be a quarter worse than
-    stable plus that much. It widens what passes too, but never narrows it below the preset's, or little
-    traffic could never show that a good candidate is good.
+    ``compare.margin`` replaces the slack in percentage points, ``compare.ratio`` the preset's ratio: the
+    candidate may have ``ratio`` times stable's rate plus the slack. Both widen what passes too, but never
+    narrow it below the preset's, or little traffic could never show that a good candidate is good.
     """
     preset = _PRESETS[compare.preset]
     alpha = preset.alpha if compare.confidence is None else (100.0 - compare.confidence) / 100.0
     slack = 0.005 if latency else preset.fail_margin.slack
     if compare.margin is not None:
         slack = compare.margin / 100.0
+    ratio = preset.fail_margin.ratio if compare.ratio is None else compare.ratio
     return ComparisonParameters(
         alpha=alpha,
         beta=preset.beta,
         block=preset.block,
         samples=preset.samples,
         cap=preset.cap,
-        fail_margin=Margin(preset.fail_margin.ratio, slack),
-        pass_margin=Margin(preset.pass_margin.ratio, max(preset.pass_margin.slack, slack)),
+        fail_margin=Margin(ratio, slack),
+        pass_margin=Margin(max(preset.pass_margin.ratio, ratio), max(preset.pass_margin.slack, slack)),
         latency=latency,
     )
 

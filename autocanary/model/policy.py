@@ -143,11 +143,13 @@ class ComparisonPolicy:
     ``margin`` is how much worse the candidate may be, in percentage points (0.5 means 0.5 points), None for
     the preset's own; ``confidence`` is the chance in percent that a healthy rollout is *not* rolled back,
     None for the preset's own (95, or 99 for strict).
+    ``ratio`` is how many times stable's rate it may have before the margin is added, None for the preset's own.
     """
 
     margin: float | None = None
     confidence: float | None = None
     preset: ComparisonPreset = ComparisonPreset.DEFAULT
+    ratio: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,18 @@ class Compare(StrictModel):
     to: Literal["stable"] = Field(default="stable", description="The revision that the candidate is compared with.")
     margin: Margin | None = Field(
         default=None,
-        description="How much worse the candidate may be: a quarter more than stable's share of failed (for "
+        description="How much worse the candidate may be: `ratio` times stable's share of failed (for "
         "a duration: of slow) requests, plus this many percentage points. With `0.5%` it may fail 1.75 % "
         "where stable fails 1 %. Left out, 0.05 points for errors and 0.5 for durations.",
         examples=["0.5%"],
+    )
+    ratio: float | None = Field(
+        default=None,
+        ge=1,
+        le=10,
+        description="How many times stable's share of failed (for a duration: of slow) requests the candidate "
+        "may have, before `margin` is added. `1` allows nothing but the margin. Left out, 1.25.",
+        examples=[1.1],
     )
     confidence: Confidence | None = Field(
         default=None,

@@ -190,7 +190,7 @@ def _compare(
 ) -> ComparisonPolicy | None:
     if raw is None:
         return None
-    return ComparisonPolicy(raw.margin, raw.confidence, raw.preset or default_preset)
+    return ComparisonPolicy(raw.margin, raw.confidence, raw.preset or default_preset, raw.ratio)
 
 
 def _window(raw: schema.WindowSpec) -> Window:

@@ -422,6 +422,9 @@ def test_comparison_parameters_of_a_policy() -> None:
     assert wide.alpha == pytest.approx(0.001)
     assert (wide.fail_margin, wide.pass_margin) == (Margin(1.25, 0.02), Margin(1.5, 0.02))
     assert parameters_of(ComparisonPolicy(margin=0.1)).pass_margin == Margin(1.5, 0.005)
+    assert parameters_of(ComparisonPolicy(ratio=1.0)).fail_margin == Margin(1.0, 0.0005)
+    loose = parameters_of(ComparisonPolicy(ratio=2.0, margin=1.0))
+    assert (loose.fail_margin, loose.pass_margin) == (Margin(2.0, 0.01), Margin(2.0, 0.01))
     assert LATENCY.fail_margin == Margin(1.25, 0.005)
     assert LATENCY.latency
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -217,6 +218,50 @@ def test_errors_of_both_revisions_cause_no_rollback() -> None:
         driver.rollout().progress.decisions[-1]["inputs"]["metrics"]["error-rate"]["comparison_summary"]["stable"][1]
         > 20
     )
+
+
+@pytest.mark.parametrize("begins", [-1.0, 60.0])
+def test_a_dead_candidate_behind_a_dead_stable_is_held(begins: float) -> None:
+    """From the first step on, and in the middle of it: no step while everything fails, and none backwards."""
+    starts = [0.0]
+    down = Quality(error_percent=lambda moment: 100.0 if moment.at >= starts[0] else 0.5)
+    driver = released(comparison_policy(), down, down)
+    starts[0] = driver.world.now() + 1e6
+    driver.until_weight(10)
+    starts[0] = driver.world.now() + begins
+    driver.run(1500)
+    assert driver.weights() == [10]
+    assert driver.phase_and_reason() == (Phase.HOLDING, Reason.SHARED_OUTAGE)
+    message = driver.rollout().progress.message
+    assert message.startswith("both revisions fail, 100 % of the candidate's last requests and 100 % of stable's")
+    assert message.endswith("held at 10 % until the outage is over")
+    starts[0] = driver.world.now() + 1e6
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.PROMOTED, Reason.PROMOTED)
+
+
+def test_a_shared_outage_follows_on_outage() -> None:
+    """A policy may roll back after its time."""
+    down = Quality(error_percent=100.0)
+    rules = comparison_policy(on_outage=Timeout(600.0, TimeoutAction.ROLLBACK))
+    driver = released(rules, down, down)
+    driver.finish()
+    assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.OUTAGE_DEADLINE)
+    assert driver.messages_of("rollback_started")[0].startswith("an outage of both revisions for 10m")
+
+
+@pytest.mark.parametrize("minutes", [2, 10])
+def test_harm_that_begins_late_in_a_bake_is_rolled_back(minutes: int) -> None:
+    """Ten times as many failures as stable had, after an hour of health at 100 %."""
+    rates = {"late": math.inf}
+    late = Quality(error_percent=lambda moment: 5.0 if moment.at >= rates["late"] else 0.5)
+    rules = comparison_policy(steps=(Step(10, 120.0), Step(100, 7200.0)), bake=7200.0)
+    driver = released(rules, late, Quality(error_percent=0.5))
+    driver.until_weight(100)
+    driver.run(3600)
+    rates["late"] = driver.world.now()
+    driver.run(60.0 * minutes)
+    assert (driver.rollout().progress.reason is Reason.WORSE_THAN_STABLE) is (minutes == 10)
 
 
 def test_at_100_percent_compares_with_earlier_stable_counts() -> None:

@@ -66,6 +66,7 @@ def test_steps_without_pause_get_the_minimum_duration() -> None:
         ("{to: stable}", ComparisonPolicy()),
         ("{to: stable, margin: 0.5%, confidence: 99%}", ComparisonPolicy(0.5, 99.0)),
         ("{margin: 2, confidence: 95}", ComparisonPolicy(2.0, 95.0)),
+        ("{ratio: 2}", ComparisonPolicy(ratio=2.0)),
         ("{preset: robust}", ComparisonPolicy(preset=ComparisonPreset.ROBUST)),
     ],
 )

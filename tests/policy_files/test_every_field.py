@@ -63,6 +63,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "spec.analysis.metrics[].thresholdRange.max": ("spec.analysis.metrics.0.thresholdRange.max", 99),
     "spec.analysis.metrics[].compare.margin": ("spec.analysis.metrics.1.compare.margin", "1%"),
     "spec.analysis.metrics[].compare.confidence": ("spec.analysis.metrics.1.compare.confidence", "90%"),
+    "spec.analysis.metrics[].compare.ratio": ("spec.analysis.metrics.1.compare.ratio", 1.1),
     "spec.analysis.metrics[].compare.preset": ("spec.analysis.metrics.1.compare.preset", "fast"),
     "spec.analysis.metrics[].query": ("spec.analysis.metrics.2.query", "b"),
     "spec.analysis.metrics[].quantile": ("spec.analysis.metrics.1.quantile", 0.5),
