@@ -19,14 +19,14 @@ Made by `{command}` with seed {seed}: {runs:,} runs of each healthy row and load
 harmful one. The same seed gives the same figures. [judge-benchmark.json](judge-benchmark.json) holds all
 of them with their intervals. What the rules are and why: [how it decides](how-it-decides.md).
 
-Looks every 10 s, four hours. Requests are Poisson, failures binomial. Healthy rows spend 80 minutes each
+Evaluations every 10 s, four hours. Requests are Poisson, failures binomial. Healthy rows spend 80 minutes each
 at a weight of 10, 25 and 50 %; harmful ones stay at 10 %. `fast`, `default`, `robust` and `strict` are
-the presets of `compare:`. The others are what those tools do when told "roll back above 1 % errors", and
-two textbook tests:
+the presets of `compare:`. The others are what those tools do when configured to roll back above 1 %
+errors, and two textbook tests:
 
 | Rule | Here |
 |---|---|
-| Flagger | Each minute: error rate over 1 %, or no request. Rolls back one look after the 5th. |
+| Flagger | Each minute: error rate over 1 %, or no request. Rolls back one check after the 5th. |
 | Argo | Each minute: error rate over 1 %. The first one aborts. |
 | z each tick | Pooled two-proportion z-test at 1 %, one-sided, on the step's counts, at every tick. |
 | Kayenta-like | Every 10 min: Mann-Whitney at 1 %, one-sided, on the error rates of the step's minutes. |
@@ -52,8 +52,8 @@ quick for free.
 _GOOD = """
 ## Good releases
 
-The median time until the canary was shown to be not worse than the margin allows, which is when a
-data-paced step may end. A dash: fewer than half were, within four hours.
+The median time until the first step may end: the canary was shown to be not worse than the margin allows
+with evidence of 3 to 1. A dash: fewer than half were, within four hours.
 """
 
 
