@@ -80,6 +80,7 @@ def test_admission_policy_allows_users_their_requests_only(clean: ApiServer) -> 
         assert time.monotonic() < deadline
         patch({"candidate": "b"})
         time.sleep(0.5)
+    spec: dict[str, Any]
     for spec in (
         {"stableSpec": {"value": {"containers": [{"image": "evil"}]}}},
         {"stableSpec": None},
