@@ -1,4 +1,4 @@
-"""One look at all metrics of a candidate: thresholds and comparisons in, one verdict out."""
+"""One evaluation of all metrics of a candidate: thresholds and comparisons in, one verdict out."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ _FULL_WEIGHT = 100
 
 
 def analyse(analysis: Analysis, metrics: Sequence[Metric], analysis_input: AnalysisInput) -> Verdict:
-    """One look. ``basis.readings`` holds one reading per metric name.
+    """One evaluation. ``analysis_input.readings`` holds one measurement per metric name.
 
     The order of the checks is the order of certainty: a failure limit that was reached, or evidence that
-    sufficed, cannot be taken back by another metric's silence, and no number passes while another is missing.
+    sufficed, is not taken back by another metric's silence, and no number passes while another is missing.
     """
     threshold_states = {
         metric.name: evaluate_threshold(
@@ -100,7 +100,7 @@ def _rate(counts: tuple[float, float]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _EvaluatedMetrics:
-    """Everything that is known at one look; ``findings`` are in the order of certainty, the first counts."""
+    """Everything that is known at one evaluation; ``findings`` are in the order of certainty, the first counts."""
 
     analysis: Analysis
     metrics: tuple[Metric, ...]
@@ -117,7 +117,7 @@ class _EvaluatedMetrics:
         ]
 
     def state(self, name: str) -> MetricState:
-        """The metric's state with its standing; a comparison alone has only that to be in range by."""
+        """The metric's state with its comparison summary; without a range only the summary decides."""
         state = self.threshold_states[name]
         if self.comparison_result is None or name not in self.comparison_result.summaries:
             return state
@@ -272,7 +272,7 @@ class _EvaluatedMetrics:
         return enough and metric.name in comparison_result.non_inferior_percent
 
     def _has_requests_in_step(self) -> bool:
-        """A quiet window is no want of data where the requests of the whole step are counted."""
+        """A quiet window is not missing data where the requests of the whole step are counted."""
         return any(standing.step_requests > 0 for _, standing in self._compared_metrics())
 
     def _passes_by_comparison(self, metric: Metric, state: MetricState) -> bool:

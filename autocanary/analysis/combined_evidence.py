@@ -23,7 +23,7 @@ from autocanary.model.measurement import RequestCounters
 __all__ = ["TRAFFIC_SHARE", "CombinedEvidence", "Comparisons", "combine_evidence", "update_comparisons"]
 
 TRAFFIC_SHARE = "traffic-share"
-"""The name of the traffic-share test among the metrics of ``Evidence.blame``."""
+"""The name of the traffic-share test among the metrics of ``CombinedEvidence.contribution``."""
 
 _SHARE_WEIGHT = 0.1
 _ROUNDING = 1e-12

@@ -1,4 +1,4 @@
-"""The comparisons of a policy at one look: from readings to what the trial says, and how it is shown.
+"""The comparisons of a policy at one evaluation: from measurements to the evidence, and how it is shown.
 
 The state is a versioned mapping that the rollout's progress carries along (``Progress.evidence``). One that
 cannot be read, because another version wrote it or it was edited, begins again: that can delay a decision,
@@ -41,7 +41,7 @@ __all__ = [
 STATE_VERSION = 2
 _NEW_HEALTH = ServiceHealth()
 MISSING_TRAFFIC_SECONDS = 60.0
-"""Seconds for which missing traffic must last beyond doubt: pods that start late complete it at once."""
+"""Seconds for which missing traffic must last: pods that start late complete it at once."""
 
 _KINDS_WITH_COUNTS = frozenset(
     {MeasurementKind.VALUE, MeasurementKind.TOO_FEW, MeasurementKind.NO_SERIES, MeasurementKind.NOT_A_NUMBER}
@@ -54,7 +54,7 @@ _OBJECTIVE_END = {"error-rate": "max", "request-success-rate": "min"}
 
 @dataclass(frozen=True, slots=True)
 class ComparisonResult:
-    """``evidence`` is the state after the look, ``conclusion`` what all comparisons say together.
+    """``evidence`` is the state after the evaluation, ``conclusion`` what all comparisons say together.
 
     ``summaries`` are for people, by metric. ``failed`` and ``traffic_missing`` say that the candidate is
     worse than stable, or completes too little, beyond doubt; ``suspicious`` that it seems so.
@@ -76,7 +76,7 @@ class ComparisonResult:
 
 
 class _StoredState(Mapping[str, Any]):
-    """What is recorded of a trial. The form that JSON has is made when it is read, once in many looks."""
+    """What is recorded of the comparisons. The JSON form is made when it is read, once in many evaluations."""
 
     __slots__ = ("_extra", "comparisons")
 
@@ -95,7 +95,7 @@ class _StoredState(Mapping[str, Any]):
 
 
 def parameters_by_name(metrics: Sequence[Metric]) -> dict[str, ComparisonParameters]:
-    """The terms of the metrics that are compared."""
+    """The parameters of the metrics that are compared."""
     return {
         metric.name: parameters_of(metric.compare, latency=metric.unit is Unit.SECONDS)
         for metric in metrics
@@ -109,7 +109,7 @@ def evaluate_comparisons(
     evidence: Mapping[str, Any],
     at: Evaluation,
 ) -> ComparisonResult | None:
-    """One look; None when the policy compares nothing."""
+    """One evaluation; None when the policy compares nothing."""
     parameters = parameters_by_name(metrics)
     if not parameters:
         return None

@@ -1,4 +1,4 @@
-"""What a look adds to a comparison: increments of both revisions, gathered into blocks within one step.
+"""What an evaluation adds to a comparison: increments of both revisions, gathered into blocks within one step.
 
 Which counts are dropped never depends on how the requests ended, only on when they were counted: counts
 across a change of the split and one block after it, because requests of the old split are still ending.
@@ -17,16 +17,16 @@ from autocanary.model.measurement import RequestCounters, RequestTotals
 
 __all__ = ["BlockCounter", "BlockUpdate", "Counts", "add_sample", "is_silent"]
 
-_BLOCK_TOLERANCE = 0.9  # looks are not quite regular: a block of 30 s may end after 28 s
+_BLOCK_TOLERANCE = 0.9  # evaluations are not quite regular: a block of 30 s may end after 28 s
 _ROUNDING = 1e-6
 _FULL_WEIGHT = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Requests of both revisions and, for each lane, how many of them were bad.
+    """Requests of both revisions and, for each outcome, how many of them were bad.
 
-    A lane is one way to be bad: failed, or slower than one bound. A comparison of errors has one lane.
+    An outcome is one way to be bad: failed, or slower than one bound. A comparison of errors has one.
     """
 
     candidate: int = 0
@@ -41,7 +41,7 @@ class Counts:
         return Counts(self.candidate + other.candidate, self.stable + other.stable, bad)
 
     def outcome(self, index: int) -> tuple[int, int, int, int]:
-        """n_c, e_c, n_s, e_s of one lane."""
+        """n_c, e_c, n_s, e_s of one outcome."""
         e_c, e_s = self.bad[index] if self.bad else (0, 0)
         return self.candidate, e_c, self.stable, e_s
 
@@ -105,10 +105,10 @@ class BlockCounter:
 
 @dataclass(frozen=True, slots=True)
 class BlockUpdate:
-    """What one look brought, in the order in which it must be judged.
+    """What one evaluation brought, in the order in which it counts.
 
     ``before`` is the open block of the split that has just ended, which was ``before_weight``;
-    ``added_weight`` the stake of the steps that begin now; ``sample`` the counts since the last evaluation,
+    ``added_weight`` the weight of the steps that begin now; ``sample`` the counts since the last evaluation,
     ``block`` a full block. ``after_silence``: a side had no current sample for a part of ``sample``.
     """
 
@@ -178,7 +178,7 @@ def add_sample(
     )
     if full:
         block, span, samples = _NO_COUNTS, 0.0, 0
-    # Not replace(): this is done for every rollout and metric at every look.
+    # Not replace(): this is done for every rollout and metric at every evaluation.
     after = BlockCounter(
         block_counter.account_id,
         counters.at,
@@ -196,7 +196,7 @@ def add_sample(
 
 
 def _enter_step(block_counter: BlockCounter, step: int, steps: int, weight: int) -> tuple[BlockCounter, BlockUpdate]:
-    """The step and split of this look; a change ends the open block, whatever is in it."""
+    """The step and split of this evaluation; a change ends the open block, whatever is in it."""
     if (step, weight) == (block_counter.step, block_counter.weight):
         return block_counter, _NO_CHANGE
     steps = block_counter.steps or max(steps, 1)
@@ -252,7 +252,7 @@ def _totals(counters: RequestCounters, bounds: Sequence[float]) -> Counts | None
 
 
 def _bad_counts(totals: RequestTotals, bound_indexes: Sequence[int]) -> list[float]:
-    """All requests, and the bad ones of each lane."""
+    """All requests, and the bad ones of each outcome."""
     requests, bucket_counts = totals.requests, totals.bucket_counts
     if not bound_indexes:
         return [requests, totals.errors]

@@ -2,7 +2,7 @@
 
 Each function gives the logarithms of ratios L whose expectation is at most 1 as long as its null
 hypothesis holds, whatever happened before. Products of such ratios are e-processes: by Ville (1939) one
-reaches 1/alpha with a probability of at most alpha at any number of looks.
+reaches 1/alpha with a probability of at most alpha at any number of evaluations.
 
 How well a rate is known: an interval for one moment, and one that holds at all moments at once.
 """
@@ -53,7 +53,7 @@ _LOG_NON_INFERIORITY_FACTORS = tuple(log(factor) for factor in NON_INFERIORITY_F
 
 
 def inferiority_ratios(n_c: float, n_s: float, bad: BadCounts, margin: Margin) -> list[LogRatios]:
-    """For each lane's (e_c, e_s) and each of FACTORS: log L against "the candidate is within the margin".
+    """For each outcome's (e_c, e_s) and each factor: log L against "the candidate is within the margin".
 
     The margin allows p_c <= r p_s + slack. L = a^e_c * b^e_s * exp(-slack * n_c * (a - 1)) with
     b = (r n_c + n_s) / (r g n_c + n_s), a = g b. Then E[L] <= exp(n_c (a-1) (p_c - slack) + n_s (b-1) p_s),
@@ -75,7 +75,7 @@ def inferiority_ratios(n_c: float, n_s: float, bad: BadCounts, margin: Margin) -
 
 
 def non_inferiority_ratios(n_c: float, n_s: float, bad: BadCounts, margin: Margin) -> list[LogRatios]:
-    """For each lane and each of CAUTIOUS_FACTORS: log L against "the candidate is beyond the margin".
+    """For each outcome and each of ``NON_INFERIORITY_FACTORS``: log L against "the candidate is beyond the margin".
 
     L = a^e_c * b^e_s * exp(slack * n_c * (1 - a)) with a < 1 and b = 1 + r (n_c / n_s) (1 - a); the bound
     is that of ``inferiority_ratios`` with the signs turned.
@@ -164,10 +164,10 @@ def _normal_quantile(part: float) -> float:
 
 
 def anytime_interval(bad: float, requests: float, confidence: float = 0.95) -> tuple[float, float]:
-    """An interval that holds the true fraction at all looks together with this confidence.
+    """An interval that holds the true fraction at all evaluations together with this confidence.
 
     All p whose mixture likelihood ratio (Robbins 1970; Howard et al., AoS 2021), with the Beta(1/2, 1/2)
-    mixture, is below 1 / (1 - confidence). It is wider than Wilson's, and may be looked at at any time.
+    mixture, is below 1 / (1 - confidence). It is wider than Wilson's, and may be read at any time.
     """
     if requests <= 0:
         return 0.0, 1.0

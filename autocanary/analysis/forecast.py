@@ -1,11 +1,11 @@
-"""What a comparison can see at this traffic: how soon harm is caught, and how small it may be.
+"""What a comparison can see at this traffic: how soon harm is found, and how small it may be.
 
 The evidence of an average block is added up until it is enough. That is a forecast of the middle of the
 road: half of the rollouts take longer.
 
 What a rollout's comparison can be expected to see at the traffic it has: said to people, never decided by.
 
-Worked out when somebody looks; it takes a thousand times as long as a look of the judge.
+Worked out on request: it takes a thousand times as long as an evaluation.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def smallest_detectable_rate(
     steps: int = 1,
     metric_weight: float = 1.0,
 ) -> float | None:
-    """The smallest failure rate that is caught within so many seconds; None: not even 100 %."""
+    """The smallest failure rate that is found within so many seconds; None: not even 100 %."""
 
     def is_detected(rate: float) -> bool:
         after = seconds_to_rollback(
@@ -196,7 +196,7 @@ def forecast_text(policy: Policy | None, progress: Progress) -> str:
     both = comparison_summary.candidate.requests + comparison_summary.stable.requests
     if comparison_summary.seconds < _MIN_SECONDS or both < _MIN_REQUESTS or comparison_summary.stable.requests <= 0:
         return ""
-    assert metric.compare is not None  # noqa: S101 - it has a standing
+    assert metric.compare is not None  # noqa: S101 - it has a summary
     parameters = parameters_of(metric.compare)
     rps, stable = (
         both / comparison_summary.seconds,

@@ -1,4 +1,4 @@
-"""The terms of a comparison: how often it may be wrong, and how much worse is still fine."""
+"""The parameters of a comparison: how often it may be wrong, and how much worse is still fine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _factor_weights() -> tuple[float, ...]:
 
 
 FACTOR_WEIGHTS = _factor_weights()
-"""The stake on each of FACTORS; they sum to 1."""
+"""The weight of the bet on each of ``INFERIORITY_FACTORS``; they sum to 1."""
 
 
 class Margin(NamedTuple):
@@ -99,7 +99,7 @@ _PRESETS: Mapping[ComparisonPreset, ComparisonParameters] = {
 
 @lru_cache(maxsize=256)
 def parameters_of(compare: ComparisonPolicy, *, latency: bool = False) -> ComparisonParameters:
-    """The terms that a policy's ``compare`` stands for.
+    """The parameters that a policy's ``compare`` stands for.
 
     ``compare.margin`` replaces the slack in percentage points, ``compare.ratio`` the preset's ratio: the
     candidate may have ``ratio`` times stable's rate plus the slack. Both widen what passes too, but never

@@ -34,7 +34,7 @@ UNBOUNDED = Range()
 def evaluate_threshold(metric: Metric, reading: Measurement, state: MetricState, min_requests: float) -> MetricState:
     """The state of one metric after one more reading.
 
-    Beyond an objective is no breach that is counted; requests are counted over the step where a metric is
+    Beyond an objective is no violation that is counted; requests are counted over the step where a metric is
     only compared, not over the window.
     """
     required = metric.min_requests if metric.min_requests is not None else min_requests

@@ -1,4 +1,4 @@
-"""What one look at all the metrics of a candidate amounts to, and what it was made from."""
+"""What one evaluation of all the metrics of a candidate amounts to, and what it was made from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Outcome(str, Enum):
 
     FAIL = "fail"
     PASS = "pass"  # noqa: S105 - a verdict, not a password
-    SUSPICIOUS = "suspicious"  # looks bad, but not beyond doubt: nothing advances
+    SUSPICIOUS = "suspicious"  # seems bad, without enough evidence: nothing advances
     INCONCLUSIVE = "inconclusive"
     NO_DATA = "no-data"
     OUTAGE = "outage"
@@ -27,7 +27,7 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Under what was looked: the present step of how many, and the candidate's share in effect (percent).
+    """The circumstances of an evaluation: the present step of how many, and the candidate's share in effect (percent).
 
     While ``warming`` the counts belong to the split before, and nothing is judged.
     """
@@ -51,7 +51,7 @@ class Evaluation:
 class AnalysisInput:
     """All that a verdict is made from, besides the policy: the same basis gives the same verdict.
 
-    ``states`` and ``evidence`` are what was known before the look.
+    ``states`` and ``evidence`` are what was known before the evaluation.
     """
 
     evaluation: Evaluation
@@ -85,7 +85,7 @@ class AnalysisInput:
 class Verdict:
     """``metrics`` are the new states of all metrics, ``metric`` the one that decided, "" if none did.
 
-    ``evidence`` is what comparisons go on from after this look, None where nothing is compared.
+    ``evidence`` is what comparisons go on from after this evaluation, None where nothing is compared.
     """
 
     outcome: Outcome
