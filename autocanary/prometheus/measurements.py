@@ -36,6 +36,9 @@ __all__ = [
 ]
 
 _MAX_DETAIL_LENGTH = 400
+_MIN_INTERVALS_IN_WINDOW = 2.0
+"""A window this many scrape intervals long always holds two samples, which a rate needs."""
+_ADVISED_INTERVALS_IN_WINDOW = 3
 _NOTED_DELAY = 5.0
 """Seconds from which on a measurement says that its server answers from the past."""
 
@@ -45,7 +48,8 @@ class QueryOutcome:
     """What Prometheus said about one question.
 
     ``preset_value`` is None where the preset follows from the traffic alone, or where no row came;
-    ``ever_had_series`` is whether the source is known to measure this service.
+    ``ever_had_series`` is whether the source is known to measure this service; ``scrape_interval`` is that of
+    either revision in seconds, None where it is not known.
     """
 
     traffic: TrafficCounts = field(default_factory=TrafficCounts)
@@ -53,6 +57,7 @@ class QueryOutcome:
     error: MetricsError | None = None
     warning: str = ""
     ever_had_series: bool = False
+    scrape_interval: float | None = None
 
 
 def unsupported_measurement(metric_query: MetricQuery, why: str, source: Source | None = None) -> Measurement:
@@ -140,7 +145,14 @@ def with_counters(measurement: Measurement, counters: RequestCounters | None, pr
 
 def _without_count(metric_query: MetricQuery, variant: ExporterVariant, outcome: QueryOutcome) -> Measurement:
     """No increase: never scraped, just begun, or silent."""
-    unit, age = _unit(metric_query), outcome.traffic.age
+    unit, age, interval = _unit(metric_query), outcome.traffic.age, outcome.scrape_interval
+    if age is not None and interval is not None and metric_query.window < _MIN_INTERVALS_IN_WINDOW * interval:
+        every, window = promql_duration(round(interval)), promql_duration(metric_query.window)
+        enough = promql_duration(math.ceil(_ADVISED_INTERVALS_IN_WINDOW * round(interval)))
+        detail = (
+            f"{_first_metric_name(variant)} is scraped every {every}, the window is {window}: use at least {enough}"
+        )
+        return Measurement(MeasurementKind.UNSUPPORTED, unit=unit, age=age, source=variant.source, detail=detail)
     if age is not None:
         detail = (
             f"fewer than two samples of {variant} within {promql_duration(metric_query.window)}: they have just"

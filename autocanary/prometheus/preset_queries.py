@@ -61,13 +61,15 @@ class TrafficCounts:
     ``count`` is None when no series gave an increase (fewer than two samples each); ``age`` is that of the
     newest sample in seconds when the server answered, by the server's clock, None when no series is being
     scraped. ``delay`` is how many seconds before that the server evaluated the query: its time() may lie in
-    the past (VictoriaMetrics' latency offset, caches).
+    the past (VictoriaMetrics' latency offset, caches). ``scrape_interval`` is the time between two samples in
+    seconds, None while the series are younger than five minutes.
     """
 
     count: float | None = None
     failed: float = 0.0
     age: float | None = None
     delay: float = 0.0
+    scrape_interval: float | None = None
 
     @property
     def requests(self) -> float | None:
@@ -99,7 +101,10 @@ def traffic_query(variant: ExporterVariant, window: float, targets: Sequence[Rev
     newest = " or ".join(f"timestamp({selected})" for selected in selectors)
     newest = f"({newest})" if len(selectors) > 1 else newest
     age = f"time() - {variant.revision_labels.group_by_revision('max', newest, targets, span)}"
-    return " or ".join([*counts, with_label(age, PART_LABEL, "age"), NOW_PART])
+    between = f"(timestamp({selectors[0]}) - timestamp({selectors[0]} offset 5m)) / count_over_time({selectors[0]}[5m])"
+    interval = variant.revision_labels.group_by_revision("min", between, targets, span)
+    parts = [with_label(age, PART_LABEL, "age"), with_label(interval, PART_LABEL, "interval"), NOW_PART]
+    return " or ".join([*counts, *parts])
 
 
 def _sum_once(
@@ -135,21 +140,25 @@ def traffic_rows(
 ) -> Mapping[RevisionTarget, TrafficCounts]:
     """The targets that the answer knows anything of."""
     ages: dict[RevisionTarget, float | None] = {}
+    intervals: dict[RevisionTarget, float] = {}
     by_model: dict[RevisionTarget, dict[str, tuple[float, float]]] = {}  # requests and failures
     model_label = variant.exporter.model_label
     delay = answer_delay(response)
     for target, labels, value in _rows(variant.revision_labels, targets, response):
         if labels.get(PART_LABEL) == "age":
             ages[target] = value + delay if math.isfinite(value) else None
+        elif labels.get(PART_LABEL) == "interval":
+            if math.isfinite(value) and value > 0:
+                intervals[target] = value
         else:
             model = labels.get(model_label, "") if model_label else ""
             counts = by_model.setdefault(target, {})
             requests, failed = counts.get(model, (0.0, 0.0))
             counts[model] = requests + value, failed + (value if labels.get(_FAILED) else 0.0)
     found: dict[RevisionTarget, TrafficCounts] = {}
-    for target in (*by_model, *(each for each in ages if each not in by_model)):
+    for target in dict.fromkeys((*by_model, *ages, *intervals)):
         count, failed = counts_of_service(target, by_model.get(target, {}))
-        found[target] = TrafficCounts(count, failed, ages.get(target), delay)
+        found[target] = TrafficCounts(count, failed, ages.get(target), delay, intervals.get(target))
     return found
 
 

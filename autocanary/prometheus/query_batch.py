@@ -345,8 +345,15 @@ def _measurement(pending: _PendingMeasurement, custom: Mapping[str, QueryResult]
             error=traffic.errors.get(target) or preset_value.errors.get(target),
             warning="; ".join(warnings),
             ever_had_series=pending.found.ever_had_series or any(other in traffic.rows for other in others),
+            scrape_interval=_scrape_interval(traffic.rows, pending.targets),
         ),
     )
+
+
+def _scrape_interval(rows: Mapping[RevisionTarget, TrafficCounts], targets: Iterable[RevisionTarget]) -> float | None:
+    """The candidate's, else stable's: one scrape configuration reads both."""
+    known = (rows[target].scrape_interval for target in targets if target in rows)
+    return next((interval for interval in known if interval is not None), None)
 
 
 def _requests(pending: _PendingMeasurement) -> float | None:

@@ -52,12 +52,12 @@ def test_windows_and_quantiles_get_separate_queries() -> None:
         metric_query("request-duration", quantile=0.99),
         metric_query("request-duration"),
         metric_query("request-duration", quantile=0.5),
-        metric_query("error-rate", window=300),
+        metric_query("error-rate", window=420),
         metric_query("error-rate", service="other"),
     )
     assert len(desk.fake.queries) == 4
     assert sum("0.5" in query for query in desk.fake.queries) == 1
-    assert sum("[5m]" in query for query in desk.fake.queries) == 1
+    assert sum("[7m]" in query for query in desk.fake.queries) == 1
 
 
 def test_chunks_are_bounded_in_revisions_and_bytes() -> None:
@@ -395,3 +395,29 @@ def test_requests_of_a_triton_ensemble_are_counted_once(
 
     measurement = MetricsHarness(respond).query_one(metric_query("error-rate", source=Source.TRITON))
     assert (measurement.requests, measurement.value) == (requests, error_rate)
+
+
+@pytest.mark.parametrize(
+    ("interval", "window", "kind", "text"),
+    [
+        (60, 60, MeasurementKind.UNSUPPORTED, "is scraped every 1m, the window is 1m: use at least 3m"),
+        (60, 100, MeasurementKind.UNSUPPORTED, "is scraped every 1m, the window is 1m40s: use at least 3m"),
+        (15, 60, MeasurementKind.NO_SERIES, "fewer than two samples"),
+        (None, 60, MeasurementKind.NO_SERIES, "fewer than two samples"),
+    ],
+)
+def test_window_that_is_too_short_for_the_scrapes_is_no_missing_data(
+    interval: float | None, window: float, kind: MeasurementKind, text: str
+) -> None:
+    """Stable shows how often the pods are scraped: held like an outage, with the numbers."""
+    measured = [] if interval is None else [row(interval, **knative(1), autocanary="interval")]
+    asked = metric_query("error-rate", window=window)
+    measurement = MetricsHarness(lambda _query: rows(*traffic(None, age=40), *measured)).query_one(asked)
+    assert measurement.kind is kind
+    assert text in measurement.detail
+
+
+def test_measured_scrape_interval_does_not_matter_while_there_is_a_count() -> None:
+    interval = row(60, **knative(1), autocanary="interval")
+    measurement = MetricsHarness(lambda _query: rows(*traffic(100, 2), interval)).query_one(metric_query("error-rate"))
+    assert measurement.value == 2
