@@ -31,7 +31,6 @@ NOT_YET_CLEAN: frozenset[str] = frozenset(
         "settings",
         "simulator",
         "CONTRIBUTING.md",
-        "README.md",
         "SECURITY.md",
         "charts/autocanary/README.md",
         "charts/autocanary/templates/NOTES.txt",

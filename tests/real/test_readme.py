@@ -1,4 +1,4 @@
-"""The README's commands on real servers: each is run here, or it is said where."""
+"""The README's commands on real servers: each runs here, or ELSEWHERE names its test."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 ELSEWHERE = {
     "make demo": "tests/app/test_demo_run.py and tests/cli run what it runs",
-    "make test": "runs this",
     "docker build": "tests/chart/test_image_steps.py performs the image's steps",
     "make venv": "the tests run in what it makes",
 }
-"""Commands that begin so are not run here, and why."""
+"""Commands with these beginnings run in other tests."""
 
 
 def test_the_chart_takes_the_readmes_arguments() -> None:
     """As written, with `template` for `install`: image, Prometheus and policy arrive where they belong."""
     (install,) = [each for each in commands("README.md") if each.startswith("helm install")]
     _, _, name, chart, *arguments = shlex.split(install)
-    arguments.remove("--create-namespace")
+    for flag in ("--create-namespace", "--take-ownership"):  # not of `template`
+        arguments.remove(flag)
     file = next(each for each in arguments if each.startswith("policies.first="))
     arguments[arguments.index(file)] = file.replace("=", f"={ROOT}/")
     done = helm("template", name, str(ROOT / chart), *arguments)
@@ -44,13 +44,13 @@ def test_the_chart_takes_the_readmes_arguments() -> None:
     assert policy.strip() in [text.strip() for data in maps for text in data.values()]
 
 
-def test_it_runs_from_a_persons_own_machine(installation: Installation, tmp_path: Path) -> None:
+def test_it_runs_from_a_users_machine(installation: Installation, tmp_path: Path) -> None:
     """The definitions, then the service in a dry run with the first policy: it gets ready."""
-    desk = UserShell(installation, tmp_path, "README.md")
+    shell = UserShell(installation, tmp_path, "README.md")
     (tmp_path / "policies").symlink_to(ROOT / "policies")
-    desk.run("autocanary crds | kubectl apply -f -")
-    with desk.running("autocanary run --prometheus-url") as log:
+    shell.run("autocanary crds | kubectl apply -f -")
+    with shell.running("autocanary run --prometheus-url") as log:
         pass
     assert "policy_added" in log.read_text()
-    left = [each for each in commands("README.md") if each not in desk.done]
+    left = [each for each in commands("README.md") if each not in shell.done]
     assert [each for each in left if not each.startswith((*ELSEWHERE, "helm install"))] == []
