@@ -30,7 +30,6 @@ NOT_YET_CLEAN: frozenset[str] = frozenset(
         "scheduler",
         "settings",
         "simulator",
-        "CONTRIBUTING.md",
         "SECURITY.md",
         "charts/autocanary/README.md",
         "charts/autocanary/templates/NOTES.txt",
