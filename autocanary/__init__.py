@@ -2,7 +2,7 @@
 
 The whole program in one sentence: for every **rollout** that is due, **observe** the service, **measure** its
 revisions, **analyse** the candidate, **plan** the next transition, **record** it, **act** on it, and
-**notify** people. docs/architecture.md is the map of the packages below this one.
+**notify** users. docs/architecture.md is the map of the packages below this one.
 Must never be here: an import of any of them, because every command would have to wait for it.
 """
 

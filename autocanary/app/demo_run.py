@@ -1,4 +1,4 @@
-"""The same engine on the simulated world: what ``autocanary demo`` plays, in virtual time."""
+"""The controller on the simulated cluster, in virtual time: what ``autocanary demo`` runs."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from autocanary.simulator.world import World
 __all__ = ["DEFAULT_SCENARIOS", "Demo", "controller_on", "scenarios"]
 
 DEFAULT_SCENARIOS: Sequence[str] = ("healthy", "errors")
-"""What ``demo`` plays when it is not told what: one promotion, one rollback."""
+"""The scenarios that ``demo`` runs by default: one promotion, one rollback."""
 
 _TICK_SECONDS = 1.0
 """Virtual seconds between two ticks, as in the real service."""
 
 
 def scenarios() -> Mapping[str, str]:
-    """The names of the scenarios, each with a sentence about it."""
+    """The names of the scenarios, each with its description."""
     return {name: scenario.sentence for name, scenario in SCENARIOS.items()}
 
 
 def controller_on(world: World, counters: ControllerMetrics | None = None, history_limit: int = 10) -> Controller:
-    """The unchanged engine over the world's ports."""
+    """The unchanged controller over the simulated world's ports."""
     return Controller(
         cluster=world.cluster,
         store=world.store,
@@ -51,7 +51,7 @@ def controller_on(world: World, counters: ControllerMetrics | None = None, histo
 
 
 class Demo:
-    """One scenario being played; nothing happens but in ``advance``."""
+    """One scenario; time passes only in ``advance``."""
 
     def __init__(self, scenario: str, *, serve: bool = False) -> None:
         self._scenario = SCENARIOS[scenario]
@@ -81,7 +81,7 @@ class Demo:
         return self._world.now()
 
     def advance(self, seconds: float) -> None:
-        """Let virtual time go by; the engine ticks as often as it would in a cluster."""
+        """Let virtual time pass; the controller ticks as often as it would in a cluster."""
         until = self._world.now() + seconds
         while self._next <= until:
             self._world.advance(self._next - self._world.now())

@@ -1,7 +1,7 @@
-"""What a policy does with releases, many times over: chances, times and costs, on all processors.
+"""Many simulated rollouts of a policy: shares, times and costs, on all processors.
 
-The seeds of the runs are drawn before anybody plays them, and results are added up in their order: the
-figures do not depend on how many processes there are. Two policies meet the same requests, run by run.
+The seeds of the runs are drawn before the runs start, and results are added up in their order. Therefore the
+figures do not depend on the number of processes. Two policies get the same requests, run by run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from autocanary.simulator.releases import STANDARD_RELEASES, SimulatedRelease, s
 
 __all__ = ["SimulationSummary", "describe_releases", "simulate"]
 
-_RUNS_PER_BATCH = 10  # runs that a process plays at a time: a bar that moves, and a Ctrl-C that is answered
+_RUNS_PER_BATCH = 10  # runs per task of a process: the bar moves, and Ctrl-C is answered
 _MAX_RUNS_IN_PROCESS = 4 * _RUNS_PER_BATCH  # starting processes takes longer than so few runs
 _QUEUED_BATCHES_PER_PROCESS = 4
 _MEDIAN, _P90 = 0.5, 0.9
@@ -197,7 +197,7 @@ def _run_batches(batches: Sequence[RunBatch], jobs: int) -> Iterator[list[RunRes
             waiting.extend(pool.submit(_run_batch, each) for each in islice(left, 1))
     except BrokenProcessPool as error:
         raise AutocanaryError(
-            "a process of the simulation was killed, probably for want of memory; try fewer --runs"
+            "a process of the simulation was killed, probably because memory ran out; use fewer --runs"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

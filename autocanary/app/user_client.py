@@ -1,9 +1,8 @@
-"""A person's view of the CanaryRollouts: read from the API server at every call, never as leader.
+"""A user's access to the CanaryRollouts: reads from the API server at every call, never as leader.
 
-The Knative routes behind services, as ``kn route list`` shows them, for a person to look at.
-
-Read from Route objects where the person may, because these are what requests meet; otherwise from what the
-services' own status tells. Nothing is decided by them, so nothing here may fail a command.
+It also reads the Knative routes of services, as ``kn route list`` shows them: from Route objects where the user may
+read them, because they route the requests, and otherwise from the services' status. No decision uses routes, so an
+error while they are read fails no command.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def read_routes(client: ApiClient, rollouts: Iterable[Rollout]) -> list[tuple[st
 
 
 def _routes_from_status(client: ApiClient, namespace: str, name: str, api_version: str) -> tuple[Route, ...]:
-    """By the service's status; none when it is gone, may not be read, or is of a kind nobody speaks."""
+    """By the service's status; none when it is gone, may not be read, or is of an unknown API version."""
     try:
         dialect = dialect_for(api_version)
         return dialect.routes(client.get(inference_services_of(dialect), namespace, name))
@@ -59,14 +58,14 @@ _log = logs.logger("autocanary.app.user_client")
 
 
 class NeverLeader:
-    """The ``Leadership`` of somebody who never writes for the service."""
+    """The ``Leadership`` of a client that never writes for the controller."""
 
     def is_leader(self) -> bool:
         return False
 
 
 class UserClient:
-    """What ``status`` and the verbs need of the ledger."""
+    """The part of the rollout store that ``status`` and the user requests need."""
 
     def __init__(self, client: ApiClient) -> None:
         self._client = client
