@@ -1,7 +1,7 @@
 """Microsoft Teams, Discord, PagerDuty and some 180 more, through the Apprise library where it is installed.
 
 The URLs hold secrets; they are lines of a file that is read at each use. Channel ``apprise:<n>`` is the n-th
-of them: a rotated URL keeps its name in the ledger, and each line waits, fails and is retried on its own.
+of them: a rotated URL keeps its name in the rollout store, and each line waits, fails and is retried on its own.
 
 Decisions
 - Apprise says whether a message went, and not why or for how long to wait. So every failure is tried again.
@@ -156,7 +156,7 @@ def _library() -> Any:
     log = logging.getLogger("apprise")
     log.propagate = False
     if not log.handlers:
-        log.addHandler(logging.NullHandler())  # otherwise the logging module prints what nobody handles
+        log.addHandler(logging.NullHandler())  # otherwise the logging module prints what no handler takes
     return library
 
 

@@ -1,6 +1,6 @@
-"""The audit trail: one structured line per transition, written at once by ``tell`` itself.
+"""The audit trail: one structured line per transition, written by ``notify`` itself, in the caller's thread.
 
-Kubernetes Events, written by whoever owns the API server; here they are one more channel.
+Kubernetes Events are one more channel; the owner of the API client writes them.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class KubernetesEvents:
     def __init__(self, write: Callable[[Message], None]) -> None:
         self._write = write
 
-    def wants(self, message: Message) -> bool:  # noqa: ARG002 - `kubectl describe` must tell the whole story
+    def wants(self, message: Message) -> bool:  # noqa: ARG002 - `kubectl describe` must show the whole story
         return True
 
     def send(self, message: Message) -> None:

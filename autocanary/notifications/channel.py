@@ -1,6 +1,6 @@
-"""The one hook that every channel implements, and what the room injects into them.
+"""The one hook that every channel implements, and what is injected into the channels.
 
-Which transitions a policy wants told where: the names that policies use, and the choice they make.
+Which transitions a policy sends where: the events' names in policies, and what routes select.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def no_policy(rollout: Rollout) -> Policy | None:  # noqa: ARG001 - the signatur
 
 
 class Channel(Protocol):
-    """A way to tell people.
+    """A way to reach users.
 
-    ``name`` is kept in the ledger as "this channel has it", so it must stay the same over restarts and hold
-    no secret. ``send`` returns when the receiver has the message, with the receipt that the ledger is to keep
+    ``name`` is kept in the rollout store as "this channel has it", so it must stay the same over restarts and hold
+    no secret. ``send`` returns when the receiver has the message, with the channel message id that the store keeps
     for this rollout's next one (None: none), and raises DeliveryError otherwise;
     ``retry_after`` of that is seconds when the receiver named them, and ``http.NEVER`` when the same message
     will be refused again. ``send`` of one channel is never called twice at once.
@@ -70,7 +70,7 @@ def route_selects(route: NotificationRoute, event: str) -> bool:
 
 
 def wanted_by_default_channels(message: Message, event: str | None = None) -> bool:
-    """Whether the service's own channels tell this (or another ``event`` of the rollout).
+    """Whether the service's own channels send this event (or another ``event`` of the rollout).
 
     Routes with neither a Slack channel nor a webhook narrow what all of the service's channels say; without
     such routes they say everything.
@@ -80,7 +80,7 @@ def wanted_by_default_channels(message: Message, event: str | None = None) -> bo
 
 
 def wanted_by_slack(message: Message) -> bool:
-    """Whether Slack tells this: the policy's Slack routes narrow it, else the routes for everyone do."""
+    """Whether Slack gets this event: the policy's Slack routes narrow it, else the routes for all channels do."""
     slack = tuple(each for each in message.routes if each.slack_channel)
     return _any_route_selects(message.notification.event, slack) if slack else wanted_by_default_channels(message)
 

@@ -121,7 +121,7 @@ class HttpClient:
         }
         try:
             with _Session() as session:
-                session.auth = _no_auth  # otherwise requests looks into ~/.netrc
+                session.auth = _no_auth  # otherwise requests reads ~/.netrc
                 if self._hosts is not None:
                     for scheme in ("http://", "https://"):
                         session.mount(scheme, GuardedAdapter(self._hosts))

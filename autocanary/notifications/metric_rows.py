@@ -119,7 +119,7 @@ def _is_said(row: MetricRow, said: str) -> bool:
 
 
 def deciding_row(rows: tuple[MetricRow, ...]) -> MetricRow | None:
-    """The row to name when there is room for one only."""
+    """The row to name where one is named."""
     return rows[0] if rows and not rows[0].dry_run else None
 
 
@@ -167,5 +167,5 @@ def _states_from_decision(decision: Mapping[str, object]) -> dict[str, MetricSta
         TypeError,
         ValueError,
         AttributeError,
-    ):  # written by another version: show less, tell anyway
+    ):  # written by another version: show less, send anyway
         return {}

@@ -72,7 +72,7 @@ class _Receiver(NamedTuple):
 
 
 def _receiver_of(key: DeliveryKey) -> _Receiver:
-    """A policy's webhook (``webhook:<origin>#<digest>``) is its namespace's own, whoever else posts to that host."""
+    """A policy's webhook (``webhook:<origin>#<digest>``) is its namespace's own, whatever else posts to that host."""
     kind, _, place = key.channel.partition(":")
     if kind == "webhook" and place:
         return _Receiver(f"{kind}:{place.partition('#')[0]}", key.namespace)

@@ -3,7 +3,7 @@
 Slack answers 200 with ``{"ok": false, "error": "<a word>"}``; the words fall into three kinds:
 
 - Slack is busy (``ratelimited`` with Retry-After, ``internal_error``, ...): tried again,
-- a person must put something right (``invalid_auth``, ``not_in_channel``, ...): tried again too, for a token
+- a user must repair something (``invalid_auth``, ``not_in_channel``, ...): tried again too, for a token
   may be rotated and the app invited while the message waits; the log says what to do,
 - the message itself is refused (``invalid_blocks``, ``msg_too_long``, ... and any other word): the same again
   will not help.

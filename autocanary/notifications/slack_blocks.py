@@ -1,4 +1,4 @@
-"""Slack's form of a message: marks, colours, blocks within Block Kit's limits, text that calls nobody.
+"""Slack's form of a message: marks, colours, blocks within Block Kit's limits, text without mentions.
 
 Limits that are kept: 3,000 characters a text, 2,000 a field, 10 fields a section. Everything that comes from
 outside goes through ``escape_mrkdwn``; a mention is made of an id that the policy's schema has let pass.

@@ -2,18 +2,18 @@
 
 What a transition does in a channel:
 
-1. The rollout's message is updated, or posted when there is none yet. Which one it is, is the receipt that
-   the ledger keeps (``Progress.receipts``), so a restarted or another instance goes on with it. When it is
+1. The rollout's message is updated, or posted when there is none yet. The rollout store keeps
+   its id (``Progress.channel_message_ids``), so a restarted or another instance goes on with it. When it is
    gone from Slack, or is not ours to edit any more, a new one is posted.
-2. The transition is told in its thread, when the routes select it. The start is not: the message says it.
+2. The transition is posted in its thread, when the routes select it. The start is not: the message says it.
 
-An edit notifies nobody. So a rollback and a warning are shown in the channel as well, with the mentions that
+Slack notifies no user of an edit. So what needs a user is shown in the channel as well, with the mentions that
 the policy or the settings ask for. A transition that the routes leave out still updates the message, so that
 it never shows an old weight; it never makes one.
 
-``send`` is called by the courier's one worker only, so nothing here is locked.
+The delivery workers send one message to Slack at a time, so nothing here is locked.
 
-The one message of a rollout that is updated as it goes: where it stands, on what numbers, what comes next.
+The one message of a rollout that is updated as it goes: its weight, its metrics, what comes next.
 
 Its thread has the story; each entry there is what ``slack.body`` makes of a transition.
 """
@@ -61,7 +61,7 @@ _CELLS = 20
 
 
 def rollout_message_content(message: Message, cluster: str, policy: Policy | None) -> dict[str, Any]:
-    """The rollout as it stands after a transition."""
+    """The rollout after a transition."""
     emoji, colour = emoji_and_color(message)
     rows = rows_to_show(message, policy)
     blocks = [section(_progress_text(message, policy))]
@@ -78,7 +78,7 @@ def rollout_message_content(message: Message, cluster: str, policy: Policy | Non
 
 
 def weight_bar(weight: int) -> str:
-    """The weight as a picture; what is not nothing shows, and what is not all does not fill it.
+    """The weight as a bar: 1 % shows, and 99 % does not fill it.
 
     >>> bar(0), bar(1), bar(50)
     ('░░░░░░░░░░░░░░░░░░░░', '█░░░░░░░░░░░░░░░░░░░', '██████████░░░░░░░░░░')
@@ -115,7 +115,7 @@ _MESSAGES_KEPT = 10_000
 
 @dataclass(frozen=True, slots=True)
 class _RolloutMessage:
-    """A rollout's message in Slack: ``shown`` is the telling that it shows, of the time ``shown_at``."""
+    """A rollout's message in Slack: ``shown`` is the notification that it shows, of the time ``shown_at``."""
 
     channel: str
     ts: str
@@ -163,7 +163,7 @@ class SlackBot:
         )
 
     def rollout_message(self, rollout: Rollout, name: str) -> _RolloutMessage | None:
-        """The newest message that we or the ledger know of; timestamps in Slack grow."""
+        """The newest message that this process or the rollout store knows; timestamps in Slack grow."""
         kept = self._messages.get(_key(rollout, name))
         found = _MESSAGE_ID.fullmatch(rollout.progress.channel_message_ids.get(name, ""))
         noted = _RolloutMessage(found[1], found[2]) if found else None
@@ -245,7 +245,7 @@ class _SlackBotChannel:
     def name(self) -> str:
         return f"slack:{self._slack_channel}"
 
-    def wants(self, message: Message) -> bool:  # noqa: ARG002 - what is not told updates the message all the same
+    def wants(self, message: Message) -> bool:  # noqa: ARG002 - an event that is not selected updates the message all the same
         return True
 
     def send(self, message: Message) -> str | None:

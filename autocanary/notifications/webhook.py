@@ -26,7 +26,7 @@ answer is a refusal.
 A transition as a CloudEvent (1.0, JSON, structured mode): the envelope of the generic webhook.
 
 ============================  =============================================================================
-``id``                        the telling's: the same however often it is sent, so a receiver can drop
+``id``                        the notification's: the same however often it is sent, so a receiver can drop
                               repetitions; with ``source`` it is unique
 ``source``                    ``/autocanary/<cluster>``, or ``/autocanary`` where the cluster has no name
 ``type``                      ``dev.autocanary.`` and the audit event's name
@@ -135,7 +135,7 @@ def _comparison(comparison_summary: ComparisonSummary) -> dict[str, Any]:
 
 
 class WebhookChannel:
-    """Posts to one address; ``follows_routes`` when the service's own (policies may narrow what it is told)."""
+    """Posts to one address; ``follows_routes`` for the service's own, whose events policies may narrow."""
 
     def __init__(
         self,

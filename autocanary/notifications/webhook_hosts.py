@@ -40,7 +40,7 @@ class WebhookHosts:
     allowed: tuple[str, ...] = ()
 
     def allows_name(self, host: str) -> bool:
-        """Whether the list has this name or literal address; then its address is not looked at."""
+        """Whether the list has this name or literal address; then its address is not checked."""
         name = host.rstrip(".").lower().strip("[]")
         return any(fnmatchcase(name, each.lower()) for each in self.allowed) or self._in_networks(name)
 

@@ -1,4 +1,4 @@
-"""The service and its channels: what is told is recorded, by a service that goes on and by one that is stopped."""
+"""The service and its channels: deliveries are recorded, by a service that goes on and by one that is stopped."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def slack(receiver: Receiver) -> Slack:
 
 
 def pending_notifications(api: FakeApi) -> None:
-    """A rollout that has ended, of which nobody has heard yet, in the cluster."""
+    """A rollout that has ended, with an undelivered notification, in the cluster."""
     waiting = notification(Event.ROLLED_BACK)
     about = rollout(progress=progress(pending_notifications=(waiting,), finished_at=waiting.at))
     api.put("canaryrollouts", to_document(about))
@@ -81,7 +81,7 @@ def service(api: FakeApi, receiver: Receiver, folder: Path, **changes: Any) -> A
 def test_delivered_notification_is_stored_and_not_repeated(
     api: FakeApi, receiver: Receiver, slack: Slack, tmp_path: Path, captured: logs.CapturedLogs
 ) -> None:
-    """One service tells and records; the next one finds nothing to tell. The token is nowhere but in the file."""
+    """One service delivers and records; the next one has nothing to deliver. The token is nowhere but in the file."""
     pending_notifications(api)
     first = service(api, receiver, tmp_path, tick=0.1)
     first.start()
@@ -108,7 +108,7 @@ def test_delivered_notification_is_stored_and_not_repeated(
 def test_stop_records_deliveries(
     api: FakeApi, receiver: Receiver, slack: Slack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the message and the next tick comes SIGTERM: the next leader must not tell it again."""
+    """Between the message and the next tick comes SIGTERM: the next leader must not deliver it again."""
     pending_notifications(api)
     stopped = service(api, receiver, tmp_path, tick=60.0)
     ticks: list[Callable[[], None]] = []
@@ -120,7 +120,7 @@ def test_stop_records_deliveries(
         stopped._timer.stop(2.0)
         stopped.controller.tick()
         until(lambda: slack.top_level_posts() and slack.thread(slack.top_level_posts()[0]))
-        until(lambda: len(ticks) >= 2)  # Slack and the Event: the courier has both answers
+        until(lambda: len(ticks) >= 2)  # Slack and the Event: both answers are there
         assert not status(api).get("notified")
     finally:
         stopped.stop()

@@ -337,7 +337,7 @@ def test_a_query_of_the_users_own_decides() -> None:
     driver.release()
     driver.finish()
     assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.METRIC_VIOLATION)
-    assert "drift is 3" in driver.messages_of("rollback_started")[0]
+    assert "drift 3 (limit 0)" in driver.messages_of("rollback_started")[0]
 
 
 def test_one_breach_below_the_limit_is_no_failure() -> None:

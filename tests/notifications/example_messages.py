@@ -108,6 +108,6 @@ def message(
 
 
 def decision(event: Event, metrics: dict[str, MetricState]) -> dict[str, Any]:
-    """As the planner records it beside a telling."""
+    """As the planner records it beside a notification."""
     inputs = {"metrics": {name: state.to_dict() for name, state in metrics.items()}}
     return {"time": format_time(AT), "event": event.value, "inputs": inputs}

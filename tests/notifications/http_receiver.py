@@ -1,4 +1,4 @@
-"""A real HTTP receiver for the tests of notify: it remembers what it was sent and answers as it is told."""
+"""A real HTTP receiver for the tests of notifications: it keeps what it was sent and answers as a test sets it."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class SlackChannel:
 class Post:
     """A message in it; ``versions`` is what it has said, the newest last."""
 
-    room: str
+    channel: str
     ts: str
     versions: list[Mapping[str, Any]]
     thread: str | None = None
@@ -62,7 +62,7 @@ class Slack:
 
     tokens: dict[str, str] = field(default_factory=lambda: {TOKEN: "B0AUTOCANARY"})
     scopes: set[str] = field(default_factory=lambda: {"chat:write"})
-    rooms: list[SlackChannel] = field(
+    channels: list[SlackChannel] = field(
         default_factory=lambda: [SlackChannel("C0ML0000", "ml-ops"), SlackChannel("C0CALL00", "ml-oncall")]
     )
     posts: list[Post] = field(default_factory=list)
@@ -83,12 +83,12 @@ class Slack:
 
     # --- what a test looks at and does -------------------------------------------------------------------
 
-    def top_level_posts(self, room: str = "C0ML0000") -> list[Post]:
+    def top_level_posts(self, channel: str = "C0ML0000") -> list[Post]:
         """What a reader of the channel sees at first, answers in threads left out."""
-        return [each for each in self.posts if each.room == room and each.thread is None and self._is_there(each)]
+        return [each for each in self.posts if each.channel == channel and each.thread is None and self._is_there(each)]
 
     def thread(self, head: Post) -> list[Post]:
-        return [each for each in self.posts if each.thread == head.ts and each.room == head.room]
+        return [each for each in self.posts if each.thread == head.ts and each.channel == head.channel]
 
     def delete(self, head: Post) -> None:
         self.deleted.add(head.ts)
@@ -127,20 +127,20 @@ class Slack:
         return methods[method](arguments, self.tokens[token])
 
     def _post(self, arguments: Mapping[str, Any], by: str) -> Mapping[str, Any]:
-        room = self._room(str(arguments.get("channel", "")), by_name=True)
-        if room is None:
+        channel = self._channel(str(arguments.get("channel", "")), by_name=True)
+        if channel is None:
             return _error("channel_not_found")
-        if room.archived:
+        if channel.archived:
             return _error("is_archived")
-        if not room.member:
-            return _error("not_in_channel" if not room.private else "channel_not_found")
+        if not channel.member:
+            return _error("not_in_channel" if not channel.private else "channel_not_found")
         if not arguments.get("text") and not arguments.get("attachments"):
             return _error("no_text")
         thread = arguments.get("thread_ts")
-        if thread is not None and not self._can_answer(room.id, thread):
+        if thread is not None and not self._can_answer(channel.id, thread):
             thread = None
         self.clock += 1
-        made = Post(room.id, f"{self.clock}.000100", [arguments], thread, bool(arguments.get("reply_broadcast")), by)
+        made = Post(channel.id, f"{self.clock}.000100", [arguments], thread, bool(arguments.get("reply_broadcast")), by)
         self.posts.append(made)
         message = {
             "type": "message",
@@ -151,17 +151,17 @@ class Slack:
         }
         return {
             "ok": True,
-            "channel": room.id,
+            "channel": channel.id,
             "ts": made.ts,
             "message": message | ({"thread_ts": thread} if thread else {}),
         }
 
     def _update(self, arguments: Mapping[str, Any], by: str) -> Mapping[str, Any]:
-        room = self._room(str(arguments.get("channel", "")), by_name=False)
-        if room is None:
+        channel = self._channel(str(arguments.get("channel", "")), by_name=False)
+        if channel is None:
             return _error("channel_not_found")
         for post in self.posts:
-            if post.room == room.id and post.ts == arguments.get("ts") and self._is_there(post):
+            if post.channel == channel.id and post.ts == arguments.get("ts") and self._is_there(post):
                 if post.by != by:
                     return _error("cant_update_message")
                 if not self.editable:
@@ -169,24 +169,24 @@ class Slack:
                 post.versions.append(arguments)
                 return {
                     "ok": True,
-                    "channel": room.id,
+                    "channel": channel.id,
                     "ts": post.ts,
                     "text": post.text,
                     "message": {"text": post.text},
                 }
         return _error("message_not_found")
 
-    def _room(self, name: str, *, by_name: bool) -> SlackChannel | None:
-        for room in self.rooms:
-            if name == room.id or (by_name and name.removeprefix("#") == room.name):
-                return room
+    def _channel(self, name: str, *, by_name: bool) -> SlackChannel | None:
+        for channel in self.channels:
+            if name == channel.id or (by_name and name.removeprefix("#") == channel.name):
+                return channel
         return None
 
     def _is_there(self, post: Post) -> bool:
         return post.ts not in self.deleted
 
-    def _can_answer(self, room: str, ts: str) -> bool:
-        there = any(each.ts == ts and each.room == room and self._is_there(each) for each in self.posts)
+    def _can_answer(self, channel: str, ts: str) -> bool:
+        there = any(each.ts == ts and each.channel == channel and self._is_there(each) for each in self.posts)
         return there or any(each.thread == ts for each in self.posts)
 
 

@@ -18,7 +18,7 @@ from autocanary.notifications.message_text import advice
 from tests.notifications.example_messages import message, policy_of
 from tests.notifications.http_receiver import Receiver, Reply
 
-# Apprise's: one of its services looks for a module that Python 3.13 no longer has.
+# Apprise's: one of its services imports a module that Python 3.13 no longer has.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 
@@ -81,7 +81,7 @@ def test_default_routes_filter_events(urls_file: Path) -> None:
 
 
 def test_rotated_url_keeps_its_channel_name(urls_file: Path, receiver: Receiver) -> None:
-    """The file is read at each use; a line that is gone has nobody to tell."""
+    """The file is read at each use; a line that is gone has no receiver."""
     urls = AppriseUrls(urls_file)
     [first, second] = urls(message())
     urls_file.write_text(place(receiver, "rotated"))
@@ -171,7 +171,7 @@ def test_missing_library_fails_at_startup(urls_file: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("event", list(Event))
 def test_every_event_is_plain_text(event: Event) -> None:
     """No event is without words."""
-    told = message(event)
-    assert ("To do: " in text(told, "", policy_of)) == bool(advice(told))
+    given = message(event)
+    assert ("To do: " in text(given, "", policy_of)) == bool(advice(given))
     assert "{" not in text(message(event, message=""), "", policy_of)
     assert "forecast: soon" in text(message(event, details=(("forecast", "soon"),)), "", policy_of)

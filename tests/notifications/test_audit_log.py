@@ -52,7 +52,7 @@ def test_without_policy_the_threshold_is_absent(logged: logs.CapturedLogs) -> No
 
 
 def test_details_are_added_and_never_replace(logged: logs.CapturedLogs) -> None:
-    """What the engine adds is on the line, but cannot change what the line is about."""
+    """What the controller adds is on the line, but cannot change what the line is about."""
     AuditLog().send(message(details=(("writer", "kubectl-edit"), ("service", "other"), ("event", "x"))))
     [line] = logged.events
     assert (line["writer"], line["service"], line["event"]) == (
@@ -67,11 +67,11 @@ def test_details_are_added_and_never_replace(logged: logs.CapturedLogs) -> None:
     [(Event.STEP, "info"), (Event.PROMOTED, "info"), (Event.ROLLBACK, "warning"), (Event.WARNING, "warning")],
 )
 def test_level_by_event(logged: logs.CapturedLogs, event: Event, level: str) -> None:
-    """What a person should look at is a warning."""
+    """What a user should check is a warning."""
     AuditLog().send(message(event))
     assert logged.events[0]["level"] == level
 
 
 def test_policy_routes_do_not_filter_the_audit_log() -> None:
-    """Routes narrow what people are told, not the audit trail."""
+    """Routes narrow the messages, not the audit trail."""
     assert AuditLog().wants(message(Event.STEP, routes=(NotificationRoute(events=("promoted",)),)))

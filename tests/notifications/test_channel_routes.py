@@ -58,7 +58,7 @@ def test_channels_notified_of_a_step(routes: tuple[NotificationRoute, ...], ever
 
 
 def test_channels_notified_of_a_rollback() -> None:
-    """What all routes name is told everywhere."""
+    """What all routes name goes to every channel."""
     rolled_back = message(routes=(SLACK, WEBHOOK, EVERYONE))
     assert wanted_by_default_channels(rolled_back)
     assert wanted_by_slack(rolled_back)

@@ -23,7 +23,7 @@ from tests.notifications.http_receiver import Receiver, Reply
 
 
 class Clock:
-    """Time that moves when it is told to."""
+    """Time that a test moves."""
 
     def __init__(self) -> None:
         self.at = 1000.0
@@ -82,7 +82,7 @@ def deliver_all_due(worker: DeliveryWorkers) -> float | None:
 
 
 def test_sends_nothing_without_leadership() -> None:
-    """A moment without leadership only delays; once it is forgotten, it is the next leader's to tell."""
+    """A moment without leadership only delays; once it is forgotten, the next leader delivers it."""
     slack, is_leader = ScriptedChannel(), [False]
     worker = DeliveryWorkers([slack], clock=Clock(), is_leader=lambda: is_leader[0])
     assert worker.deliver_next() is None
@@ -122,7 +122,7 @@ def test_message_dropped_while_it_is_sent(failure: DeliveryError | None) -> None
 
 
 def test_implements_the_notifier_port() -> None:
-    """The engine's Protocol is what the courier offers."""
+    """The workers implement the controller's Protocol."""
     notifier: Notifier = delivery_worker(ScriptedChannel())
     assert notifier.channels(message()) == ("slack",)
 
@@ -133,9 +133,9 @@ def test_notification_reaches_every_channel_and_is_reported_once() -> None:
     quiet.wanting = False
     log = ScriptedChannel("log")
     worker = delivery_worker(slack, hook, quiet, synchronous=[log])
-    told = numbered_message(1)
-    assert worker.channels(told) == ("log", "slack", "webhook")
-    worker.notify(told)
+    given = numbered_message(1)
+    assert worker.channels(given) == ("log", "slack", "webhook")
+    worker.notify(given)
     assert log.sent == ["t1"]
     assert slack.sent == []
     assert worker.take_deliveries() == (Delivery("models", "mnist-00002", "t1", "log", True),)
@@ -149,7 +149,7 @@ def test_notification_reaches_every_channel_and_is_reported_once() -> None:
 
 
 def test_skips_channels_that_have_it() -> None:
-    """After a restart the ledger says who has it already."""
+    """After a restart the rollout store says which channel has it already."""
     slack, log = ScriptedChannel("slack"), ScriptedChannel("log")
     worker = delivery_worker(slack, synchronous=[log])
     worker.notify(numbered_message(1, delivered_channels=("log", "slack")))
@@ -159,7 +159,7 @@ def test_skips_channels_that_have_it() -> None:
 
 
 def test_redelivery_sends_once_and_reports_again() -> None:
-    """Told while it waits and after it was sent: one message, and the ledger hears of it each time."""
+    """Queued again while it waits and after it was sent: one message, and one Delivery each time."""
     slack, log = ScriptedChannel("slack"), ScriptedChannel("log")
     worker = delivery_worker(slack, synchronous=[log])
     worker.notify(numbered_message(1))
@@ -193,7 +193,7 @@ def test_failing_channel_is_retried_and_logged_once(logged: logs.CapturedLogs) -
 
 
 def test_expired_message_is_a_failed_delivery(logged: logs.CapturedLogs) -> None:
-    """After its time a message is given up with the last error, so that the outbox can let it go."""
+    """After its time a message is given up with the last error, so that the outbox can drop it."""
     clock = Clock()
     slack = ScriptedChannel("slack", *[DeliveryError("HTTP 500")] * 100)
     worker = delivery_worker(slack, clock=clock)
@@ -282,7 +282,7 @@ def test_full_queue_drops_messages_that_are_not_final(logged: logs.CapturedLogs)
 
 
 def test_worker_thread_delivers_and_stops() -> None:
-    """The real thread wakes for a telling and ends when asked; nothing waits for it."""
+    """The real thread wakes for a message and ends when asked; nothing waits for it."""
     slack = ScriptedChannel("slack")
     worker = delivery_worker(slack)
     worker.start()
@@ -294,7 +294,7 @@ def test_worker_thread_delivers_and_stops() -> None:
 
 
 def test_stop_flushes_what_is_due() -> None:
-    """What was told just before the end still goes out."""
+    """What was queued just before the end still goes out."""
     channels = [ScriptedChannel(f"c{number}") for number in range(3)]
     worker = delivery_worker(*channels)
     for number in range(5):
@@ -317,7 +317,7 @@ def test_stop_does_not_wait_for_pauses(logged: logs.CapturedLogs) -> None:
 
 
 def test_notify_and_stop_do_not_wait_for_a_hanging_receiver(logged: logs.CapturedLogs) -> None:
-    """While one send hangs, telling returns at once, and stopping gives up after its time."""
+    """While one send hangs, notify returns at once, and stopping gives up after its time."""
     stuck = StuckChannel()
     worker = delivery_worker(stuck)
     worker.start()
@@ -418,21 +418,21 @@ def test_concurrent_notify_calls_send_once() -> None:
 def test_delivers_to_a_policy_webhook_end_to_end(
     receiver: Receiver, http: HttpClient, logged: logs.CapturedLogs
 ) -> None:
-    """A telling goes to the audit log and over HTTP to the address of the policy's route, through a 503."""
+    """A message goes to the audit log and over HTTP to the address of the policy's route, through a 503."""
     receiver.replies(Reply(503, headers={"Retry-After": "0"}), Reply(200))
     worker = DeliveryWorkers([], clock=Clock(), synchronous=[AuditLog()], channels_for=PolicyWebhookChannels(http))
-    told = message(routes=(NotificationRoute(events=("rolled-back",), webhook=receiver.url("/me")),))
-    worker.notify(told)
+    given = message(routes=(NotificationRoute(events=("rolled-back",), webhook=receiver.url("/me")),))
+    worker.notify(given)
     deliver_all_due(worker)
     assert [got.path for got in receiver.received] == ["/me", "/me"]
     assert len(logged.named("rollout_rolled_back")) == 1
     assert {(each.channel, each.ok) for each in worker.take_deliveries()} == {
-        (name, True) for name in worker.channels(told)
+        (name, True) for name in worker.channels(given)
     }
 
 
 def test_keeps_a_bounded_number_of_finished_deliveries() -> None:
-    """The memory of what was settled does not grow for ever."""
+    """The memory of what is finished is bounded."""
     log = ScriptedChannel("log")
     worker = delivery_worker(synchronous=[log])
     for number in range(20_001):
@@ -444,7 +444,7 @@ def test_keeps_a_bounded_number_of_finished_deliveries() -> None:
 
 
 class ChannelWithMessageId(ScriptedChannel):
-    """A channel that gives a receipt."""
+    """A channel that returns a message id."""
 
     def send(self, message: Message) -> str:  # type: ignore[override]
         super().send(message)
@@ -452,7 +452,7 @@ class ChannelWithMessageId(ScriptedChannel):
 
 
 def test_reports_the_channel_message_id() -> None:
-    """The ledger keeps it for the rollout's next message."""
+    """The rollout store keeps it for the rollout's next message."""
     worker = delivery_worker(ChannelWithMessageId())
     worker.notify(numbered_message(1))
     deliver_all_due(worker)
@@ -491,7 +491,7 @@ def test_failed_partial_delivery_keeps_its_channel_message_id() -> None:
 
 
 def test_calls_back_after_each_attempt() -> None:
-    """After each try, so that a receipt is in the ledger before anything else happens."""
+    """After each try, so that a message id is recorded before anything else happens."""
     woken: list[int] = []
     channel = ChannelWithMessageId("slack", DeliveryError("later"))
     clock = Clock()

@@ -135,7 +135,7 @@ def test_proxy_error_does_not_quote_the_password(
 def test_netrc_credentials_are_not_sent(
     receiver: Receiver, http: HttpClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Nobody chose them for this receiver; a header of ours stays."""
+    """They are not meant for this receiver; a header of ours stays."""
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login x password y\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     http.post(receiver.url(), {})
@@ -144,7 +144,7 @@ def test_netrc_credentials_are_not_sent(
 
 
 def test_a_ca_bundle_of_the_environment_is_used(http: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Certificates are always checked; a company's own CA is named where requests looks for it."""
+    """Certificates are always checked; a company's own CA is named where requests reads it."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent.pem")
     with pytest.raises(DeliveryError, match=r"nonexistent\.pem"):
         http.post("https://127.0.0.1:1/", {})
@@ -220,7 +220,7 @@ def test_redirect_loop_ends(receiver: Receiver, http: HttpClient) -> None:
 
 
 def test_long_body_is_truncated_and_redacted(receiver: Receiver, http: HttpClient) -> None:
-    """Only the start of a body is read, and what looks like a secret in it is not kept."""
+    """Only the start of a body is read, and what resembles a secret in it is not kept."""
     receiver.replies(Reply(500, b"at https://a:b@ci/ " + b"x" * 3_000_000))
     text = http.post(receiver.url(), {}).text
     assert text.startswith("at https://***@ci/ xxx")

@@ -18,9 +18,9 @@ from tests.notifications.example_messages import POLICY, message, progress, roll
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_place_is_filled(event: Event, reason: Reason) -> None:
     """Each transition has a title, and no sentence shows its template."""
-    told = message(event, reason=reason.value)
-    assert title(told).startswith("models/mnist: ")
-    assert "{" not in title(told) + action_taken(told) + advice(told)
+    given = message(event, reason=reason.value)
+    assert title(given).startswith("models/mnist: ")
+    assert "{" not in title(given) + action_taken(given) + advice(given)
 
 
 @pytest.mark.parametrize("event", [Event.STEP, Event.RESUMED, Event.PROMOTED, Event.ENDED])
@@ -62,11 +62,11 @@ def test_advice_after_a_restore_names_the_manifest_and_not_retry() -> None:
 @pytest.mark.parametrize(("spec", "required"), [({"predictor": {}}, False), (None, True)])
 def test_blocked_rollback_requires_action_only_without_a_spec_to_restore(spec: object, required: bool) -> None:
     """autocanary puts the stable spec back where it knows it."""
-    told = message(Event.WARNING, reason=Reason.ROLLBACK_BLOCKED.value, about=rollout(stable_spec=spec))
-    assert ("action required" in title(told)) == required
-    assert ("autocanary puts the spec of mnist-predictor-00001 back" in action_taken(told)) != required
-    assert advice(told).startswith("Apply the last good" if required else "Nothing yet.")
-    assert calls_for_action(told)
+    given = message(Event.WARNING, reason=Reason.ROLLBACK_BLOCKED.value, about=rollout(stable_spec=spec))
+    assert ("action required" in title(given)) == required
+    assert ("autocanary puts the spec of mnist-predictor-00001 back" in action_taken(given)) != required
+    assert advice(given).startswith("Apply the last good" if required else "Nothing yet.")
+    assert calls_for_action(given)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_next_action(phase: Phase, step: int, words: str) -> None:
 )
 def test_next_action_before_the_first_step(reason: Reason, words: str) -> None:
     """A candidate that is ready and waits for a window does not wait to become ready."""
-    told = message(Event.HELD, phase=Phase.STAGING.value, step=0, reason=reason.value)
-    assert next_action(told, POLICY) == words
+    given = message(Event.HELD, phase=Phase.STAGING.value, step=0, reason=reason.value)
+    assert next_action(given, POLICY) == words
 
 
 def test_next_action_without_a_policy() -> None:

@@ -137,8 +137,8 @@ def test_the_metric_farthest_beyond_its_limit_comes_first() -> None:
 
 def test_rows_to_show_leaves_out_what_the_message_says() -> None:
     """Each number is named once."""
-    told = message()
-    assert [row.title for row in metric_rows(told, POLICY)] == ["success rate", "p99 latency", "drift"]
-    assert [row.title for row in rows_to_show(told, POLICY)] == ["p99 latency", "drift"]
+    given = message()
+    assert [row.title for row in metric_rows(given, POLICY)] == ["success rate", "p99 latency", "drift"]
+    assert [row.title for row in rows_to_show(given, POLICY)] == ["p99 latency", "drift"]
     other = message(message="success rate is fine")
     assert [row.title for row in rows_to_show(other, POLICY)] == ["success rate", "p99 latency", "drift"]

@@ -67,7 +67,7 @@ def ask(call: WebhookCall, http: HttpClient, slept: list[float] | None = None) -
 
 
 def test_implements_the_policy_webhooks_port(http: HttpClient) -> None:
-    """The engine's Protocol is what the gates offer; no calls, no answers."""
+    """It implements the controller's Protocol; no calls, no answers."""
     policy_webhooks: PolicyWebhooks = HttpPolicyWebhooks(AtOnce(), http)
     assert policy_webhooks.call([]) == {}
 
@@ -152,7 +152,7 @@ def test_flaggers_load_tester_without_a_command(receiver: Receiver, http: HttpCl
     ],
 )
 def test_result_by_status(receiver: Receiver, http: HttpClient, status: int, ok: bool | None) -> None:
-    """A proxy's 502 to 504 and "too many" are nobody's no."""
+    """A proxy's 502 to 504 and "too many" are not the receiver's no."""
     receiver.replies(Reply(status, b"" if status == 204 else b"words"))
     assert ask(call_of(receiver.url()), http).ok is ok
 

@@ -29,7 +29,7 @@ class NamedChannel:
         return True
 
     def send(self, message: Message) -> None:
-        raise AssertionError("an outbox sends nothing")
+        raise AssertionError("a queue sends nothing")
 
 
 SLACK, HOOK = NamedChannel("slack"), NamedChannel("webhook:h#1")
@@ -41,7 +41,7 @@ def numbered_message(number: int, event: Event = Event.STEP) -> Message:
     return message(event, id=f"t{number}")
 
 
-def outbox(*, jitter: float = 0.0, capacity: int = 100) -> RetryQueue:
+def retry_queue(*, jitter: float = 0.0, capacity: int = 100) -> RetryQueue:
     return RetryQueue(capacity=capacity, random=lambda: jitter)
 
 
@@ -53,13 +53,13 @@ def due(queue: RetryQueue, now: float) -> QueuedMessage:
 
 def test_empty_queue_has_no_wait() -> None:
     """Nothing is due and nothing will be."""
-    assert outbox().next(0.0) is None
-    assert outbox().wait(0.0) is None
+    assert retry_queue().next(0.0) is None
+    assert retry_queue().wait(0.0) is None
 
 
 def test_gives_the_oldest_message_first_and_each_once() -> None:
-    """The same telling for the same channel waits once; order is the order of queueing."""
-    queue = outbox()
+    """The same message for the same channel waits once; order is the order of queueing."""
+    queue = retry_queue()
     for number in (1, 2, 1):
         queue.add(numbered_message(number), SLACK, 0.0)
     assert len(queue) == 2
@@ -71,7 +71,7 @@ def test_gives_the_oldest_message_first_and_each_once() -> None:
 
 def test_full_queue_takes_only_final_messages() -> None:
     """A full box takes what is final and what it has already, and nothing else."""
-    queue = outbox(capacity=1)
+    queue = retry_queue(capacity=1)
     assert queue.add(numbered_message(1), SLACK, 0.0)
     assert queue.add(numbered_message(1), SLACK, 0.0)
     assert not queue.add(numbered_message(2), SLACK, 0.0)
@@ -83,8 +83,8 @@ def test_full_queue_takes_only_final_messages() -> None:
 
 
 def test_channels_take_turns_and_do_not_block_each_other() -> None:
-    """A channel with a long queue, or a dead one, leaves room for the others."""
-    queue = outbox()
+    """A channel with a long queue, or a dead one, delays no other."""
+    queue = retry_queue()
     for number in (1, 2, 3):
         queue.add(numbered_message(number), SLACK, 0.0)
     queue.add(numbered_message(1), HOOK, 0.0)
@@ -104,7 +104,7 @@ def test_channels_take_turns_and_do_not_block_each_other() -> None:
 
 def test_backoff_doubles_up_to_one_minute_and_keeps_the_order() -> None:
     """A dead receiver costs one attempt a pause; the oldest message is in front, five tries at a time."""
-    queue, now = outbox(), 0.0
+    queue, now = retry_queue(), 0.0
     waits: list[float] = []
     tried: list[str] = []
     queue.add(numbered_message(1, Event.PROMOTED), SLACK, now)
@@ -124,7 +124,7 @@ def test_backoff_doubles_up_to_one_minute_and_keeps_the_order() -> None:
 
 def test_circuit_just_opened_only_after_the_first_failure() -> None:
     """A dead receiver is worth one line in the log, not one a minute."""
-    queue = outbox()
+    queue = retry_queue()
     queue.add(numbered_message(1), SLACK, 0.0)
     assert not queue.circuit_just_opened(delivery_key(numbered_message(1), "slack"))
     queue.failed(due(queue, 0.0), DOWN, 0.0)
@@ -137,7 +137,7 @@ def test_circuit_just_opened_only_after_the_first_failure() -> None:
 
 def test_jitter_shortens_backoff_by_up_to_half() -> None:
     """Receivers are not hit in step."""
-    queue = outbox(jitter=0.5)
+    queue = retry_queue(jitter=0.5)
     queue.add(numbered_message(1), SLACK, 0.0)
     queue.failed(due(queue, 0.0), DOWN, 0.0)
     assert queue.wait(0.0) == 0.75
@@ -155,7 +155,7 @@ def test_jitter_shortens_backoff_by_up_to_half() -> None:
 )
 def test_honours_retry_after_up_to_a_limit(event: Event, named: float, kept: float) -> None:
     """15 minutes at most, and one minute while a final message waits."""
-    queue = outbox()
+    queue = retry_queue()
     queue.add(numbered_message(1, event), SLACK, 0.0)
     queue.failed(due(queue, 0.0), DeliveryError("slow down", retry_after=named), 0.0)
     assert queue.wait(0.0) == kept
@@ -163,7 +163,7 @@ def test_honours_retry_after_up_to_a_limit(event: Event, named: float, kept: flo
 
 def test_success_closes_the_circuit_and_resets_backoff() -> None:
     """After a receiver is back, the next failure waits a second again."""
-    queue = outbox()
+    queue = retry_queue()
     for number in (1, 2):
         queue.add(numbered_message(number), SLACK, 0.0)
     queue.failed(due(queue, 0.0), DOWN, 0.0)
@@ -174,8 +174,8 @@ def test_success_closes_the_circuit_and_resets_backoff() -> None:
 
 
 def test_message_that_keeps_failing_lets_others_pass() -> None:
-    """A fault that only one message provokes does not hold up the lane for a day."""
-    queue, now = outbox(), 0.0
+    """A fault that only one message provokes does not hold up its channel for a day."""
+    queue, now = retry_queue(), 0.0
     queue.add(numbered_message(1, Event.PROMOTED), SLACK, now)
     queue.add(numbered_message(2), SLACK, now)
     while (entry := due(queue, now)).key.notification_id == "t1":
@@ -188,7 +188,7 @@ def test_message_that_keeps_failing_lets_others_pass() -> None:
 
 def test_rejected_message_is_dropped_and_the_circuit_stays_closed() -> None:
     """One message that a receiver will never take does not hold up the others."""
-    queue = outbox()
+    queue = retry_queue()
     for number in (1, 2):
         queue.add(numbered_message(number), SLACK, 0.0)
     [gone] = queue.failed(due(queue, 0.0), REFUSED, 0.0)
@@ -197,8 +197,8 @@ def test_rejected_message_is_dropped_and_the_circuit_stays_closed() -> None:
 
 
 def test_rejected_final_message_is_retried_separately() -> None:
-    """A person may rotate the secret: the final message is tried again, ever more rarely, for a day."""
-    queue, now, waits = outbox(), 0.0, []
+    """A user may rotate the secret: the final message is tried again, ever more rarely, for a day."""
+    queue, now, waits = retry_queue(), 0.0, []
     gone: tuple[QueuedMessage, ...] = ()
     queue.add(numbered_message(1, Event.ROLLED_BACK), SLACK, now)
     queue.add(numbered_message(2), SLACK, now)
@@ -221,7 +221,7 @@ def test_rejected_final_message_is_retried_separately() -> None:
 @pytest.mark.parametrize("event", [Event.PROMOTED, Event.ROLLED_BACK, Event.ENDED])
 def test_final_messages_have_a_longer_ttl(event: Event) -> None:
     """After ten minutes everything but final messages is given up at once, also what was never tried."""
-    queue = outbox()
+    queue = retry_queue()
     queue.add(numbered_message(1, event), SLACK, 0.0)
     queue.add(numbered_message(2), SLACK, 0.0)
     queue.add(numbered_message(3), SLACK, 100.0)
@@ -235,8 +235,8 @@ def test_final_messages_have_a_longer_ttl(event: Event) -> None:
 
 
 def test_expired_message_may_be_queued_again() -> None:
-    """What is forgotten is forgotten: the box keeps no trace of an empty lane."""
-    queue = outbox()
+    """The queue keeps no trace of an empty channel."""
+    queue = retry_queue()
     queue.add(numbered_message(1), SLACK, 0.0)
     queue.failed(due(queue, 0.0), REFUSED, 0.0)
     assert not queue.circuit_just_opened(delivery_key(numbered_message(1), "slack"))
@@ -246,7 +246,7 @@ def test_expired_message_may_be_queued_again() -> None:
 
 def test_final_message_shortens_the_pause_that_a_receiver_asked_for() -> None:
     """A rollback's message arrives a minute after it was queued, although the receiver asked for a day before."""
-    queue = outbox()
+    queue = retry_queue()
     queue.add(numbered_message(1), SLACK, 0.0)
     queue.failed(due(queue, 0.0), DeliveryError("slow down", retry_after=86400.0), 0.0)
     assert queue.wait(0.0) == 900.0
@@ -256,7 +256,7 @@ def test_final_message_shortens_the_pause_that_a_receiver_asked_for() -> None:
 
 def test_success_makes_rejected_final_messages_due() -> None:
     """A receiver that takes another message again gets the dead letters at once."""
-    queue = outbox()
+    queue = retry_queue()
     queue.add(numbered_message(1, Event.ROLLED_BACK), SLACK, 0.0)
     for moment in (0.0, 1.0, 3.0, 7.0, 15.0):
         queue.failed(due(queue, moment), REFUSED, moment)
@@ -269,7 +269,7 @@ def test_success_makes_rejected_final_messages_due() -> None:
 
 def test_rollback_passes_the_messages_of_other_rollouts() -> None:
     """After an outage "rolled back" is not behind the backlog; its own rollout keeps its order."""
-    queue = outbox()
+    queue = retry_queue()
     mine = rollout("bad-00002")
     for number in range(3):
         queue.add(numbered_message(number), SLACK, 0.0)
@@ -292,7 +292,7 @@ def in_namespace(namespace: str, number: int = 1, event: Event = Event.STEP) -> 
 
 def test_receiver_gets_one_message_at_a_time() -> None:
     """20 webhooks of one namespace at one host occupy one worker; another namespace's at that host has its own."""
-    queue = outbox()
+    queue = retry_queue()
     for number in range(20):
         queue.add(in_namespace("hostile"), hook(number, "hangs"), 0.0)
     queue.add(in_namespace("victim"), hook(1, "hangs"), 0.0)
@@ -302,7 +302,7 @@ def test_receiver_gets_one_message_at_a_time() -> None:
 
 def test_namespace_has_a_share_of_the_workers() -> None:
     """20 hosts that hang occupy three workers, so another namespace's webhook starts at once."""
-    queue = outbox()
+    queue = retry_queue()
     for number in range(20):
         queue.add(in_namespace("hostile"), hook(number), 0.0)
     assert [entry is not None for entry in (queue.next(0.0) for _ in range(5))] == [True] * 3 + [False] * 2
@@ -325,7 +325,7 @@ def test_workers_are_reserved_for_the_service_channels() -> None:
 
 def test_service_channels_and_rollbacks_come_first() -> None:
     """A policy's webhook waits for both."""
-    queue = outbox()
+    queue = retry_queue()
     queue.add(in_namespace("a"), hook(1), 0.0)
     queue.add(in_namespace("b", event=Event.ROLLED_BACK), hook(2), 0.0)
     queue.add(in_namespace("a"), SLACK, 0.0)
@@ -335,7 +335,7 @@ def test_service_channels_and_rollbacks_come_first() -> None:
 
 def test_slow_receiver_pauses_as_long_as_it_took() -> None:
     """All webhooks at one host that hangs share the pause, so they hold a worker half of the time at most."""
-    queue = outbox()
+    queue = retry_queue()
     for number in (1, 2):
         queue.add(in_namespace("a"), hook(number, "hangs"), 0.0)
     queue.failed(due(queue, 0.0), DOWN, 10.0)

@@ -53,7 +53,7 @@ def test_a_rotated_token_is_used_at_once(api: SlackApi, slack: Slack, token_file
 def test_honours_the_rate_limit(
     api: SlackApi, slack: Slack, after: str | None, words: str, pause: float | None
 ) -> None:
-    """429 with Retry-After: the courier waits as long; without the header it doubles its own pauses."""
+    """429 with Retry-After: that channel waits as long; without the header it doubles its own pauses."""
     slack.scripted.append(limited(after))
     with pytest.raises(DeliveryError, match=words) as caught:
         say(api)
@@ -68,19 +68,19 @@ def test_ratelimited_error_with_status_200_is_a_rate_limit(api: SlackApi, receiv
 
 
 def _unknown_channel(slack: Slack) -> None:
-    slack.rooms.clear()
+    slack.channels.clear()
 
 
 def _not_invited(slack: Slack) -> None:
-    slack.rooms[:] = [SlackChannel("C0ML0000", "ml-ops", member=False)]
+    slack.channels[:] = [SlackChannel("C0ML0000", "ml-ops", member=False)]
 
 
 def _private(slack: Slack) -> None:
-    slack.rooms[:] = [SlackChannel("C0ML0000", "ml-ops", member=False, private=True)]
+    slack.channels[:] = [SlackChannel("C0ML0000", "ml-ops", member=False, private=True)]
 
 
 def _archived(slack: Slack) -> None:
-    slack.rooms[:] = [SlackChannel("C0ML0000", "ml-ops", archived=True)]
+    slack.channels[:] = [SlackChannel("C0ML0000", "ml-ops", archived=True)]
 
 
 def _revoked(slack: Slack) -> None:
@@ -157,7 +157,7 @@ def test_response_that_is_not_slacks_is_retried(
 def test_invalid_token_file_error_does_not_quote_it(
     receiver: Receiver, http: HttpClient, tmp_path: Path, content: str
 ) -> None:
-    """Nothing is sent, and what stands there is not repeated: it may be another secret."""
+    """Nothing is sent, and the content is not repeated: it may be another secret."""
     path = tmp_path / "t"
     path.write_text(content)
     with pytest.raises(DeliveryError, match=r"/t must hold Slack's bot token \(xoxb-...\) and nothing else") as caught:

@@ -1,4 +1,4 @@
-"""Whole rollouts told to Slack: the unchanged engine, the real courier and bot, a Slack that speaks its protocol."""
+"""Whole rollouts in Slack: the unchanged controller, the real delivery workers and bot, a Slack with its protocol."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SlackRun(Driver):
             pass
 
     def stop(self) -> None:
-        """As the service does on SIGTERM: what is told is recorded, nothing new begins."""
+        """As the service does on SIGTERM: deliveries are recorded, nothing new begins."""
         while self.controller.record_remaining_deliveries():
             pass
         self.kill()
@@ -56,7 +56,7 @@ class SlackRun(Driver):
 
 
 def story(slack: Slack) -> list[str]:
-    """What the thread of the only message tells; the message itself has told the start."""
+    """What the thread of the only message says; the message itself says the start."""
     [head] = slack.top_level_posts()
     return [
         reply.text.partition(": ")[2].partition("models/mnist: ")[2] or reply.text.rpartition("mnist: ")[2]
@@ -72,7 +72,7 @@ def released(api: SlackApi, **more: Any) -> SlackRun:
 
 
 def test_promotion_is_one_message_with_a_thread(api: SlackApi, slack: Slack) -> None:
-    """Started, each step, promoted; the ledger says which message it is."""
+    """Started, each step, promoted; the rollout store says which message it is."""
     final = released(api).finish()
     [head] = slack.top_level_posts()
     assert head.text == ":white_check_mark: models/mnist: promoted"
@@ -92,7 +92,7 @@ def test_rollback_is_broadcast_to_the_channel(api: SlackApi, slack: Slack) -> No
 
 @pytest.mark.parametrize("every", [1, 7, 45])
 def test_restarts_neither_repeat_nor_lose_notifications(api: SlackApi, slack: Slack, every: int) -> None:
-    """An upgrade at any moment: the message goes on, each transition is told once."""
+    """An upgrade at any moment: the message goes on, each transition is posted once."""
     driver = released(api)
     while not (driver.has_rollout("mnist-00002") and driver.phase("mnist-00002") is Phase.PROMOTED):
         driver.run(every)
@@ -102,7 +102,7 @@ def test_restarts_neither_repeat_nor_lose_notifications(api: SlackApi, slack: Sl
 
 
 def test_kill_loses_no_notification(api: SlackApi, slack: Slack) -> None:
-    """What it had told without recording it may be told again; the message is still one, its end is told."""
+    """What it had sent without recording it may come again; the message is still one, its end is posted."""
     driver = released(api)
     while not (driver.has_rollout("mnist-00002") and driver.phase("mnist-00002") is Phase.PROMOTED):
         driver.run(10)
@@ -127,7 +127,7 @@ def _server_errors() -> list[Reply]:
 def test_delivers_after_a_slack_outage(
     api: SlackApi, slack: Slack, receiver: Receiver, trouble: Callable[[], list[Reply]]
 ) -> None:
-    """In the middle of a rollout, with a restart in it: told when Slack is back, in order, once."""
+    """In the middle of a rollout, with a restart in it: posted when Slack is back, in order, once."""
     driver = released(api)
     driver.until_weight(25)
     slack.scripted += trouble()
@@ -139,7 +139,7 @@ def test_delivers_after_a_slack_outage(
 
 
 def test_slack_outage_does_not_delay_the_rollout(api: SlackApi, slack: Slack) -> None:
-    """The rollback is as fast as with a Slack that answers; its end is told in the end."""
+    """The rollback is as fast as with a Slack that answers; its end is posted later."""
     quick = released(api, qualities={V2: BROKEN})
     quick.until_phase(Phase.ROLLED_BACK)
     slack.posts.clear()
@@ -155,7 +155,7 @@ def test_slack_outage_does_not_delay_the_rollout(api: SlackApi, slack: Slack) ->
 
 
 def test_deleted_message_is_posted_again_and_its_id_stored(api: SlackApi, slack: Slack) -> None:
-    """Somebody tidied the channel up: the next transition makes a new one, which the ledger then names."""
+    """The message was deleted: the next transition makes a new one, which the rollout store then names."""
     driver = released(api)
     driver.until_weight(25)
     slack.delete(slack.top_level_posts()[0])
@@ -166,7 +166,7 @@ def test_deleted_message_is_posted_again_and_its_id_stored(api: SlackApi, slack:
 
 
 def test_restart_between_the_message_and_its_thread_reply(api: SlackApi, slack: Slack) -> None:
-    """The rate limit fell between the two calls: the half that is done is in the ledger, the rest follows."""
+    """The rate limit fell between the two calls: the half that is done is recorded, the rest follows."""
     route = NotificationRoute(("step", "promoted"), slack_channel="#ml-ops")
     driver = SlackRun(api, policies=(policy(notifications=(route,)),))
     driver.deploy_stable()

@@ -84,7 +84,7 @@ def test_shows_the_reason_without_metrics_or_message() -> None:
 
 
 def test_unknown_event_is_shown() -> None:
-    """An event of a newer version has no look and no words of its own, and is still told."""
+    """An event of a newer version has no words of its own, and is still sent."""
     known = message()
     payload = body(replace(known, notification=replace(known.notification, event="rollout_rewound")), "", policy_of)
     assert payload["text"] == ":speech_balloon: models/mnist: rollout_rewound"

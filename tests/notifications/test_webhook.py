@@ -106,7 +106,7 @@ def test_other_statuses_are_delivery_errors(receiver: Receiver, http: HttpClient
 
 
 def test_default_webhook_follows_default_routes(http: HttpClient) -> None:
-    """A policy that tells everyone only of rollbacks silences steps here, too."""
+    """A policy whose general route names rollbacks only silences steps here, too."""
     channel = WebhookChannel("http://h/", http)
     assert channel.name == "webhook"
     only = (NotificationRoute(events=("rolled-back",)),)
@@ -123,17 +123,17 @@ def test_policy_webhooks_are_notified_too(receiver: Receiver, http: HttpClient) 
         NotificationRoute(events=("promoted",), webhook=receiver.url("/c")),
         NotificationRoute(slack_channel="#x"),
     )
-    told = message(routes=routes)
-    channels = PolicyWebhookChannels(http, cluster="c1", policy_of=policy_of)(told)
+    given = message(routes=routes)
+    channels = PolicyWebhookChannels(http, cluster="c1", policy_of=policy_of)(given)
     for channel in channels:
         assert channel.wants(message(Event.STEP, routes=(NotificationRoute(events=("promoted",)),)))
-        channel.send(told)
+        channel.send(given)
     assert [got.path for got in receiver.received] == ["/a?key=s3cr3t", "/b"]
     assert [got.json["data"]["cluster"] for got in receiver.received] == ["c1", "c1"]
     names = [channel.name for channel in channels]
     assert len(set(names)) == 2
     assert all(name.startswith(f"webhook:http://127.0.0.1:{receiver.port}#") for name in names)
-    assert names == [channel.name for channel in PolicyWebhookChannels(http)(told)]
+    assert names == [channel.name for channel in PolicyWebhookChannels(http)(given)]
 
 
 def test_comparison_has_counts_of_both_revisions() -> None:
