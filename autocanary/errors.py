@@ -2,8 +2,8 @@
 
 ::
 
-    AutocanaryError                 something a person should read; never a traceback
-    ├── InputError                  what a person wrote is wrong: policy, setting, argument, request
+    AutocanaryError                 something for users to read; never a traceback
+    ├── InputError                  what a user wrote is wrong: policy, setting, argument, request
     │   ├── PolicyError             a policy document; carries every Problem found, with file:line:column
     │   └── SettingsError           a flag, environment variable or settings file
     ├── ClusterError                the Kubernetes API server
@@ -18,7 +18,7 @@
     ├── MetricsError                Prometheus
     │   ├── MetricsUnreachable      no answer, or one that is not Prometheus (a login page)
     │   └── MetricsRefused          Prometheus understood the query and refuses it
-    ├── DeliveryError               a message to people or a webhook could not be delivered
+    ├── DeliveryError               a notification or webhook could not be delivered
     └── NotLeader                   a write was asked for without (or after) leadership
 
 Foreign exceptions are translated once, in the module that owns the library; the cause is chained.
@@ -56,7 +56,7 @@ class AutocanaryError(Exception):
 
 
 class InputError(AutocanaryError):
-    """What a person wrote is wrong."""
+    """What a user wrote is wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ class CapturedLogs:
 
 @contextmanager
 def capture(level: str = "debug") -> Iterator[CapturedLogs]:
-    """Catch what is logged instead of writing it, redacted as it would be written; for tests.
+    """Capture what is logged instead of writing it, redacted as it would be written; for tests.
 
     structlog's own ``capture_logs`` changes a shared list of processors in place, which other threads see
     half done; here the whole list is replaced at once.

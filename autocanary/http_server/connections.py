@@ -128,7 +128,7 @@ class LimitedProtocol(H11Protocol):
 
 
 class Listener(socket.socket):
-    """A listening socket that accepts one connection each time the event loop asks, and makes room for it.
+    """A listening socket that accepts one connection each time the event loop asks, within the limit.
 
     asyncio accepts until it is refused, and writes a log line for each refusal where descriptors are missing.
     """

@@ -108,7 +108,7 @@ class ControllerMetrics:
         self._increment("autocanary_kube_requests_total", verb, str(code))
 
     def count_notification(self, channel: str, outcome: str) -> None:
-        """One attempt to tell people has ended; a channel's other outcomes begin at 0 with its first."""
+        """One attempt to notify has ended; a channel's other outcomes begin at 0 with its first."""
         with self._lock:
             counts = self._counts["autocanary_notifications_total"]
             for each in _NOTIFICATION_OUTCOMES:

@@ -53,7 +53,7 @@ class WatchState:
 
 @dataclass(frozen=True, slots=True)
 class ScrapeSources:
-    """Where a scrape looks; each callable answers at once, from memory, in any thread.
+    """What a scrape reads; each callable answers at once, from memory, in any thread.
 
     ``policy_of`` gives the policy that a rollout follows, None when it cannot be read; it is asked once per
     ``policy_digest``.

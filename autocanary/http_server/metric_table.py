@@ -114,7 +114,7 @@ METRIC_SPECS: tuple[MetricSpec, ...] = (
         "autocanary_tick_duration_seconds",
         "histogram",
         (),
-        "How long one look at all due rollouts took.",
+        "How long one evaluation of all due rollouts took.",
     ),
     MetricSpec(
         "autocanary_tick_lag_seconds",
@@ -140,7 +140,7 @@ METRIC_SPECS: tuple[MetricSpec, ...] = (
         "autocanary_notifications_total",
         "counter",
         ("channel", "outcome"),
-        "Attempts to tell people, by kind of channel and outcome.",
+        "Attempts to notify, by kind of channel and outcome.",
         "`outcome` is delivered, failed (it will be tried again) or dropped.",
     ),
     MetricSpec(

@@ -1,6 +1,6 @@
 """The one HTTP client for the API server: JSON dicts in and out, a deadline on every call, our own errors.
 
-It stands on ``kubernetes.client.ApiClient`` for credentials, TLS and pooling, one level below the generated
+It uses ``kubernetes.client.ApiClient`` for credentials, TLS and pooling, one level below the generated
 methods: those validate arguments with pydantic and copy every body, which is most of a call's CPU. Calls
 are never repeated here; the next tick is the retry. The file is long because each verb spells its call out.
 """
@@ -83,7 +83,7 @@ class ApiClient:
 
     @property
     def server(self) -> str:
-        """The API server's address, for people."""
+        """The API server's address, for messages."""
         return str(self._api_client.configuration.host)
 
     def close(self) -> None:
@@ -132,9 +132,9 @@ class ApiClient:
             yield from page.items
 
     def check_resource_served(self, resource: Resource) -> None:
-        """KindMissing when nothing serves such objects, by discovery, which everybody may ask.
+        """KindMissing when nothing serves such objects, by discovery, which every user may read.
 
-        Rights are looked at before the path: to whoever has none, what is not served is forbidden as well.
+        The server checks rights before the path: without rights, what is not served is forbidden as well.
         """
         action = f"list {resource}"
         response = self._send("get", "GET", resource.api_path, None, None, _JSON, self.timeout)
@@ -324,7 +324,7 @@ class ApiClient:
         return fault
 
     def _reload_credentials(self) -> None:
-        """Read certificates and tokens anew, for the next call: they rotate while the service runs."""
+        """Read certificates and tokens again, for the next call: they rotate while the service runs."""
         with self._lock:
             if self._clock() - self._credentials_loaded_at < _RELOAD_AT_MOST_EVERY:
                 return

@@ -1,7 +1,7 @@
-"""A local copy of one collection, safe for several threads and for news that arrive out of order.
+"""A local copy of one collection, safe for several threads and for events that arrive out of order.
 
 Two writers feed it: the watch, and the answers to our own writes, which may overtake the watch or be
-overtaken by it. Order is told by resourceVersion, compared as a number; where one is not a number (no
+overtaken by it. The order is that of resourceVersion, compared as a number; where one is not a number (no
 known server does that), the later arrival wins.
 """
 
@@ -38,7 +38,7 @@ class Cache(Generic[T]):
         self._lock = threading.Lock()
         self._items: dict[ObjectKey, tuple[str, T]] = {}
         self._values: tuple[T, ...] | None = ()
-        self._latest_version = ""  # the newest resourceVersion the watch has told of
+        self._latest_version = ""  # the newest resourceVersion of the watch
 
     def get(self, key: ObjectKey) -> T | None:
         with self._lock:
@@ -80,7 +80,7 @@ class Cache(Generic[T]):
             return Change(key, current[1], None)
 
     def on_bookmark(self, version: str) -> None:
-        """The watch has told of everything up to here."""
+        """The watch has reported everything up to here."""
         with self._lock:
             self._latest_version = version
 
@@ -91,7 +91,7 @@ class Cache(Generic[T]):
             return current is not None and not _is_newer(version, current[0])
 
     def on_event(self, key: ObjectKey, version: str, value: T) -> Change[T] | None:
-        """The watch tells of an object; None if that is no news."""
+        """The watch reports an object; None if it is not newer."""
         with self._lock:
             current = self._items.get(key)
             self._latest_version = version

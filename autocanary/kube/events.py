@@ -1,7 +1,7 @@
 """Transitions as Kubernetes Events, on the InferenceService and on the CanaryRollout.
 
-An Event's name follows from the transition's id, so telling it again (after a restart, or a lost answer) is
-a 409 that counts as delivered: nobody reads the same transition twice.
+An Event's name follows from the transition's id, so writing it again (after a restart, or a lost answer) is
+a 409 that counts as delivered: no transition is shown twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["EventWriter"]
 _COMPONENT = "autocanary"
 _NEVER = float("inf")
 _MAX_MESSAGE_BYTES = 1024  # of an Event's message
-_MAX_NAME_STEM = 200  # leaves room for the hash within a name's 253 characters
+_MAX_NAME_STEM = 200  # leaves space for the hash within a name's 253 characters
 _WARNING_EVENTS = frozenset(
     each.value for each in (Event.ROLLBACK, Event.ROLLED_BACK, Event.EXTERNAL_CHANGE, Event.WARNING)
 )

@@ -1,14 +1,14 @@
-"""InferenceServices: a local picture of all that are watched, and the only three writes to them.
+"""InferenceServices: a local cache of all that are watched, and the only three writes to them.
 
 A write is a merge-patch with the resourceVersion that was seen inside, hence compare-and-set; what the
-server answers enters the picture at once, so that the next look does not see the world before the write.
+server answers enters the cache at once, so that the next evaluation does not see the state before the write.
 Every write asks for leadership first. A write that was sent just before leadership ended may still arrive;
 the resourceVersion makes it fail if the next leader has written in between.
 
 Every API generation is watched at once, since which of them a server serves may change. What it serves in
 two generations of one group is one object, and what has the same name in two groups is two, of which the
 rollouts can only mean one: both times the newer generation is the one that counts. A generation that may
-not be read keeps the others waiting for nothing: it is told of, and left out until the right is there.
+not be read keeps the others waiting for nothing: it is reported, and left out until the right is there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _Observations = tuple[Observation, ...]
 
 
 class KubeCluster:
-    """The ``Cluster`` port. ``start`` begins to watch; ``wait`` tells when the first picture is whole.
+    """The ``Cluster`` port. ``start`` begins to watch; ``wait`` says when the first list is whole.
 
     ``dry_run`` sends no write, logs it and answers with what was seen. ``on_change`` is called on a watch's
     thread with the keys that have changed, beside ``take_changes``.
@@ -109,7 +109,7 @@ class KubeCluster:
 
     @property
     def fault(self) -> ClusterError | None:
-        """Why the picture cannot be kept now; an API generation that is not installed is no fault while
+        """Why the cache cannot be kept now; an API generation that is not installed is no fault while
         another one is."""
         faults = [cache.fault for cache in self._caches.values()]
         real = [fault for fault in faults if fault is not None and not isinstance(fault, ResourceNotServed)]
@@ -157,7 +157,7 @@ class KubeCluster:
     def cache_age(self, key: ServiceKey, api_version: str) -> float:
         """See ``ports.Cluster``; healthy, it stays below the watches' hold time (55 s).
 
-        Of the watch that tells of the service, or would: one of its API group. Another one that fails says
+        Of the watch that reports the service, or would: one of its API group. Another one that fails says
         nothing about it. An API generation that is not installed does not count; infinite when none is:
         whatever was rolled out before cannot be said to be gone.
         """
@@ -185,7 +185,7 @@ class KubeCluster:
             else:
                 return _observation_of(self._cache_response(self._dialects[version], document), key)
         if len(not_served_errors) == len(candidates):
-            raise not_served_errors[0]  # nobody could say whether it exists
+            raise not_served_errors[0]  # whether it exists is not known
         return None
 
     def set_weight(self, observation: Observation, weight: int) -> Observation:
@@ -221,14 +221,14 @@ class KubeCluster:
         return written
 
     def _log_skipped_write(self, observation: Observation, weight: int | None) -> None:
-        """Once per weight and revision: what was not written is tried again at every look."""
+        """Once per weight and revision: what was not written is tried again at every evaluation."""
         state = (observation.uid, observation.created, weight)
         if self._skipped_writes.get(observation.key) != state:
             self._skipped_writes[observation.key] = state
             _log.info("write_skipped", service=str(observation.key), weight=weight, dry_run=True)
 
     def _cache_response(self, dialect: Dialect, document: dict[str, Any]) -> _Observations:
-        """Put one document of the server's into the picture."""
+        """Put one document of the server into the cache."""
         observed = dialect.observe(document)
         metadata = document["metadata"]
         object_key = ObjectKey(metadata.get("namespace", ""), metadata["name"])

@@ -70,7 +70,7 @@ class WatchTiming:
 class Reflector(Generic[T]):
     """Keeps ``cache`` like the API server's collection, as ``project`` makes values of its documents.
 
-    ``namespace`` empty means all. ``on_change`` is called on this object's thread, after the picture has
+    ``namespace`` empty means all. ``on_change`` is called on this object's thread, after the cache has
     changed. ``clock`` is monotonic; ``sleep`` waits so many seconds or until ``stop``.
     """
 
@@ -88,7 +88,7 @@ class Reflector(Generic[T]):
     ) -> None:
         self.cache: Cache[T] = Cache()
         self.fault: ClusterError | None = None
-        """Why the picture is not being confirmed now; None while it is."""
+        """Why the cache is not being confirmed now; None while it is."""
         self._client = client
         self._resource = resource
         self._namespace = namespace
@@ -119,11 +119,11 @@ class Reflector(Generic[T]):
             self._thread.join(seconds)
 
     def wait(self, seconds: float) -> bool:
-        """Whether the picture is whole for the first time within so many seconds, or known to be empty."""
+        """Whether the cache is whole for the first time within so many seconds, or known to be empty."""
         return self._synced.wait(seconds)
 
     def cache_age(self) -> float:
-        """Seconds since the picture was last known to be whole; infinite before the first list."""
+        """Seconds since the cache was last known to be whole; infinite before the first list."""
         return max(0.0, self._clock() - self._confirmed_at)
 
     def is_healthy(self) -> bool:

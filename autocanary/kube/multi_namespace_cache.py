@@ -92,7 +92,7 @@ class MultiNamespaceCache(Generic[T]):
         return caches[0] if len(caches) == 1 else [value for cache in caches for value in cache]
 
     def put(self, key: ObjectKey, version: str, value: T) -> bool:
-        """What a write or a single read answered; see ``Picture.put``."""
+        """What a write or a single read answered; see ``Cache.put``."""
         cache = self._cache_for(key)  # an empty one is false, and takes its first object here
         return cache.put(key, version, value) if cache is not None else False
 

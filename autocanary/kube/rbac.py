@@ -43,7 +43,7 @@ RBAC_RULES: tuple[RbacRule, ...] = (
             plural,
             (*_LIST_AND_WATCH, "patch"),
             NamespaceScope.WATCHED,
-            "follow the services; write canaryTrafficPercent, or a spec that was recorded or judged",
+            "follow the services; write canaryTrafficPercent, or a spec that was recorded or analysed",
         )
         for group, plural in dict.fromkeys((each.group, each.plural) for each in DIALECTS)
     ),
@@ -67,14 +67,14 @@ RBAC_RULES: tuple[RbacRule, ...] = (
         "rolloutpolicies/status",
         ("patch",),
         NamespaceScope.WATCHED,
-        "tell authors whether a policy is valid",
+        "report to authors whether a policy is valid",
     ),
     RbacRule(
         "",
         "events",
         ("create",),
         NamespaceScope.WATCHED,
-        "tell transitions where `kubectl describe` shows them",
+        "show transitions where `kubectl describe` shows them",
     ),
     RbacRule(
         "coordination.k8s.io",

@@ -48,7 +48,7 @@ POLICIES = Resource("autocanary.dev", "v1alpha1", "rolloutpolicies", "RolloutPol
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 EVENTS = Resource("", "v1", "events", "Event")
 KNATIVE_ROUTES = Resource("serving.knative.dev", "v1", "routes", "Route")
-"""Only people read these, with their own rights: see ``app.routes``."""
+"""Only commands read these, with the rights of their user."""
 
 
 def inference_services_of(dialect: Dialect) -> Resource:

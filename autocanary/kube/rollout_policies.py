@@ -21,7 +21,7 @@ __all__ = ["KubePolicies", "PolicyStatus"]
 
 @dataclass(frozen=True, slots=True)
 class PolicyStatus:
-    """What the author of one generation of a policy is told: ``reason`` in one word, ``message`` in words."""
+    """The status of one generation of a policy: ``reason`` in one word, ``message`` in words."""
 
     generation: int
     valid: bool
@@ -89,7 +89,7 @@ class KubePolicies:
         return self._cache.values()
 
     def write_status(self, namespace: str, name: str, status: PolicyStatus) -> bool:
-        """Tell the author; False when that is told already, or the policy is gone."""
+        """Write the status; False when it is written already, or the policy is gone."""
         document = self._cache.get(ObjectKey(namespace, name))
         if document is None:
             return False
@@ -126,7 +126,7 @@ class KubePolicies:
 
     def _on_cache_change(self, change: Change[dict[str, Any]]) -> None:
         if change.before is not None and change.after is not None and _same_policy(change.before, change.after):
-            return  # only the status, or somebody's annotation, has changed
+            return  # only the status or an annotation has changed
         self._on_document(change.key.namespace, change.key.name, change.after)
 
 

@@ -1,6 +1,6 @@
-"""CanaryRollout objects: what autocanary remembers.
+"""CanaryRollout objects: what autocanary stores.
 
-The spec says what a rollout is about and what people ask of it; only ``create`` and ``ask`` write it. The
+The spec says what a rollout is about and what users ask of it; only ``create`` and ``write_request`` write it. The
 status is replaced as a whole, never merged: a field that is absent from it means its default, and a merge
 would let old fields survive.
 """
@@ -40,7 +40,7 @@ _DELETED = "gone"
 
 
 class KubeRolloutStore:
-    """The ``Ledger`` port. Objects that this version cannot read are reported once and never written."""
+    """The ``RolloutStore`` port. Objects that this version cannot read are reported once and never written."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class KubeRolloutStore:
         return self._cache.wait(seconds)
 
     def cache_age(self) -> float:
-        """Seconds since the picture was last known to be whole."""
+        """Seconds since the cache was last known to be whole."""
         return self._cache.cache_age()
 
     def is_healthy(self) -> bool:
@@ -93,26 +93,26 @@ class KubeRolloutStore:
 
     @property
     def fault(self) -> ClusterError | None:
-        """Why the picture cannot be kept now; NotFound when the definitions are not installed."""
+        """Why the cache cannot be kept now; NotFound when the definitions are not installed."""
         return self._cache.fault
 
     def rollouts(self) -> Sequence[Rollout]:
-        """See ``ports.Ledger``."""
+        """See ``ports.RolloutStore``."""
         return [each for each in self._cache.values() if isinstance(each, Rollout)]
 
     def cached(self, namespace: str, name: str) -> Rollout | None:
-        """See ``ports.Ledger``."""
+        """See ``ports.RolloutStore``."""
         found = self._cache.get(ObjectKey(namespace, name))
         return found if isinstance(found, Rollout) else None
 
     def take_changes(self) -> set[tuple[str, str]]:
-        """See ``ports.Ledger``."""
+        """See ``ports.RolloutStore``."""
         with self._lock:
             take_changes, self._changed = self._changed, set()
         return take_changes
 
     def create(self, rollout: Rollout) -> Rollout:
-        """See ``ports.Ledger``.
+        """See ``ports.RolloutStore``.
 
         An object of that name about the same candidate is taken over: it is ours, made by a call whose
         answer was lost, or by the leader before this one. What it has recorded already then counts.
@@ -144,7 +144,7 @@ class KubeRolloutStore:
         return self._record(fresh, own_versions)
 
     def update_status(self, rollout: Rollout) -> Rollout:
-        """See ``ports.Ledger``."""
+        """See ``ports.RolloutStore``."""
         self._require_leadership(rollout)
         with self._track_own_write(rollout) as own_versions:
             return self._record(rollout, own_versions)
@@ -165,7 +165,7 @@ class KubeRolloutStore:
         return self._cache_response(document, self.readable(document))
 
     def read(self, namespace: str, name: str) -> Rollout | None:
-        """See ``ports.Ledger``; Refused for an object that this version cannot read."""
+        """See ``ports.RolloutStore``; Refused for an object that this version cannot read."""
         try:
             document = self._client.get(ROLLOUTS, namespace, name)
         except NotFound:
@@ -174,7 +174,7 @@ class KubeRolloutStore:
         return self._cache_response(document, self.readable(document))
 
     def write_request(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout:
-        """See ``ports.Ledger``; for people, so without leadership, and the last wish wins."""
+        """See ``ports.RolloutStore``; for users, so without leadership, and the last request wins."""
         spec: dict[str, Any] = {}
         if paused is not None:
             spec["paused"] = paused
@@ -185,7 +185,7 @@ class KubeRolloutStore:
         return self.readable(document)
 
     def delete(self, rollout: Rollout) -> None:
-        """See ``ports.Ledger``; only that very object, and none at all is as good."""
+        """See ``ports.RolloutStore``; only that very object, and none at all is as good."""
         self._require_leadership(rollout)
         with self._track_own_write(rollout) as own_versions:
             try:
@@ -257,11 +257,11 @@ class KubeRolloutStore:
 
     @contextmanager
     def _track_own_write(self, rollout: Rollout) -> Iterator[set[str]]:
-        """Own writes are nobody else's changes: their versions are added to the set that is given.
+        """Own writes are no external changes: their versions are added to the set that is given.
 
-        The watch may tell of a write before its answer is here, so what it tells of the object meanwhile
-        is judged when all answers are. Otherwise an attempt that has only half been created would be taken
-        for one that somebody else has made.
+        The watch may report a write before its answer is here, so what it reports of the object meanwhile
+        is evaluated when all answers are here. Otherwise a half-created attempt would be taken for one that
+        another client has made.
         """
         key = ObjectKey(rollout.namespace, rollout.name)
         own_versions: set[str] = set()
@@ -271,7 +271,7 @@ class KubeRolloutStore:
         try:
             yield own_versions
         except BaseException:
-            own_versions.clear()  # what has half been written is for whoever looks at it next
+            own_versions.clear()  # what has half been written is for the next evaluation
             raise
         finally:
             with self._lock:
@@ -302,7 +302,7 @@ class KubeRolloutStore:
 
 @dataclass(frozen=True, slots=True)
 class _UnreadableRollout:
-    """Stands in the picture for an object that is left alone."""
+    """The cache's value for an object that is left alone."""
 
     key: ObjectKey
     resource_version: str

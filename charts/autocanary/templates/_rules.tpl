@@ -1,11 +1,11 @@
 {{- /* Made by charts/generate.py from autocanary/kube/rbac.py; do not edit. */ -}}
 
 {{- define "autocanary.rules.watched" -}}
-# Follow the services; write canaryTrafficPercent, or a spec that was recorded or judged.
+# Follow the services; write canaryTrafficPercent, or a spec that was recorded or analysed.
 - apiGroups: [serving.kserve.io]
   resources: [inferenceservices]
   verbs: [get, list, watch, patch]
-# Follow the services; write canaryTrafficPercent, or a spec that was recorded or judged.
+# Follow the services; write canaryTrafficPercent, or a spec that was recorded or analysed.
 - apiGroups: [serving.kubeflow.org]
   resources: [inferenceservices]
   verbs: [get, list, watch, patch]
@@ -21,11 +21,11 @@
 - apiGroups: [autocanary.dev]
   resources: [rolloutpolicies]
   verbs: [list, watch]
-# Tell authors whether a policy is valid.
+# Report to authors whether a policy is valid.
 - apiGroups: [autocanary.dev]
   resources: [rolloutpolicies/status]
   verbs: [patch]
-# Tell transitions where `kubectl describe` shows them.
+# Show transitions where `kubectl describe` shows them.
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
