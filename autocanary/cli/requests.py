@@ -169,7 +169,8 @@ class _UserRequest:
             return self._wait_for(pending.id, verb)
         if pending is not None:
             printing.print_notice(f"this replaces {pending.verb}{_requested_by(pending)}, which was not answered yet")
-        new_request = Request(uuid.uuid4().hex, verb.value, _user())
+        weight = self._rollout.progress.weight if verb is Verb.PROMOTE else None
+        new_request = Request(uuid.uuid4().hex, verb.value, _user(), weight)
         self._client.write_request(self._rollout.namespace, self._rollout.name, paused=paused, request=new_request)
         return self._wait_for(new_request.id, verb)
 

@@ -115,9 +115,9 @@ class RolloutActions:
     # --- the end -----------------------------------------------------------------------------------------
 
     def _on_ended(self, running: RunningRollout, now: float) -> None:
+        self._state.add_finished(running.rollout)  # a request may have come with the last of several records
         if self._state.mark_ended(running, now):
             self._dependencies.listener.on_rollout_finished(running.rollout)
-            self._state.add_finished(running.rollout)
             self._call_post_rollout_webhooks(running)
         if not running.rollout.progress.pending_notifications:
             self._state.untrack(running)

@@ -49,7 +49,7 @@ def decision_inputs_to_json(given: DecisionInput) -> dict[str, Any]:
     }
     request = given.rollout.request
     if request is not None:
-        found["request"] = {"id": request.id, "verb": request.verb, "by": request.by}
+        found["request"] = {"id": request.id, "verb": request.verb, "by": request.by, "weight": request.weight}
     if given.unsupported_reason:
         found["unsupportedReason"] = given.unsupported_reason
     if given.webhook_answers:

@@ -179,8 +179,9 @@ class KubeRolloutStore:
         if paused is not None:
             spec["paused"] = paused
         if request is not None:
-            # The null takes away who asked the request before this one.
-            spec["request"] = {"id": request.id, "verb": request.verb, "by": request.by or None}
+            # A null removes what the request before this one has said.
+            optional = {"by": request.by or None, "weight": request.weight}
+            spec["request"] = {"id": request.id, "verb": request.verb, **optional}
         document = self._client.patch(ROLLOUTS, namespace, name, {"spec": spec}, manager=CLI_FIELD_MANAGER)
         return self.readable(document)
 

@@ -105,6 +105,8 @@ class Observation:
     ``failure`` says in words why the newest revision failed, before or after it was ready; "" when nothing
     says so. ``route_failure`` is KServe's message about a route that is not ready because a revision in it
     is not; ``blocked_by`` is the name of that revision. Knative changes no split until it is ready again.
+    ``is_status_behind`` says that the spec is newer than what the status was made from, as far as the
+    generations show: KServe copies Knative's generation, which other changes move too.
     ``writer`` is the field manager that last wrote the weight, "" when unknown.
     ``spec`` is the component's spec without the weight (to restore it), ``spec_digest`` its hash.
 
@@ -131,6 +133,7 @@ class Observation:
     failure: str = ""
     route_failure: str = ""
     blocked_by: str = ""
+    is_status_behind: bool = False
     writer: str = ""
     stopped: bool = False
     deleting: bool = False

@@ -33,11 +33,15 @@ class Verb(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A person's wish with an id; it is answered once, by noting the id."""
+    """A user's request with an id; it is answered once, by recording the id.
+
+    ``weight`` is the weight of the step that the user saw, in percent: a promote passes no other step. None: any.
+    """
 
     id: str
     verb: str
     by: str = ""
+    weight: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,10 +89,24 @@ def _spec(rollout: Rollout) -> dict[str, Any]:
         if digest or value is not None:
             spec[name] = {"hash": digest} | ({"value": dict(value)} if value is not None else {})
     if rollout.request is not None:
-        spec["request"] = {"id": rollout.request.id, "verb": rollout.request.verb} | (
-            {"by": rollout.request.by} if rollout.request.by else {}
-        )
+        spec["request"] = _request_to_json(rollout.request)
     return spec
+
+
+def _request_to_json(request: Request) -> dict[str, Any]:
+    optional = {"by": request.by or None, "weight": request.weight}
+    given = {name: value for name, value in optional.items() if value is not None}
+    return {"id": request.id, "verb": request.verb} | given
+
+
+def _request_from_json(raw: Mapping[str, Any] | None) -> Request | None:
+    if not raw:
+        return None
+    weight = raw.get("weight")
+    is_weight = isinstance(weight, int) and not isinstance(weight, bool)
+    return Request(
+        str(raw.get("id", "")), str(raw.get("verb", "")), str(raw.get("by", "")), weight if is_weight else None
+    )
 
 
 def status_of(rollout: Rollout) -> dict[str, Any]:
@@ -179,7 +193,6 @@ def from_document(document: Mapping[str, Any]) -> Rollout:
     created = parse_time(metadata.get("creationTimestamp")) or 0.0
     status = document.get("status") or {}
     target, policy = spec["inferenceService"], spec["policy"]
-    request = spec.get("request")
     digests = status.get("specDigests") or {}
     has_status = bool(status.get("progress"))
     # Without a status the generation, which the API server counts, says whether the spec is as it was created.
@@ -207,9 +220,7 @@ def from_document(document: Mapping[str, Any]) -> Rollout:
         candidate_spec=candidate.get("value"),
         candidate_digest=candidate.get("hash", ""),
         paused=bool(spec.get("paused", False)),
-        request=Request(str(request.get("id", "")), str(request.get("verb", "")), str(request.get("by", "")))
-        if request
-        else None,
+        request=_request_from_json(spec.get("request")),
         uid=metadata.get("uid", ""),
         resource_version=metadata.get("resourceVersion", ""),
         created_at=created,

@@ -8,7 +8,7 @@ from autocanary.model.measurement import MeasurementKind
 from autocanary.model.policy import Step
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
-from autocanary.model.rollout import Verb
+from autocanary.model.rollout import Request, Rollout, Verb
 from autocanary.simulator.pod_behaviour import ready_after_seconds
 from autocanary.simulator.prometheus_server import PrometheusFault
 from tests.controller.driver import BROKEN, STEPS, V2, V3, Driver, healthy_start, policy
@@ -334,3 +334,33 @@ def test_promote_all_from_outside_during_an_outage_of_prometheus() -> None:
     driver.finish()
     assert driver.phase() is Phase.PROMOTED
     assert driver.weights() == [10, 25, 100]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_abort_within_the_last_record_is_answered(monkeypatch: pytest.MonkeyPatch, before: bool) -> None:
+    """The request reaches the API server just before or after the record that the last messages arrived."""
+    driver = healthy_start()
+    driver.until_phase(Phase.BAKING)
+    store, asked = driver.world.store, list[Request]()
+    update_status = store.update_status
+
+    def record(rollout: Rollout) -> Rollout:
+        is_last = rollout.is_final and not rollout.progress.pending_notifications and not asked
+        if is_last and before:
+            ask(rollout)
+        recorded = update_status(rollout)
+        if is_last and not before:
+            ask(rollout)
+        return recorded
+
+    def ask(rollout: Rollout) -> None:
+        asked.append(Request("late", Verb.ABORT.value, "ann"))
+        store.write_request(rollout.namespace, rollout.name, paused=None, request=asked[0])
+
+    monkeypatch.setattr(store, "update_status", record)
+    driver.finish()
+    driver.run(60)
+    assert asked
+    progress = driver.rollout().progress
+    assert (progress.answered_request_id, progress.phase) == ("late", Phase.PROMOTED)
+    assert "this rollout has ended" in progress.request_answer

@@ -34,6 +34,7 @@ EVERYTHING = make_observation(
     failure="no GPU",
     route_failure='Revision "mnist-predictor-00001" failed to become ready.',
     blocked_by="mnist-predictor-00001",
+    is_status_behind=True,
     writer="argocd",
     stopped=True,
     deleting=True,
@@ -72,7 +73,7 @@ def test_decision_input_survives_json() -> None:
         acknowledged_weight=25,
         unsupported_reason="this KFServing splits no traffic",
         paused=True,
-        request=Request("r1", "promote", "ann"),
+        request=Request("r1", "promote", "ann", 25),
     )
     assert through_json(given) == given
 

@@ -409,6 +409,20 @@ def test_a_weight_removed_over_a_rolled_back_candidate_is_left_where_removing_it
     assert start.rollout.progress.phase is Phase.MISSED
 
 
+def test_a_status_behind_the_spec_teaches_stables_spec_only_after_two_minutes() -> None:
+    """KServe's status was 21 s late once: the new spec was taken for the old revision's."""
+    edited = at_rest(spec={"v": 2}, spec_digest="v2", is_status_behind=True)
+    tracker = track_stable_revision(None, edited, (), NOW)
+    for seconds in (10, 21, 119):
+        tracker = track_stable_revision(tracker, edited, (), NOW + seconds)
+        assert tracker is not None
+        assert not tracker.knows_spec
+        assert tracker.needs_evaluation(NOW + seconds)
+    assert track_stable_revision(tracker, edited, (), NOW + 120) == replace(
+        tracker, spec={"v": 2}, digest="v2", observed_digest="", observed_since=0.0
+    )
+
+
 def test_user_rollback_after_promotion_is_not_repaired() -> None:
     """A weight below 100 with the promoted spec unchanged."""
     assert detected(moved_back("candidate"), (promoted(),), StableRevisionTracker("u1", STABLE)) == NoAction()

@@ -496,10 +496,30 @@ def test_abort_rolls_back_whatever_the_policy_says_of_failures() -> None:
 def test_promote_passes_the_present_step_and_full_passes_all() -> None:
     """promote: the next weight; promote-full: 100, without a bake."""
     assert plan(make_decision_input(request=Request("r1", "promote"))).weight == 25
+    seen = plan(make_decision_input(request=Request("r1", "promote", "ada", 10)))
+    assert seen.weight == 25
     full = plan(make_decision_input(request=Request("r1", "promote-full")))
     assert (full.weight, full.progress.promote_all) == (100, True)
     there = make_observation(100, rolled_out=CANDIDATE, previous=STABLE)
     assert plan(make_decision_input(full.progress, there)).progress.phase is Phase.PROMOTED
+
+
+def test_promote_passes_only_the_step_that_the_user_saw() -> None:
+    """25 % passed a moment before the request arrived: 50 % is not passed with it."""
+    at_50 = progress(2, 50, from_weight=25)
+    decision = plan(make_decision_input(at_50, make_observation(50), request=Request("r1", "promote", "ada", 25)))
+    assert (decision.action, decision.progress.step) == (Action.NONE, 2)
+    assert decision.progress.answered_request_id == "r1"
+    assert decision.progress.request_answer.startswith("the step at 25 % has passed meanwhile")
+
+
+def test_promote_waits_until_the_present_weight_is_in_effect() -> None:
+    """A weight is raised only from one that is in effect on a ready route; promote --full goes on all the same."""
+    lagging = make_observation(10, route_ready=ConditionStatus.FALSE)
+    decision = plan(make_decision_input(observation=lagging, request=Request("r1", "promote")))
+    assert decision.action is Action.NONE
+    assert "not in effect" in decision.progress.request_answer
+    assert plan(make_decision_input(observation=lagging, request=Request("r1", "promote-full"))).weight == 100
 
 
 def test_promote_before_the_candidate_is_ready_changes_nothing_and_says_so() -> None:

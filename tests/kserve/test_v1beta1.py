@@ -390,3 +390,15 @@ def test_a_restore_patch_brings_the_spec_back(weight: int | None, field: dict[st
     assert after["spec"]["predictor"] == stable | field
     assert patch["spec"]["predictor"]["extra"] is None
     assert "storageUri" not in patch["spec"]["predictor"]["model"]
+
+
+@pytest.mark.parametrize(
+    ("observed", "generation", "behind"),
+    [(3, 4, True), (4, 4, False), (5, 4, False), (None, 4, False), ("3", 4, False)],
+)
+def test_a_status_that_was_made_from_an_older_spec(observed: Any, generation: int, behind: bool) -> None:
+    """Only two numbers can show it."""
+    raw = document()
+    raw["metadata"]["generation"] = generation
+    raw["status"] = {"observedGeneration": observed}
+    assert one(raw).is_status_behind is behind

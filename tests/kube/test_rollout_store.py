@@ -257,12 +257,12 @@ def test_user_requests_need_no_leadership(api: FakeApi, connect: Callable[..., K
     """The command line is not the leader; the last wish wins, and only what is asked is written."""
     stored(api, rollout())
     store = connect(leader=Leader(False))
-    first = store.write_request("ml", "mnist-00002", paused=None, request=Request("1", "promote", "ann"))
-    assert (first.request, first.paused) == (Request("1", "promote", "ann"), False)
+    first = store.write_request("ml", "mnist-00002", paused=None, request=Request("1", "promote", "ann", 25))
+    assert (first.request, first.paused) == (Request("1", "promote", "ann", 25), False)
     second = store.write_request("ml", "mnist-00002", paused=True, request=Request("2", "abort"))
     assert (second.request, second.paused) == (Request("2", "abort"), True)
     patch = api.made("PATCH")[0]
-    assert patch.body == {"spec": {"request": {"id": "1", "verb": "promote", "by": "ann"}}}
+    assert patch.body == {"spec": {"request": {"id": "1", "verb": "promote", "by": "ann", "weight": 25}}}
     assert patch.query["fieldManager"] == "autocanary-cli"
     with pytest.raises(NotFound, match="none"):
         store.write_request("ml", "none", paused=True, request=None)

@@ -98,7 +98,7 @@ def test_a_rollout_survives_its_document() -> None:
     """Identity, policy snapshot, wishes and both specs come back."""
     before = rollout(
         paused=True,
-        request=Request("r1", "abort", "ada"),
+        request=Request("r1", "promote", "ada", 25),
         candidate_spec={"model": {}},
         candidate_digest="c",
         uid="x",

@@ -27,6 +27,13 @@ After a spec was edited the status is the complete old one for up to 6 s (measur
 looks like the one that the old revision was made from.
 """
 
+BEHIND_SECONDS = 120.0
+"""The same while ``observedGeneration`` is lower than ``generation``: a busy KServe was 21 s late (measured).
+
+The generations are no proof, so the time is bounded: KServe copies the Knative Service's generation, which does not
+move when the field is removed at 100 %, and then stays behind until the next change.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class StableRevisionTracker:
@@ -51,7 +58,7 @@ class StableRevisionTracker:
         return self.spec is not None
 
     def needs_evaluation(self, now: float) -> bool:
-        """Whether another look, a little later, will teach more although nothing changes."""
+        """Whether another observation, a little later, will teach more although nothing changes."""
         return bool(self.observed_digest) and (not self.knows_spec or now - self.observed_since < UNCHANGED_SECONDS)
 
 
@@ -81,7 +88,7 @@ def track_stable_revision(
         return tracker if same else known
     if tracker is None or not same or tracker.observed_digest != observation.spec_digest:
         return replace(known, observed_digest=observation.spec_digest, observed_since=now)
-    if now - tracker.observed_since < UNCHANGED_SECONDS:
+    if now - tracker.observed_since < (BEHIND_SECONDS if observation.is_status_behind else UNCHANGED_SECONDS):
         return tracker
     return replace(known, spec=observation.spec, digest=observation.spec_digest)
 

@@ -68,6 +68,10 @@ def _abort(given: DecisionInput) -> tuple[Decision, str]:
 
 
 def _promote(given: DecisionInput) -> tuple[Decision, str]:
+    seen, weight = given.request.weight if given.request is not None else None, given.progress.weight
+    if seen is not None and seen != weight:
+        text = f"the step at {seen} % has passed meanwhile, the rollout is at {weight} % now; nothing was changed"
+        return transitions.unchanged(given), text
     if not given.candidate_ready:
         return transitions.unchanged(given), f"{given.rollout.candidate} is not ready yet; nothing was changed"
     if given.at_last_step:
