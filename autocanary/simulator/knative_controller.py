@@ -52,7 +52,8 @@ class StatusTarget(NamedTuple):
 class Revision:
     """A revision and its pods.
 
-    ``warm_at`` is when its pods serve (None: there are none that will); ``ready`` is Knative's opinion,
+    ``warm_at`` is when its pods serve (None: there are none that will); ``runs_unready`` says that pods run, are
+    scraped and answer no request; ``ready`` is Knative's opinion,
     which is about pods that were there once: a revision scaled to zero stays ready.
     """
 
@@ -64,6 +65,7 @@ class Revision:
     ready: ConditionStatus = _UNKNOWN
     message: str = ""
     warm_at: float | None = None
+    runs_unready: bool = False
     routed: bool = False
     crash_planned: bool = False
     deleted: bool = False
@@ -199,7 +201,7 @@ class KnativeService:
         """All pods of the revision serve, for the first time or again."""
         if revision.deleted:
             return
-        revision.ready, revision.message = _TRUE, ""
+        revision.ready, revision.message, revision.runs_unready = _TRUE, "", False
         if revision.routed or revision.name == self.created:
             revision.warm_at = now
         self._on_routing_change(self)
@@ -216,9 +218,16 @@ class KnativeService:
         """Every pod of the revision crashes; a part of them or failing readiness would not be noticed."""
         if revision.deleted:
             return
-        revision.ready, revision.message, revision.warm_at = _FALSE, message, None
+        revision.ready, revision.message, revision.warm_at, revision.runs_unready = _FALSE, message, None, False
         self._on_routing_change(self)
         self._enqueue()
+
+    def pods_unready(self, revision: Revision) -> None:
+        """Every pod runs and fails its readiness probe: no request is answered, and the Revision stays ready."""
+        if revision.deleted:
+            return
+        revision.warm_at, revision.runs_unready = None, True
+        self._on_routing_change(self)
 
     def _mark_failed(self, revision: Revision, message: str) -> None:
         if revision.deleted or revision.ready is not _UNKNOWN:

@@ -74,6 +74,7 @@ class _ServingRevision(NamedTuple):
     revision: Revision
     weight: int
     warm_at: float | None
+    is_scraped: bool = False
 
 
 class _ComponentTraffic:
@@ -94,7 +95,7 @@ class _ComponentTraffic:
             return
         self.serve_until(now)
         self._serving = serving
-        for revision, _, _ in serving:
+        for revision, _, _, _ in serving:
             known = self.series.get(revision.name)
             if known is None or known.created_at != revision.created_at:
                 kept: deque[ScrapedSample] = deque(maxlen=int(_KEPT_SECONDS / self._scrape) + 1)
@@ -118,9 +119,10 @@ class _ComponentTraffic:
             if scraped_at > now:
                 break
             self._serve(scraped_at)
-            for revision, _, warm_at in self._serving:
+            for revision, _, warm_at, is_scraped in self._serving:
                 series = self.series[revision.name]
-                if series.requests and warm_at is not None and warm_at <= scraped_at:
+                serves = warm_at is not None and warm_at <= scraped_at
+                if series.requests and (serves or is_scraped):
                     series.samples.append(
                         ScrapedSample(scraped_at, series.requests, series.errors, tuple(series.buckets))
                     )
@@ -132,7 +134,7 @@ class _ComponentTraffic:
         if rate <= 0 or seconds <= 0:
             return
         burst = self._burst_factor(since)
-        for revision, weight, warm_at in self._serving:
+        for revision, weight, warm_at, _ in self._serving:
             series = self.series[revision.name]
             arrived = poisson(self._rng, rate * seconds * weight / 100) if weight else 0
             if warm_at is None:
@@ -230,7 +232,7 @@ def _serving(child: RoutedRevisions) -> tuple[_ServingRevision, ...]:
         weights[target.revision] = weights.get(target.revision, 0) + target.percent
     revisions = child.revisions
     return tuple(
-        _ServingRevision(revisions[name], weight, revisions[name].warm_at)
+        _ServingRevision(revisions[name], weight, revisions[name].warm_at, revisions[name].runs_unready)
         for name, weight in weights.items()
         if name in revisions
     )

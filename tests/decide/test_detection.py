@@ -418,6 +418,7 @@ def test_a_status_behind_the_spec_teaches_stables_spec_only_after_two_minutes() 
         assert tracker is not None
         assert not tracker.knows_spec
         assert tracker.needs_evaluation(NOW + seconds)
+    assert tracker is not None
     assert track_stable_revision(tracker, edited, (), NOW + 120) == replace(
         tracker, spec={"v": 2}, digest="v2", observed_digest="", observed_since=0.0
     )

@@ -16,6 +16,7 @@ from typing import Any
 from autocanary.model.observation import ConditionStatus
 from autocanary.model.policy import Component
 from autocanary.simulator.knative_controller import SpecTarget
+from tests.real.manifests import analysis
 from tests.traps.world import ABSENT, SERVICE, TrapWorld, without_repetitions
 
 __all__ = ["TRAPS", "Trap"]
@@ -327,6 +328,47 @@ def _(world: TrapWorld) -> None:
     world.wait(10)
     assert world.share(2) == 0
     assert world.share(1) == 100
+
+
+@trap("table-s05f-pods-run-and-are-not-ready")
+def _(world: TrapWorld) -> None:
+    """KServe's status stays as it is: without requests nothing is raised, and ``onNoData`` rolls back."""
+    world.policy(analysis={**analysis(), "onNoData": {"hold": "20s", "then": "rollback"}})
+    world.serve()
+    world.release("v2")
+    weight = world.hold(2, 10)
+    world.unready(2)
+    world.ask(2, "resume")
+    world.until_phase(2, "RolledBack", seconds=90)
+    assert max(world.written_weights()[-2:]) <= weight
+    assert world.share(2) == 0
+
+
+@trap("table-s05e-candidate-crashes-and-nobody-aborts")
+def _(world: TrapWorld) -> None:
+    """Its pods crash in the middle of a step: rolled back within one evaluation, and nothing is raised."""
+    world.serve()
+    world.release("v2")
+    world.until_step_analyzed(2, 10)
+    world.crash(2)
+    world.until_told(2, "rollback_started", "RevisionFailed", seconds=15)
+    world.until_phase(2, "RolledBack", seconds=60)
+    assert max(weight or 0 for weight in world.written_weights()) == 10
+    assert world.share(2) == 0
+
+
+@trap("table-s20-stable-crashes-and-nobody-pauses")
+def _(world: TrapWorld) -> None:
+    """Stable is named at once; when it recovers the rollout goes on."""
+    world.serve()
+    world.release("v2")
+    world.until_step_analyzed(2, 10)
+    world.crash(1)
+    world.until_told(2, "rollout_held", "StableFailed", seconds=15)
+    world.wait(15)
+    assert world.written_weights()[-1] == 10
+    world.recover(1)
+    world.until_phase(2, "Promoted")
 
 
 @trap("table-s05i-ready-after-it-was-called-failed")

@@ -279,6 +279,10 @@ class TrapWorld(ABC):
         """All pods of a revision crash-loop."""
         self._pods(number, lambda child, revision, _: child.pods_crash(revision))
 
+    def unready(self, number: int) -> None:
+        """All pods of a revision run and fail their readiness probe; KServe's status does not change."""
+        self._pods(number, lambda child, revision, _: child.pods_unready(revision))
+
     def recover(self, number: int) -> None:
         self._pods(number, lambda child, revision, now: child.pods_ready(revision, now))
 
