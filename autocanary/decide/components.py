@@ -1,7 +1,7 @@
 """The other components of the same service: what is being released there while one of them is rolled out.
 
 Predictor, transformer and explainer have revisions, weights and rollouts of their own. A request goes
-through all of them, so two candidates at once cannot be told apart by what is measured.
+through all of them, so what is measured cannot distinguish two candidates at once.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class OtherComponent:
 
     @property
     def awaits_user(self) -> bool:
-        """Set aside because it was changed together with another, and nobody has said yet which goes on."""
+        """Set aside because it was changed together with another, and no user has said yet which goes on."""
         return self.phase is Phase.PAUSED and self.reason is Reason.COMPONENTS_TOGETHER
 
     def to_dict(self) -> dict[str, Any]:

@@ -28,10 +28,10 @@ __all__ = [
 ]
 
 _TOO_LITTLE_EVIDENCE = (Reason.TOO_FEW_REQUESTS, Reason.WARMING_UP)
-"""Looks with a few requests, which neither end a time without data nor prove one."""
+"""Evaluations with a few requests: they neither end a time without data nor prove one."""
 
 STALE_CACHE = 90.0
-"""Seconds after which an unconfirmed picture of the cluster is too old to conclude anything from it."""
+"""Seconds after which an unconfirmed cache is too old to conclude anything from it."""
 
 DRIFTED_AFTER = 15.0
 """Seconds for which a status may show an older split than the one that was in effect; measured: up to 6 s."""
@@ -46,7 +46,7 @@ BY_USER, BY_STEP, BY_FAILURE = "user", "step", "failure"
 """Who paused a rollout (``Progress.paused_by``); anything else is the writer of an external change."""
 
 REMEMBERED_WEBHOOKS = (WebhookType.PRE_ROLLOUT, WebhookType.CONFIRM_PROMOTION)
-"""Gates whose yes is remembered; the other webhooks are asked at each look."""
+"""Policy webhooks whose yes is remembered; the others are called at each evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +63,12 @@ class WebhookAnswer:
 class DecisionInput:
     """The gathered input of one plan.
 
-    ``observation`` is None when the service does not exist. ``verdict`` is None when no metrics were looked
-    at. ``webhook_answers`` holds the answers of the webhooks that were asked now. ``cache_age`` is how long
-    ago (in seconds) the picture of the cluster was last confirmed. ``acknowledged_weight`` is the weight
+    ``observation`` is None when the service does not exist. ``verdict`` is None when no metrics were
+    evaluated. ``webhook_answers`` holds the answers of the webhooks that were asked now. ``cache_age`` is how long
+    ago (in seconds) the cache was last confirmed. ``acknowledged_weight`` is the weight
     whose write the API server has acknowledged to this process, so that a field which differs was written by
-    somebody else. ``unsupported_reason`` says why whatever serves the service refuses every weight, "" while
-    it does not. ``progress_before`` is the progress before this look was noted in it, None until then.
+    another client. ``unsupported_reason`` says why the API server refuses every weight, "" while
+    it does not. ``progress_before`` is the progress before this evaluation was recorded in it, None until then.
     ``other_components`` are the other components of the service in which something is being released.
     """
 
@@ -100,7 +100,7 @@ class DecisionInput:
 
     @property
     def next_step(self) -> int:
-        """The first step above the present weight, whoever set that; the last one when there is none."""
+        """The first step above the present weight, by whichever client; the last one when there is none."""
         weight = 100 if self.progress.weight is None else self.progress.weight
         above = (index for index, each in enumerate(self.policy.steps) if each.weight > weight)
         return next(above, len(self.policy.steps) - 1)
@@ -125,7 +125,7 @@ class DecisionInput:
 
     @property
     def request(self) -> Request | None:
-        """What a person asks and has not been answered yet."""
+        """What a user requests and has not been answered yet."""
         request = self.rollout.request
         return request if request is not None and request.id != self.progress.answered_request_id else None
 
@@ -145,7 +145,7 @@ class DecisionInput:
 
     @property
     def present_weight_in_effect(self) -> bool:
-        """Whether the weight that stands in the field now is in effect, on a route that is ready."""
+        """Whether the weight that is in the field now is in effect, on a route that is ready."""
         observation = self.observation
         if observation is None:
             return False
@@ -178,7 +178,7 @@ class DecisionInput:
         return replace(self, rollout=replace(self.rollout, progress=progress))
 
     def with_observed_progress(self) -> DecisionInput:
-        """The situation with what this look saw written into the progress, before anything is decided."""
+        """The input with what this evaluation observed in the progress, before anything is decided."""
         progress, observation, verdict = self.progress, self.observation, self.verdict
         if progress.phase.is_final:
             return self
@@ -188,12 +188,12 @@ class DecisionInput:
             unready = progress.step < 0 and self.candidate_ready and not self.present_weight_in_effect
             if self.is_renumbered or astray or unready:
                 if progress.drifted_since is None:
-                    changes["drifted_since"] = self.now  # lasts, although the step begins anew meanwhile
+                    changes["drifted_since"] = self.now  # lasts, although the step begins again meanwhile
             elif progress.drifted_since is not None and (self.weight_in_effect or progress.step < 0):
                 changes["drifted_since"] = None
-            settled = progress.phase is Phase.FINALIZING and observation.candidate_removed
+            cleared = progress.phase is Phase.FINALIZING and observation.candidate_removed
             # Then it is stable's own revision that serves what the candidate was made of.
-            traffic_percent = observation.traffic_percent(observation.rolled_out if settled else self.rollout.candidate)
+            traffic_percent = observation.traffic_percent(observation.rolled_out if cleared else self.rollout.candidate)
             if traffic_percent is not None and traffic_percent != progress.observed_weight:
                 changes["observed_weight"] = traffic_percent
             if (
@@ -253,7 +253,7 @@ class DecisionInput:
         return since + self.now - max(outage, since) if ended and outage is not None else since
 
     def _undecided_since(self, verdict: Verdict) -> float | None:
-        """Stands still during an outage, which says nothing about how hard the candidate is to judge."""
+        """Does not advance during an outage, which says nothing about the candidate."""
         since, outage = self.progress.inconclusive_since, self.progress.outage_since
         if verdict.outcome in (Outcome.PASS, Outcome.FAIL):
             return None

@@ -1,6 +1,6 @@
 """What a decision was made from, as the JSON that is kept with it: nothing that mattered is left out.
 
-Kept apart is only what never changes during a rollout and stands in the same CanaryRollout: the policy's
+Kept apart is only what never changes during a rollout and is in the same CanaryRollout: the policy's
 snapshot, the names of the revisions, and the specs. ``replay`` makes the same decision again from both.
 """
 
@@ -33,11 +33,11 @@ FIELDS_WITHOUT_EFFECT: Mapping[str, Any] = {
     "delivered_notifications": (),
     "channel_message_ids": {},
 }
-"""Fields of a progress that only tell what was done; nothing is decided from them."""
+"""Fields of a progress that only record what was done; nothing is decided from them."""
 
 
 def decision_inputs_to_json(given: DecisionInput) -> dict[str, Any]:
-    """JSON-safe. ``metrics`` are the states after the look, for people; everything else is from before it."""
+    """JSON-safe. ``metrics`` are the states after the evaluation, for users; everything else is from before it."""
     progress = given.progress_before if given.progress_before is not None else given.progress
     found: dict[str, Any] = {
         "now": given.now,
@@ -98,7 +98,7 @@ def decision_inputs_from_json(
 
 
 def _verdict(verdict: Verdict, progress: Progress) -> dict[str, Any]:
-    """The basis' states and evidence are the progress' own, unless the look was made from an older one."""
+    """The basis' states and evidence are the progress' own, unless the evaluation was made from an older one."""
     raw: dict[str, Any] = {"outcome": verdict.outcome.value, "reason": verdict.reason.value}
     if verdict.analysis_input is None:
         return raw | {"message": verdict.message}

@@ -36,9 +36,9 @@ def record_transition(
     now: float,
     inputs: Mapping[str, Any] | None = None,
 ) -> Progress:
-    """``progress`` with the transition noted: people hear of it once, and the ledger keeps why.
+    """``progress`` with the transition recorded: one notification, and an entry in the decision history.
 
-    The id is made of what the transition is, so that it is the same whenever it is told again.
+    The id is made of what the transition is, so that it is the same whenever it is sent again.
     """
     entry = Notification(
         id=f"{rollout.namespace}/{rollout.name}/{event.value}/{round(now * 1000)}",
@@ -88,7 +88,7 @@ def _drop_old_inputs(decisions: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[
 
 
 def save_channel_message_id(progress: Progress, channel: str, channel_message_id: str) -> Progress:
-    """``progress`` with the channel's newest receipt, "" being none."""
+    """``progress`` with the channel's newest message id, "" being none."""
     if not channel_message_id or progress.channel_message_ids.get(channel) == channel_message_id:
         return progress
     return replace(progress, channel_message_ids={**progress.channel_message_ids, channel: channel_message_id})
@@ -97,7 +97,7 @@ def save_channel_message_id(progress: Progress, channel: str, channel_message_id
 def mark_delivered(
     progress: Progress, notification_id: str, channel: str, expected_channels: tuple[str, ...]
 ) -> Progress:
-    """``progress`` after ``channel`` has got the telling; told once every wanted channel has it."""
+    """``progress`` after ``channel`` has the notification; delivered once every expected channel has it."""
     pending_notifications: list[Notification] = []
     delivered_notifications = progress.delivered_notifications
     for entry in progress.pending_notifications:

@@ -1,8 +1,8 @@
-"""``plan``: one situation in, one decision out, by the first rule of the chain that applies.
+"""``plan``: one decision input in, one decision out, by the first rule of the chain that applies.
 
 A recorded decision, made again: from the inputs in the record and what the rollout is about.
 
-Whoever doubts a decision can follow it with the code that made it.
+So a decision can be followed later with the code that made it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ NOTHING_TO_DO = "NothingToDo"
 
 
 def plan(given: DecisionInput) -> Decision:
-    """The next move of one rollout. Pure and total: every situation has an answer.
+    """The next transition of one rollout. Pure and total: every input has a decision.
 
-    The same situation gives the same decision, so that a record of the inputs explains it completely.
+    The same input gives the same decision, so that a record of the inputs explains it completely.
     """
     with_observed_progress = given.with_observed_progress()
     for rule in CHAIN:

@@ -34,7 +34,7 @@ class Dialect(Protocol):
     moved on or been replaced; weights outside 0..100 are a ValueError, because KServe answers them with
     200 and then stops reconciling. ``finalize_patch`` is the next write towards the candidate being stable
     itself; ValueError when there is none to make (see ``Observation.unsettled``). ``routes`` are Knative's,
-    as far as the document's status tells of them.
+    as far as the document's status names them.
     """
 
     @property

@@ -97,7 +97,7 @@ def weight_manager(
 ) -> str:
     """The manager that owns the weight; where the spec is atomic (minimal definition), the spec's owner.
 
-    ``weight_fields`` finds the fields among which the weight stands.
+    ``weight_fields`` finds the fields among which the weight is.
     """
     newest, name = "", ""
     for at, manager in _owners(managed_fields or (), weight_fields):

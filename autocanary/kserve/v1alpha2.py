@@ -6,7 +6,7 @@ candidate spec. The status shows the split as two numbers and each side's revisi
 
 Traps that shape this module: the weight is an ``omitempty`` integer, so absent is 0 and 0 may be absent; the
 names in the status are of the *newest created* revisions, ready or not; while either side is not ready, the
-split is not written anew, ``RoutesReady`` is False and the two numbers are gone.
+split is not written again, ``RoutesReady`` is False and the two numbers are gone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ CANARY_REFUSED_TEXT = "no longer supported on v1alpha2"
 
 CANARY_UNSUPPORTED_MESSAGE = (
     "this KFServing (0.5 or 0.6) splits no traffic for services of v1alpha2; apply the service as "
-    "serving.kubeflow.org/v1beta1, where canaryTrafficPercent stands on the predictor"
+    "serving.kubeflow.org/v1beta1, where canaryTrafficPercent is a field of the predictor"
 )
 
 _SIDES = ("default", "canary")
@@ -152,7 +152,7 @@ class V1Alpha2(ApiResource):
             )
         if promotion_pending is PromotionPending.CLEAR:
             return patch_with_preconditions(observation, {"canary": None, WEIGHT: None})
-        raise ValueError(f"{observation.key}: there is nothing to settle by a write now")
+        raise ValueError(f"{observation.key}: there is nothing to finalize by a write now")
 
     def routes(self, document: Mapping[str, Any]) -> tuple[Route, ...]:
         """One for each side's component: there the split is above the routes, not in them."""

@@ -1,4 +1,4 @@
-"""``serving.kserve.io/v1beta1``: where ``canaryTrafficPercent`` stands on each component.
+"""``serving.kserve.io/v1beta1``: ``canaryTrafficPercent`` is a field of each component.
 
 Which fields prove what was measured against KServe 0.20 and Knative 1.21; three traps shape this module:
 the ``latestRevision`` entry of the traffic list may name any revision, so shares are summed by name;
@@ -134,7 +134,7 @@ class V1Beta1(ApiResource):
         )
 
     def finalize_patch(self, observation: Observation) -> dict[str, Any]:
-        raise ValueError(f"{observation.key}: at 100 % the candidate is stable; there is nothing to settle")
+        raise ValueError(f"{observation.key}: at 100 % the candidate is stable; there is nothing to finalize")
 
 
 def spec_digest(spec: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
-"""How the candidate stands against stable on one metric: what people see of a comparison.
+"""How the candidate compares with stable on one metric: what users see of a comparison.
 
-Numbers only, made by the judge at each look; the state that a comparison goes on from is not here.
+Numbers only, made by the analysis at each evaluation; the state that a comparison goes on from is not here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RevisionCounts:
         return f"{self.bad:.0f}/{self.requests:.0f}{rate}"
 
     def to_status(self) -> dict[str, Any]:
-        """As people and programs read it in a rollout's status; an interval is Wilson's, at 95 %."""
+        """As users and programs read it in a rollout's status; an interval is Wilson's, at 95 %."""
         raw: dict[str, Any] = {"requests": self.requests, "bad": self.bad}
         if self.percent is not None:
             raw["percent"] = round(self.percent, 4)
@@ -86,7 +86,7 @@ class ComparisonSummary:
         return f"{slow}canary {self.candidate}, stable {self.stable}{ratio}"
 
     def to_status(self) -> dict[str, Any]:
-        """As people and programs read it in a rollout's status; percent and seconds."""
+        """As users and programs read it in a rollout's status; percent and seconds."""
         raw: dict[str, Any] = {
             "summary": self.not_compared_reason or str(self),
             "candidate": self.candidate.to_status(),

@@ -14,7 +14,7 @@ __all__ = ["Action", "Decision", "Event"]
 
 
 class Event(str, Enum):
-    """The audit trail: one per transition, never per tick. Names are stable; people alert on them."""
+    """The audit trail: one per transition, never per tick. Names are stable; alerts use them."""
 
     STARTED = "rollout_started"
     STEP = "step_taken"
@@ -26,7 +26,7 @@ class Event(str, Enum):
     ROLLED_BACK = "rollout_rolled_back"
     EXTERNAL_CHANGE = "external_change"
     ENDED = "rollout_ended"  # superseded, abandoned, missed
-    WARNING = "rollout_warning"  # a person should look: blocked rollback, lost stable
+    WARNING = "rollout_warning"  # action may be required: blocked rollback, lost stable
 
     def __str__(self) -> str:
         return self.value
@@ -45,7 +45,7 @@ class Action(str, Enum):
 class Decision:
     """``progress`` is the state to record; ``action`` the write that follows it.
 
-    ``event`` is None while nothing changes for people. ``inputs`` is everything the decision was made
+    ``event`` is None while nothing changes for users. ``inputs`` is everything the decision was made
     from, JSON-safe, so that it can be explained and recomputed later. ``urgent`` writes are made even if
     they could not be recorded first: a rollback does not wait for the rollout store. ``rule`` names the rule
     of the chain that made the decision.

@@ -4,7 +4,7 @@ A reading is not a verdict: an outage of Prometheus says nothing about the canar
 
 Requests counted on both revisions, so that a comparison can see what both went through.
 
-Totals grow from where the account began; whoever compares keeps the totals it has used and takes the
+Totals grow from where the account began; a comparison keeps the totals it has used and takes the
 difference. So an answer that is lost, or asked for twice, loses and repeats nothing.
 """
 
@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RequestTotals:
-    """One revision's requests since the account began, with resets and vanished pods already seen to.
+    """One revision's requests since the account began, corrected for resets and vanished pods.
 
     ``errors`` of ``requests`` failed; ``within[i]`` of them succeeded in at most ``bounds[i]`` seconds (of
     the Counters they belong to), so that a fast failure counts as slow.

@@ -1,12 +1,12 @@
-"""What is: one component of one InferenceService, as its status told at one moment.
+"""One component of one InferenceService, as its status was at one moment.
 
 Built by ``autocanary.kserve`` from the object; the same value whatever API generation it came from.
 
 In which of KServe's deployment modes nothing can be rolled out, and what would work instead.
 
-Knative numbers a service's revisions from 00001 on, and anew when its Knative service was made anew.
+Knative numbers a service's revisions from 00001 on, and from 00001 again when its Knative service was created again.
 
-That happens without a new InferenceService: it was stopped and resumed, or somebody deleted what it owns.
+That happens without a new InferenceService: it was stopped and resumed, or what it owns was deleted.
 From then on the old names belong to other revisions.
 """
 
@@ -94,7 +94,7 @@ class DefaultEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at one component.
+    """One component at one moment.
 
     ``weight`` is the canaryTrafficPercent in the *spec*, None when absent (KServe then sends 100 % to the
     newest ready revision). ``traffic`` is the status' split, summed by revision name, in percent; empty
@@ -190,7 +190,7 @@ class Observation:
 
 
 _USE_KNATIVE_MODE = (
-    "what works is the Knative mode: create the service anew with the annotation "
+    "what works is the Knative mode: create the service again with the annotation "
     "serving.kserve.io/deploymentMode: Knative (KServe does not let a service change its mode)"
 )
 
@@ -199,7 +199,7 @@ def unsupported_mode_reason(observation: Observation) -> str:
     """Why this service has no revisions to split traffic between, as a sentence; "" where it may have.
 
     A KServe before 0.15.1 does not write down the mode that an installation has by default; there a service
-    that is ready and has no revision is told from one in Knative mode, which has.
+    is ready and has no revision; one in Knative mode has.
     """
     if observation.mode is DeploymentMode.STANDARD:
         return (
@@ -221,7 +221,7 @@ _NUMBER = re.compile(r"-(\d{5,})$")
 
 
 def revision_number(revision: str) -> int | None:
-    """The number at the end of a revision's name; None for names of Knatives that draw lots.
+    """The number at the end of a revision's name; None for the random names of old Knatives.
 
     >>> number("mnist-predictor-00002")
     2
@@ -231,6 +231,6 @@ def revision_number(revision: str) -> int | None:
 
 
 def has_lower_number(revision: str, other: str) -> bool:
-    """Whether ``revision`` has a lower number: as the newest one it proves that the numbers began anew."""
+    """Whether ``revision`` has a lower number: as the newest one it proves that the revisions were renumbered."""
     mine, its = revision_number(revision), revision_number(other)
     return mine is not None and its is not None and mine < its

@@ -69,7 +69,7 @@ class OnInconclusive(str, Enum):
 class CandidateCleanup(str, Enum):
     """What becomes of a rolled-back candidate that has a place of its own in the spec."""
 
-    KEEP = "keep"  # at 0 %, to be looked at
+    KEEP = "keep"  # at 0 %, for inspection
     REMOVE = "remove"
 
 
@@ -89,9 +89,9 @@ class WebhookType(str, Enum):
     """Flagger's types, so that its load tester and gates work unchanged."""
 
     PRE_ROLLOUT = "pre-rollout"  # must pass before the first step
-    ROLLOUT = "rollout"  # called at each look; a "no" counts like a breach
+    ROLLOUT = "rollout"  # called at each evaluation; a "no" counts like a violation
     CONFIRM_PROMOTION = "confirm-promotion"  # must pass before 100 %
-    POST_ROLLOUT = "post-rollout"  # told when the rollout has ended
+    POST_ROLLOUT = "post-rollout"  # called when the rollout has ended
     ROLLBACK = "rollback"  # a "yes" rolls back
 
 
@@ -106,7 +106,7 @@ class Selector:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A weight, how long it is held and judged at least (seconds), and whether a person must let it pass.
+    """A weight, how long it is held and analysed at least (seconds), and whether a user must let it pass.
 
     With comparisons the step lasts on until they have their evidence.
     """
@@ -158,10 +158,10 @@ class Metric:
 
     ``query`` is empty for presets and PromQL with ``{{ placeholders }}`` otherwise; ``query_type`` is vector,
     scalar, matrix or string, empty where the parser does not know the query. The rollout fails at
-    the ``failure_limit``-th breach within one step (reached, not exceeded); a pass erases earlier breaches
-    only when ``consecutive``. ``dry_run`` metrics are judged and shown, never acted on.
+    the ``failure_limit``-th violation within one step (reached, not exceeded); a pass erases earlier violations
+    only when ``consecutive``. ``dry_run`` metrics are evaluated and shown, never acted on.
 
-    ``compare`` stands beside the range or, where the range is unbounded, instead of it. ``objective``: the
+    ``compare`` is given beside the range or, where the range is unbounded, instead of it. ``objective``: the
     range beside a comparison is a service level objective and counts no breaches: the rollout is rolled back
     when the candidate is worse than stable *and* beyond the range, and beyond the range alone it is held.
     """
@@ -228,9 +228,9 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class NotificationRoute:
-    """Where the transitions named in ``events`` (empty: all) are told; ``slack_channel`` or ``webhook``.
+    """Where the transitions named in ``events`` (empty: all) are sent; ``slack_channel`` or ``webhook``.
 
-    ``slack_mention`` is who is called there when a rollout is rolled back or needs a person: members' and
+    ``slack_mention`` is mentioned there when a rollout is rolled back or needs a user: members' and
     user groups' IDs, ``here`` or ``channel``.
     """
 

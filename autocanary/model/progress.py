@@ -23,7 +23,7 @@ VERSION = 1
 
 
 class Phase(str, Enum):
-    """Where a rollout stands; docs/concepts.md draws the state diagram."""
+    """The state of a rollout; docs/concepts.md draws the state diagram."""
 
     STAGING = "Staging"
     PROGRESSING = "Progressing"
@@ -54,7 +54,7 @@ class UnknownVersionError(ValueError):
 class MetricState:
     """What one metric has said in the present step.
 
-    ``violations`` counts towards the failure limit; ``passes`` counts looks in range; ``last`` is the newest
+    ``violations`` counts towards the failure limit; ``passes`` counts evaluations in range; ``last`` is the newest
     reading and ``ok`` what it meant: True in range, False out of range, None no answer to that.
     ``comparison_summary`` is how it compares with stable's, where the policy asks for that.
     """
@@ -89,7 +89,7 @@ class MetricState:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One transition that people must hear of once: the outbox entry, until every channel has it.
+    """One transition to notify once: the outbox entry, until every channel has it.
 
     ``id`` is the same after a restart, so a receiver can drop a repetition. ``event`` is the audit event's
     name (``step_taken``); ``delivered_channels`` names the channels that have it.
@@ -134,22 +134,22 @@ class Progress:
 
     ``step`` is the index into the policy's steps, -1 before the first. ``weight`` is the weight this
     rollout last asked for and ``from_weight`` the one in the field before that, so that a crash between
-    recording and writing is told from somebody else's change; None where the field was absent.
+    recording and writing differs from another client's change; None where the field was absent.
     ``verified_at`` is when the weight was seen in effect, None until then: a step's clock starts there.
-    ``paused_by`` is "user", or who caused a pause that nobody asked for. ``repairing`` marks a rollback
+    ``paused_by`` is "user", or what caused a pause that no user requested. ``repairing`` marks a rollback
     that restores the stable spec, whose traffic arrives on a revision with a new name. ``warnings_sent``
-    holds the reasons of warnings already told. ``spec_changed_at`` is when the spec was first seen to be
+    holds the reasons of warnings already notified. ``spec_changed_at`` is when the spec was first seen to be
     another than the candidate's: a newer revision is probably on its way. ``restored`` says that the stable
-    spec was seen in the cluster after it was put back: whoever takes it away again is not fought.
+    spec was seen in the cluster after it was put back: another client that replaces it again is left alone.
     ``channel_message_ids`` are what channels gave for what they have of this rollout, by channel: Slack's
-    message that is updated. ``evidence`` is what comparisons go on from, in the judge's own versioned form;
-    other than ``metrics`` it lasts over steps. ``inconclusive_since`` is when the looks of this step became
+    message that is updated. ``evidence`` is what comparisons go on from, in the versioned form of ``analysis``;
+    other than ``metrics`` it lasts over steps. ``inconclusive_since`` is when the evaluations of this step became
     inconclusive; an outage moves it on. ``drifted_since`` is when the traffic stopped to show a weight that
     had been in effect. ``rollback_written_at`` is when the weight 0
     of a rollback was first seen in the field: Knative's time to follow counts from there. ``stable_is_bad``
     says that the revision which KServe takes for stable was rolled back before: the way back is the stable spec.
     ``renumbered_revision`` is the revision that KServe made of the candidate's spec when
-    it numbered the revisions anew.
+    it renumbered the revisions.
     """
 
     phase: Phase
@@ -255,7 +255,7 @@ _ITEMS: Mapping[str, tuple[type, ...]] = {
 
 
 def _check(values: Mapping[str, Any]) -> None:
-    """A status that somebody has edited is refused here, with the field's name, and not in a rule."""
+    """A status that a client has edited is refused here, with the field's name, and not in a rule."""
     for name, value in values.items():
         kinds = _KINDS.get(name, (int, float, type(None)))  # whatever is not named there is an instant
         wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)

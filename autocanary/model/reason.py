@@ -1,7 +1,7 @@
 """The reasons for everything autocanary does or does not do.
 
-One enum, shared by logs, metrics, Kubernetes Events, conditions, Slack and the documentation, so that a
-person can search for one word everywhere. docs/troubleshooting.md explains each; a test checks that.
+One enum, shared by logs, metrics, Kubernetes Events, conditions, Slack and the documentation, so that
+users can search for one word everywhere. docs/troubleshooting.md explains each; a test checks that.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ class Reason(str, Enum):
     INTERCEPTED_UNSTAGED = "InterceptedUnstaged"  # applied without the field; set to 0 before it was ready
     WAITING_FOR_REVISION = "WaitingForRevision"  # the candidate is not ready yet
     WAITING_FOR_EFFECT = "WaitingForEffect"  # the weight was written; the traffic does not show it yet
-    ANALYSING = "Analysing"  # the step is held and judged
-    STEP_PASSED = "StepPassed"  # the judge passed the step; the next weight was written
+    ANALYSING = "Analysing"  # the step is held and analysed
+    STEP_PASSED = "StepPassed"  # the analysis passed the step; the next weight was written
     FINALIZING = "Finalizing"  # all traffic is on the candidate; it is made stable in the spec too
     PROMOTED = "Promoted"
     # holding: wants to move, may not
-    WARMING_UP = "WarmingUp"  # samples just after a weight change are not judged
+    WARMING_UP = "WarmingUp"  # samples just after a weight change are not analysed
     VIOLATION_SEEN = "ViolationSeen"  # a metric is out of range, but below its failure limit
     TOO_FEW_REQUESTS = "TooFewRequests"
     GATHERING_EVIDENCE = "GatheringEvidence"  # the comparison with stable cannot say yet
-    SUSPICIOUS = "Suspicious"  # the candidate looks worse than stable, but not beyond doubt
+    SUSPICIOUS = "Suspicious"  # the candidate looks worse than stable, without enough evidence
     BEYOND_OBJECTIVE = "BeyondObjective"  # beyond the SLO, and not shown to be worse than stable
     TRAFFIC_MISSING = "TrafficMissing"  # the candidate completes far fewer requests than its share
     INCONCLUSIVE = "Inconclusive"  # the step's time is over, and nothing can be said
@@ -39,20 +39,20 @@ class Reason(str, Enum):
     METRICS_NOT_A_NUMBER = "MetricsNotANumber"
     SHARED_OUTAGE = "SharedOutage"  # stable and the candidate both fail: the comparison says nothing
     WINDOW_CLOSED = "WindowClosed"
-    WEBHOOK_PENDING = "WebhookPending"  # a gate has not said yes
+    WEBHOOK_PENDING = "WebhookPending"  # a policy webhook has not said yes
     OBSERVATION_STALE = "ObservationStale"  # the service has not been seen lately: nothing is concluded
-    # stopped by somebody
+    # stopped by a user or another client
     AWAITING_APPROVAL = "AwaitingApproval"  # pause: {} in the policy
     PAUSED_BY_USER = "PausedByUser"
     RESUMED_BY_USER = "ResumedByUser"
     PROMOTED_BY_USER = "PromotedByUser"
     ABORTED_BY_USER = "AbortedByUser"
     RETRIED_BY_USER = "RetriedByUser"
-    EXTERNAL_CHANGE = "ExternalChange"  # somebody else wrote the weight
+    EXTERNAL_CHANGE = "ExternalChange"  # another client wrote the weight
     STABLE_FAILED = "StableFailed"  # stable's pods failed: Knative changes no weight
     ROUTE_NOT_READY = "RouteNotReady"  # the split is as asked for, but its route is not ready
-    WEIGHT_LOST = "WeightLost"  # somebody removed the field, which would have promoted the candidate
-    FAILURE_PAUSED = "FailurePaused"  # a breach, and the policy says pause instead of rollback
+    WEIGHT_LOST = "WeightLost"  # a client removed the field, which would have promoted the candidate
+    FAILURE_PAUSED = "FailurePaused"  # a violation, and the policy says pause instead of rollback
     # rolling back
     METRIC_VIOLATION = "MetricViolation"
     WORSE_THAN_STABLE = "WorseThanStable"  # the comparison is sure
@@ -75,10 +75,10 @@ class Reason(str, Enum):
     STABLE_CHANGED = "StableChanged"  # stable itself was replaced during the rollout
     SERVICE_DELETED = "ServiceDeleted"
     SERVICE_STOPPED = "ServiceStopped"
-    SERVICE_REPLACED = "ServiceReplaced"  # same name, other uid; or its revisions are numbered anew
-    REVISION_CHURN = "RevisionChurn"  # new revisions come faster than any can be judged
+    SERVICE_REPLACED = "ServiceReplaced"  # same name, other uid; or its revisions are renumbered
+    REVISION_CHURN = "RevisionChurn"  # new revisions come faster than any can be analysed
     KNOWN_BAD = "KnownBad"  # made of the very spec that was rolled back before
-    MISSED_UNSTAGED = "MissedUnstaged"  # the revision took 100 % before it could be caught
+    MISSED_UNSTAGED = "MissedUnstaged"  # the revision took 100 % before it could be intercepted
     CANARY_UNSUPPORTED = "CanaryUnsupported"  # KFServing 0.5 and 0.6 refuse a weight in v1alpha2
     UNSUPPORTED_DEPLOYMENT_MODE = "UnsupportedDeploymentMode"
     AUTO_UPDATE_DISABLED = "AutoUpdateDisabled"

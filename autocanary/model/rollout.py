@@ -1,4 +1,4 @@
-"""One attempt to roll out one candidate: who it is about, what a person wants of it, how far it has come."""
+"""One attempt to roll out one candidate: what it rolls out, what users request of it, how far it has come."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ RETRY_STARTED = "started "
 
 
 class Verb(str, Enum):
-    """What a person can ask of a rollout."""
+    """What a user can request of a rollout."""
 
     PROMOTE = "promote"  # pass the present step
     PROMOTE_FULL = "promote-full"  # pass all steps
-    RESUME = "resume"  # go on after a pause that nobody asked for: an external change, a failure
+    RESUME = "resume"  # go on after a pause that no user requested: an external change, a failure
     ABORT = "abort"
     RETRY = "retry"
 

@@ -110,11 +110,11 @@ def _request_from_json(raw: Mapping[str, Any] | None) -> Request | None:
 
 
 def status_of(rollout: Rollout) -> dict[str, Any]:
-    """The status part alone: what people read on top, ``progress`` (the whole state) below."""
+    """The status part alone: what users read first, then ``progress`` (the whole state)."""
     progress = rollout.progress
     stored = progress.to_dict()
     decisions = stored.pop("decisions", [])
-    told = stored.pop("delivered_notifications", [])
+    delivered = stored.pop("delivered_notifications", [])
     return {
         "phase": progress.phase.value,
         "step": progress.step + 1,
@@ -131,7 +131,7 @@ def status_of(rollout: Rollout) -> dict[str, Any]:
         "evidencePercent": progress.evidence.get("evidence_percent"),
         "metrics": [_metric_status(name, state) for name, state in progress.metrics.items()],
         "decisions": decisions,
-        "notified": told,
+        "notified": delivered,
         "conditions": [*_conditions(progress), *_changed_conditions(rollout)],
         "specDigests": dict(rollout.spec_digests) or spec_digests(_spec(rollout)),
         "progress": stored,

@@ -1,7 +1,7 @@
 """When steps may be taken: weekly windows in the user's own time zone, right across daylight saving.
 
 A window is given in *local* wall-clock time, so on a day with 23 or 25 hours it still opens at the hour
-that people read on their clocks.
+that users read on their clocks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Instants as Kubernetes writes them, and as this program counts them: seconds since the epoch.
 
-Durations of flags and settings as people write them: ``5s``, ``1h30m``; a plain number is seconds.
+Durations of flags and settings as users write them: ``5s``, ``1h30m``; a plain number is seconds.
 
 A policy is stricter: there a bare number is refused, because the tools that policies come from disagree.
 """

@@ -1,7 +1,7 @@
-"""Values as people say them: numbers with units, readings, durations, and what a rollout waits for.
+"""Values in words: numbers with units, readings, durations, and what a rollout waits for.
 
 Every sentence that logs, Events, Slack and ``status`` show is made here or in the rules, so that they all
-tell the same story.
+say the same.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ _STAGING_WAITS = {
 
 
 def describe_wait(rollout: Rollout, policy: Policy | None, now: float) -> str:
-    """What has to happen next, as a person would say it; "" for a finished rollout."""
+    """What has to happen next, in words; "" for a finished rollout."""
     progress = rollout.progress
     if progress.phase.is_final:
         return ""
@@ -136,7 +136,7 @@ def describe_wait(rollout: Rollout, policy: Policy | None, now: float) -> str:
     if progress.phase is Phase.ROLLING_BACK:
         return "the traffic to be back on stable"
     if progress.phase is Phase.PAUSED:
-        return "a person: promote, resume or abort"
+        return "a user: promote, resume or abort"
     if progress.verified_at is None:
         return f"the traffic to show {progress.weight} %"
     if policy is not None and 0 <= progress.step < len(policy.steps):

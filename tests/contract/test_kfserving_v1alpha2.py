@@ -31,7 +31,7 @@ def test_no_promotion_pending_for_an_unchanged_service(backend: Backend) -> None
     assert (observation.candidate_removed, observation.promotion_pending) == (True, None)
     stable, newest = digests(observation)
     assert stable == newest
-    with pytest.raises(Refused, match="nothing to settle"):
+    with pytest.raises(Refused, match="nothing to finalize"):
         backend.cluster.finalize(observation)
 
 
@@ -86,7 +86,7 @@ def test_finalizing_waits_until_stable_is_ready(backend: Backend) -> None:
     backend.wait_until(traffic={backend.revision(1): 0, backend.revision(2): 100}, route_ready=ConditionStatus.TRUE)
     backend.cluster.finalize(backend.observation())
     waiting = backend.wait_until(promotion_pending=PromotionPending.WAIT)
-    with pytest.raises(Refused, match="nothing to settle"):
+    with pytest.raises(Refused, match="nothing to finalize"):
         backend.cluster.finalize(waiting)
     backend.wait_until(promotion_pending=PromotionPending.CLEAR)
 

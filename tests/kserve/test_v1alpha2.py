@@ -296,14 +296,14 @@ def test_finalize_patches_in_order() -> None:
     }
     waiting = copied | {"status": {**copied["status"], "conditions": conditions(DefaultPredictorReady="Unknown")}}
     assert one(waiting).promotion_pending is PromotionPending.WAIT
-    with pytest.raises(ValueError, match="nothing to settle"):
+    with pytest.raises(ValueError, match="nothing to finalize"):
         DIALECT.finalize_patch(one(waiting))
     ready = one(copied)
     assert ready.promotion_pending is PromotionPending.CLEAR
     cleared = merge_patch.apply(copied, {"spec": DIALECT.finalize_patch(ready)["spec"]})
     assert cleared["spec"] == {"default": model("pvc://m/2")}
     assert one(cleared).promotion_pending is PromotionPending.WAIT, "the router still sends everything to the canary"
-    with pytest.raises(ValueError, match="nothing to settle"):
+    with pytest.raises(ValueError, match="nothing to finalize"):
         DIALECT.finalize_patch(one(cleared))
 
 

@@ -109,7 +109,7 @@ def test_both_groups_at_once(api: FakeApi, connect: Callable[..., KubeCluster]) 
         {"default": {"predictor": {"tensorflow": {"storageUri": "pvc://m/2"}}}},
         {"canary": None, "canaryTrafficPercent": None},
     ]
-    with pytest.raises(Refused, match="nothing to settle"):
+    with pytest.raises(Refused, match="nothing to finalize"):
         cluster.finalize(seen(cluster, ServiceKey("ml", "mnist")))
 
 

@@ -71,7 +71,7 @@ def test_a_headline_names_both_revisions() -> None:
         (progress(verified_at=None), "the traffic to show 10 %"),
         (progress(), "the end of the step in 4m"),
         (progress(3, 100, phase=Phase.BAKING), "the end of the bake in 9m"),
-        (progress(phase=Phase.PAUSED), "a person: promote, resume or abort"),
+        (progress(phase=Phase.PAUSED), "a user: promote, resume or abort"),
         (progress(phase=Phase.ROLLING_BACK), "the traffic to be back on stable"),
         (
             progress(phase=Phase.HOLDING, verified_at=NOW - 400, message="too few requests"),

@@ -1,4 +1,4 @@
-"""What a look at a service with no rollout can find.
+"""What the detection can find at a service with no rollout.
 
 A rollout's first state.
 """
@@ -28,7 +28,7 @@ class NoAction:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The policy selects the service, but it cannot be rolled out; told once per service and reason."""
+    """The policy selects the service, but it cannot be rolled out; logged once per service and reason."""
 
     reason: Reason
     message: str
@@ -38,8 +38,8 @@ class Refusal:
 class RepairStable:
     """KServe gave stable's share to the revision before it, with no rollout running that could notice.
 
-    ``rollout`` is the promotion that it undid, with what people are to be told; ``spec`` is stable's, to be
-    put back without a weight: the only way out (measured). None: that is for a person to do.
+    ``rollout`` is the promotion that it undid, with the notification; ``spec`` is stable's, to be
+    put back without a weight: the only way out (measured). None: users must do that.
     """
 
     rollout: Rollout
@@ -101,7 +101,7 @@ def with_first_state(
     *,
     weight: int | None = 0,
 ) -> Rollout:
-    """``rollout`` in the phase that its life begins with, or begins and ends with, with people told."""
+    """``rollout`` in the phase that its life begins with, or begins and ends with, and its notification."""
     progress = Progress(phase=phase, reason=reason, message=message, started_at=now, phase_since=now, weight=weight)
     if phase.is_final:
         progress = replace(progress, finished_at=now)

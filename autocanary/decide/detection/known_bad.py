@@ -1,4 +1,4 @@
-"""Candidates that are not to be tried without a person: known to be bad, or one of too many."""
+"""Candidates that get no traffic until a user asks: known to be bad, or one of too many."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ CANDIDATE_FAULTS = frozenset(
 
 CHURN_LIMIT = 5
 CHURN_WINDOW = 900.0
-"""So many candidates replaced one by the next within that time, and none is tried until a person looks."""
+"""So many candidates replaced one by the next within that time, and none gets traffic until a user resumes it."""
 
 
 def block_known_bad(
     observation: Observation, rollout: Rollout, current: Sequence[Rollout], now: float
 ) -> Rollout | None:
-    """A candidate that is not to be tried without a person, at 0 from its first moment; None: any other."""
+    """A candidate that gets no traffic until a user asks, at 0 from its first moment; None: any other."""
     past = max(
         (each for each in current if each.candidate_digest == observation.spec_digest and _is_conclusive(each)),
         key=lambda each: each.progress.started_at,
@@ -54,7 +54,7 @@ def block_known_bad(
         message = (
             f"{CHURN_LIMIT} candidates of {observation.key} were each replaced by the next within "
             f"{format_duration(now - latest[0].progress.started_at)}: something makes new revisions; "
-            f"{observation.created} stays at 0 % until a person resumes it"
+            f"{observation.created} stays at 0 % until you resume it"
         )
         paused = with_first_state(rollout, observation, Phase.PAUSED, Reason.REVISION_CHURN, message, now)
         return replace(paused, progress=replace(paused.progress, paused_by=BY_FAILURE))
@@ -62,5 +62,5 @@ def block_known_bad(
 
 
 def _is_conclusive(past: Rollout) -> bool:
-    """Of its spec: one that was replaced before its end acquits nobody, unless a person wanted it tried."""
+    """Of its spec: one that was replaced before its end proves nothing, unless a user asked for the attempt."""
     return past.progress.phase in (Phase.ROLLED_BACK, Phase.PROMOTED) or past.attempt > 1

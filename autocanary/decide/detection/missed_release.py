@@ -1,4 +1,4 @@
-"""Revisions that took all traffic between two looks, without a rollout: said, not undone."""
+"""Revisions that took all traffic between two observations: recorded as Missed, and not undone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def detect_missed_release(
     tracker: StableRevisionTracker | None,
     now: float,
 ) -> NoAction | StartRollout:
-    """A revision that took all traffic between two looks, without a rollout: said, not undone.
+    """A revision that took all traffic between two observations, without a rollout: recorded, not undone.
 
     Lowering the weight now would move the traffic to a revision whose pods are gone.
     """
@@ -49,19 +49,19 @@ def detect_missed_release(
     same_content = tracker is not None and tracker.digest == observation.spec_digest
     if fresh or known or same_content or tracker is None or policy.on_unstaged is OnUnstaged.IGNORE:
         return NoAction()
-    message = f"{observation.rolled_out} took 100 % of the traffic before it could be caught, without analysis"
+    message = f"{observation.rolled_out} took 100 % of the traffic before it could be intercepted, without analysis"
     return _record_missed(observation, policy, history, tracker.stable, message, now)
 
 
 _RENUMBERED = (
-    "the revisions of {observation.key} are numbered anew (its Knative service was deleted, or it was stopped and "
-    "resumed): {observation.rolled_out} is made of the spec that was rolled back as {bad.candidate} and has 100 % "
-    "of the traffic"
+    "the revisions of {observation.key} are numbered from 00001 again (its Knative service was deleted, or it was "
+    "stopped and resumed): {observation.rolled_out} is made of the spec that was rolled back as {bad.candidate} and has "
+    "100 % of the traffic"
 )
 
 
 def _rolled_back_before_renumbering(observation: Observation, history: Sequence[Rollout]) -> Rollout | None:
-    """The rollout whose rolled-back spec came back as the only one when the numbers began anew."""
+    """The rollout whose rolled-back spec came back as the only one when the revisions were renumbered."""
     if not revisions_renumbered(observation, history):
         return None
     mine = [past for past in history if past.service_uid == observation.uid]
@@ -81,7 +81,7 @@ def _is_expected(observation: Observation, default_endpoint: DefaultEndpoint, cu
 def _promoted_by_user(
     newest: Rollout, observation: Observation, policy: Policy, history: Sequence[Rollout], now: float
 ) -> NoAction | StartRollout:
-    """A candidate that was rolled back and has all the traffic now: somebody removed or raised the field."""
+    """A candidate that was rolled back and has all the traffic now: the field was removed or raised."""
     if newest.progress.phase is not Phase.ROLLED_BACK:
         return NoAction()
     who = f" by {observation.writer}" if observation.writer else ""

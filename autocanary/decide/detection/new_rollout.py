@@ -42,7 +42,7 @@ def detect(
     tracker: StableRevisionTracker | None,
     now: float,
 ) -> NoAction | Refusal | StartRollout | RepairStable:
-    """Whether a rollout starts. ``history``: this service's rollouts; ``tracker``: from before this look."""
+    """Whether a rollout starts. ``history``: this service's rollouts; ``tracker``: from before this observation."""
     if observation.deleting or observation.stopped:
         return NoAction()
     mode = unsupported_mode_reason(observation)
@@ -60,11 +60,11 @@ def detect(
             return StartRollout(restored, intercept=True)
     if observation.created == observation.rolled_out:
         return detect_missed_release(observation, policy, history, current, tracker, now)
-    mend = detect_wrong_stable(observation, current, tracker, now)
-    if mend is not None:
-        return mend
+    repair = detect_wrong_stable(observation, current, tracker, now)
+    if repair is not None:
+        return repair
     if _is_known(observation, current, tracker, now):
-        return NoAction()  # running, or finished: a failed candidate stays out until a person retries
+        return NoAction()  # running, or finished: a failed candidate stays out until a user retries it
     if observation.auto_update_disabled:
         return Refusal(
             Reason.AUTO_UPDATE_DISABLED,
@@ -119,10 +119,10 @@ def retry_rollout(
 def _is_known(
     observation: Observation, current: Sequence[Rollout], tracker: StableRevisionTracker | None, now: float
 ) -> bool:
-    """Whether the ledger has this very candidate. Not if only the stable it was held against has gone.
+    """Whether the rollout store has this very candidate. Not if only the stable it was compared with has gone.
 
     A known name with another spec may be a name that came again, or a status that lags behind the spec: it
-    is new only after the spec has stood for longer than a status lags.
+    is new only after the spec was unchanged for longer than a status lags.
     """
     named = [past for past in current if past.candidate == observation.created]
     same_candidate = [past for past in named if observation.matches_spec(past.candidate_digest)]
@@ -131,8 +131,8 @@ def _is_known(
         return not (_lost_its_stable(newest) and newest.stable != observation.rolled_out)
     if not named:
         return False
-    stood = tracker is not None and tracker.observed_digest == observation.spec_digest
-    return not (stood and tracker is not None and now - tracker.observed_since >= UNCHANGED_SECONDS)
+    unchanged = tracker is not None and tracker.observed_digest == observation.spec_digest
+    return not (unchanged and tracker is not None and now - tracker.observed_since >= UNCHANGED_SECONDS)
 
 
 def _lost_its_stable(past: Rollout) -> bool:

@@ -26,9 +26,9 @@ def detect_wrong_stable(
 ) -> RepairStable | Refusal | None:
     """The grand-previous trap: a changed spec that made no revision, with a weight, moves stable back.
 
-    Told from a person's rollback after the promotion by the spec, which is stable's then, and by what was
-    stable at the look before. A process that has seen no look before goes on with what the ledger says was
-    begun; of what it does not say, a person is told.
+    A user's rollback after the promotion differs: the spec is stable's then. What was stable at the observation
+    before shows it too. A process without an earlier observation continues what the rollout store says was begun,
+    and only notifies of the rest.
     """
     if (
         observation.default_endpoint is not None
@@ -55,11 +55,11 @@ def detect_wrong_stable(
     if observation.spec_digest == tracker.digest:
         return None
     if tracker.observed_digest == observation.spec_digest and now - tracker.observed_since >= UNCHANGED_SECONDS:
-        # The spec stood with all traffic on its revision before the weight came: that may be a person's wish.
+        # The spec had all traffic on its revision before the weight came: that may be intended.
         return _notify_only(past, warning_key, f"{message}; unless that is meant, {_BY_HAND}", now)
     if past is None or tracker.spec is None:
         return _notify_only(past, warning_key, f"{message}; {_BY_HAND}", now)
-    text = f"{message}; the spec of {observation.created} is put back without a weight: release anew when it works"
+    text = f"{message}; the spec of {observation.created} is put back without a weight: release again when it works"
     return RepairStable(_with_warning(past, warning_key, text, now) or past, tracker.spec)
 
 
@@ -75,18 +75,18 @@ def _continue_repair(
     if warning_key in past.progress.warnings_sent and past.candidate_spec is not None:
         return RepairStable(past, past.candidate_spec)
     if past.candidate_digest in ("", observation.spec_digest):
-        return None  # a person went back to the revision before
+        return None  # a user went back to the revision before
     return _notify_only(past, warning_key, f"{message}; unless that is meant, {_BY_HAND}", now)
 
 
 def _notify_only(past: Rollout | None, warning_key: str, message: str, now: float) -> RepairStable | Refusal:
-    """Nothing is put back; people hear of it with the rollout that it undid, if there was one."""
+    """Nothing is put back; notified with the rollout that it undid, if there was one."""
     notified = _with_warning(past, f"{warning_key}/told", message, now) if past is not None else None
     return RepairStable(notified, None) if notified is not None else Refusal(Reason.WRONG_STABLE, message)
 
 
 def _with_warning(past: Rollout, warning_key: str, message: str, now: float) -> Rollout | None:
-    """``past`` with people told; None when they have been lately: somebody may do it again and again."""
+    """``past`` with the notification; None when one was sent lately: a client may repeat it."""
     known = past.progress.warnings_sent
     times = [
         parse_time(each["time"]) for each in past.progress.decisions if each["reason"] == Reason.WRONG_STABLE.value

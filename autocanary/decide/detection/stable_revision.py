@@ -1,4 +1,4 @@
-"""What earlier looks at a service taught, for there is no document that says what stable was made from."""
+"""What earlier observations of a service taught: no document says what stable was made from."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ move when the field is removed at 100 %, and then stays behind until the next ch
 
 @dataclass(frozen=True, slots=True)
 class StableRevisionTracker:
-    """What earlier looks at a service taught: its stable revision, and the spec that stable was made from.
+    """What earlier observations of a service taught: its stable revision, and the spec that stable was made from.
 
     ``spec`` is None until it is certain; ``observed_digest`` is the digest that has been seen at rest since
     ``observed_since``: not always that of ``spec``, for a spec can be changed without a new revision.
-    ``history_void_before`` is when KServe last knew no revision at all (stopped, created anew): revisions are
+    ``history_void_before`` is when KServe last knew no revision at all (stopped, created again): revisions are
     numbered from 00001 again, so older rollouts of the same names were about others.
     """
 
@@ -65,7 +65,7 @@ class StableRevisionTracker:
 def track_stable_revision(
     tracker: StableRevisionTracker | None, observation: Observation, history: Sequence[Rollout], now: float
 ) -> StableRevisionTracker | None:
-    """What to remember after this look. A spec that is known for a revision is never learned anew."""
+    """What to remember after this observation. A spec that is known for a revision is not learned again."""
     if not observation.rolled_out:
         return StableRevisionTracker(observation.uid, "", history_void_before=now)
     if observation.default_endpoint is not None:
@@ -99,7 +99,7 @@ def _track_default_endpoint(
     default_endpoint: DefaultEndpoint,
     now: float,
 ) -> StableRevisionTracker:
-    """Stable's spec stands beside the candidate's; kept until a new stable serves, so that it can be told.
+    """Stable's spec is beside the candidate's; kept until a new stable serves, so that a rollout can record it.
 
     ``observed_digest`` is what the newest revision seems to be made of.
     """

@@ -23,12 +23,12 @@ __all__ = [
 ]
 
 _NEEDS_MORE_REQUESTS = frozenset({Reason.GATHERING_EVIDENCE, Reason.TOO_FEW_REQUESTS})
-"""Inconclusive for want of evidence, and not because something was seen."""
+"""Inconclusive because evidence is missing, and not because something was seen."""
 
 
 @rule("AnalysisFailed")
 def roll_back_on_failure(given: DecisionInput) -> Decision | None:
-    """The judge blames the candidate, or a rollback webhook says yes."""
+    """The analysis fails the candidate, or a rollback webhook says yes."""
     for each in given.webhook_answers.get(WebhookType.ROLLBACK, ()):
         if each.ok and not (given.progress.phase is Phase.PAUSED and given.progress.paused_by == BY_FAILURE):
             message = f"the rollback webhook {each.name} asked for it {each.detail}".rstrip()
@@ -40,7 +40,7 @@ def roll_back_on_failure(given: DecisionInput) -> Decision | None:
 
 @rule("NotEvaluated")
 def wait_for_evaluation(given: DecisionInput) -> Decision | None:
-    """Between two looks at the metrics nothing more can be decided."""
+    """Between two evaluations of the metrics nothing more can be decided."""
     return transitions.unchanged(given) if given.verdict is None else None
 
 
@@ -51,7 +51,7 @@ def hold_without_metrics(given: DecisionInput) -> Decision | None:
     if verdict is None or verdict.outcome not in (Outcome.OUTAGE, Outcome.NO_DATA):
         return None
     if given.progress.phase is Phase.PAUSED:
-        return transitions.unchanged(given)  # a person has been asked already; silence changes nothing
+        return transitions.unchanged(given)  # a user must resume it; missing data change nothing
     outage = verdict.outcome is Outcome.OUTAGE and given.progress.outage_since is not None
     timeout = given.policy.analysis.on_outage if outage else given.policy.analysis.on_no_data
     began = given.progress.outage_since if outage else given.progress.no_data_since
@@ -82,7 +82,7 @@ def _apply_timeout(given: DecisionInput, timeout: Timeout, outage: bool, lasted:
 
 @rule("Suspicious")
 def hold_while_suspicious(given: DecisionInput) -> Decision | None:
-    """The candidate looks bad, but not beyond doubt: held at once, and said, until it is over or certain."""
+    """The candidate looks worse than stable, without enough evidence: held and notified at once."""
     verdict = given.verdict
     if verdict is None or verdict.outcome is not Outcome.SUSPICIOUS:
         return None
@@ -94,7 +94,7 @@ def hold_while_suspicious(given: DecisionInput) -> Decision | None:
 
 @rule("Inconclusive")
 def handle_inconclusive(given: DecisionInput) -> Decision | None:
-    """The time is over, but there is too little evidence, or a metric was out of range at the last look."""
+    """The time is over, but there is too little evidence, or a metric was out of range at the last evaluation."""
     verdict, action = given.verdict, given.policy.analysis.on_inconclusive
     if verdict is None or verdict.outcome is Outcome.PASS:
         return None

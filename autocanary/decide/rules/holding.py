@@ -18,7 +18,7 @@ __all__ = ["hold_for_webhook", "hold_for_window", "hold_unless_paused", "wait_fo
 
 
 def hold_unless_paused(given: DecisionInput, reason: Reason, message: str) -> Decision:
-    """A hold, except that a pause which a person or the policy asked for stays a pause."""
+    """A hold, except that a pause which a user or the policy requested stays a pause."""
     return (
         transitions.unchanged(given)
         if given.progress.phase is Phase.PAUSED

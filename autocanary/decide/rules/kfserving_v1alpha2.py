@@ -1,4 +1,4 @@
-"""Services whose spec holds stable beside the candidate: what their owners do to either, and settling.
+"""Services whose spec holds stable beside the candidate: what their owners do to either, and finalizing.
 
 Where stable lives on only as a revision (``Observation.beside`` is None), none of this applies.
 """
@@ -25,7 +25,7 @@ def finalize_promotion(given: DecisionInput) -> Decision | None:
     """The candidate has all the traffic and is made stable itself, by one write after the other.
 
     Which write is next is read from the service alone, so it does not matter where a crash came between;
-    and none is made unless what stands in the candidate's place is what was judged.
+    and none is made unless what is in the candidate's place is what was analysed.
     """
     observation = given.observation
     if given.progress.phase is not Phase.FINALIZING or observation is None:
@@ -39,7 +39,7 @@ def finalize_promotion(given: DecisionInput) -> Decision | None:
     if not _is_evaluated_candidate(given, observation):
         return _replaced_while_finalizing(given, observation.default_endpoint)
     if observation.weight != 100 or given.rollout.paused:
-        return None  # somebody's weight, or somebody's pause: see the rules about these
+        return None  # another client's weight, or a user's pause: see the rules about these
     if observation.promotion_pending is PromotionPending.ADOPT:
         return _copy_candidate_to_default(given, observation.default_endpoint)
     if observation.promotion_pending is PromotionPending.CLEAR and (
@@ -82,7 +82,7 @@ def _copy_candidate_to_default(given: DecisionInput, default_endpoint: DefaultEn
 
 
 def _candidate_cleared(given: DecisionInput, observation: Observation) -> Decision | None:
-    """The candidate's place is empty: by our own last write, or by somebody's hand."""
+    """The candidate's place is empty: by autocanary's last write, or by another client."""
     if not observation.matches_spec(given.rollout.candidate_digest):
         return None  # see CandidateRemoved
     if observation.promotion_pending is None:
@@ -122,7 +122,7 @@ def _wait_for_stable(given: DecisionInput, observation: Observation, default_end
 
 
 def _warn_when_overdue(given: DecisionInput, what: str) -> Decision | None:
-    """Nothing is in danger, the candidate serves everything; but a person should look."""
+    """Nothing is in danger, the candidate serves everything; but it should be done by now."""
     waited = given.now - given.progress.phase_since
     if (
         waited <= given.policy.progress_deadline
@@ -138,7 +138,7 @@ def _warn_when_overdue(given: DecisionInput, what: str) -> Decision | None:
 
 @rule("CandidateRemoved")
 def finish_when_candidate_removed(given: DecisionInput) -> Decision | None:
-    """Somebody took the candidate out of the spec: stable has all the traffic, and nothing is fought."""
+    """The candidate was removed from the spec: stable has all the traffic, and nothing is written."""
     observation = given.observation
     if observation is None or not observation.candidate_removed or given.progress.phase is Phase.ROLLING_BACK:
         return None
@@ -146,7 +146,7 @@ def finish_when_candidate_removed(given: DecisionInput) -> Decision | None:
     if rollout.candidate_digest != rollout.stable_digest and observation.spec_digest == rollout.candidate_digest:
         message = f"the spec of {rollout.candidate} was put into stable's place by hand"
         return transitions.finish(given, Phase.PROMOTED, Reason.PROMOTED_BY_USER, message)
-    message = f"{rollout.candidate} was taken out of the spec of {rollout.key}; stable has all the traffic"
+    message = f"{rollout.candidate} was removed from the spec of {rollout.key}; stable has all the traffic"
     return transitions.finish(given, Phase.SUPERSEDED, Reason.REVERTED, message)
 
 
@@ -154,7 +154,7 @@ def finish_when_candidate_removed(given: DecisionInput) -> Decision | None:
 def finish_when_stable_changed(given: DecisionInput) -> Decision | None:
     """Stable was replaced during the rollout: what was measured is about another comparison.
 
-    The candidate is taken up anew, at the weight it has, as soon as the new stable serves; a person's pause
+    The candidate is rolled out again, from the weight it has, as soon as the new stable serves; a user's pause
     is left alone.
     """
     observation = given.observation
@@ -165,6 +165,6 @@ def finish_when_stable_changed(given: DecisionInput) -> Decision | None:
         return None
     message = (
         f"stable is {observation.rolled_out} now instead of "
-        f"{given.rollout.stable}; {given.rollout.candidate} is judged anew"
+        f"{given.rollout.stable}; {given.rollout.candidate} is analysed again"
     )
     return transitions.finish(given, Phase.SUPERSEDED, Reason.STABLE_CHANGED, message)

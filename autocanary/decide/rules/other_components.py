@@ -1,7 +1,7 @@
 """Two components of one service are changed at once: only one of them is rolled out at a time.
 
-A request goes through both, so with two candidates in traffic nobody could say which of them is bad. Where
-no policy states the order, neither gets traffic until a person says which goes on.
+A request goes through both, so with two candidates in traffic the metrics cannot show which of them is bad. Where
+no policy states the order, neither gets traffic until a user says which goes on.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _has_priority(given: DecisionInput, each: OtherComponent) -> bool:
     if _goes_after(given, each) or each.step >= 0:
         return True
     if each.phase is Phase.PAUSED:
-        return False  # without traffic, until a person moves it: then it waits in its turn
+        return False  # without traffic, until a user resumes it: then it waits in its turn
     mine = (given.progress.phase_since, given.rollout.component.value)
     return (each.since, each.component.value) < mine
 

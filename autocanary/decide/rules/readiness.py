@@ -18,7 +18,7 @@ __all__ = ["leave_staging_when_ready", "wait_for_warmup", "wait_for_weight_in_ef
 
 @rule("Staging")
 def leave_staging_when_ready(given: DecisionInput) -> Decision | None:
-    """The candidate must be ready before it gets traffic, and before that nobody else may have its share."""
+    """The candidate must be ready before it gets traffic, and before that no other revision may have its share."""
     if given.progress.step >= 0 or given.observation is None:
         return None
     if not given.candidate_ready:
@@ -88,7 +88,7 @@ def wait_for_weight_in_effect(given: DecisionInput) -> Decision | None:
         traffic_percent = observation.traffic_percent(given.rollout.candidate)
         if traffic_percent is None or traffic_percent == progress.weight:
             return None
-        message = f"the traffic shows {traffic_percent} % instead of {progress.weight} %; the step starts anew"
+        message = f"the traffic shows {traffic_percent} % instead of {progress.weight} %; the step starts again"
         changes = {"verified_at": None, "step_started_at": given.now}
         return transitions.continue_step(given, Reason.WAITING_FOR_EFFECT, message, **changes)
     if given.weight_in_effect:

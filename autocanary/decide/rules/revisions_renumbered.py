@@ -1,4 +1,4 @@
-"""Did the revisions' numbers begin anew under the rollout? Then no name means what the record says."""
+"""Were the revisions numbered from 00001 again during the rollout? Then no recorded name is valid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["handle_renumbered_revisions"]
 
 @rule("RevisionsRenumbered")
 def handle_renumbered_revisions(given: DecisionInput) -> Decision | None:
-    """Somebody deleted the Knative service: KServe makes it again of the candidate's spec alone, which then
+    """The Knative service was deleted: KServe makes it again of the candidate's spec alone, which then
     has all the traffic under an old name, or none has any. Only stable's spec gets out of that.
     """
     observation, since = given.observation, given.progress.drifted_since
@@ -27,14 +27,14 @@ def handle_renumbered_revisions(given: DecisionInput) -> Decision | None:
         return None
     if since is None or given.now - since < DRIFTED_AFTER:
         return transitions.unchanged(given)
-    what = f"the Knative service of {given.rollout.key} was made anew: {observation.created} is made of the newest spec"
+    what = f"the Knative service of {given.rollout.key} is new: {observation.created} is made of the newest spec"
     if observation.spec_digest == given.rollout.stable_digest:
         message = f"{what}, which is stable's; {given.rollout.candidate} is gone"
         return transitions.finish(given, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
     if given.rollout.stable_spec is None:
-        message = f"{what}, which nothing has judged; stable's spec was never seen, so put it back by hand"
+        message = f"{what}, which was not analysed; stable's spec is unknown to autocanary, so apply it"
         return transitions.finish(given, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
-    message = f"{what}, which nothing has judged; the stable spec is put back without a weight"
+    message = f"{what}, which was not analysed; the stable spec is put back without a weight"
     return transitions.restore_stable_spec(
         given,
         None,
@@ -62,6 +62,6 @@ def _restore_stable(given: DecisionInput, observation: Observation) -> Decision:
     if not ours:
         return transitions.retry_restore(given)
     if given.now - (given.progress.escalated_at or given.now) > given.policy.progress_deadline:
-        message = f"the stable spec of {given.rollout.key} was put back and does not serve: look now"
+        message = f"the stable spec of {given.rollout.key} was put back and does not serve: see its conditions"
         return transitions.warn(given, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
     return transitions.unchanged(given)

@@ -40,7 +40,7 @@ def complete_rollback(given: DecisionInput) -> Decision | None:
         return _continue_repair(given, given.observation)  # nothing is left to write, the traffic is to follow
     newer = given.observation.created not in ("", given.rollout.stable, given.rollout.candidate)
     if newer and given.observation.spec_digest != given.rollout.stable_digest:
-        return None  # somebody released a fix: see CandidateSuperseded
+        return None  # a fix was released: see CandidateSuperseded
     if given.progress.repairing:
         return _continue_repair(given, given.observation)
     if given.observation.weight != 0:
@@ -87,14 +87,14 @@ def _traffic_on_stable(given: DecisionInput, observation: Observation) -> bool:
 
 
 def _continue_repair(given: DecisionInput, observation: Observation) -> Decision:
-    """The restoring patch is repeated until it has arrived; what somebody makes of the spec then stays."""
+    """The restoring patch is repeated until it has arrived; what another client makes of the spec then stays."""
     if not given.progress.restored and not observation.candidate_removed and _spec_is_candidates(given, observation):
         return transitions.retry_restore(given)
     if _old_stable_lost(given, observation):
         return transitions.escalate_rollback(given, without_weight=True)
     overdue = given.now - (given.progress.escalated_at or given.now) > given.policy.progress_deadline
     if overdue:
-        message = f"the stable spec of {given.rollout.key} was put back and the traffic has not followed: look now"
+        message = f"the stable spec of {given.rollout.key} was put back and the traffic does not follow: see its events"
         return transitions.warn(given, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
     return transitions.unchanged(given)
 
@@ -159,7 +159,7 @@ def _warn_of_blocked_route(given: DecisionInput, observation: Observation, waite
 
 
 def _write_zero_weight(given: DecisionInput, observation: Observation) -> Decision:
-    """The weight 0 does not get through: tried at every look, and said once when that goes on.
+    """The weight 0 does not get through: tried at every evaluation, and notified once when that goes on.
 
     Where every weight is refused, the candidate can still be taken out of the spec.
     """
@@ -176,7 +176,7 @@ def _write_zero_weight(given: DecisionInput, observation: Observation) -> Decisi
     shown = "absent" if observation.weight is None else f"{observation.weight}"
     message = (
         f"the weight of {given.rollout.key} could not be set to 0 for {format_duration(waited)}, it is {shown}; "
-        "tried again and again: see the log for what the API server answers"
+        "tried every 2 s: see the log for what the API server answers"
     )
     warning = transitions.warn(given, Reason.ROLLBACK_BLOCKED, message)
     return replace(warning, action=again.action, weight=again.weight, urgent=True)

@@ -19,7 +19,7 @@ __all__ = ["abandon_when_service_gone", "answer_when_finished", "hold_on_stale_c
 
 @rule("AlreadyFinished")
 def answer_when_finished(given: DecisionInput) -> Decision | None:
-    """A finished rollout never moves again; what a person asks of it is answered."""
+    """A finished rollout never moves again; a request is answered."""
     if not given.progress.phase.is_final:
         return None
     decision = transitions.unchanged(given)
@@ -32,7 +32,7 @@ def answer_when_finished(given: DecisionInput) -> Decision | None:
 
 @rule("StaleCache")
 def hold_on_stale_cache(given: DecisionInput) -> Decision | None:
-    """Nothing is concluded from a picture of the cluster that nobody has confirmed lately."""
+    """Nothing is concluded from a cache that was not confirmed lately."""
     if given.cache_age <= STALE_CACHE:
         return None
     if given.request is not None and given.request.verb == Verb.ABORT.value:
@@ -55,7 +55,7 @@ def abandon_when_service_gone(given: DecisionInput) -> Decision | None:
     if observation is None or observation.deleting:
         return transitions.finish(given, Phase.ABANDONED, Reason.SERVICE_DELETED, f"{name} was deleted")
     if observation.uid != given.rollout.service_uid:
-        message = f"{name} was deleted and created anew; its revisions start over"
+        message = f"{name} was deleted and created again; its revisions are numbered from 00001"
         return transitions.finish(given, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
     if observation.stopped:
         message = f"{name} was stopped (serving.kserve.io/stop); KServe forgets its revisions"

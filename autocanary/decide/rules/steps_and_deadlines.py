@@ -45,7 +45,7 @@ def enforce_progress_deadline(given: DecisionInput) -> Decision | None:
 
 @rule("StepDurationPending")
 def wait_for_step_duration(given: DecisionInput) -> Decision | None:
-    """Each weight is held for its time, judged all along."""
+    """Each weight is held for its time, and analysed all along."""
     verdict, step, verified = given.verdict, given.step, given.progress.verified_at
     if verdict is None or step is None or verified is None or given.now - verified >= step.hold:
         return None
@@ -69,7 +69,7 @@ def wait_for_samples_of_step(given: DecisionInput) -> Decision | None:
 
 @rule("BakeFinished")
 def promote_after_bake(given: DecisionInput) -> Decision | None:
-    """The last step is over and the last look passed."""
+    """The last step is over and the last evaluation passed."""
     if not given.at_last_step or given.verdict is None:
         return None
     waiting = wait_for_route(given)
@@ -100,7 +100,7 @@ def take_next_step(given: DecisionInput) -> Decision | None:
 
 
 def _result_text(given: DecisionInput) -> str:
-    """What the last look said, and that it did not pass where the policy goes on all the same."""
+    """What the last evaluation found, and that it did not pass where the policy goes on all the same."""
     if given.verdict is None:
         return ""
     if given.verdict.outcome is Outcome.PASS:

@@ -1,4 +1,4 @@
-"""What do people want? Requests, pauses and what they mean for a step."""
+"""Requests and pauses of users, and what they mean for a step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 @rule("RequestDuringRollback")
 def answer_during_rollback(given: DecisionInput) -> Decision | None:
-    """A rollback is not called off or hurried; whoever asks is told."""
+    """A request does not stop or speed up a rollback; it is answered."""
     request = given.request
     if request is None or given.progress.phase is not Phase.ROLLING_BACK:
         return None
@@ -34,7 +34,7 @@ def answer_during_rollback(given: DecisionInput) -> Decision | None:
 
 @rule("RequestPending")
 def answer_request(given: DecisionInput) -> Decision | None:
-    """A person's request, answered once."""
+    """A user's request, answered once."""
     request = given.request
     if request is None:
         return None
@@ -59,7 +59,7 @@ def answer_request(given: DecisionInput) -> Decision | None:
 
 
 def _requested_by(given: DecisionInput) -> str:
-    return given.request.by if given.request and given.request.by else "a person"
+    return given.request.by if given.request and given.request.by else "a user"
 
 
 def _abort(given: DecisionInput) -> tuple[Decision, str]:
@@ -111,25 +111,25 @@ def _resume(given: DecisionInput) -> tuple[Decision, str]:
 
 
 def _resume_at_weight(given: DecisionInput) -> Decision:
-    """Goes on from the weight that is there now, whoever set it; what was counted starts anew."""
+    """Goes on from the weight that is in the field now; what was counted is reset."""
     weight = 100 if given.progress.weight is None else given.progress.weight
     step = given.step_for_weight(weight)
     message = f"resumed at {weight} %"
-    anew = {
+    reset = {
         "metrics": {},
         "step_started_at": given.now,
         **transitions.WEIGHT_NOT_IN_EFFECT,
         **transitions.evidence_reset(given),
     }
-    return transitions.resume(given, step, message, **anew)
+    return transitions.resume(given, step, message, **reset)
 
 
 @rule("PausedByUser")
 def apply_user_pause(given: DecisionInput) -> Decision | None:
-    """``spec.paused``: no step is taken; the candidate is still judged, and a breach still rolls it back."""
+    """``spec.paused``: no step is taken; the analysis goes on, and a violation still rolls back."""
     progress = given.progress
     if given.rollout.paused and progress.phase is not Phase.PAUSED:
-        message = f"paused at {progress.weight} % on a person's request"
+        message = f"paused at {progress.weight} % at a user's request"
         return transitions.pause(given, BY_USER, Reason.PAUSED_BY_USER, message)
     if not given.rollout.paused and progress.phase is Phase.PAUSED and progress.paused_by == BY_USER:
         return transitions.resume(given, progress.step, f"resumed at {progress.weight} %")
@@ -138,7 +138,7 @@ def apply_user_pause(given: DecisionInput) -> Decision | None:
 
 @rule("Paused")
 def remain_paused(given: DecisionInput) -> Decision | None:
-    """Paused: only a person moves it on. Whether the traffic follows is noted all the same."""
+    """Paused: only a user resumes it. Whether the traffic follows is recorded all the same."""
     progress = given.progress
     if progress.phase is not Phase.PAUSED or progress.paused_by == BY_STEP:
         return None
@@ -149,10 +149,10 @@ def remain_paused(given: DecisionInput) -> Decision | None:
 
 @rule("AwaitingApproval")
 def pause_for_approval(given: DecisionInput) -> Decision | None:
-    """``pause: {}``: a person must let this step pass."""
+    """``pause: {}``: a user must let this step pass."""
     if given.step is None or not given.step.approval:
         return None
     if given.progress.phase is Phase.PAUSED:
         return transitions.unchanged(given)
-    message = f"the step at {given.progress.weight} % passed and waits for a person: promote or abort"
+    message = f"the step at {given.progress.weight} % passed and waits for approval: promote or abort"
     return transitions.pause(given, BY_STEP, Reason.AWAITING_APPROVAL, message)

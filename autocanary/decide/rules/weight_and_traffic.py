@@ -52,7 +52,7 @@ def supersede_candidate(given: DecisionInput) -> Decision | None:
     what = "the spec was changed back to stable's" if reverted else "a newer revision was applied"
     message = f"{what}: {observation.created} takes the place of {given.rollout.candidate}"
     if observation.rolled_out == given.rollout.candidate and not given.at_last_step:
-        message += ", which took 100 % of the traffic before it was judged and is stable now"
+        message += ", which took 100 % of the traffic before it was analysed and is stable now"
     unstaged = observation.weight is None or observation.weight >= 100
     write = observation.weight != 0 and not (unstaged and given.policy.on_unstaged is OnUnstaged.IGNORE)
     return transitions.finish(given, Phase.SUPERSEDED, reason, message, weight=0, write=write)
@@ -68,7 +68,7 @@ def _same_name_other_spec(given: DecisionInput, observation: Observation) -> boo
 
 @rule("CandidateTookAllTraffic")
 def record_missed_release(given: DecisionInput) -> Decision | None:
-    """The catch came too late: said, not undone, for stable's pods are gone by now."""
+    """The interception came too late. It is recorded and not undone, because stable's pods are gone by now."""
     observation = given.observation
     if observation is None or given.progress.step >= 0 or observation.rolled_out != given.rollout.candidate:
         return None
@@ -76,7 +76,7 @@ def record_missed_release(given: DecisionInput) -> Decision | None:
         return None
     if given.progress.stable_is_bad:
         return None  # it was to have 100 % from the start
-    message = f"{given.rollout.candidate} took 100 % of the traffic before it could be caught, without analysis"
+    message = f"{given.rollout.candidate} took 100 % of the traffic before it could be intercepted, without analysis"
     return transitions.finish(given, Phase.MISSED, Reason.MISSED_UNSTAGED, message)
 
 
@@ -91,15 +91,15 @@ def repair_wrong_stable(given: DecisionInput) -> Decision | None:
     ):
         return None
     if observation.default_endpoint is not None:
-        return None  # its owner's own doing: see StableChanged
+        return None  # its owner changed it: see StableChanged
     message = (
         f"KServe sends the stable share of {given.rollout.key} to "
         f"{observation.rolled_out} instead of {given.rollout.stable}"
     )
     if given.rollout.stable_spec is None:
         if Reason.STABLE_SPEC_UNKNOWN.value in given.progress.warnings_sent:
-            return None  # told; the candidate is judged on
-        text = f"{message}, and the stable spec was never seen; put it back by hand and remove the weight"
+            return None  # notified; the analysis goes on
+        text = f"{message}, and the stable spec is unknown to autocanary: apply it without canaryTrafficPercent"
         return transitions.warn(given, Reason.STABLE_SPEC_UNKNOWN, text)
     text = f"{message}; the stable spec is put back without a weight"
     return transitions.restore_stable_spec(given, None, Reason.WRONG_STABLE, text, Event.ROLLBACK)
@@ -147,7 +147,7 @@ def hold_while_stable_failed(given: DecisionInput) -> Decision | None:
 
 @rule("WeightDiffers")
 def correct_weight(given: DecisionInput) -> Decision | None:
-    """The field is not what this rollout last asked for: not written yet, lost, or written by somebody."""
+    """The field is not what this rollout last asked for: not written yet, removed, or written by another client."""
     observation, progress = given.observation, given.progress
     if observation is None or observation.weight == progress.weight:
         return None
@@ -155,30 +155,30 @@ def correct_weight(given: DecisionInput) -> Decision | None:
         return None  # KServe treats an absent field as 100
     mine = progress.verified_at is None and given.acknowledged_weight != progress.weight
     if mine and observation.weight == progress.from_weight:
-        return roll_back_on_failure(given) or _retry_weight(given)  # judged at the weight that it still has
+        return roll_back_on_failure(given) or _retry_weight(given)  # analysed at the weight that it still has
     if observation.weight is None and given.policy.on_weight_removed is OnWeightRemoved.RESTORE:
         who = f" by {observation.writer}" if observation.writer else ""
         message = (
-            f"canaryTrafficPercent was removed{who}, which would promote {given.rollout.candidate} unjudged; "
+            f"canaryTrafficPercent was removed{who}, which would promote {given.rollout.candidate} without analysis; "
             f"put back at {progress.weight} %"
         )
-        told = Reason.WEIGHT_LOST.value in progress.warnings_sent  # whoever removes it every minute is told once
-        event = None if told else Event.EXTERNAL_CHANGE
+        notified = Reason.WEIGHT_LOST.value in progress.warnings_sent  # once, however often it is removed
+        event = None if notified else Event.EXTERNAL_CHANGE
         return transitions.write_weight(given, progress.weight, Reason.WEIGHT_LOST, message, event)
     since = given.progress.spec_changed_at
     if since is not None and given.now - since < REVISION_OVERDUE:
         return transitions.unchanged(given)  # a release brought its own weight: see CandidateSuperseded
     if observation.weight == 0 and observation.writer == FIELD_MANAGER:
         message = (
-            f"the weight of {given.rollout.key} is 0 by autocanary's own hand, and the record does not say why: "
-            "a rollback was written whose record was lost; it is finished"
+            f"the weight of {given.rollout.key} was set to 0 by autocanary, and the record does not say why: "
+            "a rollback was written whose record was lost; it is completed"
         )
         return transitions.roll_back(given, Reason.ROLLBACK_UNRECORDED, message, requested=True)
     return external_change(given, observation)
 
 
 def _retry_weight(given: DecisionInput) -> Decision:
-    """The weight does not get through: tried at every look, and told when that goes on.
+    """The weight could not be written: tried at every evaluation, and notified when that goes on.
 
     That has no deadline: an API server or a webhook that is away says nothing about the candidate.
     """
@@ -195,20 +195,20 @@ def _retry_weight(given: DecisionInput) -> Decision:
             f"{given.progress.weight} % is refused: {given.unsupported_reason}",
         )
     else:
-        message = f"{given.progress.weight} % could not be written for {format_duration(waited)}; tried again and again"
+        message = f"{given.progress.weight} % could not be written for {format_duration(waited)}; tried again"
         reason = Reason.WAITING_FOR_EFFECT
     waiting = transitions.hold(given, reason, message)
     return replace(waiting, action=again.action, weight=again.weight)
 
 
 def external_change(given: DecisionInput, observation: Observation) -> Decision:
-    who = observation.writer or "somebody"
+    who = observation.writer or "another client"
     made = (
         f"set canaryTrafficPercent from {given.progress.weight} to {observation.weight}"
         if observation.weight is not None
         else f"removed canaryTrafficPercent ({given.progress.weight} before), so {given.rollout.candidate} gets 100 %"
     )
-    message = f"{who} {made}; paused, not fought"
+    message = f"{who} {made}; the rollout is paused and the weight left alone"
     return transitions.pause(
         given,
         f"client {who}" if who in (BY_USER, BY_STEP, BY_FAILURE) else who,

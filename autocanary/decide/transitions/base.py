@@ -1,4 +1,4 @@
-"""What every move is made of: the phase entered, what people are told, the one write."""
+"""What every transition consists of: the phase entered, the notification, the one write."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ __all__ = [
 ]
 
 WEIGHT_NOT_IN_EFFECT: Mapping[str, Any] = {"verified_at": None, "drifted_since": None}
-"""Another weight begins: nothing has shown it yet, and nothing can have strayed from it."""
+"""Another weight begins: nothing has shown it yet, and nothing can have drifted from it."""
 
 
 def phase_at_step(given: DecisionInput, step: int) -> Phase:
-    """The phase in which a rollout stands at a step when nothing stops it."""
+    """The phase of a rollout at a step when nothing stops it."""
     if step < 0:
         return Phase.STAGING
     return Phase.BAKING if step >= len(given.policy.steps) - 1 else Phase.PROGRESSING
@@ -70,5 +70,5 @@ def new_step_fields(given: DecisionInput) -> dict[str, Any]:
 
 
 def evidence_reset(given: DecisionInput) -> dict[str, Any]:
-    """A person who lets a failed candidate go on has weighed the evidence: it starts anew."""
+    """A user who resumes a failed candidate has seen the evidence: it starts from none."""
     return {"evidence": {}} if given.progress.paused_by == BY_FAILURE else {}

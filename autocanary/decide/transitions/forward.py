@@ -30,7 +30,7 @@ __all__ = [
 
 
 def advance(given: DecisionInput, step: int, reason: Reason, message: str, **changes: Any) -> Decision:
-    """Take a step: everything counted for the step before it starts anew."""
+    """Take a step: everything counted for the step before it is reset."""
     observation, policy = given.observation, given.policy
     weight = policy.steps[step].weight
     after = replace(
@@ -53,7 +53,7 @@ def advance(given: DecisionInput, step: int, reason: Reason, message: str, **cha
 
 
 def start_at_current_weight(given: DecisionInput, step: int, message: str) -> Decision:
-    """Begin to judge at the weight that is in the field already: nothing is written."""
+    """Begin the analysis at the weight that is in the field already: nothing is written."""
     after = enter_phase(
         given,
         phase_at_step(given, step),
@@ -130,7 +130,7 @@ def finish(
 
 
 def promote(given: DecisionInput, reason: Reason, message: str, **changes: Any) -> Decision:
-    """The candidate has won: it is over, unless the service's spec must still say so (Finalizing)."""
+    """The candidate is promoted: it is over, unless the service's spec must still say so (Finalizing)."""
     observation = given.observation
     if observation is None or observation.promotion_pending is None:
         return finish(given, Phase.PROMOTED, reason, message, changes=changes)
@@ -145,5 +145,5 @@ def promote(given: DecisionInput, reason: Reason, message: str, **changes: Any) 
 
 
 def finalize(given: DecisionInput) -> Decision:
-    """The next write of settling; a repetition of one that has arrived is another one, or none."""
+    """The next write of finalizing; repeated after it has arrived, it is the one after it, or none."""
     return decide(given, given.progress, action=Action.FINALIZE)

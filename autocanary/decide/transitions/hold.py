@@ -1,6 +1,6 @@
 """Nothing is written: go on, wait, hold, say something.
 
-Stopped until a person says otherwise, and on again.
+Pause until a user resumes, and resume.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DEADLINE_REASONS = frozenset(
         Reason.ROUTE_NOT_READY,
     }
 )
-"""Reasons to hold that the progress deadline limits; the others have limits of their own, or a person's."""
+"""Reasons to hold that the progress deadline limits; the others have limits of their own, or none."""
 
 NO_DATA = frozenset({Reason.NO_DATA, Reason.METRICS_NOT_A_NUMBER})
 OUTAGE = frozenset({Reason.METRICS_OUTAGE, Reason.METRICS_STALE, Reason.METRICS_PARTIAL, Reason.SHARED_OUTAGE})
@@ -46,7 +46,7 @@ HOLD_NOTIFY_INTERVAL = 600.0
 
 
 def continue_step(given: DecisionInput, reason: Reason, message: str, **changes: Any) -> Decision:
-    """Go on in the phase that the step belongs to; leaving a hold is told once."""
+    """Go on in the phase that the step belongs to; leaving a hold is notified once."""
     progress = given.progress
     phase = phase_at_step(given, progress.step)
     released = progress.phase is Phase.HOLDING
@@ -60,7 +60,7 @@ def unchanged(given: DecisionInput) -> Decision:
 
 
 def hold(given: DecisionInput, reason: Reason, message: str, **changes: Any) -> Decision:
-    """Wants to move and may not; told when the hold begins and when it changes to another kind.
+    """Cannot move; notified when the hold begins and when it changes to another kind.
 
     A candidate that is not serving yet stays in Staging while it is held.
     """
@@ -70,23 +70,23 @@ def hold(given: DecisionInput, reason: Reason, message: str, **changes: Any) -> 
     other = _kind(progress.reason) != _kind(reason)
     lately = progress.hold_notified_at is not None and given.now - progress.hold_notified_at < HOLD_NOTIFY_INTERVAL
     urgent = other and reason is Reason.STABLE_FAILED
-    told = entered or urgent or (other and not lately)
+    notified = entered or urgent or (other and not lately)
     since = None
     if reason in DEADLINE_REASONS or reason in NO_DATA or reason is Reason.STABLE_FAILED:
         since = progress.held_since if progress.held_since is not None and not urgent else given.now
-    at = given.now if told else progress.hold_notified_at
+    at = given.now if notified else progress.hold_notified_at
     after = enter_phase(given, phase, reason, message, held_since=since, hold_notified_at=at, **changes)
-    return decide(given, after, event=Event.HELD if told else None)
+    return decide(given, after, event=Event.HELD if notified else None)
 
 
 def _kind(reason: Reason) -> str:
-    """Reasons that mean the same to people: going from one to another of a kind is no news."""
+    """Reasons that mean the same to users: a change within a kind is not notified."""
     kinds = (("counted", DEADLINE_REASONS), ("no-data", NO_DATA), ("outage", OUTAGE))
     return next((name for name, reasons in kinds if reason in reasons), reason.value)
 
 
 def warn(given: DecisionInput, reason: Reason, message: str) -> Decision:
-    """Say once that a person should look; nothing else changes."""
+    """Notify a warning once; nothing else changes."""
     progress = given.progress
     if reason.value in progress.warnings_sent:
         return unchanged(given)
@@ -94,7 +94,7 @@ def warn(given: DecisionInput, reason: Reason, message: str) -> Decision:
         progress, reason=reason, message=message, warnings_sent=(*progress.warnings_sent, reason.value)
     )
     decision = decide(given, warnings_sent, event=Event.WARNING)
-    # The warning is told; why the rollout is where it is stays the reason of its state.
+    # The warning is notified; the reason of the phase stays as it is.
     return replace(decision, progress=replace(decision.progress, reason=progress.reason, message=progress.message))
 
 
@@ -104,12 +104,12 @@ def with_reason(decision: Decision, reason: Reason, message: str) -> Decision:
 
 
 def with_request_answer(decision: Decision, request_id: str, text: str) -> Decision:
-    """The decision with a person's request noted as answered."""
+    """The decision with a user's request recorded as answered."""
     return replace(decision, progress=replace(decision.progress, answered_request_id=request_id, request_answer=text))
 
 
 def pause(given: DecisionInput, by: str, reason: Reason, message: str, **changes: Any) -> Decision:
-    """Stopped until a person says otherwise."""
+    """Stopped until a user resumes it."""
     event = Event.EXTERNAL_CHANGE if reason is Reason.EXTERNAL_CHANGE else Event.PAUSED
     again = given.progress.phase is Phase.PAUSED and given.progress.paused_by == by
     after = enter_phase(given, Phase.PAUSED, reason, message, **{"paused_by": by, "held_since": None, **changes})
@@ -117,7 +117,7 @@ def pause(given: DecisionInput, by: str, reason: Reason, message: str, **changes
 
 
 def pause_without_traffic(given: DecisionInput, reason: Reason, message: str) -> Decision:
-    """Paused without traffic, as if no step had been taken, until a person says otherwise; once only."""
+    """Paused without traffic, as if no step had been taken, until a user resumes it; once only."""
     observation, progress = given.observation, given.progress
     there = observation is not None and observation.weight == 0
     after = replace(
@@ -145,7 +145,7 @@ def pause_without_traffic(given: DecisionInput, reason: Reason, message: str) ->
 
 
 def resume(given: DecisionInput, step: int, message: str, **changes: Any) -> Decision:
-    """Go on after a pause; a weight that a person set meanwhile is where it goes on from."""
+    """Go on after a pause; from the weight that a user set meanwhile."""
     after = enter_phase(
         given,
         phase_at_step(given, step),
