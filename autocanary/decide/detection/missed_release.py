@@ -55,8 +55,8 @@ def detect_missed_release(
 
 _RENUMBERED = (
     "the revisions of {observation.key} are numbered from 00001 again (its Knative service was deleted, or it was "
-    "stopped and resumed): {observation.rolled_out} is made of the spec that was rolled back as {bad.candidate} and has "
-    "100 % of the traffic"
+    "stopped and resumed): {observation.rolled_out} is made of the spec that was rolled back as {bad.candidate} and "
+    "has 100 % of the traffic"
 )
 
 
