@@ -57,7 +57,7 @@ class QueryTimedOut(MetricsUnreachable):
 
 
 class PrometheusClient:
-    """May be used from many threads; ``count`` is told "ok", "partial", "refused" or "unreachable"."""
+    """May be used from many threads; ``count`` gets the outcome: "ok", "partial", "refused" or "unreachable"."""
 
     def __init__(self, config: PrometheusConfig, count: Callable[[str], None] = lambda _outcome: None) -> None:
         self._config = config
@@ -96,7 +96,7 @@ class PrometheusClient:
         return response
 
     def version(self) -> str:
-        """The server's version; empty when it does not tell (Thanos, VictoriaMetrics, a filtering proxy)."""
+        """The server's version; empty when it is not given (Thanos, VictoriaMetrics, a filtering proxy)."""
         try:
             with deadline(self._config.timeout):
                 self._session.request(
@@ -288,7 +288,7 @@ def _describe_body(headers: CaseInsensitiveDict[str], body: bytes) -> str:
 
 
 def _cause_chain(error: BaseException) -> list[BaseException]:
-    """The error and everything it stands for: requests and urllib3 wrap the cause in arguments and fields."""
+    """The error and its causes: requests and urllib3 wrap the cause in arguments and fields."""
     found: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting:

@@ -1,6 +1,6 @@
-"""The account of raw counters: a tally per revision, and what is said of two of them.
+"""The store of raw counters: a tracker per revision, and the totals of two of them.
 
-Pure bookkeeping: looks come in as values, no query is made here.
+Updates come in as values; no query is made here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _TrackedRevision:
 
 @dataclass(slots=True)
 class _ComparedPair:
-    """What was last said of two revisions."""
+    """The last result for two revisions."""
 
     candidate: CounterTracker
     stable: CounterTracker
@@ -43,7 +43,7 @@ class _ComparedPair:
 
 
 class CounterStore(Generic[Subject]):
-    """Thread-safe; forgets what nobody has asked for within an hour, and the oldest beyond ``max_entries``.
+    """Thread-safe; forgets what was not used within an hour, and the oldest beyond ``max_entries``.
 
     An answer that was lost, partial or late is simply not brought to it: nothing is added, nothing lost.
     """
@@ -59,7 +59,7 @@ class CounterStore(Generic[Subject]):
         self._lock = threading.Lock()
 
     def untracked(self, revision_keys: Iterable[Subject]) -> list[Subject]:
-        """Those whose tally a look would begin; the others count as asked for."""
+        """Those that are not tracked yet; the others count as used."""
         with self._lock:
             now = self._now()
             self._expire(now)
@@ -73,7 +73,7 @@ class CounterStore(Generic[Subject]):
             return found
 
     def start_tracking(self, updates: Mapping[Subject, CounterUpdate]) -> None:
-        """Begin the tallies of revisions; where one exists already, it only goes on."""
+        """Begin to track revisions; those that are tracked already are updated."""
         with self._lock:
             now = self._now()
             for revision_key, update in updates.items():
@@ -86,7 +86,7 @@ class CounterStore(Generic[Subject]):
                 self._evict_oldest(now)
 
     def update(self, updates: Mapping[Subject, CounterUpdate]) -> None:
-        """Go on with the tallies that exist."""
+        """Update the revisions that are tracked."""
         with self._lock:
             for revision_key, update in updates.items():
                 entry = self._entries.get(revision_key)
@@ -94,7 +94,7 @@ class CounterStore(Generic[Subject]):
                     entry.tracker.add(update)
 
     def counters(self, candidate: Subject, stable: Subject, *, latency: bool = False) -> RequestCounters | None:
-        """Both revisions' totals; None before both have a tally, and before any bound is known.
+        """Both revisions' totals; None before both are tracked, and before any bound is known.
 
         The last result is repeated until both revisions have a new sample (one without a current sample is not
         waited for). So the totals are at most one scrape interval apart, and as they only grow, the next

@@ -1,4 +1,4 @@
-"""The counters that comparisons need: which are asked for in a round, and what the account then says."""
+"""The counters that comparisons need: which a round queries, and the counts that the store then holds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _MAX_REVISIONS_WITH_BUCKETS = 250  # revisions; each pod has two or three dozen 
 
 @dataclass(frozen=True, slots=True)
 class CollectedCounters:
-    """What a round added to the account, and what it could not."""
+    """What a round added to the store, and what it could not."""
 
     store: CounterStore[RevisionKey]
     problem: dict[RevisionKey, str] = field(default_factory=dict)
@@ -63,7 +63,7 @@ def collect_counters(
     asked: Mapping[CounterFamily, Iterable[RevisionTarget]],
     limits: QueryLimits,
 ) -> QueryPlan[CollectedCounters]:
-    """One look at all the families' revisions; those without an account get theirs."""
+    """One update of all the families' revisions; tracking begins for new ones."""
     collected = CollectedCounters(store)
     yield from gather_plans([_collect_guarded(collected, family, targets, limits) for family, targets in asked.items()])
     return collected
@@ -118,7 +118,7 @@ def _query_counters(
     new_targets: Sequence[RevisionTarget],
     limits: QueryLimits,
 ) -> QueryPlan[tuple[TargetResults[ParsedCounters], TargetResults[frozenset[str]]]]:
-    """The look, and the history of revisions whose account begins, in one round."""
+    """The counters, and the history of revisions whose tracking begins, in one round."""
 
     def build_counters_query(chunk: Sequence[RevisionTarget]) -> str:
         return counters_query(family, chunk)

@@ -1,10 +1,10 @@
 """Raw counters by process: what to ask so that differences can be taken here.
 
 Never ``rate`` or ``increase``: they extrapolate, and lose what came before a series' first sample. One query
-holds, for many revisions, the counters as they are, kept apart by whatever tells processes, scrapes and
-codes apart; the times of the samples behind them; and the time at which Prometheus looked.
+holds, for many revisions, the counters as they are, by process, scrape and code;
+the times of the samples behind them; and the time of the evaluation.
 
-For latency the buckets hold *successful* requests. A histogram that tells codes apart (queue-proxy, Istio,
+For latency the buckets hold *successful* requests. A histogram with codes (queue-proxy, Istio,
 MLServer) gives these exactly. Where it does not (Kourier, TensorFlow Serving, vLLM, or a queue-proxy whose
 code was dropped), the failures that are counted beside it are subtracted from every bucket, as if all had
 been fast: so a failure counts as slow for every bound, and one that also took longer than a bound makes up
@@ -118,7 +118,7 @@ def process_history_query(family: CounterFamily, targets: Sequence[RevisionTarge
 
 
 def family_counters(family: CounterFamily) -> tuple[RequestCounter, ...]:
-    """The counters of requests, told apart by code where they can be."""
+    """The counters of requests, by code where they have one."""
     histogram = family.histogram
     if histogram is None:
         return family.variant.exporter.counted

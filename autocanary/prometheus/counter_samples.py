@@ -36,7 +36,7 @@ class ParsedCounters(NamedTuple):
 def parse_counter_rows(
     family: CounterFamily, targets: Sequence[RevisionTarget], response: QueryResponse
 ) -> Mapping[RevisionTarget, ParsedCounters]:
-    """What was heard of every target, silence included; empty when the answer does not say when it is of."""
+    """What was parsed of every target, silence included; empty when the answer has no time."""
     at = next((sample.value for sample in response.samples if sample.labels.get(PART_LABEL) == "now"), None)
     if at is None or not math.isfinite(at):
         return {}

@@ -1,9 +1,9 @@
-"""One revision's tally: what successive looks saw of every process, as counts that only grow.
+"""One revision's counts: what successive updates added of every process, which only grows.
 
 A *process* is what counts: a pod, or a host where the series name no pod. Its counters begin at 0 with it,
 and a series exists from its first request on. So
 
-* a process that was there when the account began (at the first look, or scraped within the hour before)
+* a process that was there when tracking began (at the first update, or scraped within the hour before)
   gives only a baseline at first sight; one that was not counts from 0, and so does a new series of a known
   process (the first 5xx);
 * a value below the previous one means that the process began again: all its new values are the increment.
@@ -14,8 +14,8 @@ and a series exists from its first request on. So
   a baseline.
 
 Where this errs, it counts too little: what a process did after its last sample, what a restart hid whose
-counters had already overtaken the old ones, and a look's worth at a change of scrape. It would count too
-much only if a process served before the account began, was not scraped once in the hour before, and is
+counters had already overtaken the old ones, and one update at a change of scrape. It would count too
+much only if a process served before tracking began, was not scraped once in the hour before, and is
 scraped later.
 """
 
@@ -39,7 +39,7 @@ __all__ = [
 
 GOOD, BAD = "good", "bad"
 SEPARATE_FAILURE = "apart"
-"""Failures counted beside a histogram that does not tell them from successes."""
+"""Failures counted beside a histogram that does not distinguish them from successes."""
 WITHIN_BOUND = "within"
 """Requests up to a bound, which is the key's other half, in seconds."""
 
@@ -58,7 +58,7 @@ _MAX_KNOWN_PROCESSES = 5000
 class ProcessScrape:
     """What one scrape read of one process.
 
-    ``scrape_labels`` tells scrapes of the same process apart and ``instance`` is the address that was
+    ``scrape_labels`` distinguishes scrapes of the same process and ``instance`` is the address that was
     scraped; ``at`` is the sample's time, and ``series`` how many series the values were added up from.
     """
 
@@ -74,8 +74,8 @@ class ProcessScrape:
 class CounterUpdate:
     """Everything that Prometheus had of one revision at an instant; empty when that was nothing.
 
-    ``known_processes`` are the processes scraped in the hour before, which are asked for when the account
-    begins. None then means that nobody could tell, so that no process is believed to be new.
+    ``known_processes`` are the processes scraped in the hour before, which are queried when tracking
+    begins. None means that they are unknown, so that no process is believed to be new.
     """
 
     at: float
@@ -94,9 +94,9 @@ class _Process:
 
 
 class CounterTracker:
-    """One revision's counts since its first look.
+    """One revision's counts since its first update.
 
-    ``updated_at`` is the time of the latest look and ``newest_sample_at`` that of the newest sample;
+    ``updated_at`` is the time of the latest update and ``newest_sample_at`` that of the newest sample;
     ``bounds`` are those that every process has, None before any had one.
     """
 
@@ -112,7 +112,7 @@ class CounterTracker:
         self._track(first, started=False)
 
     def add(self, update: CounterUpdate) -> None:
-        """Go on; a look that is not newer than the previous one is passed over."""
+        """Add an update; one that is not newer than the previous one is ignored."""
         if update.at > self.updated_at:
             self.updated_at = update.at
             self._track(update, started=True)

@@ -133,7 +133,7 @@ def _succeeded(found: Mapping[str, QueryResult], query: str) -> bool:
 
 
 def _needs_split(result: QueryResult) -> bool:
-    """Whether one query of a joined one may have spoilt it for the others; an outage is nobody's fault."""
+    """Whether one query of a joined one may have failed the others; an outage is no query's fault."""
     if isinstance(result, MetricsError):
         return isinstance(result, MetricsRefused | QueryTimedOut)
     return any(warning.startswith("PromQL") for warning in result.warnings)

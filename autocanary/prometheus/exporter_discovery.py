@@ -92,7 +92,7 @@ def discovery_keys_of(metric_query: MetricQuery) -> tuple[DiscoveryKey, ...]:
 
 
 def revision_targets(metric_query: MetricQuery) -> tuple[RevisionTarget, ...]:
-    """The revision, and the stable one: it tells a silent canary from a source that is not there."""
+    """The revision, and the stable one: it distinguishes a silent canary from a missing source."""
     own = RevisionTarget(metric_query.namespace, metric_query.revision)
     if metric_query.stable in ("", metric_query.revision):
         return (own,)
@@ -101,7 +101,7 @@ def revision_targets(metric_query: MetricQuery) -> tuple[RevisionTarget, ...]:
 
 @cache
 def search_hint(source: Source) -> str:
-    """What a person can search for in Prometheus when nothing was found."""
+    """What you can search for in Prometheus when nothing was found."""
     by_exporter: dict[str, list[str]] = {}
     for variant in exporter_variants(source):
         by_exporter.setdefault(str(variant.exporter), []).append(

@@ -1,4 +1,4 @@
-"""From rows to readings: which of the several kinds of "no number" this one is. Pure.
+"""From rows to measurements: which of the several kinds of "no number" this one is. Pure.
 
 The order of the checks is the order of doubt: no answer, an incomplete answer, an old answer, no requests,
 and only then a number.
@@ -45,7 +45,7 @@ _NOTED_DELAY = 5.0
 
 @dataclass(frozen=True, slots=True)
 class QueryOutcome:
-    """What Prometheus said about one question.
+    """What Prometheus answered to one query.
 
     ``preset_value`` is None where the preset follows from the traffic alone, or where no row came;
     ``ever_had_series`` is whether the source is known to measure this service; ``scrape_interval`` is that of
@@ -87,7 +87,7 @@ def undiscovered_measurement(metric_query: MetricQuery, found: DiscoveredExporte
 
 
 def preset_measurement(metric_query: MetricQuery, variant: ExporterVariant, outcome: QueryOutcome) -> Measurement:
-    """The one reading of a preset."""
+    """The measurement of a preset."""
     traffic = outcome.traffic
 
     def measurement(kind: MeasurementKind, value: float | None = None, detail: str = "") -> Measurement:
@@ -135,7 +135,7 @@ def _delay_note(delay: float) -> str:
 
 
 def with_counters(measurement: Measurement, counters: RequestCounters | None, problem: str) -> Measurement:
-    """The reading, with the counts beside it; what is wrong with those is no fault of the value."""
+    """The measurement with the counts; what is wrong with those is no fault of the value."""
     if problem and problem not in measurement.detail:
         about = f"no new counts: {problem}" if counters is not None else f"no counts: {problem}"
         detail = f"{measurement.detail}; {about}" if measurement.detail else about
@@ -211,7 +211,7 @@ def _saturation_note(metric_query: MetricQuery, variant: ExporterVariant, value:
 
 
 def custom_measurement(result: QueryResult, requests: float | None) -> Measurement:
-    """The one reading of a query of the policy's own."""
+    """The measurement of a query of the policy's own."""
     if isinstance(result, MetricsError):
         return Measurement(_error_kind(result), requests=requests, detail=_truncate(str(result)))
     kind, value, detail = _custom_value(result)

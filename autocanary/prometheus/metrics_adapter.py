@@ -1,4 +1,4 @@
-"""The Metrics port, put together: questions in, readings out, nothing raised."""
+"""The Metrics port, put together: queries in, measurements out, nothing raised."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PrometheusMetrics:
     """Implements ``autocanary.ports.Metrics``; safe to use from many threads.
 
     ``pool`` runs the queries; ``query`` waits for it, so it must not itself be called on one of its threads.
-    ``count`` is told the outcome of every HTTP query: "ok", "partial", "refused" or "unreachable".
+    ``count`` gets the outcome of every HTTP query: "ok", "partial", "refused" or "unreachable".
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class PrometheusMetrics:
         self._counter_store: CounterStore[RevisionKey] = CounterStore(clock.now)
 
     def query(self, metric_queries: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
-        """Exactly one reading for every question, in the order of the questions."""
+        """Exactly one measurement for every query, in the order of the queries."""
         plan = query_measurements(metric_queries, self._discovery, self._custom, self._limits, self._counter_store)
         return self._runner.run(
             guard_plan(plan, lambda error: {each: failed_measurement(each, error) for each in metric_queries})

@@ -1,7 +1,7 @@
 """The grouped queries: one PromQL expression for many revisions, and how to read its rows.
 
-Each query is an ``or`` of parts that a constant label tells apart, so that one HTTP request answers
-several questions. Durations and label values come in escaped; nothing here is user input.
+Each query is an ``or`` of parts with a constant label each, so that one HTTP request has
+several answers. Durations and label values come in escaped; nothing here is user input.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class TrafficCounts:
 
     @property
     def requests(self) -> float | None:
-        """The count where it is a number that can be told and stored."""
+        """The count where it is a finite number, which can be stored."""
         return self.count if self.count is not None and math.isfinite(self.count) else None
 
 
@@ -228,7 +228,7 @@ def preset_rows(
 
 
 def largest_finite_bound(variant: ExporterVariant, metric: str) -> float | None:
-    """The largest value in seconds that the preset's preferred histogram can tell, where that is fixed."""
+    """The largest value in seconds that the preset's preferred histogram can give, where that is fixed."""
     first = variant.exporter.measures[metric][0]
     return first.ceiling if isinstance(first, HistogramMetric) else None
 
@@ -273,7 +273,7 @@ def selector(variant: ExporterVariant, metric: str, targets: Sequence[RevisionTa
 def _rows(
     revision_labels: RevisionLabels, targets: Sequence[RevisionTarget], response: QueryResponse
 ) -> Iterable[tuple[RevisionTarget, Mapping[str, str], float]]:
-    """The rows of asked targets; a group by namespace and revision also holds pairs nobody asked for."""
+    """The rows of asked targets; a group by namespace and revision also holds pairs that were not asked for."""
     by_label_values, group_labels = (
         targets_by_label_values(revision_labels, targets),
         revision_labels.group_labels,

@@ -1,7 +1,7 @@
 """The words of which a source's table is made, and the presets they answer.
 
-A ``Exporter`` is one exporter's set of metrics; a ``ExporterVariant`` is a meter together with the one form
-of labels that its series carry in this Prometheus. What a meter cannot give it says in a sentence, so that a
+A ``Exporter`` is one exporter's set of metrics; a ``ExporterVariant`` is an exporter with the label
+scheme that its series carry in this Prometheus. What an exporter cannot give it says in a sentence, so that a
 policy that asks for it learns why instead of waiting for data that never comes.
 """
 
@@ -70,7 +70,7 @@ class HistogramMetric:
 
     ``ceiling`` is the largest finite bucket in seconds where that is fixed: a quantile that reaches it is
     only known to be at least that. ``label`` and ``bad`` name the failed requests, as in ``RequestCounter``,
-    where the histogram tells them apart.
+    where the histogram distinguishes them.
     """
 
     metric: str
@@ -122,7 +122,7 @@ class Exporter:
     model_label: str = ""
 
     def unsupported_reason(self, metric: str) -> str:
-        """Why the preset cannot be had from this meter, as a sentence; empty when it can."""
+        """Why the preset cannot be had from this exporter, as a sentence; empty when it can."""
         if metric in self.unsupported_presets:
             return self.unsupported_presets[metric]
         if metric == "request-count" or metric in RATES or metric in self.measures:
@@ -137,7 +137,7 @@ class Exporter:
 
 @dataclass(frozen=True, slots=True)
 class ExporterVariant:
-    """A meter whose series carry one form of labels."""
+    """An exporter with its label scheme."""
 
     exporter: Exporter
     revision_labels: RevisionLabels

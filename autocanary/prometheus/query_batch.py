@@ -1,12 +1,12 @@
-"""All questions of a tick to few queries, and the answers back to the questions. Decides; does no I/O.
+"""All metric queries of a tick in few PromQL queries, and their answers as measurements. Does no I/O.
 
-Questions fall into groups by what can be asked in one query: the traffic (requests, failures and the age of
+Queries fall into groups by what can be asked in one query: the traffic (requests, failures and the age of
 the newest sample together) per variant and window, and each latency or level per variant, window and
 quantile. Success rate, error rate and request count need the traffic alone; every other preset needs it
 too, to say from how many requests and how fresh. So four presets of one source are two queries, for one
 rollout or for hundreds. The raw counters of comparisons are one more per family of counters.
 
-Each question is looked at once and becomes a case; hashing questions again and again is what a round of
+Each metric query is processed once; hashing them again and again is what a round of
 thousands of them would otherwise spend its time on.
 """
 
@@ -123,7 +123,7 @@ def query_measurements(
     limits: QueryLimits,
     store: CounterStore[RevisionKey],
 ) -> QueryPlan[Mapping[MetricQuery, Measurement]]:
-    """Exactly one reading for every question."""
+    """Exactly one measurement for every query."""
     measurements: dict[MetricQuery, Measurement | None] = dict.fromkeys(metric_queries)
     all_pending = []
     for metric_query in measurements:
@@ -145,7 +145,7 @@ def query_measurements(
 
 @cache
 def _never_supported_reason(source: Source, metric: str, *, own_query: bool) -> str:
-    """Why no variant of the source can ever answer the question; empty when one may."""
+    """Why no variant of the source can ever answer the query; empty when one may."""
     if own_query:
         return ""
     reasons = [variant.exporter.unsupported_reason(metric) for variant in exporter_variants(source)]
@@ -357,7 +357,7 @@ def _scrape_interval(rows: Mapping[RevisionTarget, TrafficCounts], targets: Iter
 
 
 def _requests(pending: _PendingMeasurement) -> float | None:
-    """How many requests the revision completed while a custom query looked; None when nobody counts them."""
+    """How many requests the revision completed in the window of a custom query; None when no source counts them."""
     traffic = pending.traffic
     if traffic is None:
         return None

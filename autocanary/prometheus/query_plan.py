@@ -3,7 +3,7 @@
 A plan is a generator that yields the queries it needs, is sent their results, and returns what it learnt.
 Several plans run in lockstep, so that everything that can be asked at once is.
 
-Runs queries at once on the pool, each distinct one only once at a time, whoever asks for it.
+Runs queries at once on the pool, each distinct one only once at a time, however many callers wait for it.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def gather_pair(one: QueryPlan[T], other: QueryPlan[U]) -> QueryPlan[tuple[T, U]
 
 @dataclass(frozen=True, slots=True)
 class _PlanState(Generic[T]):
-    """Where a plan stands: what it asks next, or its result, boxed as a result may be None."""
+    """The state of a plan: what it queries next, or its result, boxed as a result may be None."""
 
     queries: Sequence[str] = ()
     done: tuple[T] | None = None

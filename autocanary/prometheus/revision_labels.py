@@ -73,7 +73,7 @@ def child_name(parent: str, suffix: str) -> str:
 class RevisionLabels:
     """One form.
 
-    ``group_labels``: the labels that tell revisions apart once grouped, and ``label_values`` their values for
+    ``group_labels``: the labels that distinguish revisions once grouped, and ``label_values`` their values for
     one target. ``required_labels``: the labels the series must carry. ``matchers``: what selects the targets'
     series, without braces; may be empty. ``derived``: (label, RE2 pattern) pairs whose first group becomes
     ``_DERIVED_LABEL``, a later match winning. ``needs_target_info``: whether the revision has to be fetched
