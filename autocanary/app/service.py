@@ -1,4 +1,4 @@
-"""The service: real adapters around the engine, and the order in which they start and stop.
+"""The service: real adapters around the controller, and the order in which they start and stop.
 
 The file is long because what is made, started and stopped is one list of parts, to be read side by side.
 """
@@ -22,6 +22,7 @@ from autocanary.http_server.endpoints import Health, make_application
 from autocanary.http_server.exposition import Exposition, PolicyCount, ScrapeSources, WatchState
 from autocanary.http_server.server import Server
 from autocanary.kube.api_client import ApiClient
+from autocanary.kube.dry_run_store import DryRunRolloutStore
 from autocanary.kube.inference_services import KubeCluster
 from autocanary.kube.kubeconfig import find_credentials
 from autocanary.kube.leader_election import LeaderElector
@@ -41,8 +42,6 @@ from autocanary.prometheus import PrometheusMetrics
 from autocanary.prometheus.connection_settings import config_from_settings
 from autocanary.scheduler import Heartbeat, Job, SteadyClock, ThreadPool, Timer
 from autocanary.settings import ClusterAccess, Settings
-from autocanary.simulator.memory_rollout_store import InMemoryRolloutStore
-from autocanary.simulator.virtual_clock import VirtualClock
 
 __all__ = ["AutocanaryService", "run"]
 
@@ -121,9 +120,7 @@ class AutocanaryService:
         self._kube_store = KubeRolloutStore(
             self._client, self._leadership, namespaces=settings.namespaces, on_change=lambda _: requeue()
         )
-        self._store: RolloutStore = (
-            InMemoryRolloutStore(VirtualClock(self._clock.now())) if settings.dry_run else self._kube_store
-        )
+        self._store: RolloutStore = DryRunRolloutStore(self._clock) if settings.dry_run else self._kube_store
         self._active_policies = ActivePolicies(settings.policies)
         self._policy_status = PolicyStatusWriter(self._active_policies)
         self._policy_objects = KubePolicies(

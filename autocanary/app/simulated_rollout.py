@@ -1,8 +1,7 @@
-"""One release under one policy in virtual time: the real planner and judge, over simulated counts.
+"""One release under one policy in virtual time: the controller's evaluation, over simulated counts.
 
-It does what the engine does for a rollout, at the same instants: a decision without metrics, the questions of
-a look, their verdict, the decision on that, the write. What it leaves out cannot change a decision: records,
-messages, controllers that always do what they are told. ``tests/app`` holds it against the whole world.
+The evaluation, its schedule and its input are those of ``RunningRollout``. What is left out cannot change a decision:
+records, notifications, and controllers that fail. ``tests/app`` compares it with the whole world.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from autocanary.analysis import Verdict
-from autocanary.controller.metric_queries import analyse_measurements, is_measurable, metric_queries_for
+from autocanary.controller.metric_queries import metric_queries_for
+from autocanary.controller.running_rollout import RunningRollout
 from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.decision_log import FIELDS_WITHOUT_EFFECT
 from autocanary.decide.planner import plan
@@ -27,7 +26,6 @@ from autocanary.simulator.releases import CANDIDATE, STABLE, RevisionPair, Simul
 
 __all__ = ["RunOutcome", "RunResult", "Transition", "make_simulatable", "simulate_run"]
 
-_WEIGHT_PENDING_POLL_SECONDS = 15.0  # how often the engine looks while a weight is not in effect
 _TICK = 1.0
 _SIMULATED = frozenset({"request-success-rate", "error-rate", "request-duration", "request-count"})
 
@@ -35,7 +33,7 @@ _SIMULATED = frozenset({"request-success-rate", "error-rate", "request-duration"
 class RunOutcome(str, Enum):
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled_back"
-    UNDECIDED = "undecided"  # at the horizon, or waiting for a person
+    UNDECIDED = "undecided"  # at the horizon, or waiting for the user
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +106,15 @@ def simulate_run(
 
 
 class _Run:
+    """Evaluates one ``RunningRollout`` as the controller does, without its workers, records and notifications."""
+
     def __init__(self, policy: Policy, release: SimulatedRelease, seed: int, *, keep_transitions: bool) -> None:
-        self._policy, self._keep_transitions = policy, keep_transitions
+        self._keep_transitions = keep_transitions
         self._transitions: list[Transition] = []
         self._pair = RevisionPair(release, seed, start_of(seed))
-        self._rollout = _new_rollout(policy, self._pair.observation, self._now())
-        self._questions = metric_queries_for(self._rollout, policy)
-        self._acknowledged: int | None = None
+        rollout = _new_rollout(policy, self._pair.observation, self._now())
+        self._running = RunningRollout(rollout, policy, metric_queries_for(rollout, policy))
         self._weight_effective_at = math.inf
-        self._evaluated_at: float | None = None
         self._unchanged_observation: Observation | None = None
 
     def _now(self) -> float:
@@ -126,7 +124,7 @@ class _Run:
         began = self._now()
         while (now := self._now()) - began <= horizon:
             self._evaluate(now)
-            phase = self._rollout.progress.phase
+            phase = self._running.rollout.progress.phase
             if phase.is_final or phase in (Phase.ROLLING_BACK, Phase.PAUSED):
                 break
             self._pair.advance_to(self._next_evaluation_at(now))
@@ -134,62 +132,50 @@ class _Run:
         return RunResult(self._outcome(), seconds, self._pair.failed(), tuple(self._transitions))
 
     def _outcome(self) -> RunOutcome:
-        phase = self._rollout.progress.phase
+        phase = self._running.rollout.progress.phase
         if phase is Phase.PROMOTED:
             return RunOutcome.PROMOTED
         is_rolled_back = phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
         return RunOutcome.ROLLED_BACK if is_rolled_back else RunOutcome.UNDECIDED
 
     def _evaluate(self, now: float) -> None:
-        situation = self._decision_input(now)
-        evaluation_due = is_measurable(situation) and (
-            self._evaluated_at is None or self._interval_index(now) > self._interval_index(self._evaluated_at)
-        )
+        running = self._running
+        given = self._gather(now)
+        evaluation_due = running.needs_evaluation(given)
         if not (evaluation_due and self._unchanged_observation is self._pair.observation):
-            decision = plan(situation)
-            # With the weight in effect and the same things seen, only a verdict decides from now on.
-            is_unchanged = evaluation_due and decision.progress is self._rollout.progress
+            decision = plan(given)
+            # With the weight in effect and the same observation, only a verdict decides from now on.
+            is_unchanged = evaluation_due and decision.progress is running.rollout.progress
             self._unchanged_observation = self._pair.observation if is_unchanged else None
             self._apply(decision, now)
         if not evaluation_due:
             return
-        self._evaluated_at = now
-        situation = self._decision_input(now)
-        readings = self._pair.metrics.query([question for _, question in self._questions])
-        verdict = analyse_measurements(situation, self._questions, readings, ())
-        self._apply(plan(self._decision_input(now, verdict)), now)
+        running.begin_query(now)
+        measurements = self._pair.metrics.query([query for _, query in running.queries])
+        running.finish_query()
+        given = self._gather(now)
+        self._apply(plan(replace(given, verdict=running.analyse(given, measurements))), now)
 
-    def _decision_input(self, now: float, verdict: Verdict | None = None) -> DecisionInput:
-        return DecisionInput(
-            policy=self._policy,
-            rollout=self._rollout,
-            observation=self._pair.observation,
-            now=now,
-            verdict=verdict,
-            acknowledged_weight=self._acknowledged,
-        )
+    def _gather(self, now: float) -> DecisionInput:
+        given = self._running.decision_input(self._pair.observation, now)
+        assert given is not None  # noqa: S101 - the policy is known
+        return given
 
     def _apply(self, decision: Decision, now: float) -> None:
-        progress = decision.progress
         if decision.event is not None:
-            progress = replace(progress, **FIELDS_WITHOUT_EFFECT)  # only told, never read
             if self._keep_transitions:
                 at = now - self._pair.start
-                transition = Transition(at, decision.event.value, decision.reason.value, progress.weight)
-                self._transitions.append(transition)
-        self._rollout = replace(self._rollout, progress=progress)
+                weight = decision.progress.weight
+                self._transitions.append(Transition(at, decision.event.value, decision.reason.value, weight))
+            decision = replace(decision, progress=replace(decision.progress, **FIELDS_WITHOUT_EFFECT))
+        self._running.apply(decision)
         if decision.action is Action.WEIGHT and decision.weight is not None:
             self._weight_effective_at = self._pair.write(decision.weight)
-            self._acknowledged = decision.weight
-
-    def _interval_index(self, at: float, limit: float = math.inf) -> int:
-        return int(at // min(self._policy.analysis.interval, limit))
+            self._running.acknowledge(decision.weight)
 
     def _next_evaluation_at(self, now: float) -> float:
-        """The next look: on the grid of the interval, or when a weight is seen to be in effect."""
-        promotion_pending = self._rollout.progress.verified_at is None
-        limit = _WEIGHT_PENDING_POLL_SECONDS if promotion_pending else math.inf
-        next_at = (self._interval_index(now, limit) + 1) * min(self._policy.analysis.interval, limit)
+        """When the controller evaluates next, or when a weight is seen in effect, at a tick."""
+        next_at = self._running.next_due_at(now)
         if now < self._weight_effective_at:
             next_at = min(next_at, self._weight_effective_at)
         ticks = math.ceil((next_at - self._pair.start) / _TICK - 1e-9)
@@ -197,7 +183,7 @@ class _Run:
 
 
 def _new_rollout(policy: Policy, observation: Observation, now: float) -> Rollout:
-    """A candidate that is ready, at 0 %, and not looked at yet."""
+    """A candidate that is ready, at 0 %, and not evaluated yet."""
     return Rollout(
         namespace=observation.key.namespace,
         name=rollout_name(observation.key.name, CANDIDATE),
