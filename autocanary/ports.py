@@ -1,4 +1,4 @@
-"""What the engine needs from the outside, as Protocols; adapters and the simulated world implement them.
+"""What the controller needs from outside, as Protocols; adapters and the simulator implement them.
 
 Errors are those of ``autocanary.errors``; no adapter lets a foreign exception through. Everything here
 may be called from several threads at once unless it says otherwise.
@@ -45,17 +45,17 @@ class Clock(Protocol):
 
 
 class Cluster(Protocol):
-    """InferenceServices: a local picture kept by list-then-watch, and the only three writes.
+    """InferenceServices: a local cache kept by list-then-watch, and the only three writes.
 
-    ``services`` and ``observe`` answer from that picture and do no I/O. ``cache_age`` is how many seconds ago
-    the picture that a service of this apiVersion is, or was, part of was last known to be whole (its watch
-    spoke or was renewed); ``take_changes`` drains the keys that have changed since it was called last (only
+    ``services`` and ``observe`` answer from that cache and do no I/O. ``cache_age`` is how many seconds ago
+    the cache that holds services of this apiVersion was last known to be current (an event or a renewal of
+    its watch); ``take_changes`` drains the keys that have changed since it was called last (only
     one caller may drain).
 
     ``finalize`` makes the next write of a promotion that the service's spec must still follow
-    (``Observation.unsettled``). The writes are compare-and-set on ``seen.resource_version`` and return what
-    the server answered; they raise Conflict when the object has moved on (after which ``refresh`` reads it
-    anew), and any other ClusterError or NotLeader.
+    (``Observation.promotion_pending``). The writes are compare-and-set on ``seen.resource_version`` and return what
+    the server answered; they raise Conflict when the object has changed (``refresh`` reads it again),
+    and any other ClusterError or NotLeader.
     """
 
     def services(self) -> Sequence[Observation]: ...
@@ -71,11 +71,11 @@ class Cluster(Protocol):
 class RolloutStore(Protocol):
     """CanaryRollout objects: everything that must survive a restart.
 
-    ``rollouts`` and ``cached`` answer from a local picture (list-then-watch, own writes included) without
-    I/O; ``take_changes`` drains the (namespace, name) of those that somebody else has changed or deleted.
+    ``rollouts`` and ``cached`` answer from a local cache (list-then-watch, own writes included) without
+    I/O; ``take_changes`` drains the (namespace, name) of those that another client has changed or deleted.
     ``create`` makes the object and its first status; AlreadyExists when an object of that name is there.
     ``update_status`` writes the status, guarded by resource_version, and returns the rollout with the new
-    one; it raises Conflict when a person has changed the object since: read it with ``read`` and plan again.
+    one; it raises Conflict when another client has changed the object since: read it with ``read`` and plan again.
     """
 
     def rollouts(self) -> Sequence[Rollout]: ...
@@ -89,9 +89,9 @@ class RolloutStore(Protocol):
 
 
 class Metrics(Protocol):
-    """All questions of a tick at once; every question gets exactly one reading, and nothing is raised.
+    """All queries of a tick at once; each gets exactly one measurement, and nothing is raised.
 
-    The number of queries behind it grows with distinct metrics, windows and sources, not with questions.
+    The number of queries behind it grows with distinct metrics, windows and sources, not with rollouts.
     """
 
     def query(self, questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]: ...
@@ -129,7 +129,7 @@ class PolicyWebhooks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A transition as people are told of it; every channel makes its own form of this."""
+    """A notification for users; every channel renders it in its own form."""
 
     notification: Notification
     rollout: Rollout
@@ -141,8 +141,8 @@ class Message:
 class Delivery:
     """That a channel has a message (or will never have it: ``ok`` False, ``detail`` says why).
 
-    ``channel_message_id`` is what the channel needs back, in ``Progress.receipts``, for this rollout's next
-    message; "" leaves what is recorded. ``finished`` False: it has a part of the message (the receipt's), and
+    ``channel_message_id`` is what the channel needs back, in ``Progress.channel_message_ids``, for this rollout's next
+    message; "" leaves what is recorded. ``finished`` False: it has a part of the message (that of the id), and
     the rest is still tried.
     """
 
@@ -157,10 +157,10 @@ class Delivery:
 
 
 class Notifier(Protocol):
-    """Tells people; never blocks and never fails a decision.
+    """Delivers notifications; never blocks and never fails a decision.
 
-    ``channels`` names where a message goes. ``notify`` queues it for the channels not in ``telling.done``;
-    ``take_deliveries`` drains what has been delivered or given up since.
+    ``channels`` names where a message goes. ``notify`` queues it for the channels that are not in
+    ``Notification.delivered_channels``; ``take_deliveries`` drains what has been delivered or given up since.
     """
 
     def channels(self, message: Message) -> tuple[str, ...]: ...
@@ -169,7 +169,7 @@ class Notifier(Protocol):
 
 
 class Policies(Protocol):
-    """The policies in force.
+    """The active policies.
 
     ``current`` is a consistent set (the last valid version of each); ``restore`` makes a policy from a
     rollout's snapshot and raises PolicyError when this version of autocanary cannot.

@@ -248,8 +248,8 @@ class AutocanaryService:
     def stop(self) -> None:
         """Finish the write in hand, let the next leader begin, and be gone in under ten seconds."""
         steps: tuple[tuple[str, Callable[[], object]], ...] = (
-            ("metronome", lambda: self._timer.stop(2.0)),
-            ("courier", lambda: self._delivery_workers.stop(1.5)),
+            ("timer", lambda: self._timer.stop(2.0)),
+            ("notifications", lambda: self._delivery_workers.stop(1.5)),
             ("records", self._record_deliveries),
             ("writers", lambda: self._write_pool.stop(2.0)),
             ("elector", lambda: self._elector.stop() if self._elector is not None else None),
@@ -270,7 +270,7 @@ class AutocanaryService:
             _log.info("stopped")
 
     def _record_deliveries(self) -> None:
-        """While this instance still leads: the next one must not tell it again."""
+        """While this instance still leads: the next one must not deliver it again."""
         deadline = time.monotonic() + 1.5
         while self.controller.record_remaining_deliveries() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -285,7 +285,7 @@ class AutocanaryService:
         for thread in threads:
             thread.join(2.0)
 
-    # --- beats -------------------------------------------------------------------------------------------
+    # --- jobs --------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         begin = time.monotonic()
@@ -293,7 +293,7 @@ class AutocanaryService:
         self._ticked_at = begin
         self.controller.tick()
         next_due_at = self._next_due_at = self.controller.next_due_at()
-        if next_due_at is not None:  # a look that is due between two beats is not kept waiting for the second
+        if next_due_at is not None:  # an evaluation due between two ticks has a tick of its own
             self._timer.run_within(_TICK, next_due_at - self._clock.now())
         self._heartbeat.touch()
         self.counters.tick(time.monotonic() - begin, late)
@@ -315,7 +315,7 @@ class AutocanaryService:
 
     def _on_leadership_change(self, is_leader: bool) -> None:
         _log.info("leading" if is_leader else "not_leading")
-        self._requeue()  # not to lose the rest of a beat on top of the lease's duration
+        self._requeue()  # not to wait for the next tick on top of the lease's duration
 
     def _requeue(self) -> None:
         self._timer.requeue(_TICK)

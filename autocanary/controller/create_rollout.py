@@ -1,4 +1,4 @@
-"""From a discovered candidate to a recorded rollout; an unstaged one is caught in the same breath."""
+"""Record a rollout for a detected candidate, and intercept one that is not staged in the same call."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def create_rollout(
     start: StartRollout,
     observation: Observation,
 ) -> StartResult:
-    """Record the rollout; when it has to be caught, set the weight to 0 before the revision is ready.
+    """Record the rollout; when it must be intercepted, set the weight to 0 before the revision is ready.
 
-    The catch is made even if nothing could be recorded: what it leaves behind, a candidate staged at 0, is
-    adopted by a later look. A catch that fails is repeated by the planner from the record.
+    It is intercepted even if nothing could be recorded: a later detection adopts the candidate that is then staged
+    at 0. An interception that fails is repeated by the planner from the record.
     """
     if not leadership.is_leader():
         return StartResult(None, NotLeader("leadership was lost before the rollout was recorded"))
@@ -51,7 +51,7 @@ def repair_stable(
     found: RepairStable,
     observation: Observation,
 ) -> StartResult:
-    """Put stable's spec back without a weight; recorded first, so that people hear of it whatever happens."""
+    """Put stable's spec back without a weight; recorded first, so that users are notified whatever happens."""
     if not leadership.is_leader():
         return StartResult(None, NotLeader("leadership was lost before stable could be put back"))
     stored, error = found.rollout, None
@@ -62,7 +62,7 @@ def repair_stable(
     try:
         if found.spec is not None:
             cluster.restore(observation, found.spec, None)
-    except Exception as last_error:  # noqa: BLE001 - whatever it is, it is tried again at a later look
+    except Exception as last_error:  # noqa: BLE001 - whatever it is, a later evaluation tries it again
         error = last_error
     return StartResult(stored, error)
 
@@ -75,7 +75,7 @@ def _create(store: RolloutStore, rollout: Rollout) -> tuple[Rollout | None, Exce
             return store.create(desired), None
         except AlreadyExists as error:
             last_error = error
-        except Exception as error:  # noqa: BLE001 - whatever it is, the catch is still to be made
+        except Exception as error:  # noqa: BLE001 - whatever it is, the candidate is still to be intercepted
             return None, error
         try:
             existing = store.read(desired.namespace, desired.name)
@@ -85,7 +85,7 @@ def _create(store: RolloutStore, rollout: Rollout) -> tuple[Rollout | None, Exce
             continue  # it has gone in between, or was never there
         if _is_same_candidate(existing, desired):
             return _complete_record(store, desired, existing)
-        # Of a service that was deleted and created anew, whose revisions have the same names; or a namesake
+        # Of a service that was deleted and created again, whose revisions have the same names; or a namesake
         # by chance: the transformer of `a` and the predictor of `a-transformer`.
         attempt = desired.attempt + 1
         desired = replace(desired, attempt=attempt, name=rollout_name(desired.service, desired.candidate, attempt))
@@ -125,6 +125,6 @@ def _intercept(cluster: Cluster, leadership: Leadership, observation: Observatio
                 return None  # too late: it has all the traffic, and stable's pods are gone
             if fresh.weight is None or fresh.weight >= 100:
                 cluster.set_weight(fresh, 0)
-    except Exception as error:  # noqa: BLE001 - what was recorded must be taken up all the same
+    except Exception as error:  # noqa: BLE001 - what was recorded must be adopted all the same
         return error
     return None

@@ -284,7 +284,7 @@ class RolloutStarts:
         if observation.rolled_out == past.candidate:
             return f"{past.candidate} has been rolled out meanwhile; there is nothing to try again"
         if observation.rolled_out != past.stable:
-            return f"stable is {observation.rolled_out} now, not {past.stable}; release the candidate anew instead"
+            return f"stable is {observation.rolled_out} now, not {past.stable}; release the candidate again instead"
         policy = select_policy_for(self.current_policies, observation)
         if not isinstance(policy, Policy):
             return "no policy selects the service any more"

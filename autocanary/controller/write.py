@@ -1,8 +1,8 @@
-"""Record, then act: what a worker does for one decision. The only place that writes for a running rollout.
+"""Record, then write: what a worker does for one decision. The only place that writes for a running rollout.
 
-The intended weight is recorded before it is written, so that after a crash between the two the next look
-can tell its own unfinished write from somebody else's. A rollback is written even when it could not be
-recorded: taking traffic from a bad candidate must not wait for the ledger.
+The intended weight is recorded before it is written: after a crash between the two, the next evaluation
+distinguishes its own unfinished write from another client's. A rollback is written even when it could not be
+recorded: taking traffic from a bad candidate must not wait for the rollout store.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = ["WriteResult", "record_and_write"]
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What came of it.
+    """The result of recording and writing one decision.
 
-    ``rollout`` is as the ledger holds it now (or as it was planned, when ``stored`` is False);
-    ``stored`` whether the ledger has the planned progress; ``changed_by_other`` whether somebody else has
-    written the status, so that the plan was made from an old state; ``deleted`` whether the ledger's object
+    ``rollout`` is as the rollout store holds it now (or as it was planned, when ``stored`` is False);
+    ``stored`` whether the store has the planned progress; ``changed_by_other`` whether another client has
+    written the status, so that the plan was made from an old state; ``deleted`` whether the store's object
     was deleted; ``error`` what stopped the record or the write.
     """
 
@@ -46,9 +46,9 @@ def record_and_write(
     observation: Observation | None,
     decision: Decision,
 ) -> WriteResult:
-    """Record ``rollout`` (unless the ledger holds its progress already) and make the decision's write.
+    """Record ``rollout`` (unless the rollout store holds its progress already) and make the decision's write.
 
-    ``stored_progress`` is the progress that the ledger is known to hold.
+    ``stored_progress`` is the progress that the store is known to hold.
     """
     if not leadership.is_leader():
         return WriteResult(rollout, False, error=NotLeader("leadership was lost before the write"))
@@ -82,7 +82,7 @@ def _record(store: RolloutStore, rollout: Rollout, stored_progress: Progress | N
 
 
 def _record_after_conflict(store: RolloutStore, rollout: Rollout, stored_progress: Progress | None) -> WriteResult:
-    """After a conflict: a person's new wish is taken along, a foreign status is not overwritten."""
+    """After a conflict: take over the user's new request, and overwrite no status of another client."""
     try:
         fresh = store.read(rollout.namespace, rollout.name)
         if fresh is None or fresh.uid != rollout.uid:
@@ -104,7 +104,7 @@ def _write_with_retry(cluster: Cluster, observation: Observation, rollout: Rollo
         if fresh is None or not _is_same_for_decision(observation, fresh):
             raise
         if decision.action is Action.FINALIZE and fresh.promotion_pending is not observation.promotion_pending:
-            return True  # it has come further by itself; what is next is for the next look
+            return True  # it has moved on meanwhile; the next evaluation decides what follows
         return _send_patch(cluster, fresh, rollout, decision)
 
 
@@ -123,7 +123,7 @@ def _is_same_for_decision(before: Observation, after: Observation) -> bool:
 
 
 def _kfserving_default_of(observation: Observation) -> tuple[str, bool] | None:
-    """What stands in the spec beside the candidate, where that is its place."""
+    """The default endpoint of the spec, where kfserving keeps the candidate beside it."""
     return (
         (observation.default_endpoint.digest, observation.default_endpoint.has_candidate)
         if observation.default_endpoint is not None
@@ -132,7 +132,7 @@ def _kfserving_default_of(observation: Observation) -> tuple[str, bool] | None:
 
 
 def _is_restore_needed(fresh: Observation, rollout: Rollout, *, removes_candidate: bool) -> bool:
-    """Whether the candidate still has traffic, or KServe still takes another revision for stable.
+    """Whether the candidate still has traffic, or another revision is stable for KServe.
 
     ``removes_candidate``: not because of its traffic, but because it is to leave the spec.
     """
@@ -145,7 +145,7 @@ def _is_restore_needed(fresh: Observation, rollout: Rollout, *, removes_candidat
 
 def _send_patch(cluster: Cluster, observation: Observation, rollout: Rollout, decision: Decision) -> bool:
     if decision.action is Action.RESTORE:
-        # The one write that replaces what a person wrote: never from an old picture.
+        # The one write that replaces what a user wrote: never from an old cache.
         fresh = cluster.refresh(observation.key)
         if (
             fresh is None

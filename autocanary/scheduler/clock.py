@@ -1,7 +1,4 @@
-"""The time of day that never jumps.
-
-Proof that the beat is alive, for the liveness probe.
-"""
+"""A time of day that never jumps, and the age of the last tick for the liveness probe."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ class SteadyClock:
     """Seconds since the epoch: the wall clock read once, carried on by the monotonic one.
 
     A wall clock stepped by an operator, NTP or a resumed machine moves no deadline of this process. The
-    next start reads the wall clock anew; ``drift`` tells how far the two are apart until then.
+    next start reads the wall clock again; ``drift`` is how far the two are apart until then.
     """
 
     def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:

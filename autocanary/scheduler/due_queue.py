@@ -1,7 +1,4 @@
-"""Who is due when, in a time that the caller gives: the same code runs in real and in virtual time.
-
-Who is looked at together: enough to share their questions, and not so many that one tick takes seconds.
-"""
+"""Which keys are due when, and how keys of one interval are spread over it; the caller gives the time."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ class DueQueue(Generic[K]):
     """Keys with the time each is due at, each key at most once. For one thread.
 
     Moving or dropping a key leaves its old entry in the heap, where it is skipped when its time comes; the
-    heap is built anew once such entries outnumber the living, so that memory stays proportional to the
+    heap is rebuilt once such entries outnumber the current ones, so that memory stays proportional to the
     keys and every operation O(log n), amortised.
     """
 
@@ -72,7 +69,7 @@ class DueQueue(Generic[K]):
         return keys
 
     def next_due_at(self) -> float | None:
-        """When the next key is due; None for an empty agenda."""
+        """When the next key is due; None for an empty queue."""
         while self._heap:
             when, sequence, key = self._heap[0]
             if self._entries.get(key) == (when, sequence):
@@ -87,13 +84,13 @@ class DueQueue(Generic[K]):
 
 
 GROUP_SIZE = 500
-"""Looks in one tick: about as many revisions as one query asks for, and a few tenths of a second of work."""
+"""Evaluations in one tick: about as many revisions as one query covers, and a few tenths of a second of work."""
 
 
 class PhaseOffsets(Generic[K]):
-    """Spreads the keys of each interval over it, in groups of ``size``; the first group is on the beat.
+    """Spreads the keys of each interval over it, in groups of ``size``; the first group has offset 0.
 
-    A key stays in its group while others come and go, so its looks keep their distance.
+    A key stays in its group while others come and go, so its evaluations keep their distance.
     """
 
     def __init__(self, size: int = GROUP_SIZE) -> None:
@@ -102,7 +99,7 @@ class PhaseOffsets(Generic[K]):
         self._assignments: dict[K, tuple[float, int]] = {}
 
     def assign(self, key: K, interval: float) -> float:
-        """The seconds by which its looks come after the beat: it joins the first group that has room."""
+        """The seconds by which its evaluations are later: it joins the first group that is not full."""
         self.release(key)
         sizes = self._sizes.setdefault(interval, [])
         group = next((index for index, size in enumerate(sizes) if size < self._size), len(sizes))
@@ -113,7 +110,7 @@ class PhaseOffsets(Generic[K]):
         return interval * _offset_fraction(group)
 
     def release(self, key: K) -> None:
-        """Makes room; a key that is not there is no error."""
+        """Leaves its group; a key that is not there is no error."""
         assignment = self._assignments.pop(key, None)
         if assignment is not None:
             interval, group = assignment

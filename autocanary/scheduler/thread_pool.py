@@ -136,7 +136,7 @@ def _run(future: Future[Any], work: Callable[[], Any]) -> None:
         return
     try:
         result = work()
-    except BaseException as error:  # noqa: BLE001  # it belongs to whoever asks the future for its result
+    except BaseException as error:  # noqa: BLE001  # the caller gets it from the future
         future.set_exception(error)
     else:
         future.set_result(result)

@@ -87,7 +87,7 @@ def _log_failure(name: str, error: BaseException) -> None:
 
 
 def _is_not_skip_warning(record: logging.LogRecord) -> bool:
-    """A beat that comes while its job still runs is skipped on purpose; the library warns at each."""
+    """A run that is due while its job still runs is skipped on purpose; the library warns at each."""
     return "maximum number of running instances reached" not in str(record.msg)
 
 
@@ -120,7 +120,7 @@ class Timer:
         self._scheduler.add_listener(self._on_skipped, EVENT_JOB_MAX_INSTANCES)
 
     def start(self) -> None:
-        """Starts the beat; every job runs once now."""
+        """Starts the timer; every job runs once now."""
         for state in self._states.values():
             self._scheduler.add_job(
                 self._run,
@@ -133,7 +133,7 @@ class Timer:
         self._scheduler.start()
 
     def stop(self, wait: float = 5.0) -> bool:
-        """Stops the beat and waits up to ``wait`` seconds for running jobs; True when all have ended.
+        """Stops the timer and waits up to ``wait`` seconds for running jobs; True when all have ended.
 
         Safe to call again, and from within a job.
         """
@@ -142,7 +142,7 @@ class Timer:
         return self._pool.stop(wait)
 
     def run_within(self, name: str, seconds: float) -> None:
-        """Has a job run after so many seconds, unless its beat comes earlier anyway."""
+        """Has a job run after so many seconds, unless it is due earlier anyway."""
         self._run_within(self._states[name], seconds)
 
     def requeue(self, name: str) -> None:
@@ -164,7 +164,7 @@ class Timer:
             state.running, state.requeued = True, False
         try:
             state.job.work()
-        except Exception as error:  # noqa: BLE001  # whatever it is, the beat goes on
+        except Exception as error:  # noqa: BLE001  # whatever it is, the timer goes on
             self._on_failure(state.job.name, error)
         finally:
             with self._lock:
@@ -184,7 +184,7 @@ class Timer:
             return  # stopped in between
 
     def _on_skipped(self, event: Any) -> None:
-        """APScheduler counts a run as over a moment after it is: a hurried run may fall into that gap."""
+        """APScheduler counts a run as over a moment after it is: a requeued run may fall into that gap."""
         state = self._states[event.job_id]
         with self._lock:
             missed = state.requeued and not state.running
