@@ -1,4 +1,4 @@
-"""A command line without a cluster: what runs a command, time that only moves when somebody sleeps."""
+"""A command line without a cluster: a runner of commands, and a clock that only a sleep moves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def invoke() -> Invoke:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeRolloutClient | AutocanaryError], None]:
-    """Puts a ledger, or the error of a cluster that has none, behind the seam."""
+    """Replaces the cluster of ``backend`` by a fake client, or by the error of an unusable cluster."""
 
     def put(client: FakeRolloutClient | AutocanaryError) -> None:
         def open_client(kubeconfig: str | None, context: str | None) -> backend.RolloutClient:
@@ -44,7 +44,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeRolloutClient | Au
 
 @pytest.fixture(autouse=True)
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The sleeps, in order; nobody really sleeps, the clock just moves."""
+    """The sleeps, in order; no test waits, only the clock moves."""
     sleeps: list[float] = []
     monkeypatch.setattr(follow, "sleep", sleeps.append)
     monkeypatch.setattr(follow, "monotonic", lambda: sum(sleeps))

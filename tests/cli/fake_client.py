@@ -1,4 +1,4 @@
-"""Rollouts made up for pictures and commands, and a ledger that answers from memory."""
+"""Sample rollouts for views and commands, and a client that answers from memory."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def rollout(
     number: int = 2,
     namespace: str = "models",
     reason: Reason = Reason.ANALYSING,
-    message: str = "1 of 3 looks passed",
+    message: str = "1 of 3 evaluations passed",
     started_at: float = START,
     paused: bool = False,
     request: Request | None = None,
@@ -127,7 +127,7 @@ def observation(of: Rollout, share: int) -> Observation:
 
 
 FakeController = Callable[[Rollout], Rollout]
-"""What the service makes of a rollout between two reads."""
+"""How the controller changes a rollout between two reads."""
 
 
 class FakeRolloutClient:

@@ -1,4 +1,4 @@
-"""What a person asks: written once, waited for, answered in the service's words."""
+"""User requests: written once, waited for, answered with the controller's words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UseClient = Callable[[FakeRolloutClient], None]
 
 
 @pytest.fixture(autouse=True)
-def _person(monkeypatch: pytest.MonkeyPatch) -> None:
+def _user_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(getpass, "getuser", lambda: "kim")
 
 
@@ -42,7 +42,7 @@ def controller_answering(request_answer: str, **progress: Any) -> FakeController
 
 
 def test_promote_asks_and_says_the_answer(invoke: Invoke, cluster: UseClient) -> None:
-    """The wish carries an id, the verb and who asked."""
+    """The request has an id, the verb and the user."""
     client = FakeRolloutClient(rollout(), service=controller_answering("going to 50 %", step=2))
     cluster(client)
     result = invoke("promote", "mnist")
@@ -83,7 +83,7 @@ def test_promote_in_the_bake_exits_0(invoke: Invoke, cluster: UseClient) -> None
 
 
 def test_the_answer_is_waited_for(invoke: Invoke, cluster: UseClient, slept: list[float]) -> None:
-    """The service looks once a tick; some reads find nothing new."""
+    """The controller answers once per tick; some reads find nothing new."""
     client = FakeRolloutClient(rollout())
     cluster(client)
 
@@ -102,7 +102,7 @@ def test_the_answer_is_waited_for(invoke: Invoke, cluster: UseClient, slept: lis
 
 
 def test_timeout_exits_1_with_a_hint(invoke: Invoke, cluster: UseClient, slept: list[float]) -> None:
-    """The wish stays; the person learns where to look."""
+    """The request stays; the message says what to check."""
     cluster(FakeRolloutClient(rollout()))
     result = invoke("abort", "mnist", "--timeout", "2s")
     assert result.exit_code == 1
@@ -142,7 +142,7 @@ def test_an_answered_request_is_no_pending_one(invoke: Invoke, cluster: UseClien
 
 
 def test_new_request_replaces_a_pending_one(invoke: Invoke, cluster: UseClient) -> None:
-    """The last wish wins, and the person is told of the other one."""
+    """The last request wins, and a notice names the other one."""
     client = FakeRolloutClient(
         rollout(request=Request("earlier", "promote", "lee")),
         service=controller_answering("rolling back", phase=Phase.ROLLING_BACK),
@@ -164,7 +164,7 @@ def test_stops_waiting_when_the_request_is_replaced(invoke: Invoke, cluster: Use
 
 
 def test_stops_waiting_when_the_request_is_removed(invoke: Invoke, cluster: UseClient) -> None:
-    """Somebody edited the object."""
+    """Another client edited the object."""
     cluster(FakeRolloutClient(rollout(), service=lambda before: replace(before, request=None)))
     result = invoke("promote", "mnist")
     assert (result.exit_code, "promote was removed before it was answered" in result.stdout) == (1, True)
@@ -328,8 +328,8 @@ def test_an_unknown_name_is_a_no_with_a_hint(invoke: Invoke, cluster: UseClient,
 
 
 @pytest.mark.parametrize("command", ["promote", "pause", "resume", "abort"])
-def test_nothing_is_asked_of_a_finished_rollout(invoke: Invoke, cluster: UseClient, command: str) -> None:
-    """Its end is told instead."""
+def test_a_finished_rollout_accepts_no_request(invoke: Invoke, cluster: UseClient, command: str) -> None:
+    """The command prints its end instead."""
     client = FakeRolloutClient(rollout(Phase.PROMOTED, reason=Reason.PROMOTED))
     cluster(client)
     result = invoke(command, "mnist")

@@ -36,7 +36,7 @@ def test_every_phase_has_a_style() -> None:
 
 
 def test_share_prefers_observed_over_recorded_over_requested() -> None:
-    """People want to know where the traffic goes, not where it should go."""
+    """Users want to know the real share of the traffic, not the intended one."""
     one = rollout(weight=25, observed_weight=10)
     assert candidate_share(RolloutView(one, observation=observation(one, 11))) == 11
     assert candidate_share(RolloutView(one)) == 10
@@ -57,7 +57,7 @@ def test_the_bar_is_the_whole_traffic(share: int, cells: int) -> None:
 
 
 def test_the_steps_show_the_present_one() -> None:
-    """10→25→50→100, and where a person is waited for."""
+    """10→25→50→100, and the approval."""
     assert steps(RolloutView(rollout(step=1), POLICY)).plain == "10 → [25] → 50 (approval) → 100"
     assert steps(RolloutView(rollout(step=-1), POLICY)).plain.startswith("10 → 25")
     assert "[" not in steps(RolloutView(rollout(Phase.PROMOTED, step=3), POLICY)).plain[-5:]
@@ -69,7 +69,7 @@ def test_the_step_of_a_rollback_is_struck_out() -> None:
     assert any("strike" in str(span.style) for span in line.spans)
 
 
-def test_without_a_policy_the_number_of_the_step_is_told() -> None:
+def test_without_a_policy_the_number_of_the_step_is_shown() -> None:
     """A snapshot of another version cannot be drawn."""
     assert steps(RolloutView(rollout(step=1))).plain == "step 2"
 
@@ -85,7 +85,7 @@ def test_metrics_are_held_against_their_thresholds() -> None:
         assert each in latency
 
 
-def test_a_metric_without_its_policy_or_its_reading_is_shown_all_the_same() -> None:
+def test_a_metric_without_its_policy_or_its_measurement_is_shown_all_the_same() -> None:
     """What is unknown is left out."""
     states = {
         "mine": MetricState(1),
@@ -110,7 +110,7 @@ def test_the_panel_tells_everything() -> None:
         "25 % candidate",
         "[25]",
         "request-success-rate",
-        "Analysing  1 of 3 looks passed",
+        "Analysing  1 of 3 evaluations passed",
         "waits for the end of the step in 4m",
     ):
         assert each in picture

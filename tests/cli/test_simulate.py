@@ -224,7 +224,7 @@ def test_policy_that_cannot_be_simulated_is_a_usage_error(invoke: Invoke, asked:
         (["--seed", "x"], "--seed"),
     ],
 )
-def test_wrong_flags_are_told_in_a_sentence(
+def test_wrong_flags_are_one_sentence(
     invoke: Invoke, asked: FakeSimulation, file: Path, flags: list[str], said: str
 ) -> None:
     """Exit code 2, and nothing is simulated."""

@@ -181,9 +181,9 @@ def test_empty_list_is_a_notice_on_stderr(invoke: Invoke, cluster: UseClient) ->
 
 
 def test_one_rollout_is_shown_with_its_history(invoke: Invoke, cluster: UseClient) -> None:
-    """The same picture as the demo's, and the recorded transitions with their times."""
-    told = rollout(decisions=(decision(10, "step_taken", 25, "StepPassed", "25 % goes to 00002"),))
-    cluster(FakeRolloutClient(told))
+    """The demo's panel, and the recorded transitions with their times."""
+    shown = rollout(decisions=(decision(10, "step_taken", 25, "StepPassed", "25 % goes to 00002"),))
+    cluster(FakeRolloutClient(shown))
     result = invoke("status", "mnist")
     assert result.exit_code == 0
     for each in (
@@ -233,7 +233,7 @@ def test_unknown_name_exits_1(invoke: Invoke, cluster: UseClient) -> None:
         (("-o", "xml"), "'xml' is not a format; expected one of table, wide, json, yaml"),
     ],
 )
-def test_wrong_flags_are_told_before_the_cluster_is_asked(
+def test_wrong_flags_are_reported_before_the_cluster_is_read(
     invoke: Invoke, arguments: tuple[str, ...], sentence: str
 ) -> None:
     """In one sentence, with exit code 2."""
@@ -414,7 +414,7 @@ def test_missing_rights_end_a_watch_at_once(invoke: Invoke, cluster: UseClient) 
 
 
 def test_the_real_clock_is_epoch_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ages are told against the times in the ledger."""
+    """Ages are computed from the times in the CanaryRollout."""
     monkeypatch.undo()
     assert follow.now() > START - 10 * 365 * 86400
 

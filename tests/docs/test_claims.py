@@ -32,7 +32,7 @@ def _sections(page: str) -> dict[str, str]:
 
 
 def test_every_reason_is_explained_and_nothing_else_is() -> None:
-    """Whoever searches for the word that an alert shows finds a section with something in it."""
+    """The word that an alert shows has a section with text."""
     sections = _sections("docs/troubleshooting.md")
     assert sorted(sections) == sorted(reason.value for reason in Reason)
     assert [heading for heading, body in sections.items() if len(body) < 30] == []
@@ -138,7 +138,7 @@ def test_the_sources_stand_in_the_order_in_which_auto_prefers_them() -> None:
 
 
 def test_every_series_that_is_asked_for_is_named() -> None:
-    """Whoever searches the recipes for a metric's name finds its source."""
+    """Each metric's name is on the page of recipes."""
     page = text_of("docs/metrics-recipes.md")
     names = {counted.metric.removesuffix("_count") for exporter in EXPORTERS for counted in exporter.counted}
     names |= {
@@ -161,7 +161,7 @@ def test_the_packages_are_those_of_the_import_contract() -> None:
 
 
 def test_every_sentence_of_the_commands_that_is_explained_is_one_they_say() -> None:
-    """Whoever searches for what a command said finds its words; … stands for names."""
+    """The messages on the page are those of the commands; … replaces names."""
     sources = (
         " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "autocanary").rglob("*.py"))
         + " connection refused "
@@ -198,5 +198,5 @@ def test_every_field_that_programs_may_read_is_in_the_documents() -> None:
 
 
 def full_rollout() -> Rollout:
-    """One that has been looked at and has decided something."""
+    """One with an evaluation and a decision."""
     return rollout(decisions=(decision(10, "step_taken", 25, "StepPassed", "x"),))
