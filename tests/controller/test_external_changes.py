@@ -125,7 +125,8 @@ def test_removed_weight_field_with_user_request(verb: Verb | None, phase: Phase,
     driver.run(30)
     assert driver.phase_and_reason() == (Phase.PAUSED, Reason.EXTERNAL_CHANGE)
     assert driver.messages_of("external_change") == [
-        "somebody removed canaryTrafficPercent (25 before), so mnist-predictor-00002 gets 100 %; paused, not fought"
+        "another client removed canaryTrafficPercent (25 before), so mnist-predictor-00002 gets 100 %; "
+        "the rollout is paused and the weight left alone"
     ]
     assert driver.share("00002")[-1] == 100
     if verb is not None:
