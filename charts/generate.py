@@ -192,7 +192,7 @@ def _portable(node: Any) -> Any:
         # Beside a $ref, draft 7 reads nothing.
         return {"$ref": made["$ref"].replace("#/$defs/", f"#/definitions/{_POLICY}")}
     if isinstance(made.get("pattern"), str) and made["pattern"].startswith("^(?=.)"):
-        # Go's regular expressions look nowhere ahead.
+        # Go's regular expressions have no lookahead.
         made |= {"pattern": made["pattern"].replace("(?=.)", "", 1), "minLength": 1}
     return made
 
@@ -247,7 +247,7 @@ _README = """\
 <!-- Made by `python charts/generate.py` from values.yaml; do not edit. -->
 
 The [Helm](https://helm.sh) chart of autocanary, which steps KServe's `canaryTrafficPercent` up on evidence
-and rolls back on a breach. Kubernetes {kubernetes} or newer; KServe and Prometheus are yours.
+and rolls back when the analysis fails. Kubernetes {kubernetes} or newer; KServe and Prometheus are yours.
 
 ```sh
 helm install autocanary charts/autocanary --namespace autocanary --create-namespace \\
@@ -256,7 +256,7 @@ helm install autocanary charts/autocanary --namespace autocanary --create-namesp
   --set-file policies.first=policies/first.yaml
 ```
 
-[Operations](../../docs/operations.md) tells how to run, upgrade and remove it,
+[Operations](../../docs/operations.md) says how to run, upgrade and remove it,
 [Security](../../docs/security.md) what it may do and why. `ci/` holds values for the common variants; each is
 installed by the tests.
 

@@ -240,7 +240,7 @@ def test_templates_that_cannot_be_filled_safely_are_refused(template: str, said:
 
 
 def test_a_literal_backslash_before_a_value_is_no_escape() -> None:
-    """Two backslashes in a plain string, or one in a raw one, stand for themselves."""
+    """Two backslashes in a plain string, or one in a raw one, are themselves."""
     assert fill_placeholders('a{b="\\\\{{ name }}"}', {"name": "x"}) == 'a{b="\\\\x"}'
     assert fill_placeholders("a{b=`\\{{ name }}`}", {"name": "x"}) == "a{b=`\\x`}"
 
@@ -251,7 +251,7 @@ def test_an_escaped_quote_does_not_end_a_string() -> None:
 
 
 def test_durations_may_be_given_as_text() -> None:
-    """A window that is already Prometheus' text may stand in brackets."""
+    """A window that is already Prometheus' text may be in brackets."""
     assert fill_placeholders("rate(a[{{ window }}])", {"window": "1m30s"}) == "rate(a[1m30s])"
 
 

@@ -1,4 +1,4 @@
-"""Settings: three sources, one sentence per fault, and no secret in any of them."""
+"""Settings: three sources, one sentence per error, and no secret in any of them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def fault(**flags: object) -> str:
-    with pytest.raises(SettingsError) as caught:
+def error_of(**flags: object) -> str:
+    with pytest.raises(SettingsError) as raised:
         load(flags)
-    return str(caught.value)
+    return str(raised.value)
 
 
 def test_defaults_are_the_documented_ones() -> None:
@@ -77,8 +77,8 @@ def test_query_parameters_are_pairs(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.delenv("AUTOCANARY_PROMETHEUS_PARAMS")
     path = write(tmp_path, "prometheus_params: {partial_response: false, dedup: true}\n")
     assert load({"config": path}).prometheus_params == (("partial_response", "false"), ("dedup", "true"))
-    assert "the query parameter timeout is set by autocanary" in fault(prometheus_params=["timeout=1s"])
-    assert "expected query parameters as name=value" in fault(prometheus_params=["dedup"])
+    assert "the query parameter timeout is set by autocanary" in error_of(prometheus_params=["timeout=1s"])
+    assert "expected query parameters as name=value" in error_of(prometheus_params=["dedup"])
 
 
 def test_the_file_may_hold_lists_and_mappings(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_an_empty_file_and_an_empty_variable_say_nothing(tmp_path: Path, monkeyp
     ],
 )
 def test_listen_is_an_address_and_a_port(text: str, expected: HostPort) -> None:
-    """IPv6 addresses stand in brackets; without a host it listens everywhere."""
+    """IPv6 addresses are in brackets; without a host it listens everywhere."""
     assert load({"listen": text}).listen == expected
 
 
@@ -146,26 +146,26 @@ def test_listen_prints_what_it_reads() -> None:
 )
 def test_each_fault_is_one_sentence_that_names_the_flag(name: str, value: object, sentence: str) -> None:
     """People read where the wrong value came from and what was expected."""
-    message = fault(**{name: value})
+    message = error_of(**{name: value})
     assert message.startswith(sentence)
     assert "\n" not in message
 
 
 def test_a_fault_names_the_variable_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The place of a fault is the source that is in force."""
+    """The place of an error is the source that is in force."""
     monkeypatch.setenv("AUTOCANARY_TICK", "5x")
-    assert fault().startswith("AUTOCANARY_TICK: ")
+    assert error_of().startswith("AUTOCANARY_TICK: ")
 
 
 def test_a_fault_names_the_file_it_came_from(tmp_path: Path) -> None:
     """So is that of a value in the file."""
     path = write(tmp_path, "tick: 5x\n")
-    assert fault(config=path).startswith(f"{path}: tick: ")
+    assert error_of(config=path).startswith(f"{path}: tick: ")
 
 
 def test_all_faults_are_told_at_once() -> None:
     """Nobody wants to find them one by one."""
-    assert len(fault(tick="x", log_level="y").splitlines()) == 2
+    assert len(error_of(tick="x", log_level="y").splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -183,16 +183,16 @@ def test_all_faults_are_told_at_once() -> None:
 )
 def test_a_wrong_file_is_refused_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
     """A file that cannot be understood is never half used."""
-    assert re.search(sentence, fault(config=write(tmp_path, text)))
+    assert re.search(sentence, error_of(config=write(tmp_path, text)))
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """A missing file and a binary file have different sentences."""
     missing = tmp_path / "none.yaml"
-    assert fault(config=missing) == f"{missing}: the settings file cannot be read: No such file or directory"
+    assert error_of(config=missing) == f"{missing}: the settings file cannot be read: No such file or directory"
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00")
-    assert fault(config=binary) == f"{binary}: the settings file is not UTF-8 text"
+    assert error_of(config=binary) == f"{binary}: the settings file is not UTF-8 text"
 
 
 @pytest.mark.parametrize(
@@ -208,15 +208,15 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 )
 def test_credentials_are_whole_and_unambiguous(flags: dict[str, object], sentence: str) -> None:
     """Half a pair, or two ways to log in, is a mistake."""
-    assert sentence in fault(**flags)
+    assert sentence in error_of(**flags)
 
 
 def test_no_secret_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither errors nor the printed settings show what may be a secret."""
-    assert "hunter2" not in fault(prometheus_url="http://me:hunter2@prometheus")
-    assert "hunter2" not in fault(prometheus_headers=["hunter2"])
-    assert "hunter2" not in fault(webhook_url="hunter2")
-    assert "hunter2" not in fault(config=write(tmp_path, "prometheus_headers: 'hunter2'\n"))
+    assert "hunter2" not in error_of(prometheus_url="http://me:hunter2@prometheus")
+    assert "hunter2" not in error_of(prometheus_headers=["hunter2"])
+    assert "hunter2" not in error_of(webhook_url="hunter2")
+    assert "hunter2" not in error_of(config=write(tmp_path, "prometheus_headers: 'hunter2'\n"))
     settings = load({"prometheus_headers": ["Authorization=hunter2"], "webhook_url": "https://hooks.example/hunter2"})
     assert "hunter2" not in repr(settings)
     monkeypatch.setenv("AUTOCANARY_SLACK_WEBHOOK_URL", "https://hooks.example/hunter2")
@@ -267,7 +267,7 @@ def test_service_links_are_neither_settings_nor_mistakes(monkeypatch: pytest.Mon
 
 
 def test_a_port_that_is_no_service_link_is_a_mistake() -> None:
-    """Only Kubernetes writes tcp:// there; a person who means --listen must hear of it."""
+    """Only Kubernetes writes tcp:// there; a user who means --listen must hear of it."""
     assert unknown_variables({"AUTOCANARY_LISTEN_PORT": "8080"}) == (
         "AUTOCANARY_LISTEN_PORT is not a setting and has no effect; did you mean AUTOCANARY_LISTEN?",
     )
@@ -292,7 +292,7 @@ def test_the_flag_of_a_list_is_singular() -> None:
 )
 def test_what_slack_is_told_with_belongs_together(flags: dict[str, str], sentence: str) -> None:
     """A bot token chooses channels, an incoming webhook has one; nothing is silently without effect."""
-    assert sentence in fault(**flags)
+    assert sentence in error_of(**flags)
 
 
 def test_slack_with_a_bot_token(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,4 +316,4 @@ def test_webhook_hosts_are_names_globs_addresses_and_networks() -> None:
     )
     assert load().webhook_hosts == ()
     for wrong in ("http://gate", "gate:8080", "gate/path", "a b"):
-        assert "is not a host: expected a name" in fault(webhook_hosts=wrong)
+        assert "is not a host: expected a name" in error_of(webhook_hosts=wrong)

@@ -30,7 +30,7 @@ PROMETHEUS = {"prometheus": {"url": "http://prometheus.monitoring:9090"}}
 CI = tuple(sorted(path.name.removesuffix("-values.yaml") for path in (CHART / "ci").glob("*-values.yaml")))
 """The variants that ci/ holds values for."""
 KUBERNETES = "1.34"
-"""What Helm is told to render for; one that was built by Go alone believes in a version of 2020."""
+"""The version that Helm renders for; one that was built by Go alone believes in a version of 2020."""
 
 Document = dict[str, Any]
 

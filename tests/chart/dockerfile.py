@@ -78,7 +78,7 @@ def build(folder: Path) -> dict[str, Stage]:
 
 
 def _base_python() -> str:
-    """The tests' own interpreter, unless it lies where the image's user may not look (a home of root's)."""
+    """The tests' own interpreter, unless it is where the image's user may not read (a home of root's)."""
     for candidate in (sys.executable, "/usr/local/bin/python3", "/usr/bin/python3"):
         path = Path(candidate).resolve()
         if not path.exists() or not all(parent.stat().st_mode & stat.S_IXOTH for parent in path.parents):
@@ -143,7 +143,7 @@ def _from_context(name: str) -> Path:
 
 def confined(user: str, command: list[str]) -> tuple[list[str], bool]:
     """The command as this user on a read-only file system, as far as this machine lets us, and whether the
-    file system is read-only then. A person who is not root stays who they are."""
+    file system is read-only then. A user who is not root stays that user."""
     uid, _, gid = user.partition(":")
     as_user = ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--no-new-privs"]
     drop = [*as_user, "--bounding-set=-all", "--"] if os.geteuid() == 0 else []

@@ -55,7 +55,7 @@ def _objects(node: Any, name: str = "") -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_generated_file_is_what_its_source_says_now(name: str) -> None:
-    """Rights, definitions, the policy format, the README: `make generate` writes them anew."""
+    """Rights, definitions, the policy format, the README: `make generate` writes them."""
     assert (CHART / name).read_text(encoding="utf-8") == FILES[name](), "run `make generate`"
 
 
@@ -131,7 +131,7 @@ def test_every_value_is_in_the_schema_and_is_used() -> None:
 
 
 def test_every_value_is_documented() -> None:
-    """A comment that begins with `--` stands above each value, or above what it is part of."""
+    """A comment that begins with `--` is above each value, or above what it is part of."""
     known = {value.name for value in documented()}
     bare = []
     for path in sorted(_keys(values())):
@@ -142,7 +142,7 @@ def test_every_value_is_documented() -> None:
 
 
 def test_the_readme_lists_every_value() -> None:
-    """With its default, so that nobody has to read the templates."""
+    """With its default, so that users need not read the templates."""
     text = (CHART / "README.md").read_text(encoding="utf-8")
     assert '| `prometheus.timeout` | `"5s"` | The whole time one query may take. |' in text
     assert all(f"| `{value.name}` |" in text for value in documented())

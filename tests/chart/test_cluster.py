@@ -201,7 +201,7 @@ def test_definitions_that_somebody_else_installed_are_left_or_taken_over_by_choi
     ],
 )
 def test_the_notes_give_the_next_three_commands(api: ApiServer, given: dict[str, Any], first: str) -> None:
-    """What a person does after `helm install`."""
+    """What a user does after `helm install`."""
     said = _helm(api, "install", "autocanary", str(CHART), "--dry-run=server", given={**PROMETHEUS, **given})
     notes = said.split("NOTES:", 1)[1]
     assert first in notes

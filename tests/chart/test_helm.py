@@ -41,7 +41,7 @@ def test_helm_lint_has_nothing_to_say(name: str) -> None:
 
 
 def test_the_variants_use_every_value() -> None:
-    """A value that nobody tries is a value that nobody knows to work; these few have tests of their own."""
+    """A value that no variant sets is untested; these few have tests of their own."""
     used = {path for name in CI for path in _paths(variant(name))}
     assert {name for name in (value.name for value in documented()) if name not in used} == {
         "admissionPolicy.enabled",
@@ -157,7 +157,7 @@ def test_a_policy_as_values_with_an_error_is_refused_with_its_place() -> None:
 
 @pytest.mark.parametrize("path", sorted((CHART.parents[1] / "policies").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_example_policy_can_be_given_as_text_and_as_values(path: Path) -> None:
-    """What the program takes, the chart does not stand in the way of; and it arrives unchanged."""
+    """The chart accepts what the program accepts, and passes it on unchanged."""
     text = path.read_text(encoding="utf-8")
     documents = [each for each in yaml.safe_load_all(text) if each]
     given: dict[str, Any] = {"policies": {"text": text, **{f"object{at}": each for at, each in enumerate(documents)}}}
@@ -188,7 +188,7 @@ def test_the_whole_cluster_is_watched_with_a_cluster_role_and_leases_at_home_onl
 
 
 def test_named_namespaces_get_a_role_each_and_the_cluster_none() -> None:
-    """Least privilege: nothing of the whole cluster is made, and the service is told to watch only these."""
+    """Least privilege: nothing of the whole cluster is made, and the service watches only these."""
     documents = render(variant("namespaced"), namespace="auto")
     scopes = {each["kind"] for each in documents if "namespace" not in each["metadata"]}
     assert scopes == set()
@@ -426,7 +426,7 @@ def test_metrics_keep_the_labels_of_the_rollout() -> None:
 def test_the_definitions_are_part_of_the_release_and_kept(
     given: dict[str, Any], annotations: dict[str, str] | None
 ) -> None:
-    """The very ones that `autocanary crds` prints, with what tells Helm to leave them when it goes."""
+    """The very ones that `autocanary crds` prints, with the annotation that makes Helm keep them."""
     made = of_kind(render({"crds": given}), "CustomResourceDefinition")
     assert [each["metadata"].pop("annotations", None) for each in made] == [annotations] * 2
     assert made == definitions()

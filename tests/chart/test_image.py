@@ -19,7 +19,7 @@ def _of(instruction: str, lines: list[str]) -> list[str]:
 
 
 def test_it_runs_as_a_numbered_user_that_is_not_root() -> None:
-    """Kubernetes' runAsNonRoot cannot tell a name."""
+    """Kubernetes' runAsNonRoot needs a number, not a name."""
     assert _of("USER", FINAL) == ["65532:65532"]
     assert FINAL.index("USER 65532:65532") < FINAL.index('ENTRYPOINT ["autocanary"]')
 
@@ -50,7 +50,7 @@ def test_both_stages_that_meet_have_the_same_python() -> None:
 
 
 def test_the_label_names_the_version() -> None:
-    """Who looks at the image can tell what it holds."""
+    """The image's labels say what it holds."""
     assert f'VERSION="{__version__}"' in _of("ARG", FINAL)
     assert "org.opencontainers.image.version" in " ".join(_of("LABEL", FINAL))
 

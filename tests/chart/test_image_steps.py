@@ -92,7 +92,7 @@ def test_two_builds_make_the_same_wheel(image: dict[str, Stage], tmp_path: Path)
 
 
 def test_everything_is_compiled_ahead_without_times(image: dict[str, Stage]) -> None:
-    """Hashes instead, never looked at: two builds are alike, and nothing needs to be written later."""
+    """Hashes instead, never read: two builds are alike, and nothing needs to be written later."""
     sources = list((_installed(image) / "lib").rglob("autocanary/**/*.py"))
     assert len(sources) > 50
     for source in sources:

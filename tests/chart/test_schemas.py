@@ -30,7 +30,7 @@ def test_every_object_fits_the_schemas(name: str, version: str, rendered: dict[s
 
 
 def test_the_variants_make_every_kind_the_chart_can(rendered: dict[str, list[dict[str, Any]]]) -> None:
-    """A template that no variant uses would be checked by nobody."""
+    """A template that no variant uses would not be checked."""
     made = {each["kind"] for documents in rendered.values() for each in documents}
     assert made == {
         "ClusterRole",
@@ -76,7 +76,7 @@ def test_a_kind_of_another_age_is_noticed() -> None:
 
 
 def test_the_oldest_version_checked_is_the_oldest_that_the_chart_accepts() -> None:
-    """Chart.yaml promises no more than was looked at."""
+    """Chart.yaml promises no more than was checked."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     oldest = min(VERSIONS, key=lambda version: tuple(map(int, version.split("."))))
     assert chart["kubeVersion"] == f">={oldest}.0-0"

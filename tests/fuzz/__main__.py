@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("targets", nargs="*", default=list(TARGETS), help=f"of {', '.join(TARGETS)}")
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
-    parser.add_argument("--only", type=int, help="one try of a seed, to look into it")
+    parser.add_argument("--only", type=int, help="one try of a seed, to examine it")
     chosen = parser.parse_args()
     for name in chosen.targets:
         if chosen.only is not None:

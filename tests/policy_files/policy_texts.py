@@ -98,7 +98,7 @@ def _places(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str 
 
 
 PLACES = sorted(_places(document(FULL_POLICY)), key=str)
-"""Where in a whole policy a value stands: the keys and indexes that lead there."""
+"""The path of each value of a whole policy: the keys and indexes that lead there."""
 
 
 def whole_with(where: tuple[str | int, ...], value: Any) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def only(text: str) -> Policy:
 
 
 def problems(text: str) -> list[str]:
-    """What is wrong with a text, as it is shown to people."""
+    """What is wrong with a text, as users see it."""
     return [str(each) for each in load_text(text, "p.yaml").all_problems]
 
 

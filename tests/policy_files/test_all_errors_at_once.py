@@ -1,4 +1,4 @@
-"""All faults at once: no fault hides another, whatever their kinds and wherever they stand."""
+"""All problems at once: no error hides another, whatever their kinds and places."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.policy_files.policy_texts import FULL_POLICY
 TEXT = FULL_POLICY.replace("revision }}", "revision}}")
 
 # (what is written, what is written instead, words of the complaint); no two of one piece of text
-FAULTS = [
+ERRORS = [
     ("kind: RolloutPolicy", "kind: RolloutPolcy", "the kind RolloutPolcy is not known"),
     ("\nmetadata:", "\nmetdata:", "metdata: unknown field"),
     ("name: prod-models", "name: Prod_Models", "'Prod_Models' is not a name"),
@@ -63,7 +63,7 @@ def messages(text: str) -> list[tuple[int, str]]:
 
 
 def check(chosen: list[tuple[str, str, str]]) -> None:
-    """Each fault is said once, at its line, and nothing else is."""
+    """Each problem is reported once, at its line, and nothing else is."""
     text = TEXT
     expected: list[tuple[int, str]] = []
     for before, after, words in chosen:
@@ -82,21 +82,21 @@ def test_valid_policy_has_no_problems() -> None:
     assert messages(TEXT) == []
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[1].strip())
-def test_each_error_alone_gives_one_problem(fault: tuple[str, str, str]) -> None:
-    """None has consequences that are told as well."""
-    check([fault])
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error[1].strip())
+def test_each_error_alone_gives_one_problem(error: tuple[str, str, str]) -> None:
+    """None has consequences that are reported too."""
+    check([error])
 
 
 def test_all_errors_are_reported_together() -> None:
     """As bad as a document can be."""
-    check(FAULTS)
+    check(ERRORS)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.sampled_from(FAULTS), unique=True, min_size=2, max_size=12))
+@given(st.lists(st.sampled_from(ERRORS), unique=True, min_size=2, max_size=12))
 def test_any_combination_of_errors_is_reported(chosen: list[tuple[str, str, str]]) -> None:
-    """k faults, k sentences, each at its line."""
+    """k errors, k sentences, each at its line."""
     check(chosen)
 
 
@@ -108,7 +108,7 @@ def test_misspelt_required_field_is_one_problem() -> None:
 
 
 def test_errors_below_misspelt_field_are_reported() -> None:
-    """Both are told, the value at the name that was written."""
+    """Both are reported, the value at the name that was written."""
     found = [sentence for _, sentence in messages(TEXT.replace("stepDuration: 5m", "stepDuraton: 5"))]
     assert found == [
         "p.yaml:10:16: spec.stepDuraton: the duration 5 has no unit (write 5s, 5m or 5ms, as you mean it)",

@@ -48,7 +48,7 @@ def test_explicit_step_duration_is_kept() -> None:
 
 
 def test_steps_without_pause_get_the_minimum_duration() -> None:
-    """A manual step waits for its evidence, and then for a person."""
+    """A manual step waits for its evidence, and then for a user."""
     policy = only(
         HEAD + "  steps: [{setWeight: 5}, {setWeight: 20}, {pause: {}}, {setWeight: 100}, {pause: {duration: 1h}}]\n"
     )

@@ -270,7 +270,7 @@ def test_query_has_its_type_from_the_policy(query: str, query_type: str) -> None
 
 
 def test_query_type_does_not_change_the_digest() -> None:
-    """A newer parser must not make a policy look changed."""
+    """A newer parser does not change a policy."""
     policy = only(named("a") + "      - {name: own, query: a, thresholdRange: {max: 1}}\n")
     metrics = tuple(replace(metric, query_type="") for metric in policy.analysis.metrics)
     assert digest_of(replace(policy, analysis=replace(policy.analysis, metrics=metrics))) == policy.digest

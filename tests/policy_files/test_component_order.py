@@ -1,4 +1,4 @@
-"""Policies that wait for each other, or for nobody."""
+"""Policies that wait for each other, or for no policy."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_three_component_cycle() -> None:
 
 
 def test_each_policy_gets_one_cycle_problem() -> None:
-    """Whatever number of rings it stands in."""
+    """Whatever number of circles it is in."""
     everything = [
         written("predictor", "[transformer, explainer]"),
         written("transformer", "[predictor, explainer]"),

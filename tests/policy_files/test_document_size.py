@@ -12,7 +12,7 @@ import yaml
 
 from autocanary import limits
 from autocanary.errors import PolicyError, Problem
-from autocanary.policy_files import ActivePolicies, load_paths, load_text, validate
+from autocanary.policy_files import ActivePolicies, load_paths, load_text, policies_in_force, validate
 from autocanary.policy_files import validate_document as validate_module
 from tests.policy_files.policy_texts import MINIMAL_POLICY, document, named
 
@@ -234,3 +234,21 @@ def test_webhooks_of_a_namespace_are_limited_together() -> None:
     assert [place for place, _ in active.policy_problems()] == ["models/p005", "models/p006"]
     active.apply(resource(7))
     assert active.current()[-1].name == "p007"
+
+
+def test_many_custom_resources_are_resolved_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work for a list of resources grows with their number, not with its square."""
+    visited: list[int] = []
+    original = policies_in_force._within_namespace_limits
+
+    def count(resources: dict[Any, Any]) -> Any:
+        visited.append(len(resources))
+        return original(resources)
+
+    monkeypatch.setattr(policies_in_force, "_within_namespace_limits", count)
+    active = ActivePolicies()
+    for number in range(50):
+        active.apply(resource(number))
+    assert len(active.current()) == 50
+    assert active.policy_problems() == ()
+    assert visited == [50]

@@ -24,7 +24,7 @@ def policy(name: str) -> Policy:
 
 
 def test_the_examples_are_there() -> None:
-    """Eight situations that most people are in."""
+    """Eight situations that most users have."""
     assert [file.stem for file in FILES] == [
         "careful",
         "comparison",

@@ -110,7 +110,7 @@ KNOWN_ONLY_TO_THE_LOADER = {
 
 @pytest.mark.parametrize("name", sorted(set(CASES) - KNOWN_ONLY_TO_THE_LOADER))
 def test_json_schema_refuses_invalid_documents(name: str) -> None:
-    """Most faults are seen in the editor already."""
+    """The editor shows most problems."""
     assert list(VALIDATOR.iter_errors(yaml.safe_load(CASES[name][0])))
 
 

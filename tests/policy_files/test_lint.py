@@ -25,7 +25,7 @@ def test_valid_policies_have_no_problems() -> None:
 
 
 def test_promql_is_parsed_with_its_placeholders_filled() -> None:
-    """The fault is at the query, and Prometheus has the last word."""
+    """The problem is at the query, and Prometheus decides."""
     (message,) = messages(query("sum(rate(x{a='{{ revision }}'}[{{ window }}])"))
     assert message.startswith("p0.yaml:13:16: spec.analysis.metrics[1].query: not valid PromQL: ")
     assert message.endswith("let Prometheus decide with --prometheus-url)")
@@ -69,7 +69,7 @@ def test_interval_and_window_warnings(analysis: str, words: str) -> None:
 
 
 def test_a_step_without_a_hold_is_shorter_than_any_interval() -> None:
-    """A forgotten pause; a step that waits for a person has none to forget."""
+    """A forgotten pause; a step that waits for a user has none to forget."""
     steps = "steps: [{setWeight: 10}, {setWeight: 50}, {pause: {}}]"
     (message,) = messages(MINIMAL_POLICY.replace("stepWeights: [10, 100]\n  stepDuration: 5m", steps))
     assert "longer than the shortest step (0s)" in message
@@ -150,7 +150,7 @@ def test_disjoint_selectors_have_no_problem() -> None:
 
 
 def test_error_hides_no_warning() -> None:
-    """A document that is no policy yet is looked at; what cannot be read is not guessed about."""
+    """A document that is no policy yet is examined; what cannot be read is not guessed."""
     doubtful = MINIMAL_POLICY.replace("    metrics:", "    minRequests: 0\n    metrics:").replace("5m", "5")
     load_result = load_text(doubtful, "p.yaml")
     assert load_result.errors

@@ -32,7 +32,7 @@ def test_a_file_may_hold_several_documents() -> None:
 
 
 def test_one_bad_document_does_not_hide_the_others() -> None:
-    """Each document is judged by itself, with the lines of the file."""
+    """Each document is examined alone, with the lines of the file."""
     load_result = load_text(named("a") + "---\n" + named("b").replace("5m", "5") + "---\n" + named("c"), "p.yaml")
     assert [each.name for each in load_result.policies] == ["a", "c"]
     assert [(each.name, each.policy is None) for each in load_result.documents] == [
@@ -52,7 +52,7 @@ def test_documents_before_a_syntax_error_are_read() -> None:
 
 
 def test_other_kinds_are_skipped_with_a_warning() -> None:
-    """Their YAML is nobody's business here."""
+    """Their YAML is not examined."""
     load_result = load_text(OTHER_KIND + "---\n" + MINIMAL_POLICY, "p.yaml")
     assert [each.name for each in load_result.policies] == ["small"]
     assert [str(each) for each in load_result.all_problems] == [
@@ -117,10 +117,10 @@ def test_json_is_read_too() -> None:
 
 def test_parse_raises_everything_at_once() -> None:
     """The exception holds each problem and prints one a line."""
-    with pytest.raises(PolicyError) as caught:
+    with pytest.raises(PolicyError) as raised:
         parse(MINIMAL_POLICY.replace("5m", "5").replace("min: 99", "min: 0.9"), "p.yaml")
-    assert [each.line for each in caught.value.problems] == [7, 11]
-    assert len(str(caught.value).splitlines()) == 2
+    assert [each.line for each in raised.value.problems] == [7, 11]
+    assert len(str(raised.value).splitlines()) == 2
 
 
 def test_a_folder_is_read_with_its_subfolders(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_folder_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pyte
 
 
 def test_non_kubernetes_files_are_skipped_in_folders_only(tmp_path: Path) -> None:
-    """A chart's values or a schema beside policies are nobody's fault; of a file that is named they are."""
+    """A chart's values or a schema beside policies are no error; in a file that is named they are."""
     schema = tmp_path / "schema.json"
     schema.write_text('{"$schema": "https://json-schema.org/draft/2020-12/schema"}')
     (tmp_path / "small.yaml").write_text(MINIMAL_POLICY)

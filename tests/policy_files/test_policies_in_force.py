@@ -40,20 +40,20 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def active_policies(folder: Path) -> ActivePolicies:
-    """A book that has read its folder and reported that."""
+    """Policies that have read their folder and reported that."""
     made = ActivePolicies([folder])
     made.reload()
     return made
 
 
 def test_implements_policies_port() -> None:
-    """The engine sees the Policies protocol."""
+    """The controller sees the Policies protocol."""
     port: Policies = ActivePolicies()
     assert port.current() == ()
 
 
 def test_non_kubernetes_file_is_a_problem_after_a_policy(folder: Path) -> None:
-    """A schema beside the policies is nobody's fault; a policy's file that holds none any more keeps it."""
+    """A schema beside the policies is no error; a file that no longer holds its policy keeps it."""
     (folder / "schema.json").write_text("{}")
     active_policies = ActivePolicies([folder])
     assert active_policies.reload() == PolicyChanges(added=("a", "b"))
@@ -101,7 +101,7 @@ def test_added_and_removed_files(active_policies: ActivePolicies, folder: Path) 
 
 
 def test_invalid_update_keeps_last_valid_policy(active_policies: ActivePolicies, folder: Path) -> None:
-    """The last valid version, and the fault beside it, reported once."""
+    """The last valid version, with the problem reported once."""
     before = active_policies.current()
     (folder / "a.yaml").write_text(broken(named("a")))
     changes = active_policies.reload()
@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_read_keeps_its_policies(
 
 
 def test_unnamed_document_keeps_missing_policies(active_policies: ActivePolicies, folder: Path) -> None:
-    """Of several policies in a file none is dropped while one cannot be told by its name."""
+    """Of several policies in a file none is dropped while one has no readable name."""
     both = named("a") + "---\n" + named("c", service="x")
     (folder / "a.yaml").write_text(both)
     assert active_policies.reload() == PolicyChanges(added=("c",))
@@ -159,7 +159,7 @@ def test_never_valid_policy_is_only_a_problem(folder: Path) -> None:
 
 
 def test_missing_folder_keeps_policies(active_policies: ActivePolicies, folder: Path) -> None:
-    """A mount may come back; the fault says so until then."""
+    """A mount may come back; until then there is a problem."""
     before = active_policies.current()
     content = (folder / "a.yaml").read_text()
     shutil.rmtree(folder)
@@ -200,7 +200,7 @@ def test_configmap_update_is_atomic(tmp_path: Path) -> None:
 
 
 def test_two_files_with_one_name(active_policies: ActivePolicies, folder: Path) -> None:
-    """The first stays in force, the second is a fault; when the first goes, the second takes over."""
+    """The first stays in force, the second is a problem; when the first goes, the second takes over."""
     (folder / "z.yaml").write_text(named("a", service="z"))
     ((name, (problem,)),) = active_policies.reload().invalid
     assert name == "a"
@@ -242,7 +242,7 @@ def test_an_invalid_custom_resource_keeps_its_last_valid_version() -> None:
     assert "stepDuration" in problem.message
     assert active_policies.current() is before
     assert active_policies.policy_problems() == (("models/small", (problem,)),)
-    assert active_policies.reload() == PolicyChanges(added=("models/small",))  # its fault has been answered already
+    assert active_policies.reload() == PolicyChanges(added=("models/small",))  # apply has returned its problem
     active_policies.apply(resource())
     assert active_policies.policy_problems() == ()
     active_policies.apply(resource(text=broken(MINIMAL_POLICY)))
@@ -288,7 +288,7 @@ def test_readers_always_see_a_consistent_set(folder: Path) -> None:
     failures: list[str] = []
     stop = threading.Event()
 
-    def look() -> None:
+    def read() -> None:
         while not stop.is_set():
             seen: tuple[Policy, ...] = tuple(active_policies.current())
             if len({(each.namespace, each.name) for each in seen}) != len(seen):
@@ -299,7 +299,7 @@ def test_readers_always_see_a_consistent_set(folder: Path) -> None:
             active_policies.apply(resource(f"r{which}-{at}"))
             active_policies.reload()
 
-    reader = threading.Thread(target=look)
+    reader = threading.Thread(target=read)
     writers = [threading.Thread(target=apply, args=(which,)) for which in range(3)]
     reader.start()
     for each in writers:

@@ -65,10 +65,10 @@ def test_duration(text: str, seconds: float) -> None:
 )
 def test_invalid_durations(value: Any, message: str, hint: str) -> None:
     """Nothing is guessed: not a unit, not an order, not a calendar day."""
-    with pytest.raises(QuantityError) as caught:
+    with pytest.raises(QuantityError) as raised:
         parse_duration(value)
-    assert message in caught.value.message
-    assert hint in caught.value.hint
+    assert message in raised.value.message
+    assert hint in raised.value.hint
 
 
 @given(st.integers(0, 366 * 86400 * 1000))
@@ -103,10 +103,10 @@ def test_percent(value: Any, expected: float) -> None:
 )
 def test_invalid_percentages(value: Any, message: str, hint: str) -> None:
     """A bare ratio is refused, since half of the tools mean 0..1 and half mean percent."""
-    with pytest.raises(QuantityError) as caught:
+    with pytest.raises(QuantityError) as raised:
         percent(value)
-    assert message in caught.value.message
-    assert hint in caught.value.hint
+    assert message in raised.value.message
+    assert hint in raised.value.hint
 
 
 def test_bare_1_is_refused_where_it_may_be_a_ratio() -> None:
@@ -179,9 +179,9 @@ def test_time_of_day(text: str, end: bool, expected: time) -> None:
 )
 def test_invalid_times_of_day(value: Any, end: bool, words: str) -> None:
     """The number that YAML 1.1 makes of a bare time is explained."""
-    with pytest.raises(QuantityError) as caught:
+    with pytest.raises(QuantityError) as raised:
         parse_time_of_day(value, end=end)
-    assert words in f"{caught.value.message}: {caught.value.hint}"
+    assert words in f"{raised.value.message}: {raised.value.hint}"
 
 
 @pytest.mark.parametrize(

@@ -495,7 +495,7 @@ def test_steps_without_a_weight() -> None:
 
 
 def test_all_problems_are_reported_in_order() -> None:
-    """One round of corrections is enough, whatever kinds of faults there are."""
+    """One round of corrections is enough, whatever kinds of problems there are."""
     text = (
         FULL_POLICY.replace("name: prod-models", "name: Prod")
         .replace("component: transformer", "componnent: x")
@@ -563,7 +563,7 @@ def test_a_number_that_was_a_time_is_explained_in_a_custom_resource() -> None:
 
 
 def test_server_side_metadata_is_allowed() -> None:
-    """``kubectl get -o yaml`` gives a usable policy; what a person misspells is still noticed."""
+    """``kubectl get -o yaml`` gives a usable policy; what a user misspells is still reported."""
     resource = document()
     resource["metadata"] |= {
         "namespace": "models",

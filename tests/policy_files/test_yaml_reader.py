@@ -103,7 +103,7 @@ def test_all_ambiguous_values_are_reported() -> None:
 
 
 def test_ambiguous_value_keeps_its_text() -> None:
-    """So that one fault is not reported twice."""
+    """One problem is not reported twice."""
     reading = read("a: on\nb: 17:00\n")
     assert reading.value == {"a": "on", "b": "17:00"}
     assert reading.misread_paths == {("a",), ("b",)}

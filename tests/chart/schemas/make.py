@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # ruff: noqa: T201 - what this script has to say, it prints
-"""Write the schemas beside this file anew: `python3 tests/chart/schemas/make.py`; needs Go and the network.
+"""Write the schemas beside this file: `python3 tests/chart/schemas/make.py`; needs Go and the network.
 
 Kubernetes' own OpenAPI documents and the Prometheus operator's definitions are parts of their Go modules. Go
 fetches those at the versions named here, and each is compared with the checksum written beside its version
@@ -102,7 +102,7 @@ def bare(node: Any) -> Any:
 
 
 def write(name: str, document: Any) -> None:
-    """The same bytes for the same document, whoever makes it."""
+    """The same bytes for the same document, wherever it is written."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n"
     path = HERE / f"{name}.json.gz"
     path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
