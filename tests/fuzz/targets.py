@@ -51,6 +51,30 @@ def policy_documents(random: Random) -> str:
     return "valid"
 
 
+def hostile_policies(random: Random) -> str:
+    """A custom resource whose depth, size or text is absurd at one place: refused in short sentences."""
+    document = json.loads(json.dumps(random.choice(_DOCUMENTS)))
+    spec = document["spec"]
+    holder = random.choice([each for each in (spec, spec.get("analysis"), spec.get("selector")) if each is not None])
+    key = random.choice([*holder, "unknown", "a." * random.choice((1, 100, 100_000)), "\u202e\x1b[2J"])
+    size = random.choice((1, 30, 45, 500, 980, 20_000))
+    shape = random.choice(("lists", "mappings", "text", "many", "digits", "query"))
+    value: Any = random.choice(("a", "é\x00\n", "\U0001f480", "{{ name }}", "(", " OR a")) * size
+    if shape in ("lists", "mappings"):
+        value = 1
+        for _ in range(min(size, 980)):
+            value = [value] if shape == "lists" else {"a": value}
+    elif shape == "many":
+        value = [{"name": str(each)} for each in range(size)]
+    elif shape == "digits":
+        value = "1" * size
+    holder[key] = [{"name": "own", "query": value, "thresholdRange": {"max": 1}}] if shape == "query" else value
+    found, problems = validate(document)
+    assert (found is None) == bool(problems), problems
+    assert all(len(str(problem)) < 2000 and str(problem).isprintable() for problem in problems)
+    return "valid" if found is not None else "refused"
+
+
 def policy_texts(random: Random) -> str:
     """A file as an editor, a template or a bad disk might leave it."""
     text = mutate_text(random.choice(_TEXTS), random)
@@ -193,6 +217,7 @@ def _example_rollout() -> Rollout:
 
 TARGETS: Mapping[str, Callable[[Random], str]] = {
     "policy-documents": policy_documents,
+    "hostile-policies": hostile_policies,
     "policy-texts": policy_texts,
     "services": services,
     "answers": answers,
