@@ -23,7 +23,7 @@ from autocanary.policy_files.field_types import (
 )
 from autocanary.policy_files.metric_presets import COMPARABLE, PRESETS
 
-__all__ = ["Analysis", "Compare", "Metric", "OnNoData", "OnOutage", "ThresholdRange"]
+__all__ = ["AnalysisFields", "Compare", "MetricFields", "OnNoData", "OnOutage", "ThresholdRange"]
 
 _ONE_OF_THE_PRESETS: JsonDict = {"properties": {"name": {"enum": [*PRESETS]}}}
 _CAN_BE_COMPARED: JsonDict = {"properties": {"name": {"enum": [*COMPARABLE]}}, "not": {"required": ["query"]}}
@@ -81,7 +81,7 @@ class Compare(StrictModel):
     )
 
 
-class Metric(StrictModel):
+class MetricFields(StrictModel):
     """One thing that is measured on the candidate."""
 
     model_config = ConfigDict(json_schema_extra=_KINDS_OF_METRIC)
@@ -161,7 +161,7 @@ class OnOutage(StrictModel):
     )
 
 
-class Analysis(StrictModel):
+class AnalysisFields(StrictModel):
     """What is measured on the candidate, how often, and what happens when nothing can be."""
 
     interval: PositiveDuration = Field(
@@ -192,7 +192,7 @@ class Analysis(StrictModel):
         description="How comparisons trade speed for robustness to bursts of errors: `fast` decides soonest, and a "
         "burst on one side may mislead it. `robust` is slower and withstands bursts. `strict` needs 99 % confidence.",
     )
-    metrics: list[Metric] = Field(
+    metrics: list[MetricFields] = Field(
         default_factory=list,
         description="What is measured; at least one metric that is not `dryRun`. Left out, `error-rate` and "
         "`request-duration` are compared with stable.",

@@ -41,8 +41,8 @@ steps find the evidence of the earlier ones, and nothing that happens after some
 """
 
 DEFAULT_METRICS = (
-    analysis_schema.Metric.model_validate({"name": "error-rate", "compare": {}}),
-    analysis_schema.Metric.model_validate({"name": "request-duration", "compare": {}}),
+    analysis_schema.MetricFields.model_validate({"name": "error-rate", "compare": {}}),
+    analysis_schema.MetricFields.model_validate({"name": "request-duration", "compare": {}}),
 )
 """What is evaluated where the policy names no metric."""
 
@@ -126,7 +126,7 @@ def _short_form(spec: schema.Spec) -> list[Step]:
     return [Step(weight, hold=spec.step_duration or 0.0) for weight in spec.step_weights or []]
 
 
-def _long_form(raw: list[schema.Step]) -> list[Step]:
+def _long_form(raw: list[schema.StepFields]) -> list[Step]:
     """Pauses after a weight add up; one without a duration also waits for a user."""
     steps: list[Step] = []
     for each in raw:
@@ -139,7 +139,7 @@ def _long_form(raw: list[schema.Step]) -> list[Step]:
     return steps
 
 
-def _analysis(raw: analysis_schema.Analysis) -> Analysis:
+def _analysis(raw: analysis_schema.AnalysisFields) -> Analysis:
     metrics = tuple(_metric(each, raw.preset) for each in raw.metrics or DEFAULT_METRICS)
     compared = any(metric.compare is not None and not metric.dry_run for metric in metrics)
     return Analysis(
@@ -155,7 +155,7 @@ def _analysis(raw: analysis_schema.Analysis) -> Analysis:
     )
 
 
-def _metric(raw: analysis_schema.Metric, default_preset: core_policy.ComparisonPreset) -> Metric:
+def _metric(raw: analysis_schema.MetricFields, default_preset: core_policy.ComparisonPreset) -> Metric:
     preset = PRESETS[raw.name] if raw.query is None else None
     unit = preset.unit if preset is not None else Unit.NUMBER
     one = preset is not None and preset.one_is_ratio

@@ -282,4 +282,4 @@ def _metrics(document: RawMapping) -> Iterator[tuple[FieldPath, dict[str, Any]]]
 def _seconds(analysis: RawMapping, name: str) -> float | None:
     if name in analysis:
         return parse_seconds(analysis[name])
-    return analysis_schema.Analysis.model_fields[name].default  # type: ignore[no-any-return]
+    return analysis_schema.AnalysisFields.model_fields[name].default  # type: ignore[no-any-return]

@@ -32,7 +32,7 @@ from autocanary.model.policy import (
     OnWeightRemoved,
     WebhookType,
 )
-from autocanary.policy_files.analysis_schema import Analysis
+from autocanary.policy_files.analysis_schema import AnalysisFields
 from autocanary.policy_files.field_types import (
     Channel,
     Duration,
@@ -96,7 +96,7 @@ class Metadata(StrictModel):
     annotations: dict[str, str] = Field(default_factory=dict, description="Yours; autocanary does not read them.")
 
 
-class Selector(StrictModel):
+class SelectorFields(StrictModel):
     """Which InferenceServices; every part must match. Empty: all services of the policy's namespaces."""
 
     names: list[Glob] = Field(
@@ -127,7 +127,7 @@ class Pause(StrictModel):
     )
 
 
-class Step(StrictModel):
+class StepFields(StrictModel):
     """Either `setWeight` or `pause`."""
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["setWeight"]}, {"required": ["pause"]}]})
@@ -265,8 +265,8 @@ class Spec(StrictModel):
         }
     )
 
-    selector: Selector = Field(
-        default_factory=Selector,
+    selector: SelectorFields = Field(
+        default_factory=SelectorFields,
         description="The InferenceServices that the policy governs. Of several policies the most specific one wins; "
         "a tie is an error that names both.",
     )
@@ -301,7 +301,7 @@ class Spec(StrictModel):
         "closed windows do not count. Left out: the step's duration and `progressDeadline`.",
         examples=["1h"],
     )
-    steps: list[Step] | None = Field(
+    steps: list[StepFields] | None = Field(
         default=None,
         min_length=1,
         max_length=POLICY_STEPS,
@@ -320,8 +320,8 @@ class Spec(StrictModel):
         description="How long the candidate may take to become ready, and a held rollout to move.",
         examples=["30m"],
     )
-    analysis: Analysis = Field(
-        default_factory=Analysis,
+    analysis: AnalysisFields = Field(
+        default_factory=AnalysisFields,
         description="How the candidate is analysed. Left out, its errors and its latency are compared with stable's.",
     )
     on_failure: Failure = Field(default_factory=Failure, description="What happens when the analysis fails.")

@@ -16,7 +16,7 @@ from autocanary.model.decision import Event
 from autocanary.model.policy import Analysis
 from autocanary.model.rollout_json import API_VERSION
 from autocanary.policy_files import validate
-from autocanary.policy_files.analysis_schema import Analysis as AnalysisSchema
+from autocanary.policy_files.analysis_schema import AnalysisFields as AnalysisSchema
 from autocanary.policy_files.json_schema import policy_json_schema
 from autocanary.policy_files.metric_presets import PRESETS
 from autocanary.policy_files.reference_page import render_reference as reference_text
