@@ -30,7 +30,7 @@ def is_raw(query: str) -> bool:
 
 
 def is_history(query: str) -> bool:
-    return "count_over_time" in query
+    return "count_over_time" in query and "[1h]" in query
 
 
 def response_to(query: str) -> QueryResult:
