@@ -41,7 +41,7 @@ _FULL_WEIGHT = 100
 
 
 def analyse(analysis: Analysis, metrics: Sequence[Metric], analysis_input: AnalysisInput) -> Verdict:
-    """One evaluation. ``analysis_input.readings`` holds one measurement per metric name.
+    """One evaluation of ``analysis_input``, which holds one measurement per metric name.
 
     The order of the checks is the order of certainty: a failure limit that was reached, or evidence that
     sufficed, is not taken back by another metric's silence, and no number passes while another is missing.
@@ -163,7 +163,7 @@ class _EvaluatedMetrics:
         if comparison_result is None:
             return
         if comparison_result.traffic_missing:
-            message = f"{self._missing_traffic_text()}, beyond doubt"
+            message = f"{self._missing_traffic_text()} ({self._confidence_text()})"
             yield _Finding(Outcome.FAIL, Reason.TRAFFIC_MISSING, message)
         if comparison_result.failed:
             message = f"{self._contribution_text('is')} ({self._confidence_text()})"

@@ -119,7 +119,7 @@ def update_comparisons(
     count; the others are kept and shown. The traffic share and the service's health are taken from the first
     gating metric.
     """
-    settle = max([_stable_p99(each) for each in counters.values() if each is not None], default=0.0)
+    dropped_seconds = max([_stable_p99(each) for each in counters.values() if each is not None], default=0.0)
     decisive = {name: each for name, each in parameters.items() if gating is None or name in gating}
     share, health = comparisons.share, comparisons.health
     for name in list(decisive)[:1]:
@@ -131,7 +131,7 @@ def update_comparisons(
             steps=steps,
             weight=weight,
             warming=warming,
-            settle=settle,
+            dropped_seconds=dropped_seconds,
         )
         health = _with_blocks(health, block_update, weight)
     metrics = {
@@ -145,7 +145,7 @@ def update_comparisons(
             weight=weight,
             warming=warming,
             outage=health.stable_in_outage,
-            settle=settle,
+            dropped_seconds=dropped_seconds,
         )
         for name, each in parameters.items()
     }

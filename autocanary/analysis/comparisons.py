@@ -46,7 +46,7 @@ MISSING_TRAFFIC_SECONDS = 60.0
 _KINDS_WITH_COUNTS = frozenset(
     {MeasurementKind.VALUE, MeasurementKind.TOO_FEW, MeasurementKind.NO_SERIES, MeasurementKind.NOT_A_NUMBER}
 )
-"""Readings whose counts are whole; a window without requests is no reason to doubt the totals."""
+"""Measurements whose counts are whole; a window without requests is no reason to doubt the totals."""
 
 _FULL_WEIGHT = 100
 _OBJECTIVE_END = {"error-rate": "max", "request-success-rate": "min"}
@@ -56,8 +56,8 @@ _OBJECTIVE_END = {"error-rate": "max", "request-success-rate": "min"}
 class ComparisonResult:
     """``evidence`` is the state after the evaluation, ``conclusion`` what all comparisons say together.
 
-    ``summaries`` are for people, by metric. ``failed`` and ``traffic_missing`` say that the candidate is
-    worse than stable, or completes too little, beyond doubt; ``suspicious`` that it seems so.
+    ``summaries`` are for users, by metric. ``failed`` and ``traffic_missing``: the evidence suffices that the
+    candidate is worse than stable, or completes too little. ``suspicious``: it seems so.
     ``non_inferior_percent`` are the metrics that may pass. ``silent`` says, by metric, which side has no
     current sample although it had one before. ``health`` says whether the service itself is in an outage.
     ``restarted``: the stored state could not be read, so everything is counted from here on.

@@ -134,13 +134,13 @@ def add_sample(
     warming: bool = False,
     bounds: Sequence[float] = (),
     drop_silence: bool = False,
-    settle: float = 0.0,
+    dropped_seconds: float = 0.0,
 ) -> tuple[BlockCounter, BlockUpdate]:
     """One evaluation. ``bounds`` are the latency bounds that are compared; none means failed requests are.
 
     A side without a current sample gives no counts. What it counted meanwhile comes with its next sample;
     ``drop_silence`` drops that: pods that were never scraped may have served a part of it. After a change of
-    split ``settle`` seconds are dropped, or a block where that is longer.
+    split ``dropped_seconds`` seconds are dropped, or a block where that is longer.
     """
     block_counter, block_update = _enter_step(block_counter, step, steps, weight)
     if counters is None or not _is_comparable(counters, bounds):
@@ -153,7 +153,7 @@ def add_sample(
     if counters.account_id != block_counter.account_id:
         if block_counter.count_from is not None and block_counter.count_from > block_counter.at:
             block_counter = replace(block_counter, count_from=None)  # the next account may go by another clock
-        return _with_baseline(block_counter, counters, totals, max(parameters.block, settle)), block_update
+        return _with_baseline(block_counter, counters, totals, max(parameters.block, dropped_seconds)), block_update
     if counters.at <= block_counter.at:
         return block_counter, block_update
     increment = _difference(block_counter.totals, totals)
@@ -161,7 +161,7 @@ def add_sample(
     if after_silence and drop_silence:
         increment = None
     if increment is None or warming or block_counter.count_from is None or block_counter.at < block_counter.count_from:
-        return _with_baseline(block_counter, counters, totals, max(parameters.block, settle)), block_update
+        return _with_baseline(block_counter, counters, totals, max(parameters.block, dropped_seconds)), block_update
     block, span, samples = (
         block_counter.block + increment,
         block_counter.span + counters.at - block_counter.at,

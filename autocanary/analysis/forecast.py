@@ -3,7 +3,7 @@
 The evidence of an average block is added up until it is enough. That is a forecast of the middle of the
 road: half of the rollouts take longer.
 
-What a rollout's comparison can be expected to see at the traffic it has: said to people, never decided by.
+What a rollout's comparison can be expected to see at the traffic it has. Users read it; no decision uses it.
 
 Worked out on request: it takes a thousand times as long as an evaluation.
 """
@@ -85,7 +85,7 @@ def seconds_to_rollback(
 def seconds_to_pass(parameters: ComparisonParameters, *, rps: float, weight: float, rate: float) -> float | None:
     """Seconds until a candidate that fails as often as stable may have all the traffic; None if never.
 
-    It is the gate before the last step; earlier ones need less.
+    The last step requires the most evidence; earlier ones need less.
     """
     n_c, n_s = _requests(parameters.block, rps, weight)
     log_cap = inf if parameters.cap is None else log(parameters.cap)
@@ -185,7 +185,7 @@ _TARGET_FACTOR, _MIN_TARGET, _MAX_TARGET = 10.0, 0.01, 0.5
 
 
 def forecast_text(policy: Policy | None, progress: Progress) -> str:
-    """ "at this traffic (3 requests/s, 10 %) 0.1 % → 1 % is caught in about 12m; …"; "" when unknown."""
+    """ "at this traffic (3 requests/s, 10 %) 0.1 % → 1 % is detected in about 12m; …"; "" when unknown."""
     weight = progress.weight or 0
     if policy is None or progress.phase.is_final or not 0 < weight < 100:
         return ""
@@ -233,7 +233,7 @@ def _detection_time_text(
         metric_weight=metric_weight,
     )
     what = f"{_percent(stable)} → {_percent(target)}"
-    return f"{what} is caught in about {format_duration(after)}" if after is not None else f"{what} is not caught"
+    return f"{what} is detected in about {format_duration(after)}" if after is not None else f"{what} is not detected"
 
 
 def _smallest_detectable_text(
@@ -255,9 +255,11 @@ def _smallest_detectable_text(
         metric_weight=metric_weight,
     )
     if least is None:
-        return f"nothing can be caught within the {format_duration(within)} of the plan's steps"
+        return f"nothing can be detected within the {format_duration(within)} of the plan's steps"
     points = 100.0 * (least - stable)
-    return f"less than {points:.2g} points worse is not caught within the {format_duration(within)} of the plan's steps"
+    return (
+        f"less than {points:.2g} points worse is not detected within the {format_duration(within)} of the plan's steps"
+    )
 
 
 def _percent(fraction: float) -> str:

@@ -33,7 +33,7 @@ NON_INFERIORITY_WEIGHTS = (0.05, 0.25, 0.35, 0.25, 0.05, 0.05)
 """The weights of the bets on ``NON_INFERIORITY_FACTORS``; they sum to 1."""
 
 STEP_GATE = 3.0
-"""The evidence of the present step alone that a step needs to pass, besides ``gate``."""
+"""The evidence of the present step alone that a step needs to pass, besides the evidence of the rollout."""
 
 _FIRST_GATE, _LATER_GATE = 3.0, 6.0
 

@@ -242,7 +242,7 @@ def update_comparison(
     slo: float | None = None,
     warming: bool = False,
     outage: bool = False,
-    settle: float = 0.0,
+    dropped_seconds: float = 0.0,
 ) -> Comparison:
     """The state after one evaluation.
 
@@ -253,7 +253,7 @@ def update_comparison(
     a change of split begins after it. ``slo`` is the largest fraction of failed requests that is acceptable at
     all (0.01, not 1 %; not for latency): then the evidence needs both, worse than stable and beyond it.
     ``outage``: stable itself is in an outage in the block that ends now, which then shows neither that the
-    candidate is fine nor what stable usually does. ``settle`` is how many seconds are dropped after a change
+    candidate is fine nor what stable usually does. ``dropped_seconds`` is how many seconds are dropped after a change
     of split, if more than a block.
     """
     state = _with_bounds(state, parameters, counters)
@@ -267,7 +267,7 @@ def update_comparison(
         weight=weight,
         warming=warming or step < 0,
         bounds=state.bounds,
-        settle=settle,
+        dropped_seconds=dropped_seconds,
     )
     if block_update.before is not None:
         state = _with_block(state, parameters, block_update.before, block_update.before_weight, slo, outage)

@@ -1,7 +1,7 @@
-"""Thresholds: readings against the ranges of the policy.
+"""Thresholds: measurements against the ranges of the policy.
 
-A reading counts only when it is a number made from enough fresh requests. Everything else is a reason to
-wait: it neither passes the candidate nor blames it.
+A measurement counts only when it is a number made from enough fresh requests. Everything else is a reason to
+wait: it neither passes the candidate nor counts against it.
 
 The policy's `rollout` webhooks, judged like metrics: a repeated no counts as a failure.
 """

@@ -78,7 +78,7 @@ def update_share(
     steps: int,
     weight: int,
     warming: bool = False,
-    settle: float = 0.0,
+    dropped_seconds: float = 0.0,
 ) -> tuple[TrafficShare, BlockUpdate]:
     """The state after one evaluation, and what it counted; arguments as for ``update_comparison``."""
     block_counter, block_update = add_sample(
@@ -90,7 +90,7 @@ def update_share(
         weight=weight,
         warming=warming or step < 0,
         drop_silence=True,
-        settle=settle,
+        dropped_seconds=dropped_seconds,
     )
     if block_update.before is not None:
         state = _with_block(state, block_update.before, block_update.before_weight, parameters)

@@ -1,4 +1,4 @@
-"""Policies from files and custom resources, and what their authors are told."""
+"""Policies from files and custom resources, and the status that their authors read."""
 
 from __future__ import annotations
 

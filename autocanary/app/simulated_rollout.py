@@ -78,7 +78,7 @@ def make_simulatable(policy: Policy) -> tuple[Policy, tuple[str, ...]]:
     if policy.windows:
         notes.append("no windows: steps may be taken at any time")
     if any(step.approval for step in policy.steps):
-        notes.append("no steps that wait for a person: each is passed at once when its time is over")
+        notes.append("no steps that wait for approval: each passes at once when its time is over")
     if policy.on_failure is OnFailure.PAUSE:
         notes.append("onFailure: what would be paused counts as rolled back")
     steps = tuple(replace(step, approval=False) for step in policy.steps)

@@ -56,7 +56,7 @@ class Evaluations:
             self._query_metrics(to_query, now)
 
     def _evaluate_one(self, running: RunningRollout, now: float) -> bool:
-        """Decide what can be decided without metrics; whether the metrics are to be queried as well."""
+        """Decide what can be decided without metrics; return whether the metrics must be queried as well."""
         given = self._gather(running, now)
         if given is None:
             return False

@@ -133,7 +133,7 @@ class RunningRollout:
         return min(due, now + backoff_seconds(self.failures)) if self.failures else due
 
     def needs_evaluation(self, given: DecisionInput) -> bool:
-        """Whether the metrics are to be queried: once per interval, however often a watch event comes."""
+        """Whether the metrics must be queried: once per interval, however often a watch event comes."""
         if not metric_queries.is_measurable(given) or self.querying:
             return False
         return self._queried_at is None or self._passed_evaluation_since(self._queried_at, given.now)
@@ -291,7 +291,7 @@ class RunningRollout:
             self.rollout = replace(self.rollout, progress=decision.progress)
 
     def needs_write(self, decision: Decision, now: float, running_count: int) -> bool:
-        """Whether the decision is to be recorded or written; ``running_count`` rollouts share the refreshes."""
+        """Whether the decision must be recorded or written; ``running_count`` rollouts share the refreshes."""
         return (
             decision.action is not Action.NONE
             or must_record(self.stored, decision.progress)
@@ -360,7 +360,7 @@ class RunningRollout:
     # --- notifications -----------------------------------------------------------------------------------
 
     def queue_notification(self, notification_id: str) -> bool:
-        """Whether the notification is to be queued: each is queued once per process."""
+        """Whether the notification must be queued: each is queued once per process."""
         if notification_id in self._queued_notifications:
             return False
         self._queued_notifications.add(notification_id)
@@ -392,7 +392,7 @@ def must_record(before: Progress | None, after: Progress) -> bool:
 
 
 def _failures_differ(before: Progress, after: Progress) -> bool:
-    """Whether another number of violations is to be remembered; that a metric has none needs no record."""
+    """Whether the number of violations changed and must be recorded; zero violations need no record."""
     if before.metrics is after.metrics:
         return False
     earlier = {name: state.violations for name, state in before.metrics.items()}

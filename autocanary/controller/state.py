@@ -165,7 +165,7 @@ class ControllerState:
         return keys
 
     def tracker(self, key: ServiceKey) -> StableRevisionTracker | None:
-        """What is known of a service's stable revision: it tells a release from a restart."""
+        """What is known of a service's stable revision: it distinguishes a release from a restart."""
         return self._stable_trackers.get(key)
 
     def set_tracker(self, key: ServiceKey, tracker: StableRevisionTracker | None) -> None:

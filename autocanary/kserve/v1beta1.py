@@ -182,8 +182,8 @@ _NAMED_REVISION = re.compile(r'^Revision "([^"]+)" ')
 def _blocked_route(conditions: Mapping[str, Mapping[str, Any]], title: str, rolled_out: str) -> tuple[str, str]:
     """What KServe says about a route that a revision blocks, and which revision that is; "" where none does.
 
-    Where the message names none, the newest revision is not to blame if its configuration is ready: then it is
-    stable.
+    Where the message names none, the newest revision is not the cause if its configuration is ready: then the
+    cause is stable.
     """
     condition = conditions.get(f"{title}RouteReady")
     if condition is None or condition_status(condition) is not ConditionStatus.FALSE:

@@ -78,7 +78,7 @@ def find_credentials(
         return _from_files(paths, context)
     if context:
         raise SettingsError(
-            f"there is no kubeconfig to find context {context!r} in; looked at {_searched_paths(environ)}"
+            f"there is no kubeconfig to find context {context!r} in; searched {_searched_paths(environ)}"
         )
     if (service_account_dir / "token").is_file() and environ.get("KUBERNETES_SERVICE_HOST"):
         return _from_service_account(service_account_dir, environ)

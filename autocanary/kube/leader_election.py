@@ -7,12 +7,12 @@
                   │  processed │◄──────── duration (15 s), by the other's clock ──────►│
 
 The others count from when *they* first see a renewal, which is after it was sent; the leader counts from
-when it was sent. So a leader that hears nothing any more has stopped ``duration - renew_deadline`` before
-anybody else begins, whatever the wall clocks say: times written in the Lease are for people, and nobody's
-are trusted. Only rates of monotonic clocks are, and those differ by far less than a third.
+when it was sent. So a leader that gets no answer any more has stopped ``duration - renew_deadline`` before
+another replica begins, whatever the wall clocks say: times written in the Lease are for users, and no replica
+trusts them. It trusts only the rates of monotonic clocks, and those differ by far less than a third.
 
-Hands are not trusted either: whoever saw somebody hold the Lease and then finds it deleted, emptied or in
-its own name waits as long as for a holder that fell silent, since that one may not know yet. Only a Lease
+Manual edits are not trusted either. A replica saw another hold the Lease and then finds it deleted, emptied or
+in its own name: it waits as long as for a silent holder, because that holder may not know yet. Only a Lease
 that was released (no holder, for one second) is free at once.
 
 The library's own elector is not used: it can stop for good, without a word, when a call hangs or urllib3
@@ -62,7 +62,7 @@ class LeaseTimings:
 class LeaderElector:
     """The ``Leadership`` port over one Lease; ``is_leader`` is a comparison of two numbers, from any thread.
 
-    ``identity`` is for people and gets a random suffix: two processes of one name must not both hold it.
+    ``identity`` is for users and gets a random suffix: two processes of one name must not both hold it.
     ``on_change`` is called on the elector's thread when leadership was won or found lost. ``clock`` is
     monotonic, ``wall_clock`` only written; ``sleep`` waits so many seconds or until ``stop``.
     """
@@ -82,7 +82,7 @@ class LeaderElector:
     ) -> None:
         self.identity = f"{identity or 'autocanary'}_{uuid.uuid4().hex[:8]}"
         self.holder = ""
-        """Who was last seen to hold it; empty when nobody did."""
+        """The identity of the last known holder; empty when there was none."""
         self._client = client
         self._namespace = namespace
         self._name = name
@@ -104,7 +104,7 @@ class LeaderElector:
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def is_leader(self) -> bool:
-        """See ``ports.Leadership``; turns False by itself when renewals stop coming through."""
+        """See ``ports.Leadership``; turns False without a call when renewals stop succeeding."""
         return self._clock() < self._leader_until
 
     def start(self) -> None:
@@ -207,7 +207,7 @@ class LeaderElector:
         return self._is_own_claim and bool((lease.get("spec") or {}).get("holderIdentity") == self.identity)
 
     def _is_free(self, lease: Mapping[str, Any]) -> bool:
-        """Whether nobody can hold it: released, never held, or silent for long enough."""
+        """Whether no replica can hold it: released, never held, or silent for long enough."""
         spec = lease.get("spec") or {}
         self.holder = spec.get("holderIdentity") or ""
         lease_duration = float(spec.get("leaseDurationSeconds") or 0)

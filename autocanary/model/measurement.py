@@ -1,6 +1,6 @@
 """What a metric said, where "it said nothing" has several meanings that must not be confused.
 
-A reading is not a verdict: an outage of Prometheus says nothing about the canary.
+A measurement is not a verdict: an outage of Prometheus says nothing about the canary.
 
 Requests counted on both revisions, so that a comparison can see what both went through.
 

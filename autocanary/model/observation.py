@@ -110,7 +110,7 @@ class Observation:
     ``writer`` is the field manager that last wrote the weight, "" when unknown.
     ``spec`` is the component's spec without the weight (to restore it), ``spec_digest`` its hash.
 
-    ``default_endpoint`` is None where stable lives on only as a revision. Where it is not, ``spec`` is the
+    ``default_endpoint`` is None where stable exists only as a revision. Where it is not, ``spec`` is the
     candidate's (stable's when there is none), ``rolled_out`` is the revision in stable's place and ``weight``
     is None only without a candidate.
     """

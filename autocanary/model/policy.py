@@ -86,7 +86,7 @@ class OnWeightRemoved(str, Enum):
 
 
 class WebhookType(str, Enum):
-    """Flagger's types, so that its load tester and gates work unchanged."""
+    """Flagger's types, so that its load tester and confirmation webhooks work unchanged."""
 
     PRE_ROLLOUT = "pre-rollout"  # must pass before the first step
     ROLLOUT = "rollout"  # called at each evaluation; a "no" counts like a violation
@@ -162,7 +162,7 @@ class Metric:
     only when ``consecutive``. ``dry_run`` metrics are evaluated and shown, never acted on.
 
     ``compare`` is given beside the range or, where the range is unbounded, instead of it. ``objective``: the
-    range beside a comparison is a service level objective and counts no breaches: the rollout is rolled back
+    range beside a comparison is a service level objective and counts no violations: the rollout is rolled back
     when the candidate is worse than stable *and* beyond the range, and beyond the range alone it is held.
     """
 

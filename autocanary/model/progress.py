@@ -138,8 +138,8 @@ class Progress:
     ``verified_at`` is when the weight was seen in effect, None until then: a step's clock starts there.
     ``paused_by`` is "user", or what caused a pause that no user requested. ``repairing`` marks a rollback
     that restores the stable spec, whose traffic arrives on a revision with a new name. ``warnings_sent``
-    holds the reasons of warnings already notified. ``spec_changed_at`` is when the spec was first seen to be
-    another than the candidate's: a newer revision is probably on its way. ``restored`` says that the stable
+    holds the reasons of warnings already notified. ``spec_changed_at`` is when the spec first differed
+    from the candidate's: a newer revision is probably on its way. ``restored`` says that the stable
     spec was seen in the cluster after it was put back: another client that replaces it again is left alone.
     ``channel_message_ids`` are what channels gave for what they have of this rollout, by channel: Slack's
     message that is updated. ``evidence`` is what comparisons go on from, in the versioned form of ``analysis``;

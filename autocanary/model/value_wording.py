@@ -1,4 +1,4 @@
-"""Values in words: numbers with units, readings, durations, and what a rollout waits for.
+"""Values in words: numbers with units, measurements, durations, and what a rollout waits for.
 
 Every sentence that logs, Events, Slack and ``status`` show is made here or in the rules, so that they all
 say the same.
@@ -104,7 +104,7 @@ def format_duration(seconds: float) -> str:
 
 
 def describe_measurement(reading: Measurement) -> str:
-    """A reading in words, with the adapter's detail when there is one."""
+    """A measurement in words, with the adapter's detail when there is one."""
     words = _WORDS[reading.kind]
     return f"{words}: {reading.detail}" if reading.detail else words
 

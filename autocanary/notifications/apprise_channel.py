@@ -8,7 +8,7 @@ Decisions
 - Its log is not adopted: some of its 180 services quote what they were configured with. The one line that
   says why is kept, without anything that is in the URL.
 - Its own timeouts are short (4 s), and ``_SECONDS`` limits a whole call, so that a receiver that sends one
-  byte at a time cannot hold up the others; the thread that waits for it lives on until it ends.
+  byte at a time cannot hold up the others; the thread that waits for it runs until it ends.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _WARNING_EVENTS = frozenset(
 
 
 class AuditLog:
-    """Channel ``log``. The line's keys are a stable surface: people search and alert on them."""
+    """Channel ``log``. The line's keys are a stable surface: users search for them and alert on them."""
 
     name = "log"
 

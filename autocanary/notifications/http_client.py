@@ -216,7 +216,7 @@ def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 class _Session(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002 - requests' signature
-        """None: even when told not to follow, requests reads the whole body and parses the new address."""
+        """None: even with redirects off, requests reads the whole body and parses the new address."""
         return None
 
 

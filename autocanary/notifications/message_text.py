@@ -96,7 +96,7 @@ _ADVICE_BY_REASON: Mapping[str, str] = {
     Reason.WAITING_FOR_COMPONENT.value: "Nothing while the other component is rolled out. "
     "`kubectl autocanary promote {rollout} -n {namespace}` lets this one go on now.",
     Reason.UNGOVERNED_COMPONENT.value: "Watch the other component: no policy governs it.",
-    Reason.WEBHOOK_PENDING.value: "Open the webhook's gate, or wait for it.",
+    Reason.WEBHOOK_PENDING.value: "Let the webhook answer yes, or wait until it does.",
     Reason.CANARY_UNSUPPORTED.value: "Apply the service as serving.kubeflow.org/v1beta1, with "
     "canaryTrafficPercent on the predictor.",
     Reason.STABLE_SPEC_UNKNOWN.value: "Apply the last good InferenceService manifest.",
@@ -198,7 +198,7 @@ _BLOCKED_UNKNOWN = f"Apply the last good InferenceService manifest: autocanary d
 
 
 def advice(message: Message) -> str:
-    """What the reader should do now; "" when nothing is to be done."""
+    """What the reader should do now; "" when no action is required."""
     notification = message.notification
     event, reason = notification.event, notification.reason
     general = _ADVICE_BY_EVENT.get(event, f"See {_STATUS}.")

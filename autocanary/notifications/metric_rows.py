@@ -66,7 +66,7 @@ class MetricRow:
 
     @property
     def value(self) -> float | None:
-        """The number, when there is one that JSON and people can read."""
+        """The number, when it is finite, so that JSON can hold it."""
         value = self.reading.value
         return value if value is not None and math.isfinite(value) else None
 

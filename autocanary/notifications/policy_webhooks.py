@@ -1,4 +1,4 @@
-"""Policy webhooks, called as Flagger calls them, so that its load tester and gates work unchanged.
+"""Policy webhooks, called as Flagger calls them, so that its load tester and confirmations work unchanged.
 
 ::
 
@@ -9,9 +9,9 @@
 policy does not use the same key. What the answers mean:
 
 ====================================  ======================================================================
-2xx                                   yes (Flagger's gate: 200, its load tester: 202 for a task it has begun)
+2xx                                   yes (Flagger's confirmation: 200, its load tester: 202 for a begun task)
 502, 503, 504, 429, 408, a redirect   no answer: a proxy answered, or the receiver says "not now"
-any other status                      no (Flagger's closed gate: 403, its failed test: 500)
+any other status                      no (Flagger's refused confirmation: 403, its failed test: 500)
 no answer in time                     no answer
 ====================================  ======================================================================
 

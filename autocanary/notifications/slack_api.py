@@ -74,7 +74,7 @@ class SlackApi:
         self._token_file, self._http, self._url = token_file, http, url.rstrip("/")
 
     def call(self, method: str, arguments: Mapping[str, Any], channel: str) -> Mapping[str, Any]:
-        """Slack's answer when it is yes; ``channel`` is as people know it, for the sentences."""
+        """Slack's answer when it is yes; ``channel`` is the name that users know, for the messages."""
         token = read_secret(self._token_file, _TOKEN, "Slack's bot token (xoxb-...)")
         response = self._http.post(
             f"{self._url}/{method}",

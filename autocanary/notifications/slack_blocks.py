@@ -96,7 +96,7 @@ def utc(at: float) -> str:
 
 
 def escape_mrkdwn(text: str) -> str:
-    """As Slack asks: these three only. It also keeps ``<!channel>`` in a message from calling everybody."""
+    """As Slack asks: these three only. It also keeps ``<!channel>`` in a message from notifying the whole channel."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -255,7 +255,7 @@ def _document(node: Node, source: str, wrong_kind: Problem | None = None) -> Loa
 
 
 def _is_probably_policy(node: Node) -> bool:
-    """Whether a document without the right kind is to be examined as a policy all the same."""
+    """Whether a document without the right kind is examined as a policy all the same."""
     kind, version = root_field(node, "kind") or "", root_field(node, "apiVersion") or ""
     is_near = not kind or (kind != ROLLOUT_KIND and bool(closest_word(kind, [KIND])))
     return is_near and version.startswith(f"{_GROUP}/") and has_other_fields(node)

@@ -123,10 +123,10 @@ class _RevisionRows:
             problem = (
                 f"{family.variant} is exported by {also_exported_by}, too, and no label "
                 f"pod names the revision's own pod:"
-                " what is counted twice cannot be told"
+                " samples that are counted twice cannot be found"
             )
         elif any(not identity.process for identity in own):
-            problem = f"{family.variant} has neither a label pod nor instance: restarts cannot be told"
+            problem = f"{family.variant} has neither a label pod nor instance: restarts cannot be detected"
         elif any(_has_several_scrapes(self.sample_times.get(identity, ())) for identity in own):
             problem = (
                 f"several scrapes of {family.variant} with the same labels come together: have the replicas"

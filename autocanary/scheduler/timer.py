@@ -1,8 +1,8 @@
-"""The beat: a few fixed jobs, each at its own interval, on APScheduler. Nothing else imports it.
+"""The timer: a few fixed jobs, each at its own interval, on APScheduler. No other module imports APScheduler.
 
-Its traps are closed here. A job that comes late is run, not dropped (``misfire_grace_time=None``). A job
-that raises is told to ``on_failure`` and comes again. A wall clock that is set back does not stop the beat.
-Its threads are daemons, so that a stuck job does not keep the process from ending.
+A late job is run, not dropped (``misfire_grace_time=None``). A job that raises is reported to ``on_failure``
+and runs again. A wall clock that is set back does not stop the timer. Its threads are daemons, so that a stuck
+job does not keep the process from ending.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Job:
 
 
 class _JobState:
-    """One job's state: whether it runs, and whether somebody has asked for it since it began."""
+    """One job's state: whether it runs, and whether another run was requested since it began."""
 
     def __init__(self, job: Job) -> None:
         self.job = job

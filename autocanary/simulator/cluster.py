@@ -145,7 +145,7 @@ class KServeCluster:
         self.controller.resume()
 
     def set_kserve_down(self, down: bool = True) -> None:
-        """The KServe manager is away, and with it the admission webhook of every write."""
+        """The KServe manager is down, and with it the admission webhook of every write."""
         self.objects.webhook_down = self.controller.down = down
         self._resume(down)
 

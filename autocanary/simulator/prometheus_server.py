@@ -33,7 +33,7 @@ from autocanary.simulator.virtual_clock import VirtualClock
 __all__ = ["CustomAnswer", "LostScrapes", "PrometheusFault", "SimulatedMetrics", "extrapolation", "histogram_quantile"]
 
 CustomAnswer = Callable[[MetricQuery, float], "Measurement | float | None"]
-"""Answers a policy's own PromQL at an instant: a reading, a number, or None for no series."""
+"""Answers a policy's own PromQL at an instant: a measurement, a number, or None for no series."""
 
 _DEFAULT_QUANTILE = 0.99
 _SILENT_AFTER = 90.0  # seconds for which a silent revision holds up the time of both
@@ -66,7 +66,7 @@ _DETAILS = {
 class PrometheusFault:
     """Prometheus misbehaves from ``start`` until ``end`` (epoch seconds), for all services or for one.
 
-    ``kind`` is what the readings then are; STALE means that the scrape stopped at ``start``.
+    ``kind`` is the kind of its measurements then; STALE means that the scrape stopped at ``start``.
     """
 
     kind: MeasurementKind

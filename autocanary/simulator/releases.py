@@ -1,4 +1,4 @@
-"""Releases as ``simulate`` plays them: how the two revisions answer, and their requests without a cluster.
+"""Releases as ``simulate`` runs them: how the two revisions answer, and their requests without a cluster.
 
 What is counted, scraped and read is what the whole world has; left out is how a weight comes to be in effect,
 which takes as long as it does there. The same seed gives the same requests here and there.

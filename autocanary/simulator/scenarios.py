@@ -181,7 +181,7 @@ _ALL_SCENARIOS = (
     ),
     Scenario(
         name="outage",
-        sentence="Prometheus is away for four minutes at 25 %: the weight is held, then the rollout goes on.",
+        sentence="Prometheus is down for four minutes at 25 %: the weight is held, then the rollout goes on.",
         expected=(_PROMOTED,),
         releases=(_FIRST, PlannedRelease(30.0, V2)),
         behaviours={V2: _SLOW_START},

@@ -66,7 +66,7 @@ def kfserving_manifest(
 
 
 class World:
-    """Every port that the engine needs, over one virtual clock.
+    """Every port that the controller needs, over one virtual clock.
 
     ``behaviours`` and ``qualities`` say by storageUri how the revisions made from it start and serve; they
     may grow while the world runs (``model``). Nothing happens but in ``advance``.

@@ -1,4 +1,4 @@
-"""All rows and all rules of the judge's benchmark, as a page with pictures and as JSON."""
+"""All rows and all rules of the benchmark of the analysis, as a page with diagrams and as JSON."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from benchmarks.judge.trials import OUR_RULES, RULES, Result
 __all__ = ["as_json", "format_duration", "page", "percent", "rate"]
 
 _HEAD = """\
-# The judge's benchmark
+# Benchmark of the analysis
 
 <!-- Made by `{command}`; do not edit. -->
 

@@ -95,7 +95,7 @@ def test_more_traffic_detects_smaller_harm_sooner() -> None:
 
 
 def test_smallest_detectable_rate_is_tight() -> None:
-    """What it names is caught in time, and a tenth less is not; with no time nothing is."""
+    """What it names is detected in time, and a tenth less is not; with no time nothing is."""
     found = smallest_detectable_rate(DEFAULT, rps=20, weight=10, stable=0.002, within=900, steps=3)
     assert found is not None
 

@@ -25,15 +25,15 @@ def seen(n_c: int, n_s: int, errors: int) -> tuple[Policy, Progress]:
 def test_forecast_names_traffic_and_detection_times() -> None:
     """Ten times stable's rate, at what is measured."""
     text = forecast_text(*seen(300, 2700, 3))
-    assert text.startswith("at this traffic (190 requests/s, 10 % of it) 0.11 % → 1.11 % is caught in about ")
-    assert " points worse is not caught within the 4m of the plan's steps" in text
+    assert text.startswith("at this traffic (190 requests/s, 10 % of it) 0.11 % → 1.11 % is detected in about ")
+    assert " points worse is not detected within the 4m of the plan's steps" in text
 
 
 def test_little_traffic_is_told_plainly() -> None:
     """At a request in fifteen seconds on the candidate a minute proves nothing."""
     rules, state = seen(1, 9, 0)
     short = replace(rules, steps=(Step(10, 60.0), Step(100, 60.0)))
-    assert forecast_text(short, state).endswith("nothing can be caught within the 1m of the plan's steps")
+    assert forecast_text(short, state).endswith("nothing can be detected within the 1m of the plan's steps")
 
 
 def test_more_traffic_sees_less_harm_sooner() -> None:

@@ -70,7 +70,7 @@ def test_the_variants_use_every_value() -> None:
     [
         ({}, "prometheus.url is required"),
         ({**PROMETHEUS, "leaderElection": False}, "then replicas must be 1"),
-        ({**PROMETHEUS, "dryRun": True}, "everything is told twice"),
+        ({**PROMETHEUS, "dryRun": True}, "each notification is sent twice"),
         ({**PROMETHEUS, "replica": 3}, "replica"),
         ({**PROMETHEUS, "replicas": "two"}, "replicas"),
         ({"prometheus": {"url": "http://p", "username": "u"}}, "belong together"),

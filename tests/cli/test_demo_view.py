@@ -16,7 +16,7 @@ from autocanary.model.reason import Reason
 from tests.cli.fake_client import POLICY, START, decision, observation, rollout
 
 STEPS = (
-    decision(12, "rollout_started", 0, "RolloutStarted", "00002 is to replace 00001"),
+    decision(12, "rollout_started", 0, "RolloutStarted", "00002 will replace 00001"),
     decision(75, "step_taken", 10, "StepPassed", "10 % of the traffic goes to 00002"),
     decision(375, "step_taken", 25, "StepPassed", "25 % of the traffic goes to 00002"),
 )
@@ -55,7 +55,7 @@ def test_without_a_terminal_each_transition_is_a_line() -> None:
         view.show([RUNNING], START + 380)
     assert text_of(console).splitlines() == [
         "a healthy release",
-        "+00:12  models/mnist  rollout_started  0 %  RolloutStarted: 00002 is to replace 00001",
+        "+00:12  models/mnist  rollout_started  0 %  RolloutStarted: 00002 will replace 00001",
         "+01:15  models/mnist  step_taken  10 %  StepPassed: 10 % of the traffic goes to 00002",
         "+06:15  models/mnist  step_taken  25 %  StepPassed: 25 % of the traffic goes to 00002",
     ]

@@ -265,7 +265,7 @@ def test_a_label_makes_a_revision_of_each_component() -> None:
 
 
 def test_new_revision_while_both_are_held_is_held_too() -> None:
-    """A newer revision of one of them is held as well, as long as the other waits for a person."""
+    """A newer revision of one of them is held as well, as long as the other waits for a user."""
     driver = served(*both())
     release_both(driver)
     driver.until_phase(Phase.PAUSED, name=MODEL, limit=30)

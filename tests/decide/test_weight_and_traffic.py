@@ -82,7 +82,7 @@ def test_traffic_drift_is_detected_while_paused() -> None:
 
 @pytest.mark.parametrize("manager", [BY_USER, BY_STEP, BY_FAILURE])
 def test_manager_named_like_a_pause_cause_is_a_client(manager: str) -> None:
-    """A client may call itself "user": its change is an external one, and waits for a person to resume it."""
+    """A client may call itself "user": its change is an external one, and waits for a user to resume it."""
     made = evaluations([make_observation(40, writer=manager)] * 5)
     paused = made[-1][1].progress
     assert (paused.phase, paused.reason, paused.weight) == (Phase.PAUSED, Reason.EXTERNAL_CHANGE, 40)

@@ -60,9 +60,9 @@ def test_the_chain_is_shown_whole_and_in_its_order() -> None:
     assert [row[1].strip("`") for row in rows if row[0]] == [rule.name for rule in CHAIN]
 
 
-def test_every_kind_of_reading_has_a_row() -> None:
-    """As many rows as kinds; the words are people's."""
-    assert len(table_after("docs/how-it-decides.md", "## Readings are not verdicts")) == len(MeasurementKind)
+def test_every_kind_of_measurement_has_a_row() -> None:
+    """As many rows as kinds; the page uses its own wording."""
+    assert len(table_after("docs/how-it-decides.md", "## Measurements are not verdicts")) == len(MeasurementKind)
 
 
 def test_every_phase_is_described() -> None:

@@ -322,8 +322,8 @@ def test_a_manual_step_waits_for_a_person(installation: Installation, service: A
     installation.released(namespace, "manual")
     installation.serve(namespace, "manual", "v2", 0)
     status = case.becomes("Paused", reason="AwaitingApproval")
-    assert "waits for a user: promote or abort" in status["message"]
-    case.says("pause", code=0, text="is paused: the step at 10 % passed and waits for a user")
+    assert "waits for approval: promote or abort" in status["message"]
+    case.says("pause", code=0, text="is paused: the step at 10 % passed and waits for approval")
     assert case.written == [10]
     case.says("resume", code=0, text="going to 100 %")
     case.reaches("Baking", 100)

@@ -26,7 +26,7 @@ CANDIDATE_FAULTS = frozenset(
         Reason.KNOWN_BAD,
     }
 )
-"""Reasons of a rollback that blame the candidate itself, and not what was around it."""
+"""Reasons of a rollback whose cause is the candidate itself, not its environment."""
 
 CHURN_LIMIT = 5
 CHURN_WINDOW = 900.0

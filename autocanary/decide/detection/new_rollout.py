@@ -92,7 +92,7 @@ def detect(
         if unstaged
         else f"it was applied at {weight} %"
     )
-    message = f"{observation.created} is to replace {observation.rolled_out}: {how}; policy {policy.name}"
+    message = f"{observation.created} will replace {observation.rolled_out}: {how}; policy {policy.name}"
     started = with_first_state(rollout, observation, Phase.STAGING, reason, message, now, weight=weight)
     return StartRollout(started, intercept=unstaged)
 

@@ -1,6 +1,6 @@
 """Services whose spec holds stable beside the candidate: what their owners do to either, and finalizing.
 
-Where stable lives on only as a revision (``Observation.beside`` is None), none of this applies.
+Where stable exists only as a revision (``Observation.beside`` is None), none of this applies.
 """
 
 from __future__ import annotations

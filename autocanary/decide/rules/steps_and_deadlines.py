@@ -81,7 +81,7 @@ def promote_after_bake(given: DecisionInput) -> Decision | None:
 
 @rule("StepPassed")
 def take_next_step(given: DecisionInput) -> Decision | None:
-    """The step passed: raise the weight, if the window is open and the gates say yes."""
+    """The step passed: raise the weight, if the window is open and the policy webhooks say yes."""
     if given.verdict is None:
         return None
     if not is_open(given.policy.windows, given.now):

@@ -180,7 +180,7 @@ def correct_weight(given: DecisionInput) -> Decision | None:
 def _retry_weight(given: DecisionInput) -> Decision:
     """The weight could not be written: tried at every evaluation, and notified when that goes on.
 
-    That has no deadline: an API server or a webhook that is away says nothing about the candidate.
+    That has no deadline: an API server or a webhook that is unreachable says nothing about the candidate.
     """
     again = transitions.retry_weight(given)
     raised = (given.progress.weight or 0) > (given.observation.weight or 0) if given.observation else False

@@ -1,6 +1,6 @@
 """MLServer (port 8082). Seconds; model calls are counted by outcome, REST calls timed in a histogram.
 
-The histogram covers every REST path, so only inference is looked at; calls by gRPC are counted but not timed.
+The histogram covers every REST path, so only inference is selected; calls by gRPC are counted but not timed.
 """
 
 from autocanary.model.measurement import Source

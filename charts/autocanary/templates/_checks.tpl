@@ -10,7 +10,7 @@
 {{- fail "leaderElection is false: then replicas must be 1, or two instances would write the same weights" }}
 {{- end }}
 {{- if and $values.dryRun (gt (int $values.replicas) 1) }}
-{{- fail "dryRun is true: nobody leads then, so replicas must be 1, or everything is told twice" }}
+{{- fail "dryRun is true: there is no leader then, so replicas must be 1, or each notification is sent twice" }}
 {{- end }}
 {{- if and $prometheus.tokenSecret.name $prometheus.username }}
 {{- fail "prometheus.tokenSecret and prometheus.username exclude each other: give one" }}
