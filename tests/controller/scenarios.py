@@ -89,7 +89,9 @@ def _escalated(driver: Driver) -> None:
     driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
     driver.write(Verb.ABORT)
     driver.finish("mnist-00002", 1200)
-    driver.finish("mnist-00003", 1200)  # what was put back is a new revision, rolled out like any other
+    driver.run(60)
+    assert driver.rollout_names() == ["mnist-00002"], "the restored spec is part of the rollback, no release"
+    assert {name: share for name, share in driver.world.split("mnist").items() if share} == {"00001": 100}
 
 
 def _paused(driver: Driver) -> None:

@@ -130,7 +130,7 @@ def test_a_rollback_after_promotion_goes_through_a_split_over_one_revision() -> 
 
 
 def test_a_blocked_route_applies_what_was_queued_when_the_pods_recover() -> None:
-    """All pods of the canary crash: the old split stays, and 0 follows on recovery without a write."""
+    """All pods of the canary crash: the status names it, the old split stays, and 0 follows on recovery."""
     place = KServeFixture()
     place.put("v2", canaryTrafficPercent=10)
     place.wait(30)
@@ -139,10 +139,12 @@ def test_a_blocked_route_applies_what_was_queued_when_the_pods_recover() -> None
     place.wait(60)
     assert place.split() == place.seen.traffic == {V2: 10, V1: 90}
     assert place.seen.route_ready is ConditionStatus.FALSE
-    assert place.seen.failure == ""
+    assert (place.seen.failure, place.seen.blocked_by) == ("Container failed with: model crashed", V2)
     place.kserve.recover(NS, NAME, V2)
     place.wait(1)
     assert place.seen.traffic == {V2: 0, V1: 100}
+    assert (place.seen.failure, place.seen.blocked_by) == ("", "")
+    assert place.seen.route_ready is ConditionStatus.TRUE
 
 
 def test_pods_that_crash_once_and_come_back() -> None:
