@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autocanary import logs
-from autocanary.model.policy import OnUnstaged
+from autocanary.model.policy import OnUnstaged, OnWeightRemoved
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.simulator.pod_behaviour import ready_after_seconds
@@ -227,8 +227,8 @@ def test_a_rolled_back_candidate_is_not_tried_again() -> None:
 
 @pytest.mark.parametrize("foreign", [None, 100])
 def test_warns_when_known_bad_candidate_is_promoted(foreign: int | None) -> None:
-    """The field is removed or raised to 100 by hand: recorded as missed, with who did it, and not undone."""
-    driver = healthy_start(qualities={V2: BROKEN})
+    """Where removing the field promotes, and at 100: recorded as missed, and not undone."""
+    driver = healthy_start(policy(on_weight_removed=OnWeightRemoved.PAUSE), qualities={V2: BROKEN})
     driver.finish()
     driver.patch_weight(foreign, "argocd")
     driver.run(700)
@@ -239,6 +239,25 @@ def test_warns_when_known_bad_candidate_is_promoted(foreign: int | None) -> None
     driver.restart()
     driver.run(700)
     assert driver.rollout_names() == ["mnist-00002", "mnist-00002-r2"]
+
+
+@pytest.mark.parametrize("seconds_away", [0, 6])
+def test_puts_zero_back_when_the_weight_of_a_rolled_back_candidate_is_removed(seconds_away: int) -> None:
+    """At once, and after an outage in which KServe has promoted the candidate: stable has all the traffic again."""
+    driver = healthy_start(qualities={V2: BROKEN})
+    driver.finish()
+    driver.patch_weight(None, "argocd")
+    driver.world.advance(float(seconds_away))
+    assert driver.world.split("mnist") == ({"00002": 100} if seconds_away else {"00001": 100, "00002": 0})
+    driver.finish("mnist-00002-r2")
+    assert driver.phase_and_reason("mnist-00002-r2") == (Phase.ROLLED_BACK, Reason.KNOWN_BAD)
+    assert driver.events("mnist-00002-r2") == [STARTED, BACK[-1]]
+    assert driver.weights() == [10, 0, 0]
+    driver.restart()
+    driver.run(700)
+    assert driver.rollout_names() == ["mnist-00002", "mnist-00002-r2"]
+    assert driver.world.split("mnist") == {"00001": 100, "00002": 0}
+    assert driver.share("00002")[-700:] == [0] * 700
 
 
 def test_release_after_rollback_starts_at_first_step() -> None:
