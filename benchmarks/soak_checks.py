@@ -229,7 +229,8 @@ class Checks:
             track.weight_since = self.now()
             allowed = (0, track.weight_at_start, *self._recent_weights(track))
             gone = track.weight_at_start is None and "deleted" in {each.what for each in self._touches_of(track)}
-            fits = is_.weight in allowed or gone  # begun in the moment in which the service went
+            # begun in the moment in which the service went, or without steps over a revision that was rolled back
+            fits = is_.weight in allowed or gone or (is_.weight == 100 and self._replaces_bad(track, after.stable))
             self._must("begins where it was", fits, track, f"begins at {is_.weight}")
             if is_.phase is Phase.ROLLING_BACK:
                 self._rolled_back(track, is_, is_)
@@ -238,6 +239,14 @@ class Checks:
         self._check_notifications(track, is_)
         if is_.phase.is_final and (was is None or not was.phase.is_final):
             self._ended(track, is_)
+
+    def _replaces_bad(self, track: TrackedRollout, stable: str) -> bool:
+        """KServe promoted a rolled-back candidate and gives this release everything: its field is absent or 100."""
+        if track.weight_at_start not in (None, 100):
+            return False
+        kept = (each for each in self.tracks.values() if each.key == track.key and each.candidate == stable)
+        newest = max(kept, key=lambda each: each.began, default=None)
+        return newest is not None and newest.progress is not None and newest.progress.phase is Phase.ROLLED_BACK
 
     def dropped(self, rollout: Rollout) -> None:
         """A record is gone: pruned, deleted by hand or with its service."""
@@ -302,16 +311,21 @@ class Checks:
         self._must("next step, 0 or back", legal, track, f"from {was.weight} to {is_.weight}")
         if person:
             self._must("only with a pass", track.asked(*PROMOTING_VERBS), track, f"no user asked for {is_.weight}")
-        elif was.step < 0:
+        elif was.step < 0 or was.weight == 0:  # a candidate at 0 % has no requests to pass with
+            self._must("only with a pass", not self._stopped(track, was, is_), track, f"{is_.weight} while paused")
             ready = self.was_ready(track.key, track.candidate)
             self._must("only with a pass", ready, track, "the first step of a candidate that is not ready")
         else:
-            freed = (was.paused_by == BY_USER and not track.paused) or (
-                is_.answered_request_id != was.answered_request_id and is_.answered_request_id in track.verbs
-            )
-            stopped = was.phase is Phase.PAUSED and not freed
-            self._must("only with a pass", not stopped, track, f"{is_.weight} while paused")
+            self._must("only with a pass", not self._stopped(track, was, is_), track, f"{is_.weight} while paused")
             self._passed(track, was, is_.step_started_at or self.now())
+
+    @staticmethod
+    def _stopped(track: TrackedRollout, was: Progress, is_: Progress) -> bool:
+        """Whether it was paused, and no user has resumed it."""
+        freed = (was.paused_by == BY_USER and not track.paused) or (
+            is_.answered_request_id != was.answered_request_id and is_.answered_request_id in track.verbs
+        )
+        return was.phase is Phase.PAUSED and not freed
 
     def _passed(self, track: TrackedRollout, was: Progress, on_decision: float) -> None:
         """At the weight that the candidate really had, for the step's time, and at the last look before."""
