@@ -144,7 +144,6 @@ def test_a_blocked_route_applies_what_was_queued_when_the_pods_recover() -> None
     place.wait(1)
     assert place.seen.traffic == {V2: 0, V1: 100}
     assert (place.seen.failure, place.seen.blocked_by) == ("", "")
-    assert place.seen.route_ready is ConditionStatus.TRUE
 
 
 def test_pods_that_crash_once_and_come_back() -> None:
