@@ -158,7 +158,7 @@ def test_approximate_counts_feed_no_comparison_and_that_is_said() -> None:
 
 
 def test_a_source_without_counts_is_named() -> None:
-    """So that a person knows why it does not go on."""
+    """So that a user knows why it does not go on."""
     found = ComparisonRun().evaluations(64, 200, 2, 1800, 18, counters=None, detail="only rates here")
     assert found.reason is Reason.GATHERING_EVIDENCE
     assert found.message == (

@@ -125,8 +125,8 @@ def test_what_takes_longer_than_the_horizon_is_undecided() -> None:
     assert (course.outcome, course.seconds) == (RunOutcome.UNDECIDED, 600.0)
 
 
-def test_a_pause_that_only_a_person_ends_is_undecided() -> None:
-    """No traffic, and a policy that asks a person then."""
+def test_a_pause_that_only_a_user_ends_is_undecided() -> None:
+    """No traffic, and a policy that asks a user then."""
     rules = policy("stepWeights: [10, 100], analysis: {onNoData: {hold: 5m, then: pause}}")
     course = simulate_run(rules, SimulatedRelease("silent", rps=0.0001), 1, 4 * HOUR)
     assert course.outcome is RunOutcome.UNDECIDED
@@ -229,7 +229,7 @@ def test_nothing_is_left_out_of_a_plain_policy() -> None:
 
 
 def test_what_is_left_out_is_said() -> None:
-    """Own PromQL, webhooks, windows, a person, a pause: each with what is taken for it."""
+    """Own PromQL, webhooks, windows, approval, a pause: each with what is taken for it."""
     rules = policy(
         "steps: [{setWeight: 10}, {pause: {}}, {setWeight: 100}], onFailure: {action: pause},"
         "windows: [{days: [mon], from: '09:00', to: '17:00', timezone: UTC}],"
@@ -244,7 +244,7 @@ def test_what_is_left_out_is_said() -> None:
     assert changed.on_failure is OnFailure.ROLLBACK
     assert not any(step.approval for step in changed.steps)
     text = "\n".join(notes)
-    for word in ("memory, kv-cache-usage", "gate", "windows", "person", "onFailure"):
+    for word in ("memory, kv-cache-usage", "gate", "windows", "approval", "onFailure"):
         assert word in text
     assert len(notes) == 5
     assert simulate_run(changed, BY_NAME["healthy"], 1, HOUR).outcome is RunOutcome.PROMOTED

@@ -1,4 +1,4 @@
-"""A person's ledger: all rollouts over many pages, one rollout, and a wish."""
+"""A user's ledger: all rollouts over many pages, one rollout, and a wish."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ IRIS = rollout(Phase.PROMOTED, service="iris", started_at=START + 50)
 
 
 def test_a_service_means_its_running_rollout_else_its_newest() -> None:
-    """What a person wants to act on is what is going on."""
+    """What a user wants to act on is what is going on."""
     assert find_rollout([OLD, RUNNING, MIDDLE], "mnist") is RUNNING
     assert find_rollout([MIDDLE, OLD], "mnist") is MIDDLE
     assert find_rollout([OLD, MIDDLE], "iris") is None

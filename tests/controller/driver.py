@@ -170,7 +170,7 @@ class Driver:
         self.world.kserve.patch("models", name, body, by)
 
     def write(self, verb: Verb | str, name: str = "mnist-00002", *, by: str = "ann") -> str:
-        """Put a person's wish into the ledger; the id of it."""
+        """Put a user's wish into the ledger; the id of it."""
         id_ = f"wish-{next(self._asked)}"
         text = verb.value if isinstance(verb, Verb) else verb
         self.world.store.write_request("models", name, paused=None, request=Request(id_, text, by))

@@ -95,7 +95,7 @@ def _escalated(driver: Driver) -> None:
 
 
 def _paused(driver: Driver) -> None:
-    """A person pauses, resumes and, at the next step, aborts."""
+    """A user pauses, resumes and, at the next step, aborts."""
     driver.release(V2, 0)
     driver.until(lambda: 10 in driver.weights() and driver.has_rollout("mnist-00002"), 600)
     driver.pause()
@@ -133,7 +133,7 @@ RARE_SCENARIOS: Mapping[str, Callable[[Driver], None]] = {
     "pruned": _pruned,
     "mended": _mended,
 }
-"""With the rarer writes: restoring a spec, answering a person, deleting a record."""
+"""With the rarer writes: restoring a spec, answering a user, deleting a record."""
 
 
 def _run_scenario(scenario: str, write_faults: WriteFaults, notify: FaultAt | None = None) -> Driver:

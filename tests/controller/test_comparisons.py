@@ -295,7 +295,7 @@ def test_dry_run_comparison_changes_nothing() -> None:
 
 
 def test_resume_after_failure_resets_evidence() -> None:
-    """With onFailure: pause a person has weighed it; otherwise it would be paused again at once."""
+    """With onFailure: pause a user has weighed it; otherwise it would be paused again at once."""
     driver = released(comparison_policy(on_failure=OnFailure.PAUSE), Quality(error_percent=4.0))
     driver.until_phase(Phase.PAUSED)
     assert driver.rollout().progress.reason is Reason.FAILURE_PAUSED

@@ -1,4 +1,4 @@
-"""A predictor and a transformer of one service: side by side, one after the other, or held for a person."""
+"""A predictor and a transformer of one service: side by side, one after the other, or held for a user."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_resumed_components_roll_out_one_after_other() -> None:
 
 
 def test_the_aborted_one_of_a_pair_does_not_hold_the_other() -> None:
-    """A person gives one of them up and lets the other go on."""
+    """A user gives one of them up and lets the other go on."""
     driver = served(*both())
     release_both(driver)
     driver.until_phase(Phase.PAUSED, name=MODEL, limit=30)
@@ -188,7 +188,7 @@ def test_an_old_rollback_of_the_first_does_not_hold_a_later_release() -> None:
 
 
 def test_two_policies_that_wait_for_each_other_state_no_order() -> None:
-    """Neither goes on by itself, and a person's word counts."""
+    """Neither goes on by itself, and a user's word counts."""
     driver = served(
         policy("predictors", after=(TRANSFORMER,)),
         policy("transformers", component=TRANSFORMER, after=(PREDICTOR,)),
@@ -202,7 +202,7 @@ def test_two_policies_that_wait_for_each_other_state_no_order() -> None:
 
 @pytest.mark.parametrize("weight", [None, 0, 10])
 def test_a_release_of_another_component_in_the_middle_waits_its_turn(weight: int | None) -> None:
-    """The rollout that runs is not disturbed, and the later one follows it without a person."""
+    """The rollout that runs is not disturbed, and the later one follows it without a user."""
     driver = served(*both(), behaviours={"pre:2": ready_after_seconds(8)})
     change(driver, predictor={"canaryTrafficPercent": 0, "model": {"storageUri": V2}})
     driver.until(lambda: shares(driver, PREDICTOR, "00002") == 25, 600)
@@ -219,7 +219,7 @@ def test_a_release_of_another_component_in_the_middle_waits_its_turn(weight: int
 
 
 def test_a_rollback_of_the_one_ahead_holds_the_one_behind() -> None:
-    """What was applied on top of a bad component is not rolled out without a person."""
+    """What was applied on top of a bad component is not rolled out without a user."""
     driver = served(*both())
     change(driver, predictor={"canaryTrafficPercent": 0, "model": {"storageUri": V2}})
     driver.until(lambda: shares(driver, PREDICTOR, "00002") == 25, 600)

@@ -29,7 +29,7 @@ def at(weight: int, **more: Any) -> Driver:
 
 @pytest.mark.parametrize("foreign", [0, 5, 40, 100])
 def test_external_weight_change_pauses_and_names_writer(foreign: int) -> None:
-    """Not fought: nothing is written until a person resumes or decides."""
+    """Not fought: nothing is written until a user resumes or decides."""
     driver = at(25)
     driver.patch_weight(foreign, "helm-controller")
     driver.run(2)
@@ -59,7 +59,7 @@ def test_after_an_external_change_resume_goes_on_from_there(foreign: int, writte
     assert driver.weights() == [10, 25, *written]
 
 
-def test_after_an_external_change_a_person_can_abort() -> None:
+def test_after_an_external_change_a_user_can_abort() -> None:
     """The weight goes to 0 from wherever it was put."""
     driver = at(25)
     driver.patch_weight(60, "helm-controller")
@@ -83,7 +83,7 @@ def test_second_external_change_is_notified() -> None:
 
 
 def test_external_weight_raise_during_rollback_is_reverted() -> None:
-    """Somebody wants the traffic on the candidate again while it is being taken away: a person must say."""
+    """Somebody wants the traffic on the candidate again while it is being taken away: a user must say."""
     driver = healthy_start(qualities={V2: BROKEN})
     driver.until_weight(10)
     driver.world.kserve.hold_ingress("models", "mnist")
@@ -118,7 +118,7 @@ def test_removed_weight_field_is_restored() -> None:
     ],
 )
 def test_removed_weight_field_with_user_request(verb: Verb | None, phase: Phase, weights: list[int]) -> None:
-    """onWeightRemoved: pause. It is told and left as it is, and what a person says next is done."""
+    """onWeightRemoved: pause. It is told and left as it is, and what a user says next is done."""
     driver = healthy_start(policy(on_weight_removed=OnWeightRemoved.PAUSE))
     driver.until_weight(25)
     driver.patch_weight(None, "ann")
@@ -136,7 +136,7 @@ def test_removed_weight_field_with_user_request(verb: Verb | None, phase: Phase,
 
 
 def test_promoted_bad_candidate_is_rolled_back_when_evaluated() -> None:
-    """A person resumes what has everything: the bake finds out."""
+    """A user resumes what has everything: the bake finds out."""
     driver = healthy_start(
         policy(on_weight_removed=OnWeightRemoved.PAUSE),
         qualities={V2: Quality(error_percent=from_revision_age(120.0, 50.0, 0.0))},
@@ -196,7 +196,7 @@ def test_removing_the_field_at_100_changes_nothing() -> None:
     assert driver.weights() == [10, 25, 50, 100]
 
 
-def test_a_lost_field_while_paused_by_a_person_is_put_back() -> None:
+def test_a_lost_field_while_paused_by_a_user_is_put_back() -> None:
     """Paused is not blind."""
     driver = at(25)
     driver.pause()

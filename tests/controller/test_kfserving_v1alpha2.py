@@ -254,7 +254,7 @@ def test_another_canary_before_the_first_is_copied() -> None:
 
 
 def test_external_weight_change_while_finalizing() -> None:
-    """Not fought: it is paused, and goes on from there when a person says so."""
+    """Not fought: it is paused, and goes on from there when a user says so."""
     driver = started()
     driver.until(lambda: driver.has_rollout(FIRST) and driver.phase(FIRST) is Phase.FINALIZING)
     driver.edit(canaryTrafficPercent=50)
@@ -447,7 +447,7 @@ def test_warns_when_kfserving_refuses_promotion() -> None:
 
 
 def test_warns_when_default_does_not_become_ready() -> None:
-    """The candidate goes on serving everything; a person is told what is waited for."""
+    """The candidate goes on serving everything; a user is told what is waited for."""
     driver = started()
     driver.until(lambda: driver.has_rollout(FIRST) and driver.phase(FIRST) is Phase.BAKING)
     driver.world.model(V2, ready_after_seconds(2000.0))
@@ -464,7 +464,7 @@ def test_warns_when_default_does_not_become_ready() -> None:
 
 
 def test_pause_while_finalizing() -> None:
-    """Nothing is written while a person has paused it."""
+    """Nothing is written while a user has paused it."""
     driver = started()
     driver.until(lambda: driver.has_rollout(FIRST) and driver.phase(FIRST) is Phase.FINALIZING)
     driver.pause(True, FIRST)
@@ -500,7 +500,7 @@ def test_pauses_when_promoted_spec_creates_no_revision() -> None:
 
 
 def test_abort_while_paused_on_another_stable() -> None:
-    """Default was edited while a person had paused it: the pause stays, and going back is to that default."""
+    """Default was edited while a user had paused it: the pause stays, and going back is to that default."""
     driver = started()
     driver.until(lambda: 50 in driver.weights())
     driver.pause(True, FIRST)

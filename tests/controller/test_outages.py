@@ -95,7 +95,7 @@ def test_outage_holds_forever_if_policy_says_so(kind: MeasurementKind, weight: i
 
 @pytest.mark.parametrize("kind", REASONS, ids=lambda kind: kind.value)
 def test_outage_pauses_at_deadline_if_policy_says_so(kind: MeasurementKind) -> None:
-    """A person is asked once; nothing moves."""
+    """A user is asked once; nothing moves."""
     driver = judged_at(25, PAUSING)
     break_metrics(driver, kind)
     driver.until_phase(Phase.PAUSED)

@@ -276,7 +276,7 @@ def test_post_rollout_webhooks_are_called_once() -> None:
 
 
 def test_promote_passes_a_gate() -> None:
-    """A person's word is worth more than a gate's no."""
+    """A user's word is worth more than a gate's no."""
     driver = Driver(policy(webhooks=(hook(WebhookType.CONFIRM_PROMOTION),)))
     driver.world.policy_webhooks.answers["gate"] = NO
     driver.deploy_stable()
@@ -457,7 +457,7 @@ def test_a_policy_that_no_longer_selects_the_service_changes_nothing_for_what_ru
 
 
 def test_two_equally_specific_policies_start_nothing() -> None:
-    """A tie is an error that a person must solve; when it is solved, the candidate is taken up."""
+    """A tie is an error that a user must solve; when it is solved, the candidate is taken up."""
     driver = Driver(policy("one"), policy("two"))
     driver.deploy_stable()
     driver.release()
@@ -469,7 +469,7 @@ def test_two_equally_specific_policies_start_nothing() -> None:
 
 
 def test_resume_leaves_pause_on_failure() -> None:
-    """onFailure: pause, then a person says go on: it is judged anew from zero."""
+    """onFailure: pause, then a user says go on: it is judged anew from zero."""
     driver = healthy_start(policy(on_failure=OnFailure.PAUSE), qualities={V2: BROKEN})
     driver.until_reason(Reason.FAILURE_PAUSED)
     series = driver.world.traffic.series("models", "mnist", Component.PREDICTOR)

@@ -126,7 +126,7 @@ def test_the_spec_of_a_crashed_candidate_is_not_tried_again() -> None:
 
 
 def test_a_blocked_rollback_whose_stable_spec_was_never_seen_is_said() -> None:
-    """The process began when the candidate existed: it can only write 0 and tell a person."""
+    """The process began when the candidate existed: it can only write 0 and tell a user."""
     driver = Driver()
     driver.world.deploy("mnist", V1)
     driver.world.advance(10.0)
@@ -177,7 +177,7 @@ def test_a_stable_that_crashes_and_recovers() -> None:
 
 
 def test_a_stable_that_is_deleted() -> None:
-    """As with a crash, but for good: a person is told, and 100 is the way out."""
+    """As with a crash, but for good: a user is told, and 100 is the way out."""
     driver = healthy_start()
     driver.until_weight(25)
     driver.run(3)
@@ -258,7 +258,7 @@ def test_a_candidate_that_crashes_during_the_bake() -> None:
 
 
 def test_a_failure_pauses_where_the_policy_says_so() -> None:
-    """onFailure: pause: the weight stays, a person is told, resume or abort decide."""
+    """onFailure: pause: the weight stays, a user is told, resume or abort decide."""
     driver = healthy_start(policy(on_failure=OnFailure.PAUSE), qualities={V2: BROKEN})
     driver.until_phase(Phase.PAUSED)
     assert driver.rollout().progress.reason is Reason.FAILURE_PAUSED

@@ -1,4 +1,4 @@
-"""What a person asks in the rollout's object, in each phase: what is done, what is answered, once."""
+"""What a user asks in the rollout's object, in each phase: what is done, what is answered, once."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_manual_step_waits_for_approval(verb: Verb) -> None:
 
 
 def test_a_bad_candidate_is_rolled_back_while_a_manual_step_waits() -> None:
-    """Waiting for a person is not looking away."""
+    """Waiting for a user is not looking away."""
     steps = (Step(10, 30.0, approval=True), *STEPS[1:])
     driver = healthy_start(policy(steps=steps))
     driver.until_reason(Reason.AWAITING_APPROVAL)
@@ -328,7 +328,7 @@ def test_request_is_handled_once() -> None:
 
 
 def test_promote_all_from_outside_during_an_outage_of_prometheus() -> None:
-    """A person may promote although nothing can be measured."""
+    """A user may promote although nothing can be measured."""
     driver = holding()
     driver.ask(Verb.PROMOTE_FULL)
     driver.finish()

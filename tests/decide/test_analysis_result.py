@@ -123,7 +123,7 @@ def test_closed_window_resets_the_inconclusive_time() -> None:
 @pytest.mark.parametrize("by", [BY_USER, BY_STEP])
 @pytest.mark.parametrize("then", list(OnInconclusive))
 def test_a_pause_is_left_alone(outcome: Outcome, by: str, then: OnInconclusive) -> None:
-    """A person has been asked already."""
+    """A user has been asked already."""
     paused = progress(phase=Phase.PAUSED, paused_by=by, verified_at=LONG_AGO, inconclusive_since=LONG_AGO)
     steps = (replace(policy().steps[0], approval=True), *policy().steps[1:])
     found = decided(outcome, Reason.GATHERING_EVIDENCE, paused, policy=rules(then, steps=steps), paused=by == BY_USER)

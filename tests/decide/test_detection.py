@@ -293,7 +293,7 @@ def test_new_process_continues_a_stable_repair() -> None:
 
 
 def test_unobserved_wrong_stable_notifies() -> None:
-    """Nothing was recorded, and it could be what a person wants: told, not undone."""
+    """Nothing was recorded, and it could be what a user wants: told, not undone."""
     said = detected(moved_back("odd"), (promoted(),), StableRevisionTracker("u1", STABLE))
     assert isinstance(said, RepairStable)
     assert said.spec is None
@@ -398,7 +398,7 @@ def test_a_weight_removed_over_a_rolled_back_candidate_is_put_back(promoted: boo
 
 
 def test_a_weight_removed_over_a_rolled_back_candidate_is_left_where_removing_it_promotes() -> None:
-    """``onWeightRemoved: pause``, a 0 of a person's own, or a previous revision that is not the old stable."""
+    """``onWeightRemoved: pause``, a 0 of a user's own, or a previous revision that is not the old stable."""
     observation = make_observation(None, traffic={CANDIDATE: 0, STABLE: 100})
     history = (rolled_back(),)
     assert detected(observation, history, on_weight_removed=OnWeightRemoved.PAUSE) == NoAction()

@@ -138,7 +138,7 @@ def test_a_component_without_a_policy_is_warned_about_once() -> None:
 
 
 def test_promote_passes_the_wait() -> None:
-    """A person's word, given before the revision was ready."""
+    """A user's word, given before the revision was ready."""
     assert plan(with_other_components(other(600), state=staged(promote_all=True))).weight == 100
 
 

@@ -482,7 +482,7 @@ def test_a_paused_rollout_still_rolls_back_on_a_breach() -> None:
 
 
 def test_abort_rolls_back_whatever_the_policy_says_of_failures() -> None:
-    """A person's abort is not a metric failure."""
+    """A user's abort is not a metric failure."""
     ask = Request("r1", "abort", "ada")
     decision = plan(make_decision_input(request=ask, policy=policy(on_failure=OnFailure.PAUSE)))
     assert (decision.weight, decision.reason, decision.progress.answered_request_id) == (
@@ -542,7 +542,7 @@ def test_an_unknown_request_is_answered_with_what_is_known() -> None:
 
 
 def test_resume_after_an_external_change_goes_on_from_the_weight_that_is_there() -> None:
-    """A person set 40: the step is 25's, the next one 50."""
+    """A user set 40: the step is 25's, the next one 50."""
     paused = progress(0, 40, phase=Phase.PAUSED, paused_by="kubectl-edit", verified_at=None)
     decision = plan(make_decision_input(paused, make_observation(40), request=Request("r1", "resume")))
     assert (decision.progress.phase, decision.progress.step, decision.progress.weight) == (
@@ -552,7 +552,7 @@ def test_resume_after_an_external_change_goes_on_from_the_weight_that_is_there()
     )
 
 
-def test_a_manual_step_waits_for_a_person_and_keeps_being_judged() -> None:
+def test_a_manual_step_waits_for_approval_and_keeps_being_judged() -> None:
     """pause: {} – passed, told, not moved; a breach still rolls back."""
     manual = policy(steps=(Step(10, 300, approval=True), Step(100, 0)))
     waits = plan(make_decision_input(progress(verified_at=LONG), said=verdict(), policy=manual))

@@ -119,7 +119,7 @@ def test_other_spec_during_restore_abandons_the_rollout() -> None:
 
 
 def test_restored_spec_that_is_not_ready_warns_once() -> None:
-    """It was put back and its revision cannot start: a person is told at the progress deadline."""
+    """It was put back and its revision cannot start: a user is told at the progress deadline."""
     arrived = make_observation(None, created=STABLE, ready=STABLE, traffic={STABLE: 100}, spec_digest="stable")
     made = evaluations([*[RENUMBERED] * 9, *[arrived] * 1000])
     told = [d.reason for d, _ in made if d.event is Event.WARNING]

@@ -37,7 +37,7 @@ def test_candidate_taken_for_stable_is_rolled_back_in_30_s() -> None:
 
 
 def test_traffic_drift_warns_once() -> None:
-    """Its share is gone although the field stands: a person hears of it, and the step begins anew."""
+    """Its share is gone although the field stands: a user hears of it, and the step begins anew."""
     made = evaluations([make_observation(10, traffic_percent=0)] * 20)
     told = [decision.reason for decision, _ in made if decision.event is not None]
     assert told == [Reason.TRAFFIC_DRIFTED]
@@ -63,7 +63,7 @@ def test_warns_of_a_route_that_is_not_ready_without_a_word_about_the_split() -> 
 
 
 def test_new_weight_resets_traffic_drift() -> None:
-    """The split was away when a person took the next step: the new weight has all the time to arrive."""
+    """The split was away when a user took the next step: the new weight has all the time to arrive."""
     made = evaluations([make_observation(10, traffic_percent=0)] * 3)
     state = made[-1][1].progress
     assert state.drifted_since is not None

@@ -57,7 +57,7 @@ def test_healthz_follows_the_heartbeat(base: str, fake_health: FakeHealth, age: 
 
 
 def test_unhealthy_says_why_in_one_sentence(base: str, fake_health: FakeHealth) -> None:
-    """A person who curls the probe reads what is wrong."""
+    """A user who curls the probe reads what is wrong."""
     fake_health.age = 125.0
     assert fetch(f"{base}/healthz")[1] == (
         b"the last tick was 2m5s ago, and 1m is the limit: the scheduler has stopped or a call hangs\n"
@@ -74,7 +74,7 @@ def test_readyz_waits_for_what_is_missing(base: str, fake_health: FakeHealth, wo
 
 
 def test_readyz_lists_forbidden_resources(base: str, fake_health: FakeHealth) -> None:
-    """It is ready all the same; without it a person would never look for the right that is missing."""
+    """It is ready all the same; without it a user would never look for the right that is missing."""
     fake_health.forbidden_errors = ["cannot list a.b: forbidden", "cannot list c.d: forbidden"]
     told = b"ok\nbut: cannot list a.b: forbidden\nbut: cannot list c.d: forbidden\n"
     assert fetch(f"{base}/readyz") == (200, told)

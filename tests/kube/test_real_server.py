@@ -231,7 +231,7 @@ def test_patch_of_a_recorded_spec_is_refused(
     assert "spec.stableSpec is not what autocanary recorded, and is not used" in shown
 
 
-def test_a_persons_request_conflicts_with_the_next_record(
+def test_a_users_request_conflicts_with_the_next_record(
     cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow
 ) -> None:
     """Asked with kubectl or with our command: the state is not written over it."""

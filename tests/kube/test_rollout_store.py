@@ -86,7 +86,7 @@ def test_records_follow_each_other_without_a_read(api: FakeApi, connect: Callabl
 
 
 def test_external_change_is_reported_once(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
-    """A person with kubectl edits, then deletes."""
+    """A user with kubectl edits, then deletes."""
     heard: list[tuple[str, str]] = []
     stored(api, rollout())
     store = connect(on_change=heard.append)
@@ -102,7 +102,7 @@ def test_external_change_is_reported_once(api: FakeApi, connect: Callable[..., K
 
 
 def test_status_write_after_external_change_is_conflict(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
-    """A person has asked something in between: read it, plan again."""
+    """A user has asked something in between: read it, plan again."""
     store = connect()
     made = store.create(rollout())
     store.write_request("ml", "mnist-00002", paused=True, request=None)
@@ -349,7 +349,7 @@ def test_own_writes_are_not_reported_as_changes(
 def test_external_change_during_own_write_is_reported_after(
     api: FakeApi, connect: Callable[..., KubeRolloutStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A person pauses in the moment between our write and its answer."""
+    """A user pauses in the moment between our write and its answer."""
     store = connect()
     made = store.create(rollout())
     overtaken = DelayedResponses(store, monkeypatch, "replace")

@@ -141,7 +141,7 @@ def test_quantile_at_largest_bucket_is_marked() -> None:
 
 
 def test_undiscovered_lists_searched_series() -> None:
-    """Names that a person can search for in Prometheus, the stable revision included."""
+    """Names that a user can search for in Prometheus, the stable revision included."""
     asked = metric_query(source=Source.KOURIER)
     measurement = undiscovered_measurement(asked, DiscoveredExporters())
     assert (measurement.kind, measurement.requests) == (MeasurementKind.NO_SERIES, None)

@@ -76,7 +76,7 @@ def test_outage_is_a_measurement(metrics: PrometheusMetrics, server: HttpSink, o
 
 
 def test_probe_returns_version_or_error(metrics: PrometheusMetrics, server: HttpSink) -> None:
-    """One sentence for a person at start-up."""
+    """One sentence for a user at start-up."""
     server.answer(200, body(({}, "1")))
     assert metrics.probe() == prometheus.ProbeResult(True, "unknown version")
     server.answer_once(200, body(({}, "1")))

@@ -316,7 +316,7 @@ def test_running_rollback_cannot_be_stopped(long: RolloutUnderTest) -> None:
     assert long.share == 0
 
 
-def test_a_manual_step_waits_for_a_person(installation: Installation, service: Autocanary, namespace: str) -> None:
+def test_a_manual_step_waits_for_approval(installation: Installation, service: Autocanary, namespace: str) -> None:
     """``pause: {}`` is passed by promote or resume; pausing it besides is possible and undone by resume."""
     case = RolloutUnderTest(installation, namespace, "manual")
     installation.released(namespace, "manual")
@@ -332,7 +332,7 @@ def test_a_manual_step_waits_for_a_person(installation: Installation, service: A
     case.becomes("RolledBack")
 
 
-def test_a_weight_set_by_hand_pauses_until_a_person_resumes(long: RolloutUnderTest) -> None:
+def test_a_weight_set_by_hand_pauses_until_a_user_resumes(long: RolloutUnderTest) -> None:
     """The message names the client; resumed, it goes on from there; promoted, to the next step above it."""
     long.progressing()
     patch = '{"spec":{"predictor":{"canaryTrafficPercent":30}}}'

@@ -479,7 +479,7 @@ def _(world: TrapWorld) -> None:
 
 @trap("table-s12f-the-knative-service-is-deleted-after-a-rollback")
 def _(world: TrapWorld) -> None:
-    """The bad spec is the only one there is, under stable's name, with everything: a person is told."""
+    """The bad spec is the only one there is, under stable's name, with everything: a user is told."""
     world.serve()
     world.release("v2-bad")
     world.until_phase(2, "RolledBack")
@@ -739,7 +739,7 @@ def _(world: TrapWorld) -> None:
 
 @trap("gotcha-03-a-removed-field-that-is-a-wish")
 def _(world: TrapWorld) -> None:
-    """`onWeightRemoved: pause`: told and left as it is; a person resumes, and it is judged at 100 %."""
+    """`onWeightRemoved: pause`: told and left as it is; a user resumes, and it is judged at 100 %."""
     world.policy(onWeightRemoved="pause")
     world.serve()
     world.release()
@@ -916,7 +916,7 @@ def _share_of_the_transformer(world: TrapWorld) -> int:
 
 @trap("table-s19-components-changed-together")
 def _(world: TrapWorld) -> None:
-    """One patch of both, no order stated: neither gets traffic until a person lets one go; that one goes."""
+    """One patch of both, no order stated: neither gets traffic until a user lets one go; that one goes."""
     world.policy(component="transformer")
     _pair(world)
     model = {"model": {"storageUri": f"gs://models/{SERVICE}/v2-slow6"}}
