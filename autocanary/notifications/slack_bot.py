@@ -1,4 +1,4 @@
-"""Slack by a bot token: one message per rollout and channel, updated as it goes, its story in the thread.
+"""Slack by a bot token: one message per rollout and channel, updated as it goes, its history in the thread.
 
 What a transition does in a channel:
 

@@ -21,9 +21,12 @@ PAGES = tuple(
             *(each for each in (ROOT / "docs").rglob("*.md") if "decisions" not in each.parts),
             *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
             *(ROOT / "policies").glob("*.yaml"),
+            *(CHART / "crds").glob("*.yaml"),
+            *(CHART / "files").rglob("*.json"),
+            CHART / "files/alerts.yaml",
+            *(CHART / "templates").glob("*.*"),
             CHART / "values.yaml",
             CHART / "README.md",
-            CHART / "templates/NOTES.txt",
         ]
     )
 )
