@@ -35,7 +35,7 @@ from autocanary.logs import logger
 from autocanary.model.measurement import MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Policy
-from autocanary.model.progress import Phase
+from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import RETRY_STARTED, Rollout, Verb
 
@@ -87,7 +87,9 @@ class RolloutStarts:
         if observation is None:
             self._state.set_tracker(key, None)
             self._warned.pop(key, None)
-        elif not self._state.has_active_rollout(key):  # its end has its service detected again
+            return
+        self._end_without_status(observation, now)
+        if not self._state.has_active_rollout(key):  # its end has its service detected again
             unadopted = self._unadopted_rollout(key)
             if unadopted is not None:
                 self.adopt(unadopted, now)
@@ -102,6 +104,39 @@ class RolloutStarts:
             return None
         kept = (each for each in self._dependencies.store.rollouts() if each.key == key and each.has_status)
         return next((each for each in kept if not each.is_final), None)
+
+    def _end_without_status(self, observation: Observation, now: float) -> None:
+        """A newer candidate came before the first status of an older one's rollout was written: that one ends.
+
+        It never ran, so no weight is written and nothing is notified.
+        """
+        key = observation.key
+        if self._state.is_starting(key):
+            return
+        for id_ in self._state.take_without_status(key):
+            stored = self._dependencies.store.cached(*id_)
+            if stored is None or stored.has_status or stored.service_uid != observation.uid:
+                continue
+            if observation.created in ("", stored.stable, stored.candidate):
+                self._state.add_without_status(stored)  # detection completes it, or the status is from before it
+                continue
+            message = f"{observation.created} was applied before the rollout of {stored.candidate} could be started"
+            progress = Progress(Phase.SUPERSEDED, Reason.NEW_REVISION, message, stored.created_at, now, finished_at=now)
+            self._store_end(replace(stored, progress=progress))
+
+    def _store_end(self, ended: Rollout) -> None:
+        def on_stored(rollout: Rollout | None, error: BaseException | None) -> None:
+            if rollout is not None:
+                self._state.add_to_history(rollout)
+                return
+            if error is not None:
+                log_failure("rollout_end_not_stored", ended.key, error, rollout=ended.name)
+            self._state.add_without_status(ended)
+            self._state.detect_at(ended.key, self._dependencies.clock.now() + MAX_RETRY_SECONDS)
+
+        self._pending_calls.run(
+            self._dependencies.pool.submit, lambda: self._dependencies.store.update_status(ended), on_stored
+        )
 
     def _detect_release(self, observation: Observation, now: float) -> None:
         key = observation.key
@@ -154,22 +189,26 @@ class RolloutStarts:
             lambda: create_rollout(
                 dependencies.cluster, dependencies.store, dependencies.leadership, start, observation
             ),
-            lambda started, error: self._on_started(key, started, error, updated_tracker),
+            lambda started, error: self._on_started(start.rollout, started, error, updated_tracker),
         )
 
     def _on_started(
         self,
-        key: ServiceKey,
+        desired: Rollout,
         started: StartResult | None,
         error: BaseException | None,
         updated_tracker: StableRevisionTracker | None,
     ) -> None:
+        key = desired.key
         self._state.finish_start(key)
         now = self._dependencies.clock.now()
         failure = error if error is not None else (started.error if started is not None else None)
         if failure is not None:
             log_failure("rollout_start_failed", key, failure)
         if started is None or started.rollout is None:
+            stored = self._dependencies.store.cached(desired.namespace, desired.name)
+            if stored is not None and not stored.has_status:
+                self._state.add_without_status(stored)
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             self._state.detect_at(key, now + backoff_seconds(failures))
             return

@@ -30,6 +30,7 @@ class ControllerState:
         self._detect_at: dict[ServiceKey, float] = {}
         self._set_aside: dict[RolloutId, ServiceKey] = {}
         self._finished: dict[RolloutId, Rollout] = {}
+        self._without_status: dict[ServiceKey, set[RolloutId]] = {}
         self._due_queue: DueQueue[RolloutId] = DueQueue()
         self._history: dict[ServiceKey, dict[str, Rollout]] = {}
         self._phase_offsets: PhaseOffsets[RolloutId] = PhaseOffsets(GROUP_SIZE)
@@ -150,6 +151,14 @@ class ControllerState:
         """The rollouts that were added since, each once, as it was last."""
         finished, self._finished = self._finished, {}
         return list(finished.values())
+
+    def add_without_status(self, rollout: Rollout) -> None:
+        """The rollout was created and its first status is not written: detection completes or ends it."""
+        self._without_status.setdefault(rollout.key, set()).add((rollout.namespace, rollout.name))
+
+    def take_without_status(self, key: ServiceKey) -> set[RolloutId]:
+        """The service's rollouts that were added since."""
+        return self._without_status.pop(key, set())
 
     # --- services ----------------------------------------------------------------------------------------
 

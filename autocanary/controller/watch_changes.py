@@ -42,7 +42,8 @@ class WatchChanges:
 
     def _load(self, rollout: Rollout, now: float) -> None:
         if not rollout.has_status:
-            return  # the process ended between create and the first status: detection adopts it
+            self._state.add_without_status(rollout)  # the process ended between create and the first status
+            return
         self._state.add_to_history(rollout)
         if rollout.is_final:
             self._state.add_finished(rollout)
@@ -75,6 +76,8 @@ class WatchChanges:
             self._on_running_rollout(running, latest, now)
 
     def _on_unknown_rollout(self, latest: Rollout, now: float) -> None:
+        if not latest.has_status:
+            self._state.add_without_status(latest)
         if not latest.has_status or self._state.is_starting(latest.key):
             return  # a worker is recording it
         self._state.add_to_history(latest)

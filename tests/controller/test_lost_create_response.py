@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from autocanary.errors import Unreachable
 from autocanary.model.progress import Phase
+from autocanary.model.reason import Reason
 from autocanary.simulator.fault_injection import FaultTiming
 from tests.controller.driver import V2, V3, Driver
 
@@ -24,5 +27,30 @@ def test_rollout_with_lost_create_response_is_adopted() -> None:
     driver.pause(False, "mnist-00002")
     driver.finish("mnist-00003")
     assert driver.phase("mnist-00002") is Phase.SUPERSEDED
+    assert driver.phase("mnist-00003") is Phase.PROMOTED
+    assert driver.weights() == [10, 25, 50, 100]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_rollout_without_status_ends_when_a_newer_candidate_starts_first(restarted: bool) -> None:
+    """Its first status was never written: it ends as Superseded, and writes no weight and no notification."""
+    driver = Driver()
+    driver.deploy_stable()
+    down = Unreachable("connection refused")
+    faults = driver.world.store.faults
+    faults.next(down, timing=FaultTiming.BETWEEN, verb="create", name="mnist-00002")
+    faults.next(down, verb="update_status", name="mnist-00002")
+    faults.next(down, verb="create", name="mnist-00002", times=9)
+    driver.release(V2, 0)
+    driver.until(lambda: driver.has_rollout("mnist-00002"), 10)
+    assert not driver.rollout("mnist-00002").has_status
+    if restarted:
+        driver.restart()
+    driver.release(V3, 0)
+    driver.until_weight(10)
+    driver.until(lambda: driver.rollout("mnist-00002").has_status, 180)
+    assert driver.phase_and_reason("mnist-00002") == (Phase.SUPERSEDED, Reason.NEW_REVISION)
+    assert driver.world.notifier.events("mnist-00002") == []
+    driver.finish("mnist-00003")
     assert driver.phase("mnist-00003") is Phase.PROMOTED
     assert driver.weights() == [10, 25, 50, 100]
