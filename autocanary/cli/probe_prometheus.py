@@ -1,17 +1,22 @@
-"""Check policies against Prometheus: whether their queries run, and whether any exporter measures their presets.
+"""Check policies against Prometheus: do queries run, does an exporter measure the presets, are windows long enough.
 
 Without a cluster the services are unknown, so presets are searched in all of Prometheus.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 
-from autocanary.errors import MetricsRefused, Problem
+from autocanary.errors import MetricsError, MetricsRefused, Problem
 from autocanary.model.policy import Metric, Policy
 from autocanary.policy_files.cross_field_checks import with_sample_values
 from autocanary.prometheus.client import PrometheusClient
 from autocanary.prometheus.connection_settings import config_from_settings
+from autocanary.prometheus.measurements import short_window_problem
+from autocanary.prometheus.preset_queries import scrape_interval
+from autocanary.prometheus.presets import Exporter
 from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.sources import exporter_variants
 from autocanary.settings import load
@@ -31,14 +36,15 @@ def probe(url: str, policies: Sequence[Policy]) -> list[Problem]:
 
 
 def check_queries(query: Query, policies: Sequence[Policy]) -> list[Problem]:
-    """A refused query is an error; a preset without series is a warning, because its exporter may follow."""
+    """A refused query is an error; a preset without series, or a window too short for them, is a warning."""
+    query = cache(query)
     query("vector(1)")  # unreachable, or not Prometheus: reported once, not per metric
-    problems: list[Problem] = []
+    problems: dict[Problem, None] = {}  # two presets of one exporter have the same problem once
     for policy in policies:
         for metric in policy.analysis.metrics:
             check = _check_query if metric.query else _check_preset
-            problems += check(query, policy, metric)
-    return problems
+            problems.update(dict.fromkeys(check(query, policy, metric)))
+    return list(problems)
 
 
 def _check_query(query: Query, policy: Policy, metric: Metric) -> Iterator[Problem]:
@@ -63,6 +69,29 @@ def _check_preset(query: Query, policy: Policy, metric: Metric) -> Iterator[Prob
         message = f"nothing in this Prometheus measures {metric.name}: there are no series of {', '.join(names)}"
         hint = f"they come from {sources}; check that it is scraped, and that a service has had requests"
         yield _problem(policy, message, hint, "warning")
+    yield from _check_window(query, policy, metric, supporting, {each.labels.get("__name__") for each in found.samples})
+
+
+def _check_window(
+    query: Query, policy: Policy, metric: Metric, exporters: Iterable[Exporter], found: set[str | None]
+) -> Iterator[Problem]:
+    """A warning for each exporter whose most often scraped series have fewer than two samples in the window."""
+    window = policy.analysis.window if metric.window is None else metric.window
+    for exporter in exporters:
+        counted = exporter.counted[0]
+        if counted.metric not in found:
+            continue
+        matchers = ",".join(filter(None, (exporter.matchers, counted.matchers)))
+        try:
+            intervals = query(f"min({scrape_interval(f'{counted.metric}{{{matchers}}}')})").samples
+        except MetricsError:  # perhaps too heavy for this server: the check is left out
+            continue
+        for value in (each.value for each in intervals):
+            if value is None or not math.isfinite(value):
+                continue
+            if problem := short_window_problem(counted.metric, value, window):
+                hint = "a rate needs two samples; a shorter scrape interval helps as well"
+                yield _problem(policy, problem, hint, "warning")
 
 
 def _problem(policy: Policy, message: str, hint: str = "", severity: str = "error") -> Problem:

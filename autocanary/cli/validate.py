@@ -21,7 +21,7 @@ def validate(
         typer.Option(
             "--prometheus-url",
             metavar="URL",
-            help="Also check in Prometheus whether queries run and have data.",
+            help="Also check in Prometheus whether queries run and have data, and windows hold two scrapes.",
         ),
     ] = None,
 ) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "custom_measurement",
     "failed_measurement",
     "preset_measurement",
+    "short_window_problem",
     "undiscovered_measurement",
     "unsupported_measurement",
     "with_counters",
@@ -39,6 +40,8 @@ _MAX_DETAIL_LENGTH = 400
 _MIN_INTERVALS_IN_WINDOW = 2.0
 """A window this many scrape intervals long always holds two samples, which a rate needs."""
 _ADVISED_INTERVALS_IN_WINDOW = 3
+_SCRAPE_JITTER = 0.01
+"""The share by which a measured scrape interval may exceed the configured one."""
 _NOTED_DELAY = 5.0
 """Seconds from which on a measurement says that its server answers from the past."""
 
@@ -146,13 +149,10 @@ def with_counters(measurement: Measurement, counters: RequestCounters | None, pr
 def _without_count(metric_query: MetricQuery, variant: ExporterVariant, outcome: QueryOutcome) -> Measurement:
     """No increase: never scraped, just begun, or silent."""
     unit, age, interval = _unit(metric_query), outcome.traffic.age, outcome.scrape_interval
-    if age is not None and interval is not None and metric_query.window < _MIN_INTERVALS_IN_WINDOW * interval:
-        every, window = promql_duration(round(interval)), promql_duration(metric_query.window)
-        enough = promql_duration(math.ceil(_ADVISED_INTERVALS_IN_WINDOW * round(interval)))
-        detail = (
-            f"{_first_metric_name(variant)} is scraped every {every}, the window is {window}: use at least {enough}"
-        )
-        return Measurement(MeasurementKind.UNSUPPORTED, unit=unit, age=age, source=variant.source, detail=detail)
+    if age is not None and interval is not None:
+        detail = short_window_problem(_first_metric_name(variant), interval, metric_query.window)
+        if detail:
+            return Measurement(MeasurementKind.UNSUPPORTED, unit=unit, age=age, source=variant.source, detail=detail)
     if age is not None:
         detail = (
             f"fewer than two samples of {variant} within {promql_duration(metric_query.window)}: they have just"
@@ -172,6 +172,17 @@ def _without_count(metric_query: MetricQuery, variant: ExporterVariant, outcome:
         )
     detail = f"nothing measures {_revisions_text(metric_query)}; looked for {variant}"
     return Measurement(MeasurementKind.NO_SERIES, unit=unit, source=variant.source, detail=_truncate(detail))
+
+
+def short_window_problem(metric_name: str, interval: float, window: float) -> str:
+    """Why a window (seconds) is too short for series with this scrape interval (seconds); empty when it is not."""
+    if window >= _MIN_INTERVALS_IN_WINDOW * interval * (1 - _SCRAPE_JITTER):
+        return ""
+    every, enough = round(interval), _ADVISED_INTERVALS_IN_WINDOW * round(interval)
+    return (
+        f"{metric_name} is scraped every {promql_duration(every)}, the window is {promql_duration(window)}: "
+        f"use at least {promql_duration(enough)}"
+    )
 
 
 def _without_value(metric_query: MetricQuery, variant: ExporterVariant, traffic: TrafficCounts) -> Measurement:

@@ -38,6 +38,7 @@ __all__ = [
     "preset_rows",
     "probe_query",
     "probe_rows",
+    "scrape_interval",
     "selector",
     "summary_hint",
     "traffic_query",
@@ -101,10 +102,14 @@ def traffic_query(variant: ExporterVariant, window: float, targets: Sequence[Rev
     newest = " or ".join(f"timestamp({selected})" for selected in selectors)
     newest = f"({newest})" if len(selectors) > 1 else newest
     age = f"time() - {variant.revision_labels.group_by_revision('max', newest, targets, span)}"
-    between = f"(timestamp({selectors[0]}) - timestamp({selectors[0]} offset 5m)) / count_over_time({selectors[0]}[5m])"
-    interval = variant.revision_labels.group_by_revision("min", between, targets, span)
+    interval = variant.revision_labels.group_by_revision("min", scrape_interval(selectors[0]), targets, span)
     parts = [with_label(age, PART_LABEL, "age"), with_label(interval, PART_LABEL, "interval"), NOW_PART]
     return " or ".join([*counts, *parts])
+
+
+def scrape_interval(selected: str) -> str:
+    """The mean time in seconds between two samples of each series; none for series younger than five minutes."""
+    return f"(timestamp({selected}) - timestamp({selected} offset 5m)) / count_over_time({selected}[5m])"
 
 
 def _sum_once(

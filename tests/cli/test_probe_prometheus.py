@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import replace
 
+import promql_parser
 import pytest
 
 from autocanary.cli.probe_prometheus import check_queries, probe
@@ -15,21 +16,26 @@ from autocanary.prometheus.query_answer import QueryResponse, VectorSample
 from tests.cli.fake_client import POLICY
 
 PRESET = Metric("request-success-rate", Range(min=99), Unit.PERCENT)
+PRESET_OF_3M = replace(PRESET, window=180)
 CUSTOM = Metric("drift", Range(max=0), Unit.NUMBER, query='drift{revision="{{ revision }}"}[{{ window }}]')
 
 
 class Prometheus:
-    """Refuses what holds ``bad``, has series for what holds ``has``, and keeps what it was asked."""
+    """Refuses what holds ``bad``, has series of ``has``, scraped at ``interval``, and keeps what it was asked."""
 
-    def __init__(self, *, bad: str = "\0", has: str = "\0") -> None:
-        self.bad, self.has = bad, has
+    def __init__(self, *, bad: str = "\0", has: str = "\0", interval: float | None = None) -> None:
+        self.bad, self.has, self.interval = bad, has, interval
         self.asked: list[str] = []
 
     def __call__(self, promql: str) -> QueryResponse:
         self.asked.append(promql)
         if self.bad in promql:
             raise MetricsRefused("parse error: unexpected character")
-        return QueryResponse((VectorSample({}, 1.0, 0.0),) if self.has in promql else ())
+        if "offset" in promql:
+            assert isinstance(promql_parser.parse(promql), promql_parser.Expr)
+            known = self.interval is not None and self.has in promql
+            return QueryResponse((VectorSample({}, self.interval, 0.0),) if known else ())
+        return QueryResponse((VectorSample({"__name__": self.has}, 1.0, 0.0),) if self.has in promql else ())
 
 
 def told(prometheus: Prometheus, *metrics: Metric, source: Source = Source.AUTO) -> list[str]:
@@ -55,7 +61,42 @@ def test_a_preset_that_something_measures_is_no_problem() -> None:
     """Any of the sources will do for auto."""
     prometheus = Prometheus(has="istio_requests_total")
     assert told(prometheus, PRESET) == []
-    assert "revision_request_count" in prometheus.asked[-1]
+    assert "revision_request_count" in prometheus.asked[1]
+
+
+@pytest.mark.parametrize(
+    ("interval", "window"),
+    [(15, None), (30.02, None), (60, 120), (None, None), (float("nan"), None)],
+    ids=str,
+)
+def test_a_window_of_two_scrapes_is_no_problem(interval: float | None, window: float | None) -> None:
+    """Nor is an interval that is not known, because the series are younger than five minutes."""
+    prometheus = Prometheus(has="istio_requests_total", interval=interval)
+    assert told(prometheus, replace(PRESET, window=window)) == []
+    assert "istio_requests_total{" in prometheus.asked[-1]
+    assert "count_over_time" in prometheus.asked[-1]
+
+
+def test_a_window_under_two_scrapes_is_one_warning_with_the_numbers() -> None:
+    """Both presets rest on the same series, which Prometheus reports once."""
+    prometheus = Prometheus(has="revision_request_count", interval=60)
+    errors = Metric("error-rate", Range(max=1), Unit.PERCENT)
+    (warning,) = told(prometheus, PRESET, errors, source=Source.KNATIVE)
+    assert warning.startswith(
+        "policy.yaml:1: warning: prod: revision_request_count is scraped every 1m, the window is 1m: use at least 3m"
+    )
+    assert len(prometheus.asked) == len(set(prometheus.asked)) == 3
+
+
+def test_the_window_of_a_metric_overrides_that_of_the_analysis() -> None:
+    prometheus = Prometheus(has="revision_request_count", interval=60)
+    (warning,) = told(prometheus, replace(PRESET, window=90), PRESET_OF_3M, source=Source.KNATIVE)
+    assert "the window is 1m30s" in warning
+
+
+def test_a_refused_scrape_interval_query_is_no_problem_of_the_policy() -> None:
+    """Too many samples for this server, say: the presets were checked all the same."""
+    assert told(Prometheus(has="revision_request_count", bad="offset"), PRESET, source=Source.KNATIVE) == []
 
 
 def test_a_preset_that_nothing_measures_is_a_warning() -> None:

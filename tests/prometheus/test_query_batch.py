@@ -403,6 +403,7 @@ def test_requests_of_a_triton_ensemble_are_counted_once(
         (60, 60, MeasurementKind.UNSUPPORTED, "is scraped every 1m, the window is 1m: use at least 3m"),
         (60, 100, MeasurementKind.UNSUPPORTED, "is scraped every 1m, the window is 1m40s: use at least 3m"),
         (15, 60, MeasurementKind.NO_SERIES, "fewer than two samples"),
+        (30.02, 60, MeasurementKind.NO_SERIES, "fewer than two samples"),
         (None, 60, MeasurementKind.NO_SERIES, "fewer than two samples"),
     ],
 )
