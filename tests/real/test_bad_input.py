@@ -168,11 +168,11 @@ def test_invalid_policies_start_no_rollout(installation: Installation, namespace
     assert "Traceback" not in running.text()
 
 
-def test_a_policy_path_that_is_not_there(installation: Installation, namespace: str) -> None:
-    """The service runs: the mount may come, or policies may be custom resources."""
-    running = installation.run("--namespace", namespace, "--no-leader-election", "--policies", "/nowhere/policies")
-    [fault] = running.events("policy_invalid")
-    assert fault["problem"] == "/nowhere/policies: there is no such file or folder (check the path)"
+def test_a_policy_path_that_is_not_there(tmp_path: Path) -> None:
+    """The service does not start: it would run without the policies that the operator named."""
+    said = autocanary("run", "--no-leader-election", "--policies", "/nowhere/policies", home=tmp_path)
+    assert said.code == 2
+    assert "--policies: there is no file or folder /nowhere/policies; correct the path" in said.err
 
 
 def test_tied_policies_start_no_rollout(installation: Installation, namespace: str, tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_wrong_settings(tmp_path: Path, flags: tuple[str, ...], expected: str) -
     [
         (("promote",), "Missing argument 'NAME'"),
         (("abort", "x", "--timeout", "soon"), "'--timeout': expected a duration"),
-        (("status", "--timeout", "5s"), "which rollout is waited for"),
+        (("status", "--timeout", "5s"), "it needs the NAME of the service to wait for"),
         (("status", "x", "-A"), "leave out one of the two"),
         (("status", "x", "--watch", "-o", "json"), "leave out --watch"),
         (("status", "x", "-o", "xml"), "xml"),
