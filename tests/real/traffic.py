@@ -39,6 +39,7 @@ class RevisionTraffic:
         self.rps = rps
         self.behaviours: dict[str, Behaviour] = {}
         self.quality_of: Callable[[str, str], float] = lambda *_: 0.0  # share of 5xx by namespace, revision
+        self.unanswered: set[tuple[str, str]] = set()  # (namespace, revision) whose pods answer nothing
         self._split = split
         self._counts: dict[tuple[str, str], _Counts] = {}
         self._stop = threading.Event()
@@ -64,7 +65,7 @@ class RevisionTraffic:
             now = time.monotonic()
             for (namespace, _), shares in self._split().items():
                 for revision, percent in shares.items():
-                    if percent:
+                    if percent and (namespace, revision) not in self.unanswered:
                         self._serve(namespace, revision, self.rps * (now - before) * percent / 100)
             before = now
             self.exporter.text = self._page()

@@ -114,6 +114,14 @@ class RealTrapWorld(TrapWorld):
     def delete(self) -> None:
         self._api.kubectl("-n", self.namespace, "delete", "inferenceservice", SERVICE, "--wait=false")
 
+    def unready(self, number: int) -> None:
+        super().unready(number)
+        self._scene.installation.traffic.unanswered.add((self.namespace, self.revision(number)))
+
+    def recover(self, number: int) -> None:
+        super().recover(number)
+        self._scene.installation.traffic.unanswered.discard((self.namespace, self.revision(number)))
+
     def run_in_cluster(self, action: Callable[[KServeController], None]) -> None:
         self._scene.installation.kserve.do(action)
 
