@@ -100,7 +100,7 @@ class RolloutUnderTest:
     def has_ended(self, verb: str, how: str) -> None:
         """Nothing can be asked of it any more."""
         said = self.ask(verb)
-        assert f"this rollout has ended: {how}; there is nothing to ask of it" in said.sentence
+        assert f"this rollout has ended: {how}; promote, pause, resume and abort work only while it runs" in said.sentence
         assert (said.code, said.out) == (1, "")
 
     def kubectl(self, spec: Document) -> str:
@@ -216,8 +216,8 @@ def test_a_candidate_that_is_not_ready(long: RolloutUnderTest) -> None:
 def test_a_staged_candidate_is_paused_resumed_and_aborted(long: RolloutUnderTest) -> None:
     """Nothing is ever written: the weight is 0 already."""
     long.staged()
-    long.says("pause", code=0, text="is paused: paused at 0 % on a user's request")
-    long.says("pause", code=0, text="is paused already; nothing was changed")
+    long.says("pause", code=0, text="is paused: paused at 0 % at a user's request")
+    long.says("pause", code=0, text="is already paused; nothing was changed")
     long.says("resume", code=0, text="resumed")
     long.becomes("Staging")
     long.says("resume", code=0, text="is not paused; nothing was changed")
@@ -231,10 +231,10 @@ def test_a_staged_candidate_is_paused_resumed_and_aborted(long: RolloutUnderTest
 def test_a_held_step_is_paused_and_resumed(long: RolloutUnderTest) -> None:
     """Asked twice is asked once; the weight stays."""
     long.progressing()
-    long.says("pause", code=0, text="is paused: paused at 10 % on a user's request")
+    long.says("pause", code=0, text="is paused: paused at 10 % at a user's request")
     paused = long.becomes("Paused", reason="PausedByUser")
     assert {each["type"]: each["status"] for each in paused["conditions"]}["Progressing"] == "False"
-    long.says("pause", code=0, text="is paused already; nothing was changed")
+    long.says("pause", code=0, text="is already paused; nothing was changed")
     long.says("resume", code=0, text="resumed")
     long.becomes("Progressing")
     long.says("resume", code=0, text="is not paused; nothing was changed")
@@ -280,7 +280,7 @@ def test_a_held_step_is_aborted_and_tried_again(long: RolloutUnderTest) -> None:
 def test_a_bake_is_paused_resumed_and_aborted(long: RolloutUnderTest) -> None:
     """After 100 % the way back is to the revision before."""
     long.baking()
-    long.says("pause", code=0, text="is paused: paused at 100 % on a user's request")
+    long.says("pause", code=0, text="is paused: paused at 100 % at a user's request")
     long.says("resume", code=0, text="resumed")
     long.reaches("Baking", 100)
     long.says("abort", code=0, text="rolling back")
@@ -305,7 +305,7 @@ def test_running_rollback_cannot_be_stopped(long: RolloutUnderTest) -> None:
     long.installation.kserve.do(crash)
     long.says("abort", code=0, text="rolling back")
     long.becomes("RollingBack")
-    long.says("abort", code=0, text="is rolling back already; nothing was changed")
+    long.says("abort", code=0, text="is already rolling back; nothing was changed")
     long.says("promote", code=1, text="it is rolling back already (AbortedByUser)")
     long.says("pause", code=1, text="is rolling back, which a pause does not stop; nothing was changed")
     long.says("resume", code=0, text="is not paused; nothing was changed")
@@ -370,7 +370,7 @@ def holding(installation: Installation, service: Autocanary, namespace: str) -> 
 def test_a_hold_is_paused_resumed_and_aborted(holding: RolloutUnderTest) -> None:
     """No data is no reason to ignore a user."""
     holding.says("resume", code=0, text="is not paused; nothing was changed")
-    holding.says("pause", code=0, text="is paused: paused at 10 % on a user's request")
+    holding.says("pause", code=0, text="is paused: paused at 10 % at a user's request")
     holding.says("resume", code=0, text="resumed")
     holding.becomes("Holding", reason="NoData")
     holding.says("abort", code=0, text="rolling back")
@@ -409,10 +409,10 @@ def test_kubectl_aborts(long: RolloutUnderTest) -> None:
     assert "no change" in long.kubectl(abort)
     long.kubectl({"request": {"id": "2", "verb": "abort"}})
     answer = "this rollout has ended: RolledBack (AbortedByUser)"
-    long.becomes("RolledBack", answered_request_id={"id": "2", "message": answer})
+    long.becomes("RolledBack", answeredRequest={"id": "2", "message": answer})
     assert long.written == [10, 0]
     long.kubectl({"request": {"id": "3", "verb": "retry"}})
-    long.becomes("RolledBack", answered_request_id={"id": "3", "message": "started long-00002-r2"})
+    long.becomes("RolledBack", answeredRequest={"id": "3", "message": "started long-00002-r2"})
 
 
 def test_kubectl_promotes_once_per_id(long: RolloutUnderTest) -> None:
@@ -446,8 +446,8 @@ def test_kubectl_pauses_and_resumes(long: RolloutUnderTest) -> None:
     long.becomes("Paused", reason="PausedByUser")
     long.kubectl({"request": {"id": "1", "verb": "resume"}})
     refused = "spec.paused is still true; set it to false to resume"
-    long.becomes("Paused", answered_request_id={"id": "1", "message": refused})
-    long.says("pause", code=0, text="is paused already; nothing was changed")
+    long.becomes("Paused", answeredRequest={"id": "1", "message": refused})
+    long.says("pause", code=0, text="is already paused; nothing was changed")
     long.kubectl({"paused": False})
     long.becomes("Progressing")
     assert long.written == [10]
@@ -488,7 +488,7 @@ def test_status_waits_for_the_end_and_tells_how_it_was(long: RolloutUnderTest) -
     long.progressing()
     late = long.command("status", "long", "--timeout", "1s")
     assert late.code == 1
-    assert "not ended within 1s: Progressing, waits for the end of the step" in late.err
+    assert "did not end within 1s: Progressing, waits for the end of the step" in late.err
     long.kubectl({"request": {"id": "1", "verb": "abort"}})
     for flags in (("--timeout", "30s"), ("--watch",), ("--watch", "--timeout", "30s")):
         ended = long.command("status", "long", *flags)
@@ -504,7 +504,7 @@ def test_status_follows_a_release_to_its_promotion(
     case = RolloutUnderTest(installation, namespace, "quick")
     too_early = case.command("status", "quick", "--timeout", "1s")
     assert too_early.code == 1
-    assert "no rollout of quick has begun within 1s" in too_early.err
+    assert "no rollout of quick started within 1s" in too_early.err
     installation.released(namespace, "quick")
     installation.serve(namespace, "quick", "v2-slow4", 0)
     followed = case.command("status", "quick", "--watch", "--timeout", "60s", seconds=90)
@@ -536,14 +536,14 @@ def test_request_waits_for_the_controller(unattended: RolloutUnderTest, service:
     case = unattended
     said = case.ask("promote", "--timeout", "1s")
     assert said.code == 1
-    assert "the service has not answered within 1s" in said.err
+    assert "no answer within 1s" in said.err
     assert "is autocanary running and watching this namespace?" in said.err
     again = case.ask("promote", "--timeout", "1s")
     assert again.code == 1
-    assert "promote has been asked for already by kim and is not answered yet" in again.err
+    assert "promote was already requested by kim and is not answered yet" in again.err
     other = case.ask("abort", "--no-wait")
     assert (other.code, "this replaces promote by kim" in other.err) == (0, True)
-    assert "has been asked; the service answers in its status" in other.out
+    assert "requested; the answer appears in its status" in other.out
     assert case.written == [10]
     service.start()
     case.becomes("RolledBack", reason="AbortedByUser")
