@@ -83,7 +83,7 @@ def test_a_bad_canary_is_rolled_back_and_kept(installation: Installation, servic
     finally:
         installation.traffic.behave(f"{CANARY}-00001")
     assert (rollout["status"]["phase"], rollout["status"]["reason"]) == ("RolledBack", "MetricViolation")
-    assert "request-success-rate is" in rollout["status"]["message"]
+    assert "success rate" in rollout["status"]["message"]
     assert service.written_specs() == [{"canaryTrafficPercent": 0}]
     assert service.spec == {
         "default": before,

@@ -65,7 +65,7 @@ def test_errors_at_a_quarter_of_the_traffic_roll_back(installation: Installation
     assert log["value"] < 99
     assert log["threshold"] == "at least 99 %"
     assert rollout["status"]["reason"] == "MetricViolation"
-    assert "request-success-rate is" in rollout["status"]["message"]
+    assert "success rate" in rollout["status"]["message"]
     installation.eventually(
         lambda: any(event["reason"] == "MetricViolation" for event in installation.kube_events(namespace)),
         "an Event on the InferenceService",

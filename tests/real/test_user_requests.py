@@ -100,7 +100,9 @@ class RolloutUnderTest:
     def has_ended(self, verb: str, how: str) -> None:
         """Nothing can be asked of it any more."""
         said = self.ask(verb)
-        assert f"this rollout has ended: {how}; promote, pause, resume and abort work only while it runs" in said.sentence
+        assert (
+            f"this rollout has ended: {how}; promote, pause, resume and abort work only while it runs" in said.sentence
+        )
         assert (said.code, said.out) == (1, "")
 
     def kubectl(self, spec: Document) -> str:
@@ -290,19 +292,16 @@ def test_a_bake_is_paused_resumed_and_aborted(long: RolloutUnderTest) -> None:
 
 
 def test_running_rollback_cannot_be_stopped(long: RolloutUnderTest) -> None:
-    """The candidate's pods have crashed, so the traffic cannot move: asking again changes nothing."""
+    """The ingress does not move the traffic: asking again changes nothing."""
     long.progressing()
     name = (long.namespace, "long")
 
-    def crash(rules: KServeController) -> None:
+    def hold_ingress(rules: KServeController, held: bool) -> None:
         [child] = rules.children(name).values()
-        child.pods_crash(child.revisions["long-predictor-00002"])
+        child.ingress_held = held
+        child.reconcile_soon()
 
-    def recover(rules: KServeController) -> None:
-        [child] = rules.children(name).values()
-        child.pods_ready(child.revisions["long-predictor-00002"], rules.now())
-
-    long.installation.kserve.do(crash)
+    long.installation.kserve.do(lambda rules: hold_ingress(rules, True))
     long.says("abort", code=0, text="rolling back")
     long.becomes("RollingBack")
     long.says("abort", code=0, text="is already rolling back; nothing was changed")
@@ -310,7 +309,7 @@ def test_running_rollback_cannot_be_stopped(long: RolloutUnderTest) -> None:
     long.says("pause", code=1, text="is rolling back, which a pause does not stop; nothing was changed")
     long.says("resume", code=0, text="is not paused; nothing was changed")
     assert long.share == 10
-    long.installation.kserve.do(recover)
+    long.installation.kserve.do(lambda rules: hold_ingress(rules, False))
     long.becomes("RolledBack", reason="AbortedByUser")
     assert long.written == [10, 0]
     assert long.share == 0
