@@ -134,6 +134,7 @@ def test_a_write_is_compare_and_set(backend: Backend) -> None:
         backend.cluster.set_weight(stale, 10)
     with pytest.raises(Conflict):
         backend.cluster.restore(stale, stale.spec, 0)
+    backend.rest(3.0)  # the controllers have written the status that follows from the patch
     fresh = backend.cluster.refresh(backend.key())
     assert fresh is not None
     assert fresh.weight == 0

@@ -138,7 +138,7 @@ class Pod:
         if "secret" in volume:
             data = self._object("secret", volume["secret"]["secretName"]).get("data") or {}
             return {name: base64.b64decode(text) for name, text in data.items()}
-        assert volume.get("emptyDir") == {}, volume
+        assert volume.get("emptyDir") == {"sizeLimit": "64Mi"}, volume
         return {}
 
     def _object(self, kind: str, name: str) -> Document:

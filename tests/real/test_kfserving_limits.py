@@ -16,7 +16,7 @@ pytestmark = pytest.mark.real
 
 KFSERVING = True
 COMPONENTS = ("predictor", "transformer", "explainer")
-SAID = "apply the service as serving.kubeflow.org/v1beta1, where canaryTrafficPercent stands on the predictor"
+SAID = "apply the service as serving.kubeflow.org/v1beta1, where canaryTrafficPercent is a field of the predictor"
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def test_each_release_gets_its_own_outcome(installation: Installation, namespace
     early = outcome(installation, namespace, "--timeout", "3")
     assert early.code == 1
     waiting, late = early.err.splitlines()
-    assert "something newer has been applied to mnist: waiting for its rollout" in waiting
+    assert "a newer spec was applied to mnist: waiting for its rollout" in waiting
     assert "no rollout of mnist has begun within 3s" in late
     installation.run("--namespace", namespace, "--no-leader-election")
     second = outcome(installation, namespace)

@@ -89,7 +89,7 @@ def test_latency_above_the_threshold_rolls_back(installation: Installation, name
     installation.serve(namespace, "slow", "v2", 0)
     rollout = installation.wait_for_phase(namespace, "slow-00002", "RolledBack", "Promoted")
     assert rollout["status"]["phase"] == "RolledBack"
-    assert "request-duration" in rollout["status"]["message"]
+    assert "p99 latency" in rollout["status"]["message"]
     assert installation.weights_written(namespace, "slow") == [10, 0]
 
 
