@@ -104,8 +104,8 @@ def _complete_record(
     if existing.has_status:
         return existing, None
     try:
-        made = replace(desired, uid=existing.uid, resource_version=existing.resource_version)
-        return store.update_status(made), None
+        # With the specs that the object holds: after a restart ``desired`` may not know stable's spec.
+        return store.update_status(replace(existing, progress=desired.progress)), None
     except (ClusterError, NotLeader) as error:
         return None, error
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from autocanary.controller.create_rollout import _create
 from autocanary.errors import Unreachable
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
+from autocanary.model.rollout_json import from_document
 from autocanary.simulator.fault_injection import FaultTiming
+from autocanary.simulator.memory_rollout_store import InMemoryRolloutStore
 from tests.controller.driver import V2, V3, Driver
 
 
@@ -54,3 +59,23 @@ def test_rollout_without_status_ends_when_a_newer_candidate_starts_first(restart
     driver.finish("mnist-00003")
     assert driver.phase("mnist-00003") is Phase.PROMOTED
     assert driver.weights() == [10, 25, 50, 100]
+
+
+def test_record_completed_after_a_restart_keeps_the_specs_of_its_create() -> None:
+    """The process ended between create and the first status; the new one has not learned stable's spec yet."""
+    driver = Driver()
+    driver.deploy_stable()
+    driver.release(V2, 0)
+    driver.until(lambda: driver.has_rollout("mnist-00002"), 10)
+    whole = driver.rollout("mnist-00002")
+    assert whole.stable_spec is not None
+    store = InMemoryRolloutStore(driver.world.clock)
+    store.faults.next(Unreachable("killed"), timing=FaultTiming.BETWEEN, verb="create")
+    with pytest.raises(Unreachable):
+        store.create(whole)
+    after_restart = replace(whole, stable_spec=None, stable_digest="", spec_digests={})
+    completed, error = _create(store, after_restart)
+    assert (error, completed is not None and completed.has_status) == (None, True)
+    stored = from_document(store.document("models", "mnist-00002"))
+    assert stored.stable_spec == whole.stable_spec
+    assert stored.changed_specs == ()

@@ -45,7 +45,7 @@ def test_each_release_gets_its_own_outcome(installation: Installation, namespace
     assert early.code == 1
     waiting, late = early.err.splitlines()
     assert "a newer spec was applied to mnist: waiting for its rollout" in waiting
-    assert "no rollout of mnist has begun within 3s" in late
+    assert "no rollout of mnist started within 3s" in late
     installation.run("--namespace", namespace, "--no-leader-election")
     second = outcome(installation, namespace)
     assert (second.code, "RolledBack" in second.err.splitlines()[-1]) == (1, True), second
