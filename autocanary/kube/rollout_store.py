@@ -124,6 +124,7 @@ class KubeRolloutStore:
     def _create(self, rollout: Rollout, own_versions: set[str]) -> Rollout:
         document = to_document(replace(rollout, uid="", resource_version=""))
         document.pop("status")
+        base = rollout
         try:
             created = self._client.create(ROLLOUTS, rollout.namespace, document)
         except AlreadyExists as error:
@@ -137,10 +138,12 @@ class KubeRolloutStore:
                 ) from error
             if created.get("status"):
                 return self._cache_response(created, found)
+            # With the specs that the object holds: after a restart ``rollout`` may not know stable's spec.
+            base = replace(found, progress=rollout.progress)
         metadata = created["metadata"]
         own_versions.add(metadata["resourceVersion"])
         self._require_leadership(rollout)
-        fresh = replace(rollout, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
+        fresh = replace(base, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
         return self._record(fresh, own_versions)
 
     def update_status(self, rollout: Rollout) -> Rollout:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from autocanary.controller.create_rollout import _create
+from autocanary.controller.create_rollout import _complete_record
 from autocanary.errors import Unreachable
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
@@ -74,7 +74,9 @@ def test_record_completed_after_a_restart_keeps_the_specs_of_its_create() -> Non
     with pytest.raises(Unreachable):
         store.create(whole)
     after_restart = replace(whole, stable_spec=None, stable_digest="", spec_digests={})
-    completed, error = _create(store, after_restart)
+    existing = store.read("models", "mnist-00002")
+    assert existing is not None
+    completed, error = _complete_record(store, after_restart, existing)
     assert (error, completed is not None and completed.has_status) == (None, True)
     stored = from_document(store.document("models", "mnist-00002"))
     assert stored.stable_spec == whole.stable_spec

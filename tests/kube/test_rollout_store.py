@@ -154,6 +154,20 @@ def test_a_crash_between_the_two_writes_is_repaired(api: FakeApi, connect: Calla
     assert bare(store.create(rollout())) == rollout()
 
 
+def test_record_completed_after_a_restart_keeps_its_specs(
+    api: FakeApi, connect: Callable[..., KubeRolloutStore]
+) -> None:
+    """The process that completes it knows stable's spec differently: the recorded one stays, and is verified."""
+    store = connect()
+    api.reply("PUT", "/status", Reply(503))
+    first = rollout(stable_spec={"model": {"storageUri": "gs://b/v1"}}, stable_digest="v1")
+    with pytest.raises(Busy):
+        store.create(first)
+    made = store.create(replace(first, stable_spec=None, stable_digest=""))
+    assert (made.stable_spec, made.changed_specs) == (first.stable_spec, ())
+    assert made.progress == first.progress
+
+
 def test_what_a_rollout_has_recorded_already_counts(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
     """The leader before this one has come further than a beginning."""
     store = connect()
