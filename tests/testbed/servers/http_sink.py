@@ -163,7 +163,11 @@ def _handler_for(sink: HttpSink) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            if len(body) < length:  # the client was killed while it sent: a server never acts on such a request
+                self.close_connection = True
+                return
             headers = {name.lower(): value for name, value in self.headers.items()}
             received = ReceivedRequest(self.command, self.path, headers, body, time.monotonic())
             reply = sink.reply_to(received)
