@@ -1,4 +1,4 @@
-"""The metronome: what APScheduler must not be able to do to us."""
+"""The timer: what APScheduler must not be able to do to the controller."""
 
 from __future__ import annotations
 

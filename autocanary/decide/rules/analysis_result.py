@@ -60,7 +60,7 @@ def hold_without_metrics(given: DecisionInput) -> Decision | None:
     if lasted >= timeout.hold and timeout.action is not TimeoutAction.HOLD:
         return _apply_timeout(given, timeout, outage, lasted)
     if lasted < given.policy.analysis.interval:
-        return transitions.unchanged(given)  # one hiccup is not worth a message
+        return transitions.unchanged(given)  # a failure shorter than one interval needs no message
     until = f", {timeout.action.value} after {format_duration(timeout.hold)}"
     if timeout.action is TimeoutAction.HOLD:
         shared = verdict.reason is Reason.SHARED_OUTAGE
