@@ -73,7 +73,7 @@ def test_errors_at_a_quarter_of_the_traffic_roll_back(installation: Installation
     assert any(event["reason"] == "MetricViolation" for event in installation.kube_events(namespace, "CanaryRollout"))
     installation.eventually(
         lambda: any(
-            f"{namespace}/mnist: rolled back" in text and "*request-success-rate*" in text
+            f"{namespace}/mnist: rolled back" in text and "success rate" in text
             for text in map(json.dumps, installation.slack.messages)
         ),
         "a Slack message that names the metric",

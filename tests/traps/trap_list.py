@@ -149,7 +149,7 @@ def _(world: TrapWorld) -> None:
     world.until_stable(2)
     world.until(lambda: "Missed" in {phase for phase, _, _ in world.rollouts().values()}, "the miss to be recorded")
     assert world.share(2) == 100
-    assert any(each.reason == "MissedUnstaged" for each in world.notifications(2))
+    world.until(lambda: any(each.reason == "MissedUnstaged" for each in world.notifications(2)), "the notification")
 
 
 @trap("rules-09-the-next-release-after-a-rollback-at-zero")
@@ -540,8 +540,11 @@ def _(world: TrapWorld) -> None:
     world.serve()
     world.release("v2-slow6")
     world.until_phase(2, "Staging")
+    world.ask(2, "pause")  # so that no weight is written between the revision's readiness and the annotation
+    world.until_phase(2, "Paused")
     world.until(lambda: world.ready() == world.revision(2), "00002 to be ready")
     world.patch({"metadata": {"annotations": {"serving.kserve.io/disable-auto-update": "true"}}})
+    world.ask(2, "resume")
     world.until_told(2, "rollout_held", "WaitingForEffect")
     world.wait(5)
     assert world.phase(2) == "Holding"
