@@ -21,11 +21,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from random import Random
 
-from autocanary.analysis.e_values import wilson_interval
 from autocanary.app.demo_run import controller_on
 from autocanary.model.measurement import MeasurementKind
 from autocanary.model.policy import Component, Policy
 from autocanary.model.progress import Phase
+from autocanary.model.rate_intervals import wilson_interval
 from autocanary.model.rollout import Rollout
 from autocanary.policy_files import parse
 from autocanary.simulator.prometheus_server import PrometheusFault

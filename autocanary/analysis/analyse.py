@@ -17,6 +17,7 @@ from autocanary.analysis.thresholds import (
 )
 from autocanary.analysis.verdict import AnalysisInput, Outcome, Verdict
 from autocanary.model.comparison_summary import ComparisonSummary
+from autocanary.model.comparison_wording import evidence_text, proof_text, worse_text
 from autocanary.model.measurement import MeasurementKind
 from autocanary.model.policy import Analysis, Metric
 from autocanary.model.progress import MetricState
@@ -57,7 +58,11 @@ def analyse(analysis: Analysis, metrics: Sequence[Metric], analysis_input: Analy
         if metric.name in analysis_input.readings
     }
     comparison_result = evaluate_comparisons(
-        metrics, analysis_input.readings, analysis_input.evidence, analysis_input.evaluation
+        metrics,
+        analysis_input.readings,
+        analysis_input.evidence,
+        analysis_input.evaluation,
+        analysis.min_requests,
     )
     if analysis_input.evaluation.warming:
         evidence = comparison_result.evidence if comparison_result is not None else None
@@ -211,7 +216,7 @@ class _EvaluatedMetrics:
         if comparison_result is None:
             return
         if comparison_result.suspicious:
-            evidence_percent = f"evidence {comparison_result.conclusion.evidence_percent:.0f} % of what rolls back"
+            evidence_percent = evidence_text(comparison_result.conclusion.evidence_percent)
             if comparison_result.conclusion.largest_contributor == TRAFFIC_SHARE:
                 message = f"{self._missing_traffic_text()}: {evidence_percent}"
                 yield _Finding(Outcome.SUSPICIOUS, Reason.TRAFFIC_MISSING, message)
@@ -247,8 +252,7 @@ class _EvaluatedMetrics:
             elif not self._is_non_inferior(metric):
                 fails = self.comparison_result is not None and self.comparison_result.health.stable_in_outage
                 waits = "; stable itself is in an outage, which shows nothing" if fails else ""
-                shown = f"shown to be no worse: {standing.non_inferior_percent:.0f} %"
-                message = f"{metric.name}: {standing}; {shown}{waits}"
+                message = f"{metric.name}: {standing}; {proof_text(standing)}{waits}"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, message, metric.name)
 
     def _compared_metrics(self) -> list[tuple[Metric, ComparisonSummary]]:
@@ -294,7 +298,7 @@ class _EvaluatedMetrics:
             return self._missing_traffic_text()
         standing = self.comparison_result.summaries[name]
         part = f", {100 * standing.contribution:.0f} % of the evidence" if standing.contribution < 0.95 else ""
-        return f"{name} {verb} worse than stable's: {standing}{part}"
+        return f"{name} {verb} worse than stable's: {worse_text(standing)}{part}"
 
     def _missing_traffic_text(self) -> str:
         weight = self.analysis_input.evaluation.weight

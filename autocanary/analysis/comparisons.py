@@ -20,7 +20,7 @@ from autocanary.analysis.combined_evidence import (
     update_comparisons,
 )
 from autocanary.analysis.count_blocks import is_silent
-from autocanary.analysis.e_values import wilson_interval
+from autocanary.analysis.needed_requests import needed_requests
 from autocanary.analysis.parameters import ComparisonParameters, parameters_of
 from autocanary.analysis.sequential_test import Comparison
 from autocanary.analysis.service_health import ServiceHealth
@@ -28,6 +28,7 @@ from autocanary.analysis.verdict import Evaluation
 from autocanary.model.comparison_summary import ComparisonSummary, RevisionCounts
 from autocanary.model.measurement import Measurement, MeasurementKind, RequestCounters, Unit
 from autocanary.model.policy import Metric
+from autocanary.model.rate_intervals import wilson_interval
 
 __all__ = [
     "MISSING_TRAFFIC_SECONDS",
@@ -108,8 +109,9 @@ def evaluate_comparisons(
     readings: Mapping[str, Measurement],
     evidence: Mapping[str, Any],
     at: Evaluation,
+    min_requests: float = 0.0,
 ) -> ComparisonResult | None:
-    """One evaluation; None when the policy compares nothing."""
+    """One evaluation; None when the policy compares nothing. ``min_requests``: for metrics without their own."""
     parameters = parameters_by_name(metrics)
     if not parameters:
         return None
@@ -138,8 +140,18 @@ def evaluate_comparisons(
         after = replace(after, latched=False)
     began = _counting_since(evidence, counters)
     summaries = {
-        name: _summary(after.metrics[name], parameters[name], conclusion, name, readings.get(name), began)
-        for name in parameters
+        name: _summary(
+            after.metrics[name],
+            parameters[name],
+            conclusion,
+            metric,
+            readings.get(name),
+            began,
+            at,
+            metric.min_requests if metric.min_requests is not None else min_requests,
+            after.health.stable_in_outage,
+        )
+        for name, metric in compared.items()
     }
     extra: dict[str, Any] = {
         "version": STATE_VERSION,
@@ -238,12 +250,20 @@ def _summary(
     state: Comparison,
     parameters: ComparisonParameters,
     conclusion: CombinedEvidence,
-    name: str,
+    metric: Metric,
     reading: Measurement | None,
     began: float | None,
+    at: Evaluation,
+    required: float,
+    stable_in_outage: bool,
 ) -> ComparisonSummary:
-    outcome = _worst_outcome(state)
+    name, outcome = metric.name, _worst_outcome(state)
     n_c, e_c, n_s, e_s = state.total.outcome(outcome)
+    recent_n_c, recent_e_c, recent_n_s, recent_e_s = state.recent.counts.outcome(outcome)
+    needed = None
+    if not stable_in_outage:  # such blocks prove nothing
+        needed = needed_requests(state, parameters, step=at.step, steps=at.steps, required=required)
+    without_stable = at.weight >= _FULL_WEIGHT and state.history.requests > 0.0
     counters = reading.counters if reading is not None else None
     gates = name in conclusion.inferiority  # the others are shown all the same
     inferiority = conclusion.inferiority[name] if gates else state.evidence
@@ -258,6 +278,13 @@ def _summary(
         seconds=round(counters.at - began, 1) if counters is not None and began is not None else 0.0,
         slower_than=state.bounds[outcome] if state.bounds else None,
         not_compared_reason=_reason_not_compared(state, parameters, reading),
+        recent_candidate=RevisionCounts(float(recent_n_c), float(recent_e_c)),
+        recent_stable=RevisionCounts(float(recent_n_s), float(recent_e_s)),
+        recent_seconds=round(state.recent.seconds, 1),
+        needed_requests=needed.requests if needed is not None else None,
+        needed_seconds=needed.seconds if needed is not None else None,
+        limit_percent=round(100.0 * state.history.upper_rate(outcome), 4) if without_stable else None,
+        confidence=round(100.0 * (1.0 - parameters.alpha), 6),
     )
 
 

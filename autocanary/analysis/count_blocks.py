@@ -110,6 +110,7 @@ class BlockUpdate:
     ``before`` is the open block of the split that has just ended, which was ``before_weight``;
     ``added_weight`` the weight of the steps that begin now; ``sample`` the counts since the last evaluation,
     ``block`` a full block. ``after_silence``: a side had no current sample for a part of ``sample``.
+    ``before_seconds``, ``block_seconds`` and ``sample_seconds`` are how long these were.
     """
 
     before: Counts | None = None
@@ -118,6 +119,9 @@ class BlockUpdate:
     sample: Counts | None = None
     block: Counts | None = None
     after_silence: bool = False
+    before_seconds: float = 0.0
+    block_seconds: float = 0.0
+    sample_seconds: float = 0.0
 
 
 _NO_CHANGE = BlockUpdate()
@@ -175,6 +179,9 @@ def add_sample(
         increment,
         block if full else None,
         after_silence,
+        block_update.before_seconds,
+        span,
+        counters.at - block_counter.at,
     )
     if full:
         block, span, samples = _NO_COUNTS, 0.0, 0
@@ -206,7 +213,8 @@ def _enter_step(block_counter: BlockCounter, step: int, steps: int, weight: int)
     block_counter = replace(block_counter, step=step, weight=weight, steps=steps, started=started)
     if block_counter.at == 0.0:
         return block_counter, BlockUpdate(added_weight=added_weight)
-    block_update = BlockUpdate(block_counter.block if block_counter.samples else None, before, added_weight)
+    open_block = block_counter.block if block_counter.samples else None
+    block_update = BlockUpdate(open_block, before, added_weight, before_seconds=block_counter.span)
     return replace(block_counter, block=_NO_COUNTS, span=0.0, samples=0, count_from=None), block_update
 
 

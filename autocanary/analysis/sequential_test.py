@@ -44,6 +44,7 @@ from autocanary.analysis.parameters import (
     NON_INFERIORITY_WEIGHTS,
     ComparisonParameters,
 )
+from autocanary.analysis.recent_counts import RecentCounts
 from autocanary.analysis.stable_history import StableHistory
 from autocanary.analysis.start_weights import StartWeights, begin_test
 from autocanary.model.measurement import RequestCounters
@@ -64,6 +65,7 @@ _EMPTY_COUNTER = BlockCounter()
 _NO_COUNTS = Counts()
 _NO_STARTS = StartWeights()
 _NO_HISTORY = StableHistory()
+_NO_RECENT = RecentCounts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ class Comparison:
     ``step`` and ``total`` are the requests that were compared, in this step at its present split and in all
     (``Counts.outcome(i)`` gives n_c, e_c, n_s, e_s); dropped ones are in neither. ``bounds`` are the frozen
     latency bounds in seconds, one outcome each; empty for failed requests, or while stable has completed too
-    few. ``blocks`` and ``samples`` are the tests that have begun with blocks and with evaluations.
+    few. ``blocks`` and ``samples`` are the tests that have begun with blocks and with evaluations. ``recent`` and
+    ``step_seconds``, how long ``step`` was counted, are for users alone; a record without it gives None.
     """
 
     block_counter: BlockCounter = _EMPTY_COUNTER
@@ -154,6 +157,8 @@ class Comparison:
     fast_path: FastPath | None = None
     limit_ratios: LogRatios | None = None
     history: StableHistory = _NO_HISTORY
+    recent: RecentCounts = _NO_RECENT
+    step_seconds: float | None = 0.0
 
     @property
     def evidence(self) -> float:
@@ -208,6 +213,10 @@ class Comparison:
             raw["fast"] = self.fast_path.to_list()
         if self.limit_ratios is not None:
             raw["limit"] = pack_floats(self.limit_ratios)
+        if self.recent.seconds:
+            raw["recent"] = self.recent.to_list()
+        if self.step_seconds is not None:
+            raw["stepSeconds"] = self.step_seconds
         return raw
 
     @classmethod
@@ -223,6 +232,8 @@ class Comparison:
             fast_path=FastPath.from_list(raw["fast"]) if "fast" in raw else None,
             limit_ratios=unpack_floats(raw["limit"]) if "limit" in raw else None,
             history=StableHistory.from_list(unpack_floats(raw["history"])),
+            recent=RecentCounts.from_list(raw["recent"]) if "recent" in raw else _NO_RECENT,
+            step_seconds=raw.get("stepSeconds"),
         )
 
 
@@ -270,12 +281,13 @@ def update_comparison(
         dropped_seconds=dropped_seconds,
     )
     if block_update.before is not None:
-        state = _with_block(state, parameters, block_update.before, block_update.before_weight, slo, outage)
+        before_weight, seconds = block_update.before_weight, block_update.before_seconds
+        state = _with_block(state, parameters, block_update.before, seconds, before_weight, slo, outage)
     state = _in_step(state, parameters, block_counter, block_update.added_weight, slo, ready)
     if block_update.sample is not None:
         state = _with_sample(state, parameters, block_update, weight, slo)
     if block_update.block is not None:
-        state = _with_block(state, parameters, block_update.block, weight, slo, outage)
+        state = _with_block(state, parameters, block_update.block, block_update.block_seconds, weight, slo, outage)
     return state
 
 
@@ -312,8 +324,9 @@ def _in_step(
 ) -> Comparison:
     """The state in the step and split of this evaluation: what was shown in another one is not shown in this."""
     step, outcomes, fast_path, limit_ratios = state.step, state.outcomes, state.fast_path, state.limit_ratios
+    step_seconds = state.step_seconds
     if (block_counter.step, block_counter.weight) != (state.block_counter.step, state.block_counter.weight):
-        step = _NO_COUNTS
+        step, step_seconds = _NO_COUNTS, 0.0
         outcomes = tuple([OutcomeEvidence(each.inferiority_ratios, each.non_inferiority_ratios) for each in outcomes])
         fast_path = fast_path.without_previous() if fast_path is not None else None
     if not outcomes and ready and block_counter.started:
@@ -333,6 +346,8 @@ def _in_step(
         fast_path,
         limit_ratios,
         state.history,
+        state.recent,
+        step_seconds,
     )
 
 
@@ -366,6 +381,8 @@ def _with_sample(
         fast_path,
         limit_ratios,
         state.history,
+        state.recent,
+        state.step_seconds + block_update.sample_seconds if state.step_seconds is not None else None,
     )
 
 
@@ -409,6 +426,7 @@ def _with_block(
     state: Comparison,
     parameters: ComparisonParameters,
     block: Counts,
+    seconds: float,
     weight: int,
     slo: float | None,
     outage: bool,
@@ -444,6 +462,8 @@ def _with_block(
         state.fast_path,
         state.limit_ratios,
         state.history.add(block, parameters.block) if shows_more else state.history,
+        state.recent.add(block if weight < _FULL_WEIGHT else _candidate_only(block), seconds),
+        state.step_seconds,
     )
 
 

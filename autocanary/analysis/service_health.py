@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autocanary.analysis.count_blocks import Counts
-from autocanary.analysis.e_values import wilson_interval
+from autocanary.model.rate_intervals import wilson_interval
 
 __all__ = ["ServiceHealth"]
 

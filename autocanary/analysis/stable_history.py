@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from autocanary.analysis.count_blocks import Counts
-from autocanary.analysis.e_values import wilson_interval
+from autocanary.model.rate_intervals import wilson_interval
 
 __all__ = ["StableHistory"]
 

@@ -18,10 +18,10 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
-from autocanary.analysis.e_values import wilson_interval
 from autocanary.app.simulated_rollout import RunOutcome, RunResult, make_simulatable, simulate_run
 from autocanary.errors import AutocanaryError
 from autocanary.model.policy import Policy
+from autocanary.model.rate_intervals import wilson_interval
 from autocanary.simulator.releases import STANDARD_RELEASES, SimulatedRelease, seeds_of
 
 __all__ = ["SimulationSummary", "describe_releases", "simulate"]

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autocanary.cli.comparison_view import comparison_panel
-from autocanary.model import value_wording
+from autocanary.model import comparison_wording, value_wording
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Metric, Policy, Range
 from autocanary.model.progress import MetricState, Phase
@@ -115,10 +115,10 @@ def metric_table(view: RolloutView) -> Table | None:
     if not states:
         return None
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("METRIC", "VALUE", "ALLOWED", "VIOLATIONS", "REQUESTS"):
-        table.add_column(column, justify="right" if column in ("VIOLATIONS", "REQUESTS") else "left")
+    for column in ("METRIC", "VALUE", "ALLOWED", "VIOLATIONS", "REQUESTS (WINDOW)"):
+        table.add_column(column, justify="right" if column in ("VIOLATIONS", "REQUESTS (WINDOW)") else "left")
     metrics = {metric.name: metric for metric in policy.analysis.metrics} if policy is not None else {}
-    for name, state in states.items():
+    for name, state in comparison_wording.worst_first(states):
         table.add_row(*_metric_row(name, state, metrics.get(name)))
     return table
 

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ComparisonSummary", "RevisionCounts"]
+from autocanary.model.rate_intervals import anytime_difference
+
+__all__ = ["ComparisonSummary", "RateDifference", "RevisionCounts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +55,37 @@ class RevisionCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class RateDifference:
+    """The candidate's rate less stable's, in percentage points; above 0 the candidate is worse.
+
+    ``low`` and ``high`` hold the true difference with this confidence (percent), at all evaluations together, as
+    long as each revision's rate stays what it is.
+    """
+
+    points: float
+    low: float
+    high: float
+    confidence: float
+
+    def to_status(self) -> dict[str, Any]:
+        return {"points": self.points, "interval": [self.low, self.high], "confidencePercent": self.confidence}
+
+
+@dataclass(frozen=True, slots=True)
 class ComparisonSummary:
-    """Counts are of the whole rollout, ``step_requests`` is the candidate's requests in the present step.
+    """``candidate`` and ``stable`` are counts of the whole rollout, ``recent_candidate`` and ``recent_stable`` those of
+    the last ``recent_seconds``; ``step_requests`` is the candidate's requests in the present step.
 
     ``evidence_percent`` is the evidence against the candidate, in percent of what rolls it back;
     ``non_inferior_percent`` the evidence that it is not worse than the margin allows, in percent of what lets
-    it pass; ``contribution`` this metric's part of the evidence against it (0 to 1). ``seconds`` is how long
-    was counted. ``slower_than`` is the bound in seconds that bad means for a latency, None for errors.
+    it pass the present step; ``contribution`` this metric's part of the evidence against it (0 to 1). ``seconds`` is
+    how long was counted. ``slower_than`` is the bound in seconds that bad means for a latency, None for errors.
     ``not_compared_reason`` says why nothing is compared, "" when it is.
+
+    ``needed_requests`` of the candidate, and ``needed_seconds``, are about what this metric still needs to pass the
+    step if both revisions go on as so far; 0 when it passes now, None when that cannot be said: without traffic, or
+    while the rates do not show that the candidate is no worse. ``limit_percent`` is what the candidate is compared
+    with where stable has no traffic: the rate that stable would show. ``confidence`` is the policy's, in percent.
     """
 
     candidate: RevisionCounts = RevisionCounts()
@@ -72,18 +97,48 @@ class ComparisonSummary:
     seconds: float = 0.0
     slower_than: float | None = None
     not_compared_reason: str = ""
+    recent_candidate: RevisionCounts = RevisionCounts()
+    recent_stable: RevisionCounts = RevisionCounts()
+    recent_seconds: float = 0.0
+    needed_requests: float | None = None
+    needed_seconds: float | None = None
+    limit_percent: float | None = None
+    confidence: float = 95.0
 
     @property
     def ratio(self) -> float | None:
         """How many times stable's rate the candidate's is, None without a rate to divide by."""
-        ours, theirs = self.candidate.percent, self.stable.percent
-        return ours / theirs if ours is not None and theirs else None
+        return _ratio(self.candidate, self.stable)
+
+    @property
+    def recent_ratio(self) -> float | None:
+        """The same over the last ``recent_seconds``."""
+        return _ratio(self.recent_candidate, self.recent_stable)
+
+    @property
+    def difference(self) -> RateDifference | None:
+        """Worked out when it is read; None where a side has no requests."""
+        ours, theirs = self.candidate, self.stable
+        if ours.percent is None or theirs.percent is None:
+            return None
+        low, high = anytime_difference(ours.bad, ours.requests, theirs.bad, theirs.requests, self.confidence / 100.0)
+        points = round(ours.percent - theirs.percent, 4)
+        return RateDifference(points, round(100.0 * low, 4), round(100.0 * high, 4), self.confidence)
 
     def __str__(self) -> str:
         """``canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x``."""
-        ratio = f", {self.ratio:.1f}x" if self.ratio is not None else ""
-        slow = f"slower than {_seconds(self.slower_than)}: " if self.slower_than is not None else ""
-        return f"{slow}canary {self.candidate}, stable {self.stable}{ratio}"
+        return f"{self._bound_text}{_counts_text(self.candidate, self.stable)}"
+
+    @property
+    def recent_text(self) -> str:
+        """Like ``str``, of the last ``recent_seconds``; "" where nothing was counted."""
+        if self.recent_seconds <= 0 or self.recent_candidate.requests <= 0:
+            return ""
+        return f"{self._bound_text}{_counts_text(self.recent_candidate, self.recent_stable)}"
+
+    @property
+    def _bound_text(self) -> str:
+        return f"slower than {_seconds(self.slower_than)}: " if self.slower_than is not None else ""
 
     def to_status(self) -> dict[str, Any]:
         """As users and programs read it in a rollout's status; percent and seconds."""
@@ -91,14 +146,27 @@ class ComparisonSummary:
             "summary": self.not_compared_reason or str(self),
             "candidate": self.candidate.to_status(),
             "stable": self.stable.to_status(),
+            "stepRequests": self.step_requests,
             "evidencePercent": self.evidence_percent,
             "nonInferiorPercent": self.non_inferior_percent,
             "contributionPercent": round(100.0 * self.contribution, 1),
         }
         if self.ratio is not None:
             raw["ratio"] = round(self.ratio, 2)
+        if (difference := self.difference) is not None:
+            raw["difference"] = difference.to_status()
+        if self.recent_seconds > 0:
+            raw["recent"] = {
+                "seconds": self.recent_seconds,
+                "candidate": self.recent_candidate.to_status(),
+                "stable": self.recent_stable.to_status(),
+            }
+        if self.needed_requests is not None and self.needed_seconds is not None:
+            raw["needed"] = {"requests": self.needed_requests, "seconds": self.needed_seconds}
         if self.slower_than is not None:
             raw["slowerThanSeconds"] = self.slower_than
+        if self.limit_percent is not None:
+            raw["limitPercent"] = self.limit_percent
         return raw
 
     def to_dict(self) -> dict[str, Any]:
@@ -108,14 +176,21 @@ class ComparisonSummary:
             value = getattr(self, name)
             if value != default:
                 raw[name] = value
+        for name in _RECENT_SIDES:
+            side: RevisionCounts = getattr(self, name)
+            if side != _NO_COUNTS:
+                raw[name] = side.to_list()
         return raw
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> ComparisonSummary:
-        numbers = {name: raw.get(name, default) for name, default in _NUMBERS.items()}
-        return cls(RevisionCounts.from_list(raw["candidate"]), RevisionCounts.from_list(raw["stable"]), **numbers)
+        values = {name: raw.get(name, default) for name, default in _NUMBERS.items()}
+        values |= {name: RevisionCounts.from_list(raw[name]) for name in _RECENT_SIDES if name in raw}
+        return cls(RevisionCounts.from_list(raw["candidate"]), RevisionCounts.from_list(raw["stable"]), **values)
 
 
+_NO_COUNTS = RevisionCounts()
+_RECENT_SIDES = ("recent_candidate", "recent_stable")
 _NUMBERS: Mapping[str, Any] = {
     "step_requests": 0.0,
     "evidence_percent": 0.0,
@@ -124,7 +199,23 @@ _NUMBERS: Mapping[str, Any] = {
     "seconds": 0.0,
     "slower_than": None,
     "not_compared_reason": "",
+    "recent_seconds": 0.0,
+    "needed_requests": None,
+    "needed_seconds": None,
+    "limit_percent": None,
+    "confidence": 95.0,
 }
+
+
+def _ratio(candidate: RevisionCounts, stable: RevisionCounts) -> float | None:
+    ours, theirs = candidate.percent, stable.percent
+    return ours / theirs if ours is not None and theirs else None
+
+
+def _counts_text(candidate: RevisionCounts, stable: RevisionCounts) -> str:
+    ratio = _ratio(candidate, stable)
+    times = f", {ratio:.1f}x" if ratio is not None else ""
+    return f"canary {candidate}, stable {stable}{times}"
 
 
 def _seconds(value: float) -> str:

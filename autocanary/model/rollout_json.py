@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from autocanary.model.comparison_wording import comparison_lines, worst_first
 from autocanary.model.policy import Component
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
@@ -129,7 +130,7 @@ def status_of(rollout: Rollout) -> dict[str, Any]:
         if progress.answered_request_id
         else None,
         "evidencePercent": progress.evidence.get("evidence_percent"),
-        "metrics": [_metric_status(name, state) for name, state in progress.metrics.items()],
+        "metrics": [_metric_status(name, state) for name, state in worst_first(progress.metrics)],
         "decisions": decisions,
         "notified": delivered,
         "conditions": [*_conditions(progress), *_changed_conditions(rollout)],
@@ -144,7 +145,8 @@ def _metric_status(name: str, state: Any) -> dict[str, Any]:
     if state.last is not None:
         row |= state.last.to_dict()
     if state.comparison_summary is not None:
-        row["comparison"] = state.comparison_summary.to_status()
+        lines = list(comparison_lines(state.comparison_summary))
+        row["comparison"] = state.comparison_summary.to_status() | {"text": lines}
     return row
 
 

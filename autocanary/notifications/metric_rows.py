@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from autocanary.analysis.thresholds import violation_ratio
 from autocanary.model.comparison_summary import ComparisonSummary
+from autocanary.model.comparison_wording import comparison_lines
 from autocanary.model.measurement import Measurement, MeasurementKind
 from autocanary.model.policy import Metric, Policy, Range
 from autocanary.model.progress import MetricState
@@ -55,10 +56,13 @@ class MetricRow:
             return (self.text,)
         if summary.not_compared_reason:
             return (self.text, summary.not_compared_reason)
-        worse, fine = _percent_text(summary.evidence_percent), _percent_text(summary.non_inferior_percent)
-        proof = f"proof that it is worse: {worse} of what rolls back; that it is no worse: {fine} of what passes"
-        compared_only = self.range == _ANY  # the counts of the step say it, not the last window's value
-        return (str(summary), proof) if compared_only else (self.text, str(summary), proof)
+        compared_only = self.range == _ANY  # the counts of the rollout say it, not the last window's value
+        return comparison_lines(summary) if compared_only else (self.text, *comparison_lines(summary))
+
+    @property
+    def evidence_percent(self) -> float:
+        """The evidence of the comparison against the candidate; 0 without one."""
+        return self.comparison_summary.evidence_percent if self.comparison_summary is not None else 0.0
 
     @property
     def verdict(self) -> str:
@@ -101,7 +105,7 @@ def metric_rows(message: Message, policy: Policy | None) -> tuple[MetricRow, ...
     known = {metric.name: metric for metric in policy.analysis.metrics} if policy else {}
     rows = [_row(name, state, known.get(name)) for name, state in _metric_states(message).items() if state.last]
     order = {False: 0, None: 1, True: 2}
-    return tuple(sorted(rows, key=lambda row: (row.dry_run, order[row.ok], -row.ratio)))
+    return tuple(sorted(rows, key=lambda row: (row.dry_run, order[row.ok], -row.ratio, -row.evidence_percent)))
 
 
 def rows_to_show(message: Message, policy: Policy | None) -> tuple[MetricRow, ...]:
@@ -139,10 +143,6 @@ def _row(name: str, state: MetricState, metric: Metric | None) -> MetricRow:
         metric_title(name, metric.quantile),
         violation_ratio(metric, state),
     )
-
-
-def _percent_text(percent: float) -> str:
-    return f"{min(max(percent, 0.0), 100.0):.0f} %"
 
 
 def _metric_states(message: Message) -> Mapping[str, MetricState]:

@@ -46,6 +46,7 @@ from typing import Any
 from urllib.parse import quote
 
 from autocanary.model.comparison_summary import ComparisonSummary
+from autocanary.model.comparison_wording import comparison_lines
 from autocanary.model.time_format import format_time
 from autocanary.notifications.channel import (
     Channel,
@@ -120,17 +121,25 @@ def _metric(row: MetricRow) -> dict[str, Any]:
     }
 
 
-def _comparison(comparison_summary: ComparisonSummary) -> dict[str, Any]:
+def _comparison(summary: ComparisonSummary) -> dict[str, Any]:
+    difference = summary.difference
     return {
-        "candidate": {
-            "requests": comparison_summary.candidate.requests,
-            "bad": comparison_summary.candidate.bad,
+        "candidate": {"requests": summary.candidate.requests, "bad": summary.candidate.bad},
+        "stable": {"requests": summary.stable.requests, "bad": summary.stable.bad},
+        "recent": {
+            "seconds": summary.recent_seconds,
+            "candidate": {"requests": summary.recent_candidate.requests, "bad": summary.recent_candidate.bad},
+            "stable": {"requests": summary.recent_stable.requests, "bad": summary.recent_stable.bad},
         },
-        "stable": {"requests": comparison_summary.stable.requests, "bad": comparison_summary.stable.bad},
-        "slowerThanSeconds": comparison_summary.slower_than,
-        "evidencePercent": comparison_summary.evidence_percent,
-        "nonInferiorPercent": comparison_summary.non_inferior_percent,
-        "note": comparison_summary.not_compared_reason,
+        "difference": difference.to_status() if difference is not None else None,
+        "slowerThanSeconds": summary.slower_than,
+        "limitPercent": summary.limit_percent,
+        "evidencePercent": summary.evidence_percent,
+        "nonInferiorPercent": summary.non_inferior_percent,
+        "neededRequests": summary.needed_requests,
+        "neededSeconds": summary.needed_seconds,
+        "text": list(comparison_lines(summary)),
+        "note": summary.not_compared_reason,
     }
 
 

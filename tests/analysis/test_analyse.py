@@ -49,7 +49,7 @@ def test_suspicious_below_the_rejection_threshold() -> None:
     doubt = next(each for each in seen if each.outcome is Outcome.SUSPICIOUS)
     assert (doubt.reason, doubt.metric) == (Reason.SUSPICIOUS, "error-rate")
     assert doubt.message.startswith("error-rate looks worse than stable's: canary ")
-    assert doubt.message.endswith(" % of what rolls back")
+    assert doubt.message.endswith(" % of the proof needed to roll back")
     assert doubt.metrics["error-rate"].ok is False
 
 
@@ -58,7 +58,7 @@ def test_significantly_non_inferior_passes() -> None:
     run = ComparisonRun()
     early = run.evaluations(2, 200, 2, 1800, 18)
     assert (early.outcome, early.reason) == (Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE)
-    assert "; shown to be no worse: " in early.message
+    assert "; no worse than stable: " in early.message
     assert early.metrics["error-rate"].ok is None
     late = run.evaluations(60, 200, 2, 1800, 18)
     assert (late.outcome, late.reason) == (Outcome.PASS, Reason.ANALYSING)
@@ -423,7 +423,8 @@ def test_an_outage_of_stable_shows_nothing() -> None:
     run = ComparisonRun()
     found = run.evaluations(60, 200, 2, 1800, 900)
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE)
-    assert found.message.endswith("shown to be no worse: 0 %; stable itself is in an outage, which shows nothing")
+    proof = "no worse than stable: 0 % of the proof needed to pass the step"
+    assert found.message.endswith(f"{proof}; stable itself is in an outage, which shows nothing")
 
 
 def test_a_candidate_that_fails_much_takes_no_step() -> None:

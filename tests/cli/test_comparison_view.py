@@ -32,11 +32,13 @@ def test_shows_both_revisions_evidence_and_forecast() -> None:
     """Counts, intervals, the ratio, evidence against and for it, and whether waiting is worth while."""
     view = shown(10)
     found = text(comparison_panel(view.rollout, view.policy))
-    assert "against the candidate █" in found
-    assert "100 % rolls back, with 95 % confidence" in found
-    assert "80/1600 = 5.00 % (" in found
+    assert "worse than stable █" in found
+    assert "of the proof needed to roll back, with 95 % confidence" in found
+    assert "since the rollout began: canary 80/1600 = 5.00 %" in found
+    assert "4.00 points more than stable (95 % interval at all times: " in found
+    assert found.index("error-rate") < found.index("request-duration")  # the worst metric comes first
     assert "5.0x" in found
-    assert "request-duration > " in found
+    assert "slower than " in found
     assert "at this traffic (" in found
 
 
@@ -44,7 +46,7 @@ def test_it_is_part_of_the_picture_of_a_rollout() -> None:
     """And what is allowed says that stable is the measure."""
     found = text(rollout_panel(shown(10), NOW))
     assert "no worse than stable" in found
-    assert "against the candidate" in found
+    assert "worse than stable █" in found
 
 
 def test_a_rollout_of_thresholds_shows_no_evidence() -> None:
@@ -52,7 +54,7 @@ def test_a_rollout_of_thresholds_shows_no_evidence() -> None:
     plain = rollout(progress())
     assert comparison_panel(plain, policy()) is None
     assert evidence_meter(plain) == "–"
-    assert "against the candidate" not in text(rollout_panel(RolloutView(plain, policy()), NOW))
+    assert "needed to roll back" not in text(rollout_panel(RolloutView(plain, policy()), NOW))
 
 
 def test_why_nothing_is_compared_is_said() -> None:
@@ -61,8 +63,8 @@ def test_why_nothing_is_compared_is_said() -> None:
     run.evaluations(4, 200, 2, 1800, 18, exact=False)
     state = progress(0, 10, metrics=run.states, evidence=run.evidence)
     found = text(comparison_panel(rollout(state), None))
-    assert "error-rate: the counts of knative are approximate" in found
-    assert "no requests yet" in found
+    assert "  the counts of knative are approximate" in found
+    assert "since the rollout began" not in found
 
 
 def test_evidence_bar_is_full_at_100_and_never_empty_above_0() -> None:

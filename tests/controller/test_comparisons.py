@@ -100,7 +100,7 @@ def test_notifies_suspicion_before_rollback() -> None:
     driver.finish()
     (held,) = driver.messages_of("rollout_held")
     assert held.startswith("error-rate looks worse than stable's: canary ")
-    assert held.endswith(" % of what rolls back")
+    assert held.endswith(" % of the proof needed to roll back")
     assert driver.events()[-3:] == ["rollout_held", "rollback_started", "rollout_rolled_back"]
 
 

@@ -101,7 +101,7 @@ def test_deciding_row() -> None:
     assert deciding_row(()) is None
 
 
-def test_comparison_has_two_lines() -> None:
+def test_a_comparison_is_shown_in_sentences() -> None:
     """Both sides' numbers, and how much of what is needed they prove; the ends of the scale are kept."""
     comparison_summary = ComparisonSummary(
         RevisionCounts(1000, 10), RevisionCounts(9000, 45), evidence_percent=140.0, non_inferior_percent=-3.0
@@ -109,8 +109,10 @@ def test_comparison_has_two_lines() -> None:
     states = {"error-rate": MetricState(last=BREACHED.last, comparison_summary=comparison_summary)}
     [row] = metric_rows(message(about=rollout(progress=progress(metrics=states))), None)
     assert row.lines == (
-        "canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x",
-        "proof that it is worse: 100 % of what rolls back; that it is no worse: 0 % of what passes",
+        "since the rollout began: canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x",
+        "0.50 points more than stable (95 % interval at all times: -0.65 to 2.47)",
+        "worse than stable: 100 % of the proof needed to roll back",
+        "no worse than stable: 0 % of the proof needed to pass the step",
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from autocanary.errors import DeliveryError
 from autocanary.model.comparison_summary import ComparisonSummary, RevisionCounts
+from autocanary.model.comparison_wording import comparison_lines
 from autocanary.model.decision import Event
 from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import NotificationRoute
@@ -139,7 +140,15 @@ def test_policy_webhooks_are_notified_too(receiver: Receiver, http: HttpClient) 
 def test_comparison_has_counts_of_both_revisions() -> None:
     """What was counted on each, and how much it proves."""
     comparison_summary = ComparisonSummary(
-        RevisionCounts(1000, 10), RevisionCounts(9000, 45), evidence_percent=80.0, non_inferior_percent=1.5
+        RevisionCounts(1000, 10),
+        RevisionCounts(9000, 45),
+        evidence_percent=80.0,
+        non_inferior_percent=1.5,
+        recent_candidate=RevisionCounts(500, 8),
+        recent_stable=RevisionCounts(4500, 20),
+        recent_seconds=300.0,
+        needed_requests=1900.0,
+        needed_seconds=720.0,
     )
     about = rollout(
         progress=progress(
@@ -150,8 +159,18 @@ def test_comparison_has_counts_of_both_revisions() -> None:
     assert row["comparison"] == {
         "candidate": {"requests": 1000, "bad": 10},
         "stable": {"requests": 9000, "bad": 45},
+        "recent": {
+            "seconds": 300.0,
+            "candidate": {"requests": 500, "bad": 8},
+            "stable": {"requests": 4500, "bad": 20},
+        },
+        "difference": {"points": 0.5, "interval": [-0.6508, 2.4715], "confidencePercent": 95.0},
         "slowerThanSeconds": None,
+        "limitPercent": None,
         "evidencePercent": 80.0,
         "nonInferiorPercent": 1.5,
+        "neededRequests": 1900.0,
+        "neededSeconds": 720.0,
+        "text": list(comparison_lines(comparison_summary)),
         "note": "",
     }

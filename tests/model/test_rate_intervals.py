@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autocanary.analysis.e_values import anytime_interval, wilson_interval
+from autocanary.model.rate_intervals import anytime_difference, anytime_interval, wilson_interval
 
 
 def test_wilson_interval_matches_published_values() -> None:
@@ -75,3 +75,38 @@ def test_the_anytime_interval_covers_exactly() -> None:
         if low <= p <= high:
             covered += comb(n, bad) * p**bad * (1 - p) ** (n - bad)
     assert covered >= 0.95
+
+
+def test_the_anytime_difference_holds_at_all_evaluations() -> None:
+    """Of 150 runs read 20 times, at most 5 % ever exclude the true difference."""
+    rng = random.Random(6)
+    missed = 0
+    for _ in range(150):
+        counts = [0, 0, 0, 0]
+        out = False
+        for _ in range(20):
+            counts[0] += sum(rng.random() < 0.05 for _ in range(20))
+            counts[2] += sum(rng.random() < 0.02 for _ in range(60))
+            counts[1], counts[3] = counts[1] + 20, counts[3] + 60
+            low, high = anytime_difference(*counts)
+            out = out or not low <= 0.03 <= high
+        missed += out
+    assert missed <= 16
+
+
+def test_difference_without_requests_is_unknown() -> None:
+    """A side without requests may have any rate."""
+    assert anytime_difference(0, 0, 0, 0) == (-1.0, 1.0)
+    low, high = anytime_difference(0, 0, 5, 1000)
+    assert low < -0.005
+    assert 0.98 < high <= 1.0
+
+
+@given(n=st.integers(1, 10**7), m=st.integers(1, 10**7), a=st.floats(0, 1), b=st.floats(0, 1))
+def test_difference_interval_contains_what_was_seen(n: int, m: int, a: float, b: float) -> None:
+    """And it turns with its sides."""
+    bad, other = int(a * n), int(b * m)
+    low, high = anytime_difference(bad, n, other, m)
+    assert -1.0 <= low <= bad / n - other / m + 1e-9
+    assert bad / n - other / m - 1e-9 <= high <= 1.0
+    assert anytime_difference(other, m, bad, n) == pytest.approx((-high, -low), abs=1e-12)
