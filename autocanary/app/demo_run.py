@@ -13,6 +13,7 @@ from autocanary.model.observation import Observation
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase
 from autocanary.model.rollout import Rollout
+from autocanary.ports import Pool
 from autocanary.simulator.kubectl_columns import kubectl_get
 from autocanary.simulator.scenarios import SCENARIOS
 from autocanary.simulator.world import World
@@ -31,8 +32,14 @@ def scenarios() -> Mapping[str, str]:
     return {name: scenario.sentence for name, scenario in SCENARIOS.items()}
 
 
-def controller_on(world: World, counters: ControllerMetrics | None = None, history_limit: int = 10) -> Controller:
-    """The unchanged controller over the simulated world's ports."""
+def controller_on(
+    world: World,
+    counters: ControllerMetrics | None = None,
+    history_limit: int = 10,
+    *,
+    query_pool: Pool | None = None,
+) -> Controller:
+    """The unchanged controller over the simulated world's ports; ``query_pool`` runs the metric queries."""
     return Controller(
         cluster=world.cluster,
         store=world.store,
@@ -43,7 +50,7 @@ def controller_on(world: World, counters: ControllerMetrics | None = None, histo
         leadership=world.leadership,
         clock=world.clock,
         pool=world.pool,
-        query_pool=world.pool,
+        query_pool=query_pool or world.pool,
         webhook_pool=world.pool,
         listener=counters if counters is not None else ControllerMetrics(),
         history_limit=history_limit,

@@ -29,6 +29,7 @@ from autocanary.kube.leader_election import LeaderElector
 from autocanary.kube.resource import ROLLOUTS
 from autocanary.kube.rollout_policies import KubePolicies
 from autocanary.kube.rollout_store import KubeRolloutStore
+from autocanary.limits import WEBHOOK_SECONDS
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Rollout
 from autocanary.model.value_wording import format_duration
@@ -47,6 +48,7 @@ __all__ = ["AutocanaryService", "run"]
 
 _POLICY_RELOAD_SECONDS = 5.0
 _WRITE_THREADS, _EVALUATION_THREADS, _QUERY_THREADS, _WEBHOOK_THREADS = 16, 4, 16, 32
+_WEBHOOK_HANG_SECONDS = WEBHOOK_SECONDS + 60.0
 _DRIFT_LIMIT = 60.0
 _MAX_OVERDUE_SECONDS = 60.0
 _TICK = "tick"
@@ -100,8 +102,8 @@ class AutocanaryService:
         )
         self._query_pool = ThreadPool(_QUERY_THREADS, "query")
         self._webhook_pool, self._webhook_call_pool = (
-            ThreadPool(_WEBHOOK_THREADS, "hook"),
-            ThreadPool(_WEBHOOK_THREADS, "hook-call"),
+            ThreadPool(_WEBHOOK_THREADS, "hook", hang_seconds=_WEBHOOK_HANG_SECONDS),
+            ThreadPool(_WEBHOOK_THREADS, "hook-call", hang_seconds=_WEBHOOK_HANG_SECONDS),
         )
         self._client = ApiClient(
             find_credentials(access.kubeconfig, access.context),

@@ -53,6 +53,7 @@ class RolloutActions:
     ) -> None:
         dependencies, rollout, stored_progress = self._dependencies, running.rollout, running.stored
         running.begin_write(decision, now)
+        number = running.call_number
         self._pending_calls.run(
             dependencies.pool.submit_urgent if decision.urgent else dependencies.pool.submit,
             lambda: record_and_write(
@@ -64,7 +65,7 @@ class RolloutActions:
                 observation,
                 decision,
             ),
-            lambda result, error: self._on_written(running, decision, result, error),
+            lambda result, error: self._on_written(running, number, decision, result, error),
         )
 
     # --- after a write -----------------------------------------------------------------------------------
@@ -72,11 +73,14 @@ class RolloutActions:
     def _on_written(
         self,
         running: RunningRollout,
+        number: int,
         decision: Decision,
         result: WriteResult | None,
         error: BaseException | None,
     ) -> None:
         now = self._dependencies.clock.now()
+        if number != running.call_number:
+            return  # abandoned: what it has written comes as another client's change
         running.finish_write()
         if not self._state.is_tracked(running):
             return

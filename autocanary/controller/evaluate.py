@@ -89,10 +89,13 @@ class Evaluations:
                     self._requeue_overdue(running, now)
 
     def _requeue_overdue(self, running: RunningRollout, now: float) -> None:
-        if running.mark_overdue(now):
+        is_new, hanging = running.mark_overdue(now), running.abandon_calls(now)
+        if hanging:
+            log_failure("calls_abandoned", running.key, None, rollout=running.id[1], calls=hanging)
+        if is_new:
             log_failure("rollout_overdue", running.key, None, rollout=running.id[1], last_error=running.last_error)
-            if not running.writing:
-                self._actions.record_message(running, now)
+        if (is_new or hanging) and not running.writing:
+            self._actions.record_message(running, now)
         self._state.bring_forward(running.id, running.next_due_at(now))
 
     # --- the decision's input ----------------------------------------------------------------------------
@@ -152,10 +155,15 @@ class Evaluations:
         metrics, clock, failing = self._dependencies.metrics, self._dependencies.clock, self._failing_queries
         for running in due:
             running.begin_query(now)
+        numbers = [running.call_number for running in due]
         self._pending_calls.run(
             self._dependencies.query_pool.submit,
             lambda: metric_queries.query_apart(metrics, queries, failing, clock.now),
-            lambda results, error: self._on_measurements(due, results, error),
+            lambda results, error: self._on_measurements(
+                [running for running, number in zip(due, numbers, strict=True) if running.call_number == number],
+                results,
+                error,
+            ),
         )
 
     def _on_measurements(

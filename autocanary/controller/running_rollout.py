@@ -9,6 +9,7 @@ from operator import attrgetter
 
 from autocanary.analysis.verdict import Verdict
 from autocanary.controller import metric_queries
+from autocanary.controller.adopted_record import without_future_times
 from autocanary.controller.context import MAX_RETRY_SECONDS, backoff_seconds
 from autocanary.controller.write import WriteResult
 from autocanary.decide.components import OtherComponent
@@ -19,7 +20,7 @@ from autocanary.model.measurement import Measurement, MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Policy, WebhookType
 from autocanary.model.progress import Phase, Progress
-from autocanary.model.rollout import Rollout
+from autocanary.model.rollout import Rollout, with_known_subject
 from autocanary.model.time_format import format_time
 from autocanary.ports import Delivery, WebhookCall
 
@@ -61,7 +62,8 @@ class RunningRollout:
 
     ``stored`` is the progress that the rollout store is known to hold. ``writing`` is True while a worker writes for
     the rollout, ``querying`` while its metrics are queried, ``calling_webhooks`` while its webhooks are called: a slow
-    webhook delays no evaluation of the metrics. ``failures`` counts writes that failed in a row.
+    webhook delays no evaluation of the metrics. ``failures`` counts writes that failed in a row;
+    ``call_number`` the calls that were abandoned: a result of one with an older number is not used.
     """
 
     rollout: Rollout
@@ -73,6 +75,7 @@ class RunningRollout:
     querying: bool = False
     calling_webhooks: bool = False
     failures: int = 0
+    call_number: int = 0
     webhook_answers: dict[WebhookType, tuple[WebhookAnswer, ...]] = field(default_factory=dict)
     acknowledged_weight: int | None = None
     _unsupported_reason: str = ""
@@ -83,6 +86,7 @@ class RunningRollout:
     _overdue_since: float | None = None
     _message_before: str = ""
     _writing_since: float = 0.0
+    _querying_since: float | None = None
     _queried_at: float | None = None
     _webhooks_called_at: float | None = None
     _pending_verdict: Verdict | None = None
@@ -169,8 +173,29 @@ class RunningRollout:
 
     def misses_evaluations(self, now: float) -> bool:
         """Whether no evaluation has finished for three intervals (and for longer than retries are apart)."""
-        limit = max(_OVERDUE_INTERVALS * self.interval, 2 * MAX_RETRY_SECONDS)
-        return not self.rollout.is_final and now - self._evaluated_at > limit
+        return not self.rollout.is_final and now - self._evaluated_at > self._overdue_seconds
+
+    @property
+    def _overdue_seconds(self) -> float:
+        return max(_OVERDUE_INTERVALS * self.interval, 2 * MAX_RETRY_SECONDS)
+
+    def abandon_calls(self, now: float) -> tuple[str, ...]:
+        """Give up the writes and queries that have been under way for longer than an overdue rollout may wait.
+
+        A worker that hangs must not keep the rollout busy. What it still does arrives as another client's change: each
+        write names the version that it was decided on. Returns what was abandoned, in one word each.
+        """
+        began = {"write": self._writing_since if self.writing else None, "query": self._querying_since}
+        hanging = tuple(name for name, since in began.items() if since is not None and self._hangs(since, now))
+        if "write" in hanging:
+            self.writing, self._evaluate_again = False, False
+        if "query" in hanging:
+            self.finish_query(answered=False)
+        self.call_number += bool(hanging)
+        return hanging
+
+    def _hangs(self, since: float, now: float) -> bool:
+        return now - since > self._overdue_seconds
 
     def mark_overdue(self, now: float) -> bool:
         """Put it into the status message; whether this is new."""
@@ -237,11 +262,11 @@ class RunningRollout:
 
     def begin_query(self, now: float) -> None:
         """A worker queries the metrics from now on."""
-        self.querying, self._queried_at = True, now
+        self.querying, self._queried_at, self._querying_since = True, now, now
 
     def finish_query(self, *, answered: bool = True) -> None:
         """The query has ended; ``answered`` False: it was not made and may be repeated in the same interval."""
-        self.querying = False
+        self.querying, self._querying_since = False, None
         if not answered:
             self._queried_at = None
 
@@ -327,8 +352,8 @@ class RunningRollout:
     ) -> None:
         """Take over what the rollout store and the cluster hold after a write."""
         if result is not None and (result.stored or result.changed_by_other):
-            self.rollout = result.rollout
-            self.stored, self.stored_at = result.rollout.progress, now
+            self._merge_latest(result.rollout, now)
+            self.stored_at = now
         if result is not None and result.written:
             if decision.action is Action.WEIGHT:
                 self.acknowledged_weight = decision.weight
@@ -343,15 +368,27 @@ class RunningRollout:
 
     # --- changes by others -------------------------------------------------------------------------------
 
-    def merge_stored(self, latest: Rollout) -> bool:
+    def merge_stored(self, latest: Rollout, now: float) -> bool:
         """Take over the object that the rollout store holds now; whether another client has written its status."""
-        is_foreign = latest.progress != self.stored
-        if is_foreign:
-            self.stored = latest.progress
-            self.rollout = replace(self.rollout, progress=latest.progress)
-        self.rollout = replace(self.rollout, resource_version=latest.resource_version)
-        self.merge_request(latest)
+        is_foreign, own = latest.progress != self.stored, self.rollout
+        self._merge_latest(latest, now)
+        if not is_foreign:
+            self.rollout = replace(self.rollout, progress=own.progress)
+        if latest.changed_specs != own.changed_specs:
+            self.stored = None  # so that the status is written, which says it
         return is_foreign
+
+    def _merge_latest(self, latest: Rollout, now: float) -> None:
+        """Only what may change of an object: its specs stay as they were read first."""
+        self.stored = latest.progress
+        progress, _ = without_future_times(latest.progress, now)
+        self.rollout = with_known_subject(replace(latest, progress=progress), self.rollout)
+
+    def keep_record(self, latest: Rollout | None) -> None:
+        """Another client has written a status that cannot be used: it is replaced by what is known here."""
+        self.stored = None
+        if latest is not None:
+            self.merge_request(latest)
 
     def merge_request(self, latest: Rollout) -> None:
         """Take over what users request of the rollout."""

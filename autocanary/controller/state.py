@@ -8,7 +8,7 @@ from autocanary.controller.running_rollout import RolloutId, RunningRollout
 from autocanary.decide.detection import StableRevisionTracker
 from autocanary.logs import logger
 from autocanary.model.observation import ServiceKey
-from autocanary.model.rollout import Rollout
+from autocanary.model.rollout import Rollout, with_known_subject
 from autocanary.scheduler.due_queue import GROUP_SIZE, DueQueue, PhaseOffsets
 
 __all__ = ["ControllerState"]
@@ -130,7 +130,10 @@ class ControllerState:
     # --- recorded rollouts -------------------------------------------------------------------------------
 
     def add_to_history(self, rollout: Rollout) -> None:
-        self._history.setdefault(rollout.key, {})[rollout.name] = rollout
+        """What was read of the rollout earlier stays, where another client has changed it since."""
+        by_name = self._history.setdefault(rollout.key, {})
+        known = by_name.get(rollout.name)
+        by_name[rollout.name] = with_known_subject(rollout, known) if known is not None else rollout
 
     def history(self, key: ServiceKey) -> list[Rollout]:
         """All recorded rollouts of a service, running ones included."""

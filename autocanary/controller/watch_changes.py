@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from autocanary.controller.context import Dependencies, isolated
+from autocanary.controller.adopted_record import check_record
+from autocanary.controller.context import Dependencies, isolated, log_failure
 from autocanary.controller.notify import Notifications
 from autocanary.controller.running_rollout import RolloutId, RunningRollout
 from autocanary.controller.start_rollouts import RolloutStarts
@@ -65,9 +66,16 @@ class WatchChanges:
 
     def _on_store_change(self, id_: RolloutId, now: float) -> None:
         """A user request, a status written by another client, or a deleted object."""
-        latest, running = self._dependencies.store.cached(*id_), self._state.find(id_)
-        if latest is None:
+        store = self._dependencies.store
+        latest, running = store.cached(*id_), self._state.find(id_)
+        if latest is None and store.is_unreadable(*id_):
+            if running is not None:
+                self._keep_record(running, None, None, now)
+        elif latest is None:
             self._state.forget_deleted(id_, now)
+        elif running is not None and running.rollout.uid != latest.uid:
+            self._state.forget_deleted(id_, now)  # and another object of that name was created
+            self._on_unknown_rollout(latest, now)
         elif running is None:
             self._on_unknown_rollout(latest, now)
         elif running.writing:
@@ -88,12 +96,27 @@ class WatchChanges:
             self._rollout_starts.adopt(latest, now)
 
     def _on_running_rollout(self, running: RunningRollout, latest: Rollout, now: float) -> None:
-        if running.merge_stored(latest):
+        if latest.progress != running.stored:
+            try:
+                check_record(latest)
+            except Exception as error:  # noqa: BLE001 - whatever another client has written is this rollout's alone
+                self._keep_record(running, latest, error, now)
+                return
+        if running.merge_stored(latest, now):
             self._notifications.replay_deliveries(running)
         self._state.add_to_history(running.rollout)
         self._state.schedule(running, now)
         if running.rollout.is_final:
             self._state.add_finished(running.rollout)
+
+    def _keep_record(
+        self, running: RunningRollout, latest: Rollout | None, error: Exception | None, now: float
+    ) -> None:
+        """The rollout continues from what this process knows of it, and its status is written again."""
+        running.keep_record(latest)
+        self._dependencies.listener.on_evaluation_failed(running.rollout)
+        log_failure("record_replaced", running.key, error, rollout=running.id[1])
+        self._state.schedule(running, now)
 
     def _schedule_detection_of_all(self, now: float) -> None:
         """New policies may select other services; and every 5 minutes, in case a watch has missed something."""

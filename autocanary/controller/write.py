@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from autocanary.errors import ClusterError, Conflict, NotFound, NotLeader
+from autocanary.controller.adopted_record import check_record
+from autocanary.errors import ClusterError, Conflict, NotFound, NotLeader, Refused
 from autocanary.model.decision import Action, Decision
 from autocanary.model.observation import Observation
 from autocanary.model.progress import Progress
@@ -82,17 +83,29 @@ def _record(store: RolloutStore, rollout: Rollout, stored_progress: Progress | N
 
 
 def _record_after_conflict(store: RolloutStore, rollout: Rollout, stored_progress: Progress | None) -> WriteResult:
-    """After a conflict: take over the user's new request, and overwrite no status of another client."""
+    """After a conflict: take over the user's new request, and overwrite no usable status of another client."""
     try:
-        fresh = store.read(rollout.namespace, rollout.name)
+        try:
+            fresh = store.read(rollout.namespace, rollout.name)
+        except Refused:
+            return WriteResult(store.replace_status(rollout), True)
         if fresh is None or fresh.uid != rollout.uid:
             return WriteResult(rollout, False, deleted=True, error=NotFound(f"{rollout.name} was deleted"))
-        if stored_progress is not None and fresh.progress not in (stored_progress, rollout.progress):
+        is_foreign = stored_progress is not None and fresh.progress not in (stored_progress, rollout.progress)
+        if is_foreign and _is_usable(fresh):
             return WriteResult(fresh, False, changed_by_other=True)
         merged = replace(fresh, progress=rollout.progress)
         return WriteResult(store.update_status(merged), True)
     except (ClusterError, NotLeader) as error:
         return WriteResult(rollout, False, error=error)
+
+
+def _is_usable(record: Rollout) -> bool:
+    try:
+        check_record(record)
+    except Exception:  # noqa: BLE001 - whatever another client has written
+        return False
+    return True
 
 
 def _write_with_retry(cluster: Cluster, observation: Observation, rollout: Rollout, decision: Decision) -> bool:

@@ -33,6 +33,9 @@ class DryRunRolloutStore:
         with self._lock:
             return self._rollouts.get((namespace, name))
 
+    def is_unreadable(self, namespace: str, name: str) -> bool:  # noqa: ARG002 - the port's signature
+        return False
+
     def take_changes(self) -> set[_Id]:
         with self._lock:
             changed, self._changed = self._changed, set()
@@ -51,6 +54,9 @@ class DryRunRolloutStore:
             if stored.resource_version != rollout.resource_version:
                 raise Conflict(f'"{rollout.namespace}/{rollout.name}" has changed since it was read')
             return self._put(replace(stored, progress=rollout.progress, has_status=True))
+
+    def replace_status(self, rollout: Rollout) -> Rollout:
+        return self.update_status(rollout)
 
     def read(self, namespace: str, name: str) -> Rollout | None:
         return self.cached(namespace, name)

@@ -28,7 +28,7 @@ __all__ = ["KubeRolloutStore"]
 
 _log = logs.logger("autocanary.kube.rollout_store")
 
-_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 """What ``from_document`` raises for an object that another version, or another hand, has written."""
 
 _MAX_SNAPSHOTS = 256
@@ -105,6 +105,10 @@ class KubeRolloutStore:
         found = self._cache.get(ObjectKey(namespace, name))
         return found if isinstance(found, Rollout) else None
 
+    def is_unreadable(self, namespace: str, name: str) -> bool:
+        """See ``ports.RolloutStore``."""
+        return isinstance(self._cache.get(ObjectKey(namespace, name)), _UnreadableRollout)
+
     def take_changes(self) -> set[tuple[str, str]]:
         """See ``ports.RolloutStore``."""
         with self._lock:
@@ -166,6 +170,18 @@ class KubeRolloutStore:
         document = self._client.replace(ROLLOUTS, rollout.namespace, rollout.name, body, subresource="status")
         own_versions.add(document["metadata"]["resourceVersion"])
         return self._cache_response(document, self.readable(document))
+
+    def replace_status(self, rollout: Rollout) -> Rollout:
+        """See ``ports.RolloutStore``; Conflict when the object is another one of that name."""
+        self._require_leadership(rollout)
+        document = self._client.get(ROLLOUTS, rollout.namespace, rollout.name)
+        metadata = document["metadata"]
+        if metadata.get("uid") != rollout.uid:
+            raise Conflict(f"CanaryRollout {rollout.namespace}/{rollout.name} was deleted and created again")
+        self.readable({**document, "status": to_document(rollout)["status"]})
+        fresh = replace(rollout, resource_version=metadata["resourceVersion"])
+        with self._track_own_write(rollout) as own_versions:
+            return self._record(fresh, own_versions)
 
     def read(self, namespace: str, name: str) -> Rollout | None:
         """See ``ports.RolloutStore``; Refused for an object that this version cannot read."""
@@ -247,7 +263,7 @@ class KubeRolloutStore:
                 namespace=key.namespace,
                 rollout=key.name,
                 fields=changed,
-                hint="the spec is not what autocanary recorded; it is not used, and a rollback cannot restore it",
+                hint="it is not used; once autocanary has restarted, a rollback cannot restore the recorded spec",
             )
         if changed:
             self._reported_changes[key] = changed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -12,7 +12,7 @@ from autocanary.model.observation import ServiceKey
 from autocanary.model.policy import Component
 from autocanary.model.progress import Progress
 
-__all__ = ["NAME_LIMIT", "RETRY_STARTED", "Request", "Rollout", "Verb", "rollout_name"]
+__all__ = ["NAME_LIMIT", "RETRY_STARTED", "Request", "Rollout", "Verb", "rollout_name", "with_known_subject"]
 
 NAME_LIMIT = 63
 """Characters of a rollout's name: a label value's, so that the name can be one."""
@@ -50,7 +50,7 @@ class Rollout:
 
     ``has_status`` False: the object was made, and its first status is not written yet. ``spec_digests``: what
     the status says of the recorded specs; empty before the first status. ``changed_specs``: those that are not
-    what was recorded; they are None here.
+    what was recorded; they are None here, unless they were read before the change.
     """
 
     namespace: str
@@ -86,6 +86,29 @@ class Rollout:
     @property
     def is_final(self) -> bool:
         return self.progress.phase.is_final
+
+
+def with_known_subject(latest: Rollout, known: Rollout) -> Rollout:
+    """``latest`` with the subject, policy and recorded specs of ``known``, which was read earlier and verified.
+
+    They do not change while an object exists: what differs in ``latest`` is another client's. Another object of
+    that name (another uid) is returned as it is.
+    """
+    if latest.uid != known.uid:
+        return latest
+    return replace(
+        known,
+        progress=latest.progress,
+        paused=latest.paused,
+        request=latest.request,
+        resource_version=latest.resource_version,
+        created_at=latest.created_at,
+        has_status=latest.has_status,
+        stable_spec=known.stable_spec if known.stable_spec is not None else latest.stable_spec,
+        candidate_spec=known.candidate_spec if known.candidate_spec is not None else latest.candidate_spec,
+        spec_digests=known.spec_digests or latest.spec_digests,
+        changed_specs=latest.changed_specs,
+    )
 
 
 def rollout_name(service: str, candidate: str, attempt: int = 1) -> str:

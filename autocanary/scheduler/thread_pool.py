@@ -30,14 +30,25 @@ class PoolStoppedError(RuntimeError):
 class ThreadPool(Executor):
     """At most ``workers`` calls at a time, the rest waits in order; implements the ``WritePool`` port.
 
+    A call that runs for more than ``hang_seconds`` no longer counts, so that calls that hang do not keep the others
+    from running; at most ``workers`` threads are started in place of such threads.
     Threads are started as they are needed. Every call runs in a copy of its submitter's context, so that
     what a log line is bound to follows the work.
     """
 
-    def __init__(self, workers: int, name: str = "pool") -> None:
+    def __init__(
+        self,
+        workers: int,
+        name: str = "pool",
+        *,
+        hang_seconds: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if workers < 1:
             raise ValueError(f"a pool needs at least one worker, not {workers}")
         self._workers, self._name = workers, name
+        self._hang_seconds, self._clock = hang_seconds, clock
+        self._began: dict[int, float] = {}  # when each busy thread began its call
         self._condition = threading.Condition()
         self._queue: deque[_Task] = deque()
         self._threads: list[threading.Thread] = []
@@ -64,10 +75,16 @@ class ThreadPool(Executor):
                 raise PoolStoppedError(f"the pool {self._name!r} has been stopped and takes no more work")
             task = (future, partial(context.run, work))
             put(task)
-            if self._idle < len(self._queue) and len(self._threads) < self._workers:
+            if self._idle < len(self._queue) and len(self._threads) < self._workers + self._hanging():
                 self._try_to_start_thread(task)
             self._condition.notify()
         return future
+
+    def _hanging(self) -> int:
+        """How many threads may be replaced; the caller holds the lock."""
+        now = self._clock()
+        hanging = sum(now - began > self._hang_seconds for began in self._began.values())
+        return min(hanging, self._workers)
 
     @property
     def threads(self) -> int:
@@ -121,6 +138,8 @@ class ThreadPool(Executor):
         while (task := self._next_task()) is not None:
             _run(*task)
             del task  # an idle thread must not keep the last result alive
+            with self._condition:
+                self._began.pop(threading.get_ident(), None)
 
     def _next_task(self) -> _Task | None:
         with self._condition:
@@ -128,7 +147,10 @@ class ThreadPool(Executor):
             while not self._queue and not self._stopped:
                 self._condition.wait()
             self._idle -= 1
-            return self._queue.popleft() if self._queue else None
+            if not self._queue:
+                return None
+            self._began[threading.get_ident()] = self._clock()
+            return self._queue.popleft()
 
 
 def _run(future: Future[Any], work: Callable[[], Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from autocanary.errors import AlreadyExists, Conflict, NotFound
+from autocanary.errors import AlreadyExists, Conflict, NotFound, Refused
 from autocanary.model.rollout import Request, Rollout
 from autocanary.model.rollout_json import from_document, to_document
 from autocanary.model.time_format import format_time
@@ -58,6 +58,9 @@ class InMemoryRolloutStore:
     def cached(self, namespace: str, name: str) -> Rollout | None:
         return self._rollouts.get((namespace, name))
 
+    def is_unreadable(self, namespace: str, name: str) -> bool:
+        return (namespace, name) in self._texts and (namespace, name) not in self._rollouts
+
     def take_changes(self) -> set[RolloutId]:
         drained, self._changed = self._changed, set()
         return drained
@@ -93,8 +96,26 @@ class InMemoryRolloutStore:
 
         return self.faults.run_with_faults("update_status", rollout.name, _nothing, write)
 
+    def replace_status(self, rollout: Rollout) -> Rollout:
+        def write() -> Rollout:
+            document = self.document(rollout.namespace, rollout.name)
+            if document["metadata"]["uid"] != rollout.uid:
+                raise Conflict(f"{rollout.name} was deleted and created again", status=409)
+            try:
+                from_document({**document, "status": to_document(rollout)["status"]})
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise Refused(f"CanaryRollout {rollout.name} cannot be read and is left alone") from error
+            return self._write_status(rollout, "replace_status")
+
+        return self.faults.run_with_faults("update_status", rollout.name, _nothing, write)
+
     def read(self, namespace: str, name: str) -> Rollout | None:
-        return self.faults.run_with_faults("read", name, _nothing, lambda: self._rollouts.get((namespace, name)))
+        def find() -> Rollout | None:
+            if self.is_unreadable(namespace, name):
+                raise Refused(f"CanaryRollout {namespace}/{name} cannot be read and is left alone")
+            return self._rollouts.get((namespace, name))
+
+        return self.faults.run_with_faults("read", name, _nothing, find)
 
     def write_request(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout:
         def write() -> Rollout:
@@ -126,15 +147,20 @@ class InMemoryRolloutStore:
 
     def document(self, namespace: str, name: str) -> dict[str, Any]:
         """The object as kubectl shows it; NotFound when there is none."""
-        self._stored_rollout((namespace, name))
+        if (namespace, name) not in self._texts:
+            self._stored_rollout((namespace, name))
         document: dict[str, Any] = json.loads(self._texts[namespace, name])
         return document
 
     def edit(self, namespace: str, name: str, change: Callable[[dict[str, Any]], None]) -> None:
-        """A user edits the object by hand, status included."""
+        """A user edits the object by hand, status included; it may be unreadable after that."""
         document = self.document(namespace, name)
         change(document)
-        self._store((namespace, name), document, "edit")
+        try:
+            self._store((namespace, name), document, "edit")
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self._texts[namespace, name] = json.dumps(document, allow_nan=False)
+            self._rollouts.pop((namespace, name), None)
         self._changed.add((namespace, name))
 
     def remove(self, namespace: str, name: str) -> None:
@@ -156,8 +182,8 @@ class InMemoryRolloutStore:
         return rollout
 
     def _check(self, rollout: Rollout) -> None:
-        present = self._stored_rollout((rollout.namespace, rollout.name))
-        if present.resource_version != rollout.resource_version:
+        document = self.document(rollout.namespace, rollout.name)
+        if document["metadata"]["resourceVersion"] != rollout.resource_version:
             raise Conflict(
                 f'Operation cannot be fulfilled on canaryrollouts.autocanary.dev "{rollout.name}": the '
                 "object has been modified; please apply your changes to the latest version and try again",

@@ -35,10 +35,12 @@ def test_jobs_may_only_read_unless_they_publish(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_actions_are_pinned_and_keep_no_credentials(path: Path) -> None:
-    """Each by a tag; a checkout leaves no token behind for what runs after it."""
+    """Each by its commit, with the tag beside it for Dependabot; a checkout leaves no token for what runs after it."""
+    text = path.read_text(encoding="utf-8")
     for step in _steps(path):
         if "uses" in step:
-            assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+(\.\d+)*", step["uses"]), step["uses"]
+            assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
+            assert re.search(rf"{step['uses']} # v\d+\.\d+\.\d+$", text, re.MULTILINE), step["uses"]
         if step.get("uses", "").startswith("actions/checkout@"):
             assert step["with"]["persist-credentials"] is False
 
@@ -57,6 +59,30 @@ def test_what_is_run_is_there() -> None:
     assert (ROOT / ".ci" / "run").is_file()
     [helm] = [step for path in FILES for step in _steps(path) if "setup-helm" in step.get("uses", "")]
     assert helm["with"]["version"] == setup.HELM
+
+
+def test_an_action_is_one_commit_everywhere() -> None:
+    """Two versions of one action would be updated apart."""
+    uses = {step["uses"] for path in FILES for step in _steps(path) if "uses" in step}
+    assert len(uses) == len({each.partition("@")[0] for each in uses})
+
+
+def test_the_release_holds_its_base_image_to_one_digest() -> None:
+    """What is signed names the base that it was built on: the tag may mean another image a minute later."""
+    [image] = [step for path in FILES for step in _steps(path) if "build-push-action" in step.get("uses", "")]
+    assert "PYTHON=${{ steps.base.outputs.python }}" in image["with"]["build-args"]
+    [base] = [step for path in FILES for step in _steps(path) if step.get("id") == "base"]
+    assert "imagetools inspect" in base["run"]
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)) == {"python:${PYTHON}"}
+    assert 'image.base.name="docker.io/library/python:${PYTHON}"' in dockerfile
+
+
+def test_updates_are_proposed_for_all_that_is_pinned() -> None:
+    """A pinned version that nobody updates keeps its vulnerabilities."""
+    proposed = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8"))["updates"]
+    assert {each["package-ecosystem"] for each in proposed} >= {"pip", "docker", "github-actions", "gomod"}
+    assert "make audit" in "\n".join(step["run"] for step in _steps(FILES[0]) if "run" in step)
 
 
 def test_the_release_signs_what_it_publishes() -> None:

@@ -80,8 +80,8 @@ def test_change_during_a_write_is_evaluated_after_it() -> None:
 def test_status_of_another_client_counts() -> None:
     """Only another progress is foreign; the user's request is taken over either way."""
     one = running()
-    assert not one.merge_stored(replace(one.rollout, paused=True, resource_version="7"))
+    assert not one.merge_stored(replace(one.rollout, paused=True, resource_version="7"), 1e10)
     assert (one.rollout.paused, one.rollout.resource_version) == (True, "7")
     edited = replace(one.rollout, progress=replace(one.rollout.progress, message="edited"))
-    assert one.merge_stored(edited)
+    assert one.merge_stored(edited, 1e10)
     assert one.stored == edited.progress == one.rollout.progress

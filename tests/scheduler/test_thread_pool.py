@@ -223,3 +223,23 @@ def test_running_threads_do_the_work_when_no_other_can_start(pool: ThreadPool, m
     assert second.result(PATIENCE) == "done"
     assert first.result(PATIENCE)
     assert pool.threads == 1
+
+
+def test_calls_that_hang_are_replaced_once_each() -> None:
+    """After the limit a new call gets a thread of its own; of those there are as many as workers, and no more."""
+    now, release = [0.0], threading.Event()
+    pool = ThreadPool(2, "hang", hang_seconds=60.0, clock=lambda: now[0])
+    hanging = [pool.submit(release.wait, 30) for _ in range(2)]
+    late = pool.submit(lambda: "late")
+    assert pool.threads == 2
+    now[0] = 61.0
+    assert pool.submit(lambda: "new").result(5) == "new"
+    assert late.result(5) == "late"
+    hanging += [pool.submit(release.wait, 30) for _ in range(2)]
+    now[0] = 200.0
+    behind = pool.submit(lambda: "behind")
+    assert pool.threads == 4
+    release.set()
+    assert behind.result(5) == "behind"
+    assert all(each.result(5) for each in hanging)
+    assert pool.stop(5)
