@@ -123,6 +123,7 @@ def test_listen_prints_what_it_reads() -> None:
         ("tick", "soon", "--tick: expected a duration such as 500ms, 5s, 10m or 1h30m"),
         ("tick", True, "--tick: expected a duration such as 500ms, 5s or 10m"),
         ("tick", "1ms", "--tick: should be greater than or equal to 0.1 seconds"),
+        ("lease_duration", "2s", "--lease-duration: should be greater than or equal to 3 seconds"),
         ("prometheus_timeout", "0s", "--prometheus-timeout: should be greater than 0 seconds"),
         ("leader_election", "perhaps", "--leader-election: expected true or false"),
         ("history_limit", "many", "--history-limit: expected a whole number"),

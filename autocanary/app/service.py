@@ -25,7 +25,7 @@ from autocanary.kube.api_client import ApiClient
 from autocanary.kube.dry_run_store import DryRunRolloutStore
 from autocanary.kube.inference_services import KubeCluster
 from autocanary.kube.kubeconfig import find_credentials
-from autocanary.kube.leader_election import LeaderElector
+from autocanary.kube.leader_election import LeaderElector, LeaseTimings
 from autocanary.kube.resource import ROLLOUTS
 from autocanary.kube.rollout_policies import KubePolicies
 from autocanary.kube.rollout_store import KubeRolloutStore
@@ -334,6 +334,7 @@ class AutocanaryService:
             namespace,
             settings.lease_name,
             settings.identity or socket.gethostname(),
+            times=LeaseTimings.for_duration(settings.lease_duration),
             on_change=self._on_leadership_change,
         )
 

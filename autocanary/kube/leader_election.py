@@ -3,8 +3,8 @@
 ::
 
     time ──►   renewal sent           stops writing                 another may take over
-                  │◄── renew_deadline (10 s) ──►│                              │
-                  │  processed │◄──────── duration (15 s), by the other's clock ──────►│
+                  │◄── renew_deadline ─────────►│                              │
+                  │  processed │◄──────── duration, by the other's clock ─────────────►│
 
 The others count from when *they* first see a renewal, which is after it was sent; the leader counts from
 when it was sent. So a leader that gets no answer any more has stopped ``duration - renew_deadline`` before
@@ -21,6 +21,7 @@ raises.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -57,6 +58,16 @@ class LeaseTimings:
     def __post_init__(self) -> None:
         if not self.retry < self.renew_deadline < self.duration:
             raise ValueError("a lease needs retry < renew_deadline < duration")
+
+    @classmethod
+    def for_duration(cls, seconds: float) -> LeaseTimings:
+        """The other times in proportion: a leader stops after two thirds of ``seconds`` without a renewal.
+
+        Replicas may differ, as they do during an upgrade: each waits for the longer of its own duration and the
+        one that the holder has written.
+        """
+        unit = seconds / 15.0
+        return cls(seconds, 10.0 * unit, 2.0 * unit, 2.0 * unit, 3.0 * unit)
 
 
 class LeaderElector:
@@ -225,7 +236,7 @@ class LeaderElector:
         mine = before.get("holderIdentity") == self.identity
         return {
             "holderIdentity": self.identity,
-            "leaseDurationSeconds": max(1, round(self._times.duration)),
+            "leaseDurationSeconds": math.ceil(self._times.duration),
             "acquireTime": before.get("acquireTime") or now if mine else now,
             "renewTime": now,
             "leaseTransitions": (before.get("leaseTransitions") or 0) + (0 if mine or not before else 1),

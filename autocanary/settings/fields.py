@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     lease_name: ObjectName = "autocanary"
     lease_namespace: ObjectName | None = None
     """None: the namespace the service itself runs in."""
+    lease_duration: DurationSeconds = Field(default=6.0, ge=3, le=120)
+    """How long a silent leader keeps the Lease; it stops writing after two thirds of it."""
     identity: str = ""
     """Who this instance is among its replicas; empty: the host's name."""
     dry_run: bool = False

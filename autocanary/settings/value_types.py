@@ -253,7 +253,7 @@ def describe_error(fault: Any, flags: Mapping[str, Any]) -> str:
 
 
 def _unit(name: str) -> str:
-    return " seconds" if name in ("tick", "prometheus_timeout") else ""
+    return " seconds" if name in ("tick", "prometheus_timeout", "lease_duration") else ""
 
 
 def _source_of(name: str, flags: Mapping[str, Any]) -> str:

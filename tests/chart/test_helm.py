@@ -219,6 +219,7 @@ def test_the_service_accepts_the_settings_it_is_given(name: str, monkeypatch: py
     assert settings.leader_election is given.get("leaderElection", True)
     assert settings.lease_name == of_kind(documents, "Deployment")[0]["metadata"]["name"]
     assert settings.lease_namespace == "auto"
+    assert settings.lease_duration == (15.0 if "leaseDuration" in given else 6.0)
     assert settings.listen == ("0.0.0.0", given.get("service", {}).get("port", 8080))
     assert dict(settings.prometheus_headers) == given["prometheus"].get("headers", {})
     assert dict(settings.prometheus_params) == given["prometheus"].get("params", {})

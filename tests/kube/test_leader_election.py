@@ -422,3 +422,34 @@ def test_times_that_cannot_be_safe_are_refused() -> None:
     """A deadline as long as the lease would let two lead."""
     with pytest.raises(ValueError, match="retry < renew_deadline < duration"):
         LeaseTimings(duration=10.0, renew_deadline=10.0)
+
+
+@pytest.mark.parametrize("seconds", [3.0, 6.0, 15.0, 120.0])
+def test_times_keep_their_proportions_whatever_the_duration(seconds: float) -> None:
+    """A leader stops a third of the duration before another may begin; two attempts fit into its deadline."""
+    times = LeaseTimings.for_duration(seconds)
+    assert times.duration - times.renew_deadline == pytest.approx(seconds / 3)
+    assert times.connect + times.read + times.retry < times.renew_deadline
+    assert LeaseTimings.for_duration(15) == LeaseTimings()
+
+
+@pytest.mark.parametrize(("first", "second"), [(6.0, 15.0), (15.0, 6.0)])
+def test_replicas_with_different_durations_wait_for_the_longer_one(api: FakeApi, first: float, second: float) -> None:
+    """As during an upgrade that changes the setting: never two leaders, and the standby takes over."""
+    clock = Time()
+    one = elector(api, clock, times=LeaseTimings.for_duration(first))
+    two = elector(api, clock, times=LeaseTimings.for_duration(second))
+    one.try_acquire_or_renew()
+    two.try_acquire_or_renew()
+    clock.now += max(first, second) - 0.1
+    two.try_acquire_or_renew()
+    assert (one.is_leader(), two.is_leader()) == (False, False)
+    clock.now += 0.2
+    two.try_acquire_or_renew()
+    assert two.is_leader()
+
+
+def test_a_fraction_of_a_second_is_written_as_the_next_whole_one(api: FakeApi) -> None:
+    """The Lease holds whole seconds: rounded down, another replica would begin too early."""
+    elector(api, Time(), times=LeaseTimings.for_duration(6.2)).try_acquire_or_renew()
+    assert spec(api)["leaseDurationSeconds"] == 7

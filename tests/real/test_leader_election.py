@@ -19,6 +19,7 @@ from datetime import datetime
 import pytest
 
 from autocanary.kube.leader_election import LeaseTimings
+from autocanary.settings import Settings
 from tests.real.installation import INSTANCES, Autocanary, Installation
 from tests.real.manifests import Document
 from tests.real.tested_service import SECOND, ServiceUnderTest, places, recording_traffic_splits
@@ -27,7 +28,7 @@ from tests.testbed.setup import FAKETIME, find
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
-TIMES = LeaseTimings()
+TIMES = LeaseTimings.for_duration(Settings.model_fields["lease_duration"].default)
 ANALYSIS_INTERVAL, TICK = TIMES.retry / 2, 1.0
 SLACK_SECONDS = 4.0
 """What a machine with more processes than cores adds to a takeover."""
