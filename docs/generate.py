@@ -42,7 +42,7 @@ _MEANINGS: Mapping[str, str] = {
     "leader_election": "Whether replicas choose one that acts. Without it there must be one replica.",
     "lease_name": "The Lease the replicas compete for.",
     "lease_namespace": "The Lease's namespace; the one the service runs in when empty.",
-    "lease_duration": "How long a leader that is silent keeps the Lease. See [Replicas](operations.md#replicas-and-leadership).",
+    "lease_duration": "How long a silent leader keeps it; see [Replicas](operations.md#replicas-and-leadership).",
     "identity": "Who this replica is among the others; its host name when empty.",
     "dry_run": "Decide and tell, but write nothing to the cluster.",
     "log_format": "`json` or `console`; console on a terminal and json elsewhere when empty.",
