@@ -20,6 +20,7 @@ from tests.chart.chart import CHART, PROMETHEUS, values
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 TEMPLATES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((CHART / "templates").iterdir()))
 FREE = {
+    "objectSelector",
     "affinity",
     "global",
     "livenessProbe",

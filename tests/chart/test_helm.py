@@ -45,6 +45,10 @@ def test_the_variants_use_every_value() -> None:
     used = {path for name in CI for path in _paths(variant(name))}
     assert {name for name in (value.name for value in documented()) if name not in used} == {
         "admissionPolicy.enabled",
+        "guard.enabled",  # test_guard.py
+        "guard.fallback",
+        "guard.namespaces",
+        "guard.objectSelector",
         "image.pullPolicy",
         "image.tag",
         "livenessProbe",

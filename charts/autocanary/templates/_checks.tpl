@@ -33,5 +33,8 @@
 {{- if and $values.serviceMonitor.enabled $values.podMonitor.enabled }}
 {{- fail "serviceMonitor.enabled and podMonitor.enabled exclude each other: everything would be scraped twice" }}
 {{- end }}
+{{- if and $values.guard.enabled (not $values.guard.namespaces) (not $values.guard.objectSelector) }}
+{{- fail "guard.enabled needs guard.namespaces or guard.objectSelector: a guarded service that no policy governs waits at 0 % for a user" }}
+{{- end }}
 {{- include "autocanary.checkPolicies" . }}
 {{- end -}}

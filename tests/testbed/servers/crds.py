@@ -48,7 +48,7 @@ def wait_served(api: ApiServer, group: str, version: str, plural: str) -> None:
     # and Established comes a moment before the server answers.
     path = f"/apis/{group}/{version}"
     wait_until(
-        lambda: api.request(f"{path}/{plural}")[0] == 200 == api.request(path)[0],
-        seconds=30,
+        lambda: api.request(f"{path}/{plural}", seconds=30)[0] == 200 == api.request(path, seconds=30)[0],
+        seconds=180,  # the full definition on a busy machine
         what=f"{plural}.{group} served",
     )
