@@ -7,13 +7,17 @@ from dataclasses import dataclass, replace
 
 from autocanary.analysis.combined_evidence import TRAFFIC_SHARE
 from autocanary.analysis.comparisons import ComparisonResult, evaluate_comparisons
+from autocanary.analysis.failure_budget import FailureBudget
 from autocanary.analysis.parameters import parameters_of
 from autocanary.analysis.thresholds import (
     UNBOUNDED,
     evaluate_threshold,
+    is_long_enough_in_range,
+    reached_limit_text,
     value_text,
     violation_ratio,
     violation_text,
+    violations_text,
 )
 from autocanary.analysis.verdict import AnalysisInput, Outcome, Verdict
 from autocanary.model.comparison_summary import ComparisonSummary
@@ -24,7 +28,7 @@ from autocanary.model.progress import MetricState
 from autocanary.model.reason import Reason
 from autocanary.model.value_wording import describe_measurement, metric_title
 
-__all__ = ["analyse"]
+__all__ = ["BUDGET_METRIC", "analyse"]
 
 _OUTAGES: Mapping[MeasurementKind, Reason] = {
     MeasurementKind.OUTAGE: Reason.METRICS_OUTAGE,
@@ -41,8 +45,19 @@ _NO_DATA: Mapping[MeasurementKind, Reason] = {
 _FULL_WEIGHT = 100
 
 
-def analyse(analysis: Analysis, metrics: Sequence[Metric], analysis_input: AnalysisInput) -> Verdict:
+BUDGET_METRIC = "failed-requests"
+"""The name under which the measurement for the budget of failed requests comes."""
+
+
+def analyse(
+    analysis: Analysis,
+    metrics: Sequence[Metric],
+    analysis_input: AnalysisInput,
+    all_metrics: Sequence[Metric] | None = None,
+) -> Verdict:
     """One evaluation of ``analysis_input``, which holds one measurement per metric name.
+
+    ``all_metrics`` are those of all steps of the rollout, None: the same as ``metrics``.
 
     The order of the checks is the order of certainty: a failure limit that was reached, or evidence that
     sufficed, is not taken back by another metric's silence, and no number passes while another is missing.
@@ -63,9 +78,12 @@ def analyse(analysis: Analysis, metrics: Sequence[Metric], analysis_input: Analy
         analysis_input.evidence,
         analysis_input.evaluation,
         analysis.min_requests,
+        all_metrics,
     )
-    if analysis_input.evaluation.warming:
-        evidence = comparison_result.evidence if comparison_result is not None else None
+    evidence = comparison_result.evidence if comparison_result is not None else None
+    budget = _budget_after(analysis, analysis_input)
+    failed_requests = budget.to_dict() | {"max": analysis.max_failed_requests} if budget is not None else None
+    if analysis_input.evaluation.warming and not _is_spent(budget, analysis):
         message = "the counts belong to the split before"
         return Verdict(
             Outcome.INCONCLUSIVE,
@@ -74,11 +92,11 @@ def analyse(analysis: Analysis, metrics: Sequence[Metric], analysis_input: Analy
             {},
             evidence=evidence,
             analysis_input=analysis_input,
+            failed_requests=failed_requests,
         )
-    evaluated = _EvaluatedMetrics(analysis, tuple(metrics), threshold_states, comparison_result, analysis_input)
+    evaluated = _EvaluatedMetrics(analysis, tuple(metrics), threshold_states, comparison_result, analysis_input, budget)
     conclusion = next(evaluated.findings())
     states = {name: evaluated.state(name) for name in threshold_states}
-    evidence = comparison_result.evidence if comparison_result is not None else None
     return Verdict(
         conclusion.outcome,
         conclusion.reason,
@@ -87,7 +105,23 @@ def analyse(analysis: Analysis, metrics: Sequence[Metric], analysis_input: Analy
         conclusion.metric,
         evidence,
         analysis_input,
+        failed_requests,
     )
+
+
+def _budget_after(analysis: Analysis, analysis_input: AnalysisInput) -> FailureBudget | None:
+    """The budget's state after this evaluation; None where the policy has none."""
+    if analysis.max_failed_requests is None:
+        return None
+    reading = analysis_input.readings.get(BUDGET_METRIC)
+    counts = reading.failures if reading is not None else None
+    before = FailureBudget.from_dict(analysis_input.failed_requests)
+    return before.add(counts, count_from_zero=not analysis_input.retried)
+
+
+def _is_spent(budget: FailureBudget | None, analysis: Analysis) -> bool:
+    most = analysis.max_failed_requests
+    return budget is not None and most is not None and budget.failed >= most
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +146,7 @@ class _EvaluatedMetrics:
     threshold_states: Mapping[str, MetricState]
     comparison_result: ComparisonResult | None
     analysis_input: AnalysisInput
+    budget: FailureBudget | None = None
 
     @property
     def gating(self) -> list[tuple[Metric, MetricState]]:
@@ -127,7 +162,7 @@ class _EvaluatedMetrics:
         if self.comparison_result is None or name not in self.comparison_result.summaries:
             return state
         standing = self.comparison_result.summaries[name]
-        state = MetricState(state.violations, state.passes, state.ok, state.last, standing)
+        state = replace(state, comparison_summary=standing)
         metric = next(each for each in self.metrics if each.name == name)
         if metric.range != UNBOUNDED or state.ok is None:
             return state
@@ -137,6 +172,7 @@ class _EvaluatedMetrics:
         return state if self._is_non_inferior(metric) else replace(state, ok=None, passes=state.passes - 1)
 
     def findings(self) -> Iterator[_Finding]:
+        yield from self._budget_spent()
         yield from self._failure_limits_reached()
         yield from self._failed_comparisons()
         yield from self._without_data()
@@ -157,10 +193,16 @@ class _EvaluatedMetrics:
         """The metrics that decide, the one farthest beyond its limit first."""
         return sorted(self.gating, key=lambda each: violation_ratio(*each), reverse=True)
 
+    def _budget_spent(self) -> Iterator[_Finding]:
+        most = self.analysis.max_failed_requests
+        if self.budget is not None and most is not None and _is_spent(self.budget, self.analysis):
+            message = f"{self.budget.failed:,} failed requests, the budget is {most:,}"
+            yield _Finding(Outcome.FAIL, Reason.FAILED_REQUESTS_EXCEEDED, message)
+
     def _failure_limits_reached(self) -> Iterator[_Finding]:
         for metric, state in self._worst_first():
-            if state.ok is False and not metric.objective and state.violations >= metric.failure_limit:
-                message = f"{violation_text(metric, state)}, {_violations(metric, state)}"
+            if reached := reached_limit_text(metric, state):
+                message = f"{violation_text(metric, state)}, {reached}"
                 yield _Finding(Outcome.FAIL, Reason.METRIC_VIOLATION, message, metric.name)
 
     def _failed_comparisons(self) -> Iterator[_Finding]:
@@ -175,6 +217,13 @@ class _EvaluatedMetrics:
             yield _Finding(Outcome.FAIL, Reason.WORSE_THAN_STABLE, message, self._largest_contributor())
 
     def _without_data(self) -> Iterator[_Finding]:
+        budget_reading = self.analysis_input.readings.get(BUDGET_METRIC) if self.budget is not None else None
+        if budget_reading is not None:
+            uncounted = budget_reading.is_value and budget_reading.failures is None
+            reason = Reason.METRICS_OUTAGE if uncounted else _OUTAGES.get(budget_reading.kind)
+            if reason is not None:
+                message = f"the failed requests cannot be counted: {describe_measurement(budget_reading)}"
+                yield _Finding(Outcome.OUTAGE, reason, message)
         for metric, _ in self.gating:
             side = self.comparison_result.silent.get(metric.name) if self.comparison_result is not None else None
             if side is not None:
@@ -233,12 +282,19 @@ class _EvaluatedMetrics:
                 message = f"{violation_text(metric, state)}, which is an objective"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN, message, metric.name)
             elif state.ok is False:
-                message = f"{violation_text(metric, state)}, {_violations(metric, state)}"
+                message = f"{violation_text(metric, state)}, {violations_text(metric, state)}"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN, message, metric.name)
         for metric, state in self.gating:
             if state.last is not None and state.last.kind is MeasurementKind.TOO_FEW:
                 message = f"{metric.name}: {describe_measurement(state.last)}"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, message, metric.name)
+        for metric, state in self.gating:
+            if state.ok and not is_long_enough_in_range(metric, state):
+                message = (
+                    f"{metric_title(metric.name, metric.quantile)} {value_text(metric, state)}: in range at "
+                    f"{state.passes_in_row} of {metric.consecutive_success_limit} evaluations in a row"
+                )
+                yield _Finding(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, message, metric.name)
 
     def _undecided_comparisons(self) -> Iterator[_Finding]:
         for metric, standing in self._compared_metrics():
@@ -314,7 +370,3 @@ class _EvaluatedMetrics:
             return f"{metric_title(metric.name, metric.quantile)} {value_text(metric, state)}"
         value = f"{value_text(metric, state)}, " if metric.range != UNBOUNDED else ""
         return f"{metric.name} {value}{standing}"
-
-
-def _violations(metric: Metric, state: MetricState) -> str:
-    return f"{state.violations} of {metric.failure_limit} violations"

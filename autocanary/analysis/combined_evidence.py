@@ -29,6 +29,8 @@ _SHARE_WEIGHT = 0.1
 _ROUNDING = 1e-12
 _NEW_SHARE = TrafficShare()
 _NEW_HEALTH = ServiceHealth()
+_NEW_COMPARISON = new_comparison()
+_NO_STATES: Mapping[str, Comparison] = {}
 _P99 = 0.99
 
 
@@ -80,6 +82,10 @@ class Comparisons:
     latched: bool = False
     health: ServiceHealth = _NEW_HEALTH
 
+    def frozen(self, names: Collection[str]) -> dict[str, Comparison]:
+        """The states of metrics that are not compared now; a new one where it never was."""
+        return {name: self.metrics.get(name, _NEW_COMPARISON) for name in names}
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; ``from_dict`` of it is equal to this value."""
         raw: dict[str, Any] = {
@@ -112,12 +118,16 @@ def update_comparisons(
     limits: Mapping[str, float] | None = None,
     warming: bool = False,
     gating: Collection[str] | None = None,
+    elsewhere: Collection[str] = (),
+    bound: float = 0.0,
 ) -> tuple[Comparisons, CombinedEvidence]:
     """One evaluation of all metrics that have ``parameters``; the arguments are those of ``update_comparison``.
 
     ``limits`` holds the absolute limit of the metrics that have one. Only ``gating`` metrics (None: all)
     count; the others are kept and shown. The traffic share and the service's health are taken from the first
-    gating metric.
+    gating metric. ``elsewhere`` are metrics that decide at other steps alone: their states are kept as they are,
+    and they count in the mean, or its weights would depend on what was counted. ``bound`` is the largest of the whole
+    rollout.
     """
     dropped_seconds = max([_stable_p99(each) for each in counters.values() if each is not None], default=0.0)
     decisive = {name: each for name, each in parameters.items() if gating is None or name in gating}
@@ -156,7 +166,11 @@ def update_comparisons(
         latched=comparisons.latched,
         step=step,
         steps=steps,
+        frozen=comparisons.frozen(elsewhere),
+        bound=bound,
     )
+    kept = {name: each for name, each in comparisons.metrics.items() if name in elsewhere}
+    metrics = kept | metrics if kept else metrics
     return Comparisons(metrics, share, conclusion.latched, health), conclusion
 
 
@@ -184,10 +198,13 @@ def combine_evidence(
     latched: bool = False,
     step: int = 0,
     steps: int = 1,
+    frozen: Mapping[str, Comparison] = _NO_STATES,
+    bound: float = 0.0,
 ) -> CombinedEvidence:
     """Several metrics and the traffic share as one evidence; ``latched`` is what the last evaluation found.
 
-    The strictest metric's alpha holds for the rollout.
+    The strictest metric's alpha holds for the rollout. ``frozen`` metrics count against the candidate, and no step
+    waits for them; ``bound`` is the largest of theirs.
     """
     if not states:
         return CombinedEvidence(0.0, ComparisonParameters().bound, {}, {}, {}, latched, non_inferior=False)
@@ -200,11 +217,13 @@ def combine_evidence(
         for name, each in states.items()
     }
     of_share = 0.0 if share is None else _SHARE_WEIGHT
-    parts = {name: ((1.0 - of_share) / len(states), each) for name, each in inferiority.items()}
+    part = (1.0 - of_share) / (len(states) + len(frozen))
+    parts = {name: (part, each) for name, each in inferiority.items()}
+    parts |= {name: (part, each.evidence) for name, each in frozen.items()}
     if share is not None:
         parts[TRAFFIC_SHARE] = (of_share, share.evidence)
     log_e = log_mix([each for _, each in parts.values()], [weight for weight, _ in parts.values()])
-    bound = max(parameters[name].bound for name in states)
+    bound = max(bound, *[parameters[name].bound for name in states])
     passed = tuple([name for name, each in non_inferiority.items() if each >= 1.0 - _ROUNDING])
     return CombinedEvidence(
         log_e=log_e,

@@ -7,7 +7,7 @@ not make a wrong one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log
 from typing import Any
@@ -110,11 +110,18 @@ def evaluate_comparisons(
     evidence: Mapping[str, Any],
     at: Evaluation,
     min_requests: float = 0.0,
+    all_metrics: Sequence[Metric] | None = None,
 ) -> ComparisonResult | None:
-    """One evaluation; None when the policy compares nothing. ``min_requests``: for metrics without their own."""
+    """One evaluation; None when the policy compares nothing at this step.
+
+    ``min_requests``: for metrics without their own. ``all_metrics`` are those of all steps, None: the same. The
+    evidence is the mean over all that are compared at any step: one that is not yet counts as 1, and one that no
+    longer is keeps what it has shown.
+    """
     parameters = parameters_by_name(metrics)
     if not parameters:
         return None
+    elsewhere, bound = _compared_elsewhere(metrics, all_metrics)
     compared = {metric.name: metric for metric in metrics if metric.name in parameters}
     comparisons, traffic_missing_since, restarted = _load_state(evidence)
     counters = {name: _counters(readings.get(name)) for name in parameters}
@@ -129,8 +136,10 @@ def evaluate_comparisons(
         limits=_limits(compared.values()),
         warming=at.warming,
         gating=gating,
+        elsewhere=elsewhere,
+        bound=bound,
     )
-    share_decides = _is_decided_by_share(after, parameters, gating, conclusion) and not comparisons.latched
+    share_decides = _is_decided_by_share(after, parameters, gating, conclusion, elsewhere) and not comparisons.latched
     silent = {name for name, each in counters.items() if each is not None and is_silent(each, at.weight)}
     if silent.intersection(gating[:1]):
         share_decides, after = False, after if comparisons.latched else replace(after, latched=False)
@@ -181,6 +190,18 @@ def evaluate_comparisons(
         health=after.health,
         restarted=restarted,
     )
+
+
+def _compared_elsewhere(
+    metrics: Sequence[Metric], all_metrics: Sequence[Metric] | None
+) -> tuple[frozenset[str], float]:
+    """The metrics that decide by comparison at other steps alone, and the largest bound of any step."""
+    if all_metrics is None:
+        return frozenset(), 0.0
+    here = {metric.name for metric in metrics if metric.compare is not None}
+    deciding = [metric for metric in all_metrics if metric.compare is not None and not metric.dry_run]
+    bound = max([parameters_of(metric.compare).bound for metric in deciding if metric.compare is not None], default=0.0)
+    return frozenset(metric.name for metric in deciding) - here, bound
 
 
 def _silent_side(counters: RequestCounters) -> str:
@@ -237,12 +258,14 @@ def _is_decided_by_share(
     parameters: Mapping[str, ComparisonParameters],
     gating: Sequence[str],
     conclusion: CombinedEvidence,
+    elsewhere: Collection[str],
 ) -> bool:
     """Whether the evidence suffices, and would not without the traffic that is missing."""
     if conclusion.log_e < conclusion.bound or not gating:
         return False
     decisive = {name: parameters[name] for name in gating}
-    others = combine_evidence({name: comparisons.metrics[name] for name in gating}, decisive)
+    states = {name: comparisons.metrics[name] for name in gating}
+    others = combine_evidence(states, decisive, frozen=comparisons.frozen(elsewhere), bound=conclusion.bound)
     return others.log_e < others.bound and conclusion.largest_contributor == TRAFFIC_SHARE
 
 

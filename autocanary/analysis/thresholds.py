@@ -21,9 +21,12 @@ __all__ = [
     "WEBHOOK_FAILURE_LIMIT",
     "WEBHOOK_PREFIX",
     "evaluate_threshold",
+    "is_long_enough_in_range",
+    "reached_limit_text",
     "value_text",
     "violation_ratio",
     "violation_text",
+    "violations_text",
     "webhook_metric",
 ]
 
@@ -47,10 +50,36 @@ def evaluate_threshold(metric: Metric, reading: Measurement, state: MetricState,
     if not reading.is_value or reading.value is None:
         return replace(state, ok=None, last=reading)
     if metric.range.contains(reading.value):
-        violations = 0 if metric.consecutive else state.violations
-        return MetricState(violations=violations, passes=state.passes + 1, ok=True, last=reading)
+        violations, in_row = 0 if metric.consecutive else state.violations, state.passes_in_row + 1
+        return MetricState(violations, state.passes + 1, True, reading, passes_in_row=in_row)
     violations = state.violations if metric.objective else state.violations + 1
-    return MetricState(violations=violations, passes=state.passes, ok=False, last=reading)
+    in_row = 0 if metric.objective else state.violations_in_row + 1
+    return MetricState(violations, state.passes, False, reading, violations_in_row=in_row)
+
+
+def reached_limit_text(metric: Metric, state: MetricState) -> str:
+    """``2 of 2 violations``, ``3 violations in a row, the limit is 3``; "" while no limit is reached."""
+    if state.ok is not False or metric.objective:
+        return ""
+    if metric.failure_limit is not None and state.violations >= metric.failure_limit:
+        return violations_text(metric, state)
+    in_row = metric.consecutive_failure_limit
+    if in_row is not None and state.violations_in_row >= in_row:
+        return f"{state.violations_in_row} violations in a row, the limit is {in_row}"
+    return ""
+
+
+def violations_text(metric: Metric, state: MetricState) -> str:
+    """``1 of 3 violations``, ``1 of 3 violations in a row``."""
+    if metric.failure_limit is not None:
+        return f"{state.violations} of {metric.failure_limit} violations"
+    return f"{state.violations_in_row} of {metric.consecutive_failure_limit} violations in a row"
+
+
+def is_long_enough_in_range(metric: Metric, state: MetricState) -> bool:
+    """Whether enough evaluations in a row were in range; True where the policy does not ask for that."""
+    limit = metric.consecutive_success_limit
+    return limit is None or state.passes_in_row >= limit
 
 
 def violation_text(metric: Metric, state: MetricState) -> str:

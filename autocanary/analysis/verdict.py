@@ -51,13 +51,16 @@ class Evaluation:
 class AnalysisInput:
     """All that a verdict is made from, besides the policy: the same basis gives the same verdict.
 
-    ``states`` and ``evidence`` are what was known before the evaluation.
+    ``states``, ``evidence`` and ``failed_requests`` are what was known before the evaluation. ``retried``: the same
+    revision was rolled out before, so what it had failed then does not count.
     """
 
     evaluation: Evaluation
     readings: Mapping[str, Measurement]
     states: Mapping[str, MetricState] = field(default_factory=dict)
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    failed_requests: Mapping[str, Any] = field(default_factory=dict)
+    retried: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; ``from_dict`` of it is equal to this value."""
@@ -69,6 +72,10 @@ class AnalysisInput:
             raw["states"] = {name: state.to_dict() for name, state in self.states.items()}
         if self.evidence:
             raw["evidence"] = dict(self.evidence)
+        if self.failed_requests:
+            raw["failedRequests"] = dict(self.failed_requests)
+        if self.retried:
+            raw["retried"] = True
         return raw
 
     @classmethod
@@ -78,6 +85,8 @@ class AnalysisInput:
             readings={name: Measurement.from_dict(each) for name, each in raw["readings"].items()},
             states={name: MetricState.from_dict(each) for name, each in raw.get("states", {}).items()},
             evidence=raw.get("evidence", {}),
+            failed_requests=raw.get("failedRequests", {}),
+            retried=raw.get("retried", False),
         )
 
 
@@ -85,7 +94,8 @@ class AnalysisInput:
 class Verdict:
     """``metrics`` are the new states of all metrics, ``metric`` the one that decided, "" if none did.
 
-    ``evidence`` is what comparisons go on from after this evaluation, None where nothing is compared.
+    ``evidence`` is what comparisons go on from after this evaluation, None where nothing is compared, and
+    ``failed_requests`` what the budget does, None where there is none.
     """
 
     outcome: Outcome
@@ -95,3 +105,4 @@ class Verdict:
     metric: str = ""
     evidence: Mapping[str, Any] | None = None
     analysis_input: AnalysisInput | None = None
+    failed_requests: Mapping[str, Any] | None = None

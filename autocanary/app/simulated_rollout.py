@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from autocanary.controller.metric_queries import metric_queries_for
 from autocanary.controller.running_rollout import RunningRollout
 from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.decision_log import FIELDS_WITHOUT_EFFECT
@@ -18,7 +17,7 @@ from autocanary.decide.planner import plan
 from autocanary.errors import InputError
 from autocanary.model.decision import Action, Decision
 from autocanary.model.observation import Observation
-from autocanary.model.policy import Metric, OnFailure, Policy
+from autocanary.model.policy import Analysis, Metric, OnFailure, Policy
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout, rollout_name
@@ -63,11 +62,10 @@ def make_simulatable(policy: Policy) -> tuple[Policy, tuple[str, ...]]:
     InputError when nothing that decides is left.
     """
     notes: list[str] = []
-    metrics = tuple(each for each in policy.analysis.metrics if _is_simulated(each))
-    left_out = [each.name for each in policy.analysis.metrics if each not in metrics]
+    left_out = list(dict.fromkeys(each.name for each in policy.all_metrics if not _is_simulated(each)))
     if left_out:
         notes.append(f"not simulated, taken as always in range: {', '.join(left_out)}")
-    if not any(not each.dry_run for each in metrics):
+    if not all(_simulated_part(analysis).gating for analysis in policy.analyses):
         left_out_names = ", ".join(left_out) or "dryRun metrics only"
         raise InputError(
             f"policy {policy.name} cannot be simulated: nothing in it that decides is about failed or slow "
@@ -81,8 +79,11 @@ def make_simulatable(policy: Policy) -> tuple[Policy, tuple[str, ...]]:
         notes.append("no steps that wait for approval: each passes at once when its time is over")
     if policy.on_failure is OnFailure.PAUSE:
         notes.append("onFailure: what would be paused counts as rolled back")
-    steps = tuple(replace(step, approval=False) for step in policy.steps)
-    analysis = replace(policy.analysis, metrics=metrics)
+    steps = tuple(
+        replace(step, approval=False, analysis=_simulated_part(step.analysis) if step.analysis is not None else None)
+        for step in policy.steps
+    )
+    analysis = _simulated_part(policy.analysis)
     changed = replace(
         policy,
         steps=steps,
@@ -92,6 +93,10 @@ def make_simulatable(policy: Policy) -> tuple[Policy, tuple[str, ...]]:
         on_failure=OnFailure.ROLLBACK,
     )
     return changed, tuple(notes)
+
+
+def _simulated_part(analysis: Analysis) -> Analysis:
+    return replace(analysis, metrics=tuple(each for each in analysis.metrics if _is_simulated(each)))
 
 
 def _is_simulated(metric: Metric) -> bool:
@@ -113,7 +118,7 @@ class _Run:
         self._transitions: list[Transition] = []
         self._pair = RevisionPair(release, seed, start_of(seed))
         rollout = _new_rollout(policy, self._pair.observation, self._now())
-        self._running = RunningRollout(rollout, policy, metric_queries_for(rollout, policy))
+        self._running = RunningRollout(rollout, policy)
         self._weight_effective_at = math.inf
         self._unchanged_observation: Observation | None = None
 

@@ -42,7 +42,7 @@ def comparison_panel(rollout: Rollout, policy: Policy | None) -> RenderableType 
     head = Text("worse than stable ").append_text(evidence_bar(percent))
     head.append(f" of the proof needed to roll back{_confidence(policy)}", "dim")
     parts: list[RenderableType] = [head]
-    metrics = {metric.name: metric for metric in policy.analysis.metrics} if policy is not None else {}
+    metrics = policy.metrics_at(rollout.progress.step) if policy is not None else {}
     for name, state in worst_first(rollout.progress.metrics):
         if state.comparison_summary is not None:
             parts.append(_comparison_text(name, state.comparison_summary, metrics.get(name)))
@@ -64,6 +64,6 @@ def _comparison_text(name: str, summary: ComparisonSummary, metric: Metric | Non
 
 
 def _confidence(policy: Policy | None) -> str:
-    compared = policy.analysis.compared if policy is not None else ()
-    alphas = [parameters_of(each.compare).alpha for each in compared if each.compare and not each.dry_run]
+    metrics = policy.all_metrics if policy is not None else ()
+    alphas = [parameters_of(each.compare).alpha for each in metrics if each.compare and not each.dry_run]
     return f", with {100 * (1 - min(alphas)):g} % confidence" if alphas else ""

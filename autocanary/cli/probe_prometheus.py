@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 from autocanary.errors import MetricsError, MetricsRefused, Problem
-from autocanary.model.policy import Metric, Policy
+from autocanary.model.policy import Analysis, Metric, Policy
 from autocanary.policy_files.cross_field_checks import with_sample_values
 from autocanary.prometheus.client import PrometheusClient
 from autocanary.prometheus.connection_settings import config_from_settings
@@ -41,21 +41,22 @@ def check_queries(query: Query, policies: Sequence[Policy]) -> list[Problem]:
     query("vector(1)")  # unreachable, or not Prometheus: reported once, not per metric
     problems: dict[Problem, None] = {}  # two presets of one exporter have the same problem once
     for policy in policies:
-        for metric in policy.analysis.metrics:
-            check = _check_query if metric.query else _check_preset
-            problems.update(dict.fromkeys(check(query, policy, metric)))
+        for analysis in policy.analyses:
+            for metric in analysis.metrics:
+                check = _check_query if metric.query else _check_preset
+                problems.update(dict.fromkeys(check(query, policy, analysis, metric)))
     return list(problems)
 
 
-def _check_query(query: Query, policy: Policy, metric: Metric) -> Iterator[Problem]:
+def _check_query(query: Query, policy: Policy, _: Analysis, metric: Metric) -> Iterator[Problem]:
     try:
         query(with_sample_values(metric.query))
     except MetricsRefused as error:
         yield _problem(policy, f"the query of {metric.name} is refused: {error}")
 
 
-def _check_preset(query: Query, policy: Policy, metric: Metric) -> Iterator[Problem]:
-    exporters = {variant.exporter: variant.source for variant in exporter_variants(policy.analysis.source)}
+def _check_preset(query: Query, policy: Policy, analysis: Analysis, metric: Metric) -> Iterator[Problem]:
+    exporters = {variant.exporter: variant.source for variant in exporter_variants(analysis.source)}
     supporting = {
         exporter: source for exporter, source in exporters.items() if not exporter.unsupported_reason(metric.name)
     }
@@ -69,14 +70,20 @@ def _check_preset(query: Query, policy: Policy, metric: Metric) -> Iterator[Prob
         message = f"nothing in this Prometheus measures {metric.name}: there are no series of {', '.join(names)}"
         hint = f"they come from {sources}; check that it is scraped, and that a service has had requests"
         yield _problem(policy, message, hint, "warning")
-    yield from _check_window(query, policy, metric, supporting, {each.labels.get("__name__") for each in found.samples})
+    with_series = {each.labels.get("__name__") for each in found.samples}
+    yield from _check_window(query, policy, analysis, metric, supporting, with_series)
 
 
 def _check_window(
-    query: Query, policy: Policy, metric: Metric, exporters: Iterable[Exporter], found: set[str | None]
+    query: Query,
+    policy: Policy,
+    analysis: Analysis,
+    metric: Metric,
+    exporters: Iterable[Exporter],
+    found: set[str | None],
 ) -> Iterator[Problem]:
     """A warning for each exporter whose most often scraped series have fewer than two samples in the window."""
-    window = policy.analysis.window if metric.window is None else metric.window
+    window = analysis.window if metric.window is None else metric.window
     for exporter in exporters:
         counted = exporter.counted[0]
         if counted.metric not in found:

@@ -17,7 +17,7 @@ from autocanary.cli.comparison_view import comparison_panel
 from autocanary.model import comparison_wording, value_wording
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Metric, Policy, Range
-from autocanary.model.progress import MetricState, Phase
+from autocanary.model.progress import MetricState, Phase, failed_requests_of
 from autocanary.model.rollout import Rollout
 
 __all__ = [
@@ -117,7 +117,7 @@ def metric_table(view: RolloutView) -> Table | None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("METRIC", "VALUE", "ALLOWED", "VIOLATIONS", "REQUESTS (WINDOW)"):
         table.add_column(column, justify="right" if column in ("VIOLATIONS", "REQUESTS (WINDOW)") else "left")
-    metrics = {metric.name: metric for metric in policy.analysis.metrics} if policy is not None else {}
+    metrics = policy.metrics_at(view.rollout.progress.step) if policy is not None else {}
     for name, state in comparison_wording.worst_first(states):
         table.add_row(*_metric_row(name, state, metrics.get(name)))
     return table
@@ -132,7 +132,7 @@ def _metric_row(name: str, state: MetricState, metric: Metric | None) -> tuple[T
         value = Text(value_wording.describe_measurement(last), style)
     else:
         value = Text(value_wording.format_value(last.value, last.unit), style)
-    limit = f"{state.violations} of {metric.failure_limit}" if metric is not None else str(state.violations)
+    limit = _violations(state, metric)
     dry = metric is not None and metric.dry_run
     only_compared = metric is not None and metric.compare is not None and metric.range == Range()
     return (
@@ -142,6 +142,15 @@ def _metric_row(name: str, state: MetricState, metric: Metric | None) -> tuple[T
         Text("–" if only_compared else limit, "red" if state.violations else ""),
         Text(f"{last.requests:,.0f}" if last is not None and last.requests is not None else "–", ""),
     )
+
+
+def _violations(state: MetricState, metric: Metric | None) -> str:
+    if metric is None:
+        return str(state.violations)
+    in_row = metric.consecutive_failure_limit
+    limits = [f"{state.violations} of {metric.failure_limit}"] if metric.failure_limit is not None else []
+    limits += [f"{state.violations_in_row} of {in_row} in a row"] if in_row is not None else []
+    return ", ".join(limits)
 
 
 def _allowed(metric: Metric | None) -> str:
@@ -172,6 +181,13 @@ def rollout_panel(view: RolloutView, now: float) -> Panel:
     table = metric_table(view)
     if table is not None:
         parts += [Text(), table]
+    counted = failed_requests_of(progress)
+    if counted is not None:
+        failed, most = counted
+        colour = "red" if failed >= most else "yellow" if failed >= most / 2 else "default"
+        parts.append(Text(f"failed requests of the candidate: {failed:,}, the budget is {most:,}", colour))
+    if progress.analysis_step:
+        parts.append(Text(f"analysis: as step {progress.analysis_step} of the policy says", "dim"))
     evidence = comparison_panel(view.rollout, view.policy)
     if evidence is not None:
         parts += [Text(), evidence]

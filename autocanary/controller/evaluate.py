@@ -193,7 +193,7 @@ class Evaluations:
 
     def _analyse(self, running: RunningRollout, results: metric_queries.QueryResults, now: float) -> None:
         given = self._gather(running, now)
-        if given is None or not given.is_evaluated:
+        if given is None or not given.is_evaluated or not running.is_answer_current:
             return
         verdict = running.analyse(given, results.measurements)
         failed = any(query in results.failed for _, query in running.queries)

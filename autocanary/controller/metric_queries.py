@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autocanary.analysis import AnalysisInput, Evaluation, Verdict, analyse
+from autocanary.analysis.analyse import BUDGET_METRIC
 from autocanary.analysis.thresholds import WEBHOOK_PREFIX, webhook_metric
 from autocanary.decide.decision_input import DecisionInput, WebhookAnswer
 from autocanary.model.foreign_text import clean_text
-from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery
-from autocanary.model.policy import Metric, Policy, Webhook, WebhookType
+from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Unit
+from autocanary.model.policy import Analysis, Metric, Policy, Range, Webhook, WebhookType
 from autocanary.model.progress import Phase
 from autocanary.model.rollout import Rollout
 from autocanary.ports import Metrics, WebhookCall, WebhookResult
@@ -28,13 +29,21 @@ __all__ = [
 ]
 
 
-def metric_queries_for(rollout: Rollout, policy: Policy) -> tuple[tuple[str, MetricQuery], ...]:
-    """The queries of every evaluation of this rollout: they do not change while it runs."""
-    return tuple((metric.name, _metric_query(rollout, policy, metric)) for metric in policy.analysis.metrics)
+def metric_queries_for(rollout: Rollout, policy: Policy, step: int) -> tuple[tuple[str, MetricQuery], ...]:
+    """The queries of every evaluation of this rollout at a step."""
+    analysis = policy.analysis_at(step)
+    queries = tuple((metric.name, _metric_query(rollout, analysis, metric)) for metric in analysis.metrics)
+    if analysis.max_failed_requests is None:
+        return queries
+    failed = _metric_query(rollout, analysis, _FAILED_REQUESTS)
+    return (*queries, (BUDGET_METRIC, replace(failed, counters=True, failures=True)))
 
 
-def _metric_query(rollout: Rollout, policy: Policy, metric: Metric) -> MetricQuery:
-    analysis = policy.analysis
+_FAILED_REQUESTS = Metric("error-rate", Range(), Unit.PERCENT)
+"""What the budget of failed requests counts."""
+
+
+def _metric_query(rollout: Rollout, analysis: Analysis, metric: Metric) -> MetricQuery:
     window = metric.window if metric.window is not None else analysis.window
     promql = ""
     if metric.query:
@@ -121,16 +130,19 @@ def _name(error: Exception) -> str:
 def is_measurable(given: DecisionInput) -> bool:
     """Whether metrics can be measured on the candidate now: it serves, and the warm-up is over.
 
-    Comparisons are queried during the warm-up too: their counts begin with those at its end.
+    Comparisons are queried during the warm-up too: their counts begin with those at its end. The budget of failed
+    requests counts all of them.
     """
     if not given.is_evaluated:
         return False
-    return bool(given.policy.analysis.compared) or not _is_warming_up(given)
+    analysis = given.analysis
+    counts = bool(analysis.compared) or analysis.max_failed_requests is not None
+    return counts or not _is_warming_up(given)
 
 
 def _is_warming_up(given: DecisionInput) -> bool:
     verified = given.progress.verified_at
-    return verified is not None and given.now - verified < given.policy.analysis.warmup
+    return verified is not None and given.now - verified < given.warmup
 
 
 def webhook_calls_for(given: DecisionInput) -> tuple[WebhookCall, ...]:
@@ -199,9 +211,13 @@ def analyse_measurements(
     queries: tuple[tuple[str, MetricQuery], ...],
     measurements: Mapping[MetricQuery, Measurement],
     webhook_answers: tuple[WebhookAnswer, ...],
+    all_metrics: tuple[Metric, ...],
 ) -> Verdict:
-    """The verdict of this evaluation; ``webhook_answers`` are new answers of the policy's `rollout` webhooks."""
-    analysis = given.policy.analysis
+    """The verdict of this evaluation; ``webhook_answers`` are new answers of the policy's `rollout` webhooks.
+
+    ``all_metrics`` are those of all steps of the policy.
+    """
+    analysis = given.analysis
     measurement_by_name = {name: measurements.get(query, _UNANSWERED) for name, query in queries}
     metrics = list(analysis.metrics)
     for answer in webhook_answers:
@@ -216,9 +232,15 @@ def analyse_measurements(
         weight=_effective_weight(given),
         warming=_is_warming_up(given),
     )
-    return analyse(
-        analysis, metrics, AnalysisInput(evaluation, measurement_by_name, progress.metrics, progress.evidence)
+    analysis_input = AnalysisInput(
+        evaluation,
+        measurement_by_name,
+        progress.metrics,
+        progress.evidence,
+        progress.failed_requests,
+        retried=given.rollout.attempt > 1,
     )
+    return analyse(analysis, metrics, analysis_input, all_metrics)
 
 
 def _webhook_measurement(answer: WebhookAnswer) -> Measurement:

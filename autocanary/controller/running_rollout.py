@@ -18,7 +18,7 @@ from autocanary.errors import CanaryUnsupported
 from autocanary.model.decision import Action, Decision
 from autocanary.model.measurement import Measurement, MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
-from autocanary.model.policy import Policy, WebhookType
+from autocanary.model.policy import Metric, Policy, WebhookType
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.rollout import Rollout, with_known_subject
 from autocanary.model.time_format import format_time
@@ -46,6 +46,7 @@ _ROUTINE_FIELDS = frozenset(
         "metrics",
         "reason",
         "evidence",
+        "failed_requests",
         "inconclusive_since",
     }
 )
@@ -68,7 +69,6 @@ class RunningRollout:
 
     rollout: Rollout
     policy: Policy | None
-    queries: tuple[tuple[str, MetricQuery], ...] = ()
     stored: Progress | None = None
     stored_at: float = 0.0
     writing: bool = False
@@ -94,6 +94,21 @@ class RunningRollout:
     _recent_deliveries: list[Delivery] = field(default_factory=list)
     _sequence: int = 0
     _phase_offset: float = 0.0
+    _queried: tuple[tuple[str, MetricQuery], ...] = ()
+    _queries_by_step: dict[int, tuple[tuple[str, MetricQuery], ...]] = field(default_factory=dict)
+    _all_metrics: tuple[Metric, ...] | None = None
+
+    @property
+    def queries(self) -> tuple[tuple[str, MetricQuery], ...]:
+        """The metric queries of the present step, with the metrics' names."""
+        if self.policy is None:
+            return ()
+        step = max(self.rollout.progress.step, 0)
+        queries = self._queries_by_step.get(step)
+        if queries is None:
+            queries = metric_queries.metric_queries_for(self.rollout, self.policy, step)
+            self._queries_by_step = {step: queries}  # a rollout does not come back to a step
+        return queries
 
     @property
     def id(self) -> RolloutId:
@@ -263,6 +278,12 @@ class RunningRollout:
     def begin_query(self, now: float) -> None:
         """A worker queries the metrics from now on."""
         self.querying, self._queried_at, self._querying_since = True, now, now
+        self._queried = self.queries
+
+    @property
+    def is_answer_current(self) -> bool:
+        """Whether what was queried last is what the present step needs."""
+        return self._queried == self.queries
 
     def finish_query(self, *, answered: bool = True) -> None:
         """The query has ended; ``answered`` False: it was not made and may be repeated in the same interval."""
@@ -273,7 +294,9 @@ class RunningRollout:
     def analyse(self, given: DecisionInput, measurements: Mapping[MetricQuery, Measurement]) -> Verdict:
         """The verdict on these measurements and the newest answers of the policy's `rollout` webhooks, used once."""
         answers = self.webhook_answers.pop(WebhookType.ROLLOUT, ())
-        return metric_queries.analyse_measurements(given, self.queries, measurements, answers)
+        if self._all_metrics is None:
+            self._all_metrics = given.policy.all_metrics
+        return metric_queries.analyse_measurements(given, self.queries, measurements, answers, self._all_metrics)
 
     def keep_verdict(self, verdict: Verdict) -> None:
         """Keep a verdict that came while a worker writes for the rollout."""

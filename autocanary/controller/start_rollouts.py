@@ -32,7 +32,6 @@ from autocanary.decide.detection import (
 )
 from autocanary.decide.policy_selection import Tie, select_policy_for
 from autocanary.logs import logger
-from autocanary.model.measurement import MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase, Progress
@@ -264,10 +263,10 @@ class RolloutStarts:
         """The whole record is read before it is used: whatever its fields hold is raised here."""
         check_record(rollout)
         policy: Policy | None = None
-        queries: tuple[tuple[str, MetricQuery], ...] = ()
         try:
             policy = self._policy_snapshots.restore(rollout)
-            queries = metric_queries.metric_queries_for(rollout, policy)
+            for step in range(len(policy.steps)):
+                metric_queries.metric_queries_for(rollout, policy, step)
         except Exception as error:  # noqa: BLE001 - a snapshot of another version, or one that was edited
             log_failure("rollout_unreadable", rollout.key, error, rollout=rollout.name)
             policy = policy if policy is not None else policy_for_unreadable_snapshot(rollout)
@@ -280,9 +279,7 @@ class RolloutStarts:
                 fields=sorted(future),
                 seconds=round(max(future.values())),
             )
-        return RunningRollout(
-            replace(rollout, progress=progress), policy, queries, stored=rollout.progress, stored_at=now
-        )
+        return RunningRollout(replace(rollout, progress=progress), policy, stored=rollout.progress, stored_at=now)
 
     # --- another attempt ---------------------------------------------------------------------------------
 

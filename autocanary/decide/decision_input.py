@@ -9,7 +9,7 @@ from typing import Any
 from autocanary.analysis.verdict import Outcome, Verdict
 from autocanary.decide.components import OtherComponent
 from autocanary.model.observation import Observation, has_lower_number
-from autocanary.model.policy import Policy, Step, WebhookType
+from autocanary.model.policy import Analysis, Policy, Step, WebhookType
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request, Rollout
@@ -93,6 +93,16 @@ class DecisionInput:
         """The present step, None before the first."""
         index = self.progress.step
         return self.policy.steps[index] if 0 <= index < len(self.policy.steps) else None
+
+    @property
+    def analysis(self) -> Analysis:
+        """What holds at the present step."""
+        return self.policy.analysis_at(self.progress.step)
+
+    @property
+    def warmup(self) -> float:
+        """Seconds after the present weight took effect in which nothing is analysed."""
+        return self.policy.warmup_at(self.progress.step)
 
     @property
     def at_last_step(self) -> bool:
@@ -229,6 +239,8 @@ class DecisionInput:
             changes["outage_since"] = began if out else None
             if verdict.evidence is not None:
                 changes["evidence"] = verdict.evidence
+            if verdict.failed_requests is not None:
+                changes["failed_requests"] = verdict.failed_requests
             changes["inconclusive_since"] = self._undecided_since(verdict)
         passed = {
             f"{kind.value}/{answer.name}"
@@ -276,8 +288,8 @@ class DecisionInput:
         measured = self.verdict.analysis_input if self.verdict is not None else None
         if verified is None or measured is None:
             return ""
-        begins = verified + self.policy.analysis.warmup
-        for metric in self.policy.analysis.metrics:
+        begins = verified + self.warmup
+        for metric in self.analysis.metrics:
             reading = measured.readings.get(metric.name)
             if metric.dry_run or reading is None or reading.age is None:
                 continue

@@ -77,7 +77,11 @@ def decision_inputs_from_json(
     verdict = raw.get("verdict") or {}
     analysis_input = None
     if "readings" in verdict:
-        known = {"states": raw["progress"].get("metrics", {}), "evidence": progress.evidence}
+        known = {
+            "states": raw["progress"].get("metrics", {}),
+            "evidence": progress.evidence,
+            "failedRequests": progress.failed_requests,
+        }
         analysis_input = AnalysisInput.from_dict({**known, **verdict})
     request = raw.get("request")
     values: dict[str, Any] = {
@@ -111,6 +115,10 @@ def _verdict(verdict: Verdict, progress: Progress) -> dict[str, Any]:
         analysis_input.pop("evidence", None)
     else:
         analysis_input.setdefault("evidence", {})
+    if verdict.analysis_input.failed_requests == progress.failed_requests:
+        analysis_input.pop("failedRequests", None)
+    else:
+        analysis_input.setdefault("failedRequests", {})
     return raw | analysis_input
 
 

@@ -72,7 +72,7 @@ class Exposition:
 
     def __init__(self, sources: ScrapeSources, counters: ControllerMetrics) -> None:
         self._sources = sources
-        self._ranges: OrderedDict[str, Mapping[str, Range]] = OrderedDict()
+        self._ranges: OrderedDict[tuple[str, int], Mapping[str, Range]] = OrderedDict()
         self._registry = CollectorRegistry()
         self._registry.register(_Collector(sources, counters))
 
@@ -86,15 +86,20 @@ class Exposition:
     def _cache_ranges(self, running: Iterable[Rollout]) -> None:
         """Keep the limits of the policies in use, and no more: restoring a policy is not free."""
         for each in running:
-            if each.policy_digest not in self._ranges:
+            if _ranges_key(each) not in self._ranges:
                 policy = self._sources.policy_of(each)
-                ranges = {metric.name: metric.range for metric in policy.analysis.metrics} if policy else {}
-                self._ranges[each.policy_digest] = ranges
+                metrics = policy.analysis_at(each.progress.step).metrics if policy else ()
+                self._ranges[_ranges_key(each)] = {metric.name: metric.range for metric in metrics}
         while len(self._ranges) > _MAX_CACHED_POLICIES:
             self._ranges.popitem(last=False)
 
     def _ranges_of(self, rollout: Rollout) -> Mapping[str, Range]:
-        return self._ranges.get(rollout.policy_digest, {})
+        return self._ranges.get(_ranges_key(rollout), {})
+
+
+def _ranges_key(rollout: Rollout) -> tuple[str, int]:
+    """The policy, and the step at which the present analysis was stated: from there on the limits are the same."""
+    return rollout.policy_digest, rollout.progress.analysis_step
 
 
 class _Collector(Collector):

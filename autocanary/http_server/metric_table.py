@@ -70,6 +70,20 @@ METRIC_SPECS: tuple[MetricSpec, ...] = (
         "On a logarithmic scale, 0 when there is none. Absent where the policy compares nothing.",
     ),
     MetricSpec(
+        "autocanary_failed_requests",
+        "gauge",
+        ROLLOUT_LABELS,
+        "Requests that the candidate of a running rollout has failed, counted for its budget.",
+        "Absent where the policy has no `maxFailedRequests`.",
+    ),
+    MetricSpec(
+        "autocanary_failed_requests_budget",
+        "gauge",
+        ROLLOUT_LABELS,
+        "Requests that the candidate of a running rollout may fail: at so many it is rolled back.",
+        "`maxFailedRequests` of the policy.",
+    ),
+    MetricSpec(
         "autocanary_comparison_requests",
         "gauge",
         (*ROLLOUT_LABELS, "metric", "side"),

@@ -14,6 +14,7 @@ from autocanary.analysis.comparisons import evidence_percent_of
 from autocanary.http_server.metric_table import METRIC_SPECS, ROLLOUT_LABELS, MetricSpec
 from autocanary.model.comparison_summary import ComparisonSummary
 from autocanary.model.policy import Range
+from autocanary.model.progress import failed_requests_of
 from autocanary.model.rollout import Rollout
 
 __all__ = ["ROLLOUT_METRIC_NAMES", "render_rollouts"]
@@ -40,6 +41,9 @@ def render_rollouts(running: Iterable[Rollout], ranges_of: Callable[[Rollout], M
         evidence_percent = evidence_percent_of(progress.evidence)
         if evidence_percent is not None:
             evidence.append(_EVIDENCE % (identity, evidence_percent / 100.0))
+        if (counted := failed_requests_of(progress)) is not None:
+            lines["autocanary_failed_requests"].append(_FAILED % (identity, float(counted[0])))
+            lines["autocanary_failed_requests_budget"].append(_BUDGET % (identity, float(counted[1])))
         for metric, state in progress.metrics.items():
             number = state.last.value if state.last is not None else None
             if number is not None and math.isfinite(number):
@@ -86,6 +90,8 @@ _PHASE = _template("autocanary_rollout_phase")
 _VALUE = _template("autocanary_metric_value")
 _THRESHOLD = _template("autocanary_metric_threshold")
 _EVIDENCE = _template("autocanary_evidence_ratio")
+_FAILED = _template("autocanary_failed_requests")
+_BUDGET = _template("autocanary_failed_requests_budget")
 _COMPARED_REQUESTS = _template("autocanary_comparison_requests")
 _BAD_PERCENT = _template("autocanary_comparison_bad_percent")
 _NON_INFERIOR = _template("autocanary_comparison_non_inferiority_ratio")

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 __all__ = [
+    "FailureCounts",
     "Measurement",
     "MeasurementKind",
     "MetricQuery",
@@ -37,6 +38,27 @@ class RequestTotals:
     requests: float = 0.0
     errors: float = 0.0
     bucket_counts: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCounts:
+    """What the candidate has failed, of its own newest samples: stable's are not waited for.
+
+    ``total`` is since the account ``account_id`` began. ``by_process`` are the raw counters as they stand, by a digest
+    of the process's name: from them a difference can be taken over the end of an account.
+    """
+
+    account_id: str
+    total: float
+    by_process: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe; ``from_dict`` of it is equal to this value."""
+        return {"account_id": self.account_id, "total": self.total, "by_process": dict(self.by_process)}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> FailureCounts:
+        return cls(raw["account_id"], raw["total"], dict(raw["by_process"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +167,8 @@ class MetricQuery:
     ``metric`` is a preset's name, or empty when ``query`` holds PromQL (placeholders already filled and
     escaped) of ``query_type``, as ``policy.Metric`` has it. ``window`` is the range of rate() and increase(),
     in seconds. ``counters`` asks for the raw counts of both revisions beside the value, as a comparison needs
-    them. The hash is worked out once, because each query is looked up several times at every evaluation.
+    them, and ``failures`` for what the candidate has failed. The hash is worked out once, because each query is
+    looked up several times at every evaluation.
     """
 
     namespace: str
@@ -160,6 +183,7 @@ class MetricQuery:
     query: str = ""
     query_type: str = ""
     counters: bool = False
+    failures: bool = False
     _hash: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -178,7 +202,8 @@ class Measurement:
     seen; ``requests`` is how many requests the revision completed within the window, None if unknown;
     ``age`` is the age of the newest sample in seconds, by Prometheus' clock; ``source`` is the one that
     answered (never AUTO), None for custom PromQL; ``detail`` says in words what was wrong. ``counters`` are
-    the raw counts of both revisions where the question asked for them and the source has them.
+    the raw counts of both revisions where the question asked for them and the source has them, and ``failures`` what
+    the candidate has failed.
     """
 
     kind: MeasurementKind
@@ -189,6 +214,7 @@ class Measurement:
     source: Source | None = None
     detail: str = ""
     counters: RequestCounters | None = None
+    failures: FailureCounts | None = None
 
     @property
     def is_value(self) -> bool:
@@ -213,6 +239,8 @@ class Measurement:
             yield "detail", self.detail
         if self.counters is not None:
             yield "counters", self.counters.to_dict()
+        if self.failures is not None:
+            yield "failures", self.failures.to_dict()
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Measurement:
@@ -225,4 +253,5 @@ class Measurement:
             source=Source(raw["source"]) if raw.get("source") else None,
             detail=raw.get("detail", ""),
             counters=RequestCounters.from_dict(raw["counters"]) if raw.get("counters") else None,
+            failures=FailureCounts.from_dict(raw["failures"]) if raw.get("failures") else None,
         )

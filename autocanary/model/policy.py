@@ -108,12 +108,16 @@ class Selector:
 class Step:
     """A weight, how long it is held and analysed at least (seconds), and whether a user must let it pass.
 
-    With comparisons the step lasts on until they have their evidence.
+    With comparisons the step lasts on until they have their evidence. ``analysis`` is what holds at this step where
+    the policy changes it here or at an earlier one, None: the policy's own. ``analysis_from`` is the step's number,
+    from 1, at which that was stated; 0: the policy's own.
     """
 
     weight: int
     hold: float
     approval: bool = False
+    analysis: Analysis | None = None
+    analysis_from: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +161,11 @@ class Metric:
     """One thing that is measured on the candidate and held against a range, or against stable.
 
     ``query`` is empty for presets and PromQL with ``{{ placeholders }}`` otherwise; ``query_type`` is vector,
-    scalar, matrix or string, empty where the parser does not know the query. The rollout fails at
-    the ``failure_limit``-th violation within one step (reached, not exceeded); a pass erases earlier violations
-    only when ``consecutive``. ``dry_run`` metrics are evaluated and shown, never acted on.
+    scalar, matrix or string, empty where the parser does not know the query. The rollout fails at the
+    ``failure_limit``-th violation within one step (reached, not exceeded; None: however many); a pass erases
+    earlier violations only when ``consecutive``. It also fails at ``consecutive_failure_limit`` violations in a
+    row, and passes no step before ``consecutive_success_limit`` evaluations in a row are in range; None: no such
+    limit. ``dry_run`` metrics are evaluated and shown, never acted on.
 
     ``compare`` is given beside the range or, where the range is unbounded, instead of it. ``objective``: the
     range beside a comparison is a service level objective and counts no violations: the rollout is rolled back
@@ -171,7 +177,7 @@ class Metric:
     unit: Unit
     query: str = ""
     quantile: float | None = None
-    failure_limit: int = 1
+    failure_limit: int | None = 1
     consecutive: bool = False
     dry_run: bool = False
     min_requests: float | None = None  # None: the analysis' own
@@ -179,6 +185,8 @@ class Metric:
     query_type: str = field(default="", compare=False)
     compare: ComparisonPolicy | None = None  # beside or instead of a range
     objective: bool = False
+    consecutive_failure_limit: int | None = None
+    consecutive_success_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +199,11 @@ class Timeout:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """How the candidate is measured. All times in seconds."""
+    """How the candidate is measured. All times in seconds.
+
+    ``first_warmup`` is the warm-up of the first step, None: ``warmup``. ``max_failed_requests`` is how many requests
+    the candidate may fail in the whole rollout, None: any number.
+    """
 
     metrics: tuple[Metric, ...]
     interval: float = 15.0
@@ -202,6 +214,8 @@ class Analysis:
     on_no_data: Timeout = Timeout(600.0, TimeoutAction.ROLLBACK)
     on_outage: Timeout = Timeout(1800.0, TimeoutAction.HOLD)
     on_inconclusive: OnInconclusive | None = None  # None: a hold counts towards the progress deadline
+    first_warmup: float | None = None
+    max_failed_requests: int | None = None
 
     @property
     def compared(self) -> tuple[Metric, ...]:
@@ -271,6 +285,31 @@ class Policy:
     digest: str = ""
     origin: str = ""
     document: Mapping[str, Any] = field(default_factory=dict, compare=False, hash=False)
+
+    def analysis_at(self, step: int) -> Analysis:
+        """What holds at a step, by its index; before the first, and of a step that is not there, the policy's own."""
+        own = self.steps[step].analysis if 0 <= step < len(self.steps) else None
+        return own if own is not None else self.analysis
+
+    def warmup_at(self, step: int) -> float:
+        """Seconds after a change to this step's weight in which nothing is analysed."""
+        analysis = self.analysis_at(step)
+        first = analysis.first_warmup
+        return first if step <= 0 and first is not None else analysis.warmup
+
+    @property
+    def analyses(self) -> tuple[Analysis, ...]:
+        """The policy's own, and those of the steps that change it."""
+        return tuple(dict.fromkeys((self.analysis, *(step.analysis for step in self.steps if step.analysis))))
+
+    @property
+    def all_metrics(self) -> tuple[Metric, ...]:
+        """The metrics of every step, each once; one that a step changes is there as often as it has forms."""
+        return tuple(dict.fromkeys(metric for analysis in self.analyses for metric in analysis.metrics))
+
+    def metrics_at(self, step: int) -> Mapping[str, Metric]:
+        """The metrics of a step by name, and those of other steps whose name it does not have."""
+        return {metric.name: metric for metric in (*reversed(self.all_metrics), *self.analysis_at(step).metrics)}
 
     def webhooks_of_type(self, kind: WebhookType) -> tuple[Webhook, ...]:
         return tuple(webhook for webhook in self.webhooks if webhook.type is kind)

@@ -16,7 +16,16 @@ from autocanary.model.comparison_summary import ComparisonSummary
 from autocanary.model.measurement import Measurement
 from autocanary.model.reason import Reason
 
-__all__ = ["FINAL", "VERSION", "MetricState", "Notification", "Phase", "Progress", "UnknownVersionError"]
+__all__ = [
+    "FINAL",
+    "VERSION",
+    "MetricState",
+    "Notification",
+    "Phase",
+    "Progress",
+    "UnknownVersionError",
+    "failed_requests_of",
+]
 
 VERSION = 1
 """Raised when a stored field changes its meaning; a reader refuses versions it does not know."""
@@ -56,6 +65,7 @@ class MetricState:
 
     ``violations`` counts towards the failure limit; ``passes`` counts evaluations in range; ``last`` is the newest
     reading and ``ok`` what it meant: True in range, False out of range, None no answer to that.
+    ``violations_in_row`` and ``passes_in_row`` are those since the last evaluation of the other kind.
     ``comparison_summary`` is how it compares with stable's, where the policy asks for that.
     """
 
@@ -64,9 +74,15 @@ class MetricState:
     ok: bool | None = None
     last: Measurement | None = None
     comparison_summary: ComparisonSummary | None = None
+    violations_in_row: int = 0
+    passes_in_row: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         raw: dict[str, Any] = {"violations": self.violations, "passes": self.passes}
+        if self.violations_in_row:
+            raw["violations_in_row"] = self.violations_in_row
+        if self.passes_in_row:
+            raw["passes_in_row"] = self.passes_in_row
         if self.ok is not None:
             raw["ok"] = self.ok
         if self.last is not None:
@@ -84,6 +100,8 @@ class MetricState:
             ok=raw.get("ok"),
             last=Measurement.from_dict(last) if last else None,
             comparison_summary=ComparisonSummary.from_dict(comparison_summary) if comparison_summary else None,
+            violations_in_row=raw.get("violations_in_row", 0),
+            passes_in_row=raw.get("passes_in_row", 0),
         )
 
 
@@ -148,6 +166,8 @@ class Progress:
     had been in effect. ``rollback_written_at`` is when the weight 0
     of a rollback was first seen in the field: Knative's time to follow counts from there. ``stable_is_bad``
     says that the revision which KServe takes for stable was rolled back before: the way back is the stable spec.
+    ``analysis_step`` is the number of the step at which the present analysis was stated, 0: it is the policy's own.
+    ``failed_requests`` is what the candidate has failed, where the policy limits that, in the form of ``analysis``.
     ``renumbered_revision`` is the revision that KServe made of the candidate's spec when
     it renumbered the revisions.
     """
@@ -188,6 +208,8 @@ class Progress:
     inconclusive_since: float | None = None
     drifted_since: float | None = None
     renumbered_revision: str = ""
+    analysis_step: int = 0
+    failed_requests: Mapping[str, Any] = field(default_factory=dict)
     rollback_written_at: float | None = None
     stable_is_bad: bool = False
     version: int = VERSION
@@ -224,6 +246,12 @@ class Progress:
         return cls(**values)
 
 
+def failed_requests_of(progress: Progress) -> tuple[int, int] | None:
+    """The requests that the candidate has failed, and how many it may; None where the policy has no budget."""
+    failed, most = progress.failed_requests.get("failed"), progress.failed_requests.get("max")
+    return (failed, most) if isinstance(failed, int) and isinstance(most, int) else None
+
+
 _NUMBER, _TEXT, _MAPPING, _LIST = (int, float), (str,), (Mapping,), (list, tuple)
 _KINDS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(
@@ -239,9 +267,9 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
         _TEXT,
     ),
     **dict.fromkeys(("started_at", "phase_since"), _NUMBER),
-    **dict.fromkeys(("step", "version"), (int,)),
+    **dict.fromkeys(("step", "version", "analysis_step"), (int,)),
     **dict.fromkeys(("promote_all", "repairing", "restored", "stable_is_bad"), (bool,)),
-    **dict.fromkeys(("metrics", "channel_message_ids", "evidence"), _MAPPING),
+    **dict.fromkeys(("metrics", "channel_message_ids", "evidence", "failed_requests"), _MAPPING),
     **dict.fromkeys(
         ("webhooks_passed", "decisions", "pending_notifications", "delivered_notifications", "warnings_sent"),
         _LIST,

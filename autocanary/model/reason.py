@@ -56,6 +56,7 @@ class Reason(str, Enum):
     # rolling back
     METRIC_VIOLATION = "MetricViolation"
     WORSE_THAN_STABLE = "WorseThanStable"  # the comparison is sure
+    FAILED_REQUESTS_EXCEEDED = "FailedRequestsExceeded"  # the candidate has used up its budget of failed requests
     NO_DATA_DEADLINE = "NoDataDeadline"
     OUTAGE_DEADLINE = "OutageDeadline"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"

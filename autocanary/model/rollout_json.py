@@ -11,7 +11,7 @@ from typing import Any
 
 from autocanary.model.comparison_wording import comparison_lines, worst_first
 from autocanary.model.policy import Component
-from autocanary.model.progress import Phase, Progress
+from autocanary.model.progress import Phase, Progress, failed_requests_of
 from autocanary.model.reason import Reason
 from autocanary.model.recorded_spec import RECORDED_SPECS, changed_specs, spec_digests
 from autocanary.model.rollout import NAME_LIMIT, Request, Rollout
@@ -130,6 +130,8 @@ def status_of(rollout: Rollout) -> dict[str, Any]:
         if progress.answered_request_id
         else None,
         "evidencePercent": progress.evidence.get("evidence_percent"),
+        "failedRequests": _failed_requests(progress),
+        "analysisStep": progress.analysis_step,
         "metrics": [_metric_status(name, state) for name, state in worst_first(progress.metrics)],
         "decisions": decisions,
         "notified": delivered,
@@ -137,6 +139,11 @@ def status_of(rollout: Rollout) -> dict[str, Any]:
         "specDigests": dict(rollout.spec_digests) or spec_digests(_spec(rollout)),
         "progress": stored,
     }
+
+
+def _failed_requests(progress: Progress) -> dict[str, Any] | None:
+    counted = failed_requests_of(progress)
+    return {"count": counted[0], "max": counted[1]} if counted is not None else None
 
 
 def _metric_status(name: str, state: Any) -> dict[str, Any]:

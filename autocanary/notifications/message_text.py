@@ -123,6 +123,8 @@ _ADVICE_BY_EVENT: Mapping[str, str] = {
     Event.WARNING.value: f"Check the service: {_DESCRIBE}.",
 }
 _AFTER_ROLLBACK: Mapping[str, str] = {
+    Reason.FAILED_REQUESTS_EXCEEDED.value: f"Read {{candidate}}'s logs ({_PODS}), then apply a fixed revision. If the "
+    "failures are acceptable, raise maxFailedRequests in the policy.",
     Reason.ABORTED_BY_USER.value: f"Nothing. {_RETRY} starts it again.",
     Reason.NO_DATA_DEADLINE.value: "Nothing is known about the model. Check that clients call the service and that "
     f"Prometheus scrapes it, then {_RETRY}.",

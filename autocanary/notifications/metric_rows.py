@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from autocanary.analysis.thresholds import violation_ratio
 from autocanary.model.comparison_summary import ComparisonSummary
 from autocanary.model.comparison_wording import comparison_lines
+from autocanary.model.decision import Event
 from autocanary.model.measurement import Measurement, MeasurementKind
 from autocanary.model.policy import Metric, Policy, Range
 from autocanary.model.progress import MetricState
@@ -102,7 +103,9 @@ class MetricRow:
 
 def metric_rows(message: Message, policy: Policy | None) -> tuple[MetricRow, ...]:
     """The metrics behind the transition: violations first, the worst before the others, then what has no answer."""
-    known = {metric.name: metric for metric in policy.analysis.metrics} if policy else {}
+    # A step is notified with the measurements of the step before it.
+    step = message.notification.step - (2 if message.notification.event == Event.STEP.value else 1)
+    known = policy.metrics_at(step) if policy else {}
     rows = [_row(name, state, known.get(name)) for name, state in _metric_states(message).items() if state.last]
     order = {False: 0, None: 1, True: 2}
     return tuple(sorted(rows, key=lambda row: (row.dry_run, order[row.ok], -row.ratio, -row.evidence_percent)))

@@ -18,6 +18,7 @@
      "metrics": [{"name": "request-success-rate", "verdict": "violation", "kind": "value", "value": 97.2,
                   "unit": "percent", "min": 99.0, "max": null, "requests": 1234, "dryRun": false,
                   "comparison": null}],
+     "failedRequests": {"count": 12, "max": 1000},       null where the policy has no maxFailedRequests
      "details": {}}}
 
 Any 2xx means "I have it". 408, 425, 429 and 5xx are tried again (Retry-After is honoured); every other
@@ -47,6 +48,7 @@ from urllib.parse import quote
 
 from autocanary.model.comparison_summary import ComparisonSummary
 from autocanary.model.comparison_wording import comparison_lines
+from autocanary.model.progress import failed_requests_of
 from autocanary.model.time_format import format_time
 from autocanary.notifications.channel import (
     Channel,
@@ -83,7 +85,7 @@ def cloudevent(message: Message, cluster: str, data: Mapping[str, Any]) -> dict[
 def payload(message: Message, cluster: str, policy_of: PolicyOf) -> dict[str, Any]:
     """The event's ``data``, as in the module's docstring."""
     notification, rollout = message.notification, message.rollout
-    policy = policy_of(rollout)
+    policy, counted = policy_of(rollout), failed_requests_of(rollout.progress)
     return {
         "id": notification.id,
         "event": notification.event,
@@ -102,6 +104,7 @@ def payload(message: Message, cluster: str, policy_of: PolicyOf) -> dict[str, An
         "reason": notification.reason,
         "message": notification.message,
         "metrics": [_metric(row) for row in metric_rows(message, policy)],
+        "failedRequests": {"count": counted[0], "max": counted[1]} if counted is not None else None,
         "details": dict(message.details),
     }
 

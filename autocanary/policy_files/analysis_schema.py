@@ -23,7 +23,15 @@ from autocanary.policy_files.field_types import (
 )
 from autocanary.policy_files.metric_presets import COMPARABLE, PRESETS
 
-__all__ = ["AnalysisFields", "Compare", "MetricFields", "OnNoData", "OnOutage", "ThresholdRange"]
+__all__ = [
+    "AnalysisFields",
+    "Compare",
+    "MetricFields",
+    "OnNoData",
+    "OnOutage",
+    "StepAnalysisFields",
+    "ThresholdRange",
+]
 
 _ONE_OF_THE_PRESETS: JsonDict = {"properties": {"name": {"enum": [*PRESETS]}}}
 _CAN_BE_COMPARED: JsonDict = {"properties": {"name": {"enum": [*COMPARABLE]}}, "not": {"required": ["query"]}}
@@ -128,6 +136,21 @@ class MetricFields(StrictModel):
         default=False,
         description="Whether an evaluation within the limits erases earlier violations; else they add up in a step.",
     )
+    consecutive_failure_limit: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="The rollout also fails at this many violations in a row, whatever `failureLimit` says. Without "
+        "`failureLimit` it is the only limit. An evaluation without a number does not count.",
+        examples=[3],
+    )
+    consecutive_success_limit: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="A step passes only after this many evaluations in a row within the limits.",
+        examples=[5],
+    )
     dry_run: bool = Field(default=False, description="Evaluated and shown, never acted on.")
     min_requests: int | None = Field(
         default=None,
@@ -170,6 +193,12 @@ class AnalysisFields(StrictModel):
     warmup: Duration = Field(
         default=30.0, description="How long after each change of weight nothing is evaluated.", examples=["30s"]
     )
+    first_warmup: Duration | None = Field(
+        default=None,
+        description="Like `warmup`, for the first step: a candidate with cold caches is slow, or fails, for its first "
+        "minutes. Left out, `warmup`.",
+        examples=["5m"],
+    )
     source: Annotated[Source, Field(strict=False)] = Field(
         default=Source.AUTO,
         description="The exporter that measures the requests; `auto` detects which one has data for the service.",
@@ -200,6 +229,15 @@ class AnalysisFields(StrictModel):
         max_length=POLICY_METRICS,
         examples=[[{"name": "request-success-rate", "thresholdRange": {"min": 99}}]],
     )
+    max_failed_requests: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000_000,
+        description="The budget of harm: when the candidate has failed this many requests in the whole rollout, it is "
+        "rolled back, whatever the metrics say. It is counted during warm-ups and pauses too. Left out, there is no "
+        "budget.",
+        examples=[1000],
+    )
     on_no_data: OnNoData = Field(
         default_factory=OnNoData,
         description="No traffic reached the candidate, or nothing measures it.",
@@ -212,4 +250,46 @@ class AnalysisFields(StrictModel):
         "is held, never promoted. Left out: `hold` where metrics are compared; without comparisons a hold "
         "counts towards `progressDeadline`.",
         examples=["hold"],
+    )
+
+
+class StepAnalysisFields(StrictModel):
+    """What changes in the analysis from a step on; what is left out stays as it was."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    warmup: Duration | None = Field(
+        default=None, description="Like `analysis.warmup`, from this step on.", examples=["2m"]
+    )
+    window: PositiveDuration | None = Field(
+        default=None, description="Like `analysis.window`, from this step on.", examples=["5m"]
+    )
+    min_requests: int | None = Field(
+        default=None,
+        ge=0,
+        le=1_000_000_000,
+        description="Like `analysis.minRequests`, from this step on.",
+        examples=[500],
+    )
+    preset: Annotated[policy.ComparisonPreset, Field(strict=False)] | None = Field(
+        default=None,
+        description="Like `analysis.preset`, from this step on.",
+        examples=["robust"],
+    )
+    metrics: list[MetricFields] | None = Field(
+        default=None,
+        description="What is measured from this step on, in place of all metrics before; at least one that is not "
+        "`dryRun`.",
+        min_length=1,
+        max_length=POLICY_METRICS,
+        examples=[[{"name": "request-success-rate", "thresholdRange": {"min": 99.5}}]],
+    )
+    on_no_data: OnNoData | None = Field(
+        default=None, description="Like `analysis.onNoData`, from this step on.", examples=[{"hold": "5m"}]
+    )
+    on_outage: OnOutage | None = Field(
+        default=None, description="Like `analysis.onOutage`, from this step on.", examples=[{"hold": "1h"}]
+    )
+    on_inconclusive: Annotated[OnInconclusive, Field(strict=False)] | None = Field(
+        default=None, description="Like `analysis.onInconclusive`, from this step on.", examples=["rollback"]
     )

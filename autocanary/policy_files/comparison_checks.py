@@ -6,16 +6,25 @@ Like ``cross_field_checks``: each check reads the document as it was written and
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from autocanary.policy_files.metric_presets import COMPARABLE, PRESETS
 from autocanary.policy_files.policy_errors import FieldPath, FieldProblem
 from autocanary.policy_files.raw_document import RawMapping, get_list, get_mapping
 from autocanary.policy_files.units import format_value, parse_seconds
 
-__all__ = ["check_comparisons", "check_metric", "has_comparison"]
+__all__ = ["check_comparisons", "check_metric", "has_comparison", "metric_lists"]
 
-_METRICS: FieldPath = ("spec", "analysis", "metrics")
 _SAME_COUNTS = ("error-rate", "request-success-rate")
+
+
+def metric_lists(spec: RawMapping) -> Iterator[tuple[FieldPath, list[Any]]]:
+    """Every list of metrics that is written, the policy's own and then the steps', and where."""
+    yield ("spec", "analysis", "metrics"), get_list(get_mapping(spec, "analysis"), "metrics")
+    for index, step in enumerate(get_list(spec, "steps")):
+        analysis = get_mapping(step, "analysis")
+        if analysis is not None and "metrics" in analysis:
+            yield ("spec", "steps", index, "analysis", "metrics"), get_list(analysis, "metrics")
 
 
 def has_comparison(spec: RawMapping) -> bool:
@@ -45,7 +54,7 @@ def check_metric(metric: RawMapping, here: FieldPath) -> Iterator[FieldProblem]:
         message = "nothing says what is acceptable"
         yield FieldProblem(here, message, f"add thresholdRange: {example}{or_compare}")
         return
-    for field in ("failureLimit", "consecutive"):
+    for field in ("failureLimit", "consecutive", "consecutiveFailureLimit", "consecutiveSuccessLimit"):
         if field in metric:
             message = "there is no thresholdRange whose violations could be counted"
             hint = "leave it out: a comparison decides by its confidence"
@@ -55,19 +64,41 @@ def check_metric(metric: RawMapping, here: FieldPath) -> Iterator[FieldProblem]:
 def check_comparisons(spec: RawMapping) -> Iterator[FieldProblem]:
     """The same counts are not compared twice, and a step's timeout leaves it its time."""
     yield from _check_same_counts(spec)
+    yield from _check_dry_runs(spec)
     yield from _check_step_timeout(spec)
+
+
+def _compared(spec: RawMapping) -> Iterator[tuple[FieldPath, RawMapping]]:
+    for base, metrics in metric_lists(spec):
+        for index, metric in enumerate(metrics):
+            if isinstance(metric, dict) and "compare" in metric:
+                yield (*base, index), metric
 
 
 def _check_same_counts(spec: RawMapping) -> Iterator[FieldProblem]:
     found: list[str] = []
-    for index, metric in enumerate(get_list(get_mapping(spec, "analysis"), "metrics")):
-        if not isinstance(metric, dict) or "compare" not in metric or metric.get("name") not in _SAME_COUNTS:
+    for here, metric in _compared(spec):
+        if metric.get("name") not in _SAME_COUNTS:
             continue
         if found and metric["name"] not in found:
             message = f"{metric['name']} and {found[0]} compare the same requests"
             hint = "keep compare in one of the two; the other may have a thresholdRange"
-            yield FieldProblem((*_METRICS, index, "compare"), message, hint, at_key=True)
+            yield FieldProblem((*here, "compare"), message, hint, at_key=True)
         found.append(metric["name"])
+
+
+def _check_dry_runs(spec: RawMapping) -> Iterator[FieldProblem]:
+    """The evidence is that of the whole rollout: a metric cannot count for a part of it."""
+    decides: dict[str, bool] = {}
+    for here, metric in _compared(spec):
+        name, is_dry = metric.get("name"), metric.get("dryRun") is True
+        if not isinstance(name, str):
+            continue
+        if decides.setdefault(name, not is_dry) == is_dry:
+            message = f"the comparison of {name} decides at one step and is a dry run at another"
+            hint = "write dryRun the same at all steps: its evidence is that of the whole rollout"
+            at_key = "dryRun" in metric
+            yield FieldProblem((*here, "dryRun") if at_key else here, message, hint, at_key=at_key)
 
 
 def _check_step_timeout(spec: RawMapping) -> Iterator[FieldProblem]:

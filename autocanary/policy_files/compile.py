@@ -55,6 +55,7 @@ def compile_policy(document: schema.Document, raw: Mapping[str, Any], origin: st
     """The policy; ``raw`` is the spec as its author wrote it, kept for snapshots."""
     spec = document.spec
     analysis = _analysis(spec.analysis)
+    steps = _steps(spec, analysis)
     policy = Policy(
         name=document.metadata.name,
         namespace=document.metadata.namespace or "",
@@ -63,7 +64,7 @@ def compile_policy(document: schema.Document, raw: Mapping[str, Any], origin: st
             namespaces=tuple(spec.selector.namespaces),
             labels=tuple(sorted(spec.selector.match_labels.items())),
         ),
-        steps=_steps(spec, compared=any(metric.compare for metric in analysis.gating)),
+        steps=steps,
         analysis=analysis,
         component=spec.component,
         after=tuple(each for each in Component if each in spec.after),
@@ -110,13 +111,16 @@ def _to_json_value(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _steps(spec: schema.Spec, *, compared: bool) -> tuple[Step, ...]:
-    steps = _short_form(spec) if spec.step_weights is not None else _long_form(spec.steps or [])
-    if compared:
-        least = MIN_COMPARED_STEP
-        steps = [each if each.hold else dataclasses.replace(each, hold=least) for each in steps]
+def _steps(spec: schema.Spec, analysis: Analysis) -> tuple[Step, ...]:
+    steps = _short_form(spec) if spec.step_weights is not None else _long_form(spec, analysis)
+    steps = [
+        dataclasses.replace(each, hold=MIN_COMPARED_STEP)
+        if not each.hold and any(metric.compare for metric in (each.analysis or analysis).gating)
+        else each
+        for each in steps
+    ]
     if steps[-1].weight < _FULL_WEIGHT:
-        steps.append(Step(_FULL_WEIGHT, hold=0.0))
+        steps.append(Step(_FULL_WEIGHT, 0.0, False, steps[-1].analysis, steps[-1].analysis_from))
     last = steps[-1]
     steps[-1] = dataclasses.replace(last, hold=max(last.hold, spec.bake))
     return tuple(steps)
@@ -126,17 +130,33 @@ def _short_form(spec: schema.Spec) -> list[Step]:
     return [Step(weight, hold=spec.step_duration or 0.0) for weight in spec.step_weights or []]
 
 
-def _long_form(raw: list[schema.StepFields]) -> list[Step]:
-    """Pauses after a weight add up; one without a duration also waits for a user."""
+def _long_form(spec: schema.Spec, analysis: Analysis) -> list[Step]:
+    """Pauses after a weight add up; one without a duration also waits for a user.
+
+    What a step changes in the analysis holds for the steps after it as well.
+    """
     steps: list[Step] = []
-    for each in raw:
+    written, current, analysis_from = spec.analysis, analysis, 0
+    for each in spec.steps or []:
         if each.set_weight is not None:
-            steps.append(Step(each.set_weight, hold=0.0))
+            if each.analysis is not None:
+                written, analysis_from = _changed_analysis(written, each.analysis), len(steps) + 1
+                current = _analysis(written)
+            changed = current if analysis_from else None
+            steps.append(Step(each.set_weight, 0.0, False, changed, analysis_from))
         elif each.pause is not None and each.pause.duration is not None:
             steps[-1] = dataclasses.replace(steps[-1], hold=steps[-1].hold + each.pause.duration)
         else:
             steps[-1] = dataclasses.replace(steps[-1], approval=True)
     return steps
+
+
+def _changed_analysis(
+    written: analysis_schema.AnalysisFields, change: analysis_schema.StepAnalysisFields
+) -> analysis_schema.AnalysisFields:
+    """The fields that are written at a step replace those before; its warm-up is that of the first step, too."""
+    changes = {name: getattr(change, name) for name in change.model_fields_set}
+    return written.model_copy(update=changes | ({"first_warmup": None} if "warmup" in changes else {}))
 
 
 def _analysis(raw: analysis_schema.AnalysisFields) -> Analysis:
@@ -152,6 +172,8 @@ def _analysis(raw: analysis_schema.AnalysisFields) -> Analysis:
         on_no_data=Timeout(raw.on_no_data.hold, raw.on_no_data.then),
         on_outage=Timeout(raw.on_outage.hold, raw.on_outage.then),
         on_inconclusive=raw.on_inconclusive or (OnInconclusive.HOLD if compared else None),
+        first_warmup=raw.first_warmup,
+        max_failed_requests=raw.max_failed_requests,
     )
 
 
@@ -161,7 +183,8 @@ def _metric(raw: analysis_schema.MetricFields, default_preset: core_policy.Compa
     one = preset is not None and preset.one_is_ratio
     limits = raw.threshold_range or analysis_schema.ThresholdRange()
     low, high = limits.min, limits.max
-    has_failure_limit = bool({"failure_limit", "consecutive"} & raw.model_fields_set)
+    has_failure_limit = bool({"failure_limit", "consecutive", "consecutive_failure_limit"} & raw.model_fields_set)
+    only_in_a_row = raw.consecutive_failure_limit is not None and "failure_limit" not in raw.model_fields_set
     quantile = raw.quantile
     if quantile is None and preset is not None and preset.has_quantile:
         quantile = DEFAULT_QUANTILE
@@ -175,13 +198,15 @@ def _metric(raw: analysis_schema.MetricFields, default_preset: core_policy.Compa
         query=raw.query or "",
         query_type="" if raw.query is None else result_type(with_sample_values(raw.query)) or "",
         quantile=quantile,
-        failure_limit=raw.failure_limit,
+        failure_limit=None if only_in_a_row else raw.failure_limit,
         consecutive=raw.consecutive,
         dry_run=raw.dry_run,
         min_requests=None if raw.min_requests is None else float(raw.min_requests),
         window=raw.window,
         compare=_compare(raw.compare, default_preset),
         objective=raw.compare is not None and raw.threshold_range is not None and not has_failure_limit,
+        consecutive_failure_limit=raw.consecutive_failure_limit,
+        consecutive_success_limit=raw.consecutive_success_limit,
     )
 
 

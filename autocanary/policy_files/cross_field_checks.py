@@ -14,7 +14,7 @@ from autocanary.errors import InputError
 from autocanary.limits import WEBHOOK_RETRIES, WEBHOOK_SECONDS
 from autocanary.model.measurement import Unit
 from autocanary.model.policy import Component
-from autocanary.policy_files.comparison_checks import check_comparisons, check_metric, has_comparison
+from autocanary.policy_files.comparison_checks import check_comparisons, check_metric, has_comparison, metric_lists
 from autocanary.policy_files.metric_presets import PRESETS, Preset
 from autocanary.policy_files.policy_errors import FieldPath, FieldProblem
 from autocanary.policy_files.raw_document import get_list, get_mapping, get_value
@@ -118,6 +118,9 @@ def _step_list(spec: dict[str, Any]) -> Iterator[FieldProblem]:
             )
         if "setWeight" in step:
             weights.append(((*here, "setWeight"), step["setWeight"]))
+        elif "analysis" in step:
+            hint = "write analysis beside the - setWeight from which it holds"
+            yield FieldProblem((*here, "analysis"), "this step sets no weight", hint, at_key=True)
     if get_list(spec, "steps") and not weights:
         yield FieldProblem(("spec", "steps"), "no step sets a weight", "begin with - setWeight: 10")
     yield from _increasing(weights)
@@ -132,11 +135,11 @@ def _increasing(weights: Sequence[tuple[FieldPath, Any]]) -> Iterator[FieldProbl
 
 
 def _metrics(spec: dict[str, Any]) -> Iterator[FieldProblem]:
-    analysis = get_mapping(spec, "analysis")
-    if analysis is None:
-        return
-    metrics = get_list(analysis, "metrics")
-    base: FieldPath = ("spec", "analysis", "metrics")
+    for base, metrics in metric_lists(spec):
+        yield from _metric_list(metrics, base)
+
+
+def _metric_list(metrics: list[Any], base: FieldPath) -> Iterator[FieldProblem]:
     if metrics and all(isinstance(each, dict) and each.get("dryRun") is True for each in metrics):
         yield FieldProblem(
             base,

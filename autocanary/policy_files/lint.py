@@ -15,6 +15,7 @@ from autocanary.errors import InputError, Problem
 from autocanary.model.measurement import Unit
 from autocanary.model.policy import Analysis, Component, Policy, Selector
 from autocanary.policy_files import analysis_schema
+from autocanary.policy_files.comparison_checks import metric_lists
 from autocanary.policy_files.component_order import check_component_order
 from autocanary.policy_files.cross_field_checks import with_sample_values
 from autocanary.policy_files.loader import LoadedDocument
@@ -207,6 +208,7 @@ def _window(document: RawMapping) -> Iterator[FieldProblem]:
     interval = _seconds(analysis, "interval")
     windows: list[tuple[FieldPath, float | None]] = [((*_ANALYSIS, "window"), _seconds(analysis, "window"))]
     windows += [((*path, "window"), parse_seconds(metric.get("window"))) for path, metric in _metrics(document)]
+    windows += [((*path, "window"), parse_seconds(each.get("window"))) for path, each in _step_analyses(document)]
     for path, window in windows:
         if window is None:
             continue
@@ -222,10 +224,11 @@ def _window(document: RawMapping) -> Iterator[FieldProblem]:
 
 
 def _min_requests(document: RawMapping) -> Iterator[FieldProblem]:
-    least = _analysis(document).get("minRequests")
-    if type(least) is int and least == 0:
-        message = "with minRequests 0 a single request can fail or pass a step"
-        yield FieldProblem((*_ANALYSIS, "minRequests"), message, "50 is the default", severity="warning")
+    for path, analysis in ((_ANALYSIS, _analysis(document)), *_step_analyses(document)):
+        least = analysis.get("minRequests")
+        if type(least) is int and least == 0:
+            message = "with minRequests 0 a single request can fail or pass a step"
+            yield FieldProblem((*path, "minRequests"), message, "50 is the default", severity="warning")
     for path, metric in _metrics(document):
         name, limits = metric.get("name"), get_mapping(metric, "thresholdRange")
         if not isinstance(name, str) or name not in PRESETS or "query" in metric or not limits:
@@ -274,9 +277,17 @@ def _analysis(document: RawMapping) -> RawMapping:
 
 
 def _metrics(document: RawMapping) -> Iterator[tuple[FieldPath, dict[str, Any]]]:
-    for index, metric in enumerate(get_list(_analysis(document), "metrics")):
-        if isinstance(metric, dict):
-            yield (*_ANALYSIS, "metrics", index), metric
+    for base, metrics in metric_lists(_spec(document)):
+        for index, metric in enumerate(metrics):
+            if isinstance(metric, dict):
+                yield (*base, index), metric
+
+
+def _step_analyses(document: RawMapping) -> Iterator[tuple[FieldPath, RawMapping]]:
+    for index, step in enumerate(get_list(_spec(document), "steps")):
+        analysis = get_mapping(step, "analysis")
+        if analysis is not None:
+            yield ("spec", "steps", index, "analysis"), analysis
 
 
 def _seconds(analysis: RawMapping, name: str) -> float | None:

@@ -76,11 +76,12 @@ At 100 % there is no stable to compare with: the candidate is compared with stab
 
 ### With a `thresholdRange`
 
-Without `failureLimit` (or `consecutive`) the range is an **objective**: errors are rolled back only when
-the candidate is shown to be worse than stable *and* beyond the range. Beyond the range alone, the cause may
-be what both revisions depend on: the rollout is held, and no violation is counted. A duration is rolled back
-by its comparison, and nothing passes while its quantile is beyond the range. With `failureLimit` the range
-keeps its plain meaning: so many violations roll back, whatever stable does; the comparison decides besides.
+Without `failureLimit` (or `consecutive`, or `consecutiveFailureLimit`) the range is an **objective**: errors are
+rolled back only when the candidate is shown to be worse than stable *and* beyond the range. Beyond the range
+alone, the cause may be what both revisions depend on: the rollout is held, and no violation is counted. A
+duration is rolled back by its comparison, and nothing passes while its quantile is beyond the range. With
+`failureLimit` the range keeps its plain meaning: so many violations roll back, whatever stable does; the
+comparison decides besides.
 
 """
 
@@ -103,6 +104,28 @@ Each weight is held at least as long as the pauses after it (several add up), an
 all the time. `pause: {}` waits for `autocanary promote`. Where metrics are compared, a weight without a pause
 is held for at least 2m. A list that ends below 100 goes to 100 after its last step. At 100 % the candidate is
 evaluated for the longer of its own pauses and `bake`; then it is promoted.
+
+### What changes at a step
+
+`analysis` beside `setWeight` changes the analysis from that weight on: other metrics, stricter limits, longer delays.
+
+```yaml
+steps:
+  - setWeight: 10
+  - pause: {duration: 5m}
+  - setWeight: 50
+    analysis:                      # holds at 50 % and at 100 %
+      minRequests: 500
+      metrics:                     # in place of all metrics before
+        - {name: error-rate, compare: {to: stable}}
+        - {name: request-success-rate, thresholdRange: {min: 99.9}, consecutiveFailureLimit: 3}
+  - pause: {duration: 10m}
+```
+
+A field that is written there replaces the one before; `metrics` replaces the whole list. Violations are counted
+within one step. The evidence of a comparison is that of the whole rollout: a metric that is no longer compared
+keeps what it has shown, and one that is compared later begins with nothing. `status.analysisStep` says at which
+step the present analysis was stated. `interval`, `source` and `maxFailedRequests` are the rollout's.
 
 ## Which policy governs a service
 
@@ -133,19 +156,31 @@ def render_reference() -> str:
 
 
 def _sections(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every mapping of the document with the path that leads to it, the outermost first."""
-    waiting: list[tuple[str, Mapping[str, Any]]] = [("", schema)]
+    """Every mapping of the document with the path that leads to it, the outermost first; the same mapping once."""
+    shortest: dict[str, str] = {}
+    for path, definition, _ in _all_sections(schema):
+        if definition not in shortest or path.count(".") < shortest[definition].count("."):
+            shortest[definition] = path
+    for path, definition, here in _all_sections(schema):
+        if shortest[definition] == path:
+            yield path, here
+
+
+def _all_sections(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """The path, the name of the definition, and the mapping; where two paths lead to one, both."""
+    waiting: list[tuple[str, str, Mapping[str, Any]]] = [("", "", schema)]
     while waiting:
-        path, here = waiting.pop(0)
-        yield path, here
+        path, definition, here = waiting.pop(0)
+        yield path, definition, here
         inner = []
         for name, field in here["properties"].items():
             entry = field.get("items", {}) if field.get("type") == "array" else field
             if "$ref" in entry:
-                target = schema["$defs"][entry["$ref"].rsplit("/", 1)[-1]]
+                name_of_target = entry["$ref"].rsplit("/", 1)[-1]
+                target = schema["$defs"][name_of_target]
                 if "properties" in target:
                     suffix = "[]" if field.get("type") == "array" else ""
-                    inner.append((f"{path}.{name}{suffix}".lstrip("."), target))
+                    inner.append((f"{path}.{name}{suffix}".lstrip("."), name_of_target, target))
         waiting[:0] = inner
 
 

@@ -32,7 +32,7 @@ from autocanary.model.policy import (
     OnWeightRemoved,
     WebhookType,
 )
-from autocanary.policy_files.analysis_schema import AnalysisFields
+from autocanary.policy_files.analysis_schema import AnalysisFields, StepAnalysisFields
 from autocanary.policy_files.field_types import (
     Channel,
     Duration,
@@ -128,9 +128,13 @@ class Pause(StrictModel):
 
 
 class StepFields(StrictModel):
-    """Either `setWeight` or `pause`."""
+    """Either `setWeight`, and with it what changes in the analysis, or `pause`."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["setWeight"]}, {"required": ["pause"]}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["setWeight"]}, {"required": ["pause"], "not": {"required": ["analysis"]}}]
+        }
+    )
 
     set_weight: Weight | None = Field(
         default=None,
@@ -142,6 +146,12 @@ class StepFields(StrictModel):
         description="How long the weight above is held and the candidate analysed; several add up. `pause: {}` waits "
         "for `autocanary promote`.",
         examples=[{"duration": "5m"}, {}],
+    )
+    analysis: StepAnalysisFields | None = Field(
+        default=None,
+        description="What changes in the analysis from this weight on: the metrics, their limits and the delays. It "
+        "holds for later steps too, until one of them changes it again.",
+        examples=[{"metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 99.5}}]}],
     )
 
 

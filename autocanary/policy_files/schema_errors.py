@@ -74,6 +74,7 @@ _RENAMED: dict[str, str] = {
     "count": "failureLimit, in each metric",
     "initialDelay": "warmup",
     "inconclusiveLimit": "stepTimeout, with analysis.onInconclusive",
+    "consecutiveErrorLimit": "analysis.onOutage, for queries without an answer",
     "timeoutSeconds": "stepTimeout, with its unit",
     "progressDeadlineSeconds": "progressDeadline, with its unit",
     "targetRef": "selector",
@@ -189,7 +190,7 @@ def _kind(error: _PydanticError) -> FieldProblem:
 
 
 def _too_short(error: _PydanticError) -> FieldProblem:
-    if error.path == ("spec", "analysis", "metrics"):
+    if error.path[-2:] == ("analysis", "metrics"):
         return FieldProblem(error.path, *NO_METRIC)
     return FieldProblem(error.path, "the list is empty", "leave the field out, or give at least one entry")
 
@@ -267,9 +268,16 @@ def yaml_flow(value: Any) -> str:
     return str(value)
 
 
+_STEP_ANALYSIS = "spec.steps.analysis"
+
+
 def _parent_of_field(schema: Mapping[str, Any], name: str) -> str:
-    """Where a field of this name does belong; "" when nowhere, or in several places."""
+    """Where a field of this name does belong; "" when nowhere, or in several places.
+
+    What a step may change in the analysis belongs to the analysis first.
+    """
     found = [path for path in _walk(schema, schema["properties"]["spec"], "spec") if path.endswith(f".{name}")]
+    found = [path for path in found if not path.startswith(_STEP_ANALYSIS)]
     return found[0].removesuffix(f".{name}") if len(found) == 1 else ""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from autocanary.model.measurement import RequestCounters
+from autocanary.model.measurement import FailureCounts, RequestCounters
 from autocanary.prometheus.counter_tracking import CounterTracker, CounterUpdate
 
 __all__ = ["CounterStore"]
@@ -29,6 +29,7 @@ Subject = TypeVar("Subject", bound=Hashable)
 class _TrackedRevision:
     tracker: CounterTracker
     last_used_at: float
+    account_id: str
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ class CounterStore(Generic[Subject]):
             for revision_key, update in updates.items():
                 entry = self._entries.get(revision_key)
                 if entry is None:
-                    self._entries[revision_key] = _TrackedRevision(CounterTracker(update), now)
+                    self._entries[revision_key] = _TrackedRevision(CounterTracker(update), now, self._next_epoch())
                 else:
                     entry.tracker.add(update)
             if len(self._entries) > self._max_entries:
@@ -123,6 +124,15 @@ class CounterStore(Generic[Subject]):
             if current != (pair.last_result.candidate_current, pair.last_result.stable_current):
                 pair.last_result = replace(pair.last_result, candidate_current=current[0], stable_current=current[1])
             return pair.last_result
+
+    def failures(self, revision: Subject) -> FailureCounts | None:
+        """What a revision has failed; None before it is tracked."""
+        with self._lock:
+            entry = self._entries.get(revision)
+            if entry is None:
+                return None
+            tracker = entry.tracker
+            return FailureCounts(entry.account_id, tracker.totals(()).errors, tracker.failed_by_process())
 
     def _new_pair(self, one: CounterTracker, other: CounterTracker, bounds: tuple[float, ...]) -> _ComparedPair:
         at = _common_time(one, other)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from autocanary.model.measurement import RequestTotals
 
@@ -90,7 +91,13 @@ class _Process:
     at: float
     series: float
     last_seen_at: float
+    digest: str
     values: dict[CounterKey, float] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> float:
+        """The failures that it counts now: its raw counters."""
+        return sum(value for (kind, _), value in self.values.items() if kind in (BAD, SEPARATE_FAILURE))
 
 
 class CounterTracker:
@@ -127,6 +134,11 @@ class CounterTracker:
         within = tuple(self._within.get(bound, 0.0) for bound in bounds)
         return RequestTotals(requests, min(errors, requests), within)
 
+    def failed_by_process(self) -> dict[str, float]:
+        """The raw counters of failures by a digest of the process's name, of those that have any."""
+        found = ((process.digest, process.failed) for process in self._processes.values())
+        return {digest: failed for digest, failed in found if failed > 0.0}
+
     def _track(self, update: CounterUpdate, *, started: bool) -> None:
         by_process: dict[str, list[ProcessScrape]] = {}
         for scrape in update.scrapes:
@@ -139,7 +151,9 @@ class CounterTracker:
             )
             if process is None:
                 is_new = started and self._history_known and name not in self._known_processes
-                process = _Process(scrape.scrape_labels, scrape.instance, scrape.at, scrape.series, update.at)
+                process = _Process(
+                    scrape.scrape_labels, scrape.instance, scrape.at, scrape.series, update.at, _digest(name)
+                )
                 self._processes[name] = process
                 self._accept(process, scrape, counted=is_new)
             else:
@@ -193,6 +207,10 @@ class CounterTracker:
         if len(self._known_processes) > _MAX_KNOWN_PROCESSES:
             self._known_processes.clear()
             self._history_known = False
+
+
+def _digest(name: str) -> str:
+    return sha256(name.encode()).hexdigest()[:8]
 
 
 def _scrape_to_count(process: _Process | None, scrapes: Sequence[ProcessScrape]) -> ProcessScrape:

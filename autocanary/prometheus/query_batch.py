@@ -322,7 +322,11 @@ def _measurement_with_counters(
         return with_counters(measurement, None, why)
     if isinstance(pending.families, str):
         return with_counters(measurement, None, pending.families)
-    return with_counters(measurement, *collected.for_revisions(pending.families, pending.targets))
+    measurement = with_counters(measurement, *collected.for_revisions(pending.families, pending.targets))
+    if pending.metric_query.failures:
+        failures = collected.store.failures((pending.families[0], pending.targets[0]))
+        measurement = replace(measurement, failures=failures)
+    return measurement
 
 
 def _measurement(pending: _PendingMeasurement, custom: Mapping[str, QueryResult]) -> Measurement:

@@ -15,6 +15,7 @@ from itertools import accumulate
 from statistics import NormalDist
 
 from autocanary.model.measurement import (
+    FailureCounts,
     Measurement,
     MeasurementKind,
     MetricQuery,
@@ -137,7 +138,16 @@ class SimulatedMetrics:
         if fault is None or fault.kind is MeasurementKind.STALE:
             until = now if fault is None else min(fault.start, now)
             self._update_counters(question, key, until, now)
-        return replace(reading, counters=self._last_counters.get(key))
+        reading = replace(reading, counters=self._last_counters.get(key))
+        return replace(reading, failures=self._failures(question)) if question.failures else reading
+
+    def _failures(self, question: MetricQuery) -> FailureCounts | None:
+        """Of the candidate, which is one process here."""
+        owner = (question.namespace, question.service, question.component, question.revision)
+        counters = self._revision_counters.get(owner)
+        if counters is None:
+            return None
+        return FailureCounts(f"sim-{self._restarts}-{question.revision}", counters.failed, counters.failed_by_process)
 
     def _update_counters(
         self, question: MetricQuery, key: tuple[str, str, str, str, str, bool], until: float, now: float

@@ -25,6 +25,16 @@ class RevisionCounters:
         self._cumulative = [0] * len(LATENCY_BOUNDS)
         self._totals = RequestTotals(0.0, 0.0, (0.0,) * len(LATENCY_BOUNDS))
 
+    @property
+    def failed(self) -> float:
+        """What the revision has failed since it was first read."""
+        return float(self._errors)
+
+    @property
+    def failed_by_process(self) -> dict[str, float]:
+        """The raw counter: the pods are one process."""
+        return {f"{self._created_at}": float(self._last.errors)} if self._last.errors else {}
+
     def update(self, series: RevisionSeries | None, newest: ScrapedSample | None) -> RequestTotals:
         if series is not None and newest is not None:
             if series.created_at != self._created_at:  # another revision of the same name: it began at 0

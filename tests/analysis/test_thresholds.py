@@ -9,6 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autocanary.analysis import AnalysisInput, Evaluation, Outcome, Verdict, analyse
+from autocanary.analysis.thresholds import (
+    evaluate_threshold,
+    is_long_enough_in_range,
+    reached_limit_text,
+    violations_text,
+)
 from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import Analysis, Metric, Range
 from autocanary.model.progress import MetricState
@@ -137,3 +143,42 @@ def test_a_breach_is_said_before_a_metric_with_too_few_requests() -> None:
     ):
         found = look(readings)
         assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN)
+
+
+def _in_a_row(metric: Metric, values: str) -> list[MetricState]:
+    """The states after values in range (+), out of range (-) and missing (.)."""
+    state, states = MetricState(), []
+    for each in values:
+        kind = MeasurementKind.NO_SERIES if each == "." else MeasurementKind.VALUE
+        value = {"+": 100.0, "-": 50.0, ".": None}[each]
+        state = evaluate_threshold(metric, Measurement(kind, value, Unit.PERCENT, 500.0), state, 50.0)
+        states.append(state)
+    return states
+
+
+def test_violations_in_a_row_reach_their_own_limit() -> None:
+    """Whatever the sum is; an evaluation without a number neither counts nor interrupts."""
+    metric = Metric(
+        "request-success-rate", Range(min=99.0), Unit.PERCENT, failure_limit=None, consecutive_failure_limit=3
+    )
+    texts = [reached_limit_text(metric, state) for state in _in_a_row(metric, "--+--+-.-.-")]
+    assert texts[:-1] == [""] * 10
+    assert texts[-1] == "3 violations in a row, the limit is 3"
+    both = replace(metric, failure_limit=5)
+    texts = [reached_limit_text(both, state) for state in _in_a_row(both, "--+--+-")]
+    assert texts == ["", "", "", "", "", "", "5 of 5 violations"]
+    assert violations_text(metric, _in_a_row(metric, "+-")[-1]) == "1 of 3 violations in a row"
+
+
+def test_passes_in_a_row_are_counted() -> None:
+    """A violation begins the count again, a missing number does not."""
+    metric = Metric("request-success-rate", Range(min=99.0), Unit.PERCENT, consecutive_success_limit=3)
+    long_enough = [is_long_enough_in_range(metric, state) for state in _in_a_row(metric, "++-++.+")]
+    assert long_enough == [False, False, False, False, False, False, True]
+    assert is_long_enough_in_range(replace(metric, consecutive_success_limit=None), MetricState())
+
+
+def test_counts_in_a_row_survive_json() -> None:
+    metric = Metric("request-success-rate", Range(min=99.0), Unit.PERCENT)
+    for state in _in_a_row(metric, "--+++-"):
+        assert MetricState.from_dict(state.to_dict()) == state

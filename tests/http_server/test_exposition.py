@@ -218,7 +218,11 @@ def test_exported_is_exactly_the_table() -> None:
     """Names, types, help and labels of what is exported are those of the table, in its documentation too."""
     compared = MetricState(comparison_summary=ComparisonSummary(RevisionCounts(10, 1), RevisionCounts(90, 1)))
     world = World(
-        rollout(evidence={"version": 1, "evidence_percent": 43.0}, metrics={**METRICS, "error-rate": compared})
+        rollout(
+            evidence={"version": 1, "evidence_percent": 43.0},
+            metrics={**METRICS, "error-rate": compared},
+            failed_requests={"version": 1, "failed": 12, "max": 1000},
+        )
     )
     world.counters.on_rollout_finished(rollout())
     world.counters.query("ok")
@@ -234,6 +238,14 @@ def test_exported_is_exactly_the_table() -> None:
         assert family.documentation == row.help
         seen = {frozenset(sample.labels) - {"le"} for sample in family.samples}
         assert seen == {frozenset(row.labels)}, family.name
+
+
+def test_failed_requests_and_their_budget() -> None:
+    """Of a rollout whose policy limits them, and of no other."""
+    series = scrape(World(rollout(failed_requests={"version": 1, "failed": 12, "max": 1000})))
+    assert one(series, "autocanary_failed_requests", namespace="models", service="mnist", rollout="mnist-00002") == 12
+    assert of(series, "autocanary_failed_requests_budget")
+    assert not of(scrape(World(rollout())), "autocanary_failed_requests")
 
 
 def test_watches_are_exported_by_kind() -> None:

@@ -17,6 +17,8 @@ def test_names_are_the_stable_surface() -> None:
         "autocanary_metric_value",
         "autocanary_metric_threshold",
         "autocanary_evidence_ratio",
+        "autocanary_failed_requests",
+        "autocanary_failed_requests_budget",
         "autocanary_comparison_requests",
         "autocanary_comparison_bad_percent",
         "autocanary_comparison_non_inferiority_ratio",

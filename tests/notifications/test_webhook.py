@@ -84,6 +84,7 @@ def test_payload_and_headers_on_the_wire(receiver: Receiver, http: HttpClient) -
                 "comparison": None,
             },
         ],
+        "failedRequests": None,
         "details": {"writer": "kubectl-edit"},
     }
 
@@ -174,3 +175,9 @@ def test_comparison_has_counts_of_both_revisions() -> None:
         "text": list(comparison_lines(comparison_summary)),
         "note": "",
     }
+
+
+def test_failed_requests_and_their_budget() -> None:
+    """Null in a rollout without a budget, as above."""
+    about = rollout(progress=progress(failed_requests={"version": 1, "failed": 1204, "max": 1000}))
+    assert payload(message(about=about), "", policy_of)["failedRequests"] == {"count": 1204, "max": 1000}

@@ -34,7 +34,45 @@ spec:
   webhooks: [{name: smoke, type: rollout, url: "http://a/b"}]
   notifications: [{slack: {channel: "#a"}}, {webhook: {url: "http://a/b"}}, {events: [held]}]
 """
-LONG_FORM: Any = {"steps": [{"setWeight": 10}, {"pause": {"duration": "5m"}}]}
+LONG_FORM: Any = {
+    "steps": [
+        {"setWeight": 10},
+        {"pause": {"duration": "5m"}},
+        {
+            "setWeight": 50,
+            "analysis": {
+                "warmup": "1m",
+                "metrics": [
+                    {"name": "request-success-rate", "thresholdRange": {"min": 95, "max": 100}},
+                    {"name": "request-duration", "compare": {"to": "stable"}},
+                    {"name": "own", "query": "a", "thresholdRange": {"max": 1}},
+                ],
+                "onNoData": {"hold": "3m"},
+                "onOutage": {"hold": "3m"},
+            },
+        },
+    ]
+}
+_OF_METRICS = {
+    "name": ("2.name", "mine"),
+    "thresholdRange.min": ("0.thresholdRange.min", 91),
+    "thresholdRange.max": ("0.thresholdRange.max", 99),
+    "compare.margin": ("1.compare.margin", "1%"),
+    "compare.confidence": ("1.compare.confidence", "90%"),
+    "compare.ratio": ("1.compare.ratio", 1.1),
+    "compare.preset": ("1.compare.preset", "fast"),
+    "query": ("2.query", "b"),
+    "quantile": ("1.quantile", 0.5),
+    "failureLimit": ("0.failureLimit", 2),
+    "consecutive": ("0.consecutive", True),
+    "consecutiveFailureLimit": ("0.consecutiveFailureLimit", 3),
+    "consecutiveSuccessLimit": ("0.consecutiveSuccessLimit", 3),
+    "dryRun": ("0.dryRun", True),
+    "minRequests": ("0.minRequests", 60),
+    "window": ("0.window", "2m"),
+}
+"""The fields of a metric; each is changed in the policy's own list and in a step's."""
+_METRIC_LISTS = ("spec.analysis.metrics", "spec.steps[].analysis.metrics")
 
 CHANGES: dict[str, tuple[str, Any]] = {
     # the field of the schema: where the base document has it (indexes in brackets), and another value
@@ -50,28 +88,25 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "spec.stepTimeout": ("spec.stepTimeout", "1h"),
     "spec.steps[].setWeight": ("spec.steps.0.setWeight", 20),
     "spec.steps[].pause.duration": ("spec.steps.1.pause.duration", "6m"),
+    "spec.steps[].analysis.warmup": ("spec.steps.2.analysis.warmup", "2m"),
+    "spec.steps[].analysis.window": ("spec.steps.2.analysis.window", "3m"),
+    "spec.steps[].analysis.minRequests": ("spec.steps.2.analysis.minRequests", 61),
+    "spec.steps[].analysis.preset": ("spec.steps.2.analysis.preset", "robust"),
+    "spec.steps[].analysis.onNoData.hold": ("spec.steps.2.analysis.onNoData.hold", "2m"),
+    "spec.steps[].analysis.onNoData.then": ("spec.steps.2.analysis.onNoData.then", "hold"),
+    "spec.steps[].analysis.onOutage.hold": ("spec.steps.2.analysis.onOutage.hold", "2m"),
+    "spec.steps[].analysis.onOutage.then": ("spec.steps.2.analysis.onOutage.then", "rollback"),
+    "spec.steps[].analysis.onInconclusive": ("spec.steps.2.analysis.onInconclusive", "promote"),
     "spec.bake": ("spec.bake", "1m"),
     "spec.progressDeadline": ("spec.progressDeadline", "31m"),
     "spec.analysis.interval": ("spec.analysis.interval", "16s"),
     "spec.analysis.warmup": ("spec.analysis.warmup", "31s"),
+    "spec.analysis.firstWarmup": ("spec.analysis.firstWarmup", "5m"),
+    "spec.analysis.maxFailedRequests": ("spec.analysis.maxFailedRequests", 1000),
     "spec.analysis.source": ("spec.analysis.source", "istio"),
     "spec.analysis.window": ("spec.analysis.window", "2m"),
     "spec.analysis.minRequests": ("spec.analysis.minRequests", 60),
     "spec.analysis.preset": ("spec.analysis.preset", "robust"),
-    "spec.analysis.metrics[].name": ("spec.analysis.metrics.2.name", "mine"),
-    "spec.analysis.metrics[].thresholdRange.min": ("spec.analysis.metrics.0.thresholdRange.min", 91),
-    "spec.analysis.metrics[].thresholdRange.max": ("spec.analysis.metrics.0.thresholdRange.max", 99),
-    "spec.analysis.metrics[].compare.margin": ("spec.analysis.metrics.1.compare.margin", "1%"),
-    "spec.analysis.metrics[].compare.confidence": ("spec.analysis.metrics.1.compare.confidence", "90%"),
-    "spec.analysis.metrics[].compare.ratio": ("spec.analysis.metrics.1.compare.ratio", 1.1),
-    "spec.analysis.metrics[].compare.preset": ("spec.analysis.metrics.1.compare.preset", "fast"),
-    "spec.analysis.metrics[].query": ("spec.analysis.metrics.2.query", "b"),
-    "spec.analysis.metrics[].quantile": ("spec.analysis.metrics.1.quantile", 0.5),
-    "spec.analysis.metrics[].failureLimit": ("spec.analysis.metrics.0.failureLimit", 2),
-    "spec.analysis.metrics[].consecutive": ("spec.analysis.metrics.0.consecutive", True),
-    "spec.analysis.metrics[].dryRun": ("spec.analysis.metrics.0.dryRun", True),
-    "spec.analysis.metrics[].minRequests": ("spec.analysis.metrics.0.minRequests", 60),
-    "spec.analysis.metrics[].window": ("spec.analysis.metrics.0.window", "2m"),
     "spec.analysis.onNoData.hold": ("spec.analysis.onNoData.hold", "2m"),
     "spec.analysis.onNoData.then": ("spec.analysis.onNoData.then", "hold"),
     "spec.analysis.onOutage.hold": ("spec.analysis.onOutage.hold", "2m"),
@@ -95,6 +130,10 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "spec.notifications[].slack.mention[]": ("spec.notifications.0.slack.mention", ["here"]),
     "spec.notifications[].webhook.url": ("spec.notifications.1.webhook.url", "http://a/c"),
     "spec.notifications[].events[]": ("spec.notifications.2.events", ["promoted"]),
+} | {
+    f"{base}[].{field}": (f"{base.replace('[]', '.2')}.{place}", value)
+    for base in _METRIC_LISTS
+    for field, (place, value) in _OF_METRICS.items()
 }
 WITHOUT_EFFECT = {
     "apiVersion": "one value is known",
@@ -102,6 +141,7 @@ WITHOUT_EFFECT = {
     "metadata.labels": "the user's own",
     "metadata.annotations": "the user's own",
     "spec.analysis.metrics[].compare.to": "one value is known",
+    "spec.steps[].analysis.metrics[].compare.to": "one value is known",
 }
 
 

@@ -482,7 +482,8 @@ def test_the_long_form_names_every_fault_of_every_step() -> None:
         "10:14: spec.steps[3].pause: 5m is not a mapping (with the fields duration)",
         "11:13: spec.steps[4].pause: there is no value here "
         "(write pause: {} to wait for autocanary promote, or pause: {duration: 5m})",
-        "12:7: spec.steps[5].analysis: unknown field (it belongs under spec)",
+        "12:7: spec.steps[5].analysis: this step sets no weight "
+        "(write analysis beside the - setWeight from which it holds)",
         "13:7: spec.steps[6]: the step is empty (write - setWeight: 10 or - pause: {duration: 5m})",
         "15:25: spec.steps[8].pause.duration: the duration 5 has no unit (write 5s, 5m or 5ms, as you mean it)",
     ]

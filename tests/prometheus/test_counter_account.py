@@ -563,3 +563,55 @@ def test_a_side_without_a_recent_sample_is_not_current() -> None:
     assert RequestCounters.from_dict(book.counters.to_dict()) == book.counters
     book.update(315, scrape(314, {OK: 12}))
     assert book.counters.candidate_current
+
+
+def test_failures_are_the_candidates_own() -> None:
+    """What it failed since tracking began, and each process's raw counter; successes and stable are not in it."""
+    book = StoreHarness()
+    assert book.store.failures("candidate") is None
+    book.update(100, scrape(99, {OK: 1000, FAILED: 50}), scrape(99, {OK: 10}, process="pod-b", instance="b:1"))
+    first = book.store.failures("candidate")
+    assert first is not None
+    assert first.total == 0
+    assert list(first.by_process.values()) == [50.0]
+    new_pod = scrape(114, {OK: 5, FAILED: 7}, process="pod-c", instance="c:1")
+    book.update(115, scrape(114, {OK: 1001, FAILED: 52}), new_pod)
+    later = book.store.failures("candidate")
+    assert later is not None
+    assert later.account_id == first.account_id
+    assert later.total == 9
+    assert sorted(later.by_process.values()) == [7.0, 52.0]
+
+
+def test_failures_after_a_reset_and_of_a_pod_that_is_gone() -> None:
+    """The process keeps its place; one that vanished keeps its last value."""
+    book = StoreHarness()
+    book.update(100, scrape(99, {OK: 1000, FAILED: 50}))
+    book.update(115, scrape(114, {OK: 3, FAILED: 2}))
+    book.update(130)
+    found = book.store.failures("candidate")
+    assert found is not None
+    assert (found.total, list(found.by_process.values())) == (2.0, [2.0])
+
+
+def test_a_new_store_is_another_account() -> None:
+    """After a restart the totals begin again, and the raw counters say what came between."""
+    first, second = StoreHarness(), StoreHarness()
+    first.update(100, scrape(99, {FAILED: 50}))
+    second.update(200, scrape(199, {FAILED: 61}))
+    one, other = first.store.failures("candidate"), second.store.failures("candidate")
+    assert one is not None
+    assert other is not None
+    assert one.account_id != other.account_id
+    assert other.total == 0
+    assert [other.by_process[name] - value for name, value in one.by_process.items()] == [11.0]
+
+
+def test_failures_that_are_counted_separately_are_failures() -> None:
+    """Exporters that count failures beside a histogram."""
+    book = StoreHarness()
+    book.update(100, scrape(99, {(GOOD, "requests"): 10, (SEPARATE_FAILURE, "requests"): 1}))
+    book.update(115, scrape(114, {(GOOD, "requests"): 20, (SEPARATE_FAILURE, "requests"): 4}))
+    found = book.store.failures("candidate")
+    assert found is not None
+    assert (found.total, list(found.by_process.values())) == (3.0, [4.0])

@@ -53,13 +53,13 @@ def hold_without_metrics(given: DecisionInput) -> Decision | None:
     if given.progress.phase is Phase.PAUSED:
         return transitions.unchanged(given)  # a user must resume it; missing data change nothing
     outage = verdict.outcome is Outcome.OUTAGE and given.progress.outage_since is not None
-    timeout = given.policy.analysis.on_outage if outage else given.policy.analysis.on_no_data
+    timeout = given.analysis.on_outage if outage else given.analysis.on_no_data
     began = given.progress.outage_since if outage else given.progress.no_data_since
     since = began if began is not None else given.now
     lasted = given.now - since
     if lasted >= timeout.hold and timeout.action is not TimeoutAction.HOLD:
         return _apply_timeout(given, timeout, outage, lasted)
-    if lasted < given.policy.analysis.interval:
+    if lasted < given.analysis.interval:
         return transitions.unchanged(given)  # a failure shorter than one interval needs no message
     until = f", {timeout.action.value} after {format_duration(timeout.hold)}"
     if timeout.action is TimeoutAction.HOLD:
@@ -86,7 +86,7 @@ def hold_while_suspicious(given: DecisionInput) -> Decision | None:
     verdict = given.verdict
     if verdict is None or verdict.outcome is not Outcome.SUSPICIOUS:
         return None
-    gives_up = given.policy.analysis.on_inconclusive is OnInconclusive.ROLLBACK and _window_open(given)
+    gives_up = given.analysis.on_inconclusive is OnInconclusive.ROLLBACK and _window_open(given)
     if given.inconclusive_timed_out and gives_up and given.progress.phase is not Phase.PAUSED:
         return _roll_back_inconclusive(given)
     return hold_unless_paused(given, verdict.reason, verdict.message)
@@ -95,7 +95,7 @@ def hold_while_suspicious(given: DecisionInput) -> Decision | None:
 @rule("Inconclusive")
 def handle_inconclusive(given: DecisionInput) -> Decision | None:
     """The time is over, but there is too little evidence, or a metric was out of range at the last evaluation."""
-    verdict, action = given.verdict, given.policy.analysis.on_inconclusive
+    verdict, action = given.verdict, given.analysis.on_inconclusive
     if verdict is None or verdict.outcome is Outcome.PASS:
         return None
     if not _window_open(given) and given.progress.phase is not Phase.PAUSED:

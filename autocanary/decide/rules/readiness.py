@@ -113,6 +113,6 @@ def wait_for_weight_in_effect(given: DecisionInput) -> Decision | None:
 def wait_for_warmup(given: DecisionInput) -> Decision | None:
     """Samples just after a change belong to the weight before it."""
     verified = given.progress.verified_at
-    if verified is None or given.now - verified >= given.policy.analysis.warmup:
+    if verified is None or given.now - verified >= given.warmup:
         return None
     return transitions.unchanged(given)

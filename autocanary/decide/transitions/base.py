@@ -43,6 +43,10 @@ def decide(
     urgent: bool = False,
 ) -> Decision:
     inputs = decision_inputs_to_json(given) if event is not None or action is not Action.NONE else None
+    steps = given.policy.steps
+    analysis_step = steps[progress.step].analysis_from if 0 <= progress.step < len(steps) else 0
+    if analysis_step != progress.analysis_step:
+        progress = replace(progress, analysis_step=analysis_step)
     if event is not None:
         progress = record_transition(given.rollout, progress, event, given.now, inputs)
     return Decision(progress, progress.reason, action, weight, event, urgent, inputs)
@@ -70,5 +74,8 @@ def new_step_fields(given: DecisionInput) -> dict[str, Any]:
 
 
 def evidence_reset(given: DecisionInput) -> dict[str, Any]:
-    """A user who resumes a failed candidate has seen the evidence: it starts from none."""
-    return {"evidence": {}} if given.progress.paused_by == BY_FAILURE else {}
+    """A user who resumes a failed candidate has seen the evidence: it and the budget start again."""
+    if given.progress.paused_by != BY_FAILURE:
+        return {}
+    spent = given.progress.failed_requests
+    return {"evidence": {}, "failed_requests": {**spent, "failed": 0} if spent else {}}
