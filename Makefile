@@ -41,7 +41,7 @@ $(INSTALLED): pyproject.toml $(wildcard $(LOCKS))
 	@$(BIN)/python -m pip check || { echo "The lock files no longer fit pyproject.toml: run 'make lock'." >&2; exit 1; }
 	@touch $@
 
-servers: ## Get kube-apiserver, etcd, kubectl, Prometheus, helm and libfaketime for the tests
+servers: ## Get kube-apiserver, etcd, kubectl, Prometheus 2 and 3, VictoriaMetrics, helm and libfaketime for the tests
 	$(PYTHON) tests/testbed/setup.py --with helm --with libfaketime.so
 
 test: venv servers ## Run the tests; ARGS goes to pytest, as in make test ARGS="-k planner -n 2"

@@ -36,10 +36,14 @@ _MAX_REVISIONS_WITH_BUCKETS = 250  # revisions; each pod has two or three dozen 
 
 @dataclass(frozen=True, slots=True)
 class CollectedCounters:
-    """What a round added to the store, and what it could not."""
+    """What a round added to the store, and what it could not.
+
+    ``native`` are those whose histogram is stored as a native one alone, where a classic one was expected.
+    """
 
     store: CounterStore[RevisionKey]
     problem: dict[RevisionKey, str] = field(default_factory=dict)
+    native: set[RevisionKey] = field(default_factory=set)
 
     def for_revisions(
         self, families: Sequence[CounterFamily], targets: Sequence[RevisionTarget]
@@ -93,6 +97,8 @@ def _collect_family(
         problem = _problem(parsed, target) or (row.problem if row is not None else "")
         if row is None and not problem:
             problem = "the server did not say which time its answer is of"
+        if row is not None and row.native:
+            collected.native.add((family, target))
         if problem:
             collected.problem[family, target] = problem
         elif row is not None:

@@ -59,7 +59,7 @@ def counter_family(variant: ExporterVariant, metric: str) -> CounterFamily | str
         return f"only {', '.join(sorted(RATES))} and {_DURATION} are compared by counters"
     if why := exporter.unsupported_reason("error-rate"):
         return f"a fast failure would look like a speed-up: {why}"
-    measure = exporter.measures[_DURATION][0]
+    measure = variant.measures(_DURATION)[0]
     if not isinstance(measure, HistogramMetric):
         return f"{variant.source.value} has no histogram: its quantiles cannot be counted"
     return CounterFamily(variant, measure)
@@ -73,7 +73,9 @@ def counters_query(family: CounterFamily, targets: Sequence[RevisionTarget]) -> 
     per_model = tuple(filter(None, (variant.exporter.model_label,)))
     parts = [
         with_label(
-            group_by_revision("sum", selected, targets, (*_PROCESS_LABELS, *per_model, *_code_label(each))),
+            group_by_revision(
+                "sum", each.count_of(selected), targets, (*_PROCESS_LABELS, *per_model, *_code_label(each))
+            ),
             PART_LABEL,
             f"count{number}",
         )
@@ -101,11 +103,15 @@ def _bucket_parts(
 ) -> Iterator[str]:
     group_by_revision = variant.revision_labels.group_by_sole_owner
     succeeded = f'{histogram.label}!~"{histogram.bad}"' if histogram.bad else ""
-    buckets = selector(variant, f"{histogram.metric}_bucket", targets, histogram.matchers, 'le!="+Inf"', succeeded)
-    yield with_label(group_by_revision("sum", buckets, targets, (*_PROCESS_LABELS, "le")), PART_LABEL, "le")
-    for number, counted in enumerate(variant.exporter.counted):
+    if histogram.native:
+        whole = selector(variant, histogram.metric, targets, histogram.matchers, succeeded)
+        yield with_label(group_by_revision("sum", whole, targets, _PROCESS_LABELS), PART_LABEL, "histogram")
+    else:
+        buckets = selector(variant, f"{histogram.metric}_bucket", targets, histogram.matchers, 'le!="+Inf"', succeeded)
+        yield with_label(group_by_revision("sum", buckets, targets, (*_PROCESS_LABELS, "le")), PART_LABEL, "le")
+    for number, counted in enumerate(variant.counted):
         if (failed := _failure_matcher(counted)) is not None:
-            failures = selector(variant, counted.metric, targets, counted.matchers, failed)
+            failures = counted.count_of(selector(variant, counted.metric, targets, counted.matchers, failed))
             yield with_label(group_by_revision("sum", failures, targets, _PROCESS_LABELS), PART_LABEL, f"apart{number}")
 
 
@@ -121,14 +127,17 @@ def family_counters(family: CounterFamily) -> tuple[RequestCounter, ...]:
     """The counters of requests, by code where they have one."""
     histogram = family.histogram
     if histogram is None:
-        return family.variant.exporter.counted
-    return (RequestCounter(f"{histogram.metric}_bucket", label=histogram.label, bad=histogram.bad),)
+        return family.variant.counted
+    name = histogram.metric if histogram.native else f"{histogram.metric}_bucket"
+    return (RequestCounter(name, label=histogram.label, bad=histogram.bad, native=histogram.native),)
 
 
 def _selectors(
     family: CounterFamily, counted: Iterable[RequestCounter], targets: Sequence[RevisionTarget]
 ) -> Iterator[tuple[RequestCounter, str]]:
-    more = (family.histogram.matchers, 'le="+Inf"') if family.histogram is not None else ()
+    more: tuple[str, ...] = ()
+    if family.histogram is not None:
+        more = (family.histogram.matchers, "" if family.histogram.native else 'le="+Inf"')
     for each in counted:
         yield each, selector(family.variant, each.metric, targets, each.matchers, *more)
 
@@ -148,6 +157,6 @@ def _failure_matcher(counted: RequestCounter) -> str | None:
 
 def _possibly_native(variant: ExporterVariant) -> Iterator[HistogramMetric]:
     """Histograms on which the family rests; a classic one has no series of its bare name."""
-    for measure in variant.exporter.measures.get(_DURATION, ()):
-        if isinstance(measure, HistogramMetric):
+    for measure in variant.measures(_DURATION):
+        if isinstance(measure, HistogramMetric) and not measure.native:
             yield measure

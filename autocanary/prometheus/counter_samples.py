@@ -16,8 +16,9 @@ from autocanary.prometheus.counter_tracking import (
     CounterUpdate,
     ProcessScrape,
 )
+from autocanary.prometheus.native_histograms import bounds_of, counts_within
 from autocanary.prometheus.preset_queries import PART_LABEL, answer_delay, counts_of_service
-from autocanary.prometheus.query_answer import QueryResponse, VectorSample
+from autocanary.prometheus.query_answer import NativeHistogram, QueryResponse, VectorSample
 from autocanary.prometheus.revision_labels import RevisionTarget, is_pod_of, targets_by_label_values
 from autocanary.prometheus.scrape_labels import POD_LABELS, SCRAPE_LABELS
 
@@ -27,10 +28,14 @@ _SAME_SCRAPE = 0.005  # seconds; a pushed batch is stamped in the course of a fe
 
 
 class ParsedCounters(NamedTuple):
-    """What one answer says of one revision: what was scraped, or why that must not be counted."""
+    """What one answer says of one revision: what was scraped, or why that must not be counted.
+
+    ``native``: its histogram is stored as a native one alone, where a classic one was expected.
+    """
 
     update: CounterUpdate
     problem: str = ""
+    native: bool = False
 
 
 def parse_counter_rows(
@@ -110,6 +115,7 @@ class _RevisionRows:
         self.values: dict[_ScrapeIdentity, dict[CounterKey, float]] = {}
         self.by_model: dict[_ScrapeIdentity, dict[str, tuple[float, float]]] = {}  # requests, failures
         self.separate_failures: dict[_ScrapeIdentity, dict[CounterKey, float]] = {}
+        self.histograms: dict[_ScrapeIdentity, NativeHistogram] = {}
         self.sample_times: dict[_ScrapeIdentity, list[tuple[float, float]]] = {}  # time, number of series
         self.native = False
 
@@ -134,14 +140,25 @@ class _RevisionRows:
             )
         elif self.native and not identities:
             problem = (
-                f"{family.variant} is a native histogram, whose requests cannot be counted by code and bound:"
-                " have Prometheus keep the classic one beside it (always_scrape_classic_histograms)"
+                f"{family.histogram.metric if family.histogram else family.variant} is stored as a native histogram:"
+                " its exporter is looked for again"
             )
         if problem:
-            return ParsedCounters(CounterUpdate(at), problem)
+            return ParsedCounters(CounterUpdate(at), problem, self.native and not identities)
         pods = {identity.host: identity.pod for identity in own if identity.pod and identity.host}
+        self._add_bounds(family)
         scrapes = [self._scrape(identity, target, pods) for identity in own if self.sample_times.get(identity)]
         return ParsedCounters(CounterUpdate(at, scrapes))
+
+    def _add_bounds(self, family: CounterFamily) -> None:
+        """The requests within each bound that all native histograms of the revision may have."""
+        if family.histogram is None or not self.histograms:
+            return
+        bounds = bounds_of(self.histograms.values(), family.histogram.bounds, family.histogram.per_second)
+        for identity, histogram in self.histograms.items():
+            values = self.values.setdefault(identity, {})
+            for bound, count in counts_within(histogram, bounds).items():
+                values[WITHIN_BOUND, bound / family.histogram.per_second] = count
 
     def add_of_model(self, identity: _ScrapeIdentity, model: str, value: float, *, failed: bool) -> None:
         by_model = self.by_model.setdefault(identity, {})
@@ -175,6 +192,9 @@ def _add_row(rows: _RevisionRows, identity: _ScrapeIdentity, keys: _CounterKeys,
     tag = labels.get(PART_LABEL, "")
     if tag == "native":
         rows.native = True
+    elif tag == "histogram":
+        if sample.histogram is not None:
+            rows.histograms[identity] = sample.histogram
     elif value is None or not math.isfinite(value) or value < 0:
         return
     elif tag == "le":

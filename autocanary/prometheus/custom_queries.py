@@ -49,6 +49,10 @@ class CustomQueries:
         self._max_joined, self._reduced_until = _MAX_JOINED, 0.0
         self._lock = threading.Lock()
 
+    def limit_query_bytes(self, query_bytes: int) -> None:
+        """No joined query is longer from now on."""
+        self._max_query_bytes = min(self._max_query_bytes, query_bytes)
+
     def query_all(self, types: Mapping[str, str]) -> QueryPlan[Mapping[str, QueryResult]]:
         """Every query's own answer or error; ``types`` are ``MetricQuery.query_type`` by query."""
         found: dict[str, QueryResult] = {}

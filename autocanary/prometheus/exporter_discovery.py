@@ -1,7 +1,8 @@
 """Which exporters have data for a revision: probed once, remembered, probed again when in doubt.
 
 A release may change the model server, so each revision has exporters of its own. Probes go out grouped by
-label scheme, for all revisions in doubt together. They are repeated at most every 30 seconds: while nothing
+label scheme, for all revisions in doubt together. They also find out whether histograms are stored as native
+ones alone. They are repeated at most every 30 seconds: while nothing
 is found, while a probe fails, when a revision has gone silent, and while a candidate lacks the exporter that
 stable is measured by (queue-proxy has no series before its first request).
 """
@@ -9,7 +10,7 @@ stable is measured by (queue-proxy has no series before its first request).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from autocanary.errors import MetricsError, MetricsUnreachable
 from autocanary.model.measurement import MetricQuery, Source
 from autocanary.prometheus.preset_queries import probe_query, probe_rows
-from autocanary.prometheus.presets import ExporterVariant
+from autocanary.prometheus.presets import ExporterVariant, native_form
 from autocanary.prometheus.query_plan import (
     QueryPlan,
     TargetResults,
@@ -83,6 +84,7 @@ class _DiscoveryState:
     found: DiscoveredExporters = field(default_factory=DiscoveredExporters)
     probed_at: float | None = None
     recheck_due: bool = False
+    histogram_missing: bool = False
     last_used_at: float = 0.0
 
 
@@ -127,12 +129,23 @@ class ExporterDiscovery:
         outcomes = (yield from self._probe(due)) if due else {}
         return self._update_states(keys, outcomes)
 
-    def series_found(self, discovery_key: DiscoveryKey, *, series: bool, complete: bool = True) -> None:
-        """Whether the latest round found any series; not ``complete``: another exporter is still expected."""
+    def limit_query_bytes(self, query_bytes: int) -> None:
+        """No probe is longer from now on."""
+        self._max_query_bytes = min(self._max_query_bytes, query_bytes)
+
+    def series_found(
+        self, discovery_key: DiscoveryKey, *, series: bool, complete: bool = True, histogram: bool = True
+    ) -> None:
+        """Whether the latest round found any series; not ``complete``: another exporter is still expected.
+
+        ``histogram`` False: requests are counted and their histogram has no series, perhaps because it is stored
+        in the other form, classic or native.
+        """
         with self._lock:
             state = self._states.get(discovery_key)
             if state is not None:
-                state.recheck_due = not series or not complete
+                state.histogram_missing = not histogram
+                state.recheck_due = not series or not complete or not histogram
                 if series and not state.found.ever_had_series:
                     state.found = replace(state.found, ever_had_series=True)
 
@@ -149,10 +162,10 @@ class ExporterDiscovery:
                 state = self._states.setdefault(discovery_key, _DiscoveryState())
                 state.last_used_at = now
                 conclusive = exporter_variants(discovery_key.source)
-                if len(conclusive) == 1:  # nothing to find out
-                    if not state.found.variants:
-                        state.found = replace(state.found, variants=conclusive)
-                    continue
+                if len(conclusive) == 1 and not state.found.variants:
+                    state.found = replace(state.found, variants=conclusive)
+                if state.found.variants == conclusive and len(conclusive) == 1 and not state.histogram_missing:
+                    continue  # nothing to find out
                 settled = state.found.conclusive and not state.recheck_due
                 interval_passed = state.probed_at is None or now - state.probed_at >= _PROBE_INTERVAL
                 if interval_passed and not settled:
@@ -221,9 +234,25 @@ def _group_by_labels(
     for discovery_key in due:
         for variant in exporter_variants(discovery_key.source):
             metrics, targets = forms.setdefault((variant.revision_labels, variant.exporter.matchers), ({}, {}))
-            metrics.update(dict.fromkeys(counted.metric for counted in variant.exporter.counted))
+            metrics.update(dict.fromkeys(_probed_metrics(variant)))
             targets[discovery_key.target] = None
     return forms.items()
+
+
+def _probed_metrics(variant: ExporterVariant) -> Iterable[str]:
+    yield from (counted.metric for counted in variant.counted)
+    if variant.histogram is not None:
+        yield f"{variant.histogram.metric}_count"
+        yield variant.histogram.metric
+
+
+def _as_stored(variant: ExporterVariant, found: Set[str]) -> ExporterVariant | None:
+    """The variant as this Prometheus stores it; None when it has no series. A classic histogram is preferred."""
+    histogram = variant.histogram
+    native = native_form(variant)
+    if histogram is not None and histogram.metric in found and f"{histogram.metric}_count" not in found:
+        variant = native
+    return variant if found & {counted.metric for counted in variant.counted} else None
 
 
 def _discovered(
@@ -238,8 +267,8 @@ def _discovered(
     by_form = {(probe.revision_labels, probe.matchers): got for probe, got in zip(probes, gathered, strict=True)}
     for variant in exporter_variants(discovery_key.source):
         got = by_form[variant.revision_labels, variant.exporter.matchers]
-        if got.rows.get(target, set()) & {counted.metric for counted in variant.exporter.counted}:
-            variants.append(variant)
+        if (stored := _as_stored(variant, got.rows.get(target, set()))) is not None:
+            variants.append(stored)
         failure = got.errors.get(target)
         if isinstance(failure, MetricsUnreachable):  # a label scheme that is refused has no data for us
             error = failure

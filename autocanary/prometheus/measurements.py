@@ -42,6 +42,7 @@ _MIN_INTERVALS_IN_WINDOW = 2.0
 _ADVISED_INTERVALS_IN_WINDOW = 3
 _SCRAPE_JITTER = 0.01
 """The share by which a measured scrape interval may exceed the configured one."""
+_ROUNDING = 1 + 1e-9
 _NOTED_DELAY = 5.0
 """Seconds from which on a measurement says that its server answers from the past."""
 
@@ -189,7 +190,7 @@ def _without_value(metric_query: MetricQuery, variant: ExporterVariant, traffic:
     """Requests are counted, yet the preset's own series are missing."""
     hint = summary_hint(variant, metric_query.metric)
     kind = MeasurementKind.UNSUPPORTED if hint else MeasurementKind.NO_SERIES
-    names = " or ".join(measure.metric for measure in variant.exporter.measures[metric_query.metric])
+    names = " or ".join(measure.metric for measure in variant.measures(metric_query.metric))
     detail = hint or f"{names} has no series for {metric_query.revision} although requests are counted"
     return Measurement(
         kind, None, _unit(metric_query), traffic.requests, traffic.age, variant.source, _truncate(detail)
@@ -216,6 +217,8 @@ def _saturation_note(metric_query: MetricQuery, variant: ExporterVariant, value:
         return ""
     largest_bound = largest_finite_bound(variant, metric_query.metric)
     if largest_bound is None or value < largest_bound:
+        return ""
+    if variant.native and value > largest_bound * _ROUNDING:  # exponential buckets have no end
         return ""
     quantile = metric_query.quantile or DEFAULT_QUANTILE
     return f"at least {largest_bound:g} s: the histogram ends there, so the {quantile:g} quantile may be longer"
@@ -271,7 +274,7 @@ def _revisions_text(metric_query: MetricQuery) -> str:
 
 
 def _first_metric_name(variant: ExporterVariant) -> str:
-    return variant.exporter.counted[0].metric
+    return variant.counted[0].metric
 
 
 def _truncate(text: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autocanary.errors import MetricsError, MetricsRefused
 from autocanary.model.measurement import Measurement, MetricQuery
@@ -15,10 +16,14 @@ from autocanary.prometheus.counter_collection import RevisionKey
 from autocanary.prometheus.custom_queries import CustomQueries
 from autocanary.prometheus.exporter_discovery import ExporterDiscovery
 from autocanary.prometheus.measurements import failed_measurement
+from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.query_batch import QueryLimits, query_measurements
 from autocanary.prometheus.query_plan import QueryRunner, guard_plan
 
 __all__ = ["ProbeResult", "PrometheusMetrics"]
+
+_QUERY_TOO_LONG = re.compile(r"-search\.maxQueryLen=([0-9]+)")
+_MIN_QUERY_BYTES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class PrometheusMetrics:
         count: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
         self._client = PrometheusClient(config, count)
-        self._runner = QueryRunner(self._client.query, pool)
+        self._runner = QueryRunner(self._query, pool)
         self._limits = QueryLimits(config.max_revisions, config.max_query_bytes)
         self._discovery = ExporterDiscovery(
             clock.now, max_targets=config.max_revisions, max_query_bytes=config.max_query_bytes
@@ -58,6 +63,18 @@ class PrometheusMetrics:
         return self._runner.run(
             guard_plan(plan, lambda error: {each: failed_measurement(each, error) for each in metric_queries})
         )
+
+    def _query(self, promql: str) -> QueryResponse:
+        """One answer; a server that says how long a query may be is asked in shorter ones from then on."""
+        try:
+            return self._client.query(promql)
+        except MetricsRefused as error:
+            if (limit := _QUERY_TOO_LONG.search(str(error))) is not None:
+                query_bytes = max(_MIN_QUERY_BYTES, int(limit[1]))
+                self._limits = replace(self._limits, query_bytes=min(self._limits.query_bytes, query_bytes))
+                self._discovery.limit_query_bytes(query_bytes)
+                self._custom.limit_query_bytes(query_bytes)
+            raise
 
     def probe(self) -> ProbeResult:
         """One query and the version; takes at most two timeouts."""

@@ -89,15 +89,21 @@ def with_label(vector: str, label: str, value: str) -> str:
 def traffic_query(variant: ExporterVariant, window: float, targets: Sequence[RevisionTarget]) -> str:
     """Requests, failures and the age of the newest sample of each target, in one query."""
     span = promql_duration(window)
-    selectors = [selector(variant, each.metric, targets, each.matchers) for each in variant.exporter.counted]
+    selectors = [selector(variant, each.metric, targets, each.matchers) for each in variant.counted]
     kept = tuple(filter(None, (_FAILED, variant.exporter.model_label)))
     counts = [
         with_label(
-            _sum_once(variant, _mark_failures(counted, f"increase({selected}[{span}])"), targets, span, kept),
+            _sum_once(
+                variant,
+                _mark_failures(counted, counted.count_of(f"increase({selected}[{span}])")),
+                targets,
+                span,
+                kept,
+            ),
             PART_LABEL,
             f"count{number}",
         )
-        for number, (counted, selected) in enumerate(zip(variant.exporter.counted, selectors, strict=True))
+        for number, (counted, selected) in enumerate(zip(variant.counted, selectors, strict=True))
     ]
     newest = " or ".join(f"timestamp({selected})" for selected in selectors)
     newest = f"({newest})" if len(selectors) > 1 else newest
@@ -113,14 +119,26 @@ def scrape_interval(selected: str) -> str:
 
 
 def _sum_once(
-    variant: ExporterVariant, vector: str, targets: Sequence[RevisionTarget], window: str, keep: Sequence[str]
+    variant: ExporterVariant,
+    vector: str,
+    targets: Sequence[RevisionTarget],
+    window: str,
+    keep: Sequence[str],
+    *,
+    native: bool = False,
 ) -> str:
-    """The sum per revision and values of the ``keep`` labels, with each process counted by one scrape."""
+    """The sum per revision and values of the ``keep`` labels, with each process counted by one scrape.
+
+    ``native``: the vector holds native histograms, which have no maximum: the scrape that counted most is taken.
+    """
     labels = variant.revision_labels
     by_scrape = labels.group_by_revision(
         "sum", with_process(vector), targets, window, (*keep, PROCESS_LABEL, *SCRAPE_LABELS)
     )
     groups = ", ".join((*labels.group_labels, *keep))
+    if native:
+        most = f"topk by ({groups}, {PROCESS_LABEL}) (1, histogram_count({by_scrape}))"
+        return f"sum by ({groups}) ({by_scrape} and {most})"
     return f"sum by ({groups}) (max by ({groups}, {PROCESS_LABEL}) ({by_scrape}))"
 
 
@@ -197,7 +215,7 @@ def preset_query(
     variant: ExporterVariant, metric: str, quantile: float, window: float, targets: Sequence[RevisionTarget]
 ) -> str:
     """A preset that is no rate, per target, in its unit; the preferred metric wins where two exist."""
-    alternatives = variant.exporter.measures[metric]
+    alternatives = variant.measures(metric)
     return " or ".join(_preset_expression(variant, measure, quantile, window, targets) for measure in alternatives)
 
 
@@ -210,6 +228,10 @@ def _preset_expression(
 ) -> str:
     span = promql_duration(window)
     group_by_revision = variant.revision_labels.group_by_revision
+    if isinstance(measure, HistogramMetric) and measure.native:
+        histograms = selector(variant, measure.metric, targets, measure.matchers)
+        histograms = _sum_once(variant, f"rate({histograms}[{span}])", targets, span, (), native=True)
+        return f"histogram_quantile({quantile!r}, {histograms}){_division(measure.per_second)}"
     if isinstance(measure, HistogramMetric):
         buckets = selector(variant, f"{measure.metric}_bucket", targets, measure.matchers)
         buckets = _sum_once(variant, f"rate({buckets}[{span}])", targets, span, ("le",))
@@ -234,13 +256,13 @@ def preset_rows(
 
 def largest_finite_bound(variant: ExporterVariant, metric: str) -> float | None:
     """The largest value in seconds that the preset's preferred histogram can give, where that is fixed."""
-    first = variant.exporter.measures[metric][0]
+    first = variant.measures(metric)[0]
     return first.ceiling if isinstance(first, HistogramMetric) else None
 
 
 def summary_hint(variant: ExporterVariant, metric: str) -> str:
     """Why an exporter-made quantile may be missing; empty for anything else."""
-    first = variant.exporter.measures[metric][0]
+    first = variant.measures(metric)[0]
     return first.hint if isinstance(first, SummaryMetric) else ""
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 
 from autocanary.model.measurement import Source, Unit
 from autocanary.prometheus.revision_labels import RevisionLabels
 
 __all__ = [
+    "CLIENT_BOUNDS",
     "DEFAULT_QUANTILE",
+    "ENVOY_BOUNDS",
     "PRESETS",
     "RATES",
     "Exporter",
@@ -25,6 +28,7 @@ __all__ = [
     "PresetMetric",
     "RequestCounter",
     "SummaryMetric",
+    "native_form",
 ]
 
 DEFAULT_QUANTILE = 0.99  # of a latency asked for without one, as in Flagger
@@ -39,6 +43,13 @@ PRESETS: Mapping[str, Unit] = {
     "queue-time": Unit.SECONDS,
     "kv-cache-usage": Unit.PERCENT,
 }
+CLIENT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""Seconds: the default buckets of Prometheus' Python client."""
+ENVOY_BOUNDS = (
+    *(0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000),
+    *(300_000, 600_000, 1_800_000, 3_600_000),
+)
+"""Milliseconds: Envoy's default buckets."""
 RATES = frozenset({"request-success-rate", "error-rate"})
 
 
@@ -48,6 +59,8 @@ class RequestCounter:
 
     ``bad`` names the failed ones, ``good`` the others; with neither, all of them are ``failed`` or none.
     ``matchers`` leave out calls that the client cancelled: they are neither requests nor failures.
+    ``histogram`` is the histogram whose count it is, if any; ``native``: the metric is that histogram itself,
+    stored as a native one.
     """
 
     metric: str
@@ -56,6 +69,12 @@ class RequestCounter:
     good: str = ""
     failed: bool = False
     matchers: str = ""
+    histogram: str = ""
+    native: bool = False
+
+    def count_of(self, vector: str) -> str:
+        """The requests in a vector of its samples (or of their increase)."""
+        return f"histogram_count({vector})" if self.native else vector
 
     def fails(self, value: str) -> bool:
         """Whether the series with this value of ``label`` counts failures."""
@@ -66,11 +85,12 @@ class RequestCounter:
 
 @dataclass(frozen=True, slots=True)
 class HistogramMetric:
-    """A classic histogram (``metric_bucket``); ``per_second`` of its units make a second.
+    """A histogram, classic (``metric_bucket``) or ``native``; ``per_second`` of its units make a second.
 
     ``ceiling`` is the largest finite bucket in seconds where that is fixed: a quantile that reaches it is
     only known to be at least that. ``label`` and ``bad`` name the failed requests, as in ``RequestCounter``,
-    where the histogram distinguishes them.
+    where the histogram distinguishes them. ``bounds`` are the exporter's own bounds, in the histogram's unit:
+    a native histogram with custom buckets (one that Prometheus made of a classic one) shows no empty bucket.
     """
 
     metric: str
@@ -79,6 +99,8 @@ class HistogramMetric:
     matchers: str = ""
     label: str = ""
     bad: str = ""
+    bounds: tuple[float, ...] = ()
+    native: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +159,55 @@ class Exporter:
 
 @dataclass(frozen=True, slots=True)
 class ExporterVariant:
-    """An exporter with its label scheme."""
+    """An exporter with its label scheme; ``native``: this Prometheus stores its histograms as native ones alone."""
 
     exporter: Exporter
     revision_labels: RevisionLabels
+    native: bool = False
 
     @property
     def source(self) -> Source:
         return self.exporter.source
 
+    @property
+    def counted(self) -> tuple[RequestCounter, ...]:
+        """The counters of requests, as they are stored."""
+        return _stored_counters(self.exporter, self.native)
+
+    def measures(self, metric: str) -> tuple[PresetMetric, ...]:
+        """The alternatives of a preset, as they are stored."""
+        return _stored_measures(self.exporter, metric, self.native)
+
+    @property
+    def histogram(self) -> HistogramMetric | None:
+        """The histogram of request durations, as it is stored; None where there is none."""
+        first = next(iter(self.measures("request-duration")), None)
+        return first if isinstance(first, HistogramMetric) else None
+
     def __str__(self) -> str:
-        return f"{self.exporter}{{{','.join(self.revision_labels.required_labels)}}}"
+        names = " + ".join(counted.metric for counted in self.counted)
+        return f"{names}{{{','.join(self.revision_labels.required_labels)}}}"
+
+
+@cache
+def native_form(variant: ExporterVariant) -> ExporterVariant:
+    """The variant with its histograms stored as native ones."""
+    return replace(variant, native=True)
+
+
+@cache
+def _stored_counters(exporter: Exporter, native: bool) -> tuple[RequestCounter, ...]:
+    if not native:
+        return exporter.counted
+    return tuple(
+        replace(counted, metric=counted.histogram, native=True) if counted.histogram else counted
+        for counted in exporter.counted
+    )
+
+
+@cache
+def _stored_measures(exporter: Exporter, metric: str, native: bool) -> tuple[PresetMetric, ...]:
+    measures = exporter.measures.get(metric, ())
+    if not native:
+        return measures
+    return tuple(replace(each, native=True) if isinstance(each, HistogramMetric) else each for each in measures)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["MalformedResponseError", "QueryResponse", "VectorSample", "parse_response"]
+__all__ = ["MalformedResponseError", "NativeHistogram", "QueryResponse", "VectorSample", "parse_response"]
 
 
 class MalformedResponseError(ValueError):
@@ -14,12 +14,21 @@ class MalformedResponseError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class NativeHistogram:
+    """``buckets`` are (lower bound, upper bound, observations), those with observations alone, not cumulative."""
+
+    count: float
+    buckets: tuple[tuple[float, float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class VectorSample:
-    """One series at one instant. ``value`` is None for a native histogram, which is no single number."""
+    """One series at one instant. ``value`` is None for a native ``histogram``, which is no single number."""
 
     labels: Mapping[str, str]
     value: float | None
     timestamp: float
+    histogram: NativeHistogram | None = None
 
 
 @dataclass(frozen=True)  # without slots: the client keeps a weak reference
@@ -55,13 +64,14 @@ def _warnings(payload: Mapping[str, Any]) -> tuple[str, ...]:
     """Everything that says the answer may be incomplete, in any of the servers' forms.
 
     VictoriaMetrics sets ``isPartial``; Thanos, Mimir and Cortex write among the warnings, or the infos.
-    Remarks on the query itself begin with "PromQL info", in Prometheus 2.48 to 2.52 among the warnings.
+    Remarks on the query itself begin with "PromQL info", in Prometheus 2.48 to 2.52 among the warnings. That
+    one process began again and another did not is no flaw of a sum of native histograms either.
     """
     texts = [
         str(text)
         for name in ("warnings", "infos")
         for text in _optional_list(payload, name)
-        if not str(text).startswith("PromQL info")
+        if not str(text).startswith(("PromQL info", "PromQL warning: conflicting counter resets"))
     ]
     if payload.get("isPartial") not in (None, False, "false"):
         texts.insert(0, "the server marks its answer as partial (isPartial): a part of its storage did not answer")
@@ -85,9 +95,16 @@ def _sample(row: Any) -> VectorSample:
         return VectorSample(labels, value, timestamp)
     histogram = _member(row, "histogram", list)
     try:
-        return VectorSample(labels, None, float(histogram[0]))
-    except (IndexError, TypeError, ValueError):
-        raise MalformedResponseError("a histogram has no timestamp") from None
+        timestamp, given = histogram
+        return VectorSample(labels, None, float(timestamp), _native_histogram(given))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise MalformedResponseError("a histogram is not [timestamp, {count, buckets}]") from None
+
+
+def _native_histogram(given: Any) -> NativeHistogram:
+    """From [boundary rule, lower, upper, observations] for each bucket that is not empty."""
+    buckets = tuple([(float(low), float(high), float(count)) for _, low, high, count in given.get("buckets") or ()])
+    return NativeHistogram(float(given["count"]), buckets)
 
 
 def _pair(pair: Any) -> tuple[float, float]:

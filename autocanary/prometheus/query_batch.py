@@ -105,6 +105,8 @@ class _PendingMeasurement:
     traffic: TargetResults[TrafficCounts] | None = None
     preset_value: TargetResults[float] | None = None
     families: tuple[CounterFamily, ...] | str | None = None
+    collected: CollectedCounters | None = None
+    custom_result: QueryResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +138,12 @@ def query_measurements(
             )
     if all_pending:
         yield from _select_variants(all_pending, discovery)
-        custom_results, collected = yield from _query_all(all_pending, custom, limits, store)
+        yield from _query_all(all_pending, custom, limits, store)
         _report_series(all_pending, discovery)
+        if again := (yield from _changed_variants(all_pending, discovery)):
+            yield from _query_all(again, custom, limits, store)
         for pending in all_pending:
-            measurements[pending.metric_query] = _guarded_measurement(pending, custom_results, collected)
+            measurements[pending.metric_query] = _guarded_measurement(pending)
     return {metric_query: measurement for metric_query, measurement in measurements.items() if measurement is not None}
 
 
@@ -160,8 +164,8 @@ def _select_variants(all_pending: Sequence[_PendingMeasurement], discovery: Expo
         stable = others[0] if others else None
         metric_query = pending.metric_query
         pending.found = own
-        if stable is not None and not own.variants:  # no request has reached the candidate yet
-            pending.found = replace(own, variants=stable.variants)
+        if stable is not None and not own.ever_had_series:  # no request has reached the candidate yet
+            pending.found = replace(own, variants=stable.variants or own.variants)
         if stable is not None and stable.ever_had_series:
             pending.found = replace(pending.found, ever_had_series=True)
         pending.variant = pending.found.preferred(metric_query.metric, stable)
@@ -173,6 +177,23 @@ def _select_variants(all_pending: Sequence[_PendingMeasurement], discovery: Expo
         pending.unsupported_reason = pending.variant.exporter.unsupported_reason(metric_query.metric)
         if metric_query.counters and not pending.unsupported_reason:
             pending.families = _counter_families(pending, pending.variant, pending.stable_variant or pending.variant)
+
+
+def _changed_variants(
+    all_pending: Sequence[_PendingMeasurement], discovery: ExporterDiscovery
+) -> QueryPlan[list[_PendingMeasurement]]:
+    """The queries to be made again: their histogram has no series, as it is stored in another form."""
+    missing = [
+        pending for pending in all_pending if any(_misses_histogram(pending, target) for target in pending.targets)
+    ]
+    before = [(pending.variant, pending.stable_variant) for pending in missing]
+    if missing:
+        yield from _select_variants(missing, discovery)
+    return [
+        pending
+        for pending, variants in zip(missing, before, strict=True)
+        if (pending.variant, pending.stable_variant) != variants
+    ]
 
 
 def _counter_families(
@@ -198,7 +219,8 @@ def _query_all(
     custom: CustomQueries,
     limits: QueryLimits,
     store: CounterStore[RevisionKey],
-) -> QueryPlan[tuple[Mapping[str, QueryResult], CollectedCounters]]:
+) -> QueryPlan[None]:
+    """Everything that is asked of the server for these queries, once."""
     traffic: dict[_TrafficGroup, tuple[list[_PendingMeasurement], dict[RevisionTarget, None]]] = {}
     preset_results: dict[_PresetGroup, tuple[list[_PendingMeasurement], dict[RevisionTarget, None]]] = {}
     families: dict[CounterFamily, dict[RevisionTarget, None]] = {}
@@ -245,7 +267,9 @@ def _query_all(
     for preset_group, (members, _) in preset_results.items():
         for pending in members:
             pending.preset_value = results.preset_results[preset_group]
-    return results.custom[None], collected
+    for pending in all_pending:
+        pending.collected = collected
+        pending.custom_result = results.custom[None].get(pending.metric_query.query)
 
 
 def _guarded(plan: QueryPlan[TargetResults[Row]], targets: Iterable[RevisionTarget]) -> QueryPlan[TargetResults[Row]]:
@@ -285,7 +309,7 @@ def _preset_plan(
 
 def _report_series(all_pending: Iterable[_PendingMeasurement], discovery: ExporterDiscovery) -> None:
     """Report to the discovery which revisions had series; those whose query failed are left out."""
-    found: dict[DiscoveryKey, tuple[bool, bool]] = {}
+    found: dict[DiscoveryKey, tuple[bool, bool, bool]] = {}
     for pending in all_pending:
         traffic = pending.traffic
         if traffic is None:
@@ -296,43 +320,55 @@ def _report_series(all_pending: Iterable[_PendingMeasurement], discovery: Export
                 continue
             if target is not pending.targets[0] and not (both_alike and target in traffic.rows):
                 continue  # a stable revision without traffic is no news
-            series, complete = found.get(key, (False, True))
-            found[key] = series or target in traffic.rows, complete and both_alike
-    for key, (series, complete) in found.items():
-        discovery.series_found(key, series=series, complete=complete)
+            series, complete, histogram = found.get(key, (False, True, True))
+            histogram = histogram and not _misses_histogram(pending, target)
+            found[key] = series or target in traffic.rows, complete and both_alike, histogram
+    for key, (series, complete, histogram) in found.items():
+        discovery.series_found(key, series=series, complete=complete, histogram=histogram)
 
 
-def _guarded_measurement(
-    pending: _PendingMeasurement, custom: Mapping[str, QueryResult], collected: CollectedCounters
-) -> Measurement:
+def _misses_histogram(pending: _PendingMeasurement, target: RevisionTarget) -> bool:
+    """Whether requests of the revision are counted, and the classic histogram of their durations has no series."""
+    if isinstance(pending.families, tuple) and pending.collected is not None:
+        family = pending.families[pending.targets.index(target)]
+        if (family, target) in pending.collected.native:
+            return True
+    if pending.preset_value is None or pending.traffic is None or target is not pending.targets[0]:
+        return False
+    if pending.variant is None or pending.variant.histogram is None:
+        return False
+    counted = pending.traffic.rows.get(target, _NO_TRAFFIC).requests
+    answered = target in pending.preset_value.rows or target in pending.preset_value.errors
+    return bool(counted) and not answered
+
+
+def _guarded_measurement(pending: _PendingMeasurement) -> Measurement:
     try:
-        return _measurement_with_counters(pending, custom, collected)
+        return _measurement_with_counters(pending)
     except Exception as error:  # noqa: BLE001 - one measurement's defect must not fail the round
         return failed_measurement(pending.metric_query, ProcessingError(error))
 
 
-def _measurement_with_counters(
-    pending: _PendingMeasurement, custom: Mapping[str, QueryResult], collected: CollectedCounters
-) -> Measurement:
-    measurement = _measurement(pending, custom)
+def _measurement_with_counters(pending: _PendingMeasurement) -> Measurement:
+    measurement = _measurement(pending)
     if not pending.metric_query.counters:
         return measurement
-    if pending.families is None:
+    if pending.families is None or pending.collected is None:
         why = "a query of the policy's own has no counters" if pending.metric_query.query else ""
         return with_counters(measurement, None, why)
     if isinstance(pending.families, str):
         return with_counters(measurement, None, pending.families)
-    measurement = with_counters(measurement, *collected.for_revisions(pending.families, pending.targets))
+    measurement = with_counters(measurement, *pending.collected.for_revisions(pending.families, pending.targets))
     if pending.metric_query.failures:
-        failures = collected.store.failures((pending.families[0], pending.targets[0]))
+        failures = pending.collected.store.failures((pending.families[0], pending.targets[0]))
         measurement = replace(measurement, failures=failures)
     return measurement
 
 
-def _measurement(pending: _PendingMeasurement, custom: Mapping[str, QueryResult]) -> Measurement:
+def _measurement(pending: _PendingMeasurement) -> Measurement:
     metric_query, variant, traffic = pending.metric_query, pending.variant, pending.traffic
-    if metric_query.query:
-        return custom_measurement(custom[metric_query.query], _requests(pending))
+    if pending.custom_result is not None:
+        return custom_measurement(pending.custom_result, _requests(pending))
     if variant is None:
         return undiscovered_measurement(metric_query, pending.found)
     if pending.unsupported_reason or traffic is None:

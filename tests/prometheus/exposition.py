@@ -30,7 +30,7 @@ def line(metric: str, labels: Mapping[str, str], value: float) -> str:
 
 def histogram(metric: str, labels: Mapping[str, str], load: Load, unit: float) -> str:
     """A classic histogram of the load's latencies, whose bounds are in ``unit`` of a second."""
-    text = ""
+    text = f"# TYPE {metric} histogram\n"
     for bound, count in load.bucket_counts:
         text += line(f"{metric}_bucket", {**labels, "le": f"{bound * unit:g}"}, count)
     text += line(f"{metric}_bucket", {**labels, "le": "+Inf"}, load.total)

@@ -8,6 +8,11 @@ from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import KNATIVE_LABELS
 
+_BOUNDS = (
+    *(5, 10, 20, 40, 60, 80, 100, 150, 200, 250, 300, 350, 400, 450, 500, 600, 700, 800, 900),
+    *(1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000),
+)
+
 EXPORTERS = (
     Exporter(
         source=Source.KNATIVE,
@@ -19,6 +24,7 @@ EXPORTERS = (
                     "revision_request_latencies",
                     per_second=1000,
                     ceiling=100.0,
+                    bounds=_BOUNDS,
                     label="response_code_class",
                     bad="5xx",
                 ),

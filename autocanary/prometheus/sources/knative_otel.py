@@ -10,14 +10,19 @@ from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, PRIVATE_SERVICE, PROMOTED, RELABELLED, TARGET_INFO
 
+_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""OpenTelemetry's semantic conventions for http.server.request.duration."""
+
 
 def _exporter(histogram: str, ceiling: float | None, *, also_exported_by: str = "") -> Exporter:
     status, bad = "http_response_status_code", "5.."
     return Exporter(
         source=Source.KNATIVE_OTEL,
         revision_label_schemes=(RELABELLED, PROMOTED, PRIVATE_SERVICE, POD_NAME, TARGET_INFO),
-        counted=(RequestCounter(f"{histogram}_count", label=status, bad=bad),),
-        measures={"request-duration": (HistogramMetric(histogram, ceiling=ceiling, label=status, bad=bad),)},
+        counted=(RequestCounter(f"{histogram}_count", label=status, bad=bad, histogram=histogram),),
+        measures={
+            "request-duration": (HistogramMetric(histogram, ceiling=ceiling, label=status, bad=bad, bounds=_BOUNDS),)
+        },
         also_exported_by=also_exported_by,
     )
 

@@ -5,7 +5,7 @@ good. Explainers time ``request_explain_seconds`` instead.
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import RATES, Exporter, HistogramMetric, RequestCounter
+from autocanary.prometheus.presets import CLIENT_BOUNDS, RATES, Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
 _NO_ERRORS = "KServe's python model server counts no errors: take the rate from knative, knative-otel, istio or kourier"
@@ -15,8 +15,8 @@ def _exporter(histogram: str) -> Exporter:
     return Exporter(
         source=Source.KSERVE,
         revision_label_schemes=(RELABELLED, POD_NAME),
-        counted=(RequestCounter(f"{histogram}_count"),),
-        measures={"request-duration": (HistogramMetric(histogram),)},
+        counted=(RequestCounter(f"{histogram}_count", histogram=histogram),),
+        measures={"request-duration": (HistogramMetric(histogram, bounds=CLIENT_BOUNDS),)},
         unsupported_presets=dict.fromkeys(RATES, _NO_ERRORS),
     )
 

@@ -4,7 +4,7 @@ The histogram covers every REST path, so only inference is selected; calls by gR
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Exporter, HistogramMetric, RequestCounter
+from autocanary.prometheus.presets import CLIENT_BOUNDS, Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
 EXPORTERS = (
@@ -22,6 +22,7 @@ EXPORTERS = (
                     matchers='path=~".+/(?:infer|generate).*"',
                     label="status_code",
                     bad="5..",
+                    bounds=CLIENT_BOUNDS,
                 ),
             )
         },

@@ -7,6 +7,8 @@ from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
+_BOUNDS = tuple(10 * 1.8**power for power in range(33))
+
 EXPORTERS = (
     Exporter(
         source=Source.TENSORFLOW_SERVING,
@@ -16,6 +18,10 @@ EXPORTERS = (
                 ":tensorflow:serving:request_count", label="status", good="OK", matchers='status!="CANCELLED"'
             ),
         ),
-        measures={"request-duration": (HistogramMetric(":tensorflow:serving:request_latency", per_second=1_000_000),)},
+        measures={
+            "request-duration": (
+                HistogramMetric(":tensorflow:serving:request_latency", per_second=1_000_000, bounds=_BOUNDS),
+            )
+        },
     ),
 )

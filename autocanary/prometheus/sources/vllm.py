@@ -10,6 +10,11 @@ from autocanary.model.measurement import Source
 from autocanary.prometheus.presets import Exporter, GaugeMetric, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
+_BOUNDS = (
+    *(0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0),
+    *(120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0),
+)
+
 EXPORTERS = (
     Exporter(
         source=Source.VLLM,
@@ -23,7 +28,7 @@ EXPORTERS = (
             ),
         ),
         measures={
-            "request-duration": (HistogramMetric("vllm:e2e_request_latency_seconds"),),
+            "request-duration": (HistogramMetric("vllm:e2e_request_latency_seconds", bounds=_BOUNDS),),
             "time-to-first-token": (HistogramMetric("vllm:time_to_first_token_seconds"),),
             "time-per-output-token": (
                 HistogramMetric("vllm:inter_token_latency_seconds"),

@@ -25,7 +25,7 @@ from tests.testbed.servers.faults import (
 )
 from tests.testbed.servers.http_sink import HttpSink, ReceivedRequest, SinkReply, SlackServer
 from tests.testbed.servers.process import ServerError, free_port, wait_until
-from tests.testbed.servers.prometheus import Prometheus, QueryError, Scrape
+from tests.testbed.servers.prometheus import Prometheus, Prometheus3, QueryError, Scrape, VictoriaMetrics
 from tests.testbed.servers.proxy import FaultProxy, InjectedFault, TcpProxy
 from tests.testbed.servers.skip_without_servers import missing_servers, require_servers
 
@@ -44,6 +44,7 @@ __all__ = [
     "InjectedFault",
     "KubectlError",
     "Prometheus",
+    "Prometheus3",
     "QueryError",
     "ReceivedRequest",
     "Reset",
@@ -53,6 +54,7 @@ __all__ = [
     "SinkReply",
     "SlackServer",
     "TcpProxy",
+    "VictoriaMetrics",
     "any_request",
     "free_port",
     "install_inferenceservice_crd",

@@ -1,4 +1,4 @@
-"""A real Prometheus that scrapes what a test names, every second by default."""
+"""A real Prometheus (2 or 3) or VictoriaMetrics that scrapes what a test names, every second by default."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Scrape:
     """One scrape job: a target as host:port, labels to add, and Prometheus' own relabelling rules.
 
     `relabels` works on the target before the scrape, `metric_relabels` on each sample after it. `honor` lets
-    labels of the samples win over those of the target.
+    labels of the samples win over those of the target. `options` are further settings of the job.
     """
 
     job: str
@@ -31,6 +31,7 @@ class Scrape:
     metric_relabels: Sequence[Mapping[str, Any]] = ()
     path: str = "/metrics"
     honor: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class QueryError(Exception):
@@ -62,7 +63,7 @@ class Prometheus(ServerProcess):
     def command(self) -> list[str]:
         """See `ServerProcess.command`."""
         return [
-            program("prometheus"),
+            program(self.name),
             f"--config.file={self.folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={self.folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self._port}",
@@ -115,8 +116,47 @@ class Prometheus(ServerProcess):
                     "static_configs": [{"targets": [scrape.target], "labels": dict(scrape.labels)}],
                     "relabel_configs": [dict(rule) for rule in scrape.relabels],
                     "metric_relabel_configs": [dict(rule) for rule in scrape.metric_relabels],
+                    **scrape.options,
                 }
                 for scrape in scrapes
             ],
         }
+        self._write(config)
+
+    def _write(self, config: dict[str, Any]) -> None:
         (self.folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML, and needs no library
+
+
+class Prometheus3(Prometheus):
+    """Prometheus 3."""
+
+    name = "prometheus3"
+
+
+class VictoriaMetrics(Prometheus):
+    """VictoriaMetrics in one process: the same scrape jobs, the same API."""
+
+    name = "victoria-metrics"
+
+    def command(self) -> list[str]:
+        """See `ServerProcess.command`."""
+        return [
+            program(self.name),
+            f"-promscrape.config={self.folder / 'prometheus.yml'}",
+            f"-storageDataPath={self.folder / 'data'}",
+            f"-httpListenAddr=127.0.0.1:{self._port}",
+            "-search.latencyOffset=0s",
+            "-retentionPeriod=1",
+            *self._flags,
+        ]
+
+    def ready(self) -> bool:
+        """Whether it answers queries."""
+        try:
+            return fetch(f"{self.url}/health")[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def _write(self, config: dict[str, Any]) -> None:
+        del config["rule_files"], config["global"]["evaluation_interval"]
+        super()._write(config)

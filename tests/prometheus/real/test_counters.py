@@ -1,4 +1,4 @@
-"""Raw counters from a real Prometheus: what it scraped is what is counted, through all that can befall it."""
+"""Raw counters from real servers: what it scraped is what is counted, through all that can befall it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
 from tests.prometheus import exposition
 from tests.prometheus.exposition import Load, line
 from tests.prometheus.scripted_prometheus import ManualClock, metric_query
-from tests.testbed.servers import Exporter, Prometheus, Scrape, require_servers
+from tests.testbed.servers import Exporter, Prometheus, Prometheus3, Scrape, require_servers
 
 pytestmark = pytest.mark.real
 
@@ -53,6 +53,7 @@ def pod(service: str, number: int, name: str, good: int, failed: int = 0, fast: 
 class World:
     """Every service on a page of its own, and the adapter that looks at them."""
 
+    kind: str
     pages: Mapping[str, Exporter]
     prometheus: Prometheus
     metrics: PrometheusMetrics
@@ -99,16 +100,27 @@ def _jobs(service: str, target: str) -> list[Scrape]:
     return [Scrape(service, target)]
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    require_servers("prometheus")
+NATIVE = "prometheus3-native"
+SERVERS: Mapping[str, type[Prometheus]] = {
+    "prometheus2": Prometheus,
+    NATIVE: Prometheus3,
+}
+"""The servers; ``NATIVE`` keeps no classic histogram: it converts them to native ones with custom buckets."""
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    kind: str = request.param
+    require_servers(SERVERS[kind].name)
     with Exporter() as lone, Exporter() as twice, Exporter() as replicas, Exporter() as mixed:
         pages = dict(zip(SERVICES, (lone, twice, replicas, mixed), strict=True))
         scrapes = [job for service, page in pages.items() for job in _jobs(service, page.target)]
-        with Prometheus(scrapes, interval=1.0) as prometheus, ThreadPoolExecutor(4) as pool:
+        if kind == NATIVE:
+            scrapes = [replace(job, options={"convert_classic_histograms_to_nhcb": True}) for job in scrapes]
+        with SERVERS[kind](scrapes, interval=1.0) as prometheus, ThreadPoolExecutor(4) as pool:
             config = PrometheusConfig(prometheus.url, timeout=10)
             metrics = PrometheusMetrics(config, pool=pool, clock=ManualClock())
-            made = World(pages, prometheus, metrics)
+            made = World(kind, pages, prometheus, metrics)
             for service in SERVICES:
                 made.show(service)
             prometheus.wait_for("count(count by (job) (revision_request_count)) == 5")
@@ -173,12 +185,13 @@ def test_latency_is_counted_by_bound_and_outcome(world: World) -> None:
     """Fast failures are within no bound."""
     asked = "request-duration"
     first = world.counters("replicas", asked)
-    assert first.bounds == (0.1, 1.0)
+    slow, fast = first.bounds.index(1.0), first.bounds.index(0.1)
+    assert len(first.bounds) == (20 if world.kind == NATIVE else 2)  # those of queue-proxy from 0.1 s on
     base = first.candidate
     world.show("replicas", pod("replicas", 2, "a", 190, 30, fast=130), stable=1600)
     found = world.until("replicas", lambda counters: counters.candidate.requests == base.requests + 120, asked)
     gained = [high - low for high, low in zip(found.candidate.bucket_counts, base.bucket_counts, strict=True)]
-    assert gained == [40, 100]
+    assert (gained[fast], gained[slow]) == (40, 100)
     assert found.candidate.errors - base.errors == 20
 
 
