@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -38,6 +38,7 @@ __all__ = [
     "promql_duration",
     "quote_string",
     "result_type",
+    "sample_times",
     "size_problem",
     "syntax_error",
 ]
@@ -54,6 +55,9 @@ PLACEHOLDERS: Mapping[str, str] = {
 }
 
 _TYPE_CACHE_SIZE = 8192  # queries whose type is remembered
+_MATCH_OPERATORS = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
+_MAX_SELECTORS = 8  # metrics of a query whose newest samples are looked for
+_AGE_STEPS = 30  # instants of a range at which they are looked for
 _SYNTAX_TOKEN = re.compile(r"(?P<word>[\w:.]+)|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<symbol>[=!~<>]{1,2}|\S)")
 _WORD_OPERATORS = frozenset({"and", "or", "unless", "atan2"})
 _NO_OPERATORS = frozenset({",", "@", '"', "'", "`"})
@@ -159,6 +163,55 @@ def _parse(query: str) -> parser.Expr:
         raise ValueError(f"the parser failed: {error}") from None
 
 
+@lru_cache(maxsize=_TYPE_CACHE_SIZE)
+def sample_times(query: str) -> tuple[str, ...]:
+    """For each metric that the query reads, PromQL for the time of its newest sample (epoch seconds).
+
+    What is read of another time on purpose (``offset``, ``@``) is left out. Empty where the parser does not
+    understand the query, or where it reads too many metrics.
+    """
+    try:
+        found = dict.fromkeys(_selectors(_parse(query), None))
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(found) if len(found) <= _MAX_SELECTORS else ()
+
+
+def _selectors(tree: object, span: float | None) -> Iterator[str]:
+    """``span`` is the range (seconds) in which a subquery reads the selectors below it."""
+    if isinstance(tree, parser.VectorSelector):
+        if tree.offset is None and tree.at is None:
+            yield from _newest_sample(tree, span)
+    elif isinstance(tree, parser.MatrixSelector):
+        if tree.vector_selector.offset is None and tree.vector_selector.at is None:
+            yield from _newest_sample(tree.vector_selector, tree.range.total_seconds())
+    elif isinstance(tree, parser.SubqueryExpr):
+        if tree.offset is None and tree.at is None:
+            yield from _selectors(tree.expr, tree.range.total_seconds() if tree.range is not None else span)
+    elif isinstance(tree, parser.BinaryExpr):
+        yield from _selectors(tree.lhs, span)
+        yield from _selectors(tree.rhs, span)
+    elif isinstance(tree, parser.Call):
+        for each in tree.args:
+            yield from _selectors(each, span)
+    elif isinstance(tree, parser.AggregateExpr | parser.ParenExpr | parser.UnaryExpr):
+        yield from _selectors(tree.expr, span)
+
+
+def _newest_sample(selector: parser.VectorSelector, span: float | None) -> Iterator[str]:
+    """A metric that is no longer scraped is read within a range all the same: its last sample is looked for there."""
+    if selector.matchers.or_matchers:
+        return
+    matchers = [
+        f"{each.name}{_MATCH_OPERATORS[str(each.op)]}{quote_string(each.value)}" for each in selector.matchers.matchers
+    ]
+    newest = f"timestamp({selector.name or ''}{{{','.join(matchers)}}})"
+    if span is not None:
+        step = promql_duration(max(1.0, span / _AGE_STEPS))
+        newest = f"{newest} or max_over_time({newest}[{promql_duration(span)}:{step}])"
+    yield f"max({newest})"
+
+
 def _type_of(tree: object) -> str | None:
     if isinstance(tree, parser.ParenExpr | parser.UnaryExpr):
         return _type_of(tree.expr)
@@ -197,17 +250,19 @@ def find_placeholders(template: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def fill_placeholders(template: str, values: Mapping[str, str | float]) -> str:
+def fill_placeholders(template: str, values: Mapping[str, str | float], *, keep: Collection[str] = ()) -> str:
     """The query with every placeholder replaced; a number is a duration in seconds, printed as ``1m30s``.
 
-    InputError for a name that is unknown or has no value, and for text outside quotes that is not a
-    duration: there it would become syntax. Comments are left alone.
+    Those to ``keep`` stay, for another call. InputError for a name that is unknown or has no value, and for text
+    outside quotes that is not a duration: there it would become syntax. Comments are left alone.
     """
-    return "".join(_fill_token(token, values) for token in _tokens(template))
+    return "".join(_fill_token(token, values, keep) for token in _tokens(template))
 
 
-def _fill_token(token: _Token, values: Mapping[str, str | float]) -> str:
+def _fill_token(token: _Token, values: Mapping[str, str | float], keep: Collection[str]) -> str:
     def value(name: str, before: str) -> str:
+        if name in keep:
+            return f"{{{{ {name} }}}}"
         if name not in values:
             raise InputError(_unknown_placeholder_text(name, values))
         found = values[name]

@@ -15,6 +15,7 @@ from autocanary.prometheus.exporter_discovery import ExporterDiscovery
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
 from autocanary.prometheus.query_batch import QueryLimits, query_measurements
 from autocanary.prometheus.query_plan import QueryPlan
+from autocanary.prometheus.scrape_windows import ScrapeWindows
 from benchmarks import answering
 
 __all__ = ["GroupedMetrics"]
@@ -34,12 +35,13 @@ class GroupedMetrics:
         )
         self._custom = CustomQueries(clock.now, limits.max_query_bytes)
         self._counter_store: CounterStore[RevisionKey] = CounterStore(clock.now)
+        self._windows = ScrapeWindows(clock.now)
         self.queries = self.questions = 0
 
     def query(self, questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
         self.questions += len(questions)
         plan: QueryPlan[Mapping[MetricQuery, Measurement]] = query_measurements(
-            questions, self._discovery, self._custom, self._limits, self._counter_store
+            questions, self._discovery, self._custom, self._limits, self._counter_store, self._windows
         )
         try:
             queries = next(plan)

@@ -36,6 +36,8 @@ _MEANINGS: Mapping[str, str] = {
     "(Thanos) or `deny_partial_response=1` (VictoriaMetrics).",
     "prometheus_ca_file": "A file with the CA certificates that Prometheus' certificate is checked against.",
     "prometheus_timeout": "The whole time one query may take.",
+    "prometheus_servers": "Further servers, which policies name in `prometheusRef` ([their fields]"
+    "(#several-prometheus-servers)); as YAML or JSON.",
     "namespaces": "The namespaces that are watched; all when empty. The flag is repeated.",
     "tick": "How often the controller evaluates what is due.",
     "listen": "Where /metrics, /healthz and /readyz are served.",
@@ -147,7 +149,38 @@ prometheus_url: http://prometheus.monitoring:9090
 policies: [/etc/autocanary/policies]
 namespaces: [models, team-a]
 log_level: info
-```"""
+```
+
+## Several Prometheus servers
+
+Where a cluster has several, a policy names the one that measures its services, in
+[`analysis.prometheusRef`](policy-reference.md#specanalysisprometheusref). Only names that stand here can be used, so
+that no policy reaches another host or reads a file:
+
+```yaml
+prometheus_servers:
+  - name: team-a
+    url: https://mimir.monitoring/prometheus
+    headers: {X-Scope-OrgID: team-a}
+    token_file: /etc/autocanary/prometheus-team-a-token/token
+    namespaces: [team-a, team-a-*]
+```
+
+| Field | Default | Meaning |
+|---|---|---|
+| `name` | | What policies write. Lower-case letters, digits and `-`. |
+| `url` | | Where it answers. |
+| `token_file` | | A file with a bearer token. |
+| `username`, `password_file` | | For basic authentication. |
+| `headers`, `params` | | Sent with every query. |
+| `ca_file` | | A file with the CA certificates that its certificate is checked against. |
+| `timeout` | `5s` | The whole time one query may take. |
+| `namespaces` | all | The namespaces whose services it may measure; `*` and `?` as in a shell. |
+
+Files are read at every query, so that a rotated secret is picked up. Each server has its own threads and connections:
+the rollouts of one do not wait for another. A name that is not configured, or not for the service's namespace, holds
+the rollout like an outage. `autocanary validate --prometheus-url` asks the server that a policy names, where these
+settings have it."""
 _MARKUP = re.compile(r"\[/?(?:dim|bold|italic)\]")
 
 

@@ -19,6 +19,7 @@ from autocanary.promql import (
     promql_duration,
     quote_string,
     result_type,
+    sample_times,
     size_problem,
     syntax_error,
 )
@@ -300,3 +301,33 @@ def test_a_template_without_placeholders_is_left_alone(text: str) -> None:
     if "{{" not in text:
         assert fill_placeholders(text, {}) == text
         assert find_placeholders(text) == ()
+
+
+@pytest.mark.parametrize(
+    ("query", "times"),
+    [
+        ("sum(up)", ["max(timestamp(up{}))"]),
+        ("vector(1) + 2", []),
+        ('a{b="c\\"d",e=~"f.*",g!="",h!~"i"} / a{b="c\\"d",e=~"f.*",g!="",h!~"i"}', None),
+        (
+            "sum(rate(errors_total[5m])) / sum(rate(requests_total[5m]))",
+            [
+                f"max(timestamp({name}{{}}) or max_over_time(timestamp({name}{{}})[5m:10s]))"
+                for name in ("errors_total", "requests_total")
+            ],
+        ),
+        ("max_over_time(sum(drift)[1h:1m])", ["max(timestamp(drift{}) or max_over_time(timestamp(drift{})[1h:2m]))"]),
+        ("now_m - last_week offset 1w", ["max(timestamp(now_m{}))"]),
+        ("sum(rate(x[5m] offset 1d)) + y @ 5", []),
+        ("-(z) or vector(0)", ["max(timestamp(z{}))"]),
+        ("sum(", []),
+        (" + ".join(f"m{number}" for number in range(9)), []),
+    ],
+)
+def test_sample_times_of_a_query(query: str, times: list[str] | None) -> None:
+    """One expression per metric that is read of now; each is PromQL itself."""
+    found = sample_times(query)
+    if times is None:
+        times = ['max(timestamp(a{b="c\\"d",e=~"f.*",g!="",h!~"i"}))']
+    assert list(found) == times
+    assert all(syntax_error(each) is None for each in found)

@@ -17,7 +17,7 @@ from autocanary.app import notification_channels
 from autocanary.app.policy_status import PolicyStatusWriter
 from autocanary.controller import Controller
 from autocanary.errors import ClusterError, SettingsError
-from autocanary.http_server.counters import ControllerMetrics
+from autocanary.http_server.counters import MAIN_SERVER, ControllerMetrics
 from autocanary.http_server.endpoints import Health, make_application
 from autocanary.http_server.exposition import Exposition, PolicyCount, ScrapeSources, WatchState
 from autocanary.http_server.server import Server
@@ -39,8 +39,8 @@ from autocanary.notifications.http_client import HttpClient
 from autocanary.notifications.policy_webhooks import HttpPolicyWebhooks
 from autocanary.policy_files import ActivePolicies
 from autocanary.ports import Leadership, RolloutStore
-from autocanary.prometheus import PrometheusMetrics
-from autocanary.prometheus.connection_settings import config_from_settings
+from autocanary.prometheus import MetricsServers, NamedMetrics, PrometheusConfig, PrometheusMetrics
+from autocanary.prometheus.connection_settings import config_from_settings, config_of_server
 from autocanary.scheduler import Heartbeat, Job, SteadyClock, ThreadPool, Timer
 from autocanary.settings import ClusterAccess, Settings
 
@@ -49,6 +49,8 @@ __all__ = ["AutocanaryService", "run"]
 _POLICY_RELOAD_SECONDS = 5.0
 _WRITE_THREADS, _EVALUATION_THREADS, _QUERY_THREADS, _WEBHOOK_THREADS = 16, 4, 16, 32
 _WEBHOOK_HANG_SECONDS = WEBHOOK_SECONDS + 60.0
+_SERVER_EVALUATION_THREADS, _SERVER_QUERY_THREADS = 2, 8
+"""Of each Prometheus beside the main one."""
 _DRIFT_LIMIT = 60.0
 _MAX_OVERDUE_SECONDS = 60.0
 _TICK = "tick"
@@ -128,12 +130,22 @@ class AutocanaryService:
         self._policy_objects = KubePolicies(
             self._client, self._leadership, self._policy_status.on_event, namespaces=settings.namespaces
         )
-        self._metrics = PrometheusMetrics(
-            config_from_settings(settings),
-            pool=self._query_pool,
-            count=self.counters.query,
-            clock=self._clock,
-        )
+        self._metrics = self._prometheus_metrics(config_from_settings(settings), self._query_pool, MAIN_SERVER)
+        # A server that is slow keeps its own threads busy, and none of another server's.
+        self._server_pools = {
+            each.name: (
+                ThreadPool(_SERVER_EVALUATION_THREADS, f"ask-{each.name}"),
+                ThreadPool(_SERVER_QUERY_THREADS, f"query-{each.name}"),
+            )
+            for each in settings.prometheus_servers
+        }
+        self._server_metrics = {
+            each.name: self._prometheus_metrics(config_of_server(each), self._server_pools[each.name][1], each.name)
+            for each in settings.prometheus_servers
+        }
+        servers = {
+            each.name: NamedMetrics(each, self._server_metrics[each.name]) for each in settings.prometheus_servers
+        }
         http, policy_http = HttpClient(), notification_channels.policy_http_client(settings)
         self._delivery_workers = DeliveryWorkers(
             notification_channels.service_channels(settings, self._client, http, self._policy_of),
@@ -147,7 +159,7 @@ class AutocanaryService:
         self.controller = Controller(
             cluster=self._cluster,
             store=self._store,
-            metrics=self._metrics,
+            metrics=MetricsServers(self._metrics, servers),
             policy_webhooks=HttpPolicyWebhooks(self._webhook_call_pool, policy_http),
             notifier=self._delivery_workers,
             policies=self._active_policies,
@@ -155,6 +167,7 @@ class AutocanaryService:
             clock=self._clock,
             pool=self._write_pool,
             query_pool=self._evaluation_pool,
+            server_pools={name: evaluations for name, (evaluations, _) in self._server_pools.items()},
             webhook_pool=self._webhook_pool,
             listener=self.counters,
             ready=lambda: not self.missing(),
@@ -258,10 +271,11 @@ class AutocanaryService:
             ("watches", self._stop_watches),
             ("askers", lambda: self._evaluation_pool.stop(0.0)),
             ("callers", lambda: self._query_pool.stop(0.0)),
+            ("servers", self._stop_server_pools),
             ("hooks", lambda: (self._webhook_pool.stop(0.0), self._webhook_call_pool.stop(0.0))),
             ("server", self._server.stop),
             ("session", self._client.close),
-            ("metrics", self._metrics.close),
+            ("metrics", self._close_metrics),
         )
         for name, step in steps:
             try:
@@ -270,6 +284,15 @@ class AutocanaryService:
                 _log.warning("stop_failed", part=name, exc_info=error)
         if self._started:
             _log.info("stopped")
+
+    def _stop_server_pools(self) -> None:
+        for pools in self._server_pools.values():
+            for pool in pools:
+                pool.stop(0.0)
+
+    def _close_metrics(self) -> None:
+        for metrics in (self._metrics, *self._server_metrics.values()):
+            metrics.close()
 
     def _record_deliveries(self) -> None:
         """While this instance still leads: the next one must not deliver it again."""
@@ -323,6 +346,11 @@ class AutocanaryService:
         self._timer.requeue(_TICK)
 
     # --- parts -------------------------------------------------------------------------------------------
+
+    def _prometheus_metrics(self, config: PrometheusConfig, pool: ThreadPool, server: str) -> PrometheusMetrics:
+        return PrometheusMetrics(
+            config, pool=pool, count=lambda outcome: self.counters.query(outcome, server), clock=self._clock
+        )
 
     def _make_elector(self) -> LeaderElector | None:
         settings = self._settings

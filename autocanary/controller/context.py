@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,10 +39,10 @@ _log = logger("autocanary.controller")
 class Dependencies:
     """The ports and settings of the controller.
 
-    ``pool`` runs the writes, ``query_pool`` the metric queries and ``webhook_pool`` the policies' webhooks, so that
-    none delays another. ``ready`` is True once the first caches are whole; ``requeue`` asks for a tick soon;
-    ``on_leadership_lost`` is called when another instance may lead; ``history_limit`` is how many finished rollouts
-    of a service are kept.
+    ``pool`` runs the writes, ``query_pool`` the metric queries (``server_pools`` those to the Prometheus of that name)
+    and ``webhook_pool`` the policies' webhooks, so that none delays another. ``ready`` is True once the first caches
+    are whole; ``requeue`` asks for a tick soon; ``on_leadership_lost`` is called when another instance may lead;
+    ``history_limit`` is how many finished rollouts of a service are kept.
     """
 
     cluster: Cluster
@@ -55,6 +55,7 @@ class Dependencies:
     clock: Clock
     pool: WritePool
     query_pool: Pool
+    server_pools: Mapping[str, Pool]
     webhook_pool: Pool
     listener: DecisionListener
     ready: Callable[[], bool]

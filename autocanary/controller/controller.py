@@ -6,7 +6,7 @@ tick takes its result. A rollout whose call hangs or fails delays no other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from autocanary.controller.act import RolloutActions
 from autocanary.controller.context import Dependencies, PendingCalls, isolated
@@ -55,6 +55,7 @@ class Controller:
         pool: WritePool,
         query_pool: Pool,
         webhook_pool: Pool,
+        server_pools: Mapping[str, Pool] | None = None,
         listener: DecisionListener,
         ready: Callable[[], bool] = lambda: True,
         requeue: Callable[[], None] = lambda: None,
@@ -72,6 +73,7 @@ class Controller:
             clock=clock,
             pool=pool,
             query_pool=query_pool,
+            server_pools=server_pools or {},
             webhook_pool=webhook_pool,
             listener=listener,
             ready=ready,

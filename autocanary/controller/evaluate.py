@@ -52,8 +52,11 @@ class Evaluations:
                     to_query.append(running)
             except Exception as error:  # noqa: BLE001 - one rollout's failure must not touch another's evaluation
                 self._on_failed(running, error, now)
-        if to_query:
-            self._query_metrics(to_query, now)
+        by_server: dict[str, list[RunningRollout]] = {}
+        for running in to_query:
+            by_server.setdefault(running.server, []).append(running)
+        for server, due in by_server.items():  # apart: no server waits for another one's answers
+            self._query_metrics(server, due, now)
 
     def _evaluate_one(self, running: RunningRollout, now: float) -> bool:
         """Decide what can be decided without metrics; return whether the metrics must be queried as well."""
@@ -150,14 +153,14 @@ class Evaluations:
 
     # --- the metrics -------------------------------------------------------------------------------------
 
-    def _query_metrics(self, due: list[RunningRollout], now: float) -> None:
+    def _query_metrics(self, server: str, due: list[RunningRollout], now: float) -> None:
         queries = [query for running in due for _, query in running.queries]
         metrics, clock, failing = self._dependencies.metrics, self._dependencies.clock, self._failing_queries
         for running in due:
             running.begin_query(now)
         numbers = [running.call_number for running in due]
         self._pending_calls.run(
-            self._dependencies.query_pool.submit,
+            self._dependencies.server_pools.get(server, self._dependencies.query_pool).submit,
             lambda: metric_queries.query_apart(metrics, queries, failing, clock.now),
             lambda results, error: self._on_measurements(
                 [running for running, number in zip(due, numbers, strict=True) if running.call_number == number],

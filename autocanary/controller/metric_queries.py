@@ -45,21 +45,19 @@ _FAILED_REQUESTS = Metric("error-rate", Range(), Unit.PERCENT)
 
 def _metric_query(rollout: Rollout, analysis: Analysis, metric: Metric) -> MetricQuery:
     window = metric.window if metric.window is not None else analysis.window
-    promql = ""
+    follows = metric.window is None and analysis.window_follows
+    promql = template = ""
     if metric.query:
-        promql = fill_placeholders(
-            metric.query,
-            {
-                "namespace": rollout.namespace,
-                "name": rollout.service,
-                "service": rollout.service,
-                "component": rollout.component.value,
-                "revision": rollout.candidate,
-                "stableRevision": rollout.stable,
-                "window": window,
-                "interval": window,
-            },
-        )
+        values: dict[str, str | float] = {
+            "namespace": rollout.namespace,
+            "name": rollout.service,
+            "service": rollout.service,
+            "component": rollout.component.value,
+            "revision": rollout.candidate,
+            "stableRevision": rollout.stable,
+        }
+        promql = fill_placeholders(metric.query, {**values, "window": window, "interval": window})
+        template = fill_placeholders(metric.query, values, keep=("window", "interval")) if follows else ""
     return MetricQuery(
         namespace=rollout.namespace,
         service=rollout.service,
@@ -73,6 +71,10 @@ def _metric_query(rollout: Rollout, analysis: Analysis, metric: Metric) -> Metri
         query=promql,
         query_type=metric.query_type,
         counters=metric.compare is not None,
+        server=analysis.server,
+        cancelled=analysis.cancelled_calls,
+        follows_scrapes=follows,
+        query_template="" if template == promql else template,
     )
 
 

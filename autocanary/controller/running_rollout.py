@@ -124,6 +124,11 @@ class RunningRollout:
         return self.policy.analysis.interval if self.policy is not None else _DEFAULT_INTERVAL
 
     @property
+    def server(self) -> str:
+        """The Prometheus that the policy names; empty is the main one."""
+        return self.policy.analysis.server if self.policy is not None else ""
+
+    @property
     def is_idle(self) -> bool:
         """Whether no call is under way and no notification undelivered."""
         busy = self.writing or self.querying or self.calling_webhooks

@@ -15,7 +15,7 @@ from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 
-__all__ = ["BUCKETS", "FINAL_REASONS", "ControllerMetrics", "HistogramCounts", "MetricsSnapshot"]
+__all__ = ["BUCKETS", "FINAL_REASONS", "MAIN_SERVER", "ControllerMetrics", "HistogramCounts", "MetricsSnapshot"]
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds in seconds; a tick is meant to take well below its interval of 1 s."""
@@ -44,6 +44,8 @@ FINAL_REASONS: Mapping[Phase, tuple[Reason, ...]] = {
 }
 """How rollouts end; each is exported as 0 from the start, because increase() does not see a series' birth."""
 
+MAIN_SERVER = "main"
+"""The Prometheus that policies need not name."""
 _QUERY_OUTCOMES = ("ok", "partial", "refused", "unreachable")
 _NOTIFICATION_OUTCOMES = ("delivered", "failed", "dropped")
 
@@ -80,7 +82,7 @@ class ControllerMetrics:
             },
             "autocanary_evaluations_failed_total": {(): 0},
             "autocanary_decisions_total": {(reason.value,): 0 for reason in Reason},
-            "autocanary_prometheus_queries_total": {(outcome,): 0 for outcome in _QUERY_OUTCOMES},
+            "autocanary_prometheus_queries_total": {(MAIN_SERVER, outcome): 0 for outcome in _QUERY_OUTCOMES},
             "autocanary_kube_requests_total": {},
             "autocanary_notifications_total": {},
         }
@@ -99,9 +101,13 @@ class ControllerMetrics:
     def on_evaluation_failed(self, rollout: Rollout) -> None:  # noqa: ARG002 - the port's signature
         self._increment("autocanary_evaluations_failed_total")
 
-    def query(self, outcome: str) -> None:
-        """One query to Prometheus has ended."""
-        self._increment("autocanary_prometheus_queries_total", outcome)
+    def query(self, outcome: str, server: str = MAIN_SERVER) -> None:
+        """One query to a Prometheus has ended; a server's other outcomes begin at 0 with its first."""
+        with self._lock:
+            counts = self._counts["autocanary_prometheus_queries_total"]
+            for each in _QUERY_OUTCOMES:
+                counts.setdefault((server, each), 0)
+        self._increment("autocanary_prometheus_queries_total", server, outcome)
 
     def count_kube_request(self, verb: str, code: int) -> None:
         """One request to the API server has ended; ``code`` 0: without an answer."""

@@ -139,9 +139,10 @@ METRIC_SPECS: tuple[MetricSpec, ...] = (
     MetricSpec(
         "autocanary_prometheus_queries_total",
         "counter",
-        ("outcome",),
+        ("server", "outcome"),
         "Queries sent to Prometheus, by outcome.",
-        "`outcome` is ok, partial (a warning that data is missing), refused or unreachable.",
+        "`server` is `main`, or a name of `prometheus_servers`; `outcome` is ok, partial (a warning that data is "
+        "missing), refused or unreachable.",
     ),
     MetricSpec(
         "autocanary_kube_requests_total",

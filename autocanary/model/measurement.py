@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 __all__ = [
+    "CancelledCalls",
     "FailureCounts",
     "Measurement",
     "MeasurementKind",
@@ -150,6 +151,13 @@ class Source(str, Enum):
     MLSERVER = "mlserver"
 
 
+class CancelledCalls(str, Enum):
+    """What a call is whose client went away before the answer, in every source that can tell it."""
+
+    IGNORE = "ignore"  # neither a request nor a failure
+    FAILURE = "failure"  # a failed request
+
+
 class Unit(str, Enum):
     """What the number counts, so that it can be printed and compared without guessing."""
 
@@ -166,9 +174,11 @@ class MetricQuery:
 
     ``metric`` is a preset's name, or empty when ``query`` holds PromQL (placeholders already filled and
     escaped) of ``query_type``, as ``policy.Metric`` has it. ``window`` is the range of rate() and increase(),
-    in seconds. ``counters`` asks for the raw counts of both revisions beside the value, as a comparison needs
-    them, and ``failures`` for what the candidate has failed. The hash is worked out once, because each query is
-    looked up several times at every evaluation.
+    in seconds; where it ``follows_scrapes`` it is the least, and grows with the scrape interval that is seen.
+    ``query_template`` is then the query with its window left open. ``counters`` asks for the raw counts of both
+    revisions beside the value, as a comparison needs them, and ``failures`` for what the candidate has failed.
+    ``server`` names one of the Prometheus servers that the operator has configured; empty is the main one. The hash is worked out once, because each query is looked
+    up several times at every evaluation.
     """
 
     namespace: str
@@ -184,10 +194,14 @@ class MetricQuery:
     query_type: str = ""
     counters: bool = False
     failures: bool = False
+    server: str = ""
+    cancelled: CancelledCalls = CancelledCalls.IGNORE
+    follows_scrapes: bool = False
+    query_template: str = ""
     _hash: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        told_apart = (self.namespace, self.service, self.component, self.revision, self.metric, self.query)
+        told_apart = (self.server, self.namespace, self.service, self.component, self.revision, self.metric, self.query)
         object.__setattr__(self, "_hash", hash((*told_apart, self.window, self.quantile)))
 
     def __hash__(self) -> int:
@@ -203,7 +217,9 @@ class Measurement:
     ``age`` is the age of the newest sample in seconds, by Prometheus' clock; ``source`` is the one that
     answered (never AUTO), None for custom PromQL; ``detail`` says in words what was wrong. ``counters`` are
     the raw counts of both revisions where the question asked for them and the source has them, and ``failures`` what
-    the candidate has failed.
+    the candidate has failed. ``exporter`` names
+    the series that were read and the labels by which they belong to a revision; ``window`` is the range in
+    seconds and ``scrape_interval`` the time between two of their samples, None where it is not known yet.
     """
 
     kind: MeasurementKind
@@ -215,6 +231,9 @@ class Measurement:
     detail: str = ""
     counters: RequestCounters | None = None
     failures: FailureCounts | None = None
+    exporter: str = ""
+    window: float | None = None
+    scrape_interval: float | None = None
 
     @property
     def is_value(self) -> bool:
@@ -241,6 +260,12 @@ class Measurement:
             yield "counters", self.counters.to_dict()
         if self.failures is not None:
             yield "failures", self.failures.to_dict()
+        if self.exporter:
+            yield "exporter", self.exporter
+        if self.window is not None:
+            yield "window", self.window
+        if self.scrape_interval is not None:
+            yield "scrape_interval", self.scrape_interval
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Measurement:
@@ -254,4 +279,7 @@ class Measurement:
             detail=raw.get("detail", ""),
             counters=RequestCounters.from_dict(raw["counters"]) if raw.get("counters") else None,
             failures=FailureCounts.from_dict(raw["failures"]) if raw.get("failures") else None,
+            exporter=raw.get("exporter", ""),
+            window=raw.get("window"),
+            scrape_interval=raw.get("scrape_interval"),
         )

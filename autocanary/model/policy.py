@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from autocanary.model.measurement import Source, Unit
+from autocanary.model.measurement import CancelledCalls, Source, Unit
 from autocanary.model.rollout_windows import Window
 
 __all__ = [
+    "LEAST_WINDOW",
     "Analysis",
     "CandidateCleanup",
     "ComparisonPolicy",
@@ -35,6 +36,10 @@ __all__ = [
     "Webhook",
     "WebhookType",
 ]
+
+
+LEAST_WINDOW = 60.0
+"""Seconds: the window where the policy gives none and the scrapes are close enough."""
 
 
 class Component(str, Enum):
@@ -203,12 +208,14 @@ class Analysis:
 
     ``first_warmup`` is the warm-up of the first step, None: ``warmup``. ``max_failed_requests`` is how many requests
     the candidate may fail in the whole rollout, None: any number.
+    ``window_follows``: the window is the least, and is longer where the scrape interval needs it. ``server`` names
+    one of the Prometheus servers that the operator has configured; empty is the main one.
     """
 
     metrics: tuple[Metric, ...]
     interval: float = 15.0
     warmup: float = 30.0
-    window: float = 60.0
+    window: float = LEAST_WINDOW
     min_requests: float = 50.0
     source: Source = Source.AUTO
     on_no_data: Timeout = Timeout(600.0, TimeoutAction.ROLLBACK)
@@ -216,6 +223,9 @@ class Analysis:
     on_inconclusive: OnInconclusive | None = None  # None: a hold counts towards the progress deadline
     first_warmup: float | None = None
     max_failed_requests: int | None = None
+    window_follows: bool = True
+    server: str = ""
+    cancelled_calls: CancelledCalls = CancelledCalls.IGNORE
 
     @property
     def compared(self) -> tuple[Metric, ...]:

@@ -9,13 +9,14 @@ from pydantic.config import JsonDict
 
 from autocanary.limits import POLICY_METRICS, QUERY_BYTES
 from autocanary.model import policy
-from autocanary.model.measurement import Source
+from autocanary.model.measurement import CancelledCalls, Source
 from autocanary.model.policy import OnInconclusive, TimeoutAction
 from autocanary.policy_files.field_types import (
     Confidence,
     Duration,
     Margin,
     MetricName,
+    Name,
     PositiveDuration,
     Quantile,
     StrictModel,
@@ -184,6 +185,15 @@ class OnOutage(StrictModel):
     )
 
 
+class PrometheusRef(StrictModel):
+    """One of the Prometheus servers that the operator has configured for this autocanary."""
+
+    name: Name = Field(
+        description="Its name in the setting [`prometheus_servers`](settings.md#several-prometheus-servers).",
+        examples=["team-a"],
+    )
+
+
 class AnalysisFields(StrictModel):
     """What is measured on the candidate, how often, and what happens when nothing can be."""
 
@@ -203,9 +213,24 @@ class AnalysisFields(StrictModel):
         default=Source.AUTO,
         description="The exporter that measures the requests; `auto` detects which one has data for the service.",
     )
-    window: PositiveDuration = Field(
-        default=60.0,
-        description="The range over which rates and quantiles are computed. At least two scrapes of Prometheus.",
+    prometheus_ref: PrometheusRef | None = Field(
+        default=None,
+        description="The Prometheus that measures the service, where the operator has configured several. Left out, "
+        "the main one.",
+        examples=[{"name": "team-a"}],
+    )
+    cancelled_calls: Annotated[CancelledCalls, Field(strict=False)] = Field(
+        default=CancelledCalls.IGNORE,
+        description="What a call is whose client went away before the answer, in every source that can tell it "
+        "([which can](metrics-recipes.md#what-counts-as-a-request)): `ignore`, neither a request nor a failure; or "
+        "`failure`, a request that failed.",
+        examples=["failure"],
+    )
+    window: PositiveDuration | None = Field(
+        default=None,
+        description="The range over which rates and quantiles are computed. Left out, it follows the scrape interval "
+        "that is seen: three scrapes, and at least `1m` and the `interval`. A window of less than two scrapes is held "
+        "like an outage.",
         examples=["1m"],
     )
     min_requests: int = Field(

@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from autocanary.prometheus.connection_settings import PrometheusConfig
 from autocanary.prometheus.metrics_adapter import ProbeResult, PrometheusMetrics
+from autocanary.prometheus.metrics_servers import MetricsServers, NamedMetrics
 
-__all__ = ["ProbeResult", "PrometheusConfig", "PrometheusMetrics"]
+__all__ = ["MetricsServers", "NamedMetrics", "ProbeResult", "PrometheusConfig", "PrometheusMetrics"]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from autocanary.errors import SettingsError
-from autocanary.settings import Settings
+from autocanary.settings import PrometheusServer, Settings
 
-__all__ = ["OWN_PARAMETERS", "PrometheusConfig", "config_from_settings", "redacted_url"]
+__all__ = ["OWN_PARAMETERS", "PrometheusConfig", "config_from_settings", "config_of_server", "redacted_url"]
 
 OWN_PARAMETERS = frozenset({"query", "time", "timeout"})
 """The parameters of a query that autocanary sets."""
@@ -95,6 +95,20 @@ def config_from_settings(settings: Settings) -> PrometheusConfig:
         params=dict(settings.prometheus_params),
         ca_file=str(settings.prometheus_ca_file or ""),
         timeout=settings.prometheus_timeout,
+    )
+
+
+def config_of_server(server: PrometheusServer) -> PrometheusConfig:
+    """What the service's settings say of one of the further servers; SettingsError when they cannot be used."""
+    return PrometheusConfig(
+        url=server.url,
+        token_file=server.token_file,
+        username=server.username,
+        password_file=server.password_file,
+        headers=dict(server.headers),
+        params=dict(server.params),
+        ca_file=server.ca_file,
+        timeout=server.timeout,
     )
 
 

@@ -128,18 +128,23 @@ def family_counters(family: CounterFamily) -> tuple[RequestCounter, ...]:
     histogram = family.histogram
     if histogram is None:
         return family.variant.counted
-    name = histogram.metric if histogram.native else f"{histogram.metric}_bucket"
-    return (RequestCounter(name, label=histogram.label, bad=histogram.bad, native=histogram.native),)
+    native = histogram.native
+    timed = RequestCounter(
+        histogram.metric if native else f"{histogram.metric}_bucket",
+        label=histogram.label,
+        bad=histogram.bad,
+        native=native,
+        matchers=",".join(filter(None, (histogram.matchers, "" if native else 'le="+Inf"'))),
+    )
+    # A histogram without codes has the cancelled calls among the others, and they are subtracted from its buckets.
+    return (timed, *family.variant.cancelled) if histogram.label else (timed,)
 
 
 def _selectors(
     family: CounterFamily, counted: Iterable[RequestCounter], targets: Sequence[RevisionTarget]
 ) -> Iterator[tuple[RequestCounter, str]]:
-    more: tuple[str, ...] = ()
-    if family.histogram is not None:
-        more = (family.histogram.matchers, "" if family.histogram.native else 'le="+Inf"')
     for each in counted:
-        yield each, selector(family.variant, each.metric, targets, each.matchers, *more)
+        yield each, selector(family.variant, each.metric, targets, each.matchers)
 
 
 def _code_label(counted: RequestCounter) -> tuple[str, ...]:

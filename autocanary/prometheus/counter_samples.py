@@ -91,7 +91,7 @@ class _CounterKeys:
     def __init__(self, family: CounterFamily) -> None:
         self._counted = family_counters(family)
         self.model_label = family.variant.exporter.model_label
-        self._split_by_code = family.latency or len(self._counted) == 1
+        self._alone = family.latency or len(self._counted) == 1
         self._per_second = family.histogram.per_second if family.histogram is not None else 1.0
         self._bounds: dict[str, CounterKey | None] = {}
 
@@ -105,7 +105,8 @@ class _CounterKeys:
     def count(self, number: int, labels: Mapping[str, str]) -> CounterKey:
         counted = self._counted[number]
         code = labels.get(counted.label, "") if counted.label else ""
-        return BAD if counted.fails(code) else GOOD, code if self._split_by_code else counted.metric
+        by_code = number == 0 and bool(self._alone or counted.label)
+        return BAD if counted.fails(code) else GOOD, code if by_code else counted.metric
 
 
 class _RevisionRows:

@@ -8,15 +8,17 @@ When none was at fault, it was too much at once, and smaller ones are sent for t
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autocanary.errors import MetricsError, MetricsRefused
 from autocanary.prometheus.client import QueryTimedOut
-from autocanary.prometheus.preset_queries import with_label
+from autocanary.prometheus.preset_queries import NOW_PART, PART_LABEL, answer_delay, with_label
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
 from autocanary.prometheus.query_plan import ProcessingError, QueryPlan, QueryResult
+from autocanary.promql import sample_times
 
 __all__ = ["CustomQueries"]
 
@@ -69,6 +71,36 @@ class CustomQueries:
             pending = retry
         return found
 
+    def query_ages(self, queries: Iterable[str]) -> QueryPlan[Mapping[str, float]]:
+        """How old the newest sample behind each query is, in seconds; of several metrics, the oldest counts.
+
+        A query of which that cannot be found out is left out: no metric of it has a sample, it is not understood,
+        or the server does not say.
+        """
+        parts: dict[str, None] = {}
+        for query in queries:
+            parts.update(dict.fromkeys(sample_times(query)))
+        ages: dict[str, float] = {}
+        chunks = self._age_chunks(list(parts))
+        asked = [_ages_query(chunk) for chunk in chunks]
+        results = (yield asked) if asked else {}
+        for chunk, promql in zip(chunks, asked, strict=True):
+            ages.update(_ages(chunk, results[promql]))
+        by_query = {query: [ages[part] for part in sample_times(query) if part in ages] for query in queries}
+        return {query: max(found) for query, found in by_query.items() if found}
+
+    def _age_chunks(self, parts: Sequence[str]) -> list[list[str]]:
+        chunks: list[list[str]] = []
+        size = 0
+        for part in parts:
+            cost = len(part.encode()) + 64
+            if not chunks or len(chunks[-1]) >= _MAX_JOINED or size + cost > self._max_query_bytes:
+                chunks.append([])
+                size = 0
+            chunks[-1].append(part)
+            size += cost
+        return chunks
+
     def _grouped(self, types: Mapping[str, str]) -> list[list[str]]:
         with self._lock:
             now = self._now()
@@ -106,6 +138,25 @@ class CustomQueries:
             with self._lock:
                 self._max_joined = min(self._max_joined, *sizes)
                 self._reduced_until = self._now() + _ISOLATE_SECONDS
+
+
+def _ages_query(parts: Sequence[str]) -> str:
+    ages = (with_label(f"time() - {part}", _QUERY_LABEL, str(number)) for number, part in enumerate(parts))
+    return " or ".join([*ages, NOW_PART])
+
+
+def _ages(parts: Sequence[str], result: QueryResult) -> Mapping[str, float]:
+    if isinstance(result, MetricsError):
+        return {}
+    delay = answer_delay(result)
+    found = {}
+    for sample in result.samples:
+        number = sample.labels.get(_QUERY_LABEL, "")
+        if PART_LABEL in sample.labels or not number.isdigit() or int(number) >= len(parts):
+            continue
+        if sample.value is not None and math.isfinite(sample.value):
+            found[parts[int(number)]] = sample.value + delay
+    return found
 
 
 def _distribute_safely(group: _QueryGroup, result: QueryResult, found: dict[str, QueryResult]) -> list[_QueryGroup]:

@@ -224,14 +224,14 @@ def _saturation_note(metric_query: MetricQuery, variant: ExporterVariant, value:
     return f"at least {largest_bound:g} s: the histogram ends there, so the {quantile:g} quantile may be longer"
 
 
-def custom_measurement(result: QueryResult, requests: float | None) -> Measurement:
-    """The measurement of a query of the policy's own."""
+def custom_measurement(result: QueryResult, requests: float | None, age: float | None = None) -> Measurement:
+    """The measurement of a query of the policy's own; ``age`` is that of the oldest of its metrics' newest samples."""
     if isinstance(result, MetricsError):
         return Measurement(_error_kind(result), requests=requests, detail=_truncate(str(result)))
     kind, value, detail = _custom_value(result)
     if result.warnings:
         kind, detail = MeasurementKind.PARTIAL, f"Prometheus warns: {'; '.join(result.warnings)}"
-    return Measurement(kind, value, requests=requests, detail=_truncate(detail))
+    return Measurement(kind, value, requests=requests, age=age, detail=_truncate(detail))
 
 
 def _custom_value(response: QueryResponse) -> tuple[MeasurementKind, float | None, str]:

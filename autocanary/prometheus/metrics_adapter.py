@@ -19,6 +19,7 @@ from autocanary.prometheus.measurements import failed_measurement
 from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.query_batch import QueryLimits, query_measurements
 from autocanary.prometheus.query_plan import QueryRunner, guard_plan
+from autocanary.prometheus.scrape_windows import ScrapeWindows
 
 __all__ = ["ProbeResult", "PrometheusMetrics"]
 
@@ -56,10 +57,13 @@ class PrometheusMetrics:
         )
         self._custom = CustomQueries(clock.now, config.max_query_bytes)
         self._counter_store: CounterStore[RevisionKey] = CounterStore(clock.now)
+        self._windows = ScrapeWindows(clock.now)
 
     def query(self, metric_queries: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
         """Exactly one measurement for every query, in the order of the queries."""
-        plan = query_measurements(metric_queries, self._discovery, self._custom, self._limits, self._counter_store)
+        plan = query_measurements(
+            metric_queries, self._discovery, self._custom, self._limits, self._counter_store, self._windows
+        )
         return self._runner.run(
             guard_plan(plan, lambda error: {each: failed_measurement(each, error) for each in metric_queries})
         )

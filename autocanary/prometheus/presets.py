@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from autocanary.model.measurement import Source, Unit
+from autocanary.model.measurement import CancelledCalls, Source, Unit
 from autocanary.prometheus.revision_labels import RevisionLabels
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "RequestCounter",
     "SummaryMetric",
     "native_form",
+    "with_cancelled",
 ]
 
 DEFAULT_QUANTILE = 0.99  # of a latency asked for without one, as in Flagger
@@ -131,7 +132,8 @@ class Exporter:
     why a preset is not there. ``matchers`` are added to every selector. ``also_exported_by`` names others
     that export the same names for the same requests, so that only a pod's name says which of them counted.
     ``model_label`` names the model where one request is counted by several models (a pipeline): only the model
-    that the service names counts, else the largest count of any model.
+    that the service names counts, else the largest count of any model. ``cancelled`` counts the calls that the
+    client cancelled, which ``counted`` leaves out; empty where the exporter cannot tell them.
     """
 
     source: Source
@@ -142,6 +144,7 @@ class Exporter:
     matchers: str = ""
     also_exported_by: str = ""
     model_label: str = ""
+    cancelled: tuple[RequestCounter, ...] = ()
 
     def unsupported_reason(self, metric: str) -> str:
         """Why the preset cannot be had from this exporter, as a sentence; empty when it can."""
@@ -159,11 +162,16 @@ class Exporter:
 
 @dataclass(frozen=True, slots=True)
 class ExporterVariant:
-    """An exporter with its label scheme; ``native``: this Prometheus stores its histograms as native ones alone."""
+    """An exporter with its label scheme.
+
+    ``native``: this Prometheus stores its histograms as native ones alone. ``cancelled_fail``: the calls that the
+    client cancelled are requests that failed.
+    """
 
     exporter: Exporter
     revision_labels: RevisionLabels
     native: bool = False
+    cancelled_fail: bool = False
 
     @property
     def source(self) -> Source:
@@ -172,7 +180,12 @@ class ExporterVariant:
     @property
     def counted(self) -> tuple[RequestCounter, ...]:
         """The counters of requests, as they are stored."""
-        return _stored_counters(self.exporter, self.native)
+        return _stored_counters(self.exporter, self.native) + self.cancelled
+
+    @property
+    def cancelled(self) -> tuple[RequestCounter, ...]:
+        """The counters of calls that the client cancelled, where those are requests that failed."""
+        return self.exporter.cancelled if self.cancelled_fail else ()
 
     def measures(self, metric: str) -> tuple[PresetMetric, ...]:
         """The alternatives of a preset, as they are stored."""
@@ -185,7 +198,7 @@ class ExporterVariant:
         return first if isinstance(first, HistogramMetric) else None
 
     def __str__(self) -> str:
-        names = " + ".join(counted.metric for counted in self.counted)
+        names = " + ".join(dict.fromkeys(counted.metric for counted in self.counted))
         return f"{names}{{{','.join(self.revision_labels.required_labels)}}}"
 
 
@@ -193,6 +206,14 @@ class ExporterVariant:
 def native_form(variant: ExporterVariant) -> ExporterVariant:
     """The variant with its histograms stored as native ones."""
     return replace(variant, native=True)
+
+
+@cache
+def with_cancelled(variant: ExporterVariant, cancelled: CancelledCalls) -> ExporterVariant:
+    """The variant that follows the rule for cancelled calls; the same where it cannot tell them."""
+    if cancelled is CancelledCalls.IGNORE or not variant.exporter.cancelled:
+        return variant
+    return replace(variant, cancelled_fail=True)
 
 
 @cache

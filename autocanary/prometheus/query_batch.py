@@ -45,7 +45,7 @@ from autocanary.prometheus.preset_queries import (
     traffic_query,
     traffic_rows,
 )
-from autocanary.prometheus.presets import DEFAULT_QUANTILE, RATES, ExporterVariant
+from autocanary.prometheus.presets import DEFAULT_QUANTILE, RATES, ExporterVariant, with_cancelled
 from autocanary.prometheus.query_plan import (
     ProcessingError,
     QueryLimits,
@@ -60,6 +60,7 @@ from autocanary.prometheus.query_plan import (
     store_result,
 )
 from autocanary.prometheus.revision_labels import RevisionTarget
+from autocanary.prometheus.scrape_windows import ScrapeWindows
 from autocanary.prometheus.sources import exporter_variants
 
 __all__ = ["QueryLimits", "query_measurements"]
@@ -88,6 +89,7 @@ class _PresetGroup(NamedTuple):
 class _PendingMeasurement:
     """A query, and what is found out on the way to its measurement.
 
+    ``asked`` is the query as it came, ``metric_query`` the one with the window that its scrapes need.
     ``discovery_keys`` and ``targets`` are the candidate's and stable's. ``variant`` measures the candidate,
     ``stable_variant`` the stable revision: another one when the release changes the exporter. ``variant`` is
     None while nothing measures the service; ``unsupported_reason`` says why it cannot give the metric.
@@ -95,6 +97,7 @@ class _PendingMeasurement:
     when none were asked for.
     """
 
+    asked: MetricQuery
     metric_query: MetricQuery
     discovery_keys: tuple[DiscoveryKey, ...]
     targets: tuple[RevisionTarget, ...]
@@ -107,6 +110,7 @@ class _PendingMeasurement:
     families: tuple[CounterFamily, ...] | str | None = None
     collected: CollectedCounters | None = None
     custom_result: QueryResult | None = None
+    custom_age: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ class _RoundResults:
     traffic: dict[_TrafficGroup, TargetResults[TrafficCounts]]
     preset_results: dict[_PresetGroup, TargetResults[float]]
     custom: dict[None, Mapping[str, QueryResult]]
+    custom_ages: dict[None, Mapping[str, float]]
 
 
 def query_measurements(
@@ -124,6 +129,7 @@ def query_measurements(
     custom: CustomQueries,
     limits: QueryLimits,
     store: CounterStore[RevisionKey],
+    windows: ScrapeWindows,
 ) -> QueryPlan[Mapping[MetricQuery, Measurement]]:
     """Exactly one measurement for every query."""
     measurements: dict[MetricQuery, Measurement | None] = dict.fromkeys(metric_queries)
@@ -134,16 +140,22 @@ def query_measurements(
             measurements[metric_query] = unsupported_measurement(metric_query, why)
         else:
             all_pending.append(
-                _PendingMeasurement(metric_query, discovery_keys_of(metric_query), revision_targets(metric_query))
+                _PendingMeasurement(
+                    metric_query,
+                    windows.widened(metric_query),
+                    discovery_keys_of(metric_query),
+                    revision_targets(metric_query),
+                )
             )
     if all_pending:
         yield from _select_variants(all_pending, discovery)
         yield from _query_all(all_pending, custom, limits, store)
         _report_series(all_pending, discovery)
-        if again := (yield from _changed_variants(all_pending, discovery)):
-            yield from _query_all(again, custom, limits, store)
+        again = yield from _changed_variants(all_pending, discovery)
+        if again := [*again, *_widened(all_pending, windows)]:
+            yield from _query_all(list({id(each): each for each in again}.values()), custom, limits, store)
         for pending in all_pending:
-            measurements[pending.metric_query] = _guarded_measurement(pending)
+            measurements[pending.asked] = _guarded_measurement(pending)
     return {metric_query: measurement for metric_query, measurement in measurements.items() if measurement is not None}
 
 
@@ -172,7 +184,12 @@ def _select_variants(all_pending: Sequence[_PendingMeasurement], discovery: Expo
         pending.stable_variant = pending.variant
         if stable is not None and stable.variants and pending.variant not in stable.variants:
             pending.stable_variant = stable.preferred(metric_query.metric)
-        if pending.variant is None or metric_query.query:
+        if pending.variant is None:
+            continue
+        pending.variant = with_cancelled(pending.variant, metric_query.cancelled)
+        if pending.stable_variant is not None:
+            pending.stable_variant = with_cancelled(pending.stable_variant, metric_query.cancelled)
+        if metric_query.query:
             continue
         pending.unsupported_reason = pending.variant.exporter.unsupported_reason(metric_query.metric)
         if metric_query.counters and not pending.unsupported_reason:
@@ -194,6 +211,19 @@ def _changed_variants(
         for pending, variants in zip(missing, before, strict=True)
         if (pending.variant, pending.stable_variant) != variants
     ]
+
+
+def _widened(all_pending: Iterable[_PendingMeasurement], windows: ScrapeWindows) -> list[_PendingMeasurement]:
+    """The queries to be made again, because the scrapes are too far apart for their window."""
+    found = []
+    for pending in all_pending:
+        if pending.traffic is None:
+            continue
+        wider = windows.learn(pending.metric_query, _scrape_interval(pending.traffic.rows, pending.targets))
+        if wider is not None:
+            pending.metric_query = wider
+            found.append(pending)
+    return found
 
 
 def _counter_families(
@@ -240,7 +270,7 @@ def _query_all(
                 families.setdefault(family, {})[target] = None
     asked = (pending.metric_query for pending in all_pending)
     own_queries = {metric_query.query: metric_query.query_type for metric_query in asked if metric_query.query}
-    results = _RoundResults({}, {}, {})
+    results = _RoundResults({}, {}, {}, {})
     presets = gather_plans(
         [
             *(
@@ -258,6 +288,7 @@ def _query_all(
                 None,
                 guard_plan(custom.query_all(own_queries), lambda error: dict.fromkeys(own_queries, error)),
             ),
+            store_result(results.custom_ages, None, guard_plan(custom.query_ages(own_queries), lambda _: {})),
         ]
     )
     _, collected = yield from gather_pair(presets, collect_counters(store, families, limits))
@@ -270,6 +301,7 @@ def _query_all(
     for pending in all_pending:
         pending.collected = collected
         pending.custom_result = results.custom[None].get(pending.metric_query.query)
+        pending.custom_age = results.custom_ages[None].get(pending.metric_query.query)
 
 
 def _guarded(plan: QueryPlan[TargetResults[Row]], targets: Iterable[RevisionTarget]) -> QueryPlan[TargetResults[Row]]:
@@ -368,11 +400,23 @@ def _measurement_with_counters(pending: _PendingMeasurement) -> Measurement:
 def _measurement(pending: _PendingMeasurement) -> Measurement:
     metric_query, variant, traffic = pending.metric_query, pending.variant, pending.traffic
     if pending.custom_result is not None:
-        return custom_measurement(pending.custom_result, _requests(pending))
+        return custom_measurement(pending.custom_result, _requests(pending), pending.custom_age)
     if variant is None:
         return undiscovered_measurement(metric_query, pending.found)
     if pending.unsupported_reason or traffic is None:
         return unsupported_measurement(metric_query, pending.unsupported_reason, variant.source)
+    return replace(
+        _preset_measurement(pending, variant, traffic),
+        exporter=str(variant),
+        window=metric_query.window,
+        scrape_interval=_scrape_interval(traffic.rows, pending.targets),
+    )
+
+
+def _preset_measurement(
+    pending: _PendingMeasurement, variant: ExporterVariant, traffic: TargetResults[TrafficCounts]
+) -> Measurement:
+    metric_query = pending.metric_query
     target, *others = pending.targets
     preset_value = pending.preset_value if pending.preset_value is not None else _NO_VALUES
     warnings = dict.fromkeys([each.warnings[target] for each in (traffic, preset_value) if target in each.warnings])

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from autocanary.errors import SettingsError
+from autocanary.settings.prometheus_servers import PrometheusServers
 from autocanary.settings.value_types import (
     ENV_PREFIX,
     DurationSeconds,
@@ -85,6 +86,8 @@ class Settings(BaseSettings):
     """Query parameters sent with every query, e.g. ``partial_response=false``."""
     prometheus_ca_file: FilePath | None = None
     prometheus_timeout: DurationSeconds = Field(default=5.0, gt=0, le=120)
+    prometheus_servers: PrometheusServers = ()
+    """Further servers, which policies name in ``prometheusRef``."""
     namespaces: Namespaces = ()
     """Watched namespaces; empty: all."""
     tick: DurationSeconds = Field(default=1.0, ge=0.1, le=60)

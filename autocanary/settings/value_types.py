@@ -41,6 +41,11 @@ __all__ = [
     "did_you_mean",
     "flag_of",
     "invalid_value",
+    "parse_headers",
+    "parse_query_params",
+    "parse_seconds",
+    "parse_url",
+    "split_list",
 ]
 
 _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
@@ -76,7 +81,7 @@ def invalid_value(message: str) -> PydanticCustomError:
     return PydanticCustomError("autocanary", "{message}", {"message": message})  # a brace in it stays itself
 
 
-def _parse_duration(value: Any) -> float:
+def parse_seconds(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
@@ -87,7 +92,7 @@ def _parse_duration(value: Any) -> float:
         raise invalid_value(str(error)) from None
 
 
-def _split_list(value: Any) -> tuple[Any, ...]:
+def split_list(value: Any) -> tuple[Any, ...]:
     """A comma-separated text, or a list of a YAML file or a repeated flag, without empty items."""
     if isinstance(value, str):
         value = value.split(",")
@@ -97,15 +102,15 @@ def _split_list(value: Any) -> tuple[Any, ...]:
 
 
 def _parse_namespaces(value: Any) -> tuple[str, ...]:
-    names = _split_list(value)
+    names = split_list(value)
     for name in names:
         if not _DNS_LABEL.fullmatch(name):
             raise invalid_value(f"{name!r} cannot be the name of a namespace")
     return names
 
 
-def _parse_headers(value: Any) -> tuple[tuple[str, str], ...]:
-    pairs = value.items() if isinstance(value, Mapping) else [item.partition("=")[::2] for item in _split_list(value)]
+def parse_headers(value: Any) -> tuple[tuple[str, str], ...]:
+    pairs = value.items() if isinstance(value, Mapping) else [item.partition("=")[::2] for item in split_list(value)]
     headers = tuple((str(name).strip(), str(content).strip()) for name, content in pairs)
     for name, content in headers:
         if not _HEADER_NAME.fullmatch(name) or not content or not content.isprintable():
@@ -113,8 +118,8 @@ def _parse_headers(value: Any) -> tuple[tuple[str, str], ...]:
     return headers
 
 
-def _parse_query_params(value: Any) -> tuple[tuple[str, str], ...]:
-    pairs = value.items() if isinstance(value, Mapping) else [item.partition("=")[::2] for item in _split_list(value)]
+def parse_query_params(value: Any) -> tuple[tuple[str, str], ...]:
+    pairs = value.items() if isinstance(value, Mapping) else [item.partition("=")[::2] for item in split_list(value)]
     params = tuple((str(name).strip(), _param_text(content)) for name, content in pairs)
     for name, content in params:
         if not _PARAM_NAME.fullmatch(name) or not content or not content.isprintable():
@@ -132,7 +137,7 @@ def _param_text(content: Any) -> str:
 _URL_ERROR = "expected a URL that begins with http:// or https:// and names a host"
 
 
-def _parse_url(value: Any) -> str:
+def parse_url(value: Any) -> str:
     if not isinstance(value, str):
         raise invalid_value(_URL_ERROR)
     text = value.strip()
@@ -178,7 +183,7 @@ def _parse_slack_channel(value: Any) -> str:
 
 
 def _parse_slack_mentions(value: Any) -> tuple[str, ...]:
-    ids = _split_list(value)
+    ids = split_list(value)
     for each in ids:
         if not _SLACK_MENTION.fullmatch(each):
             raise invalid_value(f"{each!r} is neither a member's or user group's ID (U..., S...) nor here or channel")
@@ -186,7 +191,7 @@ def _parse_slack_mentions(value: Any) -> tuple[str, ...]:
 
 
 def _parse_webhook_hosts(value: Any) -> tuple[str, ...]:
-    hosts = _split_list(value)
+    hosts = split_list(value)
     for each in hosts:
         if not _WEBHOOK_HOST.fullmatch(each) and not _is_network(each):
             raise invalid_value(
@@ -211,12 +216,12 @@ def _parse_path(value: Any) -> Any:
     return Path(str(value).strip()).expanduser()
 
 
-DurationSeconds = Annotated[float, BeforeValidator(_parse_duration)]
+DurationSeconds = Annotated[float, BeforeValidator(parse_seconds)]
 Namespaces = Annotated[tuple[str, ...], BeforeValidator(_parse_namespaces)]
-Paths = Annotated[tuple[Path, ...], BeforeValidator(_split_list)]
-Headers = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_parse_headers)]
-QueryParams = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_parse_query_params)]
-Url = Annotated[str, BeforeValidator(_parse_url)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(split_list)]
+Headers = Annotated[tuple[tuple[str, str], ...], BeforeValidator(parse_headers)]
+QueryParams = Annotated[tuple[tuple[str, str], ...], BeforeValidator(parse_query_params)]
+Url = Annotated[str, BeforeValidator(parse_url)]
 ListenAddress = Annotated[HostPort, BeforeValidator(_parse_address)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_parse_log_level)]
 FilePath = Annotated[Path, BeforeValidator(_parse_path)]

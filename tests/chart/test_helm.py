@@ -12,7 +12,7 @@ import yaml
 from autocanary.kube.crds import definitions
 from autocanary.kube.rbac import NamespaceScope, rbac_rules
 from autocanary.policy_files import load_text
-from autocanary.settings import ENV_PREFIX, load
+from autocanary.settings import ENV_PREFIX, PrometheusServer, load
 from charts.generate import documented
 from tests.chart.chart import CHART, CI, PROMETHEUS, container, helm, of_kind, render, variant
 
@@ -227,6 +227,51 @@ def test_the_service_accepts_the_settings_it_is_given(name: str, monkeypatch: py
     assert settings.listen == ("0.0.0.0", given.get("service", {}).get("port", 8080))
     assert dict(settings.prometheus_headers) == given["prometheus"].get("headers", {})
     assert dict(settings.prometheus_params) == given["prometheus"].get("params", {})
+    assert [each.name for each in settings.prometheus_servers] == [
+        each["name"] for each in given["prometheus"].get("servers", [])
+    ]
+
+
+def test_further_prometheus_servers_get_their_files_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its own Secrets, at the paths that the setting names; not without addresses for the network policy."""
+    team = {
+        "name": "team-a",
+        "url": "https://mimir.monitoring/prometheus",
+        "headers": {"X-Scope-OrgID": "team-a"},
+        "params": {"partial_response": "false"},
+        "tokenSecret": {"name": "mimir-token"},
+        "caConfigMap": {"name": "mimir-ca", "key": "bundle.pem"},
+        "namespaces": ["team-a", "team-a-*"],
+    }
+    basic = {
+        "name": "legacy",
+        "url": "http://prometheus.legacy:9090",
+        "timeout": "10s",
+        "username": "reader",
+        "passwordSecret": {"name": "legacy", "key": "secret"},
+    }
+    documents = render({"prometheus": {"url": "http://prometheus:9090", "servers": [team, basic]}})
+    monkeypatch.setenv("AUTOCANARY_PROMETHEUS_SERVERS", _variables(documents)["AUTOCANARY_PROMETHEUS_SERVERS"])
+    first, second = load().prometheus_servers
+    assert first == PrometheusServer(
+        name="team-a",
+        url="https://mimir.monitoring/prometheus",
+        headers=(("X-Scope-OrgID", "team-a"),),
+        params=(("partial_response", "false"),),
+        token_file="/etc/autocanary/prometheus-team-a-token/token",
+        ca_file="/etc/autocanary/prometheus-team-a-ca/bundle.pem",
+        namespaces=("team-a", "team-a-*"),
+    )
+    assert (second.timeout, second.username) == (10.0, "reader")
+    assert second.password_file == "/etc/autocanary/prometheus-legacy-password/secret"
+    mounts = {each["mountPath"] for each in container(documents)["volumeMounts"]}
+    for path in (first.token_file, first.ca_file, second.password_file):
+        assert path.rpartition("/")[0] in mounts
+    policy = {"enabled": True, "apiServerTo": [{"ipBlock": {"cidr": "10.0.0.1/32"}}]}
+    closed = {"prometheus": {"url": "http://prometheus:9090", "servers": [basic]}, "networkPolicy": policy}
+    done = helm("template", "x", str(CHART), given=closed)
+    assert done.returncode != 0
+    assert "name the addresses of all of them" in done.stderr
 
 
 @pytest.mark.parametrize("name", CI)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count, pairwise
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from autocanary.controller import Controller
 from autocanary.http_server.counters import ControllerMetrics
 from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Unit
-from autocanary.model.policy import Metric, Policy, Range, Step, Webhook, WebhookType
+from autocanary.model.policy import Metric, Policy, Range, Selector, Step, Webhook, WebhookType
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Verb
@@ -176,6 +177,50 @@ class Sluggish(Driver):
             webhook_pool=world.pool,
             listener=ControllerMetrics(),
         )
+
+
+class TwoServers(Driver):
+    """Rollouts of two Prometheus servers, of which one takes a minute to answer."""
+
+    def new_controller(self) -> Controller:
+        world = self.world
+        return Controller(
+            cluster=world.cluster,
+            store=world.store,
+            metrics=world.metrics,
+            policy_webhooks=world.policy_webhooks,
+            notifier=world.notifier,
+            policies=world.policies,
+            leadership=world.leadership,
+            clock=world.clock,
+            pool=world.pool,
+            query_pool=world.pool,
+            server_pools={"slow": SlowPool(world, 60.0)},
+            webhook_pool=world.pool,
+            listener=ControllerMetrics(),
+        )
+
+
+def test_slow_prometheus_delays_no_rollout_of_another_one() -> None:
+    """Due at the same moment, the rollouts of each server are queried apart."""
+    quick = policy(name="quick", steps=LONG, selector=Selector(names=("mnist",)))
+    slow = policy(name="slow", steps=LONG, selector=Selector(names=("fraud",)))
+    slow = replace(slow, analysis=replace(slow.analysis, server="slow"))
+    driver = TwoServers(quick, slow)
+    for name in ("mnist", "fraud"):
+        driver.world.deploy(name, V1)
+    driver.run(15)
+    asked = watched(driver)
+    for name in ("mnist", "fraud"):
+        driver.release(name=name)
+    driver.run(600)
+    times = {
+        name: sorted({at for at, question in asked if question.service == name})[2:] for name in ("mnist", "fraud")
+    }
+    servers = {question.service: question.server for _, question in asked}
+    assert servers == {"mnist": "", "fraud": "slow"}
+    assert max(later - earlier for earlier, later in pairwise(times["mnist"])) <= quick.analysis.interval + 1
+    assert min(later - earlier for earlier, later in pairwise(times["fraud"])) >= 60
 
 
 @pytest.mark.parametrize("heard", [False, True], ids=["in silence", "with a watch event meanwhile"])

@@ -33,10 +33,18 @@ def test_what_will_be_counted_is_there_before_it_happens() -> None:
     before = counters.snapshot().counts
     assert set(before["autocanary_rollouts_finished_total"].values()) == {0}
     assert set(before["autocanary_prometheus_queries_total"]) == {
-        ("ok",),
-        ("partial",),
-        ("refused",),
-        ("unreachable",),
+        ("main", "ok"),
+        ("main", "partial"),
+        ("main", "refused"),
+        ("main", "unreachable"),
+    }
+    counters.query("ok", "team-a")
+    queries = counters.snapshot().counts["autocanary_prometheus_queries_total"]
+    assert {outcome: count for (server, outcome), count in queries.items() if server == "team-a"} == {
+        "ok": 1,
+        "partial": 0,
+        "refused": 0,
+        "unreachable": 0,
     }
     assert before["autocanary_notifications_total"] == {}
     counters.count_notification("slack", "failed")
@@ -81,7 +89,7 @@ def test_no_count_is_lost_between_threads() -> None:
     for thread in threads:
         thread.join()
     snapshot = counters.snapshot()
-    assert snapshot.counts["autocanary_prometheus_queries_total"]["ok",] == 4000
+    assert snapshot.counts["autocanary_prometheus_queries_total"]["main", "ok"] == 4000
     assert sum(snapshot.distributions["autocanary_tick_duration_seconds"].counts) == 4000
 
 

@@ -63,6 +63,7 @@ def test_a_whole_policy() -> None:
             interval=20.0,
             warmup=40.0,
             window=120.0,
+            window_follows=False,
             min_requests=60.0,
             source=Source.ISTIO,
             on_no_data=Timeout(300.0, TimeoutAction.PAUSE),

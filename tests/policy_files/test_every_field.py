@@ -104,6 +104,8 @@ CHANGES: dict[str, tuple[str, Any]] = {
     "spec.analysis.firstWarmup": ("spec.analysis.firstWarmup", "5m"),
     "spec.analysis.maxFailedRequests": ("spec.analysis.maxFailedRequests", 1000),
     "spec.analysis.source": ("spec.analysis.source", "istio"),
+    "spec.analysis.prometheusRef.name": ("spec.analysis.prometheusRef", {"name": "team-b"}),
+    "spec.analysis.cancelledCalls": ("spec.analysis.cancelledCalls", "failure"),
     "spec.analysis.window": ("spec.analysis.window", "2m"),
     "spec.analysis.minRequests": ("spec.analysis.minRequests", 60),
     "spec.analysis.preset": ("spec.analysis.preset", "robust"),

@@ -77,8 +77,9 @@ def test_the_examples_in_the_schema_can_be_read() -> None:
 def test_the_defaults_are_those_of_the_core() -> None:
     """One truth: ``core.policy``."""
     core, schema = Analysis(()), AnalysisSchema.model_fields
-    for name in ("interval", "warmup", "window", "min_requests", "source"):
+    for name in ("interval", "warmup", "min_requests", "source", "cancelled_calls"):
         assert schema[name].default == getattr(core, name)
+    assert (schema["window"].default, core.window_follows) == (None, True)
 
 
 def test_the_events_are_those_of_the_core() -> None:

@@ -56,7 +56,10 @@ def test_empty_selector_is_a_warning() -> None:
             "interval: 10m\n    window: 10m",
             "spec.analysis.interval: the interval 10m is longer than the shortest step (5m)",
         ),
-        ("interval: 2m", "the window 1m is shorter than the interval 2m: some requests are not evaluated"),
+        (
+            "interval: 2m\n    window: 1m",
+            "the window 1m is shorter than the interval 2m: some requests are not evaluated",
+        ),
         ("window: 20s", "spec.analysis.window: the window 20s may hold a single scrape of Prometheus"),
         ("minRequests: 0", "spec.analysis.minRequests: with minRequests 0 a single request can fail or pass"),
     ],

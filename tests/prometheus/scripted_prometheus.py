@@ -15,6 +15,7 @@ from autocanary.prometheus.exporter_discovery import ExporterDiscovery
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
 from autocanary.prometheus.query_batch import QueryLimits, query_measurements
 from autocanary.prometheus.query_plan import QueryPlan, QueryResult
+from autocanary.prometheus.scrape_windows import ScrapeWindows
 from autocanary.promql import result_type
 
 T = TypeVar("T")
@@ -81,9 +82,12 @@ class MetricsHarness:
         self.discovery = ExporterDiscovery(self.clock.now, max_targets=revisions, max_query_bytes=size)
         self.custom = CustomQueries(self.clock.now, size)
         self.store: CounterStore[RevisionKey] = CounterStore(self.clock.now)
+        self.windows = ScrapeWindows(self.clock.now)
 
     def query(self, *metric_queries: MetricQuery) -> Mapping[MetricQuery, Measurement]:
-        return self.fake.run(query_measurements(metric_queries, self.discovery, self.custom, self.limits, self.store))
+        return self.fake.run(
+            query_measurements(metric_queries, self.discovery, self.custom, self.limits, self.store, self.windows)
+        )
 
     def query_one(self, metric_query: MetricQuery) -> Measurement:
         return self.query(metric_query)[metric_query]

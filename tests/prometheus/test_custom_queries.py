@@ -233,3 +233,58 @@ def test_evaluation_parses_no_query(monkeypatch: pytest.MonkeyPatch) -> None:
     found = fake.run(plan)
     assert {query: values(result) for query, result in found.items()} == {"a": [1], "b": [2], "c": [3]}
     assert "c" in fake.queries
+
+
+AGES = re.compile(r'label_replace\(time\(\) - (max\(.*?\)), "autocanary_q", "(\d+)", "", ""\)(?: or |$)')
+
+
+def ages_of(*queries: str, ages: Mapping[str, float | None], delay: float = 0.0) -> Mapping[str, float]:
+    """The ages that the custom queries learn from a server whose metrics have these."""
+
+    def respond(query: str) -> QueryResult:
+        samples = [row(1000.0, autocanary="now")]
+        for part, number in AGES.findall(query):
+            name = re.findall(r"timestamp\((\w+)\{", part)[0]
+            if (age := ages.get(name)) is not None:
+                samples.append(row(age, autocanary_q=number))
+        return QueryResponse(tuple(samples), server_time=1000.0 + delay)
+
+    fake = FakePrometheus(respond)
+    found = fake.run(CustomQueries(ManualClock().now, 200_000).query_ages(dict.fromkeys(queries, "vector")))
+    assert len(fake.queries) <= 1
+    return found
+
+
+def test_age_of_a_query_is_that_of_its_oldest_metric() -> None:
+    """A ratio whose failures are fresh and whose requests are no longer scraped is old."""
+    query = "sum(rate(failures[1m])) / sum(rate(requests[1m]))"
+    assert ages_of(query, "sum(up)", ages={"failures": 3.0, "requests": 50.0, "up": 1.0}) == {
+        query: 50.0,
+        "sum(up)": 1.0,
+    }
+
+
+def test_metric_without_samples_says_nothing_of_the_age() -> None:
+    """No failure has been counted yet; a constant has no age at all."""
+    query = "sum(failures) / sum(requests) or vector(0)"
+    assert ages_of(query, "vector(1)", ages={"requests": 2.0}) == {query: 2.0}
+
+
+def test_age_includes_how_far_the_server_answers_from_the_past() -> None:
+    """By the server's own clock."""
+    assert ages_of("sum(up)", ages={"up": 1.0}, delay=30.0) == {"sum(up)": 31.0}
+
+
+@pytest.mark.parametrize("error", [MetricsRefused("too heavy"), MetricsUnreachable("away")])
+def test_refused_ages_are_unknown(error: MetricsError) -> None:
+    """The value itself counts all the same."""
+    fake = FakePrometheus(lambda _: error)
+    assert fake.run(CustomQueries(ManualClock().now, 200_000).query_ages({"sum(up)": "vector"})) == {}
+
+
+def test_many_ages_are_few_queries() -> None:
+    """Each metric once, 400 a query."""
+    fake = FakePrometheus(lambda _: rows())
+    queries = {f"sum(m{number % 900}) + {number}": "vector" for number in range(2000)}
+    fake.run(CustomQueries(ManualClock().now, 200_000).query_ages(queries))
+    assert len(fake.queries) == 3

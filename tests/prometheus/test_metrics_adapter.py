@@ -46,7 +46,13 @@ def test_implements_metrics_port(metrics: PrometheusMetrics) -> None:
     """Type-checked here, so that the engine can rely on it; the room exports no more than this."""
     port: Metrics = metrics
     assert port.query([]) == {}
-    assert prometheus.__all__ == ["ProbeResult", "PrometheusConfig", "PrometheusMetrics"]
+    assert prometheus.__all__ == [
+        "MetricsServers",
+        "NamedMetrics",
+        "ProbeResult",
+        "PrometheusConfig",
+        "PrometheusMetrics",
+    ]
 
 
 def test_metric_queries_return_measurements(metrics: PrometheusMetrics, server: HttpSink, outcomes: list[str]) -> None:

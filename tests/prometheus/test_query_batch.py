@@ -322,10 +322,10 @@ def test_defect_in_one_query_leaves_the_round_whole(monkeypatch: pytest.MonkeyPa
     }
     real = measurements.custom_measurement
 
-    def custom_measurement(result: QueryResult, requests: float | None) -> Measurement:
+    def custom_measurement(result: QueryResult, requests: float | None, age: float | None) -> Measurement:
         if isinstance(result, QueryResponse) and result.samples[0].value == 666:
             raise RecursionError("maximum recursion depth exceeded")
-        return real(result, requests)
+        return real(result, requests, age)
 
     def preset_rows(*_: object) -> dict[RevisionTarget, float]:
         raise ZeroDivisionError("division by zero")

@@ -17,6 +17,7 @@ EXPORTERS = (
         source=Source.ISTIO,
         revision_label_schemes=(MESH_DESTINATION,),
         matchers='reporter="source"',
+        cancelled=(RequestCounter("istio_requests_total", failed=True, matchers='response_flags=~"DC|DR"'),),
         counted=(RequestCounter("istio_requests_total", label="response_code", bad="5..|0", matchers=_NOT_CANCELLED),),
         measures={
             "request-duration": (

@@ -18,6 +18,7 @@ EXPORTERS = (
                 ":tensorflow:serving:request_count", label="status", good="OK", matchers='status!="CANCELLED"'
             ),
         ),
+        cancelled=(RequestCounter(":tensorflow:serving:request_count", failed=True, matchers='status="CANCELLED"'),),
         measures={
             "request-duration": (
                 HistogramMetric(":tensorflow:serving:request_latency", per_second=1_000_000, bounds=_BOUNDS),

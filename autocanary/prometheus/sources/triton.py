@@ -15,6 +15,7 @@ EXPORTERS = (
             RequestCounter("nv_inference_request_success"),
             RequestCounter("nv_inference_request_failure", failed=True, matchers='reason!="CANCELED"'),
         ),
+        cancelled=(RequestCounter("nv_inference_request_failure", failed=True, matchers='reason="CANCELED"'),),
         model_label="model",
         measures={
             "request-duration": (

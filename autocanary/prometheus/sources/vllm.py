@@ -27,6 +27,7 @@ EXPORTERS = (
                 matchers='finished_reason!="abort"',
             ),
         ),
+        cancelled=(RequestCounter("vllm:request_success_total", failed=True, matchers='finished_reason="abort"'),),
         measures={
             "request-duration": (HistogramMetric("vllm:e2e_request_latency_seconds", bounds=_BOUNDS),),
             "time-to-first-token": (HistogramMetric("vllm:time_to_first_token_seconds"),),

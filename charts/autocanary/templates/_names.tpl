@@ -43,6 +43,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{- /* The further servers, as the setting prometheus_servers has them. */ -}}
+{{- define "autocanary.prometheusServers" -}}
+{{- $servers := list -}}
+{{- range .Values.prometheus.servers -}}
+{{- $server := pick . "name" "url" "timeout" "headers" "params" "username" "namespaces" -}}
+{{- $folder := printf "/etc/autocanary/prometheus-%s" .name -}}
+{{- with .tokenSecret }}{{ $_ := set $server "token_file" (printf "%s-token/%s" $folder (default "token" .key)) }}{{ end -}}
+{{- with .passwordSecret }}{{ $_ := set $server "password_file" (printf "%s-password/%s" $folder (default "password" .key)) }}{{ end -}}
+{{- with .caConfigMap }}{{ $_ := set $server "ca_file" (printf "%s-ca/%s" $folder (default "ca.crt" .key)) }}{{ end -}}
+{{- $servers = append $servers $server -}}
+{{- end -}}
+{{- toJson $servers -}}
+{{- end -}}
+
 {{- /* The files that the pod reads: where each comes from, where it goes, which setting names it. A whole folder
        is mounted, never a subPath, so that a changed Secret or ConfigMap reaches the service. */ -}}
 {{- define "autocanary.files" -}}
@@ -59,6 +73,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with $prometheus.caConfigMap }}{{ if .name }}
 - {name: prometheus-ca, configMap: {{ .name | quote }}, key: {{ .key | quote }}, setting: PROMETHEUS_CA_FILE}
 {{- end }}{{ end }}
+{{- range $server := $prometheus.servers }}
+{{- range $what, $from := dict "token" $server.tokenSecret "password" $server.passwordSecret "ca" $server.caConfigMap }}
+{{- if $from }}
+- {name: {{ printf "prometheus-%s-%s" $server.name $what }}, {{ ternary "configMap" "secret" (eq $what "ca") }}: {{ $from.name | quote }}, key: {{ default (get (dict "token" "token" "password" "password" "ca" "ca.crt") $what) $from.key | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- with .Values.slack.botTokenSecret }}{{ if .name }}
 - {name: slack-bot, secret: {{ .name | quote }}, key: {{ .key | quote }}, setting: SLACK_BOT_TOKEN_FILE}
 {{- end }}{{ end }}
