@@ -50,6 +50,8 @@ def decision_inputs_to_json(given: DecisionInput) -> dict[str, Any]:
     request = given.rollout.request
     if request is not None:
         found["request"] = {"id": request.id, "verb": request.verb, "by": request.by, "weight": request.weight}
+        if request.reason:
+            found["request"]["reason"] = request.reason
     if given.unsupported_reason:
         found["unsupportedReason"] = given.unsupported_reason
     if given.webhook_answers:

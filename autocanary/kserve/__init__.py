@@ -11,11 +11,20 @@ from autocanary.kserve.api_generation import Dialect
 from autocanary.kserve.v1alpha2 import V1Alpha2
 from autocanary.kserve.v1beta1 import V1Beta1
 
-__all__ = ["DIALECTS", "Dialect", "dialect_for"]
+__all__ = ["DIALECTS", "Dialect", "dialect_for", "dialects_with_author"]
 
 DIALECTS: tuple[Dialect, ...] = (V1Beta1(), V1Beta1(group="serving.kubeflow.org"), V1Alpha2())
 """Every API generation that autocanary speaks, the newest first: of those in which an API server serves one
 and the same object, the first one drives it."""
+
+
+def dialects_with_author(annotation: str) -> tuple[Dialect, ...]:
+    """The same, where services name the author of their spec in an annotation."""
+    return (
+        V1Beta1(author_annotation=annotation),
+        V1Beta1(group="serving.kubeflow.org", author_annotation=annotation),
+        V1Alpha2(author_annotation=annotation),
+    )
 
 
 def dialect_for(api_version: str) -> Dialect:

@@ -19,6 +19,8 @@ class ApiResource:
     group: str
     version: str
     plural: str = "inferenceservices"
+    author_annotation: str = ""
+    """The annotation of a service that names the author of its spec; "": none does."""
 
     @property
     def api_version(self) -> str:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from autocanary.model.foreign_text import clean_text
 from autocanary.model.observation import ConditionStatus, Observation
 
 __all__ = [
@@ -19,12 +20,14 @@ __all__ = [
     "json_digest",
     "parse_weight",
     "patch_with_preconditions",
+    "release_author",
     "string_field",
     "validate_weight",
     "weight_manager",
 ]
 
 WEIGHT = "canaryTrafficPercent"
+_NAME_LIMIT = 120
 EMPTY: Mapping[str, Any] = {}
 _TRINARY = {each.value: each for each in ConditionStatus}
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
@@ -90,6 +93,36 @@ def patch_with_preconditions(observation: Observation, spec: Mapping[str, Any]) 
 def json_digest(value: Any) -> str:
     """16 hex digits over canonical JSON."""
     return hashlib.sha256(_encode(value).encode("ascii")).hexdigest()[:16]
+
+
+def release_author(
+    metadata: Mapping[str, Any],
+    annotation: str,
+    spec_fields: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+) -> str:
+    """Who released the spec: ``ada (kubectl)``; the author that the annotation names, the field manager, or "".
+
+    The manager is the one that last wrote a field of the spec other than the weight; ``spec_fields`` finds the fields
+    of the released part. An annotation that is not there, or is no text, names no author.
+    """
+    newest, manager = "", ""
+    for entry in _entries(metadata.get("managedFields")):
+        owned = as_mapping(entry.get("fieldsV1"))
+        if entry.get("subresource") or "f:spec" not in owned:
+            continue
+        spec = as_mapping(owned["f:spec"])
+        released = not spec or any(name not in (f"f:{WEIGHT}", ".") for name in spec_fields(spec))
+        at = string_field(entry, "time")
+        if released and at >= newest:
+            newest, manager = at, string_field(entry, "manager")
+    author = string_field(as_mapping(metadata.get("annotations")), annotation) if annotation else ""
+    author, manager = clean_text(author, _NAME_LIMIT), clean_text(manager, _NAME_LIMIT)
+    return f"{author} ({manager})" if author and manager else author or manager
+
+
+def _entries(managed_fields: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(managed_fields, list):
+        yield from (each for each in managed_fields if isinstance(each, Mapping))
 
 
 def weight_manager(

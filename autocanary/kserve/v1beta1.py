@@ -25,6 +25,7 @@ from autocanary.kserve.document_fields import (
     json_digest,
     parse_weight,
     patch_with_preconditions,
+    release_author,
     string_field,
     validate_weight,
     weight_manager,
@@ -100,6 +101,9 @@ class V1Beta1(ApiResource):
             is_status_behind=_is_behind(status.get("observedGeneration"), metadata.get("generation")),
             writer=weight_manager(
                 metadata.get("managedFields"), lambda spec: as_mapping(spec.get(f"f:{component.value}"))
+            ),
+            released_by=release_author(
+                metadata, self.author_annotation, lambda spec: as_mapping(spec.get(f"f:{component.value}"))
             ),
             stopped=_is_true(annotations.get(_STOP_ANNOTATION)),
             deleting=bool(metadata.get("deletionTimestamp")),

@@ -199,7 +199,7 @@ class KubeRolloutStore:
             spec["paused"] = paused
         if request is not None:
             # A null removes what the request before this one has said.
-            optional = {"by": request.by or None, "weight": request.weight}
+            optional = {"by": request.by or None, "weight": request.weight, "reason": request.reason or None}
             spec["request"] = {"id": request.id, "verb": request.verb, **optional}
         document = self._client.patch(ROLLOUTS, namespace, name, {"spec": spec}, manager=CLI_FIELD_MANAGER)
         return self.readable(document)

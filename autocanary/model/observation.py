@@ -107,7 +107,8 @@ class Observation:
     is not; ``blocked_by`` is the name of that revision. Knative changes no split until it is ready again.
     ``is_status_behind`` says that the spec is newer than what the status was made from, as far as the
     generations show: KServe copies Knative's generation, which other changes move too.
-    ``writer`` is the field manager that last wrote the weight, "" when unknown.
+    ``writer`` is the field manager that last wrote the weight, "" when unknown; ``released_by`` is the one that last
+    wrote the rest of the spec, with the author that an annotation names where the settings name that annotation.
     ``spec`` is the component's spec without the weight (to restore it), ``spec_digest`` its hash.
 
     ``default_endpoint`` is None where stable exists only as a revision. Where it is not, ``spec`` is the
@@ -135,6 +136,7 @@ class Observation:
     blocked_by: str = ""
     is_status_behind: bool = False
     writer: str = ""
+    released_by: str = ""
     stopped: bool = False
     deleting: bool = False
     auto_update_disabled: bool = False

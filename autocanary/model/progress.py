@@ -169,7 +169,7 @@ class Progress:
     ``analysis_step`` is the number of the step at which the present analysis was stated, 0: it is the policy's own.
     ``failed_requests`` is what the candidate has failed, where the policy limits that, in the form of ``analysis``.
     ``renumbered_revision`` is the revision that KServe made of the candidate's spec when
-    it renumbered the revisions.
+    it renumbered the revisions. ``released_by`` is who released the candidate, as far as the service's object says.
     """
 
     phase: Phase
@@ -212,6 +212,7 @@ class Progress:
     failed_requests: Mapping[str, Any] = field(default_factory=dict)
     rollback_written_at: float | None = None
     stable_is_bad: bool = False
+    released_by: str = ""
     version: int = VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -263,6 +264,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
             "answered_request_id",
             "request_answer",
             "renumbered_revision",
+            "released_by",
         ),
         _TEXT,
     ),

@@ -26,6 +26,7 @@ class Verb(str, Enum):
 
     PROMOTE = "promote"  # pass the present step
     PROMOTE_FULL = "promote-full"  # pass all steps
+    PAUSE = "pause"  # names the user who sets spec.paused, and why
     RESUME = "resume"  # go on after a pause that no user requested: an external change, a failure
     ABORT = "abort"
     RETRY = "retry"
@@ -36,12 +37,14 @@ class Request:
     """A user's request with an id; it is answered once, by recording the id.
 
     ``weight`` is the weight of the step that the user saw, in percent: a promote passes no other step. None: any.
+    ``reason`` is why, in the user's words.
     """
 
     id: str
     verb: str
     by: str = ""
     weight: int | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ def _spec(rollout: Rollout) -> dict[str, Any]:
 
 
 def _request_to_json(request: Request) -> dict[str, Any]:
-    optional = {"by": request.by or None, "weight": request.weight}
+    optional = {"by": request.by or None, "weight": request.weight, "reason": request.reason or None}
     given = {name: value for name, value in optional.items() if value is not None}
     return {"id": request.id, "verb": request.verb} | given
 
@@ -106,7 +106,11 @@ def _request_from_json(raw: Mapping[str, Any] | None) -> Request | None:
     weight = raw.get("weight")
     is_weight = isinstance(weight, int) and not isinstance(weight, bool)
     return Request(
-        str(raw.get("id", "")), str(raw.get("verb", "")), str(raw.get("by", "")), weight if is_weight else None
+        str(raw.get("id", "")),
+        str(raw.get("verb", "")),
+        str(raw.get("by", "")),
+        weight if is_weight else None,
+        str(raw.get("reason") or ""),
     )
 
 
@@ -126,6 +130,7 @@ def status_of(rollout: Rollout) -> dict[str, Any]:
         "finishedAt": format_time(progress.finished_at),
         "reason": progress.reason.value,
         "message": progress.message,
+        "releasedBy": progress.released_by or None,
         "answeredRequest": {"id": progress.answered_request_id, "message": progress.request_answer}
         if progress.answered_request_id
         else None,

@@ -188,17 +188,20 @@ def test_resume_while_spec_paused_is_still_true_says_so() -> None:
     assert driver.phase() is Phase.PAUSED
 
 
-@pytest.mark.parametrize("verb", [Verb.PROMOTE, Verb.RESUME])
-def test_manual_step_waits_for_approval(verb: Verb) -> None:
-    """`pause: {}` at 25 %: judged all along, passed by promote or resume, told once."""
+def test_manual_step_waits_for_approval() -> None:
+    """`pause: {}` at 25 %: judged all along, passed by promote alone, told once; resume is no approval."""
     steps = (STEPS[0], Step(25, 60.0, approval=True), *STEPS[2:])
     driver = healthy_start(policy(steps=steps))
     driver.until_reason(Reason.AWAITING_APPROVAL)
     assert driver.phase() is Phase.PAUSED
     driver.run(900)
     assert driver.weights() == [10, 25]
-    driver.ask(verb)
+    assert "waits for approval, which a resume is not" in driver.ask(Verb.RESUME)
+    assert driver.phase() is Phase.PAUSED
+    assert driver.weights() == [10, 25]
+    driver.ask(Verb.PROMOTE)
     assert driver.weights() == [10, 25, 50]
+    assert "approved by ann; 50 % of the traffic goes to mnist-predictor-00002" in driver.messages_of("step_taken")
     driver.finish()
     assert driver.weights() == [10, 25, 50, 100]
     assert driver.events().count("rollout_paused") == 1

@@ -36,6 +36,7 @@ EVERYTHING = make_observation(
     blocked_by="mnist-predictor-00001",
     is_status_behind=True,
     writer="argocd",
+    released_by="ada (argocd)",
     stopped=True,
     deleting=True,
     auto_update_disabled=True,

@@ -538,7 +538,7 @@ def test_a_request_is_answered_once() -> None:
 def test_an_unknown_request_is_answered_with_what_is_known() -> None:
     """kubectl patch lets people write anything."""
     decision = plan(make_decision_input(request=Request("r1", "explode")))
-    assert "promote, promote-full, resume, abort, retry" in decision.progress.request_answer
+    assert "promote, promote-full, pause, resume, abort, retry" in decision.progress.request_answer
 
 
 def test_resume_after_an_external_change_goes_on_from_the_weight_that_is_there() -> None:

@@ -276,7 +276,8 @@ def test_user_requests_need_no_leadership(api: FakeApi, connect: Callable[..., K
     second = store.write_request("ml", "mnist-00002", paused=True, request=Request("2", "abort"))
     assert (second.request, second.paused) == (Request("2", "abort"), True)
     patch = api.made("PATCH")[0]
-    assert patch.body == {"spec": {"request": {"id": "1", "verb": "promote", "by": "ann", "weight": 25}}}
+    expected = {"id": "1", "verb": "promote", "by": "ann", "weight": 25, "reason": None}
+    assert patch.body == {"spec": {"request": expected}}
     assert patch.query["fieldManager"] == "autocanary-cli"
     with pytest.raises(NotFound, match="none"):
         store.write_request("ml", "none", paused=True, request=None)

@@ -316,7 +316,7 @@ def test_running_rollback_cannot_be_stopped(long: RolloutUnderTest) -> None:
 
 
 def test_a_manual_step_waits_for_approval(installation: Installation, service: Autocanary, namespace: str) -> None:
-    """``pause: {}`` is passed by promote or resume; pausing it besides is possible and undone by resume."""
+    """``pause: {}`` is passed by promote alone; pausing it besides is possible and undone by resume."""
     case = RolloutUnderTest(installation, namespace, "manual")
     installation.released(namespace, "manual")
     installation.serve(namespace, "manual", "v2", 0)
@@ -324,7 +324,8 @@ def test_a_manual_step_waits_for_approval(installation: Installation, service: A
     assert "waits for approval: promote or abort" in status["message"]
     case.says("pause", code=0, text="is paused: the step at 10 % passed and waits for approval")
     assert case.written == [10]
-    case.says("resume", code=0, text="going to 100 %")
+    case.says("resume", code=1, text="waits for approval, which a resume is not")
+    case.says("promote", code=0, text="going to 100 %")
     case.reaches("Baking", 100)
     assert case.written == [10, 100]
     case.says("abort", code=0, text="rolling back")

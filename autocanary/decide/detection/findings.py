@@ -86,7 +86,12 @@ def new_rollout(
         attempt=attempt,
         created_at=now,
         progress=Progress(
-            phase=Phase.STAGING, reason=Reason.ROLLOUT_STARTED, message="", started_at=now, phase_since=now
+            phase=Phase.STAGING,
+            reason=Reason.ROLLOUT_STARTED,
+            message="",
+            started_at=now,
+            phase_since=now,
+            released_by=observation.released_by,
         ),
     )
 
@@ -102,7 +107,15 @@ def with_first_state(
     weight: int | None = 0,
 ) -> Rollout:
     """``rollout`` in the phase that its life begins with, or begins and ends with, and its notification."""
-    progress = Progress(phase=phase, reason=reason, message=message, started_at=now, phase_since=now, weight=weight)
+    progress = Progress(
+        phase=phase,
+        reason=reason,
+        message=message,
+        started_at=now,
+        phase_since=now,
+        weight=weight,
+        released_by=observation.released_by,
+    )
     if phase.is_final:
         progress = replace(progress, finished_at=now)
     else:

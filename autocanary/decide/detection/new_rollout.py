@@ -26,11 +26,12 @@ from autocanary.decide.detection.stable_revision import (
     StableRevisionTracker,
     current_rollouts,
 )
+from autocanary.model.foreign_text import clean_text
 from autocanary.model.observation import Observation, unsupported_mode_reason
 from autocanary.model.policy import OnUnstaged, Policy
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
-from autocanary.model.rollout import Rollout
+from autocanary.model.rollout import Request, Rollout
 
 __all__ = ["detect", "retry_rollout"]
 
@@ -110,10 +111,25 @@ def retry_rollout(
         stable_digest=past.stable_digest,
     )
     unstaged = observation.weight is None or observation.weight >= 100
-    message = f"{observation.created} is tried again, attempt {rollout.attempt}; policy {policy.name}"
+    by = clean_text(past.request.by, 120) if past.request is not None else ""
+    why = clean_text(past.request.reason, 300) if past.request is not None else ""
+    message = (
+        f"{observation.created} is tried again{f' by {by}' if by else ''}{f': {why}' if why else ''}; "
+        f"attempt {rollout.attempt}, policy {policy.name}"
+    )
     weight = 0 if unstaged else observation.weight
     again = with_first_state(rollout, observation, Phase.STAGING, Reason.RETRIED_BY_USER, message, now, weight=weight)
-    return StartRollout(again, intercept=unstaged)
+    return StartRollout(_with_request(again, past.request), intercept=unstaged)
+
+
+def _with_request(rollout: Rollout, request: Request | None) -> Rollout:
+    """The first decision with the user who requested it, and why."""
+    if request is None:
+        return rollout
+    *earlier, newest = rollout.progress.decisions
+    asked = {"requestVerb": request.verb, "requestedBy": request.by, "requestReason": request.reason}
+    decisions = (*earlier, {**newest, **{name: text for name, text in asked.items() if text}})
+    return replace(rollout, progress=replace(rollout.progress, decisions=decisions))
 
 
 def _is_known(

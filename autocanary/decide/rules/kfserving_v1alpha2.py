@@ -14,7 +14,7 @@ from autocanary.model.decision import Decision
 from autocanary.model.observation import ConditionStatus, DefaultEndpoint, Observation, PromotionPending
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
-from autocanary.model.rollout import Verb
+from autocanary.model.rollout import Request, Verb
 from autocanary.model.value_wording import format_duration
 
 __all__ = ["finalize_promotion", "finish_when_candidate_removed", "finish_when_stable_changed"]
@@ -30,8 +30,8 @@ def finalize_promotion(given: DecisionInput) -> Decision | None:
     observation = given.observation
     if given.progress.phase is not Phase.FINALIZING or observation is None:
         return None
-    if given.request is not None:
-        return _answer_request(given, given.request.verb, given.request.id)
+    if given.request is not None and given.request.verb != Verb.PAUSE.value:
+        return _answer_request(given, given.request)
     if observation.default_endpoint is None:
         return _finish_promoted(given, observation)
     if observation.candidate_removed:
@@ -49,13 +49,13 @@ def finalize_promotion(given: DecisionInput) -> Decision | None:
     return _wait_for_stable(given, observation, observation.default_endpoint)
 
 
-def _answer_request(given: DecisionInput, verb: str, id_: str) -> Decision:
-    if verb in (Verb.PROMOTE.value, Verb.PROMOTE_FULL.value):
+def _answer_request(given: DecisionInput, request: Request) -> Decision:
+    if request.verb in (Verb.PROMOTE.value, Verb.PROMOTE_FULL.value):
         after = given.with_progress(replace(given.progress, promote_all=True))
         text = "it is being made stable already; a new name of stable's revision is not waited for any more"
-        return transitions.with_request_answer(transitions.unchanged(after), id_, text)
+        return transitions.with_request_answer(transitions.unchanged(after), request, text)
     text = "it is promoted and being made stable; to go back, apply the former spec as a new candidate"
-    return transitions.with_request_answer(transitions.unchanged(given), id_, text)
+    return transitions.with_request_answer(transitions.unchanged(given), request, text)
 
 
 def _is_evaluated_candidate(given: DecisionInput, observation: Observation) -> bool:

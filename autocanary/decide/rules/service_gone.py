@@ -27,7 +27,7 @@ def answer_when_finished(given: DecisionInput) -> Decision | None:
     if request is None:
         return decision
     text = f"this rollout has ended: {given.progress.phase.value} ({given.progress.reason.value})"
-    return transitions.with_request_answer(decision, request.id, text)
+    return transitions.with_request_answer(decision, request, text)
 
 
 @rule("StaleCache")

@@ -9,6 +9,7 @@ from autocanary.decide import transitions
 from autocanary.decide.decision_input import BY_STEP, BY_USER, DecisionInput
 from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision
+from autocanary.model.foreign_text import clean_text
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Verb
@@ -21,6 +22,8 @@ __all__ = [
     "remain_paused",
 ]
 
+_NAME_LIMIT, _REASON_LIMIT = 120, 300
+
 
 @rule("RequestDuringRollback")
 def answer_during_rollback(given: DecisionInput) -> Decision | None:
@@ -29,7 +32,7 @@ def answer_during_rollback(given: DecisionInput) -> Decision | None:
     if request is None or given.progress.phase is not Phase.ROLLING_BACK:
         return None
     text = f"it is rolling back already ({given.progress.reason.value})"
-    return transitions.with_request_answer(transitions.unchanged(given), request.id, text)
+    return transitions.with_request_answer(transitions.unchanged(given), request, text)
 
 
 @rule("RequestPending")
@@ -42,6 +45,7 @@ def answer_request(given: DecisionInput) -> Decision | None:
         Verb.ABORT.value: _abort,
         Verb.PROMOTE.value: _promote,
         Verb.PROMOTE_FULL.value: _promote_full,
+        Verb.PAUSE.value: _pause,
         Verb.RESUME.value: _resume,
         Verb.RETRY.value: lambda at: (
             transitions.unchanged(at),
@@ -52,18 +56,24 @@ def answer_request(given: DecisionInput) -> Decision | None:
     if verb is None:
         known = ", ".join(each.value for each in Verb)
         return transitions.with_request_answer(
-            transitions.unchanged(given), request.id, f"unknown request; expected one of: {known}"
+            transitions.unchanged(given), request, f"unknown request; expected one of: {known}"
         )
     decision, text = verb(given)
-    return transitions.with_request_answer(decision, request.id, text)
+    return transitions.with_request_answer(decision, request, text)
 
 
 def _requested_by(given: DecisionInput) -> str:
-    return given.request.by if given.request and given.request.by else "a user"
+    return clean_text(given.request.by, _NAME_LIMIT) if given.request and given.request.by else "a user"
+
+
+def _because(given: DecisionInput) -> str:
+    """``: the model is wrong``, in the words that the user gave; "" without."""
+    reason = clean_text(given.request.reason, _REASON_LIMIT) if given.request is not None else ""
+    return f": {reason}" if reason else ""
 
 
 def _abort(given: DecisionInput) -> tuple[Decision, str]:
-    message = f"aborted by {_requested_by(given)}"
+    message = f"aborted by {_requested_by(given)}{_because(given)}"
     return transitions.roll_back(given, Reason.ABORTED_BY_USER, message, requested=True), "rolling back"
 
 
@@ -77,7 +87,7 @@ def _promote(given: DecisionInput) -> tuple[Decision, str]:
     if given.at_last_step:
         if given.progress.verified_at is None:
             return transitions.unchanged(given), "the traffic does not show 100 % yet; nothing was changed"
-        message = f"the bake was ended by {_requested_by(given)}"
+        message = f"the bake was ended by {_requested_by(given)}{_because(given)}"
         return transitions.promote(given, Reason.PROMOTED_BY_USER, message), "promoted"
     if not given.present_weight_in_effect:
         weight = given.observation.weight if given.observation is not None else None
@@ -85,7 +95,9 @@ def _promote(given: DecisionInput) -> tuple[Decision, str]:
         return transitions.unchanged(given), text
     step = given.next_step
     weight = given.policy.steps[step].weight
-    message = f"{_requested_by(given)} passed the step; {weight} % of the traffic goes to {given.rollout.candidate}"
+    approved = given.progress.phase is Phase.PAUSED and given.progress.paused_by == BY_STEP
+    passed = f"approved by {_requested_by(given)}" if approved else f"{_requested_by(given)} passed the step"
+    message = f"{passed}{_because(given)}; {weight} % of the traffic goes to {given.rollout.candidate}"
     return transitions.advance(given, step, Reason.PROMOTED_BY_USER, message), f"going to {weight} %"
 
 
@@ -96,7 +108,8 @@ def _promote_full(given: DecisionInput) -> tuple[Decision, str]:
     if given.at_last_step:
         return _promote(given)
     step = len(given.policy.steps) - 1
-    message = f"{_requested_by(given)} passed all steps; all of the traffic goes to {given.rollout.candidate}"
+    passed = f"{_requested_by(given)} passed all steps{_because(given)}"
+    message = f"{passed}; all of the traffic goes to {given.rollout.candidate}"
     return transitions.advance(given, step, Reason.PROMOTED_BY_USER, message, promote_all=True), "going to 100 %"
 
 
@@ -106,15 +119,26 @@ def _resume(given: DecisionInput) -> tuple[Decision, str]:
     if given.rollout.paused:
         return transitions.unchanged(given), "spec.paused is still true; set it to false to resume"
     if given.progress.paused_by == BY_STEP:
-        return _promote(given)
+        text = "the step waits for approval, which a resume is not: promote approves it, abort rolls back"
+        return transitions.unchanged(given), text
     return _resume_at_weight(given), "resumed"
+
+
+def _pause(given: DecisionInput) -> tuple[Decision, str]:
+    """``spec.paused`` is what pauses; the request names the user, and why."""
+    if given.progress.phase is Phase.PAUSED:
+        return transitions.unchanged(given), "the rollout is paused already"
+    if not given.rollout.paused:
+        return transitions.unchanged(given), "spec.paused is false; set it to true to pause"
+    message = f"paused at {given.progress.weight} % by {_requested_by(given)}{_because(given)}"
+    return transitions.pause(given, BY_USER, Reason.PAUSED_BY_USER, message), "paused"
 
 
 def _resume_at_weight(given: DecisionInput) -> Decision:
     """Goes on from the weight that is in the field now; what was counted is reset."""
     weight = 100 if given.progress.weight is None else given.progress.weight
     step = given.step_for_weight(weight)
-    message = f"resumed at {weight} %"
+    message = f"resumed at {weight} % by {_requested_by(given)}{_because(given)}"
     reset = {
         "metrics": {},
         "step_started_at": given.now,

@@ -13,6 +13,7 @@ from autocanary.decide.transitions.base import decide, enter_phase, new_step_fie
 from autocanary.model.decision import Action, Decision, Event
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
+from autocanary.model.rollout import Request
 
 __all__ = [
     "DEADLINE_REASONS",
@@ -103,9 +104,15 @@ def with_reason(decision: Decision, reason: Reason, message: str) -> Decision:
     return replace(decision, progress=replace(decision.progress, reason=reason, message=message))
 
 
-def with_request_answer(decision: Decision, request_id: str, text: str) -> Decision:
-    """The decision with a user's request recorded as answered."""
-    return replace(decision, progress=replace(decision.progress, answered_request_id=request_id, request_answer=text))
+def with_request_answer(decision: Decision, request: Request, text: str) -> Decision:
+    """The decision with a user's request recorded as answered; a transition also records the user and the reason."""
+    progress = decision.progress
+    if decision.event is not None:
+        *earlier, newest = progress.decisions
+        asked = {"requestVerb": request.verb, "requestedBy": request.by, "requestReason": request.reason}
+        entry = {**newest, **{name: text for name, text in asked.items() if text}}
+        progress = replace(progress, decisions=(*earlier, entry))
+    return replace(decision, progress=replace(progress, answered_request_id=request.id, request_answer=text))
 
 
 def pause(given: DecisionInput, by: str, reason: Reason, message: str, **changes: Any) -> Decision:

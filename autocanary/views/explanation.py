@@ -1,0 +1,356 @@
+"""Everything about one rollout: what holds it, which rule decided, the evidence, the policy, and what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from autocanary.analysis.forecast import forecast_text
+from autocanary.model.policy import Metric, OnFailure, Policy, Range, TimeoutAction
+from autocanary.model.progress import MetricState, Phase
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Rollout
+from autocanary.model.rollout_windows import is_open, next_opening
+from autocanary.model.value_wording import (
+    describe_limit,
+    describe_measurement,
+    format_duration,
+    format_value,
+    metric_title,
+)
+from autocanary.views.decision_replay import DecisionExplanation, explain_decision
+from autocanary.views.model_change import ModelChange, model_change, released_by_text
+from autocanary.views.wait import Wait, explain_wait
+
+__all__ = ["EvidenceRow", "Explanation", "NextEvent", "PolicyInForce", "explain_rollout"]
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRow:
+    """One metric. ``now`` and ``needed`` are in words; ``verdict`` is True in range, False out of range, None unknown.
+
+    ``value``, ``minimum`` and ``maximum`` are in ``unit``. ``requests`` are the candidate's in the window.
+    For a comparison ``worse_percent`` is the evidence that the candidate is worse than stable, in percent of what
+    rolls it back, ``pass_percent`` the evidence that it is not, in percent of what lets it pass, and ``counts`` both
+    sides' counts; None and "" otherwise. ``source`` is where the numbers come from.
+    """
+
+    metric: str
+    title: str
+    now: str
+    needed: str
+    verdict: bool | None
+    value: float | None
+    unit: str
+    minimum: float | None
+    maximum: float | None
+    requests: float | None
+    violations: int
+    failure_limit: int
+    worse_percent: float | None
+    pass_percent: float | None
+    counts: str
+    source: str
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NextEvent:
+    """What will happen, and when: ``at`` is in epoch seconds, None when no time is known. ``kind``: step, promotion,
+    rollback, pause, window or user."""
+
+    kind: str
+    text: str
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInForce:
+    """The policy of a rollout. ``declared`` is the user's document, ``in_force`` what it means with every default:
+    pairs of a field's name and its value in words. ``note`` says where the policy was changed since the rollout began.
+    """
+
+    name: str
+    origin: str
+    digest: str
+    declared: str
+    in_force: tuple[tuple[str, str], ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """``wait`` says what holds the rollout; ``decision`` is its last recorded decision, None before the first.
+
+    ``next_events`` are in the order of their times, what has none last. ``sources`` are the metric sources that
+    answered, ``forecast`` what a comparison can be expected to find at this traffic.
+    """
+
+    rollout: str
+    namespace: str
+    service: str
+    component: str
+    stable: str
+    candidate: str
+    phase: str
+    reason: str
+    message: str
+    weight: int | None
+    observed_weight: int | None
+    step: int
+    steps: int | None
+    started_at: float
+    finished_at: float | None
+    released_by: str
+    models: ModelChange
+    wait: Wait
+    decision: DecisionExplanation | None
+    evidence: tuple[EvidenceRow, ...]
+    evidence_percent: float | None
+    next_events: tuple[NextEvent, ...]
+    policy: PolicyInForce
+    sources: tuple[str, ...]
+    forecast: str
+
+
+def explain_rollout(
+    rollout: Rollout, policy: Policy | None, now: float, *, governing: Policy | None = None
+) -> Explanation:
+    """``policy`` is the rollout's snapshot (None: this version cannot read it); ``governing`` is the policy that
+    governs the service now, None where that is not known."""
+    progress = rollout.progress
+    metrics = {metric.name: metric for metric in policy.analysis.metrics} if policy is not None else {}
+    evidence = tuple(_row(name, state, metrics.get(name)) for name, state in progress.metrics.items())
+    percent = progress.evidence.get("evidence_percent")
+    return Explanation(
+        rollout=rollout.name,
+        namespace=rollout.namespace,
+        service=rollout.service,
+        component=rollout.component.value,
+        stable=rollout.stable,
+        candidate=rollout.candidate,
+        phase=progress.phase.value,
+        reason=progress.reason.value,
+        message=progress.message,
+        weight=progress.weight,
+        observed_weight=progress.observed_weight,
+        step=progress.step + 1,
+        steps=len(policy.steps) if policy is not None else None,
+        started_at=progress.started_at,
+        finished_at=progress.finished_at,
+        released_by=released_by_text(rollout),
+        models=model_change(rollout),
+        wait=explain_wait(rollout, policy, now),
+        decision=explain_decision(rollout, policy, -1),
+        evidence=evidence,
+        evidence_percent=float(percent) if isinstance(percent, int | float) else None,
+        next_events=tuple(sorted(_next_events(rollout, policy, now), key=_by_time)),
+        policy=_policy_in_force(rollout, policy, governing),
+        sources=tuple(dict.fromkeys(row.source for row in evidence if row.source)),
+        forecast=forecast_text(policy, progress),
+    )
+
+
+def _by_time(event: NextEvent) -> tuple[bool, float]:
+    return event.at is None, event.at or 0.0
+
+
+def _row(name: str, state: MetricState, metric: Metric | None) -> EvidenceRow:
+    last, summary = state.last, state.comparison_summary
+    limits = metric.range if metric is not None else Range()
+    only_compared = metric is not None and metric.compare is not None and metric.range == Range()
+    if last is None:
+        now_text = "not measured yet"
+    elif last.value is None:
+        now_text = describe_measurement(last)
+    else:
+        now_text = format_value(last.value, last.unit)
+    needed = []
+    if metric is not None and not only_compared:
+        needed.append(describe_limit(metric.range, metric.unit))
+    if metric is not None and metric.compare is not None:
+        needed.append("no worse than stable")
+    compared = summary is not None and not summary.not_compared_reason
+    counts = "" if summary is None else summary.not_compared_reason or str(summary)
+    return EvidenceRow(
+        metric=name,
+        title=metric_title(name, metric.quantile if metric is not None else None),
+        now=now_text,
+        needed="; ".join(needed),
+        verdict=state.ok,
+        value=last.value if last is not None else None,
+        unit=last.unit.value if last is not None else (metric.unit.value if metric is not None else ""),
+        minimum=limits.min,
+        maximum=limits.max,
+        requests=last.requests if last is not None else None,
+        violations=state.violations,
+        failure_limit=metric.failure_limit if metric is not None else 0,
+        worse_percent=summary.evidence_percent if summary is not None and compared else None,
+        pass_percent=summary.non_inferior_percent if summary is not None and compared else None,
+        counts=counts,
+        source=last.source.value if last is not None and last.source is not None else "",
+        dry_run=metric is not None and metric.dry_run,
+    )
+
+
+def _next_events(rollout: Rollout, policy: Policy | None, now: float) -> Iterator[NextEvent]:
+    progress = rollout.progress
+    if progress.phase.is_final:
+        return
+    if progress.phase is Phase.ROLLING_BACK:
+        yield NextEvent("rollback", f"the rollout ends when all traffic is back on {rollout.stable}")
+        return
+    if progress.phase is Phase.FINALIZING:
+        yield NextEvent("promotion", f"{rollout.candidate} is promoted when it is stable in the spec, too")
+        return
+    if policy is None:
+        return
+    yield from _next_step(rollout, policy, now)
+    yield from _deadlines(rollout, policy)
+    if progress.phase is not Phase.PAUSED:
+        ending = "pauses the rollout" if policy.on_failure is OnFailure.PAUSE else "rolls it back"
+        yield NextEvent("rollback", f"a failed analysis {ending} at any time")
+
+
+def _next_step(rollout: Rollout, policy: Policy, now: float) -> Iterator[NextEvent]:
+    progress = rollout.progress
+    ahead = [step for step in policy.steps if step.weight > (100 if progress.weight is None else progress.weight)]
+    what = f"{ahead[0].weight} % of the traffic to {rollout.candidate}" if ahead else f"{rollout.candidate} is promoted"
+    kind = "step" if ahead else "promotion"
+    if progress.phase is Phase.PAUSED:
+        yield NextEvent("user", f"{what}, after a user promotes or resumes")
+        return
+    opening = None if is_open(policy.windows, now) or not ahead else next_opening(policy.windows, now)
+    if progress.step < 0:
+        yield NextEvent(kind, f"{what}, once it is ready{', when the window opens' if opening else ''}", opening)
+        return
+    step = policy.steps[progress.step] if progress.step < len(policy.steps) else None
+    earliest = None
+    if progress.verified_at is not None and step is not None:
+        earliest = max(progress.verified_at + step.hold, now)
+        wait = explain_wait(rollout, policy, now)
+        if wait.missing in ("evidence", "requests", "metrics"):
+            earliest = now + wait.seconds if wait.seconds is not None else None
+        if earliest is not None and opening is not None:
+            earliest = max(earliest, opening)
+    if step is not None and step.approval:
+        yield NextEvent("user", f"the step at {progress.weight} % waits for approval when it has passed", earliest)
+        return
+    yield NextEvent(kind, f"{what}, if the analysis passes", earliest)
+
+
+def _deadlines(rollout: Rollout, policy: Policy) -> Iterator[NextEvent]:
+    progress, analysis = rollout.progress, policy.analysis
+    if progress.phase is Phase.PAUSED:
+        return
+    if progress.step < 0 or progress.verified_at is None:
+        began = progress.step_started_at if progress.step_started_at is not None else progress.started_at
+        what = "is not ready by then" if progress.step < 0 else f"does not get its {progress.weight} % by then"
+        yield NextEvent("rollback", f"a rollback, if {rollout.candidate} {what}", began + policy.progress_deadline)
+    elif progress.held_since is not None and progress.reason is not Reason.WINDOW_CLOSED:
+        yield NextEvent(
+            "rollback", "a rollback, if it is held until then", progress.held_since + policy.progress_deadline
+        )
+    for timeout, since, what in (
+        (analysis.on_no_data, progress.no_data_since, "there are still no usable metrics"),
+        (analysis.on_outage, progress.outage_since, "the outage still lasts"),
+    ):
+        if since is not None and timeout.action is not TimeoutAction.HOLD:
+            deed = "a rollback" if timeout.action is TimeoutAction.ROLLBACK else "a pause"
+            kind = "rollback" if timeout.action is TimeoutAction.ROLLBACK else "pause"
+            yield NextEvent(kind, f"{deed}, if {what}", since + timeout.hold)
+
+
+def _policy_in_force(rollout: Rollout, policy: Policy | None, governing: Policy | None) -> PolicyInForce:
+    note = ""
+    if policy is None:
+        note = "this version cannot read the snapshot of the policy that the rollout began with"
+    elif governing is not None and governing.digest and governing.digest != rollout.policy_digest:
+        note = (
+            f"policy {governing.name} governs {rollout.service} now and is not what this rollout began with: "
+            "the change applies from the next rollout on"
+        )
+    return PolicyInForce(
+        name=rollout.policy_name,
+        origin=governing.origin if governing is not None and governing.name == rollout.policy_name else "",
+        digest=rollout.policy_digest,
+        declared=_plain_yaml(rollout.policy_document),
+        in_force=tuple(_in_force(policy)) if policy is not None else (),
+        note=note,
+    )
+
+
+def _in_force(policy: Policy) -> Iterator[tuple[str, str]]:
+    analysis = policy.analysis
+    yield (
+        "steps",
+        " → ".join(
+            f"{step.weight} %"
+            + (" (approval)" if step.approval else f" {format_duration(step.hold)}" if step.hold else "")
+            for step in policy.steps
+        ),
+    )
+    for metric in analysis.metrics:
+        yield f"metric {metric.name}", _metric_text(metric, policy)
+    yield "interval", format_duration(analysis.interval)
+    yield "warmup", format_duration(analysis.warmup)
+    yield "window", format_duration(analysis.window)
+    yield "minRequests", f"{analysis.min_requests:,.0f}"
+    yield "source", analysis.source.value
+    yield "onNoData", f"{analysis.on_no_data.action.value} after {format_duration(analysis.on_no_data.hold)}"
+    outage = analysis.on_outage
+    holds = outage.action is TimeoutAction.HOLD
+    yield "onOutage", "hold" if holds else f"{outage.action.value} after {format_duration(outage.hold)}"
+    yield "onInconclusive", analysis.on_inconclusive.value if analysis.on_inconclusive else "hold, up to the deadline"
+    yield "progressDeadline", format_duration(policy.progress_deadline)
+    yield "onFailure", policy.on_failure.value
+    yield "onUnstaged", policy.on_unstaged.value
+    yield "onWeightRemoved", policy.on_weight_removed.value
+    if policy.windows:
+        yield "windows", f"{len(policy.windows)}"
+    for webhook in policy.webhooks:
+        yield f"webhook {webhook.name}", webhook.type.value
+
+
+def _metric_text(metric: Metric, policy: Policy) -> str:
+    parts = []
+    if metric.range != Range():
+        parts.append(describe_limit(metric.range, metric.unit))
+    if metric.compare is not None:
+        parts.append("no worse than stable")
+    if metric.range != Range() and not metric.objective:
+        parts.append(f"fails at {metric.failure_limit} violations{' in a row' if metric.consecutive else ''}")
+    needed = metric.min_requests if metric.min_requests is not None else policy.analysis.min_requests
+    parts.append(f"from {needed:,.0f} requests on")
+    if metric.dry_run:
+        parts.append("dry run: shown, never acted on")
+    return ", ".join(parts)
+
+
+def _plain_yaml(value: object, indent: int = 0) -> str:
+    """A JSON document as indented ``name: value`` lines, to be read and not to be parsed."""
+    space = "  " * indent
+    if isinstance(value, dict):
+        lines = []
+        for name, each in value.items():
+            nested = isinstance(each, dict | list) and each
+            lines.append(f"{space}{name}:" + (f"\n{_plain_yaml(each, indent + 1)}" if nested else f" {_scalar(each)}"))
+        return "\n".join(lines)
+    if isinstance(value, list):
+        lines = []
+        for each in value:
+            if isinstance(each, dict | list) and each:
+                inner = _plain_yaml(each, indent + 1)
+                lines.append(f"{space}- {inner.lstrip()}")
+            else:
+                lines.append(f"{space}- {_scalar(each)}")
+        return "\n".join(lines)
+    return f"{space}{_scalar(value)}"
+
+
+def _scalar(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if not isinstance(value, dict | list) else ("{}" if isinstance(value, dict) else "[]")

@@ -1,0 +1,341 @@
+"""Why a rollout does not move now: one sentence with what is missing, what it has, and an estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from autocanary.analysis.forecast import seconds_to_pass
+from autocanary.analysis.parameters import parameters_of
+from autocanary.model.comparison_summary import ComparisonSummary
+from autocanary.model.foreign_text import clean_text
+from autocanary.model.policy import Metric, Policy, Timeout, TimeoutAction
+from autocanary.model.progress import Phase, Progress
+from autocanary.model.reason import Reason
+from autocanary.model.rollout import Rollout
+from autocanary.model.rollout_windows import next_opening
+from autocanary.model.value_wording import format_duration, metric_title
+
+__all__ = ["Wait", "explain_wait", "needs_user"]
+
+_NO_DATA = frozenset({Reason.NO_DATA, Reason.METRICS_NOT_A_NUMBER})
+_OUTAGE = frozenset({Reason.METRICS_OUTAGE, Reason.METRICS_STALE, Reason.METRICS_PARTIAL, Reason.SHARED_OUTAGE})
+_EVIDENCE = frozenset({Reason.GATHERING_EVIDENCE, Reason.SUSPICIOUS})
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why the rollout is not a step further.
+
+    ``text`` is the whole sentence. ``missing`` names what must come (``requests``, ``evidence``, ``time``, ``a user``,
+    …), ``now`` and ``needed`` are how much of it is there and how much is needed, in the sentence's unit, None where it
+    is not a number. ``seconds`` is how long that takes at the present traffic, None when it cannot be estimated.
+    ``needs_user`` says that nothing happens until a user acts.
+    """
+
+    text: str
+    missing: str = ""
+    now: float | None = None
+    needed: float | None = None
+    seconds: float | None = None
+    needs_user: bool = False
+
+
+def needs_user(rollout: Rollout) -> bool:
+    """Whether the rollout makes no progress until a user acts."""
+    progress = rollout.progress
+    if progress.phase is Phase.PAUSED:
+        return True
+    return progress.phase is Phase.ROLLING_BACK and (
+        Reason.ROLLBACK_BLOCKED.value in progress.warnings_sent and rollout.stable_spec is None
+    )
+
+
+def explain_wait(rollout: Rollout, policy: Policy | None, now: float) -> Wait:
+    """The sentence; of an ended rollout how it ended. ``policy`` None: this version cannot read its snapshot."""
+    progress = rollout.progress
+    if progress.phase.is_final:
+        return Wait(_ended_text(rollout))
+    if policy is None:
+        return Wait(f"{_said(progress)}; this version cannot read the policy {rollout.policy_name} of this rollout")
+    by_phase: Mapping[Phase, Callable[[Rollout, Policy, float], Wait]] = {
+        Phase.ROLLING_BACK: _rolling_back,
+        Phase.FINALIZING: _finalizing,
+        Phase.PAUSED: _paused,
+    }
+    if progress.phase in by_phase:
+        return by_phase[progress.phase](rollout, policy, now)
+    for explain in (_held, _not_ready, _not_in_effect, _warming_up, _evidence, _requests, _step_time):
+        found = explain(rollout, policy, now)
+        if found is not None:
+            return found
+    return Wait(_said(progress))
+
+
+def _ended_text(rollout: Rollout) -> str:
+    progress = rollout.progress
+    return clean_text(f"{progress.phase.value}: {progress.message or progress.reason.value}", 400)
+
+
+def _said(progress: Progress) -> str:
+    return clean_text(progress.message or progress.reason.value, 300)
+
+
+def _rolling_back(rollout: Rollout, policy: Policy, now: float) -> Wait:
+    del policy
+    progress = rollout.progress
+    since = progress.phase_since
+    share = "" if progress.observed_weight is None else f"; {rollout.candidate} still has {progress.observed_weight} %"
+    waited = format_duration(now - since)
+    if progress.repairing:
+        text = f"the rollback waits for KServe to serve the spec of {rollout.stable} again: {waited} so far{share}"
+    else:
+        text = f"the rollback waits for the traffic to leave {rollout.candidate}: {waited} so far{share}"
+    if needs_user(rollout):
+        text += f"; {rollout.stable}'s spec is not known: apply the last good InferenceService manifest"
+        return Wait(text, "a user", needs_user=True)
+    return Wait(text, "traffic")
+
+
+def _finalizing(rollout: Rollout, policy: Policy, now: float) -> Wait:
+    del policy
+    waited = format_duration(now - rollout.progress.phase_since)
+    return Wait(f"waits until {rollout.candidate} is stable in the spec, too: {waited} so far", "spec")
+
+
+def _paused(rollout: Rollout, policy: Policy, now: float) -> Wait:
+    del policy
+    progress = rollout.progress
+    since = format_duration(now - progress.phase_since)
+    where = f"`autocanary promote {rollout.service} -n {rollout.namespace}`"
+    resume = f"`autocanary resume {rollout.service} -n {rollout.namespace}`"
+    abort = f"`autocanary abort {rollout.service} -n {rollout.namespace}`"
+    if progress.reason is Reason.AWAITING_APPROVAL:
+        text = f"the step at {progress.weight} % has passed and waits for approval since {since}: {where}, or {abort}"
+        return Wait(text, "approval", needs_user=True)
+    return Wait(
+        f"paused since {since}: {_said(progress)}; {resume} goes on, {abort} rolls back", "a user", needs_user=True
+    )
+
+
+def _held(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
+    """Holds whose reason alone says what is missing."""
+    progress = rollout.progress
+    reason = progress.reason
+    if reason is Reason.WINDOW_CLOSED:
+        opening = next_opening(policy.windows, now)
+        if opening is None:
+            return Wait("no step may be taken: no window opens within a week", "window", needs_user=True)
+        left = opening - now
+        return Wait(
+            f"no step may be taken now: the next window opens in {format_duration(left)}", "window", seconds=left
+        )
+    if reason is Reason.WEBHOOK_PENDING:
+        return Wait(f"{_said(progress)}{_deadline_text(progress, policy, now)}", "webhook")
+    if reason is Reason.WAITING_FOR_COMPONENT:
+        return Wait(f"waits for the rollout of another component of {rollout.service}: {_said(progress)}", "component")
+    if reason in _NO_DATA:
+        return _without_metrics(progress, policy.analysis.on_no_data, progress.no_data_since, now)
+    if reason in _OUTAGE:
+        return _without_metrics(progress, policy.analysis.on_outage, progress.outage_since, now)
+    if reason in (Reason.STABLE_FAILED, Reason.ROUTE_NOT_READY, Reason.OBSERVATION_STALE, Reason.COMPONENTS_TOGETHER):
+        return Wait(_said(progress), "service")
+    if reason in (Reason.INCONCLUSIVE, Reason.BEYOND_OBJECTIVE, Reason.TRAFFIC_MISSING):
+        return Wait(f"{_said(progress)}{_deadline_text(progress, policy, now)}", "evidence")
+    return None
+
+
+def _without_metrics(progress: Progress, timeout: Timeout, since: float | None, now: float) -> Wait:
+    text = _said(progress)
+    if since is None or timeout.action is TimeoutAction.HOLD:
+        return Wait(text, "metrics")
+    left = max(0.0, since + timeout.hold - now)
+    return Wait(f"{text}; {_deed(timeout.action)} in {format_duration(left)} unless that changes", "metrics")
+
+
+def _deed(action: TimeoutAction) -> str:
+    return {TimeoutAction.ROLLBACK: "rolled back", TimeoutAction.PAUSE: "paused"}.get(action, "held")
+
+
+def _deadline_text(progress: Progress, policy: Policy, now: float) -> str:
+    if progress.held_since is None:
+        return ""
+    left = max(0.0, progress.held_since + policy.progress_deadline - now)
+    return f"; rolled back in {format_duration(left)} unless that changes"
+
+
+def _not_ready(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
+    progress = rollout.progress
+    if progress.step >= 0:
+        return None
+    began = progress.step_started_at if progress.step_started_at is not None else progress.started_at
+    left = max(0.0, began + policy.progress_deadline - now)
+    why = f": {_said(progress)}" if progress.reason is Reason.REVISION_FAILED else ""
+    text = (
+        f"{rollout.candidate} is not ready yet, {format_duration(now - began)} so far{why}; "
+        f"rolled back in {format_duration(left)} unless it becomes ready"
+    )
+    return Wait(text, "readiness")
+
+
+def _not_in_effect(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
+    progress = rollout.progress
+    if progress.verified_at is not None:
+        return None
+    began = progress.step_started_at if progress.step_started_at is not None else progress.phase_since
+    shows = f", the traffic shows {progress.observed_weight} %" if progress.observed_weight is not None else ""
+    left = max(0.0, began + policy.progress_deadline - now)
+    text = (
+        f"{progress.weight} % was asked for {format_duration(now - began)} ago{shows}; "
+        f"rolled back in {format_duration(left)} unless it takes effect"
+    )
+    return Wait(text, "traffic")
+
+
+def _warming_up(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
+    verified = rollout.progress.verified_at
+    warmup = policy.analysis.warmup
+    if verified is None or now - verified >= warmup:
+        return None
+    left = verified + warmup - now
+    text = (
+        f"samples of the first {format_duration(warmup)} after a change are not analysed: {format_duration(left)} left"
+    )
+    return Wait(text, "time", now - verified, warmup, left)
+
+
+def _evidence(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
+    """A comparison that cannot pass the candidate yet: the one that lacks most of its proof."""
+    progress = rollout.progress
+    if progress.reason not in _EVIDENCE:
+        return None
+    found = [
+        (summary.non_inferior_percent, metric, summary)
+        for metric, summary in _compared(progress, policy)
+        if not metric.dry_run and summary.non_inferior_percent < 100.0
+    ]
+    if not found:
+        return Wait(_said(progress), "evidence")
+    percent, metric, summary = min(found, key=lambda each: each[0])
+    title = metric_title(metric.name, metric.quantile)
+    text = f"the {title} has {percent:.0f} % of the proof that it is no worse than stable's"
+    if progress.reason is Reason.SUSPICIOUS:
+        text = f"{_said(progress)}; {text}"
+    seconds, requests = estimate_to_pass(metric, summary, progress)
+    if seconds is not None and requests is not None:
+        soon = format_duration(_round_time(seconds))
+        text += f"; needs about {_rounded(requests):,} more requests: {soon} at this traffic"
+        hold = _step_left(progress, policy, now)
+        if hold is not None and hold > seconds:
+            text += f", and the step lasts {format_duration(hold)} more"
+            seconds = hold
+    return Wait(text, "evidence", percent, 100.0, seconds)
+
+
+def _compared(progress: Progress, policy: Policy) -> list[tuple[Metric, ComparisonSummary]]:
+    found = []
+    for metric in policy.analysis.compared:
+        state = progress.metrics.get(metric.name)
+        if state is not None and state.comparison_summary is not None:
+            found.append((metric, state.comparison_summary))
+    return found
+
+
+def estimate_to_pass(
+    metric: Metric, summary: ComparisonSummary, progress: Progress
+) -> tuple[float | None, float | None]:
+    """Seconds and the candidate's requests until the comparison passes, at the present traffic and stable's rate.
+
+    The evidence of an average block, added up: half of the rollouts take longer. None where it cannot be estimated:
+    no traffic yet, nothing compared, no candidate share.
+    """
+    weight = progress.weight or 0
+    both = summary.candidate.requests + summary.stable.requests
+    if (
+        metric.compare is None
+        or not 0 < weight < 100
+        or summary.seconds <= 0
+        or summary.stable.requests <= 0
+        or summary.not_compared_reason
+    ):
+        return None, None
+    rps = both / summary.seconds
+    rate = summary.stable.bad / summary.stable.requests
+    whole = seconds_to_pass(parameters_of(metric.compare), rps=rps, weight=weight, rate=rate)
+    if whole is None:
+        return None, None
+    seconds = whole * max(0.0, 1.0 - summary.non_inferior_percent / 100.0)
+    return seconds, seconds * rps * weight / 100.0
+
+
+def _requests(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
+    """A metric with too few requests in its window."""
+    del now
+    progress = rollout.progress
+    if progress.reason is not Reason.TOO_FEW_REQUESTS:
+        return None
+    lacking = []
+    for metric in policy.analysis.gating:
+        state = progress.metrics.get(metric.name)
+        needed = metric.min_requests if metric.min_requests is not None else policy.analysis.min_requests
+        window = metric.window if metric.window is not None else policy.analysis.window
+        summary = state.comparison_summary if state is not None else None
+        if metric.compare is not None and summary is not None:
+            rate = summary.candidate.requests / summary.seconds if summary.seconds > 0 else 0.0
+            lacking.append((summary.step_requests, needed, metric, rate, 0.0))
+        elif state is not None and state.last is not None and state.last.requests is not None:
+            lacking.append((state.last.requests, needed, metric, state.last.requests / window, window))
+    lacking = [each for each in lacking if each[0] < each[1]]
+    if not lacking:
+        return Wait(_said(progress), "requests")
+    have, needed, metric, rate, window = min(lacking, key=lambda each: each[0] / each[1])
+    title = metric_title(metric.name, metric.quantile)
+    missing = needed - have
+    if window:
+        text = (
+            f"the {title} has {have:,.0f} requests in {format_duration(window)} and needs {needed:,.0f}: "
+            f"{missing:,.0f} are missing; with less traffic than that it never passes: lower minRequests or "
+            "lengthen the window"
+        )
+        return Wait(text, "requests", have, needed)
+    seconds = missing / rate if rate > 0 else None
+    when = f": {format_duration(_round_time(seconds))} at this traffic" if seconds is not None else ", and none arrive"
+    text = (
+        f"the {title} has {have:,.0f} requests in this step and needs {needed:,.0f}; {missing:,.0f} are missing{when}"
+    )
+    return Wait(text, "requests", have, needed, seconds)
+
+
+def _step_left(progress: Progress, policy: Policy, now: float) -> float | None:
+    if progress.verified_at is None or not 0 <= progress.step < len(policy.steps):
+        return None
+    left = progress.verified_at + policy.steps[progress.step].hold - now
+    return left if left > 0 else None
+
+
+def _step_time(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
+    progress = rollout.progress
+    left = _step_left(progress, policy, now)
+    if left is None:
+        return None
+    hold = policy.steps[progress.step].hold
+    what = "the bake" if progress.phase is Phase.BAKING else "the step"
+    text = f"{what} at {progress.weight} % lasts {format_duration(hold)}: {format_duration(left)} left"
+    if progress.reason is Reason.VIOLATION_SEEN:
+        text = f"{_said(progress)}; {text}"
+    return Wait(text, "time", hold - left, hold, left)
+
+
+def _rounded(value: float) -> int:
+    """Two significant digits, because it is an estimate."""
+    if value < 10:
+        return max(1, round(value))
+    magnitude = 10 ** (len(str(int(value))) - 2)
+    return int(round(value / magnitude) * magnitude)
+
+
+def _round_time(seconds: float) -> float:
+    """Whole minutes above ten minutes, ten seconds above a minute."""
+    if seconds >= 600:
+        return round(seconds / 60) * 60
+    return round(seconds / 10) * 10 if seconds >= 60 else max(1.0, round(seconds))
