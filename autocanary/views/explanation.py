@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from autocanary.analysis.forecast import forecast_text
+from autocanary.model.comparison_wording import comparison_lines, worst_first
 from autocanary.model.policy import Metric, OnFailure, Policy, Range, TimeoutAction
 from autocanary.model.progress import MetricState, Phase
 from autocanary.model.reason import Reason
@@ -31,8 +32,9 @@ class EvidenceRow:
 
     ``value``, ``minimum`` and ``maximum`` are in ``unit``. ``requests`` are the candidate's in the window.
     For a comparison ``worse_percent`` is the evidence that the candidate is worse than stable, in percent of what
-    rolls it back, ``pass_percent`` the evidence that it is not, in percent of what lets it pass, and ``counts`` both
-    sides' counts; None and "" otherwise. ``source`` is where the numbers come from.
+    rolls it back, ``pass_percent`` the evidence that it is not, in percent of what lets it pass, and ``comparison`` its
+    sentences: counts, difference, both proofs, and what is needed; None and () otherwise. ``source`` is where the
+    numbers come from.
     """
 
     metric: str
@@ -49,7 +51,7 @@ class EvidenceRow:
     failure_limit: int
     worse_percent: float | None
     pass_percent: float | None
-    counts: str
+    comparison: tuple[str, ...]
     source: str
     dry_run: bool
 
@@ -82,8 +84,9 @@ class PolicyInForce:
 class Explanation:
     """``wait`` says what holds the rollout; ``decision`` is its last recorded decision, None before the first.
 
-    ``next_events`` are in the order of their times, what has none last. ``sources`` are the metric sources that
-    answered, ``forecast`` what a comparison can be expected to find at this traffic.
+    ``evidence`` has the worst metric first; ``next_events`` are in the order of their times, what has none last.
+    ``sources`` are the metric sources that answered, ``forecast`` what a comparison can be expected to find at this
+    traffic.
     """
 
     rollout: str
@@ -120,7 +123,7 @@ def explain_rollout(
     governs the service now, None where that is not known."""
     progress = rollout.progress
     metrics = {metric.name: metric for metric in policy.analysis.metrics} if policy is not None else {}
-    evidence = tuple(_row(name, state, metrics.get(name)) for name, state in progress.metrics.items())
+    evidence = tuple(_row(name, state, metrics.get(name)) for name, state in worst_first(progress.metrics))
     percent = progress.evidence.get("evidence_percent")
     return Explanation(
         rollout=rollout.name,
@@ -171,7 +174,6 @@ def _row(name: str, state: MetricState, metric: Metric | None) -> EvidenceRow:
     if metric is not None and metric.compare is not None:
         needed.append("no worse than stable")
     compared = summary is not None and not summary.not_compared_reason
-    counts = "" if summary is None else summary.not_compared_reason or str(summary)
     return EvidenceRow(
         metric=name,
         title=metric_title(name, metric.quantile if metric is not None else None),
@@ -187,7 +189,7 @@ def _row(name: str, state: MetricState, metric: Metric | None) -> EvidenceRow:
         failure_limit=metric.failure_limit if metric is not None else 0,
         worse_percent=summary.evidence_percent if summary is not None and compared else None,
         pass_percent=summary.non_inferior_percent if summary is not None and compared else None,
-        counts=counts,
+        comparison=comparison_lines(summary) if summary is not None else (),
         source=last.source.value if last is not None and last.source is not None else "",
         dry_run=metric is not None and metric.dry_run,
     )

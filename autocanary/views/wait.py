@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from autocanary.analysis.forecast import seconds_to_pass
-from autocanary.analysis.parameters import parameters_of
 from autocanary.model.comparison_summary import ComparisonSummary
+from autocanary.model.comparison_wording import proof_text
 from autocanary.model.foreign_text import clean_text
 from autocanary.model.policy import Metric, Policy, Timeout, TimeoutAction
 from autocanary.model.progress import Phase, Progress
@@ -217,18 +216,14 @@ def _evidence(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
     if not found:
         return Wait(_said(progress), "evidence")
     percent, metric, summary = min(found, key=lambda each: each[0])
-    title = metric_title(metric.name, metric.quantile)
-    text = f"the {title} has {percent:.0f} % of the proof that it is no worse than stable's"
+    text = f"{metric_title(metric.name, metric.quantile)} {proof_text(summary)}"
     if progress.reason is Reason.SUSPICIOUS:
         text = f"{_said(progress)}; {text}"
-    seconds, requests = estimate_to_pass(metric, summary, progress)
-    if seconds is not None and requests is not None:
-        soon = format_duration(_round_time(seconds))
-        text += f"; needs about {_rounded(requests):,} more requests: {soon} at this traffic"
-        hold = _step_left(progress, policy, now)
-        if hold is not None and hold > seconds:
-            text += f", and the step lasts {format_duration(hold)} more"
-            seconds = hold
+    seconds = summary.needed_seconds
+    hold = _step_left(progress, policy, now)
+    if seconds is not None and hold is not None and hold > seconds:
+        text += f"; the step lasts {format_duration(hold)} more"
+        seconds = hold
     return Wait(text, "evidence", percent, 100.0, seconds)
 
 
@@ -239,33 +234,6 @@ def _compared(progress: Progress, policy: Policy) -> list[tuple[Metric, Comparis
         if state is not None and state.comparison_summary is not None:
             found.append((metric, state.comparison_summary))
     return found
-
-
-def estimate_to_pass(
-    metric: Metric, summary: ComparisonSummary, progress: Progress
-) -> tuple[float | None, float | None]:
-    """Seconds and the candidate's requests until the comparison passes, at the present traffic and stable's rate.
-
-    The evidence of an average block, added up: half of the rollouts take longer. None where it cannot be estimated:
-    no traffic yet, nothing compared, no candidate share.
-    """
-    weight = progress.weight or 0
-    both = summary.candidate.requests + summary.stable.requests
-    if (
-        metric.compare is None
-        or not 0 < weight < 100
-        or summary.seconds <= 0
-        or summary.stable.requests <= 0
-        or summary.not_compared_reason
-    ):
-        return None, None
-    rps = both / summary.seconds
-    rate = summary.stable.bad / summary.stable.requests
-    whole = seconds_to_pass(parameters_of(metric.compare), rps=rps, weight=weight, rate=rate)
-    if whole is None:
-        return None, None
-    seconds = whole * max(0.0, 1.0 - summary.non_inferior_percent / 100.0)
-    return seconds, seconds * rps * weight / 100.0
 
 
 def _requests(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
@@ -324,14 +292,6 @@ def _step_time(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
     if progress.reason is Reason.VIOLATION_SEEN:
         text = f"{_said(progress)}; {text}"
     return Wait(text, "time", hold - left, hold, left)
-
-
-def _rounded(value: float) -> int:
-    """Two significant digits, because it is an estimate."""
-    if value < 10:
-        return max(1, round(value))
-    magnitude = 10 ** (len(str(int(value))) - 2)
-    return int(round(value / magnitude) * magnitude)
 
 
 def _round_time(seconds: float) -> float:

@@ -22,13 +22,14 @@ COMPARED = Metric("error-rate", Range(), Unit.PERCENT, compare=ComparisonPolicy(
 COMPARING = policy(analysis=Analysis(metrics=(COMPARED,)))
 
 
-def summary(percent: float, *, step_requests: float = 500.0, seconds: float = 300.0) -> ComparisonSummary:
+def summary(percent: float, *, step_requests: float = 500.0, **more: Any) -> ComparisonSummary:
+    defaults: dict[str, Any] = {"seconds": 300.0, "needed_requests": 1900.0, "needed_seconds": 720.0}
     return ComparisonSummary(
         candidate=RevisionCounts(600, 3),
         stable=RevisionCounts(5400, 27),
         step_requests=step_requests,
         non_inferior_percent=percent,
-        seconds=seconds,
+        **{**defaults, **more},
     )
 
 
@@ -38,17 +39,20 @@ def gathering(percent: float, **changes: Any) -> Any:
 
 
 def test_missing_evidence_names_requests_and_minutes_at_this_traffic() -> None:
-    """20 requests/s, a tenth on the candidate: the estimate shrinks as the evidence grows, and is never negative."""
-    little, much = (explain_wait(gathering(percent), COMPARING, NOW) for percent in (10.0, 90.0))
-    assert little.text.startswith(
-        "the error rate has 10 % of the proof that it is no worse than stable's; needs about "
+    """In the comparison's own words, so that Slack and the terminal say the same."""
+    said = explain_wait(gathering(41.0), COMPARING, NOW)
+    assert said.text == (
+        "error rate no worse than stable: 41 % of the proof needed to pass the step; "
+        "needs about 1,900 more requests: 12m at this traffic"
     )
-    assert " more requests: " in little.text
-    assert little.text.endswith(" at this traffic")
-    assert (little.missing, little.now, little.needed) == ("evidence", 10.0, 100.0)
-    assert little.seconds is not None
-    assert much.seconds is not None
-    assert little.seconds == pytest.approx(9 * much.seconds)
+    assert (said.missing, said.now, said.needed, said.seconds) == ("evidence", 41.0, 100.0, 720.0)
+
+
+def test_a_step_that_lasts_longer_than_the_evidence_needs_says_both() -> None:
+    """The proof would be there in 5 s; the step lasts another 10 s."""
+    said = explain_wait(gathering(90.0, needed_requests=20.0, needed_seconds=5.0), COMPARING, NOW)
+    assert said.text.endswith("needs about 20 more requests: 5s at this traffic; the step lasts 10s more")
+    assert said.seconds == 10.0
 
 
 def test_the_metric_with_the_least_proof_is_named() -> None:
@@ -60,12 +64,12 @@ def test_the_metric_with_the_least_proof_is_named() -> None:
     }
     held = rollout(progress(reason=Reason.GATHERING_EVIDENCE, metrics=states))
     said = explain_wait(held, policy(analysis=Analysis(metrics=(COMPARED, slow))), NOW + 30)
-    assert said.text.startswith("the p99 latency has 20 % of the proof")
+    assert said.text.startswith("p99 latency no worse than stable: 20 % of the proof")
 
 
 def test_without_traffic_there_is_no_estimate() -> None:
     """Nothing was counted: the sentence says what is there and promises no time."""
-    said = explain_wait(gathering(0.0, seconds=0.0), COMPARING, NOW)
+    said = explain_wait(gathering(0.0, needed_requests=None, needed_seconds=None), COMPARING, NOW)
     assert said.seconds is None
     assert "at this traffic" not in said.text
 
