@@ -133,12 +133,17 @@ class PolicyWebhooks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A notification for users; every channel renders it in its own form."""
+    """A notification for users; every channel renders it in its own form.
+
+    ``page_url`` is the permalink to the rollout's page, ``runbook_url`` the runbook for the reason; "" without.
+    """
 
     notification: Notification
     rollout: Rollout
     routes: tuple[NotificationRoute, ...] = ()
     details: tuple[tuple[str, str], ...] = ()
+    page_url: str = ""
+    runbook_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,13 @@ _MEANINGS: Mapping[str, str] = {
     "([default](notifications.md#which-hosts-policies-webhooks-may-reach)).",
     "webhook_url": "Where transitions are posted as JSON ([the fields](notifications.md#generic-webhook)).",
     "history_limit": "How many finished rollouts are kept per service.",
+    "author_annotation": "The annotation of an InferenceService that names the author of its spec, such as "
+    "`example.com/author`; messages and the history show it beside the field manager.",
+    "external_url": "Where the web page is reached. Messages, Events and the log then hold permalinks "
+    "(`/rollouts/NAMESPACE/NAME`). With `{namespace}`, `{service}`, `{rollout}` or `{reason}` in it, it is the whole "
+    "link.",
+    "runbook_url": "The runbook that messages name; `{namespace}`, `{service}`, `{rollout}` and `{reason}` are "
+    "filled in.",
     "cluster_name": "In every message; useful with several clusters.",
 }
 _CLI_HEAD = """\

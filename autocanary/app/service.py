@@ -21,6 +21,7 @@ from autocanary.http_server.counters import MAIN_SERVER, ControllerMetrics
 from autocanary.http_server.endpoints import Health, make_application
 from autocanary.http_server.exposition import Exposition, PolicyCount, ScrapeSources, WatchState
 from autocanary.http_server.server import Server
+from autocanary.kserve import dialects_with_author
 from autocanary.kube.api_client import ApiClient
 from autocanary.kube.dry_run_store import DryRunRolloutStore
 from autocanary.kube.inference_services import KubeCluster
@@ -117,6 +118,7 @@ class AutocanaryService:
         self._cluster = KubeCluster(
             self._client,
             self._leadership,
+            dialects=dialects_with_author(settings.author_annotation),
             namespaces=settings.namespaces,
             dry_run=settings.dry_run,
             on_change=lambda _: requeue(),
@@ -174,6 +176,8 @@ class AutocanaryService:
             requeue=requeue,
             on_leadership_lost=self._delivery_workers.drop_pending,
             history_limit=settings.history_limit,
+            external_url=settings.external_url,
+            runbook_url=settings.runbook_url,
         )
         self._timer = Timer(
             [

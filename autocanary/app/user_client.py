@@ -8,16 +8,19 @@ error while they are read fails no command.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from autocanary import logs
-from autocanary.errors import ClusterError, Forbidden, InputError, NotFound, Refused
-from autocanary.kserve import dialect_for
+from autocanary.errors import ClusterError, Conflict, Forbidden, InputError, NotFound, Refused
+from autocanary.kserve import DIALECTS, dialect_for
+from autocanary.kserve.document_fields import RELEASE_REASON, RELEASED_BY, UNDO_MANAGER
 from autocanary.kserve.knative_routes import Route, parse_route
 from autocanary.kube.api_client import ApiClient
 from autocanary.kube.kubeconfig import find_credentials
-from autocanary.kube.resource import KNATIVE_ROUTES, ROLLOUTS, inference_services_of
+from autocanary.kube.resource import KNATIVE_ROUTES, POLICIES, ROLLOUTS, inference_services_of
 from autocanary.kube.rollout_store import KubeRolloutStore
-from autocanary.model.observation import Observation
+from autocanary.model.foreign_text import clean_text
+from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.rollout import Request, Rollout
 from autocanary.settings import ClusterAccess
 
@@ -54,6 +57,8 @@ def _route_objects(client: ApiClient, namespace: str) -> Mapping[str, Route]:
 
 
 _MIN_TIMEOUT_SECONDS = 1.0
+_NAME_LIMIT = 120
+_RELEASE_ATTEMPTS = 5  # KServe writes the status all the time, which changes the resourceVersion
 _log = logs.logger("autocanary.app.user_client")
 
 
@@ -71,6 +76,7 @@ class UserClient:
         self._client = client
         self._default_timeout = client.timeout
         self._store = KubeRolloutStore(client, NeverLeader())
+        self._user_name: str | None = None
 
     @property
     def namespace(self) -> str:
@@ -111,6 +117,67 @@ class UserClient:
 
     def write_request(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout:
         return self._store.write_request(namespace, name, paused=paused, request=request)
+
+    def user_name(self) -> str:
+        """The user as the API server sees it; "" where it does not say (older than Kubernetes 1.26, or no right)."""
+        if self._user_name is None:
+            try:
+                status = self._client.review(
+                    "authentication.k8s.io", ("v1", "v1beta1", "v1alpha1"), "SelfSubjectReview", "selfsubjectreviews"
+                )
+            except (NotFound, Forbidden, Refused):
+                status = {}
+            user = status.get("userInfo")
+            name = user.get("username") if isinstance(user, Mapping) else None
+            self._user_name = clean_text(name, _NAME_LIMIT) if isinstance(name, str) else ""
+        return self._user_name
+
+    def services(self, namespace: str | None) -> Sequence[Observation]:
+        """The components of all InferenceServices that the user may read; of an object that is served in several API
+        versions once."""
+        found: dict[tuple[str, ServiceKey], Observation] = {}
+        missing: ClusterError | None = None
+        served = False
+        for dialect in DIALECTS:
+            try:
+                for document in self._client.list_all(inference_services_of(dialect), namespace or ""):
+                    for each in dialect.observe({"apiVersion": dialect.api_version, **document}):
+                        found.setdefault((each.uid, each.key), each)
+                served = True
+            except NotFound as error:
+                missing = error
+        if not served and missing is not None:
+            raise missing
+        return list(found.values())
+
+    def policy_documents(self, namespace: str | None) -> Sequence[Mapping[str, Any]]:
+        """The RolloutPolicy objects of one namespace, or of all."""
+        return list(self._client.list_all(POLICIES, namespace or ""))
+
+    def release(self, rollout: Rollout, spec: Mapping[str, Any], *, by: str, reason: str) -> None:
+        """Apply ``spec`` to the component of ``rollout`` as a new candidate at weight 0, by the user's own rights.
+
+        Conflict when the spec changes at the same time; NotFound when the service is gone.
+        """
+        dialect = dialect_for(rollout.api_version)
+        resource = inference_services_of(dialect)
+        first_digest = ""
+        for attempt in range(_RELEASE_ATTEMPTS):
+            document = self._client.get(resource, rollout.namespace, rollout.service)
+            seen = next((each for each in dialect.observe(document) if each.key == rollout.key), None)
+            if seen is None:
+                raise NotFound(f"{rollout.key} has no {rollout.component.value} any more")
+            first_digest = first_digest or seen.spec_digest
+            if seen.spec_digest != first_digest:
+                raise Conflict(f"the spec of {rollout.key} was changed at the same time; nothing was applied")
+            patch = dialect.release_patch(seen, spec)
+            patch["metadata"]["annotations"] = {RELEASED_BY: by or None, RELEASE_REASON: reason or None}
+            try:
+                self._client.patch(resource, rollout.namespace, rollout.service, patch, manager=UNDO_MANAGER)
+                return
+            except Conflict:
+                if attempt == _RELEASE_ATTEMPTS - 1:
+                    raise
 
     def close(self) -> None:
         self._client.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from autocanary.errors import PolicyError, Problem
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # help and completion need not wait for these
 __all__ = [
     "DemoRun",
     "RolloutClient",
+    "active_policies",
     "default_scenarios",
     "demo_run",
     "open_client",
@@ -45,7 +47,8 @@ class RolloutClient(Protocol):
     ClusterError; NotFound from ``rollouts`` means that the definitions are not installed. ``observe`` reads
     a rollout's InferenceService; None when it is gone or may not be read. ``routes`` are Knative's behind
     the rollouts' services, each with its namespace, without those that may not be read. After ``set_timeout``
-    no call takes longer than that plus one second.
+    no call takes longer than that plus one second. ``user_name`` is the user as the API server sees it, "" where it
+    does not say. ``release`` applies a spec to the rollout's service as a new candidate at weight 0.
     """
 
     @property
@@ -55,6 +58,10 @@ class RolloutClient(Protocol):
     def observe(self, rollout: Rollout) -> Observation | None: ...
     def routes(self, rollouts: Sequence[Rollout]) -> Sequence[tuple[str, Route]]: ...
     def set_timeout(self, seconds: float) -> None: ...
+    def user_name(self) -> str: ...
+    def services(self, namespace: str | None) -> Sequence[Observation]: ...
+    def policy_documents(self, namespace: str | None) -> Sequence[Mapping[str, Any]]: ...
+    def release(self, rollout: Rollout, spec: Mapping[str, Any], *, by: str, reason: str) -> None: ...
     def write_request(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout: ...
     def close(self) -> None: ...
 
@@ -155,6 +162,20 @@ def policy_of(rollout: Rollout) -> Policy | None:
         return _snapshots().restore(rollout)
     except PolicyError:
         return None
+
+
+def active_policies(
+    documents: Sequence[Mapping[str, Any]], paths: Sequence[Path]
+) -> tuple[Sequence[Policy], Mapping[str, Sequence[str]]]:
+    """The policies of these custom resources and files that are in force, and what is wrong with the others, by id."""
+    from autocanary.policy_files import ActivePolicies
+
+    active = ActivePolicies(paths)
+    active.reload()
+    for document in documents:
+        active.apply(document)
+    problems = {name: [str(each) for each in found] for name, found in active.policy_problems()}
+    return active.current(), problems
 
 
 @cache

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from rich.console import RenderableType
 from rich.live import Live
@@ -31,6 +31,7 @@ from autocanary.model.time_format import format_time
 __all__ = [
     "OUTAGE_TOLERANCE_SECONDS",
     "POLL_SECONDS",
+    "NameMatcher",
     "OutageTolerance",
     "Screen",
     "ambiguous",
@@ -204,13 +205,21 @@ class Screen:
         sys.stdout.flush()
 
 
-def follow(client: backend.RolloutClient, scope: str, name: str, timeout: float | None) -> int:
+class NameMatcher(Protocol):
+    """What names the rollout to follow; ``ObjectName`` is one."""
+
+    @property
+    def name(self) -> str: ...
+    def matching(self, rollouts: Iterable[Rollout]) -> list[Rollout]: ...
+
+
+def follow(client: backend.RolloutClient, scope: str, wanted: NameMatcher, timeout: float | None) -> int:
     """Follow one rollout to its end; the exit code of its outcome, or FAILURE when it does not end in time.
 
     ClusterError when the cluster cannot be reached, or is unreachable at the deadline: then the outcome is unknown.
     """
     tolerance = OutageTolerance()
-    search = _Search(client, scope, name)
+    search = _Search(client, scope, wanted)
     rollout: Rollout | None = None
     with Screen() as screen:
         for left in poll(POLL_SECONDS, timeout):
@@ -230,19 +239,20 @@ def follow(client: backend.RolloutClient, scope: str, name: str, timeout: float 
         raise tolerance.error
     if rollout is not None and rollout.is_final:
         return _outcome(rollout)
-    _print_timeout(rollout, name, timeout or 0.0)
+    _print_timeout(rollout, wanted.name, timeout or 0.0)
     return printing.FAILURE
 
 
 class _Search:
     """Finds the rollout to follow; prints once what it waits for."""
 
-    def __init__(self, client: backend.RolloutClient, scope: str, name: str) -> None:
-        self.client, self._where, self._name = client, scope, name
+    def __init__(self, client: backend.RolloutClient, scope: str, wanted: NameMatcher) -> None:
+        self.client, self._where, self._wanted = client, scope, wanted
+        self._name = wanted.name
         self._printed: set[str] = set()
 
     def find_rollout(self) -> Rollout | None:
-        rollout = find_rollout(self.client.rollouts(self._where), self._name)
+        rollout = find_rollout(self._wanted.matching(self.client.rollouts(self._where)), self._name)
         if rollout is None:
             self._print_once(f"waiting for a rollout of {self._name} {in_namespace(self._where)}")
             return None

@@ -48,6 +48,7 @@ __all__ = [
     "duration_option",
     "errors",
     "exit_code_for",
+    "page",
     "print_notice",
     "print_result",
     "replace_unencodable",
@@ -84,6 +85,15 @@ def console(stream: TextIO | None = None, **options: Any) -> Console:
     if not made.is_terminal and "width" not in options:
         made.width = 10_000
     return made
+
+
+_PAGE_WIDTH = 110
+
+
+def page() -> Console:
+    """A console for whole pages, which have a fixed width where there is no terminal."""
+    made = console()
+    return made if made.is_terminal else console(width=_PAGE_WIDTH)
 
 
 def errors() -> Console:

@@ -1,152 +1,217 @@
-"""``promote``, ``pause``, ``resume``, ``abort``, ``retry``: user requests about a rollout.
+"""``promote``, ``pause``, ``resume``, ``abort``, ``retry``: user requests about rollouts.
 
 A request is written to the CanaryRollout's ``spec``, as kubectl could write it. autocanary answers within a tick; the
-command waits for the answer and prints it.
+command waits for the answer and prints it. ``undo`` shares the flags and the wait.
 """
 
 from __future__ import annotations
 
 import getpass
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Annotated
 
 import typer
 
 from autocanary.cli import backend, follow, printing
+from autocanary.cli.object_names import ObjectName, parse_names
 from autocanary.cli.printing import Context, Kubeconfig, Namespace, default_text, duration_option
+from autocanary.errors import Refused
 from autocanary.model import value_wording
 from autocanary.model.progress import Phase
 from autocanary.model.rollout import RETRY_STARTED, Request, Rollout, Verb
+from autocanary.model.time_format import format_time
 
-__all__ = ["abort", "pause", "promote", "resume", "retry"]
+__all__ = [
+    "Names",
+    "Reason",
+    "RequestTimeout",
+    "UserRequest",
+    "Wait",
+    "abort",
+    "find_named",
+    "pause",
+    "promote",
+    "resume",
+    "retry",
+    "user_name",
+]
 
-_POLL_SECONDS, _DEFAULT_TIMEOUT_SECONDS = 0.5, 30.0
+_POLL_SECONDS, DEFAULT_TIMEOUT_SECONDS = 0.5, 30.0
 
 CommandResult = tuple[str, int]
 """A sentence about the rollout, and an exit code."""
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="An InferenceService or a CanaryRollout.")]
+Names = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME...", help="InferenceServices or CanaryRollouts: mnist, isvc/mnist, models/mnist."),
+]
+Reason = Annotated[
+    str,
+    typer.Option(
+        "--reason", metavar="TEXT", help="Why; shown in messages, Events and the history.", show_default=False
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the service's answer.")]
-Timeout = Annotated[
+RequestTimeout = Annotated[
     float,
     typer.Option(
         "--timeout",
         metavar="DURATION",
         parser=duration_option,
         show_default=False,
-        help=f"How long to wait.{default_text(value_wording.format_duration(_DEFAULT_TIMEOUT_SECONDS))}",
+        help=f"How long to wait.{default_text(value_wording.format_duration(DEFAULT_TIMEOUT_SECONDS))}",
     ),
 ]
 
 
 def promote(
-    name: Name,
+    names: Names,
     full: Annotated[bool, typer.Option("--full", help="Pass all steps, not only the present one.")] = False,
+    reason: Reason = "",
     namespace: Namespace = None,
     wait: Wait = True,
-    timeout: Timeout = _DEFAULT_TIMEOUT_SECONDS,
+    timeout: RequestTimeout = DEFAULT_TIMEOUT_SECONDS,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Pass the present step of a rollout, or all of them."""
+    """Pass the present step of a rollout, or all of them; this approves a step that waits for approval."""
     verb = Verb.PROMOTE_FULL if full else Verb.PROMOTE
-    _command(name, namespace, (kubeconfig, context), lambda w: w.request(verb), wait, timeout)
+    _command(names, namespace, (kubeconfig, context), lambda w: w.request(verb), wait, timeout, reason)
 
 
 def pause(
-    name: Name,
+    names: Names,
+    reason: Reason = "",
     namespace: Namespace = None,
     wait: Wait = True,
-    timeout: Timeout = _DEFAULT_TIMEOUT_SECONDS,
+    timeout: RequestTimeout = DEFAULT_TIMEOUT_SECONDS,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Hold a rollout at its weight; a failed metric still rolls it back."""
-    _command(name, namespace, (kubeconfig, context), lambda w: w.pause(), wait, timeout)
+    _command(names, namespace, (kubeconfig, context), lambda w: w.pause(), wait, timeout, reason)
 
 
 def resume(
-    name: Name,
+    names: Names,
+    reason: Reason = "",
     namespace: Namespace = None,
     wait: Wait = True,
-    timeout: Timeout = _DEFAULT_TIMEOUT_SECONDS,
+    timeout: RequestTimeout = DEFAULT_TIMEOUT_SECONDS,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Continue a paused rollout."""
-    _command(name, namespace, (kubeconfig, context), lambda w: w.resume(), wait, timeout)
+    """Continue a paused rollout; promote, not resume, approves a step that waits for approval."""
+    _command(names, namespace, (kubeconfig, context), lambda w: w.resume(), wait, timeout, reason)
 
 
 def abort(
-    name: Name,
+    names: Names,
+    reason: Reason = "",
     namespace: Namespace = None,
     wait: Wait = True,
-    timeout: Timeout = _DEFAULT_TIMEOUT_SECONDS,
+    timeout: RequestTimeout = DEFAULT_TIMEOUT_SECONDS,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Roll a rollout back."""
-    _command(name, namespace, (kubeconfig, context), lambda w: w.abort(), wait, timeout)
+    _command(names, namespace, (kubeconfig, context), lambda w: w.abort(), wait, timeout, reason)
 
 
 def retry(
-    name: Name,
+    names: Names,
+    reason: Reason = "",
     namespace: Namespace = None,
     wait: Wait = True,
-    timeout: Timeout = _DEFAULT_TIMEOUT_SECONDS,
+    timeout: RequestTimeout = DEFAULT_TIMEOUT_SECONDS,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Start a rolled-back candidate again."""
-    _command(name, namespace, (kubeconfig, context), lambda w: w.request(Verb.RETRY), wait, timeout, finished=True)
+    _command(
+        names, namespace, (kubeconfig, context), lambda w: w.request(Verb.RETRY), wait, timeout, reason, finished=True
+    )
 
 
 def _command(
-    name: str,
+    texts: Sequence[str],
     namespace: str | None,
     cluster: tuple[str | None, str | None],
-    send: Callable[[_UserRequest], int],
+    send: Callable[[UserRequest], int],
     wait: bool,
     timeout: float,
+    reason: str,
     *,
     finished: bool = False,
 ) -> None:
+    """Each name in turn; one that fails does not stop the others. FAILURE when any failed."""
+    names = parse_names(texts, namespace)
+    code = printing.SUCCESS
     with closing(backend.open_client(*cluster)) as client:
         if wait:
             client.set_timeout(timeout)
-        where = namespace or client.namespace
-        rollouts = client.rollouts(where)
-        ambiguous = follow.ambiguous(rollouts, name)
-        if ambiguous:
-            which = ", ".join(f"{each.name} ({each.component.value})" for each in ambiguous)
-            printing.print_notice(f"{name} has rollouts of several components; name one of them: {which}")
-            raise typer.Exit(printing.FAILURE)
-        rollout = follow.find_rollout(rollouts, name)
-        if rollout is None:
-            printing.print_notice(
-                f"there is no rollout of {name} in namespace {where}; `autocanary status -A` lists all rollouts"
-            )
-            raise typer.Exit(printing.FAILURE)
-        if rollout.is_final and not finished:
-            printing.print_notice(
-                f"{value_wording.rollout_title(rollout)}: {_ended_text(rollout)}; "
-                "promote, pause, resume and abort work only while it runs"
-            )
-            raise typer.Exit(printing.FAILURE)
-        raise typer.Exit(send(_UserRequest(client, rollout, timeout if wait else None)))
+        for name in names:
+            rollout = _rollout_to_change(client, name, namespace, finished=finished)
+            if rollout is None:
+                code = printing.FAILURE
+                continue
+            code = send(UserRequest(client, rollout, timeout if wait else None, reason)) or code
+    raise typer.Exit(code)
 
 
-def _ended_text(rollout: Rollout) -> str:
+def find_named(client: backend.RolloutClient, name: ObjectName, namespace: str | None) -> tuple[str, list[Rollout]]:
+    """The namespace that is searched, and the rollouts of that name in it, the oldest first."""
+    where = name.namespace or namespace or client.namespace
+    return where, name.matching(client.rollouts(where))
+
+
+def _rollout_to_change(
+    client: backend.RolloutClient, name: ObjectName, namespace: str | None, *, finished: bool
+) -> Rollout | None:
+    """The one that is running, else the newest; None, and why on stderr, when there is none to change."""
+    where, rollouts = find_named(client, name, namespace)
+    ambiguous = follow.ambiguous(rollouts, name.name)
+    if ambiguous:
+        which = ", ".join(f"{each.name} ({each.component.value})" for each in ambiguous)
+        printing.print_notice(f"{name.name} has rollouts of several components; name one of them: {which}")
+        return None
+    rollout = follow.find_rollout(rollouts, name.name)
+    if rollout is None:
+        printing.print_notice(
+            f"there is no rollout of {name.name} in namespace {where}; `autocanary status -A` lists all rollouts"
+        )
+        return None
+    if rollout.is_final and not finished:
+        printing.print_notice(f"{value_wording.rollout_title(rollout)}: {ended_text(rollout)}")
+        return None
+    return rollout
+
+
+def ended_text(rollout: Rollout) -> str:
+    """How a rollout ended, and which command helps now."""
     progress = rollout.progress
+    when = format_time(progress.finished_at)
+    at = f" at {when}" if when else ""
+    place = f"{rollout.service} -n {rollout.namespace}"
+    if progress.phase in (Phase.PROMOTED, Phase.MISSED):
+        verb = "promoted" if progress.phase is Phase.PROMOTED else "released without a canary"
+        return (
+            f"{rollout.candidate} was {verb}{at}; promote, pause, resume and abort work only while it runs. "
+            f"To go back: `autocanary undo {place}`"
+        )
     reason = f" ({progress.reason.value})" if progress.reason.value != progress.phase.value else ""
-    return f"this rollout has ended: {progress.phase.value}{reason}"
+    text = (
+        f"this rollout has ended{at}: {progress.phase.value}{reason}; "
+        "promote, pause, resume and abort work only while it runs"
+    )
+    return f"{text}. `autocanary retry {place}` tries it again" if progress.phase is Phase.ROLLED_BACK else text
 
 
 def _pause_result(rollout: Rollout) -> CommandResult | None:
     if rollout.is_final:
-        return _ended_text(rollout), printing.FAILURE
+        return ended_text(rollout), printing.FAILURE
     if rollout.progress.phase is Phase.ROLLING_BACK:
         return f"is rolling back: {rollout.progress.message}", printing.FAILURE
     if rollout.progress.phase is Phase.PAUSED:
@@ -154,11 +219,25 @@ def _pause_result(rollout: Rollout) -> CommandResult | None:
     return None
 
 
-class _UserRequest:
+def user_name(client: backend.RolloutClient) -> str:
+    """The user as the API server sees it; the login name where it does not say."""
+    return client.user_name() or _login_name()
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # the user of a container may have no name
+        return ""
+
+
+class UserRequest:
     """One user request about one rollout; ``timeout`` None: do not wait for the answer."""
 
-    def __init__(self, client: backend.RolloutClient, rollout: Rollout, timeout: float | None) -> None:
-        self._client, self._rollout, self._timeout = client, rollout, timeout
+    def __init__(
+        self, client: backend.RolloutClient, rollout: Rollout, timeout: float | None, reason: str = ""
+    ) -> None:
+        self._client, self._rollout, self._timeout, self._reason = client, rollout, timeout, reason.strip()
 
     def request(self, verb: Verb, *, paused: bool | None = None) -> int:
         pending = self._pending()
@@ -169,10 +248,13 @@ class _UserRequest:
             return self._wait_for(pending.id, verb)
         if pending is not None:
             printing.print_notice(f"this replaces {pending.verb}{_requested_by(pending)}, which was not answered yet")
-        weight = self._rollout.progress.weight if verb is Verb.PROMOTE else None
-        new_request = Request(uuid.uuid4().hex, verb.value, _user(), weight)
+        new_request = self._new_request(verb)
         self._client.write_request(self._rollout.namespace, self._rollout.name, paused=paused, request=new_request)
         return self._wait_for(new_request.id, verb)
+
+    def _new_request(self, verb: Verb) -> Request:
+        weight = self._rollout.progress.weight if verb is Verb.PROMOTE else None
+        return Request(uuid.uuid4().hex, verb.value, user_name(self._client), weight, self._reason)
 
     def abort(self) -> int:
         if self._rollout.progress.phase is Phase.ROLLING_BACK:
@@ -186,8 +268,19 @@ class _UserRequest:
         if rollout.paused and rollout.progress.phase is Phase.PAUSED:
             return self._print("is already paused; nothing was changed")
         if not rollout.paused:
-            self._client.write_request(rollout.namespace, rollout.name, paused=True, request=None)
+            self._write_pause()
         return self._wait(_pause_result)
+
+    def _write_pause(self) -> None:
+        """With the user and the reason; without where another request waits, or where the definition is older."""
+        rollout = self._rollout
+        request = self._new_request(Verb.PAUSE) if self._pending() is None else None
+        try:
+            self._client.write_request(rollout.namespace, rollout.name, paused=True, request=request)
+        except Refused:
+            if request is None:
+                raise
+            self._client.write_request(rollout.namespace, rollout.name, paused=True, request=None)
 
     def resume(self) -> int:
         rollout = self._rollout
@@ -257,10 +350,3 @@ def _was_accepted(verb: Verb, before: Rollout, now: Rollout) -> bool:
 
 def _requested_by(request: Request) -> str:
     return f" by {request.by}" if request.by else ""
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # the user of a container may have no name
-        return ""

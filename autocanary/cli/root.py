@@ -13,10 +13,14 @@ from typer.core import TyperCommand, TyperGroup
 from autocanary import __version__
 from autocanary.cli import printing
 from autocanary.cli.demo import demo
+from autocanary.cli.explain import explain
+from autocanary.cli.history import history
+from autocanary.cli.policies import policies
 from autocanary.cli.requests import abort, pause, promote, resume, retry
 from autocanary.cli.run import run
 from autocanary.cli.simulate import simulate
 from autocanary.cli.status import status
+from autocanary.cli.undo import undo
 from autocanary.cli.validate import validate
 from autocanary.errors import AutocanaryError
 
@@ -147,8 +151,8 @@ def _root(
 
 for _panel, _commands in {
     "The service": (run, demo),
-    "Rollouts": (status, promote, pause, resume, abort, retry),
-    "Policies and installation": (validate, simulate, crds, version),
+    "Rollouts": (status, explain, history, promote, pause, resume, abort, retry, undo),
+    "Policies and installation": (policies, validate, simulate, crds, version),
 }.items():
     for _command in _commands:
         app.command(cls=_Command, rich_help_panel=_panel, help=_paragraphs(_command.__doc__))(_command)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +21,7 @@ from autocanary.cli import backend, follow, printing
 from autocanary.cli.comparison_view import evidence_meter
 from autocanary.cli.event_log import EventLog
 from autocanary.cli.follow import in_namespace, render_rollout, view_of
+from autocanary.cli.object_names import ObjectName, parse_names
 from autocanary.cli.printing import (
     AllNamespaces,
     Context,
@@ -68,7 +69,10 @@ def route_table(routes: Sequence[tuple[str, Route]], *, namespaced: bool) -> Tab
 
 
 def status(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="An InferenceService or a CanaryRollout.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME...", help="InferenceServices or CanaryRollouts: mnist, isvc/mnist, models/mnist."),
+    ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it; NAME to its end.")] = False,
     timeout: Annotated[
         float | None,
@@ -87,7 +91,8 @@ def status(
 ) -> None:
     """Show rollouts: their phase, weight and reason, and what they wait for.
 
-    Without NAME: one line per service, running rollouts first. With NAME: everything about its rollout.
+    Without NAME: one line per service, running rollouts first. With one NAME: everything about its rollout; with
+    several: a line for each.
 
     With NAME and --watch or --timeout it follows the rollout of the applied spec, and waits for it to
     start. The exit code is then that of the outcome: 0 promoted, 1 any other end or not in time, 3 the
@@ -98,23 +103,30 @@ def status(
     -o json and -o yaml print the CanaryRollout of NAME, or a List of one for each service, as kubectl does.
     """
     follows = watch or timeout is not None
-    _check(name, timeout, output, follows=follows, all_namespaces=all_namespaces)
+    wanted = parse_names(names or (), namespace)
+    _check(wanted, timeout, output, follows=follows, all_namespaces=all_namespaces)
     with closing(backend.open_client(kubeconfig, context)) as client:
         scope = None if all_namespaces else namespace or client.namespace
         if not follows:
-            code = _print_once(client, scope, name, output)
-        elif name is None:
+            code = _print_once(client, scope, wanted, output)
+        elif not wanted:
             code = _watch_all(client, scope, output)
         else:
-            code = follow.follow(client, namespace or client.namespace, name, timeout)
+            (name,) = wanted
+            code = follow.follow(client, name.namespace or namespace or client.namespace, name, timeout)
     raise typer.Exit(code)
 
 
-def _check(name: str | None, timeout: float | None, output: Output, *, follows: bool, all_namespaces: bool) -> None:
-    if name is not None and all_namespaces:
+def _check(
+    wanted: Sequence[ObjectName], timeout: float | None, output: Output, *, follows: bool, all_namespaces: bool
+) -> None:
+    if wanted and all_namespaces:
         sentence = "NAME is searched in one namespace; leave out one of the two"
         raise typer.BadParameter(sentence, param_hint="'-A'")
-    if name is None and timeout is not None:
+    if len(wanted) > 1 and follows:
+        sentence = "one NAME is followed at a time; without --watch and --timeout each has a line"
+        raise typer.BadParameter(sentence, param_hint="'NAME'")
+    if not wanted and timeout is not None:
         sentence = "it needs the NAME of the service to wait for"
         raise typer.BadParameter(sentence, param_hint="'--timeout'")
     if follows and output in (Output.JSON, Output.YAML):
@@ -122,32 +134,51 @@ def _check(name: str | None, timeout: float | None, output: Output, *, follows: 
         raise typer.BadParameter(sentence, param_hint="'-o'")
 
 
-def _print_once(client: backend.RolloutClient, scope: str | None, name: str | None, output: Output) -> int:
-    rollouts = client.rollouts(scope)
-    if name is None:
+def _print_once(client: backend.RolloutClient, scope: str | None, wanted: Sequence[ObjectName], output: Output) -> int:
+    if len(wanted) > 1:
+        return _print_several(client, scope, wanted, output)
+    where = wanted[0].namespace or scope if wanted else scope
+    rollouts = client.rollouts(where)
+    if not wanted:
         rollouts_shown = running_first(follow.latest_by_service(rollouts))
         _print_list(rollouts_shown, scope, output)
         _print_routes(client, rollouts_shown, output, namespaced=scope is None)
         return printing.SUCCESS
-    rollout = follow.find_rollout(rollouts, name)
+    rollout = follow.find_rollout(wanted[0].matching(rollouts), wanted[0].name)
     if rollout is None:
-        printing.print_notice(
-            f"there is no rollout of {name} {in_namespace(scope)}: is the name right, does a policy select the "
-            "service, and was a new version applied since autocanary runs?"
-        )
+        _print_missing(wanted[0], where)
         return printing.FAILURE
     if output in (Output.JSON, Output.YAML):
         printing.document(_document(rollout), output)
     else:
-        _console().print(_render_one(rollout))
+        printing.page().print(_render_one(rollout))
         _print_routes(client, [rollout], output, namespaced=False)
     return printing.SUCCESS
 
 
-def _console() -> Console:
-    """Without a terminal, the panel has a fixed width."""
-    console = printing.console()
-    return console if console.is_terminal else printing.console(width=110)
+def _print_several(
+    client: backend.RolloutClient, scope: str | None, wanted: Sequence[ObjectName], output: Output
+) -> int:
+    """The rollout of each name in the given order; FAILURE when one has none."""
+    found = []
+    for name in wanted:
+        where = name.namespace or scope
+        rollout = follow.find_rollout(name.matching(client.rollouts(where)), name.name)
+        if rollout is None:
+            _print_missing(name, where)
+        else:
+            found.append(rollout)
+    several = len({each.namespace for each in found}) > 1
+    if found:
+        _print_list(found, None if several else found[0].namespace, output)
+    return printing.SUCCESS if len(found) == len(wanted) else printing.FAILURE
+
+
+def _print_missing(name: ObjectName, where: str | None) -> None:
+    printing.print_notice(
+        f"there is no rollout of {name.name} {in_namespace(where)}: is the name right, does a policy select the "
+        "service (`autocanary policies`), and was a new version applied since autocanary runs?"
+    )
 
 
 def _print_list(rollouts: Sequence[Rollout], scope: str | None, output: Output) -> None:

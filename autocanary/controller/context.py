@@ -42,7 +42,8 @@ class Dependencies:
     ``pool`` runs the writes, ``query_pool`` the metric queries (``server_pools`` those to the Prometheus of that name)
     and ``webhook_pool`` the policies' webhooks, so that none delays another. ``ready`` is True once the first caches
     are whole; ``requeue`` asks for a tick soon; ``on_leadership_lost`` is called when another instance may lead;
-    ``history_limit`` is how many finished rollouts of a service are kept.
+    ``history_limit`` is how many finished rollouts of a service are kept; ``external_url`` and ``runbook_url`` are
+    what the links of messages are made of.
     """
 
     cluster: Cluster
@@ -62,6 +63,8 @@ class Dependencies:
     requeue: Callable[[], None]
     on_leadership_lost: Callable[[], None]
     history_limit: int
+    external_url: str = ""
+    runbook_url: str = ""
 
 
 class PendingCalls:

@@ -61,6 +61,8 @@ class Controller:
         requeue: Callable[[], None] = lambda: None,
         on_leadership_lost: Callable[[], None] = lambda: None,
         history_limit: int = 10,
+        external_url: str = "",
+        runbook_url: str = "",
     ) -> None:
         self._dependencies = Dependencies(
             cluster=cluster,
@@ -80,6 +82,8 @@ class Controller:
             requeue=requeue,
             on_leadership_lost=on_leadership_lost,
             history_limit=history_limit,
+            external_url=external_url,
+            runbook_url=runbook_url,
         )
         self._reset_state()
 

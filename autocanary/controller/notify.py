@@ -10,6 +10,7 @@ from autocanary.decide.outbox import mark_delivered, save_channel_message_id
 from autocanary.model.progress import Notification
 from autocanary.model.reason import Reason
 from autocanary.ports import Delivery, Message
+from autocanary.views import page_link, runbook_link
 
 __all__ = ["Notifications"]
 
@@ -34,7 +35,7 @@ class Notifications:
                     self._send(running, notification)
 
     def _send(self, running: RunningRollout, notification: Notification) -> None:
-        message = _message_for(running, notification.id)
+        message = self._message_for(running, notification.id)
         if message is None:
             return
         channels = self._dependencies.notifier.channels(message)
@@ -68,7 +69,7 @@ class Notifications:
         self._deliveries.extend(running.take_recent_deliveries())
 
     def _apply_delivery(self, running: RunningRollout, delivery: Delivery) -> bool:
-        message = _message_for(running, delivery.notification_id)
+        message = self._message_for(running, delivery.notification_id)
         if message is None:
             return False
         progress = save_channel_message_id(running.rollout.progress, delivery.channel, delivery.channel_message_id)
@@ -78,14 +79,20 @@ class Notifications:
         running.apply_delivery(delivery, progress)
         return True
 
-
-def _message_for(running: RunningRollout, notification_id: str) -> Message | None:
-    for notification in running.rollout.progress.pending_notifications:
-        if notification.id == notification_id:
-            routes = running.policy.notifications if running.policy else ()
-            is_open = notification.reason in _OPEN_REASONS
-            return Message(notification, running.rollout, routes, _forecast(running) if is_open else ())
-    return None
+    def _message_for(self, running: RunningRollout, notification_id: str) -> Message | None:
+        rollout = running.rollout
+        for notification in rollout.progress.pending_notifications:
+            if notification.id == notification_id:
+                place = (rollout.namespace, rollout.service, rollout.name, notification.reason)
+                return Message(
+                    notification,
+                    rollout,
+                    running.policy.notifications if running.policy else (),
+                    _forecast(running) if notification.reason in _OPEN_REASONS else (),
+                    page_link(self._dependencies.external_url, *place),
+                    runbook_link(self._dependencies.runbook_url, *place),
+                )
+        return None
 
 
 def _forecast(running: RunningRollout) -> tuple[tuple[str, str], ...]:

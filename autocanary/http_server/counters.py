@@ -47,6 +47,9 @@ FINAL_REASONS: Mapping[Phase, tuple[Reason, ...]] = {
 MAIN_SERVER = "main"
 """The Prometheus that policies need not name."""
 _QUERY_OUTCOMES = ("ok", "partial", "refused", "unreachable")
+_OF_SERVICES = "autocanary_service_rollouts_finished_total"
+_MAX_SERVICES = 1000
+_OTHER_SERVICES = ("", "")
 _NOTIFICATION_OUTCOMES = ("delivered", "failed", "dropped")
 
 
@@ -80,6 +83,7 @@ class ControllerMetrics:
             "autocanary_rollouts_finished_total": {
                 (phase.value, reason.value): 0 for phase, reasons in FINAL_REASONS.items() for reason in reasons
             },
+            _OF_SERVICES: {},
             "autocanary_evaluations_failed_total": {(): 0},
             "autocanary_decisions_total": {(reason.value,): 0 for reason in Reason},
             "autocanary_prometheus_queries_total": {(MAIN_SERVER, outcome): 0 for outcome in _QUERY_OUTCOMES},
@@ -91,12 +95,27 @@ class ControllerMetrics:
             "autocanary_tick_lag_seconds": HistogramCounts(),
         }
 
-    def on_decision(self, rollout: Rollout, reason: str) -> None:  # noqa: ARG002 - the port's signature
+    def on_decision(self, rollout: Rollout, reason: str) -> None:
+        self._labels_of_service(rollout)
         self._increment("autocanary_decisions_total", str(reason))
 
     def on_rollout_finished(self, rollout: Rollout) -> None:
         progress = rollout.progress
         self._increment("autocanary_rollouts_finished_total", progress.phase.value, progress.reason.value)
+        self._increment(_OF_SERVICES, *self._labels_of_service(rollout), progress.phase.value)
+
+    def _labels_of_service(self, rollout: Rollout) -> tuple[str, str]:
+        """The service's labels, with all its ends at 0; those of the others, once there are as many as may be."""
+        labels = (rollout.namespace, rollout.service)
+        with self._lock:
+            counts = self._counts[_OF_SERVICES]
+            if (*labels, Phase.PROMOTED.value) in counts:
+                return labels
+            if len(counts) >= _MAX_SERVICES * len(FINAL_REASONS):
+                labels = _OTHER_SERVICES
+            for phase in FINAL_REASONS:
+                counts.setdefault((*labels, phase.value), 0)
+        return labels
 
     def on_evaluation_failed(self, rollout: Rollout) -> None:  # noqa: ARG002 - the port's signature
         self._increment("autocanary_evaluations_failed_total")

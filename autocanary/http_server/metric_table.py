@@ -49,6 +49,14 @@ METRIC_SPECS: tuple[MetricSpec, ...] = (
         "`outcome` is Promoted, RolledBack, Superseded, Abandoned or Missed. The ends there are begin at 0.",
     ),
     MetricSpec(
+        "autocanary_service_rollouts_finished_total",
+        "counter",
+        ("namespace", "service", "outcome"),
+        "Rollouts of a service that have ended, by final phase.",
+        "The ends of a service begin at 0 with its first decision. Of more than 1,000 services the others are counted "
+        "together, with empty names.",
+    ),
+    MetricSpec(
         "autocanary_metric_value",
         "gauge",
         (*ROLLOUT_LABELS, "metric"),

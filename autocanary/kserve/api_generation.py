@@ -35,8 +35,8 @@ class Dialect(Protocol):
     (RFC 7386) with ``resourceVersion`` and ``uid`` inside, so that they are refused when the object has
     moved on or been replaced; weights outside 0..100 are a ValueError, because KServe answers them with
     200 and then stops reconciling. ``finalize_patch`` is the next write towards the candidate being stable
-    itself; ValueError when there is none to make (see ``Observation.unsettled``). ``routes`` are Knative's,
-    as far as the document's status names them.
+    itself; ValueError when there is none to make (see ``Observation.promotion_pending``). ``release_patch``
+    applies a spec as a new candidate at weight 0. ``routes`` are Knative's, as far as the document's status names them.
     """
 
     @property
@@ -53,5 +53,6 @@ class Dialect(Protocol):
     def restore_patch(
         self, observation: Observation, spec: Mapping[str, Any], weight: int | None
     ) -> dict[str, Any]: ...
+    def release_patch(self, observation: Observation, spec: Mapping[str, Any]) -> dict[str, Any]: ...
     def finalize_patch(self, observation: Observation) -> dict[str, Any]: ...
     def routes(self, document: Mapping[str, Any]) -> tuple[Route, ...]: ...

@@ -12,6 +12,9 @@ from autocanary.model.observation import ConditionStatus, Observation
 
 __all__ = [
     "EMPTY",
+    "RELEASED_BY",
+    "RELEASE_REASON",
+    "UNDO_MANAGER",
     "WEIGHT",
     "as_mapping",
     "condition_message",
@@ -27,6 +30,9 @@ __all__ = [
 ]
 
 WEIGHT = "canaryTrafficPercent"
+UNDO_MANAGER = "autocanary-undo"
+RELEASED_BY, RELEASE_REASON = "autocanary.dev/released-by", "autocanary.dev/release-reason"
+"""What an undo writes beside the spec: the field manager, and the annotations that name the user and the reason."""
 _NAME_LIMIT = 120
 EMPTY: Mapping[str, Any] = {}
 _TRINARY = {each.value: each for each in ConditionStatus}
@@ -115,7 +121,13 @@ def release_author(
         at = string_field(entry, "time")
         if released and at >= newest:
             newest, manager = at, string_field(entry, "manager")
-    author = string_field(as_mapping(metadata.get("annotations")), annotation) if annotation else ""
+    annotations = as_mapping(metadata.get("annotations"))
+    if manager == UNDO_MANAGER:
+        author = clean_text(string_field(annotations, RELEASED_BY), _NAME_LIMIT)
+        reason = clean_text(string_field(annotations, RELEASE_REASON), _NAME_LIMIT)
+        how = f"autocanary undo: {reason}" if reason else "autocanary undo"
+        return f"{author} ({how})" if author else how
+    author = string_field(annotations, annotation) if annotation else ""
     author, manager = clean_text(author, _NAME_LIMIT), clean_text(manager, _NAME_LIMIT)
     return f"{author} ({manager})" if author and manager else author or manager
 

@@ -149,6 +149,11 @@ class V1Alpha2(ApiResource):
             validate_weight(observation, weight)
         return patch_with_preconditions(observation, {"canary": None, WEIGHT: None})
 
+    def release_patch(self, observation: Observation, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Into the candidate's place; stable's stays."""
+        before = observation.spec if not observation.candidate_removed else {}
+        return patch_with_preconditions(observation, {"canary": merge_patch.diff(before, spec), WEIGHT: 0})
+
     def finalize_patch(self, observation: Observation) -> dict[str, Any]:
         """First the candidate's spec in stable's place, the weight untouched; then its own place emptied."""
         promotion_pending, default_endpoint = observation.promotion_pending, observation.default_endpoint

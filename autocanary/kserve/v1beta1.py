@@ -122,6 +122,9 @@ class V1Beta1(ApiResource):
         change[WEIGHT] = None if weight is None else validate_weight(observation, weight)
         return _patch(observation, change)
 
+    def release_patch(self, observation: Observation, spec: Mapping[str, Any]) -> dict[str, Any]:
+        return self.restore_patch(observation, spec, 0)
+
     def routes(self, document: Mapping[str, Any]) -> tuple[Route, ...]:
         """One for each component, with the split in it."""
         status = as_mapping(document.get("status"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,7 +18,7 @@ from kubernetes.client import ApiClient as LibraryClient
 from kubernetes.client import Configuration
 
 from autocanary import __version__, logs
-from autocanary.errors import ClusterError, Forbidden, SettingsError
+from autocanary.errors import ClusterError, Forbidden, NotFound, SettingsError
 from autocanary.kube.api_errors import (
     NETWORK_ERRORS,
     TLS_ERRORS,
@@ -141,6 +141,24 @@ class ApiClient:
         kinds = self._document(response, action, resource).get("resources") or ()
         if all(each.get("name") != resource.plural for each in kinds):
             raise error_from_response(404, {}, b"", action=action, group=resource.group, server=self.server)
+
+    def review(self, group: str, versions: Sequence[str], kind: str, plural: str) -> dict[str, Any]:
+        """The status of an empty review of the user, such as a SelfSubjectReview, by the first version that is served.
+
+        KindMissing when none is: the server is older.
+        """
+        missing: NotFound | None = None
+        for version in versions:
+            resource = Resource(group, version, plural, kind)
+            action, body = f"create a {kind}", {"apiVersion": resource.api_version, "kind": kind, "metadata": {}}
+            try:
+                response = self._send("create", "POST", resource.path(), None, body, _JSON, self.timeout)
+                status = self._document(response, action, resource).get("status")
+                return status if isinstance(status, dict) else {}
+            except NotFound as error:
+                missing = error
+        assert missing is not None  # noqa: S101 - one version at least is asked for
+        raise missing
 
     def create(
         self,

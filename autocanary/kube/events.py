@@ -19,6 +19,7 @@ from autocanary.model.reason import Reason
 from autocanary.model.rollout_json import API_VERSION, KIND
 from autocanary.model.time_format import format_time
 from autocanary.ports import Message
+from autocanary.views import model_change
 
 __all__ = ["EventWriter"]
 
@@ -28,6 +29,9 @@ _MAX_MESSAGE_BYTES = 1024  # of an Event's message
 _MAX_NAME_STEM = 200  # leaves space for the hash within a name's 253 characters
 _WARNING_EVENTS = frozenset(
     each.value for each in (Event.ROLLBACK, Event.ROLLED_BACK, Event.EXTERNAL_CHANGE, Event.WARNING)
+)
+_EVENTS_WITH_MODELS = frozenset(
+    each.value for each in (Event.STARTED, Event.PROMOTED, Event.ROLLBACK, Event.ROLLED_BACK, Event.ENDED)
 )
 _WARNING_REASONS = frozenset(
     each.value
@@ -75,7 +79,7 @@ class EventWriter:
             "involvedObject": dict(subject),
             "type": _event_type(notification.event, notification.reason),
             "reason": notification.reason,
-            "message": _truncate(notification.message),
+            "message": _event_message(message),
             "firstTimestamp": at,
             "lastTimestamp": at,
             "count": 1,
@@ -117,9 +121,16 @@ def _event_type(event: str, reason: str) -> str:
     return "Warning" if event in _WARNING_EVENTS or reason in _WARNING_REASONS else "Normal"
 
 
-def _truncate(text: str) -> str:
-    return (
-        text
-        if len(text.encode()) <= _MAX_MESSAGE_BYTES
-        else text.encode()[: _MAX_MESSAGE_BYTES - 4].decode(errors="ignore") + "…"
-    )
+def _event_message(message: Message) -> str:
+    """What happened, the models, and the links, which are kept whole where the text is cut."""
+    models = model_change(message.rollout).text
+    text = message.notification.message
+    if models and message.notification.event in _EVENTS_WITH_MODELS:
+        text = f"{text} [{models}]"
+    links = "".join(f" {url}" for url in (message.page_url, message.runbook_url) if url)
+    left = _MAX_MESSAGE_BYTES - len(links.encode())
+    return _truncate(text, left) + links if left > _MAX_MESSAGE_BYTES // 2 else _truncate(text, _MAX_MESSAGE_BYTES)
+
+
+def _truncate(text: str, limit: int) -> str:
+    return text if len(text.encode()) <= limit else text.encode()[: limit - 4].decode(errors="ignore") + "…"

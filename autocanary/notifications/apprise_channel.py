@@ -26,7 +26,7 @@ from autocanary.logs import redact
 from autocanary.model.decision import Event
 from autocanary.notifications.channel import Channel, PolicyOf, no_policy, wanted_by_default_channels
 from autocanary.notifications.http_client import read_secret
-from autocanary.notifications.message_text import action_taken, advice, summary, title
+from autocanary.notifications.message_text import action_taken, advice, release_text, summary, title
 from autocanary.notifications.metric_rows import rows_to_show
 from autocanary.ports import Message
 
@@ -141,8 +141,11 @@ def text(message: Message, cluster: str, policy_of: PolicyOf) -> str:
     lines.extend(f"{name}: {words}" for name, words in message.details)
     if todo := advice(message):
         lines.append(f"To do: {todo}")
+    if release := release_text(message):
+        lines.append(release)
     place = f"{rollout.namespace}/{rollout.name}, policy {rollout.policy_name}"
     lines.append(f"{cluster}: {place}" if cluster else place)
+    lines += [f"{name}: {url}" for name, url in (("Page", message.page_url), ("Runbook", message.runbook_url)) if url]
     return "\n".join(lines)
 
 

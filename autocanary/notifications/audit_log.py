@@ -14,6 +14,7 @@ from autocanary.model.decision import Event
 from autocanary.notifications.channel import PolicyOf, no_policy
 from autocanary.notifications.metric_rows import deciding_row, metric_rows
 from autocanary.ports import Message
+from autocanary.views import model_change, released_by_text
 
 __all__ = ["AuditLog", "KubernetesEvents"]
 
@@ -54,6 +55,15 @@ class AuditLog:
             "reason": notification.reason,
             "message": notification.message,
         }
+        change = model_change(rollout)
+        for name, text in (
+            ("stable_model", change.old),
+            ("candidate_model", change.new),
+            ("released_by", released_by_text(rollout)),
+            ("page", message.page_url),
+            ("runbook", message.runbook_url),
+        ):
+            fields |= {name: text} if text else {}
         row = deciding_row(metric_rows(message, self._policy_of(rollout)))
         if row is not None:
             fields["metric"] = row.metric

@@ -13,8 +13,9 @@ from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.value_wording import format_duration
 from autocanary.ports import Message
+from autocanary.views import model_change, released_by_text
 
-__all__ = ["action_taken", "advice", "calls_for_action", "next_action", "summary", "title"]
+__all__ = ["action_taken", "advice", "calls_for_action", "next_action", "release_text", "summary", "title"]
 
 _TITLES: Mapping[str, str] = {
     Event.STARTED.value: "canary started",
@@ -139,8 +140,9 @@ _EVENTS_WITHOUT_REASON_ADVICE = frozenset(
 )
 """Events after which the reason is history: what it advises is too late."""
 
-_CALLING_EVENTS = frozenset({Event.ROLLBACK.value, Event.EXTERNAL_CHANGE.value, Event.WARNING.value})
-_CALLING_REASONS = frozenset({Reason.AWAITING_APPROVAL.value, Reason.FAILURE_PAUSED.value})
+_CALLING_EVENTS = frozenset({Event.ROLLBACK.value, Event.EXTERNAL_CHANGE.value})
+_CALLING_HOLDS = frozenset({Reason.INCONCLUSIVE.value, Reason.STABLE_FAILED.value, Reason.SHARED_OUTAGE.value})
+"""Holds that last until a user repairs or decides something."""
 _WARNINGS_WITHOUT_ACTION = frozenset(
     {
         Reason.ROUTE_NOT_READY.value,
@@ -180,6 +182,13 @@ def summary(message: Message) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
+def release_text(message: Message) -> str:
+    """The models and who released: ``gs://b/v1 → gs://b/v2, released by ada (argocd)``; "" when neither is known."""
+    by = released_by_text(message.rollout)
+    parts = (model_change(message.rollout).text, f"released by {by}" if by else "")
+    return ", ".join(part for part in parts if part)
+
+
 def action_taken(message: Message) -> str:
     """What autocanary does about it; "" where the summary says it, or for an event that this version does not know."""
     if message.notification.reason == Reason.ROLLBACK_BLOCKED.value:
@@ -192,8 +201,8 @@ def action_taken(message: Message) -> str:
 
 _HELD_WITHOUT_TRAFFIC = "{candidate} gets no traffic yet."
 _BLOCKED_RESTORE = (
-    "autocanary puts the spec of {stable} back as a new revision, because Knative moves no traffic while a revision "
-    "in the route is not ready."
+    "The spec of {stable} comes back as a new revision: Knative moves no traffic while a revision in the route is not "
+    "ready."
 )
 _BLOCKED_LATER = f"Nothing yet. If the rollback is not over in 2 minutes, see {_DESCRIBE}."
 _BLOCKED_UNKNOWN = f"Apply the last good InferenceService manifest: autocanary does not know it. See {_DESCRIBE}."
@@ -214,13 +223,18 @@ def advice(message: Message) -> str:
 
 
 def calls_for_action(message: Message) -> bool:
-    """Whether the transition is shown in the channel and mentions users: a rollback, or one that waits for a user."""
+    """Whether the transition is shown in the channel and mentions users: a rollback, or one that waits for a user.
+
+    A user who paused the rollout needs no call, and neither does a warning that autocanary deals with.
+    """
     notification = message.notification
     if notification.event == Event.WARNING.value:
-        return _needs_action(message) or notification.reason == Reason.ROLLBACK_BLOCKED.value
-    return notification.event in _CALLING_EVENTS or (
-        notification.event == Event.PAUSED.value and notification.reason in _CALLING_REASONS
-    )
+        return _needs_action(message)
+    if notification.event == Event.PAUSED.value:
+        return notification.reason != Reason.PAUSED_BY_USER.value
+    if notification.event == Event.HELD.value:
+        return notification.reason in _CALLING_HOLDS
+    return notification.event in _CALLING_EVENTS
 
 
 def next_action(message: Message, policy: Policy | None) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "emoji_and_color",
     "escape_mrkdwn",
     "fields_section",
+    "links",
     "mentions",
     "section",
     "slack_date",
@@ -93,6 +94,12 @@ def slack_date(at: float) -> str:
 
 def utc(at: float) -> str:
     return datetime.fromtimestamp(at, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def links(message: Message) -> str:
+    """``<url|page> · <url|runbook>``; "" without links."""
+    named = (("page", message.page_url), ("runbook", message.runbook_url))
+    return " · ".join(f"<{escape_mrkdwn(url).replace('|', '%7C')}|{name}>" for name, url in named if url)
 
 
 def escape_mrkdwn(text: str) -> str:

@@ -39,7 +39,7 @@ from autocanary.notifications.channel import (
     wanted_by_default_channels,
 )
 from autocanary.notifications.http_client import NO_RETRY
-from autocanary.notifications.message_text import advice, calls_for_action, next_action, summary, title
+from autocanary.notifications.message_text import advice, calls_for_action, next_action, release_text, summary, title
 from autocanary.notifications.metric_rows import rows_to_show
 from autocanary.notifications.slack_api import SlackApi, SlackApiError
 from autocanary.notifications.slack_blocks import (
@@ -48,6 +48,7 @@ from autocanary.notifications.slack_blocks import (
     emoji_and_color,
     escape_mrkdwn,
     fields_section,
+    links,
     mentions,
     section,
     slack_date,
@@ -96,6 +97,8 @@ def _progress_text(message: Message, policy: Policy | None) -> str:
         f"`{weight_bar(notification.weight)}` *{notification.weight} %*{step} · {escape_mrkdwn(notification.phase)}",
         f"{escape_mrkdwn(rollout.candidate)} instead of {escape_mrkdwn(rollout.stable)}",
     ]
+    if release := release_text(message):
+        lines.append(escape_mrkdwn(release))
     lines.append(f"{escape_mrkdwn(summary(message))} ({escape_mrkdwn(notification.reason)})")
     return "\n".join(lines)
 
@@ -104,7 +107,7 @@ def _footer(message: Message, cluster: str) -> str:
     rollout = message.rollout
     parts = (cluster, f"{rollout.namespace}/{rollout.name}", f"policy {rollout.policy_name}")
     times = f"started {slack_date(rollout.progress.started_at)} · updated {slack_date(message.notification.at)}"
-    return " · ".join((*(escape_mrkdwn(part) for part in parts if part), times))
+    return " · ".join(filter(None, (*map(escape_mrkdwn, parts), times, links(message))))
 
 
 _MESSAGE_ID = re.compile(r"([A-Z0-9]{3,30})/(\d{1,15}\.\d{1,9})", re.ASCII)

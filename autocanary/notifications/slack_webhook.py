@@ -14,7 +14,7 @@ from typing import Any
 from autocanary import logs
 from autocanary.notifications.channel import PolicyOf, no_policy, wanted_by_slack
 from autocanary.notifications.http_client import HttpClient, raise_for_status, read_secret
-from autocanary.notifications.message_text import action_taken, advice, summary, title
+from autocanary.notifications.message_text import action_taken, advice, release_text, summary, title
 from autocanary.notifications.metric_rows import MetricRow, rows_to_show
 from autocanary.notifications.slack_blocks import (
     VERDICT_EMOJI,
@@ -23,6 +23,7 @@ from autocanary.notifications.slack_blocks import (
     emoji_and_color,
     escape_mrkdwn,
     fields_section,
+    links,
     section,
     utc,
 )
@@ -92,9 +93,10 @@ def _footer(message: Message, cluster: str) -> str:
         cluster,
         f"{rollout.namespace}/{rollout.name}",
         f"{rollout.candidate} instead of {rollout.stable}",
+        release_text(message),
         f"policy {rollout.policy_name}",
         notification.reason,
         utc(notification.at),
         *(f"{name} {text}" for name, text in message.details),
     )
-    return " · ".join(escape_mrkdwn(part) for part in parts if part)
+    return " · ".join(filter(None, (*map(escape_mrkdwn, parts), links(message))))

@@ -19,6 +19,9 @@
                   "unit": "percent", "min": 99.0, "max": null, "requests": 1234, "dryRun": false,
                   "comparison": null}],
      "failedRequests": {"count": 12, "max": 1000},       null where the policy has no maxFailedRequests
+     "models": {"stable": "gs://b/v1", "candidate": "gs://b/v2",
+                "changes": [{"field": "model.storageUri", "old": "gs://b/v1", "new": "gs://b/v2"}]},
+     "releasedBy": "argocd", "links": {"page": null, "runbook": null},
      "details": {}}}
 
 Any 2xx means "I have it". 408, 425, 429 and 5xx are tried again (Retry-After is honoured); every other
@@ -60,6 +63,7 @@ from autocanary.notifications.channel import (
 from autocanary.notifications.http_client import HttpClient, raise_for_status, url_origin
 from autocanary.notifications.metric_rows import MetricRow, metric_rows
 from autocanary.ports import Message
+from autocanary.views import model_change, released_by_text
 
 __all__ = ["CONTENT_TYPE", "TYPE_PREFIX", "PolicyWebhookChannels", "WebhookChannel", "cloudevent", "payload"]
 
@@ -105,7 +109,19 @@ def payload(message: Message, cluster: str, policy_of: PolicyOf) -> dict[str, An
         "message": notification.message,
         "metrics": [_metric(row) for row in metric_rows(message, policy)],
         "failedRequests": {"count": counted[0], "max": counted[1]} if counted is not None else None,
+        "models": _models(message),
+        "releasedBy": released_by_text(rollout) or None,
+        "links": {"page": message.page_url or None, "runbook": message.runbook_url or None},
         "details": dict(message.details),
+    }
+
+
+def _models(message: Message) -> dict[str, Any]:
+    change = model_change(message.rollout)
+    return {
+        "stable": change.old or None,
+        "candidate": change.new or None,
+        "changes": [{"field": each.field, "old": each.old, "new": each.new} for each in change.changes],
     }
 
 

@@ -30,6 +30,7 @@ from autocanary.settings.value_types import (
     SlackChannel,
     SlackMentions,
     Url,
+    UrlTemplate,
     WebhookHostPatterns,
     did_you_mean,
     invalid_value,
@@ -118,6 +119,12 @@ class Settings(BaseSettings):
     """Hosts that policies' webhooks may reach at private addresses, and whose words are shown."""
     history_limit: int = Field(default=10, ge=1, le=1000)
     """Finished rollouts kept per service."""
+    author_annotation: str = ""
+    """The annotation of an InferenceService that names the author of its spec; empty: none does."""
+    external_url: UrlTemplate = ""
+    """Where the web page is reached; messages, Events and the log then hold permalinks to it."""
+    runbook_url: UrlTemplate = ""
+    """The runbook that messages name; {namespace}, {service}, {rollout} and {reason} are filled in."""
     cluster_name: str = ""
     """Named in every message, for users with several clusters."""
 

@@ -19,6 +19,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from autocanary.model.time_format import parse_duration
+from autocanary.views.links import unknown_placeholder
 
 __all__ = [
     "ENV_PREFIX",
@@ -36,6 +37,7 @@ __all__ = [
     "SlackChannel",
     "SlackMentions",
     "Url",
+    "UrlTemplate",
     "WebhookHostPatterns",
     "describe_error",
     "did_you_mean",
@@ -153,6 +155,14 @@ def parse_url(value: Any) -> str:
     return text.rstrip("/")
 
 
+def _parse_url_template(value: Any) -> str:
+    url = parse_url(value)
+    fault = unknown_placeholder(url)
+    if fault is not None:
+        raise invalid_value(f"{fault}; write a brace that is none as {{{{ or }}}}")
+    return url
+
+
 def _parse_address(value: Any) -> HostPort:
     if isinstance(value, HostPort):
         return value
@@ -222,6 +232,7 @@ Paths = Annotated[tuple[Path, ...], BeforeValidator(split_list)]
 Headers = Annotated[tuple[tuple[str, str], ...], BeforeValidator(parse_headers)]
 QueryParams = Annotated[tuple[tuple[str, str], ...], BeforeValidator(parse_query_params)]
 Url = Annotated[str, BeforeValidator(parse_url)]
+UrlTemplate = Annotated[str, BeforeValidator(_parse_url_template)]
 ListenAddress = Annotated[HostPort, BeforeValidator(_parse_address)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_parse_log_level)]
 FilePath = Annotated[Path, BeforeValidator(_parse_path)]

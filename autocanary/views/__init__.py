@@ -15,6 +15,8 @@ The functions::
     ``model_change``           ``ModelChange`` of a rollout: ``storageUri``, image, args, old → new
     ``govern_services``        ``Governance``: which policy governs which service, ties, invalid policies, next windows
     ``released_by_text``       who released a rollout's candidate, in words
+    ``page_link``              the permalink to the page of a rollout; ``runbook_link`` the runbook for a reason
+    ``find_undo_target``       ``UndoTarget``: the former model that an undo applies, or a sentence why there is none
 """
 
 from autocanary.views.decision_replay import DecisionExplanation, RuleStep, explain_decision
@@ -26,9 +28,11 @@ from autocanary.views.explanation import (
     explain_rollout,
 )
 from autocanary.views.governance import Governance, GovernedService, PolicyRow, govern_services
+from autocanary.views.links import page_link, runbook_link
 from autocanary.views.model_change import FieldChange, ModelChange, model_change, released_by_text
 from autocanary.views.service_history import PastRollout, StableRestore, UserAct, service_history
-from autocanary.views.wait import Wait, explain_wait
+from autocanary.views.undo_target import UndoTarget, find_undo_target, undo_command
+from autocanary.views.wait import Wait, explain_wait, needs_user
 
 __all__ = [
     "DecisionExplanation",
@@ -44,13 +48,19 @@ __all__ = [
     "PolicyRow",
     "RuleStep",
     "StableRestore",
+    "UndoTarget",
     "UserAct",
     "Wait",
     "explain_decision",
     "explain_rollout",
     "explain_wait",
+    "find_undo_target",
     "govern_services",
     "model_change",
+    "needs_user",
+    "page_link",
     "released_by_text",
+    "runbook_link",
     "service_history",
+    "undo_command",
 ]

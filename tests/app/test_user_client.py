@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from autocanary import logs
 from autocanary.app.user_client import UserClient, open_client
-from autocanary.errors import Forbidden, NotFound, SettingsError, Unreachable
+from autocanary.errors import Conflict, Forbidden, NotFound, SettingsError, Unreachable
 from autocanary.kube import api_client
 from autocanary.model.policy import Component
 from autocanary.model.rollout import Request, Verb
@@ -166,6 +167,76 @@ def test_opening_makes_no_request(tmp_path: Path) -> None:
             store.read("ml", "mnist-00002")
     finally:
         store.close()
+
+
+def test_the_user_is_the_one_that_the_server_sees(api: FakeApi, store: UserClient) -> None:
+    """By a SelfSubjectReview of the newest version that is served; asked once."""
+    review = {"status": {"userInfo": {"username": "ada@example.com", "groups": ["ml"]}}}
+    api.reply("POST", "/v1/selfsubjectreviews", Reply(404, b"404 page not found"))
+    api.reply("POST", "/v1beta1/selfsubjectreviews", Reply(201, json.dumps(review).encode()))
+    assert (store.user_name(), store.user_name()) == ("ada@example.com", "ada@example.com")
+    assert len(api.made("POST", "selfsubjectreviews")) == 2
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(404, b"404 page not found"),
+        Reply(403, status(403, "Forbidden", "no")),
+        Reply(201, b'{"status": {"userInfo": 7}}'),
+        Reply(201, b"{}"),
+    ],
+)
+def test_an_old_server_does_not_say_who_the_user_is(api: FakeApi, store: UserClient, reply: Reply) -> None:
+    """Older than 1.26, without the right, or with another answer: the login name is used then."""
+    api.reply("POST", "selfsubjectreviews", reply, reply, reply)
+    assert store.user_name() == ""
+
+
+def test_a_release_is_staged_and_names_its_author(api: FakeApi, store: UserClient) -> None:
+    """The former spec at weight 0, by a field manager of its own, with the user and the reason beside it."""
+    api.put("inferenceservices", service(weight=None))
+    store.release(rollout(), {"model": {"storageUri": "s3://m/v1"}}, by="ada", reason="wrong labels")
+    held = api.objects["inferenceservices", "ml", "mnist"]
+    assert held["spec"]["predictor"] == {"model": {"storageUri": "s3://m/v1"}, "canaryTrafficPercent": 0}
+    assert held["metadata"]["annotations"] == {
+        "autocanary.dev/released-by": "ada",
+        "autocanary.dev/release-reason": "wrong labels",
+    }
+    (patch,) = api.made("PATCH")
+    assert patch.query["fieldManager"] == "autocanary-undo"
+    assert patch.body["metadata"]["resourceVersion"]
+
+
+def test_a_release_survives_status_writes_but_no_change_of_the_spec(api: FakeApi, store: UserClient) -> None:
+    """KServe writes the status all the time; another user's spec is not overwritten."""
+    api.put("inferenceservices", service())
+    conflict = Reply(409, status(409, "Conflict", "the object has been modified"))
+    api.reply("PATCH", "inferenceservices", conflict, conflict)
+    store.release(rollout(), {"model": {"storageUri": "s3://m/v1"}}, by="", reason="")
+    assert api.objects["inferenceservices", "ml", "mnist"]["spec"]["predictor"]["model"] == {"storageUri": "s3://m/v1"}
+    other = service()
+    other["spec"]["predictor"]["model"]["storageUri"] = "s3://m/v9"
+    api.reply("PATCH", "inferenceservices", conflict)
+    api.reply("GET", "inferenceservices", Reply(200, json.dumps(service()).encode()))
+    api.put("inferenceservices", other)
+    with pytest.raises(Conflict, match="was changed at the same time; nothing was applied"):
+        store.release(rollout(), {"model": {"storageUri": "s3://m/v1"}}, by="", reason="")
+
+
+def test_a_release_of_a_service_that_is_gone_is_not_found(store: UserClient) -> None:
+    """NotFound, for a sentence that the command makes of it."""
+    with pytest.raises(NotFound):
+        store.release(rollout(), {}, by="", reason="")
+
+
+def test_services_and_policies_are_listed(api: FakeApi, store: UserClient) -> None:
+    """Each component once, although the server has three API versions; of one namespace or of all."""
+    api.put("inferenceservices", service())
+    api.put("inferenceservices", service("iris", "vision"))
+    assert sorted(str(each.key) for each in store.services(None)) == ["ml/mnist", "vision/iris"]
+    assert [each.key.name for each in store.services("vision")] == ["iris"]
+    assert store.policy_documents(None) == []
 
 
 KUBECONFIG = """\

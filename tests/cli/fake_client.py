@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -133,7 +133,7 @@ FakeController = Callable[[Rollout], Rollout]
 class FakeRolloutClient:
     """An ``RolloutClient`` in memory; ``script`` holds what the next reads find or raise, one each.
 
-    ``services`` is what is seen of InferenceServices, by name; ``limits`` are the times that were set.
+    ``observations`` is what is seen of InferenceServices, by name; ``limits`` are the times that were set.
     """
 
     def __init__(self, *rollouts: Rollout, service: FakeController | None = None) -> None:
@@ -142,10 +142,30 @@ class FakeRolloutClient:
         self.asked: list[tuple[str, bool | None, Request | None]] = []
         self.script: list[AutocanaryError | FakeController] = []
         self.closed = False
-        self.services: dict[str, Observation | AutocanaryError] = {}
+        self.observations: dict[str, Observation | AutocanaryError] = {}
         self.limits: list[float] = []
         self.known_routes: list[tuple[str, Route]] = []
+        self.user = ""
+        self.policy_objects: list[dict[str, Any]] = []
+        self.released: list[tuple[str, Mapping[str, Any], str, str]] = []
+        self.on_release: FakeController | None = None
         self._service = service
+
+    def user_name(self) -> str:
+        return self.user
+
+    def services(self, namespace: str | None) -> Sequence[Observation]:
+        found = [each for each in self.observations.values() if isinstance(each, Observation)]
+        return [each for each in found if namespace in (None, each.key.namespace)]
+
+    def policy_documents(self, namespace: str | None) -> Sequence[Mapping[str, Any]]:
+        return [each for each in self.policy_objects if namespace in (None, each["metadata"]["namespace"])]
+
+    def release(self, rollout: Rollout, spec: Mapping[str, Any], *, by: str, reason: str) -> None:
+        self.released.append((rollout.service, spec, by, reason))
+        if self.on_release is not None:
+            made = self.on_release(rollout)
+            self.objects[made.namespace, made.name] = made
 
     def rollouts(self, namespace: str | None) -> Sequence[Rollout]:
         self._happen()
@@ -156,7 +176,7 @@ class FakeRolloutClient:
         return self.objects.get((namespace, name))
 
     def observe(self, rollout: Rollout) -> Observation | None:
-        found = self.services.get(rollout.service)
+        found = self.observations.get(rollout.service)
         if isinstance(found, AutocanaryError):
             raise found
         return found

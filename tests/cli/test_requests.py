@@ -216,15 +216,18 @@ def test_a_rollback_is_not_paused(invoke: Invoke, cluster: UseClient) -> None:
 
 
 def test_pause_sets_the_field_and_waits_for_the_phase(invoke: Invoke, cluster: UseClient) -> None:
-    """No request: the field is what GitOps could set too."""
+    """The field is what GitOps could set too; the request names the user, and why."""
 
     def service(before: Rollout) -> Rollout:
         return replace(before, progress=replace(before.progress, phase=Phase.PAUSED, message="paused at 25 %"))
 
     client = FakeRolloutClient(rollout(), service=service)
     cluster(client)
-    result = invoke("pause", "mnist")
-    assert (result.exit_code, client.asked) == (0, [("mnist-00002", True, None)])
+    result = invoke("pause", "mnist", "--reason", "waiting for the labels")
+    ((name, paused, request),) = client.asked
+    assert (result.exit_code, name, paused) == (0, "mnist-00002", True)
+    assert request is not None
+    assert (request.verb, request.by, request.reason) == ("pause", "kim", "waiting for the labels")
     assert result.stdout == "models/mnist-00002: is paused: paused at 25 %\n"
 
 
@@ -250,7 +253,10 @@ def test_a_rollout_that_ends_while_it_is_to_be_paused_is_a_no(invoke: Invoke, cl
     cluster(FakeRolloutClient(rollout(), service=lambda before: replace(before, progress=ended)))
     result = invoke("pause", "mnist")
     assert result.exit_code == 1
-    assert result.stdout == "models/mnist-00002: this rollout has ended: RolledBack (MetricViolation)\n"
+    assert result.stdout == (
+        "models/mnist-00002: this rollout has ended at 2026-01-01T00:12:00Z: RolledBack (MetricViolation); promote, "
+        "pause, resume and abort work only while it runs. `autocanary retry mnist -n models` tries it again\n"
+    )
 
 
 @pytest.mark.parametrize(("paused", "written"), [(True, False), (False, None)])
@@ -334,7 +340,9 @@ def test_a_finished_rollout_accepts_no_request(invoke: Invoke, cluster: UseClien
     cluster(client)
     result = invoke(command, "mnist")
     assert (result.exit_code, client.asked) == (1, [])
-    assert "this rollout has ended: Promoted; promote, pause, resume and abort work only while it runs" in result.stderr
+    assert "was promoted at 2026-01-01T00:12:00Z; promote, pause, resume and abort work only while it runs" in (
+        result.stderr
+    )
 
 
 def test_the_namespace_is_the_flag_s_else_the_context_s(invoke: Invoke, cluster: UseClient) -> None:

@@ -73,7 +73,7 @@ def test_an_unknown_flag_and_a_missing_argument_are_wrong_usage(invoke: Invoke) 
     assert "See autocanary status --help." in result.stderr
     result = invoke("promote")
     assert result.exit_code == 2
-    assert "Missing argument 'NAME'" in result.stderr
+    assert "Missing argument 'NAME...'" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -203,8 +203,8 @@ def test_completion_scripts_are_made(invoke: Invoke) -> None:
     [
         ("", "autocanary [OPTIONS] COMMAND [ARGS]..."),
         ("validate", "autocanary validate [OPTIONS] PATH..."),
-        ("promote", "autocanary promote [OPTIONS] NAME"),
-        ("status", "autocanary status [OPTIONS] [NAME]"),
+        ("promote", "autocanary promote [OPTIONS] NAME..."),
+        ("status", "autocanary status [OPTIONS] [NAME...]"),
         ("version", "autocanary version [OPTIONS]"),
     ],
 )

@@ -437,7 +437,7 @@ NEXT = replace(rollout(number=3, started_at=START + 600), candidate_digest="thre
 def watched(cluster: UseClient, service: Observation | AutocanaryError | None, *there: Rollout) -> FakeRolloutClient:
     client = FakeRolloutClient(*there)
     if service is not None:
-        client.services["mnist"] = service
+        client.observations["mnist"] = service
     cluster(client)
     return client
 
@@ -463,7 +463,7 @@ def test_does_not_follow_the_rollout_of_an_older_spec(
         slept.append(more)
         seconds += more
         if seconds >= 6:
-            client.services["mnist"] = applied(NEXT)
+            client.observations["mnist"] = applied(NEXT)
             done = replace(NEXT.progress, phase=Phase.ROLLED_BACK, message="7 % errors")
             client.objects[NEXT.namespace, NEXT.name] = replace(NEXT, progress=done)
 
@@ -489,7 +489,7 @@ def test_does_not_follow_a_rollout_about_to_be_superseded(
         slept.append(more)
         client.objects[running.namespace, running.name] = service_reaching(Phase.SUPERSEDED)(running)
         client.objects[NEXT.namespace, NEXT.name] = service_reaching(Phase.PROMOTED)(NEXT)
-        client.services["mnist"] = applied(NEXT)
+        client.observations["mnist"] = applied(NEXT)
 
     follow.sleep = supersede
     assert invoke("status", "mnist", "--watch").exit_code == 0

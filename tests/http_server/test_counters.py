@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -127,3 +128,29 @@ def test_lag_below_zero_is_none() -> None:
     counters = ControllerMetrics()
     counters.tick(0.1, -0.5)
     assert counters.snapshot().distributions["autocanary_tick_lag_seconds"].total == 0.0
+
+
+def test_the_ends_of_a_service_are_counted_and_begin_at_0() -> None:
+    """increase() does not see a series' birth, so the first decision makes it."""
+    counters = ControllerMetrics()
+    counters.on_decision(rollout(), "StepPassed")
+    name = "autocanary_service_rollouts_finished_total"
+    before = counters.snapshot().counts[name]
+    assert set(before.values()) == {0}
+    assert {labels[:2] for labels in before} == {("models", "mnist")}
+    counters.on_rollout_finished(rollout(phase=Phase.ROLLED_BACK))
+    after = counters.snapshot().counts[name]
+    assert after["models", "mnist", "RolledBack"] == 1
+    assert sum(after.values()) == 1
+
+
+def test_the_labels_of_services_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenant who makes services without end fills one series with empty names."""
+    monkeypatch.setattr("autocanary.http_server.counters._MAX_SERVICES", 2)
+    counters = ControllerMetrics()
+    for number in range(5):
+        made = replace(rollout(phase=Phase.PROMOTED), service=f"s{number}")
+        counters.on_rollout_finished(made)
+    counts = counters.snapshot().counts["autocanary_service_rollouts_finished_total"]
+    assert {labels[:2] for labels in counts} == {("models", "s0"), ("models", "s1"), ("", "")}
+    assert counts["", "", "Promoted"] == 3

@@ -14,6 +14,7 @@ def test_names_are_the_stable_surface() -> None:
         "autocanary_rollout_weight_percent",
         "autocanary_rollout_phase",
         "autocanary_rollouts_finished_total",
+        "autocanary_service_rollouts_finished_total",
         "autocanary_metric_value",
         "autocanary_metric_threshold",
         "autocanary_evidence_ratio",

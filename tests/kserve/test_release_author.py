@@ -87,3 +87,12 @@ def test_foreign_text_is_one_clean_line() -> None:
     assert found.startswith("ada root")
     assert found.isprintable()
     assert len(found) <= 120
+
+
+def test_an_undo_names_its_user_and_reason() -> None:
+    """By the annotations that it writes; they say nothing once another manager releases."""
+    annotations = {"autocanary.dev/released-by": "ada", "autocanary.dev/release-reason": "wrong labels"}
+    undone = entry("autocanary-undo", "2026-01-02T00:00:00Z", MODEL)
+    assert released_by(service(undone, annotations=annotations)) == "ada (autocanary undo: wrong labels)"
+    later = entry("argocd", "2026-01-03T00:00:00Z", MODEL)
+    assert released_by(service(undone, later, annotations=annotations)) == "argocd"

@@ -348,3 +348,18 @@ def test_routes_of_both_sides() -> None:
         ),
     ]
     assert DIALECT.routes({"metadata": {"name": "a"}}) == ()
+
+
+def test_a_release_goes_into_the_candidates_place() -> None:
+    """At weight 0; stable's place stays, and what the present candidate has more is removed."""
+    running = one(document())
+    patch = DIALECT.release_patch(running, {"predictor": {"tensorflow": {"storageUri": "gs://b/v0"}}})
+    assert patch["spec"]["canaryTrafficPercent"] == 0
+    assert "default" not in patch["spec"]
+    assert merge_patch.apply(running.spec, patch["spec"]["canary"]) == {
+        "predictor": {"tensorflow": {"storageUri": "gs://b/v0"}}
+    }
+    raw = document()
+    raw["spec"].pop("canary")
+    alone = DIALECT.release_patch(one(raw), {"predictor": {"tensorflow": {"storageUri": "gs://b/v0"}}})
+    assert alone["spec"]["canary"] == {"predictor": {"tensorflow": {"storageUri": "gs://b/v0"}}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from autocanary.errors import Busy, DeliveryError, Forbidden, Unreachable
@@ -127,3 +129,21 @@ def test_what_may_be_delivered_later_is_not_given_up(api: FakeApi, reply: Reply,
     api.reply("POST", "/events", reply)
     with pytest.raises(kind):
         EventWriter(api.client()).write(MESSAGE)
+
+
+def test_an_event_names_the_models_and_keeps_its_link_whole(api: FakeApi) -> None:
+    """A long message is cut, the permalink is not."""
+    about = replace(
+        rollout(),
+        stable_spec={"model": {"storageUri": "gs://b/v1"}},
+        candidate_spec={"model": {"storageUri": "gs://b/v2"}},
+    )
+    ended = replace(MESSAGE.notification, event="rollout_rolled_back", message="x" * 2000)
+    url = "https://canary.example.com/rollouts/ml/mnist-00002"
+    EventWriter(api.client()).write(replace(MESSAGE, rollout=about, notification=ended, page_url=url))
+    short = replace(ended, id="short", message="rolled back")
+    EventWriter(api.client()).write(replace(MESSAGE, rollout=about, notification=short, page_url=url))
+    texts = [str(each["message"]) for each in api.objects.values()]
+    assert {len(text.encode()) for text in texts if text.startswith("xxx")} <= set(range(900, 1025))
+    assert all(text.endswith(f" {url}") for text in texts)
+    assert f"rolled back [gs://b/v1 → gs://b/v2] {url}" in texts

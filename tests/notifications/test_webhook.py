@@ -85,6 +85,9 @@ def test_payload_and_headers_on_the_wire(receiver: Receiver, http: HttpClient) -
             },
         ],
         "failedRequests": None,
+        "models": {"stable": None, "candidate": None, "changes": []},
+        "releasedBy": None,
+        "links": {"page": None, "runbook": None},
         "details": {"writer": "kubectl-edit"},
     }
 

@@ -144,16 +144,17 @@ def _handle_blocked(given: DecisionInput, observation: Observation) -> Decision:
 
 def _warn_of_blocked_route(given: DecisionInput, observation: Observation, waited: float) -> Decision:
     rollout = given.rollout
-    cause = observation.route_failure or "KServe gives no reason"
+    cause = (observation.route_failure or "KServe gives no reason").rstrip(".")
     if rollout.stable_spec is None:
-        way = "stable's spec is unknown to autocanary: apply it with canaryTrafficPercent: 0"
+        way = "the spec of stable is unknown to autocanary: apply it with canaryTrafficPercent: 0"
     elif not _spec_is_candidates(given, observation):
         way = "another spec was applied meanwhile and is left alone"
     else:
-        way = f"only a new revision unblocks it, so stable's spec is put back; {rollout.stable} has the rest"
+        way = f"autocanary puts the spec of {rollout.stable} back, because only a new revision unblocks the route"
+    since = f" since {format_duration(waited)}" if waited >= 1 else ""
     message = (
-        f"the weight of {rollout.key} is 0 for {format_duration(waited)}, but {rollout.candidate} still has "
-        f"{given.progress.observed_weight} % of the traffic: {cause} {way}"
+        f"{rollout.candidate} still has {given.progress.observed_weight} % of the traffic, although its weight is "
+        f"0{since}: {cause}; {way}"
     )
     return transitions.warn(given, Reason.ROLLBACK_BLOCKED, message)
 
