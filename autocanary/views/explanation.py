@@ -48,7 +48,7 @@ class EvidenceRow:
     maximum: float | None
     requests: float | None
     violations: int
-    failure_limit: int
+    failure_limit: int | None
     worse_percent: float | None
     pass_percent: float | None
     comparison: tuple[str, ...]
@@ -186,7 +186,7 @@ def _row(name: str, state: MetricState, metric: Metric | None) -> EvidenceRow:
         maximum=limits.max,
         requests=last.requests if last is not None else None,
         violations=state.violations,
-        failure_limit=metric.failure_limit if metric is not None else 0,
+        failure_limit=metric.failure_limit if metric is not None else None,
         worse_percent=summary.evidence_percent if summary is not None and compared else None,
         pass_percent=summary.non_inferior_percent if summary is not None and compared else None,
         comparison=comparison_lines(summary) if summary is not None else (),
@@ -314,6 +314,13 @@ def _in_force(policy: Policy) -> Iterator[tuple[str, str]]:
         yield f"webhook {webhook.name}", webhook.type.value
 
 
+def _failure_limits(metric: Metric) -> Iterator[str]:
+    if metric.failure_limit is not None:
+        yield f"fails at {metric.failure_limit} violations{' in a row' if metric.consecutive else ''}"
+    if metric.consecutive_failure_limit is not None:
+        yield f"fails at {metric.consecutive_failure_limit} violations in a row"
+
+
 def _metric_text(metric: Metric, policy: Policy) -> str:
     parts = []
     if metric.range != Range():
@@ -321,7 +328,7 @@ def _metric_text(metric: Metric, policy: Policy) -> str:
     if metric.compare is not None:
         parts.append("no worse than stable")
     if metric.range != Range() and not metric.objective:
-        parts.append(f"fails at {metric.failure_limit} violations{' in a row' if metric.consecutive else ''}")
+        parts.extend(_failure_limits(metric))
     needed = metric.min_requests if metric.min_requests is not None else policy.analysis.min_requests
     parts.append(f"from {needed:,.0f} requests on")
     if metric.dry_run:
