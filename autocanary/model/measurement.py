@@ -177,8 +177,8 @@ class MetricQuery:
     in seconds; where it ``follows_scrapes`` it is the least, and grows with the scrape interval that is seen.
     ``query_template`` is then the query with its window left open. ``counters`` asks for the raw counts of both
     revisions beside the value, as a comparison needs them, and ``failures`` for what the candidate has failed.
-    ``server`` names one of the Prometheus servers that the operator has configured; empty is the main one. The hash is worked
-    out once, because each query is looked up several times at every evaluation.
+    ``server`` names one of the Prometheus servers that the operator has configured; empty is the main one. The hash
+    is worked out once, because each query is looked up several times at every evaluation.
     """
 
     namespace: str
