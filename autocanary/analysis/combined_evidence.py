@@ -15,7 +15,12 @@ from typing import Any
 from autocanary.analysis.count_blocks import BlockUpdate
 from autocanary.analysis.e_values import log_mix
 from autocanary.analysis.parameters import STEP_GATE, SUSPICIOUS_E_VALUE, ComparisonParameters, gate
-from autocanary.analysis.sequential_test import Comparison, new_comparison, update_comparison
+from autocanary.analysis.sequential_test import (
+    Comparison,
+    evidence_within_block,
+    new_comparison,
+    update_comparison,
+)
 from autocanary.analysis.service_health import ServiceHealth
 from autocanary.analysis.traffic_share import TrafficShare, update_share
 from autocanary.model.measurement import RequestCounters
@@ -168,6 +173,7 @@ def update_comparisons(
         steps=steps,
         frozen=comparisons.frozen(elsewhere),
         bound=bound,
+        limits=limits,
     )
     kept = {name: each for name, each in comparisons.metrics.items() if name in elsewhere}
     metrics = kept | metrics if kept else metrics
@@ -200,11 +206,13 @@ def combine_evidence(
     steps: int = 1,
     frozen: Mapping[str, Comparison] = _NO_STATES,
     bound: float = 0.0,
+    limits: Mapping[str, float] | None = None,
 ) -> CombinedEvidence:
     """Several metrics and the traffic share as one evidence; ``latched`` is what the last evaluation found.
 
     The strictest metric's alpha holds for the rollout. ``frozen`` metrics count against the candidate, and no step
-    waits for them; ``bound`` is the largest of theirs.
+    waits for them; ``bound`` is the largest of theirs. Evidence that would not be enough with the counts that it
+    waits for (``evidence_within_block``) is not enough.
     """
     if not states:
         return CombinedEvidence(0.0, ComparisonParameters().bound, {}, {}, {}, latched, non_inferior=False)
@@ -222,8 +230,17 @@ def combine_evidence(
     parts |= {name: (part, each.evidence) for name, each in frozen.items()}
     if share is not None:
         parts[TRAFFIC_SHARE] = (of_share, share.evidence)
-    log_e = log_mix([each for _, each in parts.values()], [weight for weight, _ in parts.values()])
+    weights = [weight for weight, _ in parts.values()]
+    log_e = log_mix([each for _, each in parts.values()], weights)
     bound = max(bound, *[parameters[name].bound for name in states])
+    enough = bound - _ROUNDING
+    if not latched and log_e >= enough:
+        early = [
+            *[evidence_within_block(each, parameters[name], (limits or {}).get(name)) for name, each in states.items()],
+            *[each.evidence for each in frozen.values()],
+            *([] if share is None else [share.evidence_within_block()]),
+        ]
+        latched = log_mix(early, weights) >= enough
     passed = tuple([name for name, each in non_inferiority.items() if each >= 1.0 - _ROUNDING])
     return CombinedEvidence(
         log_e=log_e,
@@ -231,7 +248,7 @@ def combine_evidence(
         inferiority=inferiority,
         non_inferiority=non_inferiority,
         contribution={name: weight * exp(each - log_e) for name, (weight, each) in parts.items()},
-        latched=latched or log_e >= bound - _ROUNDING,
+        latched=latched,
         non_inferior=len(passed) == len(states),
         passed=passed,
         beyond_limit=tuple(

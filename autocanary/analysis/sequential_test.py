@@ -49,7 +49,7 @@ from autocanary.analysis.stable_history import StableHistory
 from autocanary.analysis.start_weights import StartWeights, begin_test
 from autocanary.model.measurement import RequestCounters
 
-__all__ = ["Comparison", "new_comparison", "update_comparison"]
+__all__ = ["Comparison", "evidence_within_block", "new_comparison", "update_comparison"]
 
 _QUANTILES = (0.5, 0.75, 0.9, 0.97, 0.995)
 """Where on stable's distribution slow begins, in turn."""
@@ -289,6 +289,44 @@ def update_comparison(
     if block_update.block is not None:
         state = _with_block(state, parameters, block_update.block, block_update.block_seconds, weight, slo, outage)
     return state
+
+
+def evidence_within_block(state: Comparison, parameters: ComparisonParameters, slo: float | None = None) -> float:
+    """log E when the counts that it waits for may take evidence away, and add none.
+
+    ``Comparison.evidence`` leaves out the open block, and the fast path the last evaluation. Both are known already, so
+    a rollback that is decided without them is no stopping time of those processes, and Ville's inequality does not
+    cover their mean. With min(L, 1) for what is left out, this is at most an e-process that has seen everything.
+    """
+    if not state.outcomes:
+        return 0.0
+    counter = state.block_counter
+    log_unused = log(state._unused(state.blocks))
+    slow_path = [log_add(outcome.inferiority, log_unused) for outcome in state.outcomes]
+    if counter.samples:
+        ratios = _inferiority(state, parameters, counter.block, counter.weight, slo)
+        slow_path = [
+            _mix_without_gains(outcome.inferiority_ratios, state.blocks, counter, more)
+            for outcome, more in zip(state.outcomes, ratios, strict=True)
+        ]
+    fast_path = state.fast_path
+    if fast_path is None:
+        return log_mean(slow_path)
+    fast = fast_path.evidence(state._unused(state.samples))
+    if fast_path.candidate is not None and counter.weight < _FULL_WEIGHT:
+        (n_c, e_c), (n_s, e_s) = fast_path.candidate, fast_path.stable[-1]
+        more = inferiority_ratios(n_c, n_s, [(e_c, e_s)], parameters.fail_margin)[0]
+        fast = min(fast, _mix_without_gains(fast_path.ratios, state.samples, counter, more))
+    both = log_mix((*slow_path, fast), PATH_WEIGHTS)
+    return both if state.beyond_limit is None else min(both, state.beyond_limit)
+
+
+def _mix_without_gains(logs: LogRatios, starts: StartWeights, counter: BlockCounter, more: LogRatios) -> float:
+    """The mixture with the test that begins with ``more``, where no ratio of it adds evidence."""
+    following, log_weight = starts.next(counter.steps)
+    begun = begin_test(logs, log_weight, _FACTORS)
+    taken = [each + min(ratio, 0.0) for each, ratio in zip(begun, more, strict=True)]
+    return log_mix(taken, FACTOR_WEIGHTS, following.unused(counter.started, counter.steps))
 
 
 def _with_bounds(state: Comparison, parameters: ComparisonParameters, counters: RequestCounters | None) -> Comparison:

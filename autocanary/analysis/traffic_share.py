@@ -48,6 +48,17 @@ class TrafficShare:
         unused_weight = self.blocks.unused(self.block_counter.started, self.block_counter.steps)
         return log_mix(self.logs, _EQUAL_WEIGHTS, unused_weight) if self.logs else 0.0
 
+    def evidence_within_block(self) -> float:
+        """The same, when the counts of the open block may take evidence away and add none."""
+        counter = self.block_counter
+        if not counter.samples or not 0 < counter.weight < 100:
+            return self.evidence
+        following, log_weight = self.blocks.next(counter.steps)
+        begun = begin_test(self.logs, log_weight, len(_SHARE_FACTORS))
+        more = below_share_ratios(counter.block.candidate, counter.block.stable, counter.weight / 200.0, _SHARE_FACTORS)
+        taken = [each + min(ratio, 0.0) for each, ratio in zip(begun, more, strict=True)]
+        return log_mix(taken, _EQUAL_WEIGHTS, following.unused(counter.started, counter.steps))
+
     @property
     def completed_share(self) -> float | None:
         """The fraction of this step's requests that the candidate completed."""

@@ -6,6 +6,7 @@ leaves out is what the benchmark has none of: resets, missing answers, latency, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, log
 
 import numpy as np
@@ -103,8 +104,29 @@ class BatchComparison:
         near = np.flatnonzero(np.maximum(self._worse.max(axis=1), self._fast.max(axis=1)) >= bound)
         flags = np.zeros(len(self._worse), dtype=np.bool_)
         if near.size:
-            flags[near] = self.evidence(near) >= bound
+            near = near[self.evidence(near) >= bound]
+            flags[near] = self.evidence_within_block(near) >= bound
         return flags
+
+    def evidence_within_block(self, runs: NDArray[np.int64] | slice = _ALL) -> Floats:
+        """The same, when the counts that it waits for may take evidence away and add none."""
+        started = self._step + 1
+        slow = _mix_unused(self._worse[runs], self._blocks.unused(started, self._steps))
+        if self._in_block:
+            slow = self._without_gains(self._worse[runs], self._blocks, [each[runs] for each in self._block])
+        fast = _mix_unused(self._fast[runs], self._samples.unused(started, self._steps))
+        if self._previous:
+            last = [each[runs] for each in self._previous[-1]]
+            fast = np.minimum(fast, self._without_gains(self._fast[runs], self._samples, last))
+        fast = np.minimum(fast, _log_mean(self._gross[runs]))
+        mixed: Floats = np.logaddexp(slow + log(0.9), fast + log(0.1))
+        return mixed
+
+    def _without_gains(self, logs: Floats, starts: StartWeights, counts: Sequence[Floats]) -> Floats:
+        following, log_weight = starts.next(self._steps)
+        n_c, e_c, n_s, e_s = counts
+        more = np.minimum(_worse(n_c, e_c, n_s, e_s, self._parameters.fail_margin), 0.0)
+        return _mix_unused(np.logaddexp(logs, log_weight) + more, following.unused(self._step + 1, self._steps))
 
     def evidence(self, runs: NDArray[np.int64] | slice = _ALL) -> Floats:
         """log E, of every run or of some."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from math import exp, log
 
 import pytest
@@ -15,6 +16,7 @@ from autocanary.analysis.combined_evidence import (
     combine_evidence,
     update_comparisons,
 )
+from autocanary.analysis.count_blocks import Counts
 from autocanary.analysis.parameters import ComparisonParameters, parameters_of
 from autocanary.analysis.traffic_share import TrafficShare, update_share
 from autocanary.model.measurement import RequestCounters, RequestTotals
@@ -106,6 +108,27 @@ def test_evidence_is_latched() -> None:
     _, later = run(200, source, comparisons, fails=0.0)
     assert later.log_e < later.bound
     assert later.latched
+
+
+def test_evidence_that_the_open_block_takes_away_is_not_enough() -> None:
+    """The block that made it enough has ended long ago; what is known since then counts before it is latched."""
+    source, comparisons = CounterSource(), Comparisons()
+    parameters = {ERRORS: parameters_of(ComparisonPolicy())}
+    for _ in range(7):
+        comparisons, _ = update_comparisons(
+            comparisons, parameters, {ERRORS: source.tick(fails=0.02)}, step=0, steps=1, weight=10
+        )
+    state = comparisons.metrics[ERRORS]
+    low = {ERRORS: replace(parameters[ERRORS], alpha=exp(-combine_evidence({ERRORS: state}, parameters).log_e))}
+    assert combine_evidence({ERRORS: state}, low).latched
+    # Nothing of the canary fails in the block that is open now, and much of stable does.
+    better = Counts(2000, 4000, ((0, 400),))
+    open_block = replace(state.block_counter, block=better, span=10.0, samples=1)
+    assert combine_evidence({ERRORS: replace(state, block_counter=open_block)}, low).log_e == pytest.approx(
+        low[ERRORS].bound
+    )
+    assert not combine_evidence({ERRORS: replace(state, block_counter=open_block)}, low).latched
+    assert combine_evidence({ERRORS: replace(state, block_counter=open_block)}, low, latched=True).latched
 
 
 def test_dry_run_metrics_do_not_affect_the_evidence() -> None:

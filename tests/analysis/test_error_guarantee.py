@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
 from math import comb, exp
@@ -12,7 +13,12 @@ import pytest
 from autocanary.analysis.count_blocks import Counts
 from autocanary.analysis.e_values import log_mix
 from autocanary.analysis.parameters import FACTOR_WEIGHTS, ComparisonParameters, Margin
-from autocanary.analysis.sequential_test import Comparison, new_comparison, update_comparison
+from autocanary.analysis.sequential_test import (
+    Comparison,
+    evidence_within_block,
+    new_comparison,
+    update_comparison,
+)
 from autocanary.analysis.stable_history import StableHistory
 from autocanary.analysis.traffic_share import TrafficShare, update_share
 from autocanary.model.measurement import RequestCounters, RequestTotals
@@ -158,6 +164,47 @@ def test_evidence_is_an_e_value_at_any_stopping_time(
     mean, crossed = expected_at_stop(ComparisonDriver(terms, steps), plan, stop)
     assert mean <= ALMOST
     assert crossed <= 1.0 / stop
+
+
+def best_stop(driver: ComparisonDriver, plan: list[PlannedSample], evidence: Callable[[Comparison], float]) -> float:
+    """The largest E[E] of all rules that say when to stop, however much they know: by induction from the end."""
+    known: dict[tuple[Comparison, int], float] = {}
+
+    def from_here(state: Comparison, index: int) -> float:
+        here = exp(evidence(state))
+        if index == len(plan):
+            return here
+        if (state, index) not in known:
+            sample = plan[index]
+            p_c = min(driver.terms.fail_margin.ratio * sample.p_s + driver.terms.fail_margin.slack, 1.0)
+            of_c, of_s = binomial(sample.n_c, p_c), binomial(sample.n_s, sample.p_s)
+            going_on = sum(
+                of_c[e_c] * of_s[e_s] * from_here(driver.on(state, sample, e_c, e_s), index + 1)
+                for e_c, e_s in product(range(sample.n_c + 1), range(sample.n_s + 1))
+                if of_c[e_c] * of_s[e_s] > 0.0
+            )
+            known[state, index] = max(here, going_on)
+        return known[state, index]
+
+    return from_here(driver.start, 0)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("terms", TERMS.values(), ids=TERMS.keys())
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS.keys())
+def test_what_rolls_back_is_an_e_value_for_the_best_stopping_rule(
+    plan: list[PlannedSample], terms: ComparisonParameters, steps: int
+) -> None:
+    """Within a block and between the fast path's evaluations too, for a rule that knows all that was counted."""
+    driver = ComparisonDriver(terms, steps)
+    assert best_stop(driver, plan, lambda state: evidence_within_block(state, terms)) <= ALMOST
+
+
+def test_evidence_that_leaves_out_the_open_block_is_none_for_the_best_stopping_rule() -> None:
+    """So what rolls back must look at the open block, and the test above can fail."""
+    terms = TERMS["blocks of two"]
+    assert best_stop(ComparisonDriver(terms, 1), PLANS["one step"], lambda state: state.evidence) > 1.05
+    assert best_stop(ComparisonDriver(TERMS["capped"], 1), PLANS["one step"], fast_ratios_evidence) > 1.05
 
 
 def test_enumeration_detects_an_invalid_test() -> None:
@@ -314,3 +361,26 @@ def test_traffic_share_is_an_e_value() -> None:
                 following[after] = following.get(after, 0.0) + chance * of_c[n_c]
         alive = following
     assert 0.2 < sum(chance * exp(state.evidence) for state, chance in alive.items()) <= ALMOST
+
+
+@pytest.mark.parametrize("terms", [TERMS["blocks of two"], TERMS["uncapped"], TERMS["tight cap"]])
+def test_traffic_share_that_rolls_back_is_an_e_value_for_the_best_stopping_rule(terms: ComparisonParameters) -> None:
+    """Within a block too."""
+    plan = [(3, 0, 40), (4, 0, 40), (2, 0, 40), (2, 1, 80), (2, 1, 80), (3, 1, 80)]
+    empty = RequestCounters("one", 0.0, RequestTotals(), RequestTotals())
+    start, _ = update_share(TrafficShare(), terms, empty, step=0, steps=2, weight=40)
+
+    def from_here(state: TrafficShare, tick: int) -> float:
+        here = exp(state.evidence_within_block())
+        if tick == len(plan):
+            return here
+        n, step, weight = plan[tick]
+        old, going_on = state.block_counter.totals, 0.0
+        for n_c, chance in enumerate(binomial(n, weight / 200.0)):
+            sides = RequestTotals(float(old.candidate + n_c)), RequestTotals(float(old.stable + n - n_c))
+            seen = RequestCounters("one", (tick + 1) * 10.0, *sides)
+            after, _ = update_share(state, terms, seen, step=step, steps=2, weight=weight)
+            going_on += chance * from_here(after, tick + 1)
+        return max(here, going_on)
+
+    assert from_here(start, 0) <= ALMOST

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autocanary.analysis.parameters import parameters_of
-from autocanary.analysis.sequential_test import new_comparison, update_comparison
+from autocanary.analysis.sequential_test import evidence_within_block, new_comparison, update_comparison
 from autocanary.model.measurement import RequestCounters, RequestTotals
 from autocanary.model.policy import ComparisonPolicy, ComparisonPreset
 from benchmarks.judge.crowd import BatchComparison
@@ -54,5 +54,7 @@ def test_batch_comparison_equals_the_comparison(preset: ComparisonPreset, rate: 
         in_step = np.array([each.step_non_inferiority for each in states])
         np.testing.assert_allclose(batch.step_non_inferiority(), in_step, rtol=1e-8, atol=1e-8, err_msg=f"tick {tick}")
         np.testing.assert_allclose(batch.non_inferiority(), fine, rtol=1e-8, atol=1e-8, err_msg=f"tick {tick}")
+        early = np.array([evidence_within_block(each, parameters) for each in states])
+        np.testing.assert_allclose(batch.evidence_within_block(), early, rtol=1e-8, atol=1e-8, err_msg=f"tick {tick}")
     assert states[-1].evidence > parameters.bound
     assert states[0].non_inferiority > states[-1].non_inferiority
