@@ -14,6 +14,7 @@ from autocanary.decide.components import OtherComponent, other_component_of, oth
 from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.detection import current_rollouts
 from autocanary.decide.planner import plan
+from autocanary.decide.plot_series import record_series
 from autocanary.decide.policy_selection import select_policy
 from autocanary.model.measurement import MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
@@ -71,7 +72,7 @@ class Evaluations:
         return needs_metrics
 
     def _plan(self, running: RunningRollout, given: DecisionInput) -> None:
-        decision = plan(given)
+        decision = record_series(plan(given), given)
         self._dependencies.listener.on_decision(running.rollout, decision.reason.value)
         self._actions.act(running, given.observation, decision, given.now)
 

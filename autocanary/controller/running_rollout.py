@@ -48,6 +48,7 @@ _ROUTINE_FIELDS = frozenset(
         "evidence",
         "failed_requests",
         "inconclusive_since",
+        "series",
     }
 )
 _material_fields = attrgetter(*(each.name for each in fields(Progress) if each.name not in _ROUTINE_FIELDS))

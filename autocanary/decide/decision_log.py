@@ -32,6 +32,7 @@ FIELDS_WITHOUT_EFFECT: Mapping[str, Any] = {
     "pending_notifications": (),
     "delivered_notifications": (),
     "channel_message_ids": {},
+    "series": {},
 }
 """Fields of a progress that only record what was done; nothing is decided from them."""
 

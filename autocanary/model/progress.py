@@ -170,6 +170,7 @@ class Progress:
     ``failed_requests`` is what the candidate has failed, where the policy limits that, in the form of ``analysis``.
     ``renumbered_revision`` is the revision that KServe made of the candidate's spec when
     it renumbered the revisions. ``released_by`` is who released the candidate, as far as the service's object says.
+    ``series`` is what plots are drawn from, see ``model.series``.
     """
 
     phase: Phase
@@ -210,6 +211,7 @@ class Progress:
     renumbered_revision: str = ""
     analysis_step: int = 0
     failed_requests: Mapping[str, Any] = field(default_factory=dict)
+    series: Mapping[str, str] = field(default_factory=dict)
     rollback_written_at: float | None = None
     stable_is_bad: bool = False
     released_by: str = ""
@@ -271,7 +273,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("started_at", "phase_since"), _NUMBER),
     **dict.fromkeys(("step", "version", "analysis_step"), (int,)),
     **dict.fromkeys(("promote_all", "repairing", "restored", "stable_is_bad"), (bool,)),
-    **dict.fromkeys(("metrics", "channel_message_ids", "evidence", "failed_requests"), _MAPPING),
+    **dict.fromkeys(("metrics", "channel_message_ids", "evidence", "failed_requests", "series"), _MAPPING),
     **dict.fromkeys(
         ("webhooks_passed", "decisions", "pending_notifications", "delivered_notifications", "warnings_sent"),
         _LIST,
