@@ -13,7 +13,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 OWNERS = {
     "apscheduler": {"scheduler"},
+    "jinja2": {"page"},
     "kubernetes": {"kube"},
+    "markupsafe": {"page"},  # jinja2's own type of text that is markup
     "prometheus_api_client": {"prometheus"},
     "prometheus_client": {"http_server"},
     "promql_parser": {"promql"},
@@ -22,7 +24,7 @@ OWNERS = {
     "pydantic_settings": {"settings"},
     "requests": {"prometheus", "notifications"},  # two clients with opposite needs: one trusted server, any receiver
     "rich": {"cli"},
-    "starlette": {"http_server"},
+    "starlette": {"http_server", "page"},  # two applications on two ports: the probes', and the users'
     "structlog": {"logs"},
     "typer": {"cli"},
     "urllib3": {"kube", "prometheus", "notifications"},  # what kubernetes and requests raise when the network fails

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from autocanary.app.demo_page import DemoPage
 from autocanary.controller import Controller
 from autocanary.http_server.counters import ControllerMetrics
 from autocanary.http_server.endpoints import Health, make_application
@@ -60,7 +61,8 @@ def controller_on(
 class Demo:
     """One scenario; time passes only in ``advance``."""
 
-    def __init__(self, scenario: str, *, serve: bool = False) -> None:
+    def __init__(self, scenario: str, *, serve: bool = False, page: DemoPage | None = None) -> None:
+        self._page = page
         self._scenario = SCENARIOS[scenario]
         self._world = self._scenario.open()
         self._counters = ControllerMetrics()
@@ -95,6 +97,9 @@ class Demo:
             self._controller.tick()
             self._next += _TICK_SECONDS
         self._world.advance(until - self._world.now())
+        if self._page is not None:
+            rollouts = [rollout for rollout, _, _ in self.shown()]
+            self._page.update(self._scenario.name, self._world, rollouts, self._scenario.policy)
 
     def shown(self) -> Sequence[tuple[Rollout, Policy | None, Observation | None]]:
         running = {(each.namespace, each.name): each for each in self._controller.rollouts()}

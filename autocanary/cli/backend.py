@@ -25,15 +25,20 @@ if TYPE_CHECKING:  # help and completion need not wait for these
     from autocanary.simulator.releases import SimulatedRelease
 
 __all__ = [
+    "DemoPageServer",
     "DemoRun",
+    "OpenDashboard",
     "RolloutClient",
     "active_policies",
     "default_scenarios",
+    "demo_page",
     "demo_run",
     "open_client",
+    "open_dashboard",
     "policy_of",
     "probe",
     "releases",
+    "report_of",
     "run_service",
     "scenarios",
     "simulate",
@@ -91,6 +96,39 @@ class DemoRun(Protocol):
     def close(self) -> None: ...
 
 
+class DemoPageServer(Protocol):
+    """The page over the scenarios that are shown; ``address`` is where it is served."""
+
+    @property
+    def address(self) -> str: ...
+    def close(self) -> None: ...
+
+
+class OpenDashboard(Protocol):
+    """A page that is being served; ``address`` holds its secret, ``scope`` says in words what it shows."""
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def scope(self) -> str: ...
+    def close(self) -> None: ...
+
+
+def open_dashboard(kubeconfig: str | None, context: str | None, namespace: str | None, port: int) -> OpenDashboard:
+    """Serve the page. ``namespace`` "": all; None: all that may be read. ClusterError when nothing can be."""
+    from autocanary import app
+    from autocanary.settings import ClusterAccess
+
+    return app.Dashboard(ClusterAccess(kubeconfig, context), namespace, port)
+
+
+def report_of(rollout: Rollout) -> str:
+    """The report of a rollout, as HTML."""
+    from autocanary.app.page_data import render_rollout_report
+
+    return render_rollout_report(rollout)
+
+
 def open_client(kubeconfig: str | None, context: str | None) -> RolloutClient:
     """The CanaryRollouts of the cluster that kubectl's flags name; SettingsError when there is none."""
     from autocanary import app
@@ -121,10 +159,18 @@ def default_scenarios() -> Sequence[str]:
     return app.DEFAULT_SCENARIOS
 
 
-def demo_run(scenario: str, *, serve: bool) -> DemoRun:
+def demo_page() -> DemoPageServer:
+    """The page, served on the loopback address from now on."""
     from autocanary import app
 
-    return app.Demo(scenario, serve=serve)
+    return app.DemoPage()
+
+
+def demo_run(scenario: str, *, serve: bool, page: DemoPageServer | None = None) -> DemoRun:
+    """``serve``: /metrics as well; ``page`` shows the scenario."""
+    from autocanary import app
+
+    return app.Demo(scenario, serve=serve, page=page if isinstance(page, app.DemoPage) else None)
 
 
 def releases(**flags: Any) -> Sequence[SimulatedRelease]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Annotated
 
@@ -52,12 +53,14 @@ def demo(
             help=f"How many virtual seconds pass in a real one, 1 or more.{default_text('30')}",
         ),
     ] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="Also serve /metrics while it runs.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Also serve the web page and /metrics.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="PATH", hidden=True)] = None,
 ) -> None:
     """Watch the promotion of a healthy release and the rollback of a bad one, without a cluster.
 
     Without a terminal and without --speed it runs as fast as it can, and prints a line for each transition.
+
+    With --serve the web page stays on a terminal until Ctrl-C.
 
     Exit code 1 when a rollout does not end as its scenario expects.
     """
@@ -74,13 +77,26 @@ def demo(
 
 
 def _run(names: Sequence[str], speed: float | None, *, serve: bool, svg: Path | None) -> int:
-    with DemoView(_console()) as view:
-        pace = speed if speed is not None else (_SPEED if view.is_live else None)
-        results = [_run_scenario(view, name, pace, serve=serve) for name in names]
-        as_expected = view.summary(results)
-        if svg is not None:
-            view.export_svg(svg)
+    with ExitStack() as stack:
+        page = stack.enter_context(closing(backend.demo_page())) if serve else None
+        if page is not None:
+            printing.print_notice(f"the web page: {page.address}")
+        with DemoView(_console()) as view:
+            pace = speed if speed is not None else (_SPEED if view.is_live else None)
+            results = [_run_scenario(view, name, pace, page) for name in names]
+            as_expected = view.summary(results)
+            if svg is not None:
+                view.export_svg(svg)
+        if page is not None and view.is_live:
+            _wait_for_interrupt(page.address)
     return printing.SUCCESS if as_expected else printing.FAILURE
+
+
+def _wait_for_interrupt(address: str) -> None:
+    printing.print_notice(f"the web page stays at {address} until Ctrl-C")
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            follow.sleep(3600.0)
 
 
 def _console() -> Console:
@@ -89,8 +105,8 @@ def _console() -> Console:
     return console if console.is_terminal else printing.console(width=_FILE_WIDTH)
 
 
-def _run_scenario(view: DemoView, name: str, pace: float | None, *, serve: bool) -> ScenarioResult:
-    with closing(backend.demo_run(name, serve=serve)) as demo_run:
+def _run_scenario(view: DemoView, name: str, pace: float | None, page: backend.DemoPageServer | None) -> ScenarioResult:
+    with closing(backend.demo_run(name, serve=page is not None, page=page)) as demo_run:
         if demo_run.address:
             printing.print_notice(f"serving {demo_run.address}")
         view.begin(demo_run.title, demo_run.now())

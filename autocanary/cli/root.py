@@ -12,10 +12,12 @@ from typer.core import TyperCommand, TyperGroup
 
 from autocanary import __version__
 from autocanary.cli import printing
+from autocanary.cli.dashboard import dashboard
 from autocanary.cli.demo import demo
 from autocanary.cli.explain import explain
 from autocanary.cli.history import history
 from autocanary.cli.policies import policies
+from autocanary.cli.report import report
 from autocanary.cli.requests import abort, pause, promote, resume, retry
 from autocanary.cli.run import run
 from autocanary.cli.simulate import simulate
@@ -151,7 +153,7 @@ def _root(
 
 for _panel, _commands in {
     "The service": (run, demo),
-    "Rollouts": (status, explain, history, promote, pause, resume, abort, retry, undo),
+    "Rollouts": (status, explain, history, dashboard, report, promote, pause, resume, abort, retry, undo),
     "Policies and installation": (policies, validate, simulate, crds, version),
 }.items():
     for _command in _commands:

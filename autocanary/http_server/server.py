@@ -31,10 +31,22 @@ _GRACE_SECONDS = 2
 
 
 class Server:
-    """Serves an ASGI application at ``host:port``; port 0 takes any free one (see ``port``)."""
+    """Serves an ASGI application at ``host:port``; port 0 takes any free one (see ``port``).
 
-    def __init__(self, host: str, port: int, application: Any) -> None:
+    ``flag`` is what a user changes when the address is in use. ``connections`` may be open at once.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        application: Any,
+        *,
+        flag: str = "--listen HOST:PORT (AUTOCANARY_LISTEN)",
+        connections: int | None = None,
+    ) -> None:
         self._host, self._requested_port, self._application = host, port, application
+        self._flag, self._connections = flag, connections
         self._port: int | None = None
         self._uvicorn: _UvicornServer | None = None
         self._thread: threading.Thread | None = None
@@ -46,8 +58,11 @@ class Server:
 
     def start(self) -> None:
         """Returns when connections are accepted; SettingsError when the address cannot be listened on."""
-        listener = _listen(self._host, self._requested_port)
-        listener.connections = Connections(connection_limit())
+        try:
+            listener = _listen(self._host, self._requested_port)
+        except _AddressUnusable as error:
+            raise SettingsError(f"{error} with {self._flag}") from error.__cause__
+        listener.connections = Connections(self._connections or connection_limit())
         self._port = int(listener.getsockname()[1])
         self._uvicorn = _UvicornServer(
             uvicorn.Config(
@@ -111,10 +126,11 @@ def _listen(host: str, port: int) -> Listener:
     return listener
 
 
-def _listen_error(host: str, port: int, error: Exception) -> SettingsError:
+class _AddressUnusable(Exception):
+    """A sentence that lacks its end: what to change."""
+
+
+def _listen_error(host: str, port: int, error: Exception) -> _AddressUnusable:
     why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
     shown = f"[{host}]" if ":" in host else host
-    return SettingsError(
-        f"cannot listen on {shown}:{port}: {why}; stop what uses it or choose another address "
-        "with --listen HOST:PORT (AUTOCANARY_LISTEN)"
-    )
+    return _AddressUnusable(f"cannot listen on {shown}:{port}: {why}; stop what uses it or choose another address")

@@ -59,11 +59,21 @@ class FakeDemoRuns:
         self.takes = 600.0
         self.served: list[bool] = []
 
-    def demo_run(self, scenario: str, *, serve: bool) -> FakeDemoRun:
+    def demo_run(self, scenario: str, *, serve: bool, page: object = None) -> FakeDemoRun:
+        assert serve is (page is not None)
         self.served.append(serve)
         made = FakeDemoRun(scenario, self.ends, self.takes, "http://127.0.0.1:9090/metrics" if serve else "")
         self.stages.append(made)
         return made
+
+
+class FakeDemoPage:
+    """The page, which stays until it is closed."""
+
+    address = "http://127.0.0.1:9091/"
+
+    def close(self) -> None:
+        """Nothing to close."""
 
 
 @pytest.fixture
@@ -72,6 +82,7 @@ def demo_runs(monkeypatch: pytest.MonkeyPatch) -> FakeDemoRuns:
     monkeypatch.setattr(backend, "scenarios", lambda: KNOWN)
     monkeypatch.setattr(backend, "default_scenarios", lambda: ("healthy", "errors"))
     monkeypatch.setattr(backend, "demo_run", made.demo_run)
+    monkeypatch.setattr(backend, "demo_page", FakeDemoPage)
     return made
 
 
@@ -155,7 +166,7 @@ def test_serve_prints_the_address(invoke: Invoke, demo_runs: FakeDemoRuns) -> No
     """On stderr, while it plays."""
     result = invoke("demo", "--scenario", "healthy", "--serve")
     assert (result.exit_code, demo_runs.served) == (0, [True])
-    assert result.stderr == "serving http://127.0.0.1:9090/metrics\n"
+    assert result.stderr == "the web page: http://127.0.0.1:9091/\nserving http://127.0.0.1:9090/metrics\n"
 
 
 def test_svg_option_writes_the_file(invoke: Invoke, demo_runs: FakeDemoRuns, tmp_path: Path) -> None:

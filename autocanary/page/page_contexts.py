@@ -1,0 +1,359 @@
+"""What each page shows, gathered from the source and ``views``: values for the templates, no markup."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autocanary.analysis.comparisons import evidence_percent_of
+from autocanary.model.foreign_text import clean_text
+from autocanary.model.policy import Component, Policy
+from autocanary.model.progress import Phase
+from autocanary.model.rollout import Rollout
+from autocanary.model.value_wording import format_duration
+from autocanary.page.metric_cards import MetricCard, metric_cards, rollout_times, weight_plot
+from autocanary.page.page_source import PageSource
+from autocanary.page.plots import Axis, Plot
+from autocanary.page.rollout_acts import Act, acts_of
+from autocanary.views import (
+    DecisionExplanation,
+    Explanation,
+    Governance,
+    PastRollout,
+    explain_decision,
+    explain_rollout,
+    explain_wait,
+    govern_services,
+    model_change,
+    service_history,
+)
+from autocanary.views.wait import needs_user
+
+__all__ = [
+    "PAGE_SIZE",
+    "ListPageView",
+    "ListQuery",
+    "RolloutPageView",
+    "RolloutRow",
+    "decision_view",
+    "governance_of",
+    "history_of",
+    "list_page",
+    "list_row",
+    "rollout_view",
+]
+
+PAGE_SIZE = 100
+_MAX_INPUT_TEXT = 60_000
+_MARKS = {
+    "step": "step",
+    "hold": "hold or pause",
+    "rollback": "rollback",
+    "promoted": "promotion",
+    "other": "other decision",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """What of all rollouts is wanted; empty texts mean everything. ``page`` counts from 1."""
+
+    namespace: str = ""
+    text: str = ""
+    show: str = ""
+    page: int = 1
+
+    def to_params(self, **changes: Any) -> dict[str, str]:
+        """The URL's parameters, without those that have their default."""
+        values = {"namespace": self.namespace, "q": self.text, "show": self.show, "page": self.page, **changes}
+        return {name: str(value) for name, value in values.items() if value not in ("", 1)}
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRow:
+    """One service's newest rollout in the list."""
+
+    namespace: str
+    name: str
+    service: str
+    component: str
+    phase: str
+    weight: int
+    target: int | None
+    sentence: str
+    model: str
+    candidate: str
+    since: float
+    finished_at: float | None
+    policy: str
+    evidence_percent: float | None
+    needs_user: bool
+
+    @property
+    def id(self) -> str:
+        """Its place in the document, which live updates replace."""
+        return f"r-{self.namespace}-{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ListPageView:
+    """``total`` services match, of which ``rows`` are on this page of ``pages``. ``counts`` are of all that may be
+    seen, by what the filter ``show`` calls them."""
+
+    query: ListQuery
+    rows: tuple[RolloutRow, ...]
+    total: int
+    pages: int
+    namespaces: tuple[str, ...]
+    counts: Mapping[str, int]
+
+
+def list_page(source: PageSource, readable: Collection[str], query: ListQuery) -> ListPageView:
+    """The newest rollout of each service: those that need a user first, then running ones, then the newest ends."""
+    latest = _latest(each for each in source.rollouts() if each.namespace in readable)
+    namespaces = tuple(sorted({each.namespace for each in latest}))
+    counts = {
+        "all": len(latest),
+        "running": sum(not each.is_final for each in latest),
+        "attention": sum(needs_user(each) for each in latest),
+    }
+    wanted = [each for each in latest if _matches(each, query)]
+    wanted.sort(key=_order)
+    pages = max(1, -(-len(wanted) // PAGE_SIZE))
+    page = min(max(1, query.page), pages)
+    shown = wanted[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
+    now = source.now()
+    rows = tuple(list_row(each, source.policy_of(each), now) for each in shown)
+    return ListPageView(
+        ListQuery(query.namespace, query.text, query.show, page), rows, len(wanted), pages, namespaces, counts
+    )
+
+
+def list_row(rollout: Rollout, policy: Policy | None, now: float) -> RolloutRow:
+    """The row of a rollout; its sentence says what it waits for, or how it ended."""
+    progress = rollout.progress
+    weight = 100 if progress.weight is None else progress.weight
+    return RolloutRow(
+        namespace=rollout.namespace,
+        name=rollout.name,
+        service=rollout.service,
+        component="" if rollout.component is Component.PREDICTOR else rollout.component.value,
+        phase=progress.phase.value,
+        weight=weight,
+        target=_next_weight(rollout, policy),
+        sentence=_ended(rollout) or explain_wait(rollout, policy, now).text,
+        model=model_change(rollout).text,
+        candidate=rollout.candidate,
+        since=progress.started_at,
+        finished_at=progress.finished_at,
+        policy=rollout.policy_name,
+        evidence_percent=None if rollout.is_final else evidence_percent_of(progress.evidence),
+        needs_user=needs_user(rollout),
+    )
+
+
+def _ended(rollout: Rollout) -> str:
+    """How it ended, beside its phase; "" while it runs."""
+    progress = rollout.progress
+    return clean_text(progress.message or progress.reason.value, 500) if progress.phase.is_final else ""
+
+
+def _next_weight(rollout: Rollout, policy: Policy | None) -> int | None:
+    if rollout.is_final or policy is None or rollout.progress.phase is Phase.ROLLING_BACK:
+        return None
+    at = rollout.progress.step + 1
+    return policy.steps[at].weight if 0 <= at < len(policy.steps) else None
+
+
+def _latest(rollouts: Iterator[Rollout]) -> list[Rollout]:
+    newest: dict[tuple[str, str, str], Rollout] = {}
+    for each in rollouts:
+        key = (each.namespace, each.service, each.component.value)
+        known = newest.get(key)
+        if known is None or _age(known) < _age(each):
+            newest[key] = each
+    return list(newest.values())
+
+
+def _age(rollout: Rollout) -> tuple[float, int, str]:
+    return rollout.progress.started_at, rollout.attempt, rollout.name
+
+
+def _matches(rollout: Rollout, query: ListQuery) -> bool:
+    if query.namespace and rollout.namespace != query.namespace:
+        return False
+    if query.show == "running" and rollout.is_final:
+        return False
+    if query.show == "attention" and not needs_user(rollout):
+        return False
+    if not query.text:
+        return True
+    words = query.text.lower().split()
+    text = " ".join(
+        (
+            rollout.namespace,
+            rollout.service,
+            rollout.name,
+            rollout.candidate,
+            rollout.policy_name,
+            rollout.progress.phase.value,
+            rollout.progress.reason.value,
+        )
+    ).lower()
+    return all(word in text for word in words)
+
+
+def _order(rollout: Rollout) -> tuple[bool, bool, float, str, str]:
+    progress = rollout.progress
+    at = progress.finished_at if progress.finished_at is not None else progress.started_at
+    return not needs_user(rollout), rollout.is_final, -at, rollout.namespace, rollout.name
+
+
+# --- one rollout
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """A step of the policy. ``state``: done, current or ahead; ``clock`` says how long it lasts, or what is left."""
+
+    number: int
+    weight: int
+    state: str
+    clock: str
+    approval: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutPageView:
+    """Everything that the page of one rollout, and the report, show. ``decisions`` are the newest first."""
+
+    rollout: Rollout
+    explanation: Explanation
+    now: float
+    steps: tuple[StepView, ...]
+    times: Axis
+    weight: Plot | None
+    cards: tuple[MetricCard, ...]
+    decisions: tuple[DecisionExplanation, ...]
+    acts: tuple[Act, ...]
+    needs_user: bool
+
+    @property
+    def sentence(self) -> str:
+        """Why it does not move now, or how it ended."""
+        return _ended(self.rollout) or self.explanation.wait.text
+
+    @property
+    def mark_legend(self) -> list[tuple[str, str]]:
+        """The kinds of decisions that the plots mark, each with its class."""
+        kinds = {mark.kind for mark in self.weight.marks} if self.weight is not None else set()
+        return [(f"mark-{kind}", words) for kind, words in _MARKS.items() if kind in kinds]
+
+    @property
+    def share(self) -> int:
+        """The weight in percent; without the field the candidate has everything."""
+        return 100 if self.explanation.weight is None else self.explanation.weight
+
+
+def rollout_view(
+    rollout: Rollout,
+    policy: Policy | None,
+    now: float,
+    *,
+    governing: Policy | None = None,
+    query_text: Callable[[str], str] = lambda _: "",
+) -> RolloutPageView:
+    """``now`` is in epoch seconds; of an ended rollout the page is the same whenever it is made."""
+    if rollout.progress.finished_at is not None:
+        now = max(rollout.progress.finished_at, rollout.progress.started_at)
+    explanation = explain_rollout(rollout, policy, now, governing=governing)
+    times = rollout_times(rollout, now)
+    count = len(rollout.progress.decisions)
+    decisions = (explain_decision(rollout, None, number) for number in range(count, 0, -1))
+    return RolloutPageView(
+        rollout=rollout,
+        explanation=explanation,
+        now=now,
+        steps=tuple(_steps(rollout, policy, now)),
+        times=times,
+        weight=weight_plot(rollout, now, times),
+        cards=metric_cards(rollout, policy, explanation.evidence, times, query_text),
+        decisions=tuple(each for each in decisions if each is not None),
+        acts=acts_of(rollout, policy),
+        needs_user=needs_user(rollout),
+    )
+
+
+def _steps(rollout: Rollout, policy: Policy | None, now: float) -> Iterator[StepView]:
+    if policy is None:
+        return
+    progress = rollout.progress
+    promoted = progress.phase in (Phase.PROMOTED, Phase.FINALIZING)
+    for index, step in enumerate(policy.steps):
+        is_last = index == len(policy.steps) - 1
+        hold = f"{format_duration(step.hold)}" if step.hold else ("" if is_last else "no hold")
+        if promoted or index < progress.step:
+            state, clock = "done", hold
+        elif index == progress.step and not progress.phase.is_final and progress.phase is not Phase.ROLLING_BACK:
+            state, clock = "current", _clock(progress.verified_at, step.hold, now) or hold
+        elif index == progress.step:
+            state, clock = "stopped", hold
+        else:
+            state, clock = "ahead", hold
+        yield StepView(index + 1, step.weight, state, clock, step.approval)
+
+
+def _clock(verified_at: float | None, hold: float, now: float) -> str:
+    if verified_at is None:
+        return "not in effect yet"
+    left = verified_at + hold - now
+    return f"{format_duration(left)} of {format_duration(hold)} left" if left > 0 else ""
+
+
+# --- one decision, the history, the policies
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionView:
+    """A decision with its inputs as indented JSON, cut where they are very long."""
+
+    rollout: Rollout
+    decision: DecisionExplanation
+    inputs: str
+    replayed: str
+
+
+def decision_view(rollout: Rollout, policy: Policy | None, number: int) -> DecisionView | None:
+    """None where there is no such decision."""
+    decision = explain_decision(rollout, policy, number)
+    if decision is None:
+        return None
+    replayed = "; ".join(f"{name}: {clean_text(str(value), 200)}" for name, value in decision.replayed.items())
+    return DecisionView(rollout, decision, _as_text(decision.inputs), replayed)
+
+
+def _as_text(inputs: Mapping[str, Any]) -> str:
+    if not inputs:
+        return ""
+    text = json.dumps(inputs, indent=2, ensure_ascii=False, default=str)
+    return text if len(text) <= _MAX_INPUT_TEXT else f"{text[:_MAX_INPUT_TEXT]}\n… ({len(text):,} characters)"
+
+
+def history_of(source: PageSource, namespace: str, service: str) -> tuple[PastRollout, ...]:
+    """The rollouts of a service, newest first."""
+    found = [each for each in source.rollouts() if (each.namespace, each.service) == (namespace, service)]
+    return service_history(found, source.now())
+
+
+def governance_of(source: PageSource, readable: Collection[str]) -> Governance:
+    """Policies and services of the namespaces that may be seen; policies for every namespace are seen by all."""
+    services = [each for each in source.services() if each.key.namespace in readable]
+    policies: Sequence[Policy] = [
+        each for each in source.policies() if not each.namespace or each.namespace in readable
+    ]
+    problems = {
+        name: said for name, said in source.problems().items() if "/" not in name or name.split("/")[0] in readable
+    }
+    return govern_services(services, policies, problems, source.now())
