@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from autocanary.kube.rbac import RBAC_RULES, NamespaceScope
+from autocanary.kube.rbac import FORWARDED_USER_RULES, RBAC_RULES, NamespaceScope
 from autocanary.policy_files.crd_schema import crd_spec_schema
 from autocanary.policy_files.json_schema import render_json_schema
 
@@ -46,9 +46,13 @@ class Value(NamedTuple):
 def rules() -> str:
     """templates/_rules.tpl."""
     parts = ["{{- /* Made by charts/generate.py from autocanary/kube/rbac.py; do not edit. */ -}}"]
-    for scope in NamespaceScope:
-        lines = [line for rule in RBAC_RULES if rule.scope is scope for line in _rule(rule)]
-        parts.append("\n".join([f'{{{{- define "autocanary.rules.{scope.value}" -}}}}', *lines, "{{- end -}}"]))
+    for name, granted in (
+        *((scope.value, [rule for rule in RBAC_RULES if rule.scope is scope]) for scope in NamespaceScope),
+        *((f"page.{rule.scope.value}", [rule]) for rule in FORWARDED_USER_RULES),
+    ):
+        lines = [line for rule in granted for line in _rule(rule)]
+        if lines:
+            parts.append("\n".join([f'{{{{- define "autocanary.rules.{name}" -}}}}', *lines, "{{- end -}}"]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -270,6 +274,8 @@ installed by the tests.
 | Role and binding for the Lease, in its own namespace | `rbac.create` and `leaderElection` |
 | CustomResourceDefinitions `canaryrollouts` and `rolloutpolicies` | `crds.install` |
 | ConfigMap with the policies | `policies` |
+| A Service for the web page | `page.enabled` |
+| ClusterRole and binding to ask for the rights of users | `page.userHeader` |
 | PodDisruptionBudget | `podDisruptionBudget.enabled` and two replicas or more |
 | NetworkPolicy | `networkPolicy.enabled` |
 | ValidatingAdmissionPolicy and binding | `admissionPolicy.enabled` |

@@ -60,6 +60,10 @@ _MEANINGS: Mapping[str, str] = {
     "webhook_hosts": "Hosts that policies' webhooks may reach although their addresses are private, and whose "
     "reasons are shown: names, `*.ml.svc`, addresses, networks "
     "([default](notifications.md#which-hosts-policies-webhooks-may-reach)).",
+    "page_listen": "Where [the web page](page.md) is served, on a port of its own; nowhere when unset.",
+    "page_user_header": "The header in which a proxy names the user of the page. Without it every request carries the"
+    " user's own bearer token ([the difference](page.md#in-the-cluster)).",
+    "page_groups_header": "The header with that user's groups, separated by commas.",
     "webhook_url": "Where transitions are posted as JSON ([the fields](notifications.md#generic-webhook)).",
     "history_limit": "How many finished rollouts are kept per service.",
     "author_annotation": "The annotation of an InferenceService that names the author of its spec, such as "

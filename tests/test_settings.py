@@ -133,6 +133,9 @@ def test_listen_prints_what_it_reads() -> None:
         ("listen", "8080", "--listen: expected HOST:PORT such as 0.0.0.0:8080"),
         ("listen", "host:70000", "--listen: expected HOST:PORT such as 0.0.0.0:8080"),
         ("listen", "::1:80", "--listen: expected an IPv6 address in brackets, such as [::]:8080"),
+        ("page_listen", "8090", "--page-listen: expected HOST:PORT such as 0.0.0.0:8080"),
+        ("page_user_header", "X User", "--page-user-header: expected the name of a header, such as X-Forwarded-User"),
+        ("page_user_header", "Authorization", "--page-user-header: Authorization cannot name a user"),
         ("namespaces", ["Models"], "--namespace: 'Models' cannot be the name of a namespace"),
         ("namespaces", 5, "--namespace: expected a list, comma-separated"),
         ("lease_name", "My Lease", "--lease-name: expected a Kubernetes name"),
@@ -282,6 +285,9 @@ def test_the_flag_of_a_list_is_singular() -> None:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
+        ({"page_user_header": "X-User"}, "need PAGE_LISTEN"),
+        ({"page_listen": "h:1", "page_groups_header": "X-Groups"}, "groups belong to a user"),
+        ({"page_listen": "h:8080"}, "the same port"),
         ({"slack_bot_token_file": "t", "slack_webhook_url_file": "u"}, "exclude each other"),
         ({"slack_channel": "#ml"}, "SLACK_CHANNEL and SLACK_MENTION need SLACK_BOT_TOKEN_FILE"),
         ({"slack_mention": "here"}, "SLACK_CHANNEL and SLACK_MENTION need SLACK_BOT_TOKEN_FILE"),

@@ -14,6 +14,7 @@ from types import FrameType
 
 from autocanary import logs
 from autocanary.app import notification_channels
+from autocanary.app.page_service import PageService
 from autocanary.app.policy_status import PolicyStatusWriter
 from autocanary.controller import Controller
 from autocanary.errors import ClusterError, SettingsError
@@ -108,8 +109,9 @@ class AutocanaryService:
             ThreadPool(_WEBHOOK_THREADS, "hook", hang_seconds=_WEBHOOK_HANG_SECONDS),
             ThreadPool(_WEBHOOK_THREADS, "hook-call", hang_seconds=_WEBHOOK_HANG_SECONDS),
         )
+        credentials = find_credentials(access.kubeconfig, access.context)
         self._client = ApiClient(
-            find_credentials(access.kubeconfig, access.context),
+            credentials,
             count=lambda verb, code: self.counters.count_kube_request(verb, int(code) if code.isdigit() else 0),
         )
         self._elector = self._make_elector()
@@ -190,12 +192,28 @@ class AutocanaryService:
         self._started = False
         self._synced = False
         self._drift_logged = False
+        self._page = PageService(
+            settings,
+            credentials,
+            self._client,
+            self._store,
+            self._cluster,
+            self._active_policies,
+            running=self.controller.rollouts,
+            missing=self.missing,
+            now=self._clock.now,
+        )
         self._server = Server(settings.listen.host, settings.listen.port, self._application())
 
     @property
     def port(self) -> int:
         """Where /metrics and the probes are served."""
         return self._server.port
+
+    @property
+    def page_port(self) -> int | None:
+        """Where the web page is served; None where it is not."""
+        return self._page.port
 
     @property
     def _watched(self) -> tuple[tuple[str, KubeCluster | KubeRolloutStore | KubePolicies], ...]:
@@ -248,6 +266,7 @@ class AutocanaryService:
         self._client.list_page(ROLLOUTS, self._settings.namespaces[0] if self._settings.namespaces else "", limit=1)
         self._policy_status.reload()
         self._server.start()
+        self._page.start()
         self._delivery_workers.start()
         self._cluster.start()
         self._kube_store.start()
@@ -267,6 +286,7 @@ class AutocanaryService:
     def stop(self) -> None:
         """Finish the write in hand, let the next leader begin, and be gone in under ten seconds."""
         steps: tuple[tuple[str, Callable[[], object]], ...] = (
+            ("page", self._page.stop),
             ("timer", lambda: self._timer.stop(2.0)),
             ("notifications", lambda: self._delivery_workers.stop(1.5)),
             ("records", self._record_deliveries),

@@ -12,7 +12,7 @@ from typing import Any
 
 from autocanary.kserve import DIALECTS
 
-__all__ = ["RBAC_RULES", "NamespaceScope", "RbacRule", "rbac_rules"]
+__all__ = ["FORWARDED_USER_RULES", "RBAC_RULES", "NamespaceScope", "RbacRule", "rbac_rules"]
 
 
 class NamespaceScope(str, Enum):
@@ -20,6 +20,7 @@ class NamespaceScope(str, Enum):
 
     WATCHED = "watched"  # all, or those named: a ClusterRole, or a Role in each
     HOME = "home"  # only the service's own
+    CLUSTER = "cluster"  # no namespace: a ClusterRole
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,25 @@ RBAC_RULES: tuple[RbacRule, ...] = (
         "one of several replicas leads",
     ),
 )
+
+
+FORWARDED_USER_RULES: tuple[RbacRule, ...] = (
+    RbacRule(
+        "authorization.k8s.io",
+        "subjectaccessreviews",
+        ("create",),
+        NamespaceScope.CLUSTER,
+        "ask for the rights of the user that a proxy names",
+    ),
+    RbacRule(
+        _AUTOCANARY_GROUP,
+        "canaryrollouts",
+        ("patch",),
+        NamespaceScope.WATCHED,
+        "write what that user requests on the page",
+    ),
+)
+"""Needed only where a proxy names the users of the page in a header; with their own tokens nothing more is."""
 
 
 def rbac_rules(scope: NamespaceScope | None = None) -> list[dict[str, Any]]:

@@ -33,10 +33,13 @@ AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 class RequestChecks:
     """Around the application: ``hosts`` are the values of Host that are answered (none: all), ``token`` is the first
-    part of every path ("": none)."""
+    part of every path ("": none). ``prefix`` is the path under which a proxy serves the page, and may leave in."""
 
-    def __init__(self, application: AsgiApplication, *, hosts: Collection[str] = (), token: str = "") -> None:
+    def __init__(
+        self, application: AsgiApplication, *, hosts: Collection[str] = (), token: str = "", prefix: str = ""
+    ) -> None:
         self._application = application
+        self._prefix = prefix
         self._hosts = frozenset(hosts)
         self._token = token
 
@@ -54,6 +57,8 @@ class RequestChecks:
         if len(scope["path"]) > _MAX_PATH:
             await _refuse(send, 414, "the address is too long")
             return
+        if self._prefix and (scope["path"] + "/").startswith(f"{self._prefix}/"):
+            scope = {**scope, "path": scope["path"].removeprefix(self._prefix) or "/", "raw_path": None}
         if self._token:
             first, _, rest = scope["path"].removeprefix("/").partition("/")
             if not hmac.compare_digest(first.encode(), self._token.encode()):

@@ -66,8 +66,12 @@ class PageOptions:
     @property
     def base(self) -> str:
         """What every address of the page begins with."""
-        path = urlsplit(self.external_url).path.rstrip("/")
-        return f"{path}/{self.token}" if self.token else path
+        return f"{self.prefix}/{self.token}" if self.token else self.prefix
+
+    @property
+    def prefix(self) -> str:
+        """The path under which a proxy serves the page."""
+        return urlsplit(self.external_url).path.rstrip("/")
 
     @property
     def external_origin(self) -> str:
@@ -100,7 +104,7 @@ class WebPage:
             middleware=[Middleware(GZipMiddleware, minimum_size=1024, compresslevel=5)],
             exception_handlers={404: self._not_found, 405: self._not_found, 500: self._failed},
         )
-        self.application = RequestChecks(starlette, token=self._options.token)
+        self.application = RequestChecks(starlette, token=self._options.token, prefix=self._options.prefix)
 
     def close(self) -> None:
         """End the streams first, so that the server has nothing to wait for."""

@@ -19,6 +19,7 @@ from autocanary.settings.value_types import (
     ENV_PREFIX,
     DurationSeconds,
     FilePath,
+    HeaderName,
     Headers,
     HostPort,
     ListenAddress,
@@ -93,6 +94,12 @@ class Settings(BaseSettings):
     """Watched namespaces; empty: all."""
     tick: DurationSeconds = Field(default=1.0, ge=0.1, le=60)
     listen: ListenAddress = HostPort("0.0.0.0", 8080)  # noqa: S104  # probes come from outside the pod
+    page_listen: ListenAddress | None = None
+    """Where the web page is served, on a port of its own; None: nowhere."""
+    page_user_header: HeaderName = ""
+    """The header in which a proxy names the user; empty: every request carries the user's own bearer token."""
+    page_groups_header: HeaderName = ""
+    """The header with the user's groups, separated by commas."""
     leader_election: bool = True
     lease_name: ObjectName = "autocanary"
     lease_namespace: ObjectName | None = None
@@ -152,6 +159,12 @@ class Settings(BaseSettings):
                 "SLACK_CHANNEL and SLACK_MENTION need SLACK_BOT_TOKEN_FILE: an incoming webhook posts to the "
                 "channel that it was made for"
             )
+        if (self.page_user_header or self.page_groups_header) and self.page_listen is None:
+            raise invalid_value("PAGE_USER_HEADER and PAGE_GROUPS_HEADER need PAGE_LISTEN: the page is not served")
+        if self.page_groups_header and not self.page_user_header:
+            raise invalid_value("PAGE_GROUPS_HEADER needs PAGE_USER_HEADER: groups belong to a user")
+        if self.page_listen is not None and self.page_listen.port != 0 and self.page_listen.port == self.listen.port:
+            raise invalid_value("PAGE_LISTEN and LISTEN are the same port: give the page one of its own")
         if self.slack_mention and not self.slack_channel:
             raise invalid_value("SLACK_MENTION needs SLACK_CHANNEL; a policy's channel has mentions of its own")
         return self

@@ -26,6 +26,7 @@ __all__ = [
     "ClusterAccess",
     "DurationSeconds",
     "FilePath",
+    "HeaderName",
     "Headers",
     "HostPort",
     "ListenAddress",
@@ -92,6 +93,14 @@ def parse_seconds(value: Any) -> float:
         return parse_duration(value)
     except ValueError as error:
         raise invalid_value(str(error)) from None
+
+
+def _parse_header_name(value: Any) -> str:
+    if not isinstance(value, str) or (value and not _HEADER_NAME.fullmatch(value)):
+        raise invalid_value("expected the name of a header, such as X-Forwarded-User")
+    if value.lower() in ("authorization", "host", "origin", "cookie"):
+        raise invalid_value(f"{value} cannot name a user: browsers or clients set it themselves")
+    return value
 
 
 def split_list(value: Any) -> tuple[Any, ...]:
@@ -232,6 +241,7 @@ Paths = Annotated[tuple[Path, ...], BeforeValidator(split_list)]
 Headers = Annotated[tuple[tuple[str, str], ...], BeforeValidator(parse_headers)]
 QueryParams = Annotated[tuple[tuple[str, str], ...], BeforeValidator(parse_query_params)]
 Url = Annotated[str, BeforeValidator(parse_url)]
+HeaderName = Annotated[str, BeforeValidator(_parse_header_name)]
 UrlTemplate = Annotated[str, BeforeValidator(_parse_url_template)]
 ListenAddress = Annotated[HostPort, BeforeValidator(_parse_address)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_parse_log_level)]

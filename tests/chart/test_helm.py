@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from autocanary.kube.crds import definitions
-from autocanary.kube.rbac import NamespaceScope, rbac_rules
+from autocanary.kube.rbac import FORWARDED_USER_RULES, NamespaceScope, rbac_rules
 from autocanary.policy_files import load_text
 from autocanary.settings import ENV_PREFIX, PrometheusServer, load
 from charts.generate import documented
@@ -203,6 +203,51 @@ def test_named_namespaces_get_a_role_each_and_the_cluster_none() -> None:
         "auto": rbac_rules(NamespaceScope.HOME),
     }
     assert _variables(documents)["AUTOCANARY_NAMESPACES"] == "models,team-a"
+
+
+def test_the_page_is_off_and_takes_no_right_when_it_is_on() -> None:
+    """A Service and a port of its own; users bring their own tokens."""
+    off, on = render(PROMETHEUS, namespace="auto"), render(variant("page"), namespace="auto")
+    assert [each["name"] for each in container(off)["ports"]] == ["http"]
+    assert not [name for name in _variables(off) if "PAGE" in name]
+    assert container(on)["ports"][1] == {"name": "page", "containerPort": 8090}
+    assert _variables(on)["AUTOCANARY_PAGE_LISTEN"] == ":8090"
+    [service] = [each for each in of_kind(on, "Service") if each["metadata"]["name"] == "autocanary-page"]
+    assert service["spec"]["ports"] == [{"name": "page", "port": 8090, "targetPort": "page"}]
+    for kind in ("ClusterRole", "Role"):
+        assert [each["rules"] for each in of_kind(on, kind)] == [each["rules"] for each in of_kind(off, kind)]
+
+
+def test_a_proxy_that_names_users_gives_the_rights_to_ask_and_write_for_them() -> None:
+    """Only then, and only where the proxy alone reaches the port."""
+    documents = render(variant("page-behind-proxy"), namespace="auto")
+    asking, writing = (
+        {"apiGroups": [rule.group], "resources": [rule.resource], "verbs": list(rule.verbs)}
+        for rule in FORWARDED_USER_RULES
+    )
+    [cluster] = of_kind(documents, "ClusterRole")
+    assert cluster["rules"] == [asking]
+    [watched] = [each for each in of_kind(documents, "Role") if each["metadata"]["namespace"] == "models"]
+    assert watched["rules"] == [*rbac_rules(NamespaceScope.WATCHED), writing]
+    [policy] = of_kind(documents, "NetworkPolicy")
+    [page] = [rule for rule in policy["spec"]["ingress"] if rule["ports"][0]["port"] == "page"]
+    assert page["from"] == variant("page-behind-proxy")["page"]["ingressFrom"]
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        ({"userHeader": "X-User"}, "need page.enabled"),
+        ({"enabled": True, "groupsHeader": "X-Groups"}, "groups belong to a user"),
+        ({"enabled": True, "userHeader": "X-User"}, "only your proxy may"),
+        ({"enabled": True, "port": 8080}, "a port of its own"),
+    ],
+)
+def test_a_page_that_would_be_open_to_all_is_refused(page: dict[str, Any], says: str) -> None:
+    """A client that reaches the port could name any user."""
+    done = helm("template", "x", str(CHART), given={**PROMETHEUS, "page": page})
+    assert done.returncode != 0
+    assert says in done.stderr
 
 
 def test_without_election_there_is_no_right_to_leases() -> None:

@@ -36,5 +36,17 @@
 {{- if and $values.guard.enabled (not $values.guard.namespaces) (not $values.guard.objectSelector) }}
 {{- fail "guard.enabled needs guard.namespaces or guard.objectSelector: a guarded service that no policy governs waits at 0 % for a user" }}
 {{- end }}
+{{- if and (or $values.page.userHeader $values.page.groupsHeader) (not $values.page.enabled) }}
+{{- fail "page.userHeader and page.groupsHeader need page.enabled" }}
+{{- end }}
+{{- if and $values.page.groupsHeader (not $values.page.userHeader) }}
+{{- fail "page.groupsHeader needs page.userHeader: groups belong to a user" }}
+{{- end }}
+{{- if and $values.page.userHeader (not (and $values.networkPolicy.enabled $values.page.ingressFrom)) }}
+{{- fail "page.userHeader needs networkPolicy.enabled and page.ingressFrom: a client that reaches the port can name any user, so only your proxy may" }}
+{{- end }}
+{{- if and $values.page.enabled (eq (int $values.page.port) (int $values.service.port)) }}
+{{- fail "page.port and service.port are the same: give the page a port of its own" }}
+{{- end }}
 {{- include "autocanary.checkPolicies" . }}
 {{- end -}}

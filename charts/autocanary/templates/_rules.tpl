@@ -37,3 +37,17 @@
   resources: [leases]
   verbs: [get, create, update]
 {{- end -}}
+
+{{- define "autocanary.rules.page.cluster" -}}
+# Ask for the rights of the user that a proxy names.
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
+{{- end -}}
+
+{{- define "autocanary.rules.page.watched" -}}
+# Write what that user requests on the page.
+- apiGroups: [autocanary.dev]
+  resources: [canaryrollouts]
+  verbs: [patch]
+{{- end -}}
