@@ -10,7 +10,7 @@ LOCKS := requirements.lock requirements-dev.lock
 SUPPLY := .venv/supply/bin
 SUPPLIED := .venv/supply/.installed
 # What the image has beyond the package's own dependencies: every channel works there.
-IMAGE_EXTRAS := --extra apprise
+IMAGE_EXTRAS := --extra apprise --extra slack
 # In the lock too, so that installing the package itself fetches nothing whose hash is not written down.
 BUILD_BACKEND := hatchling>=1.27 editables>=0.5
 UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate \

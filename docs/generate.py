@@ -55,6 +55,9 @@ _MEANINGS: Mapping[str, str] = {
     "slack_channel": "The channel of rollouts whose policy names none, `#name` or ID; needs the bot token.",
     "slack_mention": "Mentioned there on a rollback, or when a rollout waits for you: IDs of members and "
     "user groups, `here`, `channel`.",
+    "slack_app_token_file": "A file with a Slack app-level token (`xapp-…`): messages get buttons to approve, abort. "
+    "See [approvals](notifications.md#approve-and-abort-from-slack).",
+    "slack_approvers": "Members who may press them, by ID (`U012AB3CD`).",
     "slack_api_url": "Where Slack's Web API is; another one for GovSlack.",
     "apprise_urls_file": "A file of [Apprise](notifications.md#teams-discord-pagerduty-and-others) URLs, one a line.",
     "webhook_hosts": "Hosts that policies' webhooks may reach although their addresses are private, and whose "

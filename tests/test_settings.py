@@ -324,3 +324,22 @@ def test_webhook_hosts_are_names_globs_addresses_and_networks() -> None:
     assert load().webhook_hosts == ()
     for wrong in ("http://gate", "gate:8080", "gate/path", "a b"):
         assert "is not a host: expected a name" in error_of(webhook_hosts=wrong)
+
+
+def test_approvers_and_the_app_token_belong_together(tmp_path: Path) -> None:
+    """And need the bot, whose messages have the buttons."""
+    app, bot = {"slack_app_token_file": tmp_path / "app"}, {"slack_bot_token_file": tmp_path / "bot"}
+    assert "SLACK_APP_TOKEN_FILE and SLACK_APPROVERS belong together" in error_of(**app, **bot)
+    assert "needs SLACK_BOT_TOKEN_FILE" in error_of(**app, slack_approvers="U0123456789")
+    assert "is not a member's ID" in error_of(**app, **bot, slack_approvers="@ada")
+    assert load({**app, **bot, "slack_approvers": "U0123456789, W0123456789"}).slack_approvers == (
+        "U0123456789",
+        "W0123456789",
+    )
+
+
+def test_a_link_template_is_checked_at_the_start() -> None:
+    """A brace that is no placeholder would be found at the first rollback."""
+    assert "{nope} is none of {namespace}, {service}, {rollout}, {reason}" in error_of(runbook_url="https://w/{nope}")
+    assert "expected a URL" in error_of(external_url="canary.example.com")
+    assert load({"runbook_url": "https://w/{reason}"}).runbook_url == "https://w/{reason}"

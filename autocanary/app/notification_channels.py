@@ -13,14 +13,15 @@ from autocanary.notifications.audit_log import KubernetesEvents
 from autocanary.notifications.channel import Channel
 from autocanary.notifications.http_client import HttpClient
 from autocanary.notifications.slack_api import SlackApi
+from autocanary.notifications.slack_approvals import SlackApprovals
 from autocanary.notifications.slack_bot import SlackBot
 from autocanary.notifications.slack_webhook import SlackWebhook
 from autocanary.notifications.webhook import PolicyWebhookChannels, WebhookChannel
 from autocanary.notifications.webhook_hosts import WebhookHosts
-from autocanary.ports import Message
+from autocanary.ports import Message, RolloutStore
 from autocanary.settings import Settings
 
-__all__ = ["policy_channels", "policy_http_client", "service_channels"]
+__all__ = ["policy_channels", "policy_http_client", "service_channels", "slack_approvals"]
 
 PolicyOf = Callable[[Rollout], Policy | None]
 ChannelsFor = Callable[[Message], Sequence[Channel]]
@@ -40,6 +41,20 @@ def service_channels(settings: Settings, client: ApiClient, http: HttpClient, po
     return channels
 
 
+def slack_approvals(settings: Settings, http: HttpClient, store: RolloutStore) -> SlackApprovals | None:
+    """Approvals by the buttons of Slack's messages; None where the settings ask for none, and in a dry run."""
+    if settings.slack_app_token_file is None or settings.slack_bot_token_file is None or settings.dry_run:
+        return None
+    return SlackApprovals(
+        settings.slack_app_token_file,
+        SlackApi(settings.slack_bot_token_file, http, settings.slack_api_url),
+        url=settings.slack_api_url,
+        approvers=settings.slack_approvers,
+        read=store.read,
+        write=lambda namespace, name, request: store.write_request(namespace, name, paused=None, request=request),
+    )
+
+
 def policy_http_client(settings: Settings) -> HttpClient:
     """For URLs that policies name: private addresses only where the settings allow the host."""
     return HttpClient(hosts=WebhookHosts(settings.webhook_hosts))
@@ -52,7 +67,10 @@ def policy_channels(settings: Settings, http: HttpClient, policy_http: HttpClien
     if settings.slack_bot_token_file is not None:
         api = SlackApi(settings.slack_bot_token_file, http, settings.slack_api_url)
         channel, mention = settings.slack_channel, settings.slack_mention
-        sources.append(SlackBot(api, channel=channel, mention=mention, cluster=cluster, policy_of=policy_of))
+        approvals = settings.slack_app_token_file is not None and not settings.dry_run
+        sources.append(
+            SlackBot(api, channel=channel, mention=mention, cluster=cluster, policy_of=policy_of, approvals=approvals)
+        )
     if settings.apprise_urls_file is not None:
         sources.append(AppriseUrls(settings.apprise_urls_file, cluster=cluster, policy_of=policy_of))
     return lambda message: [channel for find in sources for channel in find(message)]

@@ -160,6 +160,7 @@ class AutocanaryService:
             on_event=requeue,
             is_leader=self._leadership.is_leader,
         )
+        self._approvals = notification_channels.slack_approvals(settings, http, self._kube_store)
         self.controller = Controller(
             cluster=self._cluster,
             store=self._store,
@@ -274,6 +275,8 @@ class AutocanaryService:
         if self._elector is not None:
             self._elector.start()
         self._timer.start()
+        if self._approvals is not None:
+            self._approvals.start()
         self._started = True
         _log.info(
             "started",
@@ -288,6 +291,7 @@ class AutocanaryService:
         steps: tuple[tuple[str, Callable[[], object]], ...] = (
             ("page", self._page.stop),
             ("timer", lambda: self._timer.stop(2.0)),
+            ("approvals", lambda: self._approvals.stop() if self._approvals is not None else None),
             ("notifications", lambda: self._delivery_workers.stop(1.5)),
             ("records", self._record_deliveries),
             ("writers", lambda: self._write_pool.stop(2.0)),

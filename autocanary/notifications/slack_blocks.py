@@ -18,6 +18,7 @@ __all__ = [
     "MAX_FIELDS",
     "VERDICT_EMOJI",
     "attachment_message",
+    "buttons",
     "context",
     "emoji_and_color",
     "escape_mrkdwn",
@@ -74,6 +75,29 @@ def fields_section(text: str, fields: Iterable[str]) -> dict[str, Any]:
 
 def context(text: str) -> dict[str, Any]:
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": truncate(text)}]}
+
+
+def buttons(*named: tuple[str, str, str, str]) -> dict[str, Any]:
+    """Buttons: (action_id, text, value, what is asked before it counts; "" asks nothing). The first is highlighted."""
+    elements: list[dict[str, Any]] = []
+    for index, (action_id, text, value, question) in enumerate(named):
+        button: dict[str, Any] = {
+            "type": "button",
+            "action_id": action_id,
+            "text": {"type": "plain_text", "text": text},
+            "value": value,
+        }
+        if len(named) > 1:
+            button["style"] = "danger" if index else "primary"
+        if question:
+            button["confirm"] = {
+                "title": {"type": "plain_text", "text": text},
+                "text": {"type": "plain_text", "text": question},
+                "confirm": {"type": "plain_text", "text": "Yes"},
+                "deny": {"type": "plain_text", "text": "No"},
+            }
+        elements.append(button)
+    return {"type": "actions", "elements": elements}
 
 
 def mentions(ids: Iterable[str]) -> str:

@@ -30,6 +30,8 @@ from autocanary import logs
 from autocanary.errors import DeliveryError
 from autocanary.model.decision import Event
 from autocanary.model.policy import NotificationRoute, Policy
+from autocanary.model.progress import Phase
+from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 from autocanary.notifications.channel import (
     Channel,
@@ -42,8 +44,10 @@ from autocanary.notifications.http_client import NO_RETRY
 from autocanary.notifications.message_text import advice, calls_for_action, next_action, release_text, summary, title
 from autocanary.notifications.metric_rows import rows_to_show
 from autocanary.notifications.slack_api import SlackApi, SlackApiError
+from autocanary.notifications.slack_approvals import ABORT, PROMOTE, button_value
 from autocanary.notifications.slack_blocks import (
     attachment_message,
+    buttons,
     context,
     emoji_and_color,
     escape_mrkdwn,
@@ -61,8 +65,10 @@ __all__ = ["SlackBot", "rollout_message_content", "weight_bar"]
 _CELLS = 20
 
 
-def rollout_message_content(message: Message, cluster: str, policy: Policy | None) -> dict[str, Any]:
-    """The rollout after a transition."""
+def rollout_message_content(
+    message: Message, cluster: str, policy: Policy | None, *, approvals: bool = False
+) -> dict[str, Any]:
+    """The rollout after a transition; with ``approvals`` also buttons for what a user can request of it now."""
     emoji, colour = emoji_and_color(message)
     rows = rows_to_show(message, policy)
     blocks = [section(_progress_text(message, policy))]
@@ -74,8 +80,25 @@ def rollout_message_content(message: Message, cluster: str, policy: Policy | Non
         blocks.append(section(f"*What comes next*\n{lines}"))
     if todo := advice(message):
         blocks.append(section(f"*What you should do*\n{escape_mrkdwn(todo)}"))
+    if approvals:
+        blocks.extend(approval_buttons(message))
     blocks.append(context(_footer(message, cluster)))
     return attachment_message(f"{emoji} {escape_mrkdwn(title(message))}", colour, blocks)
+
+
+def approval_buttons(message: Message) -> list[dict[str, Any]]:
+    """Abort while it runs, and Promote where it waits for a user; none once it goes back or has ended."""
+    rollout, notification = message.rollout, message.notification
+    value = button_value(rollout, notification.weight)
+    abort = (ABORT, "Abort", value, f"Roll {rollout.candidate} back? All traffic goes to {rollout.stable}.")
+    if notification.phase == Phase.PAUSED.value:
+        approval = notification.reason == Reason.AWAITING_APPROVAL.value
+        question = f"Pass the step at {notification.weight} %?"
+        return [buttons((PROMOTE, "Approve" if approval else "Promote", value, question), abort)]
+    return [buttons(abort)] if notification.phase in _ABORTABLE else []
+
+
+_ABORTABLE = frozenset(each.value for each in (Phase.STAGING, Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING))
 
 
 def weight_bar(weight: int) -> str:
@@ -133,7 +156,8 @@ class _RolloutMessage:
 class SlackBot:
     """Finds the Slack channels of a message: those that the policy names, else the settings' own.
 
-    ``mention`` is for the settings' own channel; a policy's channels have the policy's.
+    ``mention`` is for the settings' own channel; a policy's channels have the policy's. ``approvals``: messages have
+    buttons, which ``SlackApprovals`` answers.
     """
 
     def __init__(
@@ -144,8 +168,10 @@ class SlackBot:
         mention: Sequence[str] = (),
         cluster: str = "",
         policy_of: PolicyOf = no_policy,
+        approvals: bool = False,
     ) -> None:
         self._api, self._cluster, self._policy_of = api, cluster, policy_of
+        self._approvals = approvals
         self._channel, self._mention = channel, tuple(mention)
         self._messages: OrderedDict[tuple[str, str, str, str], _RolloutMessage] = OrderedDict()
         self._log = logs.logger("autocanary.notifications.slack_webhook")
@@ -181,7 +207,8 @@ class SlackBot:
         if current is not None and _is_shown(message, current):
             return current, False
         notification, slack_channel = message.notification, name.partition(":")[2]
-        content = rollout_message_content(message, self._cluster, self._policy_of(message.rollout))
+        policy = self._policy_of(message.rollout)
+        content = rollout_message_content(message, self._cluster, policy, approvals=self._approvals)
         if current is not None and self._update(current, content, slack_channel):
             return self._remember(message, name, current.channel, current.ts), False
         given = self.post({"channel": slack_channel, **content}, slack_channel)
@@ -209,6 +236,8 @@ class SlackBot:
         content = body(message, self._cluster, self._policy_of)
         if broadcast and mention:
             content["text"] = f"{mentions(mention)} {content['text']}"
+        if broadcast and self._approvals:
+            content["attachments"][0]["blocks"] += approval_buttons(message)
         place = {"channel": parent.channel, "thread_ts": parent.ts, "reply_broadcast": broadcast}
         self.post({**place, **content}, slack_channel)
 

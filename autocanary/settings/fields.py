@@ -29,6 +29,7 @@ from autocanary.settings.value_types import (
     Paths,
     QueryParams,
     SlackChannel,
+    SlackMembers,
     SlackMentions,
     Url,
     UrlTemplate,
@@ -118,6 +119,10 @@ class Settings(BaseSettings):
     """The channel of rollouts whose policy names no Slack channel; empty: none."""
     slack_mention: SlackMentions = ()
     """Who is mentioned in that channel when a rollout is rolled back or needs a user."""
+    slack_app_token_file: FilePath | None = None
+    """A Slack app-level token: messages have buttons, and approvers promote and abort with them."""
+    slack_approvers: SlackMembers = ()
+    """Members who may; by ID."""
     slack_api_url: Url = "https://slack.com/api"
     """Another one for GovSlack."""
     apprise_urls_file: FilePath | None = None
@@ -167,6 +172,13 @@ class Settings(BaseSettings):
             raise invalid_value("PAGE_LISTEN and LISTEN are the same port: give the page one of its own")
         if self.slack_mention and not self.slack_channel:
             raise invalid_value("SLACK_MENTION needs SLACK_CHANNEL; a policy's channel has mentions of its own")
+        if bool(self.slack_app_token_file) != bool(self.slack_approvers):
+            raise invalid_value(
+                "SLACK_APP_TOKEN_FILE and SLACK_APPROVERS belong together: buttons that no member may press, and "
+                "approvers without buttons, do nothing"
+            )
+        if self.slack_app_token_file and not self.slack_bot_token_file:
+            raise invalid_value("SLACK_APP_TOKEN_FILE needs SLACK_BOT_TOKEN_FILE: the bot's messages have the buttons")
         return self
 
 

@@ -36,6 +36,7 @@ __all__ = [
     "Paths",
     "QueryParams",
     "SlackChannel",
+    "SlackMembers",
     "SlackMentions",
     "Url",
     "UrlTemplate",
@@ -58,6 +59,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
 
 _SLACK_CHANNEL = re.compile(r"#[^\s,#]{1,80}|[CGD][A-Z0-9]{6,}", re.ASCII)
 _WEBHOOK_HOST = re.compile(r"[A-Za-z0-9*]([-A-Za-z0-9.*]{0,251}[A-Za-z0-9*])?", re.ASCII)
+_SLACK_MEMBER = re.compile(r"[UW][A-Z0-9]{6,28}", re.ASCII)
 _SLACK_MENTION = re.compile(r"here|channel|[UWS][A-Z0-9]{6,28}", re.ASCII)
 
 
@@ -209,6 +211,14 @@ def _parse_slack_mentions(value: Any) -> tuple[str, ...]:
     return ids
 
 
+def _parse_slack_members(value: Any) -> tuple[str, ...]:
+    ids = _split_list(value)
+    for each in ids:
+        if not _SLACK_MEMBER.fullmatch(each):
+            raise invalid_value(f"{each!r} is not a member's ID (U..., W...); in Slack: profile, Copy member ID")
+    return ids
+
+
 def _parse_webhook_hosts(value: Any) -> tuple[str, ...]:
     hosts = split_list(value)
     for each in hosts:
@@ -249,6 +259,7 @@ FilePath = Annotated[Path, BeforeValidator(_parse_path)]
 ObjectName = Annotated[str, BeforeValidator(_parse_object_name)]
 SlackChannel = Annotated[str, BeforeValidator(_parse_slack_channel)]
 WebhookHostPatterns = Annotated[tuple[str, ...], BeforeValidator(_parse_webhook_hosts)]
+SlackMembers = Annotated[tuple[str, ...], BeforeValidator(_parse_slack_members)]
 SlackMentions = Annotated[tuple[str, ...], BeforeValidator(_parse_slack_mentions)]
 
 

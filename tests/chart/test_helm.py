@@ -97,6 +97,14 @@ def test_the_variants_use_every_value() -> None:
             },
             "exclude each other",
         ),
+        (
+            {**PROMETHEUS, "slack": {"appTokenSecret": {"name": "s"}, "approvers": ["U0123456789"]}},
+            "slack.appTokenSecret needs slack.botTokenSecret",
+        ),
+        (
+            {**PROMETHEUS, "slack": {"botTokenSecret": {"name": "s"}, "approvers": ["U0123456789"]}},
+            "slack.appTokenSecret.name and slack.approvers belong together",
+        ),
         ({**PROMETHEUS, "slack": {"channel": "#models"}}, "need slack.botTokenSecret"),
         (
             {**PROMETHEUS, "slack": {"botTokenSecret": {"name": "s"}, "mention": ["here"]}},

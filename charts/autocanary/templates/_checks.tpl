@@ -24,6 +24,12 @@
 {{- if and (or $values.slack.channel $values.slack.mention) (not $values.slack.botTokenSecret.name) }}
 {{- fail "slack.channel and slack.mention need slack.botTokenSecret: an incoming webhook posts to the channel that it was made for" }}
 {{- end }}
+{{- if and $values.slack.appTokenSecret.name (not $values.slack.botTokenSecret.name) }}
+{{- fail "slack.appTokenSecret needs slack.botTokenSecret: the bot's messages have the buttons" }}
+{{- end }}
+{{- if ne (empty $values.slack.appTokenSecret.name) (empty $values.slack.approvers) }}
+{{- fail "slack.appTokenSecret.name and slack.approvers belong together: give both or neither" }}
+{{- end }}
 {{- if and $values.slack.mention (not $values.slack.channel) }}
 {{- fail "slack.mention needs slack.channel; a policy's channel has mentions of its own" }}
 {{- end }}

@@ -83,6 +83,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with .Values.slack.botTokenSecret }}{{ if .name }}
 - {name: slack-bot, secret: {{ .name | quote }}, key: {{ .key | quote }}, setting: SLACK_BOT_TOKEN_FILE}
 {{- end }}{{ end }}
+{{- with .Values.slack.appTokenSecret }}{{ if .name }}
+- {name: slack-app, secret: {{ .name | quote }}, key: {{ .key | quote }}, setting: SLACK_APP_TOKEN_FILE}
+{{- end }}{{ end }}
 {{- with .Values.slack.webhookSecret }}{{ if .name }}
 - {name: slack-webhook, secret: {{ .name | quote }}, key: {{ .key | quote }}, setting: SLACK_WEBHOOK_URL_FILE}
 {{- end }}{{ end }}
