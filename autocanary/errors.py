@@ -138,7 +138,7 @@ class CanaryUnsupported(Refused):
 
 
 class MetricsError(AutocanaryError):
-    """Prometheus did not answer the question."""
+    """Prometheus did not answer the query."""
 
 
 class MetricsUnreachable(MetricsError):

@@ -98,7 +98,7 @@ class Metrics(Protocol):
     The number of queries behind it grows with distinct metrics, windows and sources, not with rollouts.
     """
 
-    def query(self, questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]: ...
+    def query(self, queries: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Where the CPU of a tick goes: every call of a port is timed, what is left is the engine's own."""
+"""Where the CPU of a tick goes: every call of a port is timed, what is left is the controller's own."""
 
 from __future__ import annotations
 

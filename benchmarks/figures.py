@@ -36,7 +36,7 @@ class SteadyLoad:
 
 @dataclass(frozen=True, slots=True)
 class RollbackDelays:
-    """Seconds from a breach to the accepted write that takes the candidate's traffic."""
+    """Seconds from a violation to the accepted write that takes the candidate's traffic."""
 
     count: int
     done: int
@@ -53,7 +53,7 @@ class BenchmarkRun:
     rollouts: int
     interval: float
     load: SteadyLoad | None = None
-    breach: RollbackDelays | None = None
+    violation: RollbackDelays | None = None
     note: str = ""
 
 
@@ -125,19 +125,19 @@ _LOAD_COLUMNS = (
     "of these: reads / writes",
     "idle %",
 )
-_BREACH_COLUMNS = ("Run (N / interval)", "n", "p50 s", "p99 s", "max s", "done")
+_VIOLATION_COLUMNS = ("Run (N / interval)", "n", "p50 s", "p99 s", "max s", "done")
 
 
 def markdown(runs: Iterable[BenchmarkRun]) -> str:
-    """Two tables: the load of a steady window, and the time from breach to rollback."""
+    """Two tables: the load of a steady window, and the time from violation to rollback."""
     known = list(runs)
     loads = [(run, run.load) for run in known if run.load is not None]
-    breaches = [(run, run.breach) for run in known if run.breach is not None]
+    violations = [(run, run.violation) for run in known if run.violation is not None]
     parts = []
     if loads:
         parts.append(table(_LOAD_COLUMNS, [_load_row(run, load) for run, load in loads]))
-    if breaches:
-        parts.append(table(_BREACH_COLUMNS, [_breach_row(run, breach) for run, breach in breaches]))
+    if violations:
+        parts.append(table(_VIOLATION_COLUMNS, [_violation_row(run, violation) for run, violation in violations]))
     return "\n\n".join(parts)
 
 
@@ -165,12 +165,12 @@ def _load_row(run: BenchmarkRun, load: SteadyLoad) -> Sequence[str]:
     )
 
 
-def _breach_row(run: BenchmarkRun, breach: RollbackDelays) -> Sequence[str]:
+def _violation_row(run: BenchmarkRun, violation: RollbackDelays) -> Sequence[str]:
     return (
         _title(run),
-        str(breach.count),
-        f"{breach.p50:.2f}",
-        f"{breach.p99:.2f}",
-        f"{breach.max:.2f}",
-        f"{breach.done}/{breach.count}",
+        str(violation.count),
+        f"{violation.p50:.2f}",
+        f"{violation.p99:.2f}",
+        f"{violation.max:.2f}",
+        f"{violation.done}/{violation.count}",
     )

@@ -1,5 +1,5 @@
 """N rollouts at once on a real API server: what a tick costs, whether it keeps its interval, how fast a
-breach becomes a rollback.
+violation becomes a rollback.
 
 ``python -m benchmarks.fleet --rollouts 50 200 500``. Set up like the figures of Flagger and Argo Rollouts
 beside which the result is printed; README.md says what is alike and what is not.
@@ -29,7 +29,7 @@ from benchmarks.usage import cpu_seconds, idle_seconds, resident_megabytes
 from benchmarks.workload import METRICS, candidate, service
 from tests.testbed.servers import missing_servers
 
-_BREACHES = 20
+_VIOLATIONS = 20
 _PER_SECONDS = 30.0  # seconds that the tables count requests over
 _PROCESSORS = 2
 
@@ -44,7 +44,7 @@ class Fleet:
         self._pid = 0
 
     def warm_up(self, metrics: str) -> float:
-        """Until every candidate has been looked at twice and its status was refreshed; seconds it took."""
+        """Until every candidate has been evaluated twice and its status was refreshed; seconds it took."""
         self._installation.deploy(self._count, seconds=60 + self._count)
         begin = time.monotonic()
         self._pid = self._installation.start(metrics, self._interval)
@@ -83,10 +83,10 @@ class Fleet:
             self._interval,
         )
 
-    def breach(self, seed: int) -> tuple[RollbackDelays, int]:
+    def violation(self, seed: int) -> tuple[RollbackDelays, int]:
         """Some candidates turn bad, each at its own instant; and how many healthy ones were rolled back."""
         chance = random.Random(seed)
-        numbers = chance.sample(range(self._count), min(_BREACHES, self._count))
+        numbers = chance.sample(range(self._count), min(_VIOLATIONS, self._count))
         instants = sorted(chance.uniform(0, self._interval) for _ in numbers)
         begin = time.time()
         turned: dict[str, float] = {}
@@ -190,7 +190,7 @@ def measure(count: int, arguments: argparse.Namespace) -> BenchmarkRun:
             time.sleep(arguments.settle)
             load = fleet.window(arguments.window)
             _log(f"{count} rollouts: breach")
-            breach, wrongly = fleet.breach(arguments.seed)
+            violation, wrongly = fleet.violation(arguments.seed)
             if wrongly:
                 _log(f"{count} rollouts: {wrongly} HEALTHY candidates were rolled back")
     except Exception:
@@ -200,7 +200,7 @@ def measure(count: int, arguments: argparse.Namespace) -> BenchmarkRun:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     shutil.rmtree(folder, ignore_errors=True)
-    return BenchmarkRun("autocanary", count, arguments.interval, load, breach, arguments.metrics)
+    return BenchmarkRun("autocanary", count, arguments.interval, load, violation, arguments.metrics)
 
 
 def _log(text: str) -> None:

@@ -16,7 +16,7 @@ _SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, Code
 def megabytes_held(roots: Iterable[object], without: Iterable[object] = ()) -> float:
     """In units of 1,000,000 bytes, each object counted once.
 
-    As Python reports the sizes: without the room that the allocator keeps free, and what C code has allocated.
+    As Python reports the sizes: without the memory that the allocator keeps free, and what C code has allocated.
     """
     left_out = list(without)  # held, so that no id is given away meanwhile
     seen = {id(each) for each in left_out}

@@ -1,6 +1,6 @@
 """A day of everything in virtual time: releases, users, outsiders, faults; the invariants hold all along.
 
-``python -m benchmarks.soak --hours 24 --rollouts 500``. The engine is the one of the service, over the
+``python -m benchmarks.soak --hours 24 --rollouts 500``. The controller is the one of the service, over the
 simulated world. Everything at random comes from one seed, which is printed; the same seed gives the same day.
 Ends with 1 when an invariant was violated.
 """
@@ -54,7 +54,7 @@ class _DecisionListener(ControllerMetrics):
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """At the end of a virtual hour. Memory in MB; ``held`` is the engine's books; ``cpu`` seconds so far."""
+    """At the end of a virtual hour. Memory in MB; ``held`` is the controller's state; ``cpu`` seconds so far."""
 
     hour: int
     running: int

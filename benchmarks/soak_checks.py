@@ -2,7 +2,7 @@
 
 They trust nothing that the product says of itself: what a candidate is worth is known from its model, what
 the traffic was from the ingress, what was measured from the answers to the questions, what users and
-outsiders did from the script that did it. Every write to the rollout store and to a service is looked at when it is
+outsiders did from the script that did it. Every write to the rollout store and to a service is checked when it is
 made, and nothing changes but by a write, so this is as good as looking after every second.
 
 Over 300 lines because it is one account: a rollout's, from its first record to its last.
@@ -37,7 +37,7 @@ PROMOTING_VERBS = frozenset({Verb.PROMOTE.value, Verb.PROMOTE_FULL.value, Verb.R
 WEIGHT_CHANGES = frozenset({"weight edited", "weight removed", "a newer release", "reverted", "put back by hand"})
 """What outsiders do that brings a weight with it."""
 MAX_MEASUREMENT_AGE = 20.0
-"""Seconds from a look to the decision made from it, at most: answers and writes take a while."""
+"""Seconds from an evaluation to the decision made from it, at most: answers and writes take a while."""
 EXTERNAL_CHANGE_WINDOW = 180.0
 """Seconds for which what an outsider did to a service still shows in a rollout that starts after it."""
 
@@ -132,7 +132,7 @@ class Checks:
         self._troubled_at = self.now()
 
     def on_decision(self, rollout: Rollout, reason: Reason) -> None:
-        """The engine means to do something for that reason, whether or not its record arrives."""
+        """The controller means to do something for that reason, whether or not its record arrives."""
         if reason in ROLLBACK_REASONS:
             self._meant[rollout.namespace, rollout.name] = reason
 
@@ -166,18 +166,18 @@ class Checks:
                 share, since = found, when
         return share, since
 
-    def measured(self, readings: Mapping[MetricQuery, Measurement]) -> None:
+    def measured(self, measurements: Mapping[MetricQuery, Measurement]) -> None:
         """What was answered, held against the policy's ranges by the most direct way."""
         verdicts: dict[tuple[str, str, str], bool] = {}
-        for question, reading in readings.items():
+        for question, measurement in measurements.items():
             place = (question.namespace, question.service, question.revision)
             track = self.running.get(place)
             if track is None:
                 continue
             analysis = track.policy.analysis
             metric = next(each for each in analysis.metrics if each.name == question.metric)
-            enough = reading.requests is not None and reading.requests >= analysis.min_requests
-            good = reading.is_value and reading.value is not None and metric.range.contains(reading.value)
+            enough = measurement.requests is not None and measurement.requests >= analysis.min_requests
+            good = measurement.is_value and measurement.value is not None and metric.range.contains(measurement.value)
             verdicts[place] = verdicts.get(place, True) and good and enough
         for place, good in verdicts.items():
             self.running[place].looks.append((self.now(), good))
@@ -267,7 +267,7 @@ class Checks:
         )
 
     def _recent_weights(self, track: TrackedRollout) -> list[int]:
-        """Weights that were in the field lately: the look is a moment older than the record."""
+        """Weights that were in the field lately: the evaluation is a moment older than the record."""
         return [10, 100] if self._touches_of(track) else [10]
 
     @staticmethod
@@ -328,7 +328,7 @@ class Checks:
         return was.phase is Phase.PAUSED and not freed
 
     def _passed(self, track: TrackedRollout, was: Progress, on_decision: float) -> None:
-        """At the weight that the candidate really had, for the step's time, and at the last look before."""
+        """At the weight that the candidate really had, for the step's time, and at the last evaluation before."""
         look = next(((at, good) for at, good in reversed(track.looks) if at <= on_decision), None)
         share, since = self._share(track, on_decision)
         hold = track.policy.steps[max(was.step, 0)].hold
@@ -372,7 +372,7 @@ class Checks:
             waited = now - min(began, default=now)
             return "a deadline" if waited >= track.policy.progress_deadline else ""
         if reason is Reason.KNOWN_BAD:
-            return "rolled back before" if self._blamed(track) else ""
+            return "rolled back before" if self._has_cause(track) else ""
         if reason is Reason.METRIC_VIOLATION:
             return "the candidate"
         touched = self._touches_of(track)
@@ -380,9 +380,9 @@ class Checks:
             return "the candidate" if reason is Reason.REVISION_FAILED or not touched else "an outsider"
         return f"an outsider: {reason.value}" if touched else ""
 
-    def _blamed(self, track: TrackedRollout) -> bool:
+    def _has_cause(self, track: TrackedRollout) -> bool:
         return any(
-            past.key == track.key and _was_blamed(past.progress) for past in self.tracks.values() if past is not track
+            past.key == track.key and _had_cause(past.progress) for past in self.tracks.values() if past is not track
         )
 
     # --- notifications ----------------------------------------------------------------------------
@@ -426,7 +426,7 @@ class Checks:
         self.after(60.0, lambda: self._pruned(track, at))
 
     def _pruned(self, track: TrackedRollout, at: float) -> None:
-        """A minute after an end that everybody has heard of, unless something got in the way."""
+        """A minute after an end whose notification is delivered, unless something got in the way."""
         if self._troubled_at >= at - 5 or self.tracks.get((track.key.namespace, track.name)) is not track:
             return
         if track.progress is None or track.progress.pending_notifications:
@@ -439,7 +439,7 @@ class Checks:
         self._must("history is kept short", kept <= self._limit, track, f"{kept} finished ones are kept")
 
     def at_the_end(self) -> None:
-        """When nothing happens any more, everything has ended and everybody knows."""
+        """When nothing happens any more, everything has ended and is notified."""
         for track in self.tracks.values():
             is_ = track.progress
             phase = is_.phase.value if is_ is not None else "no status"
@@ -456,6 +456,6 @@ class Checks:
             )
 
 
-def _was_blamed(progress: Progress | None) -> bool:
+def _had_cause(progress: Progress | None) -> bool:
     """Whether a rollout was rolled back for what its candidate did."""
     return progress is not None and progress.phase is Phase.ROLLED_BACK and progress.reason in BLAMING_REASONS

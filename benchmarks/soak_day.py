@@ -192,7 +192,7 @@ class RandomEvents:
             self.events[f"person: {done}"] += 1
 
     def _answer_held_rollouts(self) -> None:
-        """People look after what waits for them: sooner when the day is over."""
+        """Users look after what waits for them: sooner when the day is over."""
         patience = 60.0 if self.over else self._random.uniform(300, 1500)
         for track in list(self._checks.running.values()):
             progress = track.progress

@@ -118,7 +118,7 @@ def quality_of(revision: Mapping[str, Any]) -> Quality:
 
 
 class RandomFaults(FaultInjector):
-    """Errors at random at the engine's calls, more of them in a storm; the users' own calls are spared."""
+    """Errors at random at the controller's calls, more of them in a storm; the users' own calls are spared."""
 
     def __init__(self, random: Random, now: Callable[[], float], events: Counter[str]) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class RandomFaults(FaultInjector):
 
 
 class DelayedPool:
-    """A pool whose work takes up to two virtual seconds; what a dead process had begun is never done."""
+    """A pool whose work lasts up to two virtual seconds; what a dead process had begun is never done."""
 
     def __init__(self, world: World, random: Random) -> None:
         self._world, self._random = world, random
@@ -257,9 +257,9 @@ class WatchedMetrics(SimulatedMetrics):
     checks: Checks
 
     def query(self, questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
-        readings = super().query(questions)
-        self.checks.measured(readings)
-        return readings
+        measurements = super().query(questions)
+        self.checks.measured(measurements)
+        return measurements
 
 
 class WatchedNotifier(RecordingNotifier):

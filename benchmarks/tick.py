@@ -1,6 +1,6 @@
 """What a tick costs: the unchanged engine over N rollouts of the simulated world, in virtual time.
 
-``python -m benchmarks.tick``. Every port is timed apart, so the engine's own cost (with planner and judge)
+``python -m benchmarks.tick``. Every port is timed apart, so the controller's own cost (with planner and judge)
 is not mixed with that of the world. Each N runs in a process of its own, for the sake of its memory.
 """
 
@@ -45,8 +45,8 @@ class Cost:
     ``adapter`` is the grouping of questions and the taking apart of answers (or the simulated metrics);
     ``store`` and ``cluster`` are the world's, with JSON where an API server would have it. ``cores`` is
     the share of a core at this interval, without the world. ``bare_memory`` was in use before there was
-    anything but code, ``world_memory`` before the engine began; ``own_memory`` is what the objects take that
-    the real service would hold as well: the engine's books, and the pictures of services and rollouts.
+    anything but code, ``world_memory`` before the controller began; ``own_memory`` is what the objects take that
+    the real service would hold as well: the controller's state, and the caches of services and rollouts.
     """
 
     rollouts: int
@@ -76,7 +76,7 @@ class Cost:
 
 
 class Bench:
-    """A world with N services in analysis, and the engine that looks after them."""
+    """A world with N services in analysis, and the controller that looks after them."""
 
     def __init__(self, count: int, interval: float, metrics: str, source: str) -> None:
         self._count, self._interval = count, interval
@@ -124,7 +124,7 @@ class Bench:
         )
 
     def warm_up(self) -> float:
-        """Until every rollout has been looked at twice; CPU seconds of the engine and its ports."""
+        """Until every rollout has been evaluated twice; CPU seconds of the controller and its ports."""
         clock, spent = self._world.clock, 0.0
         until = clock.now() + _LONGEST_WARM_UP
         while clock.now() < until:

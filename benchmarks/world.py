@@ -1,9 +1,9 @@
-"""Healthy releases in the whole simulated world: the engine, KServe's rules, a scrape grid, and mishaps.
+"""Healthy releases in the whole simulated world: the controller, KServe's rules, a scrape grid, and mishaps.
 
-``python -m benchmarks.world`` plays 2,000 rollouts under the default policy and prints how many were rolled
+``python -m benchmarks.world`` runs 2,000 rollouts under the default policy and prints how many were rolled
 back. Both revisions of each are equally good; their traffic, errors and latency differ from rollout to
 rollout, and while it runs pods are replaced (their counters begin at 0 and what was not scraped is lost),
-the service is restarted, the load swings, errors come in bursts, and Prometheus is away.
+the service is restarted, the load swings, errors come in bursts, and Prometheus is down.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ def test_json_line_begins_with_time_level_and_event() -> None:
     [line] = lines(stream)
     assert list(line)[:3] == ["timestamp", "level", "event"]
     assert line["timestamp"].endswith("Z")
-    told = datetime.fromisoformat(line["timestamp"].replace("Z", "+00:00"))
-    assert abs((datetime.now(timezone.utc) - told).total_seconds()) < 3600
+    logged = datetime.fromisoformat(line["timestamp"].replace("Z", "+00:00"))
+    assert abs((datetime.now(timezone.utc) - logged).total_seconds()) < 3600
     assert line["level"] == "info"
     assert line["event"] == "step_taken"
     assert line["logger"] == "autocanary.controller"

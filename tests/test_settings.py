@@ -149,7 +149,7 @@ def test_listen_prints_what_it_reads() -> None:
     ],
 )
 def test_each_fault_is_one_sentence_that_names_the_flag(name: str, value: object, sentence: str) -> None:
-    """People read where the wrong value came from and what was expected."""
+    """Users read where the wrong value came from and what was expected."""
     message = error_of(**{name: value})
     assert message.startswith(sentence)
     assert "\n" not in message
@@ -167,8 +167,8 @@ def test_a_fault_names_the_file_it_came_from(tmp_path: Path) -> None:
     assert error_of(config=path).startswith(f"{path}: tick: ")
 
 
-def test_all_faults_are_told_at_once() -> None:
-    """Nobody wants to find them one by one."""
+def test_all_errors_are_reported_at_once() -> None:
+    """Users do not want to find them one by one."""
     assert len(error_of(tick="x", log_level="y").splitlines()) == 2
 
 
@@ -297,7 +297,7 @@ def test_the_flag_of_a_list_is_singular() -> None:
         ({"slack_api_url": "slack.com"}, "begins with http"),
     ],
 )
-def test_what_slack_is_told_with_belongs_together(flags: dict[str, str], sentence: str) -> None:
+def test_slack_settings_belong_together(flags: dict[str, str], sentence: str) -> None:
     """A bot token chooses channels, an incoming webhook has one; nothing is silently without effect."""
     assert sentence in error_of(**flags)
 

@@ -65,16 +65,16 @@ def analyse(
     threshold_states = {
         metric.name: evaluate_threshold(
             metric,
-            analysis_input.readings[metric.name],
+            analysis_input.measurements[metric.name],
             analysis_input.states.get(metric.name, MetricState()),
             analysis.min_requests,
         )
         for metric in metrics
-        if metric.name in analysis_input.readings
+        if metric.name in analysis_input.measurements
     }
     comparison_result = evaluate_comparisons(
         metrics,
-        analysis_input.readings,
+        analysis_input.measurements,
         analysis_input.evidence,
         analysis_input.evaluation,
         analysis.min_requests,

@@ -106,7 +106,7 @@ def parameters_by_name(metrics: Sequence[Metric]) -> dict[str, ComparisonParamet
 
 def evaluate_comparisons(
     metrics: Sequence[Metric],
-    readings: Mapping[str, Measurement],
+    measurements: Mapping[str, Measurement],
     evidence: Mapping[str, Any],
     at: Evaluation,
     min_requests: float = 0.0,
@@ -124,7 +124,7 @@ def evaluate_comparisons(
     elsewhere, bound = _compared_elsewhere(metrics, all_metrics)
     compared = {metric.name: metric for metric in metrics if metric.name in parameters}
     comparisons, traffic_missing_since, restarted = _load_state(evidence)
-    counters = {name: _counters(readings.get(name)) for name in parameters}
+    counters = {name: _counters(measurements.get(name)) for name in parameters}
     gating = [name for name, metric in compared.items() if not metric.dry_run]
     after, conclusion = update_comparisons(
         comparisons,
@@ -154,7 +154,7 @@ def evaluate_comparisons(
             parameters[name],
             conclusion,
             metric,
-            readings.get(name),
+            measurements.get(name),
             began,
             at,
             metric.min_requests if metric.min_requests is not None else min_requests,
@@ -228,8 +228,8 @@ def _load_state(evidence: Mapping[str, Any]) -> tuple[Comparisons, float | None,
         return Comparisons(), None, True
 
 
-def _counters(reading: Measurement | None) -> RequestCounters | None:
-    return reading.counters if reading is not None and reading.kind in _KINDS_WITH_COUNTS else None
+def _counters(measurement: Measurement | None) -> RequestCounters | None:
+    return measurement.counters if measurement is not None and measurement.kind in _KINDS_WITH_COUNTS else None
 
 
 def _counting_since(evidence: Mapping[str, Any], counters: Mapping[str, RequestCounters | None]) -> float | None:
@@ -274,7 +274,7 @@ def _summary(
     parameters: ComparisonParameters,
     conclusion: CombinedEvidence,
     metric: Metric,
-    reading: Measurement | None,
+    measurement: Measurement | None,
     began: float | None,
     at: Evaluation,
     required: float,
@@ -287,7 +287,7 @@ def _summary(
     if not stable_in_outage:  # such blocks prove nothing
         needed = needed_requests(state, parameters, step=at.step, steps=at.steps, required=required)
     without_stable = at.weight >= _FULL_WEIGHT and state.history.requests > 0.0
-    counters = reading.counters if reading is not None else None
+    counters = measurement.counters if measurement is not None else None
     gates = name in conclusion.inferiority  # the others are shown all the same
     inferiority = conclusion.inferiority[name] if gates else state.evidence
     non_inferiority = conclusion.non_inferiority[name] if gates else state.non_inferiority / -log(parameters.beta)
@@ -300,7 +300,7 @@ def _summary(
         contribution=round(conclusion.contribution.get(name, 0.0), 3),
         seconds=round(counters.at - began, 1) if counters is not None and began is not None else 0.0,
         slower_than=state.bounds[outcome] if state.bounds else None,
-        not_compared_reason=_reason_not_compared(state, parameters, reading),
+        not_compared_reason=_reason_not_compared(state, parameters, measurement),
         recent_candidate=RevisionCounts(float(recent_n_c), float(recent_e_c)),
         recent_stable=RevisionCounts(float(recent_n_s), float(recent_e_s)),
         recent_seconds=round(state.recent.seconds, 1),
@@ -325,19 +325,19 @@ def _side(requests: float, bad: float) -> RevisionCounts:
     return RevisionCounts(float(requests), float(bad), round(100.0 * low, 4), round(100.0 * high, 4))
 
 
-def _reason_not_compared(state: Comparison, parameters: ComparisonParameters, reading: Measurement | None) -> str:
+def _reason_not_compared(state: Comparison, parameters: ComparisonParameters, measurement: Measurement | None) -> str:
     """Why nothing is compared; "" when it is, or when the reading says it already."""
-    if reading is None or reading.kind not in _KINDS_WITH_COUNTS:
+    if measurement is None or measurement.kind not in _KINDS_WITH_COUNTS:
         return ""
-    source = f" of {reading.source.value}" if reading.source is not None else ""
-    if reading.counters is None:
-        if reading.kind is not MeasurementKind.VALUE:
+    source = f" of {measurement.source.value}" if measurement.source is not None else ""
+    if measurement.counters is None:
+        if measurement.kind is not MeasurementKind.VALUE:
             return ""
-        why = f": {reading.detail}" if reading.detail else ""
+        why = f": {measurement.detail}" if measurement.detail else ""
         return f"the source{source} does not count the requests of both revisions, so nothing is compared{why}"
-    if not reading.counters.exact:
+    if not measurement.counters.exact:
         return f"the counts{source} are approximate: thresholds may use them, a comparison may not"
-    if parameters.latency and not reading.counters.bounds:
+    if parameters.latency and not measurement.counters.bounds:
         return f"the source{source} has no latency histogram, so nothing is compared"
     if parameters.latency and not state.bounds:
         return "stable has completed too few requests to say what slow is"

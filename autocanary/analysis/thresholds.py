@@ -34,8 +34,10 @@ UNBOUNDED = Range()
 """The range of a metric that is only compared."""
 
 
-def evaluate_threshold(metric: Metric, reading: Measurement, state: MetricState, min_requests: float) -> MetricState:
-    """The state of one metric after one more reading.
+def evaluate_threshold(
+    metric: Metric, measurement: Measurement, state: MetricState, min_requests: float
+) -> MetricState:
+    """The state of one metric after one more measurement.
 
     Beyond an objective is no violation that is counted; requests are counted over the step where a metric is
     only compared, not over the window.

@@ -56,7 +56,7 @@ class AnalysisInput:
     """
 
     evaluation: Evaluation
-    readings: Mapping[str, Measurement]
+    measurements: Mapping[str, Measurement]
     states: Mapping[str, MetricState] = field(default_factory=dict)
     evidence: Mapping[str, Any] = field(default_factory=dict)
     failed_requests: Mapping[str, Any] = field(default_factory=dict)
@@ -65,8 +65,8 @@ class AnalysisInput:
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; ``from_dict`` of it is equal to this value."""
         raw: dict[str, Any] = {
-            "look": self.evaluation.to_dict(),
-            "readings": {name: reading.to_dict() for name, reading in self.readings.items()},
+            "evaluation": self.evaluation.to_dict(),
+            "measurements": {name: measurement.to_dict() for name, measurement in self.measurements.items()},
         }
         if self.states:
             raw["states"] = {name: state.to_dict() for name, state in self.states.items()}
@@ -80,9 +80,11 @@ class AnalysisInput:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> AnalysisInput:
+        """Also of a record of a development version, which names two keys otherwise."""
+        measurements = raw["measurements"] if "measurements" in raw else raw["readings"]
         return cls(
-            evaluation=Evaluation.from_dict(raw["look"]),
-            readings={name: Measurement.from_dict(each) for name, each in raw["readings"].items()},
+            evaluation=Evaluation.from_dict(raw["evaluation"] if "evaluation" in raw else raw["look"]),
+            measurements={name: Measurement.from_dict(each) for name, each in measurements.items()},
             states={name: MetricState.from_dict(each) for name, each in raw.get("states", {}).items()},
             evidence=raw.get("evidence", {}),
             failed_requests=raw.get("failedRequests", {}),

@@ -293,7 +293,7 @@ class DecisionInput:
             reading = measured.readings.get(metric.name)
             if metric.dry_run or reading is None or reading.age is None:
                 continue
-            if measured.evaluation.now - reading.age < begins:
+            if measured.evaluation.now - measurement.age < begins:
                 return metric.name
         return ""
 

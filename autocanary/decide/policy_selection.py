@@ -51,7 +51,7 @@ class Tie:
 
 
 class PolicyIndex:
-    """A set of policies prepared for many questions; asking costs little even for many policies.
+    """A set of policies prepared for many look-ups; each costs little even for many policies.
 
     Policies that name their services or their namespaces exactly are found by those names; only the others
     are tried in turn.

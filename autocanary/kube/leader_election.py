@@ -41,7 +41,7 @@ _log = logs.logger("autocanary.kube.leader_election")
 
 _NEVER = float("-inf")
 _MIN_WAIT_SECONDS = 0.02
-_MAX_FOREIGN_DURATION = 600.0  # a duration edited by hand must not keep everybody out for days
+_MAX_FOREIGN_DURATION = 600.0  # a duration edited by hand must not keep every replica out for days
 _RELEASED_DURATION = 1  # the duration, in seconds, that an elector leaves behind with no holder
 
 
@@ -109,7 +109,7 @@ class LeaderElector:
         self._observed_spec: Mapping[str, Any] = {}  # the foreign spec that is being timed, and since when
         self._observed_at = _NEVER
         self._expires_at = _NEVER
-        self._seen_other_holder = False  # whether somebody else was seen to hold it since this one last did
+        self._seen_other_holder = False  # whether another client held it since this one last did
         self._is_own_claim = False  # whether a lease in our name is of our making
         self._last_error_type: type[ClusterError] | None = None
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
@@ -139,7 +139,7 @@ class LeaderElector:
             self._log_once(None)
         except ClusterError as error:
             self._log_once(error)
-        except Exception:  # noqa: BLE001 - the thread must live; the deadline ends leadership by itself
+        except Exception:  # noqa: BLE001 - the thread must live; leadership ends at its deadline
             _log.exception("lease_crashed", lease=f"{self._namespace}/{self._name}")
             self._lease = None
         self._report_leadership()
@@ -163,7 +163,7 @@ class LeaderElector:
         try:
             self._attempt()
         except (Conflict, AlreadyExists):
-            # Not yet a loss: a renewal whose answer got lost, or somebody's label, changes it as well.
+            # Not yet a loss: a renewal whose response was lost, or a user's label, changes it as well.
             self._lease = None
             self._attempt()
         except NotFound:

@@ -210,7 +210,7 @@ class MetricQuery:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """The answer to a question.
+    """The answer to a query.
 
     ``value`` is in ``unit`` (percent and seconds are already normalised) and is None unless a number was
     seen; ``requests`` is how many requests the revision completed within the window, None if unknown;

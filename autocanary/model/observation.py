@@ -65,9 +65,9 @@ class ConditionStatus(str, Enum):
 class PromotionPending(str, Enum):
     """What is still to be done before a candidate with all the traffic is stable itself."""
 
-    ADOPT = "adopt"  # stable's place in the spec is to be given the candidate's spec
+    ADOPT = "adopt"  # copy the candidate's spec to stable's place in the spec
     WAIT = "wait"  # the service is making a revision of it, or moving the traffic to it
-    CLEAR = "clear"  # the candidate's place in the spec is to be emptied
+    CLEAR = "clear"  # empty the candidate's place in the spec
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,10 +103,10 @@ def format_duration(seconds: float) -> str:
     return "".join(kept[:2]) or "0s"
 
 
-def describe_measurement(reading: Measurement) -> str:
+def describe_measurement(measurement: Measurement) -> str:
     """A measurement in words, with the adapter's detail when there is one."""
-    words = _WORDS[reading.kind]
-    return f"{words}: {reading.detail}" if reading.detail else words
+    words = _WORDS[measurement.kind]
+    return f"{words}: {measurement.detail}" if measurement.detail else words
 
 
 def rollout_title(rollout: Rollout) -> str:

@@ -42,7 +42,7 @@ class MetricRow:
 
     metric: str
     ok: bool | None
-    reading: Measurement
+    measurement: Measurement
     range: Range = _ANY
     dry_run: bool = False
     comparison_summary: ComparisonSummary | None = None
@@ -72,31 +72,31 @@ class MetricRow:
     @property
     def value(self) -> float | None:
         """The number, when it is finite, so that JSON can hold it."""
-        value = self.reading.value
+        value = self.measurement.value
         return value if value is not None and math.isfinite(value) else None
 
     @property
     def requests(self) -> float | None:
-        return self.reading.requests
+        return self.measurement.requests
 
     @property
     def measurement_text(self) -> str:
         """``97.2 %``, or in words why there is no number."""
         if self.value is None:
-            return describe_measurement(self.reading)
-        number = format_value(self.value, self.reading.unit)
-        return number if self.reading.is_value else f"{number} ({describe_measurement(self.reading)})"
+            return describe_measurement(self.measurement)
+        number = format_value(self.value, self.measurement.unit)
+        return number if self.measurement.is_value else f"{number} ({describe_measurement(self.measurement)})"
 
     @property
     def threshold(self) -> str:
         """``at least 99 %``; "" when the policy is not known."""
-        return "" if self.range == _ANY else describe_range(self.range, self.reading.unit)
+        return "" if self.range == _ANY else describe_range(self.range, self.measurement.unit)
 
     @property
     def text(self) -> str:
         """``97.2 % (needs 99 %), 1,234 requests``."""
-        limit = "" if self.range == _ANY else f" ({describe_limit(self.range, self.reading.unit)})"
-        counted = self.requests is not None and self.reading.kind is not MeasurementKind.TOO_FEW
+        limit = "" if self.range == _ANY else f" ({describe_limit(self.range, self.measurement.unit)})"
+        counted = self.requests is not None and self.measurement.kind is not MeasurementKind.TOO_FEW
         requests = f", {self.requests:,.0f} requests" if counted else ""
         return f"{self.measurement_text}{limit}{requests}{', not acted on' if self.dry_run else ''}"
 
@@ -122,7 +122,7 @@ def _is_said(row: MetricRow, said: str) -> bool:
         return False
     if row.comparison_summary is not None and not row.comparison_summary.not_compared_reason:
         return str(row.comparison_summary) in said
-    return (row.measurement_text if row.reading.is_value else describe_measurement(row.reading)) in said
+    return (row.measurement_text if row.measurement.is_value else describe_measurement(row.measurement)) in said
 
 
 def deciding_row(rows: tuple[MetricRow, ...]) -> MetricRow | None:

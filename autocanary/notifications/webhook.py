@@ -129,9 +129,9 @@ def _metric(row: MetricRow) -> dict[str, Any]:
     return {
         "name": row.metric,
         "verdict": row.verdict,
-        "kind": row.reading.kind.value,
+        "kind": row.measurement.kind.value,
         "value": row.value,
-        "unit": row.reading.unit.value,
+        "unit": row.measurement.unit.value,
         "min": row.range.min,
         "max": row.range.max,
         "requests": row.requests,

@@ -131,7 +131,7 @@ class ActivePolicies:
             found, problems = find_files(path)
             errors = tuple(each for each in problems if each.severity == "error")
             if errors:
-                # A mount that is away for a moment must not withdraw policies.
+                # A mount that is missing for a moment must not withdraw policies.
                 missing[str(path)] = errors
                 kept = {
                     file: policy_source for file, policy_source in self._files.items() if policy_source.root == path

@@ -168,7 +168,7 @@ class ExporterDiscovery:
                     continue  # nothing to find out
                 settled = state.found.conclusive and not state.recheck_due
                 interval_passed = state.probed_at is None or now - state.probed_at >= _PROBE_INTERVAL
-                if interval_passed and not settled:
+                if interval_passed and not decided:
                     due.append(discovery_key)
             return due
 

@@ -76,11 +76,11 @@ class PrometheusFault:
     namespace: str = ""
     service: str = ""
 
-    def applies_to(self, question: MetricQuery, now: float) -> bool:
+    def applies_to(self, query: MetricQuery, now: float) -> bool:
         return (
             self.start <= now < self.end
-            and self.namespace in ("", question.namespace)
-            and self.service in ("", question.service)
+            and self.namespace in ("", query.namespace)
+            and self.service in ("", query.service)
         )
 
 
@@ -92,15 +92,15 @@ class LostScrapes:
     start: float
     end: float = math.inf
 
-    def loses(self, question: MetricQuery, revision: str, now: float) -> bool:
-        return revision == self.revision and self.start <= now < self.end and not question.query
+    def loses(self, query: MetricQuery, revision: str, now: float) -> bool:
+        return revision == self.revision and self.start <= now < self.end and not query.query
 
 
 class SimulatedMetrics:
     """Answers from a Traffic's counters.
 
     ``faults`` and ``lost_scrapes`` may be changed at any time; ``custom`` answers PromQL that contains its key;
-    ``asked`` counts questions.
+    ``asked`` counts queries.
     """
 
     def __init__(self, traffic: Traffic, clock: VirtualClock) -> None:
@@ -118,23 +118,23 @@ class SimulatedMetrics:
         self._revision_counters: dict[tuple[str, str, str, str], RevisionCounters] = {}
         self._last_counters: dict[tuple[str, str, str, str, str, bool], RequestCounters] = {}
 
-    def query(self, questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
+    def query(self, queries: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
         now = self._clock.now()
-        self.asked += len(questions)
-        readings = {question: self._measure(question, now) for question in questions}
-        for question, reading in readings.items():
-            if question.counters:
-                readings[question] = self._with_counters(question, reading, now)
-        return readings
+        self.asked += len(queries)
+        measurements = {query: self._measure(query, now) for query in queries}
+        for query, measurement in measurements.items():
+            if query.counters:
+                measurements[query] = self._with_counters(query, measurement, now)
+        return measurements
 
-    def _with_counters(self, question: MetricQuery, reading: Measurement, now: float) -> Measurement:
-        if question.query or question.metric not in _COUNTED_METRICS or question.stable in ("", question.revision):
-            why = f"no counts: {question.metric or 'a query of its own'} has none, or nothing to compare with"
-            return replace(reading, detail=reading.detail or why)
-        latency = question.metric == "request-duration"
-        revisions = question.revision, question.stable
-        key = (question.namespace, question.service, question.component, *revisions, latency)
-        fault = next((each for each in self.faults if each.applies_to(question, now)), None)
+    def _with_counters(self, query: MetricQuery, measurement: Measurement, now: float) -> Measurement:
+        if query.query or query.metric not in _COUNTED_METRICS or query.stable in ("", query.revision):
+            why = f"no counts: {query.metric or 'a query of its own'} has none, or nothing to compare with"
+            return replace(measurement, detail=measurement.detail or why)
+        latency = query.metric == "request-duration"
+        revisions = query.revision, query.stable
+        key = (query.namespace, query.service, query.component, *revisions, latency)
+        fault = next((each for each in self.faults if each.applies_to(query, now)), None)
         if fault is None or fault.kind is MeasurementKind.STALE:
             until = now if fault is None else min(fault.start, now)
             self._update_counters(question, key, until, now)
@@ -150,16 +150,16 @@ class SimulatedMetrics:
         return FailureCounts(f"sim-{self._restarts}-{question.revision}", counters.failed, counters.failed_by_process)
 
     def _update_counters(
-        self, question: MetricQuery, key: tuple[str, str, str, str, str, bool], until: float, now: float
+        self, query: MetricQuery, key: tuple[str, str, str, str, str, bool], until: float, now: float
     ) -> None:
-        found = self._traffic.series(question.namespace, question.service, Component(question.component))
+        found = self._traffic.series(query.namespace, query.service, Component(query.component))
         totals: list[RequestTotals] = []
         times: list[float] = []
         current: list[bool] = []
-        for revision in (question.revision, question.stable):
+        for revision in (query.revision, query.stable):
             series = found.get(revision)
-            newest = last_sample_until(series, self._scraped_until(question, revision, until))
-            owner = (question.namespace, question.service, question.component, revision)
+            newest = last_sample_until(series, self._scraped_until(query, revision, until))
+            owner = (query.namespace, query.service, query.component, revision)
             if owner not in self._revision_counters:
                 self._revision_counters[owner] = RevisionCounters(series, newest)
             totals.append(self._revision_counters[owner].update(series, newest))
@@ -175,84 +175,84 @@ class SimulatedMetrics:
             said = RequestCounters(f"sim-{self._restarts}", at, candidate, stable, bounds)
         self._last_counters[key] = replace(said, candidate_current=current[0], stable_current=current[1])
 
-    def _scraped_until(self, question: MetricQuery, revision: str, now: float) -> float:
+    def _scraped_until(self, query: MetricQuery, revision: str, now: float) -> float:
         """When the revision's pods were last scraped: before the scrape was lost, if it is."""
-        lost = [each.start for each in self.lost_scrapes if each.loses(question, revision, now)]
+        lost = [each.start for each in self.lost_scrapes if each.loses(query, revision, now)]
         return min([*lost, now])
 
-    def _measure(self, question: MetricQuery, now: float) -> Measurement:
-        fault = next((each for each in self.faults if each.applies_to(question, now)), None)
+    def _measure(self, query: MetricQuery, now: float) -> Measurement:
+        fault = next((each for each in self.faults if each.applies_to(query, now)), None)
         if fault is None:
-            return self._compute(question, now, now)
+            return self._compute(query, now, now)
         if fault.kind in (MeasurementKind.OUTAGE, MeasurementKind.REFUSED):
-            return Measurement(fault.kind, unit=_unit(question), detail=_DETAILS[fault.kind])
+            return Measurement(fault.kind, unit=_unit(query), detail=_DETAILS[fault.kind])
         scraped_until = fault.start if fault.kind is MeasurementKind.STALE else now
-        return _with_fault(self._compute(question, now, scraped_until), fault, now)
+        return _with_fault(self._compute(query, now, scraped_until), fault, now)
 
-    def _compute(self, question: MetricQuery, now: float, scraped_until: float) -> Measurement:
-        if question.query:
-            return self._custom_measurement(question, now)
-        source = question.source if question.source is not Source.AUTO else Source.KNATIVE
-        found = self._traffic.series(question.namespace, question.service, Component(question.component))
-        series = found.get(question.revision)
+    def _compute(self, query: MetricQuery, now: float, scraped_until: float) -> Measurement:
+        if query.query:
+            return self._custom_measurement(query, now)
+        source = query.source if query.source is not Source.AUTO else Source.KNATIVE
+        found = self._traffic.series(query.namespace, query.service, Component(query.component))
+        series = found.get(query.revision)
         until = min(now, scraped_until)
-        lost = self._scraped_until(question, question.revision, now)
-        span = _span(series, until - question.window, min(until, lost)) if series is not None else None
+        lost = self._scraped_until(query, query.revision, now)
+        span = _span(series, until - query.window, min(until, lost)) if series is not None else None
         if series is None or span is None or span[1].requests == span[0].requests:
-            return _no_requests(question, source, any(each.samples for each in found.values()))
+            return _no_requests(query, source, any(each.samples for each in found.values()))
         first, last, count = span
         served = last.requests - first.requests
-        requests = served * extrapolation(first, last, count, until - question.window, until)
-        value = _value(question, series, first, last, requests)
-        unit, age = _unit(question), now - last.at
+        requests = served * extrapolation(first, last, count, until - query.window, until)
+        value = _value(query, series, first, last, requests)
+        unit, age = _unit(query), now - last.at
         if value is None:
             kind = MeasurementKind.UNSUPPORTED
             return Measurement(kind, unit=unit, requests=requests, age=age, source=source, detail=_DETAILS[kind])
         return Measurement(MeasurementKind.VALUE, value, unit, requests, age, source)
 
-    def _custom_measurement(self, question: MetricQuery, now: float) -> Measurement:
+    def _custom_measurement(self, query: MetricQuery, now: float) -> Measurement:
         for part, answer in self.custom.items():
-            if part in question.query:
-                said = answer(question, now)
+            if part in query.query:
+                said = answer(query, now)
                 if isinstance(said, Measurement):
                     return said
                 if said is None:
                     break
                 kind = MeasurementKind.VALUE if math.isfinite(said) else MeasurementKind.NOT_A_NUMBER
-                counted = self._compute(replace(question, query="", metric="request-count"), now, now)
+                counted = self._compute(replace(query, query="", metric="request-count"), now, now)
                 return Measurement(kind, said, requests=counted.requests, age=0.0)
         return Measurement(MeasurementKind.NO_SERIES, detail=_DETAILS[MeasurementKind.NO_SERIES])
 
 
-def _no_requests(question: MetricQuery, source: Source, measured: bool) -> Measurement:
+def _no_requests(query: MetricQuery, source: Source, measured: bool) -> Measurement:
     """No request: 0 of them where the source is known to measure the service, else unknown."""
-    unit = _unit(question)
+    unit = _unit(query)
     if measured:
         detail = "the revision completed no request in the window"
         return Measurement(MeasurementKind.NO_SERIES, unit=unit, requests=0.0, source=source, detail=detail)
-    named = None if question.source is Source.AUTO else source
-    detail = f"nothing measures {question.namespace}/{question.service}"
+    named = None if query.source is Source.AUTO else source
+    detail = f"nothing measures {query.namespace}/{query.service}"
     return Measurement(MeasurementKind.NO_SERIES, unit=unit, source=named, detail=detail)
 
 
-def _with_fault(reading: Measurement, fault: PrometheusFault, now: float) -> Measurement:
+def _with_fault(measurement: Measurement, fault: PrometheusFault, now: float) -> Measurement:
     if fault.kind is MeasurementKind.STALE:
-        age = reading.age if reading.age is not None else now - fault.start
-        return replace(reading, kind=MeasurementKind.STALE, age=age, detail=f"the newest sample is {age:.0f} s old")
+        age = measurement.age if measurement.age is not None else now - fault.start
+        return replace(measurement, kind=MeasurementKind.STALE, age=age, detail=f"the newest sample is {age:.0f} s old")
     kept = fault.kind is MeasurementKind.PARTIAL
     return replace(
-        reading,
+        measurement,
         kind=fault.kind,
-        value=reading.value if kept else None,
-        requests=None if fault.kind is MeasurementKind.NO_SERIES else reading.requests,
+        value=measurement.value if kept else None,
+        requests=None if fault.kind is MeasurementKind.NO_SERIES else measurement.requests,
         detail=_DETAILS.get(fault.kind, ""),
     )
 
 
-def _unit(question: MetricQuery) -> Unit:
-    if question.query:
+def _unit(query: MetricQuery) -> Unit:
+    if query.query:
         return Unit.NUMBER
-    return _UNITS.get(question.metric, Unit.SECONDS)
+    return _UNITS.get(query.metric, Unit.SECONDS)
 
 
 def _span(series: RevisionSeries, start: float, end: float) -> tuple[ScrapedSample, ScrapedSample, int] | None:
@@ -302,13 +302,13 @@ def histogram_quantile(quantile: float, counts: Sequence[float]) -> float:
 
 
 def _value(
-    question: MetricQuery, series: RevisionSeries, first: ScrapedSample, last: ScrapedSample, requests: float
+    query: MetricQuery, series: RevisionSeries, first: ScrapedSample, last: ScrapedSample, requests: float
 ) -> float | None:
     """None when this revision does not measure such a thing."""
     served, failed = last.requests - first.requests, last.errors - first.errors
-    quantile = question.quantile if question.quantile is not None else _DEFAULT_QUANTILE
+    quantile = query.quantile if query.quantile is not None else _DEFAULT_QUANTILE
     tokens = series.quality.tokens
-    match question.metric:
+    match query.metric:
         case "request-success-rate":
             return 100.0 * (served - failed) / served
         case "error-rate":

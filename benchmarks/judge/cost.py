@@ -1,4 +1,4 @@
-"""What one look at one rollout costs: two metrics, errors and latency, and the traffic share."""
+"""What one evaluation of one rollout costs: two metrics, errors and latency, and the traffic share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BELOW = (0.02, 0.1, 0.3, 0.52, 0.78, 0.92, 0.972, 0.99, 0.996, 0.999, 0.9995)
 _LOOKS = 3000
 _EVERY = 10.0
-_PER_LOOK = 1000
+_PER_EVALUATION = 1000
 
 
 def cost(samples: int = _LOOKS) -> str:
@@ -60,7 +60,7 @@ def _counters(samples: int) -> Iterator[RequestCounters]:
     rng = random.Random(1)
     sums = ([0] * (2 + len(_BOUNDS)), [0] * (2 + len(_BOUNDS)))
     for tick in range(samples):
-        for side, many in zip(sums, (_PER_LOOK // 10, _PER_LOOK - _PER_LOOK // 10), strict=True):
+        for side, many in zip(sums, (_PER_EVALUATION // 10, _PER_EVALUATION - _PER_EVALUATION // 10), strict=True):
             for place, more in enumerate(_draw_counts(many, rng)):
                 side[place] += more
         sides = [RequestTotals(float(n), float(e), tuple(map(float, within))) for n, e, *within in sums]

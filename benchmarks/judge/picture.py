@@ -1,4 +1,4 @@
-"""The pictures of the page, drawn by hand: SVG is text."""
+"""The figures of the page, drawn by hand: SVG is text."""
 
 from __future__ import annotations
 

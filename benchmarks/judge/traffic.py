@@ -80,7 +80,7 @@ ROWS = {row.name: row for row in (*HEALTHY, *HARMFUL)}
 
 
 def ticks(row: TrafficCase, load: float, runs: int, rng: np.random.Generator) -> Iterator[tuple[int, int, TickCounts]]:
-    """(step, weight, counts) of every tick. Draws do not depend on what anybody decides."""
+    """(step, weight, counts) of every tick. Draws do not depend on the decisions."""
     p_c: float | NDArray[np.float64] = row.candidate
     p_s: float | NDArray[np.float64] = row.stable
     for tick in range(TICKS):

@@ -1,4 +1,4 @@
-"""What a look amounts to where metrics are compared with stable."""
+"""What an evaluation amounts to where metrics are compared with stable."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_fail_is_kept_in_later_evaluations() -> None:
 
 
 def test_suspicious_below_the_rejection_threshold() -> None:
-    """Evidence of five to one: nothing advances, and people hear how far it is."""
+    """Evidence of five to one: nothing advances, and users hear how far it is."""
     run = ComparisonRun()
     seen = [run.evaluations(1, 200, 10, 1800, 18) for _ in range(12)]
     outcomes = list(dict.fromkeys(each.outcome for each in seen))
@@ -173,7 +173,7 @@ def test_a_source_without_a_histogram_is_named() -> None:
     assert "the source of knative has no latency histogram" in found.message
 
 
-def test_slow_requests_are_blamed_on_the_latency() -> None:
+def test_slow_requests_contribute_to_the_latency() -> None:
     """Of two metrics the one that carries the evidence is named, with the bound that shows it best."""
     run = ComparisonRun(ERRORS, LATENCY)
     run.evaluations(4, 200, 0, 1800, 18)
@@ -217,7 +217,7 @@ def test_objective_violation_and_worse_than_stable_fail() -> None:
 
 
 def test_a_plain_threshold_keeps_its_meaning_beside_a_comparison() -> None:
-    """Two breaches roll back although stable is as bad; and the comparison rolls back below the threshold."""
+    """Two violations roll back although stable is as bad; and the comparison rolls back below the threshold."""
     run = ComparisonRun(BESIDE)
     found = run.evaluations(1, 200, 20, 1800, 180, value=10.0)
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN)
@@ -231,9 +231,9 @@ def test_missing_traffic_fails_after_a_timeout() -> None:
     """A candidate that hangs completes nothing, and fails nothing."""
     run = ComparisonRun()
     seen = [run.evaluations(1, 0, 0, 1800, 0) for _ in range(60)]
-    told = [(each.outcome, each.reason) for each in seen]
-    first = told.index((Outcome.SUSPICIOUS, Reason.TRAFFIC_MISSING))
-    fails = told.index((Outcome.FAIL, Reason.TRAFFIC_MISSING))
+    results = [(each.outcome, each.reason) for each in seen]
+    first = results.index((Outcome.SUSPICIOUS, Reason.TRAFFIC_MISSING))
+    fails = results.index((Outcome.FAIL, Reason.TRAFFIC_MISSING))
     assert (fails - first) * 15 >= MISSING_TRAFFIC_SECONDS
     assert "completes less than half of the requests that 10 % of the traffic are" in seen[fails].message
 

@@ -62,7 +62,7 @@ def run(
 
 
 def test_bad_canary_fails_and_names_the_largest_contributor() -> None:
-    """Blame is each metric's part of the evidence; failures count as slow, so latency carries some of it."""
+    """A contribution is each metric's part of the evidence; failures count as slow, so latency carries some of it."""
     _, conclusion = run(40, fails=0.1)
     assert conclusion.latched
     assert conclusion.largest_contributor == ERRORS

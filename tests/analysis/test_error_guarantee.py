@@ -28,7 +28,7 @@ ALMOST = 1.0 + 1e-9
 
 @dataclass(frozen=True)
 class PlannedSample:
-    """One look's truth: requests of both sides, stable's rate, and where the rollout is."""
+    """One evaluation's truth: requests of both sides, stable's rate, and where the rollout is."""
 
     n_c: int
     n_s: int
@@ -82,7 +82,7 @@ class ComparisonDriver:
 
 
 def expected_at_stop(driver: ComparisonDriver, plan: list[PlannedSample], stop: float) -> tuple[float, float]:
-    """E[E at the first look with E >= stop, or at the end], and the chance that it ever is."""
+    """E[E at the first evaluation with E >= stop, or at the end], and the chance that it ever is."""
     alive: dict[Comparison, float] = {driver.start: 1.0}
     total = crossed = 0.0
     for sample in plan:

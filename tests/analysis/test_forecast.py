@@ -1,4 +1,4 @@
-"""Forecasts: near what the judge really does, and honest where nothing can be said."""
+"""Forecasts: near what the analysis really does, and honest where nothing can be said."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def poisson(rng: random.Random, mean: float) -> int:
 def simulated_times(
     parameters: ComparisonParameters, rps: float, stable: float, candidate: float, seed: int
 ) -> tuple[float, float]:
-    """When the judge itself catches and passes a release at a weight of 10 %."""
+    """When the analysis itself catches and passes a release at a weight of 10 %."""
     rng = random.Random(seed)
     state, caught, passed = new_comparison(), 1e9, 1e9
     sums = [0, 0, 0, 0]

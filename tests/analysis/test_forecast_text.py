@@ -1,4 +1,4 @@
-"""What people are told of what a comparison can see."""
+"""What users read about the harm that a comparison can detect."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_forecast_names_traffic_and_detection_times() -> None:
     assert " points worse is not detected within the 4m of the plan's steps" in text
 
 
-def test_little_traffic_is_told_plainly() -> None:
+def test_little_traffic_is_stated() -> None:
     """At a request in fifteen seconds on the candidate a minute proves nothing."""
     rules, state = seen(1, 9, 0)
     short = replace(rules, steps=(Step(10, 60.0), Step(100, 60.0)))
@@ -37,7 +37,7 @@ def test_little_traffic_is_told_plainly() -> None:
 
 
 def test_more_traffic_sees_less_harm_sooner() -> None:
-    """The figure that people compare policies by."""
+    """The figure that users compare policies by."""
     little, much = forecast_text(*seen(30, 270, 0)), forecast_text(*seen(300, 2700, 0))
     points = [float(each.split("less than ")[1].split(" points")[0]) for each in (little, much)]
     assert points[0] > points[1]

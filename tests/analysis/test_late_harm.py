@@ -100,7 +100,7 @@ def test_a_healthy_bake_is_not_rolled_back(swing: float) -> None:
 @pytest.mark.parametrize("scrape", [15, 60])
 @pytest.mark.parametrize("after_minutes", [3, 20])
 @pytest.mark.parametrize("failing", [1.0, 0.5])
-def test_shared_outages_are_not_blamed_on_the_side_that_is_scraped_first(
+def test_shared_outages_do_not_count_against_the_side_that_is_scraped_first(
     scrape: int, after_minutes: int, failing: float
 ) -> None:
     """Each side has its own scrape phase, so that one shows the beginning and the end of an outage earlier."""
@@ -137,8 +137,8 @@ def test_restarts_do_not_roll_back_healthy_rollouts(row: str, load: float, most:
     assert ever.sum() <= most
 
 
-def test_few_candidates_beyond_the_margin_pass_each_gate() -> None:
-    """At the edge of the pass margin with rates that jump: one in 3, 6 and 20 at most ever passes a gate."""
+def test_few_candidates_beyond_the_margin_pass_each_step() -> None:
+    """At the edge of the pass margin with rates that jump: one in 3, 6 and 20 at most ever passes a step."""
     parameters = ComparisonParameters(block=10.0, samples=1, cap=None, pass_margin=Margin(1.5, 0.005))
     runs, rng = 4000, np.random.default_rng(5)
     for step, most in ((0, 1 / 3), (1, 1 / 6), (2, 1 / 20)):

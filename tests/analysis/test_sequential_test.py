@@ -132,7 +132,7 @@ def test_approximate_counts_are_not_compared() -> None:
 
 
 def test_drops_counts_across_a_weight_change_and_one_block_after() -> None:
-    """Of 12 looks, the one across the change and those that begin within 30 s of it are not counted.
+    """Of 12 evaluations, the one across the change and those that begin within 30 s of it are not counted.
 
     What was counted at the split before is none of this one's requests.
     """
@@ -146,7 +146,7 @@ def test_drops_counts_across_a_weight_change_and_one_block_after() -> None:
 
 
 def test_weight_change_without_counters_is_remembered() -> None:
-    """Two changes of split while Prometheus is away leave the split as it was, but not the counts."""
+    """Two changes of split while Prometheus is down leave the split as it was, but not the counts."""
     samples = bad_samples(9)
     state = run_samples(*samples[:3])
     for weight in (25, 10):
@@ -336,7 +336,7 @@ def run_slow_samples(**kind: bool) -> Comparison:
 
 
 def test_latency_is_compared_over_frozen_bounds() -> None:
-    """Bounds around stable's quantiles, chosen at the first look; twice as slow is caught, equal is not."""
+    """Bounds around stable's quantiles, chosen at the first evaluation; twice as slow fails, equal does not."""
     slow, equal = run_slow_samples(slower=True), run_slow_samples(slower=False)
     assert slow.bounds == equal.bounds == (0.25, 0.5, 1.0, 2.5)
     assert slow.evidence > LATENCY.bound
@@ -438,7 +438,7 @@ journey = st.lists(
 
 
 def run_path(path: list[tuple[tuple[int, float, int, float], str]], resume_at: int, latency: bool) -> Comparison:
-    """A comparison through all that happens to one; at one look it is written down and read again."""
+    """A comparison through all that happens to one; at one evaluation it is written down and read again."""
     parameters = LATENCY if latency else DEFAULT
     state, step, weight, epoch, at = new_comparison(), 0, 10, "one", 0.0
     sums = [0, 0, 200, 1]
@@ -472,14 +472,14 @@ def test_restored_state_gives_the_same_evidence(
 @settings(deadline=None, max_examples=60)
 @given(path=journey, latency=st.booleans())
 def test_evidence_is_always_finite(path: list[tuple[tuple[int, float, int, float], str]], latency: bool) -> None:
-    """Whatever happens, both sides of the evidence can be told and compared."""
+    """Whatever happens, both sides of the evidence can be printed and compared."""
     state = run_path(path, -1, latency)
     assert -1e9 < state.evidence < 1e9
     assert -1e9 < state.non_inferiority < 1e9
 
 
 def test_huge_and_zero_counts() -> None:
-    """A million requests a second, and a rollout nobody calls."""
+    """A million requests a second, and a rollout without requests."""
     samples = [counters(i * 10.0, i * 1e9, i * 5e7, i * 9e9, i * 9e6) for i in range(40)]
     assert run_samples(*samples).evidence > DEFAULT.bound
     unused_weight = run_samples(*(counters(i * 10.0, 0, 0, 0, 0) for i in range(40)))

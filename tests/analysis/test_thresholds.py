@@ -25,8 +25,10 @@ ANALYSIS = Analysis(metrics=(SUCCESS, LATENCY))
 GOOD = {"request-success-rate": value(99.9), "request-duration": value(0.2, unit=Unit.SECONDS)}
 
 
-def look(readings: dict[str, Measurement], states: dict[str, MetricState] | None = None, *metrics: Metric) -> Verdict:
-    return analyse(ANALYSIS, metrics or ANALYSIS.metrics, AnalysisInput(Evaluation(), readings, states or {}))
+def look(
+    measurements: dict[str, Measurement], states: dict[str, MetricState] | None = None, *metrics: Metric
+) -> Verdict:
+    return analyse(ANALYSIS, metrics or ANALYSIS.metrics, AnalysisInput(Evaluation(), measurements, states or {}))
 
 
 def test_all_in_range_passes_and_says_the_values() -> None:
@@ -38,26 +40,26 @@ def test_all_in_range_passes_and_says_the_values() -> None:
 
 
 def test_violation_below_the_limit_does_not_fail() -> None:
-    """The first breach of three neither passes nor fails."""
+    """The first violation of three neither passes nor fails."""
     found = look({**GOOD, "request-success-rate": value(80.0)})
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN)
     assert "success rate 80 % (needs 99 %), 1,000 requests, 1 of 3 violations" in found.message
 
 
 def test_fails_when_violations_reach_the_limit() -> None:
-    """failureLimit 3 fails at the third breach of the step."""
+    """failureLimit 3 fails at the third violation of the step."""
     found = look({**GOOD, "request-success-rate": value(80.0)}, {"request-success-rate": MetricState(violations=2)})
     assert (found.outcome, found.metric) == (Outcome.FAIL, "request-success-rate")
 
 
-def test_a_pass_between_keeps_earlier_breaches() -> None:
-    """Breaches add up within a step unless the policy says consecutive."""
+def test_a_pass_between_keeps_earlier_violations() -> None:
+    """Violations add up within a step unless the policy says consecutive."""
     states = {"request-success-rate": MetricState(violations=2)}
     assert look(GOOD, states).metrics["request-success-rate"].violations == 2
 
 
-def test_consecutive_forgets_breaches_at_a_pass() -> None:
-    """With consecutive, a pass in between starts the count anew."""
+def test_consecutive_forgets_violations_at_a_pass() -> None:
+    """With consecutive, a pass in between resets the count."""
     metric = replace(SUCCESS, consecutive=True)
     states = {"request-success-rate": MetricState(violations=2)}
     found = look({"request-success-rate": value(99.9)}, states, metric)
@@ -65,7 +67,7 @@ def test_consecutive_forgets_breaches_at_a_pass() -> None:
 
 
 def test_too_few_requests_neither_pass_nor_fail() -> None:
-    """Below minRequests even a terrible number is no breach."""
+    """Below minRequests even a terrible number is no violation."""
     found = look({**GOOD, "request-success-rate": value(0.0, requests=12)})
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS)
     assert found.metrics["request-success-rate"].violations == 0
@@ -73,7 +75,7 @@ def test_too_few_requests_neither_pass_nor_fail() -> None:
 
 
 def test_a_metric_of_unknown_count_is_judged() -> None:
-    """Custom PromQL whose requests nobody counts is judged by its value alone."""
+    """Custom PromQL without a request count is evaluated by its value alone."""
     assert look({**GOOD, "request-success-rate": value(99.5, requests=None)}).outcome is Outcome.PASS
 
 
@@ -98,14 +100,14 @@ def test_outcome_by_measurement_kind(kind: MeasurementKind, outcome: Outcome, re
 
 
 def test_violation_limit_outranks_a_metric_without_data() -> None:
-    """A failure is certain even while the other metric's source is away."""
-    readings = {"request-success-rate": value(1.0), "request-duration": Measurement(MeasurementKind.OUTAGE)}
-    found = look(readings, {"request-success-rate": MetricState(violations=2)})
+    """A failure is certain even while the other metric's source is down."""
+    measurements = {"request-success-rate": value(1.0), "request-duration": Measurement(MeasurementKind.OUTAGE)}
+    found = look(measurements, {"request-success-rate": MetricState(violations=2)})
     assert found.outcome is Outcome.FAIL
 
 
 def test_a_dry_run_metric_is_shown_and_never_decides() -> None:
-    """dryRun breaches are counted for people only."""
+    """dryRun violations are counted and shown, and decide nothing."""
     drift = Metric("drift", Range(max=0), Unit.NUMBER, dry_run=True)
     found = look({"drift": value(7.0, unit=Unit.NUMBER), **GOOD}, {}, *ANALYSIS.metrics, drift)
     assert found.outcome is Outcome.PASS
@@ -113,35 +115,37 @@ def test_a_dry_run_metric_is_shown_and_never_decides() -> None:
 
 
 KINDS = st.sampled_from(list(MeasurementKind))
-READINGS = st.builds(Measurement, kind=KINDS, value=st.floats(allow_nan=False), requests=st.none() | st.floats(0, 1e6))
+MEASUREMENTS = st.builds(
+    Measurement, kind=KINDS, value=st.floats(allow_nan=False), requests=st.none() | st.floats(0, 1e6)
+)
 
 
-@given(READINGS, READINGS, st.integers(0, 5))
+@given(MEASUREMENTS, MEASUREMENTS, st.integers(0, 5))
 def test_only_enough_numbers_in_range_pass(success: Measurement, latency: Measurement, violations: int) -> None:
     """PASS means that every gating metric gave a number in range from enough requests, whatever else."""
     states = {"request-success-rate": MetricState(violations=violations)}
     found = look({"request-success-rate": success, "request-duration": latency}, states)
     if found.outcome is Outcome.PASS:
-        for metric, reading in ((SUCCESS, success), (LATENCY, latency)):
-            assert reading.kind is MeasurementKind.VALUE
-            assert reading.value is not None
-            assert metric.range.contains(reading.value)
-            assert reading.requests is None or reading.requests >= ANALYSIS.min_requests
+        for metric, measurement in ((SUCCESS, success), (LATENCY, latency)):
+            assert measurement.kind is MeasurementKind.VALUE
+            assert measurement.value is not None
+            assert metric.range.contains(measurement.value)
+            assert measurement.requests is None or measurement.requests >= ANALYSIS.min_requests
     if found.outcome is Outcome.FAIL:
-        blamed = found.metrics[found.metric]
-        assert blamed.last is not None
-        assert blamed.last.kind is MeasurementKind.VALUE
-        assert blamed.ok is False
+        named = found.metrics[found.metric]
+        assert named.last is not None
+        assert named.last.kind is MeasurementKind.VALUE
+        assert named.ok is False
 
 
-def test_a_breach_is_said_before_a_metric_with_too_few_requests() -> None:
+def test_a_violation_is_named_before_a_metric_with_too_few_requests() -> None:
     """Something was seen, so it is no mere want of evidence: `onInconclusive: promote` must not go on with it."""
     few = value(0.2, requests=3, unit=Unit.SECONDS)
-    for readings in (
+    for measurements in (
         {"request-success-rate": value(80.0), "request-duration": few},
         {"request-success-rate": value(99.9, requests=3), "request-duration": value(9.0, unit=Unit.SECONDS)},
     ):
-        found = look(readings)
+        found = look(measurements)
         assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN)
 
 

@@ -1,4 +1,4 @@
-"""The demo: the unchanged engine over a scenario's world, as the command plays it."""
+"""The demo: the unchanged controller over a scenario's world, as the command runs it."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def test_apprise_without_its_library_is_refused_at_the_start(
 
 
 @pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
-def test_apprise_is_told_besides_slack(api: FakeApi, receiver: Receiver, slack: Slack, tmp_path: Path) -> None:
+def test_apprise_is_notified_besides_slack(api: FakeApi, receiver: Receiver, slack: Slack, tmp_path: Path) -> None:
     """Each channel is noted by its own name."""
     with Receiver().running() as other:
         pending_notifications(api)

@@ -63,7 +63,7 @@ class PolicyStatusSetup:
         self.desk.write_statuses(self.resources, services, running)
 
     def put(self, written: dict[str, Any]) -> None:
-        """Somebody applies it, and the watch has brought it."""
+        """A user applies it, and the watch has brought it."""
         self.api.put("rolloutpolicies", written)
         name = (written["metadata"]["namespace"], written["metadata"]["name"])
         until(lambda: self.taken.get(name) == written["spec"])
@@ -144,7 +144,7 @@ def test_a_resource_that_becomes_invalid_stays_in_force_as_it_was(
 
 
 def test_a_resource_that_is_deleted_is_forgotten(make_setup: Callable[..., PolicyStatusSetup]) -> None:
-    """It governs nothing any more, and nobody is answered."""
+    """It governs nothing any more, and no status is written."""
     setup = make_setup()
     setup.put(document())
     setup.api.drop("rolloutpolicies", "models", "prod")
@@ -197,7 +197,7 @@ def test_one_answer_that_cannot_be_written_does_not_end_the_others(
 def test_writes_no_status_without_leadership(
     make_setup: Callable[..., PolicyStatusSetup], captured: logs.CapturedLogs
 ) -> None:
-    """Said in the log, raised to nobody."""
+    """It is logged and not raised."""
     setup = make_setup(leader=Leader(False))
     setup.put(document())
     setup.write_statuses(service("mnist"))
@@ -215,7 +215,7 @@ def test_tied_policies_match_no_service(make_setup: Callable[..., PolicyStatusSe
     assert setup.status("two")["matchedServices"] == 0
 
 
-def test_a_resource_whose_name_a_file_has_already_is_told_so(
+def test_a_resource_whose_name_a_file_has_already_gets_a_status(
     make_setup: Callable[..., PolicyStatusSetup], tmp_path: Path
 ) -> None:
     """The file's stays in force; the author of the resource must not read that theirs is."""

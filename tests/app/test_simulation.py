@@ -1,4 +1,4 @@
-"""Simulated releases: the same decisions as in the whole world, and figures that anybody can get again."""
+"""Simulated releases: the same decisions as in the whole world, and reproducible figures."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_the_standard_releases_end_as_their_names_say() -> None:
 
 
 def test_what_takes_longer_than_the_horizon_is_undecided() -> None:
-    """Nobody is promoted for want of time."""
+    """Running out of time promotes nothing."""
     course = simulate_run(DEFAULT, BY_NAME["little-traffic"], 1, 600.0)
     assert (course.outcome, course.seconds) == (RunOutcome.UNDECIDED, 600.0)
 
@@ -179,7 +179,7 @@ def test_two_policies_meet_the_same_requests() -> None:
     assert replace(found[0], policy="") == replace(found[1], policy="")
 
 
-def test_progress_is_told() -> None:
+def test_progress_is_reported() -> None:
     """Runs done, of how many."""
     on_progress: list[tuple[int, int]] = []
     simulate(

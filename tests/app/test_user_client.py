@@ -1,4 +1,4 @@
-"""A user's ledger: all rollouts over many pages, one rollout, and a wish."""
+"""The rollouts that a user reads: all of them over many pages, one rollout, and a request."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_reading_one(api: FakeApi, store: UserClient) -> None:
 
 
 def test_request_is_written_to_the_spec(api: FakeApi, store: UserClient) -> None:
-    """By somebody who leads nothing; the status is not touched."""
+    """A client without leadership writes it; the status is not touched."""
     fill(api, 1)
     before = api.objects["canaryrollouts", "ml", "mnist-00000"]["status"]
     asked = store.write_request("ml", "mnist-00000", paused=None, request=Request("7", Verb.ABORT.value, "ann"))

@@ -71,6 +71,6 @@ def test_a_service_that_cannot_be_read_has_none(api: FakeApi, store: UserClient)
 
 
 def test_no_rollouts_no_calls(api: FakeApi, store: UserClient) -> None:
-    """Nothing is asked for nobody."""
+    """Without services there is no query."""
     assert store.routes([]) == []
     assert api.requests == []

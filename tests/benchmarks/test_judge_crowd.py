@@ -34,7 +34,7 @@ def traffic(seed: int, rate: float, load: float) -> list[tuple[int, int, TickCou
 @pytest.mark.parametrize("preset", list(ComparisonPreset))
 @pytest.mark.parametrize(("rate", "load"), [(0.01, 10.0), (0.001, 1000.0), (0.1, 100.0)])
 def test_batch_comparison_equals_the_comparison(preset: ComparisonPreset, rate: float, load: float) -> None:
-    """Evidence and non-inferiority are the same at every look, across steps, dropped blocks and empty ticks."""
+    """Evidence and non-inferiority are the same at every evaluation, across steps, dropped blocks and empty ticks."""
     parameters = parameters_of(ComparisonPolicy(preset=preset))
     batch = BatchComparison(parameters, RUNS, len(STEPS))
     states = [new_comparison()] * RUNS

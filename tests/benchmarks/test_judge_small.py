@@ -80,7 +80,7 @@ def test_cap_prevents_false_rollbacks_in_bursts() -> None:
 
 
 def test_peer_rules_match_their_documentation() -> None:
-    """A fixed threshold kills a healthy 0.9 % service; a z-test at every look kills a third of all."""
+    """A fixed threshold kills a healthy 0.9 % service; a z-test at every evaluation kills a third of all."""
     found = results("A2", 10.0)
     assert found["Flagger"].ended > 0.9 * RUNS
     assert found["Argo"].ended > 0.9 * RUNS
@@ -89,7 +89,7 @@ def test_peer_rules_match_their_documentation() -> None:
 
 
 def test_villes_bound_at_the_edge_of_the_margin() -> None:
-    """10,000 rollouts exactly at the edge, 240 looks each: at most alpha are ever rolled back."""
+    """10,000 rollouts exactly at the edge, 240 evaluations each: at most alpha are ever rolled back."""
     parameters = ComparisonParameters(alpha=0.05, block=10.0, samples=1, cap=None, fail_margin=Margin(1.25, 0.01))
     rng = np.random.default_rng(SEED)
     runs = 10_000
@@ -180,7 +180,7 @@ def test_how_it_decides_quotes_the_figures() -> None:
             assert cell == f"{format_duration(each.median or 0.0)} / {each.failed or 0.0:,.0f}", (name, rule)
 
 
-def test_the_pictures_are_svg_with_a_bar_for_each_figure() -> None:
+def test_the_figures_are_svg_with_a_bar_for_each_number() -> None:
     """Well-formed, titled, and one bar with words per figure."""
     for picture, bars in ((false_rollbacks, 8 * 7), (detection, 4 * 4 * 7)):
         root = ElementTree.fromstring(picture(made_up()))  # noqa: S314 - made here

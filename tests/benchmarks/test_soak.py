@@ -39,7 +39,7 @@ def test_one_hour_soak_has_no_violations(seed: int) -> None:
 
 
 def test_detects_an_advance_without_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes every look for a pass: the checks see what was really measured."""
+    """It takes every evaluation for a pass: the checks see what was really measured."""
 
     def eager(situation: DecisionInput) -> Decision:
         verdict = situation.verdict

@@ -78,15 +78,15 @@ def test_quantile_returns_a_sample_value() -> None:
 def test_the_peers_rows_are_consistent() -> None:
     """What was copied from the measurement agrees with itself."""
     for peer in PEERS:
-        load, breach = peer.load, peer.breach
+        load, violation = peer.load, peer.violation
         assert load is not None
-        assert breach is not None
+        assert violation is not None
         assert load.gap_p50 <= load.gap_p99 <= load.gap_max
         assert load.rss_mean <= load.rss_max
         assert load.api == pytest.approx(load.reads + load.writes, rel=0.01)
         assert load.cpu_ms_per_tick == pytest.approx(load.cores * 120 / load.ticks * 1000, rel=0.02)
-        assert breach.p50 <= breach.p99 <= breach.max
-        assert breach.done <= breach.count
+        assert violation.p50 <= violation.p99 <= violation.max
+        assert violation.done <= violation.count
 
 
 def test_a_run_becomes_a_row_of_each_table() -> None:
@@ -101,7 +101,7 @@ def test_a_run_becomes_a_row_of_each_table() -> None:
 
 
 def test_every_metric_of_the_workload_is_answered() -> None:
-    """Both revisions get good values, and bad ones where they are to be bad."""
+    """Both revisions get good values, and bad ones where they must be bad."""
     query = (
         'label_replace(sum by (namespace_name, revision_name) (increase(x{namespace_name="bench",'
         'revision_name=~"a-1|a-2"}[1m])), "autocanary", "count0", "", "")'

@@ -16,7 +16,7 @@ MOST_ROLLED_BACK = 9
 
 @pytest.mark.timeout(900)
 def test_healthy_releases_are_not_rolled_back() -> None:
-    """Pods are replaced, the service is restarted, the load swings, Prometheus is away: no fault of theirs."""
+    """Pods are replaced, the service is restarted, the load swings, Prometheus is down: no fault of theirs."""
     ends = [run_rollout(f"test/{run}") for run in range(ROLLOUTS)]
     assert sum(end.is_rolled_back for end in ends) <= MOST_ROLLED_BACK
     assert sum(end.phase == "Promoted" for end in ends) >= ROLLOUTS * 0.8

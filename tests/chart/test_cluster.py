@@ -174,7 +174,7 @@ def test_removing_it_keeps_every_policy_and_a_second_installation_takes_over(cle
     clean.kubectl("-n", "models", "get", "rolloutpolicy", "kept")
 
 
-def test_definitions_that_somebody_else_installed_are_left_or_taken_over_by_choice(clean: ApiServer) -> None:
+def test_definitions_of_another_release_are_left_or_adopted_by_choice(clean: ApiServer) -> None:
     """`autocanary crds | kubectl apply -f -` came first: Helm says so, and two ways lead on."""
     clean.kubectl("apply", "--server-side", "-f", "-", stdin=manifest())
     refused = helm(

@@ -42,7 +42,7 @@ def test_shows_both_revisions_evidence_and_forecast() -> None:
     assert "at this traffic (" in found
 
 
-def test_it_is_part_of_the_picture_of_a_rollout() -> None:
+def test_it_is_part_of_the_view_of_a_rollout() -> None:
     """And what is allowed says that stable is the measure."""
     found = text(rollout_panel(shown(10), NOW))
     assert "no worse than stable" in found

@@ -86,8 +86,8 @@ def demo_runs(monkeypatch: pytest.MonkeyPatch) -> FakeDemoRuns:
     return made
 
 
-def test_plays_both_default_scenarios_and_exits_0(invoke: Invoke, demo_runs: FakeDemoRuns, slept: list[float]) -> None:
-    """Without a terminal nobody watches, so it does not wait either."""
+def test_runs_both_default_scenarios_and_exits_0(invoke: Invoke, demo_runs: FakeDemoRuns, slept: list[float]) -> None:
+    """Without a terminal it does not wait."""
     result = invoke("demo")
     assert result.exit_code == 0
     assert [demo_run.title for demo_run in demo_runs.stages] == list(KNOWN.values())
@@ -114,7 +114,7 @@ def test_unfinished_rollout_exits_1(invoke: Invoke, demo_runs: FakeDemoRuns) -> 
 
 
 def test_list_names_them(invoke: Invoke, demo_runs: FakeDemoRuns) -> None:
-    """And plays none."""
+    """And runs none."""
     result = invoke("demo", "--list")
     assert result.stdout.splitlines() == [
         "healthy  a good release is promoted",
@@ -139,7 +139,7 @@ def test_paces_itself_on_a_terminal(
     arguments: tuple[str, ...],
     pace: float,
 ) -> None:
-    """So many virtual seconds a second, ten pictures a second, and a last look at the end."""
+    """So many virtual seconds a second, ten pictures a second, and a last evaluation at the end."""
     console = printing.console
     monkeypatch.setattr(printing, "console", lambda *_: console(force_terminal=True, width=120, color_system=None))
     assert invoke("demo", "--scenario", "healthy", *arguments).exit_code == 0
@@ -163,7 +163,7 @@ def test_a_speed_below_one_is_wrong_usage(invoke: Invoke, demo_runs: FakeDemoRun
 
 
 def test_serve_prints_the_address(invoke: Invoke, demo_runs: FakeDemoRuns) -> None:
-    """On stderr, while it plays."""
+    """On stderr, while it runs."""
     result = invoke("demo", "--scenario", "healthy", "--serve")
     assert (result.exit_code, demo_runs.served) == (0, [True])
     assert result.stderr == "the web page: http://127.0.0.1:9091/\nserving http://127.0.0.1:9090/metrics\n"

@@ -154,7 +154,7 @@ def test_marks_an_unexpected_end(expected: tuple[Phase, ...], shown: tuple[Rollo
     assert word in text_of(console)
 
 
-def test_the_picture_can_be_kept_as_svg(tmp_path: Path) -> None:
+def test_the_view_can_be_saved_as_svg(tmp_path: Path) -> None:
     """The end of every scenario and the summary: what a README shows. Twice the same is the same file."""
     files = [tmp_path / "one.svg", tmp_path / "two.svg"]
     for file in files:
@@ -173,7 +173,7 @@ def test_the_picture_can_be_kept_as_svg(tmp_path: Path) -> None:
     assert files[1].read_text("utf-8") == svg
 
 
-def test_a_picture_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+def test_an_svg_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     """With the path and the reason."""
     with (
         DemoView(file_console()) as view,

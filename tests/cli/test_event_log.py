@@ -1,4 +1,4 @@
-"""Transitions, each told once."""
+"""Transitions, each logged once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SECOND = decision(70, "step_taken", 25, "StepPassed", "25 % of the traffic")
 
 
 def test_each_transition_is_returned_once() -> None:
-    """However often the same rollout is looked at."""
+    """However often the same rollout is read."""
     trail = EventLog()
     assert [line.weight for line in trail.new_lines([rollout(decisions=(FIRST,))])] == [10]
     assert [line.weight for line in trail.new_lines([rollout(decisions=(FIRST, SECOND))])] == [25]

@@ -43,7 +43,7 @@ from autocanary.errors import (
     ],
 )
 def test_every_error_has_the_code_of_its_kind(error: AutocanaryError, code: int) -> None:
-    """3 only where nothing could be found out, 2 only where the person wrote something wrong."""
+    """3 only where nothing could be found out, 2 only where the command line is wrong."""
     assert printing.exit_code_for(error) == code
 
 

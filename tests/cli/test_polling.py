@@ -11,7 +11,7 @@ from autocanary.errors import Busy, Forbidden, Unreachable
 
 
 def test_last_poll_is_at_the_deadline(slept: list[float]) -> None:
-    """An answer that comes in the last moment is seen; each look is told how much time is left."""
+    """An answer that comes in the last moment is seen; each call receives the time that is left."""
     assert list(poll(2.0, 5.0)) == [5.0, 3.0, 1.0, 0.0]
     assert slept == [2.0, 2.0, 1.0]
 
@@ -50,7 +50,7 @@ def test_short_outage_is_tolerated_and_printed_once(slept: list[float], capsys: 
 
 
 def test_long_outage_is_an_error(slept: list[float]) -> None:
-    """After the time that was told."""
+    """After the given time."""
     tolerance = OutageTolerance()
     tolerance.attempt(lambda: 1)
     tolerance.attempt(is_unreachable)

@@ -38,21 +38,21 @@ class Prometheus:
         return QueryResponse((VectorSample({"__name__": self.has}, 1.0, 0.0),) if self.has in promql else ())
 
 
-def told(prometheus: Prometheus, *metrics: Metric, source: Source = Source.AUTO) -> list[str]:
+def warnings_of(prometheus: Prometheus, *metrics: Metric, source: Source = Source.AUTO) -> list[str]:
     of = replace(POLICY, analysis=Analysis(metrics, source=source), origin="policy.yaml:1")
     return [str(problem) for problem in check_queries(prometheus, [of])]
 
 
 def test_a_query_that_runs_is_no_problem_with_or_without_data() -> None:
-    """Whether it has data depends on a service that nobody has named; it is asked with its gaps filled."""
+    """Whether it has data depends on a service that is not named; the query runs with its gaps filled."""
     prometheus = Prometheus()
-    assert told(prometheus, CUSTOM) == []
+    assert warnings_of(prometheus, CUSTOM) == []
     assert prometheus.asked == ["vector(1)", 'drift{revision="sample"}[1m]']
 
 
 def test_a_refused_query_is_an_error() -> None:
     """In Prometheus' words, with the policy's place."""
-    assert told(Prometheus(bad="drift"), CUSTOM) == [
+    assert warnings_of(Prometheus(bad="drift"), CUSTOM) == [
         "policy.yaml:1: prod: the query of drift is refused: parse error: unexpected character"
     ]
 
@@ -60,7 +60,7 @@ def test_a_refused_query_is_an_error() -> None:
 def test_a_preset_that_something_measures_is_no_problem() -> None:
     """Any of the sources will do for auto."""
     prometheus = Prometheus(has="istio_requests_total")
-    assert told(prometheus, PRESET) == []
+    assert warnings_of(prometheus, PRESET) == []
     assert "revision_request_count" in prometheus.asked[1]
 
 
@@ -72,7 +72,7 @@ def test_a_preset_that_something_measures_is_no_problem() -> None:
 def test_a_window_of_two_scrapes_is_no_problem(interval: float | None, window: float | None) -> None:
     """Nor is an interval that is not known, because the series are younger than five minutes."""
     prometheus = Prometheus(has="istio_requests_total", interval=interval)
-    assert told(prometheus, replace(PRESET, window=window)) == []
+    assert warnings_of(prometheus, replace(PRESET, window=window)) == []
     assert "istio_requests_total{" in prometheus.asked[-1]
     assert "count_over_time" in prometheus.asked[-1]
 
@@ -81,7 +81,7 @@ def test_a_window_under_two_scrapes_is_one_warning_with_the_numbers() -> None:
     """Both presets rest on the same series, which Prometheus reports once."""
     prometheus = Prometheus(has="revision_request_count", interval=60)
     errors = Metric("error-rate", Range(max=1), Unit.PERCENT)
-    (warning,) = told(prometheus, PRESET, errors, source=Source.KNATIVE)
+    (warning,) = warnings_of(prometheus, PRESET, errors, source=Source.KNATIVE)
     assert warning.startswith(
         "policy.yaml:1: warning: prod: revision_request_count is scraped every 1m, the window is 1m: use at least 3m"
     )
@@ -90,18 +90,18 @@ def test_a_window_under_two_scrapes_is_one_warning_with_the_numbers() -> None:
 
 def test_the_window_of_a_metric_overrides_that_of_the_analysis() -> None:
     prometheus = Prometheus(has="revision_request_count", interval=60)
-    (warning,) = told(prometheus, replace(PRESET, window=90), PRESET_OF_3M, source=Source.KNATIVE)
+    (warning,) = warnings_of(prometheus, replace(PRESET, window=90), PRESET_OF_3M, source=Source.KNATIVE)
     assert "the window is 1m30s" in warning
 
 
 def test_a_refused_scrape_interval_query_is_no_problem_of_the_policy() -> None:
     """Too many samples for this server, say: the presets were checked all the same."""
-    assert told(Prometheus(has="revision_request_count", bad="offset"), PRESET, source=Source.KNATIVE) == []
+    assert warnings_of(Prometheus(has="revision_request_count", bad="offset"), PRESET, source=Source.KNATIVE) == []
 
 
 def test_a_preset_that_nothing_measures_is_a_warning() -> None:
     """It names what was looked for, and where that comes from."""
-    (warning,) = told(Prometheus(), PRESET, source=Source.KNATIVE)
+    (warning,) = warnings_of(Prometheus(), PRESET, source=Source.KNATIVE)
     assert warning.startswith(
         "policy.yaml:1: warning: prod: nothing in this Prometheus measures request-success-rate: "
         "there are no series of revision_request_count"
@@ -113,12 +113,12 @@ def test_a_preset_that_the_source_cannot_give_is_an_error() -> None:
     """Waiting would not help; Prometheus is not even asked."""
     prometheus = Prometheus()
     tokens = Metric("time-to-first-token", Range(max=1), Unit.SECONDS)
-    (error,) = told(prometheus, tokens, source=Source.KNATIVE)
+    (error,) = warnings_of(prometheus, tokens, source=Source.KNATIVE)
     assert error == "policy.yaml:1: prod: knative does not measure time-to-first-token"
     assert prometheus.asked == ["vector(1)"]
 
 
-def test_a_prometheus_that_is_away_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prometheus_that_is_down_is_reported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not once for every metric, and not as a fault of the policy."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

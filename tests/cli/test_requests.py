@@ -178,7 +178,7 @@ def test_deleted_rollout_exits_1(invoke: Invoke, cluster: UseClient) -> None:
 
 
 def test_a_short_absence_of_the_cluster_is_waited_out(invoke: Invoke, cluster: UseClient) -> None:
-    """The wish is written already; its answer will come."""
+    """The request is written already; its answer will come."""
     client = FakeRolloutClient(rollout())
     cluster(client)
     client.script = [
@@ -247,7 +247,7 @@ def test_pausing_twice_says_so(invoke: Invoke, cluster: UseClient) -> None:
     assert (invoke("pause", "mnist").exit_code, client.asked) == (0, [])
 
 
-def test_a_rollout_that_ends_while_it_is_to_be_paused_is_a_no(invoke: Invoke, cluster: UseClient) -> None:
+def test_a_rollout_that_ends_before_its_pause_is_a_no(invoke: Invoke, cluster: UseClient) -> None:
     """The pause came too late."""
     ended = rollout(Phase.ROLLED_BACK, reason=Reason.METRIC_VIOLATION).progress
     cluster(FakeRolloutClient(rollout(), service=lambda before: replace(before, progress=ended)))
@@ -263,7 +263,7 @@ def test_a_rollout_that_ends_while_it_is_to_be_paused_is_a_no(invoke: Invoke, cl
 def test_resume_lifts_every_kind_of_pause(
     invoke: Invoke, cluster: UseClient, paused: bool, written: bool | None
 ) -> None:
-    """The field, if it is set, and a request for pauses that nobody asked for."""
+    """The field, if it is set, and a request for pauses that no user made."""
     client = FakeRolloutClient(
         rollout(Phase.PAUSED, paused=paused), service=controller_answering("resumed", phase=Phase.PROGRESSING)
     )
@@ -292,7 +292,7 @@ def test_a_resume_that_does_not_resume_is_a_no(invoke: Invoke, cluster: UseClien
 
 
 def test_a_field_set_after_an_unanswered_resume_is_lifted(invoke: Invoke, cluster: UseClient) -> None:
-    """The pending wish alone would not lift it."""
+    """The pending request alone would not lift it."""
     client = FakeRolloutClient(
         rollout(Phase.PAUSED, paused=True, request=Request("earlier", "resume")),
         service=controller_answering("resumed", phase=Phase.PROGRESSING),
@@ -368,12 +368,12 @@ def test_the_cluster_s_flags_reach_the_seam(invoke: Invoke, monkeypatch: pytest.
 
 
 def test_a_user_without_a_name_can_ask(invoke: Invoke, cluster: UseClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a container with a numeric user there is nobody to name."""
+    """In a container with a numeric user there is no user name."""
 
-    def nobody() -> str:
+    def unknown_user() -> str:
         raise KeyError("uid not found: 1000")
 
-    monkeypatch.setattr(getpass, "getuser", nobody)
+    monkeypatch.setattr(getpass, "getuser", unknown_user)
     client = FakeRolloutClient(rollout(), service=controller_answering("rolling back", phase=Phase.ROLLING_BACK))
     cluster(client)
     assert invoke("abort", "mnist").exit_code == 0
@@ -390,7 +390,7 @@ def test_a_wrong_timeout_is_wrong_usage(invoke: Invoke, text: str) -> None:
 
 
 def test_ambiguous_component_exits_1(invoke: Invoke, cluster: UseClient) -> None:
-    """Nobody aborts a transformer that meant the predictor; the rollout's own name says which."""
+    """A request for the predictor does not abort the transformer; the rollout's own name says which."""
     other = replace(
         rollout(started_at=START + 5),
         name="mnist-transformer-00002",

@@ -1,4 +1,4 @@
-"""Pictures of one rollout."""
+"""Views of one rollout."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rendered_text(what: RenderableType | None, width: int = 120) -> str:
 
 
 def test_every_phase_has_a_style() -> None:
-    """A new phase must not break the picture."""
+    """A new phase must not break the view."""
     assert {phase_style(phase) for phase in Phase} >= {"green", "red", "yellow"}
 
 
@@ -75,7 +75,7 @@ def test_without_a_policy_the_number_of_the_step_is_shown() -> None:
 
 
 def test_metrics_are_held_against_their_thresholds() -> None:
-    """Value, range, breaches, requests: the evidence of the decision."""
+    """Value, range, violations, requests: the evidence of the decision."""
     table = rendered_text(metric_table(RolloutView(rollout(metrics=metrics(98.5, violations=2, ok=False)), POLICY)))
     rate, latency = table.splitlines()[1:3]
     assert rate.split("  ")[0] == "request-success-rate"
@@ -101,7 +101,7 @@ def test_no_metric_table_before_the_first_evaluation() -> None:
     assert metric_table(RolloutView(rollout(metrics={}), POLICY)) is None
 
 
-def test_the_panel_tells_everything() -> None:
+def test_the_panel_shows_everything() -> None:
     """Names, phase, weight, steps, metrics, reason, and what is waited for."""
     picture = rendered_text(rollout_panel(RolloutView(rollout(), POLICY), START + 60))
     for each in (
@@ -129,6 +129,6 @@ def test_the_panel_of_a_finished_rollout_waits_for_nothing() -> None:
 
 
 def test_names_from_the_cluster_are_no_markup() -> None:
-    """What looks like markup is text: nobody can colour another's terminal."""
+    """What looks like markup is text: a message cannot colour a terminal."""
     picture = rendered_text(rollout_panel(RolloutView(rollout(message="[red]x[/red] [/]"), POLICY), START))
     assert "[red]x[/red] [/]" in picture

@@ -43,7 +43,7 @@ def test_each_command_has_help(invoke: Invoke, command: str) -> None:
 
 
 def test_help_shows_the_name_it_was_called_by() -> None:
-    """People who type `kubectl autocanary` are shown that."""
+    """Users who type `kubectl autocanary` are shown that."""
     assert program("/usr/local/bin/kubectl-autocanary") == "kubectl autocanary"
     assert program("/usr/local/bin/autocanary") == "autocanary"
     assert program("/x/autocanary/__main__.py") == "autocanary"
@@ -52,7 +52,7 @@ def test_help_shows_the_name_it_was_called_by() -> None:
 
 
 def test_the_version_is_the_package_s(invoke: Invoke) -> None:
-    """As a command, and as the flag that people try."""
+    """As a command, and as the flag that users try."""
     for argument in ("version", "--version"):
         result = invoke(argument)
         assert (result.stdout, result.exit_code) == (f"{autocanary.__version__}\n", 0)
@@ -105,7 +105,7 @@ def test_every_error_is_one_sentence_on_stderr(
 
 
 def test_error_during_a_read_is_one_sentence_too(invoke: Invoke, cluster: Callable[[FakeRolloutClient], None]) -> None:
-    """Not only opening can fail; the ledger is closed all the same."""
+    """Not only opening can fail; the rollout store is closed all the same."""
     client = FakeRolloutClient()
     client.script.append(Forbidden("dev may not list canaryrollouts", status=403))
     cluster(client)
@@ -145,7 +145,7 @@ def test_a_broken_pipe_is_quiet(invoke: Invoke, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_unexpected_exception_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug shows its traceback: hiding it would help nobody."""
+    """A bug shows its traceback: hiding it would not help."""
     raising(monkeypatch, ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError):
         CliRunner().invoke(app, ["version"], catch_exceptions=False)
@@ -161,9 +161,9 @@ def test_the_entry_point_ends_with_the_exit_code(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_real_broken_pipe_leaves_no_trace() -> None:
-    """Through a real pipe that nobody reads: no message at the interpreter's exit either."""
-    reading, writing = os.pipe()
-    os.close(reading)
+    """Through a real pipe without a reader: no message at the interpreter's exit either."""
+    measurement, writing = os.pipe()
+    os.close(measurement)
     try:
         ended = subprocess.run(
             [sys.executable, "-m", "autocanary", "crds"],
@@ -208,7 +208,7 @@ def test_completion_scripts_are_made(invoke: Invoke) -> None:
         ("version", "autocanary version [OPTIONS]"),
     ],
 )
-def test_usage_lines_are_for_people(invoke: Invoke, command: str, usage: str) -> None:
+def test_usage_lines_are_for_users(invoke: Invoke, command: str, usage: str) -> None:
     """Arguments by their names, once, and without the types of this program."""
     text = invoke(*command.split(), "-h").stdout
     assert f"Usage: {usage} " in text
@@ -234,7 +234,7 @@ def test_defaults_are_shown_as_they_are_written(invoke: Invoke) -> None:
 
 
 def complete(shell: str, line: str, word: int) -> list[str]:
-    """What a shell is told when a line is completed at one of its words."""
+    """What a shell receives when a line is completed at one of its words."""
     ended = subprocess.run(
         [sys.executable, "-m", "autocanary"],
         env={

@@ -151,7 +151,7 @@ def test_the_exit_code_is_the_service_s(invoke: Invoke, monkeypatch: pytest.Monk
 
 
 def test_on_a_console_the_sentence_is_enough(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    """People need not read the reason twice."""
+    """Users need not read the reason twice."""
 
     def fail(*_: object) -> int:
         raise Unreachable("no answer")

@@ -1,4 +1,4 @@
-"""``autocanary simulate``: what it asks for, and what people and programs read."""
+"""``autocanary simulate``: what it asks for, and what users and programs read."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_two_policies_stand_side_by_side(invoke: Invoke, asked: FakeSimulation, 
     ]
 
 
-def test_two_policies_of_one_name_are_told_apart_by_their_files(
+def test_two_policies_of_one_name_are_distinguished_by_their_files(
     invoke: Invoke, asked: FakeSimulation, tmp_path: Path
 ) -> None:
     """A policy and its successor."""

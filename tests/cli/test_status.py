@@ -264,7 +264,7 @@ def test_follow_exits_with_the_outcome(invoke: Invoke, cluster: UseClient, end: 
 
 
 def test_a_timeout_alone_waits_too(invoke: Invoke, cluster: UseClient, slept: list[float]) -> None:
-    """Not ended in time is a no that says what is waited for; the last look is at the deadline."""
+    """Not ended in time is a no that says what is waited for; the last evaluation is at the deadline."""
     cluster(FakeRolloutClient(RUNNING))
     result = invoke("status", "mnist", "--timeout", "5s")
     assert result.exit_code == 1
@@ -381,7 +381,7 @@ def interrupted(slept: list[float]) -> None:
 
 @pytest.mark.usefixtures("interrupted")
 def test_watching_all_goes_on_until_ctrl_c(invoke: Invoke, cluster: UseClient) -> None:
-    """Lines elsewhere; a cluster that was away for a moment is no end."""
+    """Lines elsewhere; a cluster that was down for a moment is no end."""
     client = FakeRolloutClient(rollout(decisions=(decision(10, "step_taken", 25, "StepPassed", "x"),)))
     client.script = [same, Unreachable("no answer"), same]
     cluster(client)
@@ -534,7 +534,7 @@ def test_exits_1_when_the_newer_rollout_never_starts(invoke: Invoke, cluster: Us
 
 
 def test_tolerates_a_briefly_missing_service(invoke: Invoke, cluster: UseClient) -> None:
-    """Only at the first look is an error one at once."""
+    """Only at the first evaluation is an error one at once."""
     watched(cluster, Unreachable("no answer"), ENDED)
     assert invoke("status", "mnist", "--watch").exit_code == 3
 

@@ -133,7 +133,7 @@ def test_invalid_policy_exits_1_even_without_prometheus(invoke: Invoke, policy: 
     assert "refuses the connection" in result.stderr
 
 
-def test_faults_and_warnings_are_told_together(invoke: Invoke, policy: Path) -> None:
+def test_errors_and_warnings_are_reported_together(invoke: Invoke, policy: Path) -> None:
     """A query that does not parse, a misspelt preset, a limit the wrong way round, and a doubtful number."""
     policy.write_text(
         GOOD.replace("request-success-rate", "request-sucess-rate")

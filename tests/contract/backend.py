@@ -121,7 +121,7 @@ class Backend(ABC):
         return self.observation(name)
 
     def wait_until_ready(self, name: str = "mnist") -> Observation:
-        """The first version of a service, rolled out to everybody."""
+        """The first version of a service, rolled out to all traffic."""
         self.serve(name, "v1")
         first = self.revision(1, name)
         return self.wait_until(name, rolled_out=first, traffic={first: 100})
@@ -134,13 +134,13 @@ class Backend(ABC):
         return self.wait_until(name, ready=second, traffic={first: 100 - weight, second: weight})
 
     def promoted(self, name: str = "mnist") -> Observation:
-        """A second version that has everything by weight 100, and is not settled where that is to be done."""
+        """A second version that has everything by weight 100, and is not finalized where a write is needed."""
         staged = self.staged(name)
         self.cluster.set_weight(staged, 100)
         first, second = self.revision(1, name), self.revision(2, name)
         return self.wait_until(name, **self.manifest_format.at_100(first, second), route_ready=ConditionStatus.TRUE)
 
-    def settled(self, promoted: Observation) -> Observation:
+    def finalized(self, promoted: Observation) -> Observation:
         """The service when every write has been made that its promotion still lacked (none, in KServe)."""
         name = promoted.key.name
         stable, second = self.manifest_format.promoted(2, name), self.revision(2, name)

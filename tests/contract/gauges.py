@@ -18,7 +18,7 @@ from tests.contract.backend import revision
 from tests.real.traffic import RevisionTraffic
 from tests.testbed.servers import Prometheus, Scrape
 
-__all__ = ["ERRORS", "RPS", "WINDOW", "MetricsBackend", "PrometheusBackend", "SimulatedMetrics", "question"]
+__all__ = ["ERRORS", "RPS", "WINDOW", "MetricsBackend", "PrometheusBackend", "SimulatedMetrics", "metric_query"]
 
 NAMESPACE = "models"
 RPS = 500.0
@@ -41,9 +41,9 @@ class MetricsBackend(ABC):
 
     metrics: Metrics
 
-    def ask(self, *questions: MetricQuery) -> list[Measurement]:
-        readings = self.metrics.query(questions)
-        return [readings[each] for each in questions]
+    def ask(self, *queries: MetricQuery) -> list[Measurement]:
+        measurements = self.metrics.query(queries)
+        return [measurements[each] for each in queries]
 
     @abstractmethod
     def rest(self, seconds: float) -> None:
@@ -107,12 +107,12 @@ class SimulatedMetrics(MetricsBackend):
 
     def custom(self, value: float | None) -> str:
         query = f"drift_{value}".replace(".", "_")
-        self._world.metrics.custom[query] = lambda _question, _now: value
+        self._world.metrics.custom[query] = lambda _query, _now: value
         return query
 
 
 class PrometheusBackend(MetricsBackend):
-    """A real Prometheus that scrapes the played revisions; opened as a context manager."""
+    """A real Prometheus that scrapes the simulated revisions; opened as a context manager."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -177,7 +177,7 @@ class PrometheusBackend(MetricsBackend):
         return "vector(1) > 2" if value is None else f"vector({value})"
 
 
-def question(metric: str, service: str = "split", *, number: int = 2, **changes: object) -> MetricQuery:
+def metric_query(metric: str, service: str = "split", *, number: int = 2, **changes: object) -> MetricQuery:
     """About a service's second revision, over the window of these tests."""
     asked = MetricQuery(
         namespace=NAMESPACE,

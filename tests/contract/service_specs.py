@@ -18,7 +18,7 @@ class ManifestFormat(Protocol):
     api_version: str
 
     unstaged: int | None
-    """The weight of a release that was not staged: it is to have everything as soon as it is ready."""
+    """The weight of a release that was not staged: it must have everything as soon as it is ready."""
 
     put_back_at_0: tuple[int | None, str]
     """The weight that is there when stable's spec was put back at 0, and who wrote it."""
@@ -44,7 +44,7 @@ class ManifestFormat(Protocol):
         ...
 
     def at_100(self, stable: str, candidate: str) -> dict[str, Any]:
-        """What is seen of a candidate at 100 %, before anything is settled."""
+        """What is seen of a candidate at 100 %, before anything is finalized."""
         ...
 
     def without_weight(self, stable: str, candidate: str) -> dict[str, Any]:

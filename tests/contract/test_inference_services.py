@@ -48,7 +48,7 @@ def test_a_service_at_rest(backend: Backend) -> None:
 
 
 def test_missing_service_is_none(backend: Backend) -> None:
-    """Neither in the picture nor when it is asked for."""
+    """Neither in the cache nor when it is read."""
     assert list(backend.cluster.services()) == []
     assert backend.cluster.observe(backend.key()) is None
     assert backend.cluster.refresh(backend.key()) is None
@@ -89,7 +89,7 @@ def test_a_weight_is_written_and_takes_effect_later(backend: Backend) -> None:
 
 
 def test_a_promotion(backend: Backend) -> None:
-    """At 100 the candidate has everything, and is rolled out once what the spec lacks is settled."""
+    """At 100 the candidate has everything, and is rolled out once what the spec lacks is finalized."""
     first, second, stable = (
         backend.revision(1),
         backend.revision(2),
@@ -101,7 +101,7 @@ def test_a_promotion(backend: Backend) -> None:
     assert (observation.ready, observation.created) == (second, second)
     assert observation.weight_in_effect(candidate=second, stable=first, weight=100)
     assert backend.traffic_served() == {second: 100}
-    done = backend.settled(observation)
+    done = backend.finalized(observation)
     assert bookkeeping(done) == (stable, backend.manifest_format.previous(first), stable, stable)
     assert done.spec_digest == staged.spec_digest
     assert backend.traffic_served() == {stable: 100}

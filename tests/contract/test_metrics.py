@@ -15,7 +15,7 @@ from tests.contract.gauges import (
     MetricsBackend,
     PrometheusBackend,
     SimulatedMetrics,
-    question,
+    metric_query,
 )
 from tests.testbed.servers import require_servers
 
@@ -47,21 +47,21 @@ def metrics_backend(
 )
 def test_a_bad_revision(metrics_backend: MetricsBackend, metric: str, unit: Unit, low: float, high: float) -> None:
     """Its own numbers in the preset's unit, from how many requests, how fresh, and by which source."""
-    [reading] = metrics_backend.ask(question(metric, quantile=0.99 if metric == "request-duration" else None))
-    assert reading.kind is MeasurementKind.VALUE
-    assert reading.value is not None
-    assert low <= reading.value <= high
-    assert reading.unit is unit
-    assert reading.requests == pytest.approx(REQUESTS, rel=0.25)
-    assert reading.age is not None
-    assert 0 <= reading.age < 3
-    assert reading.source is Source.KNATIVE
-    assert reading.detail == ""
+    [measurement] = metrics_backend.ask(metric_query(metric, quantile=0.99 if metric == "request-duration" else None))
+    assert measurement.kind is MeasurementKind.VALUE
+    assert measurement.value is not None
+    assert low <= measurement.value <= high
+    assert measurement.unit is unit
+    assert measurement.requests == pytest.approx(REQUESTS, rel=0.25)
+    assert measurement.age is not None
+    assert 0 <= measurement.age < 3
+    assert measurement.source is Source.KNATIVE
+    assert measurement.detail == ""
 
 
 def test_the_good_revision_beside_it(metrics_backend: MetricsBackend) -> None:
     """The stable one has none of it: revisions are not mixed up."""
-    rate, errors, duration, count = metrics_backend.ask(*(question(metric, number=1) for metric in PRESETS))
+    rate, errors, duration, count = metrics_backend.ask(*(metric_query(metric, number=1) for metric in PRESETS))
     assert rate.value == 100
     assert errors.value == 0
     assert duration.value is not None
@@ -71,8 +71,8 @@ def test_the_good_revision_beside_it(metrics_backend: MetricsBackend) -> None:
 
 
 def test_the_median_is_not_the_99th_percentile(metrics_backend: MetricsBackend) -> None:
-    """The quantile is the question's."""
-    median, high = metrics_backend.ask(*(question("request-duration", quantile=each) for each in (0.5, 0.99)))
+    """The quantile is the query's."""
+    median, high = metrics_backend.ask(*(metric_query("request-duration", quantile=each) for each in (0.5, 0.99)))
     assert median.value is not None
     assert high.value is not None
     assert median.value < high.value
@@ -80,9 +80,9 @@ def test_the_median_is_not_the_99th_percentile(metrics_backend: MetricsBackend) 
 
 def test_auto_names_the_source(metrics_backend: MetricsBackend) -> None:
     """It finds out who measures, and says so."""
-    for reading in metrics_backend.ask(*(question(metric, source=Source.AUTO) for metric in PRESETS)):
-        assert reading.kind is MeasurementKind.VALUE
-        assert reading.source is Source.KNATIVE
+    for measurement in metrics_backend.ask(*(metric_query(metric, source=Source.AUTO) for metric in PRESETS)):
+        assert measurement.kind is MeasurementKind.VALUE
+        assert measurement.source is Source.KNATIVE
 
 
 @pytest.mark.parametrize("source", [Source.KNATIVE, Source.AUTO])
@@ -90,63 +90,63 @@ def test_auto_names_the_source(metrics_backend: MetricsBackend) -> None:
 @pytest.mark.parametrize("metric", PRESETS)
 def test_a_revision_without_traffic(metrics_backend: MetricsBackend, service: str, metric: str, source: Source) -> None:
     """Never, or not in the window: no series, from 0 requests, by the source that measures its neighbour."""
-    [reading] = metrics_backend.ask(question(metric, service, source=source))
-    assert reading.kind is MeasurementKind.NO_SERIES
-    assert reading.value is None
-    assert reading.requests == 0
-    assert reading.source is Source.KNATIVE
-    assert reading.detail != ""
+    [measurement] = metrics_backend.ask(metric_query(metric, service, source=source))
+    assert measurement.kind is MeasurementKind.NO_SERIES
+    assert measurement.value is None
+    assert measurement.requests == 0
+    assert measurement.source is Source.KNATIVE
+    assert measurement.detail != ""
 
 
 def test_an_unknown_revision(metrics_backend: MetricsBackend) -> None:
     """Of a known service: it had no request."""
-    [reading] = metrics_backend.ask(question("request-success-rate", number=9))
-    assert reading.kind is MeasurementKind.NO_SERIES
-    assert (reading.value, reading.requests) == (None, 0)
-    assert reading.source is Source.KNATIVE
+    [measurement] = metrics_backend.ask(metric_query("request-success-rate", number=9))
+    assert measurement.kind is MeasurementKind.NO_SERIES
+    assert (measurement.value, measurement.requests) == (None, 0)
+    assert measurement.source is Source.KNATIVE
 
 
 @pytest.mark.parametrize(("source", "named"), [(Source.KNATIVE, Source.KNATIVE), (Source.AUTO, None)])
 def test_an_unknown_service(metrics_backend: MetricsBackend, source: Source, named: Source | None) -> None:
     """No exporter measures it, so it is unknown how many requests it had."""
-    [reading] = metrics_backend.ask(question("request-success-rate", "unknown", source=source))
-    assert reading.kind is MeasurementKind.NO_SERIES
-    assert (reading.value, reading.requests) == (None, None)
-    assert reading.source is named
-    assert reading.detail != ""
+    [measurement] = metrics_backend.ask(metric_query("request-success-rate", "unknown", source=source))
+    assert measurement.kind is MeasurementKind.NO_SERIES
+    assert (measurement.value, measurement.requests) == (None, None)
+    assert measurement.source is named
+    assert measurement.detail != ""
 
 
 def test_every_query_has_one_measurement(metrics_backend: MetricsBackend) -> None:
-    """In the order of the questions, one that is asked twice included; none is no question at all."""
-    one, other = question("request-count"), question("error-rate", "quiet")
+    """In the order of the queries, one that is asked twice included; none is no query at all."""
+    one, other = metric_query("request-count"), metric_query("error-rate", "quiet")
     assert list(metrics_backend.metrics.query([one, other, one])) == [one, other]
     assert list(metrics_backend.metrics.query([])) == []
 
 
 def test_custom_query_returns_its_value(metrics_backend: MetricsBackend) -> None:
     """A bare number by no source, with the requests that the revision had meanwhile."""
-    asked = question("", query=metrics_backend.custom(3.5))
-    [reading] = metrics_backend.ask(asked)
-    assert (reading.kind, reading.value, reading.unit) == (MeasurementKind.VALUE, 3.5, Unit.NUMBER)
-    assert reading.source is None
-    assert reading.requests == pytest.approx(REQUESTS, rel=0.25)
-    [silent] = metrics_backend.ask(question("", query=metrics_backend.custom(None)))
+    asked = metric_query("", query=metrics_backend.custom(3.5))
+    [measurement] = metrics_backend.ask(asked)
+    assert (measurement.kind, measurement.value, measurement.unit) == (MeasurementKind.VALUE, 3.5, Unit.NUMBER)
+    assert measurement.source is None
+    assert measurement.requests == pytest.approx(REQUESTS, rel=0.25)
+    [silent] = metrics_backend.ask(metric_query("", query=metrics_backend.custom(None)))
     assert (silent.kind, silent.value) == (MeasurementKind.NO_SERIES, None)
     assert silent.detail != ""
 
 
 def test_custom_query_without_traffic_has_no_series(metrics_backend: MetricsBackend) -> None:
-    """The number counts for nothing when no request was there: that is for the judge to see."""
-    [reading] = metrics_backend.ask(question("", "quiet", query=metrics_backend.custom(3.5)))
-    assert (reading.kind, reading.requests) == (MeasurementKind.VALUE, 0)
+    """The number counts for nothing when no request was there: that is for the analysis to see."""
+    [measurement] = metrics_backend.ask(metric_query("", "quiet", query=metrics_backend.custom(3.5)))
+    assert (measurement.kind, measurement.requests) == (MeasurementKind.VALUE, 0)
 
 
 def query_counters(
     metrics_backend: MetricsBackend, metric: str = "error-rate", service: str = "split"
 ) -> RequestCounters:
-    [reading] = metrics_backend.ask(question(metric, service, counters=True))
-    assert reading.counters is not None, reading.detail
-    return reading.counters
+    [measurement] = metrics_backend.ask(metric_query(metric, service, counters=True))
+    assert measurement.counters is not None, measurement.detail
+    return measurement.counters
 
 
 def grown(
@@ -176,7 +176,7 @@ def test_counters_of_both_revisions(metrics_backend: MetricsBackend) -> None:
 def test_both_rates_have_the_same_counters(metrics_backend: MetricsBackend) -> None:
     """They are two ways to look at one count, and a round asks for it once."""
     rates = ("error-rate", "request-success-rate")
-    errors, success = metrics_backend.ask(*(question(metric, counters=True) for metric in rates))
+    errors, success = metrics_backend.ask(*(metric_query(metric, counters=True) for metric in rates))
     assert errors.counters is not None
     assert errors.counters == success.counters
     assert errors.detail == success.detail == ""
@@ -210,16 +210,16 @@ def test_counters_of_a_revision_without_traffic(metrics_backend: MetricsBackend)
 
 def test_sources_without_counters(metrics_backend: MetricsBackend) -> None:
     """Queries without counters; other metrics, a query of the policy's own and a lone revision say why."""
-    assert metrics_backend.ask(question("error-rate"))[0].counters is None
+    assert metrics_backend.ask(metric_query("error-rate"))[0].counters is None
     for asked in (
-        question("request-count", counters=True),
-        question("", query=metrics_backend.custom(3.5), counters=True),
-        question("error-rate", stable="", counters=True),
+        metric_query("request-count", counters=True),
+        metric_query("", query=metrics_backend.custom(3.5), counters=True),
+        metric_query("error-rate", stable="", counters=True),
     ):
-        [reading] = metrics_backend.ask(asked)
-        assert reading.kind is MeasurementKind.VALUE
-        assert reading.counters is None
-        assert reading.detail != ""
+        [measurement] = metrics_backend.ask(asked)
+        assert measurement.kind is MeasurementKind.VALUE
+        assert measurement.counters is None
+        assert measurement.detail != ""
 
 
 def test_restarted_adapter_starts_a_new_counter_account(metrics_backend: MetricsBackend) -> None:
@@ -248,25 +248,25 @@ def test_counters_while_nothing_is_scraped(metrics_backend: MetricsBackend) -> N
 
 def test_a_scrape_that_has_stopped_is_stale(metrics_backend: MetricsBackend) -> None:
     """The numbers are from before; that is neither an outage nor the candidate's fault."""
-    asked = question("request-success-rate")
+    asked = metric_query("request-success-rate")
     with metrics_backend.scrape_stopped():
-        [reading] = metrics_backend.ask(asked)
-    assert reading.kind is MeasurementKind.STALE
-    assert reading.detail != ""
+        [measurement] = metrics_backend.ask(asked)
+    assert measurement.kind is MeasurementKind.STALE
+    assert measurement.detail != ""
 
 
 def test_prometheus_away_is_an_outage(metrics_backend: MetricsBackend) -> None:
-    """For every question, whatever it is about; when it is back, the answers are as before."""
+    """For every query, whatever it is about; when it is back, the answers are as before."""
     metrics_backend.rest(WINDOW + 2)
-    asked = [question(metric) for metric in PRESETS]
-    asked += [question("error-rate", "quiet"), question("", query=metrics_backend.custom(3.5))]
+    asked = [metric_query(metric) for metric in PRESETS]
+    asked += [metric_query("error-rate", "quiet"), metric_query("", query=metrics_backend.custom(3.5))]
     before, counters = metrics_backend.ask(*asked), query_counters(metrics_backend)
     with metrics_backend.prometheus_down():
         assert query_counters(metrics_backend) == counters
-        for reading in metrics_backend.ask(*asked, question("error-rate", "new", source=Source.AUTO)):
-            assert reading.kind is MeasurementKind.OUTAGE
-            assert reading.value is None
-            assert reading.detail != ""
+        for measurement in metrics_backend.ask(*asked, metric_query("error-rate", "new", source=Source.AUTO)):
+            assert measurement.kind is MeasurementKind.OUTAGE
+            assert measurement.value is None
+            assert measurement.detail != ""
     metrics_backend.rest(WINDOW + 2)
     assert [each.kind for each in metrics_backend.ask(*asked)] == [each.kind for each in before]
     assert before[0].kind is MeasurementKind.VALUE

@@ -56,13 +56,13 @@ def test_missing_rollout_is_none(backend: Backend) -> None:
 def test_a_record_replaces_the_whole_state(backend: Backend) -> None:
     """What the new state does not hold is gone, not merged; spec and metadata stay."""
     made = backend.store.create(attempt(backend))
-    reading = Measurement(MeasurementKind.VALUE, 99.25, Unit.PERCENT, 1234.5, 0.75, Source.KNATIVE)
+    measurement = Measurement(MeasurementKind.VALUE, 99.25, Unit.PERCENT, 1234.5, 0.75, Source.KNATIVE)
     later = replace(
         made.progress,
         phase=Phase.BAKING,
         weight=100,
         from_weight=50,
-        metrics={"latency": MetricState(2, 7, True, reading)},
+        metrics={"latency": MetricState(2, 7, True, measurement)},
         decisions=(),
         pending_notifications=(
             Notification("a/2", "step_taken", 1.5, "Baking", 3, 100, "StepPassed", "100 % – ✓", ("log",)),
@@ -138,7 +138,7 @@ def test_request_for_a_missing_rollout_is_not_found(backend: Backend) -> None:
     assert backend.store.read(backend.namespace, NAME) is None
 
 
-def test_a_rollout_that_somebody_deleted(backend: Backend) -> None:
+def test_a_rollout_that_a_user_deleted(backend: Backend) -> None:
     """It is announced, leaves the cache, and no record brings it back."""
     made = backend.store.create(attempt(backend))
     assert changed_keys(backend) == set()

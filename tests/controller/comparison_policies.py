@@ -1,4 +1,4 @@
-"""Policies that compare, for the engine's stories: errors and latency against stable's, at the pace of the evidence."""
+"""Policies that compare, for the controller's tests: errors and latency against stable's, at the pace of the evidence."""
 
 from __future__ import annotations
 

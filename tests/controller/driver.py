@@ -1,4 +1,4 @@
-"""The driver of the engine's tests: a world, the unchanged engine over it, and time that goes by at will.
+"""The driver of the controller's tests: a world, the unchanged controller over it, and time that goes by at will.
 
 Over 300 lines because it is one vocabulary: what happens to a service, and what can be read of it after.
 """
@@ -41,7 +41,7 @@ _WRITES = frozenset({"create", "update_status", "delete", "weight", "restore", "
 
 
 def policy(name: str = "prod", **changes: Any) -> Policy:
-    """10, 25, 50, 100 %, a minute each, judged every 15 s; the document tells one variant from another."""
+    """10, 25, 50, 100 %, a minute each, judged every 15 s; the document distinguishes the variants."""
     analysis = {key: changes.pop(key) for key in tuple(changes) if key in Analysis.__dataclass_fields__}
     defaults: dict[str, Any] = {
         "name": name,
@@ -61,7 +61,7 @@ class Driver:
     """One world with one engine in it, ticking once a virtual second.
 
     ``shares`` holds, second by second, what each service's traffic really was (by revision number).
-    ``watching``: every change of a service makes the engine tick soon, as the watch does in a cluster;
+    ``watching``: every change of a service makes the controller tick soon, as the watch does in a cluster;
     without it the second's beat is all there is, which is the slowest that a cluster can be.
     """
 
@@ -142,15 +142,15 @@ class Driver:
         self.until(so, limit)
 
     def finish(self, name: str = "mnist-00002", limit: int = 3600) -> Rollout:
-        """Until the rollout has ended and everybody knows it."""
+        """Until the rollout has ended and its notifications are delivered."""
         self.until(lambda: self.has_rollout(name) and self.rollout(name).is_final, limit)
         self.until(lambda: not self.rollout(name).progress.pending_notifications, 300)
         return self.rollout(name)
 
-    # --- what people do ------------------------------------------------------------------------------
+    # --- what users do ------------------------------------------------------------------------------
 
     def deploy_stable(self, name: str = "mnist", uri: str = V1, *, namespace: str = "models") -> None:
-        """A first revision that has all the traffic, seen by the engine."""
+        """A first revision that has all the traffic, seen by the controller."""
         self.world.deploy(name, uri, namespace=namespace)
         key = self.world.key(name, namespace=namespace)
 
@@ -165,12 +165,12 @@ class Driver:
         self.world.deploy(name, uri, weight=weight)
 
     def patch_weight(self, weight: int | None, by: str = "kubectl-edit", name: str = "mnist") -> None:
-        """Somebody sets the field (or removes it) by hand."""
+        """A user sets the field (or removes it) by hand."""
         body = {"spec": {"predictor": {"canaryTrafficPercent": weight}}}
         self.world.kserve.patch("models", name, body, by)
 
     def write(self, verb: Verb | str, name: str = "mnist-00002", *, by: str = "ann") -> str:
-        """Put a user's wish into the ledger; the id of it."""
+        """Put a user's request into the rollout store; the id of it."""
         id_ = f"wish-{next(self._asked)}"
         text = verb.value if isinstance(verb, Verb) else verb
         self.world.store.write_request("models", name, paused=None, request=Request(id_, text, by))
@@ -218,7 +218,7 @@ class Driver:
         return [each.weight for each in writes if not each.finalized]
 
     def finalized(self, service: str = "mnist") -> list[str]:
-        """What was settled by a write after the promotion, in order."""
+        """What was finalized by a write after the promotion, in order."""
         return [each.finalized for each in self.world.cluster.writes if each.key.name == service and each.finalized]
 
     def phases(self, name: str = "mnist-00002") -> list[str]:
@@ -227,32 +227,32 @@ class Driver:
         return [phase for phase, _ in groupby(phases)]
 
     def events(self, name: str = "mnist-00002") -> list[str]:
-        """What people were told, each transition once; without a restart none may come twice."""
+        """What was notified, each transition once; without a restart none may come twice."""
         ids = [each.notification.id for each in self.world.notifier.messages]
         if not self.restarted:
-            assert len(ids) == len(set(ids)), f"told twice: {ids}"
+            assert len(ids) == len(set(ids)), f"notified twice: {ids}"
         return self.world.notifier.events(name)
 
     def messages_of(self, event: str, name: str = "mnist-00002") -> list[str]:
-        """The messages told with an event."""
-        told = {
+        """The messages of an event."""
+        notified = {
             each.notification.id: each.notification.message
             for each in self.world.notifier.messages
             if each.notification.event == event and each.rollout.name == name
         }
-        return list(told.values())
+        return list(notified.values())
 
     def share(self, number: str, service: str = "mnist") -> list[int]:
         """What a revision's share of the traffic was, second by second, from its first second on."""
         return [each.get(number, 0) for each in self.shares.get(("models", service), [])]
 
     def story(self) -> str:
-        told = [
+        notified = [
             f"{each.name}: {each.progress.phase.value}/{each.progress.reason.value} at {each.progress.step} "
             f"({each.progress.message})"
             for each in self.world.store.rollouts()
         ]
-        return f"{told}, written {[(w.at - 1_767_225_600, w.weight) for w in self.world.cluster.writes]}"
+        return f"{notified}, written {[(w.at - 1_767_225_600, w.weight) for w in self.world.cluster.writes]}"
 
 
 def healthy_start(*policies: Policy, **more: Any) -> Driver:
@@ -330,7 +330,7 @@ class SlowPool:
 
 
 def fast_policy(name: str = "prod", **changes: Any) -> Policy:
-    """10, 50, 100 % and a look every 10 s: a whole rollout in about two virtual minutes."""
+    """10, 50, 100 % and an evaluation every 10 s: a whole rollout in about two virtual minutes."""
     defaults: dict[str, Any] = {
         "steps": (Step(10, 20.0), Step(50, 20.0), Step(100, 20.0)),
         "interval": 10.0,

@@ -1,4 +1,4 @@
-"""Whole courses that a rollout can take, to be played undisturbed and then disturbed at every write."""
+"""Scenarios of whole rollouts, to run undisturbed and then with a fault at every write."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ FaultAt = Callable[[int, str], "tuple[FaultPoint, BaseException] | None"]
 class Outcome:
     """How it ended: final phase and reason by rollout, weights without repetitions, events by rollout.
 
-    ``events`` has each transition once, ``told`` every message by its id.
+    ``events`` has each transition once, ``messages`` every message by its id.
     """
 
     endings: Mapping[str, tuple[str, str]]
     weights: tuple[int | None, ...]
     events: Mapping[str, tuple[str, ...]]
-    told: tuple[str, ...]
+    messages: tuple[str, ...]
     writes: tuple[str, ...]
     seconds: float
 
@@ -116,7 +116,7 @@ def _pruned(driver: Driver) -> None:
     driver.run(60)
 
 
-def _mended(driver: Driver) -> None:
+def _repaired(driver: Driver) -> None:
     """After a promotion a changed spec makes no revision: KServe gives a share to the one before stable."""
     driver.release(V2, 0)
     driver.finish("mnist-00002", 1200)
@@ -131,7 +131,7 @@ RARE_SCENARIOS: Mapping[str, Callable[[Driver], None]] = {
     "escalated": _escalated,
     "paused": _paused,
     "pruned": _pruned,
-    "mended": _mended,
+    "mended": _repaired,
 }
 """With the rarer writes: restoring a spec, answering a user, deleting a record."""
 
@@ -153,7 +153,7 @@ def _run_scenario(scenario: str, write_faults: WriteFaults, notify: FaultAt | No
 
 
 def _inject_message_faults(driver: Driver, fault_at: FaultAt) -> None:
-    """The same for what people are told: ``fault_at`` hears the number of the message and its event."""
+    """The same for notifications: ``fault_at`` receives the number of the message and its event."""
     numbers = count(1)
     send = RecordingNotifier.notify
 
@@ -178,7 +178,7 @@ def _outcome(driver: Driver, write_faults: WriteFaults) -> Outcome:
         endings={name: (driver.phase(name).value, driver.rollout(name).progress.reason.value) for name in names},
         weights=tuple(without_repeats(driver.weights())),
         events={name: tuple(driver.world.notifier.events(name)) for name in names},
-        told=tuple(each.notification.id for each in driver.world.notifier.messages),
+        messages=tuple(each.notification.id for each in driver.world.notifier.messages),
         writes=tuple(write_faults.verbs),
         seconds=driver.world.now(),
     )

@@ -1,4 +1,4 @@
-"""Every fault of the API server at every call of the engine, in the simulated world: the same story each time."""
+"""Every fault of the API server at every call of the controller, in the simulated world: the same decisions each time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _TIMES = 3
 
 def assert_same_outcome(outcome: Outcome, expected: Outcome) -> bool:
     """But for holds; and a record that could not be pruned stays until the next end."""
-    told = {name: tuple(each for each in events if each not in HOLDS) for name, events in outcome.events.items()}
+    notified = {name: tuple(each for each in events if each not in HOLDS) for name, events in outcome.events.items()}
     kept = {name: phase_and_reason for name, phase_and_reason in outcome.endings.items() if name in expected.endings}
-    events = {name: told.get(name) for name in expected.events}
+    events = {name: notified.get(name) for name in expected.events}
     return kept == expected.endings and outcome.weights == expected.weights and events == expected.events
 
 
@@ -59,7 +59,7 @@ def test_api_fault_has_documented_effect(call: ApiCall, fault: ApiFault) -> None
     assert all(call.verb in write_faults.reads for write_faults in armed), "it was never made"
     assert assert_same_outcome(outcome, expected), f"{outcome}; expected {expected}"
     if call.expected(fault) != RESTARTED_OUTCOME:
-        assert len(outcome.told) == len(set(outcome.told))
+        assert len(outcome.messages) == len(set(outcome.messages))
     share = driver.share("00002")
     if call.scenario == "unstaged":
         assert share == sorted(share), "it jumped"

@@ -42,7 +42,7 @@ def released(policy: Policy, candidate: Quality, stable: Quality = ONE_PERCENT, 
 
 
 def test_promotes_healthy_candidate_as_evidence_allows() -> None:
-    """Nobody said how long a step lasts, nor what is acceptable."""
+    """The policy says neither how long a step lasts nor what is acceptable."""
     text = "apiVersion: autocanary.dev/v1alpha1\nkind: RolloutPolicy\nmetadata: {name: all}\n"
     (whole,) = parse(text + "spec: {selector: {}, stepWeights: [10, 50, 100]}\n")
     driver = released(whole, ONE_PERCENT)
@@ -95,7 +95,7 @@ def test_detects_degradation_that_begins_in_later_step() -> None:
 
 
 def test_notifies_suspicion_before_rollback() -> None:
-    """People hear that it is looked at closely, with both sides' counts and the evidence."""
+    """Users read that it is suspicious, with both sides' counts and the evidence."""
     driver = released(comparison_policy(), Quality(error_percent=3.0))
     driver.finish()
     (held,) = driver.messages_of("rollout_held")
@@ -127,10 +127,10 @@ def test_inconclusive_step_follows_policy_after_timeout(
     assert driver.weights() == [10]
     driver.until(lambda: driver.phase_and_reason() == phase_and_reason, 7200)
     assert without_repeats(driver.weights()) == weights
-    told = [
+    notified = [
         message for event in ("rollout_held", "rollback_started", "step_taken") for message in driver.messages_of(event)
     ]
-    assert any(message.startswith("inconclusive for 15m") for message in told)
+    assert any(message.startswith("inconclusive for 15m") for message in notified)
 
 
 def test_promotion_without_evidence_names_it() -> None:
@@ -162,7 +162,7 @@ def test_a_restart_in_the_middle_keeps_the_evidence() -> None:
 
 
 def test_metrics_outage_changes_no_evidence() -> None:
-    """Prometheus is away for ten minutes; the comparison goes on where it stood."""
+    """Prometheus is down for ten minutes; the comparison continues from its last state."""
     driver = released(comparison_policy(), ONE_PERCENT)
     driver.until_weight(10)
     driver.run(60)

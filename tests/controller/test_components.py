@@ -68,7 +68,7 @@ def shares(driver: Driver, component: Component, number: str) -> int:
 
 @pytest.mark.parametrize("weight", [None, 0, 10])
 def test_pauses_when_both_components_change_at_once(weight: int | None) -> None:
-    """Neither gets traffic, whatever weight they came with; both are told; the resumed one goes alone."""
+    """Neither gets traffic, whatever weight they came with; both are notified; the resumed one goes alone."""
     driver = served(*both())
     release_both(driver, weight)
     for name in (MODEL, PRE):
@@ -90,7 +90,7 @@ def test_pauses_when_both_components_change_at_once(weight: int | None) -> None:
 
 
 def test_resumed_components_roll_out_one_after_other() -> None:
-    """The one that was resumed first goes first; the second follows by itself."""
+    """The one that was resumed first goes first; the second follows without a request."""
     driver = served(*both())
     release_both(driver)
     driver.until_phase(Phase.PAUSED, name=MODEL, limit=30)
@@ -134,7 +134,7 @@ def test_the_hold_survives_a_restart() -> None:
 
 @pytest.mark.parametrize("weight", [None, 0, 10])
 def test_the_stated_order_is_kept(weight: int | None) -> None:
-    """``after``: the predictor gets nothing before the transformer is promoted, and then goes by itself."""
+    """``after``: the predictor gets nothing before the transformer is promoted, and then starts without a request."""
     driver = served(*both(after=(TRANSFORMER,)), behaviours={V2: ready_after_seconds(8)})
     release_both(driver, weight)
     held = False
@@ -149,7 +149,7 @@ def test_the_stated_order_is_kept(weight: int | None) -> None:
 
 
 def test_after_a_rollback_of_the_first_the_second_waits_for_a_better_one() -> None:
-    """It is told once, and goes on when a fix of the first has been promoted."""
+    """It is notified once, and continues when a fix of the first has been promoted."""
     driver = served(*both(after=(TRANSFORMER,)), qualities={"pre:2": BROKEN})
     release_both(driver)
     assert driver.finish(PRE).progress.phase is Phase.ROLLED_BACK
@@ -188,7 +188,7 @@ def test_an_old_rollback_of_the_first_does_not_hold_a_later_release() -> None:
 
 
 def test_two_policies_that_wait_for_each_other_state_no_order() -> None:
-    """Neither goes on by itself, and a user's word counts."""
+    """Neither continues without a request, and a user's request counts."""
     driver = served(
         policy("predictors", after=(TRANSFORMER,)),
         policy("transformers", component=TRANSFORMER, after=(PREDICTOR,)),

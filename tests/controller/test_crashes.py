@@ -9,7 +9,7 @@ from tests.controller.scenarios import RARE_SCENARIOS, SCENARIOS, Outcome, run_w
 
 
 def assert_same_notifications(driver: Driver) -> None:
-    """A message that is told again after a crash is the same message."""
+    """A message that is sent again after a crash is the same message."""
     texts: dict[str, set[tuple[str, str, int]]] = {}
     for each in driver.world.notifier.messages:
         notification = each.notification
@@ -18,10 +18,10 @@ def assert_same_notifications(driver: Driver) -> None:
 
 
 def same(outcome: Outcome, expected: Outcome) -> bool:
-    """A record that was to be pruned may stay until the next rollout ends."""
+    """A record that is due for pruning may stay until the next rollout ends."""
     kept = {name: phase_and_reason for name, phase_and_reason in outcome.endings.items() if name in expected.endings}
-    told = {name: events for name, events in outcome.events.items() if name in expected.events}
-    return kept == expected.endings and outcome.weights == expected.weights and told == expected.events
+    notified = {name: events for name, events in outcome.events.items() if name in expected.events}
+    return kept == expected.endings and outcome.weights == expected.weights and notified == expected.events
 
 
 def stable_tracker_was_lost(scenario: str, victim: int, when: FaultPoint) -> bool:
@@ -33,7 +33,7 @@ def stable_tracker_was_lost(scenario: str, victim: int, when: FaultPoint) -> boo
 @pytest.mark.parametrize("when", list(FaultPoint))
 @pytest.mark.parametrize("scenario", [*SCENARIOS, *RARE_SCENARIOS])
 def test_crash_at_any_write_does_not_change_outcome(scenario: str, when: FaultPoint) -> None:
-    """Same weights in the same order, same end, each transition told once: as if it had never stopped."""
+    """Same weights in the same order, same end, each transition notified once: as if it had never stopped."""
     expected = run_without_faults(scenario)
     different = []
     for victim, verb in enumerate(expected.writes, start=1):
@@ -57,19 +57,19 @@ def test_crash_at_any_notification_repeats_it_with_same_id(scenario: str, when: 
     """The record says who has heard; a message that may or may not have arrived is repeated as it was."""
     expected = run_without_faults(scenario)
     different = []
-    for victim in range(1, len(expected.told) + 1):
+    for victim in range(1, len(expected.messages) + 1):
 
         def timing(number: int, _: str, victim: int = victim) -> tuple[FaultPoint, BaseException] | None:
             return (when, ProcessCrash(victim)) if number == victim else None
 
         outcome, driver = run_with_faults(scenario, lambda *_: None, timing)
-        assert driver.restarted, f"message {victim} was never told"
+        assert driver.restarted, f"message {victim} was never notified"
         assert_same_notifications(driver)
         if not same(outcome, expected):
             different.append((victim, outcome.endings, outcome.weights, outcome.events))
         for name in driver.rollout_names():
-            told = driver.rollout(name).progress.delivered_notifications
-            assert len(told) == len(set(told)) == len(expected.events.get(name, told))
+            notified = driver.rollout(name).progress.delivered_notifications
+            assert len(notified) == len(set(notified)) == len(expected.events.get(name, notified))
     assert not different, f"crash {when.value} these messages: {different}; expected {expected}"
 
 

@@ -1,4 +1,4 @@
-"""What others do to the service in the middle of a rollout: people, GitOps tools, new releases, deletions."""
+"""What others do to the service in the middle of a rollout: users, GitOps tools, new releases, deletions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def at(weight: int, **more: Any) -> Driver:
 
 @pytest.mark.parametrize("foreign", [0, 5, 40, 100])
 def test_external_weight_change_pauses_and_names_writer(foreign: int) -> None:
-    """Not fought: nothing is written until a user resumes or decides."""
+    """It is kept: nothing is written until a user resumes or decides."""
     driver = at(25)
     driver.patch_weight(foreign, "helm-controller")
     driver.run(2)
@@ -71,7 +71,7 @@ def test_after_an_external_change_a_user_can_abort() -> None:
 
 
 def test_second_external_change_is_notified() -> None:
-    """Each change is one transition, told once with its own number."""
+    """Each change is one transition, notified once with its own number."""
     driver = at(25)
     driver.patch_weight(40, "helm-controller")
     driver.run(5)
@@ -83,7 +83,7 @@ def test_second_external_change_is_notified() -> None:
 
 
 def test_external_weight_raise_during_rollback_is_reverted() -> None:
-    """Somebody wants the traffic on the candidate again while it is being taken away: a user must say."""
+    """A user wants the traffic on the candidate again while it is being taken away: a user must say."""
     driver = healthy_start(qualities={V2: BROKEN})
     driver.until_weight(10)
     driver.world.kserve.hold_ingress("models", "mnist")
@@ -96,7 +96,7 @@ def test_external_weight_raise_during_rollback_is_reverted() -> None:
 
 
 def test_removed_weight_field_is_restored() -> None:
-    """Removing it would promote the candidate unjudged: back within a tick, told with who removed it."""
+    """Removing it would promote the candidate unjudged: put back within a tick, and the message names who removed it."""
     driver = at(25)
     driver.patch_weight(None, "argocd")
     driver.tick()
@@ -118,7 +118,7 @@ def test_removed_weight_field_is_restored() -> None:
     ],
 )
 def test_removed_weight_field_with_user_request(verb: Verb | None, phase: Phase, weights: list[int]) -> None:
-    """onWeightRemoved: pause. It is told and left as it is, and what a user says next is done."""
+    """onWeightRemoved: pause. It is notified and left as it is, and the user's next request is done."""
     driver = healthy_start(policy(on_weight_removed=OnWeightRemoved.PAUSE))
     driver.until_weight(25)
     driver.patch_weight(None, "ann")
@@ -151,7 +151,7 @@ def test_promoted_bad_candidate_is_rolled_back_when_evaluated() -> None:
 
 
 def test_weight_removed_while_staging_is_missed_if_policy_ignores() -> None:
-    """It was taken for a wish; the candidate has everything as soon as it is ready, and that is said."""
+    """It was taken for a request; the candidate has everything as soon as it is ready, and that is said."""
     take_changes = policy(on_weight_removed=OnWeightRemoved.PAUSE)
     driver = healthy_start(take_changes, behaviours={V2: ready_after_seconds(60.0)})
     driver.until_phase(Phase.STAGING)
@@ -259,7 +259,7 @@ def test_a_second_release_during_a_rollback() -> None:
 
 
 def test_a_second_release_during_a_blocked_rollback() -> None:
-    """A new revision unblocks Knative: it is taken up, and the stuck rollback ends."""
+    """A new revision unblocks Knative: it is started, and the stuck rollback ends."""
     driver = at(25)
     driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
     driver.until_phase(Phase.ROLLING_BACK)
@@ -284,7 +284,7 @@ def test_a_second_release_during_the_bake(weight: int | None) -> None:
 
 
 def test_three_releases_in_a_row() -> None:
-    """Each supersedes the one before; only the last is promoted, and it alone is told as started last."""
+    """Each supersedes the one before; only the last is promoted, and it alone is notified as started last."""
     driver = at(10, behaviours={V3: NEVER_READY, V4: ready_after_seconds(5.0)})
     driver.release(V3, 0)
     driver.run(20)
@@ -310,7 +310,7 @@ def test_superseded_candidate_gets_no_traffic() -> None:
 
 @pytest.mark.parametrize("weight", [0, 25])
 def test_a_revert_to_the_stable_spec_ends_the_rollout(weight: int) -> None:
-    """Somebody takes v2 back by applying v1: said as a revert; the new revision has v1's content."""
+    """A user takes v2 back by applying v1: said as a revert; the new revision has v1's content."""
     driver = at(25)
     driver.release(V1, weight)
     driver.finish()
@@ -341,7 +341,7 @@ def test_change_without_new_revision_changes_nothing() -> None:
 
 
 def test_a_new_runtime_image_makes_a_revision_of_every_service() -> None:
-    """Somebody edits the ServingRuntime: nobody applied anything, and it is rolled out all the same."""
+    """A user edits the ServingRuntime: no manifest was applied, and it is rolled out all the same."""
     driver = Driver()
     driver.deploy_stable()
     driver.world.kserve.set_runtime_image("runtime:2")
@@ -356,7 +356,7 @@ def test_a_new_runtime_image_makes_a_revision_of_every_service() -> None:
 
 @pytest.mark.parametrize("weight", [10, 50, 100])
 def test_a_service_that_is_deleted_ends_its_rollout(weight: int) -> None:
-    """Abandoned within ticks, told once; nothing is written to what is gone."""
+    """Abandoned within ticks, notified once; nothing is written to what is gone."""
     driver = at(weight)
     before = driver.weights()
     driver.world.kserve.delete("models", "mnist")
@@ -376,7 +376,7 @@ def test_a_service_that_is_deleted_while_staging() -> None:
 
 
 def test_recreated_service_is_another_service() -> None:
-    """Deleted and created between two looks, with a new uid: the old rollout never touches the new one."""
+    """Deleted and created between two evaluations, with a new uid: the old rollout never touches the new one."""
     driver = at(25)
     driver.world.cluster.set_watch_down()
     driver.world.kserve.delete("models", "mnist")
@@ -431,7 +431,7 @@ def test_a_service_that_is_stopped_ends_its_rollout() -> None:
 
 @pytest.mark.parametrize(("weight", "rest"), [(10, [25, 50, 100]), (25, [50, 100]), (50, [100])])
 def test_deleted_rollout_is_recreated_at_current_weight(weight: int, rest: list[int]) -> None:
-    """Somebody deletes the CanaryRollout: the candidate is adopted where it stands, nothing goes down or up."""
+    """A user deletes the CanaryRollout: the candidate is adopted at its weight, nothing goes down or up."""
     driver = at(weight)
     before = driver.weights()
     driver.world.store.remove("models", "mnist-00002")
@@ -444,7 +444,7 @@ def test_deleted_rollout_is_recreated_at_current_weight(weight: int, rest: list[
 
 
 def test_a_record_deleted_during_a_rollback() -> None:
-    """The candidate stands at 0 with no record: it is staged anew and, still being bad, rolled back again."""
+    """The candidate is at 0 with no record: it is staged again and, still being bad, rolled back again."""
     driver = healthy_start(qualities={V2: BROKEN})
     driver.until_phase(Phase.ROLLING_BACK)
     driver.world.store.remove("models", "mnist-00002")
@@ -464,7 +464,7 @@ def test_a_finished_record_that_is_deleted_stays_deleted() -> None:
 
 
 def test_a_label_on_the_record_is_kept() -> None:
-    """Somebody labels the object in the middle: the rollout goes on, and only the status is ours."""
+    """A user labels the object in the middle: the rollout goes on, and only the status is ours."""
     driver = at(25)
 
     def label(document: dict[str, Any]) -> None:
@@ -490,7 +490,7 @@ def test_status_written_by_other_is_adopted() -> None:
     assert driver.weights() == [10, 25]
 
 
-def test_a_status_written_by_somebody_else_is_found_by_the_conflict() -> None:
+def test_a_status_written_by_another_client_is_found_by_the_conflict() -> None:
     """The same when the watch is late: our own record meets a 409, and the other's state is taken."""
     driver = at(25)
     driver.world.store.edit("models", "mnist-00002", _pause)

@@ -47,16 +47,16 @@ FAULTS: dict[str, tuple[FaultPoint, Callable[[], Exception]]] = {
     "unexpected": (FaultPoint.BEFORE, lambda: RuntimeError("a bug in an adapter")),
 }
 HOLDS = (Event.HELD.value, Event.RESUMED.value)
-TELLING = ("conflict", "answer-lost", "half-done")
+NOTIFYING = ("conflict", "answer-lost", "half-done")
 PAIRS = [(scenario, fault) for scenario in ("unstaged", "rollback", "supersede") for fault in FAULTS] + [
-    (scenario, fault) for scenario in ("promotion", "adopted") for fault in TELLING
+    (scenario, fault) for scenario in ("promotion", "adopted") for fault in NOTIFYING
 ]
 """The longer courses make the shorter ones' writes too; only the faults that can mislead are tried on all."""
 
 
 def assert_same_outcome(outcome: Outcome, expected: Outcome, *, held: bool = False) -> bool:
-    """``held``: a write that fails for a minute is told as a hold; nothing else may differ."""
-    events = {name: tuple(each for each in told if each not in HOLDS) for name, told in outcome.events.items()}
+    """``held``: a write that fails for a minute is notified as a hold; nothing else may differ."""
+    events = {name: tuple(each for each in notified if each not in HOLDS) for name, notified in outcome.events.items()}
     return (
         outcome.endings == expected.endings
         and outcome.weights == expected.weights
@@ -72,7 +72,7 @@ def never_back(driver: Driver) -> bool:
 
 @pytest.mark.parametrize(("scenario", "fault"), PAIRS)
 def test_any_write_that_fails_once(scenario: str, fault: str) -> None:
-    """Same end, same weights in the same order, no transition lost or told twice."""
+    """Same end, same weights in the same order, no transition lost or notified twice."""
     expected = run_without_faults(scenario)
     when, error = FAULTS[fault]
     different = []
@@ -83,9 +83,9 @@ def test_any_write_that_fails_once(scenario: str, fault: str) -> None:
 
         outcome, driver = run_with_faults(scenario, timing)
         steady = scenario in ("rollback", "supersede") or never_back(driver)
-        # A 404 from an object that is there makes it be taken up anew: told again, with the same id.
-        told_once = fault == "not-found" or len(outcome.told) == len(set(outcome.told))
-        if not (assert_same_outcome(outcome, expected) and steady and told_once):
+        # A 404 from an object that is there starts its rollout again: notified again, with the same id.
+        notified_once = fault == "not-found" or len(outcome.messages) == len(set(outcome.messages))
+        if not (assert_same_outcome(outcome, expected) and steady and notified_once):
             different.append((victim, verb, outcome.endings, outcome.weights, outcome.events))
     assert not different, f"{fault} at these writes: {different}; expected {expected}"
 
@@ -111,7 +111,7 @@ def test_writes_that_fail_five_times_in_a_row(scenario: str, fault: str) -> None
 @pytest.mark.parametrize("verb", ["update_status", "weight"])
 @pytest.mark.parametrize("scenario", ["promotion", "unstaged"])
 def test_one_kind_of_write_fails_for_two_minutes(scenario: str, verb: str) -> None:
-    """Ledger or cluster alone: nothing is skipped afterwards, and nothing is raised meanwhile twice."""
+    """The rollout store or the cluster alone: nothing is skipped afterwards, and nothing is raised meanwhile twice."""
     expected = run_without_faults(scenario)
 
     def timing(number: int, kind: str) -> tuple[FaultPoint, BaseException] | None:
@@ -143,7 +143,7 @@ def test_rollback_is_written_when_status_write_fails() -> None:
 
 
 def test_step_is_not_written_before_status() -> None:
-    """While the ledger refuses, a healthy candidate stays where it is."""
+    """While the rollout store refuses, a healthy candidate stays where it is."""
     driver = healthy_start()
     driver.until_weight(10)
     driver.world.store.faults.next(Forbidden("no right", status=403), verb="update_status", times=1_000_000)
@@ -182,7 +182,7 @@ def test_failed_intercept_is_retried() -> None:
 
 
 def test_missed_release_is_recorded_after_failed_create() -> None:
-    """The release took all traffic, and the ledger was away: people hear of it when it is back."""
+    """The release took all traffic, and the rollout store was down: users are notified when it is back."""
     driver = Driver(behaviours={V2: ready_after_seconds(0.2)}, lag=0.1)
     driver.deploy_stable()
     driver.world.cluster.set_watch_down()
@@ -197,7 +197,7 @@ def test_missed_release_is_recorded_after_failed_create() -> None:
 
 
 def test_abort_with_lost_response_is_done_once() -> None:
-    """The request was carried out, the connection died: the same 0 at most once more, told once."""
+    """The request was carried out, the connection died: the same 0 at most once more, notified once."""
     driver = healthy_start()
     driver.until_weight(25)
     lost = Unreachable("read timed out")
@@ -222,7 +222,7 @@ def test_failed_history_deletion_is_retried() -> None:
 
 
 def test_delivered_final_status_ends_tracking() -> None:
-    """Our own write whose answer was lost comes back by the watch like somebody else's: nothing is left to do."""
+    """Our own write whose answer was lost comes back by the watch like another client's: nothing is left to do."""
     driver = Driver(fast_policy(min_requests=1.0), history_limit=1)
     driver.deploy_stable()
     driver.release(V2)
@@ -242,7 +242,7 @@ def test_delivered_final_status_ends_tracking() -> None:
 @pytest.mark.parametrize("seconds", [0.3, 2.5, 9.0])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_slow_calls_change_only_times(scenario: str, seconds: float) -> None:
-    """Every write and question takes a while in another thread; the engine is never confused by it.
+    """Every write and query takes a while in another thread; the controller is never confused by it.
 
     Questions that take almost a whole interval may make it hold a little, and say so.
     """
@@ -284,7 +284,7 @@ def _recording(driver: Driver, pool: SlowPool) -> bool:
 
 
 def test_external_weight_during_own_write_is_kept() -> None:
-    """The write meets a conflict, reads anew, and finds that its ground has gone: paused, not overwritten."""
+    """The write meets a conflict, reads again, and finds that its reason has gone: paused, not overwritten."""
     driver = healthy_start()
     slow_step(driver)
     driver.patch_weight(40, "argocd")
@@ -316,7 +316,7 @@ def test_conflict_on_unrelated_field_is_retried_at_once() -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_extra_ticks_change_nothing(scenario: str) -> None:
-    """The watch hurries the engine after every change, as in a cluster: same story, some seconds sooner."""
+    """The watch requeues after every change, as in a cluster: same decisions, some seconds sooner."""
     expected = run_without_faults(scenario)
     quality = {V2: BROKEN} if scenario == "rollback" else None
     driver = Driver(

@@ -78,7 +78,7 @@ def test_writes_that_always_fail(verb: str, error: str, alone: float) -> None:
 
 @pytest.mark.parametrize("error", ["unexpected", "key", "unreachable"])
 def test_evaluation_that_always_raises(error: str, alone: float) -> None:
-    """The picture of one service cannot be read: the others do not notice, and it goes on when it can."""
+    """The cache entry of one service cannot be read: the others do not notice, and it goes on when it can."""
     driver = two()
     began = driver.world.now()
     observe = driver.world.cluster.observe
@@ -123,15 +123,15 @@ def test_first_evaluation_that_raises(alone: float) -> None:
 
 @pytest.mark.parametrize("when", ["while they run", "before they begin"])
 def test_metrics_that_raise_stop_no_tick(when: str) -> None:
-    """The port may not raise; if it does, everybody holds and goes on when it is over."""
+    """The port may not raise; if it does, every rollout holds and continues when it is over."""
     driver = two()
     ask = driver.world.metrics.query
     trouble = [RuntimeError("a bug in the client")]
 
-    def broken(questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
+    def broken(queries: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
         if trouble:
             raise trouble[0]
-        return ask(questions)
+        return ask(queries)
 
     driver.world.metrics.query = broken  # type: ignore[method-assign]
     if when == "while they run":
@@ -150,13 +150,13 @@ def test_metrics_that_raise_stop_no_tick(when: str) -> None:
 
 
 def test_invalid_measurement_affects_only_its_rollout(alone: float) -> None:
-    """No answer to the question of one rollout, none at all: the judge of the other still works."""
+    """No answer to the query of one rollout, none at all: the analysis of the other still works."""
     driver = two()
     began = driver.world.now()
     ask = driver.world.metrics.query
 
-    def lossy(questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
-        return {key: value for key, value in ask(questions).items() if key.service != "broken"}
+    def lossy(queries: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
+        return {key: value for key, value in ask(queries).items() if key.service != "broken"}
 
     driver.world.metrics.query = lossy  # type: ignore[method-assign]
     release_both(driver)
@@ -166,7 +166,7 @@ def test_invalid_measurement_affects_only_its_rollout(alone: float) -> None:
 
 
 def test_webhooks_that_raise(alone: float) -> None:
-    """The gates port breaks: the one with webhooks waits, the one without does not."""
+    """The policy webhooks' port breaks: the one with webhooks waits, the one without does not."""
     gated = policy("gated", webhooks=(Webhook("gate", WebhookType.ROLLOUT, "http://x"),))
     chosen = policy().selector
     plain = policy("plain", selector=type(chosen)(names=("mnist",)))

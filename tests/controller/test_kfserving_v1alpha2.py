@@ -33,10 +33,10 @@ FIRST = "mnist-canary-00001"
 
 
 class KFServingService(Driver):
-    """A play about ``mnist`` as a service of KFServing's v1alpha2."""
+    """A driver with ``mnist`` as a service of KFServing's v1alpha2."""
 
     def begin(self) -> None:
-        """Stable serves everything, and the engine knows it."""
+        """Stable serves everything, and the controller knows it."""
         self.apply()
         self.until(lambda: self.traffic() == {"default-00001": 100}, 60)
         self.run(15)
@@ -45,7 +45,7 @@ class KFServingService(Driver):
         self.world.deploy_kfserving("mnist", default, canary=canary, weight=weight)
 
     def edit(self, **spec: Any) -> None:
-        """Somebody's ``kubectl edit``: a merge-patch of the spec."""
+        """A user's ``kubectl edit``: a merge-patch of the spec."""
         self.world.kserve.patch("models", "mnist", {"spec": spec}, "kubectl-edit")
 
     def spec(self) -> Mapping[str, Any]:
@@ -133,7 +133,7 @@ def test_failed_canary_is_removed_if_policy_says_remove() -> None:
 
 
 def test_weight_0_dropped_by_server_equals_0() -> None:
-    """``omitempty``: absent is 0, not somebody's change."""
+    """``omitempty``: absent is 0, not a user's change."""
     driver = started(qualities={V2: BROKEN})
     driver.finish(FIRST)
     driver.edit(canaryTrafficPercent=None)
@@ -191,7 +191,7 @@ def test_intercepts_canary_applied_at_100_percent() -> None:
 
 
 def test_the_same_model_on_both_sides() -> None:
-    """As in the article: nothing is to be copied, and no new revision of default is waited for."""
+    """As in the article: nothing must be copied, and no new revision of default is waited for."""
     driver = KFServingService(fast_policy(min_requests=1.0), scrape_seconds=2.0)
     driver.begin()
     driver.apply(V1, 10)
@@ -254,7 +254,7 @@ def test_another_canary_before_the_first_is_copied() -> None:
 
 
 def test_external_weight_change_while_finalizing() -> None:
-    """Not fought: it is paused, and goes on from there when a user says so."""
+    """It is kept: the rollout pauses, and continues from there at a user's request."""
     driver = started()
     driver.until(lambda: driver.has_rollout(FIRST) and driver.phase(FIRST) is Phase.FINALIZING)
     driver.edit(canaryTrafficPercent=50)
@@ -267,7 +267,7 @@ def test_external_weight_change_while_finalizing() -> None:
 
 
 def test_another_canary_after_the_first_was_copied() -> None:
-    """The first has won: its spec is default's. The second is caught and rolled out on its own."""
+    """The first has won: its spec is default's. The second is intercepted and rolled out on its own."""
     driver = started()
     driver.until(lambda: driver.finalized() == ["adopt"])
     driver.edit(canary=model(V3))
@@ -280,7 +280,7 @@ def test_another_canary_after_the_first_was_copied() -> None:
 
 
 def test_the_same_name_with_another_spec_is_another_candidate() -> None:
-    """Taken out and put in again: Knative counts from 00001 again, and the ledger must not be fooled."""
+    """Taken out and put in again: Knative counts from 00001 again, and the rollout store must not be fooled."""
     driver = started(qualities={V2: BROKEN})
     driver.finish(FIRST)
     driver.edit(canary=None, canaryTrafficPercent=None)
@@ -294,7 +294,7 @@ def test_the_same_name_with_another_spec_is_another_candidate() -> None:
 
 
 def test_canary_replaced_between_two_evaluations() -> None:
-    """Nobody saw the gap; the spec tells, once it has stood for longer than a status lags."""
+    """The gap was not observed; the spec shows it, once it is older than a status lags."""
     driver = started()
     driver.until(lambda: 50 in driver.weights())
     driver.world.cluster.set_watch_down()
@@ -310,7 +310,7 @@ def test_canary_replaced_between_two_evaluations() -> None:
 
 
 def test_default_edited_during_a_canary() -> None:
-    """The candidate is judged anew against the new stable, from the weight it has; nothing is undone."""
+    """The candidate is judged again against the new stable, from the weight it has; nothing is undone."""
     driver = started()
     driver.until(lambda: 50 in driver.weights())
     driver.run(5)
@@ -326,7 +326,7 @@ def test_default_edited_during_a_canary() -> None:
 
 
 def test_default_edited_at_100() -> None:
-    """Neither overwritten unseen nor given the traffic: the candidate bakes anew, and is promoted then."""
+    """Neither overwritten unseen nor given the traffic: the candidate bakes again, and is promoted then."""
     driver = started()
     driver.until(lambda: driver.has_rollout(FIRST) and driver.phase(FIRST) is Phase.BAKING)
     driver.edit(default=model(V4))
@@ -338,7 +338,7 @@ def test_default_edited_at_100() -> None:
 
 
 def test_warns_when_default_is_edited_without_canary() -> None:
-    """A release without a canary cannot be caught here; people are told that nobody judged it."""
+    """A release without a canary cannot be intercepted here; users are notified that it was not analysed."""
     driver = KFServingService(
         fast_policy(min_requests=1.0), behaviours={V3: ready_after_seconds(20.0)}, scrape_seconds=2.0
     )
@@ -385,14 +385,14 @@ def test_a_crash_at_any_write(when: FaultPoint) -> None:
         WriteFaults(lambda n, _, v=victim: (when, ProcessCrash(v)) if n == v else None).watch(other.world)  # type: ignore[misc]
         other.finish(FIRST)
         assert other.restarted
-        told = (
+        notified = (
             other.phase_and_reason(FIRST),
             without_repeats(other.weights()),
             other.finalized(),
             other.spec(),
             other.events(FIRST),
         )
-        assert told == expected, f"a crash {when.value} write {victim} ({writes[victim - 1]})"
+        assert notified == expected, f"a crash {when.value} write {victim} ({writes[victim - 1]})"
 
 
 def upgraded(**more: Any) -> KFServingService:
@@ -404,7 +404,7 @@ def upgraded(**more: Any) -> KFServingService:
 
 
 def test_kfserving_without_canary_support_has_its_own_reason() -> None:
-    """Held at the weight there is, told at once and once with what works instead; and tried on."""
+    """Held at the weight there is, notified at once and once with what works instead; and tried again."""
     driver = upgraded()
     driver.until_reason(Reason.CANARY_UNSUPPORTED, FIRST, 120)
     progress = driver.rollout(FIRST).progress
@@ -447,7 +447,7 @@ def test_warns_when_kfserving_refuses_promotion() -> None:
 
 
 def test_warns_when_default_does_not_become_ready() -> None:
-    """The candidate goes on serving everything; a user is told what is waited for."""
+    """The candidate goes on serving everything; the notification names what is waited for."""
     driver = started()
     driver.until(lambda: driver.has_rollout(FIRST) and driver.phase(FIRST) is Phase.BAKING)
     driver.world.model(V2, ready_after_seconds(2000.0))
@@ -485,7 +485,7 @@ def test_abort_while_finalizing_explains_how_to_roll_back() -> None:
 
 
 def test_pauses_when_promoted_spec_creates_no_revision() -> None:
-    """A field that KFServing does not know makes none: whether it was seen at all cannot be told."""
+    """A field that KFServing does not know makes none: whether the server read it is unknown."""
     driver = KFServingService(fast_policy(min_requests=1.0), scrape_seconds=2.0)
     driver.begin()
     driver.edit(canary={"predictor": {"tensorflow": {"storageUri": V1}, "x-team": "a"}}, canaryTrafficPercent=10)
@@ -524,7 +524,7 @@ TWO = {
 
 @pytest.mark.parametrize("policies", TWO.values(), ids=TWO)
 def test_tied_policies_start_no_rollout(policies: tuple[Policy, Policy]) -> None:
-    """As in KServe: told once for each component, nothing is written; when one is gone, it is taken up."""
+    """As in KServe: notified once for each component, nothing is written; when one is gone, it is started."""
 
     def both(number: int) -> dict[str, Any]:
         image = {"containers": [{"image": f"pre:{number}"}]}

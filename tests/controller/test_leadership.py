@@ -1,4 +1,4 @@
-"""Leadership lost and regained: whoever does not lead writes nothing, and whoever leads goes on."""
+"""Leadership lost and regained: a replica that does not lead writes nothing, and the leader continues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.controller.scenarios import run_without_faults
 
 
 def silent(driver: Driver, seconds: float) -> None:
-    """Nothing is written to anything, and nobody is told anything, for so long."""
+    """Nothing is written to anything, and nothing is notified, for so long."""
     before = (
         len(driver.world.cluster.writes),
         len(driver.world.store.writes),
@@ -39,7 +39,7 @@ def test_former_leader_writes_nothing_and_resumes_when_elected(weight: int) -> N
     driver.world.leadership.leads = False
     silent(driver, 600)
     driver.world.leadership.leads = True
-    driver.restarted = True  # what was on its way when leadership was lost may be told again
+    driver.restarted = True  # what was on its way when leadership was lost may be sent again
     driver.finish()
     assert driver.phase() is Phase.PROMOTED
     assert driver.weights() == [10, 25, 50, 100]
@@ -59,7 +59,7 @@ def test_a_lost_leader_does_not_roll_back() -> None:
 
 
 def test_former_leader_intercepts_and_answers_nothing() -> None:
-    """A wish and an unstaged release wait for whoever leads."""
+    """A request and an unstaged release wait for the leader."""
     driver = Driver()
     driver.deploy_stable()
     driver.world.leadership.leads = False
@@ -110,7 +110,7 @@ def test_leadership_lost_between_the_record_and_the_write() -> None:
 
 
 def writes_without_leadership(driver: Driver) -> list[int]:
-    """The weights that are sent from now on by somebody who does not lead."""
+    """The weights that are sent from now on by a replica that does not lead."""
     sent: list[int] = []
     cluster, leadership = driver.world.cluster, driver.world.leadership
     set_weight = cluster.set_weight

@@ -17,7 +17,7 @@ from tests.controller.driver import V2, V3, Driver
 
 
 def test_rollout_with_lost_create_response_is_adopted() -> None:
-    """Its create arrived, the answer did not: it is taken up and superseded, and the newer one runs alone."""
+    """Its create arrived, the answer did not: it is started and superseded, and the newer one runs alone."""
     driver = Driver()
     driver.deploy_stable()
     lost = Unreachable("read timed out")

@@ -1,4 +1,4 @@
-"""Metrics that say nothing: what is held, what is told, what happens at the stated deadline and not before."""
+"""Metrics that say nothing: what is held, what is notified, what happens at the stated deadline and not before."""
 
 from __future__ import annotations
 
@@ -158,8 +158,8 @@ def test_an_outage_of_one_service_is_not_one_of_the_other() -> None:
     assert driver.weights("fraud") == [10]
 
 
-def test_a_breach_before_an_outage_still_counts_after_it() -> None:
-    """One breach, ten minutes of nothing, one breach: the limit of two is reached."""
+def test_a_violation_before_an_outage_still_counts_after_it() -> None:
+    """One violation, ten minutes of nothing, one violation: the limit of two is reached."""
     driver = healthy_start(policy(**FOR_EVER, metrics=policy().analysis.metrics), qualities={V2: BROKEN})
     driver.until(lambda: any(m.violations == 1 for m in _metrics(driver)))
     break_metrics(driver, MeasurementKind.OUTAGE, 600.0)
@@ -200,7 +200,7 @@ def test_two_short_outages_are_not_one_long_one() -> None:
 
 @pytest.mark.parametrize("rate", [0.0, 0.05])
 def test_too_few_requests_is_no_success(rate: float) -> None:
-    """Nobody calls, or one in twenty seconds: never promoted by silence."""
+    """No requests, or one in twenty seconds: silence never promotes."""
     driver = healthy_start(policy(**FOR_EVER), load=RequestLoad(rate))
     driver.run(250)
     assert driver.weights() == [10]

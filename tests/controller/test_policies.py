@@ -1,4 +1,4 @@
-"""What policies ask of a rollout: windows, gates, dry-run metrics, components, history, and their own changes."""
+"""What policies ask of a rollout: windows, webhooks, dry-run metrics, components, history, and their own changes."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ def test_intercept_ignores_window() -> None:
     assert max(driver.share("00002")) == 0
 
 
-# --- gates ----------------------------------------------------------------------------------------------
+# --- webhooks -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("first", [NO, AWAY])
-def test_a_pre_rollout_gate_holds_the_first_step_until_it_says_yes(first: WebhookResult) -> None:
+def test_a_pre_rollout_webhook_holds_the_first_step_until_it_approves(first: WebhookResult) -> None:
     """A no and no answer are the same for the traffic: none of it moves. One yes is enough for the rollout."""
     driver = Driver(policy(webhooks=(hook(WebhookType.PRE_ROLLOUT),)))
     driver.world.policy_webhooks.answers["gate"] = first
@@ -119,7 +119,7 @@ def test_a_pre_rollout_gate_holds_the_first_step_until_it_says_yes(first: Webhoo
     assert len(driver.world.policy_webhooks.calls) == asked
 
 
-def test_a_pre_rollout_gate_that_never_opens_gives_up_at_the_deadline() -> None:
+def test_a_pre_rollout_webhook_that_never_approves_gives_up_at_the_deadline() -> None:
     """progressDeadline: five minutes of no."""
     driver = Driver(policy(webhooks=(hook(WebhookType.PRE_ROLLOUT),)))
     driver.world.policy_webhooks.answers["gate"] = NO
@@ -147,8 +147,8 @@ def test_a_call_that_is_not_made_is_not_a_no(kind: WebhookType) -> None:
     assert driver.phase() is Phase.PROMOTED
 
 
-def test_the_deadline_of_a_gate_runs_only_while_it_is_called() -> None:
-    """Nine minutes of uncalled gate and one no are not ten minutes of no."""
+def test_the_deadline_of_a_webhook_runs_only_while_it_is_called() -> None:
+    """Nine minutes without a call of the webhook and one no are not ten minutes of no."""
     driver = Driver(policy(webhooks=(hook(WebhookType.PRE_ROLLOUT),)))
     driver.world.policy_webhooks.answers["gate"] = NOT_CALLED
     driver.deploy_stable()
@@ -179,7 +179,7 @@ def test_confirm_promotion_webhook_blocks_100_percent() -> None:
     assert driver.events().count("rollout_held") == 1
 
 
-def test_a_confirm_promotion_gate_that_says_yes_costs_no_time() -> None:
+def test_a_confirm_promotion_webhook_that_approves_costs_no_time() -> None:
     """It is asked when the step's time is over, and the step is taken in the same look or the next."""
     without = healthy_start()
     without.finish()
@@ -191,7 +191,7 @@ def test_a_confirm_promotion_gate_that_says_yes_costs_no_time() -> None:
 
 @pytest.mark.parametrize("phase", [Phase.PROGRESSING, Phase.BAKING])
 def test_a_rollback_webhook_that_says_yes_rolls_back(phase: Phase) -> None:
-    """Its yes means: take it back. It is asked at every look, also during the bake."""
+    """Its yes means: take it back. It is asked at every evaluation, also during the bake."""
     driver = Driver(policy(webhooks=(hook(WebhookType.ROLLBACK),)))
     driver.world.policy_webhooks.answers["gate"] = NO
     driver.deploy_stable()
@@ -218,7 +218,7 @@ def test_a_rollback_webhook_without_a_yes_changes_nothing(answer: WebhookResult)
 
 
 def test_a_rollout_webhook_that_fails_three_times_in_a_row_rolls_back() -> None:
-    """Its no counts like a breach: once is nothing, three times in a row is a failure."""
+    """Its no counts like a violation: once is nothing, three times in a row is a failure."""
     driver = Driver(policy(webhooks=(hook(WebhookType.ROLLOUT),)))
     driver.deploy_stable()
     driver.release()
@@ -231,7 +231,7 @@ def test_a_rollout_webhook_that_fails_three_times_in_a_row_rolls_back() -> None:
 
 
 def test_rollout_webhook_below_failure_limit_is_tolerated() -> None:
-    """Two in a row, then yes: the count starts anew, and the rollout goes on."""
+    """Two in a row, then yes: the count starts again, and the rollout goes on."""
     driver = Driver(policy(webhooks=(hook(WebhookType.ROLLOUT),)))
     driver.deploy_stable()
     driver.release()
@@ -250,7 +250,7 @@ def test_rollout_webhook_below_failure_limit_is_tolerated() -> None:
 
 
 def test_a_rollout_webhook_that_cannot_be_reached_holds_as_an_outage() -> None:
-    """Nobody knows what it would say: no step, no rollback."""
+    """Its answer is unknown: no step, no rollback."""
     driver = Driver(policy(webhooks=(hook(WebhookType.ROLLOUT),)))
     driver.deploy_stable()
     driver.release()
@@ -275,8 +275,8 @@ def test_post_rollout_webhooks_are_called_once() -> None:
     assert (call.name, call.phase) == ("mnist", "Promoted")
 
 
-def test_promote_passes_a_gate() -> None:
-    """A user's word is worth more than a gate's no."""
+def test_promote_overrules_a_webhook() -> None:
+    """A user's request overrules a webhook's no."""
     driver = Driver(policy(webhooks=(hook(WebhookType.CONFIRM_PROMOTION),)))
     driver.world.policy_webhooks.answers["gate"] = NO
     driver.deploy_stable()
@@ -288,7 +288,7 @@ def test_promote_passes_a_gate() -> None:
 
 
 def test_webhook_approval_survives_restart() -> None:
-    """The record says which gates have opened."""
+    """The record says which webhooks have approved."""
     driver = healthy_start(
         policy(webhooks=(hook(WebhookType.PRE_ROLLOUT),)), behaviours={V2: ready_after_seconds(10.0)}
     )
@@ -304,7 +304,7 @@ def test_webhook_approval_survives_restart() -> None:
 
 
 def test_a_dry_run_metric_is_judged_shown_and_never_acted_on() -> None:
-    """All of its looks are breaches, and the release is promoted; the status shows them."""
+    """All of its measurements are violations, and the release is promoted; the status shows them."""
     dry = replace(SUCCESS, name="error-rate", range=Range(max=-1.0), dry_run=True, failure_limit=1)
     driver = healthy_start(policy(metrics=(SUCCESS, dry)))
     driver.until_weight(50)
@@ -328,7 +328,7 @@ def test_a_dry_run_metric_without_data_holds_nothing() -> None:
 
 
 def test_a_query_of_the_users_own_decides() -> None:
-    """PromQL with placeholders: filled with the candidate's name, and its breach rolls back."""
+    """PromQL with placeholders: filled with the candidate's name, and its violation rolls back."""
     drift = Metric("drift", Range(max=0.0), Unit.NUMBER, query='sum(drift{revision="{{ revision }}"})', failure_limit=2)
     driver = Driver(policy(metrics=(SUCCESS, drift)))
     driver.world.metrics.custom["mnist-predictor-00002"] = lambda _, now: 0.0 if now < bad_from else 3.0
@@ -340,8 +340,8 @@ def test_a_query_of_the_users_own_decides() -> None:
     assert "drift 3 (limit 0)" in driver.messages_of("rollback_started")[0]
 
 
-def test_one_breach_below_the_limit_is_no_failure() -> None:
-    """failureLimit 3: two breaches in a step are shown; every step starts at zero."""
+def test_one_violation_below_the_limit_is_no_failure() -> None:
+    """failureLimit 3: two violations in a step are shown; every step starts at zero."""
     calls: dict[str, int] = {}
 
     def now_and_then(_: Any, now: float) -> float:
@@ -359,7 +359,7 @@ def test_one_breach_below_the_limit_is_no_failure() -> None:
 
 
 def test_too_few_requests_hold_until_the_deadline() -> None:
-    """A trickle: neither passed nor blamed, held, and given up at progressDeadline."""
+    """A trickle: neither passed nor failed, held, and given up at progressDeadline."""
     driver = healthy_start(policy(min_requests=100000.0))
     driver.until_phase(Phase.HOLDING)
     assert driver.rollout().progress.reason is Reason.TOO_FEW_REQUESTS
@@ -380,7 +380,7 @@ def with_transformer(name: str, predictor: str, transformer: str, weight: int | 
     return document
 
 
-def transformer_play(**more: Any) -> Driver:
+def transformer_driver(**more: Any) -> Driver:
     driver = Driver(policy(component=Component.TRANSFORMER), **more)
     driver.world.kserve.apply(with_transformer("mnist", V1, "pre:1"), server_side=False)
     driver.run(20)
@@ -389,7 +389,7 @@ def transformer_play(**more: Any) -> Driver:
 
 def test_a_transformer_is_rolled_out_by_its_own_weight() -> None:
     """Its revisions, its traffic; the predictor's spec and traffic are not touched."""
-    driver = transformer_play()
+    driver = transformer_driver()
     driver.world.kserve.apply(with_transformer("mnist", V1, "pre:2", 0), server_side=False)
     (name,) = wait_for_one(driver)
     driver.finish(name)
@@ -404,7 +404,7 @@ def test_a_transformer_is_rolled_out_by_its_own_weight() -> None:
 
 def test_a_bad_transformer_is_rolled_back() -> None:
     """And the predictor is not."""
-    driver = transformer_play(qualities={"pre:2": BROKEN})
+    driver = transformer_driver(qualities={"pre:2": BROKEN})
     driver.world.kserve.apply(with_transformer("mnist", V1, "pre:2", 0), server_side=False)
     (name,) = wait_for_one(driver)
     driver.finish(name)
@@ -457,7 +457,7 @@ def test_a_policy_that_no_longer_selects_the_service_changes_nothing_for_what_ru
 
 
 def test_two_equally_specific_policies_start_nothing() -> None:
-    """A tie is an error that a user must solve; when it is solved, the candidate is taken up."""
+    """A tie is an error that a user must solve; when it is solved, the candidate is started."""
     driver = Driver(policy("one"), policy("two"))
     driver.deploy_stable()
     driver.release()
@@ -469,7 +469,7 @@ def test_two_equally_specific_policies_start_nothing() -> None:
 
 
 def test_resume_leaves_pause_on_failure() -> None:
-    """onFailure: pause, then a user says go on: it is judged anew from zero."""
+    """onFailure: pause, then a user resumes: it is analysed again from zero."""
     driver = healthy_start(policy(on_failure=OnFailure.PAUSE), qualities={V2: BROKEN})
     driver.until_reason(Reason.FAILURE_PAUSED)
     series = driver.world.traffic.series("models", "mnist", Component.PREDICTOR)
@@ -520,7 +520,7 @@ def test_history_is_pruned_to_its_limit(limit: int) -> None:
 
 
 def test_rollout_with_pending_notifications_is_not_pruned() -> None:
-    """With people unreachable, no final message is lost to the limit."""
+    """With users unreachable, no final message is lost to the limit."""
     steps = (Step(50, 15.0), Step(100, 0.0))
     driver = Driver(policy(steps=steps, bake=0.0), history_limit=1)
     driver.deploy_stable()

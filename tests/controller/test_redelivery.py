@@ -1,4 +1,4 @@
-"""Who has been told is not forgotten when the record turns out to be another than the one in memory."""
+"""Deliveries are not forgotten when the record turns out to be another than the one in memory."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tests.controller.driver import Driver, healthy_start
 
 
 def _changed_by_another(driver: Driver) -> None:
-    """Another instance, or a write of ours whose answer was lost: the ledger holds something else."""
+    """Another instance, or a write of ours whose answer was lost: the rollout store holds something else."""
     held = driver.rollout()
     driver.world.store.update_status(replace(held, progress=replace(held.progress, last_evaluation_at=1.0)))
 
 
 def test_delivery_during_foreign_status_write_is_recorded() -> None:
-    """The messages went out, and their delivery was to be written over a record that had moved on."""
+    """The messages went out, and the write of their delivery met a record that had moved on."""
     driver = healthy_start()
     driver.until_phase(Phase.PROGRESSING)
     driver.world.notifier.down = True

@@ -1,4 +1,4 @@
-"""What a rollout costs while nothing happens: writes, questions, calls, and how soon things are noticed."""
+"""What a rollout costs while nothing happens: writes, queries, calls, and how soon things are noticed."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def watched(driver: Driver) -> list[tuple[float, MetricQuery]]:
     asked: list[tuple[float, MetricQuery]] = []
     ask = driver.world.metrics.query
 
-    def noting(questions: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
-        asked.extend((driver.world.now(), question) for question in questions)
-        return ask(questions)
+    def noting(queries: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
+        asked.extend((driver.world.now(), question) for question in queries)
+        return ask(queries)
 
     driver.world.metrics.query = noting  # type: ignore[method-assign]
     return asked
@@ -56,7 +56,7 @@ def watched(driver: Driver) -> list[tuple[float, MetricQuery]]:
 
 @pytest.mark.parametrize("interval", [5.0, 15.0, 60.0])
 def test_held_step_writes_at_most_every_30_s(interval: float) -> None:
-    """Ten minutes of good looks: the status is refreshed now and then, not at every look."""
+    """Ten minutes of good evaluations: the status is refreshed now and then, not at every evaluation."""
     driver = healthy_start(policy(steps=LONG, interval=interval))
     driver.until(lambda: driver.has_rollout("mnist-00002") and driver.rollout().progress.reason is Reason.ANALYSING)
     driver.run(40)
@@ -65,7 +65,7 @@ def test_held_step_writes_at_most_every_30_s(interval: float) -> None:
 
 
 def test_changing_measurements_cause_no_extra_writes() -> None:
-    """Enough requests at one look and too few at the next, every five seconds, while the step is held."""
+    """Enough requests at one evaluation and too few at the next, every five seconds, while the step is held."""
     looks = count()
 
     def now_and_then(_: MetricQuery, __: float) -> Measurement:
@@ -91,7 +91,7 @@ def test_waiting_for_revision_writes_at_most_every_30_s() -> None:
 
 @pytest.mark.parametrize("kind", [MeasurementKind.OUTAGE, MeasurementKind.NO_SERIES], ids=lambda kind: kind.value)
 def test_metrics_outage_writes_at_most_every_30_s(kind: MeasurementKind) -> None:
-    """Held, with a message that does not change at every look."""
+    """Held, with a message that does not change at every evaluation."""
     driver = healthy_start(policy(steps=LONG, progress_deadline=86400.0))
     driver.until_weight(10)
     driver.world.metrics.faults = [PrometheusFault(kind)]
@@ -225,7 +225,7 @@ def test_slow_prometheus_delays_no_rollout_of_another_one() -> None:
 
 @pytest.mark.parametrize("heard", [False, True], ids=["in silence", "with a watch event meanwhile"])
 def test_slow_status_write_skips_no_evaluation(heard: bool) -> None:
-    """An answer waits for the record and a look comes due in between: the look is made right after it."""
+    """An answer waits for the record and an evaluation comes due in between: the evaluation is made right after it."""
     driver = Sluggish(policy(steps=LONG))
     driver.deploy_stable()
     driver.release()
@@ -245,7 +245,7 @@ def test_slow_status_write_skips_no_evaluation(heard: bool) -> None:
 
 
 def test_watch_events_cause_no_extra_queries() -> None:
-    """A service whose status is written every second is looked at every second, and measured as before."""
+    """A service whose status is written every second is evaluated every second, and measured as before."""
     driver = healthy_start(policy(steps=LONG))
     asked = watched(driver)
     driver.until_weight(10)
@@ -303,7 +303,7 @@ def test_idle_rollouts_share_one_write_budget() -> None:
 
 
 def test_status_refreshes_are_spread_evenly() -> None:
-    """A hundred rollouts that began at once do not refresh at once: each look writes its part."""
+    """A hundred rollouts that began at once do not refresh at once: each evaluation writes its part."""
     driver = fleet(100, policy(steps=LONG, interval=5.0))
     driver.run(120)
     driver.world.store.writes.clear()
@@ -316,7 +316,7 @@ def test_status_refreshes_are_spread_evenly() -> None:
 
 
 def test_rollouts_beyond_group_size_get_phase_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each still once per interval, each group with its own questions in one tick."""
+    """Each still once per interval, each group with its own queries in one tick."""
     monkeypatch.setattr("autocanary.controller.state.GROUP_SIZE", 10)
     driver = fleet(40, policy(steps=LONG, interval=20.0))
     driver.run(100)
@@ -331,7 +331,7 @@ def test_rollouts_beyond_group_size_get_phase_offsets(monkeypatch: pytest.Monkey
 
 
 def test_user_request_is_answered_before_next_evaluation() -> None:
-    """A look every five minutes does not mean that people wait five minutes."""
+    """An evaluation every five minutes does not mean that users wait five minutes."""
     driver = healthy_start(policy(interval=300.0))
     driver.until_weight(10)
     driver.run(30)
@@ -350,7 +350,7 @@ def test_rolls_back_in_same_evaluation_as_violation() -> None:
 
 
 def test_blocked_rollback_escalates_on_time_for_any_interval() -> None:
-    """Half a minute without effect is half a minute, also for a policy with a look every five minutes."""
+    """Half a minute without effect is half a minute, also for a policy with an evaluation every five minutes."""
     driver = healthy_start(policy(interval=300.0))
     driver.until_weight(25)
     driver.run(3)
@@ -371,7 +371,7 @@ def test_progress_deadline_is_kept_for_any_interval() -> None:
 
 
 def test_first_step_follows_readiness_for_any_interval() -> None:
-    """A watch event brings the look forward."""
+    """A watch event brings the evaluation forward."""
     driver = healthy_start(
         policy(interval=300.0), behaviours={V2: ready_after_seconds(20.0), V3: ready_after_seconds(20.0)}
     )

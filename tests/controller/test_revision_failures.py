@@ -1,4 +1,4 @@
-"""Revisions that crash or cannot be made, and KServe's traps: what is repaired, and what people are told."""
+"""Revisions that crash or cannot be made, and KServe's traps: what is repaired, and what is notified."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def document(driver: Driver) -> dict[str, object]:
     ],
 )
 def test_a_candidate_that_never_becomes_ready(behaviour: Behaviour, reason: Reason, words: str) -> None:
-    """Given up at the progress deadline, without a request and without a write; told why."""
+    """Given up at the progress deadline, without a request and without a write; the notification says why."""
     driver = healthy_start(behaviours={V2: behaviour})
     driver.finish()
     assert driver.phase_and_reason() == (Phase.ROLLED_BACK, reason)
@@ -59,7 +59,7 @@ def test_a_candidate_that_never_becomes_ready_applied_at_10() -> None:
 
 
 def test_candidate_ready_just_before_deadline_continues() -> None:
-    """Four minutes of loading a model are no failure; it is held meanwhile and told so at most once."""
+    """Four minutes of loading a model are no failure; it is held meanwhile and notified at most once."""
     driver = healthy_start(behaviours={V2: ready_after_seconds(240.0)})
     driver.finish()
     assert driver.phase() is Phase.PROMOTED
@@ -164,7 +164,7 @@ def test_a_stable_that_crashes_in_the_middle() -> None:
 
 
 def test_a_stable_that_crashes_and_recovers() -> None:
-    """The queued weight applies by itself, and the rollout goes on."""
+    """The queued weight applies without a write, and the rollout continues."""
     driver = healthy_start()
     driver.until_weight(25)
     driver.run(3)
@@ -177,7 +177,7 @@ def test_a_stable_that_crashes_and_recovers() -> None:
 
 
 def test_a_stable_that_is_deleted() -> None:
-    """As with a crash, but for good: a user is told, and 100 is the way out."""
+    """As with a crash, but for good: a user is notified, and 100 is the way out."""
     driver = healthy_start()
     driver.until_weight(25)
     driver.run(3)
@@ -210,7 +210,7 @@ def test_wrong_stable_during_rollout_is_repaired() -> None:
 
 
 def test_template_neutral_edit_is_harmless() -> None:
-    """After a promotion, a weight without a new revision is somebody's rollback to v1: seen, not fought."""
+    """After a promotion, a weight without a new revision is a user's rollback to v1: recognised and kept."""
     driver = second_rollout()
     driver.patch_weight(10, "argocd")
     driver.run(120)
@@ -218,7 +218,7 @@ def test_template_neutral_edit_is_harmless() -> None:
     assert driver.share("00001")[-1] == 90
 
 
-def test_a_breach_in_the_bake_goes_back_to_the_previous_revision() -> None:
+def test_a_violation_in_the_bake_goes_back_to_the_previous_revision() -> None:
     """At 100 % stable's pods are gone; the traffic returns to it all the same, and only when it is verified
     the rollout is called rolled back."""
     late = replace(FAULTLESS, error_percent=from_traffic_weight(100, bad=30.0, good=0.0))
@@ -258,7 +258,7 @@ def test_a_candidate_that_crashes_during_the_bake() -> None:
 
 
 def test_a_failure_pauses_where_the_policy_says_so() -> None:
-    """onFailure: pause: the weight stays, a user is told, resume or abort decide."""
+    """onFailure: pause: the weight stays, a user is notified, resume or abort decide."""
     driver = healthy_start(policy(on_failure=OnFailure.PAUSE), qualities={V2: BROKEN})
     driver.until_phase(Phase.PAUSED)
     assert driver.rollout().progress.reason is Reason.FAILURE_PAUSED
@@ -325,7 +325,7 @@ def test_holds_while_kserve_controller_is_down() -> None:
 
 
 def test_stale_cache_stops_all_decisions() -> None:
-    """The watch is cut for ten minutes: held after a while, told, and gone on with when it is back."""
+    """The watch is cut for ten minutes: held after a while, notified, and continued when it is back."""
     driver = healthy_start()
     driver.until_weight(10)
     driver.run(3)
@@ -356,7 +356,7 @@ def test_gradual_rollouts_of_knative_are_waited_for() -> None:
 
 
 def test_minimal_crd_is_supported() -> None:
-    """Its spec is one atomic field: merge patches work, and our own writes are not taken for somebody else's."""
+    """Its spec is one atomic field: merge patches work, and our own writes are not taken for another client's."""
     driver = healthy_start(minimal_crd=True)
     driver.finish()
     assert driver.phase() is Phase.PROMOTED

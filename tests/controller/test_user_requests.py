@@ -59,7 +59,7 @@ PHASES = {
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_abort_rolls_back_from_every_phase(phase: str) -> None:
-    """Within a tick, to 0, told with the person's name; nothing else is written afterwards."""
+    """Within a tick, to 0, and the message names the user; nothing else is written afterwards."""
     driver = PHASES[phase]()
     before = driver.weights()
     assert driver.ask(Verb.ABORT) == "rolling back"
@@ -159,8 +159,8 @@ def test_pause_stops_the_steps_and_resume_goes_on(phase: str) -> None:
     assert (events.count("rollout_paused"), events.count("rollout_resumed")) == (1, 1)
 
 
-def test_a_breach_while_paused_rolls_back() -> None:
-    """A pause stops steps, not the judge."""
+def test_a_violation_while_paused_rolls_back() -> None:
+    """A pause stops steps, not the analysis."""
     driver = healthy_start(qualities={V2: BROKEN})
     driver.until_weight(10)
     driver.pause()
@@ -220,7 +220,7 @@ def test_a_bad_candidate_is_rolled_back_while_a_manual_step_waits() -> None:
 
 
 def test_abort_during_a_manual_step() -> None:
-    """The person says no."""
+    """The user says no."""
     steps = (Step(10, 30.0, approval=True), *STEPS[1:])
     driver = healthy_start(policy(steps=steps))
     driver.until_reason(Reason.AWAITING_APPROVAL)
@@ -230,7 +230,7 @@ def test_abort_during_a_manual_step() -> None:
 
 
 def test_request_during_rollback_is_answered() -> None:
-    """A rollback is not stopped by anybody, and nobody waits for an answer for ever."""
+    """A rollback is stopped by no request, and every request gets an answer."""
     driver = healthy_start(qualities={V2: BROKEN})
     driver.until_weight(10)
     driver.world.kserve.hold_ingress("models", "mnist")
@@ -257,7 +257,7 @@ def test_request_for_finished_rollout_is_answered(verb: Verb) -> None:
 
 
 def test_request_is_answered_after_restart() -> None:
-    """Asked of a finished rollout while nobody was there: the next process answers."""
+    """Asked of a finished rollout while no process ran: the next process answers."""
     driver = healthy_start()
     driver.finish()
     id_ = driver.write(Verb.ABORT)

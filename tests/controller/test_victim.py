@@ -82,7 +82,7 @@ def raising_query(run: TwoTenants) -> None:
             raise RecursionError("maximum recursion depth exceeded")
         return query(queries)
 
-    run.world.metrics.query = raising  # type: ignore[method-assign,assignment]
+    run.world.metrics.query = raising  # type: ignore[method-assign]
 
 
 def lost_measurements(run: TwoTenants) -> None:
@@ -92,7 +92,7 @@ def lost_measurements(run: TwoTenants) -> None:
     def lossy(queries: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]:
         return {key: value for key, value in query(queries).items() if key.namespace != "models"}
 
-    run.world.metrics.query = lossy  # type: ignore[method-assign,assignment]
+    run.world.metrics.query = lossy  # type: ignore[method-assign]
 
 
 def malformed(rollout: Rollout) -> Rollout:
@@ -229,7 +229,7 @@ def test_raising_query_is_an_outage_of_its_rollout_alone() -> None:
         batches.append([each.namespace for each in queries])
         return raising(queries)
 
-    run.world.metrics.query = watched  # type: ignore[method-assign,assignment]
+    run.world.metrics.query = watched  # type: ignore[method-assign]
     run.run(2 * ANALYSIS.interval)
     assert run.rollout(HOSTILE).progress.outage_since is not None
     assert run.rollout(VICTIM).progress.outage_since is None

@@ -1,4 +1,4 @@
-"""Whole rollouts from the first revision to the end: what is written, what is told, and the phases."""
+"""Whole rollouts from the first revision to the end: what is written, what is notified, and the phases."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ DOWN = ["Staging", "Progressing", "RollingBack", "RolledBack"]
 ALL_STEPS = [STARTED, STEP, STEP, STEP, STEP, PROMOTED]
 
 
-def played(scenario: str) -> Driver:
-    """A scenario of the demo until all that it expects has ended and is told."""
+def run_scenario(scenario: str) -> Driver:
+    """A scenario of the demo until all that it expects has ended and is notified."""
     story = SCENARIOS[scenario]
     driver = Driver(world=story.open())
 
@@ -59,8 +59,8 @@ def played(scenario: str) -> Driver:
     ],
 )
 def test_a_scenario_of_the_demo(scenario: str, weights: list[int], events: list[str], phases: list[str]) -> None:
-    """Each writes exactly these weights, tells each transition once, and goes through these phases."""
-    driver = played(scenario)
+    """Each writes exactly these weights, notifies each transition once, and goes through these phases."""
+    driver = run_scenario(scenario)
     (expected,) = SCENARIOS[scenario].expected
     assert driver.phase_and_reason() == (expected.phase, expected.reason)
     assert driver.weights() == weights
@@ -70,7 +70,7 @@ def test_a_scenario_of_the_demo(scenario: str, weights: list[int], events: list[
 
 def test_the_scenario_of_a_second_release() -> None:
     """The first is superseded where it stood, the second goes from the bottom to the top."""
-    driver = played("second-release")
+    driver = run_scenario("second-release")
     assert driver.phase_and_reason("mnist-00002") == (Phase.SUPERSEDED, Reason.NEW_REVISION)
     assert driver.phase_and_reason("mnist-00003") == (Phase.PROMOTED, Reason.PROMOTED)
     assert driver.weights() == [10, 25, 10, 25, 50, 100]
@@ -209,7 +209,7 @@ def test_a_service_in_standard_mode_is_refused_once() -> None:
 
 
 def test_a_rolled_back_candidate_is_not_tried_again() -> None:
-    """Not by the engine, not after a restart, and not when somebody touches the weight or a label."""
+    """Not by the controller, not after a restart, and not when a user touches the weight or a label."""
     driver = healthy_start(qualities={V2: BROKEN})
     driver.finish()
     assert driver.weights() == [10, 0]
@@ -320,7 +320,7 @@ def test_later_policy_adopts_waiting_candidate() -> None:
 
 
 def test_the_first_revision_of_a_service_is_no_candidate() -> None:
-    """Nothing is stable yet: KServe gives it everything, and nobody rolls it out."""
+    """Nothing is stable yet: KServe gives it everything, and there is no rollout."""
     driver = Driver()
     driver.deploy_stable("mnist", V1)
     driver.run(400)

@@ -148,7 +148,7 @@ def value(number: float, requests: float | None = 1000, unit: Unit = Unit.PERCEN
 def evaluations(
     observation: Sequence[Observation], state: Progress | None = None, **changes: Any
 ) -> list[tuple[Decision, Rollout]]:
-    """A look every two seconds, each going on from the one before."""
+    """An evaluation every two seconds, each going on from the one before."""
     now, it, made = NOW, rollout(state), []
     for each in observation:
         at = make_decision_input(it.progress, each, now=now)

@@ -55,7 +55,7 @@ class ComparisonRun:
         e_s: float,
         *,
         slow_c: float = 0.0,
-        **reading: Any,
+        **measurement: Any,
     ) -> Verdict:
         """``count`` looks, each after so many requests and errors; ``slow_c`` of the candidate's were slow."""
         found: Verdict | None = None
@@ -63,14 +63,14 @@ class ComparisonRun:
             self.candidate = _more(self.candidate, n_c, e_c, slow_c)
             self.stable = _more(self.stable, n_s, e_s, 0.0)
             self.at = replace(self.at, now=self.at.now + 15.0)
-            found = self.look(**reading)
+            found = self.look(**measurement)
         assert found is not None, "no look at all"
         return found
 
     def look(self, **changes: Any) -> Verdict:
-        readings = {each.name: self._reading(each, changes) for each in self.analysis.metrics}
+        measurements = {each.name: self._reading(each, changes) for each in self.analysis.metrics}
         states = {name: MetricState.from_dict(_json(state.to_dict())) for name, state in self.states.items()}
-        analysis_input = AnalysisInput(self.at, readings, states, _json(self.evidence))
+        analysis_input = AnalysisInput(self.at, measurements, states, _json(self.evidence))
         found = analyse(self.analysis, self.analysis.metrics, analysis_input)
         self.states = {**self.states, **found.metrics}
         self.evidence = dict(found.evidence or {})

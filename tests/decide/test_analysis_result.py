@@ -45,7 +45,7 @@ def test_suspicion_holds_at_once() -> None:
 
 
 def test_suspicious_returns_to_progressing() -> None:
-    """The next look waits, or passes, and that is told."""
+    """The next evaluation waits, or passes, and that is notified."""
     held = progress(phase=Phase.HOLDING, reason=Reason.SUSPICIOUS, hold_notified_at=NOW - 60, verified_at=NOW - 90)
     found = decided(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, held)
     assert (found.progress.phase, found.event) == (Phase.PROGRESSING, Event.RESUMED)
@@ -89,8 +89,8 @@ def test_on_inconclusive_applies_at_the_timeout(
     assert found.progress.message.startswith("inconclusive for 2h")
 
 
-def test_a_breach_that_was_seen_is_not_promoted() -> None:
-    """Inconclusive because something was seen is not inconclusive for want of requests."""
+def test_an_observed_violation_is_not_promoted() -> None:
+    """Inconclusive because something was seen is not inconclusive because of few requests."""
     found = decided(Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN, policy=rules(OnInconclusive.PROMOTE))
     assert (found.progress.phase, found.action) == (Phase.HOLDING, Action.NONE)
 
@@ -110,7 +110,7 @@ def test_the_last_step_is_promoted_all_the_same_where_the_policy_says_so() -> No
 
 
 def test_closed_window_resets_the_inconclusive_time() -> None:
-    """No deadline runs at night: in the morning it begins anew."""
+    """No deadline runs at night: in the morning it begins again."""
     found = decided(
         Outcome.INCONCLUSIVE,
         Reason.GATHERING_EVIDENCE,
@@ -161,7 +161,7 @@ def test_outage_does_not_count_as_inconclusive_time() -> None:
     assert found.progress.inconclusive_since == NOW - 400
 
 
-def test_a_step_keeps_the_evidence_and_starts_the_clock_anew() -> None:
+def test_a_step_keeps_the_evidence_and_restarts_the_clock() -> None:
     """What was counted for thresholds goes, what comparisons know stays."""
     known = progress(
         verified_at=LONG_AGO, inconclusive_since=NOW - 60, evidence={"version": 1, "evidence_percent": 3.0}

@@ -1,4 +1,4 @@
-"""What holds for every sequence of looks with comparisons: the real judge and planner, driven by hypothesis."""
+"""What holds for every sequence of evaluations with comparisons: the real analysis and planner, driven by hypothesis."""
 
 from __future__ import annotations
 
@@ -95,9 +95,11 @@ class Comparing(RuleBasedStateMachine):
         is_evaluated = make_decision_input(self.progress, observation, None, now=self.now, policy=self.policy)
         if is_evaluated.is_evaluated:
             counters = RequestCounters("a", self.now, self.candidate, self.stable)
-            reading = Measurement(kind, 1.0, Unit.PERCENT, 100.0, counters=counters)
+            measurement = Measurement(kind, 1.0, Unit.PERCENT, 100.0, counters=counters)
             look = Evaluation(self.now, self.progress.step, len(STEPS), weight)
-            analysis_input = AnalysisInput(look, {"error-rate": reading}, self.progress.metrics, self.progress.evidence)
+            analysis_input = AnalysisInput(
+                look, {"error-rate": measurement}, self.progress.metrics, self.progress.evidence
+            )
             verdict = analyse(self.policy.analysis, self.policy.analysis.metrics, analysis_input)
         given = replace(is_evaluated, verdict=verdict)
         decision = plan(given)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 
-from autocanary.analysis import Outcome
+from autocanary.analysis import AnalysisInput, Evaluation, Outcome
 from autocanary.decide.decision_input import DecisionInput, WebhookAnswer
 from autocanary.decide.decision_log import (
     FIELDS_WITHOUT_EFFECT,
@@ -13,6 +13,7 @@ from autocanary.decide.decision_log import (
     decision_inputs_to_json,
 )
 from autocanary.decide.planner import plan, replay
+from autocanary.model.measurement import Measurement, MeasurementKind
 from autocanary.model.observation import ConditionStatus, DefaultEndpoint, DeploymentMode, Observation
 from autocanary.model.policy import WebhookType
 from autocanary.model.progress import Phase
@@ -44,6 +45,8 @@ EVERYTHING = make_observation(
     default_endpoint=DEFAULT_ENDPOINT,
 )
 
+ANALYSIS_INPUT = AnalysisInput(Evaluation(now=NOW), {"error-rate": Measurement(MeasurementKind.VALUE, 0.1)})
+
 
 def through_json(given: DecisionInput) -> DecisionInput:
     values, before, _ = decision_inputs_from_json(json.loads(json.dumps(decision_inputs_to_json(given))))
@@ -52,7 +55,7 @@ def through_json(given: DecisionInput) -> DecisionInput:
 
 
 def test_decision_input_survives_json() -> None:
-    """Traffic, webhooks, wishes and clocks; an observation with nothing at its default."""
+    """Traffic, webhooks, requests and clocks; an observation with nothing at its default."""
     plain = make_observation()
     same = [each.name for each in fields(Observation) if getattr(plain, each.name) == getattr(EVERYTHING, each.name)]
     assert same == [
@@ -104,11 +107,24 @@ def test_a_decision_from_a_verdict_without_a_basis_keeps_what_it_said() -> None:
     assert analysis_input is None
 
 
+def test_reads_the_names_of_an_earlier_version() -> None:
+    """Records of the development versions name the evaluation and the measurements with other keys."""
+    given = make_decision_input(
+        progress(), make_observation(10), said=replace(verdict(Outcome.PASS), analysis_input=ANALYSIS_INPUT)
+    )
+    written = decision_inputs_to_json(given)
+    assert "measurements" in written["verdict"]
+    earlier = json.loads(json.dumps(written))
+    earlier["verdict"]["look"] = earlier["verdict"].pop("evaluation")
+    earlier["verdict"]["readings"] = earlier["verdict"].pop("measurements")
+    assert decision_inputs_from_json(earlier) == decision_inputs_from_json(written)
+
+
 def test_the_inputs_of_a_decision_are_from_before_it() -> None:
-    """What the look itself noted is not taken for what was known."""
+    """What the evaluation itself noted is not taken for what was known."""
     state = progress(observed_weight=3)
     decision = plan(make_decision_input(state, make_observation(10, 7), policy=policy()))
-    if decision.inputs is None:  # the step starts anew; nothing is told
+    if decision.inputs is None:  # the step starts again; nothing is notified
         decision = replace(
             decision,
             inputs=decision_inputs_to_json(

@@ -95,12 +95,12 @@ def test_stable_spec_comes_from_the_tracker() -> None:
 
 @pytest.mark.parametrize("phase", [Phase.ROLLED_BACK, Phase.SUPERSEDED, Phase.PROGRESSING, Phase.PROMOTED])
 def test_a_candidate_that_was_tried_is_not_tried_again(phase: Phase) -> None:
-    """After a rollback the bad revision stays out, whoever lowers or raises the field."""
+    """After a rollback the bad revision stays out, whichever client lowers or raises the field."""
     history = (rollout(progress(phase=phase)),)
     assert detected(make_observation(0, **UNREADY), history) == NoAction()
 
 
-def test_a_service_of_the_same_name_created_anew_has_a_history_of_its_own() -> None:
+def test_a_recreated_service_has_a_history_of_its_own() -> None:
     """s12b: revisions restart at 00001 with a new uid; the record's name must not collide."""
     history = (rollout(progress(phase=Phase.ROLLED_BACK)),)
     start = detected(make_observation(10, uid="u2", **UNREADY), history)
@@ -160,8 +160,8 @@ def test_missed_release_is_reported_not_rolled_back() -> None:
 @pytest.mark.parametrize(
     ("tracker", "digest", "history"),
     [
-        (None, "candidate", ()),  # the first look ever: nothing is known of before
-        (StableRevisionTracker("u0", STABLE), "candidate", ()),  # a service created anew
+        (None, "candidate", ()),  # the first evaluation ever: nothing is known of before
+        (StableRevisionTracker("u0", STABLE), "candidate", ()),  # a recreated service
         (TRACKER, "stable", ()),  # stable's own content under a new name: a repair
         (TRACKER, "candidate", (rollout(progress(phase=Phase.PROMOTED)),)),  # promoted by us
     ],
@@ -225,7 +225,7 @@ def test_user_promotion_of_rolled_back_candidate_notifies() -> None:
     assert start.rollout.progress.phase is Phase.MISSED
     assert "was rolled back (MetricViolation)" in start.rollout.progress.message
     assert "argocd" in start.rollout.progress.message
-    assert detected(observation, (past, start.rollout)) == NoAction(), "told once"
+    assert detected(observation, (past, start.rollout)) == NoAction(), "notified once"
 
 
 def test_tracker_is_restored_from_the_rollout_store() -> None:
@@ -254,7 +254,7 @@ def known_bad(candidate: str, phase: Phase, reason: Reason, at: float, attempt: 
 
 
 def test_superseded_attempt_does_not_clear_a_known_bad_spec() -> None:
-    """The third revision of it came before the second was kept out for good: that acquits nobody."""
+    """The third revision of it came before the second was kept out for good: that clears neither."""
     history = (
         known_bad("mnist-predictor-00002", Phase.ROLLED_BACK, Reason.METRIC_VIOLATION, NOW - 900),
         known_bad("mnist-predictor-00003", Phase.SUPERSEDED, Reason.NEW_REVISION, NOW - 20),
@@ -265,7 +265,7 @@ def test_superseded_attempt_does_not_clear_a_known_bad_spec() -> None:
 
 
 def test_retried_spec_is_not_blocked_as_known_bad() -> None:
-    """The retry was replaced by another revision of the same spec: the wish is not lost with it."""
+    """The retry was replaced by another revision of the same spec: the request is not lost with it."""
     history = (
         known_bad("mnist-predictor-00002", Phase.ROLLED_BACK, Reason.METRIC_VIOLATION, NOW - 900),
         known_bad("mnist-predictor-00002", Phase.SUPERSEDED, Reason.NEW_REVISION, NOW - 20, attempt=2),
@@ -286,14 +286,14 @@ def promoted(**changes: Any) -> Rollout:
 
 
 def test_new_process_continues_a_stable_repair() -> None:
-    """It knows no stable but the wrong one; the record says what was found and is to be put back."""
+    """It knows no stable but the wrong one; the record says what was found and what to put back."""
     past = promoted(warnings_sent=("WrongStable/odd",))
-    mend = detected(moved_back("odd"), (past,), StableRevisionTracker("u1", STABLE))
-    assert mend == RepairStable(past, {"model": {"storageUri": "gs://b/v2"}})
+    repair = detected(moved_back("odd"), (past,), StableRevisionTracker("u1", STABLE))
+    assert repair == RepairStable(past, {"model": {"storageUri": "gs://b/v2"}})
 
 
 def test_unobserved_wrong_stable_notifies() -> None:
-    """Nothing was recorded, and it could be what a user wants: told, not undone."""
+    """Nothing was recorded, and it could be what a user wants: notified, not undone."""
     said = detected(moved_back("odd"), (promoted(),), StableRevisionTracker("u1", STABLE))
     assert isinstance(said, RepairStable)
     assert said.spec is None
@@ -307,7 +307,7 @@ def test_unobserved_wrong_stable_notifies() -> None:
 
 
 def test_wrong_stable_without_rollout_is_logged() -> None:
-    """There is no rollout that people could be told of it with."""
+    """There is no rollout to notify it with."""
     tracker = StableRevisionTracker("u1", CANDIDATE, {"model": {"storageUri": "gs://b/v2"}}, "candidate")
     refusal = detected(moved_back("odd"), (), tracker)
     assert isinstance(refusal, Refusal)
@@ -315,16 +315,16 @@ def test_wrong_stable_without_rollout_is_logged() -> None:
 
 
 def test_repeated_repair_notifies_every_ten_minutes() -> None:
-    """A GitOps tool applies it every three minutes: the traffic is put right at once, people are not flooded."""
+    """A GitOps tool applies it every three minutes: the traffic is put right at once, users are not flooded."""
     tracker = StableRevisionTracker("u1", CANDIDATE, {"model": {"storageUri": "gs://b/v2"}}, "candidate")
-    past, told = promoted(), []
+    past, notified = promoted(), []
     for minute in range(0, 31, 3):
-        mend = detect(moved_back("odd"), policy(), (past,), tracker, NOW + 60 * minute)
-        assert isinstance(mend, RepairStable)
-        assert mend.spec == tracker.spec
-        past = mend.rollout
-        told.append(len(past.progress.pending_notifications))
-    assert told == [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3]
+        repair = detect(moved_back("odd"), policy(), (past,), tracker, NOW + 60 * minute)
+        assert isinstance(repair, RepairStable)
+        assert repair.spec == tracker.spec
+        past = repair.rollout
+        notified.append(len(past.progress.pending_notifications))
+    assert notified == [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3]
     assert past.progress.warnings_sent == ("WrongStable/odd",)
 
 
@@ -432,7 +432,7 @@ def test_user_rollback_after_promotion_is_not_repaired() -> None:
 def test_user_rollback_after_a_spec_edit_is_not_repaired() -> None:
     """An edit that makes no revision (protocolVersion, a default that a webhook adds), an hour at rest, then 0:
 
-    that is no trap of KServe, and putting the promoted spec back would overrule the person.
+    that is no trap of KServe, and putting the promoted spec back would overrule the user.
     """
     second = at_rest(CANDIDATE, spec_digest="candidate")
     tracker = StableRevisionTracker("u1", CANDIDATE, {"model": {"storageUri": "gs://b/v2"}}, "candidate")
@@ -454,6 +454,6 @@ def test_spec_and_weight_in_one_patch_is_repaired() -> None:
     taught = track_stable_revision(
         tracker, replace(at_rest(CANDIDATE, spec_digest="refused"), weight=10), [promoted()], NOW - 6
     )
-    mend = detected(moved_back("refused"), (promoted(),), taught)
-    assert isinstance(mend, RepairStable)
-    assert mend.spec == {"model": {"storageUri": "gs://b/v2"}}
+    repair = detected(moved_back("refused"), (promoted(),), taught)
+    assert isinstance(repair, RepairStable)
+    assert repair.spec == {"model": {"storageUri": "gs://b/v2"}}

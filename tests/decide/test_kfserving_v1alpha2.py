@@ -49,7 +49,7 @@ def v1alpha2_observation(*, candidate: bool = True, digest: str = "stable", **ch
     return make_observation(**{**defaults, **changes})
 
 
-def settling(observation: Observation, **changes: Any) -> Any:
+def finalizing(observation: Observation, **changes: Any) -> Any:
     base = make_decision_input(changes.pop("state", DONE), observation, **changes)
     return plan(replace(base, rollout=replace(base.rollout, candidate_digest="new")))
 
@@ -71,7 +71,7 @@ def settling(observation: Observation, **changes: Any) -> Any:
 def test_promotion_pending_by_endpoint_state(
     changes: dict[str, Any], promotion_pending: PromotionPending | None
 ) -> None:
-    """Read from one look, whoever made the writes before it."""
+    """Read from one evaluation, whichever client made the writes before it."""
     assert v1alpha2_observation(**changes).promotion_pending is promotion_pending
 
 
@@ -84,14 +84,14 @@ def test_refused_weight_increase_notifies_at_once(phase: Phase) -> None:
     """Not after the minute that any other refusal is waited for; a pause stays one. Both times it is tried on."""
     observation = v1alpha2_observation(weight=10, traffic={CANDIDATE: 10, STABLE: 90})
     state = replace(RAISED, phase=phase, paused_by="user" if phase is Phase.PAUSED else "")
-    decision = settling(observation, state=state, unsupported_reason=WHY)
+    decision = finalizing(observation, state=state, unsupported_reason=WHY)
     assert (decision.action, decision.weight) == (Action.WEIGHT, 50)
     if phase is Phase.PAUSED:
         assert decision.progress.phase is Phase.PAUSED
     else:
         assert (decision.progress.phase, decision.reason) == (Phase.HOLDING, Reason.CANARY_UNSUPPORTED)
         assert decision.progress.message == f"50 % is refused: {WHY}"
-    other = settling(observation, state=RAISED)
+    other = finalizing(observation, state=RAISED)
     assert (other.action, other.progress.phase) == (Action.WEIGHT, Phase.PROGRESSING)
 
 
@@ -99,23 +99,23 @@ def test_rollback_removes_candidate_when_weight_is_refused() -> None:
     """Only while the candidate's own spec stands in it; otherwise the weight is tried again."""
     observation = v1alpha2_observation(weight=10, traffic={CANDIDATE: 10, STABLE: 90})
     state = progress(0, 0, phase=Phase.ROLLING_BACK, from_weight=10, verified_at=None)
-    decision = settling(observation, state=state, unsupported_reason=WHY)
+    decision = finalizing(observation, state=state, unsupported_reason=WHY)
     assert (decision.action, decision.weight, decision.progress.repairing) == (Action.RESTORE, None, True)
     replaced = replace(observation, spec_digest="another")
-    assert settling(replaced, state=state, unsupported_reason=WHY).action is Action.WEIGHT
-    assert settling(observation, state=state).action is Action.WEIGHT
+    assert finalizing(replaced, state=state, unsupported_reason=WHY).action is Action.WEIGHT
+    assert finalizing(observation, state=state).action is Action.WEIGHT
 
 
 def test_refused_finalize_write_warns_once() -> None:
     """It keeps the weight of 100, so it is refused as well; it is tried on."""
-    first = settling(v1alpha2_observation(), unsupported_reason=WHY)
+    first = finalizing(v1alpha2_observation(), unsupported_reason=WHY)
     assert (first.action, first.event) == (Action.FINALIZE, Event.WARNING)
-    again = settling(v1alpha2_observation(), state=first.progress, unsupported_reason=WHY)
+    again = finalizing(v1alpha2_observation(), state=first.progress, unsupported_reason=WHY)
     assert (again.action, again.event) == (Action.FINALIZE, None)
 
 
 def test_v1beta1_has_no_promotion_pending() -> None:
-    """KServe takes the candidate for stable by itself."""
+    """KServe takes the candidate for stable automatically."""
     assert make_observation().promotion_pending is None
     assert not make_observation().candidate_removed
     assert make_observation().matches_spec("anything")
@@ -123,15 +123,17 @@ def test_v1beta1_has_no_promotion_pending() -> None:
 
 def test_finalizing_writes_in_order() -> None:
     """Copy; clear when stable's revision is another; nothing while there is something to wait for."""
-    assert settling(v1alpha2_observation()).action is Action.FINALIZE
+    assert finalizing(v1alpha2_observation()).action is Action.FINALIZE
     copied: dict[str, Any] = {"digest": "new", "rolled_out": "mnist-predictor-default-2"}
     share = {CANDIDATE: 100, "mnist-predictor-default-2": 0}
-    assert settling(v1alpha2_observation(**copied, traffic=share)).action is Action.FINALIZE
+    assert finalizing(v1alpha2_observation(**copied, traffic=share)).action is Action.FINALIZE
     assert (
-        settling(v1alpha2_observation(**copied, traffic=share, stable_ready=ConditionStatus.UNKNOWN)).action
+        finalizing(v1alpha2_observation(**copied, traffic=share, stable_ready=ConditionStatus.UNKNOWN)).action
         is Action.NONE
     )
-    assert settling(v1alpha2_observation(digest="new")).action is Action.NONE, "stable's revision is still the old one"
+    assert finalizing(v1alpha2_observation(digest="new")).action is Action.NONE, (
+        "stable's revision is still the old one"
+    )
 
 
 def test_finalize_copies_only_the_evaluated_spec() -> None:
@@ -143,16 +145,16 @@ def test_finalize_copies_only_the_evaluated_spec() -> None:
         v1alpha2_observation(weight=50),
         v1alpha2_observation(route_ready=ConditionStatus.FALSE),
     ):
-        assert settling(observation).action is not Action.FINALIZE
-    assert settling(v1alpha2_observation(), paused=True).action is Action.NONE
+        assert finalizing(observation).action is not Action.FINALIZE
+    assert finalizing(v1alpha2_observation(), paused=True).action is Action.NONE
 
 
 def test_user_requests_are_answered_while_finalizing() -> None:
-    """Each once: promote hurries, the others are too late."""
-    hurried = settling(v1alpha2_observation(digest="new"), request=Request("1", "promote", "kim"))
+    """Each once: promote is done at once, the others are too late."""
+    hurried = finalizing(v1alpha2_observation(digest="new"), request=Request("1", "promote", "kim"))
     assert (hurried.progress.answered_request_id, hurried.progress.promote_all) == ("1", True)
-    assert settling(v1alpha2_observation(digest="new"), state=hurried.progress).action is Action.FINALIZE
-    late = settling(v1alpha2_observation(), request=Request("2", "abort", "kim"))
+    assert finalizing(v1alpha2_observation(digest="new"), state=hurried.progress).action is Action.FINALIZE
+    late = finalizing(v1alpha2_observation(), request=Request("2", "abort", "kim"))
     assert (late.progress.answered_request_id, late.action) == ("2", Action.NONE)
     assert "promoted" in late.progress.request_answer
 
@@ -164,10 +166,10 @@ def test_slow_finalizing_warns_once() -> None:
         default_endpoint=DefaultEndpoint({}, "new", ConditionStatus.FALSE, True, "no GPU is free"),
     )
     late = replace(DONE, phase_since=NOW - 10_000)
-    told = settling(waiting, state=late)
-    assert "no GPU is free" in told.progress.pending_notifications[-1].message
-    assert told.progress.phase is Phase.FINALIZING
-    again = settling(waiting, state=told.progress)
+    notified = finalizing(waiting, state=late)
+    assert "no GPU is free" in notified.progress.pending_notifications[-1].message
+    assert notified.progress.phase is Phase.FINALIZING
+    again = finalizing(waiting, state=notified.progress)
     assert again.event is None
 
 
@@ -219,7 +221,7 @@ def test_candidate_identity_is_name_and_spec() -> None:
 
 
 def test_candidate_restarts_at_its_weight_after_stable_changed() -> None:
-    """At 100 % too, and not caught; but only against another stable."""
+    """At 100 % too, and not intercepted; but only against another stable."""
     lost = past(phase=Phase.SUPERSEDED, reason=Reason.STABLE_CHANGED, stable="former")
     start = detected(v1alpha2_observation(), lost)
     assert isinstance(start, StartRollout)

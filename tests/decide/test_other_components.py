@@ -50,7 +50,7 @@ def with_other_components(
 
 @pytest.mark.parametrize("weight", [0, 10])
 def test_components_changed_together_without_order_are_paused(weight: int) -> None:
-    """At 0 %, whatever weight it came with, and told how to go on."""
+    """At 0 %, whatever weight it came with, and the message says how to go on."""
     state = staged(weight=weight)
     decision = plan(with_other_components(other(), state=state, observation=make_observation(weight, 0)))
     after = decision.progress
@@ -98,7 +98,7 @@ def test_component_waits_for_a_running_rollout(companion: OtherComponent, waits:
 
 @pytest.mark.parametrize("age", [600.0, 60.0, 1.0])
 def test_the_policy_states_the_order(age: float) -> None:
-    """Whoever was released first."""
+    """The component that was released first."""
     decision = plan(with_other_components(other(age), policy=AFTER))
     assert (decision.progress.phase, decision.progress.reason) == (
         Phase.STAGING,

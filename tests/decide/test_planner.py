@@ -50,7 +50,7 @@ def test_staging_waits_until_the_candidate_is_ready() -> None:
 
 
 def test_a_ready_candidate_gets_the_first_step() -> None:
-    """Ready: the first weight is written and told."""
+    """Ready: the first weight is written and notified."""
     decision = plan(make_decision_input(staged, make_observation(0)))
     assert (decision.action, decision.weight, decision.event) == (Action.WEIGHT, 10, Event.STEP)
     assert (decision.progress.phase, decision.progress.step) == (Phase.PROGRESSING, 0)
@@ -76,17 +76,17 @@ def test_new_revision_does_not_inherit_the_weight() -> None:
     ) == (Action.WEIGHT, 0)
 
 
-def test_a_failed_revision_is_told_at_once_and_given_up_at_the_deadline() -> None:
+def test_a_failed_revision_is_notified_at_once_and_given_up_at_the_deadline() -> None:
     """Knative may still make it ready (a node is coming up), so weight 0 is kept until the deadline."""
     observation = replace(unready, failure="revision failed: CrashLoopBackOff")
-    told = plan(make_decision_input(staged, observation))
-    assert (told.event, told.reason, told.progress.phase) == (
+    notified = plan(make_decision_input(staged, observation))
+    assert (notified.event, notified.reason, notified.progress.phase) == (
         Event.HELD,
         Reason.REVISION_FAILED,
         Phase.STAGING,
     )
-    assert plan(make_decision_input(told.progress, observation)).event is None
-    late = plan(make_decision_input(told.progress, observation, now=NOW + 2000))
+    assert plan(make_decision_input(notified.progress, observation)).event is None
+    late = plan(make_decision_input(notified.progress, observation, now=NOW + 2000))
     assert (late.event, late.reason) == (Event.ROLLBACK, Reason.REVISION_FAILED)
 
 
@@ -113,7 +113,7 @@ def test_a_weight_is_in_effect_by_three_signs_in_one_status(changes: dict[str, A
     assert plan(make_decision_input(waiting, make_observation(10, **changes))).progress.verified_at is None
 
 
-def test_a_weight_that_never_shows_is_told_and_then_rolled_back() -> None:
+def test_a_weight_that_never_applies_is_notified_and_then_rolled_back() -> None:
     """Measured, item 9: a frozen status looks healthy; only a deadline of our own notices."""
     waiting = progress(verified_at=None, step_started_at=NOW - 70)
     frozen = make_observation(10, traffic_percent=0)
@@ -136,7 +136,7 @@ def test_samples_just_after_a_change_are_not_judged() -> None:
 
 
 def test_a_passed_step_leads_to_the_next_weight() -> None:
-    """Time is over and the last look passed."""
+    """Time is over and the last evaluation passed."""
     decision = plan(make_decision_input(progress(verified_at=LONG), said=verdict()))
     assert (decision.weight, decision.event, decision.progress.step) == (25, Event.STEP, 1)
     assert decision.progress.metrics == {}
@@ -154,7 +154,7 @@ def test_no_step_without_a_pass(outcome: Outcome) -> None:
 
 
 def test_a_failure_rolls_back_at_once() -> None:
-    """Weight 0, urgently, with the judge's words."""
+    """Weight 0, urgently, with the analysis's message."""
     decision = plan(make_decision_input(said=verdict(Outcome.FAIL, message="too many errors")))
     assert (decision.action, decision.weight, decision.urgent) == (Action.WEIGHT, 0, True)
     assert (decision.event, decision.reason) == (Event.ROLLBACK, Reason.METRIC_VIOLATION)
@@ -203,7 +203,7 @@ def test_escalates_at_once_when_the_status_names_the_candidate_as_the_block() ->
 
 
 def test_counts_thirty_seconds_from_the_written_zero_before_it_overwrites_a_spec() -> None:
-    """The webhook was away for a minute: the 0 has just arrived and may take effect without more."""
+    """The webhook was down for a minute: the 0 has just arrived and may take effect without more."""
     going = progress(weight=0, from_weight=10, phase=Phase.ROLLING_BACK, verified_at=None, step_started_at=NOW - 60)
     away = plan(make_decision_input(going, make_observation(10)))
     assert (away.action, away.weight, away.progress.rollback_written_at) == (Action.WEIGHT, 0, None)
@@ -236,7 +236,7 @@ def test_a_step_that_a_crash_interrupted_is_written_again() -> None:
 
 
 def test_external_weight_change_pauses_and_names_the_manager() -> None:
-    """Not fought: the weight is left as it was set."""
+    """The weight is left as it was set."""
     decision = plan(make_decision_input(observation=make_observation(40, writer="kubectl-edit")))
     assert (decision.action, decision.progress.phase, decision.event) == (
         Action.NONE,
@@ -286,7 +286,7 @@ def test_wrong_stable_without_known_spec_warns_once() -> None:
 
 
 def test_a_newer_revision_supersedes_and_gets_no_share() -> None:
-    """The weight must not pass to a revision nobody has judged."""
+    """The weight must not pass to a revision without an analysis."""
     decision = plan(make_decision_input(observation=make_observation(10, created="mnist-predictor-00003")))
     assert (decision.progress.phase, decision.action, decision.weight) == (Phase.SUPERSEDED, Action.WEIGHT, 0)
 
@@ -323,7 +323,7 @@ def test_a_service_that_does_not_exist_ends_the_rollout() -> None:
 
 
 def test_holds_when_the_cache_is_stale() -> None:
-    """Even a missing service only holds while nobody has confirmed the picture."""
+    """Even a missing service only holds while the cache is not confirmed."""
     decision = plan(make_decision_input(gone=True, cache_age=300))
     assert (decision.progress.phase, decision.reason) == (Phase.HOLDING, Reason.OBSERVATION_STALE)
 
@@ -338,14 +338,14 @@ def test_stale_cache_does_not_change_a_rollback() -> None:
 
 
 def test_outage_shorter_than_the_interval_does_not_hold() -> None:
-    """The first unanswered look changes nothing for people."""
+    """The first unanswered query changes nothing that users see."""
     decision = plan(make_decision_input(said=verdict(Outcome.OUTAGE)))
     assert (decision.event, decision.progress.phase) == (None, Phase.PROGRESSING)
     assert decision.progress.outage_since == NOW
 
 
 def test_an_outage_holds_and_says_so_once_then_goes_on() -> None:
-    """Prometheus away and back: held, told, resumed, never rolled back by default."""
+    """Prometheus down and back: held, notified, resumed, never rolled back by default."""
     away = progress(verified_at=LONG, outage_since=NOW - 60)
     held = plan(make_decision_input(away, said=verdict(Outcome.OUTAGE)))
     assert (held.event, held.reason, held.progress.phase) == (
@@ -362,7 +362,7 @@ def test_an_outage_holds_and_says_so_once_then_goes_on() -> None:
     assert (back.weight, back.event) == (25, Event.STEP)
 
 
-def test_an_outage_that_ends_within_a_step_is_told_as_resumed() -> None:
+def test_an_outage_that_ends_within_a_step_is_notified_as_resumed() -> None:
     """Held before the step's time was over: the step goes on."""
     held = progress(phase=Phase.HOLDING, reason=Reason.METRICS_OUTAGE, outage_since=NOW - 60)
     decision = plan(make_decision_input(held, said=verdict()))
@@ -463,7 +463,7 @@ def test_closed_window_does_not_count_towards_the_deadline() -> None:
     assert (decision.action, decision.progress.held_since) == (Action.NONE, NOW + 50_000)
 
 
-# --- people ----------------------------------------------------------------------------------------------
+# --- users ----------------------------------------------------------------------------------------------
 
 
 def test_pause_and_resume_by_spec() -> None:
@@ -475,7 +475,7 @@ def test_pause_and_resume_by_spec() -> None:
     assert (resumed.progress.phase, resumed.event) == (Phase.PROGRESSING, Event.RESUMED)
 
 
-def test_a_paused_rollout_still_rolls_back_on_a_breach() -> None:
+def test_a_paused_rollout_still_rolls_back_on_a_violation() -> None:
     """A pause stops steps up, never the way back."""
     paused = progress(phase=Phase.PAUSED, paused_by="user")
     assert plan(make_decision_input(paused, said=verdict(Outcome.FAIL), paused=True)).weight == 0
@@ -536,7 +536,7 @@ def test_a_request_is_answered_once() -> None:
 
 
 def test_an_unknown_request_is_answered_with_what_is_known() -> None:
-    """kubectl patch lets people write anything."""
+    """kubectl patch lets users write anything."""
     decision = plan(make_decision_input(request=Request("r1", "explode")))
     assert "promote, promote-full, pause, resume, abort, retry" in decision.progress.request_answer
 
@@ -553,7 +553,7 @@ def test_resume_after_an_external_change_goes_on_from_the_weight_that_is_there()
 
 
 def test_a_manual_step_waits_for_approval_and_keeps_being_judged() -> None:
-    """pause: {} – passed, told, not moved; a breach still rolls back."""
+    """pause: {} – passed, notified, not moved; a violation still rolls back."""
     manual = policy(steps=(Step(10, 300, approval=True), Step(100, 0)))
     waits = plan(make_decision_input(progress(verified_at=LONG), said=verdict(), policy=manual))
     assert (waits.progress.phase, waits.reason, waits.event) == (
@@ -581,7 +581,7 @@ def test_the_bake_ends_in_promotion_after_its_time_and_a_pass() -> None:
     assert (done.progress.phase, done.event, done.action) == (Phase.PROMOTED, Event.PROMOTED, Action.NONE)
 
 
-def test_a_breach_in_the_bake_goes_back_to_the_previous_revision() -> None:
+def test_a_violation_in_the_bake_goes_back_to_the_previous_revision() -> None:
     """Row 11: any weight below 100 moves traffic back after promotion; 0 moves all of it."""
     observation = make_observation(100, rolled_out=CANDIDATE, previous=STABLE)
     decision = plan(make_decision_input(progress(3, 100, phase=Phase.BAKING), observation, verdict(Outcome.FAIL)))
@@ -637,7 +637,7 @@ def test_pre_rollout_must_say_yes_before_the_first_step() -> None:
     )
 
 
-def test_a_gate_that_never_opens_ends_at_the_deadline() -> None:
+def test_a_webhook_that_never_approves_ends_at_the_deadline() -> None:
     """pre-rollout held longer than progressDeadline: given up."""
     webhook_answers = {WebhookType.PRE_ROLLOUT: (WebhookAnswer("smoke", False),)}
     held = replace(staged, reason=Reason.WEBHOOK_PENDING, held_since=NOW - 1801)

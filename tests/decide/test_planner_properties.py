@@ -1,4 +1,4 @@
-"""What holds for every sequence of looks: a model of the service under the planner, driven by hypothesis."""
+"""What holds for every sequence of evaluations: a model of the service under the planner, driven by hypothesis."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ POLICY: Policy = policy(steps=STEPS, analysis=ANALYSIS, progress_deadline=600.0)
 
 
 class Rollouts(RuleBasedStateMachine):
-    """One service: a field, a split that follows it, a candidate that becomes ready, and people."""
+    """One service: a field, a split that follows it, a candidate that becomes ready, and users."""
 
     @initialize(weight=st.sampled_from([0, 10, 30]))
     def begin(self, weight: int) -> None:
@@ -81,7 +81,7 @@ class Rollouts(RuleBasedStateMachine):
         weight=st.sampled_from([None, 0, 10, 40, 100]),
         verb=st.sampled_from(["promote", "promote-full", "abort", "resume", "retry", "?"]),
     )
-    def people_interfere(self, what: str, weight: int | None, verb: str) -> None:
+    def user_interferes(self, what: str, weight: int | None, verb: str) -> None:
         """One rule for all of it, so that most sequences get somewhere before they are disturbed."""
         if what == "weight":
             self.field = weight
@@ -113,7 +113,7 @@ class Rollouts(RuleBasedStateMachine):
     @precondition(lambda self: self.ready)
     @rule()
     def a_good_while(self) -> None:
-        """The path of a healthy release: the traffic follows, time passes, the look passes."""
+        """The path of a healthy release: the traffic follows, time passes, the evaluation passes."""
         self.share = 100 if self.field is None else self.field
         self._look(None, arrives=True)
         self.now += 61

@@ -96,8 +96,8 @@ def test_every_given_part_must_match(other: Policy) -> None:
 def test_an_exact_name_elsewhere_does_not_hide_the_others() -> None:
     """A policy that names the service but not its namespace leaves it to the next one."""
     named = policy("named", names=("mnist",), namespaces=("admin",))
-    everyone = policy("all")
-    assert select_policy((named, everyone), KEY, LABELS) is everyone
+    all_services = policy("all")
+    assert select_policy((named, all_services), KEY, LABELS) is all_services
 
 
 def test_a_policy_with_both_kinds_of_names_uses_the_better_one() -> None:
@@ -109,7 +109,7 @@ def test_a_policy_with_both_kinds_of_names_uses_the_better_one() -> None:
 
 
 def test_a_tie_names_every_equal_policy_and_where_it_is() -> None:
-    """Nobody guesses which of two equal policies was meant."""
+    """No guess which of two equal policies was meant."""
     one, other, less = policy("one", names=("mnist",)), policy("other", names=("mnist",)), policy("all")
     tie = select_policy((less, one, other), KEY, LABELS)
     assert isinstance(tie, Tie)

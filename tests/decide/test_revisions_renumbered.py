@@ -1,4 +1,4 @@
-"""Revisions that are numbered anew, because somebody deleted the Knative service or it was stopped."""
+"""Revisions that are renumbered, because a user deleted the Knative service or it was stopped."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_renumbered_revisions_restore_stable_spec(state: Progress) -> None:
     )
     assert decision.event is Event.ROLLBACK
     assert decision.urgent
-    assert made[9][0].action is Action.RESTORE  # repeated until it is seen to have arrived
+    assert made[9][0].action is Action.RESTORE  # repeated until it has arrived
     assert made[9][0].event is None
 
 
@@ -119,11 +119,11 @@ def test_other_spec_during_restore_abandons_the_rollout() -> None:
 
 
 def test_restored_spec_that_is_not_ready_warns_once() -> None:
-    """It was put back and its revision cannot start: a user is told at the progress deadline."""
+    """It was put back and its revision cannot start: a user is notified at the progress deadline."""
     arrived = make_observation(None, created=STABLE, ready=STABLE, traffic={STABLE: 100}, spec_digest="stable")
     made = evaluations([*[RENUMBERED] * 9, *[arrived] * 1000])
-    told = [d.reason for d, _ in made if d.event is Event.WARNING]
-    assert told == [Reason.PROGRESS_DEADLINE_EXCEEDED]
+    notified = [d.reason for d, _ in made if d.event is Event.WARNING]
+    assert notified == [Reason.PROGRESS_DEADLINE_EXCEEDED]
 
 
 @pytest.mark.parametrize("digest", ["stable", "candidate"])
@@ -146,7 +146,7 @@ def test_lagging_status_is_not_renumbering() -> None:
 
 
 def test_restore_continues_after_controller_restart() -> None:
-    """What was made anew is in the record."""
+    """What was recreated is in the record."""
     state = evaluations([RENUMBERED] * 9)[-1][1].progress
     assert state.renumbered_revision == STABLE
     assert Progress.from_dict(state.to_dict()) == state
@@ -162,7 +162,7 @@ def _past(candidate: str, at: float, phase: Phase = Phase.PROMOTED, **changes: o
 
 
 def test_older_rollouts_are_void_where_the_numbers_go_down() -> None:
-    """By the names alone, whoever was watching when it happened."""
+    """By the names alone, with or without a watch when it happened."""
     history = [_past(THIRD, NOW - 900), _past(CANDIDATE, NOW - 800), _past(THIRD, NOW - 700)]
     later = make_observation(created=THIRD)
     assert current_rollouts(history[:1], make_observation(created=CANDIDATE), 0) == []
@@ -180,7 +180,7 @@ def test_v1alpha2_names_are_not_renumbered() -> None:
 
 
 def test_release_after_renumbering_is_a_new_candidate() -> None:
-    """Stopped and resumed while nobody looked: 00002 is another revision now, and caught at once."""
+    """Stopped and resumed unobserved: 00002 is another revision now, and intercepted at once."""
     history = [_past(CANDIDATE, NOW - 900), _past(THIRD, NOW - 800, candidate_digest="third")]
     observation = make_observation(None, traffic={STABLE: 100}, ready=STABLE)
     found = detect(observation, policy(), history, None, NOW)
@@ -207,7 +207,7 @@ def test_rolled_back_spec_after_renumbering_notifies() -> None:
 
 
 def test_promoted_spec_after_renumbering_is_ignored() -> None:
-    """It was judged: numbered anew or not."""
+    """It was analysed: renumbered or not."""
     history = [_past(CANDIDATE, NOW - 900)]
     observation = make_observation(100, created=STABLE, ready=STABLE, traffic={STABLE: 100})
     assert isinstance(detect(observation, policy(), history, None, NOW), NoAction)

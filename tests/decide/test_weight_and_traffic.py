@@ -1,4 +1,4 @@
-"""Traffic that is not where it was: over several looks, as the engine makes them."""
+"""Traffic that is not where it was: over several evaluations, as the controller makes them."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def test_candidate_taken_for_stable_is_rolled_back_in_30_s() -> None:
 
 
 def test_traffic_drift_warns_once() -> None:
-    """Its share is gone although the field stands: a user hears of it, and the step begins anew."""
+    """Its share is gone although the field is unchanged: it is notified, and the step begins again."""
     made = evaluations([make_observation(10, traffic_percent=0)] * 20)
-    told = [decision.reason for decision, _ in made if decision.event is not None]
-    assert told == [Reason.TRAFFIC_DRIFTED]
+    notified = [decision.reason for decision, _ in made if decision.event is not None]
+    assert notified == [Reason.TRAFFIC_DRIFTED]
     assert made[-1][1].progress.verified_at is None
 
 
 def test_short_traffic_change_is_not_drift() -> None:
-    """Ten seconds of an older status, and everything is as it was: nothing is told, nothing is written."""
+    """Ten seconds of an older status, and everything is as it was: nothing is notified or written."""
     away = make_observation(10, traffic_percent=0)
     made = evaluations([away] * 5 + [make_observation(10)] * 10 + [away] * 5 + [make_observation(10)])
     assert [decision.event for decision, _ in made if decision.event is not None] == []
@@ -63,7 +63,7 @@ def test_warns_of_a_route_that_is_not_ready_without_a_word_about_the_split() -> 
 
 
 def test_new_weight_resets_traffic_drift() -> None:
-    """The split was away when a user took the next step: the new weight has all the time to arrive."""
+    """The split was wrong when a user took the next step: the new weight has all the time to arrive."""
     made = evaluations([make_observation(10, traffic_percent=0)] * 3)
     state = made[-1][1].progress
     assert state.drifted_since is not None
@@ -90,7 +90,7 @@ def test_manager_named_like_a_pause_cause_is_a_client(manager: str) -> None:
 
 
 def test_a_rollback_whose_record_was_lost_is_finished() -> None:
-    """The 0 was written unrecorded and the process ended: it is no external change, and waits for nobody."""
+    """The 0 was written unrecorded and the process ended: it is no external change, and waits for no user."""
     decision = plan(make_decision_input(progress(1, 25), make_observation(0, writer="autocanary")))
     assert decision.progress.phase is Phase.ROLLING_BACK
     assert (decision.progress.reason, decision.progress.weight) == (Reason.ROLLBACK_UNRECORDED, 0)
@@ -119,7 +119,7 @@ def test_the_end_of_a_rollback_names_who_serves() -> None:
 
 
 def test_a_weight_that_kserve_ignores_says_why() -> None:
-    """Somebody sets disable-auto-update in the middle: the hold names the annotation."""
+    """A user sets disable-auto-update in the middle: the hold names the annotation."""
     state = progress(weight=25, step=1, verified_at=None, step_started_at=NOW)
     made = evaluations([make_observation(25, traffic_percent=10, auto_update_disabled=True)] * 40, state)
     held = [d.progress.message for d, _ in made if d.progress.phase is Phase.HOLDING]

@@ -100,8 +100,8 @@ def test_the_webhooks_fields_are_the_ones_that_are_sent() -> None:
         policy_document={}, progress=progress,
     )  # fmt: skip
     notification = Notification("id", "rollout_started", 0.0, "Staging", 0, 0, "RolloutStarted", "words")
-    told = Message(notification, rollout)
-    sent = cloudevent(told, "", payload(told, "", lambda _: None))
+    message = Message(notification, rollout)
+    sent = cloudevent(message, "", payload(message, "", lambda _: None))
     shown = next(
         json.loads(block.text)
         for block in blocks(ROOT / "docs/notifications.md")

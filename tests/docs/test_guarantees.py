@@ -28,7 +28,7 @@ def test_the_proof_exists(row: str) -> None:
 
 
 def test_every_trap_has_a_name_of_its_own() -> None:
-    """The names are what people and this page refer to."""
+    """The names are what users and this page refer to."""
     names = [trap.name for trap in TRAPS]
     assert len(names) == len(set(names))
     assert len(_ROWS) >= 20

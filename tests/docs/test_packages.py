@@ -30,7 +30,7 @@ def test_every_package_says_what_lives_there_in_a_few_sentences(package: Path) -
 
 @each_package
 def test_every_package_says_what_must_never_be_there(package: Path) -> None:
-    """The rule that keeps a room what it is."""
+    """Each docstring says what must not live in the package."""
     assert re.search(r"\b[Mm]ust never\b", _docstring(package))
 
 

@@ -92,12 +92,12 @@ def _arrives(site: dict[str, Page], place: str, link: str) -> bool:
     if path == ".":
         path = "index.html"
     if path not in site:
-        return (ROOT / "docs" / path).is_file()  # a picture, or JSON
+        return (ROOT / "docs" / path).is_file()  # an image, or JSON
     return not parts.fragment or unquote(parts.fragment) in site[path].anchors or parts.fragment == "__skip"
 
 
 def test_nothing_is_loaded_from_elsewhere(site: dict[str, Page]) -> None:
-    """A cluster without the internet can serve it, and no reader is reported to anybody."""
+    """A cluster without the internet can serve it, and no reader is reported to a third party."""
     elsewhere = [load for page in site.values() for load in page.loads if "//" in load]
     assert elsewhere == []
 
@@ -115,7 +115,7 @@ def _found(traces: re.Pattern[str], page: Page) -> Iterator[re.Match[str]]:
 
 
 def test_the_way_through_the_site_names_each_page_once() -> None:
-    """Nobody meets a page twice in the navigation."""
+    """No page is in the navigation twice."""
     lines = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:", 1)[1].split("\ntheme:", 1)[0]
     named = list(_named(yaml.safe_load(lines)))
     assert len(named) == len(set(named)) > 20

@@ -1,4 +1,4 @@
-"""User-visible texts use the field's words: the project's private words of earlier versions do not come back."""
+"""Texts and code use the field's words: the project's private words of earlier versions do not come back."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import ROOT
-from tests.docs.wording_rules import RULES, Rule, Text, texts_of_page, texts_of_python, violations
+from tests.docs.wording_rules import RULES, Rule, Text, texts_of_code, texts_of_page, texts_of_python, violations
 
 PACKAGES = tuple(
     sorted({path.relative_to(ROOT).parts[1].removesuffix(".py") for path in (ROOT / "autocanary").rglob("*.py")})
 )
+CODE = tuple(
+    sorted(
+        {
+            path.relative_to(ROOT).parts[:2]
+            for folder in ("autocanary", "benchmarks", "tests")
+            for path in (ROOT / folder).rglob("*.py")
+        }
+    )
+)
+"""The folders and files right below the package, the benchmarks and the tests."""
 CHART = ROOT / "charts/autocanary"
 PAGES = tuple(
     str(path.relative_to(ROOT))
@@ -45,6 +55,14 @@ def test_messages_and_docstrings_use_the_glossarys_words(package: str) -> None:
     assert [each for text in _texts(package) for each in violations(text)] == []
 
 
+@pytest.mark.parametrize("place", CODE, ids="/".join)
+def test_names_docstrings_and_comments_use_the_glossarys_words(place: tuple[str, ...]) -> None:
+    """Of the package, the tests and the benchmarks."""
+    folder = ROOT.joinpath(*place)
+    files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]
+    assert [each for file in files for text in texts_of_code(file) for each in violations(text)] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_use_the_glossarys_words(page: str) -> None:
     """Documentation, example policies and the chart's texts."""
@@ -65,6 +83,21 @@ def test_the_rules_accept_plain_sentences() -> None:
         "The standby replica recommends an amendment; none of the readiness probes looks up a name. No one-way street."
     )
     assert violations(Text("page", 1, text)) == []
+
+
+def test_the_texts_of_code_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docstrings, comments and names, each with its line; strings that are only passed on are not."""
+    monkeypatch.setattr("tests.docs.wording_rules.ROOT", tmp_path)
+    file = tmp_path / "test_x.py"
+    file.write_text(
+        '"""Made anew."""\n'
+        "def test_it_is_told(wish):\n"
+        "    last_look = 1  # nobody\n"
+        "class TheLedger: pass\n"
+        "send('gate')\n"
+    )
+    found = sorted(each.split(": ")[0] for text in texts_of_code(file) for each in violations(text))
+    assert found == [f"test_x.py:{line}" for line in (1, 2, 2, 3, 3, 4)]
 
 
 def test_the_texts_are_found(tmp_path: Path) -> None:

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.docs.pages import ROOT
 
-__all__ = ["RULES", "Rule", "Text", "texts_of_page", "texts_of_python", "violations"]
+__all__ = ["RULES", "Rule", "Text", "texts_of_code", "texts_of_page", "texts_of_python", "violations"]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A pattern that must not match, the word to use instead, and a sentence that breaks the rule."""
+    """A pattern that must not match, the word to use instead, and a sentence that breaks the rule.
+
+    ``in_names``: whether the word is also wrong in the names of code; in statistics a step has one.
+    """
 
     pattern: str
     instead: str
     example: str
+    in_names: bool = True
 
     def matches(self, text: str) -> Iterator[re.Match[str]]:
         return re.finditer(self.pattern, text, re.IGNORECASE)
@@ -32,6 +38,7 @@ class Text:
     where: str
     line: int
     text: str
+    is_name: bool = False
 
 
 RULES = (
@@ -68,10 +75,10 @@ RULES = (
     Rule(r"\bstands? still\b|\bstood still\b", "makes no progress", "the rollout stands still"),
     Rule(r"\blives on\b", "keeps running", "it lives on"),
     Rule(r"\bcaught\b|\bcatches a\b", "intercepted", "the revision was caught"),
-    Rule(r"\bsettl(e|es|ed|ing)\b", "finalize", "the promotion is settled"),
+    Rule(r"\bsettl(e|es|ed|ing)\b(?!\.jsonl)", "finalize", "the promotion is settled"),
     Rule(r"\bbreach(es|ed)?\b", "violation", "a breach rolls back"),
     Rule(
-        r"\b(a|each|every|the|next|last|one|two|first|this|per|of|bad|[0-9]+|many|all) looks?\b",
+        r"\b(a|each|every|the|next|last|one|two|first|this|per|of|bad|[0-9]+|many|all) looks?\b(?!-)",
         "evaluation",
         "at the next look",
     ),
@@ -87,7 +94,7 @@ RULES = (
     Rule(r"\breadings\b|\b(a|one|last|bad) reading\b", "measurement", "the last reading"),
     Rule(r"\b(is|are|was|were) away\b", "unreachable, down", "Prometheus is away"),
     Rule(r"\b(is|are|was|were) to (be|become|replace|have)\b", "will, must", "it is to replace stable"),
-    Rule(r"\bgates?\b", "policy webhook", "a gate must say yes"),
+    Rule(r"(?<!Flagger's )(?<!/)\bgates?\b", "policy webhook", "a gate must say yes", in_names=False),
     Rule(r"\bplays?\b|\bplayed\b|\bplaying\b", "runs, simulates", "the demo plays a scenario"),
 )
 
@@ -96,6 +103,8 @@ def violations(text: Text, rules: tuple[Rule, ...] = RULES) -> list[str]:
     """Each word of a text that a rule excludes: where it is, and what to use instead."""
     found = []
     for rule in rules:
+        if text.is_name and not rule.in_names:
+            continue
         for match in rule.matches(text.text):
             line = text.line + text.text.count("\n", 0, match.start())
             around = text.text[max(0, match.start() - 30) : match.end() + 30].replace("\n", " ")
@@ -115,3 +124,31 @@ def texts_of_python(path: Path) -> Iterator[Text]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip():
             yield Text(where, node.lineno, node.value)
+
+
+def texts_of_code(path: Path) -> Iterator[Text]:
+    """What a reader of the code reads: docstrings, comments, and the names of functions, classes and parameters.
+
+    Strings that a test only passes on are not meant: they are also what a careless user writes.
+    """
+    where, source = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield Text(where, node.lineno, node.value.value)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield Text(where, node.lineno, _words(node.name), is_name=True)
+        elif isinstance(node, ast.arg):
+            yield Text(where, node.lineno, _words(node.arg), is_name=True)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id not in _PYTHON_NAMES:
+            yield Text(where, node.lineno, _words(node.id), is_name=True)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield Text(where, token.start[0], token.string)
+
+
+_PYTHON_NAMES = frozenset({"caught"})  # what `pytest.raises` gives
+
+
+def _words(name: str) -> str:
+    """``test_holds_when`` and ``RolloutStore`` as words."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ").strip()

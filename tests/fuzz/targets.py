@@ -182,7 +182,7 @@ _PAYLOAD = {"status": "success", "data": {"resultType": "vector", "result": _ROW
 
 
 def answers(random: Random) -> str:
-    """A body that no Prometheus would send: every question still gets exactly one reading."""
+    """A body that no Prometheus would send: every question still gets exactly one measurement."""
     payload = mutate(_PAYLOAD, random)
     result: QueryResponse | MetricsError
     try:

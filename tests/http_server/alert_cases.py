@@ -49,7 +49,7 @@ def _phase(phase: str, reason: str, values: str) -> dict[str, str]:
     return {f'autocanary_rollout_phase{{{_ROLLOUT},phase="{phase}",reason="{reason}"}}': values}
 
 
-def _told(channel: str, **outcomes: str) -> dict[str, str]:
+def _notified(channel: str, **outcomes: str) -> dict[str, str]:
     name = f'autocanary_notifications_total{{{_PODS[0]},channel="{channel}",outcome='
     return {f'{name}"{outcome.replace("_", "-")}"}}': values for outcome, values in outcomes.items()}
 
@@ -223,27 +223,27 @@ CASES = (
     Case(
         "AutocanaryNotificationUndelivered",
         "Slack is dead",
-        _told("slack", delivered="7x19", failed="0+1x19", dropped="0x19"),
+        _notified("slack", delivered="7x19", failed="0+1x19", dropped="0x19"),
         8,
         {**_OF_ITSELF, "channel": "slack"},
     ),
     Case(
         "AutocanaryNotificationUndelivered",
         "one was given up, others arrive",
-        _told("webhook", delivered="0+3x19", failed="0x19", dropped="0x2 1x19"),
+        _notified("webhook", delivered="0+3x19", failed="0x19", dropped="0x2 1x19"),
         9,
         {**_OF_ITSELF, "channel": "webhook"},
     ),
     Case(
         "AutocanaryNotificationUndelivered",
         "tried again and delivered",
-        _told("slack", delivered="0x3 1x19", failed="0x2 1x19", dropped="0x19"),
+        _notified("slack", delivered="0x3 1x19", failed="0x2 1x19", dropped="0x19"),
         9,
     ),
     Case(
         "AutocanaryNotificationUndelivered",
         "another channel is well",
-        _told("log", delivered="0+3x19", failed="0x19", dropped="0x19"),
+        _notified("log", delivered="0+3x19", failed="0x19", dropped="0x19"),
         19,
     ),
 )

@@ -17,7 +17,7 @@ from tests.http_server.examples import rollout
 
 
 def test_it_is_the_port() -> None:
-    """The engine's Protocol is what the counters offer."""
+    """The controller's Protocol is what the counters offer."""
     counters = ControllerMetrics()
     listener: DecisionListener = counters
     listener.on_decision(rollout(), Reason.NO_DATA)
@@ -49,8 +49,8 @@ def test_what_will_be_counted_is_there_before_it_happens() -> None:
     }
     assert before["autocanary_notifications_total"] == {}
     counters.count_notification("slack", "failed")
-    told = counters.snapshot().counts["autocanary_notifications_total"]
-    assert told == {("slack", "delivered"): 0, ("slack", "failed"): 1, ("slack", "dropped"): 0}
+    counted = counters.snapshot().counts["autocanary_notifications_total"]
+    assert counted == {("slack", "delivered"): 0, ("slack", "failed"): 1, ("slack", "dropped"): 0}
     counters.count_notification("slack", "failed")
     assert counters.snapshot().counts["autocanary_notifications_total"][("slack", "failed")] == 2
 
@@ -62,7 +62,7 @@ def test_final_reasons_cover_all_final_phases() -> None:
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_no_scenario_ends_in_a_series_that_was_not_there(name: str) -> None:
-    """The list of ends is what the engine really counts."""
+    """The list of ends is what the controller really counts."""
     world, counters = SCENARIOS[name].open(), ControllerMetrics()
     controller = controller_on(world, counters)
     for _ in range(int(SCENARIOS[name].horizon)):

@@ -76,12 +76,12 @@ def test_readyz_waits_for_what_is_missing(base: str, fake_health: FakeHealth, wo
 def test_readyz_lists_forbidden_resources(base: str, fake_health: FakeHealth) -> None:
     """It is ready all the same; without it a user would never look for the right that is missing."""
     fake_health.forbidden_errors = ["cannot list a.b: forbidden", "cannot list c.d: forbidden"]
-    told = b"ok\nbut: cannot list a.b: forbidden\nbut: cannot list c.d: forbidden\n"
-    assert fetch(f"{base}/readyz") == (200, told)
+    body = b"ok\nbut: cannot list a.b: forbidden\nbut: cannot list c.d: forbidden\n"
+    assert fetch(f"{base}/readyz") == (200, body)
 
 
 def test_health_does_not_depend_on_readiness(base: str, fake_health: FakeHealth) -> None:
-    """An API server that is away must not make the kubelet restart us."""
+    """An API server that is down must not make the kubelet restart us."""
     fake_health.waiting_for = ["InferenceServices"]
     assert fetch(f"{base}/healthz") == (200, b"ok\n")
 

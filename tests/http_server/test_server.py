@@ -103,7 +103,7 @@ def test_address_that_cannot_be_had(host: str, port: int) -> None:
 
 
 def test_ipv6_address_is_written_in_brackets() -> None:
-    """As addresses with ports are; this one belongs to nobody."""
+    """As addresses with ports are; this one is unused."""
     with pytest.raises(SettingsError, match=r"^cannot listen on \[2001:db8::1\]:8080: "):
         Server("2001:db8::1", 8080, hello).start()
 

@@ -48,7 +48,7 @@ def test_a_route_without_a_status() -> None:
 
 @pytest.mark.parametrize("percent", [None, True, "40", float("nan"), float("inf"), [], 2**63])
 def test_a_share_that_is_no_number_is_none(percent: Any) -> None:
-    """A status that somebody has edited is still read."""
+    """A status that a user has edited is still read."""
     entry = {"revisionName": "iris-1", "percent": percent}
     route = parse_route({"metadata": {"name": "a"}, "status": {"traffic": [entry]}})
     assert route.traffic == (("iris-1", 2**63 if percent == 2**63 else 0),)

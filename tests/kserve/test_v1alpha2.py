@@ -41,7 +41,7 @@ def conditions(**said: Any) -> list[dict[str, Any]]:
 
 def document(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
     """A canary at 10 %, in effect."""
-    told = {
+    fields = {
         "default": {"predictor": {"name": STABLE, "host": "mnist-predictor-default.ml.example.com"}},
         "canary": {"predictor": {"name": CANARY, "host": "mnist-predictor-canary.ml.example.com"}},
         "traffic": 90,
@@ -55,7 +55,7 @@ def document(status: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any
         "kind": "InferenceService",
         "metadata": {"name": "mnist", "namespace": "ml", "uid": "u1", "resourceVersion": "7"},
         "spec": {name: value for name, value in wanted.items() if value is not None},
-        "status": {name: value for name, value in told.items() if value is not None},
+        "status": {name: value for name, value in fields.items() if value is not None},
     }
 
 

@@ -40,7 +40,7 @@ def one(raw: dict[str, Any]) -> Observation:
 
 
 def test_a_canary_at_ten_percent() -> None:
-    """A settled canary gives the split by revision, KServe's four names and three ready signs."""
+    """A finalized canary gives the split by revision, KServe's four names and three ready signs."""
     observation = recorded("canary-at-10")
     stable, canary = "ms02-predictor-00001", "ms02-predictor-00002"
     assert observation.key == ServiceKey("s02", "ms02", Component.PREDICTOR)

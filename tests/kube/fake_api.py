@@ -1,7 +1,7 @@
 """An API server in memory, over real HTTP: objects, resourceVersions, watches, and faults on request.
 
 It knows no types and no admission; what it answers (codes, Status bodies, compare-and-set, the status
-subresource, paging, watch events) is what a real one was seen to answer. The tests marked ``real`` ask the
+subresource, paging, watch events) is what a real one answered. The tests marked ``real`` ask the
 same things of a real one.
 """
 
@@ -67,8 +67,8 @@ class Script:
 
 def status(code: int, reason: str, message: str, **details: Any) -> bytes:
     """A Kubernetes Status, as error answers carry."""
-    told = {"kind": "Status", "apiVersion": "v1", "status": "Failure"}
-    return json.dumps(told | {"reason": reason, "message": message, "details": details, "code": code}).encode()
+    body = {"kind": "Status", "apiVersion": "v1", "status": "Failure"}
+    return json.dumps(body | {"reason": reason, "message": message, "details": details, "code": code}).encode()
 
 
 def merged(target: Any, patch: Any) -> Any:
@@ -152,7 +152,7 @@ class FakeApi:
         return [each for each in list(self.requests) if each.query.get("watch")]
 
     def put(self, plural: str, document: Document) -> Document:
-        """Somebody else creates or changes an object."""
+        """Another client creates or changes an object."""
         metadata = document["metadata"]
         key = (plural, metadata.get("namespace", "default"), metadata["name"])
         with self._news:
@@ -160,7 +160,7 @@ class FakeApi:
             return self._store(key, document, "MODIFIED" if before else "ADDED", before)
 
     def drop(self, plural: str, namespace: str, name: str) -> None:
-        """Somebody else deletes an object."""
+        """Another client deletes an object."""
         with self._news:
             self._delete((plural, namespace, name))
 
@@ -184,7 +184,7 @@ class FakeApi:
     def handle(self, request: Request) -> tuple[int, bytes]:
         """The true answer."""
         place = _PATH.match(request.path)
-        if place is not None and place["plural"] in self.forbidden:  # rights are looked at before the path
+        if place is not None and place["plural"] in self.forbidden:  # rights are checked before the path
             return 403, status(403, "Forbidden", f"{place['plural']} is forbidden: no RBAC policy matched")
         if place is None and re.match(r"^/apis/[^/]+/[^/]+$", request.path):
             asked = {found["plural"] for each in self.requests if (found := _PATH.match(each.path))}
@@ -286,8 +286,8 @@ class FakeApi:
             return script.end
         since = int(request.query["resourceVersion"])
         if since < self.oldest_watchable:
-            told = json.loads(status(410, "Expired", f"too old resource version: {since}"))
-            send(json.dumps({"type": "ERROR", "object": told}).encode() + b"\n")
+            body = json.loads(status(410, "Expired", f"too old resource version: {since}"))
+            send(json.dumps({"type": "ERROR", "object": body}).encode() + b"\n")
             return "clean"
         namespace = place["namespace"] or ""
         while not self._closing.is_set():

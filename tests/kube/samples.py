@@ -85,7 +85,7 @@ def rollout(name: str = "mnist-00002", namespace: str = "ml", **changes: Any) ->
 
 
 def notification(**changes: Any) -> Notification:
-    """A transition to tell people of."""
+    """A transition to tell users of."""
     values: dict[str, Any] = {
         "id": "mnist-00002/3",
         "event": "step_taken",

@@ -133,7 +133,7 @@ def test_a_token_with_a_line_break_is_used_without_it(api: FakeApi) -> None:
     assert api.requests[0].headers["authorization"] == "Bearer throw-away"
 
 
-def test_a_token_that_cannot_be_sent_is_not_told(api: FakeApi) -> None:
+def test_a_token_that_cannot_be_sent_is_not_shown(api: FakeApi) -> None:
     """Neither in the sentence nor in the chained cause."""
     api.token = "sec\nret"
     with pytest.raises(Unreachable, match="stray characters") as caught:
@@ -182,7 +182,7 @@ def test_credentials_that_cannot_be_read_now_leave_the_old_ones(api: FakeApi) ->
     client.close()
 
 
-def test_credentials_that_cannot_be_used_are_told(api: FakeApi) -> None:
+def test_names_credentials_that_cannot_be_used(api: FakeApi) -> None:
     """A token file that has vanished, a login plugin that fails: in one sentence, and before the call."""
 
     def broken(_: Configuration) -> None:

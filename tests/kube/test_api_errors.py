@@ -66,7 +66,7 @@ def fault(code: int, body: bytes = b"", *, group: str = "autocanary.dev", retry:
     ],
 )
 def test_every_answer_has_its_error(code: int, body: bytes, kind: type[ClusterError], said: str) -> None:
-    """The class tells what to do next, the sentence what was tried and what the server said."""
+    """The class says what to do next, the sentence what was tried and what the server said."""
     error = fault(code, body)
     assert type(error) is kind
     assert error.status == code
@@ -89,7 +89,7 @@ def test_more_rights_do_not_help_in_a_dying_namespace() -> None:
         ("coordination.k8s.io", "404 page not found"),
     ],
 )
-def test_a_missing_definition_is_told_from_a_missing_object(group: str, advice: str) -> None:
+def test_distinguishes_a_missing_definition_from_a_missing_object(group: str, advice: str) -> None:
     """A 404 that names no object is about the kind, and each kind is installed in its own way."""
     error = fault(404, b"404 page not found\n", group=group)
     assert type(error) is ResourceNotServed
@@ -168,23 +168,23 @@ def pool() -> HTTPSConnectionPool:
 )
 def test_every_network_failure_says_why_and_what_to_check(error: Exception, said: str) -> None:
     """One sentence with the address, the cause and a hint."""
-    told = connection_error(error, server=SERVER)
-    assert type(told) is Unreachable
-    assert str(told).startswith(f"cannot reach the API server at {SERVER}: ")
-    assert said in str(told)
-    assert "; check " in str(told)
+    translated = connection_error(error, server=SERVER)
+    assert type(translated) is Unreachable
+    assert str(translated).startswith(f"cannot reach the API server at {SERVER}: ")
+    assert said in str(translated)
+    assert "; check " in str(translated)
 
 
 def test_a_header_that_cannot_be_sent_is_not_quoted() -> None:
     """http.client quotes the header, which is the token."""
-    told = connection_error(ValueError("Invalid header value b'Bearer secret\\n'"), server=SERVER)
-    assert "secret" not in str(told)
+    translated = connection_error(ValueError("Invalid header value b'Bearer secret\\n'"), server=SERVER)
+    assert "secret" not in str(translated)
 
 
 def test_an_answer_that_is_not_json_names_the_address() -> None:
     """A login page answers 200 to everything."""
-    told = invalid_response_error(b"<!doctype html><p>Log in", "no JSON", action="get Lease a/b", server=SERVER)
-    assert type(told) is Unreachable
-    assert SERVER in str(told)
-    assert "web page" in str(told)
-    assert json.dumps("Log in") not in str(told)
+    translated = invalid_response_error(b"<!doctype html><p>Log in", "no JSON", action="get Lease a/b", server=SERVER)
+    assert type(translated) is Unreachable
+    assert SERVER in str(translated)
+    assert "web page" in str(translated)
+    assert json.dumps("Log in") not in str(translated)

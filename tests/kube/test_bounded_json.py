@@ -121,7 +121,7 @@ def test_long_object_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_object_at_the_bounds_is_decoded() -> None:
-    """The bounds do not reach what people write."""
+    """The bounds do not reach what users write."""
     allowed = nested(MAX_DEPTH - 1)
     assert names(decode_list(list_of(item("a", allowed))).items) == ["a"]
     assert isinstance(decode_event(f'{{"type":"ADDED","object":{item("a", allowed)}}}'.encode()).document, dict)

@@ -55,7 +55,7 @@ def test_versions_that_are_no_numbers_take_the_later_arrival() -> None:
 
 
 def test_watch_event_of_own_write_is_no_change() -> None:
-    """The watch tells of our own write as well, with the version that is known already."""
+    """The watch reports our own write as well, with the version that is known already."""
     cache: Cache[str] = Cache()
     cache.on_event(A, "5", "before")
     assert cache.put(A, "6", "written")
@@ -97,7 +97,7 @@ def test_values_are_one_moment() -> None:
 
 @given(st.permutations([1, 2, 3, 4, 5]), st.lists(st.booleans(), min_size=5, max_size=5))
 def test_any_order_of_events_ends_with_newest_version(order: list[int], written: list[bool]) -> None:
-    """Whoever brings the newest version last or first, it stays."""
+    """The newest version stays, whether it comes last or first."""
     cache: Cache[int] = Cache()
     for version, by_us in zip(order, written, strict=True):
         if by_us and cache.get(A) is not None:

@@ -31,7 +31,7 @@ def test_the_manifest_is_what_kubectl_takes() -> None:
 
 
 def test_the_columns_are_those_of_the_documentation() -> None:
-    """`kubectl get crl` is the first thing people look at."""
+    """`kubectl get crl` is the first thing users look at."""
     version = crds.definitions()[0]["spec"]["versions"][0]
     shown = [each["name"].upper() for each in version["additionalPrinterColumns"] if not each.get("priority")]
     assert shown == ["SERVICE", "PHASE", "STEP", "WEIGHT", "STABLE", "CANDIDATE", "REASON", "AGE"]

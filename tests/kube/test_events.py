@@ -45,7 +45,7 @@ def test_both_objects_get_an_event(api: FakeApi) -> None:
 
 
 def test_repeated_event_counts_as_delivered(api: FakeApi) -> None:
-    """After a restart, or when only the second of the two got through, nobody reads a transition twice."""
+    """After a restart, or when only the second of the two got through, no transition is shown twice."""
     writer = EventWriter(api.client())
     writer.write(MESSAGE)
     writer.write(MESSAGE)

@@ -26,7 +26,7 @@ SIDED = ServiceKey("ml", "flowers")
 
 @dataclass(frozen=True)
 class StubKFServing(V1Alpha2):
-    """The server below tells kinds apart by their plurals, not by groups."""
+    """The server below distinguishes kinds by their plurals, not by groups."""
 
     plural: str = "sidedservices"
 
@@ -196,7 +196,7 @@ def forbidden_errors(api: FakeApi) -> Iterator[Callable[..., KubeCluster]]:
 
 
 def test_forbidden_group_does_not_block_other(api: FakeApi, forbidden_errors: Callable[..., KubeCluster]) -> None:
-    """It is told once, in the server's words; with the right its services are there, without a restart."""
+    """It is logged once, in the server's words; with the right its services are there, without a restart."""
     api.put("inferenceservices", service())
     api.put("sidedservices", sided())
     api.forbidden.add("sidedservices")
@@ -226,7 +226,7 @@ def test_deletion_is_reported_by_own_api_group(api: FakeApi, forbidden_errors: C
 def test_a_group_that_is_not_served_is_forbidden_too(
     api: FakeApi, forbidden_errors: Callable[..., KubeCluster]
 ) -> None:
-    """Rights are looked at before the path; whether there is such a kind is asked of discovery."""
+    """Rights are checked before the path; whether there is such a kind is asked of discovery."""
     api.put("inferenceservices", service())
     api.forbidden.add("sidedservices")
     api.unserved.add("sidedservices")

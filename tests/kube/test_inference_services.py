@@ -1,4 +1,4 @@
-"""The Cluster port: the picture of InferenceServices, and the two writes."""
+"""The Cluster port: the cache of InferenceServices, and the two writes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def connect(api: FakeApi) -> Iterator[Callable[..., KubeCluster]]:
 
     def start(**options: Any) -> KubeCluster:
         leader = options.pop("leader", Leader())
-        options.setdefault("dialects", (V1Beta1(),))  # the server below tells kinds apart, not groups
+        options.setdefault("dialects", (V1Beta1(),))  # the server below distinguishes kinds, not groups
         client = api.client(timeout=(1.0, options.pop("read", 5.0)))
         made.append(KubeCluster(client, leader, timing=WatchTiming(retry_not_served=0.01), **options))
         made[-1].start()
@@ -116,7 +116,7 @@ def test_a_weight_is_written_by_compare_and_set(api: FakeApi, connect: Callable[
 
 
 def test_write_response_updates_cache_at_once(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
-    """Or the next tick would see the world before its own write, and take that for somebody else's."""
+    """Or the next tick would see the world before its own write, and take that for another client's."""
     api.put("inferenceservices", service())
     cluster = connect()
     before = seen(cluster)
@@ -140,7 +140,7 @@ def test_older_write_response_does_not_overwrite_cache(api: FakeApi, connect: Ca
 
 
 def test_concurrent_write_is_conflict(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
-    """409 is normal; after it the service is read anew."""
+    """409 is normal; after it the service is read again."""
     api.put("inferenceservices", service())
     cluster = connect()
     before = seen(cluster)
@@ -201,7 +201,7 @@ def test_failed_write_leaves_cache_unchanged(
 
 
 def test_watch_shows_write_with_lost_response(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
-    """The write has happened; the picture learns it from the server."""
+    """The write has happened; the cache learns it from the server."""
     api.put("inferenceservices", service())
     cluster = connect(read=0.05)
     before = seen(cluster)
@@ -256,8 +256,8 @@ def test_the_stable_spec_is_restored_in_one_patch(api: FakeApi, connect: Callabl
     assert len(api.made("PATCH")) == 1
 
 
-def test_an_answer_without_the_component_is_told(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
-    """Somebody has removed the transformer in the same moment."""
+def test_reports_an_answer_without_the_component(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
+    """A user has removed the transformer in the same moment."""
     api.put("inferenceservices", service())
     cluster = connect()
     bare = service()
@@ -269,7 +269,7 @@ def test_an_answer_without_the_component_is_told(api: FakeApi, connect: Callable
 
 
 def test_a_generation_that_is_not_installed_is_no_fault(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
-    """Most clusters serve one of them; both are looked at, and the age is of those that answer."""
+    """Most clusters serve one of them; both are read, and the age is of those that answer."""
     api.put("inferenceservices", service())
     api.unserved.add("oldservices")
     cluster = connect(dialects=(V1Beta1(), Older()))
@@ -335,7 +335,7 @@ def test_cache_age_is_that_of_its_namespace(api: FakeApi, connect: Callable[...,
 
 
 def test_dry_run_logs_each_skipped_write_once(api: FakeApi, connect: Callable[..., KubeCluster]) -> None:
-    """It is tried again at every look; only another weight is news."""
+    """It is tried again at every evaluation; only another weight is news."""
     api.put("inferenceservices", service())
     cluster = connect(dry_run=True)
     with capture() as captured:

@@ -1,4 +1,4 @@
-"""Which cluster, and as whom: as kubectl would find it."""
+"""Which cluster and which user: as kubectl would find them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def token(credentials: ClusterCredentials) -> str:
 
 
 def test_the_flag_names_the_only_file(write: Any) -> None:
-    """$KUBECONFIG is not looked at beside --kubeconfig."""
+    """$KUBECONFIG is not read beside --kubeconfig."""
     flag = write(config("flag", current="flag"), "flag")
     environment = write(config("env", current="env"), "env")
     credentials = find(flag, KUBECONFIG=environment)
@@ -141,7 +141,7 @@ def test_a_kubeconfig_wins_over_the_service_account(service_account_dir: Path, w
     )
 
 
-def test_a_broken_service_account_is_told(service_account_dir: Path) -> None:
+def test_names_a_broken_service_account(service_account_dir: Path) -> None:
     """The certificate was not mounted."""
     (service_account_dir / "ca.crt").unlink()
     environ = {
@@ -153,7 +153,7 @@ def test_a_broken_service_account_is_told(service_account_dir: Path) -> None:
         find_credentials(environ=environ, service_account_dir=service_account_dir).load()
 
 
-def test_no_cluster_at_all_says_what_was_looked_at() -> None:
+def test_no_cluster_at_all_says_what_was_read() -> None:
     """The newcomer's first error."""
     with pytest.raises(SettingsError, match=r"no kubeconfig at /nonexistent/.kube/config.*--kubeconfig FILE"):
         find()
@@ -161,7 +161,7 @@ def test_no_cluster_at_all_says_what_was_looked_at() -> None:
         find(None, "x", KUBECONFIG=f"/a{os.pathsep}/b")
 
 
-def test_a_file_that_does_not_exist_is_told() -> None:
+def test_names_a_file_that_does_not_exist() -> None:
     """Named by the flag, so not skipped; or by the variable, when there is no other."""
     with pytest.raises(SettingsError, match="kubeconfig /nonexistent/x does not exist"):
         find("/nonexistent/x")
@@ -186,7 +186,7 @@ def test_an_unknown_context_names_the_known(write: Any) -> None:
     "content",
     ["", "just text", "- a\n- b\n", "a: [1", "contexts: 7\n", "contexts:\n- cluster: x\n", "\x00"],
 )
-def test_a_file_that_is_no_kubeconfig_is_told(write: Any, content: str) -> None:
+def test_names_a_file_that_is_no_kubeconfig(write: Any, content: str) -> None:
     """One sentence with the path, whatever is in it."""
     path = write(content)
     with pytest.raises(SettingsError, match=path) as caught:
@@ -194,7 +194,7 @@ def test_a_file_that_is_no_kubeconfig_is_told(write: Any, content: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_context_without_its_cluster_is_told(write: Any) -> None:
+def test_names_a_context_without_its_cluster(write: Any) -> None:
     """The context names a cluster that the file does not have."""
     broken = config("one", current="one")
     broken["clusters"] = []
@@ -203,7 +203,7 @@ def test_a_context_without_its_cluster_is_told(write: Any) -> None:
 
 
 @pytest.mark.parametrize("server", ["k8s.example:6443", "ftp://k8s.example", "https://"])
-def test_a_server_that_is_no_url_is_told(write: Any, server: str) -> None:
+def test_names_a_server_that_is_no_url(write: Any, server: str) -> None:
     """urllib3 would say something about schemes, much later."""
     with pytest.raises(SettingsError, match="is not an http"):
         find(write(config("one", current="one", server=server))).load()
@@ -229,7 +229,7 @@ SECURE = {"server": "https://k8s.example"}
         ),
     ],
 )
-def test_bad_certificates_are_told(write: Any, cluster: Any, user: Any, said: str) -> None:
+def test_names_bad_certificates(write: Any, cluster: Any, user: Any, said: str) -> None:
     """Before the first call, with the file's name."""
     path = write(config("one", current="one", user=user, **SECURE, **cluster))
     with pytest.raises(SettingsError, match=path) as caught:
@@ -237,8 +237,8 @@ def test_bad_certificates_are_told(write: Any, cluster: Any, user: Any, said: st
     assert said in str(caught.value)
 
 
-def test_a_credential_plugin_that_fails_is_told(write: Any) -> None:
-    """The library goes on as nobody, and the 401 that follows would not say why."""
+def test_names_a_credential_plugin_that_fails(write: Any) -> None:
+    """The library continues without a user, and the 401 that follows would not say why."""
     plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "/nonexistent/plugin"}
     user = {"exec": plugin | {"interactiveMode": "Never"}}
     with pytest.raises(SettingsError, match=r"/nonexistent/plugin.*gave no credentials"):
@@ -248,8 +248,8 @@ def test_a_credential_plugin_that_fails_is_told(write: Any) -> None:
 def test_a_credential_plugin_that_works_is_used(write: Any, tmp_path: Path) -> None:
     """EKS, GKE and AKS all log in this way."""
     plugin = tmp_path / "plugin"
-    told = '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"made"}}'
-    plugin.write_text(f"#!/bin/sh\necho '{told}'\n")
+    credential = '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"made"}}'
+    plugin.write_text(f"#!/bin/sh\necho '{credential}'\n")
     plugin.chmod(0o755)
     user = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": str(plugin)}}
     user["exec"]["interactiveMode"] = "Never"
@@ -285,7 +285,7 @@ def test_a_proxy_of_the_environment_is_not_used_for_this_machine(
 
 
 def test_a_proxy_of_the_kubeconfig_is_always_used(write: Any) -> None:
-    """Somebody has written it down for this very cluster."""
+    """A user has written it down for this very cluster."""
     cluster: dict[str, Any] = {"server": "http://127.0.0.1:1", "proxy-url": "http://p.example:1"}
     path = write(config("one", current="one", **cluster))
     assert find(path).load().proxy == "http://p.example:1"

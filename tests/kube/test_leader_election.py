@@ -40,7 +40,7 @@ def edit(api: FakeApi, **changes: Any) -> None:
 
 
 def test_the_first_one_leads(api: FakeApi) -> None:
-    """Nobody has ever held it: the Lease is made."""
+    """It has never been held: the Lease is made."""
     clock = Time()
     one = elector(api, clock, wall_clock=lambda: 1_700_000_000.5)
     leadership: Leadership = one
@@ -91,7 +91,7 @@ def test_a_leader_that_cannot_renew_stops_before_another_begins(api: FakeApi) ->
     assert not one.is_leader()
 
 
-def test_leadership_ends_by_itself(api: FakeApi) -> None:
+def test_leadership_ends_at_its_deadline(api: FakeApi) -> None:
     """Even if the elector's thread hangs: it is a comparison with the clock."""
     clock = Time()
     one = elector(api, clock)
@@ -151,7 +151,7 @@ def test_a_failed_renewal_is_no_loss_yet(api: FakeApi) -> None:
     assert one.is_leader()
 
 
-def test_somebody_elses_label_is_no_loss(api: FakeApi) -> None:
+def test_another_clients_label_is_no_loss(api: FakeApi) -> None:
     """It changes the version, not the holder."""
     clock = Time()
     one = elector(api, clock)
@@ -164,10 +164,10 @@ def test_somebody_elses_label_is_no_loss(api: FakeApi) -> None:
 
 
 def test_a_lease_taken_away_by_hand_ends_leadership(api: FakeApi) -> None:
-    """Whoever stands in it now is believed, and given the time that a holder has."""
+    """The holder in it now is believed, and given the time that a holder has."""
     clock = Time()
-    told: list[bool] = []
-    one = elector(api, clock, on_change=told.append)
+    reported: list[bool] = []
+    one = elector(api, clock, on_change=reported.append)
     one.try_acquire_or_renew()
     edit(api, holderIdentity="somebody")
     clock.now += 2.0
@@ -177,7 +177,7 @@ def test_a_lease_taken_away_by_hand_ends_leadership(api: FakeApi) -> None:
     clock.now += 15.1
     one.try_acquire_or_renew()
     assert one.is_leader()
-    assert told == [True, False, True]
+    assert reported == [True, False, True]
 
 
 def test_an_emptied_lease_is_free(api: FakeApi) -> None:
@@ -193,7 +193,7 @@ def test_an_emptied_lease_is_free(api: FakeApi) -> None:
 
 
 def test_a_deleted_lease_is_made_again(api: FakeApi) -> None:
-    """Leadership is given up first: somebody else may have been faster."""
+    """Leadership is given up first: another client may have been faster."""
     clock = Time()
     one, two = elector(api, clock), elector(api, clock)
     one.try_acquire_or_renew()
@@ -292,7 +292,7 @@ def test_two_that_create_at_once_agree(api: FakeApi) -> None:
 
 @pytest.mark.parametrize(("edited", "waits"), [(0, 15.0), (None, 15.0), (5, 15.0), (40, 40.0), (10**9, 600.0)])
 def test_a_foreign_duration_is_respected_within_reason(api: FakeApi, edited: int | None, waits: float) -> None:
-    """Another version may hold it longer; a slip of the hand must not keep everybody out for years."""
+    """Another version may hold it longer; a slip of the hand must not keep every replica out for years."""
     clock = Time()
     one, two = elector(api, clock), elector(api, clock)
     one.try_acquire_or_renew()
@@ -336,7 +336,7 @@ def test_same_identity_gets_unique_suffix(api: FakeApi) -> None:
     assert one.identity.startswith("same_")
 
 
-def test_a_missing_right_or_namespace_is_told_once(api: FakeApi) -> None:
+def test_a_missing_right_or_namespace_is_logged_once(api: FakeApi) -> None:
     """It goes on trying: the right may be granted while it runs."""
     one = elector(api, Time())
     api.reply("GET", "/leases/", *[Reply(403, status(403, "Forbidden", "cannot get leases"))] * 3)
@@ -346,10 +346,10 @@ def test_a_missing_right_or_namespace_is_told_once(api: FakeApi) -> None:
         api.reply("POST", "/leases", Reply(404, status(404, "NotFound", '"home" not found', name="home")))
         one.try_acquire_or_renew()
         one.try_acquire_or_renew()
-    told = [each["error"] for each in log.named("lease_failed")]
-    assert len(told) == 2
-    assert "cannot get leases" in told[0]
-    assert '"home" not found' in told[1]
+    reported = [each["error"] for each in log.named("lease_failed")]
+    assert len(reported) == 2
+    assert "cannot get leases" in reported[0]
+    assert '"home" not found' in reported[1]
     assert one.is_leader()
 
 
@@ -368,8 +368,8 @@ def test_unexpected_exception_does_not_end_thread(api: FakeApi) -> None:
 def test_stopping_releases_it(api: FakeApi) -> None:
     """The next one need not wait, and this one never says leader again."""
     clock = Time()
-    told: list[bool] = []
-    one, two = elector(api, clock, on_change=told.append), elector(api, clock)
+    reported: list[bool] = []
+    one, two = elector(api, clock, on_change=reported.append), elector(api, clock)
     one.start()
     until(one.is_leader)
     one.stop()
@@ -377,7 +377,7 @@ def test_stopping_releases_it(api: FakeApi) -> None:
     assert spec(api)["holderIdentity"] == ""
     two.try_acquire_or_renew()
     assert two.is_leader()
-    until(lambda: told == [True, False])
+    until(lambda: reported == [True, False])
 
 
 def test_stopping_without_leading_touches_nothing(api: FakeApi) -> None:
@@ -402,7 +402,7 @@ def test_a_release_that_fails_is_only_logged(api: FakeApi) -> None:
     assert not one.is_leader()
 
 
-def test_the_thread_goes_on_by_itself(api: FakeApi) -> None:
+def test_the_thread_continues_after_an_error(api: FakeApi) -> None:
     """It renews after each pause until it is stopped."""
     pauses: list[float] = []
     go = threading.Event()

@@ -1,4 +1,4 @@
-"""List-then-watch: every way a stream can end, and what the picture shows meanwhile."""
+"""List-then-watch: every way a stream can end, and what the cache shows meanwhile."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def follow(api: FakeApi) -> Iterator[Callable[..., RunningReflector]]:
 
 
 def test_cache_follows_server(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
-    """Listed, added, changed, deleted: the picture shows it and every change is told once."""
+    """Listed, added, changed, deleted: the cache shows it and every change is reported once."""
     api.put("leases", lease("a", "one"))
     follower = follow()
     assert follower.watch.wait(5)
@@ -173,8 +173,8 @@ def test_a_half_open_stream_is_given_up(api: FakeApi, follow: Callable[..., Runn
         until(lambda: len(api.watches()) >= 2)
         api.put("leases", lease("a", "one"))
         until(lambda: follower.values() == ["one"])
-    told = log.named("watch_failed")
-    assert "no answer in time" in told[0]["error"]
+    logged = log.named("watch_failed")
+    assert "no answer in time" in logged[0]["error"]
 
 
 def test_an_expired_version_leads_to_a_new_list(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
@@ -225,7 +225,7 @@ def test_an_expired_page_begins_the_list_again(api: FakeApi, follow: Callable[..
     ],
 )
 def test_a_refused_list_is_tried_again(api: FakeApi, follow: Callable[..., RunningReflector], reply: Reply) -> None:
-    """Whatever the refusal, the picture comes when it is over, and the fault is told once, and its end."""
+    """Whatever the refusal, the cache is filled when it is over; the fault and its end are logged once."""
     api.put("leases", lease("a", "one"))
     api.reply("GET", "/leases", reply, reply)
     with capture() as log:
@@ -246,7 +246,7 @@ def test_retry_after_is_obeyed(api: FakeApi, follow: Callable[..., RunningReflec
 
 
 def test_a_slow_list_is_given_up_and_tried_again(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
-    """A list that hangs must not hang the picture."""
+    """A list that hangs must not block the cache."""
     api.reply("GET", "/leases", Reply(delay=5))
     follower = follow(read=0.05)
     assert follower.watch.wait(5)
@@ -272,7 +272,7 @@ def test_a_missing_definition_is_asked_for_quietly(api: FakeApi, follow: Callabl
 def test_a_definition_that_vanishes_is_not_the_end_of_its_objects(
     api: FakeApi, follow: Callable[..., RunningReflector]
 ) -> None:
-    """Nothing may be concluded from a picture that cannot be confirmed: it stays, and grows old."""
+    """Nothing may be concluded from a cache that cannot be confirmed: it stays, and grows old."""
     api.put("leases", lease("a", "one"))
     follower = follow()
     until(lambda: len(api.watches()) == 1)
@@ -296,7 +296,7 @@ def test_a_server_that_ends_every_watch_at_once_is_not_asked_in_a_loop(
 
 
 @pytest.mark.parametrize(("relist_after", "listed"), [(600.0, 1), (-1.0, 4)])
-def test_everything_is_listed_anew_after_a_time(
+def test_everything_is_listed_again_after_a_time(
     api: FakeApi, follow: Callable[..., RunningReflector], relist_after: float, listed: int
 ) -> None:
     """Whatever a watch might lose without a word shows then at the latest; until then no list is needed."""
@@ -307,7 +307,7 @@ def test_everything_is_listed_anew_after_a_time(
 
 
 def test_unreadable_object_does_not_hide_others(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
-    """It keeps what was known of it, and is told once."""
+    """It keeps what was known of it, and is logged once."""
     api.put("leases", lease("a", "one"))
     api.put("leases", lease("odd", None))
     with capture() as log:
@@ -340,8 +340,8 @@ def test_an_error_event_of_another_kind_leads_to_a_new_list(
     api: FakeApi, follow: Callable[..., RunningReflector]
 ) -> None:
     """The API server ends watches this way when it cannot go on."""
-    told = json.loads(status(500, "InternalError", "etcd is gone"))
-    api.scripts.append(Script((json.dumps({"type": "ERROR", "object": told}).encode() + b"\n",)))
+    logged = json.loads(status(500, "InternalError", "etcd is gone"))
+    api.scripts.append(Script((json.dumps({"type": "ERROR", "object": logged}).encode() + b"\n",)))
     with capture() as log:
         follow()
         until(lambda: len(api.watches()) == 2)

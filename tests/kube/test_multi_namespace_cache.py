@@ -85,7 +85,7 @@ def test_own_writes_update_cache_of_their_namespace(populated: FakeApi) -> None:
 
 
 def test_a_kind_that_is_not_served_is_a_fault(api: FakeApi) -> None:
-    """Whoever needs it can say so."""
+    """A caller that needs it can say so."""
     api.unserved.add("leases")
     missing = multi_cache(api)
     missing.start()
@@ -95,7 +95,7 @@ def test_a_kind_that_is_not_served_is_a_fault(api: FakeApi) -> None:
 
 
 def test_response_updates_empty_cache(api: FakeApi) -> None:
-    """The first object of all is seen before the watch tells of it."""
+    """The first object of all is seen before the watch reports it."""
     everything = multi_cache(api)
     assert everything.put(ObjectKey("a", "x"), "7", "a/x")
     assert list(everything.values()) == ["a/x"]

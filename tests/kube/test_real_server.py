@@ -94,8 +94,8 @@ def in_namespace(namespace: str, **changes: Any) -> Rollout:
 def test_the_definitions_are_structural(cluster: ApiServer) -> None:
     """Established, and without the condition that names a fault of the schema."""
     for each in crds.definitions():
-        told = json.loads(cluster.kubectl("get", "crd", each["metadata"]["name"], "-o", "json"))
-        conditions = {one["type"]: one["status"] for one in told["status"]["conditions"]}
+        reported = json.loads(cluster.kubectl("get", "crd", each["metadata"]["name"], "-o", "json"))
+        conditions = {one["type"]: one["status"] for one in reported["status"]["conditions"]}
         assert conditions["Established"] == "True"
         assert conditions.get("NonStructuralSchema", "False") == "False"
 
@@ -160,11 +160,11 @@ def test_a_misspelt_policy_reaches_the_service(cluster: ApiServer, namespace: st
 
 def test_a_rollout_comes_back_as_it_was(client: ApiClient, namespace: str, follow: Follow) -> None:
     """Nulls, fractions and unknown fields survive the schema; another instance reads the same."""
-    readings = {
+    measurements = {
         "p99": MetricState(0, 3, True, Measurement(MeasurementKind.VALUE, 0.1 + 0.2, requests=1e9, age=0.5)),
         "errors": MetricState(1, 0, None, Measurement(MeasurementKind.NOT_A_NUMBER, float("nan"), detail="0/0")),
     }
-    progress = replace(rollout().progress, metrics=readings, started_at=1_799_999_999.999_999)
+    progress = replace(rollout().progress, metrics=measurements, started_at=1_799_999_999.999_999)
     wanted = in_namespace(namespace, progress=progress, candidate_spec={"a": {"b": None}}, candidate_digest="c")
     store = follow(KubeRolloutStore(client, Leader(), timing=QUICK))
     made = store.create(wanted)
@@ -173,7 +173,7 @@ def test_a_rollout_comes_back_as_it_was(client: ApiClient, namespace: str, follo
         assert found.progress.started_at == progress.started_at
         assert found.progress.weight is None
         assert found.progress.decisions == progress.decisions
-        assert found.progress.metrics["p99"] == readings["p99"]
+        assert found.progress.metrics["p99"] == measurements["p99"]
         assert (found.policy_document, found.stable_spec) == (wanted.policy_document, wanted.stable_spec)
         assert found.candidate_spec == {"a": {"b": None}}
     recorded = store.update_status(replace(made, progress=replace(progress, metrics={}, weight=0)))
@@ -193,7 +193,7 @@ def test_every_phase_can_be_recorded(client: ApiClient, namespace: str, follow: 
     assert recorded.progress.phase is phase
 
 
-def test_people_read_and_wait_with_kubectl(
+def test_users_read_and_wait_with_kubectl(
     cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow
 ) -> None:
     """The columns, and `kubectl wait` for the outcome."""
@@ -250,7 +250,7 @@ def test_a_users_request_conflicts_with_the_next_record(
 def test_asking_replaces_the_request(
     connect: Callable[..., ApiClient], client: ApiClient, namespace: str, follow: Follow
 ) -> None:
-    """The person's own rights count; who asked before does not stick; a bad verb is refused."""
+    """The user's own rights count; who asked before does not stick; a bad verb is refused."""
     store = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
     made = store.create(in_namespace(namespace))
     person = KubeRolloutStore(connect("admin"), Leader(False))
@@ -343,7 +343,7 @@ def test_weights_are_compared_and_set(cluster: ApiServer, client: ApiClient, nam
 def test_changes_are_seen_and_survive_a_killed_server(
     cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow
 ) -> None:
-    """Killed and started again on the same etcd: the picture comes back whole, with what was missed."""
+    """Killed and started again on the same etcd: the cache is whole again, with what was missed."""
     services = follow(KubeCluster(client, Leader(), timing=QUICK))
     apply_service(cluster, namespace)
     until(lambda: services.observe(ServiceKey(namespace, "mnist")))
@@ -451,29 +451,29 @@ def test_a_lease_deleted_by_hand_is_made_again(cluster: ApiServer, client: ApiCl
 
 
 def test_events_are_shown_once(cluster: ApiServer, client: ApiClient, namespace: str) -> None:
-    """Told twice, written once, on both objects."""
+    """Notified twice, written once, on both objects."""
     message = Message(notification=notification(), rollout=in_namespace(namespace, uid="3a8d1a52-0f5b-4d3b-9f0e-1"))
     writer = EventWriter(client, "pod-1")
     writer.write(message)
     writer.write(message)
-    told = json.loads(cluster.kubectl("get", "events", "-n", namespace, "-o", "json"))["items"]
-    assert sorted(each["involvedObject"]["kind"] for each in told) == ["CanaryRollout", "InferenceService"]
-    assert {(each["reason"], each["type"], each["message"]) for each in told} == {
+    reported = json.loads(cluster.kubectl("get", "events", "-n", namespace, "-o", "json"))["items"]
+    assert sorted(each["involvedObject"]["kind"] for each in reported) == ["CanaryRollout", "InferenceService"]
+    assert {(each["reason"], each["type"], each["message"]) for each in reported} == {
         ("StepPassed", "Normal", "25 % of traffic now")
     }
     assert "25 % of traffic now" in cluster.kubectl("events", "-n", namespace)
 
 
-def test_a_policys_author_is_told(cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow) -> None:
+def test_a_policys_author_is_notified(cluster: ApiServer, client: ApiClient, namespace: str, follow: Follow) -> None:
     """The condition and the counts, shown by `kubectl get`, and `kubectl wait` works on them."""
     metadata = {"name": "prod", "namespace": namespace}
     head = {"apiVersion": POLICIES.api_version, "kind": POLICIES.kind, "metadata": metadata}
     cluster.apply(head | {"spec": {"stepWeights": [10, 100]}})
-    told: list[str] = []
+    reported: list[str] = []
     policies = follow(
-        KubePolicies(client, Leader(), lambda _, name, __: told.append(name), namespaces=[namespace], timing=QUICK)
+        KubePolicies(client, Leader(), lambda _, name, __: reported.append(name), namespaces=[namespace], timing=QUICK)
     )
-    until(lambda: told == ["prod"])
+    until(lambda: reported == ["prod"])
     assert policies.write_status(namespace, "prod", PolicyStatus(1, True, "Valid", "in force", 3, 1))
     assert not policies.write_status(namespace, "prod", PolicyStatus(1, True, "Valid", "in force", 3, 1))
     assert cluster.kubectl("get", "rp", "-n", namespace).splitlines()[1].split()[:4] == [
@@ -486,7 +486,7 @@ def test_a_policys_author_is_told(cluster: ApiServer, client: ApiClient, namespa
     assert policies.write_status(namespace, "prod", PolicyStatus(1, False, "PolicyInvalid", "no steps", 3, 1))
 
 
-def test_a_kind_that_nobody_serves_is_told_from_an_object(client: ApiClient, namespace: str) -> None:
+def test_distinguishes_a_kind_that_is_not_served_from_an_object(client: ApiClient, namespace: str) -> None:
     """The real server's two 404s."""
     with pytest.raises(ResourceNotServed, match="is KServe installed"):
         client.list_page(Resource("serving.kserve.io", "v9", "inferenceservices", "InferenceService"), limit=1)
@@ -501,7 +501,7 @@ def test_a_kind_that_nobody_serves_is_told_from_an_object(client: ApiClient, nam
 def test_a_server_that_hangs_and_one_that_cannot_be_trusted(
     cluster: ApiServer, connect: Callable[..., ApiClient], namespace: str, tmp_path: Path
 ) -> None:
-    """Deadlines hold over TLS, and a certificate of somebody else is refused with words."""
+    """Deadlines hold over TLS, and another authority's certificate is refused with a clear message."""
     with TcpProxy(cluster.url) as proxy:
         client = connect(server=f"https://{proxy.address}")
         client.list_page(POLICIES, namespace, limit=1)
@@ -560,7 +560,7 @@ def test_the_rights_are_exactly_those_that_are_used(
 def used(cluster: ApiServer) -> set[tuple[str, str, str]]:
     """Every (group, resource, verb) that the service's user was allowed so far, without discovery's.
 
-    Everybody may ask what is served; it is asked when something is forbidden, as all is for a moment after a
+    Every user may ask what is served; it is asked when something is forbidden, as all is for a moment after a
     restart of the server.
     """
     found = set()

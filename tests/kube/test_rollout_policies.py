@@ -19,15 +19,15 @@ VALID = PolicyStatus(1, True, "Valid", "in force", 2, 1)
 
 
 class PolicyRecorder:
-    """Policies with what was told of them, and a wall clock that stands still until moved."""
+    """Policies with the changes that they reported, and a wall clock that stops until moved."""
 
     def __init__(self, api: FakeApi, leader: Leader) -> None:
-        self.told: list[tuple[str, str, Mapping[str, Any] | None]] = []
+        self.reported: list[tuple[str, str, Mapping[str, Any] | None]] = []
         self.now = 1_700_000_000.0
         self.policies = KubePolicies(
             api.client(),
             leader,
-            lambda namespace, name, document: self.told.append((namespace, name, document)),
+            lambda namespace, name, document: self.reported.append((namespace, name, document)),
             timing=WatchTiming(retry_not_served=0.01),
             now=lambda: self.now,
         )
@@ -66,8 +66,8 @@ def test_documents_come_as_they_are(api: FakeApi, read: Callable[..., PolicyReco
     """Unknown fields included: it is for the loader to name them."""
     api.put("rolloutpolicies", policy(stepWeights=[10], stpDuration="5m"))
     reader = read()
-    until(lambda: reader.told)
-    namespace, name, document = reader.told[0]
+    until(lambda: reader.reported)
+    namespace, name, document = reader.reported[0]
     assert (namespace, name) == ("ml", "prod")
     assert document is not None
     assert document["spec"] == {"stepWeights": [10], "stpDuration": "5m"}
@@ -75,20 +75,20 @@ def test_documents_come_as_they_are(api: FakeApi, read: Callable[..., PolicyReco
     assert list(reader.policies.documents()) == [document]
 
 
-def test_a_change_and_an_end_are_told(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
+def test_reports_a_change_and_an_end(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
     """Edited, then deleted."""
     api.put("rolloutpolicies", policy(bake="1m"))
     reader = read()
     api.put("rolloutpolicies", policy(bake="2m"))
-    until(lambda: len(reader.told) == 2)
+    until(lambda: len(reader.reported) == 2)
     api.drop("rolloutpolicies", "ml", "prod")
-    until(lambda: len(reader.told) == 3)
-    documents = [document for _, _, document in reader.told]
+    until(lambda: len(reader.reported) == 3)
+    documents = [document for _, _, document in reader.reported]
     assert [document and document["spec"]["bake"] for document in documents] == ["1m", "2m", None]
 
 
 def test_a_status_is_written_once(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
-    """The service says the same on every tick; the API server hears it once, and nobody else hears of it."""
+    """The service says the same on every tick; the API server receives it once, and no other component does."""
     api.put("rolloutpolicies", policy())
     reader = read()
     assert reader.policies.write_status("ml", "prod", VALID)
@@ -110,8 +110,8 @@ def test_a_status_is_written_once(api: FakeApi, read: Callable[..., PolicyRecord
         ],
     }
     api.put("rolloutpolicies", {**policy(), "metadata": {"name": "other", "namespace": "ml"}})
-    until(lambda: len(reader.told) == 2)
-    assert [name for _, name, _ in reader.told] == ["prod", "other"]
+    until(lambda: len(reader.reported) == 2)
+    assert [name for _, name, _ in reader.reported] == ["prod", "other"]
 
 
 def test_the_transition_time_moves_with_the_verdict_alone(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
@@ -146,7 +146,7 @@ def test_without_leadership_nothing_is_written(api: FakeApi, read: Callable[...,
 
 
 def test_a_status_that_was_refused_is_tried_again(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
-    """Only what the server has answered counts as told."""
+    """Only what the server has answered counts as reported."""
     api.put("rolloutpolicies", policy())
     reader = read()
     api.reply("PATCH", "/status", Reply(503))
@@ -156,7 +156,7 @@ def test_a_status_that_was_refused_is_tried_again(api: FakeApi, read: Callable[.
 
 
 def test_missing_definitions_are_a_fault(api: FakeApi, read: Callable[..., PolicyRecorder]) -> None:
-    """Whoever keeps policies in files does not need them; the fault says how to install them."""
+    """An installation with policies in files does not need them; the error says how to install them."""
     api.unserved.add("rolloutpolicies")
     fault = read().policies.fault
     assert isinstance(fault, ResourceNotServed)

@@ -1,4 +1,4 @@
-"""The Ledger port: what is remembered, and what happens when somebody else was there first."""
+"""The rollout store port: what is remembered, and what happens when another client wrote first."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_record_of_what_was_never_read_is_a_conflict(api: FakeApi, connect: Ca
 
 
 def test_a_deleted_rollout_cannot_be_recorded(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
-    """Somebody has deleted it: it must not come back by itself."""
+    """A user has deleted it: it must not come back."""
     store = connect()
     made = store.create(rollout())
     api.drop("canaryrollouts", "ml", "mnist-00002")
@@ -202,7 +202,7 @@ def test_a_rollout_about_something_else_is_not_taken_over(
 def test_an_object_that_cannot_be_read_is_left_alone(
     api: FakeApi, connect: Callable[..., KubeRolloutStore], fault: str
 ) -> None:
-    """Told once, never shown, never overwritten."""
+    """Logged once, never shown, never overwritten."""
     document = to_document(rollout())
     if fault == "newer version":
         document["status"]["progress"]["version"] = VERSION + 1
@@ -268,7 +268,7 @@ def test_an_object_that_becomes_readable_is_shown(api: FakeApi, connect: Callabl
 
 
 def test_user_requests_need_no_leadership(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
-    """The command line is not the leader; the last wish wins, and only what is asked is written."""
+    """The command line is not the leader; the last request wins, and only what is asked is written."""
     stored(api, rollout())
     store = connect(leader=Leader(False))
     first = store.write_request("ml", "mnist-00002", paused=None, request=Request("1", "promote", "ann", 25))
@@ -327,7 +327,7 @@ def test_a_namespace_that_is_gone_is_not_missing_definitions(
 
 
 class DelayedResponses:
-    """Calls of a ledger's session whose answers come after the watch has told of them."""
+    """Calls of a rollout store's session whose answers come after the watch has reported them."""
 
     def __init__(self, store: KubeRolloutStore, monkeypatch: pytest.MonkeyPatch, *verbs: str) -> None:
         self.before_answer: Callable[[], object] = lambda: None
@@ -349,7 +349,7 @@ class DelayedResponses:
 def test_own_writes_are_not_reported_as_changes(
     api: FakeApi, connect: Callable[..., KubeRolloutStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not even when the watch tells of them first: half an attempt must not be taken for a foreign one."""
+    """Not even when the watch reports them first: half an attempt must not be taken for a foreign one."""
     heard: list[tuple[str, str]] = []
     store = connect(on_change=heard.append)
     DelayedResponses(store, monkeypatch, "create", "replace")
@@ -372,7 +372,7 @@ def test_external_change_during_own_write_is_reported_after(
     def pauses() -> None:
         stored(api, rollout(paused=True))
         until(lambda: store.rollouts()[0].paused)
-        assert store.take_changes() == set(), "told before the answer is here"
+        assert store.take_changes() == set(), "reported before the answer is here"
 
     overtaken.before_answer = pauses
     store.update_status(replace(made, progress=replace(made.progress, weight=50)))
@@ -380,10 +380,10 @@ def test_external_change_during_own_write_is_reported_after(
     assert store.rollouts()[0].paused
 
 
-def test_a_write_that_failed_half_way_is_told_of(
+def test_a_write_that_failed_half_way_is_reported(
     api: FakeApi, connect: Callable[..., KubeRolloutStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The object was made and its status was not: somebody has to look at it."""
+    """The object was made and its status was not: a user must repair it."""
     store = connect()
     DelayedResponses(store, monkeypatch, "create")
     api.reply("PUT", "/status", Reply(503))

@@ -36,7 +36,7 @@ def test_the_watch_asks_for_bookmarks_and_an_end(api: FakeApi) -> None:
     }
 
 
-def test_a_cut_stream_is_told_from_an_ended_one(api: FakeApi) -> None:
+def test_distinguishes_a_cut_stream_from_an_ended_one(api: FakeApi) -> None:
     """Only an end in peace says that nothing was missed."""
     api.scripts.append(Script((b'{"a": 1}\n',), end="cut"))
     stream = opened(api)

@@ -1,6 +1,6 @@
 """What the API server can answer, at every call that autocanary makes: the table that the tests are made from.
 
-``tests/controller/test_api_matrix.py`` plays every cell in the simulated world, ``tests/real/test_api_faults.py``
+``tests/controller/test_api_matrix.py`` runs every cell in the simulated world, ``tests/real/test_api_faults.py``
 those that a proxy in front of a real server can bring about.
 """
 

@@ -139,7 +139,7 @@ def _handler(prometheus: FailingPrometheus, end: threading.Event) -> type[BaseHT
 
 
 def edit_where(kind: QueryKind, change: Callable[[list[Row]], Any]) -> Callable[[ParsedQuery, list[Row]], Any]:
-    """An edit of the answers to one form of question."""
+    """An edit of the answers to one form of query."""
     return lambda asked, found: change(found) if asked.kind is kind else found
 
 

@@ -1,6 +1,6 @@
 """What a fault of the metrics means and what it moves: every fault, in every phase of a rollout.
 
-The engine is the product's, and so is the adapter, over real HTTP; KServe and time are simulated. Each cell is
+The controller is the product's, and so is the adapter, over real HTTP; KServe and time are simulated. Each cell is
 checked by ``test_metrics.py``; ``python -m tests.matrices`` prints the table.
 """
 
@@ -46,7 +46,7 @@ class MetricsFault:
     """``metric`` is the one that must read ``reading``; ``inject`` makes it so, ``Reply()`` and open() end it."""
 
     name: str
-    reading: MeasurementKind
+    measurement: MeasurementKind
     effect: ExpectedEffect
     reason: Reason
     inject: Callable[[FailingPrometheus], None]
@@ -68,12 +68,12 @@ def _away(name: str, **changes: Any) -> MetricsFault:
 
 def _traffic(
     name: str,
-    reading: MeasurementKind,
+    measurement: MeasurementKind,
     effect: ExpectedEffect,
     reason: Reason,
     change: Callable[[list[Row]], list[Row]],
 ) -> MetricsFault:
-    return MetricsFault(name, reading, effect, reason, _replying(edit=edit_where(QueryKind.TRAFFIC, change)))
+    return MetricsFault(name, measurement, effect, reason, _replying(edit=edit_where(QueryKind.TRAFFIC, change)))
 
 
 def _is_count(row: Row) -> bool:
@@ -94,12 +94,12 @@ def _without(gone: Callable[[Row], bool]) -> Callable[[list[Row]], list[Row]]:
 
 def _own(
     name: str,
-    reading: MeasurementKind,
+    measurement: MeasurementKind,
     effect: ExpectedEffect,
     reason: Reason,
     data: Callable[[list[Row]], Any],
 ) -> MetricsFault:
-    return MetricsFault(name, reading, effect, reason, _replying(edit=edit_where(QueryKind.SINGLE, data)), OWN)
+    return MetricsFault(name, measurement, effect, reason, _replying(edit=edit_where(QueryKind.SINGLE, data)), OWN)
 
 
 _ERROR = b'{"status":"error","errorType":"execution","error":"query processing would load too many samples"}'
@@ -251,4 +251,4 @@ def rows() -> list[tuple[str, ...]]:
 
 def _row(fault: MetricsFault) -> tuple[str, ...]:
     moves = (fault.effect.value,) * 3
-    return (fault.name, fault.reading.value, fault.reason.value, *moves, "finished all the same")
+    return (fault.name, fault.measurement.value, fault.reason.value, *moves, "finished all the same")

@@ -53,8 +53,8 @@ def prometheus() -> Iterator[FailingPrometheus]:
 
 
 @pytest.fixture
-def play(prometheus: FailingPrometheus) -> Iterator[Driver]:
-    """The engine and the adapter of the product, in virtual time but for what a timeout takes."""
+def driver(prometheus: FailingPrometheus) -> Iterator[Driver]:
+    """The controller and the adapter of the product, in virtual time but for what a timeout takes."""
     world = World(policies=(_policy(),), qualities={V1: FAULTLESS, V2: FAULTLESS})
     metrics = PrometheusMetrics(PrometheusConfig(prometheus.url, timeout=0.2), InlinePool(), world.clock)
     world.metrics = metrics  # type: ignore[assignment]
@@ -62,17 +62,17 @@ def play(prometheus: FailingPrometheus) -> Iterator[Driver]:
     metrics.close()
 
 
-def _reach(play: Driver, place: RolloutPosition) -> None:
-    play.deploy_stable()
-    play.release()
-    play.until_weight(WEIGHTS[place])
-    play.until(lambda: play.rollout().progress.reason is Reason.ANALYSING)
+def _reach(driver: Driver, place: RolloutPosition) -> None:
+    driver.deploy_stable()
+    driver.release()
+    driver.until_weight(WEIGHTS[place])
+    driver.until(lambda: driver.rollout().progress.reason is Reason.ANALYSING)
 
 
-def _struck(play: Driver, prometheus: FailingPrometheus, fault: MetricsFault) -> None:
+def _struck(driver: Driver, prometheus: FailingPrometheus, fault: MetricsFault) -> None:
     fault.inject(prometheus)
-    looked = play.rollout().progress.last_evaluation_at or 0.0
-    play.until(lambda: (play.rollout().progress.last_evaluation_at or 0.0) > looked + 30.0, 90)
+    looked = driver.rollout().progress.last_evaluation_at or 0.0
+    driver.until(lambda: (driver.rollout().progress.last_evaluation_at or 0.0) > looked + 30.0, 90)
 
 
 def _healed(prometheus: FailingPrometheus) -> None:
@@ -87,59 +87,59 @@ def _healed(prometheus: FailingPrometheus) -> None:
 )
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_metrics_fault_in_each_phase(
-    play: Driver, prometheus: FailingPrometheus, fault: MetricsFault, place: RolloutPosition
+    driver: Driver, prometheus: FailingPrometheus, fault: MetricsFault, place: RolloutPosition
 ) -> None:
     """It reads as the table says, moves nothing before the stated deadline, and then what the policy says."""
-    _reach(play, place)
-    written = play.weights()
-    _struck(play, prometheus, fault)
-    last = play.rollout().progress.metrics[fault.metric].last
+    _reach(driver, place)
+    written = driver.weights()
+    _struck(driver, prometheus, fault)
+    last = driver.rollout().progress.metrics[fault.metric].last
     assert last is not None
-    assert last.kind is fault.reading, last
-    assert play.rollout().progress.reason is fault.reason
-    assert play.weights() == written
+    assert last.kind is fault.measurement, last
+    assert driver.rollout().progress.reason is fault.reason
+    assert driver.weights() == written
     if fault.effect is ExpectedEffect.NONE:
-        play.finish()
-        assert play.phase() is Phase.PROMOTED
+        driver.finish()
+        assert driver.phase() is Phase.PROMOTED
         return
     deadline, reason = DEADLINES[fault.effect]
-    begun = play.world.now()
-    play.until(lambda: play.phase() is Phase.ROLLING_BACK, 400)
-    assert play.rollout().progress.reason is reason
-    assert play.world.now() - begun >= deadline - 45.0  # the fault began up to three looks ago
-    assert Phase.PROMOTED.value not in play.phases()
-    play.finish()
-    assert play.weights() == [*written, 0]
+    begun = driver.world.now()
+    driver.until(lambda: driver.phase() is Phase.ROLLING_BACK, 400)
+    assert driver.rollout().progress.reason is reason
+    assert driver.world.now() - begun >= deadline - 45.0  # the fault began up to three looks ago
+    assert Phase.PROMOTED.value not in driver.phases()
+    driver.finish()
+    assert driver.weights() == [*written, 0]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_metrics_fault_while_rolling_back(play: Driver, prometheus: FailingPrometheus, fault: MetricsFault) -> None:
+def test_metrics_fault_while_rolling_back(driver: Driver, prometheus: FailingPrometheus, fault: MetricsFault) -> None:
     """A rollback needs no metrics: begun while they are broken, it is finished all the same."""
-    _reach(play, RolloutPosition.BACK)
+    _reach(driver, RolloutPosition.BACK)
     fault.inject(prometheus)
-    play.ask(Verb.ABORT)
-    play.finish(limit=60)
-    assert play.phase_and_reason() == (Phase.ROLLED_BACK, Reason.ABORTED_BY_USER)
-    assert play.weights()[-1] == 0
+    driver.ask(Verb.ABORT)
+    driver.finish(limit=60)
+    assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.ABORTED_BY_USER)
+    assert driver.weights()[-1] == 0
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_healthy_candidate_is_promoted_after_the_fault(
-    play: Driver, prometheus: FailingPrometheus, fault: MetricsFault
+    driver: Driver, prometheus: FailingPrometheus, fault: MetricsFault
 ) -> None:
     """The column's end: the fault comes for a minute at every step, and the rollout ends promoted."""
     for place in (RolloutPosition.FIRST, RolloutPosition.MIDDLE, RolloutPosition.BAKE):
         if place is RolloutPosition.FIRST:
-            _reach(play, place)
+            _reach(driver, place)
         else:
-            play.until_weight(WEIGHTS[place])
-            play.until(lambda: play.rollout().progress.reason is Reason.ANALYSING)
+            driver.until_weight(WEIGHTS[place])
+            driver.until(lambda: driver.rollout().progress.reason is Reason.ANALYSING)
         fault.inject(prometheus)
-        play.run(60)
+        driver.run(60)
         _healed(prometheus)
-    play.finish()
-    assert play.phase() is Phase.PROMOTED
-    assert play.weights() == [10, 25, 50, 100]
+    driver.finish()
+    assert driver.phase() is Phase.PROMOTED
+    assert driver.weights() == [10, 25, 50, 100]
 
 
 def test_the_printed_table_is_the_tested_one() -> None:

@@ -1,4 +1,4 @@
-"""A recorded progress that somebody has edited is refused, with the field that is wrong."""
+"""A recorded progress that a user has edited is refused, with the field that is wrong."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_intervals_of_zero_and_all_failures(interval: Callable[[float, float], t
 
 @given(n=st.integers(1, 10**9), part=st.floats(0, 1), confidence=st.sampled_from([0.9, 0.95, 0.99]))
 def test_anytime_interval_contains_the_rate_and_wilson_interval(n: int, part: float, confidence: float) -> None:
-    """Both hold what was seen; the one that may be looked at always is not the narrower one by much."""
+    """Both hold what was seen; the one that is valid at every moment is not the narrower one by much."""
     bad = int(part * n)
     for low, high in (wilson_interval(bad, n, confidence), anytime_interval(bad, n, confidence)):
         assert 0.0 <= low <= bad / n * (1 + 1e-9)
@@ -49,8 +49,8 @@ def test_the_anytime_interval_is_wider() -> None:
         assert always_low < low < high < always_high
 
 
-def test_the_anytime_interval_holds_at_all_looks() -> None:
-    """Of 150 runs looked at 25 times, at most 5 % should ever exclude the truth; Wilson's does far more often."""
+def test_the_anytime_interval_holds_at_all_evaluations() -> None:
+    """Of 150 runs evaluated 25 times, at most 5 % should ever exclude the truth; Wilson's does far more often."""
     rng = random.Random(5)
     missed = {wilson_interval: 0, anytime_interval: 0}
     for _ in range(150):

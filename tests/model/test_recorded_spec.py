@@ -90,7 +90,7 @@ def test_unchanged_spec_is_used_whatever_the_server_makes_of_its_json() -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, "1"), (1, True), (None, ""), ([1, 2], [2, 1]), ({}, []), (1, 1.5)])
-def test_digest_tells_values_apart(one: object, other: object) -> None:
+def test_digest_distinguishes_values(one: object, other: object) -> None:
     """Also where Python takes two values for equal."""
     digests = spec_digests({"stableSpec": {"value": {"a": one}}})
     assert changed_specs({"stableSpec": {"value": {"a": copy.deepcopy(one)}}}, digests) == ()

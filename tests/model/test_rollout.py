@@ -25,7 +25,7 @@ from tests.decide.builders import NOW, progress, rollout
 
 times = st.none() | st.floats(0, 4e9, allow_nan=False)
 text = st.text(max_size=12)
-readings = st.builds(
+measurements = st.builds(
     Measurement,
     kind=st.sampled_from(MeasurementKind),
     value=st.none() | st.floats(allow_nan=False, allow_infinity=False),
@@ -40,7 +40,7 @@ states = st.builds(
     violations=st.integers(0, 9),
     passes=st.integers(0, 99),
     ok=st.sampled_from([None, True, False]),
-    last=st.none() | readings,
+    last=st.none() | measurements,
 )
 tellings = st.builds(
     Notification,
@@ -95,7 +95,7 @@ def test_a_progress_survives_json_exactly(state: Progress) -> None:
 
 
 def test_a_rollout_survives_its_document() -> None:
-    """Identity, policy snapshot, wishes and both specs come back."""
+    """Identity, policy snapshot, requests and both specs come back."""
     before = rollout(
         paused=True,
         request=Request("r1", "promote", "ada", 25),
@@ -190,7 +190,7 @@ def test_notification_is_delivered_when_every_channel_has_it() -> None:
 
 
 def test_histories_are_bounded() -> None:
-    """Decisions and told ids keep the newest only: a status must not grow for ever."""
+    """Decisions and delivered ids keep the newest only: a status must not grow for ever."""
     state = progress()
     for index in range(50):
         state = record_transition(rollout(), state, Event.STEP, NOW + index)

@@ -1,4 +1,4 @@
-"""Values in the words that people read everywhere."""
+"""Values in the words that users read everywhere."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_bounds_read_as_sentences() -> None:
     ("seconds", "text"), [(0, "0s"), (45, "45s"), (90, "1m30s"), (5400, "1h30m"), (90061, "1d1h"), (-3, "0s")]
 )
 def test_durations_have_at_most_two_units(seconds: float, text: str) -> None:
-    """As people say them, never negative."""
+    """As users say them, never negative."""
     assert format_duration(seconds) == text
 
 

@@ -24,7 +24,7 @@ from autocanary.ports import Message
 
 AT = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 
-BREACHED = MetricState(3, 0, False, Measurement(MeasurementKind.VALUE, 97.2, Unit.PERCENT, requests=1234.0))
+VIOLATED = MetricState(3, 0, False, Measurement(MeasurementKind.VALUE, 97.2, Unit.PERCENT, requests=1234.0))
 PASSED = MetricState(0, 5, True, Measurement(MeasurementKind.VALUE, 0.34, Unit.SECONDS, requests=1234.0))
 SILENT = MetricState(0, 0, None, Measurement(MeasurementKind.NO_SERIES, unit=Unit.NUMBER, detail="no series matches"))
 
@@ -43,7 +43,7 @@ POLICY = Policy(
     digest="d1",
 )
 
-METRICS = {"drift": SILENT, "request-duration": PASSED, "request-success-rate": BREACHED}
+METRICS = {"drift": SILENT, "request-duration": PASSED, "request-success-rate": VIOLATED}
 
 
 def policy_of(_: Rollout) -> Policy | None:

@@ -36,7 +36,7 @@ def test_route_selects_what_it_names() -> None:
 ROLLED_BACK_ONLY = ("rolled-back",)
 SLACK = NotificationRoute(events=ROLLED_BACK_ONLY, slack_channel="#ml")
 WEBHOOK = NotificationRoute(events=ROLLED_BACK_ONLY, webhook="http://h/")
-EVERYONE = NotificationRoute(events=ROLLED_BACK_ONLY)
+ALL_CHANNELS = NotificationRoute(events=ROLLED_BACK_ONLY)
 
 
 @pytest.mark.parametrize(
@@ -45,20 +45,20 @@ EVERYONE = NotificationRoute(events=ROLLED_BACK_ONLY)
         ((), True, True),
         ((WEBHOOK,), True, True),
         ((SLACK,), True, False),
-        ((EVERYONE,), False, False),
-        ((EVERYONE, NotificationRoute(slack_channel="#all")), False, True),
+        ((ALL_CHANNELS,), False, False),
+        ((ALL_CHANNELS, NotificationRoute(slack_channel="#all")), False, True),
         ((SLACK, NotificationRoute(events=("step",), slack_channel="#steps")), True, True),
     ],
 )
-def test_channels_notified_of_a_step(routes: tuple[NotificationRoute, ...], everyone: bool, slack: bool) -> None:
-    """Slack routes narrow Slack, routes for everyone narrow all, webhook routes only add."""
+def test_channels_notified_of_a_step(routes: tuple[NotificationRoute, ...], all_channels: bool, slack: bool) -> None:
+    """Slack routes narrow Slack, routes for all channels narrow all, webhook routes only add."""
     step = message(Event.STEP, routes=routes)
-    assert wanted_by_default_channels(step) is everyone
+    assert wanted_by_default_channels(step) is all_channels
     assert wanted_by_slack(step) is slack
 
 
 def test_channels_notified_of_a_rollback() -> None:
     """What all routes name goes to every channel."""
-    rolled_back = message(routes=(SLACK, WEBHOOK, EVERYONE))
+    rolled_back = message(routes=(SLACK, WEBHOOK, ALL_CHANNELS))
     assert wanted_by_default_channels(rolled_back)
     assert wanted_by_slack(rolled_back)

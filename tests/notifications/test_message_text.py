@@ -24,7 +24,7 @@ def test_every_place_is_filled(event: Event, reason: Reason) -> None:
 
 
 @pytest.mark.parametrize("event", [Event.STEP, Event.RESUMED, Event.PROMOTED, Event.ENDED])
-def test_no_advice_where_nothing_is_to_be_done(event: Event) -> None:
+def test_no_advice_where_no_action_is_needed(event: Event) -> None:
     """A section that says "nothing" is one line too many."""
     assert advice(message(event, reason=Reason.STEP_PASSED.value)) == ""
 

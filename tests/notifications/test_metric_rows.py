@@ -10,10 +10,10 @@ from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.progress import MetricState
 from autocanary.notifications.metric_rows import MetricRow, deciding_row, metric_rows, rows_to_show
 from tests.notifications.example_messages import (
-    BREACHED,
     METRICS,
     PASSED,
     POLICY,
+    VIOLATED,
     decision,
     message,
     progress,
@@ -72,7 +72,7 @@ def test_without_policy_there_are_no_thresholds() -> None:
 
 
 def test_metric_never_read_is_left_out() -> None:
-    """A metric without a reading says nothing."""
+    """A metric without a measurement says nothing."""
     about = rollout(progress=progress(metrics={"x": MetricState()}))
     assert metric_rows(message(about=about), POLICY) == ()
 
@@ -94,9 +94,9 @@ def test_unusable_value_is_shown_with_its_reason() -> None:
 def test_deciding_row() -> None:
     """The first row is named unless it is only watched, or there is none."""
     watched = MetricRow("m", False, Measurement(MeasurementKind.VALUE, 1.0), dry_run=True)
-    blamed = metric_rows(message(), POLICY)
-    assert deciding_row(blamed) is blamed[0]
-    assert blamed[0].ok is BREACHED.ok
+    named = metric_rows(message(), POLICY)
+    assert deciding_row(named) is named[0]
+    assert named[0].ok is VIOLATED.ok
     assert deciding_row((watched,)) is None
     assert deciding_row(()) is None
 
@@ -106,7 +106,7 @@ def test_a_comparison_is_shown_in_sentences() -> None:
     comparison_summary = ComparisonSummary(
         RevisionCounts(1000, 10), RevisionCounts(9000, 45), evidence_percent=140.0, non_inferior_percent=-3.0
     )
-    states = {"error-rate": MetricState(last=BREACHED.last, comparison_summary=comparison_summary)}
+    states = {"error-rate": MetricState(last=VIOLATED.last, comparison_summary=comparison_summary)}
     [row] = metric_rows(message(about=rollout(progress=progress(metrics=states))), None)
     assert row.lines == (
         "since the rollout began: canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x",
@@ -120,7 +120,7 @@ def test_shows_why_nothing_is_compared() -> None:
     """And a metric that is not to be compared says nothing of it."""
     states = {
         "error-rate": MetricState(
-            last=BREACHED.last,
+            last=VIOLATED.last,
             comparison_summary=ComparisonSummary(not_compared_reason="stable has no traffic"),
         )
     }

@@ -131,7 +131,7 @@ def test_flaggers_gate_closed_then_open(receiver: Receiver, http: HttpClient) ->
 
 
 def test_flaggers_load_tester_without_a_command(receiver: Receiver, http: HttpClient) -> None:
-    """The tester's own complaint reaches the person."""
+    """The tester's own complaint reaches the user."""
     receiver.reply_with = flagger_gate()
     result = ask(call_of(receiver.url("/")), http)
     assert result.ok is False
@@ -158,7 +158,7 @@ def test_result_by_status(receiver: Receiver, http: HttpClient, status: int, ok:
 
 
 def test_redirect_to_a_login_page_is_unreachable(receiver: Receiver, http: HttpClient) -> None:
-    """A sign-on proxy in front of a gate has not said no."""
+    """A sign-on proxy in front of a webhook has not said no."""
     receiver.replies(Reply(302, headers={"Location": "https://login.example/"}))
     result = ask(call_of(receiver.url()), http)
     assert result.ok is None

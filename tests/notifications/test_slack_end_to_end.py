@@ -28,7 +28,7 @@ HEALTHY = [
 
 
 class SlackRun(Driver):
-    """A play whose people are in Slack; ``stop`` and ``kill`` are the two ways in which a process ends."""
+    """A driver whose users are in Slack; ``stop`` and ``kill`` are the two ways in which a process ends."""
 
     def __init__(self, api: SlackApi, *, policies: tuple[Policy, ...] = (), **more: Any) -> None:
         self._api = api

@@ -103,8 +103,8 @@ def test_escapes_mentions_and_markup() -> None:
 
 def test_long_text_and_many_metrics_fit_block_kit(receiver: Receiver, http: HttpClient, url_file: Path) -> None:
     """Slack's limits are kept by cutting, with a word on what was left out."""
-    reading = Measurement(MeasurementKind.OUTAGE, unit=Unit.PERCENT, detail="d" * 5000)
-    about = rollout(progress=progress(metrics={f"m{number}": MetricState(last=reading) for number in range(12)}))
+    measurement = Measurement(MeasurementKind.OUTAGE, unit=Unit.PERCENT, detail="d" * 5000)
+    about = rollout(progress=progress(metrics={f"m{number}": MetricState(last=measurement) for number in range(12)}))
     channel = SlackWebhook(url_file, http)
     channel.send(message(about=about, message="x" * 9000, details=(("long", "y" * 9000),)))
     assert "…and 4 more metrics" in shown(receiver.received[0].json)

@@ -131,7 +131,7 @@ def test_cycle_with_disjoint_labels_is_a_warning() -> None:
 
 
 def test_cycle_is_found_despite_other_errors() -> None:
-    """Mending those must not bring it to light only then; a misspelt field is read as what was meant."""
+    """Repairing those must not reveal it only then; a misspelt field is read as what was meant."""
     broken = written("predictor", "[transformer]").replace("5m", "5").replace("after", "aftr")
     found = messages(broken, written("transformer", "[predictor]"))
     assert [each.split(": ")[0] for each in found] == ["p0.yaml:7:9", "p1.yaml:7:10"]

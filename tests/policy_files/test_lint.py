@@ -91,7 +91,7 @@ def test_the_window_of_one_metric() -> None:
 
 
 def test_unreachable_threshold_is_a_warning() -> None:
-    """{min: 0} of a percentage gates nothing."""
+    """{min: 0} of a percentage limits nothing."""
     (message,) = messages(MINIMAL_POLICY.replace("min: 99", "max: 100%"))
     assert "every percentage is within 0 to 100, so request-success-rate can never be violated" in message
 

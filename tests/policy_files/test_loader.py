@@ -180,7 +180,7 @@ def test_unreadable_file_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests may run as root, so the refusal is played."""
+    """The tests may run as root, so the refusal is simulated."""
 
     def refuse(path: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))

@@ -120,7 +120,7 @@ def test_invalid_update_keeps_last_valid_policy(active_policies: ActivePolicies,
 def test_a_file_that_cannot_be_read_keeps_its_policies(
     active_policies: ActivePolicies, folder: Path, content: bytes
 ) -> None:
-    """Nobody knows which policy the text was to be."""
+    """It is unknown which policy the text was meant to be."""
     (folder / "a.yaml").write_bytes(content)
     ((name, problems),) = active_policies.reload().invalid
     assert name.startswith(str(folder / "a.yaml"))

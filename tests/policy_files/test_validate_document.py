@@ -556,7 +556,7 @@ def test_custom_resource_problem_has_no_line() -> None:
 
 
 def test_a_number_that_was_a_time_is_explained_in_a_custom_resource() -> None:
-    """kubectl turned 17:00 into a number before anybody could see it."""
+    """kubectl turned 17:00 into a number before autocanary could see it."""
     broken = document()
     broken["spec"]["windows"] = [{"from": "09:00", "to": 1020, "timezone": "UTC"}]
     _, (problem,) = validate(broken)

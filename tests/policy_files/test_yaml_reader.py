@@ -54,10 +54,10 @@ def syntax(text: str) -> str:
 )
 def test_values(text: str, value: Any) -> None:
     """What both YAML 1.1 and 1.2 understand is read."""
-    reading = read(text)
-    assert reading.problems == []
-    assert reading.value["a"] == value
-    assert type(reading.value["a"]) is type(value)
+    measurement = read(text)
+    assert measurement.problems == []
+    assert measurement.value["a"] == value
+    assert type(measurement.value["a"]) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_all_ambiguous_values_are_reported() -> None:
 
 def test_ambiguous_value_keeps_its_text() -> None:
     """One problem is not reported twice."""
-    reading = read("a: on\nb: 17:00\n")
-    assert reading.value == {"a": "on", "b": "17:00"}
-    assert reading.misread_paths == {("a",), ("b",)}
+    measurement = read("a: on\nb: 17:00\n")
+    assert measurement.value == {"a": "on", "b": "17:00"}
+    assert measurement.misread_paths == {("a",), ("b",)}
 
 
 def test_positions_start_at_one_and_fall_back_to_the_parent() -> None:

@@ -1,4 +1,4 @@
-"""What the tests of this room share: questions, a clock, a pool, and a Prometheus made of a function."""
+"""What the tests of this package share: queries, a clock, a pool, and a Prometheus made of a function."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class ManualClock:
-    """A clock that moves when told."""
+    """A clock that moves on request."""
 
     def __init__(self) -> None:
         self.time = 1_000.0
@@ -73,7 +73,7 @@ class FakePrometheus:
 
 
 class MetricsHarness:
-    """The batcher with its memory, over a played Prometheus."""
+    """The batcher with its memory, over a scripted Prometheus."""
 
     def __init__(self, respond: Callable[[str], QueryResult], *, revisions: int = 1000, size: int = 200_000) -> None:
         self.clock = ManualClock()
@@ -105,7 +105,7 @@ def metric_query(
     quantile: float | None = None,
     counters: bool = False,
 ) -> MetricQuery:
-    """A question about revision ``number`` of a service whose stable revision is the one before."""
+    """A query about revision ``number`` of a service whose stable revision is the one before."""
     return MetricQuery(
         namespace=namespace,
         service=service,

@@ -263,7 +263,7 @@ def test_silent_server_times_out(server: HttpSink) -> None:
 
 
 def test_refused_connection_is_unreachable() -> None:
-    """A refused connection and a name that does not resolve are told apart."""
+    """A refused connection and a name that does not resolve are distinguished."""
     made = RecordingClient(PrometheusConfig(f"http://127.0.0.1:{free_port()}"))
     assert "refuses the connection" in str(made.failed())
     made.client.close()

@@ -86,7 +86,7 @@ def test_new_series_of_known_process_counts_from_zero() -> None:
 
 
 def test_new_process_counts_from_zero() -> None:
-    """Nobody had seen it, neither at a look nor in the hour before."""
+    """It was seen neither at an evaluation nor in the hour before."""
     book = StoreHarness()
     book.update(100)
     book.update(115, scrape(114, {OK: 30, FAILED: 3}))
@@ -94,7 +94,7 @@ def test_new_process_counts_from_zero() -> None:
 
 
 def test_process_scraped_before_tracking_is_a_baseline() -> None:
-    """It was only away at the first look."""
+    """It was only missing at the first evaluation."""
     book = StoreHarness(known_processes=frozenset({"pod-a"}))
     book.update(100)
     book.update(115, scrape(114, {OK: 30_000}))
@@ -112,7 +112,7 @@ def test_without_history_every_process_is_a_baseline() -> None:
 
 
 def test_restart_counts_all_new_values() -> None:
-    """One counter that fell tells of all: the others may have overtaken their old values."""
+    """One counter that fell proves a restart of all: the others may have overtaken their old values."""
     book = StoreHarness()
     book.update(100, scrape(99, {OK: 1000, FAILED: 2}))
     book.update(115, scrape(114, {OK: 40, FAILED: 5}))
@@ -162,7 +162,7 @@ def test_old_updates_and_old_samples_add_nothing() -> None:
 
 
 def test_clock_skew_between_servers_is_not_a_restart() -> None:
-    """A smaller value hardly later is an older one; a real restart shows at the next look."""
+    """A smaller value hardly later is an older one; a real restart shows at the next evaluation."""
     book = StoreHarness()
     book.update(100, scrape(99.9, {OK: 1000}))
     book.update(101, scrape(100.2, {OK: 999}))
@@ -385,7 +385,7 @@ def test_histograms_without_common_bound_give_no_counters() -> None:
 
 
 def test_concurrent_updates_count_once() -> None:
-    """Each look's increment is added once, whoever brings it."""
+    """Each evaluation's increment is added once, whichever query brings it."""
     book = StoreHarness()
     book.update(100, scrape(99, {OK: 1000}))
 
@@ -473,7 +473,7 @@ STORY = st.lists(st.one_of(SERVE, CHURN, LOOK), max_size=60)
 def assert_counts_are_exact(
     before: list[tuple[object, ...]], story: list[tuple[object, ...]], *, careful: bool
 ) -> None:
-    """``careful``: every look sees every pod, and one happens right before a pod begins again or goes."""
+    """``careful``: every evaluation sees every pod, and one happens right before a pod begins again or goes."""
     cluster, book = Cluster(), StoreHarness()
     at = 100.0
     for event in before:

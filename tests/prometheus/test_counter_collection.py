@@ -1,4 +1,4 @@
-"""Counters beside readings: who gets them, how many queries they cost, and what a lost answer does."""
+"""Counters beside measurements: who gets them, how many queries they cost, and what a lost answer does."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_measurements_carry_counters() -> None:
 
 
 def test_counters_only_when_requested() -> None:
-    """Without the wish no query more."""
+    """Without counters wanted there is no further query."""
     desk = MetricsHarness(FakeCounters())
     assert desk.query_one(metric_query("error-rate")).counters is None
     assert not any(is_raw(query) for query in desk.fake.queries)
@@ -106,7 +106,7 @@ def test_counters_cost_one_query_per_family_plus_history() -> None:
         for number in range(50)
         for metric in ("error-rate", "request-success-rate", "request-duration")
     ]
-    for expected in (2 + 2 + 2, 2 + 2):  # the readings' own, the looks, the histories
+    for expected in (2 + 2 + 2, 2 + 2):  # the measurements' own, the current counters, the histories
         desk.query(*asked)
         assert len(desk.fake.queries) == expected
         assert len(desk.fake.rounds) == 1
@@ -154,7 +154,7 @@ def test_lost_response_neither_adds_nor_loses_counts(spoiling: QueryResult | str
 
 @pytest.mark.parametrize("spoiling", ["look", "history"])
 def test_partial_response_does_not_start_tracking(spoiling: str) -> None:
-    """Neither without the look nor, while it may still come, without the history."""
+    """Neither without the current counters nor, while it may still come, without the history."""
     served = FakeCounters()
     desk = MetricsHarness(served)
     lost = is_raw if spoiling == "look" else is_history

@@ -90,7 +90,7 @@ def test_metric_without_counters_says_why(source: Source, metric: str, why: str)
 
 
 def test_rows_become_scrapes_by_process() -> None:
-    """Pods are kept apart, failures are told by their code, and each has the time of its samples."""
+    """Pods are kept apart, failures are known by their code, and each has the time of its samples."""
     pod_b = {**POD_A, "pod_name": f"{POD}-b", "instance": "10.0.0.2:9091"}
     found = parsed(
         family(),
@@ -111,7 +111,7 @@ def test_rows_become_scrapes_by_process() -> None:
 
 
 def test_target_without_rows_gives_an_empty_update() -> None:
-    """A complete look that finds nothing; without the time of the look it is none."""
+    """A complete query that finds nothing; without its time it is none."""
     assert parsed(family()) == ParsedCounters(parsed(family()).update)
     assert parsed(family()).update.scrapes == []
     assert parse_counter_rows(family(), [CANARY], QueryResponse((count(100, POD_A),))) == {}
@@ -137,7 +137,7 @@ def test_non_finite_and_negative_values_are_skipped() -> None:
 
 
 def test_response_without_time_gives_nothing() -> None:
-    """A scrape of which nobody knows when it was."""
+    """A scrape of an unknown time."""
     assert parsed(family(), count(5, POD_A)).update.scrapes == []
 
 

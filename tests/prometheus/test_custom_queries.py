@@ -22,7 +22,7 @@ PART = re.compile(r'label_replace\(\n(?:vector\()?(.*?)\n\)?, "autocanary_q", "(
 
 
 def joining(answer: dict[str, QueryResult]) -> FakePrometheus:
-    """A server that answers each query as told, and a joined one from its parts, as Prometheus would."""
+    """A server that answers each query as scripted, and a joined one from its parts, as Prometheus would."""
 
     def respond(query: str) -> QueryResult:
         if query in answer:
@@ -95,7 +95,7 @@ def test_matrix_and_string_queries_are_sent_alone() -> None:
 
 
 def test_bad_query_is_isolated() -> None:
-    """The joined one is asked again one by one; later the culprit goes alone, and is forgiven in time."""
+    """The joined one is asked again one by one; later the refused query goes alone, and joins again in time."""
     clock = ManualClock()
     custom = CustomQueries(clock.now, 100_000)
     for fault in (
@@ -116,7 +116,7 @@ def test_bad_query_is_isolated() -> None:
 
 
 def test_bad_query_among_hundreds_costs_few_requests() -> None:
-    """The culprit is looked for in ever smaller pieces; the next round it goes alone."""
+    """The refused query is looked for in ever smaller pieces; the next round it goes alone."""
     fake = joining({f"m{number}": rows(row(number)) for number in range(400)} | {"bad": MetricsRefused("no")})
     custom = CustomQueries(ManualClock().now, 100_000)
     queries = [f"m{number}" for number in range(399)] + ["bad"]
@@ -159,7 +159,7 @@ def test_outage_does_not_change_group_size() -> None:
 
 
 def test_outage_fails_all_queries_without_retry() -> None:
-    """Nobody's query is to blame, and a struggling server is not asked again."""
+    """No query is the cause, and a struggling server is not asked again."""
     outage = MetricsUnreachable("away")
     fake = FakePrometheus(lambda _query: outage)
     assert query_all(fake, "a", "b") == {"a": outage, "b": outage}

@@ -73,7 +73,7 @@ class FakeSeries:
 
 
 class DiscoveryHarness:
-    """A discovery over a played Prometheus."""
+    """A discovery over a scripted Prometheus."""
 
     def __init__(self, prometheus: FakeSeries) -> None:
         self.clock = ManualClock()
@@ -178,7 +178,7 @@ def test_silent_service_is_probed_again_and_kept() -> None:
 
 
 def test_failed_probe_is_repeated() -> None:
-    """Not found is told from not answered; what was found is used, and better is looked for again."""
+    """Not found is distinguished from not answered; what was found is used, and better is looked for again."""
     outage = MetricsUnreachable("away")
     search = DiscoveryHarness(FakeSeries(variant(Source.KOURIER)))
     search.prometheus.fault = {form.required_labels: outage for form in FORMS}
@@ -195,7 +195,7 @@ def test_failed_probe_is_repeated() -> None:
 
 
 def test_refused_label_scheme_counts_as_absent() -> None:
-    """A join that this Prometheus cannot do must not keep the others from being settled."""
+    """A join that this Prometheus cannot do must not keep the others from being decided."""
     search = DiscoveryHarness(FakeSeries(variant(Source.VLLM)))
     search.prometheus.fault = {("job", "instance", "target_info"): MetricsRefused("many-to-many")}
     assert search.find().conclusive
@@ -218,7 +218,7 @@ def test_unused_services_expire() -> None:
 
 
 def test_each_revision_has_exporters_of_its_own() -> None:
-    """A candidate without series stays in doubt and is probed every 30 seconds; stable is settled."""
+    """A candidate without series stays in doubt and is probed every 30 seconds; stable is decided."""
     search = DiscoveryHarness(FakeSeries(variant(Source.VLLM), targets=(STABLE,)))
     keys = discovery_keys_of(AUTO)
     found = search.fake.run(search.discovery.resolve(keys))

@@ -22,7 +22,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 
 @contextmanager
 def raw_server(*scripts: Callable[[socket.socket], None]) -> Iterator[tuple[PrometheusClient, list[int]]]:
-    """A client of a server that plays one script per connection (the last one again and again)."""
+    """A client of a server that follows one script per connection (the last one again and again)."""
     connections: list[int] = []
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""Which kind of "no number" a reading is."""
+"""Which kind of "no number" a measurement is."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def metrics(server: HttpSink, outcomes: list[str]) -> Iterator[PrometheusMetrics
 
 
 def test_implements_metrics_port(metrics: PrometheusMetrics) -> None:
-    """Type-checked here, so that the engine can rely on it; the room exports no more than this."""
+    """Type-checked here, so that the controller can rely on it; the package exports no more than this."""
     port: Metrics = metrics
     assert port.query([]) == {}
     assert prometheus.__all__ == [
@@ -56,7 +56,7 @@ def test_implements_metrics_port(metrics: PrometheusMetrics) -> None:
 
 
 def test_metric_queries_return_measurements(metrics: PrometheusMetrics, server: HttpSink, outcomes: list[str]) -> None:
-    """A question, an HTTP request, a reading, an outcome counted."""
+    """A query, an HTTP request, a measurement, an outcome counted."""
     labels = {"namespace_name": "models", "revision_name": "mnist-predictor-00002"}
     server.answer(200, body(({**labels, "autocanary": "count0"}, "50"), ({**labels, "autocanary": "age"}, "3")))
     asked = metric_query("request-success-rate")
@@ -95,7 +95,7 @@ def test_probe_returns_version_or_error(metrics: PrometheusMetrics, server: Http
 
 
 def test_refusal_returns_prometheus_error(metrics: PrometheusMetrics, server: HttpSink) -> None:
-    """None when it runs, Prometheus' words when refused, an error when nobody answers."""
+    """None when it runs, Prometheus' words when refused, an error when no server answers."""
     server.answer(200, body())
     assert metrics.refusal("up") is None
     server.answer(400, b'{"status": "error", "errorType": "bad_data", "error": "parse error"}')

@@ -1,4 +1,4 @@
-"""Many questions to few queries, and every question its own reading."""
+"""Many metric queries in few PromQL queries, and every one with its own measurement."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_failed_chunk_affects_its_revisions_only() -> None:
 
 
 def test_warning_makes_measurements_partial() -> None:
-    """Both queries' warnings are told, each once."""
+    """Both queries' warnings are logged, each once."""
 
     def respond(query: str) -> QueryResult:
         answer = serving(query)
@@ -277,19 +277,19 @@ def test_every_metric_query_gets_one_measurement(data: st.DataObject, asked: lis
 @settings(max_examples=60, deadline=None)
 @given(st.lists(QUESTIONS.filter(lambda asked: not asked.query), max_size=40), st.integers(1, 40))
 def test_query_count_depends_on_metrics_not_rollouts(asked: list[MetricQuery], copies: int) -> None:
-    """Copying every question to more services adds no query."""
+    """Copying every metric query to more services adds no query."""
     sources = [Source.KNATIVE, Source.ISTIO, Source.KOURIER]  # with a form of their own, so nothing is probed
-    settled = [question_ for question_ in asked if question_.source in sources]
+    decided = [query_ for query_ in asked if query_.source in sources]
 
     def queries(many: Sequence[MetricQuery]) -> int:
         desk = MetricsHarness(lambda _query: rows())
         desk.query(*many)
         return len(desk.fake.queries)
 
-    crowd = [moved(one, number) for one in settled for number in range(copies)]
-    kinds = {(one.source, one.window) for one in settled if answerable(one)}
-    latencies = {(one.source, one.window, one.quantile or 0.99) for one in settled if one.metric == "request-duration"}
-    assert queries(settled) == queries(crowd) == len(kinds) + len(latencies)
+    crowd = [moved(one, number) for one in decided for number in range(copies)]
+    kinds = {(one.source, one.window) for one in decided if answerable(one)}
+    latencies = {(one.source, one.window, one.quantile or 0.99) for one in decided if one.metric == "request-duration"}
+    assert queries(decided) == queries(crowd) == len(kinds) + len(latencies)
 
 
 def moved(one: MetricQuery, number: int) -> MetricQuery:

@@ -44,7 +44,7 @@ def test_errors_are_results() -> None:
 
 
 def test_identical_queries_in_flight_are_sent_once() -> None:
-    """Whoever asks meanwhile gets the same answer; afterwards it is asked anew."""
+    """A caller that asks meanwhile gets the same answer; afterwards the query runs again."""
     begun, go = threading.Event(), threading.Event()
     asked: list[str] = []
 
@@ -54,9 +54,9 @@ def test_identical_queries_in_flight_are_sent_once() -> None:
         go.wait(10)
         return rows()
 
-    with ThreadPoolExecutor(4) as pool, ThreadPoolExecutor(2) as people:
+    with ThreadPoolExecutor(4) as pool, ThreadPoolExecutor(2) as callers:
         flight = QueryRunner(query, pool)
-        first = people.submit(lambda: flight.run_queries(["up"]))
+        first = callers.submit(lambda: flight.run_queries(["up"]))
         assert begun.wait(10)
         joined = threading.Event()
 
@@ -64,7 +64,7 @@ def test_identical_queries_in_flight_are_sent_once() -> None:
             joined.set()
             return flight.run_queries(["up"])
 
-        second = people.submit(join)
+        second = callers.submit(join)
         assert joined.wait(10)
         third = flight._submit("up")
         go.set()
@@ -104,7 +104,7 @@ class _Closed:
 
 @pytest.mark.parametrize("pool", [_Cancelling(), _Closed()])
 def test_stopping_pool_is_an_outage(pool: _Cancelling | _Closed) -> None:
-    """Shutting down answers every waiting question."""
+    """Shutting down answers every waiting query."""
     [result] = QueryRunner(lambda _query: rows(), pool).run_queries(["up"]).values()
     assert isinstance(result, MetricsUnreachable)
     assert "stopping" in str(result)

@@ -108,7 +108,7 @@ def test_every_label_scheme_groups_by_sole_owner(labelling: RevisionLabels, targ
 
 
 def test_pod_belongs_to_revision_by_name() -> None:
-    """Cut and hashed names included; another revision's and nobody's are not."""
+    """Cut and hashed names included; another revision's and unknown ones are not."""
     target = RevisionTarget("models", "mnist-predictor-00002")
     assert is_pod_of(target, "mnist-predictor-00002-deployment-5d8f9c7b6-x2x4z")
     assert not is_pod_of(target, "mnist-predictor-00001-deployment-5d8f9c7b6-x2x4z")

@@ -94,8 +94,8 @@ def test_both_sides_of_a_kfserving_service_are_read_by_every_preset(variant: Exp
     for metric in variant.exporter.measures:
         query = preset_query(variant, metric, 0.99, 60, SIDES)
         assert isinstance(promql_parser.parse(query), promql_parser.Expr)
-        told = rows(*(row(number, **_labels(variant, side)) for number, side in enumerate(SIDES)))
-        assert preset_rows(variant, SIDES, told) == {side: float(n) for n, side in enumerate(SIDES)}
+        answer = rows(*(row(number, **_labels(variant, side)) for number, side in enumerate(SIDES)))
+        assert preset_rows(variant, SIDES, answer) == {side: float(n) for n, side in enumerate(SIDES)}
 
 
 def _labels(variant: ExporterVariant, target: RevisionTarget) -> dict[str, str]:

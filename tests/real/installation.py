@@ -230,7 +230,7 @@ class Installation:
         self.api.kubectl("apply", "-f", "-", stdin=json.dumps(document))
 
     def ready(self, namespace: str, name: str, revision: str) -> None:
-        """Wait until a revision has been rolled out to everybody."""
+        """Wait until a revision has been rolled out to all traffic."""
         wait_until(
             lambda: self.predictor(namespace, name).get("latestRolledoutRevision") == revision,
             seconds=30,

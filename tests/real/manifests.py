@@ -23,7 +23,7 @@ _DURATION: Document = {
 
 
 def analysis(*, warmup: str = "2s", metrics: Sequence[Mapping[str, Any]] = (_SUCCESS,)) -> Document:
-    """A look a second over what five seconds brought."""
+    """An evaluation a second over what five seconds brought."""
     return {
         "interval": "1s",
         "warmup": warmup,

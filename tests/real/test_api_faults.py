@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
 KINDS = [*(call.real for call in CALLS if call.real), "event"]
 CELLS = [(fault, kind) for fault in FAULTS for kind in KINDS]
-NOT_TOLD = ("409", "404", "webhook refuses")
+NOT_NOTIFIED = ("409", "404", "webhook refuses")
 """409 says that an Event is there already; one that can never be written is given up, and logged."""
 FAR = ("half-open", "gone", "slow-list")
 GUARDED = "guarded"
@@ -129,7 +129,7 @@ def injected() -> dict[str, list[InjectedFault]]:
 
 
 @pytest.fixture(scope="module")
-def played(
+def instances(
     installation: Installation, ground: dict[str, ServiceUnderTest], injected: dict[str, list[InjectedFault]]
 ) -> Iterator[dict[str, Future[Autocanary]]]:
     """Everything but the end of the server, under way."""
@@ -251,15 +251,15 @@ def test_api_fault_at_each_call(
     fault: ApiFault,
     kind: str,
     ground: dict[str, ServiceUnderTest],
-    played: dict[str, Future[Autocanary]],
+    instances: dict[str, Future[Autocanary]],
     injected: dict[str, list[InjectedFault]],
 ) -> None:
     """Twice in a row, from the second such call on; the rollout ends as if it had not been."""
-    instance = played["cells"].result()
+    instance = instances["cells"].result()
     place = ground[space(fault, kind)]
     same_story(place)
     assert all(each.struck for each in injected[place.namespace]), "it was never made"
-    lost = NOT_TOLD if kind == "event" else ()
+    lost = NOT_NOTIFIED if kind == "event" else ()
     missing = len(place.status()["notified"]) - len(place.notified_events())
     assert missing == 0 or (fault.name in lost and missing <= TIMES), place.notified_events()
     struck = [event for event in place.requests(accepted=False) if event["responseStatus"]["code"] >= 500]
@@ -271,11 +271,11 @@ def test_api_fault_at_each_call(
 def test_lists_and_watches(
     name: str,
     ground: dict[str, ServiceUnderTest],
-    played: dict[str, Future[Autocanary]],
+    instances: dict[str, Future[Autocanary]],
     injected: dict[str, list[InjectedFault]],
 ) -> None:
     """A watch that says nothing, one that is too old, and lists that are slow: late, but right."""
-    instance = played[name].result()
+    instance = instances[name].result()
     same_story(ground[name])
     assert all(each.struck for each in injected[name]), "it was never made"
     assert "Traceback" not in instance.text()
@@ -284,20 +284,20 @@ def test_lists_and_watches(
 
 
 def test_a_real_admission_policy_that_refuses(
-    ground: dict[str, ServiceUnderTest], played: dict[str, Future[Autocanary]]
+    ground: dict[str, ServiceUnderTest], instances: dict[str, Future[Autocanary]]
 ) -> None:
     """Held at the weight before, reported with the policy's words, tried on until it is allowed."""
-    played[GUARDED].result()
+    instances[GUARDED].result()
     place = ground[GUARDED]
     same_story(place)
     assert any("rollout_held" in each for each in place.status()["notified"])
 
 
 def test_the_server_is_killed_and_comes_back(
-    installation: Installation, ground: dict[str, ServiceUnderTest], played: dict[str, Future[Autocanary]]
+    installation: Installation, ground: dict[str, ServiceUnderTest], instances: dict[str, Future[Autocanary]]
 ) -> None:
     """For longer than the lease's deadline, on the same etcd: no instance writes meanwhile, then it goes on."""
-    wait(played.values())
+    wait(instances.values())
     place = ground["restart"]
     instance = Autocanary(
         installation, "--namespace", place.namespace, environment={"AUTOCANARY_LEASE_NAME": "restart"}

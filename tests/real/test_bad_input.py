@@ -249,7 +249,7 @@ def test_a_login_page_instead_of_prometheus(installation: Installation, namespac
     assert "Traceback" not in running.text()
 
 
-def test_validate_with_a_prometheus_that_is_away(installation: Installation) -> None:
+def test_validate_with_a_prometheus_that_is_down(installation: Installation) -> None:
     """Exit code 3: the policies may be right."""
     write_policy(installation.policies, "good", {})
     said = autocanary("validate", str(installation.policies), "--prometheus-url", NOWHERE, home=installation.folder)
@@ -320,7 +320,7 @@ def test_wrong_usage(tmp_path: Path, command: tuple[str, ...], expected: str) ->
 
 
 def commands(*kubeconfig: str) -> Iterator[tuple[str, ...]]:
-    """One of each kind: the service, a look, a request."""
+    """One of each kind: the service, an evaluation, a request."""
     yield ("run", "--prometheus-url", NOWHERE, "--listen", "127.0.0.1:0", *kubeconfig)
     yield ("status", *kubeconfig)
     yield ("abort", "mnist", *kubeconfig)
@@ -474,12 +474,12 @@ def test_rights_that_are_missing_in_part(bare: ApiServer, tmp_path: Path) -> Non
     flags += ["--listen", f"127.0.0.1:{port}", "--no-leader-election", "--log-format", "json"]
     with in_background("run", *flags, home=tmp_path) as log:
 
-        def settled() -> bool:
+        def finalized() -> bool:
             """What may be read has been read by now; only what is forbidden is missing."""
             body = ready()[1]
             return "forbidden" in body and "CanaryRollouts" not in body
 
-        wait_until(settled, seconds=60, what="/readyz to say that only the InferenceServices are missing")
+        wait_until(finalized, seconds=60, what="/readyz to say that only the InferenceServices are missing")
         status, body = ready()
         assert status == 503
         assert "InferenceServices" in body

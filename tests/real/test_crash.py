@@ -53,7 +53,7 @@ def escalated(place: ServiceUnderTest) -> None:
 
 @dataclass(frozen=True)
 class CrashScenario:
-    play: Callable[[ServiceUnderTest], None]
+    run: Callable[[ServiceUnderTest], None]
     weights: list[int]
     shares: list[int]
     phase: str
@@ -129,7 +129,7 @@ def crash_runs(installation: Installation) -> Iterator[dict[tuple[str, KillPoint
                 )
             )
             place.until(lambda: killed.events("started"), "the first life")
-            SCENARIOS[course].play(place)
+            SCENARIOS[course].run(place)
             return CrashRun(place, killed)
 
         yield {cell: pool.submit(tell, *cell) for cell in CELLS}

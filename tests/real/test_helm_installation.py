@@ -285,8 +285,8 @@ def test_upgrade_continues_the_rollout_without_duplicates(install: Any, bare: In
         for line in pod.events()
         if line["logger"] == "autocanary.audit"
     ]
-    told_of = [event for event, place in trail if place == namespace]
-    assert sorted(told_of) == sorted(["rollout_started", *["step_taken"] * 4, "rollout_promoted"]), trail
+    events = [event for event, place in trail if place == namespace]
+    assert sorted(events) == sorted(["rollout_started", *["step_taken"] * 4, "rollout_promoted"]), trail
 
 
 def test_a_changed_policy_reaches_the_pods_without_a_restart(install: Any, bare: Installation, namespace: str) -> None:
@@ -312,8 +312,8 @@ def test_a_changed_policy_reaches_the_pods_without_a_restart(install: Any, bare:
 def test_a_dry_run_needs_no_right_to_write(install: Any, bare: Installation, namespace: str) -> None:
     """With roles of one's own that only read, it says what it would do, and nothing is refused."""
     helm_release = install(dryRun=True, replicas=1, leaderElection=False, rbac={"create": False})
-    reading = [{**rule, "verbs": ["get", "list", "watch"]} for rule in rbac_rules(NamespaceScope.WATCHED)]
-    bare.api.grant(SERVICE_ACCOUNT, reading, name="only-reading")
+    measurement = [{**rule, "verbs": ["get", "list", "watch"]} for rule in rbac_rules(NamespaceScope.WATCHED)]
+    bare.api.grant(SERVICE_ACCOUNT, measurement, name="only-reading")
     try:
         bare.released(namespace)
         pod = helm_release.pod()

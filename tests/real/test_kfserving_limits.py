@@ -116,7 +116,7 @@ def test_a_bad_transformer_takes_the_whole_candidate_back(installation: Installa
 
 
 def test_two_policies_for_one_service(installation: Installation, wide: KFServingService) -> None:
-    """For two of its components: neither applies, and the log says so; with one of them it is taken up."""
+    """For two of its components: neither applies, and the log says so; with one of them it is started."""
     policy(installation, "second", component="transformer")
     process = installation.run("--namespace", wide.namespace, "--no-leader-election")
     wide.edit(canary=whole(2), canaryTrafficPercent=10)
@@ -199,7 +199,7 @@ def upgraded(installation: Installation, service: KFServingService) -> tuple[KFS
     return service, process
 
 
-def test_a_refusal_of_canaries_is_told(
+def test_a_refusal_of_canaries_is_notified(
     installation: Installation, upgraded: tuple[KFServingService, Autocanary]
 ) -> None:
     """Held at the weight there is; status, log, Event and command say what works. It is tried on meanwhile."""

@@ -296,13 +296,13 @@ def finished_scenarios(installation: Installation) -> Iterator[dict[str, Future[
     with ExitStack() as stack, ThreadPoolExecutor(len(SCENARIOS), "scenario") as pool:
         stack.enter_context(recording_traffic_splits(*ground.values()))
 
-        def play(scenario: Callable[[LeaseScenario, ExitStack], None]) -> LeaseScenario:
+        def run(scenario: Callable[[LeaseScenario, ExitStack], None]) -> LeaseScenario:
             lease_scenario = LeaseScenario(ground[names[scenario.__name__]])
             stack.callback(end, lease_scenario)
             scenario(lease_scenario, stack)
             return lease_scenario
 
-        yield {each.__name__: pool.submit(play, each) for each in SCENARIOS}
+        yield {each.__name__: pool.submit(run, each) for each in SCENARIOS}
 
 
 @pytest.mark.parametrize("scenario", [each.__name__ for each in SCENARIOS])

@@ -483,7 +483,7 @@ def test_status_of_a_running_rollout(long: RolloutUnderTest) -> None:
     assert long.namespace in everywhere.out
 
 
-def test_status_waits_for_the_end_and_tells_how_it_was(long: RolloutUnderTest) -> None:
+def test_status_waits_for_the_end_and_shows_it(long: RolloutUnderTest) -> None:
     """1 while it has not ended in time, 1 when it was rolled back, each with a sentence."""
     long.progressing()
     late = long.command("status", "long", "--timeout", "1s")
@@ -522,7 +522,7 @@ def test_status_follows_a_release_to_its_promotion(
 
 @pytest.fixture
 def unattended(long: RolloutUnderTest, service: Autocanary) -> Iterator[RolloutUnderTest]:
-    """A rollout whose service is away; it is back afterwards."""
+    """A rollout whose service is down; it is back afterwards."""
     long.progressing()
     assert service.terminate() < 10
     yield long

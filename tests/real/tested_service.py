@@ -1,4 +1,4 @@
-"""One service in a namespace of its own, acted on and looked at without kubectl: many of them run at once."""
+"""One service in a namespace of its own, changed and read without kubectl: many of them run at once."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ class ServiceUnderTest:
         self.until(lambda: self.share() == weight and self.status().get("observedWeight") == weight, f"{weight} %")
 
     def finish(self) -> None:
-        """Until the rollout has ended and everybody knows it."""
+        """Until the rollout has ended and its notifications are delivered."""
         self.until(lambda: self.phase in _FINAL, "the end")
         self.until(lambda: not self.status()["progress"].get("pending_notifications"), "everybody to know it", 60)
 

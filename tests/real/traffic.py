@@ -1,4 +1,4 @@
-"""Plays the pods of many revisions: counters that grow as the split says, scraped by a real Prometheus."""
+"""Simulates the pods of many revisions: counters that grow as the split says, scraped by a real Prometheus."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_it_starts_at_the_wall_clock_and_goes_on_with_time() -> None:
 
 
 def test_a_stepped_wall_clock_moves_no_deadline() -> None:
-    """Neither forward nor back; the distance is told."""
+    """Neither forward nor back; the distance is logged."""
     hands = FakeClocks()
     clock = SteadyClock(lambda: hands.wall, lambda: hands.monotonic)
     hands.wall += 3600
@@ -38,6 +38,6 @@ def test_a_stepped_wall_clock_moves_no_deadline() -> None:
 
 
 def test_the_real_one_never_goes_back() -> None:
-    """Two looks in order are in order."""
+    """Two evaluations in order are in order."""
     clock = SteadyClock()
     assert clock.now() <= clock.now()

@@ -19,7 +19,7 @@ def test_a_key_is_due_at_its_time_and_only_once() -> None:
 
 
 def test_the_longest_waiting_comes_first_and_ties_keep_their_order() -> None:
-    """Nobody starves behind those that came later."""
+    """No entry starves behind those that came later."""
     due_queue: DueQueue[str] = DueQueue()
     for key, when in (("late", 3.0), ("tie-1", 2.0), ("tie-2", 2.0), ("early", 1.0)):
         due_queue.set_due(key, when)
@@ -63,7 +63,7 @@ def test_a_dropped_key_is_never_due() -> None:
 
 
 def test_the_same_time_after_a_drop_does_not_revive_the_old_entry() -> None:
-    """Entries are told apart by when they were made, not by their time."""
+    """Entries are distinguished by when they were made, not by their time."""
     due_queue: DueQueue[str] = DueQueue()
     due_queue.set_due("mnist", 1)
     due_queue.drop("mnist")

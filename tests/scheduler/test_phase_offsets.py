@@ -1,4 +1,4 @@
-"""Who is looked at together, and when."""
+"""Which rollouts are evaluated together, and when."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from autocanary.scheduler.due_queue import GROUP_SIZE, PhaseOffsets
 
 
-def test_the_first_group_is_on_the_beat_whatever_the_interval() -> None:
+def test_the_first_group_is_on_the_tick_whatever_the_interval() -> None:
     """Few rollouts share one tick and its queries."""
     groups: PhaseOffsets[int] = PhaseOffsets()
     assert {groups.assign(key, 10.0) for key in range(GROUP_SIZE)} == {0.0}
@@ -27,7 +27,7 @@ def test_five_thousand_are_spread_evenly() -> None:
 
 
 def test_released_key_frees_its_place() -> None:
-    """The others keep their places, and the next one takes the free place nearest to the beat."""
+    """The others keep their places, and the next one takes the free place nearest to the tick."""
     groups: PhaseOffsets[str] = PhaseOffsets(2)
     places = {key: groups.assign(key, 8.0) for key in "abcde"}
     assert places == {"a": 0.0, "b": 0.0, "c": 4.0, "d": 4.0, "e": 2.0}

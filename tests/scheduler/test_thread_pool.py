@@ -32,7 +32,7 @@ def test_the_result_is_what_the_work_returned(pool: ThreadPool) -> None:
 
 
 def test_submit_first_runs_before_queue() -> None:
-    """Ahead of what has not begun, whoever came before; the rest stays in its order."""
+    """Ahead of what has not begun, whatever came before; the rest stays in its order."""
     pool, go, done = ThreadPool(1, "test"), threading.Event(), list[str]()
     pool.submit(go.wait, PATIENCE)
     ordinary = [pool.submit(done.append, name) for name in ("a", "b")]
@@ -46,7 +46,7 @@ def test_submit_first_runs_before_queue() -> None:
         pool.submit_urgent(lambda: None)
 
 
-def test_an_exception_belongs_to_whoever_asks(pool: ThreadPool) -> None:
+def test_an_exception_goes_to_the_caller(pool: ThreadPool) -> None:
     """It kills no worker: the next work is done."""
 
     def fail() -> None:
@@ -112,7 +112,7 @@ def test_work_after_the_stop_is_refused(pool: ThreadPool) -> None:
 
 
 def test_stop_cancels_what_has_not_begun_and_leaves_what_is_stuck() -> None:
-    """Nobody waits for ever on a future of a stopped pool."""
+    """No caller waits for ever on a future of a stopped pool."""
     pool, begun, release = ThreadPool(1), threading.Event(), threading.Event()
 
     def stuck() -> str:

@@ -59,18 +59,18 @@ def test_every_job_runs_at_once_and_again(start: Start) -> None:
     assert slow.runs == 1
 
 
-def test_a_job_that_raises_is_told_and_comes_again(start: Start) -> None:
+def test_a_job_that_raises_is_reported_and_runs_again(start: Start) -> None:
     """One bad tick must not be the last one."""
-    told: list[tuple[str, str]] = []
+    failures: list[tuple[str, str]] = []
     counter = Counter()
 
     def work() -> None:
         counter()
         raise RuntimeError(f"run {counter.runs}")
 
-    start(Job("tick", 0.02, work), on_failure=lambda name, error: told.append((name, str(error))))
+    start(Job("tick", 0.02, work), on_failure=lambda name, error: failures.append((name, str(error))))
     assert counter.reaches(3)
-    assert told[:2] == [("tick", "run 1"), ("tick", "run 2")]
+    assert failures[:2] == [("tick", "run 1"), ("tick", "run 2")]
 
 
 def test_without_a_listener_the_failure_is_logged(start: Start) -> None:
@@ -89,7 +89,7 @@ def test_without_a_listener_the_failure_is_logged(start: Start) -> None:
     assert (line["job"], line["error"]) == ("tick", "RuntimeError: boom")
 
 
-def test_hurry_runs_a_job_long_before_its_time(start: Start) -> None:
+def test_requeue_runs_a_job_long_before_its_time(start: Start) -> None:
     """A watch event does not wait for the next beat."""
     counter = Counter()
     timer = start(Job("tick", NEVER, counter), spacing=0.001)
@@ -99,7 +99,7 @@ def test_hurry_runs_a_job_long_before_its_time(start: Start) -> None:
 
 
 def test_requeues_before_run_cause_one_run(start: Start) -> None:
-    """A burst of events is one look at the world; the spacing is what collects them."""
+    """A burst of events is one run; the spacing is what collects them."""
     counter = Counter()
     timer = start(Job("tick", 10 * NEVER, counter), spacing=NEVER)
     assert counter.reaches(1)
@@ -111,7 +111,7 @@ def test_requeues_before_run_cause_one_run(start: Start) -> None:
 
 
 def test_a_job_can_be_wanted_before_its_beat_and_not_after_it(start: Start) -> None:
-    """A look that is due between two beats is made then; one that is due later changes nothing."""
+    """A run that is due between two ticks happens then; one that is due later changes nothing."""
     counter = Counter()
     timer = start(Job("tick", NEVER, counter), spacing=0.001)
     assert counter.reaches(1)
@@ -129,7 +129,7 @@ def test_a_job_can_be_wanted_before_its_beat_and_not_after_it(start: Start) -> N
 
 
 def test_requeue_during_run_causes_one_more_run(start: Start) -> None:
-    """What happened after the look began may not have been seen by it; and never two runs at once."""
+    """What happened after the run began may not have been seen by it; and never two runs at once."""
     begun, release, counter = threading.Event(), threading.Event(), Counter()
     inside, selectors_overlap = [0], [0]
 
@@ -151,7 +151,7 @@ def test_requeue_during_run_causes_one_more_run(start: Start) -> None:
     assert (counter.runs, selectors_overlap) == (2, [0])
 
 
-def test_a_hurry_is_not_lost_however_close_to_a_run(start: Start) -> None:
+def test_a_requeue_is_not_lost_however_close_to_a_run(start: Start) -> None:
     """Without any spacing the gap between a run's end and its bookkeeping is hit often; none is lost."""
     counter = Counter()
     timer = start(Job("tick", NEVER, counter), spacing=0.0)
@@ -161,8 +161,8 @@ def test_a_hurry_is_not_lost_however_close_to_a_run(start: Start) -> None:
     assert counter.reaches(60)
 
 
-def test_hurry_before_the_start_and_after_the_stop_does_nothing() -> None:
-    """Watches may outlive the beat by a moment."""
+def test_requeue_before_the_start_and_after_the_stop_does_nothing() -> None:
+    """Watches may outlive the timer by a moment."""
     counter = Counter()
     timer = Timer([Job("tick", NEVER, counter)])
     timer.requeue("tick")
@@ -176,7 +176,7 @@ def test_hurry_before_the_start_and_after_the_stop_does_nothing() -> None:
 
 
 def test_requeue_of_unknown_job_raises() -> None:
-    """It is not a wish that can be ignored."""
+    """It cannot be ignored."""
     with pytest.raises(KeyError):
         Timer([]).requeue("tick")
 
@@ -188,7 +188,7 @@ def test_two_jobs_of_one_name_are_refused() -> None:
 
 
 def test_wall_clock_set_back_does_not_stop_jobs(start: Start) -> None:
-    """To APScheduler it looks like a job that is due in an hour; the beat notices that it cannot be."""
+    """To APScheduler it looks like a job that is due in an hour; the timer notices that it cannot be."""
     counter = Counter()
     timer = start(Job("tick", 0.05, counter))
     assert counter.reaches(1)

@@ -103,7 +103,7 @@ def test_weights_that_the_webhook_cannot_decode(value: object) -> None:
 
 
 def test_missing_object_is_not_found() -> None:
-    """404 to everybody, but a late status write is no error."""
+    """404 to every client, but a late status write is no error."""
     objects = store()
     calls: tuple[Callable[[], object], ...] = (
         lambda: objects.get(NAME),

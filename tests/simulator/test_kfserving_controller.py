@@ -253,8 +253,8 @@ def test_every_preset_measures_both_sides(component: Component) -> None:
             MetricQuery("models", NAME, component.value, revision, seen.rolled_out, Source.KNATIVE, 60.0, metric)
             for metric in ("request-success-rate", "error-rate", "request-duration", "request-count")
         ]
-        readings = world.metrics.query(asked)
-        good_percent, bad_percent, slow, count = (readings[each].value for each in asked)
+        measurements = world.metrics.query(asked)
+        good_percent, bad_percent, slow, count = (measurements[each].value for each in asked)
         assert good_percent == pytest.approx(100 - errors, abs=4)
         assert bad_percent == pytest.approx(errors, abs=4)
         assert slow is not None

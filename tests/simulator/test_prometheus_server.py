@@ -106,8 +106,8 @@ def test_no_request_is_no_series() -> None:
     """Whether the revision never served, has stopped, or is not there; an unknown service has no value."""
     made = world(weight=0)
     for question in (SUCCESS, replace(SUCCESS, revision="gone")):
-        reading = ask(made, question)
-        assert (reading.kind, reading.requests, reading.value) == (MeasurementKind.NO_SERIES, 0.0, None)
+        measurement = ask(made, question)
+        assert (measurement.kind, measurement.requests, measurement.value) == (MeasurementKind.NO_SERIES, 0.0, None)
     unknown = ask(made, replace(SUCCESS, service="nobody"))
     assert (unknown.kind, unknown.requests, unknown.value) == (MeasurementKind.NO_SERIES, None, None)
     made = world()
@@ -197,14 +197,14 @@ def test_measurement_under_each_prometheus_fault(kind: MeasurementKind, has_valu
     """Partial answers keep their number; the others say in words what is wrong."""
     made = world()
     made.metrics.faults.append(PrometheusFault(kind))
-    reading = ask(made, SUCCESS)
-    assert reading.kind is kind
-    assert (reading.value is not None, reading.requests is not None) == (has_value, has_requests)
-    assert reading.detail
+    measurement = ask(made, SUCCESS)
+    assert measurement.kind is kind
+    assert (measurement.value is not None, measurement.requests is not None) == (has_value, has_requests)
+    assert measurement.detail
 
 
 def test_a_policys_own_query_is_answered_by_what_was_registered() -> None:
-    """A number, a reading, nothing, or NaN; an unknown query finds no series."""
+    """A number, a measurement, nothing, or NaN; an unknown query finds no series."""
     made = world()
     drift = replace(SUCCESS, metric="", query='sum(drift_alerts{revision="x"})')
     assert ask(made, drift).kind is MeasurementKind.NO_SERIES
@@ -237,7 +237,7 @@ def counted(made: World, question: MetricQuery = COUNTED) -> RequestCounters:
     return counters
 
 
-def test_counters_are_what_was_scraped_since_the_first_look() -> None:
+def test_counters_are_what_was_scraped_since_the_first_query() -> None:
     """A baseline first; then every request and failure of both revisions, at the same scrape."""
     made = world(Quality(error_percent=10.0))
     first = counted(made)
@@ -332,9 +332,9 @@ def test_queries_without_counters() -> None:
         replace(COUNTED, metric="", query="up"),
         replace(COUNTED, stable=""),
     ):
-        reading = ask(made, question)
-        assert reading.counters is None
-        assert reading.detail
+        measurement = ask(made, question)
+        assert measurement.counters is None
+        assert measurement.detail
     assert ask(made, SUCCESS).counters is None
 
 

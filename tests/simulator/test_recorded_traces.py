@@ -1,4 +1,4 @@
-"""Every recorded request to the real KServe 0.20 and Knative 1.21, played again in the world in memory.
+"""Every recorded request to the real KServe 0.20 and Knative 1.21, run again in the simulated world.
 
 ``tests/data/settled.jsonl`` holds what was asked and where the real controllers came to rest: the traffic,
 the four revision names and seven conditions. After each row the simulated status must be the same.
@@ -40,13 +40,13 @@ CONDITIONS = (
 RECORDED_PROGRESS_DEADLINE = 30.0
 AT_REST = 60.0
 
-NOT_PLAYED = {
+NOT_RUN = {
     297: "a JSON patch: neither autocanary nor the world in memory speaks it",
     322: "a JSON patch: neither autocanary nor the world in memory speaks it",
     299: "a strategic merge patch: does not exist for custom resources",
     324: "a strategic merge patch: does not exist for custom resources",
 }
-PLAYED_BUT_NOT_COMPARED = {
+RUN_BUT_NOT_COMPARED = {
     392: "recorded in the middle of a slow pass (1.6 s after the request, status still the old one)",
     406: "the first of a burst: the next request follows before anything moves",
     407: "in the middle of a burst",
@@ -92,7 +92,7 @@ class Replay:
     def revision(self, number: int) -> str:
         return f"{self.name}-predictor-{number:05d}"
 
-    def play(self, row: Row) -> None:
+    def replay(self, row: Row) -> None:
         self.before(row)
         if "method" in row:
             expected = ERRORS.get(row["code"])
@@ -263,18 +263,18 @@ def said(replay: Replay) -> dict[str, Any]:
 
 
 def recorded(row: Row) -> dict[str, Any]:
-    settled = row["settled"]
-    conditions = {kind: text.split(":")[0] for kind, text in settled["conditions"].items()}
+    final = row["settled"]
+    conditions = {kind: text.split(":")[0] for kind, text in final["conditions"].items()}
     return {
-        "traffic": settled["traffic"],
-        "names": settled["names"],
+        "traffic": final["traffic"],
+        "names": final["names"],
         "conditions": {kind: conditions[kind] for kind in CONDITIONS if kind in conditions},
     }
 
 
 def compared(rows: list[Row]) -> Iterator[Row]:
     for row in rows:
-        if row["n"] not in NOT_PLAYED and row["n"] not in PLAYED_BUT_NOT_COMPARED:
+        if row["n"] not in NOT_RUN and row["n"] not in RUN_BUT_NOT_COMPARED:
             yield row
 
 
@@ -285,16 +285,16 @@ def test_simulated_status_matches_the_recording(scenario: str) -> None:
     rows = SCENARIOS[scenario]
     expected = {row["n"] for row in compared(rows)}
     for row in rows:
-        if row["n"] in NOT_PLAYED:
+        if row["n"] in NOT_RUN:
             continue
-        replay.play(row)
+        replay.replay(row)
         if row["n"] in expected:
             assert said(replay) == recorded(row), f"row {row['n']}: {row['trigger']}"
 
 
 def test_every_recorded_row_is_compared_or_listed() -> None:
-    """508 rows were recorded; 497 are compared, 7 only played, 4 left out for the reasons given above."""
+    """508 rows were recorded; 497 are compared, 7 only run, 4 left out for the reasons given above."""
     assert len(ROWS) == 508
     assert sum(1 for _ in compared(ROWS)) == 497
-    assert len(NOT_PLAYED) == 4
-    assert len(PLAYED_BUT_NOT_COMPARED) == 7
+    assert len(NOT_RUN) == 4
+    assert len(RUN_BUT_NOT_COMPARED) == 7

@@ -1,4 +1,4 @@
-"""Each scenario of the demo ends as it says, with the real engine playing in it."""
+"""Each scenario of the demo ends as it says, with the real controller."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def engine_in(world: World) -> Controller:
     )
 
 
-def play(scenario: Scenario, seed: int) -> tuple[World, list[Rollout]]:
+def run_scenario(scenario: Scenario, seed: int) -> tuple[World, list[Rollout]]:
     """Until every rollout that is expected has ended, or the horizon."""
     world = scenario.open(seed)
     controller, until = engine_in(world), world.now() + scenario.horizon
@@ -59,7 +59,7 @@ def play(scenario: Scenario, seed: int) -> tuple[World, list[Rollout]]:
 def test_a_scenario_ends_as_it_says(name: str, seed: int) -> None:
     """Final phase and reason of each of its rollouts, whatever the dice say."""
     scenario = SCENARIOS[name]
-    _, rollouts = play(scenario, seed)
+    _, rollouts = run_scenario(scenario, seed)
     assert [ExpectedResult(each.progress.phase, each.progress.reason) for each in rollouts] == list(scenario.expected)
 
 
@@ -79,15 +79,15 @@ def test_a_scenario_ends_as_it_says(name: str, seed: int) -> None:
 )
 def test_weights_written_by_each_scenario(name: str, weights: list[int]) -> None:
     """What is written to the service, from the first weight to the last."""
-    world, _ = play(SCENARIOS[name], 1)
+    world, _ = run_scenario(SCENARIOS[name], 1)
     assert [write.weight for write in world.cluster.writes] == weights
 
 
 def test_during_the_outage_the_weight_is_held() -> None:
-    """Nothing is written while Prometheus is away, and the outage falls into the step at 25 %."""
+    """Nothing is written while Prometheus is down, and the outage falls into the step at 25 %."""
     scenario = SCENARIOS["outage"]
     (trouble,) = scenario.prometheus_outages
-    world, _ = play(scenario, 1)
+    world, _ = run_scenario(scenario, 1)
     start = START
     before = [write for write in world.cluster.writes if write.at < start + trouble.start]
     during = [write for write in world.cluster.writes if start + trouble.start <= write.at < start + trouble.end]

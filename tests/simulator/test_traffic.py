@@ -164,7 +164,7 @@ def test_bursts_hit_all_revisions_at_once() -> None:
 def test_counters_do_not_depend_on_read_frequency() -> None:
     """Reading disturbs nothing; another seed is another world."""
 
-    def play(seed: int, reads: int) -> list[tuple[float, int, int]]:
+    def run(seed: int, reads: int) -> list[tuple[float, int, int]]:
         made = world(Quality(error_percent=3.0), seed=seed)
         made.deploy("iris", "v2", weight=10)
         for _ in range(reads):
@@ -172,8 +172,8 @@ def test_counters_do_not_depend_on_read_frequency() -> None:
             series(made, V2)
         return [(sample.at, sample.requests, sample.errors) for sample in series(made, V2).samples]
 
-    assert play(1, 1) == play(1, 40)
-    assert play(1, 1) != play(2, 1)
+    assert run(1, 1) == run(1, 40)
+    assert run(1, 1) != run(2, 1)
 
 
 def test_long_gap_between_reads_loses_no_requests() -> None:

@@ -1,4 +1,4 @@
-"""KServe and Knative behind a real API server: the simulated world's own rules, played in real time.
+"""KServe and Knative behind a real API server: the simulated world's own rules, run in real time.
 
 The rules are those of ``autocanary.simulator``, proven against recordings of the real controllers; here they see
 real objects through a real watch and write real statuses through the status subresource.
@@ -38,7 +38,7 @@ _BEAT = 0.02
 
 
 class ControllerRules(Protocol):
-    """What plays: KServe's rules, or those of its predecessor."""
+    """What runs: KServe's rules, or those of its predecessor."""
 
     def on_event(self, name: NamespacedName, document: Mapping[str, Any], status: Mapping[str, Any] | None) -> None: ...
     def forget(self, name: NamespacedName) -> None: ...
@@ -50,7 +50,7 @@ S = TypeVar("S", bound="_ControllerOverApiServer[Any]")
 
 
 class _ControllerOverApiServer(ABC, Generic[R]):
-    """Started as a context manager. One thread plays the rules; a few others write what they say.
+    """Started as a context manager. One thread runs the rules; a few others write their results.
 
     ``behaviour_of`` says how the pods of a revision behave; by default the model's URI says it
     (``gs://models/x/v2-slow8`` is ready after 8 s, a URI with ``crash`` never is).
@@ -84,7 +84,7 @@ class _ControllerOverApiServer(ABC, Generic[R]):
 
     @abstractmethod
     def _generation(self) -> tuple[Dialect, Callable[..., R]]:
-        """What is watched, and the rules that are played."""
+        """What is watched, and the rules that run."""
 
     def __enter__(self: S) -> S:
         self._cache.start()
@@ -173,7 +173,7 @@ class _ControllerOverApiServer(ABC, Generic[R]):
         self._writers[hash(name) % len(self._writers)].submit(self._write, name, change)
 
     def _write(self, name: NamespacedName, change: dict[str, Any]) -> None:
-        while not self._written_once(name, change):  # a controller whose API server is away tries again
+        while not self._written_once(name, change):  # a controller whose API server is down tries again
             if self._stop.wait(0.2):
                 return
 

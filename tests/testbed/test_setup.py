@@ -55,7 +55,7 @@ class TestMissing:
         with pytest.raises(pytest.fail.Exception, match="forbids skipping"):
             require_servers("etcd")
 
-    def test_the_assets_folder_and_the_cache_are_looked_at(
+    def test_the_assets_folder_and_the_cache_are_searched(
         self, bare_machine: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The folder that envtest's users have counts, and so does what an earlier run made."""

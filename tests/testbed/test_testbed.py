@@ -72,7 +72,7 @@ class TestApiServer:
         assert (name, url, prev, latest) == ("columns", "http://columns.example", "90", "10")
         assert revisions == ["columns-predictor-00001", "columns-predictor-00002"]
 
-    def test_a_user_without_rights_is_forbidden_and_the_audit_log_tells(self, api: ApiServer) -> None:
+    def test_a_user_without_rights_is_forbidden_and_the_audit_log_says_so(self, api: ApiServer) -> None:
         """RBAC is real: a missing verb is a 403, on record under the user's name."""
         with pytest.raises(KubectlError, match="forbidden"):
             api.kubectl("get", ISVC, "-n", "default", user=STRANGER)

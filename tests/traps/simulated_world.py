@@ -25,7 +25,7 @@ _TICK_SECONDS = 0.25
 
 
 class SimulatedTrapWorld(TrapWorld):
-    """The engine ticks four times a virtual second, and soon after every change, as the watch has it."""
+    """The controller ticks four times a virtual second, and soon after every change, as the watch has it."""
 
     kind = "simulated"
 

@@ -2,7 +2,7 @@
 
 ``trap`` says where a trap is described: ``table`` is the recorded scenarios of the real controllers, ``rules``
 KServe's own scenario table, ``gotcha`` the checklist for controllers. The shapes of the assertions are three:
-what autocanary wrote, what people were told, and what share of the requests a revision ever had.
+what autocanary wrote, what it notified, and what share of the requests a revision ever had.
 
 Over 300 lines because it is one list.
 """
@@ -60,7 +60,7 @@ def _(world: TrapWorld) -> None:
 
 @trap("rules-02-changed-without-the-field")
 def _(world: TrapWorld) -> None:
-    """It is caught at 0 before it is ready and goes up the ladder: never 100 % at once."""
+    """It is intercepted at 0 before it is ready and goes up the ladder: never 100 % at once."""
     world.serve()
     world.release("v2-slow4", ABSENT)
     world.until_phase(2, "Promoted")
@@ -97,12 +97,12 @@ def _(world: TrapWorld) -> None:
 
 @trap("rules-06-removing-the-field-promotes")
 def _(world: TrapWorld) -> None:
-    """Somebody removes it in the middle: put back at the last weight at once, and told."""
+    """A user removes it in the middle: put back at the last weight at once, and notified."""
     world.serve()
     world.release()
     weight = world.hold(2, 25)
     world.weight(None, "helm")
-    world.until_told(2, "external_change", "WeightLost")
+    world.until_notified(2, "external_change", "WeightLost")
     world.until_share(2, weight)
     assert world.field() == weight
     assert world.phase(2) == "Paused"
@@ -131,7 +131,7 @@ def _(world: TrapWorld) -> None:
     assert world.field() == 0
     world.weight(None, "helm")
     world.until(lambda: world.field() == 0, "0 to be put back", seconds=10)
-    world.until_told(2, "rollout_rolled_back", "KnownBad")
+    world.until_notified(2, "rollout_rolled_back", "KnownBad")
     world.wait(10)
     assert world.share(2) == 0
     assert world.share(1) == 100
@@ -213,7 +213,7 @@ def _(world: TrapWorld) -> None:
 
 @trap("rules-11-zero-after-the-promotion")
 def _(world: TrapWorld) -> None:
-    """Somebody goes back to the previous revision by hand: their decision, not fought."""
+    """A user goes back to the previous revision by hand: their decision is kept."""
     world.promoted()
     written_weights = world.written_weights()
     world.weight(0)
@@ -237,7 +237,7 @@ def _(world: TrapWorld) -> None:
 
 @trap("rules-13-never-ready")
 def _(world: TrapWorld) -> None:
-    """Told why, and given up at the deadline, without a single request on it."""
+    """Notified with the reason, and given up at the deadline, without a single request on it."""
     world.policy(progressDeadline="20s")
     world.serve()
     world.release("v2-crash", 10)
@@ -250,12 +250,12 @@ def _(world: TrapWorld) -> None:
 
 @trap("rules-14-at-100-while-it-is-not-ready")
 def _(world: TrapWorld) -> None:
-    """Somebody sets 100 on a candidate that still starts: it would cut over by itself; told before it can."""
+    """A user sets 100 on a candidate that still starts: it would cut over as soon as it is ready; notified before it can."""
     world.serve()
     world.release("v2-slow20", 0)
     world.until_phase(2, "Staging")
     world.weight(100, "kubectl-edit")
-    world.until_told(2, "external_change", "ExternalChange", seconds=15)
+    world.until_notified(2, "external_change", "ExternalChange", seconds=15)
     assert world.share(2) == 0
 
 
@@ -291,8 +291,8 @@ def _(world: TrapWorld) -> None:
     world.release("v2")
     world.hold(2, 10)
     world.crash(2)
-    world.until_told(2, "rollback_started", "RevisionFailed", seconds=15)
-    world.until_told(2, "rollout_warning", "RollbackBlocked", seconds=15)
+    world.until_notified(2, "rollback_started", "RevisionFailed", seconds=15)
+    world.until_notified(2, "rollout_warning", "RollbackBlocked", seconds=15)
     world.until_phase(2, "RolledBack", seconds=60)
     assert world.reason(2) == "RevisionFailed"
     assert world.share(2) == 0
@@ -306,7 +306,7 @@ def _(world: TrapWorld) -> None:
     world.promoted()
     world.refuse_revisions()
     world.release("v3", 10)
-    world.until_told(2, "rollout_warning", "WrongStable", seconds=30)
+    world.until_notified(2, "rollout_warning", "WrongStable", seconds=30)
     world.until(lambda: world.split() == {world.revision(2): 100}, "00002 to have everything", seconds=30)
     assert without_repetitions(world.written_weights())[-1] is None
     world.refuse_revisions("")
@@ -351,7 +351,7 @@ def _(world: TrapWorld) -> None:
     world.release("v2")
     world.until_step_analyzed(2, 10)
     world.crash(2)
-    world.until_told(2, "rollback_started", "RevisionFailed", seconds=15)
+    world.until_notified(2, "rollback_started", "RevisionFailed", seconds=15)
     world.until_phase(2, "RolledBack", seconds=60)
     assert max(weight or 0 for weight in world.written_weights()) == 10
     assert world.share(2) == 0
@@ -364,7 +364,7 @@ def _(world: TrapWorld) -> None:
     world.release("v2")
     world.until_step_analyzed(2, 10)
     world.crash(1)
-    world.until_told(2, "rollout_held", "StableFailed", seconds=15)
+    world.until_notified(2, "rollout_held", "StableFailed", seconds=15)
     world.wait(15)
     assert world.written_weights()[-1] == 10
     world.recover(1)
@@ -386,7 +386,7 @@ def _(world: TrapWorld) -> None:
 
 @trap("table-s06-v3-at-25-kept")
 def _(world: TrapWorld) -> None:
-    """The manifest's own 25 comes with v3: nobody inherits what v2 had reached."""
+    """The manifest's own 25 comes with v3: v3 does not inherit what v2 had reached."""
     world.serve()
     world.release("v2", 10)
     world.hold(2, 25)
@@ -399,7 +399,7 @@ def _(world: TrapWorld) -> None:
 
 @trap("table-s07b-the-100-of-the-last-promotion")
 def _(world: TrapWorld) -> None:
-    """100 is still in the field: v3 would be cut over when it is ready, and is caught."""
+    """100 is still in the field: v3 would be cut over when it is ready, and is intercepted."""
     world.promoted()
     world.patch({"spec": {"predictor": {"model": {"storageUri": f"gs://models/{SERVICE}/v3-slow4"}}}})
     world.until_phase(3, "Promoted")
@@ -427,9 +427,9 @@ def _(world: TrapWorld) -> None:
     world.release()
     world.hold(2, 10)
     world.delete_revision(1)
-    world.until_told(2, "rollout_warning", "StableFailed", seconds=15)
+    world.until_notified(2, "rollout_warning", "StableFailed", seconds=15)
     world.ask(2, "resume")
-    world.until_told(2, "rollout_held", "StableFailed")
+    world.until_notified(2, "rollout_held", "StableFailed")
     written_weights = world.written_weights()
     world.wait(10)
     assert world.phase(2) == "Holding"
@@ -448,7 +448,7 @@ def _(world: TrapWorld) -> None:
 
 @trap("table-s12e-deleted-in-the-middle")
 def _(world: TrapWorld) -> None:
-    """Abandoned; a service of the same name is another one, with revisions that begin anew."""
+    """Abandoned; a service of the same name is another one, whose revisions are numbered from 1."""
     world.serve()
     world.release()
     world.hold(2, 10)
@@ -465,12 +465,12 @@ def _(world: TrapWorld) -> None:
 
 @trap("table-s12f-the-knative-service-is-deleted-in-the-middle")
 def _(world: TrapWorld) -> None:
-    """00001 is made anew of the candidate's spec and has everything: stable's spec is put back, and told."""
+    """00001 is recreated of the candidate's spec and has everything: stable's spec is put back, and notified."""
     world.serve()
     world.release()
     world.hold(2, 10)
     world.run_in_cluster(lambda rules: rules.drop_child((world.namespace, SERVICE), Component.PREDICTOR))
-    world.until_told(2, "rollback_started", "ServiceReplaced", seconds=40)
+    world.until_notified(2, "rollback_started", "ServiceReplaced", seconds=40)
     world.until_phase(2, "RolledBack", seconds=60)
     assert world.field() is None
     assert world.document()["spec"]["predictor"]["model"]["storageUri"].endswith("/v1")
@@ -479,14 +479,16 @@ def _(world: TrapWorld) -> None:
 
 @trap("table-s12f-the-knative-service-is-deleted-after-a-rollback")
 def _(world: TrapWorld) -> None:
-    """The bad spec is the only one there is, under stable's name, with everything: a user is told."""
+    """The bad spec is the only one there is, under stable's name, with everything: a user is notified."""
     world.serve()
     world.release("v2-bad")
     world.until_phase(2, "RolledBack")
     world.wait(world.rest_seconds)
     written_weights = len(world.written_weights())
     world.run_in_cluster(lambda rules: rules.drop_child((world.namespace, SERVICE), Component.PREDICTOR))
-    world.until(lambda: any(each.reason == "MissedUnstaged" for each in world.notifications(1)), "the miss to be told")
+    world.until(
+        lambda: any(each.reason == "MissedUnstaged" for each in world.notifications(1)), "the miss to be notified"
+    )
     assert len(world.written_weights()) == written_weights
 
 
@@ -545,7 +547,7 @@ def _(world: TrapWorld) -> None:
     world.until(lambda: world.ready() == world.revision(2), "00002 to be ready")
     world.patch({"metadata": {"annotations": {"serving.kserve.io/disable-auto-update": "true"}}})
     world.ask(2, "resume")
-    world.until_told(2, "rollout_held", "WaitingForEffect")
+    world.until_notified(2, "rollout_held", "WaitingForEffect")
     world.wait(5)
     assert world.phase(2) == "Holding"
     assert (world.written_weights(), world.highest(2)) == ([10], 0)
@@ -574,7 +576,7 @@ def _(world: TrapWorld) -> None:
     weight = world.hold(2, 10)
     world.crash(1)
     world.ask(2, "resume")
-    world.until_told(2, "rollout_held", "StableFailed", seconds=15)
+    world.until_notified(2, "rollout_held", "StableFailed", seconds=15)
     world.wait(15)
     assert world.written_weights()[-1] == world.share(2) == weight
     assert world.phase(2) == "Holding"
@@ -598,7 +600,7 @@ def _(world: TrapWorld) -> None:
     world.release("v2-slow4")
     world.until_created(2)
     world.hold_ingress()
-    world.until_told(2, "rollout_warning", "RouteNotReady", seconds=60)
+    world.until_notified(2, "rollout_warning", "RouteNotReady", seconds=60)
     assert world.phase(2) == "Staging"
     assert world.written_weights() == []
     world.hold_ingress(False)
@@ -612,7 +614,7 @@ def _(world: TrapWorld) -> None:
     world.release()
     world.hold(2, 10)
     world.run_in_cluster(lambda rules: rules.lose_rolled_out((world.namespace, SERVICE)))
-    world.until_told(2, "rollback_started", "WrongStable")
+    world.until_notified(2, "rollback_started", "WrongStable")
     world.until_phase(2, "RolledBack")
     assert world.share(2) == 0
     assert world.document()["spec"]["predictor"]["model"]["storageUri"].endswith("/v1")
@@ -636,21 +638,21 @@ def _(world: TrapWorld) -> None:
 
 @trap("table-s28b-staged-at-zero-while-it-is-refused")
 def _(world: TrapWorld) -> None:
-    """v3 + 0 is refused: 100 % would go to the revision before stable, for good. Repaired, told."""
+    """v3 + 0 is refused: 100 % would go to the revision before stable, for good. Repaired and notified."""
     world.promoted()
     world.refuse_revisions()
     world.release("v3", 0)
-    world.until_told(2, "rollout_warning", "WrongStable", seconds=30)
+    world.until_notified(2, "rollout_warning", "WrongStable", seconds=30)
     world.until(lambda: world.split() == {world.revision(2): 100}, "00002 to have everything", seconds=30)
 
 
 @trap("table-s35-a-template-neutral-edit-with-a-weight")
 def _(world: TrapWorld) -> None:
-    """An edit that makes no revision, with 10: 90 % would go to the revision before stable. Repaired, told."""
+    """An edit that makes no revision, with 10: 90 % would go to the revision before stable. Repaired and notified."""
     world.promoted()
     model = {"protocolVersion": "v1"}
     world.patch({"spec": {"predictor": {"canaryTrafficPercent": 10, "model": model}}})
-    world.until_told(2, "rollout_warning", "WrongStable", seconds=30)
+    world.until_notified(2, "rollout_warning", "WrongStable", seconds=30)
     world.until(lambda: world.split() == {world.revision(2): 100}, "00002 to have everything", seconds=30)
 
 
@@ -670,7 +672,7 @@ def _(world: TrapWorld) -> None:
 
 @trap("table-s33-the-serving-runtime-is-edited")
 def _(world: TrapWorld) -> None:
-    """An annotation makes a revision in the middle although nobody changed the spec: it supersedes."""
+    """An annotation makes a revision in the middle without a change of the spec: it supersedes."""
     world.serve()
     world.release()
     world.hold(2, 10)
@@ -716,13 +718,13 @@ def _(world: TrapWorld) -> None:
 
 @trap("gotcha-03-gitops-applies-again-with-another-weight")
 def _(world: TrapWorld) -> None:
-    """Git holds 10, we are at 25: it is paused and told who wrote, not fought."""
+    """Git holds 10, we are at 25: it pauses, keeps the change and names who wrote it."""
     world.serve()
     world.release("v2", 10)
     world.hold(2, 25)
     written_weights = world.written_weights()
     world.weight(5, "argocd-controller")
-    world.until_told(2, "external_change", "ExternalChange")
+    world.until_notified(2, "external_change", "ExternalChange")
     world.wait(6)
     assert world.written_weights() == written_weights
     assert any("argocd-controller" in each.message for each in world.notifications(2))
@@ -735,21 +737,21 @@ def _(world: TrapWorld) -> None:
     world.release("v2", 10)
     weight = world.hold(2, 25)
     world.apply("v2", ABSENT)
-    world.until_told(2, "external_change", "WeightLost")
+    world.until_notified(2, "external_change", "WeightLost")
     world.until_share(2, weight)
     assert world.field() == weight
 
 
 @trap("gotcha-03-a-removed-field-that-is-a-wish")
 def _(world: TrapWorld) -> None:
-    """`onWeightRemoved: pause`: told and left as it is; a user resumes, and it is judged at 100 %."""
+    """`onWeightRemoved: pause`: notified and left as it is; a user resumes, and it is analysed at 100 %."""
     world.policy(onWeightRemoved="pause")
     world.serve()
     world.release()
     world.until_step_analyzed(2, 10)
     written_weights = len(world.written_weights())
     world.weight(None, "helm")
-    world.until_told(2, "external_change", "ExternalChange")
+    world.until_notified(2, "external_change", "ExternalChange")
     world.until_share(2, 100)
     assert world.phase(2) == "Paused"
     world.ask(2, "promote")
@@ -764,7 +766,7 @@ def _(world: TrapWorld) -> None:
     world.release("v2", 10)
     weight = world.hold(2, 25)
     world.replace("v2", ABSENT)
-    world.until_told(2, "external_change", "WeightLost")
+    world.until_notified(2, "external_change", "WeightLost")
     world.until_share(2, weight)
     assert world.field() == weight
 
@@ -802,7 +804,7 @@ def _(world: TrapWorld) -> None:
     world.wait(3)
     world.delete_revision(1)
     world.ask(2, "abort")
-    world.until_told(2, "rollout_warning", "RollbackBlocked")
+    world.until_notified(2, "rollout_warning", "RollbackBlocked")
     world.until(lambda: world.share(2) == 0, "00002 to have nothing", seconds=240)
     assert world.document()["spec"]["predictor"]["model"]["storageUri"].endswith("/v1")
 
@@ -936,7 +938,7 @@ def _(world: TrapWorld) -> None:
 
 @trap("table-s19-components-in-the-stated-order")
 def _(world: TrapWorld) -> None:
-    """``after``: the predictor waits at 0 until the transformer is promoted, then goes up by itself."""
+    """``after``: the predictor waits at 0 until the transformer is promoted, then goes up without a request."""
     world.policy(after=["transformer"])
     world.policy(component="transformer")
     _pair(world)

@@ -129,7 +129,7 @@ class TrapWorld(ABC):
 
     @abstractmethod
     def history(self) -> Sequence[Mapping[str, int]]:
-        """What ``split`` has been so far, one entry per moment looked at."""
+        """What ``split`` has been so far, one entry per sampled moment."""
 
     @abstractmethod
     def written_weights(self) -> list[int | None]:
@@ -185,7 +185,7 @@ class TrapWorld(ABC):
         return self.split().get(self.revision(number), 0)
 
     def shares(self, number: int) -> list[int]:
-        """A revision's share at every moment looked at."""
+        """A revision's share at every sampled moment."""
         looked = self.history()
         assert looked, "no sample was taken at what is routed"
         return [each.get(self.revision(number), 0) for each in looked]
@@ -222,7 +222,7 @@ class TrapWorld(ABC):
     def until_share(self, number: int, percent: int, seconds: float = 150) -> None:
         self.until(lambda: self.share(number) == percent, f"{number:05d} to have {percent} %", seconds)
 
-    def until_told(self, number: int, event: str, reason: str = "", seconds: float = 150) -> None:
+    def until_notified(self, number: int, event: str, reason: str = "", seconds: float = 150) -> None:
         self.until(
             lambda: any(
                 each.event == event and (not reason or each.reason == reason) for each in self.notifications(number)

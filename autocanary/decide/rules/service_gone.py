@@ -37,11 +37,11 @@ def hold_on_stale_cache(given: DecisionInput) -> Decision | None:
         return None
     if given.request is not None and given.request.verb == Verb.ABORT.value:
         return answer_during_rollback(given) or answer_request(given)
-    blamed = (
+    failed = (
         roll_back_on_failure(given) if given.verdict is not None and given.verdict.outcome is Outcome.FAIL else None
     )
-    if blamed is not None:
-        return blamed  # every write compares with the present object, so the way back is always safe
+    if failed is not None:
+        return failed  # every write compares with the present object, so the way back is always safe
     if given.progress.phase not in (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING):
         return transitions.unchanged(given)
     message = f"the cluster was last seen {format_duration(given.cache_age)} ago; waiting for the API server"

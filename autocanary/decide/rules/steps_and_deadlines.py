@@ -62,7 +62,7 @@ def wait_for_samples_of_step(given: DecisionInput) -> Decision | None:
         return None
     if given.progress.phase is Phase.PAUSED:
         return transitions.unchanged(given)
-    age = given.verdict.analysis_input.readings[name].age or 0.0
+    age = given.verdict.analysis_input.measurements[name].age or 0.0
     message = f"{name}: the newest sample is {format_duration(age)} old, from before this step and its warm-up"
     return transitions.continue_step(given, Reason.WARMING_UP, message)
 

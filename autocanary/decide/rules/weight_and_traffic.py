@@ -75,7 +75,7 @@ def record_missed_release(given: DecisionInput) -> Decision | None:
     if observation.weight is not None and observation.weight < 100:
         return None
     if given.progress.stable_is_bad:
-        return None  # it was to have 100 % from the start
+        return None  # 100 % was due from the start
     message = f"{given.rollout.candidate} took 100 % of the traffic before it could be intercepted, without analysis"
     return transitions.finish(given, Phase.MISSED, Reason.MISSED_UNSTAGED, message)
 

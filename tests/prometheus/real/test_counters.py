@@ -26,7 +26,7 @@ from tests.testbed.servers import Exporter, Prometheus, Prometheus3, Scrape, req
 pytestmark = pytest.mark.real
 
 SERVICES = ("lone", "twice", "replicas", "mixed")
-"""Scraped once; by two jobs; by two servers told apart by a label; and by three that are not."""
+"""Scraped once; by two jobs; by two servers distinguished by a label; and by three that are not."""
 
 _PATIENCE = 20.0
 
@@ -95,7 +95,7 @@ def _jobs(service: str, target: str) -> list[Scrape]:
                 Scrape(f"replicas-{each}", target, {"job": "replicas", "prometheus_replica": each}) for each in "ab"
             ]
         case "mixed":
-            # The same job and instance, and a label nobody has heard of; three, as two may coincide in time.
+            # The same job and instance, and an unknown label; three, as two may coincide in time.
             return [Scrape(f"mixed-{each}", target, {"job": "mixed", "site": each}) for each in "abc"]
     return [Scrape(service, target)]
 
@@ -196,12 +196,12 @@ def test_latency_is_counted_by_bound_and_outcome(world: World) -> None:
 
 
 def test_restarted_store_starts_with_a_baseline(world: World) -> None:
-    """And so does a pod that it did not see at its first look, when Prometheus had scraped it before."""
+    """And so does a pod that it did not see at its first evaluation, when Prometheus had scraped it before."""
     with ThreadPoolExecutor(2) as pool:
         config = PrometheusConfig(world.prometheus.url, timeout=10)
         other = PrometheusMetrics(config, pool=pool, clock=ManualClock())
         fresh = replace(world, metrics=other)
-        world.show("twice", stable=1500)  # pod a is away
+        world.show("twice", stable=1500)  # pod a is gone
         gone = 'absent(revision_request_count{pod_name="twice-predictor-00002-deployment-5d8f-a"})'
         world.prometheus.wait_for(gone)
         first = fresh.counters("twice")
@@ -215,7 +215,7 @@ def test_restarted_store_starts_with_a_baseline(world: World) -> None:
 
 
 def test_hundreds_of_rollouts_take_as_many_queries_as_one(world: World) -> None:
-    """The look and the history at first, then the look alone, beside the readings' own query."""
+    """The current counters and the history at first, then the counters alone, beside the measurements' own query."""
     outcomes: list[str] = []
     with ThreadPoolExecutor(4) as pool:
         config = PrometheusConfig(world.prometheus.url, timeout=10)

@@ -1,6 +1,6 @@
 """Every source against each real server: the numbers that come out are the numbers that were put in.
 
-One exporter plays all sources at once, each for a service of its own, with the names and labels of the real
+One exporter simulates all sources at once, each for a service of its own, with the names and labels of the real
 exporters. It is scraped before and after a known number of requests, so that rates and quantiles are exact;
 counts are extrapolated by ``increase`` and held against PromQL written by hand, at the same instant.
 """
@@ -329,7 +329,7 @@ def test_grouped_measurements_equal_single_ones(counted: CountingMetrics) -> Non
         assert one.value is None or one.value == pytest.approx(other.value, rel=1e-9, abs=1e-9)
 
 
-def _settled_instant() -> float:
+def _complete_instant() -> float:
     """A moment whose samples are all stored: a scrape is stamped when it begins and stored when it ends."""
     return time.time() - 1
 
@@ -350,7 +350,7 @@ def _by_hand(world: World, query: str, instant: float) -> float:
 @pytest.mark.parametrize("case", CASES, ids=_names)
 def test_a_grouped_query_equals_a_query_per_revision(case: ReplayedExporter, world: World) -> None:
     """Asked together with other revisions, a revision's counts, age and quantile are its own."""
-    instant = _settled_instant()
+    instant = _complete_instant()
     both = [RevisionTarget("models", f"{case.service}-predictor-{number:05}") for number in (1, 2)]
     crowd = [
         *both,
@@ -384,8 +384,8 @@ def test_raw_counters_equal_exposed_values(case: ReplayedExporter, metric: str, 
         assert case.variant.source in (Source.KSERVE, Source.TRITON, Source.TORCHSERVE)
         return
     both = [RevisionTarget("models", f"{case.service}-predictor-{number:05}") for number in (1, 2)]
-    parsed = parse_counter_rows(family, both, _at(world, counters_query(family, both), _settled_instant()))
-    history = _at(world, process_history_query(family, both), _settled_instant())
+    parsed = parse_counter_rows(family, both, _at(world, counters_query(family, both), _complete_instant()))
+    history = _at(world, process_history_query(family, both), _complete_instant())
     for number, target in enumerate(both, start=1):
         load = _since_start(case.load(number), later=True)
         if case.variant.exporter.also_exported_by and case.variant.revision_labels is not POD_NAME:
@@ -400,8 +400,8 @@ def test_raw_counters_equal_exposed_values(case: ReplayedExporter, metric: str, 
         others = {Source.VLLM: 5000, Source.TORCHSERVE: 7000} if metric == "error-rate" else {}
         failed = counts.get(BAD, 0.0) + counts.get(SEPARATE_FAILURE, 0.0)
         requests = counts.get(GOOD, 0.0) + counts.get(BAD, 0.0)
-        told_apart = case.variant.source not in (Source.KNATIVE, Source.ISTIO, Source.MLSERVER)
-        if metric == "error-rate" or told_apart:  # those three show no failures in the played histogram
+        separates_failures = case.variant.source not in (Source.KNATIVE, Source.ISTIO, Source.MLSERVER)
+        if metric == "error-rate" or separates_failures:  # those three show no failures in the simulated histogram
             assert failed == load.failed
         assert requests == load.total + others.get(case.variant.source, 0)
         if metric == "request-duration":
@@ -443,7 +443,7 @@ def test_presets_equal_hand_written_promql(source: Source, world: World) -> None
     """Counts and quantiles equal the queries of the sources' own documentation, at the same instant."""
     case = next(case for case in CASES if case.variant.source is source)
     target = RevisionTarget("models", f"{case.service}-predictor-00002")
-    instant = _settled_instant()
+    instant = _complete_instant()
     count, slow = (query.replace("$", target.revision) for query in BY_HAND[source])
     variant = world.stored(case.variant)
     if variant.native:
@@ -469,7 +469,7 @@ def test_vllm_token_metrics_work_with_old_and_new_names(
 
 
 def test_a_service_with_a_long_name_is_found_by_its_pods(counted: CountingMetrics) -> None:
-    """Kubernetes has cut the pod's name, and its revision is still told apart."""
+    """Kubernetes has cut the pod's name, and its revision is still recognised."""
     asked = replace(metric_query("error-rate", source=Source.AUTO, window=WINDOW), revision=LONG, stable="")
     [measurement] = counted.query(asked)
     assert measurement.value == pytest.approx(1.0), measurement.detail
@@ -558,7 +558,7 @@ def test_every_preset_has_a_variant_that_answers_it(counted: CountingMetrics) ->
 
 
 def test_stopped_scrape_is_stale_and_down_server_is_outage(world: World, counted: CountingMetrics) -> None:
-    """Old samples, a frozen server and its return are told apart. Last, as it changes the world."""
+    """Old samples, a frozen server and its return are distinguished. Last, as it changes the world."""
     gone = metric_query(service="gone", window=WINDOW)
     assert counted.query(gone)[0].kind is MeasurementKind.VALUE
     world.page.text = exposition.knative("models", "s00-predictor-00002", Load(60_000, 6_000, ((1.0, 66_000),)))

@@ -1,4 +1,4 @@
-"""A page of metrics that a test writes and Prometheus scrapes, playing the revisions' pods."""
+"""A page of metrics that a test writes and Prometheus scrapes, in place of the revisions' pods."""
 
 from __future__ import annotations
 

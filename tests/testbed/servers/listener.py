@@ -23,7 +23,7 @@ STALLED_SECONDS = 60.0
 
 
 class CutError(Exception):
-    """The connection being served is to be reset."""
+    """The connection being served must be reset."""
 
 
 class Connection:
