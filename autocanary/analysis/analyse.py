@@ -113,8 +113,8 @@ def _budget_after(analysis: Analysis, analysis_input: AnalysisInput) -> FailureB
     """The budget's state after this evaluation; None where the policy has none."""
     if analysis.max_failed_requests is None:
         return None
-    reading = analysis_input.readings.get(BUDGET_METRIC)
-    counts = reading.failures if reading is not None else None
+    measurement = analysis_input.measurements.get(BUDGET_METRIC)
+    counts = measurement.failures if measurement is not None else None
     before = FailureBudget.from_dict(analysis_input.failed_requests)
     return before.add(counts, count_from_zero=not analysis_input.retried)
 
@@ -217,12 +217,12 @@ class _EvaluatedMetrics:
             yield _Finding(Outcome.FAIL, Reason.WORSE_THAN_STABLE, message, self._largest_contributor())
 
     def _without_data(self) -> Iterator[_Finding]:
-        budget_reading = self.analysis_input.readings.get(BUDGET_METRIC) if self.budget is not None else None
-        if budget_reading is not None:
-            uncounted = budget_reading.is_value and budget_reading.failures is None
-            reason = Reason.METRICS_OUTAGE if uncounted else _OUTAGES.get(budget_reading.kind)
+        budget_measurement = self.analysis_input.measurements.get(BUDGET_METRIC) if self.budget is not None else None
+        if budget_measurement is not None:
+            uncounted = budget_measurement.is_value and budget_measurement.failures is None
+            reason = Reason.METRICS_OUTAGE if uncounted else _OUTAGES.get(budget_measurement.kind)
             if reason is not None:
-                message = f"the failed requests cannot be counted: {describe_measurement(budget_reading)}"
+                message = f"the failed requests cannot be counted: {describe_measurement(budget_measurement)}"
                 yield _Finding(Outcome.OUTAGE, reason, message)
         for metric, _ in self.gating:
             side = self.comparison_result.silent.get(metric.name) if self.comparison_result is not None else None

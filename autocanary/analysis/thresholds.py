@@ -43,20 +43,20 @@ def evaluate_threshold(
     only compared, not over the window.
     """
     required = metric.min_requests if metric.min_requests is not None else min_requests
-    few = reading.requests is not None and reading.requests < required
-    if reading.counters is not None:
-        reading = replace(reading, counters=None)  # the comparison keeps what it needs of them
-    if reading.is_value and few and (metric.compare is None or metric.range != UNBOUNDED):
-        detail = f"{reading.requests:g} of {required:g} requests"
-        reading = replace(reading, kind=MeasurementKind.TOO_FEW, detail=detail)
-    if not reading.is_value or reading.value is None:
-        return replace(state, ok=None, last=reading)
-    if metric.range.contains(reading.value):
+    few = measurement.requests is not None and measurement.requests < required
+    if measurement.counters is not None:
+        measurement = replace(measurement, counters=None)  # the comparison keeps what it needs of them
+    if measurement.is_value and few and (metric.compare is None or metric.range != UNBOUNDED):
+        detail = f"{measurement.requests:g} of {required:g} requests"
+        measurement = replace(measurement, kind=MeasurementKind.TOO_FEW, detail=detail)
+    if not measurement.is_value or measurement.value is None:
+        return replace(state, ok=None, last=measurement)
+    if metric.range.contains(measurement.value):
         violations, in_row = 0 if metric.consecutive else state.violations, state.passes_in_row + 1
-        return MetricState(violations, state.passes + 1, True, reading, passes_in_row=in_row)
+        return MetricState(violations, state.passes + 1, True, measurement, passes_in_row=in_row)
     violations = state.violations if metric.objective else state.violations + 1
     in_row = 0 if metric.objective else state.violations_in_row + 1
-    return MetricState(violations, state.passes, False, reading, violations_in_row=in_row)
+    return MetricState(violations, state.passes, False, measurement, violations_in_row=in_row)
 
 
 def reached_limit_text(metric: Metric, state: MetricState) -> str:

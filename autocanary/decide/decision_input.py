@@ -290,8 +290,8 @@ class DecisionInput:
             return ""
         begins = verified + self.warmup
         for metric in self.analysis.metrics:
-            reading = measured.readings.get(metric.name)
-            if metric.dry_run or reading is None or reading.age is None:
+            measurement = measured.measurements.get(metric.name)
+            if metric.dry_run or measurement is None or measurement.age is None:
                 continue
             if measured.evaluation.now - measurement.age < begins:
                 return metric.name

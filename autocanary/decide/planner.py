@@ -56,6 +56,6 @@ def replay(rollout: Rollout, policy: Policy, inputs: Mapping[str, Any]) -> Decis
 
 def replay_verdict(policy: Policy, analysis_input: AnalysisInput) -> Verdict:
     """The verdict that this basis leads to."""
-    hooks = [webhook_metric(name) for name in analysis_input.readings if name.startswith(WEBHOOK_PREFIX)]
+    hooks = [webhook_metric(name) for name in analysis_input.measurements if name.startswith(WEBHOOK_PREFIX)]
     analysis = policy.analysis_at(analysis_input.evaluation.step)
     return analyse(analysis, [*analysis.metrics, *hooks], analysis_input, policy.all_metrics)

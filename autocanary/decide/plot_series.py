@@ -44,8 +44,8 @@ def record_series(decision: Decision, given: DecisionInput) -> Decision:
 
 def _counters(given: DecisionInput, metric: str) -> RequestCounters | None:
     basis = given.verdict.analysis_input if given.verdict is not None else None
-    reading = basis.readings.get(metric) if basis is not None else None
-    return reading.counters if reading is not None else None
+    measurement = basis.measurements.get(metric) if basis is not None else None
+    return measurement.counters if measurement is not None else None
 
 
 def _point(at: int, metric: Metric, state: MetricState, counters: RequestCounters | None) -> Point:

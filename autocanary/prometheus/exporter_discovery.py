@@ -166,9 +166,9 @@ class ExporterDiscovery:
                     state.found = replace(state.found, variants=conclusive)
                 if state.found.variants == conclusive and len(conclusive) == 1 and not state.histogram_missing:
                     continue  # nothing to find out
-                settled = state.found.conclusive and not state.recheck_due
+                has_decided = state.found.conclusive and not state.recheck_due
                 interval_passed = state.probed_at is None or now - state.probed_at >= _PROBE_INTERVAL
-                if interval_passed and not decided:
+                if interval_passed and not has_decided:
                     due.append(discovery_key)
             return due
 

@@ -212,7 +212,7 @@ def _parse_slack_mentions(value: Any) -> tuple[str, ...]:
 
 
 def _parse_slack_members(value: Any) -> tuple[str, ...]:
-    ids = _split_list(value)
+    ids = split_list(value)
     for each in ids:
         if not _SLACK_MEMBER.fullmatch(each):
             raise invalid_value(f"{each!r} is not a member's ID (U..., W...); in Slack: profile, Copy member ID")

@@ -59,6 +59,7 @@ def _demo_policy(namespace: str, service: str) -> Policy:
             interval=15.0,
             warmup=30.0,
             window=60.0,
+            window_follows=False,
             min_requests=50.0,
             on_no_data=Timeout(300.0, TimeoutAction.ROLLBACK),
             on_outage=Timeout(1800.0, TimeoutAction.HOLD),

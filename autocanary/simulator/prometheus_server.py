@@ -137,17 +137,17 @@ class SimulatedMetrics:
         fault = next((each for each in self.faults if each.applies_to(query, now)), None)
         if fault is None or fault.kind is MeasurementKind.STALE:
             until = now if fault is None else min(fault.start, now)
-            self._update_counters(question, key, until, now)
-        reading = replace(reading, counters=self._last_counters.get(key))
-        return replace(reading, failures=self._failures(question)) if question.failures else reading
+            self._update_counters(query, key, until, now)
+        measurement = replace(measurement, counters=self._last_counters.get(key))
+        return replace(measurement, failures=self._failures(query)) if query.failures else measurement
 
-    def _failures(self, question: MetricQuery) -> FailureCounts | None:
+    def _failures(self, query: MetricQuery) -> FailureCounts | None:
         """Of the candidate, which is one process here."""
-        owner = (question.namespace, question.service, question.component, question.revision)
+        owner = (query.namespace, query.service, query.component, query.revision)
         counters = self._revision_counters.get(owner)
         if counters is None:
             return None
-        return FailureCounts(f"sim-{self._restarts}-{question.revision}", counters.failed, counters.failed_by_process)
+        return FailureCounts(f"sim-{self._restarts}-{query.revision}", counters.failed, counters.failed_by_process)
 
     def _update_counters(
         self, query: MetricQuery, key: tuple[str, str, str, str, str, bool], until: float, now: float

@@ -138,7 +138,7 @@ def test_a_blocked_rollback_whose_stable_spec_was_never_seen_is_said() -> None:
     driver.run(120)
     assert driver.phase() is Phase.ROLLING_BACK
     (warning,) = driver.messages_of("rollout_warning")
-    assert "stable's spec is unknown" in warning
+    assert "the spec of stable is unknown" in warning
     assert driver.weights() == [10, 25, 0]
     driver.world.kserve.recover("models", "mnist", "mnist-predictor-00002")
     driver.finish()

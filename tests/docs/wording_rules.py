@@ -94,7 +94,7 @@ RULES = (
     Rule(r"\breadings\b|\b(a|one|last|bad) reading\b", "measurement", "the last reading"),
     Rule(r"\b(is|are|was|were) away\b", "unreachable, down", "Prometheus is away"),
     Rule(r"\b(is|are|was|were) to (be|become|replace|have)\b", "will, must", "it is to replace stable"),
-    Rule(r"(?<!Flagger's )(?<!/)\bgates?\b", "policy webhook", "a gate must say yes", in_names=False),
+    Rule(r"(?<!Flagger's )(?<!/)(?<!feature )\bgates?\b", "policy webhook", "a gate must say yes", in_names=False),
     Rule(r"\bplays?\b|\bplayed\b|\bplaying\b", "runs, simulates", "the demo plays a scenario"),
 )
 
