@@ -162,7 +162,16 @@ class _EvaluatedMetrics:
         if self.comparison_result is None or name not in self.comparison_result.summaries:
             return state
         standing = self.comparison_result.summaries[name]
-        state = replace(state, comparison_summary=standing)
+        # Not replace(): this is done for every metric at every evaluation.
+        state = MetricState(
+            state.violations,
+            state.passes,
+            state.ok,
+            state.last,
+            standing,
+            state.violations_in_row,
+            state.passes_in_row,
+        )
         metric = next(each for each in self.metrics if each.name == name)
         if metric.range != UNBOUNDED or state.ok is None:
             return state

@@ -28,7 +28,6 @@ from autocanary.analysis.verdict import Evaluation
 from autocanary.model.comparison_summary import ComparisonSummary, RevisionCounts
 from autocanary.model.measurement import Measurement, MeasurementKind, RequestCounters, Unit
 from autocanary.model.policy import Metric
-from autocanary.model.rate_intervals import wilson_interval
 
 __all__ = [
     "MISSING_TRAFFIC_SECONDS",
@@ -292,8 +291,8 @@ def _summary(
     inferiority = conclusion.inferiority[name] if gates else state.evidence
     non_inferiority = conclusion.non_inferiority[name] if gates else state.non_inferiority / -log(parameters.beta)
     return ComparisonSummary(
-        candidate=_side(n_c, e_c),
-        stable=_side(n_s, e_s),
+        candidate=RevisionCounts(float(n_c), float(e_c)),
+        stable=RevisionCounts(float(n_s), float(e_s)),
         step_requests=float(state.step.candidate),
         evidence_percent=round(100.0 * min(max(inferiority / parameters.bound, 0.0), 1.0), 1),
         non_inferior_percent=round(100.0 * min(max(non_inferiority, 0.0), 1.0), 1),
@@ -316,13 +315,6 @@ def _worst_outcome(state: Comparison) -> int:
     if len(state.outcomes) < 2:
         return 0
     return max(range(len(state.outcomes)), key=lambda index: state.outcomes[index].inferiority)
-
-
-def _side(requests: float, bad: float) -> RevisionCounts:
-    if requests <= 0:
-        return RevisionCounts()
-    low, high = wilson_interval(bad, requests)
-    return RevisionCounts(float(requests), float(bad), round(100.0 * low, 4), round(100.0 * high, 4))
 
 
 def _reason_not_compared(state: Comparison, parameters: ComparisonParameters, measurement: Measurement | None) -> str:

@@ -45,7 +45,7 @@ def evaluate_threshold(
     required = metric.min_requests if metric.min_requests is not None else min_requests
     few = measurement.requests is not None and measurement.requests < required
     if measurement.counters is not None:
-        measurement = replace(measurement, counters=None)  # the comparison keeps what it needs of them
+        measurement = _without_counters(measurement)  # the comparison keeps what it needs of them
     if measurement.is_value and few and (metric.compare is None or metric.range != UNBOUNDED):
         detail = f"{measurement.requests:g} of {required:g} requests"
         measurement = replace(measurement, kind=MeasurementKind.TOO_FEW, detail=detail)
@@ -57,6 +57,23 @@ def evaluate_threshold(
     violations = state.violations if metric.objective else state.violations + 1
     in_row = 0 if metric.objective else state.violations_in_row + 1
     return MetricState(violations, state.passes, False, measurement, violations_in_row=in_row)
+
+
+def _without_counters(measurement: Measurement) -> Measurement:
+    """Not replace(): this is done for every compared metric at every evaluation."""
+    return Measurement(
+        measurement.kind,
+        measurement.value,
+        measurement.unit,
+        measurement.requests,
+        measurement.age,
+        measurement.source,
+        measurement.detail,
+        failures=measurement.failures,
+        exporter=measurement.exporter,
+        window=measurement.window,
+        scrape_interval=measurement.scrape_interval,
+    )
 
 
 def reached_limit_text(metric: Metric, state: MetricState) -> str:

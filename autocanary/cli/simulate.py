@@ -20,9 +20,9 @@ __all__ = ["simulate"]
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%", re.ASCII)
 _MAX_POLICIES = 2
-_RUNS, _SEED, _HORIZON = 500, 1, 4 * 3600.0
+_RUNS, _SEED, _HORIZON = 150, 1, 4 * 3600.0
 _MIN_LATENCY = 0.0001
-_FILE_WIDTH, _ANY_WIDTH = 160, 1_000
+_WIDTH = 80
 
 
 def _percent(text: str) -> float:
@@ -121,7 +121,7 @@ def simulate(
             metavar="N",
             min=1,
             show_default=False,
-            help=f"Rollouts of each release.{default_text('500')}",
+            help=f"Rollouts of each release.{default_text('150')}",
         ),
     ] = _RUNS,
     seed: Annotated[
@@ -171,13 +171,10 @@ def simulate(
     if output in (Output.JSON, Output.YAML):
         printing.document(simulation_view.document(summaries), output)
         return
-    table = simulation_view.table(summaries)
     console = printing.console()
-    if not console.is_terminal:
-        console = printing.console(width=_FILE_WIDTH)
-    elif (needed := printing.console(width=_ANY_WIDTH).measure(table).maximum) > console.width:
-        console = printing.console(width=needed)  # a terminal breaks long lines; a cut number would be wrong
-    console.print(table)
+    if not console.is_terminal or console.width < _WIDTH:
+        console = printing.console(width=_WIDTH)  # a cut number would be wrong
+    console.print(simulation_view.table(summaries))
 
 
 def _policies(paths: list[Path]) -> list[tuple[str, Policy]]:

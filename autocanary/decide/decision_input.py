@@ -30,6 +30,9 @@ __all__ = [
 _TOO_LITTLE_EVIDENCE = (Reason.TOO_FEW_REQUESTS, Reason.WARMING_UP)
 """Evaluations with a few requests: they neither end a time without data nor prove one."""
 
+_BEFORE_SILENCE = 120.0
+"""Seconds for which a revision whose scrape has stopped may show no data before it shows old samples."""
+
 STALE_CACHE = 90.0
 """Seconds after which an unconfirmed cache is too old to conclude anything from it."""
 
@@ -234,7 +237,7 @@ class DecisionInput:
             no_data_since = self._no_data_since(verdict)
             if no_data_since != progress.no_data_since:
                 changes["no_data_since"] = no_data_since
-            out = outcome is Outcome.OUTAGE and not _is_still_no_data(verdict, no_data_since)
+            out = outcome is Outcome.OUTAGE and not self._is_still_no_data(verdict, no_data_since)
             began = progress.outage_since if progress.outage_since is not None else self.now
             changes["outage_since"] = began if out else None
             if verdict.evidence is not None:
@@ -261,8 +264,21 @@ class DecisionInput:
         silent = verdict.outcome in (Outcome.NO_DATA, Outcome.OUTAGE) or verdict.reason in _TOO_LITTLE_EVIDENCE
         if since is None or not silent:
             return None
-        ended = outage is not None and (verdict.outcome is not Outcome.OUTAGE or _is_still_no_data(verdict, since))
+        ended = outage is not None and (verdict.outcome is not Outcome.OUTAGE or self._is_still_no_data(verdict, since))
         return since + self.now - max(outage, since) if ended and outage is not None else since
+
+    def _is_still_no_data(self, verdict: Verdict, no_data_since: float | None) -> bool:
+        """Old samples after no data are still no data: Knative removes a failed revision's pods, and so its series.
+
+        A scrape that stops looks like no data for its first seconds, until its last sample is old.
+        """
+        if (
+            verdict.reason is not Reason.METRICS_STALE
+            or no_data_since is None
+            or self.progress.outage_since is not None
+        ):
+            return False
+        return self.now - no_data_since > _BEFORE_SILENCE
 
     def _undecided_since(self, verdict: Verdict) -> float | None:
         """Does not advance during an outage, which says nothing about the candidate."""
@@ -321,8 +337,3 @@ class DecisionInput:
             return progress.verified_at is not None or self.serves_previous_weight
         paused = progress.phase is Phase.PAUSED and progress.paused_by in (BY_USER, BY_STEP)
         return paused and progress.verified_at is not None
-
-
-def _is_still_no_data(verdict: Verdict, no_data_since: float | None) -> bool:
-    """Old samples after no data are still no data: Knative removes a failed revision's pods, and so its series."""
-    return verdict.reason is Reason.METRICS_STALE and no_data_since is not None

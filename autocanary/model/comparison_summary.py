@@ -5,30 +5,33 @@ Numbers only, made by the analysis at each evaluation; the state that a comparis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autocanary.model.rate_intervals import anytime_difference
+from autocanary.model.rate_intervals import anytime_difference, wilson_interval
 
 __all__ = ["ComparisonSummary", "RateDifference", "RevisionCounts"]
 
 
 @dataclass(frozen=True, slots=True)
 class RevisionCounts:
-    """One revision's requests: ``bad`` of ``requests`` failed, or were slower than the bound in question.
-
-    ``low`` and ``high`` are the ends of an interval for the rate, in percent.
-    """
+    """One revision's requests: ``bad`` of ``requests`` failed, or were slower than the bound in question."""
 
     requests: float = 0.0
     bad: float = 0.0
-    low: float | None = None
-    high: float | None = None
 
     @property
     def percent(self) -> float | None:
         return 100.0 * self.bad / self.requests if self.requests > 0 else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Wilson's 95 % interval for the rate, in percent, worked out when it is read."""
+        if self.requests <= 0:
+            return None
+        low, high = wilson_interval(self.bad, self.requests)
+        return round(100.0 * low, 4), round(100.0 * high, 4)
 
     def __str__(self) -> str:
         """``10/1000 = 1.00 %``."""
@@ -41,17 +44,16 @@ class RevisionCounts:
         raw: dict[str, Any] = {"requests": self.requests, "bad": self.bad}
         if self.percent is not None:
             raw["percent"] = round(self.percent, 4)
-        if self.low is not None and self.high is not None:
-            raw["interval"] = [self.low, self.high]
+        if (interval := self.interval) is not None:
+            raw["interval"] = list(interval)
         return raw
 
-    def to_list(self) -> list[float | None]:
-        return [self.requests, self.bad, self.low, self.high]
+    def to_list(self) -> list[float]:
+        return [self.requests, self.bad]
 
     @classmethod
-    def from_list(cls, raw: list[float | None]) -> RevisionCounts:
-        requests, bad, low, high = raw
-        return cls(requests or 0.0, bad or 0.0, low, high)
+    def from_list(cls, raw: Sequence[float | None]) -> RevisionCounts:
+        return cls(raw[0] or 0.0, raw[1] or 0.0)  # earlier records hold the ends of an interval, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from autocanary.simulator.cluster import KServeCluster
 from autocanary.simulator.demo_policy import NAMESPACE, SERVICE
 from autocanary.simulator.knative_controller import Revision, RoutedRevisions, StatusTarget
 from autocanary.simulator.pod_behaviour import HEALTHY
-from autocanary.simulator.prometheus_server import SimulatedMetrics
-from autocanary.simulator.response_quality import Quality, TrafficMoment, ValueOverTime
-from autocanary.simulator.traffic import RequestLoad, Traffic
+from autocanary.simulator.prometheus_server import LostScrapes, SimulatedMetrics
+from autocanary.simulator.response_quality import Quality, TrafficMoment, ValueOverTime, value_at
+from autocanary.simulator.traffic import RequestLoad, Scraping, Traffic
 from autocanary.simulator.virtual_clock import START, VirtualClock
 
 __all__ = [
@@ -53,7 +53,13 @@ class SimulatedRelease:
     """Errors are in percent of the requests, latencies are medians in seconds.
 
     ``rps`` are the requests per second of both revisions. The candidate answers like stable until ``onset``
-    seconds after its first request. ``bursts``: the errors of both come and go together.
+    seconds after its first request, or after it has all the traffic where ``in_bake``. ``bursts``: the errors of both
+    come and go together.
+
+    ``missed`` is the percent of scrapes that fail. ``silent`` revision (stable or candidate) is not scraped for
+    ``silent_seconds`` from ``silent_from`` on; both fail all requests for ``outage_seconds`` from ``outage_from``
+    on; the candidate's latency is ``cold_latency`` in its first ``cold_seconds``. All times count from the
+    candidate's first request.
     """
 
     name: str
@@ -64,6 +70,28 @@ class SimulatedRelease:
     canary_latency: float = 0.08
     onset: float = 0.0
     bursts: bool = False
+    in_bake: bool = False
+    missed: float = 0.0
+    silent: str = ""
+    silent_from: float = 600.0
+    silent_seconds: float = 0.0
+    outage_from: float = 420.0
+    outage_seconds: float = 0.0
+    cold_seconds: float = 0.0
+    cold_latency: float = 0.12
+
+    @property
+    def scraping(self) -> Scraping:
+        """Each revision at a phase of its own, as Prometheus scrapes."""
+        return Scraping(staggered=True, missed=self.missed / 100.0)
+
+    def lost_scrapes(self, start: float) -> list[LostScrapes]:
+        """Of the silent revision, in a world that begins at ``start``."""
+        if not self.silent or self.silent_seconds <= 0:
+            return []
+        began = start + FIRST_STEP_AFTER + self.silent_from
+        revision = CANDIDATE if self.silent == "candidate" else STABLE
+        return [LostScrapes(revision, began, began + self.silent_seconds)]
 
     @property
     def load(self) -> RequestLoad:
@@ -71,19 +99,45 @@ class SimulatedRelease:
 
     def qualities(self, start: float) -> tuple[Quality, Quality]:
         """Of stable and the candidate, in a world that begins at ``start``."""
-        since = start + FIRST_STEP_AFTER + self.onset
+        first_request = start + FIRST_STEP_AFTER
+        began = _Onset(first_request + self.onset, self.onset if self.in_bake else None)
 
         def from_onset(before: float, after: float) -> ValueOverTime:
-            def now(moment: TrafficMoment) -> float:
-                return after if moment.at >= since else before
+            if not (self.onset > 0 or self.in_bake):
+                return after
+            return lambda moment: after if began.is_over(moment) else before
 
-            return now if self.onset > 0 else after
+        def in_outage(value: ValueOverTime) -> ValueOverTime:
+            if self.outage_seconds <= 0:
+                return value
+            since = first_request + self.outage_from
+            until = since + self.outage_seconds
+            return lambda moment: 100.0 if since <= moment.at < until else value_at(value, moment)
 
-        stable = Quality(self.base_error, self.base_latency)
+        def when_cold(value: ValueOverTime) -> ValueOverTime:
+            if self.cold_seconds <= 0:
+                return value
+            until = first_request + self.cold_seconds
+            return lambda moment: self.cold_latency if moment.at < until else value_at(value, moment)
+
+        stable = Quality(in_outage(self.base_error), self.base_latency)
         return stable, Quality(
-            from_onset(self.base_error, self.canary_error),
-            from_onset(self.base_latency, self.canary_latency),
+            in_outage(from_onset(self.base_error, self.canary_error)),
+            when_cold(from_onset(self.base_latency, self.canary_latency)),
         )
+
+
+@dataclass(slots=True)
+class _Onset:
+    """When the harm begins: at a time, or so many seconds after the candidate has all the traffic."""
+
+    at: float
+    after_full_weight: float | None
+
+    def is_over(self, moment: TrafficMoment) -> bool:
+        if self.after_full_weight is not None and moment.weight >= _FULL_WEIGHT:
+            self.at, self.after_full_weight = moment.at + self.after_full_weight, None
+        return self.after_full_weight is None and moment.at >= self.at
 
 
 STANDARD_RELEASES = (
@@ -92,10 +146,16 @@ STANDARD_RELEASES = (
     SimulatedRelease("twice-as-bad", canary_error=1.0),
     SimulatedRelease("broken", canary_error=50.0),
     SimulatedRelease("slow", canary_latency=0.16),
-    SimulatedRelease("late", canary_error=5.0, onset=300.0),
+    SimulatedRelease("late-15m", canary_error=5.0, onset=900.0),
+    SimulatedRelease("late-40m", canary_error=5.0, onset=2400.0),
+    SimulatedRelease("late-in-bake", canary_error=5.0, onset=60.0, in_bake=True),
     SimulatedRelease("bursty", bursts=True),
     SimulatedRelease("little-traffic", rps=2.0),
     SimulatedRelease("little-traffic-bad", rps=2.0, canary_error=5.0),
+    SimulatedRelease("missed-scrapes", missed=10.0),
+    SimulatedRelease("not-scraped", silent="candidate", silent_seconds=480.0),
+    SimulatedRelease("shared-outage", outage_seconds=180.0),
+    SimulatedRelease("cold-start", cold_seconds=300.0),
 )
 """What is simulated when no release is described: what users release, and what happens to them."""
 
@@ -144,10 +204,12 @@ class RevisionPair:
             quality_of=lambda spec: qualities[spec["storageUri"]],
             load=self.release.load,
             seed=self.seed,
+            scraping=self.release.scraping,
         )
         # What the controllers would call, of any two revisions: no controller runs here.
         self._on_traffic_change = nowhere.controller.on_traffic_change
         self.metrics = SimulatedMetrics(self._traffic, self.clock)
+        self.metrics.lost_scrapes = self.release.lost_scrapes(self.start)
         self._begin()
 
     def _begin(self) -> None:

@@ -21,12 +21,32 @@ from autocanary.simulator.random_counts import LATENCY_BOUNDS, binomial, buckets
 from autocanary.simulator.response_quality import GOOD, Quality, QualityOf, TrafficMoment, value_at
 from autocanary.simulator.virtual_clock import VirtualClock
 
-__all__ = ["RequestLoad", "RevisionSeries", "ScrapedSample", "Traffic"]
+__all__ = ["RequestLoad", "RevisionSeries", "ScrapedSample", "Scraping", "Traffic"]
 
 SCRAPE_SECONDS = 15.0
 _KEPT_SECONDS = 1800.0
 _BURST_SECONDS = 60.0
 _BURST_SHAPE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Scraping:
+    """How Prometheus scrapes: the pods of each revision every so many ``seconds``.
+
+    ``staggered``: each revision at a phase of its own, as Prometheus does; otherwise all at once. ``missed`` is the
+    part (0 to 1) of the scrapes that fail, each on its own.
+    """
+
+    seconds: float = SCRAPE_SECONDS
+    staggered: bool = False
+    missed: float = 0.0
+
+    def phase(self, seed: str) -> float:
+        """Seconds of a revision's scrapes against the others', whole ones so that times stay exact."""
+        return float(Random(f"phase/{seed}").randrange(max(int(self.seconds), 1))) if self.staggered else 0.0
+
+
+_ALIGNED = Scraping()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +100,13 @@ class _ServingRevision(NamedTuple):
 class _ComponentTraffic:
     """The requests to one component of one service."""
 
-    def __init__(self, load: RequestLoad, rng: Random, now: float, scrape: float) -> None:
+    def __init__(self, load: RequestLoad, seed: str, now: float, scraping: Scraping) -> None:
         self.load = load
         self.series: dict[str, RevisionSeries] = {}
-        self._rng = rng
-        self._scrape = scrape
+        self._rng = Random(seed)
+        self._missing = Random(f"missing/{seed}")
+        self._seed, self._scraping, self._scrape = seed, scraping, scraping.seconds
+        self._phases: dict[str, float] = {}
         self._at = now
         self._serving: tuple[_ServingRevision, ...] = ()
         self._burst_until, self._burst = 0.0, 1.0
@@ -102,6 +124,8 @@ class _ComponentTraffic:
                 self.series[revision.name] = RevisionSeries(
                     revision.name, quality_of(revision), revision.created_at, kept
                 )
+            if revision.name not in self._phases:
+                self._phases[revision.name] = self._scraping.phase(f"{self._seed}/{revision.name}")
 
     def serve_until(self, now: float) -> None:
         """Serve up to ``now``, because something changes there."""
@@ -115,17 +139,29 @@ class _ComponentTraffic:
         if behind > self._scrape:
             self._serve(self._at + behind // self._scrape * self._scrape)
         while True:
-            scraped_at = (self._at // self._scrape + 1) * self._scrape
+            due = [(self._next_scrape(revision.name), revision) for revision, _, _, _ in self._serving]
+            scraped_at = min([at for at, _ in due], default=self._at + self._scrape)
             if scraped_at > now:
                 break
             self._serve(scraped_at)
-            for revision, _, warm_at, is_scraped in self._serving:
-                series = self.series[revision.name]
-                serves = warm_at is not None and warm_at <= scraped_at
-                if series.requests and (serves or is_scraped):
-                    series.samples.append(
-                        ScrapedSample(scraped_at, series.requests, series.errors, tuple(series.buckets))
-                    )
+            for (at, _), serving in zip(due, self._serving, strict=True):
+                if at == scraped_at:
+                    self._sample(serving, scraped_at)
+
+    def _next_scrape(self, revision: str) -> float:
+        """When a revision is scraped next after what has been served."""
+        phase = self._phases[revision]
+        return ((self._at - phase) // self._scrape + 1) * self._scrape + phase
+
+    def _sample(self, serving: _ServingRevision, scraped_at: float) -> None:
+        revision, _, warm_at, is_scraped = serving
+        series = self.series[revision.name]
+        serves = warm_at is not None and warm_at <= scraped_at
+        if not series.requests or not (serves or is_scraped):
+            return
+        if self._scraping.missed and self._missing.random() < self._scraping.missed:
+            return
+        series.samples.append(ScrapedSample(scraped_at, series.requests, series.errors, tuple(series.buckets)))
 
     def _serve(self, until: float) -> None:
         since, seconds = self._at, until - self._at
@@ -189,11 +225,11 @@ class Traffic:
         quality_of: QualityOf = lambda _: GOOD,
         load: RequestLoad | None = None,
         seed: int = 1,
-        scrape_seconds: float = SCRAPE_SECONDS,
+        scraping: Scraping = _ALIGNED,
     ) -> None:
         self._clock: VirtualClock = kserve.clock
         self.quality_of = quality_of
-        self.scrape_seconds = scrape_seconds
+        self.scraping = scraping
         self._default_load = load if load is not None else RequestLoad()
         self._loads: dict[NamespacedName, RequestLoad] = {}
         self._seed = seed
@@ -221,8 +257,8 @@ class Traffic:
         stream = self._streams.get((name, component))
         if stream is None:
             load = self._loads.get(name, self._default_load)
-            rng = Random(f"{self._seed}/{name[0]}/{name[1]}/{component.value}")
-            stream = self._streams[name, component] = _ComponentTraffic(load, rng, now, self.scrape_seconds)
+            seed = f"{self._seed}/{name[0]}/{name[1]}/{component.value}"
+            stream = self._streams[name, component] = _ComponentTraffic(load, seed, now, self.scraping)
         stream.on_routing_change(child, now, lambda revision: self.quality_of(revision.template[0]))
 
 

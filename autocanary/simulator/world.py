@@ -23,7 +23,7 @@ from autocanary.simulator.memory_rollout_store import InMemoryRolloutStore
 from autocanary.simulator.pod_behaviour import HEALTHY, Behaviour
 from autocanary.simulator.prometheus_server import SimulatedMetrics
 from autocanary.simulator.response_quality import GOOD, Quality
-from autocanary.simulator.traffic import SCRAPE_SECONDS, RequestLoad, Traffic
+from autocanary.simulator.traffic import SCRAPE_SECONDS, RequestLoad, Scraping, Traffic
 from autocanary.simulator.virtual_clock import START, VirtualClock
 
 __all__ = ["World", "kfserving_manifest", "manifest"]
@@ -69,7 +69,8 @@ class World:
     """Every port that the controller needs, over one virtual clock.
 
     ``behaviours`` and ``qualities`` say by storageUri how the revisions made from it start and serve; they
-    may grow while the world runs (``model``). Nothing happens but in ``advance``.
+    may grow while the world runs (``model``). ``scraping`` is how Prometheus scrapes; left out, all revisions at once
+    every ``scrape_seconds``. Nothing happens but in ``advance``.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class World:
         lag: float = LAG,
         progress_deadline: float = PROGRESS_DEADLINE,
         scrape_seconds: float = SCRAPE_SECONDS,
+        scraping: Scraping | None = None,
         minimal_crd: bool = False,
     ) -> None:
         self._behaviours = dict(behaviours or {})
@@ -101,7 +103,7 @@ class World:
             quality_of=response_quality.by_uri(self._qualities),
             load=load,
             seed=seed,
-            scrape_seconds=scrape_seconds,
+            scraping=scraping if scraping is not None else Scraping(scrape_seconds),
         )
         self.metrics = SimulatedMetrics(self.traffic, self.clock)
         self.cluster = InMemoryCluster(self.kserve)

@@ -23,6 +23,7 @@ from autocanary.simulator.releases import (
     seeds_of,
     start_of,
 )
+from autocanary.simulator.response_quality import TrafficMoment
 from autocanary.simulator.world import World
 
 HOUR = 3600.0
@@ -51,7 +52,15 @@ def run_with_controller(rules: Policy, release: SimulatedRelease, seed: int) -> 
     """What the unchanged engine does over KServe's rules, and how many errors the candidate answered."""
     start = start_of(seed)
     stable, candidate = release.qualities(start)
-    world = World(policies=(rules,), qualities={"1": stable, "2": candidate}, load=release.load, seed=seed, start=start)
+    world = World(
+        policies=(rules,),
+        qualities={"1": stable, "2": candidate},
+        load=release.load,
+        seed=seed,
+        start=start,
+        scraping=release.scraping,
+    )
+    world.metrics.lost_scrapes = release.lost_scrapes(start)
     controller = controller_on(world)
 
     def tick() -> None:
@@ -80,7 +89,9 @@ def run_with_controller(rules: Policy, release: SimulatedRelease, seed: int) -> 
 
 
 @pytest.mark.parametrize("rules", [DEFAULT, THRESHOLDS, BOTH], ids=["default", "thresholds", "both"])
-@pytest.mark.parametrize("name", ["healthy", "twice-as-bad", "broken", "slow", "late", "bursty"])
+@pytest.mark.parametrize(
+    "name", ["healthy", "twice-as-bad", "broken", "late-15m", "bursty", "not-scraped", "shared-outage"]
+)
 def test_simulated_run_equals_the_full_controller(rules: Policy, name: str) -> None:
     """Every transition at the same second for the same reason: engine, controllers and records change nothing."""
     course = simulate_run(rules, BY_NAME[name], 3, 6 * HOUR, keep_transitions=True)
@@ -105,17 +116,22 @@ def test_the_first_step_is_taken_at_second_0() -> None:
 
 
 def test_the_standard_releases_end_as_their_names_say() -> None:
-    """Good ones are promoted, bad ones rolled back, under the policy that says nothing."""
+    """Good ones are promoted, bad ones rolled back, under the policy that says nothing but how long to bake."""
+    rules = policy("stepWeights: [10, 25, 50, 100], bake: 30m")
     expected = {
         "healthy": RunOutcome.PROMOTED,
         "broken": RunOutcome.ROLLED_BACK,
         "slow": RunOutcome.ROLLED_BACK,
-        "late": RunOutcome.ROLLED_BACK,
+        "late-15m": RunOutcome.ROLLED_BACK,
+        "late-in-bake": RunOutcome.ROLLED_BACK,
+        "missed-scrapes": RunOutcome.PROMOTED,
+        "not-scraped": RunOutcome.PROMOTED,
+        "shared-outage": RunOutcome.PROMOTED,
         "bursty": RunOutcome.PROMOTED,
         "little-traffic-bad": RunOutcome.ROLLED_BACK,
     }
     for name, outcome in expected.items():
-        ends = [simulate_run(DEFAULT, BY_NAME[name], seed, 4 * HOUR).outcome for seed in seeds_of(1, BY_NAME[name], 3)]
+        ends = [simulate_run(rules, BY_NAME[name], seed, 4 * HOUR).outcome for seed in seeds_of(2, BY_NAME[name], 3)]
         assert ends == [outcome] * 3, name
 
 
@@ -138,10 +154,40 @@ def test_late_errors_have_no_effect_before_their_onset() -> None:
     stable, candidate = SimulatedRelease("late", canary_error=50.0, canary_latency=1.0, onset=300.0).qualities(0.0)
     assert callable(candidate.error_percent)
     assert callable(candidate.latency_seconds)
-    course = simulate_run(THRESHOLDS, SimulatedRelease("late", canary_error=50.0, onset=300.0), 1, HOUR)
+    course = simulate_run(THRESHOLDS, SimulatedRelease("late", canary_error=50.0, onset=300.0), 2, HOUR)
     assert course.outcome is RunOutcome.ROLLED_BACK
     assert 300 < course.seconds < 480
     assert stable.error_percent == 0.5
+
+
+def test_errors_in_the_bake_begin_with_all_the_traffic() -> None:
+    """Whenever the policy gets there, and so many seconds later."""
+    release = BY_NAME["late-in-bake"]
+    _, candidate = release.qualities(0.0)
+    assert callable(candidate.error_percent)
+    before = [candidate.error_percent(TrafficMoment(at, at, 50)) for at in (100.0, 5000.0)]
+    after = [candidate.error_percent(TrafficMoment(at, at, 100)) for at in (6000.0, 6059.0, 6060.0, 9000.0)]
+    assert (before, after) == ([0.5, 0.5], [0.5, 0.5, 5.0, 5.0])
+
+
+def test_outage_strikes_both_and_a_cold_start_the_candidate_alone() -> None:
+    """At their times."""
+    moments = [TrafficMoment(FIRST_STEP_AFTER + at, at, 10) for at in (0.0, 419.0, 420.0, 599.0, 600.0)]
+    for quality in BY_NAME["shared-outage"].qualities(0.0):
+        assert callable(quality.error_percent)
+        assert [quality.error_percent(moment) for moment in moments] == [0.5, 0.5, 100.0, 100.0, 0.5]
+    stable, candidate = BY_NAME["cold-start"].qualities(0.0)
+    assert stable.latency_seconds == 0.08
+    assert callable(candidate.latency_seconds)
+    assert [candidate.latency_seconds(moment) for moment in moments] == [0.12, 0.08, 0.08, 0.08, 0.08]
+
+
+def test_the_silent_side_is_not_scraped_in_its_time() -> None:
+    """The candidate's pods, and requests go on."""
+    ((lost),) = BY_NAME["not-scraped"].lost_scrapes(1000.0)
+    began = 1000.0 + FIRST_STEP_AFTER + 600.0
+    assert (lost.revision, lost.start, lost.end) == (CANDIDATE, began, began + 480.0)
+    assert BY_NAME["healthy"].lost_scrapes(1000.0) == []
 
 
 # --- many runs
@@ -163,7 +209,7 @@ def test_another_seed_gives_other_runs_and_the_same_seed_the_same() -> None:
     release = BY_NAME["healthy"]
     assert seeds_of(1, release, 20) == seeds_of(1, release, 30)[:20]
     assert not set(seeds_of(1, release, 20)) & set(seeds_of(2, release, 20))
-    assert not set(seeds_of(1, release, 20)) & set(seeds_of(1, BY_NAME["late"], 20))
+    assert not set(seeds_of(1, release, 20)) & set(seeds_of(1, BY_NAME["late-15m"], 20))
 
 
 def test_two_policies_meet_the_same_requests() -> None:
@@ -247,7 +293,7 @@ def test_what_is_left_out_is_said() -> None:
     for word in ("memory, kv-cache-usage", "gate", "windows", "approval", "onFailure"):
         assert word in text
     assert len(notes) == 5
-    assert simulate_run(changed, BY_NAME["healthy"], 1, HOUR).outcome is RunOutcome.PROMOTED
+    assert simulate_run(changed, BY_NAME["healthy"], 2, HOUR).outcome is RunOutcome.PROMOTED
 
 
 def test_a_policy_of_which_nothing_is_left_is_refused() -> None:

@@ -448,6 +448,18 @@ def test_old_samples_after_no_data_count_as_no_data() -> None:
     assert (late.weight, late.reason) == (0, Reason.NO_DATA_DEADLINE)
 
 
+def test_a_scrape_that_stops_is_an_outage_although_it_looks_like_no_data_first() -> None:
+    """One window without two samples, then old samples: `onOutage` decides, and not `onNoData` after ten minutes."""
+    empty = plan(make_decision_input(progress(), said=verdict(Outcome.NO_DATA))).progress
+    assert empty.no_data_since == NOW
+    state, stale = empty, verdict(Outcome.OUTAGE, reason=Reason.METRICS_STALE)
+    for seconds in range(30, 1500, 30):
+        found = plan(make_decision_input(state, said=stale, now=NOW + seconds))
+        assert (found.weight, found.progress.outage_since) == (None, NOW + 30)
+        state = found.progress
+    assert state.phase is Phase.HOLDING
+
+
 def test_too_few_requests_hold_until_the_progress_deadline() -> None:
     """A held rollout must move within the deadline, or it is rolled back."""
     held = plan(make_decision_input(progress(verified_at=LONG), said=verdict(Outcome.INCONCLUSIVE)))

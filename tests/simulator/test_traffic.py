@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from autocanary.model.policy import Component
@@ -12,7 +14,7 @@ from autocanary.simulator.response_quality import (
     from_revision_age,
     from_traffic_weight,
 )
-from autocanary.simulator.traffic import RequestLoad, RevisionSeries
+from autocanary.simulator.traffic import RequestLoad, RevisionSeries, Scraping
 from autocanary.simulator.world import World
 
 V1, V2 = "iris-predictor-00001", "iris-predictor-00002"
@@ -195,3 +197,51 @@ def test_recreated_service_counts_from_zero() -> None:
     made.deploy("iris", "v1")
     made.advance(60)
     assert series(made, V1).requests < before / 4
+
+
+def scraped(scraping: Scraping, revision: str = V1, seed: int = 1) -> list[float]:
+    """When a revision's samples were scraped, in a world of two revisions."""
+    made = World(load=RequestLoad(100.0), seed=seed, scraping=scraping)
+    made.deploy("iris", "v1")
+    made.advance(60)
+    made.deploy("iris", "v2", weight=50)
+    made.advance(1200)
+    return [sample.at for sample in series(made, revision).samples]
+
+
+def test_scrapes_are_aligned_unless_staggered() -> None:
+    """At once by default; else each revision at a phase of its own, every 15 s all the same."""
+    assert {at % 15.0 for at in scraped(Scraping())} == {at % 15.0 for at in scraped(Scraping(), V2)} == {0.0}
+    staggered = Scraping(staggered=True)
+    phases = {
+        (seed, name): {at % 15.0 for at in scraped(staggered, name, seed)} for seed in (1, 2) for name in (V1, V2)
+    }
+    assert all(len(each) == 1 for each in phases.values())
+    assert len({phase for each in phases.values() for phase in each}) > 2
+    at = scraped(staggered, V2)
+    assert {round(later - earlier, 6) for earlier, later in pairwise(at)} == {15.0}
+
+
+def test_missed_scrapes_lose_samples_and_no_requests() -> None:
+    """A quarter of the samples is missing, and what they would have read is in the next one."""
+    whole, holed = scraped(Scraping()), scraped(Scraping(missed=0.25))
+    assert set(holed) < set(whole)
+    assert 0.6 * len(whole) < len(holed) < 0.9 * len(whole)
+    made, other = (
+        World(load=RequestLoad(100.0), scraping=scraping) for scraping in (Scraping(), Scraping(missed=0.25))
+    )
+    for each in (made, other):
+        each.deploy("iris", "v1")
+        each.advance(600)
+    assert series(made, V1).requests == series(other, V1).requests
+
+
+def test_staggered_sides_are_read_up_to_a_scrape_apart() -> None:
+    """One side shows an outage of both before the other does: never more than an interval earlier."""
+    made = World(load=RequestLoad(100.0), seed=2, scraping=Scraping(staggered=True))
+    made.deploy("iris", "v1")
+    made.advance(60)
+    made.deploy("iris", "v2", weight=50)
+    made.advance(300)
+    newest = [series(made, name).samples[-1].at for name in (V1, V2)]
+    assert 0.0 < abs(newest[0] - newest[1]) < 15.0
