@@ -35,7 +35,7 @@ _ROUNDING = 1e-12
 _NEW_SHARE = TrafficShare()
 _NEW_HEALTH = ServiceHealth()
 _NEW_COMPARISON = new_comparison()
-_NO_STATES: Mapping[str, Comparison] = {}
+_NONE_ELSEWHERE: Mapping[str, ComparisonParameters] = {}
 _P99 = 0.99
 
 
@@ -123,16 +123,14 @@ def update_comparisons(
     limits: Mapping[str, float] | None = None,
     warming: bool = False,
     gating: Collection[str] | None = None,
-    elsewhere: Collection[str] = (),
-    bound: float = 0.0,
+    elsewhere: Mapping[str, ComparisonParameters] = _NONE_ELSEWHERE,
 ) -> tuple[Comparisons, CombinedEvidence]:
     """One evaluation of all metrics that have ``parameters``; the arguments are those of ``update_comparison``.
 
     ``limits`` holds the absolute limit of the metrics that have one. Only ``gating`` metrics (None: all)
     count; the others are kept and shown. The traffic share and the service's health are taken from the first
-    gating metric. ``elsewhere`` are metrics that decide at other steps alone: their states are kept as they are,
-    and they count in the mean, or its weights would depend on what was counted. ``bound`` is the largest of the whole
-    rollout.
+    gating metric. ``elsewhere`` are the parameters of metrics that decide at other steps alone: their states are
+    kept as they are, and they count in the mean, or its weights would depend on what was counted.
     """
     dropped_seconds = max([_stable_p99(each) for each in counters.values() if each is not None], default=0.0)
     decisive = {name: each for name, each in parameters.items() if gating is None or name in gating}
@@ -164,15 +162,15 @@ def update_comparisons(
         )
         for name, each in parameters.items()
     }
+    frozen = comparisons.frozen(elsewhere)
     conclusion = combine_evidence(
-        {name: metrics[name] for name in decisive},
-        decisive,
+        {name: metrics[name] for name in decisive} | frozen,
+        {**decisive, **elsewhere},
         share,
         latched=comparisons.latched,
         step=step,
         steps=steps,
-        frozen=comparisons.frozen(elsewhere),
-        bound=bound,
+        frozen=frozen,
         limits=limits,
     )
     kept = {name: each for name, each in comparisons.metrics.items() if name in elsewhere}
@@ -204,15 +202,14 @@ def combine_evidence(
     latched: bool = False,
     step: int = 0,
     steps: int = 1,
-    frozen: Mapping[str, Comparison] = _NO_STATES,
-    bound: float = 0.0,
+    frozen: Collection[str] = (),
     limits: Mapping[str, float] | None = None,
 ) -> CombinedEvidence:
     """Several metrics and the traffic share as one evidence; ``latched`` is what the last evaluation found.
 
     The strictest metric's alpha holds for the rollout. ``frozen`` metrics count against the candidate, and no step
-    waits for them; ``bound`` is the largest of theirs. Evidence that would not be enough with the counts that it
-    waits for (``evidence_within_block``) is not enough.
+    waits for them. Evidence that would not be enough with the counts that it waits for (``evidence_within_block``)
+    is not enough.
     """
     if not states:
         return CombinedEvidence(0.0, ComparisonParameters().bound, {}, {}, {}, latched, non_inferior=False)
@@ -225,23 +222,19 @@ def combine_evidence(
         for name, each in states.items()
     }
     of_share = 0.0 if share is None else _SHARE_WEIGHT
-    part = (1.0 - of_share) / (len(states) + len(frozen))
-    parts = {name: (part, each) for name, each in inferiority.items()}
-    parts |= {name: (part, each.evidence) for name, each in frozen.items()}
+    parts = {name: ((1.0 - of_share) / len(states), each) for name, each in inferiority.items()}
     if share is not None:
         parts[TRAFFIC_SHARE] = (of_share, share.evidence)
     weights = [weight for weight, _ in parts.values()]
     log_e = log_mix([each for _, each in parts.values()], weights)
-    bound = max(bound, *[parameters[name].bound for name in states])
+    bound = max(parameters[name].bound for name in states)
     enough = bound - _ROUNDING
     if not latched and log_e >= enough:
         early = [
-            *[evidence_within_block(each, parameters[name], (limits or {}).get(name)) for name, each in states.items()],
-            *[each.evidence for each in frozen.values()],
-            *([] if share is None else [share.evidence_within_block()]),
+            evidence_within_block(each, parameters[name], (limits or {}).get(name)) for name, each in states.items()
         ]
-        latched = log_mix(early, weights) >= enough
-    passed = tuple([name for name, each in non_inferiority.items() if each >= 1.0 - _ROUNDING])
+        latched = log_mix(early if share is None else [*early, share.evidence_within_block()], weights) >= enough
+    passed = tuple([name for name, each in non_inferiority.items() if each >= 1.0 - _ROUNDING and name not in frozen])
     return CombinedEvidence(
         log_e=log_e,
         bound=bound,
@@ -249,11 +242,11 @@ def combine_evidence(
         non_inferiority=non_inferiority,
         contribution={name: weight * exp(each - log_e) for name, (weight, each) in parts.items()},
         latched=latched,
-        non_inferior=len(passed) == len(states),
+        non_inferior=len(passed) == len(states) - len(frozen),
         passed=passed,
         beyond_limit=tuple(
             name
             for name, each in states.items()
-            if each.beyond_limit is not None and each.beyond_limit >= parameters[name].bound
+            if name not in frozen and each.beyond_limit is not None and each.beyond_limit >= parameters[name].bound
         ),
     )

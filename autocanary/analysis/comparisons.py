@@ -7,7 +7,7 @@ not make a wrong one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import log
 from typing import Any
@@ -38,7 +38,8 @@ __all__ = [
     "parameters_by_name",
 ]
 
-STATE_VERSION = 2
+STATE_VERSION = 3
+_READABLE_VERSIONS = (2, STATE_VERSION)
 _NEW_HEALTH = ServiceHealth()
 MISSING_TRAFFIC_SECONDS = 60.0
 """Seconds for which missing traffic must last: pods that start late complete it at once."""
@@ -120,7 +121,9 @@ def evaluate_comparisons(
     parameters = parameters_by_name(metrics)
     if not parameters:
         return None
-    elsewhere, bound = _compared_elsewhere(metrics, all_metrics)
+    elsewhere: Mapping[str, ComparisonParameters] = {}
+    if all_metrics is not None:
+        parameters, elsewhere = _with_other_steps(parameters, all_metrics)
     compared = {metric.name: metric for metric in metrics if metric.name in parameters}
     comparisons, traffic_missing_since, restarted = _load_state(evidence)
     counters = {name: _counters(measurements.get(name)) for name in parameters}
@@ -136,7 +139,6 @@ def evaluate_comparisons(
         warming=at.warming,
         gating=gating,
         elsewhere=elsewhere,
-        bound=bound,
     )
     share_decides = _is_decided_by_share(after, parameters, gating, conclusion, elsewhere) and not comparisons.latched
     silent = {name for name, each in counters.items() if each is not None and is_silent(each, at.weight)}
@@ -191,16 +193,22 @@ def evaluate_comparisons(
     )
 
 
-def _compared_elsewhere(
-    metrics: Sequence[Metric], all_metrics: Sequence[Metric] | None
-) -> tuple[frozenset[str], float]:
-    """The metrics that decide by comparison at other steps alone, and the largest bound of any step."""
-    if all_metrics is None:
-        return frozenset(), 0.0
-    here = {metric.name for metric in metrics if metric.compare is not None}
-    deciding = [metric for metric in all_metrics if metric.compare is not None and not metric.dry_run]
-    bound = max([parameters_of(metric.compare).bound for metric in deciding if metric.compare is not None], default=0.0)
-    return frozenset(metric.name for metric in deciding) - here, bound
+def _with_other_steps(
+    parameters: dict[str, ComparisonParameters], all_metrics: Sequence[Metric]
+) -> tuple[dict[str, ComparisonParameters], dict[str, ComparisonParameters]]:
+    """The parameters with the strictest confidence of any step, and those of metrics that decide at others alone."""
+    deciding = {
+        metric.name: parameters_of(metric.compare, latency=metric.unit is Unit.SECONDS)
+        for metric in all_metrics
+        if metric.compare is not None and not metric.dry_run
+    }
+    alphas = [parameters_of(each.compare).alpha for each in all_metrics if each.compare and not each.dry_run]
+    strictest = min(alphas, default=1.0)
+    here = {
+        name: replace(each, alpha=strictest) if each.alpha > strictest and name in deciding else each
+        for name, each in parameters.items()
+    }
+    return here, {name: each for name, each in deciding.items() if name not in parameters}
 
 
 def _silent_side(counters: RequestCounters) -> str:
@@ -219,7 +227,7 @@ def _load_state(evidence: Mapping[str, Any]) -> tuple[Comparisons, float | None,
     """The state, since when traffic is missing, and whether a stored state was dropped."""
     if isinstance(evidence, _StoredState):
         return evidence.comparisons, evidence.get("missingSince"), False
-    if evidence.get("version") != STATE_VERSION:
+    if evidence.get("version") not in _READABLE_VERSIONS:
         return Comparisons(), None, bool(evidence)
     try:
         return Comparisons.from_dict(evidence["comparisons"]), evidence.get("missingSince"), False
@@ -257,14 +265,15 @@ def _is_decided_by_share(
     parameters: Mapping[str, ComparisonParameters],
     gating: Sequence[str],
     conclusion: CombinedEvidence,
-    elsewhere: Collection[str],
+    elsewhere: Mapping[str, ComparisonParameters],
 ) -> bool:
     """Whether the evidence suffices, and would not without the traffic that is missing."""
     if conclusion.log_e < conclusion.bound or not gating:
         return False
-    decisive = {name: parameters[name] for name in gating}
-    states = {name: comparisons.metrics[name] for name in gating}
-    others = combine_evidence(states, decisive, frozen=comparisons.frozen(elsewhere), bound=conclusion.bound)
+    decisive = {**{name: parameters[name] for name in gating}, **elsewhere}
+    frozen = comparisons.frozen(elsewhere)
+    states = {name: comparisons.metrics[name] for name in gating} | frozen
+    others = combine_evidence(states, decisive, frozen=frozen)
     return others.log_e < others.bound and conclusion.largest_contributor == TRAFFIC_SHARE
 
 

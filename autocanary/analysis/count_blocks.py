@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from operator import sub
 from typing import Any
 
+from autocanary.analysis.packed_floats import pack_counts, unpack_counts
 from autocanary.analysis.parameters import ComparisonParameters
 from autocanary.analysis.start_weights import weight_of_steps_to_come
 from autocanary.model.measurement import RequestCounters, RequestTotals
@@ -45,12 +46,14 @@ class Counts:
         e_c, e_s = self.bad[index] if self.bad else (0, 0)
         return self.candidate, e_c, self.stable, e_s
 
-    def to_list(self) -> list[int]:
-        return [self.candidate, self.stable, *(each for pair in self.bad for each in pair)]
+    def pack(self) -> str:
+        return pack_counts([self.candidate, self.stable, *(each for pair in self.bad for each in pair)])
 
     @classmethod
-    def from_list(cls, raw: Sequence[int]) -> Counts:
-        return cls(raw[0], raw[1], tuple(zip(raw[2::2], raw[3::2], strict=True)))
+    def unpack(cls, raw: str | Sequence[int]) -> Counts:
+        """The version before has a list of the numbers."""
+        numbers = unpack_counts(raw) if isinstance(raw, str) else raw
+        return cls(numbers[0], numbers[1], tuple(zip(numbers[2::2], numbers[3::2], strict=True)))
 
 
 _NO_COUNTS = Counts()
@@ -84,13 +87,13 @@ class BlockCounter:
         return [
             self.account_id,
             self.at,
-            self.totals.to_list(),
+            self.totals.pack(),
             self.step,
             self.weight,
             self.started,
             self.steps,
             self.count_from,
-            self.block.to_list(),
+            self.block.pack(),
             self.span,
             self.samples,
             self.silent,
@@ -99,7 +102,7 @@ class BlockCounter:
     @classmethod
     def from_list(cls, raw: Sequence[Any]) -> BlockCounter:
         values = list(raw)
-        values[2], values[8] = Counts.from_list(values[2]), Counts.from_list(values[8])
+        values[2], values[8] = Counts.unpack(values[2]), Counts.unpack(values[8])
         return cls(*values)
 
 

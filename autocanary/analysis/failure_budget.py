@@ -20,7 +20,7 @@ from autocanary.model.measurement import FailureCounts
 
 __all__ = ["FailureBudget"]
 
-_MAX_PROCESSES = 100
+_MAX_PROCESSES = 16
 _VERSION = 1
 
 
@@ -79,7 +79,7 @@ class FailureBudget:
             "failed": self.failed,
             "account": self.account_id,
             "total": self.account_total,
-            "processes": dict(self.by_process),
+            "processes": " ".join(f"{name}:{value:.17g}" for name, value in self.by_process.items()),
         }
         return raw if self.complete else raw | {"complete": False}
 
@@ -91,7 +91,8 @@ class FailureBudget:
         if raw.get("version") != _VERSION:
             return cls(kept, "unreadable" if raw else "", complete=not raw)
         try:
-            by_process = {str(name): float(value) for name, value in raw["processes"].items()}
+            pairs = [each.rpartition(":") for each in raw["processes"].split()]
+            by_process = {name: float(value) for name, _, value in pairs}
             state = cls(kept, str(raw["account"]), float(raw["total"]), by_process, raw.get("complete", True) is True)
         except (AttributeError, KeyError, TypeError, ValueError):
             return cls(kept, "unreadable", complete=False)

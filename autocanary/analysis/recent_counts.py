@@ -40,8 +40,8 @@ class RecentCounts:
         return RecentCounts(self.present + block, self.present_seconds + seconds, self.previous, self.previous_seconds)
 
     def to_list(self) -> list[Any]:
-        return [self.present.to_list(), self.present_seconds, self.previous.to_list(), self.previous_seconds]
+        return [self.present.pack(), self.present_seconds, self.previous.pack(), self.previous_seconds]
 
     @classmethod
     def from_list(cls, raw: Sequence[Any]) -> RecentCounts:
-        return cls(Counts.from_list(raw[0]), raw[1], Counts.from_list(raw[2]), raw[3])
+        return cls(Counts.unpack(raw[0]), raw[1], Counts.unpack(raw[2]), raw[3])

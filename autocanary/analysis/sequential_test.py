@@ -201,8 +201,8 @@ class Comparison:
         raw: dict[str, Any] = {
             "counter": self.block_counter.to_list(),
             "outcomes": [outcome.to_list() for outcome in self.outcomes],
-            "step": self.step.to_list(),
-            "total": self.total.to_list(),
+            "step": self.step.pack(),
+            "total": self.total.pack(),
             "blocks": self.blocks.to_list(),
             "samples": self.samples.to_list(),
             "history": pack_floats(self.history.to_list()),
@@ -224,8 +224,8 @@ class Comparison:
         return cls(
             block_counter=BlockCounter.from_list(raw["counter"]),
             outcomes=tuple(OutcomeEvidence(*map(unpack_floats, each)) for each in raw["outcomes"]),
-            step=Counts.from_list(raw["step"]),
-            total=Counts.from_list(raw["total"]),
+            step=Counts.unpack(raw["step"]),
+            total=Counts.unpack(raw["total"]),
             bounds=tuple(raw.get("bounds", ())),
             blocks=StartWeights(*raw["blocks"]),
             samples=StartWeights(*raw["samples"]),

@@ -70,13 +70,13 @@ class TrafficShare:
         return {
             "counter": self.block_counter.to_list(),
             "logs": pack_floats(self.logs),
-            "step": self.step.to_list(),
+            "step": self.step.pack(),
             "blocks": self.blocks.to_list(),
         }
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> TrafficShare:
-        block_counter, step = BlockCounter.from_list(raw["counter"]), Counts.from_list(raw["step"])
+        block_counter, step = BlockCounter.from_list(raw["counter"]), Counts.unpack(raw["step"])
         return cls(block_counter, unpack_floats(raw["logs"]), step, StartWeights(*raw["blocks"]))
 
 

@@ -213,11 +213,11 @@ def analyse_measurements(
     queries: tuple[tuple[str, MetricQuery], ...],
     measurements: Mapping[MetricQuery, Measurement],
     webhook_answers: tuple[WebhookAnswer, ...],
-    all_metrics: tuple[Metric, ...],
+    all_metrics: tuple[Metric, ...] | None = None,
 ) -> Verdict:
     """The verdict of this evaluation; ``webhook_answers`` are new answers of the policy's `rollout` webhooks.
 
-    ``all_metrics`` are those of all steps of the policy.
+    ``all_metrics`` are those of all steps of the policy, None where no step changes them.
     """
     analysis = given.analysis
     measurement_by_name = {name: measurements.get(query, _UNANSWERED) for name, query in queries}

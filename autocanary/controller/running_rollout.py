@@ -300,7 +300,7 @@ class RunningRollout:
     def analyse(self, given: DecisionInput, measurements: Mapping[MetricQuery, Measurement]) -> Verdict:
         """The verdict on these measurements and the newest answers of the policy's `rollout` webhooks, used once."""
         answers = self.webhook_answers.pop(WebhookType.ROLLOUT, ())
-        if self._all_metrics is None:
+        if self._all_metrics is None and given.policy.has_step_analyses:
             self._all_metrics = given.policy.all_metrics
         return metric_queries.analyse_measurements(given, self.queries, measurements, answers, self._all_metrics)
 

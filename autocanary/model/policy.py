@@ -308,6 +308,11 @@ class Policy:
         return first if step <= 0 and first is not None else analysis.warmup
 
     @property
+    def has_step_analyses(self) -> bool:
+        """Whether some step changes the analysis."""
+        return any(step.analysis is not None for step in self.steps)
+
+    @property
     def analyses(self) -> tuple[Analysis, ...]:
         """The policy's own, and those of the steps that change it."""
         return tuple(dict.fromkeys((self.analysis, *(step.analysis for step in self.steps if step.analysis))))

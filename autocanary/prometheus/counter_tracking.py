@@ -210,7 +210,7 @@ class CounterTracker:
 
 
 def _digest(name: str) -> str:
-    return sha256(name.encode()).hexdigest()[:8]
+    return sha256(name.encode()).hexdigest()[:6]
 
 
 def _scrape_to_count(process: _Process | None, scrapes: Sequence[ProcessScrape]) -> ProcessScrape:

@@ -302,7 +302,7 @@ def test_comparison_summary_as_text_and_json() -> None:
     assert MetricState.from_dict(json.loads(json.dumps(state.to_dict()))) == state
     to_status = comparison_summary.to_status()
     assert (to_status["ratio"], to_status["evidencePercent"], to_status["contributionPercent"]) == (2.0, 43.0, 80.0)
-    assert to_status["candidate"] == {"requests": 1000, "bad": 10, "percent": 1.0, "interval": [0.5, 1.8]}
+    assert to_status["candidate"] == {"requests": 1000, "bad": 10, "percent": 1.0, "interval": [0.5441, 1.8309]}
     assert ComparisonSummary().ratio is None
     assert str(RevisionCounts()) == "0/0"
     assert "ratio" not in ComparisonSummary().to_status()

@@ -286,3 +286,28 @@ def test_share_before_the_first_step_is_a_baseline() -> None:
     state, _ = update_share(state, ComparisonParameters(), None, step=0, steps=2, weight=10)
     assert state.evidence == pytest.approx(0.0)
     assert TrafficShare.from_dict(json.loads(json.dumps(state.to_dict()))) == state
+
+
+def test_metrics_of_other_steps_count_in_the_mean_and_are_not_waited_for() -> None:
+    """One that was compared keeps its evidence, one that comes later counts as 1, and no step needs them to pass."""
+    parameters = {ERRORS: ComparisonParameters(alpha=0.01)}
+    comparisons, alone = update_comparisons(Comparisons(), parameters, {}, step=0, steps=3, weight=10)
+    for tick in range(60):
+        counters = RequestCounters(
+            "one", tick * 10.0, RequestTotals(tick * 100.0, tick * 4.0), RequestTotals(tick * 900.0, tick * 9.0)
+        )
+        comparisons, alone = update_comparisons(comparisons, parameters, {ERRORS: counters}, step=0, steps=3, weight=10)
+    assert alone.log_e > 0.0
+    latency = {LATENCY: ComparisonParameters(latency=True)}
+    after, later = update_comparisons(
+        comparisons, latency, {LATENCY: None}, step=1, steps=3, weight=20, elsewhere=parameters
+    )
+    assert after.metrics[ERRORS] == comparisons.metrics[ERRORS]
+    assert later.inferiority[ERRORS] == alone.inferiority[ERRORS]
+    assert later.bound == parameters[ERRORS].bound
+    assert ERRORS not in later.passed
+    half = 0.45 * (exp(alone.inferiority[ERRORS]) + 1.0) + 0.1 * exp(after.share.evidence)
+    assert later.log_e == pytest.approx(log(half))
+    _, before = update_comparisons(Comparisons(), parameters, {}, step=0, steps=3, weight=10, elsewhere=latency)
+    assert before.log_e == pytest.approx(0.0)
+    assert set(before.contribution) == {ERRORS, LATENCY, "traffic-share"}
