@@ -70,7 +70,7 @@ def counters_query(family: CounterFamily, targets: Sequence[RevisionTarget]) -> 
     variant = family.variant
     group_by_revision = variant.revision_labels.group_by_sole_owner
     counted = family_counters(family)
-    per_model = tuple(filter(None, (variant.exporter.model_label,)))
+    per_model = tuple(filter(None, (variant.exporter.model_label,))) if family.histogram is None else ()
     parts = [
         with_label(
             group_by_revision(

@@ -46,7 +46,8 @@ def parse_counter_rows(
     if at is None or not math.isfinite(at):
         return {}
     at += answer_delay(response)  # a side whose samples come late is not current
-    found: dict[RevisionTarget, _RevisionRows] = {target: _RevisionRows() for target in targets}
+    models_add = family.variant.exporter.models_add
+    found = {target: _RevisionRows(models_add=models_add) for target in targets}
     revision_labels, keys = family.variant.revision_labels, _CounterKeys(family)
     by_label_values, labels = (
         targets_by_label_values(revision_labels, targets),
@@ -91,6 +92,7 @@ class _CounterKeys:
     def __init__(self, family: CounterFamily) -> None:
         self._counted = family_counters(family)
         self.model_label = family.variant.exporter.model_label
+        self.latency = family.latency
         self._alone = family.latency or len(self._counted) == 1
         self._per_second = family.histogram.per_second if family.histogram is not None else 1.0
         self._bounds: dict[str, CounterKey | None] = {}
@@ -105,14 +107,17 @@ class _CounterKeys:
     def count(self, number: int, labels: Mapping[str, str]) -> CounterKey:
         counted = self._counted[number]
         code = labels.get(counted.label, "") if counted.label else ""
-        by_code = number == 0 and bool(self._alone or counted.label)
-        return BAD if counted.fails(code) else GOOD, code if by_code else counted.metric
+        if number == 0 and (self._alone or counted.label):
+            return BAD if counted.fails(code) else GOOD, code
+        # Beside a histogram: calls that the client cancelled. They say nothing of whether the histogram has codes.
+        return BAD if counted.fails(code) else GOOD, "" if self.latency else counted.metric
 
 
 class _RevisionRows:
     """The rows of one revision, sorted by who counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, models_add: bool) -> None:
+        self._models_add = models_add
         self.values: dict[_ScrapeIdentity, dict[CounterKey, float]] = {}
         self.by_model: dict[_ScrapeIdentity, dict[str, tuple[float, float]]] = {}  # requests, failures
         self.separate_failures: dict[_ScrapeIdentity, dict[CounterKey, float]] = {}
@@ -170,7 +175,7 @@ class _RevisionRows:
         values: Mapping[CounterKey, float] = self.values[identity]
         if identity in self.by_model:
             # Largest counts only grow, whichever model has them; successes, as a difference, would not.
-            requests, failures = counts_of_service(target, self.by_model[identity])
+            requests, failures = counts_of_service(target, self.by_model[identity], add=self._models_add)
             values = {(GOOD, "requests"): requests or 0.0, (SEPARATE_FAILURE, "requests"): failures}
         elif not any(code for kind, code in values if kind in (GOOD, BAD)):
             values = self.values[identity] | self.separate_failures.get(identity, {})
@@ -209,7 +214,7 @@ def _add_row(rows: _RevisionRows, identity: _ScrapeIdentity, keys: _CounterKeys,
     elif tag.startswith("count"):
         key = keys.count(int(tag.removeprefix("count")), labels)
         values = rows.values.setdefault(identity, {})
-        if keys.model_label:
+        if keys.model_label and not keys.latency:
             rows.add_of_model(identity, labels.get(keys.model_label, ""), value, failed=key[0] == BAD)
         else:
             values[key] = value

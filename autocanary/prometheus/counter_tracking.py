@@ -8,7 +8,8 @@ and a series exists from its first request on. So
   process (the first 5xx);
 * a value below the previous one means that the process began again: all its new values are the increment.
   When also one of several series behind a value has vanished, that may be the reason instead: a baseline;
-* a process or series that vanishes keeps its last value until it returns;
+* a process or series that vanishes keeps its last value until it returns; a series that returns below it began
+  again alone, with what it returns with, because the others may have been counted since;
 * of several scrapes of one process (two jobs, two replicas of Prometheus) one is followed. Another takes
   over when it is gone: it goes on from there if it is the same target and nothing went down, else it gives
   a baseline.
@@ -93,6 +94,7 @@ class _Process:
     last_seen_at: float
     digest: str
     values: dict[CounterKey, float] = field(default_factory=dict)
+    absent: frozenset[CounterKey] = frozenset()
 
     @property
     def failed(self) -> float:
@@ -170,13 +172,16 @@ class CounterTracker:
         if scrape.at <= process.at:
             return
         before = process.values
-        decreased = any(value < before.get(key, 0.0) * _ROUNDING for key, value in scrape.values.items())
+        lower = {key for key, value in scrape.values.items() if value < before.get(key, 0.0) * _ROUNDING}
+        decreased = bool(lower)
         if decreased and scrape.at - process.at < _MIN_SCRAPE_SPACING:
             return  # from a server whose clock is ahead, and in truth the older one; the next will tell
         if scrape.scrape_labels != process.scrape_labels and (decreased or scrape.instance != process.instance):
             before.clear()
             self._accept(process, scrape, counted=False)
-        elif not decreased:
+        elif lower <= process.absent:  # nothing is lower, or only what has returned
+            for key in lower:
+                del before[key]
             self._accept(process, scrape, counted=True)
         elif scrape.series < process.series and _without_buckets(scrape.values) == _without_buckets(before):
             self._accept(process, scrape, counted=False)
@@ -191,6 +196,7 @@ class CounterTracker:
             for key, value in scrape.values.items():
                 if (increase := value - before.get(key, 0.0)) > 0:
                     self._increases[key] = self._increases.get(key, 0.0) + increase
+        process.absent = frozenset(before.keys() - scrape.values.keys())
         before.update(scrape.values)
         process.scrape_labels, process.instance = scrape.scrape_labels, scrape.instance
         process.at, process.series = scrape.at, scrape.series

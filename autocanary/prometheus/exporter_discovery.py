@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from autocanary.errors import MetricsError, MetricsUnreachable
 from autocanary.model.measurement import MetricQuery, Source
-from autocanary.prometheus.preset_queries import probe_query, probe_rows
+from autocanary.prometheus.preset_queries import probe_query, probe_rows, probed_name
 from autocanary.prometheus.presets import ExporterVariant, native_form
 from autocanary.prometheus.query_plan import (
     QueryPlan,
@@ -174,8 +174,8 @@ class ExporterDiscovery:
 
     def _probe(self, due: Sequence[DiscoveryKey]) -> QueryPlan[Mapping[DiscoveryKey, DiscoveredExporters]]:
         probes = [
-            _SeriesProbe(key[0], key[1], tuple(metrics), tuple(targets))
-            for key, (metrics, targets) in _group_by_labels(due)
+            _SeriesProbe(labels, {matchers: tuple(names) for matchers, names in metrics.items()}, tuple(targets))
+            for labels, (metrics, targets) in _group_by_labels(due)
         ]
         gathered = yield from gather_plans([probe.plan(self._max_targets, self._max_query_bytes) for probe in probes])
         return {discovery_key: _discovered(discovery_key, probes, gathered) for discovery_key in due}
@@ -200,16 +200,15 @@ class ExporterDiscovery:
 
 @dataclass(frozen=True, slots=True)
 class _SeriesProbe:
-    """Metrics that may carry one label scheme, and the revisions that they are probed for."""
+    """Metrics (by further matchers) that may carry one label scheme, and the revisions that they are probed for."""
 
     revision_labels: RevisionLabels
-    matchers: str
-    metrics: tuple[str, ...]
+    metrics: Mapping[str, tuple[str, ...]]
     targets: tuple[RevisionTarget, ...]
 
     def plan(self, max_targets: int, max_query_bytes: int) -> QueryPlan[TargetResults[set[str]]]:
         def build(targets: Sequence[RevisionTarget]) -> str:
-            return probe_query(self.revision_labels, self.metrics, self.matchers, targets)
+            return probe_query(self.revision_labels, self.metrics, targets)
 
         chunks = split_into_chunks(self.targets, build, max_targets=max_targets, max_query_bytes=max_query_bytes)
         return query_in_chunks(
@@ -228,13 +227,13 @@ def _per_target(pairs: Iterable[tuple[str, RevisionTarget]]) -> Mapping[Revision
 
 def _group_by_labels(
     due: Iterable[DiscoveryKey],
-) -> Iterable[tuple[tuple[RevisionLabels, str], tuple[dict[str, None], dict[RevisionTarget, None]]]]:
-    """Per label scheme: every metric and every revision that is probed for."""
-    forms: dict[tuple[RevisionLabels, str], tuple[dict[str, None], dict[RevisionTarget, None]]] = {}
+) -> Iterable[tuple[RevisionLabels, tuple[dict[str, dict[str, None]], dict[RevisionTarget, None]]]]:
+    """Per label scheme: every metric (by further matchers) and every revision that is probed for."""
+    forms: dict[RevisionLabels, tuple[dict[str, dict[str, None]], dict[RevisionTarget, None]]] = {}
     for discovery_key in due:
         for variant in exporter_variants(discovery_key.source):
-            metrics, targets = forms.setdefault((variant.revision_labels, variant.exporter.matchers), ({}, {}))
-            metrics.update(dict.fromkeys(_probed_metrics(variant)))
+            metrics, targets = forms.setdefault(variant.revision_labels, ({}, {}))
+            metrics.setdefault(variant.exporter.matchers, {}).update(dict.fromkeys(_probed_metrics(variant)))
             targets[discovery_key.target] = None
     return forms.items()
 
@@ -248,11 +247,14 @@ def _probed_metrics(variant: ExporterVariant) -> Iterable[str]:
 
 def _as_stored(variant: ExporterVariant, found: Set[str]) -> ExporterVariant | None:
     """The variant as this Prometheus stores it; None when it has no series. A classic histogram is preferred."""
-    histogram = variant.histogram
-    native = native_form(variant)
-    if histogram is not None and histogram.metric in found and f"{histogram.metric}_count" not in found:
-        variant = native
-    return variant if found & {counted.metric for counted in variant.counted} else None
+
+    def has_series(metric: str) -> bool:
+        return probed_name(metric, variant.exporter.matchers) in found
+
+    histogram, stored = variant.histogram, variant
+    if histogram is not None and has_series(histogram.metric) and not has_series(f"{histogram.metric}_count"):
+        stored = native_form(variant)
+    return stored if any(has_series(counted.metric) for counted in stored.counted) else None
 
 
 def _discovered(
@@ -264,9 +266,9 @@ def _discovered(
     error: MetricsError | None = None
     warning = ""
     target = discovery_key.target
-    by_form = {(probe.revision_labels, probe.matchers): got for probe, got in zip(probes, gathered, strict=True)}
+    by_form = {probe.revision_labels: got for probe, got in zip(probes, gathered, strict=True)}
     for variant in exporter_variants(discovery_key.source):
-        got = by_form[variant.revision_labels, variant.exporter.matchers]
+        got = by_form[variant.revision_labels]
         if (stored := _as_stored(variant, got.rows.get(target, set()))) is not None:
             variants.append(stored)
         failure = got.errors.get(target)

@@ -38,6 +38,7 @@ __all__ = [
     "preset_rows",
     "probe_query",
     "probe_rows",
+    "probed_name",
     "scrape_interval",
     "selector",
     "summary_hint",
@@ -180,22 +181,24 @@ def traffic_rows(
             counts[model] = requests + value, failed + (value if labels.get(_FAILED) else 0.0)
     found: dict[RevisionTarget, TrafficCounts] = {}
     for target in dict.fromkeys((*by_model, *ages, *intervals)):
-        count, failed = counts_of_service(target, by_model.get(target, {}))
+        count, failed = counts_of_service(target, by_model.get(target, {}), add=variant.exporter.models_add)
         found[target] = TrafficCounts(count, failed, ages.get(target), delay, intervals.get(target))
     return found
 
 
 def counts_of_service(
-    target: RevisionTarget, by_model: Mapping[str, tuple[float, float]]
+    target: RevisionTarget, by_model: Mapping[str, tuple[float, float]], *, add: bool
 ) -> tuple[float | None, float]:
     """The service's requests and failures: those of the model that it names, else the largest of any model.
 
-    Never the sum: a pipeline counts one request once in each of its models.
+    ``add``: else the sum over all models; never where a pipeline counts one request once in each of its models.
     """
     if not by_model:
         return None, 0.0
     named = [counts for model, counts in by_model.items() if is_model_of(target, model)]
     counts = named or list(by_model.values())
+    if add:
+        return sum(requests for requests, _ in counts), sum(failed for _, failed in counts)
     return max(requests for requests, _ in counts), max(failed for _, failed in counts)
 
 
@@ -270,21 +273,33 @@ def summary_hint(variant: ExporterVariant, metric: str) -> str:
 
 
 def probe_query(
-    revision_labels: RevisionLabels, metrics: Iterable[str], extra: str, targets: Sequence[RevisionTarget]
+    revision_labels: RevisionLabels, metrics: Mapping[str, Iterable[str]], targets: Sequence[RevisionTarget]
 ) -> str:
-    """Which of the metrics have series with this form of labels, for which targets."""
-    names = "|".join(sorted(metrics))  # metric names need no escaping for RE2
-    matchers = ",".join(
-        part for part in (f"__name__=~{quote_string(names)}", extra, revision_labels.matchers(targets)) if part
-    )
-    named = f'label_replace({{{matchers}}}, "{_METRIC}", "$1", "__name__", "(.+)")'
-    return revision_labels.group_by_revision("count", named, targets, "5m", keep=(_METRIC,))
+    """Which of the metrics have series with this form of labels, for which targets.
+
+    ``metrics`` are the names by the matchers that their series must have besides.
+    """
+    parts = []
+    for extra, given in metrics.items():
+        names = "|".join(sorted(given))  # metric names need no escaping for RE2
+        matchers = ",".join(
+            part for part in (f"__name__=~{quote_string(names)}", extra, revision_labels.matchers(targets)) if part
+        )
+        name = quote_string(probed_name("${1}", extra))
+        named = f'label_replace({{{matchers}}}, "{_METRIC}", {name}, "__name__", "(.+)")'
+        parts.append(revision_labels.group_by_revision("count", named, targets, "5m", keep=(_METRIC,)))
+    return " or ".join(parts)
+
+
+def probed_name(metric: str, matchers: str) -> str:
+    """What a probe calls a metric whose series have the matchers."""
+    return f"{metric}{{{matchers}}}" if matchers else metric
 
 
 def probe_rows(
     revision_labels: RevisionLabels, targets: Sequence[RevisionTarget], response: QueryResponse
 ) -> set[tuple[str, RevisionTarget]]:
-    """The (metric, target) pairs that have series."""
+    """The (metric as ``probed_name`` has it, target) pairs that have series."""
     return {(labels.get(_METRIC, ""), target) for target, labels, _ in _rows(revision_labels, targets, response)}
 
 

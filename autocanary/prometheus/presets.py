@@ -132,7 +132,8 @@ class Exporter:
     why a preset is not there. ``matchers`` are added to every selector. ``also_exported_by`` names others
     that export the same names for the same requests, so that only a pod's name says which of them counted.
     ``model_label`` names the model where one request is counted by several models (a pipeline): only the model
-    that the service names counts, else the largest count of any model. ``cancelled`` counts the calls that the
+    that the service names counts, else the largest count of any model (``models_add``: each request is one model's,
+    so else they add up). ``cancelled`` counts the calls that the
     client cancelled, which ``counted`` leaves out; empty where the exporter cannot tell them.
     """
 
@@ -144,6 +145,7 @@ class Exporter:
     matchers: str = ""
     also_exported_by: str = ""
     model_label: str = ""
+    models_add: bool = False
     cancelled: tuple[RequestCounter, ...] = ()
 
     def unsupported_reason(self, metric: str) -> str:

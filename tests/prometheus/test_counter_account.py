@@ -531,6 +531,18 @@ def test_pods_scraped_before_they_stop_count_exactly(
     assert_counts_are_exact(before, story, careful=True)
 
 
+def test_series_that_returns_lower_began_again_alone() -> None:
+    """A restart whose first page has no failures yet: the successes since then are not counted twice."""
+    book = StoreHarness()
+    book.update(100)
+    book.update(115, scrape(115, {OK: 10, FAILED: 2}))
+    book.update(130, scrape(130, {OK: 11}))
+    book.update(145, scrape(145, {OK: 12, FAILED: 1}))
+    assert book.totals() == (10 + 2 + 1 + 1 + 1, 2 + 1)
+    book.update(160, scrape(160, {OK: 3, FAILED: 1}))  # and this is a restart of all
+    assert book.totals() == (15 + 4, 3 + 1)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 5)), min_size=1, max_size=20))
 def test_visible_restarts_count_exactly(lives: list[tuple[int, int]]) -> None:

@@ -16,6 +16,7 @@ from autocanary.prometheus.exporter_discovery import (
     revision_targets,
     search_hint,
 )
+from autocanary.prometheus.preset_queries import probed_name
 from autocanary.prometheus.presets import ExporterVariant
 from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.query_plan import QueryResult
@@ -53,11 +54,12 @@ class FakeSeries:
         revision_labels = self.form(query)
         if revision_labels.required_labels in self.fault:
             return self.fault[revision_labels.required_labels]
-        names = re.findall(r'__name__=~"([^"]*)"', query)[0].split("|")
+        names = [name for names in re.findall(r'__name__=~"([^"]*)"', query) for name in names.split("|")]
         found = []
         for one in self.variants:
             metric = one.exporter.counted[0].metric
             if one.revision_labels is revision_labels and metric in names:
+                metric = probed_name(metric, one.exporter.matchers)
                 for target in self.targets:
                     labels = dict(zip(revision_labels.group_labels, revision_labels.label_values(target), strict=True))
                     found.append(row(1, **labels, autocanary_metric=metric))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
 from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Source, Unit
 from autocanary.prometheus import measurements, query_batch
+from autocanary.prometheus.preset_queries import probed_name
 from autocanary.prometheus.presets import PRESETS
 from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.query_plan import QueryResult
@@ -249,7 +250,7 @@ def responses(draw: st.DrawFn, query: str) -> QueryResult:
                     {"autocanary": "count0"},
                     {"autocanary": "age"},
                     {"autocanary": "count0", "autocanary_failed": "1"},
-                    {"autocanary_metric": variant.exporter.counted[0].metric},
+                    {"autocanary_metric": probed_name(variant.exporter.counted[0].metric, variant.exporter.matchers)},
                     {"autocanary_q": "0"},
                 ]
             )

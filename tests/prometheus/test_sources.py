@@ -77,7 +77,7 @@ def test_every_variant_makes_valid_promql(variant: ExporterVariant) -> None:
     queries = [traffic_query(variant, 60, TARGETS)]
     queries += [preset_query(variant, metric, 0.99, 60, TARGETS) for metric in variant.exporter.measures]
     metrics = [counted.metric for counted in variant.exporter.counted]
-    queries.append(probe_query(variant.revision_labels, metrics, variant.exporter.matchers, TARGETS))
+    queries.append(probe_query(variant.revision_labels, {variant.exporter.matchers: metrics, "": metrics}, TARGETS))
     for query in queries:
         assert isinstance(promql_parser.parse(query), promql_parser.Expr)
         assert all(target.namespace in query and target.revision in query for target in TARGETS)

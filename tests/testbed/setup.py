@@ -27,6 +27,8 @@ HERE = Path(__file__).resolve().parent
 REQUIRED_VARIABLE = "AUTOCANARY_TEST_REAL"
 SETUP_COMMAND = "python3 tests/testbed/setup.py"
 HELM = "v3.19.0"
+KNATIVE = "v0.49.1"
+"""The Go module's version of Knative Serving 1.22."""
 PROMETHEUS_3 = "v0.316.0"
 """The Go module's version of Prometheus 3.16."""
 USUAL_GO_FOLDER = "/usr/local/go/bin"
@@ -132,6 +134,14 @@ def build_prometheus_3(into: Path) -> None:
     (into / "prometheus").rename(into / "prometheus3")
 
 
+def build_queue_proxy(into: Path) -> None:
+    """Build Knative's queue-proxy, which only one test of sources needs."""
+    print(f"queue-proxy: building {KNATIVE} with Go, about 2 minutes the first time ...", flush=True)
+    command = [go(), "install", "-buildvcs=false", "-ldflags", "-s -w", f"knative.dev/serving/cmd/queue@{KNATIVE}"]
+    run(command, cwd=into, env={"CGO_ENABLED": "0", "GOBIN": str(into)})
+    (into / "queue").rename(into / "queue-proxy")
+
+
 def unpack_debian(package: str, *names: str) -> Callable[[Path], None]:
     """Take programs out of a Debian package without installing it: no service starts, no root is needed."""
 
@@ -179,6 +189,7 @@ SERVERS = (
     TestbedProgram("kube-apiserver", build_kubernetes("kube-apiserver"), "install Go 1.24 or newer"),
 )
 EXTRAS = (
+    TestbedProgram("queue-proxy", build_queue_proxy, "install Go 1.26 or newer"),
     TestbedProgram("helm", build_helm, "install helm 3.19, or Go 1.24 or newer"),
     TestbedProgram(FAKETIME, unpack_libfaketime, f"put libfaketimeMT.so.1 on the PATH as {FAKETIME}, executable"),
 )

@@ -1,6 +1,7 @@
 """TensorFlow Serving (/monitoring/prometheus/metrics, needs its monitoring configuration). Microseconds.
 
-Every status but OK is a failure: its statuses do not tell the client's faults from the server's.
+Every status but OK is a failure: its statuses do not tell the client's faults from the server's. The histogram has
+the status too, since ``servables/tensorflow/util.cc`` records it; where it does not yet, failures are subtracted.
 """
 
 from autocanary.model.measurement import Source
@@ -21,7 +22,14 @@ EXPORTERS = (
         cancelled=(RequestCounter(":tensorflow:serving:request_count", failed=True, matchers='status="CANCELLED"'),),
         measures={
             "request-duration": (
-                HistogramMetric(":tensorflow:serving:request_latency", per_second=1_000_000, bounds=_BOUNDS),
+                HistogramMetric(
+                    ":tensorflow:serving:request_latency",
+                    per_second=1_000_000,
+                    matchers='status!="CANCELLED"',
+                    label="status",
+                    bad="[^O].*|O[^K].*|OK.+",
+                    bounds=_BOUNDS,
+                ),
             )
         },
     ),

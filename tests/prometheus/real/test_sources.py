@@ -136,7 +136,8 @@ def _exposed(variant: ExporterVariant, namespace: str, revision: str, load: Load
         case Source.KNATIVE:
             return exposition.knative(namespace, revision, load)
         case Source.KNATIVE_OTEL:
-            return exposition.knative_otel(exporter, located, load)
+            tagged = {"kn_route_tag": "kn:disabled"} if variant.exporter.matchers else {}
+            return exposition.knative_otel(exporter, {**located, **tagged}, load)
         case Source.ISTIO:
             return exposition.istio(namespace, revision, load)
         case Source.KOURIER:
@@ -536,8 +537,8 @@ def test_custom_queries_share_a_request(world: World, counted: CountingMetrics) 
     assert measurements[0].requests == pytest.approx(1000, rel=0.5)
     first = len(counted.outcomes)
     counted.query(*asked)
-    # the traffic, one joined query, and alone: the range, the unknown function, the one that spoilt the rest
-    assert len(counted.outcomes) - first == 5
+    # the traffic, one joined query, the ages, and alone: the range, the unknown function, the one that spoilt the rest
+    assert len(counted.outcomes) - first == 6
 
 
 def test_probe_returns_server_version(world: World, counted: CountingMetrics) -> None:
