@@ -35,6 +35,7 @@ __all__ = [
     "escape_regex",
     "fill_placeholders",
     "find_placeholders",
+    "metric_names",
     "promql_duration",
     "quote_string",
     "result_type",
@@ -171,31 +172,46 @@ def sample_times(query: str) -> tuple[str, ...]:
     understand the query, or where it reads too many metrics.
     """
     try:
-        found = dict.fromkeys(_selectors(_parse(query), None))
+        selectors = _selectors(_parse(query), None)
+        found = dict.fromkeys(each for selector, span in selectors for each in _newest_sample(selector, span))
     except (ValueError, RecursionError):
         return ()
     return tuple(found) if len(found) <= _MAX_SELECTORS else ()
 
 
-def _selectors(tree: object, span: float | None) -> Iterator[str]:
-    """``span`` is the range (seconds) in which a subquery reads the selectors below it."""
+def metric_names(query: str) -> tuple[str, ...]:
+    """The metrics that the query reads by their names; empty where the parser does not understand it."""
+    try:
+        found = [selector.name for selector, _ in _selectors(_parse(query), None, past=True)]
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(dict.fromkeys(name for name in found if name))
+
+
+def _selectors(
+    tree: object, span: float | None, *, past: bool = False
+) -> Iterator[tuple[parser.VectorSelector, float | None]]:
+    """The selectors, each with the range (seconds) in which it is read; those of another time only with ``past``.
+
+    ``span`` is the range in which a subquery reads the selectors below it.
+    """
     if isinstance(tree, parser.VectorSelector):
-        if tree.offset is None and tree.at is None:
-            yield from _newest_sample(tree, span)
+        if past or (tree.offset is None and tree.at is None):
+            yield tree, span
     elif isinstance(tree, parser.MatrixSelector):
-        if tree.vector_selector.offset is None and tree.vector_selector.at is None:
-            yield from _newest_sample(tree.vector_selector, tree.range.total_seconds())
+        if past or (tree.vector_selector.offset is None and tree.vector_selector.at is None):
+            yield tree.vector_selector, tree.range.total_seconds()
     elif isinstance(tree, parser.SubqueryExpr):
-        if tree.offset is None and tree.at is None:
-            yield from _selectors(tree.expr, tree.range.total_seconds() if tree.range is not None else span)
+        if past or (tree.offset is None and tree.at is None):
+            yield from _selectors(tree.expr, tree.range.total_seconds() if tree.range is not None else span, past=past)
     elif isinstance(tree, parser.BinaryExpr):
-        yield from _selectors(tree.lhs, span)
-        yield from _selectors(tree.rhs, span)
+        yield from _selectors(tree.lhs, span, past=past)
+        yield from _selectors(tree.rhs, span, past=past)
     elif isinstance(tree, parser.Call):
         for each in tree.args:
-            yield from _selectors(each, span)
+            yield from _selectors(each, span, past=past)
     elif isinstance(tree, parser.AggregateExpr | parser.ParenExpr | parser.UnaryExpr):
-        yield from _selectors(tree.expr, span)
+        yield from _selectors(tree.expr, span, past=past)
 
 
 def _newest_sample(selector: parser.VectorSelector, span: float | None) -> Iterator[str]:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from autocanary.errors import PolicyError, Problem
+from autocanary.errors import PolicyError
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase
@@ -19,6 +19,7 @@ from autocanary.model.rollout import Request, Rollout
 
 if TYPE_CHECKING:  # help and completion need not wait for these
     from autocanary.app.simulation import OnProgress, SimulationSummary
+    from autocanary.cli.measured_services import ProbedPolicies
     from autocanary.controller.policy_snapshots import PolicySnapshots
     from autocanary.kserve.knative_routes import Route
     from autocanary.settings import Settings
@@ -195,8 +196,8 @@ def simulate(
     return simulate(policies, releases, runs=runs, seed=seed, horizon=horizon, on_progress=on_progress)
 
 
-def probe(url: str, policies: Sequence[Policy]) -> Sequence[Problem]:
-    """Problems of the policies' queries in Prometheus; MetricsUnreachable when it does not answer."""
+def probe(url: str, policies: Sequence[Policy]) -> ProbedPolicies:
+    """What Prometheus says of the policies; MetricsUnreachable when it does not answer."""
     from autocanary.cli import probe_prometheus
 
     return probe_prometheus.probe(url, policies)

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
+from autocanary.cli.measured_services import ProbedPolicies, measure_services
 from autocanary.errors import MetricsError, MetricsRefused, Problem
 from autocanary.model.policy import Analysis, Metric, Policy
 from autocanary.policy_files.cross_field_checks import with_sample_values
+from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
 from autocanary.prometheus.client import PrometheusClient
-from autocanary.prometheus.connection_settings import config_from_settings
+from autocanary.prometheus.connection_settings import config_from_settings, config_of_server
 from autocanary.prometheus.measurements import short_window_problem
 from autocanary.prometheus.preset_queries import scrape_interval
 from autocanary.prometheus.presets import Exporter
 from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.sources import exporter_variants
+from autocanary.promql import metric_names, quote_string
+from autocanary.scheduler import SteadyClock
 from autocanary.settings import load
 
 __all__ = ["check_queries", "probe"]
@@ -26,13 +31,35 @@ __all__ = ["check_queries", "probe"]
 Query = Callable[[str], QueryResponse]
 
 
-def probe(url: str, policies: Sequence[Policy]) -> list[Problem]:
-    """Query with the credentials of the settings; MetricsUnreachable when there is no answer."""
-    client = PrometheusClient(config_from_settings(load({"prometheus_url": url})))
+def probe(url: str, policies: Sequence[Policy]) -> ProbedPolicies:
+    """Query with the credentials of the settings; MetricsUnreachable when there is no answer.
+
+    A policy that names one of the settings' further servers is checked against that one.
+    """
+    settings = load({"prometheus_url": url})
+    named = {server.name: config_of_server(server) for server in settings.prometheus_servers}
+    by_config: dict[str, list[Policy]] = {}
+    for policy in policies:
+        by_config.setdefault(policy.analysis.server if policy.analysis.server in named else "", []).append(policy)
+    found = ProbedPolicies()
+    for name, checked in by_config.items():
+        found += _probe(named[name] if name else config_from_settings(settings), checked)
+    return found
+
+
+def _probe(config: PrometheusConfig, policies: Sequence[Policy]) -> ProbedPolicies:
+    client = PrometheusClient(config)
     try:
-        return check_queries(client.query, policies)
+        problems = check_queries(client.query, policies)
     finally:
         client.close()
+    with ThreadPoolExecutor(config.connections) as pool:
+        metrics = PrometheusMetrics(config, pool=pool, clock=SteadyClock())
+        try:
+            measured = measure_services(metrics.run, metrics, policies)
+        finally:
+            metrics.close()
+    return ProbedPolicies([*problems, *measured.problems], measured.lines)
 
 
 def check_queries(query: Query, policies: Sequence[Policy]) -> list[Problem]:
@@ -49,10 +76,17 @@ def check_queries(query: Query, policies: Sequence[Policy]) -> list[Problem]:
 
 
 def _check_query(query: Query, policy: Policy, _: Analysis, metric: Metric) -> Iterator[Problem]:
+    promql = with_sample_values(metric.query)
     try:
-        query(with_sample_values(metric.query))
+        query(promql)
     except MetricsRefused as error:
         yield _problem(policy, f"the query of {metric.name} is refused: {error}")
+        return
+    for name in metric_names(promql):
+        if not query(f"count({{__name__={quote_string(name)}}})").samples:
+            message = f"the query of {metric.name} reads {name}, of which this Prometheus has no series"
+            hint = "is the name right? Where no series means zero, write: … or vector(0)"
+            yield _problem(policy, message, hint, "warning")
 
 
 def _check_preset(query: Query, policy: Policy, analysis: Analysis, metric: Metric) -> Iterator[Problem]:
@@ -83,6 +117,8 @@ def _check_window(
     found: set[str | None],
 ) -> Iterator[Problem]:
     """A warning for each exporter whose most often scraped series have fewer than two samples in the window."""
+    if metric.window is None and analysis.window_follows:
+        return  # it is as long as the scrapes need
     window = analysis.window if metric.window is None else metric.window
     for exporter in exporters:
         counted = exporter.counted[0]

@@ -21,7 +21,8 @@ def validate(
         typer.Option(
             "--prometheus-url",
             metavar="URL",
-            help="Also check in Prometheus whether queries run and have data, and windows hold two scrapes.",
+            help="Also check in Prometheus whether queries run and have data, and windows hold two scrapes; and "
+            "measure the selected services that it knows.",
         ),
     ] = None,
 ) -> None:
@@ -37,12 +38,17 @@ def validate(
     loading = policy_files.load_paths(paths)
     problems = [*loading.all_problems, *policy_files.lint(loading.documents)]
     unreachable: MetricsUnreachable | None = None
+    measured: Sequence[str] = ()
     if prometheus_url is not None and loading.policies:
         try:
-            problems += backend.probe(prometheus_url, loading.policies)
+            probed = backend.probe(prometheus_url, loading.policies)
+            problems += probed.problems
+            measured = probed.lines
         except MetricsUnreachable as error:
             unreachable = error
     _print(problems)
+    for line in measured:
+        printing.print_result(line)
     wrong = sum(problem.severity == "error" for problem in problems)
     _print_verdict(wrong, len(loading.policies))
     if unreachable is not None:

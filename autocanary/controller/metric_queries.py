@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from autocanary.analysis import AnalysisInput, Evaluation, Verdict, analyse
 from autocanary.analysis.analyse import BUDGET_METRIC
@@ -18,8 +19,10 @@ from autocanary.ports import Metrics, WebhookCall, WebhookResult
 from autocanary.promql import fill_placeholders
 
 __all__ = [
+    "MeasuredRevisions",
     "QueryResults",
     "analyse_measurements",
+    "build_metric_query",
     "is_measurable",
     "metric_queries_for",
     "post_rollout_calls",
@@ -32,10 +35,13 @@ __all__ = [
 def metric_queries_for(rollout: Rollout, policy: Policy, step: int) -> tuple[tuple[str, MetricQuery], ...]:
     """The queries of every evaluation of this rollout at a step."""
     analysis = policy.analysis_at(step)
-    queries = tuple((metric.name, _metric_query(rollout, analysis, metric)) for metric in analysis.metrics)
+    revisions = MeasuredRevisions(
+        rollout.namespace, rollout.service, rollout.component.value, rollout.candidate, rollout.stable
+    )
+    queries = tuple((metric.name, build_metric_query(revisions, analysis, metric)) for metric in analysis.metrics)
     if analysis.max_failed_requests is None:
         return queries
-    failed = _metric_query(rollout, analysis, _FAILED_REQUESTS)
+    failed = build_metric_query(revisions, analysis, _FAILED_REQUESTS)
     return (*queries, (BUDGET_METRIC, replace(failed, counters=True, failures=True)))
 
 
@@ -43,27 +49,38 @@ _FAILED_REQUESTS = Metric("error-rate", Range(), Unit.PERCENT)
 """What the budget of failed requests counts."""
 
 
-def _metric_query(rollout: Rollout, analysis: Analysis, metric: Metric) -> MetricQuery:
+class MeasuredRevisions(NamedTuple):
+    """Whose metrics are queried."""
+
+    namespace: str
+    service: str
+    component: str
+    candidate: str
+    stable: str
+
+
+def build_metric_query(measured: MeasuredRevisions, analysis: Analysis, metric: Metric) -> MetricQuery:
+    """The query of one metric, with its placeholders filled."""
     window = metric.window if metric.window is not None else analysis.window
     follows = metric.window is None and analysis.window_follows
     promql = template = ""
     if metric.query:
         values: dict[str, str | float] = {
-            "namespace": rollout.namespace,
-            "name": rollout.service,
-            "service": rollout.service,
-            "component": rollout.component.value,
-            "revision": rollout.candidate,
-            "stableRevision": rollout.stable,
+            "namespace": measured.namespace,
+            "name": measured.service,
+            "service": measured.service,
+            "component": measured.component,
+            "revision": measured.candidate,
+            "stableRevision": measured.stable,
         }
         promql = fill_placeholders(metric.query, {**values, "window": window, "interval": window})
         template = fill_placeholders(metric.query, values, keep=("window", "interval")) if follows else ""
     return MetricQuery(
-        namespace=rollout.namespace,
-        service=rollout.service,
-        component=rollout.component.value,
-        revision=rollout.candidate,
-        stable=rollout.stable,
+        namespace=measured.namespace,
+        service=measured.service,
+        component=measured.component,
+        revision=measured.candidate,
+        stable=measured.stable,
         source=analysis.source,
         window=window,
         metric="" if promql else metric.name,

@@ -24,6 +24,7 @@ __all__ = ["CustomQueries"]
 
 _QUERY_LABEL = "autocanary_q"
 _MAX_JOINED = 400
+_MAX_AGES = 1000
 _SPLIT_FACTOR = 8
 _ISOLATE_SECONDS = 600.0
 _MAX_ISOLATED = 1000
@@ -94,7 +95,7 @@ class CustomQueries:
         size = 0
         for part in parts:
             cost = len(part.encode()) + 64
-            if not chunks or len(chunks[-1]) >= _MAX_JOINED or size + cost > self._max_query_bytes:
+            if not chunks or len(chunks[-1]) >= _MAX_AGES or size + cost > self._max_query_bytes:
                 chunks.append([])
                 size = 0
             chunks[-1].append(part)

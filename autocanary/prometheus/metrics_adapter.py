@@ -80,6 +80,10 @@ class PrometheusMetrics:
                 self._custom.limit_query_bytes(query_bytes)
             raise
 
+    def run(self, promql: str) -> QueryResponse:
+        """One query's answer, or MetricsUnreachable or MetricsRefused with one sentence."""
+        return self._query(promql)
+
     def probe(self) -> ProbeResult:
         """One query and the version; takes at most two timeouts."""
         try:

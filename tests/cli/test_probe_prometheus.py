@@ -39,15 +39,24 @@ class Prometheus:
 
 
 def warnings_of(prometheus: Prometheus, *metrics: Metric, source: Source = Source.AUTO) -> list[str]:
-    of = replace(POLICY, analysis=Analysis(metrics, source=source), origin="policy.yaml:1")
+    of = replace(POLICY, analysis=Analysis(metrics, source=source, window_follows=False), origin="policy.yaml:1")
     return [str(problem) for problem in check_queries(prometheus, [of])]
 
 
 def test_a_query_that_runs_is_no_problem_with_or_without_data() -> None:
     """Whether it has data depends on a service that is not named; the query runs with its gaps filled."""
-    prometheus = Prometheus()
+    prometheus = Prometheus(has="drift")
     assert warnings_of(prometheus, CUSTOM) == []
-    assert prometheus.asked == ["vector(1)", 'drift{revision="sample"}[1m]']
+    assert prometheus.asked == ["vector(1)", 'drift{revision="sample"}[1m]', 'count({__name__="drift"})']
+
+
+def test_a_metric_that_does_not_exist_is_a_warning_that_names_it() -> None:
+    """A query with a misspelt name runs, and never has data."""
+    misspelt = replace(CUSTOM, query="sum(rate(erors_total[{{ window }}])) / sum(rate(requests_total[{{ window }}]))")
+    [warning] = warnings_of(Prometheus(has='requests_total"'), misspelt)
+    assert warning.startswith(
+        "policy.yaml:1: warning: prod: the query of drift reads erors_total, of which this Prometheus has no series"
+    )
 
 
 def test_a_refused_query_is_an_error() -> None:
@@ -75,6 +84,12 @@ def test_a_window_of_two_scrapes_is_no_problem(interval: float | None, window: f
     assert warnings_of(prometheus, replace(PRESET, window=window)) == []
     assert "istio_requests_total{" in prometheus.asked[-1]
     assert "count_over_time" in prometheus.asked[-1]
+
+
+def test_a_window_that_follows_the_scrapes_is_no_problem() -> None:
+    """It is as long as they need."""
+    of = replace(POLICY, analysis=Analysis((PRESET,), window_follows=True))
+    assert check_queries(Prometheus(has="istio_requests_total", interval=60), [of]) == []
 
 
 def test_a_window_under_two_scrapes_is_one_warning_with_the_numbers() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from autocanary.cli import backend
+from autocanary.cli.measured_services import ProbedPolicies
 from autocanary.errors import MetricsUnreachable, Problem
 from autocanary.model.policy import Policy
 from tests.cli.conftest import Invoke
@@ -84,16 +85,21 @@ def test_prometheus_is_asked_only_when_it_is_named(
     asked: list[tuple[str, int]] = []
     severity = "warning"
 
-    def probe(url: str, policies: Sequence[Policy]) -> list[Problem]:
+    def probe(url: str, policies: Sequence[Policy]) -> ProbedPolicies:
         asked.append((url, len(policies)))
-        return [Problem("policy.yaml", 0, 0, "request-success-rate: no data", severity=severity)]
+        problem = Problem("policy.yaml", 0, 0, "request-success-rate: no data", severity=severity)
+        return ProbedPolicies([problem], ["prod: models/mnist: request-success-rate of mnist-00002: 99 %"])
 
     monkeypatch.setattr(backend, "probe", probe)
     assert invoke("validate", str(policy)).exit_code == 0
     assert asked == []
     result = invoke("validate", str(policy), "--prometheus-url", "http://prometheus:9090")
     assert asked == [("http://prometheus:9090", 1)]
-    assert (result.exit_code, result.stdout) == (0, "policy.yaml: warning: request-success-rate: no data\n")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "policy.yaml: warning: request-success-rate: no data",
+        "prod: models/mnist: request-success-rate of mnist-00002: 99 %",
+    ]
     severity = "error"
     result = invoke("validate", str(policy), "--prometheus-url", "http://prometheus:9090")
     assert (result.exit_code, result.stderr) == (1, "1 error: not valid\n")
@@ -101,7 +107,7 @@ def test_prometheus_is_asked_only_when_it_is_named(
 
 @pytest.fixture
 def away(monkeypatch: pytest.MonkeyPatch) -> None:
-    def probe(url: str, policies: Sequence[Policy]) -> list[Problem]:
+    def probe(url: str, policies: Sequence[Policy]) -> ProbedPolicies:
         raise MetricsUnreachable(f"{url} refuses the connection")
 
     monkeypatch.setattr(backend, "probe", probe)

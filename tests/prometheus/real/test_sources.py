@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from autocanary.cli.measured_services import known_revisions
 from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Source
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
 from autocanary.prometheus.counter_queries import counter_family, counters_query, process_history_query
@@ -549,6 +550,13 @@ def test_probe_returns_server_version(world: World, counted: CountingMetrics) ->
     assert counted.metrics.refusal("sum(up)") is None
     refusal = "unknown func" if world.kind == VICTORIA_METRICS else "unknown function"
     assert refusal in (counted.metrics.refusal("nope(up)") or "")
+
+
+def test_validate_finds_the_services_by_their_series(counted: CountingMetrics) -> None:
+    """With every form of labels but target_info, whose revisions are not in the series themselves."""
+    found = known_revisions(counted.metrics.run)
+    for case in ON_PAGE:
+        assert list(found["models", case.service, "predictor"]) == [case.revision(1), case.revision(2)]
 
 
 def test_every_preset_has_a_variant_that_answers_it(counted: CountingMetrics) -> None:
