@@ -136,6 +136,7 @@ class Message:
     """A notification for users; every channel renders it in its own form.
 
     ``page_url`` is the permalink to the rollout's page, ``runbook_url`` the runbook for the reason; "" without.
+    ``dry_run``: nothing of it was done, so every channel says what would be.
     """
 
     notification: Notification
@@ -144,6 +145,7 @@ class Message:
     details: tuple[tuple[str, str], ...] = ()
     page_url: str = ""
     runbook_url: str = ""
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from autocanary.http_server.exposition import Exposition, PolicyCount, ScrapeSou
 from autocanary.http_server.server import Server
 from autocanary.kserve import dialects_with_author
 from autocanary.kube.api_client import ApiClient
+from autocanary.kube.dry_run_cluster import DryRunCluster
 from autocanary.kube.dry_run_store import DryRunRolloutStore
 from autocanary.kube.inference_services import KubeCluster
 from autocanary.kube.kubeconfig import find_credentials
@@ -162,7 +163,7 @@ class AutocanaryService:
         )
         self._approvals = notification_channels.slack_approvals(settings, http, self._kube_store)
         self.controller = Controller(
-            cluster=self._cluster,
+            cluster=DryRunCluster(self._cluster) if settings.dry_run else self._cluster,
             store=self._store,
             metrics=MetricsServers(self._metrics, servers),
             policy_webhooks=HttpPolicyWebhooks(self._webhook_call_pool, policy_http),
@@ -181,6 +182,7 @@ class AutocanaryService:
             history_limit=settings.history_limit,
             external_url=settings.external_url,
             runbook_url=settings.runbook_url,
+            dry_run=settings.dry_run,
         )
         self._timer = Timer(
             [

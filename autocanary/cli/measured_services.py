@@ -60,7 +60,11 @@ def measure_services(
     for policy in policies:
         measured = list(_selected(policy, revisions))
         for each in measured[:_MAX_SERVICES]:
-            queries = {metric.name: build_metric_query(each, policy.analysis, metric) for metric in policy.analysis.metrics}
+            queries = {
+                metric.name: build_metric_query(each, analysis, metric)
+                for analysis in policy.analyses
+                for metric in analysis.metrics
+            }
             answers = metrics.query(list(queries.values()))
             for name, asked in queries.items():
                 lines.append(f"{policy.name}: {each.namespace}/{each.service}: {_line(name, each, answers[asked])}")

@@ -43,7 +43,7 @@ class Dependencies:
     and ``webhook_pool`` the policies' webhooks, so that none delays another. ``ready`` is True once the first caches
     are whole; ``requeue`` asks for a tick soon; ``on_leadership_lost`` is called when another instance may lead;
     ``history_limit`` is how many finished rollouts of a service are kept; ``external_url`` and ``runbook_url`` are
-    what the links of messages are made of.
+    what the links of messages are made of; ``dry_run`` makes messages conditional: the ports write nothing.
     """
 
     cluster: Cluster
@@ -65,6 +65,7 @@ class Dependencies:
     history_limit: int
     external_url: str = ""
     runbook_url: str = ""
+    dry_run: bool = False
 
 
 class PendingCalls:

@@ -63,6 +63,7 @@ class Controller:
         history_limit: int = 10,
         external_url: str = "",
         runbook_url: str = "",
+        dry_run: bool = False,
     ) -> None:
         self._dependencies = Dependencies(
             cluster=cluster,
@@ -84,6 +85,7 @@ class Controller:
             history_limit=history_limit,
             external_url=external_url,
             runbook_url=runbook_url,
+            dry_run=dry_run,
         )
         self._reset_state()
 

@@ -91,6 +91,7 @@ class Notifications:
                     _forecast(running) if notification.reason in _OPEN_REASONS else (),
                     page_link(self._dependencies.external_url, *place),
                     runbook_link(self._dependencies.runbook_url, *place),
+                    self._dependencies.dry_run,
                 )
         return None
 

@@ -12,6 +12,7 @@ from autocanary import logs
 from autocanary.errors import AutocanaryError, ClusterError, DeliveryError
 from autocanary.model.decision import Event
 from autocanary.notifications.channel import PolicyOf, no_policy
+from autocanary.notifications.message_text import summary
 from autocanary.notifications.metric_rows import deciding_row, metric_rows
 from autocanary.ports import Message
 from autocanary.views import model_change, released_by_text
@@ -53,8 +54,9 @@ class AuditLog:
             "step": notification.step,
             "weight": notification.weight,
             "reason": notification.reason,
-            "message": notification.message,
+            "message": summary(message) if message.dry_run else notification.message,
         }
+        fields |= {"dry_run": True} if message.dry_run else {}
         change = model_change(rollout)
         for name, text in (
             ("stable_model", change.old),

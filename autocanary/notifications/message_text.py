@@ -5,6 +5,7 @@ The rules say what happened and why (``Notification.message``); nothing here rep
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from autocanary.model.decision import Event
@@ -166,6 +167,8 @@ _HOLDS: Mapping[str, str] = {
 def title(message: Message) -> str:
     """``models/mnist: rolled back``."""
     rollout, notification = message.rollout, message.notification
+    if message.dry_run:
+        return f"{rollout.namespace}/{rollout.service}: dry run, {_fill(_would(message), message)}"
     what = _TITLES_BY_REASON.get(_case(message)) or _TITLES.get(notification.event, notification.event)
     if notification.event == Event.WARNING.value and _needs_action(message):
         known = _case(message) in _TITLES_BY_REASON
@@ -174,12 +177,49 @@ def title(message: Message) -> str:
 
 
 def summary(message: Message) -> str:
-    """What happened and why, as a sentence; the reason where the rules give no words."""
+    """What happened and why, as a sentence; the reason where the rules give no words. In a dry run what would be."""
+    if message.dry_run:
+        return _conditional(message)
     text = message.notification.message or message.notification.reason
     first = text.split(maxsplit=1)[0] if text.strip() else ""
     if first.isalpha() and first != "autocanary":  # names of revisions, metrics and clients stay as they are
         text = text[0].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+_WOULD: Mapping[str, str] = {
+    Event.STARTED.value: "would roll {candidate} out, from {weight} % on",
+    Event.STEP.value: "would raise {candidate} to {weight} %",
+    Event.HELD.value: "would hold {candidate} at {weight} %",
+    Event.PAUSED.value: "would pause at {weight} %",
+    Event.RESUMED.value: "would go on at {weight} %",
+    Event.PROMOTED.value: "would promote {candidate}",
+    Event.ROLLBACK.value: "would roll {candidate} back",
+    Event.ROLLED_BACK.value: "{stable} would have all traffic again",
+    Event.EXTERNAL_CHANGE.value: "would stop and keep {weight} %: another client changed the weight",
+    Event.ENDED.value: "would end this rollout ({phase})",
+    Event.WARNING.value: "would warn",
+}
+_FACTS = frozenset({Event.HELD.value, Event.PAUSED.value, Event.WARNING.value, Event.ROLLBACK.value})
+"""Events whose message says why, and nothing that autocanary did: it is true in a dry run, too."""
+_DEED = re.compile(r"; (?:held at|paused|autocanary puts|[\w.-]+ was rolled back before)\b|, so ")
+"""Where a message goes on to what autocanary does about it."""
+_NOTHING_WRITTEN = "Nothing was written: KServe sends the traffic as the manifest says"
+
+
+def _would(message: Message) -> str:
+    return _WOULD.get(message.notification.event, f"would be {message.notification.event}")
+
+
+def _conditional(message: Message) -> str:
+    """``autocanary would raise mnist-predictor-00002 to 25 %. Nothing was written: …``; never what was done."""
+    notification = message.notification
+    would = _fill(_would(message), message)
+    text = would if notification.event == Event.ROLLED_BACK.value else f"autocanary {would}"
+    if notification.event in _FACTS and notification.message:
+        why = _DEED.split(notification.message, maxsplit=1)[0]
+        text = f"{text}: {why.rstrip('.')}"
+    return f"{text}. {_NOTHING_WRITTEN}."
 
 
 def release_text(message: Message) -> str:
@@ -191,6 +231,8 @@ def release_text(message: Message) -> str:
 
 def action_taken(message: Message) -> str:
     """What autocanary does about it; "" where the summary says it, or for an event that this version does not know."""
+    if message.dry_run:
+        return ""
     if message.notification.reason == Reason.ROLLBACK_BLOCKED.value:
         return _fill(_BLOCKED_RESTORE, message) if not _needs_action(message) else ""
     text = _ACTIONS_BY_REASON.get(_case(message)) or _ACTIONS.get(message.notification.event, "")
@@ -211,6 +253,8 @@ _BLOCKED_UNKNOWN = f"Apply the last good InferenceService manifest: autocanary d
 def advice(message: Message) -> str:
     """What the reader should do now; "" when no action is required."""
     notification = message.notification
+    if message.dry_run:
+        return ""
     event, reason = notification.event, notification.reason
     general = _ADVICE_BY_EVENT.get(event, f"See {_STATUS}.")
     if event == Event.ROLLED_BACK.value:
@@ -225,9 +269,11 @@ def advice(message: Message) -> str:
 def calls_for_action(message: Message) -> bool:
     """Whether the transition is shown in the channel and mentions users: a rollback, or one that waits for a user.
 
-    A user who paused the rollout needs no call, and neither does a warning that autocanary deals with.
+    A user who paused the rollout needs no call, and neither does a warning that autocanary deals with, or a dry run.
     """
     notification = message.notification
+    if message.dry_run:
+        return False
     if notification.event == Event.WARNING.value:
         return _needs_action(message)
     if notification.event == Event.PAUSED.value:
@@ -240,6 +286,8 @@ def calls_for_action(message: Message) -> bool:
 def next_action(message: Message, policy: Policy | None) -> str:
     """What the planner does next; "" when the rollout has ended or the plan is not known."""
     notification, rollout = message.notification, message.rollout
+    if message.dry_run:
+        return ""
     if notification.phase == Phase.ROLLING_BACK.value:
         return f"All traffic goes back to {rollout.stable}."
     if policy is None or notification.phase in _ENDED or notification.step > len(policy.steps):

@@ -14,7 +14,7 @@
      "namespace": "models", "service": "mnist", "component": "predictor", "rollout": "mnist-00002",
      "stable": "mnist-predictor-00001", "candidate": "mnist-predictor-00002",
      "phase": "RolledBack", "step": 2, "steps": 4, "weight": 0,      step counts from 1; steps may be null
-     "reason": "MetricViolation", "message": "...one sentence...",
+     "reason": "MetricViolation", "message": "...one sentence...", "dryRun": false,
      "metrics": [{"name": "request-success-rate", "verdict": "violation", "kind": "value", "value": 97.2,
                   "unit": "percent", "min": 99.0, "max": null, "requests": 1234, "dryRun": false,
                   "comparison": null}],
@@ -61,6 +61,7 @@ from autocanary.notifications.channel import (
     wanted_by_default_channels,
 )
 from autocanary.notifications.http_client import HttpClient, raise_for_status, url_origin
+from autocanary.notifications.message_text import summary
 from autocanary.notifications.metric_rows import MetricRow, metric_rows
 from autocanary.ports import Message
 from autocanary.views import model_change, released_by_text
@@ -106,7 +107,8 @@ def payload(message: Message, cluster: str, policy_of: PolicyOf) -> dict[str, An
         "steps": len(policy.steps) if policy else None,
         "weight": notification.weight,
         "reason": notification.reason,
-        "message": notification.message,
+        "message": summary(message) if message.dry_run else notification.message,
+        "dryRun": message.dry_run,
         "metrics": [_metric(row) for row in metric_rows(message, policy)],
         "failedRequests": {"count": counted[0], "max": counted[1]} if counted is not None else None,
         "models": _models(message),

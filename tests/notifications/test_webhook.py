@@ -46,6 +46,7 @@ def test_payload_and_headers_on_the_wire(receiver: Receiver, http: HttpClient) -
         "weight": 0,
         "reason": "MetricViolation",
         "message": "success rate 97.2 % (needs 99 %), 1,234 requests, 3 of 3 violations",
+        "dryRun": False,
         "metrics": [
             {
                 "name": "request-success-rate",
