@@ -119,7 +119,8 @@ def render_explanation(found: Explanation, now: float, *, wide: bool) -> Rendera
     _add(facts, "Released by", found.released_by)
     running = found.finished_at is None
     _add(facts, "Why not now" if running else "Ended", found.wait.text)
-    _add(facts, "Last decision", _decision_line(found.decision))
+    decided = "Last decision" if running else "Decided"
+    _add(facts, decided, _decision_line(found.decision, found.message))
     _add(facts, "Rule", _rule_line(found.decision))
     _add(facts, "Sources", ", ".join(found.sources))
     _add(facts, "Forecast", found.forecast)
@@ -155,12 +156,14 @@ def _add(table: Table, name: str, text: str) -> None:
         table.add_row(name, Text(text))
 
 
-def _decision_line(decision: DecisionExplanation | None) -> str:
+def _decision_line(decision: DecisionExplanation | None, shown: str) -> str:
+    """Without a message that is shown already."""
     if decision is None:
         return ""
     at = format_time(decision.at) or ""
     by = f", requested by {decision.requested_by}" if decision.requested_by else ""
-    return f"{decision.number} of {decision.count}, {at}{by}: {decision.reason}: {decision.message}"
+    message = "" if decision.message == shown else f": {decision.message}"
+    return f"{decision.number} of {decision.count}, {at}{by}: {decision.reason}{message}"
 
 
 def _rule_line(decision: DecisionExplanation | None) -> str:
@@ -184,7 +187,7 @@ def _evidence_table(rows: tuple[EvidenceRow, ...]) -> Table:
             Text(row.needed, "dim"),
             Text(limit, "red" if row.violations else ""),
             Text("–" if row.requests is None else f"{row.requests:,.0f}"),
-            Text(row.source or "query"),
+            Text(row.source or "–"),
         )
     return table
 

@@ -105,6 +105,8 @@ def format_duration(seconds: float) -> str:
 
 def describe_measurement(measurement: Measurement) -> str:
     """A measurement in words, with the adapter's detail when there is one."""
+    if measurement.kind is MeasurementKind.OUTAGE and measurement.detail:
+        return measurement.detail  # it is a sentence of its own: Prometheus does not answer
     words = _WORDS[measurement.kind]
     return f"{words}: {measurement.detail}" if measurement.detail else words
 
@@ -136,7 +138,8 @@ def describe_wait(rollout: Rollout, policy: Policy | None, now: float) -> str:
     if progress.phase is Phase.ROLLING_BACK:
         return "the traffic to be back on stable"
     if progress.phase is Phase.PAUSED:
-        return "a user: promote, resume or abort"
+        approval = progress.reason is Reason.AWAITING_APPROVAL
+        return "your approval: promote or abort" if approval else "a user: promote, resume or abort"
     if progress.verified_at is None:
         return f"the traffic to show {progress.weight} %"
     if policy is not None and 0 <= progress.step < len(policy.steps):

@@ -80,7 +80,8 @@ _ADVICE_BY_REASON: Mapping[str, str] = {
     Reason.FAILURE_PAUSED.value: f"Roll back with {_ABORT}, or go on with {_RESUME}.",
     Reason.EXTERNAL_CHANGE.value: f"Go on from this weight with {_RESUME}, or roll back with {_ABORT}.",
     Reason.WEIGHT_LOST.value: "Find the client that removes canaryTrafficPercent, a GitOps tool for example.",
-    Reason.NO_DATA.value: "Check that clients call the service and that Prometheus scrapes {candidate}.",
+    Reason.NO_DATA.value: "Nothing is known about the model: check that clients call the service, and that Prometheus "
+    "scrapes {candidate}.",
     Reason.INCONCLUSIVE.value: f"Compare the numbers, then {_PROMOTE} or {_ABORT}.",
     Reason.TOO_FEW_REQUESTS.value: "Nothing while traffic is expected; otherwise lower minRequests in the policy.",
     Reason.METRICS_OUTAGE.value: "Check Prometheus: it does not answer the policy's queries.",
@@ -135,7 +136,7 @@ _AFTER_ROLLBACK: Mapping[str, str] = {
     Reason.PROGRESS_DEADLINE_EXCEEDED.value: f"See {_DESCRIBE} for what it waited for, then {_RETRY}.",
     Reason.ROLLBACK_WEBHOOK.value: f"See what the webhook reports; {_RETRY} starts the rollout again.",
 }
-_MANIFEST = " Your manifest still has the spec of {candidate}: change it, because the next apply brings it back."
+_MANIFEST = " Your manifest still has {model}: change it, because the next apply brings it back."
 _EVENTS_WITHOUT_REASON_ADVICE = frozenset(
     {Event.PROMOTED.value, Event.ROLLBACK.value, Event.ROLLED_BACK.value, Event.STEP.value, Event.RESUMED.value}
 )
@@ -234,7 +235,9 @@ def action_taken(message: Message) -> str:
     if message.dry_run:
         return ""
     if message.notification.reason == Reason.ROLLBACK_BLOCKED.value:
-        return _fill(_BLOCKED_RESTORE, message) if not _needs_action(message) else ""
+        return ""  # the summary says it
+    if message.notification.event == Event.ROLLED_BACK.value:
+        return _restored(message)
     text = _ACTIONS_BY_REASON.get(_case(message)) or _ACTIONS.get(message.notification.event, "")
     if message.notification.event == Event.HELD.value and message.notification.weight == 0:
         text = _ACTIONS_BY_REASON.get(_case(message), _HELD_WITHOUT_TRAFFIC)
@@ -242,10 +245,17 @@ def action_taken(message: Message) -> str:
 
 
 _HELD_WITHOUT_TRAFFIC = "{candidate} gets no traffic yet."
-_BLOCKED_RESTORE = (
-    "The spec of {stable} comes back as a new revision: Knative moves no traffic while a revision in the route is not "
-    "ready."
-)
+
+
+def _restored(message: Message) -> str:
+    """What was put back, with the models' names; "" where the weight alone was lowered."""
+    rollout = message.rollout
+    if not rollout.progress.repairing:
+        return ""
+    back = model_change(rollout).old or f"the spec of {rollout.stable}"
+    return f"autocanary set spec.{rollout.component.value} back to {back}, as a new revision."
+
+
 _BLOCKED_LATER = f"Nothing yet. If the rollback is not over in 2 minutes, see {_DESCRIBE}."
 _BLOCKED_UNKNOWN = f"Apply the last good InferenceService manifest: autocanary does not know it. See {_DESCRIBE}."
 
@@ -328,4 +338,5 @@ def _fill(text: str, message: Message) -> str:
         stable=rollout.stable,
         candidate=rollout.candidate,
         rollout=rollout.name,
+        model=model_change(rollout).new or f"the spec of {rollout.candidate}",
     )

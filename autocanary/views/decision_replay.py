@@ -131,7 +131,7 @@ def _replay(
 
 
 def _description(docstring: str | None) -> str:
-    return " ".join((docstring or "").split("\n\n")[0].split())
+    return " ".join((docstring or "").split("\n\n")[0].split()).replace("``", "").rstrip(".")
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from autocanary.analysis.forecast import forecast_text
+from autocanary.decide.transitions import DEADLINE_REASONS
 from autocanary.model.comparison_wording import comparison_lines, worst_first
+from autocanary.model.decision import Event
 from autocanary.model.policy import Metric, OnFailure, Policy, Range, TimeoutAction
 from autocanary.model.progress import MetricState, Phase
 from autocanary.model.reason import Reason
@@ -21,7 +23,7 @@ from autocanary.model.value_wording import (
 )
 from autocanary.views.decision_replay import DecisionExplanation, explain_decision
 from autocanary.views.model_change import ModelChange, model_change, released_by_text
-from autocanary.views.wait import Wait, explain_wait
+from autocanary.views.wait import WITHOUT_METRICS, Wait, explain_wait
 
 __all__ = ["EvidenceRow", "Explanation", "NextEvent", "PolicyInForce", "explain_rollout"]
 
@@ -82,7 +84,8 @@ class PolicyInForce:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``wait`` says what holds the rollout; ``decision`` is its last recorded decision, None before the first.
+    """``wait`` says what holds the rollout; ``decision`` is the last recorded one, or the one that began its
+    rollback, None before the first.
 
     ``evidence`` has the worst metric first; ``next_events`` are in the order of their times, what has none last.
     ``sources`` are the metric sources that answered, ``forecast`` what a comparison can be expected to find at this
@@ -144,7 +147,7 @@ def explain_rollout(
         released_by=released_by_text(rollout),
         models=model_change(rollout),
         wait=explain_wait(rollout, policy, now),
-        decision=explain_decision(rollout, policy, -1),
+        decision=explain_decision(rollout, policy, _deciding(rollout)),
         evidence=evidence,
         evidence_percent=float(percent) if isinstance(percent, int | float) else None,
         next_events=tuple(sorted(_next_events(rollout, policy, now), key=_by_time)),
@@ -152,6 +155,16 @@ def explain_rollout(
         sources=tuple(dict.fromkeys(row.source for row in evidence if row.source)),
         forecast=forecast_text(policy, progress),
     )
+
+
+def _deciding(rollout: Rollout) -> int:
+    """The decision that matters: of a rolled-back rollout the one that began the rollback, else the newest."""
+    decisions = rollout.progress.decisions
+    if rollout.progress.phase is Phase.ROLLED_BACK:
+        for number in range(len(decisions), 0, -1):
+            if decisions[number - 1].get("event") == Event.ROLLBACK.value:
+                return number
+    return -1
 
 
 def _by_time(event: NextEvent) -> tuple[bool, float]:
@@ -220,7 +233,8 @@ def _next_step(rollout: Rollout, policy: Policy, now: float) -> Iterator[NextEve
     what = f"{ahead[0].weight} % of the traffic to {rollout.candidate}" if ahead else f"{rollout.candidate} is promoted"
     kind = "step" if ahead else "promotion"
     if progress.phase is Phase.PAUSED:
-        yield NextEvent("user", f"{what}, after a user promotes or resumes")
+        approval = progress.reason is Reason.AWAITING_APPROVAL
+        yield NextEvent("user", f"{what}, after {'your approval' if approval else 'a user promotes or resumes'}")
         return
     opening = None if is_open(policy.windows, now) or not ahead else next_opening(policy.windows, now)
     if progress.step < 0:
@@ -231,7 +245,7 @@ def _next_step(rollout: Rollout, policy: Policy, now: float) -> Iterator[NextEve
     if progress.verified_at is not None and step is not None:
         earliest = max(progress.verified_at + step.hold, now)
         wait = explain_wait(rollout, policy, now)
-        if wait.missing in ("evidence", "requests", "metrics"):
+        if wait.missing not in ("", "time", "window"):
             earliest = now + wait.seconds if wait.seconds is not None else None
         if earliest is not None and opening is not None:
             earliest = max(earliest, opening)
@@ -249,15 +263,17 @@ def _deadlines(rollout: Rollout, policy: Policy) -> Iterator[NextEvent]:
         began = progress.step_started_at if progress.step_started_at is not None else progress.started_at
         what = "is not ready by then" if progress.step < 0 else f"does not get its {progress.weight} % by then"
         yield NextEvent("rollback", f"a rollback, if {rollout.candidate} {what}", began + policy.progress_deadline)
-    elif progress.held_since is not None and progress.reason is not Reason.WINDOW_CLOSED:
-        yield NextEvent(
-            "rollback", "a rollback, if it is held until then", progress.held_since + policy.progress_deadline
-        )
+    elif progress.held_since is not None and progress.reason in DEADLINE_REASONS:
+        at = progress.held_since + policy.progress_deadline
+        yield NextEvent("rollback", "a rollback, if it is held until then", at)
+    elif progress.held_since is not None and progress.reason is Reason.STABLE_FAILED:
+        text = f"the spec of {rollout.stable} is put back as a new revision, if it is not ready by then"
+        yield NextEvent("rollback", text, progress.held_since + policy.progress_deadline)
     for timeout, since, what in (
         (analysis.on_no_data, progress.no_data_since, "there are still no usable metrics"),
         (analysis.on_outage, progress.outage_since, "the outage still lasts"),
     ):
-        if since is not None and timeout.action is not TimeoutAction.HOLD:
+        if progress.reason in WITHOUT_METRICS and since is not None and timeout.action is not TimeoutAction.HOLD:
             deed = "a rollback" if timeout.action is TimeoutAction.ROLLBACK else "a pause"
             kind = "rollback" if timeout.action is TimeoutAction.ROLLBACK else "pause"
             yield NextEvent(kind, f"{deed}, if {what}", since + timeout.hold)

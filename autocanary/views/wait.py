@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from autocanary.decide.transitions import DEADLINE_REASONS
 from autocanary.model.comparison_summary import ComparisonSummary
 from autocanary.model.comparison_wording import proof_text
 from autocanary.model.foreign_text import clean_text
@@ -15,10 +16,12 @@ from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_windows import next_opening
 from autocanary.model.value_wording import format_duration, metric_title
 
-__all__ = ["Wait", "explain_wait", "needs_user"]
+__all__ = ["WITHOUT_METRICS", "Wait", "explain_wait", "needs_user"]
 
 _NO_DATA = frozenset({Reason.NO_DATA, Reason.METRICS_NOT_A_NUMBER})
 _OUTAGE = frozenset({Reason.METRICS_OUTAGE, Reason.METRICS_STALE, Reason.METRICS_PARTIAL, Reason.SHARED_OUTAGE})
+WITHOUT_METRICS = _NO_DATA | _OUTAGE
+"""Reasons to hold because nothing is measured: onNoData and onOutage say what follows."""
 _EVIDENCE = frozenset({Reason.GATHERING_EVIDENCE, Reason.SUSPICIOUS})
 
 
@@ -77,7 +80,7 @@ def _ended_text(rollout: Rollout) -> str:
 
 
 def _said(progress: Progress) -> str:
-    return clean_text(progress.message or progress.reason.value, 300)
+    return clean_text(progress.message or progress.reason.value, 500)
 
 
 def _rolling_back(rollout: Rollout, policy: Policy, now: float) -> Wait:
@@ -110,10 +113,10 @@ def _paused(rollout: Rollout, policy: Policy, now: float) -> Wait:
     resume = f"`autocanary resume {rollout.service} -n {rollout.namespace}`"
     abort = f"`autocanary abort {rollout.service} -n {rollout.namespace}`"
     if progress.reason is Reason.AWAITING_APPROVAL:
-        text = f"the step at {progress.weight} % has passed and waits for approval since {since}: {where}, or {abort}"
+        text = f"the step at {progress.weight} % has passed and waits for approval, {since} so far: {where}, or {abort}"
         return Wait(text, "approval", needs_user=True)
     return Wait(
-        f"paused since {since}: {_said(progress)}; {resume} goes on, {abort} rolls back", "a user", needs_user=True
+        f"paused, {since} so far: {_said(progress)}; {resume} goes on, {abort} rolls back", "a user", needs_user=True
     )
 
 
@@ -145,7 +148,7 @@ def _held(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
 
 
 def _without_metrics(progress: Progress, timeout: Timeout, since: float | None, now: float) -> Wait:
-    text = _said(progress)
+    text = _said(progress).partition("; held at")[0]
     if since is None or timeout.action is TimeoutAction.HOLD:
         return Wait(text, "metrics")
     left = max(0.0, since + timeout.hold - now)
@@ -157,7 +160,7 @@ def _deed(action: TimeoutAction) -> str:
 
 
 def _deadline_text(progress: Progress, policy: Policy, now: float) -> str:
-    if progress.held_since is None:
+    if progress.held_since is None or progress.reason not in DEADLINE_REASONS:
         return ""
     left = max(0.0, progress.held_since + policy.progress_deadline - now)
     return f"; rolled back in {format_duration(left)} unless that changes"
@@ -169,11 +172,10 @@ def _not_ready(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
         return None
     began = progress.step_started_at if progress.step_started_at is not None else progress.started_at
     left = max(0.0, began + policy.progress_deadline - now)
-    why = f": {_said(progress)}" if progress.reason is Reason.REVISION_FAILED else ""
-    text = (
-        f"{rollout.candidate} is not ready yet, {format_duration(now - began)} so far{why}; "
-        f"rolled back in {format_duration(left)} unless it becomes ready"
-    )
+    so_far = f"{rollout.candidate} is not ready yet, {format_duration(now - began)} so far"
+    if progress.reason is Reason.REVISION_FAILED:
+        so_far = _said(progress).partition("; given up")[0]
+    text = f"{so_far}; rolled back in {format_duration(left)} unless it becomes ready"
     return Wait(text, "readiness")
 
 

@@ -55,7 +55,7 @@ def test_durations_have_at_most_two_units(seconds: float, text: str) -> None:
 @pytest.mark.parametrize("kind", list(MeasurementKind))
 def test_every_kind_of_reading_has_words(kind: MeasurementKind) -> None:
     """And the adapter's detail follows them."""
-    assert describe_measurement(Measurement(kind, detail="because")).endswith(": because")
+    assert describe_measurement(Measurement(kind, detail="because")).endswith("because")
     assert describe_measurement(Measurement(kind))
 
 

@@ -208,7 +208,7 @@ def external_change(given: DecisionInput, observation: Observation) -> Decision:
         if observation.weight is not None
         else f"removed canaryTrafficPercent ({given.progress.weight} before), so {given.rollout.candidate} gets 100 %"
     )
-    message = f"{who} {made}; the rollout is paused and the weight left alone"
+    message = f"{who} {made}; the rollout is paused and keeps that weight"
     return transitions.pause(
         given,
         f"client {who}" if who in (BY_USER, BY_STEP, BY_FAILURE) else who,
@@ -255,7 +255,9 @@ def report_traffic_drift(given: DecisionInput) -> Decision | None:
 def _warn_of_unready_route(given: DecisionInput, observation: Observation, lasted: str, shares: str) -> Decision | None:
     if Reason.ROUTE_NOT_READY.value in given.progress.warnings_sent:
         return None
-    failure = observation.route_failure or "KServe gives no reason"
+    if given.progress.reason is Reason.STABLE_FAILED:
+        return None  # that message has said it
+    failure = (observation.route_failure or "KServe gives no reason").rstrip(".")
     message = (
         f"the route of {given.rollout.key} is not ready since {lasted}: {failure}; the split is as asked for "
         f"({shares}), and no weight is raised until the route is ready"
