@@ -95,7 +95,8 @@ class RolloutStore(Protocol):
 class Metrics(Protocol):
     """All queries of a tick at once; each gets exactly one measurement, and nothing is raised.
 
-    The number of queries behind it grows with distinct metrics, windows and sources, not with rollouts.
+    The number of queries behind it grows with distinct metrics, windows and sources, not with rollouts. Those that
+    policies' authors wrote (``MetricQuery.query``) are given by namespace.
     """
 
     def query(self, queries: Sequence[MetricQuery]) -> Mapping[MetricQuery, Measurement]: ...

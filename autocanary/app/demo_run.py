@@ -39,8 +39,9 @@ def controller_on(
     history_limit: int = 10,
     *,
     query_pool: Pool | None = None,
+    own_query_pool: Pool | None = None,
 ) -> Controller:
-    """The unchanged controller over the simulated world's ports; ``query_pool`` runs the metric queries."""
+    """The unchanged controller over the simulated world's ports; the pools run the metric queries."""
     return Controller(
         cluster=world.cluster,
         store=world.store,
@@ -52,6 +53,7 @@ def controller_on(
         clock=world.clock,
         pool=world.pool,
         query_pool=query_pool or world.pool,
+        own_query_pool=own_query_pool,
         webhook_pool=world.pool,
         listener=counters if counters is not None else ControllerMetrics(),
         history_limit=history_limit,

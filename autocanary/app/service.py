@@ -51,6 +51,7 @@ __all__ = ["AutocanaryService", "run"]
 
 _POLICY_RELOAD_SECONDS = 5.0
 _WRITE_THREADS, _EVALUATION_THREADS, _QUERY_THREADS, _WEBHOOK_THREADS = 16, 4, 16, 32
+_OWN_EVALUATION_THREADS, _OWN_QUERY_THREADS = 8, 16
 _WEBHOOK_HANG_SECONDS = WEBHOOK_SECONDS + 60.0
 _SERVER_EVALUATION_THREADS, _SERVER_QUERY_THREADS = 2, 8
 """Of each Prometheus beside the main one."""
@@ -106,6 +107,10 @@ class AutocanaryService:
             ThreadPool(_EVALUATION_THREADS, "ask"),
         )
         self._query_pool = ThreadPool(_QUERY_THREADS, "query")
+        self._own_evaluation_pool, self._own_query_pool = (
+            ThreadPool(_OWN_EVALUATION_THREADS, "ask-own"),
+            ThreadPool(_OWN_QUERY_THREADS, "query-own"),
+        )
         self._webhook_pool, self._webhook_call_pool = (
             ThreadPool(_WEBHOOK_THREADS, "hook", hang_seconds=_WEBHOOK_HANG_SECONDS),
             ThreadPool(_WEBHOOK_THREADS, "hook-call", hang_seconds=_WEBHOOK_HANG_SECONDS),
@@ -135,7 +140,9 @@ class AutocanaryService:
         self._policy_objects = KubePolicies(
             self._client, self._leadership, self._policy_status.on_event, namespaces=settings.namespaces
         )
-        self._metrics = self._prometheus_metrics(config_from_settings(settings), self._query_pool, MAIN_SERVER)
+        self._metrics = self._prometheus_metrics(
+            config_from_settings(settings), self._query_pool, MAIN_SERVER, self._own_query_pool
+        )
         # A server that is slow keeps its own threads busy, and none of another server's.
         self._server_pools = {
             each.name: (
@@ -174,6 +181,7 @@ class AutocanaryService:
             pool=self._write_pool,
             query_pool=self._evaluation_pool,
             server_pools={name: evaluations for name, (evaluations, _) in self._server_pools.items()},
+            own_query_pool=self._own_evaluation_pool,
             webhook_pool=self._webhook_pool,
             listener=self.counters,
             ready=lambda: not self.missing(),
@@ -299,8 +307,8 @@ class AutocanaryService:
             ("writers", lambda: self._write_pool.stop(2.0)),
             ("elector", lambda: self._elector.stop() if self._elector is not None else None),
             ("watches", self._stop_watches),
-            ("askers", lambda: self._evaluation_pool.stop(0.0)),
-            ("callers", lambda: self._query_pool.stop(0.0)),
+            ("askers", lambda: (self._evaluation_pool.stop(0.0), self._own_evaluation_pool.stop(0.0))),
+            ("callers", lambda: (self._query_pool.stop(0.0), self._own_query_pool.stop(0.0))),
             ("servers", self._stop_server_pools),
             ("hooks", lambda: (self._webhook_pool.stop(0.0), self._webhook_call_pool.stop(0.0))),
             ("server", self._server.stop),
@@ -377,9 +385,15 @@ class AutocanaryService:
 
     # --- parts -------------------------------------------------------------------------------------------
 
-    def _prometheus_metrics(self, config: PrometheusConfig, pool: ThreadPool, server: str) -> PrometheusMetrics:
+    def _prometheus_metrics(
+        self, config: PrometheusConfig, pool: ThreadPool, server: str, own_pool: ThreadPool | None = None
+    ) -> PrometheusMetrics:
         return PrometheusMetrics(
-            config, pool=pool, count=lambda outcome: self.counters.query(outcome, server), clock=self._clock
+            config,
+            pool=pool,
+            own_pool=own_pool,
+            count=lambda outcome: self.counters.query(outcome, server),
+            clock=self._clock,
         )
 
     def _make_elector(self) -> LeaderElector | None:

@@ -39,11 +39,12 @@ _log = logger("autocanary.controller")
 class Dependencies:
     """The ports and settings of the controller.
 
-    ``pool`` runs the writes, ``query_pool`` the metric queries (``server_pools`` those to the Prometheus of that name)
-    and ``webhook_pool`` the policies' webhooks, so that none delays another. ``ready`` is True once the first caches
-    are whole; ``requeue`` asks for a tick soon; ``on_leadership_lost`` is called when another instance may lead;
-    ``history_limit`` is how many finished rollouts of a service are kept; ``external_url`` and ``runbook_url`` are
-    what the links of messages are made of; ``dry_run`` makes messages conditional: the ports write nothing.
+    ``pool`` runs the writes, ``query_pool`` the metric queries (``server_pools`` those to the Prometheus of that name),
+    ``own_query_pool`` those of policies with queries of their own, and ``webhook_pool`` the policies' webhooks, so
+    that none delays another. ``ready`` is True once the first caches are whole; ``requeue`` asks for a tick soon;
+    ``on_leadership_lost`` is called when another instance may lead; ``history_limit`` is how many finished rollouts
+    of a service are kept; ``external_url`` and ``runbook_url`` are what the links of messages are made of;
+    ``dry_run`` makes messages conditional: the ports write nothing.
     """
 
     cluster: Cluster
@@ -57,6 +58,7 @@ class Dependencies:
     pool: WritePool
     query_pool: Pool
     server_pools: Mapping[str, Pool]
+    own_query_pool: Pool
     webhook_pool: Pool
     listener: DecisionListener
     ready: Callable[[], bool]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from autocanary.controller import metric_queries
 from autocanary.controller.act import RolloutActions
 from autocanary.controller.context import Dependencies, PendingCalls, isolated, log_failure
-from autocanary.controller.running_rollout import RunningRollout
+from autocanary.controller.running_rollout import RolloutId, RunningRollout
 from autocanary.controller.state import ControllerState
 from autocanary.decide.components import OtherComponent, other_component_of, other_components_matter
 from autocanary.decide.decision_input import DecisionInput
@@ -20,7 +20,7 @@ from autocanary.model.measurement import MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Component, OnUnstaged, Policy
 from autocanary.model.rollout import Rollout
-from autocanary.ports import WebhookCall, WebhookResult
+from autocanary.ports import Pool, WebhookCall, WebhookResult
 
 __all__ = ["Evaluations"]
 
@@ -40,6 +40,8 @@ class Evaluations:
         self._dependencies, self._state, self._pending_calls, self._actions = dependencies, state, calls, actions
         self._failing_queries: frozenset[MetricQuery] = frozenset()
         self._overdue_checked_at = 0.0
+        self._querying: set[tuple[str, str]] = set()  # namespaces and servers whose own queries a worker runs
+        self._waiting: dict[tuple[str, str], dict[RolloutId, RunningRollout]] = {}
 
     def evaluate(self, now: float) -> None:
         """Evaluate every rollout that is due; the failure of one is its own."""
@@ -53,11 +55,7 @@ class Evaluations:
                     to_query.append(running)
             except Exception as error:  # noqa: BLE001 - one rollout's failure must not touch another's evaluation
                 self._on_failed(running, error, now)
-        by_server: dict[str, list[RunningRollout]] = {}
-        for running in to_query:
-            by_server.setdefault(running.server, []).append(running)
-        for server, due in by_server.items():  # apart: no server waits for another one's answers
-            self._query_metrics(server, due, now)
+        self._query_metrics(to_query, now)
 
     def _evaluate_one(self, running: RunningRollout, now: float) -> bool:
         """Decide what can be decided without metrics; return whether the metrics must be queried as well."""
@@ -94,6 +92,8 @@ class Evaluations:
 
     def _requeue_overdue(self, running: RunningRollout, now: float) -> None:
         is_new, hanging = running.mark_overdue(now), running.abandon_calls(now)
+        if "query" in hanging:
+            self._querying.discard((running.id[0], running.server))
         if hanging:
             log_failure("calls_abandoned", running.key, None, rollout=running.id[1], calls=hanging)
         if is_new:
@@ -154,21 +154,59 @@ class Evaluations:
 
     # --- the metrics -------------------------------------------------------------------------------------
 
-    def _query_metrics(self, server: str, due: list[RunningRollout], now: float) -> None:
+    def _query_metrics(self, due: list[RunningRollout], now: float) -> None:
+        """By Prometheus server, and the rollouts whose policies have queries of their own by namespace as well.
+
+        One call at a time for each of the latter: such a query may be slow, or have a huge answer, and delays the
+        rollouts of its namespace alone. No server waits for another one's answers.
+        """
+        by_server: dict[str, list[RunningRollout]] = {}
+        for running in due:
+            if running.has_own_queries:
+                self._waiting.setdefault((running.id[0], running.server), {})[running.id] = running
+            else:
+                by_server.setdefault(running.server, []).append(running)
+        for server, common in by_server.items():
+            self._query_together(common, self._pool(server, self._dependencies.query_pool), now)
+        for key in [each for each in self._waiting if each not in self._querying]:
+            waiting = [each for each in self._waiting.pop(key).values() if self._state.is_tracked(each)]
+            if waiting:
+                self._querying.add(key)
+                self._query_together(waiting, self._pool(key[1], self._dependencies.own_query_pool), now, key)
+
+    def _pool(self, server: str, main: Pool) -> Pool:
+        return self._dependencies.server_pools.get(server, main)
+
+    def _query_together(
+        self, due: list[RunningRollout], pool: Pool, now: float, key: tuple[str, str] | None = None
+    ) -> None:
         queries = [query for running in due for _, query in running.queries]
         metrics, clock, failing = self._dependencies.metrics, self._dependencies.clock, self._failing_queries
         for running in due:
             running.begin_query(now)
         numbers = [running.call_number for running in due]
         self._pending_calls.run(
-            self._dependencies.server_pools.get(server, self._dependencies.query_pool).submit,
+            pool.submit,
             lambda: metric_queries.query_apart(metrics, queries, failing, clock.now),
-            lambda results, error: self._on_measurements(
+            lambda results, error: self._on_call_ended(
                 [running for running, number in zip(due, numbers, strict=True) if running.call_number == number],
+                key,
                 results,
                 error,
             ),
         )
+
+    def _on_call_ended(
+        self,
+        due: list[RunningRollout],
+        key: tuple[str, str] | None,
+        results: metric_queries.QueryResults | None,
+        error: BaseException | None,
+    ) -> None:
+        if key is not None:
+            self._querying.discard(key)
+        self._on_measurements(due, results, error)
+        self._query_metrics([], self._dependencies.clock.now())  # those that came due meanwhile
 
     def _on_measurements(
         self,

@@ -27,14 +27,17 @@ from prometheus_api_client import PrometheusConnect
 from requests.structures import CaseInsensitiveDict
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
+from autocanary.model.foreign_text import clean_text
 from autocanary.prometheus.connection_settings import PrometheusConfig, redacted_url
 from autocanary.prometheus.http_session import Credentials, DeadlineAdapter, deadline
 from autocanary.prometheus.query_answer import MalformedResponseError, QueryResponse, parse_response
+from autocanary.prometheus.query_plan import OwnQuery
 from autocanary.prometheus.response_body import ACCEPTED_ENCODINGS, AnswerBudget, BodyReader, ReservedBytes
 
 __all__ = ["PrometheusClient", "QueryTimedOut"]
 
 _MAX_RESPONSE_BYTES = 16 * 1024 * 1024
+_MAX_OWN_RESPONSE_BYTES = 1024 * 1024  # of a policy's own query, which gives one number; some joined ones give 400
 _MAX_RESPONSE_BYTES_TOGETHER = 32 * 1024 * 1024  # decoded, JSON takes four to six times as much memory
 _MIN_BYTES_PER_CONTAINER = 8
 _READ_CHUNK_BYTES = 64 * 1024
@@ -82,6 +85,8 @@ class PrometheusClient:
         """The answer to an instant query, or MetricsUnreachable or MetricsRefused with one sentence."""
         try:
             with deadline(self._config.timeout):
+                own = isinstance(promql, OwnQuery)
+                self._session.limit_next(_MAX_OWN_RESPONSE_BYTES if own else _MAX_RESPONSE_BYTES)
                 self._connect.custom_query(promql, params=self._params)
                 response = self._session.pop_response()
         except MalformedResponseError as why:
@@ -132,6 +137,10 @@ class _PrometheusSession(requests.Session):
         self._local = threading.local()
         self._budget = AnswerBudget(_MAX_RESPONSE_BYTES_TOGETHER)
         self._decoding = threading.Lock()
+
+    def limit_next(self, max_bytes: int) -> None:
+        """The answer to this thread's next request may be so long."""
+        self._local.max_bytes = max_bytes
 
     def pop_response(self) -> QueryResponse:
         """The result of this thread's latest request, once; its bytes count until the result is collected."""
@@ -194,7 +203,8 @@ class _PrometheusSession(requests.Session):
             ) from error
 
     def _read(self, response: requests.Response) -> _Received:
-        reader = BodyReader(self._config.base_url, _MAX_RESPONSE_BYTES, self._budget)
+        max_bytes = getattr(self._local, "max_bytes", _MAX_RESPONSE_BYTES)
+        reader = BodyReader(self._config.base_url, max_bytes, self._budget)
         try:
             with response:
                 received = response.raw.stream(_READ_CHUNK_BYTES, decode_content=False)
@@ -257,7 +267,7 @@ def _decode_json(body: bytes) -> dict[str, Any] | None:
 
 def _error_from_payload(base_url: str, status: int, payload: dict[str, Any]) -> MetricsError:
     kind = str(payload.get("errorType") or "")
-    text = " ".join(str(payload.get("error") or "no reason given").split())[:_MAX_ERROR_TEXT]
+    text = clean_text(str(payload.get("error") or "no reason given"), _MAX_ERROR_TEXT)
     if kind == "timeout" or (status == 503 and "timed out" in text):
         return QueryTimedOut(f"{base_url} gave up on the query: {text}")
     if status in _REFUSED_STATUSES or (status == 200 and kind in ("bad_data", "execution")):

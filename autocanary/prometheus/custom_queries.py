@@ -17,7 +17,7 @@ from autocanary.errors import MetricsError, MetricsRefused
 from autocanary.prometheus.client import QueryTimedOut
 from autocanary.prometheus.preset_queries import NOW_PART, PART_LABEL, answer_delay, with_label
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
-from autocanary.prometheus.query_plan import ProcessingError, QueryPlan, QueryResult
+from autocanary.prometheus.query_plan import OwnQuery, ProcessingError, QueryPlan, QueryResult
 from autocanary.promql import sample_times
 
 __all__ = ["CustomQueries"]
@@ -198,9 +198,9 @@ def _needs_split(result: QueryResult) -> bool:
 def _join(group: Sequence[str], types: Mapping[str, str]) -> str:
     """One query for the group; a single one goes as it is, and its answer shows its true type."""
     if len(group) == 1:
-        return group[0]
+        return OwnQuery(group[0])
     vectors = (_as_vector(query, types[query]) for query in group)
-    return " or ".join(with_label(vector, _QUERY_LABEL, str(number)) for number, vector in enumerate(vectors))
+    return OwnQuery(" or ".join(with_label(vector, _QUERY_LABEL, str(number)) for number, vector in enumerate(vectors)))
 
 
 def _as_vector(query: str, query_type: str) -> str:

@@ -38,7 +38,8 @@ class ProbeResult:
 class PrometheusMetrics:
     """Implements ``autocanary.ports.Metrics``; safe to use from many threads.
 
-    ``pool`` runs the queries; ``query`` waits for it, so it must not itself be called on one of its threads.
+    ``pool`` runs the queries, ``own_pool`` those that policies' authors wrote; ``query`` waits for both, so it must
+    not itself be called on one of their threads.
     ``count`` gets the outcome of every HTTP query: "ok", "partial", "refused" or "unreachable".
     """
 
@@ -48,9 +49,10 @@ class PrometheusMetrics:
         pool: Pool,
         clock: Clock,
         count: Callable[[str], None] = lambda _outcome: None,
+        own_pool: Pool | None = None,
     ) -> None:
         self._client = PrometheusClient(config, count)
-        self._runner = QueryRunner(self._query, pool)
+        self._runner = QueryRunner(self._query, pool, own_pool)
         self._limits = QueryLimits(config.max_revisions, config.max_query_bytes)
         self._discovery = ExporterDiscovery(
             clock.now, max_targets=config.max_revisions, max_query_bytes=config.max_query_bytes

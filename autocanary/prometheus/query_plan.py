@@ -20,6 +20,7 @@ from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.revision_labels import RevisionTarget
 
 __all__ = [
+    "OwnQuery",
     "ProcessingError",
     "QueryLimits",
     "QueryPlan",
@@ -42,7 +43,14 @@ Row = TypeVar("Row")
 QueryResult = QueryResponse | MetricsError
 QueryPlan = Generator[Sequence[str], Mapping[str, QueryResult], T]
 
+_OWN_AT_ONCE = 3
 _MAX_HALVINGS = 3  # of a refused query; what is refused at an eighth of its size will be refused at any
+
+
+class OwnQuery(str):
+    """PromQL that a policy's author wrote: it runs on threads of its own, and its answer must be small."""
+
+    __slots__ = ()
 
 
 class ProcessingError(MetricsRefused):
@@ -176,11 +184,15 @@ def split_into_chunks(
 
 
 class QueryRunner:
-    """May be used from many threads, but not from the pool's own: both methods wait for the pool."""
+    """May be used from many threads, but not from the pools' own: both methods wait for the pools.
 
-    def __init__(self, query: Callable[[str], QueryResponse], pool: Pool) -> None:
+    ``own_pool`` runs the policies' own queries, of each caller only a few at a time: slow ones delay no other
+    query, and those of one caller not all of another's.
+    """
+
+    def __init__(self, query: Callable[[str], QueryResponse], pool: Pool, own_pool: Pool | None = None) -> None:
         self._query = query
-        self._pool = pool
+        self._pool, self._own_pool = pool, own_pool if own_pool is not None else pool
         self._in_flight: dict[str, Future[QueryResponse]] = {}
         self._lock = threading.Lock()
 
@@ -196,8 +208,18 @@ class QueryRunner:
 
     def run_queries(self, queries: Iterable[str]) -> Mapping[str, QueryResult]:
         """Every query's answer or error."""
-        futures = {query: self._submit(query) for query in queries}
-        return {query: _result(future) for query, future in futures.items()}
+        own: list[str] = []
+        futures: dict[str, Future[QueryResponse]] = {}
+        for query in queries:
+            if isinstance(query, OwnQuery):
+                own.append(query)
+            else:
+                futures[query] = self._submit(query)
+        found: dict[str, QueryResult] = {}
+        for start in range(0, len(own), _OWN_AT_ONCE):
+            some = {query: self._submit(query) for query in own[start : start + _OWN_AT_ONCE]}
+            found.update({query: _result(future) for query, future in some.items()})
+        return {**{query: _result(future) for query, future in futures.items()}, **found}
 
     def _submit(self, query: str) -> Future[QueryResponse]:
         with self._lock:
@@ -217,7 +239,8 @@ class QueryRunner:
                 future.set_result(work.result())
 
         try:
-            work = self._pool.submit(lambda: self._query(query))
+            pool = self._own_pool if isinstance(query, OwnQuery) else self._pool
+            work = pool.submit(lambda: self._query(query))
         except RuntimeError:  # the pool has been shut down
             work = Future()
             work.set_exception(_shutdown_error())

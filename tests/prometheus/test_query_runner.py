@@ -11,7 +11,7 @@ import pytest
 
 from autocanary.errors import MetricsUnreachable
 from autocanary.prometheus.query_answer import QueryResponse
-from autocanary.prometheus.query_plan import ProcessingError, QueryResult, QueryRunner
+from autocanary.prometheus.query_plan import OwnQuery, ProcessingError, QueryResult, QueryRunner
 from tests.prometheus.scripted_prometheus import InlinePool, rows
 from tests.prometheus.test_query_plan import steps
 
@@ -124,3 +124,27 @@ def test_defect_in_one_query_fails_that_query_only() -> None:
         assert isinstance(results["hostile"], ProcessingError)
         assert "RecursionError" in str(results["hostile"])
         assert results["up"] == QueryResponse(())
+
+
+def test_own_queries_run_on_their_own_threads_three_at_a_time() -> None:
+    """Slow ones of one caller occupy neither the threads of the others nor all of their own."""
+    go, running, most = threading.Event(), [0], [0]
+    lock = threading.Lock()
+
+    def query(promql: str) -> QueryResponse:
+        if promql.startswith("slow"):
+            with lock:
+                running[0] += 1
+                most[0] = max(most[0], running[0])
+            go.wait(10)
+            with lock:
+                running[0] -= 1
+        return rows()
+
+    with ThreadPoolExecutor(2) as pool, ThreadPoolExecutor(8) as own, ThreadPoolExecutor(2) as callers:
+        runner = QueryRunner(query, pool, own)
+        slow = callers.submit(lambda: runner.run_queries([OwnQuery(f"slow{number}") for number in range(7)]))
+        assert runner.run_queries(["up", OwnQuery("quick")]) == {"up": rows(), "quick": rows()}
+        go.set()
+        assert len(slow.result(10)) == 7
+    assert 1 <= most[0] <= 3
