@@ -39,6 +39,7 @@ _InClusterLoader: Any = incluster_config.InClusterConfigLoader
 _SERVICE_ACCOUNT_DIR = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _HEADER_CHARACTERS = "!#$&'*+-.^_`|~"
 """What a header's name may hold besides letters and digits; all else is escaped, as kubectl does."""
+_PLUGIN_VERSIONS = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h", "socks4", "socks4a")
 _KUBECONFIG_ERRORS = (
     ConfigException,
@@ -188,6 +189,26 @@ def _impersonation(user: Mapping[str, Any], source: str) -> tuple[tuple[str, str
     )
 
 
+def _check_plugin(user: Mapping[str, Any], source: str) -> None:
+    """As kubectl: the library runs a plugin of any version."""
+    plugin = user.get("exec")
+    version = plugin.get("apiVersion") if isinstance(plugin, dict) else ""
+    if plugin and version not in _PLUGIN_VERSIONS:
+        raise SettingsError(
+            f"{source}: the credential plugin's apiVersion is {clean_text(str(version))!r}; kubectl reads "
+            f"{' and '.join(_PLUGIN_VERSIONS)}; update the plugin, and its section of the kubeconfig"
+        )
+
+
+def _drop_empty_texts(loader: Any) -> None:
+    """As kubectl: an empty text is the same as none. The library takes it for the name of a file."""
+    for node in (loader._cluster, loader._user):
+        section = node.value if node is not None else None
+        if isinstance(section, dict):
+            for name in [name for name, value in section.items() if value == ""]:
+                del section[name]
+
+
 def _prefer_token_file(loader: Any) -> None:
     """As kubectl: a token file that can be read wins over a token beside it."""
     user = _user(loader)
@@ -207,7 +228,9 @@ def _describe_contexts(contexts: list[str]) -> str:
 
 def _configure(loader: Any, source: str) -> Configuration:
     configuration = Configuration()
+    _check_plugin(_user(loader), source)
     try:
+        _drop_empty_texts(loader)
         _prefer_token_file(loader)
         loader.load_and_set(configuration)
     except _KUBECONFIG_ERRORS as error:

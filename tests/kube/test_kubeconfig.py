@@ -256,6 +256,14 @@ def test_a_credential_plugin_that_works_is_used(write: Any, tmp_path: Path) -> N
     assert token(find(write(config("one", current="one", user=user)))) == "Bearer made"
 
 
+@pytest.mark.parametrize("version", ["client.authentication.k8s.io/v1alpha1", "", None, {}])
+def test_credential_plugin_of_a_version_that_kubectl_refuses(write: Any, version: Any) -> None:
+    """The library would run it."""
+    plugin = {"apiVersion": version, "command": "/bin/true", "interactiveMode": "Never"}
+    with pytest.raises(SettingsError, match="the credential plugin's apiVersion is"):
+        find(write(config("one", current="one", user={"exec": plugin}))).load()
+
+
 def test_a_token_file_is_read_when_loading(write: Any) -> None:
     """So that a rotated one is found by the next load."""
     path = write("first", "token")
