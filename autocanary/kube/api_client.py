@@ -38,6 +38,7 @@ __all__ = ["FIELD_MANAGER", "ApiClient", "OnRequest"]
 FIELD_MANAGER = "autocanary"
 MERGE_PATCH = "application/merge-patch+json"
 _JSON = "application/json"
+_METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _TIMEOUTS = (3.0, 10.0)
 _MAX_CONNECTIONS = 64  # idle connections kept: the I/O pool's workers and the watches
 _RELOAD_AT_MOST_EVERY = 60.0
@@ -94,6 +95,14 @@ class ApiClient:
         self, resource: Resource, namespace: str, name: str, *, timeout: tuple[float, float] | None = None
     ) -> dict[str, Any]:
         return self._call("get", "GET", resource, namespace, name, timeout=timeout)
+
+    def get_metadata(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        """The object's metadata alone, whatever else it holds."""
+        action = f"get {_describe(resource, namespace, name)}"
+        path = resource.path(namespace, name)
+        response = self._send("get", "GET", path, None, None, _JSON, self.timeout, accept=_METADATA_ONLY)
+        metadata = self._document(response, action, resource).get("metadata")
+        return metadata if isinstance(metadata, dict) else {}
 
     def list_page(self, resource: Resource, namespace: str = "", *, limit: int, after: str = "") -> ListPage:
         """One page; ``after`` is the previous page's ``metadata.continue``. ResponseTooLong when it needs more
@@ -296,9 +305,12 @@ class ApiClient:
         body: Mapping[str, Any] | None,
         content_type: str,
         timeout: tuple[float, float],
+        *,
+        accept: str = _JSON,
     ) -> Any:
         api_client = self._api_client
         headers = self._headers(api_client)
+        headers["Accept"] = accept
         if body is not None:
             headers["Content-Type"] = content_type
         url = api_client.configuration.host + path + (f"?{urlencode(query)}" if query else "")

@@ -62,6 +62,10 @@ class ResourceNotServed(NotFound):
     """A 404 that names no object is about the path: nothing serves this kind of resource."""
 
 
+class Undecodable(Unreachable):
+    """JSON that is outside the bounds: an object that is too deep or too long."""
+
+
 class ResponseTooLong(Unreachable):
     """An answer that was not read to its end, because it needs too much memory."""
 
@@ -156,7 +160,7 @@ def _parse_retry_after(text: str | None) -> float | None:
 def invalid_response_error(body: bytes, why: str, *, action: str, server: str) -> ClusterError:
     """For a 200 that cannot be used: a login page, a proxy's greeting, an object outside the bounds."""
     if body.lstrip()[:1] == b"{":
-        return Unreachable(f"cannot {action}: the answer of {server} cannot be decoded: {why}")
+        return Undecodable(f"cannot {action}: the answer of {server} cannot be decoded: {why}")
     return Unreachable(
         f"cannot {action}: {server} answered with something that is not JSON "
         f"({_describe_foreign_body(body)[:80] or 'nothing'}); check the kubeconfig's server and any proxy in between"

@@ -16,6 +16,7 @@ from typing import Any
 from autocanary import logs
 from autocanary.errors import AlreadyExists, ClusterError, Conflict, NotFound, NotLeader, Refused
 from autocanary.kube.api_client import ApiClient
+from autocanary.kube.api_errors import Undecodable
 from autocanary.kube.cache import Change, ObjectKey
 from autocanary.kube.list_watch import WatchTiming
 from autocanary.kube.multi_namespace_cache import MultiNamespaceCache
@@ -174,11 +175,14 @@ class KubeRolloutStore:
     def replace_status(self, rollout: Rollout) -> Rollout:
         """See ``ports.RolloutStore``; Conflict when the object is another one of that name."""
         self._require_leadership(rollout)
-        document = self._client.get(ROLLOUTS, rollout.namespace, rollout.name)
-        metadata = document["metadata"]
+        try:
+            document = self._client.get(ROLLOUTS, rollout.namespace, rollout.name)
+            self.readable({**document, "status": to_document(rollout)["status"]})
+            metadata = document["metadata"]
+        except Undecodable:  # most likely because of its status
+            metadata = self._client.get_metadata(ROLLOUTS, rollout.namespace, rollout.name)
         if metadata.get("uid") != rollout.uid:
             raise Conflict(f"CanaryRollout {rollout.namespace}/{rollout.name} was deleted and created again")
-        self.readable({**document, "status": to_document(rollout)["status"]})
         fresh = replace(rollout, resource_version=metadata["resourceVersion"])
         with self._track_own_write(rollout) as own_versions:
             return self._record(fresh, own_versions)
@@ -190,6 +194,8 @@ class KubeRolloutStore:
         except NotFound:
             self._cache.remove(ObjectKey(namespace, name))
             return None
+        except Undecodable as error:
+            raise Refused(str(error)) from error
         return self._cache_response(document, self.readable(document))
 
     def write_request(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout:

@@ -203,6 +203,8 @@ class FakeApi:
             if held is None:
                 return 404, status(404, "NotFound", f'{plural} "{name}" not found', name=name, kind=plural)
             if request.method == "GET":
+                if "as=PartialObjectMetadata" in request.headers.get("accept", ""):
+                    held = {"kind": "PartialObjectMetadata", "metadata": held["metadata"]}
                 return 200, json.dumps(held).encode()
             if request.method == "DELETE":
                 wanted = (request.body.get("preconditions") or {}).get("uid")

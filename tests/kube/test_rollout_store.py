@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -227,6 +228,52 @@ def test_an_object_that_cannot_be_read_is_left_alone(
     with pytest.raises(Refused, match="left alone"):
         store.create(rollout())
     assert api.made("PUT") == []
+
+
+DEEP: dict[str, Any] = {}
+for _ in range(150):
+    DEEP = {"a": DEEP}
+
+
+@pytest.mark.parametrize(
+    "progress", [{"version": VERSION, "phase": "Nonsense"}, {"version": VERSION, "evidence": DEEP}]
+)
+def test_status_that_cannot_be_used_is_replaced(
+    api: FakeApi, connect: Callable[..., KubeRolloutStore], progress: dict[str, Any]
+) -> None:
+    """Unreadable, or too deep to be decoded: the object's metadata is enough to write over it."""
+    store = connect()
+    made = store.create(rollout())
+    with suppress(Unreachable):  # the answer is too deep to be decoded
+        api.client().patch(ROLLOUTS, "ml", "mnist-00002", {"status": {"progress": progress}}, subresource="status")
+    with pytest.raises(Refused):
+        store.read("ml", "mnist-00002")
+    replaced = store.replace_status(made)
+    assert bare(replaced) == rollout()
+    assert store.read("ml", "mnist-00002") == replaced
+
+
+def test_status_of_another_object_is_not_replaced(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
+    """Another one of that name, or one whose spec cannot be read either."""
+    store = connect()
+    made = store.create(rollout())
+    with pytest.raises(Conflict, match="created again"):
+        store.replace_status(replace(made, uid="another"))
+    api.objects["canaryrollouts", "ml", "mnist-00002"]["spec"].pop("policy")
+    with pytest.raises(Refused, match="left alone"):
+        store.replace_status(made)
+
+
+def test_unreadable_object_is_told_from_none(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
+    """A record that was deleted ends its rollout; one that became unreadable does not."""
+    store = connect()
+    store.create(rollout())
+    assert not store.is_unreadable("ml", "mnist-00002")
+    assert not store.is_unreadable("ml", "none")
+    change = {"status": {"progress": {"version": VERSION, "phase": "Nonsense"}}}
+    api.client().patch(ROLLOUTS, "ml", "mnist-00002", change, subresource="status")
+    until(lambda: store.is_unreadable("ml", "mnist-00002"))
+    assert store.cached("ml", "mnist-00002") is None
 
 
 def test_spec_that_a_user_patches_is_not_used(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
