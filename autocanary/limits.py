@@ -23,6 +23,7 @@ __all__ = [
     "POLICY_STEPS",
     "POLICY_VALUES",
     "POLICY_WEBHOOKS",
+    "POLICY_WILDCARDS",
     "POLICY_WINDOWS",
     "QUERY_BYTES",
     "QUERY_DEPTH",
@@ -43,6 +44,7 @@ POLICY_BYTES = 256 * 1024  # a snapshot must fit into a CanaryRollout, of which 
 POLICY_DEPTH = 40
 POLICY_VALUES = 5_000
 POLICY_SELECTORS = 500
+POLICY_WILDCARDS = 200  # a pattern of 500 names with 120 wildcards each takes seconds to compile
 POLICY_LABELS = 50
 POLICY_STEPS = 500
 POLICY_METRICS = 50
@@ -80,6 +82,7 @@ LIMITS = (
     Limit("Nesting of a policy", POLICY_DEPTH, "levels"),
     Limit("A policy, aliases unfolded", POLICY_VALUES, "values"),
     Limit("`selector.names`, `selector.namespaces`", POLICY_SELECTORS, "entries each"),
+    Limit("Wildcards of `selector.names` and `selector.namespaces` together", POLICY_WILDCARDS, "wildcards"),
     Limit("`selector.matchLabels`", POLICY_LABELS, "labels"),
     Limit("`steps`", POLICY_STEPS, "entries"),
     Limit("`analysis.metrics`", POLICY_METRICS, "metrics"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autocanary import logs
 from autocanary.decide.policy_selection import select_policy_for
-from autocanary.errors import ClusterError, NotLeader, Problem
+from autocanary.errors import AutocanaryError, Problem
 from autocanary.kube.rollout_policies import KubePolicies, PolicyStatus
+from autocanary.model.foreign_text import clean_text
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Policy
 from autocanary.model.reason import Reason
@@ -18,6 +20,8 @@ from autocanary.policy_files import ActivePolicies
 __all__ = ["PolicyStatusWriter"]
 
 _log = logs.logger("autocanary.app.policy_status")
+_MAX_SHOWN = 30
+_MAX_REMEMBERED = 10_000
 
 
 class PolicyStatusWriter:
@@ -29,6 +33,7 @@ class PolicyStatusWriter:
     def __init__(self, book: ActivePolicies) -> None:
         self._book = book
         self._problems: dict[tuple[str, str], tuple[Problem, ...]] = {}
+        self._unwritten: dict[tuple[str, str], str] = {}
 
     def on_event(self, namespace: str, name: str, document: Mapping[str, Any] | None) -> None:
         """A RolloutPolicy object has come, changed, or gone (None). Called on a watch's thread."""
@@ -61,23 +66,32 @@ class PolicyStatusWriter:
         if not documents:
             return
         matched = _matched_services(self._book.current(), services)
+        active = Counter((each.namespace, each.policy_name) for each in running)
+        problems = dict(self._book.policy_problems())
         for document in documents:
-            metadata = document["metadata"]
-            namespace, name = metadata["namespace"], metadata["name"]
-            active = sum(1 for each in running if each.policy_name == name and each.namespace == namespace)
-            status = self._status(metadata, matched.get((namespace, name), 0), active)
+            place = document["metadata"]["namespace"], document["metadata"]["name"]
             try:
-                resources.write_status(namespace, name, status)
-            except (ClusterError, NotLeader) as error:
-                _log.warning("policy_status_not_written", namespace=namespace, policy=name, error=str(error))
+                more = problems.get("/".join(place), ())  # a file of the same name is in force instead
+                status = self._status(document["metadata"], matched.get(place, 0), active[place], more)
+                resources.write_status(*place, status)
+                self._unwritten.pop(place, None)
+            except Exception as error:  # noqa: BLE001 - one policy's status must not keep the others' from being written
+                self._log_unwritten(place, error)
 
-    def _status(self, metadata: Mapping[str, Any], matched: int, active: int) -> PolicyStatus:
-        place = f"{metadata['namespace']}/{metadata['name']}"
+    def _log_unwritten(self, place: tuple[str, str], error: Exception) -> None:
+        """Once, until the error is another one: it is tried again every few seconds."""
+        text = clean_text(str(error) if isinstance(error, AutocanaryError) else f"{type(error).__name__}: {error}")
+        if self._unwritten.get(place) != text and len(self._unwritten) < _MAX_REMEMBERED:
+            self._unwritten[place] = text
+            _log.warning("policy_status_not_written", namespace=place[0], policy=place[1], error=text)
+
+    def _status(self, metadata: Mapping[str, Any], matched: int, active: int, more: Sequence[Problem]) -> PolicyStatus:
         known = self._problems.get((metadata["namespace"], metadata["name"]), ())
-        more = dict(self._book.policy_problems()).get(place, ())  # a file of the same name is in force instead
         problems = tuple(dict.fromkeys((*known, *more)))
         errors = [problem for problem in problems if problem.severity != "warning"]
-        message = "; ".join(str(problem) for problem in problems) or f"selects {matched} services"
+        message = "; ".join(str(problem) for problem in problems[:_MAX_SHOWN]) or f"selects {matched} services"
+        if len(problems) > _MAX_SHOWN:
+            message += f"; and {len(problems) - _MAX_SHOWN} more problems"
         return PolicyStatus(
             generation=metadata.get("generation", 0),
             valid=not errors,

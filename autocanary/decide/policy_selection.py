@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
+from functools import lru_cache
 
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Component, Policy
@@ -28,6 +29,7 @@ __all__ = ["PolicyIndex", "Tie", "is_glob", "select_policy", "select_policy_for"
 Rank = tuple[int, int, int]
 _EXACT, _GLOB, _NONE = 2, 1, 0
 _OWN_NAMESPACE = 3
+_NAMED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ class Tie:
     shares_weight: bool = False
 
     def __str__(self) -> str:
-        names = " and ".join(f"{each.name} ({each.origin})" for each in self.policies)
+        names = " and ".join(f"{each.name} ({each.origin})" for each in self.policies[:_NAMED])
+        if len(self.policies) > _NAMED:
+            names += f" and {len(self.policies) - _NAMED} more"
         if self.shares_weight:
             return (
                 f"the policies {names} select components of this service that share one weight: "
@@ -165,8 +169,14 @@ class _CompiledPolicy:
 
 
 def _any_of(globs: Iterable[str]) -> re.Pattern[str] | None:
-    patterns = [translate(each) for each in globs]
-    return re.compile("|".join(patterns)) if patterns else None
+    found = tuple(globs)
+    return _compiled(found) if found else None
+
+
+@lru_cache(maxsize=4096)
+def _compiled(globs: tuple[str, ...]) -> re.Pattern[str]:
+    """Kept, because all policies are prepared again whenever one of them changes."""
+    return re.compile("|".join(translate(each) for each in globs))
 
 
 def _best(candidates: Sequence[_CompiledPolicy], key: ServiceKey, labels: Mapping[str, str]) -> Policy | Tie | None:

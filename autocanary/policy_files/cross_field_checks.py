@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from autocanary.errors import InputError
-from autocanary.limits import WEBHOOK_RETRIES, WEBHOOK_SECONDS
+from autocanary.limits import POLICY_WILDCARDS, WEBHOOK_RETRIES, WEBHOOK_SECONDS
 from autocanary.model.measurement import Unit
 from autocanary.model.policy import Component
 from autocanary.policy_files.comparison_checks import check_comparisons, check_metric, has_comparison, metric_lists
@@ -71,6 +71,15 @@ def _namespaces(spec: dict[str, Any], metadata: dict[str, Any]) -> Iterator[Fiel
             "leave out selector.namespaces, or in a file metadata.namespace",
             at_key=True,
         )
+
+
+def _selector_wildcards(spec: dict[str, Any]) -> Iterator[FieldProblem]:
+    selector = get_mapping(spec, "selector") or {}
+    patterns = [each for name in ("names", "namespaces") for each in get_list(selector, name)]
+    number = sum(each.count(letter) for each in patterns if isinstance(each, str) for letter in "*?[")
+    if number > POLICY_WILDCARDS:
+        message = f"the selector has {number:,} wildcards, and at most {POLICY_WILDCARDS} are read"
+        yield FieldProblem(("spec", "selector"), message, "select the services by a label instead")
 
 
 def _one_form_of_steps(spec: dict[str, Any]) -> Iterator[FieldProblem]:
@@ -303,6 +312,7 @@ def _unique_names(named: list[Any], base: FieldPath, kind: str) -> Iterator[Fiel
 
 
 _CHECKS: tuple[Callable[[dict[str, Any]], Iterator[FieldProblem]], ...] = (
+    _selector_wildcards,
     _component_order,
     _one_form_of_steps,
     _weights_rise,
