@@ -128,6 +128,8 @@ class RunningRollout:
     def server(self) -> str:
         """The Prometheus that the policy names; empty is the main one."""
         return self.policy.analysis.server if self.policy is not None else ""
+
+    @property
     def has_own_queries(self) -> bool:
         """Whether a metric is a query that the policy's author wrote."""
         return any(query.query for _, query in self.queries)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autocanary.model.comparison_wording import comparison_lines, worst_first
+from autocanary.model.foreign_text import clean_text
 from autocanary.model.policy import Component
 from autocanary.model.progress import Phase, Progress, failed_requests_of
 from autocanary.model.reason import Reason
@@ -21,6 +22,7 @@ __all__ = ["API_VERSION", "KIND", "from_document", "status_of", "to_document"]
 
 API_VERSION = "autocanary.dev/v1alpha1"
 KIND = "CanaryRollout"
+_LONGEST_TEXT = 253
 _TEXTS = ("stable", "candidate", "name", "uid", "apiVersion", "hash")
 
 
@@ -105,13 +107,15 @@ def _request_from_json(raw: Mapping[str, Any] | None) -> Request | None:
         return None
     weight = raw.get("weight")
     is_weight = isinstance(weight, int) and not isinstance(weight, bool)
-    return Request(
-        str(raw.get("id", "")),
-        str(raw.get("verb", "")),
-        str(raw.get("by", "")),
-        weight if is_weight else None,
-        str(raw.get("reason") or ""),
-    )
+    id_, verb, by = (_user_text(raw.get(name, "")) for name in ("id", "verb", "by"))
+    reason = _user_text(raw.get("reason") or "")
+    return Request(id_, verb, by, weight if is_weight else None, reason)
+
+
+def _user_text(value: object) -> str:
+    """A user's text as it enters statuses and messages: an id that is longer or odd counts as what is left of it."""
+    text = str(value)
+    return text if text.isprintable() and len(text) <= _LONGEST_TEXT else clean_text(text, _LONGEST_TEXT)
 
 
 def status_of(rollout: Rollout) -> dict[str, Any]:

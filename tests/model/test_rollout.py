@@ -213,3 +213,20 @@ def test_channel_message_ids_survive_json() -> None:
         ).channel_message_ids
         == {}
     )
+
+
+@pytest.mark.parametrize("name", ["id", "by"])
+def test_text_of_a_request_is_cut_and_cleaned(name: str) -> None:
+    """It enters statuses, messages and the log of decisions; an id of ordinary length stays as it is."""
+    document = to_document(rollout())
+    ordinary = {"id": "a  b", "verb": "resume", "by": "Ann  B."}
+    document["spec"]["request"] = ordinary
+    read = from_document(document).request
+    assert read is not None
+    assert getattr(read, name) == ordinary[name]
+    document["spec"]["request"] = {**ordinary, name: "\x1b[2J\x1b]0;owned\x07x\n" + "y" * 1_000_000}
+    read = from_document(document).request
+    assert read is not None
+    assert getattr(read, name).startswith("x y")
+    assert len(getattr(read, name)) <= 253
+    assert from_document(document).request == read
