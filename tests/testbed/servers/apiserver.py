@@ -38,6 +38,15 @@ class KubectlError(Exception):
     """kubectl ended with an error; the text is the command and what it said."""
 
 
+def _audit_event(line: bytes) -> dict[str, Any] | None:
+    """One event; None where the request's body is nested too deeply to be decoded."""
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except RecursionError:
+        return None
+    return event
+
+
 class ApiServer(ServerProcess):
     """kube-apiserver on its own etcd: the admin is in system:masters, the other users start with no right."""
 
@@ -190,7 +199,7 @@ class ApiServer(ServerProcess):
                 with self.audit_log.open("rb") as file:
                     file.seek(self._audited_to)
                     whole, newline, _ = file.read().rpartition(b"\n")  # the last line may not be whole yet
-                self._audited += [json.loads(line) for line in whole.splitlines()]
+                self._audited += [event for line in whole.splitlines() if (event := _audit_event(line)) is not None]
                 self._audited_to += len(whole) + len(newline)
             events = list(self._audited)
         return [event for event in events if user is None or event["user"].get("username") == user]
