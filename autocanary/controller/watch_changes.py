@@ -13,6 +13,7 @@ from autocanary.model.rollout import Rollout
 __all__ = ["WatchChanges"]
 
 _RESYNC_SECONDS = 300.0
+_DETECT_ALL_SECONDS = 2.0
 
 
 class WatchChanges:
@@ -31,6 +32,7 @@ class WatchChanges:
         self._dependencies, self._state = dependencies, state
         self._rollout_starts, self._notifications = rollout_starts, notifications
         self._resync_at = 0.0
+        self._detected_all_at = float("-inf")
 
     def load_state(self, now: float) -> None:
         """Read everything from the rollout store and the cluster: after a start, or on becoming leader."""
@@ -61,8 +63,13 @@ class WatchChanges:
             active = self._state.active(key)
             if active is not None:
                 self._state.bring_forward(active.id, now)
-        if self._dependencies.policies.current() is not self._rollout_starts.current_policies or now >= self._resync_at:
+        if now >= self._resync_at or self._policies_changed(now):
             self._schedule_detection_of_all(now)
+
+    def _policies_changed(self, now: float) -> bool:
+        """At most every two seconds: detection at all services must not depend on how often one policy changes."""
+        changed = self._dependencies.policies.current() is not self._rollout_starts.current_policies
+        return changed and not 0 <= now - self._detected_all_at < _DETECT_ALL_SECONDS
 
     def _on_store_change(self, id_: RolloutId, now: float) -> None:
         """A user request, a status written by another client, or a deleted object."""
@@ -121,6 +128,6 @@ class WatchChanges:
     def _schedule_detection_of_all(self, now: float) -> None:
         """New policies may select other services; and every 5 minutes, in case a watch has missed something."""
         self._rollout_starts.use_policies(self._dependencies.policies.current())
-        self._resync_at = now + _RESYNC_SECONDS
+        self._resync_at, self._detected_all_at = now + _RESYNC_SECONDS, now
         for observation in self._dependencies.cluster.services():
             self._state.detect_at(observation.key, now)

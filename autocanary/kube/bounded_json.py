@@ -60,11 +60,12 @@ class SkippedObject:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """One page of a list: the objects that could be decoded, and the others by name."""
+    """One page of a list: the objects that could be decoded, how long each is as text, and the others by name."""
 
     metadata: dict[str, Any]
     items: list[dict[str, Any]]
     skipped: list[SkippedObject] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
 
 
 class WatchEvent(NamedTuple):
@@ -95,12 +96,14 @@ def decode_list(body: bytes) -> ListPage:
     metadata: object = None
     items: list[dict[str, Any]] = []
     skipped: list[SkippedObject] = []
+    sizes: list[int] = []
     for name in scanner.members():
         if name == "items" and scanner.peek() == "[":
             for begin in scanner.elements():
                 item = scanner.value()
                 if isinstance(item, dict):
                     items.append(item)
+                    sizes.append(scanner.position() - begin)
                 else:
                     skipped.append(scanner.skipped_at(begin, item))
         else:
@@ -108,7 +111,7 @@ def decode_list(body: bytes) -> ListPage:
             metadata = value if name == "metadata" else metadata
     if not isinstance(metadata, dict):
         raise ValueError("it is not a list of Kubernetes")
-    return ListPage(metadata, items, skipped)
+    return ListPage(metadata, items, skipped, sizes)
 
 
 def decode_event(line: bytes) -> WatchEvent:

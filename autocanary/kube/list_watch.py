@@ -38,11 +38,14 @@ from autocanary.kube.resource import Resource
 from autocanary.kube.watch_stream import Stream
 from autocanary.model.foreign_text import clean_text
 
-__all__ = ["Reflector", "WatchTiming", "is_forbidden"]
+__all__ = ["NAMESPACE_BYTES", "Reflector", "WatchTiming", "is_forbidden"]
 
 T = TypeVar("T")
 
 _log = logs.logger("autocanary.kube.list_watch")
+_LONGEST_RETRY_AFTER = 60.0  # a watch that sleeps for a day is a cache that is a day old
+NAMESPACE_BYTES = 32 * 1024 * 1024
+"""Of all objects of a kind in one namespace, as JSON: one namespace must not fill the memory for all."""
 _random = random.Random().random  # noqa: S311 - spreads load, guards nothing
 
 
@@ -105,6 +108,8 @@ class Reflector(Generic[T]):
         self._confirmed_at = float("-inf")
         self._failures = 0
         self._skipped: dict[ObjectKey, str] = {}
+        self._sizes: dict[ObjectKey, int] = {}
+        self._namespace_bytes: dict[str, int] = {}
         self._thread = threading.Thread(target=self._run, name=f"watch-{resource.plural}", daemon=True)
 
     def start(self) -> None:
@@ -170,8 +175,8 @@ class Reflector(Generic[T]):
         version = ""
         for page in self._client.list_pages(self._resource, self._namespace, limit=self._timing.page_size):
             version = str(page.metadata.get("resourceVersion") or "")
-            for document in page.items:
-                existing.add(self._add_listed(listed, document))
+            for document, size in zip(page.items, page.sizes, strict=True):
+                existing.add(self._add_listed(listed, document, size))
             for skipped in page.skipped:
                 existing.add(self._add_skipped(listed, skipped))
             if self._stopping.is_set():
@@ -179,6 +184,8 @@ class Reflector(Generic[T]):
         if not version:
             raise Unreachable(f"the list of {self._resource} names no resourceVersion")
         self._skipped = {key: reason for key, reason in self._skipped.items() if key in existing}
+        for key in [each for each in self._sizes if each not in existing]:
+            self._note_size(key, 0)
         changes = self.cache.replace(listed, version)
         self._resource_version, self._listed_at = version, started_at
         self._mark_confirmed(started_at)
@@ -186,14 +193,14 @@ class Reflector(Generic[T]):
         for change in changes:
             self._handle_change(change)
 
-    def _add_listed(self, listed: dict[ObjectKey, tuple[str, T]], document: dict[str, Any]) -> ObjectKey:
+    def _add_listed(self, listed: dict[ObjectKey, tuple[str, T]], document: dict[str, Any], size: int) -> ObjectKey:
         try:
             key, version = _key_and_version(document)
         except (KeyError, TypeError, AttributeError) as error:
             key = ObjectKey("", "")
             self._skip(key, f"it has no name: {type(error).__name__}")
             return key
-        value = self._project_or_last(key, document)
+        value = self._project_or_last(key, document, size)
         if value is not None:
             listed[key] = (version, value)
         return key
@@ -233,6 +240,7 @@ class Reflector(Generic[T]):
     def _handle_event(self, line: bytes) -> None:
         try:
             kind, document = decode_event(line)
+            size = len(line)
             if isinstance(document, SkippedObject):
                 self._handle_skipped(kind, document)
                 return
@@ -250,7 +258,7 @@ class Reflector(Generic[T]):
         elif self.cache.is_up_to_date(key, version):
             self.cache.on_bookmark(version)  # our own write, mostly: it need not be read again
         else:
-            value = self._project_or_last(key, document)
+            value = self._project_or_last(key, document, size)
             if value is not None:
                 change = self.cache.on_event(key, version, value)
         self._on_progress(version)
@@ -273,6 +281,7 @@ class Reflector(Generic[T]):
 
     def _on_deleted(self, key: ObjectKey, version: str) -> Change[T] | None:
         self._skipped.pop(key, None)
+        self._note_size(key, 0)
         change = self.cache.remove(key, version)
         self.cache.on_bookmark(version)
         return change
@@ -304,8 +313,12 @@ class Reflector(Generic[T]):
             server=self._client.server,
         )
 
-    def _project_or_last(self, key: ObjectKey, document: dict[str, Any]) -> T | None:
+    def _project_or_last(self, key: ObjectKey, document: dict[str, Any], size: int) -> T | None:
         """The projection; of a document that ``project`` cannot read, what was known before, if anything."""
+        if not self._has_room(key, size):
+            self._skip(key, f"the objects of its namespace are larger than {NAMESPACE_BYTES >> 20} MiB together")
+            return self.cache.get(key)
+        self._note_size(key, size)
         try:
             value = self._project(document)
         except Exception as error:  # noqa: BLE001 - one odd object must not hide all the others
@@ -313,6 +326,21 @@ class Reflector(Generic[T]):
             return self.cache.get(key)
         self._skipped.pop(key, None)
         return value
+
+    def _has_room(self, key: ObjectKey, size: int) -> bool:
+        """Whether the object fits beside the others of its namespace; one that became smaller does."""
+        before = self._sizes.get(key, 0)
+        return size <= before or self._namespace_bytes.get(key.namespace, 0) - before + size <= NAMESPACE_BYTES
+
+    def _note_size(self, key: ObjectKey, size: int) -> None:
+        """The bytes that an object has from now on; 0 when it is gone."""
+        total = self._namespace_bytes.get(key.namespace, 0) - self._sizes.pop(key, 0) + size
+        if size:
+            self._sizes[key] = size
+        if total > 0:
+            self._namespace_bytes[key.namespace] = total
+        else:
+            self._namespace_bytes.pop(key.namespace, None)
 
     def _skip(self, key: ObjectKey, reason: str) -> None:
         """Note an object that is left out; logged when the reason is new."""
@@ -360,7 +388,7 @@ class Reflector(Generic[T]):
                 self._confirmed_at = self._clock()
                 self._synced.set()
             return self._timing.retry_not_served
-        return max(self._next_backoff(), error.retry_after or 0.0)
+        return max(self._next_backoff(), min(error.retry_after or 0.0, _LONGEST_RETRY_AFTER))
 
     def _next_backoff(self) -> float:
         self._failures += 1

@@ -45,6 +45,7 @@ _UNREACHABLE_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
 _LONGEST_PAUSE = 10.0
 _LONGEST_CALL = 300.0
 _PER_NAMESPACE = 8
+_TOGETHER = 24  # of 32 threads; the others are for namespaces of which no call is under way
 
 
 @dataclass(slots=True)
@@ -61,6 +62,7 @@ class HttpPolicyWebhooks:
 
     ``overhead_seconds`` is what a call may take beyond its own timeouts: connecting, waiting for a thread of
     the pool. ``per_namespace`` limits the threads that run a namespace's calls, and the callers that wait for them.
+    From ``together`` calls on, a namespace gets only its first one.
     """
 
     def __init__(
@@ -71,9 +73,10 @@ class HttpPolicyWebhooks:
         sleep: Callable[[float], None] = time.sleep,
         overhead_seconds: float = 2.0,
         per_namespace: int = _PER_NAMESPACE,
+        together: int = _TOGETHER,
     ) -> None:
         self._pool, self._http, self._sleep, self._overhead_seconds = pool, http, sleep, overhead_seconds
-        self._per_namespace = per_namespace
+        self._per_namespace, self._together = per_namespace, together
         self._lock = threading.Lock()
         self._namespaces: dict[str, _NamespaceCalls] = {}
 
@@ -83,7 +86,7 @@ class HttpPolicyWebhooks:
             return {}
         namespace = distinct[0].namespace
         if not self._enter(namespace):
-            detail = f"{self._per_namespace} rollouts of the namespace {namespace} wait for their webhooks"
+            detail = f"the rollouts of the namespace {namespace} wait for their webhooks"
             return {call: _not_called(call, detail) for call in distinct}
         try:
             pending = {call: self._submit(call) for call in distinct}
@@ -98,7 +101,8 @@ class HttpPolicyWebhooks:
     def _enter(self, namespace: str) -> bool:
         with self._lock:
             state = self._namespaces.setdefault(namespace, _NamespaceCalls())
-            if state.callers >= self._per_namespace:
+            callers = sum(each.callers for each in self._namespaces.values())
+            if state.callers >= self._per_namespace or (state.callers and callers >= self._together):
                 return False
             state.callers += 1
             return True
@@ -124,6 +128,8 @@ class HttpPolicyWebhooks:
                 state = self._namespaces.get(namespace)
                 if state is None or not state.queued or state.running >= self._per_namespace:
                     return
+                if state.running and sum(each.running for each in self._namespaces.values()) >= self._together:
+                    return  # the end of a call of its own starts the next
                 result, call = state.queued.popleft()
                 state.running += 1
             try:

@@ -247,3 +247,22 @@ def test_refused_record_does_not_delay_the_rollback() -> None:
         return driver.world.now() - began
 
     assert times(refuse=True) <= times(refuse=False) + 2.0
+
+
+def test_policy_that_changes_at_every_tick_is_applied_every_two_seconds() -> None:
+    """Its author decides how often it changes, not how often the services of all are examined."""
+    driver = Driver(policy())
+    driver.deploy_stable()
+    current, services = driver.world.policies.current, driver.world.cluster.services
+    examined: list[float] = []
+
+    def counted() -> Sequence[Observation]:
+        examined.append(driver.world.now())
+        return services()
+
+    driver.world.policies.current = lambda: (*current(),)  # type: ignore[method-assign]
+    driver.world.cluster.services = counted  # type: ignore[method-assign]
+    driver.run(30)
+    assert 10 <= len(examined) <= 16
+    driver.release()
+    assert driver.finish().progress.phase is Phase.PROMOTED

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from autocanary.kube import list_watch
 from autocanary.kube.api_errors import ResourceNotServed
 from autocanary.kube.cache import Change, ObjectKey
 from autocanary.kube.list_watch import Reflector, WatchTiming
@@ -530,3 +531,36 @@ def lists(api: FakeApi) -> list[Mapping[str, str]]:
 
 def _list(**query: str) -> Any:
     return Request("GET", "/apis/coordination.k8s.io/v1/leases", query, {}, None)
+
+
+def test_retry_after_of_a_year_is_a_minute(api: FakeApi, follow: Callable[..., RunningReflector]) -> None:
+    """A watch that slept for so long would be a cache that is as old."""
+    api.reply("GET", "/leases", Reply(429, b"", {"Retry-After": "31536000"}))
+    running = follow()
+    until(lambda: running.pauses)
+    assert running.pauses[0] == 60.0
+
+
+def test_objects_of_a_namespace_are_bounded_together(
+    api: FakeApi, follow: Callable[..., RunningReflector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those beyond it are left out and named; another namespace has its own room, and what goes makes room."""
+    monkeypatch.setattr(list_watch, "NAMESPACE_BYTES", 4_000)
+    api.put("leases", lease("a", "a" * 3_000))
+    api.put("leases", lease("b", "b" * 3_000))
+    api.put("leases", lease("c", "c" * 3_000, "other"))
+    with capture() as log:
+        running = follow()
+        assert running.watch.wait(5)
+        assert [each[0] for each in running.values()] == ["a", "c"]
+        api.put("leases", lease("d", "d" * 3_000))
+        until(lambda: len(running.watch.skipped()) == 2)
+    assert {each["object"] for each in log.named("object_skipped")} == {"b", "d"}
+    assert "larger than" in log.named("object_skipped")[0]["error"]
+    api.put("leases", lease("a", "a" * 4_500))  # it grows beyond the limit: what was known of it stays
+    until(lambda: len(running.watch.skipped()) == 3)
+    assert [each[0] for each in running.values()] == ["a", "c"]
+    api.drop("leases", "ml", "a")
+    api.put("leases", lease("b", "b" * 3_100))
+    until(lambda: [each[0] for each in running.values()] == ["b", "c"])
+    assert ObjectKey("ml", "b") not in running.watch.skipped()

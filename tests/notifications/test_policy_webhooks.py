@@ -297,7 +297,7 @@ def test_a_namespace_occupies_a_bounded_number_of_callers(executor: ThreadPoolEx
         time.sleep(0.001)
     refused = webhooks.call([hanging])[hanging]
     assert (refused.ok, refused.called) == (None, False)
-    assert refused.detail == "http://h was not called: 1 rollouts of the namespace hostile wait for their webhooks"
+    assert refused.detail == "http://h was not called: the rollouts of the namespace hostile wait for their webhooks"
     stuck.release.set()
     caller.join(5)
     free = in_namespace("hostile", "http://free/")
@@ -335,3 +335,23 @@ def test_pool_that_is_shut_down(http: HttpClient, executor: ThreadPoolExecutor) 
     result = HttpPolicyWebhooks(Threads(executor), http).call([call])[call]
     assert (result.ok, result.called) == (None, False)
     assert "was not called: cannot schedule new futures" in result.detail
+
+
+def test_webhooks_of_many_namespaces_leave_threads_to_one_more() -> None:
+    """Four namespaces would take all threads: from eight callers on each namespace gets only its first."""
+    stuck = StuckClient("http://victim/")
+    with ThreadPoolExecutor(12) as calls, ThreadPoolExecutor(30) as callers:
+        webhooks = HttpPolicyWebhooks(Threads(calls), stuck, overhead_seconds=5.0, per_namespace=5, together=8)
+        hostile = [in_namespace(f"h{number % 4}", f"http://h{number}/") for number in range(20)]
+        waiting = [callers.submit(webhooks.call, [call]) for call in hostile]
+        while len(stuck.called) < 8 or sum(each.done() for each in waiting) < 12:
+            time.sleep(0.001)
+        victim = in_namespace("victim", "http://victim/")
+        assert webhooks.call([victim])[victim].ok is True
+        assert len(stuck.called) <= 8 + 4 + 1  # each namespace may have its first call beyond the eight
+        stuck.release.set()
+        results = [result for each in waiting for result in each.result(10).values()]
+    assert sum(not result.called for result in results) >= 8
+    free = in_namespace("h0", "http://victim/")
+    with ThreadPoolExecutor(2) as calls:
+        assert HttpPolicyWebhooks(Threads(calls), stuck).call([free])[free].ok is True
