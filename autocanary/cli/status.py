@@ -47,6 +47,7 @@ _WIDE = [
     *("SERVICE", "PHASE", "STEP", "WEIGHT", "CANDIDATE", "AGE"),
     *("STABLE", "ROLLOUT", "POLICY", "EVIDENCE", "REASON", "WAITS FOR"),
 ]
+_SERIES = ("SERVICE", "METRIC", "SOURCE", "SERIES", "WINDOW", "SCRAPES")
 _CANDIDATE, _REASON = _SHORT.index("CANDIDATE"), _SHORT.index("REASON")
 _GAP, _WIDE_GAP = 2, 3
 _STYLES = {ConditionStatus.TRUE: "green", ConditionStatus.FALSE: "red", ConditionStatus.UNKNOWN: "yellow"}
@@ -98,7 +99,8 @@ def status(
     start. The exit code is then that of the outcome: 0 promoted, 1 any other end or not in time, 3 the
     cluster cannot be reached.
 
-    -o wide adds columns with whole sentences, and the Knative routes with their revisions and percentages.
+    -o wide adds columns with whole sentences, the series by which each metric is measured, and the Knative routes
+    with their revisions and percentages.
 
     -o json and -o yaml print the CanaryRollout of NAME, or a List of one for each service, as kubectl does.
     """
@@ -142,6 +144,7 @@ def _print_once(client: backend.RolloutClient, scope: str | None, wanted: Sequen
     if not wanted:
         rollouts_shown = running_first(follow.latest_by_service(rollouts))
         _print_list(rollouts_shown, scope, output)
+        _print_series(rollouts_shown, output, namespaced=scope is None)
         _print_routes(client, rollouts_shown, output, namespaced=scope is None)
         return printing.SUCCESS
     rollout = follow.find_rollout(wanted[0].matching(rollouts), wanted[0].name)
@@ -152,6 +155,7 @@ def _print_once(client: backend.RolloutClient, scope: str | None, wanted: Sequen
         printing.document(_document(rollout), output)
     else:
         printing.page().print(_render_one(rollout))
+        _print_series([rollout], output, namespaced=False)
         _print_routes(client, [rollout], output, namespaced=False)
     return printing.SUCCESS
 
@@ -199,6 +203,42 @@ def _print_routes(
     if routes:
         printing.print_result("")
         printing.console().print(route_table(routes, namespaced=namespaced))
+
+
+def _print_series(rollouts: Sequence[Rollout], output: Output, *, namespaced: bool) -> None:
+    """With -o wide: the series by which each metric of a running rollout was measured last."""
+    rows = [
+        (rollout.namespace, _service(rollout), name, state.last)
+        for rollout in rollouts
+        if output is Output.WIDE and not rollout.is_final
+        for name, state in rollout.progress.metrics.items()
+        if state.last is not None and state.last.exporter
+    ]
+    if not rows:
+        return
+    table = Table(box=None, padding=(0, 3, 0, 0), header_style="none")
+    for column in (("NAMESPACE",) if namespaced else ()) + (
+        "SERVICE",
+        "METRIC",
+        "SOURCE",
+        "SERIES",
+        "WINDOW",
+        "SCRAPES",
+    ):
+        table.add_column(column, no_wrap=True)
+    for namespace, service, name, last in rows:
+        cells = [
+            *((namespace,) if namespaced else ()),
+            service,
+            name,
+            last.source.value if last.source is not None else "",
+            last.exporter,
+            value_wording.format_duration(last.window) if last.window is not None else "",
+            f"every {value_wording.format_duration(round(last.scrape_interval) or 1)}" if last.scrape_interval else "",
+        ]
+        table.add_row(*map(Text, cells))
+    printing.print_result("")
+    printing.console().print(table)
 
 
 def _document(rollout: Rollout) -> dict[str, Any]:

@@ -265,7 +265,7 @@ class Measurement:
         if self.window is not None:
             yield "window", self.window
         if self.scrape_interval is not None:
-            yield "scrape_interval", self.scrape_interval
+            yield "scrapeInterval", self.scrape_interval
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Measurement:
@@ -281,5 +281,5 @@ class Measurement:
             failures=FailureCounts.from_dict(raw["failures"]) if raw.get("failures") else None,
             exporter=raw.get("exporter", ""),
             window=raw.get("window"),
-            scrape_interval=raw.get("scrape_interval"),
+            scrape_interval=raw.get("scrapeInterval"),
         )

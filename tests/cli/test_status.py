@@ -15,8 +15,9 @@ from rich.console import Console
 
 from autocanary.cli import follow, printing
 from autocanary.errors import AutocanaryError, Forbidden, Unreachable
+from autocanary.model.measurement import Measurement, MeasurementKind, Source, Unit
 from autocanary.model.observation import Observation
-from autocanary.model.progress import Phase
+from autocanary.model.progress import MetricState, Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_json import from_document
@@ -156,6 +157,27 @@ def test_wide_shows_more(invoke: Invoke, cluster: UseClient) -> None:
     header, row = rows(invoke("status", "-o", "wide").stdout)
     assert header[6:11] == ["STABLE", "ROLLOUT", "POLICY", "EVIDENCE", "REASON"]
     assert row[6:11] == ["mnist-predictor-00002", "mnist-00003", "prod", "–", "Analysing"]
+
+
+def test_wide_shows_the_series_of_each_metric(invoke: Invoke, cluster: UseClient) -> None:
+    """Which exporter was found, by which labels, over which window, and how often it is scraped."""
+    last = Measurement(
+        MeasurementKind.VALUE,
+        99.5,
+        Unit.PERCENT,
+        source=Source.ISTIO,
+        exporter="istio_requests_total{destination_service}",
+        window=180,
+        scrape_interval=59.98,
+    )
+    metrics = {"request-success-rate": MetricState(ok=True, last=last)}
+    measured = replace(RUNNING, progress=replace(RUNNING.progress, metrics=metrics))
+    cluster(FakeRolloutClient(measured))
+    header, row = rows(invoke("status", "-o", "wide").stdout)[-2:]
+    assert header == ["SERVICE", "METRIC", "SOURCE", "SERIES", "WINDOW", "SCRAPES"]
+    series = "istio_requests_total{destination_service}"
+    assert row == ["mnist", "request-success-rate", "istio", series, "3m", "every 1m"]
+    assert "SERIES" not in invoke("status").stdout
 
 
 @pytest.mark.parametrize("output", ["json", "yaml"])
