@@ -103,9 +103,10 @@ def known_revisions(query: Callable[[str], QueryResponse]) -> Mapping[tuple[str,
     metrics: dict[RevisionLabels, dict[str, None]] = {}
     for variant in exporter_variants(Source.AUTO):
         if variant.revision_labels in _READ:
-            metrics.setdefault(variant.revision_labels, {}).update(
-                dict.fromkeys(counted.metric for counted in variant.counted)
-            )
+            names = metrics.setdefault(variant.revision_labels, {})
+            names.update(dict.fromkeys(counted.metric for counted in variant.counted))
+            if variant.histogram is not None:  # which may be stored as a native one alone
+                names[variant.histogram.metric] = None
     found: dict[tuple[str, str, str], dict[str, None]] = {}
     for labels, names in metrics.items():
         present = ",".join(f'{label}!=""' for label in labels.required_labels)

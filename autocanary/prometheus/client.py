@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import ssl
 import threading
 import weakref
@@ -42,6 +43,7 @@ _MAX_RESPONSE_BYTES_TOGETHER = 32 * 1024 * 1024  # decoded, JSON takes four to s
 _MIN_BYTES_PER_CONTAINER = 8
 _READ_CHUNK_BYTES = 64 * 1024
 _REFUSED_STATUSES = frozenset({400, 413, 414, 422, 431})
+_STORE_UNAVAILABLE = re.compile(r"rpc error: code = (?:Unavailable|Aborted|DeadlineExceeded|Canceled)\b")
 _MAX_ERROR_TEXT = 300
 _MAX_CONNECT_TIMEOUT = 3.0  # per address of the host: a dead one leaves time for the next
 
@@ -270,6 +272,8 @@ def _error_from_payload(base_url: str, status: int, payload: dict[str, Any]) -> 
     text = clean_text(str(payload.get("error") or "no reason given"), _MAX_ERROR_TEXT)
     if kind == "timeout" or (status == 503 and "timed out" in text):
         return QueryTimedOut(f"{base_url} gave up on the query: {text}")
+    if _STORE_UNAVAILABLE.search(text):  # of Thanos, which calls it a failed execution
+        return MetricsUnreachable(f"{base_url} answers HTTP {status}: {text}")
     if status in _REFUSED_STATUSES or (status == 200 and kind in ("bad_data", "execution")):
         return MetricsRefused(f"{base_url} refuses the query: {text}")
     return MetricsUnreachable(f"{base_url} answers HTTP {status}: {text}")

@@ -61,14 +61,19 @@ def knative_otel(histogram_name: str, located: Mapping[str, str], load: Load) ->
 
     The failed requests are the slowest, so that both series together are the load's own histogram.
     """
+    good, bad = _split(load)
+    text = histogram(histogram_name, {**located, "http_response_status_code": "200"}, good, 1)
+    if load.failed:
+        text += histogram(histogram_name, {**located, "http_response_status_code": "500"}, bad, 1)
+    return text
+
+
+def _split(load: Load) -> tuple[Load, Load]:
+    """The good and the failed requests, which are the slowest: both together are the load's own histogram."""
     slowest = load.bucket_counts[-1][0]
     bad = tuple((bound, load.failed if bound == slowest else 0) for bound, _ in load.bucket_counts)
     good = tuple((bound, count - slow) for (bound, count), (_, slow) in zip(load.bucket_counts, bad, strict=True))
-    text = histogram(histogram_name, {**located, "http_response_status_code": "200"}, Load(load.good, 0, good), 1)
-    if load.failed:
-        labels = {**located, "http_response_status_code": "500"}
-        text += histogram(histogram_name, labels, Load(0, load.failed, bad), 1)
-    return text
+    return Load(load.good, 0, good), Load(0, load.failed, bad)
 
 
 def istio(namespace: str, revision: str, load: Load) -> str:
@@ -151,7 +156,10 @@ def tensorflow_serving(located: Mapping[str, str], load: Load) -> str:
         text += line(":tensorflow:serving:request_count", {**labels, "status": "INVALID_ARGUMENT"}, load.failed)
     text += line(":tensorflow:serving:request_count", {**labels, "status": "CANCELLED"}, load.total)
     timed = {**labels, "API": "Predict", "entrypoint": "REST"}
-    return text + histogram(":tensorflow:serving:request_latency", timed, load, 1_000_000)
+    for status, part in zip(("OK", "INVALID_ARGUMENT"), _split(load), strict=True):
+        if part.total:
+            text += histogram(":tensorflow:serving:request_latency", {**timed, "status": status}, part, 1_000_000)
+    return text
 
 
 def torchserve(located: Mapping[str, str], load: Load) -> str:

@@ -309,7 +309,7 @@ def test_latency_comparisons_see_the_truth(measured: Measured, cell: Cell) -> No
     at = second.bounds.index(0.5)
     within = second.candidate.bucket_counts[at] - first.candidate.bucket_counts[at]
     # Where the histogram has no codes, every failure is taken for a fast one and subtracted.
-    codes = cell.source not in (Source.KOURIER, Source.VLLM, Source.TENSORFLOW_SERVING)
+    codes = cell.source not in (Source.KOURIER, Source.VLLM)
     assert within == requests * (0.8 if codes else 0.7)
 
 
