@@ -542,6 +542,17 @@ def test_custom_queries_share_a_request(world: World, counted: CountingMetrics) 
     assert len(counted.outcomes) - first == 6
 
 
+def test_custom_query_has_the_age_of_its_samples(world: World, counted: CountingMetrics) -> None:
+    """On every server: what is scraped each second is a few seconds old, a constant has no age."""
+    world.await_scrapes(1)
+    own = 'sum(rate(envoy_cluster_upstream_rq{envoy_response_code=~"2.."}[5m])) / sum(up)'
+    measured, constant = counted.query(metric_query(query=own, service="s00"), metric_query(query="vector(1)"))
+    assert measured.kind is MeasurementKind.VALUE
+    assert measured.age is not None
+    assert 0 <= measured.age < 15
+    assert (constant.value, constant.age) == (1, None)
+
+
 def test_probe_returns_server_version(world: World, counted: CountingMetrics) -> None:
     """The start-up check gives the version where the server says it, and a query's refusal in its own words."""
     probe = counted.metrics.probe()
