@@ -36,9 +36,9 @@ def _lag(pod: str, total: str, ticks: str) -> dict[str, str]:
     return {f"{name}_sum{{{pod}}}": total, f"{name}_count{{{pod}}}": ticks}
 
 
-def _queries(**outcomes: str) -> dict[str, str]:
-    name = "autocanary_prometheus_queries_total"
-    return {f'{name}{{{_PODS[0]},outcome="{outcome}"}}': values for outcome, values in outcomes.items()}
+def _queries(server: str = "main", **outcomes: str) -> dict[str, str]:
+    name = f'autocanary_prometheus_queries_total{{{_PODS[0]},server="{server}",outcome='
+    return {f'{name}"{outcome}"}}': values for outcome, values in outcomes.items()}
 
 
 def _writes(verb: str, code: str, values: str) -> dict[str, str]:
@@ -109,14 +109,21 @@ CASES = (
         "no query is answered",
         _queries(ok="9x19", unreachable="0+6x19"),
         8,
-        _OF_ITSELF,
+        _OF_ITSELF | {"server": "main"},
     ),
     Case(
         "AutocanaryPrometheusUnreachable",
         "it never was",
         _queries(ok="0x19", refused="0+6x19"),
         8,
-        _OF_ITSELF,
+        _OF_ITSELF | {"server": "main"},
+    ),
+    Case(
+        "AutocanaryPrometheusUnreachable",
+        "one of two servers",
+        _queries(ok="0+60x19") | _queries("team-a", unreachable="0+6x19"),
+        8,
+        _OF_ITSELF | {"server": "team-a"},
     ),
     Case("AutocanaryPrometheusUnreachable", "one query is refused", _queries(ok="0+6x19", refused="0+2x19"), 19),
     Case("AutocanaryPrometheusUnreachable", "nothing is asked", _queries(ok="9x19", unreachable="4x19"), 19),
