@@ -31,7 +31,6 @@ def _demo_policy(namespace: str, service: str) -> Policy:
         "analysis": {
             "interval": "15s",
             "warmup": "30s",
-            "window": "1m",
             "minRequests": 50,
             "metrics": [
                 {"name": "request-success-rate", "thresholdRange": {"min": 99}, "failureLimit": 2},
@@ -58,8 +57,6 @@ def _demo_policy(namespace: str, service: str) -> Policy:
             ),
             interval=15.0,
             warmup=30.0,
-            window=60.0,
-            window_follows=False,
             min_requests=50.0,
             on_no_data=Timeout(300.0, TimeoutAction.ROLLBACK),
             on_outage=Timeout(1800.0, TimeoutAction.HOLD),
