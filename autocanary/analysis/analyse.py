@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from autocanary.analysis.combined_evidence import TRAFFIC_SHARE
 from autocanary.analysis.comparisons import ComparisonResult, evaluate_comparisons
@@ -22,6 +22,7 @@ from autocanary.analysis.thresholds import (
 from autocanary.analysis.verdict import AnalysisInput, Outcome, Verdict
 from autocanary.model.comparison_summary import ComparisonSummary
 from autocanary.model.comparison_wording import evidence_text, proof_text, worse_text
+from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import MeasurementKind
 from autocanary.model.policy import Analysis, Metric
 from autocanary.model.progress import MetricState
@@ -199,8 +200,9 @@ class _EvaluatedMetrics:
         yield _Finding(Outcome.NO_DATA, Reason.NO_DATA, "nothing was measured")
 
     def _worst_first(self) -> Sequence[tuple[Metric, MetricState]]:
-        """The metrics that decide, the one farthest beyond its limit first."""
-        return sorted(self.gating, key=lambda each: violation_ratio(*each), reverse=True)
+        """The metrics that decide and are out of range, the one farthest beyond its limit first."""
+        violated = [each for each in self.gating if each[1].ok is False]
+        return sorted(violated, key=lambda each: violation_ratio(*each), reverse=True) if violated else violated
 
     def _budget_spent(self) -> Iterator[_Finding]:
         most = self.analysis.max_failed_requests

@@ -8,7 +8,7 @@ not make a wrong one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import log
 from typing import Any
 
@@ -26,6 +26,7 @@ from autocanary.analysis.sequential_test import Comparison
 from autocanary.analysis.service_health import ServiceHealth
 from autocanary.analysis.verdict import Evaluation
 from autocanary.model.comparison_summary import ComparisonSummary, RevisionCounts
+from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import Measurement, MeasurementKind, RequestCounters, Unit
 from autocanary.model.policy import Metric
 

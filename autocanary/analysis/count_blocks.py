@@ -7,13 +7,14 @@ across a change of the split and one block after it, because requests of the old
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import sub
 from typing import Any
 
 from autocanary.analysis.packed_floats import pack_counts, unpack_counts
 from autocanary.analysis.parameters import ComparisonParameters
 from autocanary.analysis.start_weights import weight_of_steps_to_come
+from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import RequestCounters, RequestTotals
 
 __all__ = ["BlockCounter", "BlockUpdate", "Counts", "add_sample", "is_silent"]

@@ -18,7 +18,7 @@ stable did lately (``stable_history``).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf, log
 from typing import Any
 
@@ -47,6 +47,7 @@ from autocanary.analysis.parameters import (
 from autocanary.analysis.recent_counts import RecentCounts
 from autocanary.analysis.stable_history import StableHistory
 from autocanary.analysis.start_weights import StartWeights, begin_test
+from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import RequestCounters
 
 __all__ = ["Comparison", "evidence_within_block", "new_comparison", "update_comparison"]

@@ -9,8 +9,8 @@ The policy's `rollout` webhooks, judged like metrics: a repeated no counts as a 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
+from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import Metric, Range
 from autocanary.model.progress import MetricState

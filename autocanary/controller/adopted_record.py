@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from typing import Any
 
+from autocanary.model.frozen_copy import replace
 from autocanary.model.progress import Notification, Progress
 from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_json import to_document

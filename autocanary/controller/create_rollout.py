@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from autocanary.decide.detection import RepairStable, StartRollout
 from autocanary.errors import AlreadyExists, ClusterError, Conflict, NotLeader
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import Observation
 from autocanary.model.rollout import Rollout, rollout_name
 from autocanary.ports import Cluster, Leadership, RolloutStore

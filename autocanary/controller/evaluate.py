@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from autocanary.controller import metric_queries
 from autocanary.controller.act import RolloutActions
@@ -16,6 +15,7 @@ from autocanary.decide.detection import current_rollouts
 from autocanary.decide.planner import plan
 from autocanary.decide.plot_series import record_series
 from autocanary.decide.policy_selection import select_policy
+from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Component, OnUnstaged, Policy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from autocanary.analysis import AnalysisInput, Evaluation, Verdict, analyse
@@ -11,6 +11,7 @@ from autocanary.analysis.analyse import BUDGET_METRIC
 from autocanary.analysis.thresholds import WEBHOOK_PREFIX, webhook_metric
 from autocanary.decide.decision_input import DecisionInput, WebhookAnswer
 from autocanary.model.foreign_text import clean_text
+from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Unit
 from autocanary.model.policy import Analysis, Metric, Policy, Range, Webhook, WebhookType
 from autocanary.model.progress import Phase

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from operator import attrgetter
 
 from autocanary.analysis.verdict import Verdict
@@ -16,6 +16,7 @@ from autocanary.decide.components import OtherComponent
 from autocanary.decide.decision_input import DecisionInput, WebhookAnswer
 from autocanary.errors import CanaryUnsupported
 from autocanary.model.decision import Action, Decision
+from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import Measurement, MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Metric, Policy, WebhookType

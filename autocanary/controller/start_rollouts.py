@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from autocanary.controller import metric_queries
 from autocanary.controller.adopted_record import check_record, without_future_times
@@ -32,6 +31,7 @@ from autocanary.decide.detection import (
 )
 from autocanary.decide.policy_selection import Tie, select_policy_for
 from autocanary.logs import logger
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase, Progress

@@ -7,11 +7,12 @@ recorded: taking traffic from a bad candidate must not wait for the rollout stor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from autocanary.controller.adopted_record import check_record
 from autocanary.errors import ClusterError, Conflict, NotFound, NotLeader, Refused
 from autocanary.model.decision import Action, Decision
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import Observation
 from autocanary.model.progress import Progress
 from autocanary.model.rollout import Rollout

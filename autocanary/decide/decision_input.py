@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from autocanary.analysis.verdict import Outcome, Verdict
 from autocanary.decide.components import OtherComponent
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import Observation, has_lower_number
 from autocanary.model.policy import Analysis, Policy, Step, WebhookType
 from autocanary.model.progress import Phase, Progress

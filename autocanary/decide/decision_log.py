@@ -7,13 +7,14 @@ snapshot, the names of the revisions, and the specs. ``replay`` makes the same d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from enum import Enum
 from typing import Any
 
 from autocanary.analysis.verdict import AnalysisInput, Verdict
 from autocanary.decide.components import OtherComponent
 from autocanary.decide.decision_input import DecisionInput, WebhookAnswer
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import (
     ConditionStatus,
     DefaultEndpoint,

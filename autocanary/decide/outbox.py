@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from autocanary.model.decision import Decision, Event
+from autocanary.model.frozen_copy import replace
 from autocanary.model.progress import Notification, Progress
 from autocanary.model.rollout import Rollout
 from autocanary.model.time_format import format_time

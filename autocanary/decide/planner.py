@@ -8,16 +8,17 @@ So a decision can be followed later with the code that made it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from autocanary.analysis import AnalysisInput, Verdict, analyse
 from autocanary.analysis.thresholds import WEBHOOK_PREFIX, webhook_metric
 from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.decision_log import decision_inputs_from_json
+from autocanary.decide.outbox import record_rule
 from autocanary.decide.rules import CHAIN
 from autocanary.decide.transitions import unchanged
 from autocanary.model.decision import Decision
+from autocanary.model.frozen_copy import replace
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Rollout
 
@@ -35,9 +36,9 @@ def plan(given: DecisionInput) -> Decision:
     """
     with_observed_progress = given.with_observed_progress()
     for rule in CHAIN:
-        decision = rule(with_observed_progress)
+        decision = rule.function(with_observed_progress)  # not rule(): this is done for every rule at every evaluation
         if decision is not None:
-            return decision
+            return record_rule(decision, rule.name)
     return replace(unchanged(with_observed_progress), rule=NOTHING_TO_DO)
 
 

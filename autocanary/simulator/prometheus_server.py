@@ -135,7 +135,7 @@ class SimulatedMetrics:
         revisions = query.revision, query.stable
         key = (query.namespace, query.service, query.component, *revisions, latency)
         fault = next((each for each in self.faults if each.applies_to(query, now)), None)
-        if fault is None or fault.kind is MeasurementKind.STALE:
+        if fault is None or fault.kind in (MeasurementKind.STALE, MeasurementKind.NO_SERIES):
             until = now if fault is None else min(fault.start, now)
             self._update_counters(query, key, until, now)
         measurement = replace(measurement, counters=self._last_counters.get(key))

@@ -6,12 +6,13 @@ A rollout's first state.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from autocanary.decide.detection.stable_revision import StableRevisionTracker
 from autocanary.decide.outbox import record_transition
 from autocanary.model.decision import Event
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase, Progress

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from autocanary.decide.decision_input import BY_FAILURE
 from autocanary.decide.detection.findings import with_first_state
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import Observation
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason

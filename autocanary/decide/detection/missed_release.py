@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from autocanary.decide.detection.findings import NoAction, StartRollout, new_rollout, with_first_state
 from autocanary.decide.detection.stable_revision import StableRevisionTracker, revisions_renumbered
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import ConditionStatus, DefaultEndpoint, Observation
 from autocanary.model.policy import OnUnstaged, Policy
 from autocanary.model.progress import Phase

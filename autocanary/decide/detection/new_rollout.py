@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from autocanary.decide.detection.findings import (
     NoAction,
@@ -27,6 +26,7 @@ from autocanary.decide.detection.stable_revision import (
     current_rollouts,
 )
 from autocanary.model.foreign_text import clean_text
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import Observation, unsupported_mode_reason
 from autocanary.model.policy import OnUnstaged, Policy
 from autocanary.model.progress import Phase

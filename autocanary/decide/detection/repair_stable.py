@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from autocanary.decide.detection.findings import Refusal, RepairStable
 from autocanary.decide.detection.stable_revision import UNCHANGED_SECONDS, StableRevisionTracker
 from autocanary.decide.outbox import record_transition
 from autocanary.model.decision import Event
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import Observation
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason

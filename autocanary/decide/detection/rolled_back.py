@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from autocanary.decide.detection.findings import with_first_state
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import Observation
 from autocanary.model.policy import OnWeightRemoved, Policy
 from autocanary.model.progress import Phase

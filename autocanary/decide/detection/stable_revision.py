@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import ConditionStatus, DefaultEndpoint, Observation, has_lower_number
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout

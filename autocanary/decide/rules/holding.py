@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import DRIFTED_AFTER, DecisionInput
 from autocanary.model.decision import Decision
+from autocanary.model.frozen_copy import replace
 from autocanary.model.policy import WebhookType
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason

@@ -5,12 +5,11 @@ Where stable exists only as a revision (``Observation.beside`` is None), none of
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import ConditionStatus, DefaultEndpoint, Observation, PromotionPending
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason

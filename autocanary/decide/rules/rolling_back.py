@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.rules.rule import rule
 from autocanary.decide.rules.weight_and_traffic import external_change
 from autocanary.model.decision import Decision, Event
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import ConditionStatus, Observation
 from autocanary.model.policy import CandidateCleanup
 from autocanary.model.progress import Phase

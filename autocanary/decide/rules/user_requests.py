@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import BY_STEP, BY_USER, DecisionInput
 from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision
 from autocanary.model.foreign_text import clean_text
+from autocanary.model.frozen_copy import replace
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Verb

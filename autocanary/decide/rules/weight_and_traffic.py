@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import (
     BY_FAILURE,
@@ -17,6 +15,7 @@ from autocanary.decide.decision_input import (
 from autocanary.decide.rules.analysis_result import roll_back_on_failure
 from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision, Event
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import Observation
 from autocanary.model.policy import OnUnstaged, OnWeightRemoved
 from autocanary.model.progress import Phase

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from autocanary.decide.decision_input import BY_FAILURE, DecisionInput
 from autocanary.decide.decision_log import decision_inputs_to_json
 from autocanary.decide.outbox import record_transition
 from autocanary.model.decision import Action, Decision, Event
+from autocanary.model.frozen_copy import replace
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from autocanary.decide.decision_input import DecisionInput
@@ -15,6 +14,7 @@ from autocanary.decide.transitions.base import (
     phase_at_step,
 )
 from autocanary.model.decision import Action, Decision, Event
+from autocanary.model.frozen_copy import replace
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 

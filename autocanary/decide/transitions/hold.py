@@ -5,12 +5,12 @@ Pause until a user resumes, and resume.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from autocanary.decide.decision_input import BY_FAILURE, DecisionInput
 from autocanary.decide.transitions.base import decide, enter_phase, new_step_fields, phase_at_step
 from autocanary.model.decision import Action, Decision, Event
+from autocanary.model.frozen_copy import replace
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request

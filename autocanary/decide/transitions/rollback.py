@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from autocanary.decide.decision_input import BY_FAILURE, DecisionInput
 from autocanary.decide.transitions.base import WEIGHT_NOT_IN_EFFECT, decide, enter_phase
 from autocanary.decide.transitions.hold import pause
 from autocanary.model.decision import Action, Decision, Event
+from autocanary.model.frozen_copy import replace
 from autocanary.model.policy import OnFailure
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
