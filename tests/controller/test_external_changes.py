@@ -126,7 +126,7 @@ def test_removed_weight_field_with_user_request(verb: Verb | None, phase: Phase,
     assert driver.phase_and_reason() == (Phase.PAUSED, Reason.EXTERNAL_CHANGE)
     assert driver.messages_of("external_change") == [
         "another client removed canaryTrafficPercent (25 before), so mnist-predictor-00002 gets 100 %; "
-        "the rollout is paused and the weight left alone"
+        "the rollout is paused and keeps that weight"
     ]
     assert driver.share("00002")[-1] == 100
     if verb is not None:

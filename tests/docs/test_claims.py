@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from textwrap import dedent
 
 from autocanary.decide.rules import CHAIN
 from autocanary.kube.rbac import RBAC_RULES
@@ -74,7 +75,8 @@ def test_every_phase_is_described() -> None:
 def test_the_diagram_is_the_one_beside_the_rules() -> None:
     """The state diagram is drawn once in the code and shown as it is there."""
     source = Path(ROOT / "autocanary/decide/rules/__init__.py").read_text(encoding="utf-8")
-    drawn = source.split("::\n\n", 1)[1].split('"""', 1)[0].rstrip()
+    drawn = dedent(source.split("::\n\n", 1)[1].split('"""', 1)[0]).rstrip()
+    assert max(map(len, drawn.splitlines())) <= 80  # the site shows it whole at 1280 px
     assert drawn in text_of("docs/concepts.md")
 
 

@@ -155,6 +155,7 @@ def test_the_page_can_be_followed(installation: Installation, tmp_path: Path) ->
         wait_until(
             lambda: _phase(installation, "mnist-00003") == "Progressing", seconds=90, what="v3 to be at its first step"
         )
+        assert "Why not now" in shell.run("autocanary explain mnist -n models")
         shell.run("autocanary pause mnist -n models")
         shell.run("autocanary resume mnist -n models")
         shell.run("autocanary promote mnist -n models")
@@ -175,6 +176,13 @@ def test_the_page_can_be_followed(installation: Installation, tmp_path: Path) ->
         (tmp_path / "mnist.yaml").write_text(json.dumps(_manifest(installation, "v4")))
         shell.run("kubectl apply -f mnist.yaml")
         shell.run("autocanary status mnist -n models --timeout 2h")
+        told = shell.run("autocanary history mnist -n models")
+        assert "gs://models/mnist/v4" in told
+        assert "abort by " in told
+        assert "is released again at 0 %" in shell.run("autocanary undo mnist -n models")
+        undone = installation.isvc("models", "mnist")
+        assert undone["spec"]["predictor"]["model"]["storageUri"] == "gs://models/mnist/v2"
+        assert undone["metadata"]["annotations"]["autocanary.dev/release-reason"] == "it labels 7 as 1"
 
     left = [each for each in commands(PAGE) if each not in shell.done and not each.startswith(tuple(NOT_RUN))]
     assert left == []

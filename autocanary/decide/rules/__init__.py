@@ -6,16 +6,19 @@ Must never be here: the building of a Decision (``transitions`` does that), I/O,
 
 ::
 
-                   ready                 passed                 100 %               baked
-      Staging ──────────────▶ Progressing ──┐ next ──────────────▶ Baking ────────────▶ Promoted
-         │                      ▲    │  ▲   │ weight                │  │
-         │             data back│    │  └───┘                       │  │ (Holding, Paused likewise)
-         │                      │    ▼ cannot move                  │  │
-         │                     Holding        Paused ◀── a user, an approval, an external change
-         │ failed, deadline     │ deadline      │ abort             │ violation
-         └──────────────────────┴───────────────┴───────────────────┴──▶ RollingBack ──▶ RolledBack
-      any, not final:  newer revision ──▶ Superseded      deleted, stopped, replaced ──▶ Abandoned
-      KFServing v1alpha2:  Baking ── baked ──▶ Finalizing ── spec.default updated ──▶ Promoted
+              ready            passed               100 %          baked
+    Staging ────────▶ Progressing ──┐ next ────────▶ Baking ────────▶ Promoted
+       │                ▲   │  ▲    │ weight           │  │
+       │       data back│   │  └────┘                  │  │ (Holding, Paused
+       │                │   ▼ cannot move              │  │  likewise)
+       │               Holding   Paused ◀── a user, an approval, another client
+       │ failed,        │ deadline  │ abort            │ violation
+       │ deadline       │           │                  │
+       └────────────────┴───────────┴──────────────────┴▶ RollingBack ─▶ RolledBack
+
+    any, not final:  newer revision ─▶ Superseded
+                     deleted, stopped, replaced ─▶ Abandoned
+    KFServing v1alpha2:  Baking ─ baked ─▶ Finalizing ─ default set ─▶ Promoted
 """
 
 from __future__ import annotations
