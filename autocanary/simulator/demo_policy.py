@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from autocanary.model.measurement import Unit
-from autocanary.model.policy import Analysis, Metric, Policy, Range, Selector, Step, Timeout, TimeoutAction
+from autocanary.model.policy import (
+    Analysis,
+    ComparisonPolicy,
+    Metric,
+    OnInconclusive,
+    Policy,
+    Range,
+    Selector,
+    Step,
+    Timeout,
+    TimeoutAction,
+)
 
 __all__ = [
+    "APPROVAL_POLICY",
+    "COMPARING_POLICY",
     "DEMO_POLICY",
     "KFSERVING_NAMESPACE",
     "KFSERVING_POLICY",
@@ -69,6 +83,35 @@ def _demo_policy(namespace: str, service: str) -> Policy:
     )
 
 
+def _with_approval(policy: Policy) -> Policy:
+    first, *others = policy.steps
+    steps: list[dict[str, Any]] = [{"setWeight": first.weight}, {"pause": {"duration": "2m"}}, {"pause": {}}]
+    for step in others:
+        steps += [{"setWeight": step.weight}, {"pause": {"duration": "2m"}}]
+    document = {name: value for name, value in policy.document.items() if name not in ("stepWeights", "stepDuration")}
+    return replace(
+        policy,
+        name="demo-approval",
+        digest="demo-approval",
+        steps=(replace(first, approval=True), *others),
+        document={**document, "steps": steps},
+    )
+
+
+def _comparing(policy: Policy) -> Policy:
+    metrics = (Metric("error-rate", Range(), Unit.PERCENT, compare=ComparisonPolicy()),)
+    analysis = {**policy.document["analysis"], "metrics": [{"name": "error-rate", "compare": {"to": "stable"}}]}
+    return replace(
+        policy,
+        name="demo-comparison",
+        digest="demo-comparison",
+        analysis=replace(policy.analysis, metrics=metrics, on_inconclusive=OnInconclusive.HOLD),
+        document={**policy.document, "analysis": analysis},
+    )
+
+
 DEMO_POLICY = _demo_policy(NAMESPACE, SERVICE)
 """``document`` says the same as users write it; a test compares the two."""
+APPROVAL_POLICY = _with_approval(DEMO_POLICY)
+COMPARING_POLICY = _comparing(DEMO_POLICY)
 KFSERVING_POLICY = _demo_policy(KFSERVING_NAMESPACE, KFSERVING_SERVICE)

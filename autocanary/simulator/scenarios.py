@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from autocanary.model.measurement import MeasurementKind
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
+from autocanary.model.rollout import Request, Verb
 from autocanary.simulator.demo_policy import (
+    APPROVAL_POLICY,
+    COMPARING_POLICY,
     DEMO_POLICY,
     KFSERVING_NAMESPACE,
     KFSERVING_POLICY,
@@ -27,11 +31,13 @@ __all__ = [
     "SCENARIOS",
     "ExpectedResult",
     "KFServingRelease",
+    "PlannedAct",
     "PlannedRelease",
     "PrometheusOutage",
     "Scenario",
 ]
 
+_ROLLOUT, _CANDIDATE = f"{SERVICE}-00002", f"{SERVICE}-predictor-00002"
 V1, V2, V3 = (f"gs://models/mnist/{number}" for number in (1, 2, 3))
 MNIST, MNIST_2 = (f"pvc://kfserving-models-pvc/models/tensorflow/{name}/" for name in ("mnist", "mnist-2"))
 
@@ -78,6 +84,23 @@ class ExpectedResult:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedAct:
+    """What happens to the first release so many seconds from the start: a user's request, or a crash of its pods."""
+
+    at: float
+    run: Callable[[World], object]
+
+
+def _user_request(verb: Verb, by: str, reason: str) -> Callable[[World], object]:
+    request = Request("demo-request", verb.value, by, reason=reason)
+    return lambda world: world.store.write_request(NAMESPACE, _ROLLOUT, paused=None, request=request)
+
+
+def _crash(world: World) -> None:
+    world.kserve.crash(NAMESPACE, SERVICE, _CANDIDATE)
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """One scenario with one service. ``horizon``: seconds from the start after which the demo gives up.
 
@@ -96,6 +119,7 @@ class Scenario:
     horizon: float = 1800.0
     policy: Policy = DEMO_POLICY
     shown: tuple[str, str] | None = None
+    acts: tuple[PlannedAct, ...] = ()
 
     def open(self, seed: int = 1) -> World:
         """The world at the scenario's beginning; everything in it happens as time passes."""
@@ -112,6 +136,8 @@ class Scenario:
         ]
         for release in self.releases:
             _plan(world, release)
+        for act in self.acts:
+            world.after(act.at, partial(act.run, world))
         return world
 
 
@@ -154,6 +180,32 @@ _ALL_SCENARIOS = (
         releases=(_FIRST, PlannedRelease(30.0, V2)),
         behaviours={V2: _SLOW_START},
         qualities={V2: Quality(error_percent=5.0)},
+    ),
+    Scenario(
+        name="worse-than-stable",
+        sentence="A release with ten times stable's errors is rolled back by the comparison, without any limit.",
+        expected=(ExpectedResult(Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE),),
+        releases=(_FIRST, PlannedRelease(30.0, V2)),
+        behaviours={V2: _SLOW_START},
+        qualities={V1: Quality(error_percent=0.5), V2: Quality(error_percent=5.0)},
+        policy=COMPARING_POLICY,
+    ),
+    Scenario(
+        name="approval",
+        sentence="A good release waits at 10 % until ada approves it, and is promoted.",
+        expected=(_PROMOTED,),
+        releases=(_FIRST, PlannedRelease(30.0, V2)),
+        behaviours={V2: _SLOW_START},
+        policy=APPROVAL_POLICY,
+        acts=(PlannedAct(260.0, _user_request(Verb.PROMOTE, "ada", "the numbers are good")),),
+    ),
+    Scenario(
+        name="crash-restored",
+        sentence="A release crashes at 25 %; Knative moves no traffic off it, so stable's spec is put back.",
+        expected=(ExpectedResult(Phase.ROLLED_BACK, Reason.REVISION_FAILED),),
+        releases=(_FIRST, PlannedRelease(30.0, V2)),
+        behaviours={V2: _SLOW_START},
+        acts=(PlannedAct(240.0, _crash),),
     ),
     Scenario(
         name="slow",

@@ -9,7 +9,7 @@ import pytest
 from autocanary.controller import Controller
 from autocanary.model.rollout import Rollout
 from autocanary.policy_files import ActivePolicies
-from autocanary.simulator.demo_policy import DEMO_POLICY
+from autocanary.simulator.demo_policy import APPROVAL_POLICY, COMPARING_POLICY, DEMO_POLICY
 from autocanary.simulator.scenarios import SCENARIOS, ExpectedResult, Scenario
 from autocanary.simulator.virtual_clock import START
 from autocanary.simulator.world import World
@@ -97,8 +97,9 @@ def test_during_the_outage_the_weight_is_held() -> None:
 
 def test_the_demos_policy_is_what_its_document_says() -> None:
     """The value built in code equals the one that the policy files' loader makes of the document."""
-    loaded = ActivePolicies([]).restore("demo", DEMO_POLICY.document)
-    assert replace(loaded, digest="", origin="") == replace(DEMO_POLICY, digest="", origin="")
+    for policy in (DEMO_POLICY, APPROVAL_POLICY, COMPARING_POLICY):
+        loaded = ActivePolicies([]).restore(policy.name, policy.document)
+        assert replace(loaded, digest="", origin="") == replace(policy, digest="", origin="")
 
 
 def test_every_scenario_has_a_one_sentence_description() -> None:
