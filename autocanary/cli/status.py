@@ -380,6 +380,15 @@ def _service(rollout: Rollout) -> str:
     return f"{rollout.service} ({rollout.component.value})"
 
 
+_LINES_AROUND_ROWS = 3
+"""Of a watched table: the header, the line about what does not fit, and the cursor's."""
+
+
+def _screen_lines() -> int:
+    console = printing.console()
+    return console.height if console.is_terminal else 10_000
+
+
 def _watch_all(client: backend.RolloutClient, scope: str | None, output: Output) -> int:
     """Until Ctrl-C."""
     tolerance = follow.OutageTolerance()
@@ -387,7 +396,13 @@ def _watch_all(client: backend.RolloutClient, scope: str | None, output: Output)
     def draw(rollouts: Sequence[Rollout]) -> RenderableType:
         if not rollouts:
             return Text(f"there are no rollouts {in_namespace(scope)} yet")
-        return _table(rollouts, scope, output, _line_width())
+        fits = max(1, _screen_lines() - _LINES_AROUND_ROWS)
+        shown = rollouts if len(rollouts) <= fits + 1 else rollouts[:fits]
+        table = _table(shown, scope, output, _line_width())
+        left = len(rollouts) - len(shown)
+        if not left:
+            return table
+        return Group(table, Text(f"and {left} more; `autocanary status` lists all of them", "dim"))
 
     with follow.Screen() as screen:
         for _ in follow.poll(follow.POLL_SECONDS, None):
