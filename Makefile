@@ -41,8 +41,8 @@ $(INSTALLED): pyproject.toml $(wildcard $(LOCKS))
 	@$(BIN)/python -m pip check || { echo "The lock files no longer fit pyproject.toml: run 'make lock'." >&2; exit 1; }
 	@touch $@
 
-servers: ## Get kube-apiserver, etcd, kubectl, Prometheus 2 and 3, VictoriaMetrics, queue-proxy, helm and libfaketime for the tests
-	$(PYTHON) tests/testbed/setup.py --with helm --with libfaketime.so --with queue-proxy
+servers: ## Get kube-apiserver, etcd, kubectl, Prometheus 2 and 3, VictoriaMetrics, queue-proxy, helm, chromium for the tests
+	$(PYTHON) tests/testbed/setup.py --with helm --with libfaketime.so --with queue-proxy --with chromium
 
 test: venv servers ## Run the tests; ARGS goes to pytest, as in make test ARGS="-k planner -n 2"
 	$(BIN)/pytest $(ARGS)

@@ -7,6 +7,7 @@ for each visitor. Nothing is changed by a GET. Tokens enter no log line and no t
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,7 @@ _log = logs.logger("autocanary.page.web_page")
 _STATIC = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _MAX_TEXT = 200
 _SERVICES_SHOWN = 500
+_REQUESTS_REMEMBERED = 1000
 _LIST_MEMBERS_SECONDS = 10.0
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -86,6 +88,7 @@ class WebPage:
         self._source, self._access = source, access
         self._options = options or PageOptions()
         self._workers = PageWorkers()
+        self._sent: OrderedDict[str, str] = OrderedDict()
         self.live = LiveStreams(self._workers.render, shortest_round=self._options.shortest_round)
         routes = [
             Route("/", self._page(self._list)),
@@ -225,7 +228,7 @@ class WebPage:
         asked = request.query_params.get("asked", "")[:64]
 
         def gather() -> dict[str, Any]:
-            return {"view": self._view(rollout), "may_act": may_act, "asked": asked, **_answer(rollout, asked)}
+            return {"view": self._view(rollout), "may_act": may_act, "asked": asked, **self._answer(rollout, asked)}
 
         return await self._html(visitor, "rollout.html", "rollouts", gather)
 
@@ -285,9 +288,24 @@ class WebPage:
             seen_weight=int(weight) if weight.isascii() and weight.isdigit() and len(weight) < 4 else None,
         )
         await self._workers.access(lambda: self._access.act(visitor, rollout, paused=paused, request=asked))
+        self._sent[asked.id] = asked.verb
+        while len(self._sent) > _REQUESTS_REMEMBERED:
+            self._sent.popitem(last=False)
         _log.info("request_from_page", namespace=rollout.namespace, rollout=rollout.name, verb=asked.verb, by=asked.by)
         path = f"{self._options.base}/rollouts/{quote(rollout.namespace, safe='')}/{quote(rollout.name, safe='')}"
         return RedirectResponse(f"{path}?asked={asked.id}", 303)
+
+    def _answer(self, rollout: Rollout, asked: str) -> dict[str, Any]:
+        """What became of a request that was made here; nothing for an id that is not known.
+
+        The record has it a moment after the API server has accepted it.
+        """
+        progress, request = rollout.progress, rollout.request
+        if asked and progress.answered_request_id == asked:
+            return {"answer": progress.request_answer, "is_answered": True}
+        verb = request.verb if request is not None and request.id == asked else self._sent.get(asked, "")
+        text = f"{verb} was requested; autocanary answers within a tick" if asked and verb else ""
+        return {"answer": text, "is_answered": False}
 
     # --- live --------------------------------------------------------------------------------------------
 
@@ -357,7 +375,12 @@ class WebPage:
         if feed.seen.get("rollout") is rollout:
             return None
         feed.seen["rollout"] = rollout
-        context = {**self._context(None), "view": self._view(rollout), "may_act": may_act, **_answer(rollout, asked)}
+        context = {
+            **self._context(None),
+            "view": self._view(rollout),
+            "may_act": may_act,
+            **self._answer(rollout, asked),
+        }
         parts: dict[str, str] = {}
         for part, template in (("live", "_rollout.html"), ("acts", "_acts.html"), ("answer", "_answer.html")):
             html = render(template, **context)
@@ -368,16 +391,6 @@ class WebPage:
 
 
 _GONE = "There is nothing at this address: rollouts of the past are kept up to the history limit of the service."
-
-
-def _answer(rollout: Rollout, asked: str) -> dict[str, Any]:
-    """What became of the request that this page has made; nothing for an id that the record does not have."""
-    progress, request = rollout.progress, rollout.request
-    if asked and progress.answered_request_id == asked:
-        return {"answer": progress.request_answer, "is_answered": True}
-    if asked and request is not None and request.id == asked:
-        return {"answer": f"{request.verb} was requested; autocanary answers within a tick", "is_answered": False}
-    return {"answer": "", "is_answered": False}
 
 
 def _query_of(request: Request) -> ListQuery:

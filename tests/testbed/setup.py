@@ -2,8 +2,8 @@
 # ruff: noqa: T201 - what this script has to say, it prints
 """Find the real servers the tests need; build or unpack into a cache folder what the machine lacks.
 
-Run it as `python3 tests/testbed/setup.py`; it needs Python alone, changes nothing outside the cache folder
-(apart from refreshing apt's lists when it is root and they are empty or stale), and starts nothing.
+Run it as `python3 tests/testbed/setup.py`; it needs Python alone and starts nothing. Outside the cache folder it
+refreshes apt's lists when it is root and they are empty or stale, and installs Debian's chromium when it is asked for.
 Each program arrives in the cache by one atomic rename, so an interrupted run leaves nothing half-done.
 """
 
@@ -173,6 +173,21 @@ def unpack_libfaketime(into: Path) -> None:
     library.rename(into / FAKETIME)
 
 
+def install_chromium(into: Path) -> None:
+    """Install Debian's browser with all it needs: a hundred libraries, so it cannot run from a folder of its own."""
+    apt = shutil.which("apt-get")
+    if apt is None or os.geteuid() != 0:
+        raise UnavailableError("only root can install Debian's `chromium`, with apt-get")
+    install = [apt, "-q", "-o", "APT::Sandbox::User=root", "install", "-y", "--no-install-recommends", CHROMIUM]
+    try:
+        run(install, cwd=into, env={"DEBIAN_FRONTEND": "noninteractive"})
+    except UnavailableError:
+        run([apt, "-q", "update"], cwd=into)
+        run(install, cwd=into, env={"DEBIAN_FRONTEND": "noninteractive"})
+    (into / CHROMIUM).symlink_to(Path("/usr/bin") / CHROMIUM)
+
+
+CHROMIUM = "chromium"
 FAKETIME = "libfaketime.so"
 PROMETHEUS = unpack_debian("prometheus", "prometheus", "promtool")
 SERVERS = (
@@ -191,6 +206,7 @@ SERVERS = (
 EXTRAS = (
     TestbedProgram("queue-proxy", build_queue_proxy, "install Go 1.26 or newer"),
     TestbedProgram("helm", build_helm, "install helm 3.19, or Go 1.24 or newer"),
+    TestbedProgram(CHROMIUM, install_chromium, "run `apt-get install chromium` as root"),
     TestbedProgram(FAKETIME, unpack_libfaketime, f"put libfaketimeMT.so.1 on the PATH as {FAKETIME}, executable"),
 )
 

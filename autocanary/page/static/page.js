@@ -53,7 +53,11 @@
     if (!path || !window.EventSource) return;
     const stream = new EventSource(path);
     stream.addEventListener("open", () => { state.textContent = "live"; });
-    stream.addEventListener("error", () => { state.textContent = "not live: connecting again …"; });
+    stream.addEventListener("error", () => {
+      state.textContent = "not live: connecting again …";
+      // Refused, as when there are too many live pages: the browser gives up, so this tries again.
+      if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 15000);
+    });
     stream.addEventListener("update", (event) => {
       const data = JSON.parse(event.data);
       serverNow = data.now;
@@ -67,7 +71,6 @@
     stream.addEventListener("reload", () => {
       if (!document.activeElement?.matches("input, select")) location.reload();
     });
-    stream.addEventListener("end", () => { stream.close(); state.textContent = ""; });
     window.addEventListener("pagehide", () => stream.close());
   };
 
