@@ -20,7 +20,7 @@ from autocanary.page.page_workers import PageBusy
 
 __all__ = ["CPU_SHARE", "Feed", "LiveStreams", "TooManyStreams"]
 
-CPU_SHARE = 0.015
+CPU_SHARE = 0.012
 _SHORTEST_ROUND, _LONGEST_ROUND = 1.0, 30.0
 _COMMENT_SECONDS = 15.0
 _RECHECK_SECONDS = 60.0
