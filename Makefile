@@ -17,10 +17,10 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-an
 	--custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv servers test lint chart sbom audit format generate docs demo picture bench lock clean
+.PHONY: help venv servers test lint chart sbom audit format generate docs demo picture screenshots bench lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(INSTALLED) ## Make .venv with the package and the tools, at their locked versions
 
@@ -93,7 +93,10 @@ demo: venv ## Watch one promotion and one rollback; ARGS goes to the command
 picture: venv ## Draw docs/images/demo.svg from a real run of the demo
 	$(BIN)/autocanary demo --svg docs/images/demo.svg
 
-bench: venv $(if $(filter fleet,$(BENCH)),servers) ## Run benchmarks: tick and fleet, or BENCH=judge, soak or world with their ARGS
+screenshots: venv servers ## Make the pictures of the page, docs/images/page-*.png, from real runs
+	$(BIN)/python docs/screenshots.py
+
+bench: venv $(if $(filter fleet,$(BENCH)),servers) ## Run benchmarks: tick and fleet, or BENCH=judge, page, soak or world with their ARGS
 	@set -e; for each in $(BENCH); do $(BIN)/python -m benchmarks.$$each $(ARGS); done
 
 lock: venv ## Write the dependencies down with versions and hashes; ARGS=--upgrade takes newer ones

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from autocanary import __version__
+from autocanary.model.comparison_wording import evidence_text
 from autocanary.model.progress import Phase
 from autocanary.model.value_wording import format_duration
 from autocanary.page.plots import Plot, bar, sparkline
@@ -65,6 +66,7 @@ def _environment() -> Environment:
         clock=_clock,
         iso=_iso,
         duration=format_duration,
+        evidence_text=evidence_text,
         phase_style=phase_style,
         phase_sign=lambda phase: _STYLES[Phase(phase)][1],
         phase_words=_phase_words,

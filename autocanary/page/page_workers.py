@@ -34,6 +34,7 @@ class PageWorkers:
         self._rendering = ThreadPoolExecutor(RENDER_THREADS, "page-render")
         self._accessing = ThreadPoolExecutor(ACCESS_THREADS, "page-access")
         self._turn = threading.Lock()
+        self._is_stopping = False
         self._waiting = {id(self._rendering): 0, id(self._accessing): 0}
 
     async def render(self, work: Callable[[], T]) -> T:
@@ -46,19 +47,22 @@ class PageWorkers:
 
     def stop(self) -> None:
         """What has not begun is dropped; what runs ends when it ends."""
+        self._is_stopping = True
         for pool in (self._rendering, self._accessing):
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        if self._is_stopping:
+            raise PageBusy("autocanary is stopping")
         if self._waiting[id(pool)] >= _MAX_WAITING:
             raise PageBusy("the page answers too many requests already; try again in a moment")
         self._waiting[id(pool)] += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, work)
-        except RuntimeError as error:
-            if "shutdown" in str(error):
-                raise PageBusy("autocanary is stopping") from error
-            raise
+        except asyncio.CancelledError:
+            if not self._is_stopping:
+                raise  # the browser has gone
+            raise PageBusy("autocanary is stopping") from None
         finally:
             self._waiting[id(pool)] -= 1
 

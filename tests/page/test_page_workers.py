@@ -64,6 +64,22 @@ def test_rendering_rests_as_long_as_it_has_worked_while_more_waits() -> None:
     assert all(0.015 < each < 0.2 for each in rests)
 
 
+def test_what_waits_when_the_service_stops_is_refused() -> None:
+    """With an answer, and without a traceback for each request in the log."""
+    gate = threading.Event()
+
+    async def waiting(workers: PageWorkers) -> list[object]:
+        tasks = [asyncio.ensure_future(workers.render(gate.wait)) for _ in range(10)]
+        await asyncio.sleep(0.1)
+        workers.stop()
+        gate.set()
+        return list(await asyncio.gather(*tasks, return_exceptions=True))
+
+    done = asyncio.run(waiting(PageWorkers()))
+    assert sum(each is True for each in done) == 2
+    assert sum(isinstance(each, PageBusy) for each in done) == 8
+
+
 def test_after_the_stop_requests_are_refused() -> None:
     """With an answer that the page can show."""
     workers = PageWorkers()
