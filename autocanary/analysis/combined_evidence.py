@@ -14,7 +14,13 @@ from typing import Any
 
 from autocanary.analysis.count_blocks import BlockUpdate
 from autocanary.analysis.e_values import log_mix
-from autocanary.analysis.parameters import STEP_GATE, SUSPICIOUS_E_VALUE, ComparisonParameters, gate
+from autocanary.analysis.parameters import (
+    STEP_GATE,
+    SUSPICIOUS_E_VALUE,
+    ComparisonParameters,
+    gate,
+    is_last_gate,
+)
 from autocanary.analysis.sequential_test import (
     Comparison,
     evidence_within_block,
@@ -214,13 +220,10 @@ def combine_evidence(
     if not states:
         return CombinedEvidence(0.0, ComparisonParameters().bound, {}, {}, {}, latched, non_inferior=False)
     inferiority = {name: each.evidence for name, each in states.items()}
-    non_inferiority = {
-        name: min(
-            each.non_inferiority / log(gate(parameters[name], step, steps)),
-            each.step_non_inferiority / log(STEP_GATE),
-        )
-        for name, each in states.items()
-    }
+    non_inferiority = {}
+    for name, each in states.items():
+        of_rollout, of_step = each.passing_evidence(last_gate=is_last_gate(step, steps))
+        non_inferiority[name] = min(of_rollout / log(gate(parameters[name], step, steps)), of_step / log(STEP_GATE))
     of_share = 0.0 if share is None else _SHARE_WEIGHT
     parts = {name: ((1.0 - of_share) / len(states), each) for name, each in inferiority.items()}
     if share is not None:

@@ -10,7 +10,13 @@ from math import ceil, inf, log
 from typing import NamedTuple
 
 from autocanary.analysis.e_values import LogRatios, log_mix, non_inferiority_ratios
-from autocanary.analysis.parameters import NON_INFERIORITY_WEIGHTS, STEP_GATE, ComparisonParameters, gate
+from autocanary.analysis.parameters import (
+    NON_INFERIORITY_WEIGHTS,
+    STEP_GATE,
+    ComparisonParameters,
+    gate,
+    is_last_gate,
+)
 from autocanary.analysis.sequential_test import Comparison
 
 __all__ = ["NeededRequests", "needed_requests"]
@@ -51,24 +57,28 @@ def needed_requests(
     n_c = per_second * parameters.block
     n_s = counts.stable / counted_seconds * parameters.block
     log_gate, log_step_gate = log(gate(parameters, step, steps)), log(STEP_GATE)
-    proven = [
-        each.non_inferiority >= log_gate and each.step_non_inferiority >= log_step_gate for each in state.outcomes
-    ]
+    last_gate = is_last_gate(step, steps)
+    of_rollout, of_step = state.passing_evidence(last_gate=last_gate)
     blocks = max(required - counts.candidate, 0.0) / n_c
-    if not all(proven):
+    if of_rollout < log_gate or of_step < log_step_gate:
+        # At earlier steps the mean of the outcomes counts: one of them is enough with the others' part as well.
+        others = 0.0 if last_gate else log(len(state.outcomes))
         bad = [_expected_bad(state, index, n_c, n_s) for index in range(len(state.outcomes))]
         log_cap = inf if parameters.cap is None else log(parameters.cap)
         ratios = non_inferiority_ratios(n_c, n_s, bad, parameters.pass_margin)
-        targets = [
-            (logs, [min(each, log_cap) for each in growth], target)
-            for outcome, is_proven, growth in zip(state.outcomes, proven, ratios, strict=True)
-            if not is_proven
-            for logs, target in (
-                (outcome.non_inferiority_ratios, log_gate),
-                (outcome.step_ratios, log_step_gate),
-            )
+        wanted = [
+            [
+                (logs, [min(each, log_cap) for each in growth], target + others)
+                for logs, target in (
+                    (outcome.non_inferiority_ratios, log_gate),
+                    (outcome.step_ratios, log_step_gate),
+                )
+            ]
+            for outcome, growth in zip(state.outcomes, ratios, strict=True)
         ]
-        blocks = max(blocks, _refined(*max(targets, key=lambda each: _upper_bound(*each))))
+        slowest = [max(each, key=lambda target: _upper_bound(*target)) for each in wanted]
+        choose = max if last_gate else min
+        blocks = max(blocks, _refined(*choose(slowest, key=lambda target: _upper_bound(*target))))
     if blocks > _MAX_BLOCKS:
         return None
     blocks = ceil(blocks)

@@ -20,6 +20,7 @@ __all__ = [
     "ComparisonParameters",
     "Margin",
     "gate",
+    "is_last_gate",
     "parameters_of",
 ]
 
@@ -61,6 +62,8 @@ class Margin(NamedTuple):
 
 _FAIL_MARGIN = Margin(1.25, 0.0005)
 _PASS_MARGIN = Margin(1.5, 0.005)
+_LATENCY_SLACK, _LATENCY_PASS_SLACK = 0.005, 0.01
+"""Of slow requests some are always slow: with the slack of failed ones little traffic would show nothing for hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,8 @@ def parameters_of(compare: ComparisonPolicy, *, latency: bool = False) -> Compar
     """
     preset = _PRESETS[compare.preset]
     alpha = preset.alpha if compare.confidence is None else (100.0 - compare.confidence) / 100.0
-    slack = 0.005 if latency else preset.fail_margin.slack
+    slack = _LATENCY_SLACK if latency else preset.fail_margin.slack
+    pass_slack = _LATENCY_PASS_SLACK if latency else preset.pass_margin.slack
     if compare.margin is not None:
         slack = compare.margin / 100.0
     ratio = preset.fail_margin.ratio if compare.ratio is None else compare.ratio
@@ -118,7 +122,7 @@ def parameters_of(compare: ComparisonPolicy, *, latency: bool = False) -> Compar
         samples=preset.samples,
         cap=preset.cap,
         fail_margin=Margin(ratio, slack),
-        pass_margin=Margin(max(preset.pass_margin.ratio, ratio), max(preset.pass_margin.slack, slack)),
+        pass_margin=Margin(max(preset.pass_margin.ratio, ratio), max(pass_slack, slack)),
         latency=latency,
     )
 
@@ -128,6 +132,11 @@ def gate(parameters: ComparisonParameters, step: int, steps: int) -> float:
 
     The step before the last, which has all the traffic, needs 1 / beta.
     """
-    if step >= steps - 2:
+    if is_last_gate(step, steps):
         return 1.0 / parameters.beta
     return _FIRST_GATE if step <= 0 else _LATER_GATE
+
+
+def is_last_gate(step: int, steps: int) -> bool:
+    """Whether the next step has all the traffic."""
+    return step >= steps - 2

@@ -194,6 +194,19 @@ class Comparison:
         """The same over the present step alone."""
         return min([outcome.step_non_inferiority for outcome in self.outcomes], default=0.0)
 
+    def passing_evidence(self, *, last_gate: bool) -> tuple[float, float]:
+        """log E that the candidate is not worse, over the rollout and over the step, as the end of a step needs it.
+
+        Before all the traffic every outcome counts. At earlier steps their mean is enough: a candidate that is beyond
+        the margin in all of them passes with the stated chance at most; the other bets look for one that is in some.
+        """
+        if last_gate or not self.outcomes:
+            return self.non_inferiority, self.step_non_inferiority
+        return (
+            log_mean([outcome.non_inferiority for outcome in self.outcomes]),
+            log_mean([outcome.step_non_inferiority for outcome in self.outcomes]),
+        )
+
     def _unused(self, starts: StartWeights) -> float:
         return starts.unused(self.block_counter.started, self.block_counter.steps)
 

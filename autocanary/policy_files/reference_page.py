@@ -68,9 +68,9 @@ spec:
 
 `margin` is how much worse is still acceptable: a quarter more than stable's share of failed requests (for a
 duration, of slow ones, at several bounds between stable's median and its slowest), plus so many percentage
-points. To pass, the candidate must be shown to be within one and a half times stable's share plus 0.5 points,
-or within the margin where that is wider: with little traffic a narrower bound could never be shown. The
-evidence lasts over all steps. A step without a duration lasts at least 2m.
+points. To pass, the candidate must be shown to be within one and a half times stable's share plus 0.5 points
+(1 point of slow requests), or within the margin where that is wider: with little traffic a narrower bound
+could never be shown. The evidence lasts over all steps. A step without a duration lasts at least 2m.
 
 At 100 % there is no stable to compare with: the candidate is compared with stable's counts from before.
 

@@ -327,8 +327,9 @@ class Metric:
         both = log_sum([math.log(0.9) + slow, math.log(0.1) + fast])
         return both if self.limit is None else min(both, self.limit.evidence())
 
-    def shown_fine(self, *, in_step: bool = False) -> float:
-        return min(log_sum(weighted(each, HEALTH_WEIGHTS)) for each in (self.step_health if in_step else self.health))
+    def shown_fine(self, *, in_step: bool = False, mean: bool = False) -> float:
+        each = [log_sum(weighted(logs, HEALTH_WEIGHTS)) for logs in (self.step_health if in_step else self.health)]
+        return log_sum(each) - math.log(len(each)) if mean else min(each)
 
 
 class Share:
@@ -447,9 +448,10 @@ class Rollout:
 
     def gates(self, step: int) -> dict[str, bool]:
         """Which metrics have shown what this step needs."""
-        of_rollout = 20.0 if step >= self.steps - 2 else 3.0 if step == 0 else 6.0
+        last = step >= self.steps - 2
+        of_rollout = 20.0 if last else 3.0 if step == 0 else 6.0
         return {
-            name: metric.shown_fine() >= math.log(of_rollout) - 1e-9
-            and metric.shown_fine(in_step=True) >= math.log(3.0) - 1e-9
+            name: metric.shown_fine(mean=not last) >= math.log(of_rollout) - 1e-9
+            and metric.shown_fine(in_step=True, mean=not last) >= math.log(3.0) - 1e-9
             for name, metric in self.metrics.items()
         }

@@ -17,7 +17,9 @@ from autocanary.analysis.combined_evidence import (
     update_comparisons,
 )
 from autocanary.analysis.count_blocks import Counts
+from autocanary.analysis.needed_requests import needed_requests
 from autocanary.analysis.parameters import ComparisonParameters, parameters_of
+from autocanary.analysis.sequential_test import OutcomeEvidence
 from autocanary.analysis.traffic_share import TrafficShare, update_share
 from autocanary.model.measurement import RequestCounters, RequestTotals
 from autocanary.model.policy import ComparisonPolicy, ComparisonPreset
@@ -108,6 +110,30 @@ def test_evidence_is_latched() -> None:
     _, later = run(200, source, comparisons, fails=0.0)
     assert later.log_e < later.bound
     assert later.latched
+
+
+def test_before_the_last_gate_the_mean_of_the_bounds_passes() -> None:
+    """One bound is shown, another is not: enough to leave a first step, and not to get all the traffic."""
+    source, comparisons = CounterSource(), Comparisons()
+    parameters = {LATENCY: TERMS[LATENCY]}
+    for _ in range(60):
+        comparisons, _ = update_comparisons(
+            comparisons, parameters, {LATENCY: source.tick()}, step=0, steps=4, weight=10
+        )
+    state = comparisons.metrics[LATENCY]
+    shown, unsure = (2.0 * log(20.0),) * 6, (0.0,) * 6
+    outcomes = tuple(
+        OutcomeEvidence(each.inferiority_ratios, logs, logs)
+        for each, logs in zip(state.outcomes[:2], (shown, unsure), strict=True)
+    )
+    mixed = replace(state, outcomes=outcomes, bounds=state.bounds[:2])
+    assert mixed.passing_evidence(last_gate=False) == pytest.approx((log(200.5), log(200.5)))
+    assert mixed.passing_evidence(last_gate=True) == pytest.approx((0.0, 0.0))
+    passed = [combine_evidence({LATENCY: mixed}, parameters, step=step, steps=4).passed for step in range(4)]
+    assert passed == [(LATENCY,), (LATENCY,), (), ()]
+    needed = [needed_requests(mixed, parameters[LATENCY], step=step, steps=4, required=0.0) for step in range(3)]
+    assert needed[0] == needed[1] == (0.0, 0.0)
+    assert needed[2] is None or needed[2].requests > 0.0
 
 
 def test_evidence_that_the_open_block_takes_away_is_not_enough() -> None:

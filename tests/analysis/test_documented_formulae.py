@@ -18,7 +18,7 @@ from tests.analysis.evidence_from_the_page import Rollout, Setting, Side
 
 ERRORS, LATENCY = "error-rate", "request-duration"
 BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5)
-LATENCY_SETTING = {"fail": (1.25, 0.005), "passing": (1.5, 0.005)}
+LATENCY_SETTING = {"fail": (1.25, 0.005), "passing": (1.5, 0.01)}
 PRESETS: dict[ComparisonPreset, dict[str, float]] = {
     ComparisonPreset.DEFAULT: {},
     ComparisonPreset.FAST: {"block": 10.0, "evaluations": 1, "cap": math.inf},
