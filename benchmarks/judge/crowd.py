@@ -1,13 +1,13 @@
 """The comparison of the package over many runs at once: the same formulae, with arrays for numbers.
 
 ``tests/benchmarks`` proves it equal to ``autocanary.analysis.sequential_test`` at every evaluation. What it
-leaves out is what the benchmark has none of: resets, missing answers, latency, absolute limits and a bake.
+leaves out is what the benchmark has none of: resets, latency, absolute limits, and outages in a step that ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, log
+from math import ceil, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from autocanary.analysis.parameters import (
     gate,
 )
 from autocanary.analysis.start_weights import StartWeights, step_weight
-from benchmarks.judge.traffic import TICK, TickCounts
+from benchmarks.judge.traffic import TICK, Scrape, TickCounts
 
 __all__ = ["BatchComparison", "log_ratios_of"]
 
@@ -32,6 +32,7 @@ Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 
 _ALL = slice(None)
+_FULL_WEIGHT, _HALF_LIFE, _Z_90 = 100, 1800.0, 1.6448536269514722
 
 _FACTORS = np.array(INFERIORITY_FACTORS)
 _LOG_FACTORS = np.log(_FACTORS)
@@ -60,17 +61,31 @@ class BatchComparison:
         self._blocks, self._samples = StartWeights(0, first), StartWeights(0, first)
         self._step, self._weight = 0, 0
         self._block = np.zeros((4, runs))
-        self._in_block = 0
-        self._dropped = 0
+        self._in_block = self._ticks_in_block = 0
+        self._tick = self._sampled_at = 0
+        self._counted_from: int | None = 0
         self._previous: list[tuple[Floats, Floats, Floats, Floats]] = []
+        self._unseen: Floats | None = None
+        self._silent = False
+        self._history = np.zeros((4, runs))
+        self._history_blocks = 0.0
 
-    def update(self, step: int, weight: int, counts: TickCounts, log_ratios: Floats | None = None) -> None:
-        """One tick's counts; ``log_ratios`` are ``log_ratios_of`` them, where they are known already."""
+    def update(
+        self,
+        step: int,
+        weight: int,
+        counts: TickCounts,
+        log_ratios: Floats | None = None,
+        scrape: Scrape = Scrape.BOTH,
+    ) -> None:
+        """One tick's counts; ``log_ratios`` are ``log_ratios_of`` them, where they are known already.
+
+        What one side shows while the other shows nothing is counted with the next sample of both.
+        """
         if self._weight and (step, weight) != (self._step, self._weight):
             if self._in_block:
                 self._close()
-            # The difference across the change, and those that begin less than a block after it.
-            self._dropped = 1 + ceil(self._parameters.block / TICK - 1e-9)
+            self._counted_from = None
             for each in range(self._step + 1, step + 1):
                 mixture_weight = step_weight(each, self._steps)
                 self._blocks, self._samples = (
@@ -80,23 +95,63 @@ class BatchComparison:
             self._fine_in_step[:] = 0.0
             self._previous = []
         self._step, self._weight = step, weight
-        if self._dropped:
-            self._dropped -= 1
+        self._tick += 1
+        seen = np.array(counts, dtype=np.float64)
+        if self._unseen is not None:
+            seen, log_ratios = seen + self._unseen, None
+        if scrape is not Scrape.BOTH:
+            self._unseen, self._silent = seen, self._silent or scrape is Scrape.SILENT
             return
-        n_c, e_c, n_s, e_s = (each.astype(np.float64) for each in counts)
+        was_silent, self._silent, self._unseen = self._silent, False, None
+        since, self._sampled_at = self._sampled_at, self._tick
+        # The difference across a change is dropped, and those that begin less than a block after it.
+        is_dropped = self._counted_from is None or since < self._counted_from
+        if self._counted_from is None:
+            self._counted_from = self._tick + ceil(self._parameters.block / TICK - 1e-9)
+        if is_dropped:
+            return
+        if was_silent:
+            self._previous = []
+        else:
+            self._take_sample(*seen)
+        for kept, more in zip(self._block, seen, strict=True):
+            kept += more
+        self._in_block += 1
+        self._ticks_in_block += self._tick - since
+        if self._in_block >= self._parameters.samples and self._ticks_in_block >= self._samples_per_block:
+            self._close(log_ratios if self._samples_per_block == 1 else None)
+
+    def _take_sample(self, n_c: Floats, e_c: Floats, n_s: Floats, e_s: Floats) -> None:
+        """The fast path."""
         self._samples, log_weight = self._samples.next(self._steps)
         self._fast = np.logaddexp(self._fast, log_weight)
-        if self._previous:
+        if self._weight == _FULL_WEIGHT:
+            self._fast += self._against_history(n_c, e_c)
+        elif self._previous:
             self._fast += self._smallest_ratios(n_s, e_s)
         self._previous = [*self._previous[-1:], (n_c, e_c, n_s, e_s)]
         more_gross = e_c[:, None] * _UP + (n_c - e_c)[:, None] * _DOWN
         grown = np.maximum(self._gross, 0.0) + np.minimum(more_gross, GROSS_LOG_CAP)
         self._gross = np.minimum(grown, 2.0 * GROSS_LOG_CAP)
-        for kept, more in zip(self._block, (n_c, e_c, n_s, e_s), strict=True):
-            kept += more
-        self._in_block += 1
-        if self._in_block >= self._samples_per_block:
-            self._close(log_ratios if self._samples_per_block == 1 else None)
+
+    def _against_history(self, n_c: Floats, e_c: Floats) -> Floats:
+        """Of the candidate alone, against what stable did lately: the rule of ``stable_history``, for every run."""
+        requests, squares, bad, bad_squares = self._history
+        margin, known = self._parameters.fail_margin, requests > 0
+        n = np.where(known, requests, 1.0)
+        rate = bad / n
+        squared = _Z_90**2 / n
+        half = _Z_90 * np.sqrt(rate * (1.0 - rate) / n + squared / (4.0 * n))
+        high = np.where(bad >= n, 1.0, np.minimum((rate + squared / 2.0 + half) / (1.0 + squared), 1.0))
+        variance, free = rate * (1.0 - rate), self._history_blocks - 1.0
+        weight = n - squares / n
+        if free >= 1.0:
+            excess = bad_squares - bad * bad / n - variance * (free + sqrt(2.0 * free))
+            spread = 1.6449 * np.sqrt(np.maximum(excess, 0.0) / np.where(weight > 0, weight, 1.0))
+            high = np.where((variance > 0) & (weight > 0), np.minimum(high + spread, 1.0), high)
+        limit = margin.ratio * np.where(known, high, 1.0) + margin.slack
+        logs = e_c[:, None] * _LOG_FACTORS - n_c[:, None] * np.log1p((_FACTORS - 1.0) * limit[:, None])
+        return np.where(((limit < 1.0) & (n_c > 0))[:, None], logs, 0.0)
 
     def reached(self, bound: float) -> Booleans:
         """The runs whose evidence has reached this bound."""
@@ -113,20 +168,25 @@ class BatchComparison:
         started = self._step + 1
         slow = _mix_unused(self._worse[runs], self._blocks.unused(started, self._steps))
         if self._in_block:
-            slow = self._without_gains(self._worse[runs], self._blocks, [each[runs] for each in self._block])
+            slow = self._without_gains(runs, self._worse, self._blocks, self._block)
         fast = _mix_unused(self._fast[runs], self._samples.unused(started, self._steps))
-        if self._previous:
-            last = [each[runs] for each in self._previous[-1]]
-            fast = np.minimum(fast, self._without_gains(self._fast[runs], self._samples, last))
+        if self._previous and self._weight < _FULL_WEIGHT:
+            fast = np.minimum(fast, self._without_gains(runs, self._fast, self._samples, self._previous[-1]))
         fast = np.minimum(fast, _log_mean(self._gross[runs]))
         mixed: Floats = np.logaddexp(slow + log(0.9), fast + log(0.1))
         return mixed
 
-    def _without_gains(self, logs: Floats, starts: StartWeights, counts: Sequence[Floats]) -> Floats:
+    def _without_gains(
+        self, runs: NDArray[np.int64] | slice, logs: Floats, starts: StartWeights, counts: Sequence[Floats] | Floats
+    ) -> Floats:
         following, log_weight = starts.next(self._steps)
         n_c, e_c, n_s, e_s = counts
-        more = np.minimum(_worse(n_c, e_c, n_s, e_s, self._parameters.fail_margin), 0.0)
-        return _mix_unused(np.logaddexp(logs, log_weight) + more, following.unused(self._step + 1, self._steps))
+        if self._weight == _FULL_WEIGHT:
+            more = self._against_history(n_c, e_c)[runs]
+        else:
+            more = _worse(n_c[runs], e_c[runs], n_s[runs], e_s[runs], self._parameters.fail_margin)
+        begun = np.logaddexp(logs[runs], log_weight) + np.minimum(more, 0.0)
+        return _mix_unused(begun, following.unused(self._step + 1, self._steps))
 
     def evidence(self, runs: NDArray[np.int64] | slice = _ALL) -> Floats:
         """log E, of every run or of some."""
@@ -161,15 +221,25 @@ class BatchComparison:
         return smallest
 
     def _close(self, log_ratios: Floats | None = None) -> None:
+        """The end of a block; outages of stable itself are in no row whose passing is reported."""
         n_c, e_c, n_s, e_s = self._block
-        more = _worse(n_c, e_c, n_s, e_s, self._parameters.fail_margin) if log_ratios is None else log_ratios
+        more = log_ratios
+        if self._weight == _FULL_WEIGHT:
+            more = self._against_history(n_c, e_c)
+        elif more is None:
+            more = _worse(n_c, e_c, n_s, e_s, self._parameters.fail_margin)
         self._blocks, log_weight = self._blocks.next(self._steps)
         self._worse = np.logaddexp(self._worse, log_weight) + np.minimum(more, self._log_cap)
-        passing = np.minimum(_not_worse(n_c, e_c, n_s, e_s, self._parameters.pass_margin), self._log_cap)
-        self._fine += passing
-        self._fine_in_step += passing
-        self._block[:] = 0.0
-        self._in_block = 0
+        if self._weight < _FULL_WEIGHT:
+            passing = np.minimum(_not_worse(n_c, e_c, n_s, e_s, self._parameters.pass_margin), self._log_cap)
+            self._fine += passing
+            self._fine_in_step += passing
+            kept = 0.5 ** (self._parameters.block / _HALF_LIFE)
+            self._history_blocks = kept * self._history_blocks + 1.0
+            self._history *= kept
+            self._history += np.array([n_s, n_s * n_s, e_s, e_s * e_s / np.maximum(n_s, 1.0)])
+        self._block = np.zeros_like(self._block)
+        self._in_block = self._ticks_in_block = 0
 
 
 def log_ratios_of(counts: TickCounts, margin: Margin) -> Floats:

@@ -10,9 +10,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from autocanary.analysis.parameters import FACTOR_WEIGHTS, ComparisonParameters
+from benchmarks.judge.crowd import log_ratios_of
 from benchmarks.judge.traffic import TickCounts
 
-__all__ = ["Argo", "Flagger", "Kayenta", "Pooled", "Rule"]
+__all__ = ["Argo", "ArgoFourFailures", "Flagger", "Kayenta", "Mixture", "OBrienFleming", "PlainBets", "Pooled", "Rule"]
 
 Booleans = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -20,6 +22,9 @@ Floats = NDArray[np.float64]
 _MINUTE = 6
 _LIMIT = 0.01
 _Z = 2.3263478740408408  # one-sided 1 %
+_LOOKS, _LOOK_TICKS = 48, 30
+_OBRIEN_FLEMING = 1.8807  # one-sided 5 % in 48 looks, by numerical integration
+_TAU_SQUARED = 0.01**2
 
 
 class Rule(Protocol):
@@ -71,6 +76,75 @@ class Argo:
             return np.zeros(len(self._n), dtype=np.bool_)
         ended: Booleans = self._e > _LIMIT * self._n
         self._n[:], self._e[:] = 0.0, 0.0
+        return ended
+
+
+class ArgoFourFailures(Argo):
+    """The same with ``failureLimit: 3``: the fourth failure of all aborts."""
+
+    def __init__(self, runs: int) -> None:
+        super().__init__(runs)
+        self._failures = np.zeros(runs, dtype=np.int64)
+
+    def update(self, step: int, counts: TickCounts, /) -> Booleans:
+        self._failures += super().update(step, counts)
+        ended: Booleans = self._failures >= 4
+        return ended
+
+
+class _WholeRollout:
+    """The sums of both revisions over the rollout, while both have traffic."""
+
+    def __init__(self, runs: int) -> None:
+        self._sums = np.zeros((4, runs))
+        self._tick = 0
+
+    def _add(self, counts: TickCounts) -> tuple[Floats, Floats, Booleans]:
+        """How much oftener the candidate fails, the variance of that, and whether both are known."""
+        self._tick += 1
+        for kept, more in zip(self._sums, counts, strict=True):
+            kept += more
+        n_c, e_c, n_s, e_s = self._sums
+        c, s = np.maximum(n_c, 1.0), np.maximum(n_s, 1.0)
+        pooled = (e_c + e_s) / (c + s)
+        variance = pooled * (1.0 - pooled) * (1.0 / c + 1.0 / s)
+        return e_c / c - e_s / s, variance, (n_c > 0) & (n_s > 0) & (variance > 0)
+
+
+class Mixture(_WholeRollout):
+    """mSPRT at 5 % (Johari et al., Operations Research 2022): normal mixture of one point, on the rollout's counts."""
+
+    def update(self, _step: int, counts: TickCounts, /) -> Booleans:
+        difference, variance, known = self._add(counts)
+        v = np.where(known, variance, 1.0)
+        both = v + _TAU_SQUARED
+        log_ratio = 0.5 * np.log(v / both) + _TAU_SQUARED * difference**2 / (2.0 * v * both)
+        ended: Booleans = known & (difference > 0) & (log_ratio >= np.log(20.0))
+        return ended
+
+
+class OBrienFleming(_WholeRollout):
+    """A pooled z-test at 5 %, one-sided, at 48 looks of five minutes with O'Brien and Fleming's bounds (1979)."""
+
+    def update(self, _step: int, counts: TickCounts, /) -> Booleans:
+        difference, variance, known = self._add(counts)
+        look = self._tick // _LOOK_TICKS
+        if self._tick % _LOOK_TICKS or look > _LOOKS:
+            return np.zeros(len(known), dtype=np.bool_)
+        bound = _OBRIEN_FLEMING * np.sqrt(_LOOKS / look)
+        ended: Booleans = known & (difference > bound * np.sqrt(np.where(known, variance, 1.0)))
+        return ended
+
+
+class PlainBets:
+    """The bets of the comparison at 5 % and nothing else: no blocks, no cap, no new bets, no fast path."""
+
+    def __init__(self, runs: int) -> None:
+        self._logs = np.tile(np.log(np.array(FACTOR_WEIGHTS)), (runs, 1))
+
+    def update(self, _step: int, counts: TickCounts, /) -> Booleans:
+        self._logs += log_ratios_of(counts, ComparisonParameters().fail_margin)
+        ended: Booleans = np.logaddexp.reduce(self._logs, axis=1) >= np.log(20.0)
         return ended
 
 

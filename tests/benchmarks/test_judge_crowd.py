@@ -10,7 +10,7 @@ from autocanary.analysis.sequential_test import evidence_within_block, new_compa
 from autocanary.model.measurement import RequestCounters, RequestTotals
 from autocanary.model.policy import ComparisonPolicy, ComparisonPreset
 from benchmarks.judge.crowd import BatchComparison
-from benchmarks.judge.traffic import TICK, TickCounts
+from benchmarks.judge.traffic import ROWS, TICK, Scrape, TickCounts, scraped_ticks
 
 RUNS = 6
 STEPS = ((0, 10), (70, 25), (131, 50))
@@ -58,3 +58,38 @@ def test_batch_comparison_equals_the_comparison(preset: ComparisonPreset, rate: 
         np.testing.assert_allclose(batch.evidence_within_block(), early, rtol=1e-8, atol=1e-8, err_msg=f"tick {tick}")
     assert states[-1].evidence > parameters.bound
     assert states[0].non_inferiority > states[-1].non_inferiority
+
+
+@pytest.mark.parametrize("name", ["D1", "D2", "D3", "C7", "C9", "D5"])
+def test_batch_comparison_equals_the_comparison_in_the_rows(name: str) -> None:
+    """With scrapes that are missed or lost on one side, shared outages, and in the bake."""
+    parameters = parameters_of(ComparisonPolicy())
+    row = ROWS[name]
+    batch = BatchComparison(parameters, RUNS, len(row.steps))
+    sums, at, stood = np.zeros((4, RUNS)), 0.0, np.zeros((4, RUNS))
+    empty = RequestCounters("one", 0.0, RequestTotals(), RequestTotals())
+    begun = update_comparison(new_comparison(), parameters, empty, step=0, steps=len(row.steps), weight=10)
+    states = [begun] * RUNS
+    highest = 0.0
+    rows = scraped_ticks(row, 100.0, RUNS, np.random.default_rng(3))
+    for tick, (step, weight, counts, scrape) in enumerate(rows, start=1):
+        if tick > 600:
+            break
+        batch.update(step, weight, counts, None, scrape)
+        sums += np.array(counts)
+        if scrape is Scrape.BOTH:
+            at, stood = tick * TICK, sums.copy()
+        for run in range(RUNS):
+            n_c, e_c, n_s, e_s = (float(each) for each in stood[:, run])
+            current = scrape is not Scrape.SILENT
+            sides = RequestTotals(n_c, e_c), RequestTotals(n_s, e_s)
+            seen = RequestCounters("one", at, *sides, stable_current=current)
+            states[run] = update_comparison(
+                states[run], parameters, seen, step=step, steps=len(row.steps), weight=weight
+            )
+        evidence = np.array([each.evidence for each in states])
+        highest = max(highest, evidence.max())
+        np.testing.assert_allclose(batch.evidence(), evidence, rtol=1e-8, atol=1e-8, err_msg=f"tick {tick}")
+        early = np.array([evidence_within_block(each, parameters) for each in states])
+        np.testing.assert_allclose(batch.evidence_within_block(), early, rtol=1e-8, atol=1e-8, err_msg=f"tick {tick}")
+    assert (highest > parameters.bound) == row.harmful

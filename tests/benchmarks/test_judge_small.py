@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,9 +15,9 @@ import pytest
 from autocanary.analysis.parameters import ComparisonParameters, Margin
 from benchmarks.judge.cost import cost
 from benchmarks.judge.crowd import BatchComparison
-from benchmarks.judge.picture import detection, false_rollbacks
-from benchmarks.judge.report import as_json, format_duration, page, percent
-from benchmarks.judge.traffic import HARMFUL, HEALTHY, LOADS, TickCounts
+from benchmarks.judge.picture import detection, false_rollbacks, late_detection
+from benchmarks.judge.report import as_json, faster_peers, format_duration, page, percent
+from benchmarks.judge.traffic import LOADS, ROWS, TickCounts
 from benchmarks.judge.trials import OUR_RULES, RULES, Result, run
 
 SEED = 7
@@ -126,9 +127,9 @@ def made_up() -> list[Result]:
             150,
             600.0,
         )
-        for row in (*HEALTHY, *HARMFUL)
-        for load in LOADS
-        for rule, ended in zip(RULES, (0, 1, 2, 3, 150, 200, 40, 9), strict=True)
+        for row in ROWS.values()
+        for load in row.loads
+        for rule, ended in zip(RULES, (0, 1, 2, 3, 150, 200, 190, 40, 9, 5, 6, 7), strict=True)
     ]
 
 
@@ -139,6 +140,8 @@ def test_the_page_has_all_rows_and_says_how_it_was_made() -> None:
     assert text.count("\n| A3 | ") == len(LOADS)
     assert "| B1: 0.1 % to 1 % | 100 rps | – | 1.5 min / 5 |" in text
     assert "0.50 % | 1.0 % | 1.5 % | 75 % | 100 % |" in text
+    assert text.count("\n| D3: ") == 3
+    assert "\n| C10: rare traffic: 0.5 % to 50 % | 0.05 rps | – |" in text
     found = json.loads(as_json(made_up(), command="c", seed=5))
     assert len(found["results"]) == len(made_up())
     assert found["results"][1]["low"] < 0.005 < found["results"][1]["high"]
@@ -153,7 +156,11 @@ def test_page_and_pictures_are_made_from_the_figures_beside_them() -> None:
     """No one has edited them by hand, and none of them is from another run."""
     results, command, seed = kept()
     assert (DOCS / "judge-benchmark.md").read_text(encoding="utf-8") == page(results, command=command, seed=seed)
-    for name, picture in (("false-rollbacks", false_rollbacks), ("detection", detection)):
+    for name, picture in (
+        ("false-rollbacks", false_rollbacks),
+        ("detection", detection),
+        *([("late", late_detection)] if any(each.row == "C1" for each in results) else []),
+    ):
         assert (DOCS / "images" / f"judge-{name}.svg").read_text(encoding="utf-8") == picture(results)
 
 
@@ -180,9 +187,38 @@ def test_how_it_decides_quotes_the_figures() -> None:
             assert cell == f"{format_duration(each.median or 0.0)} / {each.failed or 0.0:,.0f}", (name, rule)
 
 
+def test_a_faster_peer_is_named_only_if_it_makes_no_more_mistakes() -> None:
+    """Every peer of the made-up figures is faster; those that roll back as few healthy ones are listed."""
+    found = faster_peers([replace(each, median=600.0 if each.rule == "default" else 90.0) for each in made_up()])
+    assert {each.rule for each in found} == {"Kayenta-like", "mSPRT", "O'Brien-Fleming", "bets alone"}
+    slow = [replace(each, median=100.0) for each in made_up()]
+    assert faster_peers(slow) == []
+    never = [replace(each, median=None if each.rule == "default" else 9000.0) for each in made_up()]
+    assert {each.ours for each in faster_peers(never)} == {None}
+
+
+def test_harm_before_the_onset_is_a_mistake() -> None:
+    """The rows of late harm: times from the onset, and those that ended before it apart."""
+    found = results("C3", 100.0, 60)
+    assert found["default"].early == 0
+    assert 240.0 <= (found["default"].median or 0.0) <= 480.0
+    assert found["Argo"].early > 20
+    assert found["bets alone"].ended == 60
+    assert 0.0 < (found["Flagger"].median or 0.0) <= 420.0
+
+
+def test_shared_outages_and_gaps_roll_back_few() -> None:
+    """Though each side is scraped at its own phase, and one is not scraped for minutes."""
+    for row in ("D1", "D3", "D4"):
+        found = results(row, 100.0, 60)
+        assert found["default"].ended <= 1, row
+    assert results("D4", 100.0, 60)["Flagger"].ended == 60
+    assert results("D3", 100.0, 60)["z each tick"].ended > 30
+
+
 def test_the_figures_are_svg_with_a_bar_for_each_number() -> None:
     """Well-formed, titled, and one bar with words per figure."""
-    for picture, bars in ((false_rollbacks, 8 * 7), (detection, 4 * 4 * 7)):
+    for picture, bars in ((false_rollbacks, 8 * 10), (detection, 4 * 4 * 10), (late_detection, 9 * 10)):
         root = ElementTree.fromstring(picture(made_up()))  # noqa: S314 - made here
         space = "{http://www.w3.org/2000/svg}"
         assert root.find(f"{space}title") is not None
