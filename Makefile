@@ -17,10 +17,10 @@ UV_COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-an
 	--custom-compile-command 'make lock' $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv servers test lint chart sbom audit format generate docs demo picture screenshots bench lock clean
+.PHONY: help venv servers controllers test test-kserve lint chart sbom audit format generate docs demo picture screenshots bench lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(INSTALLED) ## Make .venv with the package and the tools, at their locked versions
 
@@ -44,8 +44,15 @@ $(INSTALLED): pyproject.toml $(wildcard $(LOCKS))
 servers: ## Get kube-apiserver, etcd, kubectl, Prometheus 2 and 3, VictoriaMetrics, queue-proxy, helm, chromium for the tests
 	$(PYTHON) tests/testbed/setup.py --with helm --with libfaketime.so --with queue-proxy --with chromium
 
+controllers: ## Build the controllers of KServe, Knative and Kubernetes; ARGS="--kserve VERSION --knative VERSION" for others
+	$(PYTHON) tests/testbed/setup.py --with kserve $(ARGS)
+
 test: venv servers ## Run the tests; ARGS goes to pytest, as in make test ARGS="-k planner -n 2"
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -m "not kserve" $(ARGS)
+
+test-kserve: venv servers ## Run the traps on the real KServe and Knative; ARGS="-m kserve_short" for a few of them
+	$(PYTHON) tests/testbed/setup.py --with kserve
+	$(BIN)/pytest -m kserve tests/kserve_ground $(ARGS)
 
 lint: venv ## Check style, formatting, types and layers
 	$(BIN)/ruff check .

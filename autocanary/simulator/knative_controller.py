@@ -251,7 +251,7 @@ class KnativeService:
             return
         targets, ramping = self._gradual_rollout(targets, now)
         self.traffic = targets
-        if not self.ingress_held:
+        if not self.ingress_held or _routed(self.programmed) == _routed(targets):
             self.programmed = targets
         self._scale(now)
         if self.programmed != targets:
@@ -321,6 +321,15 @@ class KnativeService:
             elif not routed and revision.routed:
                 revision.warm_at = None
             revision.routed = routed
+
+
+def _routed(targets: tuple[StatusTarget, ...]) -> dict[str, int]:
+    """What the Ingress object holds: a target at 0 % is not in it, so there is nothing to program for it."""
+    shares: dict[str, int] = {}
+    for target in targets:
+        if target.percent:
+            shares[target.revision] = shares.get(target.revision, 0) + target.percent
+    return shares
 
 
 def _number_of(name: str) -> int:

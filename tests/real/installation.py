@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -40,6 +40,9 @@ INSTANCES = tuple(f"{SERVICE_ACCOUNT}-{letter}" for letter in "abc")
 """The same rights under other names, so that the audit log distinguishes instances."""
 PERSON = "kim"
 """A user without a right, until a test grants one."""
+
+
+Self = TypeVar("Self", bound="Installation")
 
 
 class Autocanary:
@@ -133,6 +136,8 @@ class Autocanary:
 class Installation:
     """The servers, the world's rules over them, and short ways to act and to look."""
 
+    audit_admin = True
+
     def __init__(self, folder: Path, *, crd: str = "minimal", kfserving: bool = False) -> None:
         self.folder = folder
         self.policies = folder / "policies"
@@ -142,28 +147,37 @@ class Installation:
         self._stack = ExitStack()
         self._running: list[Autocanary] = []
 
-    def __enter__(self) -> Installation:
+    def __enter__(self: Self) -> Self:
         with self._stack as stack:
             self._open(stack.enter_context)
             self._stack = stack.pop_all()
         return self
 
     def _open(self, enter: Callable[[Any], Any]) -> None:
-        self.api: ApiServer = enter(ApiServer(users=[SERVICE_ACCOUNT, *INSTANCES, PERSON], folder=self.folder / "api"))
-        install_inferenceservice_crd(self.api, self._crd)  # type: ignore[arg-type]
+        users = [SERVICE_ACCOUNT, *INSTANCES, PERSON]
+        self.api: ApiServer = enter(ApiServer(users=users, folder=self.folder / "api", audit_admin=self.audit_admin))
+        self.install_kserve(enter)
         self.api.apply(*definitions())
         self.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "autocanary"}})
         for name in ("canaryrollouts", "rolloutpolicies"):
             wait_served(self.api, "autocanary.dev", "v1alpha1", name)
         self.grant()
-        self.kserve: KServeControllerRunner = enter(KServeControllerRunner(self.api.kubeconfig()))
         if self._with_kfserving:
             install_kfserving_crd(self.api)
             self.kfserving = enter(KFServingControllerRunner(self.api.kubeconfig()))
-        self.traffic: RevisionTraffic = enter(RevisionTraffic(self.split))
+        self.traffic: RevisionTraffic = enter(self.make_traffic())
         self.slack: SlackServer = enter(SlackServer())
         job = Scrape("revisions", self.traffic.exporter.target)
         self.prometheus: Prometheus = enter(Prometheus([job], interval=1.0, folder=self.folder / "prometheus"))
+
+    def install_kserve(self, enter: Callable[[Any], Any]) -> None:
+        """KServe's definition, and what plays its controllers."""
+        install_inferenceservice_crd(self.api, self._crd)  # type: ignore[arg-type]
+        self.kserve: KServeControllerRunner = enter(KServeControllerRunner(self.api.kubeconfig()))
+
+    def make_traffic(self) -> RevisionTraffic:
+        """The counters of the revisions' pods, not yet started."""
+        return RevisionTraffic(self.split)
 
     def __exit__(self, *error: object) -> None:
         self.end_all()

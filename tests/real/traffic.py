@@ -14,6 +14,8 @@ _BEAT = 0.2
 
 Split = Callable[[], Mapping[tuple[str, str], Mapping[str, int]]]
 """The traffic of each (namespace, service), in percent by revision, as the cluster says it is now."""
+ReadyPods = Callable[[], Mapping[tuple[str, str], int]]
+"""How many pods of each (namespace, revision) are ready; one that is absent has no pods at all."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,15 @@ class _Counts:
 class RevisionTraffic:
     """An exporter with Knative's queue-proxy metrics, in the names of before Knative 1.19."""
 
-    def __init__(self, split: Split, *, rps: float = 100.0) -> None:
+    def __init__(self, split: Split, *, rps: float = 100.0, ready_pods: ReadyPods | None = None) -> None:
+        """Without `ready_pods` every revision always has some. A revision's series end with its last pod."""
         self.exporter = Exporter()
         self.rps = rps
         self.behaviours: dict[str, Behaviour] = {}
         self.quality_of: Callable[[str, str], float] = lambda *_: 0.0  # share of 5xx by namespace, revision
         self.unanswered: set[tuple[str, str]] = set()  # (namespace, revision) whose pods answer nothing
         self._split = split
+        self._ready_pods = ready_pods
         self._counts: dict[tuple[str, str], _Counts] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -63,9 +67,13 @@ class RevisionTraffic:
         before = time.monotonic()
         while not self._stop.wait(_BEAT):
             now = time.monotonic()
+            pods = self._ready_pods() if self._ready_pods is not None else None
+            if pods is not None:
+                self._counts = {key: counts for key, counts in self._counts.items() if key in pods}
             for (namespace, _), shares in self._split().items():
                 for revision, percent in shares.items():
-                    if percent and (namespace, revision) not in self.unanswered:
+                    key = (namespace, revision)
+                    if percent and key not in self.unanswered and (pods is None or pods.get(key)):
                         self._serve(namespace, revision, self.rps * (now - before) * percent / 100)
             before = now
             self.exporter.text = self._page()

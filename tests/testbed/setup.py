@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -39,32 +40,76 @@ class UnavailableError(Exception):
     """A server cannot be had on this machine; the text says why and what to do."""
 
 
+def pinned_version(go_mod: Path, module: str) -> str:
+    """The version that a go.mod requires of a module, as in `v0.20.0`: each version is kept in this one place."""
+    pinned = re.search(rf"^(?:require)?\s+{re.escape(module)} (v\S+)", go_mod.read_text(), re.MULTILINE)
+    if pinned is None:
+        raise UnavailableError(f"{go_mod} does not require {module}")
+    return pinned.group(1)
+
+
+def kubernetes_version() -> str:
+    """The pinned Kubernetes version."""
+    return pinned_version(HERE / "go.mod", "k8s.io/kubernetes").removeprefix("v")
+
+
+def base_folder() -> Path:
+    """Where programs live between runs: outside the source tree, one folder per version of what is built there."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autocanary-testbed"
+
+
+def cache_folder() -> Path:
+    """The folder of what belongs to Kubernetes, and of all that is not built from a module beside this file."""
+    return base_folder() / kubernetes_version()
+
+
+@dataclass(frozen=True)
+class GoModule:
+    """A folder beside this file whose go.mod pins a project; its tools are the project's own commands.
+
+    `variable` names another version than the pinned one. `manifests` are the folders of custom resource
+    definitions and configuration that are kept beside the programs: the name there, a package of the module that
+    has them, and the folder in that module.
+    """
+
+    folder: str
+    module: str
+    variable: str
+    manifests: tuple[tuple[str, str, str], ...]
+
+    def pinned(self) -> str:
+        """The version of the go.mod."""
+        return pinned_version(HERE / self.folder / "go.mod", self.module)
+
+    def version(self) -> str:
+        """The version to run: that of the environment, or the pinned one."""
+        return os.environ.get(self.variable) or self.pinned()
+
+    def cache(self) -> Path:
+        """Where the programs of this version live."""
+        return base_folder() / f"{self.folder}-{self.version()}"
+
+
 @dataclass(frozen=True)
 class TestbedProgram:
-    """A program of the testbed, how this script gets it, and how a user would."""
+    """A program of the testbed, how this script gets it, and how a user would; `module` where it is a Go tool."""
 
     name: str
     get: Callable[[Path], None]
     manual_steps: str
+    module: GoModule | None = None
 
-
-def kubernetes_version() -> str:
-    """The pinned Kubernetes version, kept in one place: the go.mod beside this file."""
-    pinned = re.search(r"^\s+k8s\.io/kubernetes v(\S+)", (HERE / "go.mod").read_text(), re.MULTILINE)
-    if pinned is None:
-        raise UnavailableError(f"{HERE / 'go.mod'} does not require k8s.io/kubernetes")
-    return pinned.group(1)
-
-
-def cache_folder() -> Path:
-    """Where built programs live between runs: outside the source tree, one folder per Kubernetes version."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "autocanary-testbed" / kubernetes_version()
+    def cache(self) -> Path:
+        """The folder that keeps it between runs."""
+        return self.module.cache() if self.module is not None else cache_folder()
 
 
 def find(name: str) -> Path | None:
     """The program as an executable file, or None: $KUBEBUILDER_ASSETS first, then PATH, then the cache."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
+    for known in SERVERS + EXTRAS:
+        if known.name == name and known.module is not None:  # of one exact version, which PATH cannot tell
+            return (known.cache() / name) if os.access(known.cache() / name, os.X_OK) else None
     for folders in (assets, os.environ.get("PATH"), str(cache_folder())):
         found = shutil.which(name, path=folders) if folders else None
         if found:
@@ -92,6 +137,16 @@ def run(command: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = No
         raise UnavailableError(f"`{' '.join(command)}` failed: {said}")
 
 
+def output_of(command: Sequence[str], *, cwd: Path) -> str:
+    """What a command prints, without what it says on the side."""
+    done = subprocess.run(
+        command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LONGEST_STEP_SECONDS
+    )
+    if done.returncode != 0:
+        raise UnavailableError(f"`{' '.join(command)}` failed: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
 def go() -> str:
     """The go command; the usual install folder counts even when PATH does not name it."""
     found = shutil.which("go") or shutil.which("go", path=USUAL_GO_FOLDER)
@@ -114,6 +169,64 @@ def build_kubernetes(name: str) -> Callable[[Path], None]:
         run(command, cwd=HERE, env={"CGO_ENABLED": "0"})
 
     return build
+
+
+@contextlib.contextmanager
+def source_of(module: GoModule) -> Iterator[Path]:
+    """The folder to build a module's tools in: the one beside this file, or a copy that asks for another version."""
+    if module.version() == module.pinned():
+        yield HERE / module.folder
+        return
+    with tempfile.TemporaryDirectory(prefix="autocanary-go-") as made:
+        folder = Path(made)
+        shutil.copy(HERE / module.folder / "go.mod", folder)
+        tools = tools_of(folder / "go.mod")
+        replace_as_upstream(folder, f"{module.module}@{module.version()}")
+        run([go(), "get", "-tool", *(f"{tool}@{module.version()}" for tool in tools)], cwd=folder)
+        yield folder
+
+
+def tools_of(go_mod: Path) -> list[str]:
+    """The packages on the `tool` lines."""
+    return re.findall(r"^(?:tool)?\s+(\S+/cmd/\S+)$", go_mod.read_text(), re.MULTILINE)
+
+
+def replace_as_upstream(folder: Path, wanted: str) -> None:
+    """Give the go.mod in `folder` the replacements of another version: Go heeds those of the main module alone."""
+    downloaded = json.loads(output_of([go(), "mod", "download", "-json", wanted], cwd=folder))
+    theirs = json.loads(output_of([go(), "mod", "edit", "-json", downloaded["GoMod"]], cwd=folder))
+    ours = json.loads(output_of([go(), "mod", "edit", "-json"], cwd=folder))
+
+    def place(module: Mapping[str, str]) -> str:
+        return f"{module['Path']}@{module['Version']}" if module.get("Version") else module["Path"]
+
+    edits = [f"-dropreplace={place(each['Old'])}" for each in ours.get("Replace") or ()]
+    edits += [f"-droprequire={each['Path']}" for each in ours.get("Require") or ()]
+    edits += [f"-replace={place(each['Old'])}={place(each['New'])}" for each in theirs.get("Replace") or ()]
+    run([go(), "mod", "edit", *edits], cwd=folder)
+
+
+def build_tool(module: GoModule, name: str, package: str) -> Callable[[Path], None]:
+    """Build one command of a project at the version of its module, with the manifests that belong to it."""
+
+    def build(into: Path) -> None:
+        print(f"{name}: building {module.version()} with Go, 3 to 10 minutes the first time ...", flush=True)
+        with source_of(module) as source:
+            target = ["-o", str(into / name), package]
+            run([go(), "build", "-buildvcs=false", "-ldflags", "-s -w", *target], cwd=source, env={"CGO_ENABLED": "0"})
+            for kept, part, path in module.manifests:
+                where = output_of([go(), "list", "-find", "-f", "{{.Module.Dir}}", part], cwd=source).strip()
+                copy_manifests(Path(where) / path, into / kept)
+
+    return build
+
+
+def copy_manifests(source: Path, target: Path) -> None:
+    """Copy the YAML files of a folder; the files of the module cache are read-only, these are not."""
+    for file in sorted(source.rglob("*.yaml")):
+        copied = target / file.relative_to(source)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copied)
 
 
 def build_helm(into: Path) -> None:
@@ -203,20 +316,59 @@ SERVERS = (
     TestbedProgram("kubectl", build_kubernetes("kubectl"), "install kubectl, or Go 1.24 or newer"),
     TestbedProgram("kube-apiserver", build_kubernetes("kube-apiserver"), "install Go 1.24 or newer"),
 )
+KSERVE = GoModule(
+    "kserve",
+    "github.com/kserve/kserve",
+    "AUTOCANARY_TEST_KSERVE",
+    (("config", "github.com/kserve/kserve/cmd/manager", "config"),),
+)
+KNATIVE = GoModule(
+    "knative",
+    "knative.dev/serving",
+    "AUTOCANARY_TEST_KNATIVE",
+    (
+        ("config", "knative.dev/serving/cmd/controller", "config/core"),
+        ("networking", "knative.dev/networking/config", "config"),
+        ("caching", "knative.dev/caching/config", "config"),
+    ),
+)
+NEWER_GO = "install Go 1.25 or newer"
 EXTRAS = (
     TestbedProgram("queue-proxy", build_queue_proxy, "install Go 1.26 or newer"),
     TestbedProgram("helm", build_helm, "install helm 3.19, or Go 1.24 or newer"),
     TestbedProgram(CHROMIUM, install_chromium, "run `apt-get install chromium` as root"),
     TestbedProgram(FAKETIME, unpack_libfaketime, f"put libfaketimeMT.so.1 on the PATH as {FAKETIME}, executable"),
+    TestbedProgram("kube-controller-manager", build_kubernetes("kube-controller-manager"), "install Go 1.24 or newer"),
+    TestbedProgram(
+        "knative-webhook", build_tool(KNATIVE, "knative-webhook", "knative.dev/serving/cmd/webhook"), NEWER_GO, KNATIVE
+    ),
+    TestbedProgram(
+        "knative-controller",
+        build_tool(KNATIVE, "knative-controller", "knative.dev/serving/cmd/controller"),
+        NEWER_GO,
+        KNATIVE,
+    ),
+    TestbedProgram(
+        "kserve-manager",
+        build_tool(KSERVE, "kserve-manager", "github.com/kserve/kserve/cmd/manager"),
+        NEWER_GO,
+        KSERVE,
+    ),
 )
+CONTROLLERS = ("kube-controller-manager", "knative-webhook", "knative-controller", "kserve-manager")
+GROUPS = {"kserve": CONTROLLERS}
+"""One word for several extras on the command line."""
 
 
 def obtain(server: TestbedProgram) -> Path:
     """Build or unpack one server into the cache and give its path there."""
-    cache = cache_folder()
+    cache = server.cache()
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".incomplete-", dir=cache) as folder:
         server.get(Path(folder))
+        for kept, _, _ in server.module.manifests if server.module is not None else ():
+            if not (cache / kept).exists():  # the other tools of a module bring the same
+                (Path(folder) / kept).replace(cache / kept)
         for made in (other.name for other in SERVERS + EXTRAS):
             if (Path(folder) / made).is_file():
                 (Path(folder) / made).replace(cache / made)
@@ -253,8 +405,15 @@ def ensure(server: TestbedProgram) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0, or 1 when the real servers are required and one cannot be had."""
     parser = argparse.ArgumentParser(prog=SETUP_COMMAND, description="Get the servers the tests run against.")
-    parser.add_argument("--with", dest="extras", action="append", default=[], choices=[extra.name for extra in EXTRAS])
-    chosen = parser.parse_args(arguments).extras
+    names = [extra.name for extra in EXTRAS]
+    parser.add_argument("--with", dest="extras", action="append", default=[], choices=[*GROUPS, *names])
+    for module in (KSERVE, KNATIVE):
+        parser.add_argument(f"--{module.folder}", metavar="VERSION", help=f"as in {module.pinned()}, the one pinned")
+    given = parser.parse_args(arguments)
+    for module in (KSERVE, KNATIVE):
+        if getattr(given, module.folder):
+            os.environ[module.variable] = getattr(given, module.folder)
+    chosen = {name for extra in given.extras for name in GROUPS.get(extra, (extra,))}
     with only_one_at_a_time():
         wanted = SERVERS + tuple(extra for extra in EXTRAS if extra.name in chosen)
         missing = [server.name for server in wanted if not ensure(server)]

@@ -94,6 +94,44 @@ class TestMissing:
         assert list(setup.cache_folder().iterdir()) == []
 
 
+class TestGoModules:
+    """KServe's and Knative's own programs, each kept in a folder of its version."""
+
+    @pytest.mark.parametrize("module", [setup.KSERVE, setup.KNATIVE], ids=lambda module: module.folder)
+    def test_the_version_is_that_of_the_go_mod_unless_the_environment_names_another(
+        self, module: setup.GoModule, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """So a workflow can try a newer KServe without a commit."""
+        monkeypatch.delenv(module.variable, raising=False)
+        pinned = module.version()
+        assert f"{module.module} {pinned}\n" in (setup.HERE / module.folder / "go.mod").read_text()
+        monkeypatch.setenv(module.variable, "v9.9.9")
+        assert module.version() == "v9.9.9"
+        assert module.cache().name == f"{module.folder}-v9.9.9"
+
+    def test_a_program_of_another_version_does_not_count(
+        self, bare_machine: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Not even one on the PATH: a program does not say its version by its name."""
+        monkeypatch.delenv(setup.KSERVE.variable, raising=False)
+        made = setup.KSERVE.cache() / "kserve-manager"
+        made.parent.mkdir(parents=True)
+        made.touch(mode=0o755)
+        assert setup.find("kserve-manager") == made
+        monkeypatch.setenv(setup.KSERVE.variable, "v9.9.9")
+        (bare_machine / "bin").mkdir()
+        (bare_machine / "bin" / "kserve-manager").touch(mode=0o755)
+        assert setup.find("kserve-manager") is None
+
+    def test_the_tools_to_build_are_those_of_the_go_mod(self) -> None:
+        """Another version is asked for by the same packages."""
+        assert setup.tools_of(setup.HERE / "kserve/go.mod") == ["github.com/kserve/kserve/cmd/manager"]
+        assert setup.tools_of(setup.HERE / "knative/go.mod") == [
+            "knative.dev/serving/cmd/controller",
+            "knative.dev/serving/cmd/webhook",
+        ]
+
+
 def test_a_server_that_never_becomes_ready_fails_with_its_log(tmp_path: Path) -> None:
     """The wait is bounded and the error shows what the server said last."""
     sleeper = Sleeper(tmp_path)

@@ -18,11 +18,16 @@ from autocanary.model.policy import Component
 from autocanary.simulator.kserve_controller import KServeController
 from autocanary.simulator.pod_behaviour import storage_uri
 from tests.real.installation import SERVICE_ACCOUNT, Autocanary, Installation
+from tests.testbed.servers import free_port
 from tests.testbed.servers.http import fetch
+from tests.traps.simulator_rules import SimulatorRulesWorld
 from tests.traps.world import BAD, SERVICE, SentNotification, TrapWorld, manifest, policy_document
 
-__all__ = ["RealTrapWorld", "SharedInstallation", "shared_installation"]
+__all__ = ["ApiServerTrapWorld", "RealTrapWorld", "SharedInstallation", "model_by_the_rules", "shared_installation"]
 
+StorageUriOf = Callable[[str, str], str]
+"""The place of the model of a (namespace, revision); "" where it is not known."""
+_NO_WEBHOOK = "autocanary-tests/no-webhook"
 _POLL_SECONDS = 0.2
 _GROUPS = {"inferenceservices": "serving.kserve.io/v1beta1", "canaryrollouts": "autocanary.dev/v1alpha1"}
 
@@ -58,10 +63,15 @@ class SharedInstallation:
 
 
 @contextmanager
-def shared_installation(folder: Path, *, crd: str) -> Iterator[SharedInstallation]:
+def shared_installation(installation: Installation, storage_uri_of: StorageUriOf) -> Iterator[SharedInstallation]:
     """The servers and the process, with bad versions answering badly."""
-    with Installation(folder, crd=crd) as installation:
-        installation.traffic.quality_of = lambda namespace, revision: _errors(installation, namespace, revision)
+
+    def errors(namespace: str, revision: str) -> float:
+        return BAD if "bad" in storage_uri_of(namespace, revision) else 0.0
+
+    with installation:
+        installation.api.apply(_missing_webhook())
+        installation.traffic.quality_of = errors
         shared = SharedInstallation(installation, installation.run())
         stop = threading.Event()
         thread = threading.Thread(target=shared.sample, args=(stop,), daemon=True)
@@ -75,14 +85,46 @@ def shared_installation(folder: Path, *, crd: str) -> Iterator[SharedInstallatio
             thread.join(5)
 
 
-def _errors(installation: Installation, namespace: str, revision: str) -> float:
-    child = installation.kserve.rules.children((namespace, SERVICE)).get(Component.PREDICTOR)
-    known = child.revisions.get(revision) if child is not None else None
-    return BAD if known is not None and "bad" in storage_uri(known.template[0]) else 0.0
+def model_by_the_rules(installation: Installation) -> StorageUriOf:
+    """Where the simulated controllers know the model of a revision to be."""
+
+    def found(namespace: str, revision: str) -> str:
+        child = installation.kserve.rules.children((namespace, SERVICE)).get(Component.PREDICTOR)
+        known = child.revisions.get(revision) if child is not None else None
+        return storage_uri(known.template[0]) if known is not None else ""
+
+    return found
 
 
-class RealTrapWorld(TrapWorld):
-    kind = "real"
+def _missing_webhook() -> dict[str, Any]:
+    """A webhook of KServe's name that is away, for the namespaces with a label: a label takes effect at once."""
+    rule = {
+        "apiGroups": ["serving.kserve.io"],
+        "apiVersions": ["v1beta1"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": ["inferenceservices"],
+    }
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "away.serving.kserve.io"},
+        "webhooks": [
+            {
+                "name": "inferenceservice.kserve-webhook-server.defaulter",
+                "clientConfig": {"url": f"https://127.0.0.1:{free_port()}/mutate"},
+                "failurePolicy": "Fail",
+                "sideEffects": "None",
+                "admissionReviewVersions": ["v1"],
+                "namespaceSelector": {"matchLabels": {_NO_WEBHOOK: "true"}},
+                "rules": [rule],
+            }
+        ],
+    }
+
+
+class ApiServerTrapWorld(TrapWorld):
+    """A ground behind a real API server, whatever runs the controllers."""
+
     rest_seconds = 22.0
 
     def __init__(self, shared: SharedInstallation, namespace: str) -> None:
@@ -114,16 +156,10 @@ class RealTrapWorld(TrapWorld):
     def delete(self) -> None:
         self._api.kubectl("-n", self.namespace, "delete", "inferenceservice", SERVICE, "--wait=false")
 
-    def unready(self, number: int) -> None:
-        super().unready(number)
-        self._scene.installation.traffic.unanswered.add((self.namespace, self.revision(number)))
-
-    def recover(self, number: int) -> None:
-        super().recover(number)
-        self._scene.installation.traffic.unanswered.discard((self.namespace, self.revision(number)))
-
-    def run_in_cluster(self, action: Callable[[KServeController], None]) -> None:
-        self._scene.installation.kserve.do(action)
+    def take_webhook_away(self, away: bool = True) -> None:
+        """See `TrapWorld.take_webhook_away`; the API server calls a webhook that nothing serves."""
+        change = f"{_NO_WEBHOOK}=true" if away else f"{_NO_WEBHOOK}-"
+        self._api.kubectl("label", "--overwrite", "namespace", self.namespace, change)
 
     def ask(self, number: int, verb: str) -> None:
         spec: dict[str, Any] = {"request": {"id": f"request-{time.time_ns()}", "verb": verb, "by": "ann"}}
@@ -226,3 +262,18 @@ class RealTrapWorld(TrapWorld):
             seconds=20,
         )
         assert status == 200, answer
+
+
+class RealTrapWorld(SimulatorRulesWorld, ApiServerTrapWorld):
+    kind = "real"
+
+    def unready(self, number: int) -> None:
+        super().unready(number)
+        self._scene.installation.traffic.unanswered.add((self.namespace, self.revision(number)))
+
+    def recover(self, number: int) -> None:
+        super().recover(number)
+        self._scene.installation.traffic.unanswered.discard((self.namespace, self.revision(number)))
+
+    def run_in_cluster(self, action: Callable[[KServeController], None]) -> None:
+        self._scene.installation.kserve.do(action)

@@ -19,12 +19,13 @@ from autocanary.simulator.pod_behaviour import behaviour_from_uri, storage_uri
 from autocanary.simulator.response_quality import Quality
 from autocanary.simulator.traffic import RequestLoad
 from autocanary.simulator.world import World
-from tests.traps.world import BAD, SERVICE, SentNotification, TrapWorld, manifest, policy_document
+from tests.traps.simulator_rules import SimulatorRulesWorld
+from tests.traps.world import BAD, SERVICE, SentNotification, manifest, policy_document
 
 _TICK_SECONDS = 0.25
 
 
-class SimulatedTrapWorld(TrapWorld):
+class SimulatedTrapWorld(SimulatorRulesWorld):
     """The controller ticks four times a virtual second, and soon after every change, as the watch has it."""
 
     kind = "simulated"
@@ -76,6 +77,10 @@ class SimulatedTrapWorld(TrapWorld):
 
     def run_in_cluster(self, action: Callable[[KServeController], None]) -> None:
         action(self._world.kserve.controller)
+
+    def take_webhook_away(self, away: bool = True) -> None:
+        """See `TrapWorld.take_webhook_away`."""
+        self._world.kserve.objects.webhook_down = away
 
     def ask(self, number: int, verb: str) -> None:
         name = self._name(number)

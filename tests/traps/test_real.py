@@ -10,8 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from tests.real.installation import Installation
 from tests.testbed.servers import require_servers
-from tests.traps.real_world import RealTrapWorld, SharedInstallation, shared_installation
+from tests.traps.real_world import RealTrapWorld, SharedInstallation, model_by_the_rules, shared_installation
 from tests.traps.trap_list import TRAPS, Trap
 
 pytestmark = pytest.mark.timeout(900)
@@ -31,8 +32,9 @@ def running_traps(
     require_servers()
     names = [item.name for item in request.session.items if item.path == request.path]
     chosen = [trap for trap in TRAPS if f"test_trap[{trap.name}]" in names]
+    installation = Installation(tmp_path_factory.mktemp("traps"), crd="full")
     with (
-        shared_installation(tmp_path_factory.mktemp("traps"), crd="full") as shared,
+        shared_installation(installation, model_by_the_rules(installation)) as shared,
         ThreadPoolExecutor(_AT_ONCE, "trap") as pool,
     ):
         yield {trap.name: pool.submit(_run_trap, shared, trap) for trap in chosen}

@@ -1,7 +1,8 @@
-"""Where a trap is set: one service in its own namespace, with autocanary over it. Two kinds of ground exist.
+"""Where a trap is set: one service in its own namespace, with autocanary over it. Three kinds of ground exist.
 
 ``simulated`` is the world in memory, ``real`` a real API server with the status simulator, a real
-Prometheus and ``autocanary run`` as its own process. A trap is written once and sprung on both.
+Prometheus and ``autocanary run`` as its own process, ``kserve`` the same with the real controllers of KServe and
+Knative instead of the simulator. A trap is written once and run on all three.
 """
 
 from __future__ import annotations
@@ -12,10 +13,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from autocanary.model.observation import Observation
+from autocanary.model.observation import ConditionStatus, Observation
 from autocanary.model.policy import Component
-from autocanary.simulator.knative_controller import KnativeService, Revision
-from autocanary.simulator.kserve_controller import KServeController
 from tests.real import manifests
 from tests.real.manifests import analysis
 
@@ -100,10 +99,6 @@ class TrapWorld(ABC):
         """``kubectl delete inferenceservice``."""
 
     @abstractmethod
-    def run_in_cluster(self, action: Callable[[KServeController], None]) -> None:
-        """Something happens within the cluster: pods crash, a revision is refused."""
-
-    @abstractmethod
     def ask(self, number: int, verb: str) -> None:
         """A user's request, as the commands write it."""
 
@@ -113,6 +108,51 @@ class TrapWorld(ABC):
 
     @abstractmethod
     def until(self, condition: Callable[[], object], what: str, seconds: float = 150) -> None: ...
+
+    # --- what happens within the cluster -----------------------------------------------------------------
+
+    @abstractmethod
+    def crash(self, number: int) -> None:
+        """All pods of a revision crash-loop."""
+
+    @abstractmethod
+    def unready(self, number: int) -> None:
+        """All pods of a revision run and fail their readiness probe; KServe's status does not change."""
+
+    @abstractmethod
+    def recover(self, number: int) -> None:
+        """The pods of a revision are ready again."""
+
+    @abstractmethod
+    def delete_revision(self, number: int) -> None: ...
+
+    @abstractmethod
+    def refuse_revisions(self, refused: bool = True) -> None:
+        """Creating Revisions is refused, as a quota or an admission policy does, or allowed again."""
+
+    @abstractmethod
+    def hold_ingress(self, held: bool = True) -> None:
+        """The ingress does not program what the Route says."""
+
+    @abstractmethod
+    def freeze(self, frozen: bool = True) -> None:
+        """KServe writes the status no more, although everything else goes on."""
+
+    @abstractmethod
+    def take_webhook_away(self, away: bool = True) -> None:
+        """KServe's admission webhook cannot be reached, so every write of the service is refused; or it is back."""
+
+    @abstractmethod
+    def delete_knative_service(self) -> None:
+        """The predictor's Knative Service is deleted by hand; KServe makes it again."""
+
+    @abstractmethod
+    def edit_knative_traffic(self, percent: int, number: int) -> None:
+        """The predictor's Knative Service is edited by hand: the rest for the latest revision, so much for this."""
+
+    @abstractmethod
+    def lose_rolled_out(self) -> None:
+        """KServe's bookkeeping of the predictor's stable revision is gone from the status."""
 
     # --- what is seen ------------------------------------------------------------------------------------
 
@@ -222,6 +262,16 @@ class TrapWorld(ABC):
     def until_share(self, number: int, percent: int, seconds: float = 150) -> None:
         self.until(lambda: self.share(number) == percent, f"{number:05d} to have {percent} %", seconds)
 
+    def until_shown(self, number: int, percent: int, seconds: float = 60) -> None:
+        """Until the status says of a revision what the routing does: a promote is answered by the status."""
+
+        def so() -> bool:
+            seen = self.seen()
+            is_ready = seen is not None and seen.route_ready is ConditionStatus.TRUE
+            return seen is not None and is_ready and seen.traffic_percent(self.revision(number)) == percent
+
+        self.until(so, f"the status to show {number:05d} at {percent} %", seconds)
+
     def until_notified(self, number: int, event: str, reason: str = "", seconds: float = 150) -> None:
         self.until(
             lambda: any(
@@ -262,57 +312,6 @@ class TrapWorld(ABC):
         assert stopped is not None
         self.until_share(number, stopped)
         return stopped
-
-    # --- within the cluster ------------------------------------------------------------------------------
-
-    def child(self, controller: KServeController, component: Component = Component.PREDICTOR) -> KnativeService:
-        return controller.children((self.namespace, SERVICE))[component]
-
-    def _pods(self, number: int, action: Callable[[KnativeService, Revision, float], None]) -> None:
-        def act(controller: KServeController) -> None:
-            child = self.child(controller)
-            action(child, child.revisions[self.revision(number)], controller.now())
-
-        self.run_in_cluster(act)
-
-    def crash(self, number: int) -> None:
-        """All pods of a revision crash-loop."""
-        self._pods(number, lambda child, revision, _: child.pods_crash(revision))
-
-    def unready(self, number: int) -> None:
-        """All pods of a revision run and fail their readiness probe; KServe's status does not change."""
-        self._pods(number, lambda child, revision, _: child.pods_unready(revision))
-
-    def recover(self, number: int) -> None:
-        self._pods(number, lambda child, revision, now: child.pods_ready(revision, now))
-
-    def delete_revision(self, number: int) -> None:
-        self.run_in_cluster(lambda controller: self.child(controller).delete_revision(self.revision(number)))
-
-    def refuse_revisions(self, reason: str = "quota exceeded") -> None:
-        """Creating Revisions is refused; "" allows it again."""
-
-        def act(controller: KServeController) -> None:
-            child = self.child(controller)
-            child.refusal = reason
-            if not reason:
-                child.reconcile_soon()
-
-        self.run_in_cluster(act)
-
-    def hold_ingress(self, held: bool = True) -> None:
-        """The ingress does not program what the Route says."""
-
-        def act(controller: KServeController) -> None:
-            child = self.child(controller)
-            child.ingress_held = held
-            child.reconcile_soon()
-
-        self.run_in_cluster(act)
-
-    def freeze(self, frozen: bool = True) -> None:
-        """KServe writes the status no more, although everything else goes on."""
-        self.run_in_cluster(lambda controller: controller.freeze((self.namespace, SERVICE), frozen))
 
 
 def without_repetitions(values: Iterable[Any]) -> list[Any]:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -83,6 +83,10 @@ class ServerProcess(ABC):
     def ready(self) -> bool:
         """Whether the server answers as it should; False, and no error, while it comes up."""
 
+    def environment(self) -> Mapping[str, str] | None:
+        """The variables of the process, instead of those of this one; None for the same."""
+        return None
+
     @property
     def running(self) -> bool:
         """Whether the process exists; a paused one does."""
@@ -101,7 +105,12 @@ class ServerProcess(ABC):
             raise ServerError(f"{self.name} is running already")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command(),
+                cwd=self.folder,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         # When this process dies, however it dies, the pipe closes and its guard ends the server.
         guard = ["/bin/sh", "-c", 'read -r _; kill -KILL "$0"', str(self._process.pid)]
