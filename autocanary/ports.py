@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from autocanary.model.measurement import Measurement, MetricQuery
-from autocanary.model.observation import Observation, ServiceKey
+from autocanary.model.observation import EarlierVersion, Observation, ServiceKey
 from autocanary.model.policy import NotificationRoute, Policy, Webhook
 from autocanary.model.progress import Notification
 from autocanary.model.rollout import Request, Rollout
@@ -52,6 +52,9 @@ class Cluster(Protocol):
     its watch); ``take_changes`` drains the keys that have changed since it was called last (only
     one caller may drain).
 
+    ``earlier_version`` is the service before its spec was last changed, for as long as the API server keeps that
+    (some minutes); None afterwards. It reads several times.
+
     ``finalize`` makes the next write of a promotion that the service's spec must still follow
     (``Observation.promotion_pending``). The writes are compare-and-set on ``seen.resource_version`` and return what
     the server answered; they raise Conflict when the object has changed (``refresh`` reads it again),
@@ -63,6 +66,7 @@ class Cluster(Protocol):
     def take_changes(self) -> set[ServiceKey]: ...
     def cache_age(self, key: ServiceKey, api_version: str) -> float: ...
     def refresh(self, key: ServiceKey) -> Observation | None: ...
+    def earlier_version(self, observation: Observation) -> EarlierVersion | None: ...
     def set_weight(self, observation: Observation, weight: int) -> Observation: ...
     def restore(self, observation: Observation, spec: Mapping[str, Any], weight: int | None) -> Observation: ...
     def finalize(self, observation: Observation) -> Observation: ...

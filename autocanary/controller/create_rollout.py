@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autocanary.decide.detection import RepairStable, StartRollout
+from autocanary.controller.context import log_failure
+from autocanary.decide.detection import RepairStable, StartRollout, is_spec_of_stable
 from autocanary.errors import AlreadyExists, ClusterError, Conflict, NotLeader
 from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import Observation
@@ -38,7 +39,7 @@ def create_rollout(
     """
     if not leadership.is_leader():
         return StartResult(None, NotLeader("leadership was lost before the rollout was recorded"))
-    stored, error = _create(store, start.rollout)
+    stored, error = _create(store, _with_stable_spec(cluster, start.rollout, observation))
     if start.intercept and (stored is None or not stored.is_final):
         intercept_error = _intercept(cluster, leadership, observation)
         error = error if error is not None else intercept_error
@@ -91,6 +92,24 @@ def _create(store: RolloutStore, rollout: Rollout) -> tuple[Rollout | None, Exce
         attempt = desired.attempt + 1
         desired = replace(desired, attempt=attempt, name=rollout_name(desired.service, desired.candidate, attempt))
     return None, last_error
+
+
+def _with_stable_spec(cluster: Cluster, rollout: Rollout, observation: Observation) -> Rollout:
+    """With stable's spec from an earlier version of the service, where this process has not seen it itself.
+
+    After a restart, or in the first seconds of a service, nothing else says what stable was made from.
+    """
+    if rollout.stable_spec is not None or rollout.is_final or observation.default_endpoint is not None:
+        return rollout
+    try:
+        earlier = cluster.earlier_version(observation)
+    except Exception as error:  # noqa: BLE001 - the rollout starts all the same
+        log_failure("earlier_version_unknown", observation.key, error)
+        return rollout
+    if earlier is None or not is_spec_of_stable(earlier, rollout.stable):
+        return rollout
+    found = earlier.observation
+    return replace(rollout, stable_spec=found.spec, stable_digest=found.spec_digest)
 
 
 def _is_same_candidate(existing: Rollout, desired: Rollout) -> bool:

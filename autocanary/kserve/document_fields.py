@@ -9,6 +9,7 @@ from typing import Any
 
 from autocanary.model.foreign_text import clean_text
 from autocanary.model.observation import ConditionStatus, Observation
+from autocanary.model.time_format import parse_time
 
 __all__ = [
     "EMPTY",
@@ -24,6 +25,7 @@ __all__ = [
     "parse_weight",
     "patch_with_preconditions",
     "release_author",
+    "spec_written_at",
     "string_field",
     "validate_weight",
     "weight_manager",
@@ -149,6 +151,19 @@ def weight_manager(
         if at >= newest:
             newest, name = at, manager
     return name
+
+
+def spec_written_at(managed_fields: Any) -> float | None:
+    """When a part of the spec was last written, in epoch seconds; None where nothing says so."""
+    times = []
+    for entry in managed_fields if isinstance(managed_fields, list) else ():
+        owned = as_mapping(as_mapping(entry).get("fieldsV1"))
+        if not as_mapping(entry).get("subresource") and "f:spec" in owned:
+            times.append(string_field(entry, "time"))
+    try:
+        return parse_time(max(times, default=""))
+    except ValueError:
+        return None
 
 
 def _owners(

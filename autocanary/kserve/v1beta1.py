@@ -98,6 +98,7 @@ class V1Beta1(ApiResource):
             failure=_failure(conditions, title, created, was_ready=created == ready) if created else "",
             route_failure=route_failure,
             blocked_by=blocked_by,
+            generation=_generation(metadata.get("generation")),
             is_status_behind=_is_behind(status.get("observedGeneration"), metadata.get("generation")),
             writer=weight_manager(
                 metadata.get("managedFields"), lambda spec: as_mapping(spec.get(f"f:{component.value}"))
@@ -177,6 +178,10 @@ def _failure(conditions: Mapping[str, Mapping[str, Any]], title: str, created: s
         return ""
     cause = message.removeprefix(names_it).rstrip(".")
     return cause or "KServe says that it failed and gives no reason"
+
+
+def _generation(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _is_behind(observed: Any, generation: Any) -> bool:

@@ -40,6 +40,7 @@ MERGE_PATCH = "application/merge-patch+json"
 _JSON = "application/json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _TIMEOUTS = (3.0, 10.0)
+_QUICK = (1.0, 2.0)  # for what is useful only now
 _MAX_CONNECTIONS = 64  # idle connections kept: the I/O pool's workers and the watches
 _RELOAD_AT_MOST_EVERY = 60.0
 _PAGE_SIZE = 500
@@ -139,6 +140,23 @@ class ApiClient:
                 name = f"{each.namespace}/{each.name}"
                 _log.warning("object_skipped", resource=str(resource), object=name, error=each.reason)
             yield from page.items
+
+    def get_version(
+        self, resource: Resource, namespace: str, name: str, resource_version: str
+    ) -> dict[str, Any] | None:
+        """The object as it was at this resourceVersion, None if it did not exist; Conflict when it is too old.
+
+        It is a list of one object: only lists can be asked for at an exact version.
+        """
+        query = {
+            "fieldSelector": f"metadata.name={name}",
+            "resourceVersion": resource_version,
+            "resourceVersionMatch": "Exact",
+        }
+        action = f"list {_describe(resource, namespace)} at version {resource_version}"
+        response = self._send("list", "GET", resource.path(namespace), query, None, _JSON, _QUICK)
+        items = self._document(response, action, resource).get("items") or ()
+        return next(({"apiVersion": resource.api_version, **each} for each in items), None)
 
     def check_resource_served(self, resource: Resource) -> None:
         """KindMissing when nothing serves such objects, by discovery, which every user may read.

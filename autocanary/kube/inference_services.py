@@ -20,13 +20,14 @@ from typing import Any
 from autocanary import logs
 from autocanary.errors import ClusterError, NotFound, NotLeader, Refused
 from autocanary.kserve import DIALECTS, Dialect, dialect_for
+from autocanary.kserve.earlier_version import find_earlier_version
 from autocanary.kube.api_client import ApiClient
 from autocanary.kube.api_errors import ResourceNotServed
 from autocanary.kube.cache import Change, ObjectKey
 from autocanary.kube.list_watch import WatchTiming
 from autocanary.kube.multi_namespace_cache import MultiNamespaceCache
 from autocanary.kube.resource import inference_services_of
-from autocanary.model.observation import Observation, ServiceKey
+from autocanary.model.observation import EarlierVersion, Observation, ServiceKey
 from autocanary.ports import Leadership
 
 __all__ = ["KubeCluster"]
@@ -187,6 +188,20 @@ class KubeCluster:
         if len(not_served_errors) == len(candidates):
             raise not_served_errors[0]  # whether it exists is not known
         return None
+
+    def earlier_version(self, observation: Observation) -> EarlierVersion | None:
+        """See ``ports.Cluster``. An API server that keeps no versions, or answers badly, has none."""
+        dialect = self._dialects.get(observation.api_version) or dialect_for(observation.api_version)
+        resource, key = inference_services_of(dialect), observation.key
+
+        def read(version: str) -> dict[str, Any] | None:
+            return self._client.get_version(resource, key.namespace, key.name, version)
+
+        try:
+            return find_earlier_version(dialect, observation, read)
+        except ClusterError as error:
+            _log.info("earlier_version_unknown", service=str(key), error=str(error))
+            return None
 
     def set_weight(self, observation: Observation, weight: int) -> Observation:
         """See ``ports.Cluster``."""

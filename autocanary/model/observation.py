@@ -24,6 +24,7 @@ __all__ = [
     "ConditionStatus",
     "DefaultEndpoint",
     "DeploymentMode",
+    "EarlierVersion",
     "Observation",
     "PromotionPending",
     "ServiceKey",
@@ -105,6 +106,7 @@ class Observation:
     ``failure`` says in words why the newest revision failed, before or after it was ready; "" when nothing
     says so. ``route_failure`` is KServe's message about a route that is not ready because a revision in it
     is not; ``blocked_by`` is the name of that revision. Knative changes no split until it is ready again.
+    ``generation`` counts the changes of the object's spec, from 1 on; 0 when it is not known.
     ``is_status_behind`` says that the spec is newer than what the status was made from, as far as the
     generations show: KServe copies Knative's generation, which other changes move too.
     ``writer`` is the field manager that last wrote the weight, "" when unknown; ``released_by`` is the one that last
@@ -134,6 +136,7 @@ class Observation:
     failure: str = ""
     route_failure: str = ""
     blocked_by: str = ""
+    generation: int = 0
     is_status_behind: bool = False
     writer: str = ""
     released_by: str = ""
@@ -189,6 +192,17 @@ class Observation:
             self.traffic_percent(candidate) == weight
             and self.traffic_percent(stable if self.default_endpoint is None else self.rolled_out) == 100 - weight
         )
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierVersion:
+    """A component as it was just before its spec was changed to what it is now.
+
+    ``seconds``: for how long its spec had been in force then, at least; None where that is not known.
+    """
+
+    observation: Observation
+    seconds: float | None
 
 
 _USE_KNATIVE_MODE = (

@@ -6,6 +6,7 @@ in place, so a reader may keep one; no caller may change one.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ NamespacedName = tuple[str, str]
 Document = Mapping[str, Any]
 _GROUP_RESOURCE = "inferenceservices.serving.kserve.io"
 _COMPONENTS = tuple(component.value for component in Component)
+_CONTENT = "content"  # of the spec, apart from the weights
+_VERSIONS_KEPT = 100
 _V1ALPHA2, _SPEC = V1Alpha2().api_version, "spec"
 
 
@@ -40,6 +43,7 @@ class InMemoryApiServer:
         self.minimal_crd = minimal_crd
         self.webhook_down = self.without_canaries = False
         self._documents: dict[NamespacedName, dict[str, Any]] = {}
+        self._versions: dict[NamespacedName, deque[Document]] = {}
         self._applied: dict[tuple[NamespacedName, str], Document] = {}
         self._managers: dict[NamespacedName, dict[str, tuple[str, str]]] = {}
         self._watchers: list[Callable[[NamespacedName, bool], None]] = []
@@ -60,6 +64,16 @@ class InMemoryApiServer:
         if document is None:
             raise NotFound(f'{_GROUP_RESOURCE} "{name[1]}" not found in namespace {name[0]}', status=404)
         return document
+
+    def at_version(self, name: NamespacedName, version: str) -> Document | None:
+        """The object as it was at a resourceVersion; None when it did not exist, or is not kept any more."""
+        kept = self._versions.get(name, ())
+        before = (each for each in reversed(kept) if int(each["metadata"]["resourceVersion"]) <= int(version))
+        return next(before, None)
+
+    def compact(self) -> None:
+        """Forget every version but the present ones, as etcd does every few minutes."""
+        self._versions.clear()
 
     def create(self, document: Document, manager: str = "kubectl") -> Document:
         self._require_webhook()
@@ -150,6 +164,7 @@ class InMemoryApiServer:
         """The object is gone."""
         self._documents.pop(name, None)
         self._managers.pop(name, None)
+        self._versions.pop(name, None)
         self._applied = {key: value for key, value in self._applied.items() if key[0] != name}
         self._notify_watchers(name, True)
 
@@ -182,6 +197,7 @@ class InMemoryApiServer:
         self._version += 1
         document["metadata"] = {**document["metadata"], "resourceVersion": str(self._version)}
         self._documents[name] = document
+        self._versions.setdefault(name, deque(maxlen=_VERSIONS_KEPT)).append(document)
         self._notify_watchers(name, spec_changed)
         return document
 
@@ -225,6 +241,8 @@ class InMemoryApiServer:
     ) -> None:
         managers, at, after = self._managers[name], format_time(self._clock.now()) or "", made["spec"]
         old = made["apiVersion"] == _V1ALPHA2
+        if not old and _without_weights(before) != _without_weights(after):
+            managers[_CONTENT] = (manager, at)
         if self.minimal_crd and not old and before != after:
             managers[""] = (manager, at)
         for component in (_SPEC,) if old else _COMPONENTS:
@@ -244,7 +262,9 @@ class InMemoryApiServer:
         elif self.minimal_crd:
             owned = {"": {"f:spec": {}}} if "" in managers else {}
         else:
-            owned = {part: {"f:spec": {f"f:{part}": {f"f:{WEIGHT}": {}}}} for part in managers if part}
+            owned = {part: {"f:spec": {f"f:{part}": {f"f:{WEIGHT}": {}}}} for part in managers if part in _COMPONENTS}
+            if _CONTENT in managers:
+                owned[_CONTENT] = {"f:spec": {f"f:{Component.PREDICTOR.value}": {"f:model": {}}}}
         return [
             {
                 "manager": managers[part][0],
@@ -254,6 +274,13 @@ class InMemoryApiServer:
             }
             for part, fields in owned.items()
         ]
+
+
+def _without_weights(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: {key: value for key, value in part.items() if key != WEIGHT} if isinstance(part, Mapping) else part
+        for name, part in spec.items()
+    }
 
 
 def _weight_of(spec: Mapping[str, Any], component: str) -> Any:

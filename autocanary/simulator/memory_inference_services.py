@@ -8,7 +8,8 @@ from typing import Any
 
 from autocanary.errors import Conflict, Refused
 from autocanary.kserve import Dialect, dialect_for
-from autocanary.model.observation import Observation, ServiceKey
+from autocanary.kserve.earlier_version import find_earlier_version
+from autocanary.model.observation import EarlierVersion, Observation, ServiceKey
 from autocanary.simulator.api_server import NamespacedName
 from autocanary.simulator.cluster import KServeCluster
 from autocanary.simulator.fault_injection import FaultInjector
@@ -83,6 +84,13 @@ class InMemoryCluster:
             return self._cached(key)
 
         return self.faults.run_with_faults("refresh", key.name, _nothing, read)
+
+    def earlier_version(self, observation: Observation) -> EarlierVersion | None:
+        name = (observation.key.namespace, observation.key.name)
+        dialect = dialect_for(observation.api_version)
+        return find_earlier_version(
+            dialect, observation, lambda version: self._kserve.objects.at_version(name, version)
+        )
 
     def set_weight(self, observation: Observation, weight: int) -> Observation:
         write = ServiceWrite(self._kserve.clock.now(), observation.key, weight)

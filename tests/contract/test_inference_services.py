@@ -333,3 +333,25 @@ def test_refresh_is_newer_than_the_cache(backend: Backend) -> None:
     assert fresh is not None
     assert fresh.weight == 33
     assert backend.observation().weight == 33
+
+
+@only_kserve
+def test_the_version_before_the_spec_was_changed_is_read_back(backend: Backend) -> None:
+    """The API server keeps it for some minutes: its spec, its status, and for how long it had been so."""
+    before = backend.wait_until_ready()
+    backend.rest(2.5)
+    backend.serve("mnist", "v2", 0)
+    now = backend.wait_until(ready=backend.revision(2))
+    earlier = backend.cluster.earlier_version(now)
+    assert earlier is not None
+    assert (earlier.observation.uid, earlier.observation.spec) == (before.uid, before.spec)
+    assert bookkeeping(earlier.observation) == bookkeeping(before)
+    assert earlier.seconds is not None
+    assert 1 <= earlier.seconds < 30
+    assert earlier.observation.generation == 1 < now.generation
+
+
+@only_kserve
+def test_a_service_that_was_never_changed_has_no_earlier_version(backend: Backend) -> None:
+    """Its first spec is its only one."""
+    assert backend.cluster.earlier_version(backend.wait_until_ready()) is None

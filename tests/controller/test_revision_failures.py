@@ -131,6 +131,7 @@ def test_a_blocked_rollback_whose_stable_spec_was_never_seen_is_said() -> None:
     driver.world.deploy("mnist", V1)
     driver.world.advance(10.0)
     driver.release(V2, 0)
+    driver.world.kserve.objects.compact()
     driver.until_weight(25)
     assert driver.rollout().stable_spec is None
     driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")

@@ -35,6 +35,7 @@ EVERYTHING = make_observation(
     failure="no GPU",
     route_failure='Revision "mnist-predictor-00001" failed to become ready.',
     blocked_by="mnist-predictor-00001",
+    generation=7,
     is_status_behind=True,
     writer="argocd",
     released_by="ada (argocd)",

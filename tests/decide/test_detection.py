@@ -16,12 +16,13 @@ from autocanary.decide.detection import (
     StableRevisionTracker,
     StartRollout,
     detect,
+    is_spec_of_stable,
     retry_rollout,
     track_stable_revision,
 )
 from autocanary.decide.planner import plan
 from autocanary.model.decision import Action, Event
-from autocanary.model.observation import ConditionStatus, DeploymentMode, Observation
+from autocanary.model.observation import ConditionStatus, DeploymentMode, EarlierVersion, Observation
 from autocanary.model.policy import OnUnstaged, OnWeightRemoved
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
@@ -394,6 +395,8 @@ def test_a_weight_removed_over_a_rolled_back_candidate_is_put_back(promoted: boo
     assert (kept.action, kept.weight) == (Action.WEIGHT, 0)
     back = replace(observation, weight=0, rolled_out=STABLE, traffic={CANDIDATE: 0, STABLE: 100})
     done = plan(DecisionInput(policy(), replace(start.rollout, progress=kept.progress), back, NOW + 2))
+    assert done.progress.phase is Phase.ROLLING_BACK, "this may be the status from before the removal"
+    done = plan(DecisionInput(policy(), replace(start.rollout, progress=done.progress), back, NOW + 8))
     assert done.progress.phase is Phase.ROLLED_BACK
 
 
@@ -457,3 +460,37 @@ def test_spec_and_weight_in_one_patch_is_repaired() -> None:
     repair = detected(moved_back("refused"), (promoted(),), taught)
     assert isinstance(repair, RepairStable)
     assert repair.spec == {"model": {"storageUri": "gs://b/v2"}}
+
+
+def test_the_first_spec_is_stables_at_once() -> None:
+    """Generation 1: there never was another, whatever the status shows and however late it is."""
+    first = replace(at_rest(spec={"v": 1}, spec_digest="v1"), generation=1)
+    for observation in (first, replace(first, is_status_behind=True), replace(first, ready="", created=STABLE)):
+        tracker = track_stable_revision(None, observation, (), NOW)
+        assert tracker is not None
+        assert (tracker.stable, tracker.spec, tracker.digest) == (STABLE, {"v": 1}, "v1")
+    edited = track_stable_revision(None, replace(first, generation=2), (), NOW)
+    assert edited is not None
+    assert not edited.knows_spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "seconds", "certain"),
+    [
+        ({}, 10.0, True),
+        ({}, 9.0, False),
+        ({}, None, False),
+        ({"is_status_behind": True}, 119.0, False),
+        ({"is_status_behind": True}, 120.0, True),
+        ({"generation": 1, "ready": "", "rolled_out": ""}, 0.0, True),
+        ({"generation": 1, "created": ""}, 500.0, False),
+        ({"created": CANDIDATE}, 500.0, False),
+        ({"ready": ""}, 500.0, False),
+    ],
+)
+def test_an_earlier_spec_is_stables_where_no_other_can_be(
+    changes: dict[str, Any], seconds: float | None, certain: bool
+) -> None:
+    """At rest for longer than a status lags, or the first of all and its revision made."""
+    before = replace(at_rest(), **{"generation": 4, **changes})
+    assert is_spec_of_stable(EarlierVersion(before, seconds), STABLE) is certain

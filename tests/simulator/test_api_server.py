@@ -150,7 +150,8 @@ def test_a_deleted_object_is_marked_first() -> None:
 
 def writer_of(objects: InMemoryApiServer) -> list[str]:
     fields = objects.get(NAME)["metadata"]["managedFields"]
-    return [entry["manager"] for entry in fields]
+    owned = [(entry["manager"], entry["fieldsV1"]["f:spec"]) for entry in fields]
+    return [manager for manager, spec in owned if not spec or "canaryTrafficPercent" in str(spec)]
 
 
 def test_the_writer_of_the_weight_is_its_field_manager() -> None:

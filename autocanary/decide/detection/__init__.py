@@ -11,6 +11,7 @@ from autocanary.decide.detection.stable_revision import (
     UNCHANGED_SECONDS,
     StableRevisionTracker,
     current_rollouts,
+    is_spec_of_stable,
     track_stable_revision,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     "StartRollout",
     "current_rollouts",
     "detect",
+    "is_spec_of_stable",
     "retry_rollout",
     "track_stable_revision",
 ]

@@ -81,8 +81,15 @@ def _is_expected(observation: Observation, default_endpoint: DefaultEndpoint, cu
 def _promoted_by_user(
     newest: Rollout, observation: Observation, policy: Policy, history: Sequence[Rollout], now: float
 ) -> NoAction | StartRollout:
-    """A candidate that was rolled back and has all the traffic now: the field was removed or raised."""
+    """A candidate that was rolled back and has all the traffic now: the field was removed or raised.
+
+    With a weight below 100 in the field KServe gives the share back to the previous revision: what the status shows is
+    a moment of its way there.
+    """
     if newest.progress.phase is not Phase.ROLLED_BACK:
+        return NoAction()
+    held_back = observation.weight is not None and observation.weight < 100
+    if held_back and observation.previous == newest.stable:
         return NoAction()
     who = f" by {observation.writer}" if observation.writer else ""
     message = (

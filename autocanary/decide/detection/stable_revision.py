@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from autocanary.model.frozen_copy import replace
-from autocanary.model.observation import ConditionStatus, DefaultEndpoint, Observation, has_lower_number
+from autocanary.model.observation import (
+    ConditionStatus,
+    DefaultEndpoint,
+    EarlierVersion,
+    Observation,
+    has_lower_number,
+)
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 
@@ -15,6 +21,7 @@ __all__ = [
     "UNCHANGED_SECONDS",
     "StableRevisionTracker",
     "current_rollouts",
+    "is_spec_of_stable",
     "revisions_renumbered",
     "track_stable_revision",
 ]
@@ -85,6 +92,8 @@ def track_stable_revision(
             return replace(known, spec=past.candidate_spec, digest=past.candidate_digest)
         if past.stable == observation.rolled_out and past.stable_spec is not None:
             return replace(known, spec=past.stable_spec, digest=past.stable_digest)
+    if observation.generation == 1:  # there never was another spec
+        return replace(known, spec=observation.spec, digest=observation.spec_digest)
     if not observation.created == observation.rolled_out == observation.ready:
         return tracker if same else known
     if tracker is None or not same or tracker.observed_digest != observation.spec_digest:
@@ -92,6 +101,22 @@ def track_stable_revision(
     if now - tracker.observed_since < (BEHIND_SECONDS if observation.is_status_behind else UNCHANGED_SECONDS):
         return tracker
     return replace(known, spec=observation.spec, digest=observation.spec_digest)
+
+
+def is_spec_of_stable(earlier: EarlierVersion, stable: str) -> bool:
+    """Whether the spec of an earlier version is certainly what the stable revision was made from.
+
+    The service was at rest then, for long enough that no status could be of a spec before it; or there had never
+    been another spec when stable was made.
+    """
+    before = earlier.observation
+    if before.created != stable:
+        return False
+    if before.generation == 1:
+        return True
+    at_rest = before.created == before.rolled_out == before.ready
+    needed = BEHIND_SECONDS if before.is_status_behind else UNCHANGED_SECONDS
+    return at_rest and earlier.seconds is not None and earlier.seconds >= needed
 
 
 def _track_default_endpoint(

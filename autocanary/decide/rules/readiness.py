@@ -99,11 +99,16 @@ def wait_for_weight_in_effect(given: DecisionInput) -> Decision | None:
         return transitions.continue_step(given, Reason.WARMING_UP, message, verified_at=given.now)
     waited = given.now - (progress.step_started_at if progress.step_started_at is not None else given.now)
     if waited > given.policy.progress_deadline:
-        message = f"{progress.weight} % was asked for {format_duration(waited)} ago and the traffic never showed it"
+        message = f"{progress.weight} % was asked for {format_duration(waited)} ago and never took effect"
         return transitions.roll_back(given, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
     if waited > EFFECT_OVERDUE:
         message = f"{progress.weight} % was asked for, the traffic shows {progress.observed_weight} %"
-        if observation.auto_update_disabled:
+        if observation.split_matches(
+            candidate=given.rollout.candidate, stable=given.rollout.stable, weight=progress.weight
+        ):
+            cause = f": {observation.route_failure}" if observation.route_failure else ""
+            message = f"{progress.weight} % was asked for and is in the split, but the route is not ready{cause}"
+        elif observation.auto_update_disabled:
             message += ": serving.kserve.io/disable-auto-update makes KServe ignore every weight"
         return hold_unless_paused(given, Reason.WAITING_FOR_EFFECT, message)
     return transitions.unchanged(given)

@@ -18,6 +18,8 @@ __all__ = ["complete_rollback"]
 
 ESCALATE_AFTER = 30.0
 """Seconds for which a rollback may be without effect before the stable spec itself is put back."""
+STATUS_LAG = 6.0
+"""Seconds for which a status may be the one from before a write; measured on real controllers."""
 
 
 @rule("RollingBack")
@@ -26,6 +28,8 @@ def complete_rollback(given: DecisionInput) -> Decision | None:
     if given.progress.phase is not Phase.ROLLING_BACK or given.observation is None:
         return None
     if _traffic_on_stable(given, given.observation):
+        if _may_be_older_status(given, given.observation):
+            return transitions.unchanged(given)
         if _cleanup_due(given, given.observation):
             return transitions.remove_candidate(given)
         serving = max(
@@ -59,6 +63,19 @@ def _cleanup_due(given: DecisionInput, observation: Observation) -> bool:
     ):
         return False
     return observation.created == given.rollout.candidate and observation.matches_spec(given.rollout.candidate_digest)
+
+
+def _may_be_older_status(given: DecisionInput, observation: Observation) -> bool:
+    """The field was absent or 100 before the 0: KServe may promote the candidate for a moment, after this status.
+
+    From any weight between, a candidate at 0 is the proof that the 0 has taken effect.
+    """
+    weight_before, written_at = given.progress.from_weight, given.progress.rollback_written_at
+    if observation.default_endpoint is not None or given.progress.repairing:
+        return False
+    if weight_before is not None and weight_before < 100:
+        return False
+    return written_at is None or given.now - written_at < STATUS_LAG
 
 
 def _traffic_on_stable(given: DecisionInput, observation: Observation) -> bool:
