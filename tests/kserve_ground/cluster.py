@@ -1,4 +1,4 @@
-"""A cluster of real controllers over one API server, with nodes, ingress and autoscaler played."""
+"""A cluster of real controllers over one API server, with nodes, ingress and autoscaler simulated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.kserve_ground import manifests
-from tests.testbed.played import PlayedAutoscaler, PlayedIngress, PlayedNodes
 from tests.testbed.servers import ApiServer, TcpProxy, wait_until
 from tests.testbed.servers.controllers import (
     KnativeController,
@@ -18,6 +17,7 @@ from tests.testbed.servers.controllers import (
     OneSetPerMachine,
 )
 from tests.testbed.servers.crds import wait_served
+from tests.testbed.simulated_parts import SimulatedAutoscaler, SimulatedIngress, SimulatedNodes
 
 __all__ = ["KServeCluster"]
 
@@ -66,9 +66,9 @@ class KServeCluster:
             wait_served(self._api, group, version, plural)
         self._api.apply(*manifests.namespaces())
         self._api.apply(*manifests.knative_configuration(), *manifests.kserve_configuration())
-        self.nodes: PlayedNodes = enter(PlayedNodes(self._api))
-        self.ingress: PlayedIngress = enter(PlayedIngress(self._api))
-        self.autoscaler: PlayedAutoscaler = enter(PlayedAutoscaler(self._api))
+        self.nodes: SimulatedNodes = enter(SimulatedNodes(self._api))
+        self.ingress: SimulatedIngress = enter(SimulatedIngress(self._api))
+        self.autoscaler: SimulatedAutoscaler = enter(SimulatedAutoscaler(self._api))
         self.kubernetes = enter(KubeControllerManager(self._api, self._folder / "kube-controller-manager"))
         self.knative_webhook = KnativeWebhook(self._api, self._folder / "knative-webhook")
         self._api.apply(*manifests.knative_webhooks(self.knative_webhook.port))

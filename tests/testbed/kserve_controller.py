@@ -1,4 +1,4 @@
-"""KServe and Knative behind a real API server: the simulated world's own rules, run in real time.
+"""KServe and Knative behind a real API server: the simulated world's own rules, simulated in real time.
 
 The rules are those of ``autocanary.simulator``, proven against recordings of the real controllers; here they see
 real objects through a real watch and write real statuses through the status subresource.
@@ -84,7 +84,7 @@ class _ControllerOverApiServer(ABC, Generic[R]):
 
     @abstractmethod
     def _generation(self) -> tuple[Dialect, Callable[..., R]]:
-        """What is watched, and the rules that run."""
+        """What is watched, and the rules that are simulated."""
 
     def __enter__(self: S) -> S:
         self._cache.start()

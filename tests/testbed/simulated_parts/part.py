@@ -1,4 +1,4 @@
-"""What the played parts share: caches of the kinds they watch, and a beat in which they bring them up to date."""
+"""What the simulated parts share: caches of the kinds they watch, and a beat in which they bring them up to date."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from autocanary.kube.resource import Resource
 from tests.testbed.servers import ApiServer
 
 Document = dict[str, Any]
-Self = TypeVar("Self", bound="PlayedPart")
+Self = TypeVar("Self", bound="SimulatedPart")
 
 _BEAT = 0.1
 
 
-class PlayedPart(ABC):
+class SimulatedPart(ABC):
     """Started as a context manager; `failures` are the writes that the API server refused."""
 
     resources: tuple[Resource, ...] = ()
@@ -50,7 +50,7 @@ class PlayedPart(ABC):
         """Merge-patch one object; False when it was refused, which the next beat tries again."""
         namespace, name = document["metadata"]["namespace"], document["metadata"]["name"]
         try:
-            self._client.patch(resource, namespace, name, change, subresource=subresource, manager="played")
+            self._client.patch(resource, namespace, name, change, subresource=subresource, manager="simulated")
         except NotFound:
             return True
         except ClusterError as error:

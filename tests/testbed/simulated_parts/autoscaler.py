@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from autocanary.kube.resource import Resource
-from tests.testbed.played.part import Document, PlayedPart, condition, conditions_differ
 from tests.testbed.servers import ApiServer
+from tests.testbed.simulated_parts.part import Document, SimulatedPart, condition, conditions_differ
 
 POD_AUTOSCALERS = Resource("autoscaling.internal.knative.dev", "v1alpha1", "podautoscalers", "PodAutoscaler")
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
@@ -16,7 +16,7 @@ _WINDOW_SECONDS = 60.0
 _UNREACHABLE_SECONDS = 0.5
 
 
-class PlayedAutoscaler(PlayedPart):
+class SimulatedAutoscaler(SimulatedPart):
     """One to `min-scale` pods for what a Route names, none for the rest.
 
     A revision that no Route names loses its pods at once. One whose pods failed keeps them for a stable window:
@@ -31,7 +31,7 @@ class PlayedAutoscaler(PlayedPart):
         self.window_seconds = _WINDOW_SECONDS
 
     def step(self, now: float) -> None:
-        """See `PlayedPart.step`."""
+        """See `SimulatedPart.step`."""
         deployments = {
             (each["metadata"]["namespace"], each["metadata"]["name"]): each for each in self.objects(DEPLOYMENTS)
         }

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from autocanary.kube.resource import Resource
-from tests.testbed.played.part import Document, PlayedPart, condition
 from tests.testbed.servers import ApiServer
+from tests.testbed.simulated_parts.part import Document, SimulatedPart, condition
 
 INGRESSES = Resource("networking.internal.knative.dev", "v1alpha1", "ingresses", "Ingress")
 _REVISION_HEADER = "Knative-Serving-Revision"
 _GATEWAY = {"ingress": [{"domainInternal": "gateway.istio-system.svc.cluster.local"}]}
 
 
-class PlayedIngress(PlayedPart):
+class SimulatedIngress(SimulatedPart):
     """Programs each object as soon as it is heard of, unless its namespace is held back."""
 
     resources = (INGRESSES,)
@@ -38,7 +38,7 @@ class PlayedIngress(PlayedPart):
             return {key: dict(shares) for key, (_, _, shares) in self._programmed.items()}
 
     def step(self, now: float) -> None:
-        """See `PlayedPart.step`."""
+        """See `SimulatedPart.step`."""
         seen: set[tuple[str, str]] = set()
         for ingress in self.objects(INGRESSES):
             metadata = ingress["metadata"]

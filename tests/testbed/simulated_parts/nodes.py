@@ -10,8 +10,8 @@ from typing import Any
 
 from autocanary.kube.resource import Resource
 from autocanary.simulator.pod_behaviour import CRASHES, UNSCHEDULABLE, Behaviour, behaviour_from_uri, storage_uri
-from tests.testbed.played.part import Document, PlayedPart, condition
 from tests.testbed.servers import ApiServer
+from tests.testbed.simulated_parts.part import Document, SimulatedPart, condition
 
 PODS = Resource("", "v1", "pods", "Pod")
 REVISION_LABEL = "serving.knative.dev/revision"
@@ -28,7 +28,7 @@ class RevisionPods:
     ready: int
 
 
-class PlayedNodes(PlayedPart):
+class SimulatedNodes(SimulatedPart):
     """Pods become ready, crash, or never get ready.
 
     A pod is not bound to a node, so the API server removes it as soon as it is deleted.
@@ -74,7 +74,7 @@ class PlayedNodes(PlayedPart):
         return {revision: model for revision, model in named if revision is not None}
 
     def step(self, now: float) -> None:
-        """See `PlayedPart.step`."""
+        """See `SimulatedPart.step`."""
         pods = self.objects(PODS)
         for pod in pods:
             uid = pod["metadata"]["uid"]
