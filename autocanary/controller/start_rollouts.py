@@ -26,6 +26,7 @@ from autocanary.decide.detection import (
     StableRevisionTracker,
     StartRollout,
     detect,
+    missed_without_status,
     retry_rollout,
     track_stable_revision,
 )
@@ -107,7 +108,8 @@ class RolloutStarts:
     def _end_without_status(self, observation: Observation, now: float) -> None:
         """A newer candidate came before the first status of an older one's rollout was written: that one ends.
 
-        It never ran, so no weight is written and nothing is notified.
+        It never ran, so no weight is written and nothing is notified. One that has all the traffic meanwhile was
+        promoted without an analysis: that is notified.
         """
         key = observation.key
         if self._state.is_starting(key):
@@ -115,6 +117,10 @@ class RolloutStarts:
         for id_ in self._state.take_without_status(key):
             stored = self._dependencies.store.cached(*id_)
             if stored is None or stored.has_status or stored.service_uid != observation.uid:
+                continue
+            promoted = observation.created == observation.rolled_out == stored.candidate != stored.stable
+            if promoted and observation.default_endpoint is None:
+                self._store_end(missed_without_status(stored, observation, now))
                 continue
             if observation.created in ("", stored.stable, stored.candidate):
                 self._state.add_without_status(stored)  # detection completes it, or the status is from before it
@@ -127,6 +133,8 @@ class RolloutStarts:
         def on_stored(rollout: Rollout | None, error: BaseException | None) -> None:
             if rollout is not None:
                 self._state.add_to_history(rollout)
+                if rollout.progress.pending_notifications:
+                    self.adopt(rollout, self._dependencies.clock.now())
                 return
             if error is not None:
                 log_failure("rollout_end_not_stored", ended.key, error, rollout=ended.name)

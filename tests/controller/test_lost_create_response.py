@@ -61,6 +61,30 @@ def test_rollout_without_status_ends_when_a_newer_candidate_starts_first(restart
     assert driver.weights() == [10, 25, 50, 100]
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_rollout_without_status_ends_as_missed_when_its_candidate_was_promoted_meanwhile(restarted: bool) -> None:
+    """Its first status was never written, and a user gave the candidate everything: it does not stay without a phase."""
+    driver = Driver()
+    driver.deploy_stable()
+    down = Unreachable("connection refused")
+    faults = driver.world.store.faults
+    faults.next(down, timing=FaultTiming.BETWEEN, verb="create", name="mnist-00002")
+    faults.next(down, verb="update_status", name="mnist-00002")
+    faults.next(down, verb="create", name="mnist-00002", times=3)
+    driver.release(V2, 0)
+    driver.until(lambda: driver.has_rollout("mnist-00002"), 10)
+    assert not driver.rollout("mnist-00002").has_status
+    driver.patch_weight(100)
+    if restarted:
+        driver.world.advance(10)
+        driver.restart()
+    driver.until(lambda: driver.rollout("mnist-00002").has_status, 180)
+    assert driver.phase_and_reason("mnist-00002") == (Phase.MISSED, Reason.MISSED_UNSTAGED)
+    driver.run(3)
+    assert driver.world.notifier.events("mnist-00002") == ["rollout_ended"]
+    assert driver.weights() == []
+
+
 def test_record_completed_after_a_restart_keeps_the_specs_of_its_create() -> None:
     """The process ended between create and the first status; the new one has not learned stable's spec yet."""
     driver = Driver()

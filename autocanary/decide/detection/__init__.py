@@ -6,6 +6,7 @@ Must never be here: what happens to a rollout that has started. That is in ``rul
 """
 
 from autocanary.decide.detection.findings import NoAction, Refusal, RepairStable, StartRollout
+from autocanary.decide.detection.missed_release import missed_without_status
 from autocanary.decide.detection.new_rollout import detect, retry_rollout
 from autocanary.decide.detection.stable_revision import (
     UNCHANGED_SECONDS,
@@ -25,6 +26,7 @@ __all__ = [
     "current_rollouts",
     "detect",
     "is_spec_of_stable",
+    "missed_without_status",
     "retry_rollout",
     "track_stable_revision",
 ]

@@ -13,7 +13,7 @@ from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 
-__all__ = ["detect_missed_release"]
+__all__ = ["detect_missed_release", "missed_without_status"]
 
 
 def detect_missed_release(
@@ -51,6 +51,16 @@ def detect_missed_release(
         return NoAction()
     message = f"{observation.rolled_out} took 100 % of the traffic before it could be intercepted, without analysis"
     return _record_missed(observation, policy, history, tracker.stable, message, now)
+
+
+def missed_without_status(rollout: Rollout, observation: Observation, now: float) -> Rollout:
+    """The end of a rollout that was created and never began: its candidate has all the traffic meanwhile."""
+    who = f" by {observation.writer}" if observation.writer else ""
+    message = (
+        f"{rollout.candidate} took 100 % of the traffic{who} before its rollout could be started, without analysis"
+    )
+    reason = Reason.MISSED_UNSTAGED
+    return with_first_state(rollout, observation, Phase.MISSED, reason, message, now, weight=observation.weight)
 
 
 _RENUMBERED = (

@@ -152,7 +152,10 @@ class KnativeWebhook(_KnativeProcess):
             ("validatingwebhookconfigurations", "config.webhook.serving.knative.dev"),
         )
         paths = [f"/apis/admissionregistration.k8s.io/v1/{kind}/{name}" for kind, name in places]
-        return all(b'"caBundle":"' in self._api.request(path)[1] for path in paths)
+        try:
+            return all(b'"caBundle":"' in self._api.request(path)[1] for path in paths)
+        except (OSError, http.client.HTTPException):
+            return False
 
 
 class KnativeController(_KnativeProcess):

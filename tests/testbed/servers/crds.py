@@ -47,8 +47,11 @@ def wait_served(api: ApiServer, group: str, version: str, plural: str) -> None:
     # Not `kubectl wait --for=condition=Established`: it fails at once while there are no conditions yet,
     # and Established comes a moment before the server answers.
     path = f"/apis/{group}/{version}"
-    wait_until(
-        lambda: api.request(f"{path}/{plural}", seconds=30)[0] == 200 == api.request(path, seconds=30)[0],
-        seconds=180,  # the full definition on a busy machine
-        what=f"{plural}.{group} served",
-    )
+
+    def answers() -> bool:
+        try:
+            return api.request(f"{path}/{plural}", seconds=30)[0] == 200 == api.request(path, seconds=30)[0]
+        except OSError:  # a server that takes in megabytes of definitions may need its time
+            return False
+
+    wait_until(answers, seconds=180, what=f"{plural}.{group} served")
