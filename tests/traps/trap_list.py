@@ -65,7 +65,7 @@ def _(world: TrapWorld) -> None:
     world.until_phase(2, "Promoted")
     assert without_repetitions(world.written_weights()) == [0, *STEP_WEIGHTS]
     assert set(world.shares(2)) <= {0, *STEP_WEIGHTS}
-    assert "rollout_promoted" in world.events(2)
+    world.until_told(2, "rollout_promoted", seconds=5)
 
 
 @trap("rules-03-changed-with-ten-in-one-patch")
