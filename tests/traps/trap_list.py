@@ -61,7 +61,7 @@ def _(world: TrapWorld) -> None:
 def _(world: TrapWorld) -> None:
     """It is intercepted at 0 before it is ready and goes up the ladder: never 100 % at once."""
     world.serve()
-    world.release("v2-slow4", ABSENT)
+    world.release("v2-slow12", ABSENT)
     world.until_phase(2, "Promoted")
     assert without_repetitions(world.written_weights()) == [0, *STEP_WEIGHTS]
     assert set(world.shares(2)) <= {0, *STEP_WEIGHTS}
