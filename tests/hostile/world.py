@@ -182,7 +182,11 @@ class HostileWorld:
         rows = b'{"metric":{},"value":[1,"1"]},' * 2_000_000
         body = b'{"status":"success","data":{"resultType":"vector","result":[' + rows + b"{}]}}"
         error = json.dumps(
-            {"status": "error", "errorType": "bad_data", "error": f"\x1b[2J\x1b]0;owned\x07{_SECRET} " + "a." * 200_000}
+            {
+                "status": "error",
+                "errorType": "bad_data",
+                "error": "\x1b[2J\x1b]0;owned\x07parse error " + "a." * 200_000,
+            }
         ).encode()
         for word, response in (
             (b"bomb_zipped", RespondInstead(200, gzip.compress(b" " * 400_000_000, 1), zipped)),
