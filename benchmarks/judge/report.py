@@ -37,7 +37,7 @@ errors, and textbook tests:
 | z each tick | Pooled two-proportion z-test at 1 %, one-sided, on the step's counts, at every tick. |
 | Kayenta-like | Every 10 min: Mann-Whitney at 1 %, one-sided, on the error rates of the step's minutes. |
 | mSPRT | At every tick: mixture sequential ratio test at 5 % (Johari et al. 2022), normal, one point; all counts. |
-| O'Brien-Fleming | 48 looks, one each 5 min: group-sequential z-test at 5 %, one-sided; all counts. |
+| O'Brien-Fleming | 48 evaluations, one each 5 min: group-sequential z-test at 5 %, one-sided; all counts. |
 | bets alone | At every tick: the bets of `default` at 5 %, without blocks, cap, new bets and fast path. |
 
 ## False rollbacks
