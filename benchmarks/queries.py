@@ -119,7 +119,7 @@ def _server(stand_in: StandIn) -> ThreadingHTTPServer:
                 for row in stand_in.rows(query)
             ]
             answer = json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
-            self.send_response_only(200)  # without a Date: time is played
+            self.send_response_only(200)  # without a Date: time is simulated
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)

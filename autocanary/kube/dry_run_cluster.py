@@ -15,7 +15,7 @@ from typing import Any
 from autocanary import logs
 from autocanary.kserve.v1beta1 import spec_digest
 from autocanary.kube.api_client import FIELD_MANAGER
-from autocanary.model.observation import ConditionStatus, Observation, ServiceKey
+from autocanary.model.observation import ConditionStatus, EarlierVersion, Observation, ServiceKey
 from autocanary.ports import Cluster
 
 __all__ = ["DryRunCluster"]
@@ -117,6 +117,9 @@ class DryRunCluster:
     def refresh(self, key: ServiceKey) -> Observation | None:
         found = self._real.refresh(key)
         return None if found is None else self._shown(found)
+
+    def earlier_version(self, observation: Observation) -> EarlierVersion | None:
+        return self._real.earlier_version(observation)
 
     def set_weight(self, observation: Observation, weight: int) -> Observation:
         return self._keep(observation, "set_weight", weight=weight)

@@ -201,8 +201,8 @@ class MetricQuery:
     _hash: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        told_apart = (self.server, self.namespace, self.service, self.component, self.revision, self.metric, self.query)
-        object.__setattr__(self, "_hash", hash((*told_apart, self.window, self.quantile)))
+        identity = (self.server, self.namespace, self.service, self.component, self.revision, self.metric, self.query)
+        object.__setattr__(self, "_hash", hash((*identity, self.window, self.quantile)))
 
     def __hash__(self) -> int:
         return self._hash

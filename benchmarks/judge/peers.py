@@ -23,7 +23,7 @@ _MINUTE = 6
 _LIMIT = 0.01
 _Z = 2.3263478740408408  # one-sided 1 %
 _LOOKS, _LOOK_TICKS = 48, 30
-_OBRIEN_FLEMING = 1.8807  # one-sided 5 % in 48 looks, by numerical integration
+_OBRIEN_FLEMING = 1.8807  # one-sided 5 % in 48 analyses, by numerical integration
 _TAU_SQUARED = 0.01**2
 
 
@@ -124,7 +124,7 @@ class Mixture(_WholeRollout):
 
 
 class OBrienFleming(_WholeRollout):
-    """A pooled z-test at 5 %, one-sided, at 48 looks of five minutes with O'Brien and Fleming's bounds (1979)."""
+    """A pooled z-test at 5 %, one-sided, 48 times in four hours, with O'Brien and Fleming's bounds (1979)."""
 
     def update(self, _step: int, counts: TickCounts, /) -> Booleans:
         difference, variance, known = self._add(counts)

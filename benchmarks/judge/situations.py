@@ -47,7 +47,7 @@ class Release(SimulatedRelease):
 
     The candidate fails ``canary_error`` where ``is_bad``: from ``onset`` on, from ``bad_from_weight`` on,
     ``bake_onset`` seconds after it got all the traffic, and only for ``transient`` seconds of its life. ``swing``: the
-    rates of both are multiplied by one factor between 1 and 1 + swing, drawn anew each minute.
+    rates of both are multiplied by one factor between 1 and 1 + swing, drawn again each minute.
     """
 
     bad_from_weight: int = 0

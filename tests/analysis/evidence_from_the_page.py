@@ -102,7 +102,7 @@ class Bets:
     pending: float = 0.0
     logs: list[float] = field(default_factory=list)
 
-    def play(self, ratios: list[float], steps: int) -> None:
+    def run(self, ratios: list[float], steps: int) -> None:
         """One more block; the stake of the bet that begins with it is placed first."""
         self.k += 1
         stake = self.pending
@@ -119,7 +119,7 @@ class Bets:
     def without_gains(self, ratios: list[float], steps: int) -> float:
         """As if the open block ended now, with min(L, 1)."""
         as_if = Bets(self.weights, self.k, self.placed, self.pending, list(self.logs))
-        as_if.play([min(each, 0.0) for each in ratios], steps)
+        as_if.run([min(each, 0.0) for each in ratios], steps)
         return as_if.evidence()
 
 
@@ -287,20 +287,20 @@ class Metric:
             for other in (self.before, stable):
                 if other is not None and other.n > 0:
                     ratios = [min(a, b) for a, b in zip(ratios, self._harm(late, other, weight, 0), strict=True)]
-        self.fast.play(ratios, self.steps)
+        self.fast.run(ratios, self.steps)
         self.before = None if self.waiting is None else self.waiting[1]
         self.waiting = (canary, stable)
         n, e = canary.n, canary.bad[0]
         more = [e * math.log(q / 0.2) + (n - e) * math.log((1 - q) / 0.8) for q in FAST_RATES]
         self.gross = [min(max(old, 0.0) + min(new, 4.5), 9.0) for old, new in zip(self.gross, more, strict=True)]
         if self.limit is not None:
-            self.limit.play([log_beyond(g, n, e, self.slo or 0.0) for g in HARM], self.steps)
+            self.limit.run([log_beyond(g, n, e, self.slo or 0.0) for g in HARM], self.steps)
 
     def _block(self, block: tuple[Side, Side], weight: int, stable_outage: bool) -> None:
         canary, stable = block
         for outcome, bets in enumerate(self.slow):
             log_cap = math.log(self.setting.cap)
-            bets.play([min(each, log_cap) for each in self._harm(canary, stable, weight, outcome)], self.steps)
+            bets.run([min(each, log_cap) for each in self._harm(canary, stable, weight, outcome)], self.steps)
             if weight == 100 or stable_outage:
                 continue
             counts = (canary.n, canary.bad[outcome], stable.n, stable.bad[outcome])
@@ -360,7 +360,7 @@ class Share:
         self.blocks.append((*block, weight))
         if not 0 < weight < 100:
             return
-        self.bets.play([min(each, math.log(self.setting.cap)) for each in self._ratios(block, weight)], self.steps)
+        self.bets.run([min(each, math.log(self.setting.cap)) for each in self._ratios(block, weight)], self.steps)
 
     def _ratios(self, block: tuple[Side, Side], weight: int) -> list[float]:
         half = weight / 200

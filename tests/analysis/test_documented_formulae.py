@@ -174,7 +174,7 @@ def check(
 @pytest.mark.parametrize("preset", list(PRESETS), ids=lambda each: each.value)
 @pytest.mark.parametrize("seed", range(6))
 def test_page_and_package_agree(seed: int, preset: ComparisonPreset) -> None:
-    """Every part to 1e-9: both paths, share, mean, gates, bars; through steps, gaps, outages and a bake."""
+    """Every part to 1e-9: both paths, share, mean, passing bounds, bars; through steps, gaps, outages and a bake."""
     policy = ComparisonPolicy(preset=preset)
     parameters = {ERRORS: parameters_of(policy), LATENCY: parameters_of(policy, latency=True)}
     changed = PRESETS[preset]

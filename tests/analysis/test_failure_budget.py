@@ -174,8 +174,8 @@ def evaluated(total: float, *, most: int = 1000, **changes: object) -> Verdict:
     failures = FailureCounts("a", total, {"x": total})
     reading = replace(success, **{"failures": failures, **changes})  # type: ignore[arg-type]
     warming = bool(changes) and changes.get("detail") == "warming"
-    readings = {SUCCESS.name: success, BUDGET_METRIC: reading}
-    return analyse(analysis, [SUCCESS], AnalysisInput(Evaluation(warming=warming), readings))
+    measurements = {SUCCESS.name: success, BUDGET_METRIC: reading}
+    return analyse(analysis, [SUCCESS], AnalysisInput(Evaluation(warming=warming), measurements))
 
 
 def test_a_spent_budget_fails_whatever_the_metrics_say() -> None:

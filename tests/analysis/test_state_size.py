@@ -78,9 +78,9 @@ class State:
         self.evidence: Mapping[str, Any] = {}
         self.failed_requests: Mapping[str, Any] = {}
 
-    def evaluate(self, readings: Mapping[str, Measurement], at: Evaluation) -> Verdict:
+    def evaluate(self, measurements: Mapping[str, Measurement], at: Evaluation) -> Verdict:
         analysis = FIRST if at.step < 3 else LATER
-        given_input = AnalysisInput(at, readings, self.metrics, self.evidence, self.failed_requests)
+        given_input = AnalysisInput(at, measurements, self.metrics, self.evidence, self.failed_requests)
         found = analyse(analysis, analysis.metrics, given_input, ALL_METRICS)
         self.metrics = found.metrics
         self.evidence, self.failed_requests = found.evidence or {}, found.failed_requests or {}
@@ -111,8 +111,8 @@ def test_state_stays_below_4_kilobytes() -> None:
     """Errors with an objective, latency with five bounds from the fourth step on, ten steps, a budget, big numbers."""
     traffic, state, largest = Traffic(1, 5_000_000), State(), 0
     for number in range(440):
-        readings = traffic.next()
-        state.evaluate(readings, at(number, traffic.now))
+        measurements = traffic.next()
+        state.evaluate(measurements, at(number, traffic.now))
         largest = max(largest, state.size)
     assert len(state.evidence["comparisons"]["metrics"]["request-duration"]["bounds"]) == 5
     assert len(state.failed_requests["processes"].split()) > 10
@@ -156,9 +156,9 @@ def test_a_record_of_the_version_before_is_continued() -> None:
     assert state.evidence["version"] == 3
     earlier = State()
     earlier.metrics, earlier.evidence = state.metrics, _as_written_before(_json(dict(state.evidence)))
-    readings = traffic.next()
-    after = earlier.evaluate(readings, at(0, traffic.now)).metrics["error-rate"].comparison_summary
-    expected = state.evaluate(readings, at(0, traffic.now)).metrics["error-rate"].comparison_summary
+    measurements = traffic.next()
+    after = earlier.evaluate(measurements, at(0, traffic.now)).metrics["error-rate"].comparison_summary
+    expected = state.evaluate(measurements, at(0, traffic.now)).metrics["error-rate"].comparison_summary
     assert after is not None
     assert expected is not None
     assert (after.candidate, after.evidence_percent) == (expected.candidate, expected.evidence_percent)

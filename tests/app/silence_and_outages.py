@@ -21,7 +21,7 @@ __all__ = ["DeadCandidates", "ScrapeLosses", "dead_candidates", "scrape_losses"]
 _HORIZON = 4 * 3600.0
 _KNOWN_AFTER = 90.0
 """Seconds after the last sample from which on a revision has no current one."""
-_SETTLED_AFTER = 180.0
+_QUIET_AFTER = 180.0
 """Seconds after the loss within which what was counted meanwhile is read."""
 _LOSSES = (120.0, 300.0, 600.0, 1200.0)
 
@@ -58,7 +58,7 @@ def scrape_losses(runs: int) -> ScrapeLosses:
         found = simulate_run(POLICY, release, seed, _HORIZON, keep_transitions=True)
         began, ended = release.silent_from, release.silent_from + release.silent_seconds
         inside = [each for each in found.transitions if began <= each.at - FIRST_STEP_AFTER]
-        rollbacks += any(_is(each, "rollback_started", ended + _SETTLED_AFTER) for each in inside)
+        rollbacks += any(_is(each, "rollback_started", ended + _QUIET_AFTER) for each in inside)
         known = [each for each in inside if each.at - FIRST_STEP_AFTER >= began + _KNOWN_AFTER]
         steps += any(_is(each, "step_taken", ended) for each in known)
     return ScrapeLosses(runs, rollbacks, steps)

@@ -185,7 +185,7 @@ def test_a_newer_release_in_the_middle_of_a_rollout_is_held(guarded: Cluster) ->
     assert guarded.weight(name) == 0
 
 
-def test_a_weight_that_the_request_sets_is_the_users_wish(guarded: Cluster) -> None:
+def test_a_weight_that_the_request_sets_is_the_users_decision(guarded: Cluster) -> None:
     """With a new model or alone, up or down."""
     name = guarded.service(model(V1))
     guarded.apply(name, model(V2, 30))
@@ -379,8 +379,8 @@ def test_an_older_server_denies_where_the_values_say_so(older: Cluster) -> None:
         older.install()
 
 
-def test_the_guard_names_whom_it_holds_for() -> None:
-    """Without a namespace or a selector it would hold services for nobody."""
+def test_the_guard_needs_namespaces_or_a_selector() -> None:
+    """Without a namespace or a selector it would hold services that no policy governs."""
     done = helm("template", "a", str(CHART), given={**PROMETHEUS, "guard": {"enabled": True}})
     assert "guard.enabled needs guard.namespaces or guard.objectSelector" in done.stderr
     assert of_kind(render(), "MutatingAdmissionPolicy") == of_kind(render(), "ValidatingAdmissionPolicy") == []

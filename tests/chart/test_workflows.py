@@ -79,7 +79,7 @@ def test_the_release_holds_its_base_image_to_one_digest() -> None:
 
 
 def test_updates_are_proposed_for_all_that_is_pinned() -> None:
-    """A pinned version that nobody updates keeps its vulnerabilities."""
+    """A pinned version that is never updated keeps its vulnerabilities."""
     proposed = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text(encoding="utf-8"))["updates"]
     assert {each["package-ecosystem"] for each in proposed} >= {"pip", "docker", "github-actions", "gomod"}
     assert "make audit" in "\n".join(step["run"] for step in _steps(FILES[0]) if "run" in step)

@@ -222,7 +222,7 @@ class HangingPool(InlinePool):
 
 @pytest.mark.parametrize("ends_late", [False, True])
 def test_write_that_hangs_is_abandoned(ends_late: bool) -> None:
-    """After three intervals, at least a minute, the rollout is taken up again; the late write changes nothing."""
+    """After three intervals, at least a minute, the rollout is evaluated again; the late write changes nothing."""
     driver = Driver(policy(), qualities={V2: BROKEN})
     driver.deploy_stable()
     driver.release()

@@ -60,7 +60,7 @@ class Tenants(Driver):
             self.batches.append({each.namespace for each in queries})
             return query(queries)
 
-        self.world.metrics.query = watched  # type: ignore[method-assign,assignment]
+        self.world.metrics.query = watched  # type: ignore[method-assign]
         self.deploy_stable("mnist")
         self.deploy_stable("victim", namespace="payments")
         self.release(V2, name="mnist")

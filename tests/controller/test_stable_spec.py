@@ -11,7 +11,7 @@ CRASHES_SOON = Behaviour(ready_after=1.0, crashes_after=5.0)
 
 
 def released_over(driver: Driver, stable: str, candidate: str) -> None:
-    """A stable version, and a candidate that crashes after it was ready, all before the controller first looks."""
+    """A stable version, and a candidate that crashes after it was ready, all before the controller first evaluates."""
     driver.world.deploy("mnist", stable)
     driver.world.advance(60)
     driver.world.deploy("mnist", candidate, weight=10)
@@ -56,7 +56,7 @@ def test_a_spec_that_was_in_force_for_a_moment_is_not_taken_for_stables() -> Non
 
 
 def test_a_release_older_than_the_versions_that_are_kept_says_that_its_way_back_is_unknown() -> None:
-    """etcd is compacted every few minutes: users are told to apply the last good manifest."""
+    """etcd is compacted every few minutes: the message advises users to apply the last good manifest."""
     driver = Driver(fast_policy(), behaviours={V3: CRASHES_SOON})
     driver.world.deploy("mnist", V1)
     driver.world.advance(30)

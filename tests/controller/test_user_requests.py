@@ -189,7 +189,7 @@ def test_resume_while_spec_paused_is_still_true_says_so() -> None:
 
 
 def test_manual_step_waits_for_approval() -> None:
-    """`pause: {}` at 25 %: judged all along, passed by promote alone, told once; resume is no approval."""
+    """`pause: {}` at 25 %: judged all along, passed by promote alone, notified once; resume is no approval."""
     steps = (STEPS[0], Step(25, 60.0, approval=True), *STEPS[2:])
     driver = healthy_start(policy(steps=steps))
     driver.until_reason(Reason.AWAITING_APPROVAL)

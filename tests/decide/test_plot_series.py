@@ -31,7 +31,7 @@ def test_a_finished_rollout_has_its_whole_course() -> None:
 
 
 def test_the_last_evaluation_before_a_rollback_is_there() -> None:
-    """The violation that rolled it back is what everyone looks for."""
+    """The violation that rolled it back is what a user looks for."""
     rollout = _demo("errors", 300.0)
     points = parse_points(rollout.progress.series[metric_series("request-success-rate")])
     assert points[-1].value is not None

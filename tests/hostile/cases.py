@@ -69,7 +69,7 @@ def once(apply: Callable[[HostileWorld], None]) -> Apply:
 
 
 def invalid(policy: str) -> Check:
-    """The policy's author is told, and shortly."""
+    """The policy's author is notified, and shortly."""
 
     def check(_: HostileWorld, evidence: Evidence) -> None:
         assert evidence.valid(policy) == "False", evidence.policies.get(policy, {}).get("status")
@@ -447,7 +447,7 @@ def future(world: HostileWorld, moment: str) -> None:
 
 @case("T11 clocks an hour ahead, an hour behind, a day ahead", victims_only)
 def clocks(world: HostileWorld, moment: str) -> None:
-    """Each process has another clock, and the first one's is stepped: ``HostileWorld.play``."""
+    """Each process has another clock, and the first one's is stepped: ``HostileWorld.run``."""
 
 
 # --- T12, T15: Prometheus' answers --------------------------------------------------------------------------
@@ -492,8 +492,8 @@ def floods(world: HostileWorld, moment: str) -> None:
     """They are held by ``HostileWorld.observe``."""
 
 
-def slack_is_told(world: HostileWorld, evidence: Evidence) -> None:
-    """Slack has asked for a day, once: the rollback is told all the same."""
+def slack_is_notified(world: HostileWorld, evidence: Evidence) -> None:
+    """Slack has asked for a day, once: the rollback is notified all the same."""
     deadline = time.monotonic() + 75
     while time.monotonic() < deadline:
         if any(
@@ -502,12 +502,12 @@ def slack_is_told(world: HostileWorld, evidence: Evidence) -> None:
         ):
             return
         time.sleep(0.5)
-    raise AssertionError("Slack was not told within a minute")
+    raise AssertionError("Slack was not notified within a minute")
 
 
-@case("T16 Slack asks to wait a day", slack_is_told)
+@case("T16 Slack asks to wait a day", slack_is_notified)
 def asks_to_wait(world: HostileWorld, moment: str) -> None:
-    """``HostileWorld.play`` has it answer so."""
+    """``HostileWorld.run`` has it answer so."""
 
 
 @case("T16 a policy whose Slack channel and mention are markup", invalid("t16/markup"))

@@ -25,40 +25,40 @@ MEMORY_LIMIT = 512 * 1024 * 1024
 
 
 @dataclass
-class Played:
+class HostileRun:
     world: HostileWorld
     moments: dict[str, Evidence]
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
-    """All moments, played once."""
+def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileRun]:
+    """All moments, run once."""
     require_servers(FAKETIME)
     with ExitStack() as stack:
         world = HostileWorld(tmp_path_factory.mktemp("hostile"), stack)
         prepare(world)
-        yield Played(world, world.play(apply_all))
+        yield HostileRun(world, world.run(apply_all))
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_victim_is_rolled_back_within_two_evaluations(played: Played, moment: str) -> None:
-    """Its message is delivered, its neighbour's gate is asked, and memory stays under the chart's limit."""
-    evidence = played.moments[moment]
+def test_victim_is_rolled_back_within_two_evaluations(hostile_run: HostileRun, moment: str) -> None:
+    """Its message is delivered, its neighbour's webhook is called, and memory stays under the chart's limit."""
+    evidence = hostile_run.moments[moment]
     print(  # noqa: T201
-        f"{moment}: rolled back after {evidence.rolled_back_after:.1f} s, told after {evidence.told_after:.1f} s, "
+        f"{moment}: rolled back after {evidence.rolled_back_after:.1f} s, notified after {evidence.notified_after:.1f} s, "
         f"gate passed after {evidence.gate_after:.1f} s, peak {evidence.peak_bytes / 2**20:.0f} MiB, "
         f"slowest probe {evidence.slowest_probe:.2f} s, {len(evidence.log_text)} bytes of log"
     )
     assert evidence.rolled_back_after <= ROLLED_BACK_WITHIN
-    assert evidence.told_after <= ROLLED_BACK_WITHIN + 15
+    assert evidence.notified_after <= ROLLED_BACK_WITHIN + 15
     assert evidence.gate_after <= 30
     assert evidence.peak_bytes < MEMORY_LIMIT
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_readiness_and_metrics_are_true(played: Played, moment: str) -> None:
+def test_readiness_and_metrics_are_true(hostile_run: HostileRun, moment: str) -> None:
     """Ready, because every watch is whole; what is left out and what is overdue is counted."""
-    evidence = played.moments[moment]
+    evidence = hostile_run.moments[moment]
     assert evidence.healthy == 200
     status, text = evidence.ready
     assert status == 200, text
@@ -72,9 +72,9 @@ def test_readiness_and_metrics_are_true(played: Played, moment: str) -> None:
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_log_is_bounded(played: Played, moment: str) -> None:
+def test_log_is_bounded(hostile_run: HostileRun, moment: str) -> None:
     """Lines of bounded length without control characters, and not many of them."""
-    text = played.moments[moment].log_text
+    text = hostile_run.moments[moment].log_text
     assert max(len(line) for line in text.splitlines()) < 20_000
     assert len(text) < 4_000_000
     assert "\x1b" not in text
@@ -82,5 +82,5 @@ def test_log_is_bounded(played: Played, moment: str) -> None:
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
-def test_object_hurts_its_own_rollout_alone(played: Played, case: Case, moment: str) -> None:
-    case.check(played.world, played.moments[moment])
+def test_object_hurts_its_own_rollout_alone(hostile_run: HostileRun, case: Case, moment: str) -> None:
+    case.check(hostile_run.world, hostile_run.moments[moment])

@@ -39,7 +39,7 @@ _SECRET = "hunter2-do-not-show"
 
 
 class Gate(HttpSink):
-    """The victims' pre-rollout gate: "not now" until the service is let through."""
+    """The victims' pre-rollout webhook: "not now" until the service is let through."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class Evidence:
     moment: str
     rolled_back_after: float = 0.0
     gate_after: float = 0.0
-    told_after: float = 0.0
+    notified_after: float = 0.0
     ready: tuple[int, str] = (0, "")
     healthy: int = 0
     slowest_probe: float = 0.0
@@ -165,7 +165,7 @@ class HostileWorld:
         self.tenant = Tenant(self.installation.api)
         self.receivers = ReceiverFarm(stack)
         self.gate = stack.enter_context(Gate())
-        self.told = stack.enter_context(HttpSink())
+        self.notified = stack.enter_context(HttpSink())
         self.proxy = stack.enter_context(FaultProxy(self.installation.prometheus.url))
         self._bombs()
         self._clock = folder / "clock"
@@ -203,7 +203,7 @@ class HostileWorld:
         return 0.5 if namespace == VICTIMS and service in self._bad else 0.0
 
     def _ignore_odd_services(self) -> None:
-        """KServe's rules are played for services that KServe could serve."""
+        """KServe's rules run for services that KServe could serve."""
         rules = self.installation.kserve.rules
         on_event = rules.on_event
 
@@ -216,11 +216,11 @@ class HostileWorld:
     # --- victims -----------------------------------------------------------------------------------------
 
     def victims(self) -> None:
-        """For each moment one service whose candidate will turn bad, and one whose release waits for a gate."""
+        """For each moment one service whose candidate will turn bad, and one whose release waits for a policy webhook."""
         tenant = self.tenant
         tenant.namespace(VICTIMS)
         metrics = {**analysis(warmup="1s"), "interval": f"{INTERVAL:g}s"}
-        routes = [{"webhook": {"url": self.told.url}}]
+        routes = [{"webhook": {"url": self.notified.url}}]
         tenant.policy(VICTIMS, "plain", names=["bad-*"], analysis=metrics, notifications=routes)
         hook = {"name": "gate", "type": "pre-rollout", "url": self.gate.url, "timeout": "5s"}
         tenant.policy(VICTIMS, "gated", names=["gated-*"], analysis=metrics, webhooks=[hook])
@@ -317,7 +317,7 @@ class HostileWorld:
     # --- one moment --------------------------------------------------------------------------------------
 
     def observe(self, moment: str, *, wait: float = 4.0) -> Evidence:
-        """The victim's candidate turns bad, and its neighbour's gate opens, beside everything hostile."""
+        """The victim's candidate turns bad, and its neighbour's webhook answers yes, beside everything hostile."""
         assert self.process is not None
         evidence = Evidence(moment)
         with self._half_requests():
@@ -329,10 +329,10 @@ class HostileWorld:
 
     def _measure(self, evidence: Evidence) -> None:
         moment, began = evidence.moment, time.monotonic()
-        told_before = len(self.told.requests)
+        notified_before = len(self.notified.requests)
         self._bad.add(f"bad-{moment}")
         self.gate.open.add(f"gated-{moment}")
-        waiting = {"back", "gate", "told"}
+        waiting = {"back", "gate", "notified"}
         while waiting and time.monotonic() - began < 90:
             now = time.monotonic() - began
             if "back" in waiting and self._weight(f"bad-{moment}") == 0:
@@ -341,11 +341,11 @@ class HostileWorld:
             if "gate" in waiting and self._weight(f"gated-{moment}") == 10:
                 evidence.gate_after = now
                 waiting.discard("gate")
-            if "told" in waiting and any(
-                b"rollout_rolled_back" in each.body for each in self.told.requests[told_before:]
+            if "notified" in waiting and any(
+                b"rollout_rolled_back" in each.body for each in self.notified.requests[notified_before:]
             ):
-                evidence.told_after = now
-                waiting.discard("told")
+                evidence.notified_after = now
+                waiting.discard("notified")
             time.sleep(0.1)
         assert not waiting, (
             f"{moment}: {waiting} not within 90 s\n{self.process.text()[-3000:] if self.process else ''}"
@@ -451,7 +451,7 @@ class HostileWorld:
 
     # --- the three moments -------------------------------------------------------------------------------
 
-    def play(self, apply: Callable[[HostileWorld, str], None]) -> dict[str, Evidence]:
+    def run(self, apply: Callable[[HostileWorld, str], None]) -> dict[str, Evidence]:
         """All three; ``apply`` puts the hostile objects of a moment in place."""
         found: dict[str, Evidence] = {}
         apply(self, "running")

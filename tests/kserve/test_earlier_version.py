@@ -60,7 +60,7 @@ def observed(document: Document) -> Observation:
 
 
 def test_the_newest_version_with_another_spec_is_found_over_writes_of_the_status() -> None:
-    """One read per version, from the present one back; the older specs before it are not looked at."""
+    """One read per version, from the present one back; the older specs before it are not read."""
     versions = [
         version(3, "v0"),
         version(7, "v1", written="10:00:00"),

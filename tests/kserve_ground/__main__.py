@@ -1,7 +1,7 @@
 # ruff: noqa: T201 - it prints what it measures
 """`python -m tests.kserve_ground`: how long a rollback takes on the real controllers of KServe and Knative.
 
-Three figures, three runs each: from a breach, from a crash that blocks the route, and from the return of KServe's
+Three figures, three runs each: from a violation, from a crash that blocks the route, and from the return of KServe's
 webhook, until the Ingress object that Knative writes gives the candidate nothing. `--runs` says how many.
 """
 
@@ -49,7 +49,7 @@ class Measurements:
         installation.traffic.quality_of = lambda *revision: 0.3 if revision in self._broken else 0.0
         self._number = 0
 
-    def breach(self) -> float:
+    def violation(self) -> float:
         """The candidate at 10 % begins to fail 30 % of its requests."""
         namespace = self._rolled_out()
         self._broken.add((namespace, CANDIDATE))
@@ -62,7 +62,7 @@ class Measurements:
         return self._until_out(namespace)
 
     def webhook_returns(self) -> float:
-        """KServe's webhook is away for 45 s while a breach is rolled back: from its return on."""
+        """KServe's webhook is down for 45 s while a violation is rolled back: from its return on."""
         namespace = self._rolled_out()
         webhook = self._installation.cluster.webhook
         webhook.refuse()
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
         installation.run()
         measured = Measurements(installation)
         figures: list[tuple[str, float, Callable[[], float]]] = [
-            ("breach until the ingress is clean", 8.0, measured.breach),
+            ("violation until the ingress is clean", 8.0, measured.violation),
             ("crash that blocks the route until the ingress is clean", 13.0, measured.blocked_route),
             ("KServe's webhook back until the ingress is clean", 3.0, measured.webhook_returns),
         ]

@@ -32,7 +32,7 @@ SHORT = (
     "table-s05e-candidate-crashes-and-nobody-aborts",
     "gotcha-04-kserves-webhook-is-away-during-a-rollback",
 )
-"""What every change runs: intercepted, healthy, breached, field dropped after a rollback, crashed after it was ready,
+"""What every change runs: intercepted, healthy, with a violation, field dropped after a rollback, crashed after it was ready,
 KServe's webhook away.
 """
 

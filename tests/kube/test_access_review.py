@@ -57,7 +57,7 @@ def test_the_right_of_another_user_is_asked_for_with_the_groups(api: FakeApi) ->
 
 
 def test_a_client_of_a_token_sends_nothing_else(api: FakeApi) -> None:
-    """Neither the service's token nor whom it impersonates."""
+    """Neither the service's token nor the user that it impersonates."""
     client = ApiClient(credentials_with_token(api.credentials(), "visitor.token-1"))
     api.reply("POST", "selfsubjectaccessreviews", _answer(allowed=True))
     own_right(client, "list", ROLLOUTS, "")

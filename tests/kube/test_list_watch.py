@@ -544,7 +544,7 @@ def test_retry_after_of_a_year_is_a_minute(api: FakeApi, follow: Callable[..., R
 def test_objects_of_a_namespace_are_bounded_together(
     api: FakeApi, follow: Callable[..., RunningReflector], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those beyond it are left out and named; another namespace has its own room, and what goes makes room."""
+    """Those beyond it are left out and named; another namespace has a share of its own, and what goes makes room."""
     monkeypatch.setattr(list_watch, "NAMESPACE_BYTES", 4_000)
     api.put("leases", lease("a", "a" * 3_000))
     api.put("leases", lease("b", "b" * 3_000))

@@ -264,7 +264,7 @@ def test_status_of_another_object_is_not_replaced(api: FakeApi, connect: Callabl
         store.replace_status(made)
 
 
-def test_unreadable_object_is_told_from_none(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
+def test_unreadable_object_is_not_taken_for_none(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
     """A record that was deleted ends its rollout; one that became unreadable does not."""
     store = connect()
     store.create(rollout())

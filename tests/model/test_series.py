@@ -83,7 +83,7 @@ def test_thinning_keeps_the_ends_and_every_extreme(points: list[Point]) -> None:
 
 
 def test_a_spike_survives_a_day() -> None:
-    """One bad evaluation among six thousand is still in the picture."""
+    """One bad evaluation among six thousand is still in the series."""
     series: Mapping[str, str] = {}
     for at in range(0, 86400, 15):
         series = append_point(series, "x", Point(at, 100.0 - (at % 7) / 100 if at != 4500 else 12.5))

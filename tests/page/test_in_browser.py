@@ -230,7 +230,7 @@ def test_everything_can_be_read_and_done_without_javascript(browser: Browser, de
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: str(size["width"]))
 def test_every_page_fits_and_is_accessible(browser: Browser, size: dict[str, int], scheme: str) -> None:
-    """axe-core finds nothing serious; nothing is wider than the screen; the pictures can be kept to be seen."""
+    """axe-core finds nothing serious; nothing is wider than the screen; the screenshots can be kept."""
     keep = os.environ.get("AUTOCANARY_TEST_SCREENSHOTS")
     with ServedPage(_source(), FakeAccess()) as served:
         for path in PATHS:

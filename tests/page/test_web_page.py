@@ -1,4 +1,4 @@
-"""The page over HTTP: what is shown to whom, what is refused, and the headers of every answer."""
+"""The page over HTTP: what each user is shown, what is refused, and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_an_act_is_written_in_the_visitors_name() -> None:
 
 
 def test_a_pause_is_written_to_the_spec() -> None:
-    """``spec.paused`` and a request that says by whom and why."""
+    """``spec.paused`` and a request that says the user and the reason."""
     access = FakeAccess()
     with ServedPage(_source(), access) as served:
         assert served.post("/rollouts/models/mnist-00002/act", "verb=pause&reason=lunch").status == 303

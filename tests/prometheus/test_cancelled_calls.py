@@ -18,7 +18,7 @@ from autocanary.prometheus.sources import exporter_variants
 from autocanary.promql import syntax_error
 from tests.prometheus.scripted_prometheus import MetricsHarness, metric_query, row, rows
 
-TELLING = {
+CANCELLED_LABELS = {
     Source.ISTIO: 'response_flags=~"DC|DR"',
     Source.VLLM: 'finished_reason="abort"',
     Source.TRITON: 'reason="CANCELED"',
@@ -33,21 +33,21 @@ def failing(source: Source) -> ExporterVariant:
 
 
 @pytest.mark.parametrize("source", [source for source in Source if source is not Source.AUTO])
-def test_each_source_either_tells_them_or_is_left_as_it_is(source: Source) -> None:
+def test_each_source_either_counts_them_apart_or_is_left_as_it_is(source: Source) -> None:
     """By default they are left out; as failures they are counted beside the others."""
     variant, counting = exporter_variants(source)[0], failing(source)
     assert with_cancelled(variant, CancelledCalls.IGNORE) is variant
-    if source not in TELLING:
+    if source not in CANCELLED_LABELS:
         assert counting is variant
         return
     for query, times in ((traffic_query(variant, 60, [TARGET]), 0), (traffic_query(counting, 60, [TARGET]), 1)):
         assert syntax_error(query) is None
         assert query.count(f"increase({variant.counted[-1].metric}{{") >= times
-        assert (TELLING[source] in query) is bool(times)
+        assert (CANCELLED_LABELS[source] in query) is bool(times)
     for metric in ("error-rate", "request-duration"):
         family = counter_family(counting, metric)
         if isinstance(family, CounterFamily):
-            assert TELLING[source] in counters_query(family, [TARGET])
+            assert CANCELLED_LABELS[source] in counters_query(family, [TARGET])
 
 
 def test_thresholds_count_them_as_failures() -> None:
@@ -60,7 +60,7 @@ def test_thresholds_count_them_as_failures() -> None:
             row(5, **where, autocanary="count0", autocanary_failed="1"),
             row(1, **where, autocanary="age"),
         ]
-        if TELLING[Source.ISTIO] in query:
+        if CANCELLED_LABELS[Source.ISTIO] in query:
             found.append(row(5, **where, autocanary="count1", autocanary_failed="1"))
         return rows(*found)
 

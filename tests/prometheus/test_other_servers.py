@@ -82,7 +82,7 @@ def test_partial_answers_quote_the_server(server: HttpSink, text: str) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        # Thanos with partial_response=false: a store that is away, not a query that is wrong
+        # Thanos with partial_response=false: a store that is down, not a query that is wrong
         (422, failure("execution", STORE_DOWN), MetricsUnreachable),
         (500, failure("internal", "no store API client could be found"), MetricsUnreachable),
         (503, failure("canceled", "context canceled"), MetricsUnreachable),
@@ -105,7 +105,7 @@ def test_partial_answers_quote_the_server(server: HttpSink, text: str) -> None:
 def test_errors_of_the_server_and_of_the_query_are_distinguished(
     server: HttpSink, status: int, body: bytes, kind: type[MetricsError]
 ) -> None:
-    """A query that is too heavy is asked in smaller pieces; a server that is away is not asked all the more."""
+    """A query that is too heavy is asked in smaller pieces; a server that is down is not asked all the more."""
     error = ask(server, status, body)
     assert isinstance(error, MetricsError)
     assert type(error) is kind, error

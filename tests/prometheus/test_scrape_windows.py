@@ -93,7 +93,7 @@ def test_windows_are_forgotten_after_an_hour_without_use() -> None:
 
 
 def test_shorter_interval_shortens_the_window_again() -> None:
-    """The scrape configuration was mended while the rollout ran."""
+    """The scrape configuration was corrected while the rollout ran."""
     windows = ScrapeWindows(ManualClock().now)
     windows.learn(FOLLOWING, 60.0)
     wide: MetricQuery = windows.widened(FOLLOWING)

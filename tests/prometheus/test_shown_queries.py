@@ -33,7 +33,7 @@ def test_a_presets_query_is_the_answering_sources(source: Source, metric: str) -
 
 
 def test_nothing_is_shown_before_a_source_has_answered() -> None:
-    """The policy says auto; nobody knows yet which one it is."""
+    """The policy says auto; it is not known yet which one it is."""
     assert shown_query(_measured_by(None), POLICY, "request-success-rate") == ""
     assert shown_query(_measured_by(Source.KNATIVE), POLICY, "unknown") == ""
 

@@ -171,7 +171,7 @@ class Installation:
         self.prometheus: Prometheus = enter(Prometheus([job], interval=1.0, folder=self.folder / "prometheus"))
 
     def install_kserve(self, enter: Callable[[Any], Any]) -> None:
-        """KServe's definition, and what plays its controllers."""
+        """KServe's definition, and what simulates its controllers."""
         install_inferenceservice_crd(self.api, self._crd)  # type: ignore[arg-type]
         self.kserve: KServeControllerRunner = enter(KServeControllerRunner(self.api.kubeconfig()))
 

@@ -176,9 +176,9 @@ def test_the_page_can_be_followed(installation: Installation, tmp_path: Path) ->
         (tmp_path / "mnist.yaml").write_text(json.dumps(_manifest(installation, "v4")))
         shell.run("kubectl apply -f mnist.yaml")
         shell.run("autocanary status mnist -n models --timeout 2h")
-        told = shell.run("autocanary history mnist -n models")
-        assert "gs://models/mnist/v4" in told
-        assert "abort by " in told
+        printed = shell.run("autocanary history mnist -n models")
+        assert "gs://models/mnist/v4" in printed
+        assert "abort by " in printed
         assert "is released again at 0 %" in shell.run("autocanary undo mnist -n models")
         undone = installation.isvc("models", "mnist")
         assert undone["spec"]["predictor"]["model"]["storageUri"] == "gs://models/mnist/v2"

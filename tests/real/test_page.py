@@ -1,4 +1,4 @@
-"""The page on a real API server, in a real browser: whose rights count, and whom the audit log names."""
+"""The page on a real API server, in a real browser: whose rights count, and which user the audit log names."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ INCIDENTS: dict[str, Callable[[], str]] = {}
 
 
 class Night:
-    """An incident that is told as it happens: ``slack`` shows the new messages, ``ask`` what a command prints."""
+    """An incident as it happens: ``slack`` shows the new messages, ``ask`` what a command prints."""
 
     def __init__(self, driver: Driver, plan: Policy, name: str = "mnist-00002") -> None:
         self.driver, self.plan, self._name = driver, plan, name

@@ -28,7 +28,7 @@ HERE = Path(__file__).resolve().parent
 REQUIRED_VARIABLE = "AUTOCANARY_TEST_REAL"
 SETUP_COMMAND = "python3 tests/testbed/setup.py"
 HELM = "v3.19.0"
-KNATIVE = "v0.49.1"
+QUEUE_PROXY_RELEASE = "v0.49.1"
 """The Go module's version of Knative Serving 1.22."""
 PROMETHEUS_3 = "v0.316.0"
 """The Go module's version of Prometheus 3.16."""
@@ -249,8 +249,15 @@ def build_prometheus_3(into: Path) -> None:
 
 def build_queue_proxy(into: Path) -> None:
     """Build Knative's queue-proxy, which only one test of sources needs."""
-    print(f"queue-proxy: building {KNATIVE} with Go, about 2 minutes the first time ...", flush=True)
-    command = [go(), "install", "-buildvcs=false", "-ldflags", "-s -w", f"knative.dev/serving/cmd/queue@{KNATIVE}"]
+    print(f"queue-proxy: building {QUEUE_PROXY_RELEASE} with Go, about 2 minutes the first time ...", flush=True)
+    command = [
+        go(),
+        "install",
+        "-buildvcs=false",
+        "-ldflags",
+        "-s -w",
+        f"knative.dev/serving/cmd/queue@{QUEUE_PROXY_RELEASE}",
+    ]
     run(command, cwd=into, env={"CGO_ENABLED": "0", "GOBIN": str(into)})
     (into / "queue").rename(into / "queue-proxy")
 

@@ -97,7 +97,7 @@ def model_by_the_rules(installation: Installation) -> StorageUriOf:
 
 
 def _missing_webhook() -> dict[str, Any]:
-    """A webhook of KServe's name that is away, for the namespaces with a label: a label takes effect at once."""
+    """A webhook of KServe's name that is down, for the namespaces with a label: a label takes effect at once."""
     rule = {
         "apiGroups": ["serving.kserve.io"],
         "apiVersions": ["v1beta1"],

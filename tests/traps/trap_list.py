@@ -65,7 +65,7 @@ def _(world: TrapWorld) -> None:
     world.until_phase(2, "Promoted")
     assert without_repetitions(world.written_weights()) == [0, *STEP_WEIGHTS]
     assert set(world.shares(2)) <= {0, *STEP_WEIGHTS}
-    world.until_told(2, "rollout_promoted", seconds=5)
+    world.until_notified(2, "rollout_promoted", seconds=5)
 
 
 @trap("rules-03-changed-with-ten-in-one-patch")
@@ -484,7 +484,9 @@ def _(world: TrapWorld) -> None:
     world.wait(world.rest_seconds)
     written_weights = len(world.written_weights())
     world.delete_knative_service()
-    world.until(lambda: any(each.reason == "MissedUnstaged" for each in world.notifications(1)), "the miss to be notified")
+    world.until(
+        lambda: any(each.reason == "MissedUnstaged" for each in world.notifications(1)), "the miss to be notified"
+    )
     assert len(world.written_weights()) == written_weights
 
 

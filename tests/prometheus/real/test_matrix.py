@@ -1,6 +1,6 @@
 """Sources, servers, scrape intervals and topologies against each other: each cell has a known truth.
 
-Time is played: the samples of ten minutes are written into the server at once, and it is asked as of two instants.
+Time is simulated: the samples of ten minutes are written into the server at once, and it is asked as of two instants.
 All cells of a server are measured in one round each, as the service does it, and every test looks at its own cell.
 """
 
@@ -39,14 +39,14 @@ SOURCES = tuple(source for source in Source if source is not Source.AUTO)
 INTERVALS = (1, 15, 60)  # seconds
 TOPOLOGIES = ("one-job", "two-jobs", "staggered", "no-candidate")
 
-PLAYED_SECONDS = 600
+SIMULATED_SECONDS = 600
 BETWEEN = 240.0
 """Seconds from the first instant to the second, which is a multiple of each interval."""
 PER_SECOND = {1: 20, 2: 10}
 """Requests by revision number."""
 FAILED_PER_SECOND = 1
 BEFORE = 100_000
-"""Requests of each process before the played time: far above zero, so that increase() extrapolates alike."""
+"""Requests of each process before the simulated time: far above zero, so that increase() extrapolates alike."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def samples(begin: float) -> Iterator[str]:
             for pod in range(cell.pods(number)):
                 known = list(_series(cell, number, pod))
                 for job, late in cell.scrapes(number, pod):
-                    times = [begin + late * cell.interval + at for at in range(0, PLAYED_SECONDS + 1, cell.interval)]
+                    times = [begin + late * cell.interval + at for at in range(0, SIMULATED_SECONDS + 1, cell.interval)]
                     if cell.interval == 1:
                         times = times[-420:]  # the window, the five minutes of the interval, and between
                     target = f'job="{job}",instance="{cell.service}-{number}-{pod}:9091"'
@@ -178,9 +178,9 @@ def _ask(server: Prometheus, query: str, instant: float) -> QueryResponse:
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, Path]:
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, Path]:
     """The instant at which the samples begin, and the file that has them."""
-    begin = (time.time() - PLAYED_SECONDS - 60) // 60 * 60
+    begin = (time.time() - SIMULATED_SECONDS - 60) // 60 * 60
     path = tmp_path_factory.mktemp("matrix") / "samples.txt"
     with path.open("w") as file:
         file.writelines(samples(begin))
@@ -189,18 +189,21 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[float, Path]:
 
 
 @pytest.fixture(scope="module")
-def blocks(played: tuple[float, Path]) -> Path:
+def blocks(simulated: tuple[float, Path]) -> Path:
     """The samples as blocks that every Prometheus reads."""
     require_servers("promtool")
-    folder = played[1].parent / "blocks"
+    folder = simulated[1].parent / "blocks"
     command = [str(setup.find("promtool")), "tsdb", "create-blocks-from", "openmetrics", "--quiet"]
-    subprocess.run([*command, str(played[1]), str(folder)], check=True, capture_output=True, timeout=120)
+    subprocess.run([*command, str(simulated[1]), str(folder)], check=True, capture_output=True, timeout=120)
     return folder
 
 
 @pytest.fixture(scope="module", params=SERVERS)
 def measured(
-    request: pytest.FixtureRequest, played: tuple[float, Path], blocks: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    simulated: tuple[float, Path],
+    blocks: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Measured:
     """Every cell measured twice on one server."""
     kind: str = request.param
@@ -211,11 +214,11 @@ def measured(
     if server_type is not VictoriaMetrics:
         shutil.copytree(blocks, folder / "data")
         flags = ()
-    begin, path = played
+    begin, path = simulated
     with server_type(folder=folder, flags=flags) as server:
         if server_type is VictoriaMetrics:
             _import(server, path)
-        last = begin + PLAYED_SECONDS + 5.0
+        last = begin + SIMULATED_SECONDS + 5.0
         harness = MetricsHarness(lambda query: _ask(server, query, harness.clock.time))
         asked = [cell.query(metric, counters=counters) for cell in CELLS for metric, counters in METRICS]
         harness.clock.time = last - BETWEEN
@@ -259,7 +262,7 @@ def _cells(*, candidate: bool) -> list[Cell]:
 
 @pytest.mark.parametrize("cell", _cells(candidate=True), ids=str)
 def test_thresholds_see_the_truth(measured: Measured, cell: Cell) -> None:
-    """10 % of ten requests a second fail, whoever counts them, however often, and by however many jobs."""
+    """10 % of ten requests a second fail, in every source, however often, and by however many jobs."""
     errors, slow, count = (measured.second[cell.query(metric, counters=counters)] for metric, counters in METRICS)
     window = 180 if cell.interval == 60 else 60
     assert (count.kind, count.source, count.window) == (MeasurementKind.VALUE, cell.source, window), count.detail

@@ -83,7 +83,7 @@ def replayed(request: pytest.FixtureRequest) -> Iterator[ReplayedServer]:
 
 @pytest.mark.parametrize("replayed", ["mlserver"], indirect=True)
 def test_mlserver_counts_calls_of_its_model(replayed: ReplayedServer) -> None:
-    """Good, batched, abandoned and failed calls once each; no probe, no metadata, and nobody else's mistakes.
+    """Good, batched, abandoned and failed calls once each; no probe, no metadata, and no other client's mistakes.
 
     A call of an unknown model is a failure in MLServer's own counters, of that model's name.
     """

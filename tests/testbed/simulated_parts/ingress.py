@@ -47,7 +47,7 @@ class SimulatedIngress(SimulatedPart):
             wanted = (metadata["uid"], metadata["generation"])
             with self._lock:
                 known = self._programmed.get(key)
-                if key[0] in self._held or (known is not None and known[:2] == wanted and _is_told(ingress)):
+                if key[0] in self._held or (known is not None and known[:2] == wanted and _is_programmed(ingress)):
                     continue
                 self._programmed[key] = (*wanted, _shares(ingress))
             self.write(INGRESSES, ingress, {"status": _status(metadata["generation"])}, "status")
@@ -56,7 +56,7 @@ class SimulatedIngress(SimulatedPart):
                 del self._programmed[gone]
 
 
-def _is_told(ingress: Mapping[str, Any]) -> bool:
+def _is_programmed(ingress: Mapping[str, Any]) -> bool:
     return bool((ingress.get("status") or {}).get("observedGeneration") == ingress["metadata"]["generation"])
 
 
