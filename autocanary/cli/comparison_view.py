@@ -5,9 +5,6 @@ from __future__ import annotations
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from autocanary.analysis.comparisons import evidence_percent_of
-from autocanary.analysis.forecast import forecast_text
-from autocanary.analysis.parameters import parameters_of
 from autocanary.model.comparison_summary import ComparisonSummary
 from autocanary.model.comparison_wording import comparison_lines, worst_first
 from autocanary.model.policy import Metric, Policy
@@ -20,6 +17,8 @@ _BAR = 30
 
 def evidence_meter(rollout: Rollout) -> str:
     """The evidence against the candidate: ``43%`` of what rolls it back; ``–`` without comparisons."""
+    from autocanary.analysis.comparisons import evidence_percent_of
+
     percent = evidence_percent_of(rollout.progress.evidence)
     return f"{percent:.0f}%" if percent is not None else "–"
 
@@ -36,6 +35,9 @@ def evidence_bar(percent: float, width: int = _BAR) -> Text:
 
 def comparison_panel(rollout: Rollout, policy: Policy | None) -> RenderableType | None:
     """The meter, and each comparison in words, the worst first; None without comparisons."""
+    from autocanary.analysis.comparisons import evidence_percent_of
+    from autocanary.analysis.forecast import forecast_text
+
     percent = evidence_percent_of(rollout.progress.evidence)
     if percent is None:
         return None
@@ -64,6 +66,8 @@ def _comparison_text(name: str, summary: ComparisonSummary, metric: Metric | Non
 
 
 def _confidence(policy: Policy | None) -> str:
+    from autocanary.analysis.parameters import parameters_of
+
     metrics = policy.all_metrics if policy is not None else ()
     alphas = [parameters_of(each.compare).alpha for each in metrics if each.compare and not each.dry_run]
     return f", with {100 * (1 - min(alphas)):g} % confidence" if alphas else ""

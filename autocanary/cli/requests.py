@@ -81,58 +81,38 @@ def promote(
     _command(names, namespace, (kubeconfig, context), lambda w: w.request(verb), wait, timeout, reason)
 
 
-def pause(
-    names: Names,
-    reason: Reason = "",
-    namespace: Namespace = None,
-    wait: Wait = True,
-    timeout: RequestTimeout = DEFAULT_TIMEOUT_SECONDS,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
-) -> None:
-    """Hold a rollout at its weight; a failed metric still rolls it back."""
-    _command(names, namespace, (kubeconfig, context), lambda w: w.pause(), wait, timeout, reason)
+def _request_command(
+    name: str, description: str, send: Callable[[UserRequest], int], *, finished: bool = False
+) -> Callable[..., None]:
+    """A command with the options that all requests have. ``finished``: also for a rollout that has ended."""
+
+    def command(
+        names: Names,
+        reason: Reason = "",
+        namespace: Namespace = None,
+        wait: Wait = True,
+        timeout: RequestTimeout = DEFAULT_TIMEOUT_SECONDS,
+        context: Context = None,
+        kubeconfig: Kubeconfig = None,
+    ) -> None:
+        _command(names, namespace, (kubeconfig, context), send, wait, timeout, reason, finished=finished)
+
+    command.__name__, command.__doc__ = name, description
+    return command
 
 
-def resume(
-    names: Names,
-    reason: Reason = "",
-    namespace: Namespace = None,
-    wait: Wait = True,
-    timeout: RequestTimeout = DEFAULT_TIMEOUT_SECONDS,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
-) -> None:
-    """Continue a paused rollout; promote, not resume, approves a step that waits for approval."""
-    _command(names, namespace, (kubeconfig, context), lambda w: w.resume(), wait, timeout, reason)
-
-
-def abort(
-    names: Names,
-    reason: Reason = "",
-    namespace: Namespace = None,
-    wait: Wait = True,
-    timeout: RequestTimeout = DEFAULT_TIMEOUT_SECONDS,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
-) -> None:
-    """Roll a rollout back."""
-    _command(names, namespace, (kubeconfig, context), lambda w: w.abort(), wait, timeout, reason)
-
-
-def retry(
-    names: Names,
-    reason: Reason = "",
-    namespace: Namespace = None,
-    wait: Wait = True,
-    timeout: RequestTimeout = DEFAULT_TIMEOUT_SECONDS,
-    context: Context = None,
-    kubeconfig: Kubeconfig = None,
-) -> None:
-    """Start a rolled-back candidate again."""
-    _command(
-        names, namespace, (kubeconfig, context), lambda w: w.request(Verb.RETRY), wait, timeout, reason, finished=True
-    )
+pause = _request_command(
+    "pause", "Hold a rollout at its weight; a failed metric still rolls it back.", lambda w: w.pause()
+)
+resume = _request_command(
+    "resume",
+    "Continue a paused rollout; promote, not resume, approves a step that waits for approval.",
+    lambda w: w.resume(),
+)
+abort = _request_command("abort", "Roll a rollout back.", lambda w: w.abort())
+retry = _request_command(
+    "retry", "Start a rolled-back candidate again.", lambda w: w.request(Verb.RETRY), finished=True
+)
 
 
 def _command(

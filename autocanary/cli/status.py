@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.cells import cell_len
@@ -16,7 +16,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from autocanary.analysis.forecast import forecast_text
 from autocanary.cli import backend, follow, printing
 from autocanary.cli.comparison_view import evidence_meter
 from autocanary.cli.event_log import EventLog
@@ -32,13 +31,14 @@ from autocanary.cli.printing import (
     duration_option,
 )
 from autocanary.cli.rollout_view import RolloutView, candidate_share, phase_style
-from autocanary.kserve.knative_routes import Route
 from autocanary.model import value_wording
 from autocanary.model.observation import ConditionStatus
 from autocanary.model.policy import Component
 from autocanary.model.rollout import Rollout
-from autocanary.model.rollout_json import to_document
 from autocanary.model.time_format import format_time
+
+if TYPE_CHECKING:
+    from autocanary.kserve.knative_routes import Route
 
 __all__ = ["route_table", "running_first", "status"]
 
@@ -243,6 +243,9 @@ def _print_series(rollouts: Sequence[Rollout], output: Output, *, namespaced: bo
 
 def _document(rollout: Rollout) -> dict[str, Any]:
     """The object, with the forecast of its comparison where it has one."""
+    from autocanary.analysis.forecast import forecast_text
+    from autocanary.model.rollout_json import to_document
+
     document = to_document(rollout)
     expected = forecast_text(backend.policy_of(rollout), rollout.progress)
     if expected:
