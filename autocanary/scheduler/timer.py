@@ -141,6 +141,11 @@ class Timer:
             self._scheduler.shutdown(wait=False)  # it would hold its locks while it waits, and for ever
         return self._pool.stop(wait)
 
+    def next_run(self, name: str) -> datetime | None:
+        """When a job runs next; None before the start and after the stop."""
+        job = self._scheduler.get_job(name)
+        return job.next_run_time if job is not None else None
+
     def run_within(self, name: str, seconds: float) -> None:
         """Has a job run after so many seconds, unless it is due earlier anyway."""
         self._run_within(self._states[name], seconds)

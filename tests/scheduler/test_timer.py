@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone, tzinfo
 
 import pytest
 
@@ -20,7 +20,7 @@ Start = Callable[..., Timer]
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Makes and starts metronomes, and stops them at the end."""
+    """Makes and starts timers, and stops them at the end."""
     made: list[Timer] = []
 
     def make(*beats: Job, **options: object) -> Timer:
@@ -105,8 +105,9 @@ def test_requeues_before_run_cause_one_run(start: Start) -> None:
     assert counter.reaches(1)
     for _ in range(100):
         timer.requeue("tick")
-    wait = timer._scheduler.get_job("tick").next_run_time - datetime.now(timezone.utc)
-    assert timedelta(0) < wait <= timedelta(seconds=NEVER)
+    next_run = timer.next_run("tick")
+    assert next_run is not None
+    assert timedelta(0) < next_run - datetime.now(timezone.utc) <= timedelta(seconds=NEVER)
     assert counter.runs == 1
 
 
@@ -117,7 +118,8 @@ def test_a_job_can_be_wanted_before_its_beat_and_not_after_it(start: Start) -> N
     assert counter.reaches(1)
 
     def wait() -> float:
-        next_run: datetime = timer._scheduler.get_job("tick").next_run_time
+        next_run = timer.next_run("tick")
+        assert next_run is not None
         return (next_run - datetime.now(timezone.utc)).total_seconds()
 
     timer.run_within("tick", 2 * NEVER)
@@ -187,23 +189,41 @@ def test_two_jobs_of_one_name_are_refused() -> None:
         Timer([Job("tick", 1, print), Job("tick", 2, print)])
 
 
-def test_wall_clock_set_back_does_not_stop_jobs(start: Start) -> None:
+class ShiftedClock(datetime):
+    """The wall clock of the timer and of APScheduler, set forward or back by ``shift``."""
+
+    shift = timedelta(0)
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> ShiftedClock:
+        at = datetime.now(tz) + cls.shift
+        return cls(at.year, at.month, at.day, at.hour, at.minute, at.second, at.microsecond, at.tzinfo)
+
+
+@pytest.fixture
+def wall_clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[ShiftedClock]]:
+    monkeypatch.setattr("apscheduler.schedulers.base.datetime", ShiftedClock)
+    monkeypatch.setattr("autocanary.scheduler.timer.datetime", ShiftedClock)
+    yield ShiftedClock
+    ShiftedClock.shift = timedelta(0)
+
+
+def test_wall_clock_set_back_does_not_stop_jobs(start: Start, wall_clock: type[ShiftedClock]) -> None:
     """To APScheduler it looks like a job that is due in an hour; the timer notices that it cannot be."""
     counter = Counter()
-    timer = start(Job("tick", 0.05, counter))
+    start(Job("tick", 0.05, counter))
     assert counter.reaches(1)
     before = counter.runs
-    timer._scheduler.modify_job("tick", next_run_time=datetime.now(timezone.utc) + timedelta(hours=1))
+    wall_clock.shift = timedelta(hours=-1)
     assert counter.reaches(before + 3)
 
 
-def test_a_late_job_is_run_and_what_was_missed_is_one_run(start: Start) -> None:
+def test_a_late_job_is_run_and_what_was_missed_is_one_run(start: Start, wall_clock: type[ShiftedClock]) -> None:
     """As after a machine was asleep: no run is dropped for being late, and there is no burst."""
     counter = Counter()
     timer = start(Job("tick", NEVER, counter))
     assert counter.reaches(1)
-    long_ago = datetime.now(timezone.utc) - timedelta(seconds=10 * NEVER)
-    timer._scheduler.modify_job("tick", next_run_time=long_ago)
+    wall_clock.shift = timedelta(seconds=10 * NEVER + NEVER / 2)
     assert counter.reaches(2)
     assert timer.stop(PATIENCE)
     assert counter.runs == 2
