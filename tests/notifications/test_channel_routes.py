@@ -40,7 +40,7 @@ ALL_CHANNELS = NotificationRoute(events=ROLLED_BACK_ONLY)
 
 
 @pytest.mark.parametrize(
-    ("routes", "everyone", "slack"),
+    ("routes", "all_channels", "slack"),
     [
         ((), True, True),
         ((WEBHOOK,), True, True),
