@@ -80,7 +80,7 @@ def decision_inputs_from_json(
     progress = Progress.from_dict(raw["progress"])
     verdict = raw.get("verdict") or {}
     analysis_input = None
-    if "measurements" in verdict:
+    if "measurements" in verdict or "readings" in verdict:
         known = {
             "states": raw["progress"].get("metrics", {}),
             "evidence": progress.evidence,

@@ -25,7 +25,7 @@ from autocanary.model.decision import Event
 from autocanary.model.policy import Policy
 from autocanary.policy_files import parse
 from autocanary.simulator.releases import FIRST_STEP_AFTER
-from benchmarks.judge.situations import Outage, Release, ScrapeSchedule, stagger, with_scrapes
+from benchmarks.judge.situations import Outage, Release, ScrapeSchedule, lose_scrapes, with_scrapes
 
 __all__ = ["SITUATIONS", "Situation", "clopper_pearson", "main", "run_one"]
 
@@ -200,7 +200,7 @@ class _StaggeredRun(_Run):
 
     def __init__(self, policy: Policy, release: Release, seed: int) -> None:
         super().__init__(policy, release, seed, keep_transitions=True)
-        stagger(self._pair, release.scrapes, seed)
+        lose_scrapes(self._pair, release.scrapes)
 
 
 def run_one(situation: Situation, run: int, seed: int = _SEED) -> dict[str, Any]:

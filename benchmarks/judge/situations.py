@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -10,11 +9,10 @@ from random import Random
 from autocanary.simulator.prometheus_server import LostScrapes
 from autocanary.simulator.releases import CANDIDATE, FIRST_STEP_AFTER, STABLE, RevisionPair, SimulatedRelease
 from autocanary.simulator.response_quality import Quality, TrafficMoment, ValueOverTime
-from autocanary.simulator.traffic import RequestLoad, ScrapedSample
+from autocanary.simulator.traffic import RequestLoad, Scraping
 
-__all__ = ["Outage", "Release", "ScrapeSchedule", "stagger"]
+__all__ = ["Outage", "Release", "ScrapeSchedule", "lose_scrapes", "with_scrapes"]
 
-_GRID = 5.0
 _FULL_WEIGHT = 100
 
 
@@ -29,7 +27,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class ScrapeSchedule:
-    """Each revision is scraped every ``every`` seconds (a multiple of 5) at its own phase; ``missed`` is the share of
+    """Each revision is scraped every ``every`` seconds at its own phase; ``missed`` is the share of
     scrapes that fail. ``lost`` is the revision that is not scraped at all from ``start`` on, in seconds from the first
     step."""
 
@@ -57,6 +55,10 @@ class Release(SimulatedRelease):
     load_swing: float = 0.0
     outages: tuple[Outage, ...] = ()
     scrapes: ScrapeSchedule = field(default_factory=ScrapeSchedule)
+
+    @property
+    def scraping(self) -> Scraping:
+        return Scraping(self.scrapes.every, self.scrapes.staggered, self.scrapes.missed)
 
     @property
     def load(self) -> RequestLoad:
@@ -101,29 +103,8 @@ class Release(SimulatedRelease):
         return stable, Quality(both(candidate), self.canary_latency)
 
 
-class _ScrapedWhen(deque[ScrapedSample]):
-    """The samples of one revision that its own scrapes would have read, of all that are on the grid."""
-
-    def __init__(self, every: float, phase: float, missed: float, rng: Random) -> None:
-        super().__init__(maxlen=int(1800.0 / every) + 2)
-        self._every, self._phase, self._missed, self._rng = every, phase, missed, rng
-
-    def append(self, sample: ScrapedSample, /) -> None:
-        if (sample.at - self._phase) % self._every < _GRID / 2 and self._rng.random() >= self._missed:
-            super().append(sample)
-
-
-def stagger(pair: RevisionPair, scrapes: ScrapeSchedule, seed: int) -> None:
-    """Have the pair scraped as ``scrapes`` says, from the first step on."""
-    rng = Random(f"scrapes/{seed}")
-    if scrapes.staggered:
-        for stream in pair._traffic._streams.values():
-            stream._scrape = _GRID
-            for series in stream.series.values():
-                phase = rng.randrange(int(scrapes.every // _GRID)) * _GRID
-                samples = _ScrapedWhen(scrapes.every, phase, scrapes.missed, Random(f"{seed}/{series.revision}"))
-                deque.extend(samples, series.samples)
-                series.samples = samples
+def lose_scrapes(pair: RevisionPair, scrapes: ScrapeSchedule) -> None:
+    """Have one revision of the pair not scraped for a while, as ``scrapes`` says."""
     if scrapes.lost:
         revision = CANDIDATE if scrapes.lost == "candidate" else STABLE
         start = pair.start + FIRST_STEP_AFTER + scrapes.start

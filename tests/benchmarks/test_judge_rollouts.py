@@ -12,7 +12,7 @@ from autocanary.model.policy import Component
 from autocanary.simulator.demo_policy import NAMESPACE, SERVICE
 from autocanary.simulator.releases import CANDIDATE, STABLE, RevisionPair
 from benchmarks.judge.rollouts import SITUATIONS, clopper_pearson, main, report, run_one
-from benchmarks.judge.situations import Release, ScrapeSchedule, stagger
+from benchmarks.judge.situations import Release, ScrapeSchedule
 
 BY_NAME = {each.name: each for each in SITUATIONS}
 
@@ -21,7 +21,6 @@ def scraped(every: float, missed: float, seed: int) -> dict[str, list[float]]:
     """When each revision was scraped in the first half hour of a release."""
     release = Release("release", rps=200.0, scrapes=ScrapeSchedule(every, missed=missed))
     pair = RevisionPair(release, seed)
-    stagger(pair, release.scrapes, seed)
     pair.write(50)
     times: dict[str, set[float]] = {STABLE: set(), CANDIDATE: set()}
     for _ in range(360):

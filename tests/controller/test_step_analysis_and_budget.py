@@ -88,6 +88,7 @@ def test_a_metric_that_is_compared_later_begins_with_nothing_and_one_that_ends_k
     after = driver.rollout().progress.evidence["comparisons"]["metrics"]
     assert after["error-rate"] == before["error-rate"]
     assert after["request-duration"] != before["request-duration"]
+    driver.until(lambda: driver.rollout().progress.metrics)  # a step begins without any
     assert set(driver.rollout().progress.metrics) == {"request-duration"}
     driver.finish()
     assert driver.phase_and_reason() == (Phase.PROMOTED, Reason.PROMOTED)

@@ -150,6 +150,7 @@ def rollback_blocked_and_stable_unknown() -> tuple[Driver, Policy]:
     driver.world.deploy("mnist", V1)
     driver.world.advance(10.0)
     driver.release(V2, 0)
+    driver.world.kserve.objects.compact()  # the API server no longer has the version of stable
     driver.until_weight(25)
     driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
     driver.ask(Verb.ABORT)

@@ -227,15 +227,24 @@ def test_running_threads_do_the_work_when_no_other_can_start(pool: ThreadPool, m
 
 def test_calls_that_hang_are_replaced_once_each() -> None:
     """After the limit a new call gets a thread of its own; of those there are as many as workers, and no more."""
-    now, release = [0.0], threading.Event()
+    now, release, begun = [0.0], threading.Event(), threading.Semaphore(0)
     pool = ThreadPool(2, "hang", hang_seconds=60.0, clock=lambda: now[0])
-    hanging = [pool.submit(release.wait, 30) for _ in range(2)]
+
+    def hang() -> bool:
+        begun.release()
+        return release.wait(30)
+
+    hanging = [pool.submit(hang) for _ in range(2)]
+    assert begun.acquire(timeout=5)
+    assert begun.acquire(timeout=5)
     late = pool.submit(lambda: "late")
     assert pool.threads == 2
     now[0] = 61.0
     assert pool.submit(lambda: "new").result(5) == "new"
     assert late.result(5) == "late"
-    hanging += [pool.submit(release.wait, 30) for _ in range(2)]
+    hanging += [pool.submit(hang) for _ in range(2)]
+    assert begun.acquire(timeout=5)
+    assert begun.acquire(timeout=5)
     now[0] = 200.0
     behind = pool.submit(lambda: "behind")
     assert pool.threads == 4
