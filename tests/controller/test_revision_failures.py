@@ -380,3 +380,19 @@ def test_one_step_to_100() -> None:
     assert driver.phase() is Phase.PROMOTED
     assert driver.weights() == [100]
     assert STEPS[-1].weight == 100
+
+
+def test_an_abort_of_a_candidate_that_crashed_before_its_weight_took_effect_ends() -> None:
+    """The candidate blocks the route and has no traffic: the rollback is over, and no spec is overwritten."""
+    driver = healthy_start()
+    key = driver.world.key("mnist")
+    driver.until(lambda: (seen := driver.world.cluster.observe(key)) is not None and seen.weight == 10)
+    driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
+    driver.write(Verb.ABORT)
+    driver.until_phase(Phase.ROLLED_BACK, limit=120)
+    assert driver.weights() == [10, 0]
+    assert document(driver)["model"]["storageUri"] == V2
+    assert max(driver.share("00002")) == 0
+    (message,) = driver.messages_of("rollout_rolled_back")
+    assert "aborted by ann" in message
+    assert "the route is not ready until a new revision is released" in message

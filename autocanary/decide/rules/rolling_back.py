@@ -32,13 +32,7 @@ def complete_rollback(given: DecisionInput) -> Decision | None:
             return transitions.unchanged(given)
         if _cleanup_due(given, given.observation):
             return transitions.remove_candidate(given)
-        serving = max(
-            given.observation.traffic, key=given.observation.traffic.__getitem__
-        )  # stable's spec may have a new one
-        candidate = given.rollout.candidate
-        why = given.progress.message.removeprefix(f"{candidate} is ").removeprefix(f"{candidate} ")
-        message = f"{candidate} rolled back{f': {why}' if why else ''}. {serving} has 100 %"
-        return transitions.finish(given, Phase.ROLLED_BACK, given.progress.reason, message)
+        return _finish(given, given.observation)
     if given.observation.candidate_removed:
         return _continue_repair(given, given.observation)  # nothing is left to write, the traffic is to follow
     newer = given.observation.created not in ("", given.rollout.stable, given.rollout.candidate)
@@ -52,6 +46,14 @@ def complete_rollback(given: DecisionInput) -> Decision | None:
             return _write_zero_weight(given, given.observation)
         return external_change(given, given.observation)
     return _handle_blocked(given, given.observation)
+
+
+def _finish(given: DecisionInput, observation: Observation, remark: str = "") -> Decision:
+    serving = max(observation.traffic, key=observation.traffic.__getitem__)  # stable's spec may have a new revision
+    candidate = given.rollout.candidate
+    why = given.progress.message.removeprefix(f"{candidate} is ").removeprefix(f"{candidate} ")
+    message = f"{candidate} rolled back{f': {why}' if why else ''}. {serving} has 100 %{remark}"
+    return transitions.finish(given, Phase.ROLLED_BACK, given.progress.reason, message)
 
 
 def _cleanup_due(given: DecisionInput, observation: Observation) -> bool:
@@ -137,11 +139,14 @@ def _handle_blocked(given: DecisionInput, observation: Observation) -> Decision:
     The spec is overwritten at once where the status names the candidate as the cause. Otherwise the weight, once it
     is in the field, has ``ESCALATE_AFTER`` seconds to take effect.
     """
-    if observation.traffic_percent(given.rollout.candidate) == 0:
-        return transitions.unchanged(given)  # the candidate has no traffic; only the route is not ready
     since = given.progress.rollback_written_at
     waited = given.now - (since if since is not None else given.now)
     is_named = observation.blocked_by == given.rollout.candidate
+    if observation.traffic_percent(given.rollout.candidate) == 0:  # only the route is not ready
+        if is_named and waited > ESCALATE_AFTER and observation.traffic_percent(given.rollout.stable) == 100:
+            remark = ", and the route is not ready until a new revision is released: it is blocked by the candidate"
+            return _finish(given, observation, remark)
+        return transitions.unchanged(given)
     if waited <= ESCALATE_AFTER and not is_named:
         return transitions.unchanged(given)  # the weight is in the field: it may still take effect
     known = given.rollout.stable_spec is not None
