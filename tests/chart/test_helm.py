@@ -352,6 +352,7 @@ def test_a_hardened_installation_mounts_all_its_credentials() -> None:
         "AUTOCANARY_PROMETHEUS_TOKEN_FILE": "/etc/autocanary/prometheus-token/token",
         "AUTOCANARY_PROMETHEUS_CA_FILE": "/etc/autocanary/prometheus-ca/ca.crt",
         "AUTOCANARY_SLACK_BOT_TOKEN_FILE": "/etc/autocanary/slack-bot/token",
+        "AUTOCANARY_SLACK_APP_TOKEN_FILE": "/etc/autocanary/slack-app/token",
         "AUTOCANARY_APPRISE_URLS_FILE": "/etc/autocanary/apprise/urls",
         "AUTOCANARY_CONFIG": "/etc/autocanary/config/config.yaml",
     }

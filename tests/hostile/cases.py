@@ -107,7 +107,8 @@ def weights_within(namespace: str, *services: str) -> Check:
     def check(_: HostileWorld, evidence: Evidence) -> None:
         for service in services:
             name = service.replace("MOMENT", evidence.moment)
-            assert set(evidence.weights_written(namespace, name)) <= {0, 10}, name
+            written = evidence.weights_written(namespace, name)
+            assert set(written) <= {0, 10}, f"{name}: {written}"
 
     return check
 

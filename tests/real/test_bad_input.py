@@ -299,7 +299,7 @@ def test_wrong_settings(tmp_path: Path, flags: tuple[str, ...], expected: str) -
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        (("promote",), "Missing argument 'NAME'"),
+        (("promote",), "Missing argument 'NAME...'"),
         (("abort", "x", "--timeout", "soon"), "'--timeout': expected a duration"),
         (("status", "--timeout", "5s"), "it needs the NAME of the service to wait for"),
         (("status", "x", "-A"), "leave out one of the two"),

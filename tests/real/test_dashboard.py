@@ -22,6 +22,7 @@ _PACED: dict[str, Any] = {
     "stepDuration": "10m",
     "bake": "1s",
     "analysis": {
+        "maxFailedRequests": 1_000_000,
         "interval": "1s",
         "warmup": "2s",
         "window": "5s",
@@ -71,7 +72,14 @@ def test_every_query_of_the_dashboard_has_data(installation: Installation, names
     installation.wait_for_phase(namespace, "good-00002", "Promoted")
     installation.prometheus.wait_for('sum(increase(autocanary_rollouts_finished_total{outcome="Promoted"}[1m])) > 0')
     chosen = {**_WHOLE, "namespace": namespace, "service": "good", "rollout": "good-00002"}
-    empty = [query.where for query in queries() if not _points(installation, began, filled(query.expression, chosen))]
+    rolled_back = {**chosen, "service": "bad", "rollout": "bad-00002"}
+    empty = [
+        query.where
+        for query in queries()
+        if not _points(
+            installation, began, filled(query.expression, rolled_back if "Rollbacks" in query.where else chosen)
+        )
+    ]
     assert empty == []
 
 

@@ -424,7 +424,7 @@ def test_kubectl_promotes_once_per_id(long: RolloutUnderTest) -> None:
     for wrong, expected in (
         (
             {"id": "2", "verb": "launch"},
-            'supported values: "promote", "promote-full", "resume", "abort", "retry"',
+            'supported values: "promote", "promote-full", "pause", "resume", "abort", "retry"',
         ),
         ({"id": None, "verb": "abort"}, "spec.request.id: Required value"),
         ({"id": 2}, "spec.request.id: Invalid value"),

@@ -899,7 +899,7 @@ def _(world: TrapWorld) -> None:
 @trap("modes-standard-with-canaries-of-its-own")
 def _(world: TrapWorld) -> None:
     """KServe 0.20 makes Deployments of spec.canary that no weight reaches: not driven, and said."""
-    model = {"modelFormat": {"name": "sklearn"}, "storageUri": f"gs://models/{SERVICE}/v2"}
+    model = {"name": "kserve-container", "modelFormat": {"name": "sklearn"}, "storageUri": f"gs://models/{SERVICE}/v2"}
     canary = {"trafficPercent": 20, "predictor": {"name": "v2", "minReplicas": 1, "model": model}}
     _refused(world, "Standard", "does not drive spec.canary", {"canary": [canary]})
 
