@@ -102,13 +102,15 @@ def set_aside(service: str, namespace: str) -> Check:
 
 
 def weights_within(namespace: str, *services: str) -> Check:
-    """Nothing but the first step, and the way back, was written."""
+    """Nothing but the first step, and the way back, was written: 0, or stable's own spec."""
 
     def check(_: HostileWorld, evidence: Evidence) -> None:
         for service in services:
             name = service.replace("MOMENT", evidence.moment)
             written = evidence.weights_written(namespace, name)
-            assert set(written) <= {0, 10}, f"{name}: {written}"
+            back = evidence.specs_written(namespace, name)
+            assert set(written) <= {0, 10, *([None] if back else [])}, f"{name}: {written}"
+            assert all(uri.endswith("/v1") for uri in back), f"{name}: {back}"
 
     return check
 

@@ -18,8 +18,9 @@ from tests.testbed.setup import FAKETIME
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
-SCRAPE, SLACK_SECONDS = 1.0, 8.0
-"""Until the errors are in Prometheus, and what a machine with more processes than cores adds."""
+SCRAPE, SLACK_SECONDS = 1.0, 30.0
+"""Until the errors are in Prometheus, and what a machine with more processes than cores adds: a dozen of them share two
+cores here, and 4 to 13 s were seen. What is silenced by a hostile object stays so for minutes, or for ever."""
 ROLLED_BACK_WITHIN = 2 * INTERVAL + SCRAPE + SLACK_SECONDS
 MEMORY_LIMIT = 512 * 1024 * 1024
 

@@ -156,6 +156,16 @@ class Evidence:
             and each["objectRef"]["resource"] == "inferenceservices"
         ]
 
+    def specs_written(self, namespace: str, name: str) -> list[str]:
+        """The models that autocanary has written into a service, by their ``storageUri``."""
+        predictors = [
+            ((each.get("requestObject") or {}).get("spec") or {}).get("predictor", {})
+            for each in self.writes
+            if (each["objectRef"].get("namespace"), each["objectRef"].get("name")) == (namespace, name)
+            and each["objectRef"]["resource"] == "inferenceservices"
+        ]
+        return [each["model"]["storageUri"] for each in predictors if each.get("model")]
+
 
 class HostileWorld:
     """The servers, the tenants' receivers, and the three moments."""
