@@ -391,7 +391,8 @@ def test_an_abort_of_a_candidate_that_crashed_before_its_weight_took_effect_ends
     driver.write(Verb.ABORT)
     driver.until_phase(Phase.ROLLED_BACK, limit=120)
     assert driver.weights() == [10, 0]
-    assert document(driver)["model"]["storageUri"] == V2
+    spec = driver.world.kserve.document("models", "mnist")["spec"]
+    assert spec["predictor"]["model"]["storageUri"] == V2
     assert max(driver.share("00002")) == 0
     (message,) = driver.messages_of("rollout_rolled_back")
     assert "aborted by ann" in message
