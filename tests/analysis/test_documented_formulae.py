@@ -188,7 +188,9 @@ def test_page_and_package_agree_on_a_limit_and_margins_of_its_own(seed: int) -> 
     """``thresholdRange`` beside the comparison, another ratio and another slack."""
     policy = ComparisonPolicy(margin=0.4, ratio=2.0, confidence=99.0)
     settings = {"errors": Setting(fail=(2.0, 0.004), passing=(2.0, 0.005))}
-    run_both(100 + seed, {ERRORS: parameters_of(policy)}, settings, slo=0.02)
+    states = run_both(100 + seed, {ERRORS: parameters_of(policy)}, settings, slo=0.02)
+    assert len(states) > 300
+    assert any(comparisons.metrics[ERRORS].beyond_limit is not None for comparisons, _, _, _ in states)
 
 
 def test_the_sequences_reach_every_part() -> None:

@@ -396,7 +396,7 @@ def secrets(name: str, urls: Callable[[HostileWorld], list[str]], check: Check =
         )
 
 
-secrets("tells", lambda world: [world.receivers.teller.url])
+secrets("answers", lambda world: [world.receivers.answering.url])
 secrets("redirects", lambda world: [world.receivers.redirector.url])
 _PRIVATE = ("127.0.0.2", "2130706434", "0x7f000002", "127.0.2", "[::1]", "[::ffff:127.0.0.2]", "0.0.0.0")
 secrets("private", lambda world: [f"http://{host}:{world.receivers.private_port}/" for host in _PRIVATE])

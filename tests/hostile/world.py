@@ -55,8 +55,8 @@ class ReceiverFarm:
 
     def __init__(self, stack: ExitStack) -> None:
         self.inner: HttpSink = stack.enter_context(HttpSink())
-        self.teller: HttpSink = stack.enter_context(HttpSink())
-        self.teller.answer(
+        self.answering: HttpSink = stack.enter_context(HttpSink())
+        self.answering.answer(
             403, f"{_SECRET}\x1b[2J\x1b]0;owned\x07".encode() * 20, headers={"Content-Type": "text/html"}
         )
         self.redirector: HttpSink = stack.enter_context(HttpSink())

@@ -29,7 +29,7 @@ SHORT = (
     "rules-03-changed-with-ten-in-one-patch",
     "rules-07-zero-takes-the-traffic-back",
     "rules-08-after-a-rollback-the-field-stays",
-    "table-s05e-candidate-crashes-and-nobody-aborts",
+    "table-s05e-candidate-crashes-without-an-abort",
     "gotcha-04-kserves-webhook-is-away-during-a-rollback",
 )
 """What every change runs: intercepted, healthy, with a violation, field dropped after a rollback, crashed after it was ready,

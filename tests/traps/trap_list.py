@@ -343,7 +343,7 @@ def _(world: TrapWorld) -> None:
     assert world.share(2) == 0
 
 
-@trap("table-s05e-candidate-crashes-and-nobody-aborts")
+@trap("table-s05e-candidate-crashes-without-an-abort")
 def _(world: TrapWorld) -> None:
     """Its pods crash in the middle of a step: rolled back within one evaluation, and nothing is raised."""
     world.serve()

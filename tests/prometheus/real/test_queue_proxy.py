@@ -21,7 +21,7 @@ import pytest
 from autocanary.model.measurement import Measurement, MetricQuery, Source
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
 from tests.prometheus.scripted_prometheus import ManualClock, metric_query
-from tests.testbed.servers import Prometheus, Scrape, free_port, require_servers, wait_until
+from tests.testbed.servers import Prometheus, Scrape, free_port, require_servers, skip_unless_required, wait_until
 from tests.testbed.servers.process import ServerProcess, program
 
 pytestmark = pytest.mark.real
@@ -139,7 +139,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     for port in FIXED_PORTS:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                pytest.skip(f"port {port} of queue-proxy is taken on this machine")
+                skip_unless_required(f"port {port} of queue-proxy is taken on this machine")
     os.environ.setdefault("NO_PROXY", "127.0.0.1")
     with application() as port, QueueProxy(port, tmp_path / "proxy") as proxy, ThreadPoolExecutor(4) as pool:
         labels = {"namespace": "models", "revision_name": REVISION}

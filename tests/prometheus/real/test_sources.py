@@ -507,7 +507,7 @@ def test_canary_without_requests_differs_from_unmeasured(counted: CountingMetric
     quiet, staged, unknown = counted.query(
         metric_query(service="quiet", window=WINDOW),
         metric_query(service="staged", window=WINDOW),
-        metric_query(service="nobody", window=WINDOW),
+        metric_query(service="unknown", window=WINDOW),
     )
     assert (quiet.kind, quiet.requests) == (MeasurementKind.NO_SERIES, 0)
     assert (staged.kind, staged.requests) == (MeasurementKind.NO_SERIES, 0)

@@ -27,7 +27,7 @@ from tests.testbed.servers.http_sink import HttpSink, ReceivedRequest, SinkReply
 from tests.testbed.servers.process import ServerError, free_port, wait_until
 from tests.testbed.servers.prometheus import Prometheus, Prometheus3, QueryError, Scrape, VictoriaMetrics
 from tests.testbed.servers.proxy import FaultProxy, InjectedFault, TcpProxy
-from tests.testbed.servers.skip_without_servers import missing_servers, require_servers
+from tests.testbed.servers.skip_without_servers import missing_servers, require_servers, skip_unless_required
 
 __all__ = [
     "LOGIN_PAGE",
@@ -62,6 +62,7 @@ __all__ = [
     "install_kubeflow_crd",
     "missing_servers",
     "require_servers",
+    "skip_unless_required",
     "wait_until",
     "writes",
 ]

@@ -21,7 +21,11 @@ def require_servers(*names: str) -> None:
     if not missing:
         return
     extras = "".join(f" --with {extra.name}" for extra in setup.EXTRAS if extra.name in missing)
-    reason = f"missing on this machine: {', '.join(missing)}; `{setup.SETUP_COMMAND}{extras}` gets them"
+    skip_unless_required(f"missing on this machine: {', '.join(missing)}; `{setup.SETUP_COMMAND}{extras}` gets them")
+
+
+def skip_unless_required(reason: str) -> None:
+    """Skip the calling test for what this machine lacks, or fail it under AUTOCANARY_TEST_REAL=required."""
     if os.environ.get(setup.REQUIRED_VARIABLE) == "required":
         pytest.fail(f"{reason} ({setup.REQUIRED_VARIABLE}=required forbids skipping)", pytrace=False)
     pytest.skip(reason)
