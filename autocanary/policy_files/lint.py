@@ -16,6 +16,7 @@ from autocanary.model.measurement import Unit
 from autocanary.model.policy import Analysis, Component, Policy, Selector
 from autocanary.policy_files import analysis_schema
 from autocanary.policy_files.comparison_checks import metric_lists
+from autocanary.policy_files.compile import MIN_COMPARED_STEP
 from autocanary.policy_files.component_order import check_component_order
 from autocanary.policy_files.cross_field_checks import with_sample_values
 from autocanary.policy_files.loader import LoadedDocument
@@ -191,16 +192,28 @@ def _shortest_hold(spec: RawMapping) -> float | None:
         before_the_last = weights[:-1] if weights[-1:] == [_FULL_WEIGHT] else weights
         return parse_seconds(spec.get("stepDuration")) if before_the_last else None
     holds: list[float | None] = []
-    last = None
+    least: list[float] = []
+    analysis, last = get_mapping(spec, "analysis") or {}, None
     for step in get_list(spec, "steps"):
         pause = get_mapping(step, "pause")
         if isinstance(step, dict) and "setWeight" in step:
+            analysis = {**analysis, **(get_mapping(step, "analysis") or {})}
             holds, last = [*holds, 0.0], step["setWeight"]
+            least.append(MIN_COMPARED_STEP if _is_compared(analysis) else 0.0)
         elif pause is not None and holds:
             more, so_far = parse_seconds(pause.get("duration")), holds[-1]
             holds[-1] = so_far + more if so_far is not None and more is not None else None
-    known = [each for each in (holds[:-1] if last == _FULL_WEIGHT else holds) if each is not None]
+    held = [hold or at_least if hold is not None else None for hold, at_least in zip(holds, least, strict=True)]
+    known = [each for each in (held[:-1] if last == _FULL_WEIGHT else held) if each is not None]
     return min(known, default=None)
+
+
+def _is_compared(analysis: RawMapping) -> bool:
+    """Whether a metric that decides is compared, as it is where the policy has no metrics."""
+    if "metrics" not in analysis:
+        return True
+    metrics = (each for each in get_list(analysis, "metrics") if isinstance(each, dict))
+    return any("compare" in each and not each.get("dryRun") for each in metrics)
 
 
 def _window(document: RawMapping) -> Iterator[FieldProblem]:

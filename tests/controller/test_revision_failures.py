@@ -397,3 +397,35 @@ def test_an_abort_of_a_candidate_that_crashed_before_its_weight_took_effect_ends
     (message,) = driver.messages_of("rollout_rolled_back")
     assert "aborted by ann" in message
     assert "the route is not ready until a new revision is released" in message
+
+
+def test_a_block_that_is_seen_in_a_status_from_before_the_0_ends_no_rollback() -> None:
+    """KServe stops after it has asked for 10 %: a candidate that recovers gets them, whatever the status shows."""
+    driver = healthy_start()
+    key = driver.world.key("mnist")
+    driver.until(lambda: (seen := driver.world.cluster.observe(key)) is not None and seen.weight == 10)
+    driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
+    driver.write(Verb.ABORT)
+    driver.until(lambda: driver.weights() == [10, 0])
+    driver.world.kserve.set_kserve_down()
+    driver.run(60)
+    driver.world.kserve.recover("models", "mnist", "mnist-predictor-00002")
+    driver.run(60)
+    assert driver.world.split("mnist")["00002"] == 10
+    assert driver.phase() is Phase.ROLLING_BACK
+    driver.world.kserve.set_kserve_down(False)
+    driver.until_phase(Phase.ROLLED_BACK, limit=120)
+    assert driver.world.split("mnist")["00002"] == 0
+
+
+def test_a_restored_spec_whose_ingress_is_late_ends_the_rollback() -> None:
+    """The restored revision is ready and its route is not for a minute: then stable has 100 % beside a weight of 0."""
+    driver = healthy_start()
+    driver.until_weight(10)
+    driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
+    driver.until(lambda: document(driver)["model"]["storageUri"] == V1)
+    driver.world.kserve.hold_ingress("models", "mnist")
+    driver.run(60)
+    assert driver.phase() is Phase.ROLLING_BACK
+    driver.world.kserve.hold_ingress("models", "mnist", held=False)
+    driver.until_phase(Phase.ROLLED_BACK, limit=120)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from autocanary.decide.planner import replay
-from autocanary.model.measurement import MeasurementKind, Unit
+from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import Analysis, Metric, Policy, Range, Step
 from autocanary.model.progress import Phase, failed_requests_of
 from autocanary.model.reason import Reason
@@ -202,3 +202,19 @@ def test_the_record_restores_the_budget() -> None:
     driver.until(lambda: bool(driver.rollout().progress.failed_requests.get("failed")))
     again = from_document(json.loads(json.dumps(to_document(driver.rollout()))))
     assert again.progress.failed_requests == driver.rollout().progress.failed_requests
+
+
+# --- evaluations in a row ---------------------------------------------------------------------------------
+
+
+def test_a_limit_of_evaluations_in_a_row_that_is_never_reached_ends_at_the_deadline() -> None:
+    """One of three is out of range, so there are never five in a row: held, and rolled back after progressDeadline."""
+    drift = Metric("drift", Range(max=1.0), Unit.NUMBER, "drift", failure_limit=None, consecutive_success_limit=5)
+    drift = replace(drift, consecutive_failure_limit=2)
+    values = itertools.cycle([0.0, 0.0, 5.0])
+    driver = Driver(policy(metrics=(drift,)))
+    driver.world.metrics.custom["drift"] = lambda *_: Measurement(MeasurementKind.VALUE, next(values), requests=500.0)
+    driver.deploy_stable()
+    driver.release()
+    driver.finish(limit=600)
+    assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.PROGRESS_DEADLINE_EXCEEDED)

@@ -71,6 +71,16 @@ def test_interval_and_window_warnings(analysis: str, words: str) -> None:
     assert words in message
 
 
+def test_a_compared_step_without_a_hold_lasts_two_minutes() -> None:
+    """As the reference says; a step whose metrics are not compared has no such least time."""
+    steps = "steps: [{setWeight: 10}, {setWeight: 50, analysis: {minRequests: 90}}, {setWeight: 100}]"
+    compared = MINIMAL_POLICY.split("  analysis:")[0].replace("stepWeights: [10, 100]\n  stepDuration: 5m", steps)
+    assert not messages(compared)
+    thresholds = "{metrics: [{name: error-rate, thresholdRange: {max: 1}}]}"
+    (message,) = messages(compared.replace("{minRequests: 90}", thresholds))
+    assert "longer than the shortest step (0s)" in message
+
+
 def test_a_step_without_a_hold_is_shorter_than_any_interval() -> None:
     """A forgotten pause; a step that waits for a user has none to forget."""
     steps = "steps: [{setWeight: 10}, {setWeight: 50}, {pause: {}}]"

@@ -81,7 +81,7 @@ def _may_be_older_status(given: DecisionInput, observation: Observation) -> bool
 
 
 def _traffic_on_stable(given: DecisionInput, observation: Observation) -> bool:
-    if observation.weight != given.progress.weight and not observation.candidate_removed:
+    if not _is_weight_written(given, observation):
         return False  # an unready candidate has no traffic whatever the field says, until it is ready
     if (
         not observation.traffic
@@ -102,6 +102,14 @@ def _traffic_on_stable(given: DecisionInput, observation: Observation) -> bool:
     ):
         stable += shares.get(observation.created, 0) if observation.created != given.rollout.stable else 0
     return stable == 100
+
+
+def _is_weight_written(given: DecisionInput, observation: Observation) -> bool:
+    """Beside the restored stable spec 0 is as good as no weight: neither leaves the candidate in the spec."""
+    if observation.weight == given.progress.weight or observation.candidate_removed:
+        return True
+    is_restored = given.progress.restored and observation.spec_digest == given.rollout.stable_digest
+    return is_restored and observation.weight == 0
 
 
 def _continue_repair(given: DecisionInput, observation: Observation) -> Decision:
@@ -143,7 +151,9 @@ def _handle_blocked(given: DecisionInput, observation: Observation) -> Decision:
     waited = given.now - (since if since is not None else given.now)
     is_named = observation.blocked_by == given.rollout.candidate
     if observation.traffic_percent(given.rollout.candidate) == 0:  # only the route is not ready
-        if is_named and waited > ESCALATE_AFTER and observation.traffic_percent(given.rollout.stable) == 100:
+        # KServe may not have seen the 0, and have asked Knative for more than the status shows.
+        enough = given.policy.progress_deadline if observation.is_status_behind else ESCALATE_AFTER
+        if is_named and waited > enough and observation.traffic_percent(given.rollout.stable) == 100:
             remark = ", and the route is not ready until a new revision is released: it is blocked by the candidate"
             return _finish(given, observation, remark)
         return transitions.unchanged(given)

@@ -30,6 +30,7 @@ __all__ = [
 
 DEADLINE_REASONS = frozenset(
     {
+        Reason.GATHERING_EVIDENCE,  # a hold only without comparisons: too few evaluations in a row within the limits
         Reason.TOO_FEW_REQUESTS,
         Reason.VIOLATION_SEEN,
         Reason.WEBHOOK_PENDING,
