@@ -68,6 +68,8 @@ def _timeout(value: Any) -> float:
 
 def _namespaces(value: Any) -> tuple[str, ...]:
     names = value_types.split_list(value)
+    if not names:  # not "all": who writes an empty list means none
+        raise value_types.invalid_value("the list is empty: leave it out where every namespace may use the server")
     for name in names:
         if not _NAMESPACE.fullmatch(name):
             raise value_types.invalid_value(f"{name!r} is neither a namespace nor a pattern such as team-*")

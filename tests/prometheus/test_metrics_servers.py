@@ -103,6 +103,7 @@ def test_settings_describe_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[{name: a, url: 'http://x', params: {query: x}}]", "server a: params: the query parameter query"),
         ("[{name: a, url: 'http://x', headers: {'a b': x}}]", "server a: headers: expected headers"),
         ("[{name: a, url: 'http://x', namespaces: [A/B]}]", "server a: namespaces: 'A/B' is neither a namespace"),
+        ("[{name: a, url: 'http://x', namespaces: []}]", "server a: namespaces: the list is empty: leave it out"),
         ("[{name: a, url: 'http://x'}, {name: a, url: 'http://y'}]", "two servers have the name a"),
     ],
 )
