@@ -189,7 +189,7 @@ prometheus_servers:
 | `headers`, `params` | | Sent with every query. |
 | `ca_file` | | A file with the CA certificates that its certificate is checked against. |
 | `timeout` | `5s` | The whole time one query may take. |
-| `namespaces` | all | The namespaces whose services it may measure; `*` and `?` as in a shell. |
+| `namespaces` | all | The namespaces whose services it may measure; `*` and `?` as in a shell. Not empty. |
 
 Files are read at every query, so that a rotated secret is picked up. Each server has its own threads and connections:
 the rollouts of one do not wait for another. A name that is not configured, or not for the service's namespace, holds

@@ -13,9 +13,11 @@ from autocanary.policy_files.policy_errors import FieldPath, FieldProblem
 from autocanary.policy_files.raw_document import RawMapping, get_list, get_mapping
 from autocanary.policy_files.units import format_value, parse_seconds
 
-__all__ = ["check_comparisons", "check_metric", "has_comparison", "metric_lists"]
+__all__ = ["check_comparisons", "check_late_comparisons", "check_metric", "has_comparison", "metric_lists"]
 
 _SAME_COUNTS = ("error-rate", "request-success-rate")
+_COMPARED_BY_DEFAULT = ("error-rate", "request-duration")
+_FULL_WEIGHT = 100
 
 
 def metric_lists(spec: RawMapping) -> Iterator[tuple[FieldPath, list[Any]]]:
@@ -66,6 +68,47 @@ def check_comparisons(spec: RawMapping) -> Iterator[FieldProblem]:
     yield from _check_same_counts(spec)
     yield from _check_dry_runs(spec)
     yield from _check_step_timeout(spec)
+
+
+def check_late_comparisons(document: RawMapping) -> Iterator[FieldProblem]:
+    """Warnings: a comparison that begins at 100 %, where stable has no traffic, has nothing to compare with."""
+    before: set[str] = set()
+    for weight, compared in _compared_at_weights(get_mapping(document, "spec") or {}):
+        for name, here in compared.items() if weight == _FULL_WEIGHT else ():
+            if name not in before:
+                message = f"the comparison of {name} begins at 100 %, where stable has no traffic: it finds no failure"
+                hint = "compare it at a lower weight too, or give it a thresholdRange and failureLimit"
+                yield FieldProblem(here, message, hint, severity="warning")
+        before |= compared.keys()
+
+
+def _compared_at_weights(spec: RawMapping) -> Iterator[tuple[Any, dict[str, FieldPath]]]:
+    """Each weight that is written, and the metrics that are compared there and decide, with their places."""
+    short = "stepWeights" in spec
+    base: FieldPath = ("spec", "stepWeights" if short else "steps")
+    written = get_mapping(spec, "analysis") or {}
+    compared = dict.fromkeys(_COMPARED_BY_DEFAULT, base)
+    if "metrics" in written:
+        compared = _deciding_comparisons(written, ("spec", "analysis", "metrics"))
+    if short:
+        yield from ((weight, compared) for weight in get_list(spec, "stepWeights"))
+        return
+    for index, step in enumerate(get_list(spec, "steps")):
+        change = get_mapping(step, "analysis")
+        if change is not None and "metrics" in change:
+            compared = _deciding_comparisons(change, ("spec", "steps", index, "analysis", "metrics"))
+        if isinstance(step, dict) and "setWeight" in step:
+            yield step["setWeight"], compared
+
+
+def _deciding_comparisons(analysis: RawMapping, base: FieldPath) -> dict[str, FieldPath]:
+    metrics = enumerate(get_list(analysis, "metrics"))
+    return {
+        metric["name"]: (*base, index)
+        for index, metric in metrics
+        if isinstance(metric, dict) and "compare" in metric and metric.get("dryRun") is not True
+        if isinstance(metric.get("name"), str)
+    }
 
 
 def _compared(spec: RawMapping) -> Iterator[tuple[FieldPath, RawMapping]]:

@@ -15,7 +15,7 @@ from autocanary.errors import InputError, Problem
 from autocanary.model.measurement import Unit
 from autocanary.model.policy import Analysis, Component, Policy, Selector
 from autocanary.policy_files import analysis_schema
-from autocanary.policy_files.comparison_checks import metric_lists
+from autocanary.policy_files.comparison_checks import check_late_comparisons, has_comparison, metric_lists
 from autocanary.policy_files.compile import MIN_COMPARED_STEP
 from autocanary.policy_files.component_order import check_component_order
 from autocanary.policy_files.cross_field_checks import with_sample_values
@@ -199,21 +199,13 @@ def _shortest_hold(spec: RawMapping) -> float | None:
         if isinstance(step, dict) and "setWeight" in step:
             analysis = {**analysis, **(get_mapping(step, "analysis") or {})}
             holds, last = [*holds, 0.0], step["setWeight"]
-            least.append(MIN_COMPARED_STEP if _is_compared(analysis) else 0.0)
+            least.append(MIN_COMPARED_STEP if has_comparison({"analysis": analysis}) else 0.0)
         elif pause is not None and holds:
             more, so_far = parse_seconds(pause.get("duration")), holds[-1]
             holds[-1] = so_far + more if so_far is not None and more is not None else None
     held = [hold or at_least if hold is not None else None for hold, at_least in zip(holds, least, strict=True)]
     known = [each for each in (held[:-1] if last == _FULL_WEIGHT else held) if each is not None]
     return min(known, default=None)
-
-
-def _is_compared(analysis: RawMapping) -> bool:
-    """Whether a metric that decides is compared, as it is where the policy has no metrics."""
-    if "metrics" not in analysis:
-        return True
-    metrics = (each for each in get_list(analysis, "metrics") if isinstance(each, dict))
-    return any("compare" in each and not each.get("dryRun") for each in metrics)
 
 
 def _window(document: RawMapping) -> Iterator[FieldProblem]:
@@ -276,6 +268,7 @@ _CHECKS: tuple[Callable[[RawMapping], Iterator[FieldProblem]], ...] = (
     _queries,
     _selector,
     _interval,
+    check_late_comparisons,
     _window,
     _min_requests,
 )

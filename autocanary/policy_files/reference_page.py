@@ -124,8 +124,9 @@ steps:
 
 A field that is written there replaces the one before; `metrics` replaces the whole list. Violations are counted
 within one step. The evidence of a comparison is that of the whole rollout: a metric that is no longer compared
-keeps what it has shown, and one that is compared later begins with nothing. `status.analysisStep` says at which
-step the present analysis was stated. `interval`, `source` and `maxFailedRequests` are the rollout's.
+keeps what it has shown, and one that is compared later begins with nothing (at 100 %: with nothing to compare it with).
+`status.analysisStep` says at which step the present analysis was stated. `interval`, `source` and
+`maxFailedRequests` are the rollout's.
 
 ## Which policy governs a service
 

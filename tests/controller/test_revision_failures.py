@@ -22,7 +22,7 @@ from autocanary.simulator.response_quality import from_traffic_weight
 from tests.controller.driver import BROKEN, FAULTLESS, STEPS, V1, V2, V3, Driver, healthy_start, policy
 
 
-def document(driver: Driver) -> dict[str, object]:
+def document(driver: Driver) -> dict[str, Any]:
     predictor = driver.world.kserve.document("models", "mnist")["spec"]["predictor"]
     return dict(predictor)
 

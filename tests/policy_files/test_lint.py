@@ -81,6 +81,33 @@ def test_a_compared_step_without_a_hold_lasts_two_minutes() -> None:
     assert "longer than the shortest step (0s)" in message
 
 
+@pytest.mark.parametrize(
+    ("steps", "analysis", "where"),
+    [
+        ("stepWeights: [100]", "", "spec.stepWeights"),
+        (
+            "steps: [{setWeight: 10}, {pause: {duration: 5m}}, {setWeight: 100, analysis: {metrics: [COMPARED]}}]",
+            "  analysis: {metrics: [THRESHOLD]}",
+            "spec.steps[2].analysis.metrics[0]",
+        ),
+        (
+            "steps: [{setWeight: 10, analysis: {metrics: [COMPARED]}}, {pause: {duration: 5m}}, {setWeight: 100}]",
+            "  analysis: {metrics: [THRESHOLD]}",
+            "",
+        ),
+        ("stepWeights: [50]", "", ""),
+    ],
+)
+def test_a_comparison_that_begins_at_100_percent_is_a_warning(steps: str, analysis: str, where: str) -> None:
+    """It was valid without a word, and a candidate that fails 60 % was held at 100 % without an end."""
+    text = MINIMAL_POLICY.split("  analysis:")[0]
+    text = text.replace("stepWeights: [10, 100]\n  stepDuration: 5m", steps) + analysis
+    text = text.replace("COMPARED", "{name: error-rate, compare: {to: stable}}")
+    found = messages(text.replace("THRESHOLD", "{name: request-success-rate, thresholdRange: {min: 90}}"))
+    assert bool(found) == bool(where)
+    assert all(f"{where}: the comparison of " in each and "begins at 100 %" in each for each in found)
+
+
 def test_a_step_without_a_hold_is_shorter_than_any_interval() -> None:
     """A forgotten pause; a step that waits for a user has none to forget."""
     steps = "steps: [{setWeight: 10}, {setWeight: 50}, {pause: {}}]"
