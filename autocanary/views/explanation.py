@@ -279,11 +279,18 @@ def _deadlines(rollout: Rollout, policy: Policy) -> Iterator[NextEvent]:
             yield NextEvent(kind, f"{deed}, if {what}", since + timeout.hold)
 
 
+def _is_other_policy(rollout: Rollout, governing: Policy) -> bool:
+    """The digests of one text differ between versions of autocanary, where fields were added."""
+    if not governing.digest or governing.digest == rollout.policy_digest:
+        return False
+    return governing.name != rollout.policy_name or governing.document != rollout.policy_document
+
+
 def _policy_in_force(rollout: Rollout, policy: Policy | None, governing: Policy | None) -> PolicyInForce:
     note = ""
     if policy is None:
         note = "this version cannot read the snapshot of the policy that the rollout began with"
-    elif governing is not None and governing.digest and governing.digest != rollout.policy_digest:
+    elif governing is not None and _is_other_policy(rollout, governing):
         note = (
             f"policy {governing.name} governs {rollout.service} now and is not what this rollout began with: "
             "the change applies from the next rollout on"

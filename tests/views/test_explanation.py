@@ -75,12 +75,20 @@ def test_an_approval_comes_before_the_next_step() -> None:
 def test_the_policy_is_shown_as_declared_and_in_force() -> None:
     """With a note when another version governs the service now."""
     plan = policy()
-    found = explain_rollout(rollout(), plan, NOW, governing=replace(plan, digest="newer")).policy
+    newer = replace(plan, digest="newer", document={"stepWeights": [50]})
+    found = explain_rollout(rollout(), plan, NOW, governing=newer).policy
     assert found.declared.startswith("stepWeights:\n  - 10")
     assert dict(found.in_force)["steps"] == "10 % 5m → 25 % 5m → 50 % 5m → 100 % 10m"
     assert dict(found.in_force)["onNoData"] == "rollback after 10m"
     assert "the change applies from the next rollout on" in found.note
     assert explain_rollout(rollout(), plan, NOW, governing=replace(plan, digest="p1")).policy.note == ""
+
+
+def test_another_digest_of_the_same_text_is_no_other_policy() -> None:
+    """A newer version of autocanary, with more fields, makes another one of it."""
+    began = rollout()
+    same = replace(policy(), name=began.policy_name, digest="newer", document=dict(began.policy_document))
+    assert explain_rollout(began, policy(), NOW, governing=same).policy.note == ""
 
 
 def test_an_unreadable_policy_leaves_what_the_record_says() -> None:
