@@ -347,6 +347,140 @@ def test_strange_services_are_written_as_they_are(guarded: Cluster) -> None:
         assert guarded.weight(name) is None, after
 
 
+def _env(*items: Spec, **more: Any) -> Spec:
+    return model(V1, env=list(items), **more)
+
+
+def _read_from(kind: str, **fields: Any) -> Spec:
+    return {"name": "A", "valueFrom": {kind: fields}}
+
+
+def _cpu(**more: str) -> Spec:
+    return _read_from("resourceFieldRef", resource="limits.cpu", **more)
+
+
+SIDECAR = [{"name": "kserve-container", "image": "team/server:1"}, {"name": "sidecar", "image": "team/sidecar:1"}]
+NO_RELEASE: dict[str, tuple[Spec, Spec]] = {
+    "an empty value": (_env({"name": "A"}), _env({"name": "A", "value": ""})),
+    "a divisor by default": (_env(_cpu(divisor="0")), _env(_cpu())),
+    "a divisor in another form": (_env(_cpu(divisor="1")), _env(_cpu(divisor="1000m"))),
+    "a divisor of ones own container": (custom("a", env=[_cpu(divisor="0")]), custom("a", env=[_cpu()])),
+    "an empty prefix": (
+        model(V1, envFrom=[{"configMapRef": {"name": "a"}}]),
+        model(V1, envFrom=[{"configMapRef": {"name": "a"}, "prefix": ""}]),
+    ),
+    "env in another order": (
+        _env({"name": "A", "value": "1"}, {"name": "B", "value": "1"}),
+        _env({"value": "1", "name": "B"}, {"value": "1", "name": "A"}),
+    ),
+    "containers in another order": (predictor({"containers": SIDECAR}), predictor({"containers": SIDECAR[::-1]})),
+    "a tag under a runtime version": (
+        model(V1, image="team/server:1", runtimeVersion="5"),
+        model(V1, image="team/server:2", runtimeVersion="5"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NO_RELEASE)
+def test_the_same_content_in_another_form_is_no_release(guarded: Cluster, case: str) -> None:
+    """KServe stores some items in its own form: each request with the manifest has them in the manifest's."""
+    before, after = NO_RELEASE[case]
+    name = guarded.service(before)
+    guarded.replace(name, after)
+    assert guarded.weight(name) is None
+
+
+RELEASES: dict[str, tuple[Spec, Spec]] = {
+    "value": (_env({"name": "A", "value": "1"}), _env({"name": "A", "value": "2"})),
+    "value to Secret": (_env({"name": "A", "value": "1"}), _env(_read_from("secretKeyRef", name="s", key="k"))),
+    "Secret to value": (_env(_read_from("secretKeyRef", name="s", key="k")), _env({"name": "A", "value": "1"})),
+    "key of a Secret": (
+        _env(_read_from("secretKeyRef", name="s", key="k")),
+        _env(_read_from("secretKeyRef", name="s", key="l")),
+    ),
+    "Secret to ConfigMap": (
+        _env(_read_from("secretKeyRef", name="s", key="k")),
+        _env(_read_from("configMapKeyRef", name="s", key="k")),
+    ),
+    "envFrom": (
+        model(V1, envFrom=[{"configMapRef": {"name": "a"}}]),
+        model(V1, envFrom=[{"configMapRef": {"name": "b"}}]),
+    ),
+    "prefix": (
+        model(V1, envFrom=[{"secretRef": {"name": "a"}}]),
+        model(V1, envFrom=[{"secretRef": {"name": "a"}, "prefix": "X_"}]),
+    ),
+    "runtime version": (model(V1, runtimeVersion="1"), model(V1, runtimeVersion="2")),
+    "the only container, under another name": (
+        custom("a"),
+        predictor({"containers": [{"name": "mine", "image": "b"}]}),
+    ),
+    "one env of a thousand": (
+        _env(*({"name": f"E{number}", "value": "x"} for number in range(1000))),
+        _env(*({"name": f"E{number}", "value": "x"} for number in range(999)), {"name": "E999", "value": "y"}),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RELEASES)
+def test_a_changed_item_is_a_release(guarded: Cluster, case: str) -> None:
+    """By its value and by where it is read from; KServe names an only container itself."""
+    before, after = RELEASES[case]
+    name = guarded.service(before)
+    guarded.replace(name, after)
+    assert guarded.weight(name) == 0
+
+
+NULLS: dict[str, tuple[Spec, Spec, int | None]] = {
+    "weight, with a release": (model(V1), predictor({**model(V2)["predictor"], "canaryTrafficPercent": None}), 0),
+    "weight, without": (model(V1, 25), predictor({**model(V1)["predictor"], "canaryTrafficPercent": None}), 25),
+    "a form": (model(V1), predictor({**model(V2)["predictor"], "sklearn": None}), 0),
+    "another component": (model(V1), {**model(V2), "transformer": None}, 0),
+    "env, args are new": (_env({"name": "A", "value": "1"}), model(V1, env=None, args=["--fast"]), 0),
+    "containers": (model(V1), predictor({**model(V2)["predictor"], "containers": None}), 0),
+    "a source": (_env({"name": "A", "value": "1"}), _env({"name": "A", "value": "1", "valueFrom": None}), None),
+    "runtime version": (model(V1, runtimeVersion="1"), model(V1, runtimeVersion=None), None),
+    "storage URI": (model(V1), model(V1, storageUri=None, storage={"key": "a", "path": "b"}), None),
+    "deep inside, the weight is kept": (
+        model(V1, 25, env=[{"name": "A", "value": "1"}]),
+        _env({"name": "A", "value": "1", "valueFrom": {"secretKeyRef": None}}),
+        25,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NULLS)
+def test_a_null_says_nothing(guarded: Cluster, case: str) -> None:
+    """Templates write nulls for empty values; KServe takes them for fields that are left out."""
+    before, after, held = NULLS[case]
+    name = guarded.service(before)
+    guarded.replace(name, after)
+    assert guarded.weight(name) == held
+
+
+def test_unnamed_containers_are_not_confused(guarded: Cluster) -> None:
+    """The minimal definition takes them; the full one refuses."""
+    containers = [{"name": "kserve-container", "image": "a"}, {"image": "b"}, {"image": "c"}]
+    try:
+        name = guarded.service(predictor({"containers": containers}))
+    except AssertionError as refused:
+        assert "name: Required value" in str(refused)  # noqa: PT017
+        return
+    guarded.patch(name, {"spec": {"predictor": {"minReplicas": 3}}})
+    assert guarded.weight(name) is None
+
+
+def test_the_mode_is_the_one_that_kserve_has_written(guarded: Cluster) -> None:
+    """A request that replaces the whole object has no status, or one that somebody wrote by hand."""
+    name = guarded.service(model(V1), mode="RawDeployment")
+    guarded.replace(name, model(V2))
+    assert guarded.weight(name) is None
+    name = guarded.service(model(V1), mode="Serverless")
+    document = {**guarded.document(name, model(V2), "models"), "status": {"deploymentMode": "RawDeployment"}}
+    assert guarded.kubectl("replace", "-f", "-", stdin=document)[0] == 0
+    assert guarded.weight(name) == 0
+
+
 def test_an_older_server_warns(older: Cluster) -> None:
     """The request goes through; the user reads what will happen and how to do better."""
     name = older.service(model(V1))

@@ -137,6 +137,24 @@ def test_the_same_manifest_again_is_no_release(guarded: Guarded, form: str) -> N
     assert guarded.shares(name) == {"00001": 100}
 
 
+def test_kserve_stores_items_of_env_in_its_own_form(guarded: Guarded) -> None:
+    """So a manifest's item is never equal to the stored one, and the guard may not compare whole items."""
+    source: Spec = {"resourceFieldRef": {"resource": "limits.cpu"}}
+    model = {**MODELS["model"][0]["model"], "env": [{"name": "CPU", "valueFrom": source}]}
+    stored = guarded.apply("own-form", {"model": model})["spec"]["predictor"]["model"]["env"]
+    assert stored == [{"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "0"}}}]
+
+
+def test_another_tag_under_a_runtime_version_is_no_release(guarded: Guarded) -> None:
+    """KServe writes the version over the tag: no revision is made, and a 0 would have nothing to hold."""
+    model = {**MODELS["model"][0]["model"], "runtimeVersion": "v5"}
+    guarded.serve("tag", {"model": {**model, "image": "dev.local/server:1"}})
+    after = guarded.apply("tag", {"model": {**model, "image": "dev.local/server:2"}})
+    assert "canaryTrafficPercent" not in after["spec"]["predictor"]
+    time.sleep(5)
+    assert guarded.created("tag") == "00001"
+
+
 def test_a_manifest_that_drops_the_weight_leaves_the_candidate_where_it_is(guarded: Guarded) -> None:
     """Rolled back to 0, and Git has no weight any more: KServe would promote it within two seconds."""
     before, after = MODELS["model"]
