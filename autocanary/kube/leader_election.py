@@ -42,18 +42,23 @@ _log = logs.logger("autocanary.kube.leader_election")
 _NEVER = float("-inf")
 _MIN_WAIT_SECONDS = 0.02
 _MAX_FOREIGN_DURATION = 600.0  # a duration edited by hand must not keep every replica out for days
+_MAX_CONNECT, _MAX_READ = 5.0, 10.0  # a stop waits for both, and a pod has 30 s
 _RELEASED_DURATION = 1  # the duration, in seconds, that an elector leaves behind with no holder
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseTimings:
-    """All in seconds. One attempt takes at most ``connect + read``, so several fit into the deadline."""
+    """All in seconds.
+
+    ``read`` is half of the deadline: with answers that take up to that long each time, the next renewal is
+    answered in time. One that hangs takes ``connect + read``, which leaves time for another attempt.
+    """
 
     duration: float = 15.0
     renew_deadline: float = 10.0
     retry: float = 2.0
     connect: float = 2.0
-    read: float = 3.0
+    read: float = 5.0
 
     def __post_init__(self) -> None:
         if not self.retry < self.renew_deadline < self.duration:
@@ -67,7 +72,7 @@ class LeaseTimings:
         one that the holder has written.
         """
         unit = seconds / 15.0
-        return cls(seconds, 10.0 * unit, 2.0 * unit, 2.0 * unit, 3.0 * unit)
+        return cls(seconds, 10.0 * unit, 2.0 * unit, min(2.0 * unit, _MAX_CONNECT), min(5.0 * unit, _MAX_READ))
 
 
 class LeaderElector:
@@ -146,13 +151,17 @@ class LeaderElector:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            began = self._clock()
             self.try_acquire_or_renew()
-            self._sleep(self._wait())
+            self._sleep(self._wait(began))
 
-    def _wait(self) -> float:
-        """Seconds to the next attempt: a standby looks twice as often, and at the moment it may begin."""
+    def _wait(self, began: float) -> float:
+        """Seconds to the next attempt: a standby looks twice as often, and at the moment it may begin.
+
+        A leader's count from the last attempt's beginning, as its deadline does: a slow answer delays no renewal.
+        """
         if self.is_leader():
-            return self._times.retry
+            return max(_MIN_WAIT_SECONDS, began + self._times.retry - self._clock())
         return min(
             self._times.retry / 2,
             max(_MIN_WAIT_SECONDS, self._expires_at - self._clock() + _MIN_WAIT_SECONDS),

@@ -520,3 +520,22 @@ def test_the_guard_needs_namespaces_or_a_selector() -> None:
     assert of_kind(render(), "MutatingAdmissionPolicy") == of_kind(render(), "ValidatingAdmissionPolicy") == []
     none = render({"guard": {"enabled": True, "namespaces": ["models"], "fallback": "none"}})
     assert of_kind(none, "ValidatingAdmissionPolicy") == []
+
+
+def test_the_guard_holds_where_this_installation_watches() -> None:
+    """What it held elsewhere would wait at 0 for ever."""
+    guard: Spec = {"enabled": True, "namespaces": ["models", "other"]}
+    done = helm("template", "a", str(CHART), given={**PROMETHEUS, "namespaces": ["models"], "guard": guard})
+    assert "guard.namespaces has other, which namespaces lacks" in done.stderr
+    guard = {"enabled": True, "objectSelector": {"matchLabels": {"team": "a"}}}
+    (policy,) = of_kind(render({"namespaces": ["models"], "guard": guard}), "ValidatingAdmissionPolicy")
+    found = policy["spec"]["matchConstraints"]
+    assert found["namespaceSelector"]["matchExpressions"][0]["values"] == ["models"]
+    assert found["objectSelector"] == guard["objectSelector"]
+
+
+@pytest.mark.parametrize("selector", [{"team": "a"}, {"matchLabels": {}}, {"matchLabels": {"team": 1}}])
+def test_a_selector_that_would_select_all_is_refused(selector: Spec) -> None:
+    """The API server drops a field that it does not know, and an empty selector takes each service."""
+    values = {**PROMETHEUS, "guard": {"enabled": True, "objectSelector": selector}}
+    assert "/guard/objectSelector" in helm("template", "a", str(CHART), given=values).stderr

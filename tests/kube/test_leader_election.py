@@ -135,6 +135,31 @@ def test_renewals_keep_it(api: FakeApi) -> None:
     assert spec(api)["acquireTime"] <= spec(api)["renewTime"]
 
 
+@pytest.mark.parametrize("seconds", [3.0, 6.0, 15.0])
+def test_a_slow_server_changes_no_leader(api: FakeApi, seconds: float) -> None:
+    """Every answer takes nearly as long as one is waited for, which is a third of the duration."""
+    clock, times, led = Time(), LeaseTimings.for_duration(seconds), list[bool]()
+    latency = 0.95 * seconds / 3
+    assert latency < times.read
+    handle = api.handle
+
+    def slow(request: Any) -> Any:
+        clock.now += latency
+        led.append(one.is_leader())
+        return handle(request)
+
+    def sleep(waits: float) -> None:
+        clock.now += waits
+        if len(led) >= 20:
+            one._stopping.set()
+
+    api.handle = slow  # type: ignore[method-assign]
+    one = elector(api, clock, times=times, sleep=sleep)
+    one._run()
+    assert led.index(True) == 2, "after the read and the creation"
+    assert all(led[2:])
+
+
 def test_a_failed_renewal_is_no_loss_yet(api: FakeApi) -> None:
     """One refused, one lost answer: the deadline decides."""
     clock = Time()

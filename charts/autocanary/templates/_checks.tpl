@@ -42,6 +42,13 @@
 {{- if and $values.guard.enabled (not $values.guard.namespaces) (not $values.guard.objectSelector) }}
 {{- fail "guard.enabled needs guard.namespaces or guard.objectSelector: a guarded service that no policy governs waits at 0 % for a user" }}
 {{- end }}
+{{- if and $values.guard.enabled $values.namespaces }}
+{{- range $values.guard.namespaces }}
+{{- if not (has . $values.namespaces) }}
+{{- fail (printf "guard.namespaces has %s, which namespaces lacks: nothing rolls out what is held at 0 %% there" .) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if and (or $values.page.userHeader $values.page.groupsHeader) (not $values.page.enabled) }}
 {{- fail "page.userHeader and page.groupsHeader need page.enabled" }}
 {{- end }}
