@@ -50,7 +50,7 @@ _RELEASED_DURATION = 1  # the duration, in seconds, that an elector leaves behin
 class LeaseTimings:
     """All in seconds.
 
-    ``read`` is half of the deadline: with answers that take up to that long each time, the next renewal is
+    ``read`` is half of the deadline: where each answer takes nearly that long, the next renewal is
     answered in time. One that hangs takes ``connect + read``, which leaves time for another attempt.
     """
 

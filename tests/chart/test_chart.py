@@ -180,7 +180,7 @@ def test_the_variables_it_sets_are_settings() -> None:
 
 def test_secrets_reach_the_container_as_files_only() -> None:
     """Nothing of a Secret is in the Deployment, in arguments or in the environment."""
-    assert "secretKeyRef" not in TEMPLATES
+    assert "secretKeyRef:" not in TEMPLATES
     assert "kind: Secret" not in TEMPLATES
     text = (CHART / "templates" / "deployment.yaml").read_text(encoding="utf-8")
     assert re.search(r"args: \[run\]$", text, re.MULTILINE)

@@ -471,7 +471,7 @@ def test_unnamed_containers_are_not_confused(guarded: Cluster) -> None:
 
 
 def test_the_mode_is_the_one_that_kserve_has_written(guarded: Cluster) -> None:
-    """A request that replaces the whole object has no status, or one that somebody wrote by hand."""
+    """A request that replaces the whole object has no status, or one that a user wrote by hand."""
     name = guarded.service(model(V1), mode="RawDeployment")
     guarded.replace(name, model(V2))
     assert guarded.weight(name) is None
