@@ -10,6 +10,7 @@ Over 300 lines because it is one account: a rollout's, from its first record to 
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -196,11 +197,18 @@ class Checks:
                 return
             self.fail("recorded first", f"{key} was set to {weight}, and no rollout of it runs")
             return
+        if restored and self._record_was_lost(track):
+            return  # a rollback does not wait for its record
         same = track.progress.weight == weight
         self._must("recorded first", same, track, f"{track.progress.weight} is recorded, {weight} written")
         if restored:
             back = track.progress.phase is Phase.ROLLING_BACK
             self._must("recorded first", back, track, "the spec was restored, and it does not roll back")
+
+    def _record_was_lost(self, track: TrackedRollout) -> bool:
+        """A rollback was decided, and the injected fault took its record a moment ago."""
+        meant = (track.key.namespace, track.name) in self._meant
+        return meant and self.now() - self._struck_at.get(track.name, -math.inf) < 1.0
 
     def _noted_as_wrong(self, key: ServiceKey) -> bool:
         """KServe undid a promotion; said in the record of that, and then put right."""
