@@ -100,7 +100,7 @@ PEERS: tuple[BenchmarkRun, ...] = (
         10,
         SteadyLoad(2400, 2400, 10.0, 10.07, 10.12, 0.167, 8.33, 172, 181, 2400, 4.0, 612, 1.02, 0, 612, 63.5),
         RollbackDelays(20, 20, 6.3, 11.77, 11.77),
-        "settled",
+        "after its start-up",
     ),
     BenchmarkRun(
         "Argo Rollouts",

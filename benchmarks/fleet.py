@@ -187,9 +187,9 @@ def measure(count: int, arguments: argparse.Namespace) -> BenchmarkRun:
             _log(f"{count} rollouts: starting")
             took = fleet.warm_up(arguments.metrics)
             _log(f"{count} rollouts: all in analysis {took:.0f} s after the start; settling")
-            time.sleep(arguments.settle)
+            time.sleep(arguments.warm_up)
             load = fleet.window(arguments.window)
-            _log(f"{count} rollouts: breach")
+            _log(f"{count} rollouts: violation")
             violation, wrongly = fleet.violation(arguments.seed)
             if wrongly:
                 _log(f"{count} rollouts: {wrongly} HEALTHY candidates were rolled back")
@@ -210,10 +210,10 @@ def _log(text: str) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__)
     parser.add_argument("--rollouts", type=int, nargs="+", default=[50, 200, 500], metavar="N")
-    parser.add_argument("--interval", type=float, default=10.0, help="seconds between looks (default 10)")
+    parser.add_argument("--interval", type=float, default=10.0, help="seconds between evaluations (default 10)")
     parser.add_argument("--window", type=float, default=120.0, help="seconds that are measured (default 120)")
     parser.add_argument(
-        "--settle",
+        "--warm-up",
         type=float,
         default=30.0,
         help="seconds between the last start and the window (default 30)",
@@ -225,7 +225,7 @@ def _arguments() -> argparse.Namespace:
         help="presets: four presets; mixed: two presets and two queries of the user's own, as for the peers",
     )
     parser.add_argument("--latency", type=float, default=0.005, help="seconds per answer (default 0.005)")
-    parser.add_argument("--seed", type=int, default=1, help="of the instants of the breaches")
+    parser.add_argument("--seed", type=int, default=1, help="of the times of the violations")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="profile autocanary (costs CPU) into FILE")
     return parser.parse_args()

@@ -190,7 +190,7 @@ _HOUR_COLUMNS = (
     "recorded",
     "ended so far",
     "RSS, MB",
-    "held by the engine, MB",
+    "held by the controller, MB",
     "CPU, s",
     "of it in ticks, s",
 )
@@ -233,7 +233,7 @@ def report(soak: Soak, seconds: int) -> str:
         f"{quantile(lasted, 0.5):.0f} s (median) to {max(lasted, default=0):.0f} s; "
         f"{time.process_time():.0f} s of CPU; memory in the second half: RSS "
         f"{slope(soak.hours, _rss):+.2f} MB per hour, held by the "
-        f"engine {slope(soak.hours, _held):+.3f} MB per hour; "
+        f"controller {slope(soak.hours, _held):+.3f} MB per hour; "
         f"violations: {len(checks.violations)}"
     )
     return "\n\n".join(parts)

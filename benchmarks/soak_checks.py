@@ -337,14 +337,18 @@ class Checks:
 
     def _passed(self, track: TrackedRollout, was: Progress, on_decision: float) -> None:
         """At the weight that the candidate really had, for the step's time, and at the last evaluation before."""
-        look = next(((at, good) for at, good in reversed(track.looks) if at <= on_decision), None)
+        evaluation = next(((at, good) for at, good in reversed(track.looks) if at <= on_decision), None)
         share, since = self._share(track, on_decision)
         hold = track.policy.steps[max(was.step, 0)].hold
-        seen = look is not None and look[1] and on_decision - look[0] <= MAX_MEASUREMENT_AGE
-        self._must("only with a pass", seen, track, f"up from {was.weight} at {on_decision:.1f}, last look {look}")
+        seen = evaluation is not None and evaluation[1] and on_decision - evaluation[0] <= MAX_MEASUREMENT_AGE
+        self._must(
+            "only with a pass", seen, track, f"up from {was.weight} at {on_decision:.1f}, last evaluation {evaluation}"
+        )
         if any(each.at > since - 5 for each in self._touches_of(track)):
             return  # what the traffic was in between is not known from a share alone
-        for_long = share == was.weight and on_decision - since >= hold - 1 and look is not None and look[0] > since
+        for_long = (
+            share == was.weight and on_decision - since >= hold - 1 and evaluation is not None and evaluation[0] > since
+        )
         said = f"up from {was.weight} at {on_decision:.1f}; the share was {share} since {since:.1f}"
         self._must("only with a pass", for_long, track, said)
 

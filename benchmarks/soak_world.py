@@ -274,7 +274,7 @@ class WatchedNotifier(RecordingNotifier):
 
 
 class SoakWorld(World):
-    """``ledger_of`` and so on may be replaced by ports with a fault, to see that the checks notice."""
+    """Its ports may be replaced by ports with a fault, to see that the checks notice."""
 
     def __init__(self, seed: int, checks: Checks, events: Counter[str]) -> None:
         super().__init__(policies=policies(0), load=RequestLoad(20.0), seed=seed)

@@ -1,6 +1,6 @@
-"""What a tick costs: the unchanged engine over N rollouts of the simulated world, in virtual time.
+"""What a tick costs: the unchanged controller over N rollouts of the simulated world, in virtual time.
 
-``python -m benchmarks.tick``. Every port is timed apart, so the controller's own cost (with planner and judge)
+``python -m benchmarks.tick``. Every port is timed apart, so the controller's own cost (with planner and analysis)
 is not mixed with that of the world. Each N runs in a process of its own, for the sake of its memory.
 """
 
@@ -40,7 +40,7 @@ _CHILD_SECONDS = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one N. Milliseconds of CPU per rollout and look; memory in MB.
+    """Of one N. Milliseconds of CPU per evaluation; memory in MB.
 
     ``adapter`` is the grouping of questions and the taking apart of answers (or the simulated metrics);
     ``store`` and ``cluster`` are the world's, with JSON where an API server would have it. ``cores`` is
@@ -198,7 +198,7 @@ class Bench:
 
 _COLUMNS = (
     "rollouts",
-    "engine, ms",
+    "controller, ms",
     "adapter, ms",
     "both, ms",
     "cores",

@@ -71,7 +71,7 @@ class RolloutResult:
 
 
 class _SimulatedRollout:
-    """One world with an engine in it, ticking at the seconds at which something may be due."""
+    """One world with a controller in it, ticking at the seconds at which something may be due."""
 
     def __init__(self, seed: str, worse: float) -> None:
         rng = self.rng = Random(f"world/{seed}")

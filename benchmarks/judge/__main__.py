@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--record", type=Path, metavar="FILE", help="a line per row and load; goes on with it")
     parser.add_argument("--docs", type=Path, metavar="FOLDER", help="write page, JSON and pictures there")
-    parser.add_argument("--cost", action="store_true", help="what one look costs, and the size of the state")
+    parser.add_argument("--cost", action="store_true", help="what one evaluation costs, and the size of the state")
     chosen = parser.parse_args(arguments)
     if chosen.cost:
         print(cost())

@@ -27,9 +27,9 @@ def cost(samples: int = _LOOKS) -> str:
     """A Markdown table; CPU time, so the figures are this machine's."""
     spent, sizes = _cpu_seconds(samples)
     rows = (
-        ("a look, median", f"{median(spent) * 1e6:.0f} µs"),
-        ("a look, mean (blocks end at every third)", f"{sum(spent) / len(spent) * 1e6:.0f} µs"),
-        ("a look, 99 %", f"{quantiles(spent, n=100)[98] * 1e6:.0f} µs"),
+        ("an evaluation, median", f"{median(spent) * 1e6:.0f} µs"),
+        ("an evaluation, mean (blocks end at every third)", f"{sum(spent) / len(spent) * 1e6:.0f} µs"),
+        ("an evaluation, 99 %", f"{quantiles(spent, n=100)[98] * 1e6:.0f} µs"),
         ("state as JSON, largest", f"{max(sizes):,} bytes"),
     )
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])

@@ -29,7 +29,9 @@ PAGES = tuple(
     for path in sorted(
         [
             *(each for each in (ROOT / "docs").rglob("*.md") if "decisions" not in each.parts),
-            *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+            *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")),
+            *(each for each in (ROOT / ".github").rglob("*.*") if each.suffix in (".md", ".yaml", ".yml")),
+            *(ROOT / "tests").rglob("README.md"),
             *(ROOT / "policies").glob("*.yaml"),
             *(CHART / "crds").glob("*.yaml"),
             *(CHART / "files").rglob("*.json"),
