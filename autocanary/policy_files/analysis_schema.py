@@ -16,9 +16,9 @@ from autocanary.policy_files.field_types import (
     Duration,
     Margin,
     MetricName,
-    Name,
     PositiveDuration,
     Quantile,
+    ServerName,
     StrictModel,
     ThresholdValue,
 )
@@ -188,7 +188,7 @@ class OnOutage(StrictModel):
 class PrometheusRef(StrictModel):
     """One of the Prometheus servers that the operator has configured for this autocanary."""
 
-    name: Name = Field(
+    name: ServerName = Field(
         description="Its name in the setting [`prometheus_servers`](settings.md#several-prometheus-servers).",
         examples=["team-a"],
     )

@@ -114,6 +114,10 @@ def _namespace(value: Any) -> str:
     return _text(value, "a namespace", _DNS_LABEL, 63, "use lower case letters, digits and -")
 
 
+def _server_name(value: Any) -> str:
+    return _text(value, "the name of a Prometheus server", _DNS_LABEL, 63, "use lower case letters, digits and -")
+
+
 def _glob(value: Any) -> str:
     rule = "use lower case letters, digits, - and ., with * and ? as wildcards"
     return _text(value, "a name or pattern", _GLOB, 253, rule)
@@ -246,6 +250,7 @@ Confidence = Annotated[float, ParsedWith(_confidence, **_PERCENT, minimum=_CONFI
 ThresholdValue = Annotated[float | str, ParsedWith(_bound, type=["number", "string"], examples=[99, "0.5%", "500ms"])]
 Name = Annotated[str, ParsedWith(_name, type="string", pattern=f"^{_DNS_NAME.pattern}$", maxLength=253)]
 Namespace = Annotated[str, ParsedWith(_namespace, type="string", pattern=f"^{_DNS_LABEL.pattern}$", maxLength=63)]
+ServerName = Annotated[str, ParsedWith(_server_name, type="string", pattern=f"^{_DNS_LABEL.pattern}$", maxLength=63)]
 Glob = Annotated[str, ParsedWith(_glob, type="string", pattern=f"^{_GLOB.pattern}$", maxLength=253)]
 MetricName = Annotated[str, ParsedWith(_metric_name, type="string", pattern=f"^{_METRIC.pattern}$", maxLength=63)]
 LabelValue = Annotated[str, ParsedWith(_label_value, type="string", pattern=f"^{_LABEL_VALUE.pattern}$", maxLength=63)]

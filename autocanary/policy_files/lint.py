@@ -14,15 +14,17 @@ from autocanary.decide.policy_selection import selectors_overlap
 from autocanary.errors import InputError, Problem
 from autocanary.model.measurement import Unit
 from autocanary.model.policy import Analysis, Component, Policy, Selector
-from autocanary.policy_files import analysis_schema
+from autocanary.policy_files.analysis_schema import AnalysisFields
 from autocanary.policy_files.comparison_checks import check_late_comparisons, has_comparison, metric_lists
 from autocanary.policy_files.compile import MIN_COMPARED_STEP
 from autocanary.policy_files.component_order import check_component_order
 from autocanary.policy_files.cross_field_checks import with_sample_values
+from autocanary.policy_files.field_types import StrictModel
 from autocanary.policy_files.loader import LoadedDocument
 from autocanary.policy_files.metric_presets import PRESETS
 from autocanary.policy_files.policy_errors import FieldPath, FieldProblem, SourcePositions, to_problem
 from autocanary.policy_files.raw_document import RawMapping, get_list, get_mapping
+from autocanary.policy_files.schema import Spec
 from autocanary.policy_files.typo_repair import RepairedDocument
 from autocanary.policy_files.units import (
     QuantityError,
@@ -185,6 +187,24 @@ def _interval(document: RawMapping) -> Iterator[FieldProblem]:
         yield FieldProblem((*_ANALYSIS, "interval"), message, hint, severity="warning")
 
 
+def _consecutive_successes(document: RawMapping) -> Iterator[FieldProblem]:
+    """A number of evaluations in a row for which no step has the time."""
+    interval, shortest = _seconds(_analysis(document), "interval"), _shortest_hold(_spec(document))
+    deadline = _seconds(_spec(document), "progressDeadline", Spec)
+    if interval is None or shortest is None or deadline is None:
+        return
+    for path, metric in _metrics(document):
+        least = metric.get("consecutiveSuccessLimit")
+        if type(least) is not int or least * interval <= shortest + deadline:
+            continue
+        message = (
+            f"{least} evaluations take {format_duration(least * interval)}, longer than the shortest step "
+            f"({format_duration(shortest)}) and progressDeadline ({format_duration(deadline)}): no step can pass"
+        )
+        hint = "lower it, shorten analysis.interval, or lengthen progressDeadline"
+        yield FieldProblem((*path, "consecutiveSuccessLimit"), message, hint, severity="warning")
+
+
 def _shortest_hold(spec: RawMapping) -> float | None:
     """Of the steps before the last that do not wait for a user; None where there is none that can be read."""
     if "stepWeights" in spec:
@@ -268,6 +288,7 @@ _CHECKS: tuple[Callable[[RawMapping], Iterator[FieldProblem]], ...] = (
     _queries,
     _selector,
     _interval,
+    _consecutive_successes,
     check_late_comparisons,
     _window,
     _min_requests,
@@ -296,7 +317,9 @@ def _step_analyses(document: RawMapping) -> Iterator[tuple[FieldPath, RawMapping
             yield ("spec", "steps", index, "analysis"), analysis
 
 
-def _seconds(analysis: RawMapping, name: str) -> float | None:
-    if name in analysis:
-        return parse_seconds(analysis[name])
-    return analysis_schema.AnalysisFields.model_fields[name].default  # type: ignore[no-any-return]
+def _seconds(raw: RawMapping, name: str, schema: type[StrictModel] = AnalysisFields) -> float | None:
+    """Of a duration by the name that a policy has for it; None where it cannot be read."""
+    if name in raw:
+        return parse_seconds(raw[name])
+    fields = schema.model_fields
+    return next(each.default for at, each in fields.items() if name in (at, each.alias))  # type: ignore[no-any-return]

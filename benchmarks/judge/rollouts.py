@@ -269,9 +269,9 @@ def _halve(is_below: Callable[[float], bool]) -> float:
 
 
 def report(records: Iterable[Mapping[str, Any]]) -> str:
-    """A Markdown table, one line per situation."""
+    """A Markdown table, one line per situation; a rollout that was recorded twice, by two processes, counts once."""
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for each in records:
+    for each in {(each["situation"], each["seed"]): each for each in records}.values():
         found.setdefault(each["situation"], []).append(each)
     lines = [
         "| Situation | Rollouts | Rolled back (95 % interval) | Before the onset | After the onset, median, 90 % | "

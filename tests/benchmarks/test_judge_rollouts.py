@@ -90,6 +90,7 @@ def test_a_record_is_continued(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "| 0.5 % to 5 % from the first request | 3 | 3: 100.00 % (29.24 to 100.00 %) | 0 |" in table
     kept = [json.loads(line) for line in whole.read_text().splitlines()]
     assert report(kept) == table.strip()
+    assert report([*kept, *kept[:2]]) == table.strip()
     with pytest.raises(SystemExit):
         main(["--record", str(parts), "--only", "no-such"])
 

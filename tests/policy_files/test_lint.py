@@ -71,6 +71,28 @@ def test_interval_and_window_warnings(analysis: str, words: str) -> None:
     assert words in message
 
 
+@pytest.mark.parametrize(("least", "deadline", "doubtful"), [(30, "5m", True), (20, "5m", False), (30, "10m", False)])
+def test_more_evaluations_in_a_row_than_a_step_has_time_for(least: int, deadline: str, doubtful: bool) -> None:
+    """Steps of 5m, evaluations every 30 s: 30 of them take 15m."""
+    text = MINIMAL_POLICY.replace("    metrics:", "    interval: 30s\n    metrics:")
+    text = text.replace("  selector:", f"  progressDeadline: {deadline}\n  selector:") + (
+        f"        consecutiveSuccessLimit: {least}\n"
+    )
+    found = messages(text)
+    assert bool(found) == doubtful
+    for message in found:
+        assert "spec.analysis.metrics[0].consecutiveSuccessLimit: 30 evaluations take 15m, longer than" in message
+        assert "the shortest step (5m) and progressDeadline (5m): no step can pass" in message
+
+
+def test_the_name_of_a_prometheus_server_has_no_dot() -> None:
+    """The setting takes none, so a policy with one could never be measured."""
+    loaded = load_text(MINIMAL_POLICY.replace("    metrics:", "    prometheusRef: {name: a.b}\n    metrics:"), "p.yaml")
+    (error,) = loaded.errors
+    assert "spec.analysis.prometheusRef.name" in str(error)
+    assert "use lower case letters, digits and -" in str(error)
+
+
 def test_a_compared_step_without_a_hold_lasts_two_minutes() -> None:
     """As the reference says; a step whose metrics are not compared has no such least time."""
     steps = "steps: [{setWeight: 10}, {setWeight: 50, analysis: {minRequests: 90}}, {setWeight: 100}]"
