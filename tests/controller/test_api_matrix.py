@@ -26,12 +26,13 @@ def assert_same_outcome(outcome: Outcome, expected: Outcome) -> bool:
     return kept == expected.endings and outcome.weights == expected.weights and events == expected.events
 
 
+@pytest.mark.parametrize("compared", [False, True], ids=["thresholds", "comparisons"])
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda each: each.name)
 @pytest.mark.parametrize("call", CALLS, ids=lambda each: each.verb)
-def test_api_fault_has_documented_effect(call: ApiCall, fault: ApiFault) -> None:
+def test_api_fault_has_documented_effect(call: ApiCall, fault: ApiFault, compared: bool) -> None:
     """The call fails three times in a row, from its second time on where it is made often."""
     lost = fault.status == 0
-    expected = run_without_faults(call.scenario)
+    expected = run_without_faults(call.scenario, compared=compared)
     first = min(2, expected.writes.count(call.verb)) or 1
     seen = {"calls": 0, "struck": 0}
     indirect = _BEFORE.get(call.verb)
@@ -54,7 +55,7 @@ def test_api_fault_has_documented_effect(call: ApiCall, fault: ApiFault) -> None
             armed.append(write_faults)
             write_faults.next(fault.error(), timing=FaultTiming.AFTER if lost else FaultTiming.BEFORE, verb=call.verb)
 
-    outcome, driver = run_with_faults(call.scenario, timing, prepare=prepare)
+    outcome, driver = run_with_faults(call.scenario, timing, prepare=prepare, compared=compared)
     assert seen["struck"], "it was never made"
     assert all(call.verb in write_faults.reads for write_faults in armed), "it was never made"
     assert assert_same_outcome(outcome, expected), f"{outcome}; expected {expected}"

@@ -31,10 +31,13 @@ def stable_tracker_was_lost(scenario: str, victim: int, when: FaultPoint) -> boo
 
 
 @pytest.mark.parametrize("when", list(FaultPoint))
-@pytest.mark.parametrize("scenario", [*SCENARIOS, *RARE_SCENARIOS])
-def test_crash_at_any_write_does_not_change_outcome(scenario: str, when: FaultPoint) -> None:
+@pytest.mark.parametrize(
+    ("scenario", "compared"),
+    [*((each, False) for each in (*SCENARIOS, *RARE_SCENARIOS)), ("promotion", True), ("rollback", True)],
+)
+def test_crash_at_any_write_does_not_change_outcome(scenario: str, compared: bool, when: FaultPoint) -> None:
     """Same weights in the same order, same end, each transition notified once: as if it had never stopped."""
-    expected = run_without_faults(scenario)
+    expected = run_without_faults(scenario, compared=compared)
     different = []
     for victim, verb in enumerate(expected.writes, start=1):
         if (when is FaultPoint.BETWEEN and verb != "create") or stable_tracker_was_lost(scenario, victim, when):
@@ -43,7 +46,7 @@ def test_crash_at_any_write_does_not_change_outcome(scenario: str, when: FaultPo
         def timing(number: int, _: str, victim: int = victim) -> tuple[FaultPoint, BaseException] | None:
             return (when, ProcessCrash(victim)) if number == victim else None
 
-        outcome, driver = run_with_faults(scenario, timing)
+        outcome, driver = run_with_faults(scenario, timing, compared=compared)
         assert driver.restarted, f"write {victim} ({verb}) was never made"
         assert_same_notifications(driver)
         if not same(outcome, expected):
@@ -92,6 +95,9 @@ def test_scenarios_end_as_named() -> None:
     assert run_without_faults("paused").weights == (10, 50, 0)
     assert "delete" in run_without_faults("pruned").writes
     assert run_without_faults("mended").weights == (10, 50, 100, None)
+    assert run_without_faults("promotion", compared=True).weights == (10, 50, 100)
+    assert run_without_faults("promotion", compared=True).seconds > run_without_faults("promotion").seconds + 240
+    assert run_without_faults("rollback", compared=True).endings["mnist-00002"] == ("RolledBack", "WorseThanStable")
 
 
 @pytest.mark.parametrize("scenario", ["promotion", "supersede"])
