@@ -2,13 +2,13 @@
 #
 # docker build --tag autocanary:0.1.0 --build-arg REVISION="$(git rev-parse HEAD)" .
 #
-# Everything that is fetched from the package index is checked against a hash in requirements*.lock. The base
-# image can be held to one digest: --build-arg PYTHON=3.12-slim-bookworm@sha256:...
+# Everything that is fetched from the package index is checked against a hash in requirements*.lock, and the base
+# image is one digest. Dependabot proposes newer ones.
 
-ARG PYTHON=3.12-slim-bookworm
+FROM python:3.12-slim-bookworm@sha256:782412e85d0f0984994c290652577d4018aff08145c85b262bb63dc0c7522254 AS base
 
 # The wheel, built with the locked build backend and nothing fetched besides.
-FROM python:${PYTHON} AS wheel
+FROM base AS wheel
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
 COPY requirements-build.lock ./
@@ -21,7 +21,7 @@ RUN pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /whe
 # The program with its locked dependencies in a folder of its own, compiled ahead: the container's file
 # system is read-only, so nothing could be compiled there. Hashes instead of times in what is compiled make two
 # builds alike.
-FROM python:${PYTHON} AS installed
+FROM base AS installed
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /source
 RUN python -m venv --without-pip /opt/autocanary
@@ -32,8 +32,7 @@ COPY --from=wheel /wheel /wheel
 RUN pip --python /opt/autocanary/bin/python install --quiet --no-compile --no-deps --no-index /wheel/*.whl \
  && /opt/autocanary/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/autocanary/lib
 
-FROM python:${PYTHON}
-ARG PYTHON
+FROM base
 ARG REVISION=""
 ARG SOURCE=""
 ARG VERSION="0.1.0"
@@ -43,7 +42,7 @@ LABEL org.opencontainers.image.title="autocanary" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.source="${SOURCE}" \
-      org.opencontainers.image.base.name="docker.io/library/python:${PYTHON}"
+      org.opencontainers.image.base.name="docker.io/library/python:3.12-slim-bookworm"
 # No installer in what runs.
 RUN python -m pip uninstall --quiet --yes --root-user-action=ignore pip
 COPY --from=installed /opt/autocanary /opt/autocanary
