@@ -248,12 +248,41 @@ class StuckClient(HttpClient):
         return HttpResponse(200, "")
 
 
+class LateClient(HttpClient):
+    """Its first answer, 200, comes when it is released; the later ones at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.release, self.answered = threading.Event(), threading.Event()
+        self.status, self.calls = 200, 0
+
+    def post(self, url: str, *_: Any, **__: Any) -> HttpResponse:
+        self.calls += 1
+        if self.calls == 1:
+            self.release.wait(10)
+            self.answered.set()
+            return HttpResponse(200, "")
+        return HttpResponse(self.status, "")
+
+
 def test_hanging_call_times_out(executor: ThreadPoolExecutor) -> None:
     """A receiver that sends a byte now and then is left alone after its time."""
     call, stuck = call_of("http://u:p@host:1/secret", timeout=0.01), StuckClient()
     result = HttpPolicyWebhooks(Threads(executor), stuck, overhead_seconds=0.01).call([call])[call]
     stuck.release.set()
     assert result == WebhookResult(None, "http://host:1 did not answer within 0.01 s")
+
+
+def test_a_late_answer_is_no_answer(executor: ThreadPoolExecutor) -> None:
+    """A gate that opens after its timeout has not opened: the next evaluation asks it again and takes that answer."""
+    call, late = call_of("http://host/", timeout=0.01), LateClient()
+    webhooks = HttpPolicyWebhooks(Threads(executor), late, overhead_seconds=0.01)
+    assert webhooks.call([call])[call].ok is None
+    late.release.set()
+    assert late.answered.wait(10)
+    late.status = 403
+    again = HttpPolicyWebhooks(Threads(executor), late, overhead_seconds=10.0).call([call])[call]
+    assert (again.ok, late.calls) == (False, 2)
 
 
 def test_full_pool_is_reported_as_not_called(http: HttpClient) -> None:

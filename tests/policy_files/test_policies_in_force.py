@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from autocanary.decide.policy_selection import select_policy
 from autocanary.errors import PolicyError
+from autocanary.model.observation import ServiceKey
 from autocanary.model.policy import Policy
 from autocanary.policy_files import ActivePolicies, PolicyChanges
 from autocanary.ports import Policies
@@ -310,3 +312,22 @@ def test_readers_always_see_a_consistent_set(folder: Path) -> None:
     reader.join()
     assert failures == []
     assert len(active_policies.current()) == 2 + 3 * 10
+
+
+def test_thousands_of_policies(active_policies: ActivePolicies) -> None:
+    """3,000 in 30 namespaces: each is in force, a change concerns one, and a broken one keeps its last version."""
+    active_policies.reload()
+    placed = [(f"p{number}", f"ns{number % 30}") for number in range(3000)]
+    for name, namespace in placed:
+        text = MINIMAL_POLICY.replace("[mnist]", f"[{name}]")
+        assert active_policies.apply(resource(name, namespace, text)) == ()
+    assert len(active_policies.reload().added) == 3000
+    for name, namespace in (placed[0], placed[1499], placed[-1]):
+        found = select_policy(active_policies.current(), ServiceKey(namespace, name), {})
+        assert isinstance(found, Policy)
+        assert (found.namespace, found.name) == (namespace, name)
+    assert active_policies.apply(resource(*placed[7], broken(MINIMAL_POLICY)))
+    active_policies.apply(resource(*placed[8], MINIMAL_POLICY.replace("5m", "6m")))
+    changes = active_policies.reload()
+    assert (changes.added, changes.changed, changes.removed) == ((), ("ns8/p8",), ())
+    assert len(active_policies.current()) == 3000 + 2
