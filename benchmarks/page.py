@@ -87,7 +87,12 @@ def changing(source: FakeSource, stop: threading.Event) -> None:
 def _changed(rollout: Rollout, number: int) -> Rollout:
     progress = rollout.progress
     return replace(
-        rollout, progress=replace(progress, message=f"evaluation {number}", last_evaluation_at=float(number))
+        rollout,
+        progress=replace(
+            progress,
+            message=f"evaluation {number}",
+            analysis=replace(progress.analysis, last_evaluation_at=float(number)),
+        ),
     )
 
 

@@ -136,7 +136,7 @@ class Soak:
     def _is_over(self) -> bool:
         tracks = self.checks.tracks.values()
         return self.controller.idle() and all(
-            each.progress is not None and each.progress.phase.is_final and not each.progress.pending_notifications
+            each.progress is not None and each.progress.phase.is_final and not each.progress.outbox.pending
             for each in tracks
         )
 

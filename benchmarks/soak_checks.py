@@ -199,8 +199,8 @@ class Checks:
             return
         if restored and self._record_was_lost(track):
             return  # a rollback does not wait for its record
-        same = track.progress.weight == weight
-        self._must("recorded first", same, track, f"{track.progress.weight} is recorded, {weight} written")
+        same = track.progress.step.weight == weight
+        self._must("recorded first", same, track, f"{track.progress.step.weight} is recorded, {weight} written")
         if restored:
             back = track.progress.phase is Phase.ROLLING_BACK
             self._must("recorded first", back, track, "the spec was restored, and it does not roll back")
@@ -214,7 +214,7 @@ class Checks:
         """KServe undid a promotion; said in the record of that, and then put right."""
         kept = (each.progress for each in self.tracks.values() if each.key == key)
         said = Reason.WRONG_STABLE.value
-        return any(each is not None and any(w.startswith(said) for w in each.warnings_sent) for each in kept)
+        return any(each is not None and any(w.startswith(said) for w in each.outbox.warnings_sent) for each in kept)
 
     # --- writes to the rollout store ----------------------------------------------------------------------------
 
@@ -238,8 +238,12 @@ class Checks:
             allowed = (0, track.weight_at_start, *self._recent_weights(track))
             gone = track.weight_at_start is None and "deleted" in {each.what for each in self._touches_of(track)}
             # begun in the moment in which the service went, or without steps over a revision that was rolled back
-            fits = is_.weight in allowed or gone or (is_.weight == 100 and self._replaces_bad(track, after.stable))
-            self._must("begins where it was", fits, track, f"begins at {is_.weight}")
+            fits = (
+                is_.step.weight in allowed
+                or gone
+                or (is_.step.weight == 100 and self._replaces_bad(track, after.stable))
+            )
+            self._must("begins where it was", fits, track, f"begins at {is_.step.weight}")
             if is_.phase is Phase.ROLLING_BACK:
                 self._rolled_back(track, is_, is_)
         else:
@@ -288,10 +292,10 @@ class Checks:
 
     def _compared(self, track: TrackedRollout, was: Progress, is_: Progress) -> None:
         if was.phase.is_final:
-            same = is_.phase is was.phase and is_.reason is was.reason and is_.weight == was.weight
+            same = is_.phase is was.phase and is_.reason is was.reason and is_.step.weight == was.step.weight
             self._must("final stays final", same, track, f"{was.phase.value} became {is_.phase.value}")
             return
-        if is_.weight != was.weight:
+        if is_.step.weight != was.step.weight:
             self._check_transition(track, was, is_)
             track.weight_since = self.now()
         if (
@@ -303,35 +307,35 @@ class Checks:
 
     def _check_transition(self, track: TrackedRollout, was: Progress, is_: Progress) -> None:
         """A weight goes to the next step, to 0, or to what another client set."""
-        if is_.weight == 0:
+        if is_.step.weight == 0:
             return
         if is_.phase is Phase.ROLLING_BACK:
-            self._must("next step, 0 or back", is_.repairing, track, f"rolling back at {is_.weight}")
+            self._must("next step, 0 or back", is_.rollback.repairing, track, f"rolling back at {is_.step.weight}")
             return
         if is_.reason is Reason.EXTERNAL_CHANGE:
             done = any(each.what in WEIGHT_CHANGES for each in self._touches_of(track))
-            self._must("next step, 0 or back", done, track, f"no request set the weight to {is_.weight}")
+            self._must("next step, 0 or back", done, track, f"no request set the weight to {is_.step.weight}")
             return
-        at = 100 if was.weight is None else was.weight
+        at = 100 if was.step.weight is None else was.step.weight
         up = next((each.weight for each in track.policy.steps if each.weight > at), 100)
-        person = is_.reason is Reason.PROMOTED_BY_USER or is_.promote_all
-        legal = is_.weight == up or (person and is_.weight == 100 and track.asked(Verb.PROMOTE_FULL.value))
-        self._must("next step, 0 or back", legal, track, f"from {was.weight} to {is_.weight}")
+        person = is_.reason is Reason.PROMOTED_BY_USER or is_.requests.promote_all
+        legal = is_.step.weight == up or (person and is_.step.weight == 100 and track.asked(Verb.PROMOTE_FULL.value))
+        self._must("next step, 0 or back", legal, track, f"from {was.step.weight} to {is_.step.weight}")
         if person:
-            self._must("only with a pass", track.asked(*PROMOTING_VERBS), track, f"no user asked for {is_.weight}")
-        elif was.step < 0 or was.weight == 0:  # a candidate at 0 % has no requests to pass with
-            self._must("only with a pass", not self._stopped(track, was, is_), track, f"{is_.weight} while paused")
+            self._must("only with a pass", track.asked(*PROMOTING_VERBS), track, f"no user asked for {is_.step.weight}")
+        elif was.step.index < 0 or was.step.weight == 0:  # a candidate at 0 % has no requests to pass with
+            self._must("only with a pass", not self._stopped(track, was, is_), track, f"{is_.step.weight} while paused")
             ready = self.was_ready(track.key, track.candidate)
             self._must("only with a pass", ready, track, "the first step of a candidate that is not ready")
         else:
-            self._must("only with a pass", not self._stopped(track, was, is_), track, f"{is_.weight} while paused")
-            self._passed(track, was, is_.step_started_at or self.now())
+            self._must("only with a pass", not self._stopped(track, was, is_), track, f"{is_.step.weight} while paused")
+            self._passed(track, was, is_.step.started_at or self.now())
 
     @staticmethod
     def _stopped(track: TrackedRollout, was: Progress, is_: Progress) -> bool:
         """Whether it was paused, and no user has resumed it."""
-        freed = (was.paused_by == BY_USER and not track.paused) or (
-            is_.answered_request_id != was.answered_request_id and is_.answered_request_id in track.verbs
+        freed = (was.hold.paused_by == BY_USER and not track.paused) or (
+            is_.requests.answered_id != was.requests.answered_id and is_.requests.answered_id in track.verbs
         )
         return was.phase is Phase.PAUSED and not freed
 
@@ -339,21 +343,27 @@ class Checks:
         """At the weight that the candidate really had, for the step's time, and at the last evaluation before."""
         evaluation = next(((at, good) for at, good in reversed(track.looks) if at <= on_decision), None)
         share, since = self._share(track, on_decision)
-        hold = track.policy.steps[max(was.step, 0)].hold
+        hold = track.policy.steps[max(was.step.index, 0)].hold
         seen = evaluation is not None and evaluation[1] and on_decision - evaluation[0] <= MAX_MEASUREMENT_AGE
         self._must(
-            "only with a pass", seen, track, f"up from {was.weight} at {on_decision:.1f}, last evaluation {evaluation}"
+            "only with a pass",
+            seen,
+            track,
+            f"up from {was.step.weight} at {on_decision:.1f}, last evaluation {evaluation}",
         )
         if any(each.at > since - 5 for each in self._touches_of(track)):
             return  # what the traffic was in between is not known from a share alone
         for_long = (
-            share == was.weight and on_decision - since >= hold - 1 and evaluation is not None and evaluation[0] > since
+            share == was.step.weight
+            and on_decision - since >= hold - 1
+            and evaluation is not None
+            and evaluation[0] > since
         )
-        said = f"up from {was.weight} at {on_decision:.1f}; the share was {share} since {since:.1f}"
+        said = f"up from {was.step.weight} at {on_decision:.1f}; the share was {share} since {since:.1f}"
         self._must("only with a pass", for_long, track, said)
 
     def _promoted(self, track: TrackedRollout, was: Progress, is_: Progress) -> None:
-        person = track.asked(*PROMOTING_VERBS) and (is_.promote_all or is_.reason is Reason.PROMOTED_BY_USER)
+        person = track.asked(*PROMOTING_VERBS) and (is_.requests.promote_all or is_.reason is Reason.PROMOTED_BY_USER)
         self._must("bad is not promoted", person or not is_bad(track.kind), track, f"{is_.reason.value}")
         if not person:
             self._passed(track, was, is_.finished_at or self.now())
@@ -380,7 +390,7 @@ class Checks:
             early = any(good and at > now - grace.hold + analysis.interval for at, good in track.looks)
             return "" if early else "a deadline"
         if reason is Reason.PROGRESS_DEADLINE_EXCEEDED:
-            began = [each for each in (was.held_since, was.step_started_at) if each is not None]
+            began = [each for each in (was.hold.since, was.step.started_at) if each is not None]
             waited = now - min(began, default=now)
             return "a deadline" if waited >= track.policy.progress_deadline else ""
         if reason is Reason.KNOWN_BAD:
@@ -400,8 +410,8 @@ class Checks:
     # --- notifications ----------------------------------------------------------------------------
 
     def _check_notifications(self, track: TrackedRollout, is_: Progress) -> None:
-        waiting = {each.id for each in is_.pending_notifications}
-        for entry in is_.pending_notifications:
+        waiting = {each.id for each in is_.outbox.pending}
+        for entry in is_.outbox.pending:
             if entry.id in track.ids:
                 continue
             track.ids.add(entry.id)
@@ -414,7 +424,7 @@ class Checks:
         back = waiting & track.delivered_notifications
         self._must("notified once", not back, track, f"notified, and to be notified again: {sorted(back)}")
         gone = track.ids - track.delivered_notifications - waiting
-        lost = gone - set(is_.delivered_notifications)
+        lost = gone - set(is_.outbox.delivered)
         self._must("notified once", not lost, track, f"never notified: {sorted(lost)}")
         track.delivered_notifications |= gone
 
@@ -441,7 +451,7 @@ class Checks:
         """A minute after an end whose notification is delivered, unless something got in the way."""
         if self._troubled_at >= at - 5 or self.tracks.get((track.key.namespace, track.name)) is not track:
             return
-        if track.progress is None or track.progress.pending_notifications:
+        if track.progress is None or track.progress.outbox.pending:
             return
         since = self.now() - self._struck_at.get(track.name, 0.0)
         if since < 60.0:
@@ -458,7 +468,7 @@ class Checks:
             ended = is_ is not None and is_.phase.is_final
             message = is_.message if is_ is not None else ""
             self._must("every rollout ends", ended, track, f"{phase} since {track.began:.0f}: {message}")
-            pending_notifications = [each.id for each in is_.pending_notifications] if is_ is not None else []
+            pending_notifications = [each.id for each in is_.outbox.pending] if is_ is not None else []
             whole = not pending_notifications and track.ids == track.delivered_notifications
             self._must(
                 "notified once",

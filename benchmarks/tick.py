@@ -130,7 +130,7 @@ class Bench:
         while clock.now() < until:
             spent += self._tick()
             running = self._controller.rollouts()
-            passes = [state.passes for each in running for state in each.progress.metrics.values()]
+            passes = [state.passes for each in running for state in each.progress.analysis.metrics.values()]
             if len(running) == self._count and len(passes) == 4 * self._count and min(passes) >= 2:
                 return spent
         raise SystemExit(f"not all of {self._count} rollouts were in analysis: {self._phases()}")

@@ -186,7 +186,7 @@ _TARGET_FACTOR, _MIN_TARGET, _MAX_TARGET = 10.0, 0.01, 0.5
 
 def forecast_text(policy: Policy | None, progress: Progress) -> str:
     """ "at this traffic (3 requests/s, 10 %) 0.1 % → 1 % is detected in about 12m; …"; "" when unknown."""
-    weight = progress.weight or 0
+    weight = progress.step.weight or 0
     if policy is None or progress.phase.is_final or not 0 < weight < 100:
         return ""
     found = _first_error_comparison(policy, progress)
@@ -211,7 +211,7 @@ def forecast_text(policy: Policy | None, progress: Progress) -> str:
 
 def _first_error_comparison(policy: Policy, progress: Progress) -> tuple[Metric, ComparisonSummary] | None:
     for metric in policy.analysis.metrics:
-        state = progress.metrics.get(metric.name)
+        state = progress.analysis.metrics.get(metric.name)
         comparison_summary = state.comparison_summary if state is not None else None
         of_errors = metric.compare is not None and metric.unit is not Unit.SECONDS
         if of_errors and comparison_summary is not None and not comparison_summary.not_compared_reason:

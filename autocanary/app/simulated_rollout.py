@@ -12,13 +12,13 @@ from enum import Enum
 
 from autocanary.controller.running_rollout import RunningRollout
 from autocanary.decide.decision_input import DecisionInput
-from autocanary.decide.decision_log import FIELDS_WITHOUT_EFFECT
+from autocanary.decide.decision_log import without_effects
 from autocanary.decide.planner import plan
 from autocanary.errors import InputError
 from autocanary.model.decision import Action, Decision
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Analysis, Metric, OnFailure, Policy
-from autocanary.model.progress import Phase, Progress
+from autocanary.model.progress import Phase, Progress, StepState
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout, rollout_name
 from autocanary.simulator.releases import CANDIDATE, STABLE, RevisionPair, SimulatedRelease, start_of
@@ -170,9 +170,9 @@ class _Run:
         if decision.event is not None:
             if self._keep_transitions:
                 at = now - self._pair.start
-                weight = decision.progress.weight
+                weight = decision.progress.step.weight
                 self._transitions.append(Transition(at, decision.event.value, decision.reason.value, weight))
-            decision = replace(decision, progress=replace(decision.progress, **FIELDS_WITHOUT_EFFECT))
+            decision = replace(decision, progress=without_effects(decision.progress))
         self._running.apply(decision)
         if decision.action is Action.WEIGHT and decision.weight is not None:
             self._weight_effective_at = self._pair.write(decision.weight)
@@ -207,7 +207,6 @@ def _new_rollout(policy: Policy, observation: Observation, now: float) -> Rollou
             message="",
             started_at=now,
             phase_since=now,
-            from_weight=0,
-            step_started_at=now,
+            step=StepState(from_weight=0, started_at=now),
         ),
     )

@@ -19,7 +19,7 @@ def evidence_meter(rollout: Rollout) -> str:
     """The evidence against the candidate: ``43%`` of what rolls it back; ``–`` without comparisons."""
     from autocanary.analysis.comparisons import evidence_percent_of
 
-    percent = evidence_percent_of(rollout.progress.evidence)
+    percent = evidence_percent_of(rollout.progress.analysis.evidence)
     return f"{percent:.0f}%" if percent is not None else "–"
 
 
@@ -38,14 +38,14 @@ def comparison_panel(rollout: Rollout, policy: Policy | None) -> RenderableType 
     from autocanary.analysis.comparisons import evidence_percent_of
     from autocanary.analysis.forecast import forecast_text
 
-    percent = evidence_percent_of(rollout.progress.evidence)
+    percent = evidence_percent_of(rollout.progress.analysis.evidence)
     if percent is None:
         return None
     head = Text("worse than stable ").append_text(evidence_bar(percent))
     head.append(f" of the proof needed to roll back{_confidence(policy)}", "dim")
     parts: list[RenderableType] = [head]
-    metrics = policy.metrics_at(rollout.progress.step) if policy is not None else {}
-    for name, state in worst_first(rollout.progress.metrics):
+    metrics = policy.metrics_at(rollout.progress.step.index) if policy is not None else {}
+    for name, state in worst_first(rollout.progress.analysis.metrics):
         if state.comparison_summary is not None:
             parts.append(_comparison_text(name, state.comparison_summary, metrics.get(name)))
     expected = forecast_text(policy, rollout.progress)

@@ -98,7 +98,7 @@ def matches_applied_spec(rollout: Rollout, observation: Observation | None) -> b
         return True
     if observation.uid != rollout.service_uid:
         return False
-    if rollout.progress.restored and observation.spec_digest == rollout.stable_digest:
+    if rollout.progress.rollback.restored and observation.spec_digest == rollout.stable_digest:
         return True  # the rollback put the stable spec back, which made a revision that is no release
     if observation.default_endpoint is not None and not observation.default_endpoint.has_candidate:
         return rollout.progress.phase is not Phase.SUPERSEDED

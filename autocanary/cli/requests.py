@@ -233,7 +233,7 @@ class UserRequest:
         return self._wait_for(new_request.id, verb)
 
     def _new_request(self, verb: Verb) -> Request:
-        weight = self._rollout.progress.weight if verb is Verb.PROMOTE else None
+        weight = self._rollout.progress.step.weight if verb is Verb.PROMOTE else None
         return Request(uuid.uuid4().hex, verb.value, user_name(self._client), weight, self._reason)
 
     def abort(self) -> int:
@@ -270,14 +270,14 @@ class UserRequest:
 
     def _pending(self) -> Request | None:
         request = self._rollout.request
-        return request if request is not None and request.id != self._rollout.progress.answered_request_id else None
+        return request if request is not None and request.id != self._rollout.progress.requests.answered_id else None
 
     def _wait_for(self, request_id: str, verb: Verb) -> int:
         before = self._rollout
 
         def outcome(now: Rollout) -> CommandResult | None:
-            if now.progress.answered_request_id == request_id:
-                return now.progress.request_answer, printing.SUCCESS if _was_accepted(
+            if now.progress.requests.answered_id == request_id:
+                return now.progress.requests.answer, printing.SUCCESS if _was_accepted(
                     verb, before, now
                 ) else printing.FAILURE
             if now.request is None or now.request.id != request_id:
@@ -324,8 +324,8 @@ def _was_accepted(verb: Verb, before: Rollout, now: Rollout) -> bool:
     if verb is Verb.RESUME:
         return progress.phase is not Phase.PAUSED
     if verb is Verb.RETRY:
-        return progress.request_answer.startswith(RETRY_STARTED)  # the new attempt is another object
-    return progress.step > was.step or progress.promote_all or progress.phase is Phase.PROMOTED
+        return progress.requests.answer.startswith(RETRY_STARTED)  # the new attempt is another object
+    return progress.step.index > was.step.index or progress.requests.promote_all or progress.phase is Phase.PROMOTED
 
 
 def _requested_by(request: Request) -> str:

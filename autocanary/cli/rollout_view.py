@@ -71,9 +71,9 @@ def candidate_share(view: RolloutView) -> int:
         if traffic_percent is not None:
             return traffic_percent
     progress = view.rollout.progress
-    if progress.observed_weight is not None:
-        return progress.observed_weight
-    return 100 if progress.weight is None else progress.weight
+    if progress.step.observed_weight is not None:
+        return progress.step.observed_weight
+    return 100 if progress.step.weight is None else progress.step.weight
 
 
 def weight_bar(view: RolloutView, width: int = _BAR) -> Text:
@@ -92,15 +92,15 @@ def steps(view: RolloutView) -> Text:
     """``10 → [25] → 50 → 100``: past, present and coming steps."""
     progress, policy = view.rollout.progress, view.policy
     if policy is None:
-        return Text(f"step {progress.step + 1}")
+        return Text(f"step {progress.step.index + 1}")
     line = Text()
     undone = progress.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK)
     for index, step in enumerate(policy.steps):
         if index:
             line.append(" → ", "dim")
-        if progress.phase is Phase.PROMOTED or index < progress.step:
+        if progress.phase is Phase.PROMOTED or index < progress.step.index:
             line.append(f"{step.weight}", "green")
-        elif index == progress.step:
+        elif index == progress.step.index:
             line.append(f"[{step.weight}]", f"bold {'strike ' if undone else ''}{phase_style(progress.phase)}")
         else:
             line.append(f"{step.weight}", "dim")
@@ -111,13 +111,13 @@ def steps(view: RolloutView) -> Text:
 
 def metric_table(view: RolloutView) -> Table | None:
     """The last measurement of each metric with its range; None before the first evaluation."""
-    states, policy = view.rollout.progress.metrics, view.policy
+    states, policy = view.rollout.progress.analysis.metrics, view.policy
     if not states:
         return None
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("METRIC", "VALUE", "ALLOWED", "VIOLATIONS", "REQUESTS (WINDOW)"):
         table.add_column(column, justify="right" if column in ("VIOLATIONS", "REQUESTS (WINDOW)") else "left")
-    metrics = policy.metrics_at(view.rollout.progress.step) if policy is not None else {}
+    metrics = policy.metrics_at(view.rollout.progress.step.index) if policy is not None else {}
     for name, state in comparison_wording.worst_first(states):
         table.add_row(*_metric_row(name, state, metrics.get(name)))
     return table
@@ -186,8 +186,8 @@ def rollout_panel(view: RolloutView, now: float) -> Panel:
         failed, most = counted
         colour = "red" if failed >= most else "yellow" if failed >= most / 2 else "default"
         parts.append(Text(f"failed requests of the candidate: {failed:,}, the budget is {most:,}", colour))
-    if progress.analysis_step:
-        parts.append(Text(f"analysis: as step {progress.analysis_step} of the policy says", "dim"))
+    if progress.analysis.from_step:
+        parts.append(Text(f"analysis: as step {progress.analysis.from_step} of the policy says", "dim"))
     evidence = comparison_panel(view.rollout, view.policy)
     if evidence is not None:
         parts += [Text(), evidence]

@@ -211,7 +211,7 @@ def _print_series(rollouts: Sequence[Rollout], output: Output, *, namespaced: bo
         (rollout.namespace, _service(rollout), name, state.last)
         for rollout in rollouts
         if output is Output.WIDE and not rollout.is_final
-        for name, state in rollout.progress.metrics.items()
+        for name, state in rollout.progress.analysis.metrics.items()
         if state.last is not None and state.last.exporter
     ]
     if not rows:
@@ -351,7 +351,7 @@ def _wide_rows(views: Sequence[RolloutView]) -> list[list[Any]]:
             [
                 Text(_service(rollout)),
                 Text(progress.phase.value, phase_style(progress.phase)),
-                Text(f"{progress.step + 1}{of}"),
+                Text(f"{progress.step.index + 1}{of}"),
                 Text(f"{candidate_share(view)}%"),
                 Text(rollout.candidate),
                 Text(value_wording.format_duration(follow.now() - progress.started_at)),

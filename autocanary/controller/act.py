@@ -44,7 +44,7 @@ class RolloutActions:
         if running.needs_write(decision, now, self._state.running_count):
             self._start_write(running, observation, decision, now)
             return
-        if running.has_ended and not running.rollout.progress.pending_notifications:
+        if running.has_ended and not running.rollout.progress.outbox.pending:
             self._on_ended(running, now)  # the last write was another client's, or ours without an answer
         self._state.schedule(running, running.next_due_at(now))
 
@@ -123,7 +123,7 @@ class RolloutActions:
         if self._state.mark_ended(running, now):
             self._dependencies.listener.on_rollout_finished(running.rollout)
             self._call_post_rollout_webhooks(running)
-        if not running.rollout.progress.pending_notifications:
+        if not running.rollout.progress.outbox.pending:
             self._state.untrack(running)
             self._prune_history(running.key)
 
@@ -138,7 +138,7 @@ class RolloutActions:
 
     def _prune_history(self, key: ServiceKey) -> None:
         """Keep the newest finished rollouts of a service and delete the oldest."""
-        final = [each for each in self._state.history(key) if each.is_final and not each.progress.pending_notifications]
+        final = [each for each in self._state.history(key) if each.is_final and not each.progress.outbox.pending]
         final.sort(key=lambda each: (each.progress.finished_at or each.created_at, each.name))
         for old in final[: max(0, len(final) - self._dependencies.history_limit)]:
             self._prune(old)

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any
+from operator import attrgetter
 
-from autocanary.model.frozen_copy import replace
 from autocanary.model.progress import Notification, Progress
+from autocanary.model.progress_json import FIELD_PLACES, with_stored_fields
 from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_json import to_document
 
 __all__ = ["check_record", "without_future_times"]
 
 _TOLERATED_SECONDS = 1.0  # clocks of machines that are synchronised differ by less
-_TIME_SUFFIXES = ("_at", "_since")
+_TIMES = {name: attrgetter(place) for name, place in FIELD_PLACES.items() if name.endswith(("_at", "_since"))}
 _NOTIFICATION_TEXTS = ("id", "event", "phase", "reason", "message")
 _NOTIFICATION_NUMBERS = ("at", "step", "weight")
 
 
 def check_record(rollout: Rollout) -> None:
     """Raises ValueError, TypeError or RecursionError for a record with a field of the wrong type."""
-    for notification in rollout.progress.pending_notifications:
+    for notification in rollout.progress.outbox.pending:
         _check_notification(notification)
-    for channel, message_id in rollout.progress.channel_message_ids.items():
+    for channel, message_id in rollout.progress.outbox.channel_message_ids.items():
         if not isinstance(message_id, str):
             raise ValueError(f"channel_message_ids.{channel} must be a string, not {type(message_id).__name__}")
-    for name, state in rollout.progress.metrics.items():
+    for name, state in rollout.progress.analysis.metrics.items():
         if not _is_number(state.violations) or not _is_number(state.passes):
             raise ValueError(f"metrics.{name}: violations and passes must be numbers")
     to_document(rollout)
@@ -53,19 +52,7 @@ def without_future_times(progress: Progress, now: float) -> tuple[Progress, Mapp
     They were recorded by a machine whose clock is ahead: until then no warm-up, hold or deadline would end.
     Differences below a second are corrected and not returned.
     """
-    ahead: dict[str, float] = {}
-    corrected: Progress = _correct(progress, now, ahead)
+    times = {name: read(progress) for name, read in _TIMES.items()}
+    ahead = {name: at - now for name, at in times.items() if at is not None and at > now}
+    corrected = with_stored_fields(progress, dict.fromkeys(ahead, now)) if ahead else progress
     return corrected, {name: seconds for name, seconds in ahead.items() if seconds > _TOLERATED_SECONDS}
-
-
-def _correct(value: Any, now: float, ahead: dict[str, float]) -> Any:
-    changes: dict[str, Any] = {}
-    for each in fields(value):
-        member = getattr(value, each.name)
-        if is_dataclass(member):
-            corrected = _correct(member, now, ahead)
-            if corrected is not member:
-                changes[each.name] = corrected
-        elif each.name.endswith(_TIME_SUFFIXES) and _is_number(member) and member > now:
-            ahead[each.name], changes[each.name] = member - now, now
-    return replace(value, **changes) if changes else value

@@ -161,7 +161,7 @@ def is_measurable(given: DecisionInput) -> bool:
 
 
 def _is_warming_up(given: DecisionInput) -> bool:
-    verified = given.progress.verified_at
+    verified = given.progress.step.verified_at
     return verified is not None and given.now - verified < given.warmup
 
 
@@ -170,7 +170,7 @@ def webhook_calls_for(given: DecisionInput) -> tuple[WebhookCall, ...]:
     if not given.policy.webhooks:
         return ()
     types: list[WebhookType] = []
-    if given.progress.step < 0:
+    if given.progress.step.index < 0:
         if given.candidate_ready and not given.webhooks_allow(WebhookType.PRE_ROLLOUT):
             types.append(WebhookType.PRE_ROLLOUT)
     elif not given.progress.phase.is_final and given.progress.phase is not Phase.ROLLING_BACK:
@@ -183,10 +183,10 @@ def webhook_calls_for(given: DecisionInput) -> tuple[WebhookCall, ...]:
 
 
 def _is_before_promotion(given: DecisionInput) -> bool:
-    step, verified, steps = given.step, given.progress.verified_at, given.policy.steps
-    if step is None or verified is None or given.progress.step + 1 >= len(steps):
+    step, verified, steps = given.step, given.progress.step.verified_at, given.policy.steps
+    if step is None or verified is None or given.progress.step.index + 1 >= len(steps):
         return False
-    return steps[given.progress.step + 1].weight == 100 and given.now - verified >= step.hold
+    return steps[given.progress.step.index + 1].weight == 100 and given.now - verified >= step.hold
 
 
 def _webhook_call(rollout: Rollout, webhook: Webhook) -> WebhookCall:
@@ -200,7 +200,7 @@ def _webhook_call(rollout: Rollout, webhook: Webhook) -> WebhookCall:
 
 
 def _effective_weight(given: DecisionInput) -> int:
-    observation, weight = given.observation, given.progress.weight
+    observation, weight = given.observation, given.progress.step.weight
     traffic_percent = observation.traffic_percent(given.rollout.candidate) if observation is not None else None
     if traffic_percent is not None:
         return traffic_percent
@@ -247,7 +247,7 @@ def analyse_measurements(
     progress = given.progress
     evaluation = Evaluation(
         now=given.now,
-        step=progress.step,
+        step=progress.step.index,
         steps=len(given.policy.steps),
         weight=_effective_weight(given),
         warming=_is_warming_up(given),
@@ -255,9 +255,9 @@ def analyse_measurements(
     analysis_input = AnalysisInput(
         evaluation,
         measurement_by_name,
-        progress.metrics,
-        progress.evidence,
-        progress.failed_requests,
+        progress.analysis.metrics,
+        progress.analysis.evidence,
+        progress.analysis.failed_requests,
         retried=given.rollout.attempt > 1,
     )
     return analyse(analysis, metrics, analysis_input, all_metrics)

@@ -29,7 +29,7 @@ class Notifications:
         """Queue the recorded notifications that are undelivered, each once."""
         if running.stored is None:
             return
-        for notification in running.stored.pending_notifications:
+        for notification in running.stored.outbox.pending:
             with isolated("notification_not_queued", namespace=running.id[0], rollout=running.id[1]):
                 if running.queue_notification(notification.id):
                     self._send(running, notification)
@@ -81,7 +81,7 @@ class Notifications:
 
     def _message_for(self, running: RunningRollout, notification_id: str) -> Message | None:
         rollout = running.rollout
-        for notification in rollout.progress.pending_notifications:
+        for notification in rollout.progress.outbox.pending:
             if notification.id == notification_id:
                 place = (rollout.namespace, rollout.service, rollout.name, notification.reason)
                 return Message(

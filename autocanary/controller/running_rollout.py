@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 from autocanary.analysis.verdict import Verdict
@@ -21,6 +21,7 @@ from autocanary.model.measurement import Measurement, MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Metric, Policy, WebhookType
 from autocanary.model.progress import Phase, Progress
+from autocanary.model.progress_json import FIELD_PLACES
 from autocanary.model.rollout import Rollout, with_known_subject
 from autocanary.model.time_format import format_time
 from autocanary.ports import Delivery, WebhookCall
@@ -52,7 +53,7 @@ _ROUTINE_FIELDS = frozenset(
         "series",
     }
 )
-_material_fields = attrgetter(*(each.name for each in fields(Progress) if each.name not in _ROUTINE_FIELDS))
+_material_fields = attrgetter(*(place for name, place in FIELD_PLACES.items() if name not in _ROUTINE_FIELDS))
 """What must be recorded when it differs; a reason that lasts has a phase of its own."""
 
 
@@ -105,7 +106,7 @@ class RunningRollout:
         """The metric queries of the present step, with the metrics' names."""
         if self.policy is None:
             return ()
-        step = max(self.rollout.progress.step, 0)
+        step = max(self.rollout.progress.step.index, 0)
         queries = self._queries_by_step.get(step)
         if queries is None:
             queries = metric_queries.metric_queries_for(self.rollout, self.policy, step)
@@ -139,7 +140,7 @@ class RunningRollout:
     def is_idle(self) -> bool:
         """Whether no call is under way and no notification undelivered."""
         busy = self.writing or self.querying or self.calling_webhooks
-        return not busy and not self.rollout.progress.pending_notifications
+        return not busy and not self.rollout.progress.outbox.pending
 
     @property
     def has_ended(self) -> bool:
@@ -156,7 +157,7 @@ class RunningRollout:
     def next_due_at(self, now: float) -> float:
         """When the next evaluation is due: on a grid, so that rollouts of one interval share their queries."""
         # Until a weight is in effect autocanary's own deadlines run, not the policy's interval.
-        limit = _UNVERIFIED_SECONDS if self.rollout.progress.verified_at is None else math.inf
+        limit = _UNVERIFIED_SECONDS if self.rollout.progress.step.verified_at is None else math.inf
         if self.rollout.progress.phase is Phase.ROLLING_BACK:
             limit = _ROLLBACK_SECONDS
         due = (self._evaluation_index(now, limit) + 1) * min(self.interval, limit) + self._phase_offset
@@ -465,8 +466,8 @@ def must_record(before: Progress | None, after: Progress) -> bool:
 
 def _failures_differ(before: Progress, after: Progress) -> bool:
     """Whether the number of violations changed and must be recorded; zero violations need no record."""
-    if before.metrics is after.metrics:
+    if before.analysis.metrics is after.analysis.metrics:
         return False
-    earlier = {name: state.violations for name, state in before.metrics.items()}
-    later = {name: state.violations for name, state in after.metrics.items()}
+    earlier = {name: state.violations for name, state in before.analysis.metrics.items()}
+    later = {name: state.violations for name, state in after.analysis.metrics.items()}
     return earlier != later and (bool(earlier) or any(later.values()))

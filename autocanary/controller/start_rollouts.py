@@ -133,7 +133,7 @@ class RolloutStarts:
         def on_stored(rollout: Rollout | None, error: BaseException | None) -> None:
             if rollout is not None:
                 self._state.add_to_history(rollout)
-                if rollout.progress.pending_notifications:
+                if rollout.progress.outbox.pending:
                     self.adopt(rollout, self._dependencies.clock.now())
                 return
             if error is not None:
@@ -247,7 +247,7 @@ class RolloutStarts:
         self._state.detect_at(key, now + backoff_seconds(max(failures, 1)))
         if done is not None and done.rollout is not None:
             self._state.add_to_history(done.rollout)
-            if done.rollout.progress.pending_notifications:
+            if done.rollout.progress.outbox.pending:
                 self.adopt(done.rollout, now)
 
     # --- a recorded rollout ------------------------------------------------------------------------------
@@ -294,7 +294,7 @@ class RolloutStarts:
     def _answer_request(self, past: Rollout, now: float) -> None:
         """``retry`` of a rolled-back candidate starts a new attempt; any other request is answered with a no."""
         request = past.request
-        if request is None or request.id == past.progress.answered_request_id:
+        if request is None or request.id == past.progress.requests.answered_id:
             return
         observation = self._dependencies.cluster.observe(past.key)
         start: StartRollout | None = None
@@ -303,7 +303,12 @@ class RolloutStarts:
             found = self._new_attempt(past, observation, now)
             start = found if isinstance(found, StartRollout) else None
             text = f"{RETRY_STARTED}{found.rollout.name}" if isinstance(found, StartRollout) else found
-        answered = replace(past, progress=replace(past.progress, answered_request_id=request.id, request_answer=text))
+        answered = replace(
+            past,
+            progress=replace(
+                past.progress, requests=replace(past.progress.requests, answered_id=request.id, answer=text)
+            ),
+        )
         self._state.add_to_history(answered)
         self._pending_calls.run(
             self._dependencies.pool.submit,

@@ -50,7 +50,7 @@ class WatchChanges:
         self._state.add_to_history(rollout)
         if rollout.is_final:
             self._state.add_finished(rollout)
-        if not rollout.is_final or rollout.progress.pending_notifications:
+        if not rollout.is_final or rollout.progress.outbox.pending:
             self._rollout_starts.adopt(rollout, now)
 
     def process_changes(self, now: float) -> None:

@@ -152,8 +152,8 @@ def _is_restore_needed(fresh: Observation, rollout: Rollout, *, removes_candidat
     """
     if fresh.default_endpoint is not None:
         return not fresh.candidate_removed and (removes_candidate or fresh.traffic_percent(rollout.candidate) != 0)
-    if rollout.progress.renumbered_revision:
-        return fresh.created == rollout.progress.renumbered_revision
+    if rollout.progress.rollback.renumbered_revision:
+        return fresh.created == rollout.progress.rollback.renumbered_revision
     return bool(fresh.traffic_percent(rollout.candidate)) or fresh.rolled_out != rollout.stable
 
 

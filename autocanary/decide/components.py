@@ -74,7 +74,7 @@ def other_components_matter(rollout: Rollout, now: float) -> bool:
     progress = rollout.progress
     if progress.phase.is_final or progress.phase in (Phase.PAUSED, Phase.ROLLING_BACK):
         return False
-    return progress.step < 0 or now - progress.started_at <= SAME_APPLY_SECONDS
+    return progress.step.index < 0 or now - progress.started_at <= SAME_APPLY_SECONDS
 
 
 def other_component_of(
@@ -123,7 +123,7 @@ def other_component_of(
         candidate=observation.created if rollout_pending else newest.candidate,
         phase=progress.phase,
         reason=progress.reason,
-        step=progress.step,
+        step=progress.step.index,
         started_at=progress.started_at,
         since=progress.phase_since,
         finished_at=progress.finished_at,

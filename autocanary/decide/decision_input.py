@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from autocanary.analysis.verdict import Outcome, Verdict
+from autocanary.analysis.verdict import Verdict
 from autocanary.decide.components import OtherComponent
 from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import Observation, has_lower_number
 from autocanary.model.policy import Analysis, Policy, Step, WebhookType
 from autocanary.model.progress import Phase, Progress
-from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request, Rollout
 
 __all__ = [
@@ -21,18 +19,11 @@ __all__ = [
     "BY_USER",
     "DRIFTED_AFTER",
     "EFFECT_OVERDUE",
-    "REMEMBERED_WEBHOOKS",
     "REVISION_OVERDUE",
     "STALE_CACHE",
     "DecisionInput",
     "WebhookAnswer",
 ]
-
-_TOO_LITTLE_EVIDENCE = (Reason.TOO_FEW_REQUESTS, Reason.WARMING_UP)
-"""Evaluations with a few requests: they neither end a time without data nor prove one."""
-
-_BEFORE_SILENCE = 120.0
-"""Seconds for which a revision whose scrape has stopped may show no data before it shows old samples."""
 
 STALE_CACHE = 90.0
 """Seconds after which an unconfirmed cache is too old to conclude anything from it."""
@@ -47,10 +38,7 @@ EFFECT_OVERDUE = 60.0
 """Seconds within which a written weight should show; measured on real controllers: 0.35 to 6 s."""
 
 BY_USER, BY_STEP, BY_FAILURE = "user", "step", "failure"
-"""Who paused a rollout (``Progress.paused_by``); anything else is the writer of an external change."""
-
-REMEMBERED_WEBHOOKS = (WebhookType.PRE_ROLLOUT, WebhookType.CONFIRM_PROMOTION)
-"""Policy webhooks whose yes is remembered; the others are called at each evaluation."""
+"""Who paused a rollout (``HoldState.paused_by``); anything else is the writer of an external change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +83,27 @@ class DecisionInput:
     @property
     def step(self) -> Step | None:
         """The present step, None before the first."""
-        index = self.progress.step
+        index = self.progress.step.index
         return self.policy.steps[index] if 0 <= index < len(self.policy.steps) else None
 
     @property
     def analysis(self) -> Analysis:
         """What holds at the present step."""
-        return self.policy.analysis_at(self.progress.step)
+        return self.policy.analysis_at(self.progress.step.index)
 
     @property
     def warmup(self) -> float:
         """Seconds after the present weight took effect in which nothing is analysed."""
-        return self.policy.warmup_at(self.progress.step)
+        return self.policy.warmup_at(self.progress.step.index)
 
     @property
     def at_last_step(self) -> bool:
-        return self.progress.step >= len(self.policy.steps) - 1 and self.progress.weight == 100
+        return self.progress.step.index >= len(self.policy.steps) - 1 and self.progress.step.weight == 100
 
     @property
     def next_step(self) -> int:
         """The first step above the present weight, by whichever client; the last one when there is none."""
-        weight = 100 if self.progress.weight is None else self.progress.weight
+        weight = 100 if self.progress.step.weight is None else self.progress.step.weight
         above = (index for index, each in enumerate(self.policy.steps) if each.weight > weight)
         return next(above, len(self.policy.steps) - 1)
 
@@ -129,19 +117,22 @@ class DecisionInput:
     @property
     def inconclusive_seconds(self) -> float:
         """Seconds for which the present step has been inconclusive."""
-        since = self.progress.inconclusive_since
+        since = self.progress.analysis.inconclusive_since
         return self.now - since if since is not None else 0.0
 
     @property
     def inconclusive_timed_out(self) -> bool:
         """Whether the step was inconclusive for so long that the policy says what follows."""
-        return self.progress.inconclusive_since is not None and self.inconclusive_seconds >= self.inconclusive_timeout
+        return (
+            self.progress.analysis.inconclusive_since is not None
+            and self.inconclusive_seconds >= self.inconclusive_timeout
+        )
 
     @property
     def request(self) -> Request | None:
         """What a user requests and has not been answered yet."""
         request = self.rollout.request
-        return request if request is not None and request.id != self.progress.answered_request_id else None
+        return request if request is not None and request.id != self.progress.requests.answered_id else None
 
     @property
     def candidate_ready(self) -> bool:
@@ -169,7 +160,7 @@ class DecisionInput:
     @property
     def weight_in_effect(self) -> bool:
         """Whether the traffic shows the weight that was asked for."""
-        observation, weight = self.observation, self.progress.weight
+        observation, weight = self.observation, self.progress.step.weight
         if observation is None or weight is None:
             return False
         return observation.weight_in_effect(candidate=self.rollout.candidate, stable=self.rollout.stable, weight=weight)
@@ -191,108 +182,6 @@ class DecisionInput:
     def with_progress(self, progress: Progress) -> DecisionInput:
         return replace(self, rollout=replace(self.rollout, progress=progress))
 
-    def with_observed_progress(self) -> DecisionInput:
-        """The input with what this evaluation observed in the progress, before anything is decided."""
-        progress, observation, verdict = self.progress, self.observation, self.verdict
-        if progress.phase.is_final:
-            return self
-        changes: dict[str, Any] = {}
-        if observation is not None:
-            astray = progress.verified_at is not None and not self.weight_in_effect
-            unready = progress.step < 0 and self.candidate_ready and not self.present_weight_in_effect
-            if self.is_renumbered or astray or unready:
-                if progress.drifted_since is None:
-                    changes["drifted_since"] = self.now  # lasts, although the step begins again meanwhile
-            elif progress.drifted_since is not None and (self.weight_in_effect or progress.step < 0):
-                changes["drifted_since"] = None
-            cleared = progress.phase is Phase.FINALIZING and observation.candidate_removed
-            # Then it is stable's own revision that serves what the candidate was made of.
-            traffic_percent = observation.traffic_percent(observation.rolled_out if cleared else self.rollout.candidate)
-            if traffic_percent is not None and traffic_percent != progress.observed_weight:
-                changes["observed_weight"] = traffic_percent
-            if (
-                progress.repairing
-                and (
-                    observation.candidate_removed
-                    if observation.default_endpoint is not None
-                    else observation.spec_digest == self.rollout.stable_digest
-                )
-                and not progress.restored
-            ):
-                changes["restored"] = True
-            rolling_back = progress.phase is Phase.ROLLING_BACK and observation.weight == 0
-            if not rolling_back and progress.rollback_written_at is not None:
-                changes["rollback_written_at"] = None
-            elif rolling_back and progress.rollback_written_at is None:
-                changes["rollback_written_at"] = self.now
-            digest = self.rollout.candidate_digest
-            if not digest or observation.spec_digest == digest:
-                if progress.spec_changed_at is not None:
-                    changes["spec_changed_at"] = None
-            elif progress.spec_changed_at is None:
-                changes["spec_changed_at"] = self.now
-        if verdict is not None:
-            changes["metrics"] = {**progress.metrics, **verdict.metrics}
-            changes["last_evaluation_at"] = self.now
-            outcome = verdict.outcome
-            no_data_since = self._no_data_since(verdict)
-            if no_data_since != progress.no_data_since:
-                changes["no_data_since"] = no_data_since
-            out = outcome is Outcome.OUTAGE and not self._is_still_no_data(verdict, no_data_since)
-            began = progress.outage_since if progress.outage_since is not None else self.now
-            changes["outage_since"] = began if out else None
-            if verdict.evidence is not None:
-                changes["evidence"] = verdict.evidence
-            if verdict.failed_requests is not None:
-                changes["failed_requests"] = verdict.failed_requests
-            changes["inconclusive_since"] = self._undecided_since(verdict)
-        passed = {
-            f"{kind.value}/{answer.name}"
-            for kind in REMEMBERED_WEBHOOKS
-            for answer in self.webhook_answers.get(kind, ())
-            if answer.ok
-        }
-        if not passed <= set(progress.webhooks_passed):
-            changes["webhooks_passed"] = tuple(sorted({*progress.webhooks_passed, *passed}))
-        rollout = replace(self.rollout, progress=replace(progress, **changes)) if changes else self.rollout
-        return replace(self, rollout=rollout, progress_before=progress)
-
-    def _no_data_since(self, verdict: Verdict) -> float | None:
-        """Since when there are no data. The time of an outage does not count: it proves nothing."""
-        since, outage = self.progress.no_data_since, self.progress.outage_since
-        if verdict.outcome is Outcome.NO_DATA and since is None:
-            return self.now
-        silent = verdict.outcome in (Outcome.NO_DATA, Outcome.OUTAGE) or verdict.reason in _TOO_LITTLE_EVIDENCE
-        if since is None or not silent:
-            return None
-        ended = outage is not None and (verdict.outcome is not Outcome.OUTAGE or self._is_still_no_data(verdict, since))
-        return since + self.now - max(outage, since) if ended and outage is not None else since
-
-    def _is_still_no_data(self, verdict: Verdict, no_data_since: float | None) -> bool:
-        """Old samples after no data are still no data: Knative removes a failed revision's pods, and so its series.
-
-        A scrape that stops looks like no data for its first seconds, until its last sample is old.
-        """
-        if (
-            verdict.reason is not Reason.METRICS_STALE
-            or no_data_since is None
-            or self.progress.outage_since is not None
-        ):
-            return False
-        return self.now - no_data_since > _BEFORE_SILENCE
-
-    def _undecided_since(self, verdict: Verdict) -> float | None:
-        """Does not advance during an outage, which says nothing about the candidate."""
-        since, outage = self.progress.inconclusive_since, self.progress.outage_since
-        if verdict.outcome in (Outcome.PASS, Outcome.FAIL):
-            return None
-        if since is None:
-            inconclusive_seconds = verdict.outcome in (Outcome.INCONCLUSIVE, Outcome.SUSPICIOUS)
-            return self.now if inconclusive_seconds and verdict.reason is not Reason.WARMING_UP else None
-        if outage is not None and verdict.outcome is not Outcome.OUTAGE:
-            return since + self.now - max(outage, since)
-        return since
-
     def webhooks_allow(self, kind: WebhookType) -> bool:
         """Whether every webhook of this kind has said yes, now or earlier in this rollout."""
         passed = set(self.progress.webhooks_passed)
@@ -301,7 +190,7 @@ class DecisionInput:
     @property
     def metric_measured_before_step(self) -> str:
         """A gating metric whose newest sample is older than the step's beginning and warm-up; "" when none is."""
-        verified = self.progress.verified_at
+        verified = self.progress.step.verified_at
         measured = self.verdict.analysis_input if self.verdict is not None else None
         if verified is None or measured is None:
             return ""
@@ -317,12 +206,12 @@ class DecisionInput:
     @property
     def serves_previous_weight(self) -> bool:
         """Whether a raise does not get through: the candidate serves at the weight before it meanwhile."""
-        progress, observation, progress_before = self.progress, self.observation, self.progress.from_weight
+        progress, observation, progress_before = self.progress, self.observation, self.progress.step.from_weight
         if (
             observation is None
-            or progress.verified_at is not None
+            or progress.step.verified_at is not None
             or not progress_before
-            or progress_before == progress.weight
+            or progress_before == progress.step.weight
         ):
             return False
         rollout = self.rollout
@@ -335,6 +224,6 @@ class DecisionInput:
         """Whether this phase is one in which the candidate serves and its metrics mean something."""
         progress = self.progress
         if progress.phase in (Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING):
-            return progress.verified_at is not None or self.serves_previous_weight
-        paused = progress.phase is Phase.PAUSED and progress.paused_by in (BY_USER, BY_STEP)
-        return paused and progress.verified_at is not None
+            return progress.step.verified_at is not None or self.serves_previous_weight
+        paused = progress.phase is Phase.PAUSED and progress.hold.paused_by in (BY_USER, BY_STEP)
+        return paused and progress.step.verified_at is not None

@@ -23,19 +23,17 @@ from autocanary.model.observation import (
     ServiceKey,
 )
 from autocanary.model.policy import Component, WebhookType
-from autocanary.model.progress import Progress
+from autocanary.model.progress import Outbox, Progress
+from autocanary.model.progress_json import progress_from_json, progress_to_json
 from autocanary.model.rollout import Request
 
-__all__ = ["FIELDS_WITHOUT_EFFECT", "decision_inputs_from_json", "decision_inputs_to_json"]
+__all__ = ["decision_inputs_from_json", "decision_inputs_to_json", "without_effects"]
 
-FIELDS_WITHOUT_EFFECT: Mapping[str, Any] = {
-    "decisions": (),
-    "pending_notifications": (),
-    "delivered_notifications": (),
-    "channel_message_ids": {},
-    "series": {},
-}
-"""Fields of a progress that only record what was done; nothing is decided from them."""
+
+def without_effects(progress: Progress) -> Progress:
+    """``progress`` without what only records what was done: nothing is decided from that."""
+    outbox = Outbox(warnings_sent=progress.outbox.warnings_sent)
+    return replace(progress, decisions=(), outbox=outbox, series={})
 
 
 def decision_inputs_to_json(given: DecisionInput) -> dict[str, Any]:
@@ -43,8 +41,8 @@ def decision_inputs_to_json(given: DecisionInput) -> dict[str, Any]:
     progress = given.progress_before if given.progress_before is not None else given.progress
     found: dict[str, Any] = {
         "now": given.now,
-        "metrics": {name: state.to_dict() for name, state in given.progress.metrics.items()},
-        "progress": replace(progress, **FIELDS_WITHOUT_EFFECT).to_dict(),
+        "metrics": {name: state.to_dict() for name, state in given.progress.analysis.metrics.items()},
+        "progress": progress_to_json(without_effects(progress)),
         "cacheAge": given.cache_age,
         "acknowledgedWeight": given.acknowledged_weight,
         "paused": given.rollout.paused,
@@ -77,14 +75,14 @@ def decision_inputs_from_json(
 
     Raises KeyError, TypeError or ValueError when the inputs are not what ``decision_inputs_to_json`` wrote.
     """
-    progress = Progress.from_dict(raw["progress"])
+    progress = progress_from_json(raw["progress"])
     verdict = raw.get("verdict") or {}
     analysis_input = None
     if "measurements" in verdict or "readings" in verdict:
         known = {
             "states": raw["progress"].get("metrics", {}),
-            "evidence": progress.evidence,
-            "failedRequests": progress.failed_requests,
+            "evidence": progress.analysis.evidence,
+            "failedRequests": progress.analysis.failed_requests,
         }
         analysis_input = AnalysisInput.from_dict({**known, **verdict})
     request = raw.get("request")
@@ -111,15 +109,15 @@ def _verdict(verdict: Verdict, progress: Progress) -> dict[str, Any]:
     if verdict.analysis_input is None:
         return raw | {"message": verdict.message}
     analysis_input = verdict.analysis_input.to_dict()
-    if verdict.analysis_input.states == progress.metrics:
+    if verdict.analysis_input.states == progress.analysis.metrics:
         analysis_input.pop("states", None)
     else:
         analysis_input.setdefault("states", {})
-    if verdict.analysis_input.evidence == progress.evidence:
+    if verdict.analysis_input.evidence == progress.analysis.evidence:
         analysis_input.pop("evidence", None)
     else:
         analysis_input.setdefault("evidence", {})
-    if verdict.analysis_input.failed_requests == progress.failed_requests:
+    if verdict.analysis_input.failed_requests == progress.analysis.failed_requests:
         analysis_input.pop("failedRequests", None)
     else:
         analysis_input.setdefault("failedRequests", {})

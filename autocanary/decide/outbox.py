@@ -45,8 +45,8 @@ def record_transition(
         event=event.value,
         at=now,
         phase=progress.phase.value,
-        step=progress.step + 1,
-        weight=progress.weight if progress.weight is not None else 100,
+        step=progress.step.index + 1,
+        weight=progress.step.weight if progress.step.weight is not None else 100,
         reason=progress.reason.value,
         message=progress.message,
     )
@@ -62,7 +62,7 @@ def record_transition(
         decision["inputs"] = dict(inputs)
     return replace(
         progress,
-        pending_notifications=(*progress.pending_notifications, entry),
+        outbox=replace(progress.outbox, pending=(*progress.outbox.pending, entry)),
         decisions=(*_drop_old_inputs(progress.decisions), decision)[-DECISIONS_KEPT:],
     )
 
@@ -89,9 +89,14 @@ def _drop_old_inputs(decisions: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[
 
 def save_channel_message_id(progress: Progress, channel: str, channel_message_id: str) -> Progress:
     """``progress`` with the channel's newest message id, "" being none."""
-    if not channel_message_id or progress.channel_message_ids.get(channel) == channel_message_id:
+    if not channel_message_id or progress.outbox.channel_message_ids.get(channel) == channel_message_id:
         return progress
-    return replace(progress, channel_message_ids={**progress.channel_message_ids, channel: channel_message_id})
+    return replace(
+        progress,
+        outbox=replace(
+            progress.outbox, channel_message_ids={**progress.outbox.channel_message_ids, channel: channel_message_id}
+        ),
+    )
 
 
 def mark_delivered(
@@ -99,8 +104,8 @@ def mark_delivered(
 ) -> Progress:
     """``progress`` after ``channel`` has the notification; delivered once every expected channel has it."""
     pending_notifications: list[Notification] = []
-    delivered_notifications = progress.delivered_notifications
-    for entry in progress.pending_notifications:
+    delivered_notifications = progress.outbox.delivered
+    for entry in progress.outbox.pending:
         if entry.id != notification_id:
             pending_notifications.append(entry)
             continue
@@ -114,5 +119,6 @@ def mark_delivered(
         else:
             pending_notifications.append(Notification(**{**entry.to_dict(), "delivered_channels": delivered_channels}))
     return replace(
-        progress, pending_notifications=tuple(pending_notifications), delivered_notifications=delivered_notifications
+        progress,
+        outbox=replace(progress.outbox, pending=tuple(pending_notifications), delivered=delivered_notifications),
     )

@@ -14,6 +14,7 @@ from autocanary.analysis import AnalysisInput, Verdict, analyse
 from autocanary.analysis.thresholds import WEBHOOK_PREFIX, webhook_metric
 from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.decision_log import decision_inputs_from_json
+from autocanary.decide.observed_progress import with_observed_progress
 from autocanary.decide.outbox import record_rule
 from autocanary.decide.rules import CHAIN
 from autocanary.decide.transitions import unchanged
@@ -34,12 +35,12 @@ def plan(given: DecisionInput) -> Decision:
 
     The same input gives the same decision, so that a record of the inputs explains it completely.
     """
-    with_observed_progress = given.with_observed_progress()
+    observed = with_observed_progress(given)
     for rule in CHAIN:
-        decision = rule.function(with_observed_progress)  # not rule(): this is done for every rule at every evaluation
+        decision = rule.function(observed)  # not rule(): this is done for every rule at every evaluation
         if decision is not None:
             return record_rule(decision, rule.name)
-    return replace(unchanged(with_observed_progress), rule=NOTHING_TO_DO)
+    return replace(unchanged(observed), rule=NOTHING_TO_DO)
 
 
 def replay(rollout: Rollout, policy: Policy, inputs: Mapping[str, Any]) -> Decision:

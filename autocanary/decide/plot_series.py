@@ -24,7 +24,7 @@ def record_series(decision: Decision, given: DecisionInput) -> Decision:
     progress = decision.progress
     at = max(0, round(given.now - progress.started_at))
     series = progress.series
-    weight = Point(at, _number(progress.weight), _number(progress.observed_weight))
+    weight = Point(at, _number(progress.step.weight), _number(progress.step.observed_weight))
     last = parse_points(str(series.get(WEIGHT, "")).rpartition(" ")[2])
     if not last or last[0][1:3] != weight[1:3]:
         series = append_point(series, WEIGHT, weight)
@@ -34,7 +34,7 @@ def record_series(decision: Decision, given: DecisionInput) -> Decision:
             if state is not None:
                 point = _point(at, metric, state, _counters(given, metric.name))
                 series = append_point(series, metric_series(metric.name), point)
-        percent = evidence_percent_of(progress.evidence)
+        percent = evidence_percent_of(progress.analysis.evidence)
         if percent is not None and given.verdict.metrics:
             series = append_point(series, EVIDENCE, Point(at, percent))
     if series is progress.series:

@@ -88,7 +88,7 @@ class Exposition:
         for each in running:
             if _ranges_key(each) not in self._ranges:
                 policy = self._sources.policy_of(each)
-                metrics = policy.analysis_at(each.progress.step).metrics if policy else ()
+                metrics = policy.analysis_at(each.progress.step.index).metrics if policy else ()
                 self._ranges[_ranges_key(each)] = {metric.name: metric.range for metric in metrics}
         while len(self._ranges) > _MAX_CACHED_POLICIES:
             self._ranges.popitem(last=False)
@@ -99,7 +99,7 @@ class Exposition:
 
 def _ranges_key(rollout: Rollout) -> tuple[str, int]:
     """The policy, and the step at which the present analysis was stated: from there on the limits are the same."""
-    return rollout.policy_digest, rollout.progress.analysis_step
+    return rollout.policy_digest, rollout.progress.analysis.from_step
 
 
 class _Collector(Collector):

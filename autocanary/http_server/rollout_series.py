@@ -36,15 +36,15 @@ def render_rollouts(running: Iterable[Rollout], ranges_of: Callable[[Rollout], M
         about = (each.component.value, each.stable, each.candidate, each.policy_name)
         info.append(_INFO % (identity, *map(_escape, about), 1))
         phase.append(_PHASE % (identity, progress.phase.value, progress.reason.value, 1))
-        if progress.weight is not None:
-            weight.append(_WEIGHT % (identity, progress.weight))
-        evidence_percent = evidence_percent_of(progress.evidence)
+        if progress.step.weight is not None:
+            weight.append(_WEIGHT % (identity, progress.step.weight))
+        evidence_percent = evidence_percent_of(progress.analysis.evidence)
         if evidence_percent is not None:
             evidence.append(_EVIDENCE % (identity, evidence_percent / 100.0))
         if (counted := failed_requests_of(progress)) is not None:
             lines["autocanary_failed_requests"].append(_FAILED % (identity, float(counted[0])))
             lines["autocanary_failed_requests_budget"].append(_BUDGET % (identity, float(counted[1])))
-        for metric, state in progress.metrics.items():
+        for metric, state in progress.analysis.metrics.items():
             number = state.last.value if state.last is not None else None
             if number is not None and math.isfinite(number):
                 value.append(_VALUE % (identity, _escape(metric), float(number)))

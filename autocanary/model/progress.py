@@ -1,34 +1,35 @@
 """How far a rollout has come: everything that must survive a restart, as one immutable value.
 
-``to_dict``/``from_dict`` are the versioned JSON form kept in ``CanaryRollout.status.progress``; resuming
-from it equals never having stopped. Times are seconds since the epoch.
+``model.progress_json`` is its versioned JSON form; resuming from it equals never having stopped. Times are
+seconds since the epoch.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any
 
 from autocanary.model.comparison_summary import ComparisonSummary
+from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import Measurement
 from autocanary.model.reason import Reason
 
 __all__ = [
     "FINAL",
-    "VERSION",
+    "AnalysisState",
+    "HoldState",
     "MetricState",
     "Notification",
+    "Outbox",
     "Phase",
     "Progress",
-    "UnknownVersionError",
+    "RollbackState",
+    "StepState",
+    "UserRequests",
     "failed_requests_of",
 ]
-
-VERSION = 1
-"""Raised when a stored field changes its meaning; a reader refuses versions it does not know."""
 
 
 class Phase(str, Enum):
@@ -53,10 +54,6 @@ class Phase(str, Enum):
 
 
 FINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.SUPERSEDED, Phase.ABANDONED, Phase.MISSED})
-
-
-class UnknownVersionError(ValueError):
-    """The stored progress was written by a newer autocanary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,30 +144,119 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
+class StepState:
+    """The step, the weight asked for, and what the traffic shows of it.
+
+    ``index`` is that into the policy's steps, -1 before the first. ``weight`` is the weight this rollout last
+    asked for and ``from_weight`` the one in the field before that, so that a crash between recording and writing
+    differs from another client's change; None where the field was absent. ``started_at`` is when the step or its
+    present weight was decided. ``verified_at`` is when the weight was seen in effect, None until then: a step's
+    clock starts there. ``drifted_since`` is when the traffic stopped to show a weight that had been in effect.
+    ``observed_weight`` is the candidate's share of the traffic, in percent, as last seen.
+    """
+
+    index: int = -1
+    weight: int | None = 0
+    from_weight: int | None = None
+    started_at: float | None = None
+    verified_at: float | None = None
+    drifted_since: float | None = None
+    observed_weight: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisState:
+    """What the metrics have said, and since when they have said nothing.
+
+    ``metrics`` are the states of the present step. ``evidence`` is what comparisons go on from, in the versioned
+    form of ``analysis``; other than ``metrics`` it lasts over steps. ``failed_requests`` is what the candidate has
+    failed, where the policy limits that, in the form of ``analysis``. ``inconclusive_since`` is when the evaluations
+    of this step became inconclusive; an outage moves it on. ``from_step`` is the number of the step at which the
+    present analysis was stated, 0: it is the policy's own.
+    """
+
+    metrics: Mapping[str, MetricState] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    failed_requests: Mapping[str, Any] = field(default_factory=dict)
+    last_evaluation_at: float | None = None
+    no_data_since: float | None = None
+    outage_since: float | None = None
+    inconclusive_since: float | None = None
+    from_step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HoldState:
+    """Since when the rollout does not move, and who paused it.
+
+    ``since`` is where the progress deadline counts from, None where nothing holds. ``notified_at`` is when the hold
+    was last notified. ``paused_by`` is "user", or what caused a pause that no user requested; "" without a pause.
+    """
+
+    since: float | None = None
+    notified_at: float | None = None
+    paused_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackState:
+    """How far the way back to stable is.
+
+    ``written_at`` is when the weight 0 of a rollback was first seen in the field: Knative's time to follow counts
+    from there. ``repairing`` marks a rollback that restores the stable spec, whose traffic arrives on a revision
+    with a new name; ``escalated_at`` is when that was decided. ``restored`` says that the stable spec was seen in
+    the cluster after it was put back: another client that replaces it again is left alone. ``stable_is_bad`` says
+    that the revision which KServe takes for stable was rolled back before: the way back is the stable spec.
+    ``renumbered_revision`` is the revision that KServe made of the candidate's spec when it renumbered the revisions.
+    """
+
+    written_at: float | None = None
+    repairing: bool = False
+    escalated_at: float | None = None
+    restored: bool = False
+    stable_is_bad: bool = False
+    renumbered_revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """What is to be notified and what has been.
+
+    ``pending`` are the notifications that a channel still lacks, ``delivered`` the ids of the latest that every
+    channel has. ``warnings_sent`` holds the reasons of warnings already notified. ``channel_message_ids`` are what
+    channels gave for what they have of this rollout, by channel: Slack's message that is updated.
+    """
+
+    pending: tuple[Notification, ...] = ()
+    delivered: tuple[str, ...] = ()
+    warnings_sent: tuple[str, ...] = ()
+    channel_message_ids: Mapping[str, str] = field(default_factory=dict)
+
+    def has_warned(self, reason: Reason) -> bool:
+        return reason.value in self.warnings_sent
+
+    def with_warning(self, reason: Reason) -> Outbox:
+        return replace(self, warnings_sent=(*self.warnings_sent, reason.value))
+
+
+@dataclass(frozen=True, slots=True)
+class UserRequests:
+    """What users asked for: ``promote_all`` to go to 100 %; the id of the newest answered request, and the answer."""
+
+    promote_all: bool = False
+    answered_id: str = ""
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """The state of one rollout.
 
-    ``step`` is the index into the policy's steps, -1 before the first. ``weight`` is the weight this
-    rollout last asked for and ``from_weight`` the one in the field before that, so that a crash between
-    recording and writing differs from another client's change; None where the field was absent.
-    ``verified_at`` is when the weight was seen in effect, None until then: a step's clock starts there.
-    ``paused_by`` is "user", or what caused a pause that no user requested. ``repairing`` marks a rollback
-    that restores the stable spec, whose traffic arrives on a revision with a new name. ``warnings_sent``
-    holds the reasons of warnings already notified. ``spec_changed_at`` is when the spec first differed
-    from the candidate's: a newer revision is probably on its way. ``restored`` says that the stable
-    spec was seen in the cluster after it was put back: another client that replaces it again is left alone.
-    ``channel_message_ids`` are what channels gave for what they have of this rollout, by channel: Slack's
-    message that is updated. ``evidence`` is what comparisons go on from, in the versioned form of ``analysis``;
-    other than ``metrics`` it lasts over steps. ``inconclusive_since`` is when the evaluations of this step became
-    inconclusive; an outage moves it on. ``drifted_since`` is when the traffic stopped to show a weight that
-    had been in effect. ``rollback_written_at`` is when the weight 0
-    of a rollback was first seen in the field: Knative's time to follow counts from there. ``stable_is_bad``
-    says that the revision which KServe takes for stable was rolled back before: the way back is the stable spec.
-    ``analysis_step`` is the number of the step at which the present analysis was stated, 0: it is the policy's own.
-    ``failed_requests`` is what the candidate has failed, where the policy limits that, in the form of ``analysis``.
-    ``renumbered_revision`` is the revision that KServe made of the candidate's spec when
-    it renumbered the revisions. ``released_by`` is who released the candidate, as far as the service's object says.
-    ``series`` is what plots are drawn from, see ``model.series``.
+    ``reason`` and ``message`` say what the phase is due to; ``decisions`` are the latest transitions with what they
+    were made from. ``webhooks_passed`` are the policy's webhooks that have said yes. ``spec_changed_at`` is when the
+    spec first differed from the candidate's: a newer revision is probably on its way. ``released_by`` is who
+    released the candidate, as far as the service's object says. ``series`` is what plots are drawn from, see
+    ``model.series``.
     """
 
     phase: Phase
@@ -178,135 +264,21 @@ class Progress:
     message: str
     started_at: float
     phase_since: float
-    step: int = -1
-    weight: int | None = 0
-    from_weight: int | None = None
-    step_started_at: float | None = None
-    verified_at: float | None = None
-    metrics: Mapping[str, MetricState] = field(default_factory=dict)
-    no_data_since: float | None = None
-    outage_since: float | None = None
-    held_since: float | None = None
-    hold_notified_at: float | None = None
-    last_evaluation_at: float | None = None
-    promote_all: bool = False
-    paused_by: str = ""
-    answered_request_id: str = ""
-    request_answer: str = ""
+    finished_at: float | None = None
+    step: StepState = StepState()
+    analysis: AnalysisState = field(default_factory=AnalysisState)
+    hold: HoldState = HoldState()
+    rollback: RollbackState = RollbackState()
+    outbox: Outbox = field(default_factory=Outbox)
+    requests: UserRequests = UserRequests()
     webhooks_passed: tuple[str, ...] = ()
     decisions: tuple[Mapping[str, Any], ...] = ()
-    pending_notifications: tuple[Notification, ...] = ()
-    delivered_notifications: tuple[str, ...] = ()
-    observed_weight: int | None = None
-    finished_at: float | None = None
-    repairing: bool = False
-    escalated_at: float | None = None
-    warnings_sent: tuple[str, ...] = ()
     spec_changed_at: float | None = None
-    restored: bool = False
-    channel_message_ids: Mapping[str, str] = field(default_factory=dict)
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    inconclusive_since: float | None = None
-    drifted_since: float | None = None
-    renumbered_revision: str = ""
-    analysis_step: int = 0
-    failed_requests: Mapping[str, Any] = field(default_factory=dict)
     series: Mapping[str, str] = field(default_factory=dict)
-    rollback_written_at: float | None = None
-    stable_is_bad: bool = False
     released_by: str = ""
-    version: int = VERSION
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-safe; ``from_dict`` of it is equal to this value."""
-        raw: dict[str, Any] = {}
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value == each.default and each.name != "version":
-                continue
-            raw[each.name] = _plain(value)
-        return raw
-
-    @classmethod
-    def from_dict(cls, raw: Mapping[str, Any]) -> Progress:
-        """Raises UnknownVersionError, and KeyError or ValueError for a document that is not a progress."""
-        version = raw["version"]
-        if version > VERSION:
-            raise UnknownVersionError(
-                f"this rollout was recorded in format {version}, and this autocanary reads up to {VERSION}"
-            )
-        known = {each.name for each in fields(cls)}
-        values = {name: value for name, value in raw.items() if name in known}
-        _check(values)
-        values["phase"] = Phase(raw["phase"])
-        values["reason"] = Reason(raw["reason"])
-        values["metrics"] = {k: MetricState.from_dict(v) for k, v in raw.get("metrics", {}).items()}
-        values["pending_notifications"] = tuple(
-            Notification.from_dict(each) for each in raw.get("pending_notifications", ())
-        )
-        for name in ("delivered_notifications", "decisions", "webhooks_passed", "warnings_sent"):
-            values[name] = tuple(raw.get(name, ()))
-        return cls(**values)
 
 
 def failed_requests_of(progress: Progress) -> tuple[int, int] | None:
     """The requests that the candidate has failed, and how many it may; None where the policy has no budget."""
-    failed, most = progress.failed_requests.get("failed"), progress.failed_requests.get("max")
+    failed, most = progress.analysis.failed_requests.get("failed"), progress.analysis.failed_requests.get("max")
     return (failed, most) if isinstance(failed, int) and isinstance(most, int) else None
-
-
-_NUMBER, _TEXT, _MAPPING, _LIST = (int, float), (str,), (Mapping,), (list, tuple)
-_KINDS: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(
-        (
-            "phase",
-            "reason",
-            "message",
-            "paused_by",
-            "answered_request_id",
-            "request_answer",
-            "renumbered_revision",
-            "released_by",
-        ),
-        _TEXT,
-    ),
-    **dict.fromkeys(("started_at", "phase_since"), _NUMBER),
-    **dict.fromkeys(("step", "version", "analysis_step"), (int,)),
-    **dict.fromkeys(("promote_all", "repairing", "restored", "stable_is_bad"), (bool,)),
-    **dict.fromkeys(("metrics", "channel_message_ids", "evidence", "failed_requests", "series"), _MAPPING),
-    **dict.fromkeys(
-        ("webhooks_passed", "decisions", "pending_notifications", "delivered_notifications", "warnings_sent"),
-        _LIST,
-    ),
-    **dict.fromkeys(("weight", "from_weight", "observed_weight"), (int, type(None))),
-}
-_ITEMS: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(("webhooks_passed", "delivered_notifications", "warnings_sent"), _TEXT),
-    **dict.fromkeys(("decisions", "pending_notifications"), _MAPPING),
-}
-
-
-def _check(values: Mapping[str, Any]) -> None:
-    """A status that a client has edited is refused here, with the field's name, and not in a rule."""
-    for name, value in values.items():
-        kinds = _KINDS.get(name, (int, float, type(None)))  # whatever is not named there is an instant
-        wrong = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
-        if wrong or (isinstance(value, float) and not math.isfinite(value)):
-            raise ValueError(f"progress.{name} cannot be {value!r}")
-        if kinds is _LIST and not all(isinstance(each, _ITEMS[name]) for each in value):
-            raise ValueError(f"progress.{name} has a member of another kind: {value!r}")
-    for name, state in values.get("metrics", {}).items():
-        if not isinstance(state, Mapping):
-            raise ValueError(f"progress.metrics.{name} cannot be {state!r}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, MetricState | Notification):
-        return value.to_dict()
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return value

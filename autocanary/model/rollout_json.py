@@ -13,6 +13,7 @@ from autocanary.model.comparison_wording import comparison_lines, worst_first
 from autocanary.model.foreign_text import clean_text
 from autocanary.model.policy import Component
 from autocanary.model.progress import Phase, Progress, failed_requests_of
+from autocanary.model.progress_json import progress_from_json, progress_to_json
 from autocanary.model.reason import Reason
 from autocanary.model.recorded_spec import RECORDED_SPECS, changed_specs, spec_digests
 from autocanary.model.rollout import NAME_LIMIT, Request, Rollout
@@ -121,27 +122,27 @@ def _user_text(value: object) -> str:
 def status_of(rollout: Rollout) -> dict[str, Any]:
     """The status part alone: what users read first, then ``progress`` (the whole state)."""
     progress = rollout.progress
-    stored = progress.to_dict()
+    stored = progress_to_json(progress)
     decisions = stored.pop("decisions", [])
     delivered = stored.pop("delivered_notifications", [])
     return {
         "phase": progress.phase.value,
-        "step": progress.step + 1,
-        "weight": progress.weight,
-        "observedWeight": progress.observed_weight,
+        "step": progress.step.index + 1,
+        "weight": progress.step.weight,
+        "observedWeight": progress.step.observed_weight,
         "startedAt": format_time(progress.started_at),
-        "stepStartedAt": format_time(progress.step_started_at),
+        "stepStartedAt": format_time(progress.step.started_at),
         "finishedAt": format_time(progress.finished_at),
         "reason": progress.reason.value,
         "message": progress.message,
         "releasedBy": progress.released_by or None,
-        "answeredRequest": {"id": progress.answered_request_id, "message": progress.request_answer}
-        if progress.answered_request_id
+        "answeredRequest": {"id": progress.requests.answered_id, "message": progress.requests.answer}
+        if progress.requests.answered_id
         else None,
-        "evidencePercent": progress.evidence.get("evidence_percent"),
+        "evidencePercent": progress.analysis.evidence.get("evidence_percent"),
         "failedRequests": _failed_requests(progress),
-        "analysisStep": progress.analysis_step,
-        "metrics": [_metric_status(name, state) for name, state in worst_first(progress.metrics)],
+        "analysisStep": progress.analysis.from_step,
+        "metrics": [_metric_status(name, state) for name, state in worst_first(progress.analysis.metrics)],
         "decisions": decisions,
         "notified": delivered,
         "conditions": [*_conditions(progress), *_changed_conditions(rollout)],
@@ -259,7 +260,7 @@ def _progress(status: Mapping[str, Any], created: float) -> Progress:
             started_at=created,
             phase_since=created,
         )
-    return Progress.from_dict(
+    return progress_from_json(
         {
             **stored,
             "decisions": status.get("decisions") or (),

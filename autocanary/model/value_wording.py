@@ -140,11 +140,11 @@ def describe_wait(rollout: Rollout, policy: Policy | None, now: float) -> str:
     if progress.phase is Phase.PAUSED:
         approval = progress.reason is Reason.AWAITING_APPROVAL
         return "your approval: promote or abort" if approval else "a user: promote, resume or abort"
-    if progress.verified_at is None:
-        return f"the traffic to show {progress.weight} %"
-    if policy is not None and 0 <= progress.step < len(policy.steps):
-        step = policy.steps[progress.step]
-        left = progress.verified_at + step.hold - now
+    if progress.step.verified_at is None:
+        return f"the traffic to show {progress.step.weight} %"
+    if policy is not None and 0 <= progress.step.index < len(policy.steps):
+        step = policy.steps[progress.step.index]
+        left = progress.step.verified_at + step.hold - now
         if left > 0:
             what = "the end of the bake" if progress.phase is Phase.BAKING else "the end of the step"
             return f"{what} in {format_duration(left)}"

@@ -250,7 +250,7 @@ _HELD_WITHOUT_TRAFFIC = "{candidate} gets no traffic yet."
 def _restored(message: Message) -> str:
     """What was put back, with the models' names; "" where the weight alone was lowered."""
     rollout = message.rollout
-    if not rollout.progress.repairing:
+    if not rollout.progress.rollback.repairing:
         return ""
     back = model_change(rollout).old or f"the spec of {rollout.stable}"
     return f"autocanary set spec.{rollout.component.value} back to {back}, as a new revision."
@@ -268,8 +268,8 @@ def advice(message: Message) -> str:
     event, reason = notification.event, notification.reason
     general = _ADVICE_BY_EVENT.get(event, f"See {_STATUS}.")
     if event == Event.ROLLED_BACK.value:
-        text = general if message.rollout.progress.repairing else _AFTER_ROLLBACK.get(reason, general)
-        return _fill(text + (_MANIFEST if message.rollout.progress.repairing else ""), message)
+        text = general if message.rollout.progress.rollback.repairing else _AFTER_ROLLBACK.get(reason, general)
+        return _fill(text + (_MANIFEST if message.rollout.progress.rollback.repairing else ""), message)
     if reason == Reason.ROLLBACK_BLOCKED.value:
         return _fill(_BLOCKED_UNKNOWN if _needs_action(message) else _BLOCKED_LATER, message)
     by_reason = event not in _EVENTS_WITHOUT_REASON_ADVICE

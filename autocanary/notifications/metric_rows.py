@@ -155,7 +155,7 @@ def _metric_states(message: Message) -> Mapping[str, MetricState]:
             recorded = _states_from_decision(decision)
             if recorded:
                 return recorded
-    return progress.metrics
+    return progress.analysis.metrics
 
 
 def _states_from_decision(decision: Mapping[str, object]) -> dict[str, MetricState]:

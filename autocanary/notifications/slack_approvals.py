@@ -201,7 +201,7 @@ class SlackApprovals:
             if refusal:
                 return refusal
             request = Request(f"slack-{stamp}-{member}", verb.value, by, weight if verb is Verb.PROMOTE else None)
-            if rollout is not None and request.id in (rollout.progress.answered_request_id, _request_id(rollout)):
+            if rollout is not None and request.id in (rollout.progress.requests.answered_id, _request_id(rollout)):
                 return ""
             self._write(namespace, name, request)
         except ClusterError as error:

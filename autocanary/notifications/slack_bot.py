@@ -194,7 +194,7 @@ class SlackBot:
     def rollout_message(self, rollout: Rollout, name: str) -> _RolloutMessage | None:
         """The newest message that this process or the rollout store knows; timestamps in Slack grow."""
         kept = self._messages.get(_key(rollout, name))
-        found = _MESSAGE_ID.fullmatch(rollout.progress.channel_message_ids.get(name, ""))
+        found = _MESSAGE_ID.fullmatch(rollout.progress.outbox.channel_message_ids.get(name, ""))
         noted = _RolloutMessage(found[1], found[2]) if found else None
         if kept is None or noted is None:
             return kept or noted
@@ -315,7 +315,7 @@ def _key(rollout: Rollout, name: str) -> tuple[str, str, str, str]:
 
 def _is_shown(message: Message, current: _RolloutMessage) -> bool:
     """Whether the message shows this transition or a later one, or is about to."""
-    latest = max((each.at for each in message.rollout.progress.pending_notifications), default=0.0)
+    latest = max((each.at for each in message.rollout.progress.outbox.pending), default=0.0)
     at = message.notification.at
     return current.shown == message.notification.id or at < current.shown_at or at < latest
 

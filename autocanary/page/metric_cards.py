@@ -155,7 +155,7 @@ def _card(
     points = parse_points(rollout.progress.series.get(metric_series(row.metric)))
     range_ = metric.range if metric is not None else Range(row.minimum, row.maximum)
     unit = Unit(row.unit) if row.unit else Unit.NUMBER
-    state = rollout.progress.metrics.get(row.metric)
+    state = rollout.progress.analysis.metrics.get(row.metric)
     summary = state.comparison_summary if state is not None else None
     margin = _margin_points(metric, summary)
     return MetricCard(

@@ -134,7 +134,7 @@ def list_page(source: PageSource, readable: Collection[str], query: ListQuery) -
 def list_row(rollout: Rollout, policy: Policy | None, now: float) -> RolloutRow:
     """The row of a rollout; its sentence says what it waits for, or how it ended."""
     progress = rollout.progress
-    weight = 100 if progress.weight is None else progress.weight
+    weight = 100 if progress.step.weight is None else progress.step.weight
     return RolloutRow(
         namespace=rollout.namespace,
         name=rollout.name,
@@ -149,7 +149,7 @@ def list_row(rollout: Rollout, policy: Policy | None, now: float) -> RolloutRow:
         since=progress.started_at,
         finished_at=progress.finished_at,
         policy=rollout.policy_name,
-        evidence_percent=None if rollout.is_final else evidence_percent_of(progress.evidence),
+        evidence_percent=None if rollout.is_final else evidence_percent_of(progress.analysis.evidence),
         needs_user=needs_user(rollout),
     )
 
@@ -163,7 +163,7 @@ def _ended(rollout: Rollout) -> str:
 def _next_weight(rollout: Rollout, policy: Policy | None) -> int | None:
     if rollout.is_final or policy is None or rollout.progress.phase is Phase.ROLLING_BACK:
         return None
-    at = rollout.progress.step + 1
+    at = rollout.progress.step.index + 1
     return policy.steps[at].weight if 0 <= at < len(policy.steps) else None
 
 
@@ -294,11 +294,11 @@ def _steps(rollout: Rollout, policy: Policy | None, now: float) -> Iterator[Step
     for index, step in enumerate(policy.steps):
         is_last = index == len(policy.steps) - 1
         hold = f"{format_duration(step.hold)}" if step.hold else ("" if is_last else "no hold")
-        if promoted or index < progress.step:
+        if promoted or index < progress.step.index:
             state, clock = "done", hold
-        elif index == progress.step and not progress.phase.is_final and progress.phase is not Phase.ROLLING_BACK:
-            state, clock = "current", _clock(progress.verified_at, step.hold, now) or hold
-        elif index == progress.step:
+        elif index == progress.step.index and not progress.phase.is_final and progress.phase is not Phase.ROLLING_BACK:
+            state, clock = "current", _clock(progress.step.verified_at, step.hold, now) or hold
+        elif index == progress.step.index:
             state, clock = "stopped", hold
         else:
             state, clock = "ahead", hold

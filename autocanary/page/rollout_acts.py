@@ -60,14 +60,14 @@ def acts_of(rollout: Rollout, policy: Policy | None) -> tuple[Act, ...]:
                 )
             )
     if progress.phase is not Phase.PAUSED and not rollout.paused:
-        share = "no traffic" if not progress.weight else f"{progress.weight} % of the traffic"
+        share = "no traffic" if not progress.step.weight else f"{progress.step.weight} % of the traffic"
         acts.append(Act("pause", "Pause", f"{rollout.candidate} keeps {share}; a failed metric still rolls it back."))
     acts.append(Act("abort", "Abort", f"All traffic goes back to {stable} now.", danger=True))
     return tuple(acts)
 
 
 def _next_weight(rollout: Rollout, policy: Policy | None) -> int | None:
-    at = rollout.progress.step + 1
+    at = rollout.progress.step.index + 1
     if policy is None:
         return 100
     return policy.steps[at].weight if 0 <= at < len(policy.steps) else None
@@ -88,9 +88,9 @@ def request_of(
             f"{rollout.name} is {rollout.progress.phase.value} now, so {verb} is not possible; nothing was changed"
         )
     weight = seen_weight if verb == "promote" else None
-    if verb == "promote" and weight is not None and weight != rollout.progress.weight:
+    if verb == "promote" and weight is not None and weight != rollout.progress.step.weight:
         raise ActRefused(
-            f"the page showed the step at {weight} %, and {rollout.name} is at {rollout.progress.weight} % now; "
+            f"the page showed the step at {weight} %, and {rollout.name} is at {rollout.progress.step.weight} % now; "
             "nothing was changed"
         )
     paused = {"pause": True, "resume": False if rollout.paused else None}.get(verb)

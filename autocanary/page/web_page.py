@@ -301,8 +301,8 @@ class WebPage:
         The record has it a moment after the API server has accepted it.
         """
         progress, request = rollout.progress, rollout.request
-        if asked and progress.answered_request_id == asked:
-            return {"answer": progress.request_answer, "is_answered": True}
+        if asked and progress.requests.answered_id == asked:
+            return {"answer": progress.requests.answer, "is_answered": True}
         verb = request.verb if request is not None and request.id == asked else self._sent.get(asked, "")
         text = f"{verb} was requested; autocanary answers within a tick" if asked and verb else ""
         return {"answer": text, "is_answered": False}

@@ -52,7 +52,7 @@ def shown_query(rollout: Rollout, policy: Policy, metric: str) -> str:
 
 def _source(rollout: Rollout, policy: Policy, metric: str) -> Source:
     """The one that answered, else the policy's; of an ended rollout the last decision that has it knows."""
-    state = rollout.progress.metrics.get(metric)
+    state = rollout.progress.analysis.metrics.get(metric)
     if state is not None and state.last is not None and state.last.source is not None:
         return state.last.source
     return policy.analysis.source

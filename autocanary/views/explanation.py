@@ -126,8 +126,8 @@ def explain_rollout(
     governs the service now, None where that is not known."""
     progress = rollout.progress
     metrics = {metric.name: metric for metric in policy.analysis.metrics} if policy is not None else {}
-    evidence = tuple(_row(name, state, metrics.get(name)) for name, state in worst_first(progress.metrics))
-    percent = progress.evidence.get("evidence_percent")
+    evidence = tuple(_row(name, state, metrics.get(name)) for name, state in worst_first(progress.analysis.metrics))
+    percent = progress.analysis.evidence.get("evidence_percent")
     return Explanation(
         rollout=rollout.name,
         namespace=rollout.namespace,
@@ -138,9 +138,9 @@ def explain_rollout(
         phase=progress.phase.value,
         reason=progress.reason.value,
         message=progress.message,
-        weight=progress.weight,
-        observed_weight=progress.observed_weight,
-        step=progress.step + 1,
+        weight=progress.step.weight,
+        observed_weight=progress.step.observed_weight,
+        step=progress.step.index + 1,
         steps=len(policy.steps) if policy is not None else None,
         started_at=progress.started_at,
         finished_at=progress.finished_at,
@@ -229,7 +229,9 @@ def _next_events(rollout: Rollout, policy: Policy | None, now: float) -> Iterato
 
 def _next_step(rollout: Rollout, policy: Policy, now: float) -> Iterator[NextEvent]:
     progress = rollout.progress
-    ahead = [step for step in policy.steps if step.weight > (100 if progress.weight is None else progress.weight)]
+    ahead = [
+        step for step in policy.steps if step.weight > (100 if progress.step.weight is None else progress.step.weight)
+    ]
     what = f"{ahead[0].weight} % of the traffic to {rollout.candidate}" if ahead else f"{rollout.candidate} is promoted"
     kind = "step" if ahead else "promotion"
     if progress.phase is Phase.PAUSED:
@@ -237,20 +239,20 @@ def _next_step(rollout: Rollout, policy: Policy, now: float) -> Iterator[NextEve
         yield NextEvent("user", f"{what}, after {'your approval' if approval else 'a user promotes or resumes'}")
         return
     opening = None if is_open(policy.windows, now) or not ahead else next_opening(policy.windows, now)
-    if progress.step < 0:
+    if progress.step.index < 0:
         yield NextEvent(kind, f"{what}, once it is ready{', when the window opens' if opening else ''}", opening)
         return
-    step = policy.steps[progress.step] if progress.step < len(policy.steps) else None
+    step = policy.steps[progress.step.index] if progress.step.index < len(policy.steps) else None
     earliest = None
-    if progress.verified_at is not None and step is not None:
-        earliest = max(progress.verified_at + step.hold, now)
+    if progress.step.verified_at is not None and step is not None:
+        earliest = max(progress.step.verified_at + step.hold, now)
         wait = explain_wait(rollout, policy, now)
         if wait.missing not in ("", "time", "window"):
             earliest = now + wait.seconds if wait.seconds is not None else None
         if earliest is not None and opening is not None:
             earliest = max(earliest, opening)
     if step is not None and step.approval:
-        yield NextEvent("user", f"the step at {progress.weight} % waits for approval when it has passed", earliest)
+        yield NextEvent("user", f"the step at {progress.step.weight} % waits for approval when it has passed", earliest)
         return
     yield NextEvent(kind, f"{what}, if the analysis passes", earliest)
 
@@ -259,19 +261,21 @@ def _deadlines(rollout: Rollout, policy: Policy) -> Iterator[NextEvent]:
     progress, analysis = rollout.progress, policy.analysis
     if progress.phase is Phase.PAUSED:
         return
-    if progress.step < 0 or progress.verified_at is None:
-        began = progress.step_started_at if progress.step_started_at is not None else progress.started_at
-        what = "is not ready by then" if progress.step < 0 else f"does not get its {progress.weight} % by then"
+    if progress.step.index < 0 or progress.step.verified_at is None:
+        began = progress.step.started_at if progress.step.started_at is not None else progress.started_at
+        what = (
+            "is not ready by then" if progress.step.index < 0 else f"does not get its {progress.step.weight} % by then"
+        )
         yield NextEvent("rollback", f"a rollback, if {rollout.candidate} {what}", began + policy.progress_deadline)
-    elif progress.held_since is not None and progress.reason in DEADLINE_REASONS:
-        at = progress.held_since + policy.progress_deadline
+    elif progress.hold.since is not None and progress.reason in DEADLINE_REASONS:
+        at = progress.hold.since + policy.progress_deadline
         yield NextEvent("rollback", "a rollback, if it is held until then", at)
-    elif progress.held_since is not None and progress.reason is Reason.STABLE_FAILED:
+    elif progress.hold.since is not None and progress.reason is Reason.STABLE_FAILED:
         text = f"the spec of {rollout.stable} is put back as a new revision, if it is not ready by then"
-        yield NextEvent("rollback", text, progress.held_since + policy.progress_deadline)
+        yield NextEvent("rollback", text, progress.hold.since + policy.progress_deadline)
     for timeout, since, what in (
-        (analysis.on_no_data, progress.no_data_since, "there are still no usable metrics"),
-        (analysis.on_outage, progress.outage_since, "the outage still lasts"),
+        (analysis.on_no_data, progress.analysis.no_data_since, "there are still no usable metrics"),
+        (analysis.on_outage, progress.analysis.outage_since, "the outage still lasts"),
     ):
         if progress.reason in WITHOUT_METRICS and since is not None and timeout.action is not TimeoutAction.HOLD:
             deed = "a rollback" if timeout.action is TimeoutAction.ROLLBACK else "a pause"

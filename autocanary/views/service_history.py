@@ -136,14 +136,14 @@ def _time(entry: Mapping[str, Any]) -> float | None:
 def _restore(rollout: Rollout) -> StableRestore | None:
     """What the rollback put back. In v1alpha2 stable's spec was never replaced; the candidate is only taken out."""
     progress = rollout.progress
-    if not progress.repairing:
+    if not progress.rollback.repairing:
         return None
     old = model_of(rollout.stable_spec, rollout.component)
     new = model_of(rollout.candidate_spec, rollout.component)
     back = f"to {old}" if old else f"to the spec of {rollout.stable}"
     still = f"your manifest still has {new}" if new and new != old else f"your manifest still has {rollout.candidate}'s"
-    done = progress.restored or progress.phase is Phase.ROLLED_BACK
+    done = progress.rollback.restored or progress.phase is Phase.ROLLED_BACK
     verb = "was set" if done else "is being set"
     return StableRestore(
-        progress.escalated_at, old, f"spec.{rollout.component.value} {verb} back {back}; {still}", done
+        progress.rollback.escalated_at, old, f"spec.{rollout.component.value} {verb} back {back}; {still}", done
     )

@@ -49,7 +49,7 @@ def needs_user(rollout: Rollout) -> bool:
     if progress.phase is Phase.PAUSED:
         return True
     return progress.phase is Phase.ROLLING_BACK and (
-        Reason.ROLLBACK_BLOCKED.value in progress.warnings_sent and rollout.stable_spec is None
+        progress.outbox.has_warned(Reason.ROLLBACK_BLOCKED) and rollout.stable_spec is None
     )
 
 
@@ -87,9 +87,13 @@ def _rolling_back(rollout: Rollout, policy: Policy, now: float) -> Wait:
     del policy
     progress = rollout.progress
     since = progress.phase_since
-    share = "" if progress.observed_weight is None else f"; {rollout.candidate} still has {progress.observed_weight} %"
+    share = (
+        ""
+        if progress.step.observed_weight is None
+        else f"; {rollout.candidate} still has {progress.step.observed_weight} %"
+    )
     waited = format_duration(now - since)
-    if progress.repairing:
+    if progress.rollback.repairing:
         text = f"the rollback waits for KServe to serve the spec of {rollout.stable} again: {waited} so far{share}"
     else:
         text = f"the rollback waits for the traffic to leave {rollout.candidate}: {waited} so far{share}"
@@ -113,7 +117,8 @@ def _paused(rollout: Rollout, policy: Policy, now: float) -> Wait:
     resume = f"`autocanary resume {rollout.service} -n {rollout.namespace}`"
     abort = f"`autocanary abort {rollout.service} -n {rollout.namespace}`"
     if progress.reason is Reason.AWAITING_APPROVAL:
-        text = f"the step at {progress.weight} % has passed and waits for approval, {since} so far: {where}, or {abort}"
+        passed = f"the step at {progress.step.weight} % has passed and waits for approval"
+        text = f"{passed}, {since} so far: {where}, or {abort}"
         return Wait(text, "approval", needs_user=True)
     return Wait(
         f"paused, {since} so far: {_said(progress)}; {resume} goes on, {abort} rolls back", "a user", needs_user=True
@@ -137,9 +142,9 @@ def _held(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
     if reason is Reason.WAITING_FOR_COMPONENT:
         return Wait(f"waits for the rollout of another component of {rollout.service}: {_said(progress)}", "component")
     if reason in _NO_DATA:
-        return _without_metrics(progress, policy.analysis.on_no_data, progress.no_data_since, now)
+        return _without_metrics(progress, policy.analysis.on_no_data, progress.analysis.no_data_since, now)
     if reason in _OUTAGE:
-        return _without_metrics(progress, policy.analysis.on_outage, progress.outage_since, now)
+        return _without_metrics(progress, policy.analysis.on_outage, progress.analysis.outage_since, now)
     if reason in (Reason.STABLE_FAILED, Reason.ROUTE_NOT_READY, Reason.OBSERVATION_STALE, Reason.COMPONENTS_TOGETHER):
         return Wait(_said(progress), "service")
     if reason in (Reason.INCONCLUSIVE, Reason.BEYOND_OBJECTIVE, Reason.TRAFFIC_MISSING):
@@ -160,17 +165,17 @@ def _deed(action: TimeoutAction) -> str:
 
 
 def _deadline_text(progress: Progress, policy: Policy, now: float) -> str:
-    if progress.held_since is None or progress.reason not in DEADLINE_REASONS:
+    if progress.hold.since is None or progress.reason not in DEADLINE_REASONS:
         return ""
-    left = max(0.0, progress.held_since + policy.progress_deadline - now)
+    left = max(0.0, progress.hold.since + policy.progress_deadline - now)
     return f"; rolled back in {format_duration(left)} unless that changes"
 
 
 def _not_ready(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
     progress = rollout.progress
-    if progress.step >= 0:
+    if progress.step.index >= 0:
         return None
-    began = progress.step_started_at if progress.step_started_at is not None else progress.started_at
+    began = progress.step.started_at if progress.step.started_at is not None else progress.started_at
     left = max(0.0, began + policy.progress_deadline - now)
     so_far = f"{rollout.candidate} is not ready yet, {format_duration(now - began)} so far"
     if progress.reason is Reason.REVISION_FAILED:
@@ -181,20 +186,22 @@ def _not_ready(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
 
 def _not_in_effect(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
     progress = rollout.progress
-    if progress.verified_at is not None:
+    if progress.step.verified_at is not None:
         return None
-    began = progress.step_started_at if progress.step_started_at is not None else progress.phase_since
-    shows = f", the traffic shows {progress.observed_weight} %" if progress.observed_weight is not None else ""
+    began = progress.step.started_at if progress.step.started_at is not None else progress.phase_since
+    shows = (
+        f", the traffic shows {progress.step.observed_weight} %" if progress.step.observed_weight is not None else ""
+    )
     left = max(0.0, began + policy.progress_deadline - now)
     text = (
-        f"{progress.weight} % was asked for {format_duration(now - began)} ago{shows}; "
+        f"{progress.step.weight} % was asked for {format_duration(now - began)} ago{shows}; "
         f"rolled back in {format_duration(left)} unless it takes effect"
     )
     return Wait(text, "traffic")
 
 
 def _warming_up(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
-    verified = rollout.progress.verified_at
+    verified = rollout.progress.step.verified_at
     warmup = policy.analysis.warmup
     if verified is None or now - verified >= warmup:
         return None
@@ -232,7 +239,7 @@ def _evidence(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
 def _compared(progress: Progress, policy: Policy) -> list[tuple[Metric, ComparisonSummary]]:
     found = []
     for metric in policy.analysis.compared:
-        state = progress.metrics.get(metric.name)
+        state = progress.analysis.metrics.get(metric.name)
         if state is not None and state.comparison_summary is not None:
             found.append((metric, state.comparison_summary))
     return found
@@ -246,7 +253,7 @@ def _requests(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
         return None
     lacking = []
     for metric in policy.analysis.gating:
-        state = progress.metrics.get(metric.name)
+        state = progress.analysis.metrics.get(metric.name)
         needed = metric.min_requests if metric.min_requests is not None else policy.analysis.min_requests
         window = metric.window if metric.window is not None else policy.analysis.window
         summary = state.comparison_summary if state is not None else None
@@ -277,9 +284,9 @@ def _requests(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
 
 
 def _step_left(progress: Progress, policy: Policy, now: float) -> float | None:
-    if progress.verified_at is None or not 0 <= progress.step < len(policy.steps):
+    if progress.step.verified_at is None or not 0 <= progress.step.index < len(policy.steps):
         return None
-    left = progress.verified_at + policy.steps[progress.step].hold - now
+    left = progress.step.verified_at + policy.steps[progress.step.index].hold - now
     return left if left > 0 else None
 
 
@@ -288,9 +295,9 @@ def _step_time(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
     left = _step_left(progress, policy, now)
     if left is None:
         return None
-    hold = policy.steps[progress.step].hold
+    hold = policy.steps[progress.step.index].hold
     what = "the bake" if progress.phase is Phase.BAKING else "the step"
-    text = f"{what} at {progress.weight} % lasts {format_duration(hold)}: {format_duration(left)} left"
+    text = f"{what} at {progress.step.weight} % lasts {format_duration(hold)}: {format_duration(left)} left"
     if progress.reason is Reason.VIOLATION_SEEN:
         text = f"{_said(progress)}; {text}"
     return Wait(text, "time", hold - left, hold, left)

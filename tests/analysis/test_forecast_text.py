@@ -53,12 +53,18 @@ def test_forecast_is_empty_without_counts(change: str) -> None:
         case "final":
             assert forecast_text(rules, replace(state, phase=Phase.PROMOTED)) == ""
         case "at 100 %":
-            assert forecast_text(rules, replace(state, weight=100)) == ""
+            assert forecast_text(rules, replace(state, step=replace(state.step, weight=100))) == ""
         case "not compared":
             assert forecast_text(policy(), state) == ""
         case "no counts":
-            assert forecast_text(rules, replace(state, metrics={})) == ""
+            assert forecast_text(rules, replace(state, analysis=replace(state.analysis, metrics={}))) == ""
         case _:
             run = ComparisonRun(ERRORS)
             run.evaluations(1, 1, 0, 1, 0)
-            assert forecast_text(replace(rules, analysis=run.analysis), replace(state, metrics=run.states)) == ""
+            assert (
+                forecast_text(
+                    replace(rules, analysis=run.analysis),
+                    replace(state, analysis=replace(state.analysis, metrics=run.states)),
+                )
+                == ""
+            )

@@ -46,8 +46,10 @@ def test_step_size_does_not_change_the_result(stride: float) -> None:
         demo.advance(stride)
     other.advance(240.0)
     assert demo.now() == pytest.approx(other.now())
-    assert [each.progress.step for each, _, _ in demo.shown()] == [each.progress.step for each, _, _ in other.shown()]
-    assert [each.progress.weight for each, _, _ in demo.shown()] == [25]
+    assert [each.progress.step.index for each, _, _ in demo.shown()] == [
+        each.progress.step.index for each, _, _ in other.shown()
+    ]
+    assert [each.progress.step.weight for each, _, _ in demo.shown()] == [25]
 
 
 def test_what_is_shown_is_the_rollout_its_policy_and_what_was_seen() -> None:
@@ -60,7 +62,7 @@ def test_what_is_shown_is_the_rollout_its_policy_and_what_was_seen() -> None:
     assert rollout.name == "mnist-00002"
     assert policy == DEMO_POLICY
     assert observation is not None
-    assert observation.weight == rollout.progress.weight == 10
+    assert observation.weight == rollout.progress.step.weight == 10
     assert "healthy" in demo.title
 
 

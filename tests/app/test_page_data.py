@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from autocanary.app.page_data import ClusterPageSource, SnapshotReader, render_rollout_report
+from autocanary.model.progress_json import with_stored_fields
 from autocanary.policy_files import ActivePolicies
 from autocanary.simulator.world import World
 from tests.cli.fake_client import rollout
@@ -14,9 +15,9 @@ def test_what_runs_is_newer_than_its_record() -> None:
     """The controller's value takes the place of the stored one; others stay."""
     world = World()
     stored = [world.store.create(rollout()), world.store.create(rollout(service="other"))]
-    newer = replace(stored[0], progress=replace(stored[0].progress, weight=50))
+    newer = replace(stored[0], progress=with_stored_fields(stored[0].progress, {"weight": 50}))
     source = ClusterPageSource(world.store, world.cluster, ActivePolicies(), running=lambda: [newer], now=world.now)
-    assert [each.progress.weight for each in source.rollouts()] == [50, 25]
+    assert [each.progress.step.weight for each in source.rollouts()] == [50, 25]
     assert source.now() == world.now()
     assert (len(source.services()), len(source.policies())) == (0, 0)
     assert source.problems() == {}

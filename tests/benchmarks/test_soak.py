@@ -11,6 +11,7 @@ from autocanary.analysis.verdict import Outcome
 from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.planner import plan
 from autocanary.model.decision import Decision
+from autocanary.model.progress_json import with_stored_fields
 from autocanary.model.rollout import Rollout
 from benchmarks.soak import Hour, Soak, report, slope
 from benchmarks.soak_world import WatchedRolloutStore
@@ -65,13 +66,16 @@ def test_detects_a_notification_sent_twice(monkeypatch: pytest.MonkeyPatch) -> N
 
     def forgetful(self: Any, rollout: Rollout) -> Rollout:
         before = self.cached(rollout.namespace, rollout.name)
-        if before is not None and not rollout.progress.pending_notifications and before.progress.pending_notifications:
+        if before is not None and not rollout.progress.outbox.pending and before.progress.outbox.pending:
             update_status(self, rollout)
             fresh = self.cached(rollout.namespace, rollout.name)
             return update_status(
                 self,
                 replace(
-                    fresh, progress=replace(fresh.progress, pending_notifications=before.progress.pending_notifications)
+                    fresh,
+                    progress=with_stored_fields(
+                        fresh.progress, {"pending_notifications": before.progress.outbox.pending}
+                    ),
                 ),
             )
         return update_status(self, rollout)

@@ -12,6 +12,7 @@ from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.observation import ConditionStatus, DeploymentMode, Observation, ServiceKey
 from autocanary.model.policy import Analysis, Component, Metric, Policy, Range, Selector, Step
 from autocanary.model.progress import MetricState, Phase, Progress
+from autocanary.model.progress_json import with_stored_fields
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request, Rollout, rollout_name
 
@@ -83,13 +84,8 @@ def rollout(
         paused=paused,
         request=request,
         created_at=started_at,
-        progress=Progress(
-            phase=phase,
-            reason=reason,
-            message=message,
-            started_at=started_at,
-            phase_since=started_at,
-            **{**values, **progress},
+        progress=with_stored_fields(
+            Progress(phase, reason, message, started_at=started_at, phase_since=started_at), {**values, **progress}
         ),
     )
 

@@ -13,6 +13,7 @@ from autocanary.cli import backend
 from autocanary.errors import Unreachable
 from autocanary.model.policy import Component
 from autocanary.model.progress import Phase
+from autocanary.model.progress_json import with_stored_fields
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request, Rollout
 from tests.cli.conftest import Invoke
@@ -33,8 +34,9 @@ def controller_answering(request_answer: str, **progress: Any) -> FakeController
         assert before.request is not None
         return replace(
             before,
-            progress=replace(
-                before.progress, answered_request_id=before.request.id, request_answer=request_answer, **progress
+            progress=with_stored_fields(
+                before.progress,
+                {"answered_request_id": before.request.id, "request_answer": request_answer, **progress},
             ),
         )
 

@@ -18,6 +18,7 @@ from autocanary.errors import AutocanaryError, Forbidden, Unreachable
 from autocanary.model.measurement import Measurement, MeasurementKind, Source, Unit
 from autocanary.model.observation import Observation
 from autocanary.model.progress import MetricState, Phase
+from autocanary.model.progress_json import with_stored_fields
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_json import from_document
@@ -53,7 +54,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def service_reaching(phase: Phase, **changes: Any) -> FakeController:
-    return lambda before: replace(before, progress=replace(before.progress, phase=phase, **changes))
+    return lambda before: replace(before, progress=with_stored_fields(before.progress, {"phase": phase, **changes}))
 
 
 def same(before: Rollout) -> Rollout:
@@ -171,7 +172,9 @@ def test_wide_shows_the_series_of_each_metric(invoke: Invoke, cluster: UseClient
         scrape_interval=59.98,
     )
     metrics = {"request-success-rate": MetricState(ok=True, last=last)}
-    measured = replace(RUNNING, progress=replace(RUNNING.progress, metrics=metrics))
+    measured = replace(
+        RUNNING, progress=replace(RUNNING.progress, analysis=replace(RUNNING.progress.analysis, metrics=metrics))
+    )
     cluster(FakeRolloutClient(measured))
     header, row = rows(invoke("status", "-o", "wide").stdout)[-2:]
     assert header == ["SERVICE", "METRIC", "SOURCE", "SERIES", "WINDOW", "SCRAPES"]
@@ -525,7 +528,7 @@ def test_does_not_follow_a_rollout_about_to_be_superseded(
         (applied(ENDED, spec_digest="other", stopped=True), ENDED),
         (applied(ENDED, spec_digest="other", deleting=True), ENDED),
         (applied(ENDED, spec_digest="one", created="mnist-predictor-00003"), replace(
-            ENDED, progress=replace(ENDED.progress, phase=Phase.ROLLED_BACK, restored=True)
+            ENDED, progress=replace(ENDED.progress, phase=Phase.ROLLED_BACK, rollback=replace(ENDED.progress.rollback, restored=True))
         )),
         (applied(ENDED, spec_digest="unknown"), replace(ENDED, candidate_digest="")),
         (None, ENDED),

@@ -60,16 +60,14 @@ def test_a_record_replaces_the_whole_state(backend: Backend) -> None:
     later = replace(
         made.progress,
         phase=Phase.BAKING,
-        weight=100,
-        from_weight=50,
-        metrics={"latency": MetricState(2, 7, True, measurement)},
+        step=replace(made.progress.step, weight=100, from_weight=50, verified_at=None, started_at=1_700_000_050.125),
+        analysis=replace(made.progress.analysis, metrics={"latency": MetricState(2, 7, True, measurement)}),
         decisions=(),
-        pending_notifications=(
-            Notification("a/2", "step_taken", 1.5, "Baking", 3, 100, "StepPassed", "100 % – ✓", ("log",)),
+        outbox=replace(
+            made.progress.outbox,
+            pending=(Notification("a/2", "step_taken", 1.5, "Baking", 3, 100, "StepPassed", "100 % – ✓", ("log",)),),
+            delivered=(),
         ),
-        delivered_notifications=(),
-        verified_at=None,
-        step_started_at=1_700_000_050.125,
     )
     stored = backend.store.update_status(replace(made, progress=later, paused=True, candidate="other"))
     assert stored == replace(made, progress=later, resource_version=stored.resource_version)
@@ -82,9 +80,13 @@ def test_a_record_replaces_the_whole_state(backend: Backend) -> None:
 def test_a_record_of_an_old_version_is_a_conflict(backend: Backend) -> None:
     """Nothing of it is written."""
     made = backend.store.create(attempt(backend))
-    stored = backend.store.update_status(replace(made, progress=replace(made.progress, weight=25)))
+    stored = backend.store.update_status(
+        replace(made, progress=replace(made.progress, step=replace(made.progress.step, weight=25)))
+    )
     with pytest.raises(Conflict):
-        backend.store.update_status(replace(made, progress=replace(made.progress, weight=50)))
+        backend.store.update_status(
+            replace(made, progress=replace(made.progress, step=replace(made.progress.step, weight=50)))
+        )
     assert backend.store.read(backend.namespace, NAME) == stored
 
 
@@ -110,7 +112,7 @@ def test_user_request_is_observed(backend: Backend, user_request: Callable[..., 
         backend.store.update_status(made)
     fresh = backend.store.read(backend.namespace, NAME)
     assert fresh == asked
-    later = replace(fresh.progress, answered_request_id="7", request_answer="going to 25 %")
+    later = replace(fresh.progress, requests=replace(fresh.progress.requests, answered_id="7", answer="going to 25 %"))
     stored = backend.store.update_status(replace(fresh, progress=later))
     assert (stored.paused, stored.request) == (asked.paused, asked.request)
     assert stored.progress == later
@@ -169,7 +171,9 @@ def test_a_rollout_that_we_delete(backend: Backend) -> None:
 def test_create_adopts_the_same_attempt(backend: Backend) -> None:
     """It was made by a call whose answer was lost, or by the leader before: what it recorded counts."""
     made = backend.store.create(attempt(backend))
-    stored = backend.store.update_status(replace(made, progress=replace(made.progress, weight=50)))
+    stored = backend.store.update_status(
+        replace(made, progress=replace(made.progress, step=replace(made.progress.step, weight=50)))
+    )
     assert backend.store.create(attempt(backend)) == stored
     assert list(backend.store.rollouts()) == [stored]
 
@@ -194,6 +198,8 @@ def test_several_rollouts_are_kept_apart(backend: Backend) -> None:
     assert {each.name: each for each in backend.store.rollouts()} == {NAME: first, "mnist-00003": second}
     assert changed_keys(backend) == set()
     backend.user_store.write_request(backend.namespace, "mnist-00003", paused=True, request=None)
-    backend.store.update_status(replace(first, progress=replace(first.progress, weight=100)))
+    backend.store.update_status(
+        replace(first, progress=replace(first.progress, step=replace(first.progress.step, weight=100)))
+    )
     assert backend.eventually(lambda: any(each.paused for each in backend.store.rollouts()))
     assert changed_keys(backend) == {(backend.namespace, "mnist-00003")}

@@ -136,7 +136,7 @@ class Driver:
         def so() -> bool:
             seen = self.world.cluster.observe(key)
             live = [each for each in self.world.store.rollouts() if each.service == service]
-            verified = any(each.progress.verified_at is not None for each in live if not each.is_final)
+            verified = any(each.progress.step.verified_at is not None for each in live if not each.is_final)
             return seen is not None and seen.weight == weight and (verified or not weight)
 
         self.until(so, limit)
@@ -144,7 +144,7 @@ class Driver:
     def finish(self, name: str = "mnist-00002", limit: int = 3600) -> Rollout:
         """Until the rollout has ended and its notifications are delivered."""
         self.until(lambda: self.has_rollout(name) and self.rollout(name).is_final, limit)
-        self.until(lambda: not self.rollout(name).progress.pending_notifications, 300)
+        self.until(lambda: not self.rollout(name).progress.outbox.pending, 300)
         return self.rollout(name)
 
     # --- what users do ------------------------------------------------------------------------------
@@ -179,8 +179,8 @@ class Driver:
     def ask(self, verb: Verb | str, name: str = "mnist-00002", *, within: int = 2) -> str:
         """Ask, and wait for the answer."""
         id_ = self.write(verb, name)
-        self.until(lambda: self.rollout(name).progress.answered_request_id == id_, within)
-        return self.rollout(name).progress.request_answer
+        self.until(lambda: self.rollout(name).progress.requests.answered_id == id_, within)
+        return self.rollout(name).progress.requests.answer
 
     def pause(self, paused: bool = True, name: str = "mnist-00002") -> None:
         self.world.store.write_request("models", name, paused=paused, request=None)
@@ -248,7 +248,7 @@ class Driver:
 
     def story(self) -> str:
         notified = [
-            f"{each.name}: {each.progress.phase.value}/{each.progress.reason.value} at {each.progress.step} "
+            f"{each.name}: {each.progress.phase.value}/{each.progress.reason.value} at {each.progress.step.index} "
             f"({each.progress.message})"
             for each in self.world.store.rollouts()
         ]

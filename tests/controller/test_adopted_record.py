@@ -9,6 +9,7 @@ import pytest
 
 from autocanary.controller.adopted_record import check_record, without_future_times
 from autocanary.model.progress import MetricState, Notification, Progress
+from autocanary.model.progress_json import progress_to_json, with_stored_fields
 from autocanary.model.rollout import Rollout
 from tests.controller.driver import healthy_start
 
@@ -21,7 +22,7 @@ def rollout() -> Rollout:
 
 
 def with_progress(rollout: Rollout, **changes: Any) -> Rollout:
-    return replace(rollout, progress=replace(rollout.progress, **changes))
+    return replace(rollout, progress=with_stored_fields(rollout.progress, changes))
 
 
 def notification(**changes: Any) -> Notification:
@@ -60,23 +61,29 @@ def test_field_of_a_wrong_type_is_named(rollout: Rollout, changes: dict[str, Any
 
 def test_future_times_become_now(rollout: Rollout) -> None:
     """All of them, and no other field; those in the past stay."""
-    progress = replace(rollout.progress, verified_at=5000.0, phase_since=4000.0, started_at=100.0)
+    progress = replace(
+        rollout.progress, step=replace(rollout.progress.step, verified_at=5000.0), phase_since=4000.0, started_at=100.0
+    )
     corrected, ahead = without_future_times(progress, 4400.0)
-    assert corrected == replace(progress, verified_at=4400.0, **_later_than(progress, 4400.0, {"verified_at"}))
+    assert corrected == with_stored_fields(
+        progress, {"verified_at": 4400.0, **_later_than(progress, 4400.0, {"verified_at"})}
+    )
     assert ahead["verified_at"] == 600.0
     assert "phase_since" not in ahead
 
 
 def _later_than(progress: Progress, now: float, other_than: set[str]) -> dict[str, Any]:
     names = {"step_started_at", "last_evaluation_at", "held_since", "hold_notified_at"} - other_than
-    stored = progress.to_dict()
+    stored = progress_to_json(progress)
     return {name: now for name in names if (stored.get(name) or 0.0) > now}
 
 
 def test_clocks_that_differ_by_less_than_a_second_are_not_reported(rollout: Rollout) -> None:
     now = rollout.progress.started_at + 1e9
-    corrected, ahead = without_future_times(replace(rollout.progress, verified_at=now + 0.5), now)
-    assert corrected.verified_at == now
+    corrected, ahead = without_future_times(
+        replace(rollout.progress, step=replace(rollout.progress.step, verified_at=now + 0.5)), now
+    )
+    assert corrected.step.verified_at == now
     assert ahead == {}
 
 

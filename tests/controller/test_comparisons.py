@@ -21,7 +21,8 @@ from autocanary.model.policy import (
     Timeout,
     TimeoutAction,
 )
-from autocanary.model.progress import Phase, Progress
+from autocanary.model.progress import Phase
+from autocanary.model.progress_json import progress_from_json, progress_to_json
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Verb
 from autocanary.model.rollout_json import from_document, to_document
@@ -150,11 +151,11 @@ def test_a_restart_in_the_middle_keeps_the_evidence() -> None:
     """Another process goes on from what was recorded, over a new account of the counters."""
     driver = released(comparison_policy(), Quality(error_percent=2.5))
     driver.until_reason(Reason.SUSPICIOUS)
-    before = driver.rollout().progress.evidence
+    before = driver.rollout().progress.analysis.evidence
     driver.restart()
     driver.world.metrics.restart()
     driver.run(20)
-    after = driver.rollout().progress.evidence
+    after = driver.rollout().progress.analysis.evidence
     assert after["evidence_percent"] > 0
     assert after["began"] == before["began"]
     driver.finish()
@@ -300,7 +301,7 @@ def test_resume_after_failure_resets_evidence() -> None:
     driver.until_phase(Phase.PAUSED)
     assert driver.rollout().progress.reason is Reason.FAILURE_PAUSED
     assert driver.ask(Verb.RESUME) == "resumed"
-    assert driver.rollout().progress.evidence == {}
+    assert driver.rollout().progress.analysis.evidence == {}
     driver.run(60)
     assert driver.phase() in (Phase.PROGRESSING, Phase.HOLDING)
 
@@ -332,7 +333,7 @@ def test_what_is_kept_of_a_rollout_stays_small() -> None:
     driver = released(comparison_policy(metrics=(ERRORS, LATENCY)), ONE_PERCENT)
     driver.finish()
     progress = driver.rollout().progress
-    assert len(json.dumps(progress.evidence)) < 4096
+    assert len(json.dumps(progress.analysis.evidence)) < 4096
     assert len(json.dumps(to_document(driver.rollout()))) < 100_000
 
 
@@ -342,8 +343,8 @@ def test_restart_equals_uninterrupted_run() -> None:
     driver.until_weight(50)
     driver.run(90)
     for live in driver.controller.rollouts():
-        stored = json.loads(json.dumps(live.progress.to_dict()))
-        assert Progress.from_dict(stored) == live.progress
+        stored = json.loads(json.dumps(progress_to_json(live.progress)))
+        assert progress_from_json(stored) == live.progress
 
 
 def test_presets_are_of_different_speed() -> None:

@@ -71,7 +71,7 @@ def test_crash_at_any_notification_repeats_it_with_same_id(scenario: str, when: 
         if not same(outcome, expected):
             different.append((victim, outcome.endings, outcome.weights, outcome.events))
         for name in driver.rollout_names():
-            notified = driver.rollout(name).progress.delivered_notifications
+            notified = driver.rollout(name).progress.outbox.delivered
             assert len(notified) == len(set(notified)) == len(expected.events.get(name, notified))
     assert not different, f"crash {when.value} these messages: {different}; expected {expected}"
 

@@ -128,7 +128,7 @@ def test_another_clients_weight_ends_the_shadow() -> None:
     """Then the real weight is seen, as an external change."""
     driver = dry()
     driver.release(V2, None)
-    driver.until(lambda: driver.has_rollout("mnist-00002") and driver.rollout().progress.weight == 25)
+    driver.until(lambda: driver.has_rollout("mnist-00002") and driver.rollout().progress.step.weight == 25)
     driver.patch_weight(33)
     driver.until_reason(Reason.EXTERNAL_CHANGE)
     seen = driver.dry_cluster.observe(driver.world.key("mnist"))
@@ -141,7 +141,7 @@ def test_a_newer_release_is_followed_from_the_real_service() -> None:
     """The shadow was about the revision before; the watch shows the new one before it is ready."""
     driver = dry(watching=True)
     driver.release(V2, None)
-    driver.until(lambda: driver.has_rollout("mnist-00002") and driver.rollout().progress.weight == 25)
+    driver.until(lambda: driver.has_rollout("mnist-00002") and driver.rollout().progress.step.weight == 25)
     driver.release(V3, None)
     driver.until(lambda: driver.has_rollout("mnist-00003"))
     assert driver.phase("mnist-00002") is Phase.SUPERSEDED
@@ -166,7 +166,7 @@ def test_a_restore_is_shown_and_not_made() -> None:
     """The shadow of a restored spec is a revision of stable's spec with all traffic."""
     driver = dry()
     driver.release(V2, None)
-    driver.until(lambda: driver.has_rollout("mnist-00002") and driver.rollout().progress.weight == 25)
+    driver.until(lambda: driver.has_rollout("mnist-00002") and driver.rollout().progress.step.weight == 25)
     key = driver.world.key("mnist")
     seen = driver.dry_cluster.observe(key)
     assert seen is not None

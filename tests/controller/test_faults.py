@@ -230,7 +230,7 @@ def test_delivered_final_status_ends_tracking() -> None:
     driver.run(30)
     driver.release(V3)
     driver.until(lambda: driver.has_rollout("mnist-00003") and driver.rollout("mnist-00003").is_final)
-    assert driver.rollout("mnist-00003").progress.pending_notifications
+    assert driver.rollout("mnist-00003").progress.outbox.pending
     driver.world.store.edit(
         "models", "mnist-00003", lambda written: written["status"]["progress"].pop("pending_notifications")
     )
@@ -275,11 +275,11 @@ def slow_step(driver: Driver) -> None:
     pool = SlowPool(driver.world, 4.0)
     driver.world.pool = pool  # type: ignore[assignment]
     driver.restart()
-    driver.until(lambda: driver.rollout().progress.weight == 25 or _recording(driver, pool), 200)
+    driver.until(lambda: driver.rollout().progress.step.weight == 25 or _recording(driver, pool), 200)
 
 
 def _recording(driver: Driver, pool: SlowPool) -> bool:
-    live = [each for each in driver.controller.rollouts() if each.progress.weight == 25]
+    live = [each for each in driver.controller.rollouts() if each.progress.step.weight == 25]
     return bool(live) and pool.under_way > 0
 
 
@@ -340,7 +340,7 @@ def test_evaluates_at_current_weight_when_step_write_fails() -> None:
     driver = healthy_start(qualities={V2: late})
     driver.until_weight(10)
     driver.world.cluster.faults.next(Forbidden("a webhook refuses it", status=403), verb="weight", times=10_000)
-    driver.until(lambda: driver.rollout().progress.weight == 25)
+    driver.until(lambda: driver.rollout().progress.step.weight == 25)
     driver.until_phase(Phase.ROLLING_BACK, limit=600)
     assert driver.rollout().progress.reason is Reason.METRIC_VIOLATION
     driver.run(30)
@@ -356,7 +356,7 @@ def test_step_continues_after_long_write_failure() -> None:
     driver = healthy_start()
     driver.until_weight(10)
     driver.world.cluster.faults.next(Forbidden("a webhook refuses it", status=403), verb="weight", times=10_000)
-    driver.until(lambda: driver.rollout().progress.weight == 25)
+    driver.until(lambda: driver.rollout().progress.step.weight == 25)
     driver.run(600)
     assert driver.phase() is Phase.HOLDING
     assert driver.weights() == [10]
@@ -371,7 +371,7 @@ def test_unsent_write_is_no_external_change() -> None:
     driver = healthy_start()
     driver.until_weight(0)
     driver.world.cluster.set_weight = lambda observation, weight: observation  # type: ignore[method-assign]
-    driver.until(lambda: driver.has_rollout("mnist-00002") and driver.rollout().progress.weight == 10)
+    driver.until(lambda: driver.has_rollout("mnist-00002") and driver.rollout().progress.step.weight == 10)
     driver.run(120)
     assert driver.phase() is Phase.HOLDING
     assert "external_change" not in driver.events()
@@ -386,12 +386,12 @@ def test_failing_notification_delays_nothing() -> None:
     driver.world.notifier.down = True
     driver.until(lambda: driver.rollout().is_final if driver.has_rollout("mnist-00002") else False)
     assert driver.weights() == [10, 25, 50, 100]
-    assert len(driver.rollout().progress.pending_notifications) == 6
+    assert len(driver.rollout().progress.outbox.pending) == 6
     driver.run(120)
     driver.world.notifier.down = False
     driver.finish()
     assert driver.events() == ["rollout_started", *["step_taken"] * 4, "rollout_promoted"]
-    assert len(driver.rollout().progress.delivered_notifications) == 6
+    assert len(driver.rollout().progress.outbox.delivered) == 6
 
 
 def test_undelivered_notifications_are_sent_after_restart() -> None:
@@ -399,7 +399,7 @@ def test_undelivered_notifications_are_sent_after_restart() -> None:
     driver = healthy_start()
     driver.world.notifier.down = True
     driver.until(lambda: driver.rollout().is_final if driver.has_rollout("mnist-00002") else False)
-    ids = [each.id for each in driver.rollout().progress.pending_notifications]
+    ids = [each.id for each in driver.rollout().progress.outbox.pending]
     driver.world.notifier.messages.clear()
     driver.restart()
     driver.finish()

@@ -83,7 +83,7 @@ def test_promotion_copies_canary_to_default() -> None:
     assert driver.finalized() == ["adopt", "clear"]
     assert driver.spec() == {"default": model(V2)}
     assert driver.traffic() == {"default-00002": 100}
-    assert driver.rollout(FIRST).progress.observed_weight == 100
+    assert driver.rollout(FIRST).progress.step.observed_weight == 100
     assert driver.events(FIRST) == ["rollout_started", *["step_taken"] * 3, "rollout_promoted"]
     assert "Finalizing" in driver.phases(FIRST)
     driver.run(400)
@@ -398,7 +398,7 @@ def test_a_crash_at_any_write(when: FaultPoint) -> None:
 def upgraded(**more: Any) -> KFServingService:
     """10 % are in effect when KFServing is replaced by one that splits no traffic in v1alpha2."""
     driver = started(**more)
-    driver.until(lambda: driver.has_rollout(FIRST) and driver.rollout(FIRST).progress.verified_at is not None)
+    driver.until(lambda: driver.has_rollout(FIRST) and driver.rollout(FIRST).progress.step.verified_at is not None)
     driver.world.kserve.objects.without_canaries = True
     return driver
 
@@ -408,7 +408,7 @@ def test_kfserving_without_canary_support_has_its_own_reason() -> None:
     driver = upgraded()
     driver.until_reason(Reason.CANARY_UNSUPPORTED, FIRST, 120)
     progress = driver.rollout(FIRST).progress
-    assert (progress.phase, progress.weight) == (Phase.HOLDING, 50)
+    assert (progress.phase, progress.step.weight) == (Phase.HOLDING, 50)
     assert "50 % is refused" in progress.message
     assert "apply the service as serving.kubeflow.org/v1beta1" in progress.message
     driver.run(900)
@@ -438,7 +438,7 @@ def test_warns_when_kfserving_refuses_promotion() -> None:
     driver.world.kserve.objects.without_canaries = True
     driver.until(lambda: "rollout_warning" in driver.events(FIRST), 300)
     driver.run(300)
-    assert driver.rollout(FIRST).progress.warnings_sent == (Reason.CANARY_UNSUPPORTED.value,)
+    assert driver.rollout(FIRST).progress.outbox.warnings_sent == (Reason.CANARY_UNSUPPORTED.value,)
     assert driver.events(FIRST).count("rollout_warning") == 1
     assert driver.spec()["default"] == model(V1)
     driver.world.kserve.objects.without_canaries = False

@@ -79,7 +79,7 @@ def test_next_leader_handles_request_made_without_leader() -> None:
     driver.restarted = True
     driver.finish()
     assert driver.phase() is Phase.ROLLED_BACK
-    assert driver.rollout().progress.answered_request_id == id_
+    assert driver.rollout().progress.requests.answered_id == id_
 
 
 def test_next_leader_detects_release_made_without_leader() -> None:

@@ -138,7 +138,7 @@ def test_single_query_failure_sends_no_notification(kind: MeasurementKind) -> No
     break_metrics(driver, kind, 16.0)
     silent = driver.world.now() + 15
     driver.until(lambda: driver.world.now() > silent)
-    (state,) = driver.controller.rollouts()[0].progress.metrics.values()
+    (state,) = driver.controller.rollouts()[0].progress.analysis.metrics.values()
     assert state.ok is None, "the look in the middle of it had an answer"
     driver.finish()
     assert driver.weights() == [10, 25, 50, 100]
@@ -170,7 +170,7 @@ def test_a_violation_before_an_outage_still_counts_after_it() -> None:
 
 
 def _metrics(driver: Driver) -> list[MetricState]:
-    return list(driver.rollout().progress.metrics.values()) if driver.has_rollout("mnist-00002") else []
+    return list(driver.rollout().progress.analysis.metrics.values()) if driver.has_rollout("mnist-00002") else []
 
 
 def test_the_deadline_of_an_outage_survives_a_restart() -> None:
@@ -219,7 +219,7 @@ def test_a_watch_that_fails_in_one_namespace_holds_only_that_one() -> None:
     driver.release(V2, 0, name="mnist")
     driver.world.deploy("fraud", V2, weight=0, namespace="bank")
     driver.until_weight(10)
-    driver.until(lambda: driver.rollout("fraud-00002").progress.verified_at is not None)
+    driver.until(lambda: driver.rollout("fraud-00002").progress.step.verified_at is not None)
     driver.world.cluster.set_watch_down(namespace="bank")
     driver.finish("mnist-00002")
     assert driver.weights("mnist") == [10, 25, 50, 100]

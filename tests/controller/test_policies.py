@@ -227,7 +227,7 @@ def test_a_rollout_webhook_that_fails_three_times_in_a_row_rolls_back() -> None:
     driver.finish()
     assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.METRIC_VIOLATION)
     assert driver.weights() == [10, 25, 0]
-    assert driver.rollout().progress.metrics["webhook/gate"].violations == 3
+    assert driver.rollout().progress.analysis.metrics["webhook/gate"].violations == 3
 
 
 def test_rollout_webhook_below_failure_limit_is_tolerated() -> None:
@@ -238,7 +238,7 @@ def test_rollout_webhook_below_failure_limit_is_tolerated() -> None:
     driver.until_weight(25)
 
     def violations() -> int:
-        state = driver.rollout().progress.metrics.get("webhook/gate")
+        state = driver.rollout().progress.analysis.metrics.get("webhook/gate")
         return state.violations if state is not None else 0
 
     driver.world.policy_webhooks.answers["gate"] = NO
@@ -531,7 +531,7 @@ def test_rollout_with_pending_notifications_is_not_pruned() -> None:
         driver.until(lambda share=share: driver.world.split("mnist").get(share) == 100, 600)  # type: ignore[misc]
         driver.run(30)
     assert driver.rollout_names() == ["mnist-00002", "mnist-00003"]
-    assert all(driver.rollout(name).progress.pending_notifications for name in driver.rollout_names())
+    assert all(driver.rollout(name).progress.outbox.pending for name in driver.rollout_names())
     driver.world.notifier.down = False
     driver.run(30)
-    assert not any(driver.rollout(name).progress.pending_notifications for name in driver.rollout_names())
+    assert not any(driver.rollout(name).progress.outbox.pending for name in driver.rollout_names())

@@ -278,7 +278,7 @@ def test_runs_no_query_before_candidate_serves() -> None:
     driver = healthy_start(policy(warmup=30.0), behaviours={V2: ready_after_seconds(60.0)})
     driver.until_weight(10)
     assert driver.world.metrics.asked == 0
-    verified = driver.rollout().progress.verified_at
+    verified = driver.rollout().progress.step.verified_at
     driver.until(lambda: driver.world.metrics.asked)
     assert verified is not None
     assert driver.world.now() - verified >= 30

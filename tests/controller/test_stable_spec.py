@@ -64,6 +64,6 @@ def test_a_release_older_than_the_versions_that_are_kept_says_that_its_way_back_
     driver.world.kserve.objects.compact()
     driver.until(lambda: driver.has_rollout("mnist-00003"))
     assert driver.rollout("mnist-00003").stable_spec is None
-    driver.until(lambda: "RollbackBlocked" in driver.rollout("mnist-00003").progress.warnings_sent, 120)
+    driver.until(lambda: "RollbackBlocked" in driver.rollout("mnist-00003").progress.outbox.warnings_sent, 120)
     (warning,) = driver.messages_of("rollout_warning", "mnist-00003")
     assert "the spec of stable is unknown to autocanary" in warning

@@ -31,7 +31,7 @@ def started(policy: Policy, candidate: Quality, **more: Any) -> Driver:
     """The candidate has its first traffic."""
     driver = healthy_start(policy, qualities={V1: FAULTLESS, V2: candidate, **more.pop("qualities", {})}, **more)
     driver.until(lambda: driver.has_rollout("mnist-00002"))
-    driver.until(lambda: driver.rollout().progress.verified_at is not None)
+    driver.until(lambda: driver.rollout().progress.step.verified_at is not None)
     return driver
 
 
@@ -49,7 +49,7 @@ def test_metrics_and_limits_of_a_step_hold_from_it_on() -> None:
     while not driver.rollout().is_final:
         driver.tick()
         progress = driver.rollout().progress
-        seen.add((progress.step, progress.analysis_step))
+        seen.add((progress.step.index, progress.analysis.from_step))
     assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.METRIC_VIOLATION)
     assert driver.weights() == [10, 25, 50, 0]
     assert {pair for pair in seen if pair[0] >= 0} >= {(0, 0), (1, 0), (2, 3)}
@@ -79,17 +79,19 @@ def test_a_metric_that_is_compared_later_begins_with_nothing_and_one_that_ends_k
     steps = (Step(10, 120.0), Step(50, 120.0, False, later, 2), Step(100, 120.0, False, later, 2))
     compared = replace(comparison_policy(), steps=steps, analysis=first)
     driver = started(compared, HALF_PERCENT, qualities={V1: HALF_PERCENT}, load=RequestLoad(100.0))
-    driver.until(lambda: driver.rollout().progress.step == 1 and driver.rollout().progress.verified_at is not None)
+    driver.until(
+        lambda: driver.rollout().progress.step.index == 1 and driver.rollout().progress.step.verified_at is not None
+    )
     driver.run(60)
-    before = driver.rollout().progress.evidence["comparisons"]["metrics"]
+    before = driver.rollout().progress.analysis.evidence["comparisons"]["metrics"]
     assert set(before) == {"error-rate", "request-duration"}
-    driver.until(lambda: "request-duration" in driver.rollout().progress.metrics)
+    driver.until(lambda: "request-duration" in driver.rollout().progress.analysis.metrics)
     driver.run(120)
-    after = driver.rollout().progress.evidence["comparisons"]["metrics"]
+    after = driver.rollout().progress.analysis.evidence["comparisons"]["metrics"]
     assert after["error-rate"] == before["error-rate"]
     assert after["request-duration"] != before["request-duration"]
-    driver.until(lambda: driver.rollout().progress.metrics)  # a step begins without any
-    assert set(driver.rollout().progress.metrics) == {"request-duration"}
+    driver.until(lambda: driver.rollout().progress.analysis.metrics)  # a step begins without any
+    assert set(driver.rollout().progress.analysis.metrics) == {"request-duration"}
     driver.finish()
     assert driver.phase_and_reason() == (Phase.PROMOTED, Reason.PROMOTED)
 
@@ -189,7 +191,7 @@ def test_a_retry_has_a_budget_of_its_own() -> None:
     before = failed_requests_of(driver.rollout().progress)
     driver.ask(Verb.RETRY)
     again = "mnist-00002-r2"
-    driver.until(lambda: driver.has_rollout(again) and driver.rollout(again).progress.failed_requests)
+    driver.until(lambda: driver.has_rollout(again) and driver.rollout(again).progress.analysis.failed_requests)
     counted = failed_requests_of(driver.rollout(again).progress)
     assert before is not None
     assert counted is not None
@@ -199,9 +201,9 @@ def test_a_retry_has_a_budget_of_its_own() -> None:
 def test_the_record_restores_the_budget() -> None:
     """Through the JSON of the CanaryRollout."""
     driver = started(limited(100_000), Quality(error_percent=20.0))
-    driver.until(lambda: bool(driver.rollout().progress.failed_requests.get("failed")))
+    driver.until(lambda: bool(driver.rollout().progress.analysis.failed_requests.get("failed")))
     again = from_document(json.loads(json.dumps(to_document(driver.rollout()))))
-    assert again.progress.failed_requests == driver.rollout().progress.failed_requests
+    assert again.progress.analysis.failed_requests == driver.rollout().progress.analysis.failed_requests
 
 
 # --- evaluations in a row ---------------------------------------------------------------------------------

@@ -241,7 +241,7 @@ def test_request_during_rollback_is_answered() -> None:
     driver.finish()
     driver.run(5)
     assert driver.phase() is Phase.ROLLED_BACK
-    assert driver.rollout().progress.answered_request_id == id_
+    assert driver.rollout().progress.requests.answered_id == id_
     assert driver.weights() == [10, 0]
 
 
@@ -263,7 +263,7 @@ def test_request_is_answered_after_restart() -> None:
     id_ = driver.write(Verb.ABORT)
     driver.restart()
     driver.run(10)
-    assert driver.rollout().progress.answered_request_id == id_
+    assert driver.rollout().progress.requests.answered_id == id_
 
 
 def test_retry_starts_a_rolled_back_candidate_again() -> None:
@@ -348,7 +348,7 @@ def test_an_abort_within_the_last_record_is_answered(monkeypatch: pytest.MonkeyP
     update_status = store.update_status
 
     def record(rollout: Rollout) -> Rollout:
-        is_last = rollout.is_final and not rollout.progress.pending_notifications and not asked
+        is_last = rollout.is_final and not rollout.progress.outbox.pending and not asked
         if is_last and before:
             ask(rollout)
         recorded = update_status(rollout)
@@ -365,5 +365,5 @@ def test_an_abort_within_the_last_record_is_answered(monkeypatch: pytest.MonkeyP
     driver.run(60)
     assert asked
     progress = driver.rollout().progress
-    assert (progress.answered_request_id, progress.phase) == ("late", Phase.PROMOTED)
-    assert "this rollout has ended" in progress.request_answer
+    assert (progress.requests.answered_id, progress.phase) == ("late", Phase.PROMOTED)
+    assert "this rollout has ended" in progress.requests.answer

@@ -50,7 +50,7 @@ class TwoTenants(Driver):
         self.release(V2, name="mnist")
         self.world.deploy("victim", V3, weight=0, namespace=NAMESPACE)
         self.until(lambda: self.weights("victim") == [10] and self.weights("mnist") == [10], 120)
-        self.until(lambda: all(each.progress.verified_at is not None for each in self.world.store.rollouts()), 60)
+        self.until(lambda: all(each.progress.step.verified_at is not None for each in self.world.store.rollouts()), 60)
         self.run(ANALYSIS.warmup + ANALYSIS.window)
 
     def new_controller(self) -> Controller:
@@ -100,7 +100,9 @@ def malformed(rollout: Rollout) -> Rollout:
         return rollout
     odd: Any = ("log", None, {})
     entry = Notification("id", "step_taken", 1.0, "Progressing", 1, 10, "StepTaken", "", odd)
-    return replace(rollout, progress=replace(rollout.progress, pending_notifications=(entry,)))
+    return replace(
+        rollout, progress=replace(rollout.progress, outbox=replace(rollout.progress.outbox, pending=(entry,)))
+    )
 
 
 def malformed_record(run: TwoTenants) -> None:
@@ -231,8 +233,8 @@ def test_raising_query_is_an_outage_of_its_rollout_alone() -> None:
 
     run.world.metrics.query = watched  # type: ignore[method-assign]
     run.run(2 * ANALYSIS.interval)
-    assert run.rollout(HOSTILE).progress.outage_since is not None
-    assert run.rollout(VICTIM).progress.outage_since is None
+    assert run.rollout(HOSTILE).progress.analysis.outage_since is not None
+    assert run.rollout(VICTIM).progress.analysis.outage_since is None
     assert run.failed_evaluations() >= 2
     assert sum("models" in batch and len(batch) > 1 for batch in batches) == 1
     run.world.metrics.query = query  # type: ignore[method-assign]

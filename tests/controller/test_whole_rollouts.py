@@ -28,7 +28,7 @@ def run_scenario(scenario: str) -> Driver:
 
     def over() -> bool:
         rollouts = driver.world.store.rollouts()
-        ended = all(each.is_final and not each.progress.pending_notifications for each in rollouts)
+        ended = all(each.is_final and not each.progress.outbox.pending for each in rollouts)
         return len(rollouts) >= len(story.expected) and ended
 
     driver.until(over, int(story.horizon))

@@ -14,6 +14,7 @@ from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.observation import ConditionStatus, DeploymentMode, Observation, ServiceKey
 from autocanary.model.policy import Analysis, Component, Metric, Policy, Range, Selector, Step
 from autocanary.model.progress import Phase, Progress
+from autocanary.model.progress_json import with_stored_fields
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 
@@ -66,20 +67,16 @@ def make_observation(weight: int | None = 10, traffic_percent: int | None = None
 
 
 def progress(step: int = 0, weight: int | None = 10, **changes: Any) -> Progress:
-    """In a step whose weight has been in effect for a minute."""
+    """In a step whose weight has been in effect for a minute; ``changes`` are named as in the stored document."""
     defaults: dict[str, Any] = {
-        "phase": Phase.PROGRESSING,
-        "reason": Reason.ANALYSING,
-        "message": "",
-        "started_at": NOW - 120,
-        "phase_since": NOW - 90,
         "step": step,
         "weight": weight,
         "from_weight": 0,
         "step_started_at": NOW - 65,
         "verified_at": NOW - 60,
     }
-    return Progress(**{**defaults, **changes})
+    begun = Progress(Phase.PROGRESSING, Reason.ANALYSING, "", started_at=NOW - 120, phase_since=NOW - 90)
+    return with_stored_fields(begun, {**defaults, **changes})
 
 
 def rollout(state: Progress | None = None, **changes: Any) -> Rollout:

@@ -16,6 +16,7 @@ from autocanary.decide.planner import plan
 from autocanary.model.decision import Action, Decision, Event
 from autocanary.model.policy import OnInconclusive, Policy
 from autocanary.model.progress import Phase, Progress
+from autocanary.model.progress_json import progress_from_json, progress_to_json, with_stored_fields
 from autocanary.model.reason import Reason
 from autocanary.model.rollout_windows import Window
 from tests.decide.builders import NOW, make_decision_input, make_observation, policy, progress, verdict
@@ -41,7 +42,7 @@ def test_suspicion_holds_at_once() -> None:
     fresh = progress(verified_at=NOW - 5)
     found = decided(Outcome.SUSPICIOUS, state=fresh)
     assert (found.rule, found.progress.phase, found.event) == ("Suspicious", Phase.HOLDING, Event.HELD)
-    assert found.progress.inconclusive_since == NOW
+    assert found.progress.analysis.inconclusive_since == NOW
 
 
 def test_suspicious_returns_to_progressing() -> None:
@@ -116,7 +117,7 @@ def test_closed_window_resets_the_inconclusive_time() -> None:
         Reason.GATHERING_EVIDENCE,
         policy=rules(OnInconclusive.ROLLBACK, windows=(CLOSED,)),
     )
-    assert (found.reason, found.progress.inconclusive_since) == (Reason.WINDOW_CLOSED, None)
+    assert (found.reason, found.progress.analysis.inconclusive_since) == (Reason.WINDOW_CLOSED, None)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.INCONCLUSIVE, Outcome.SUSPICIOUS])
@@ -134,7 +135,7 @@ def test_progress_deadline_applies_without_on_inconclusive() -> None:
     """A policy of thresholds behaves as before."""
     state = progress(verified_at=LONG_AGO)
     found = decided(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, state, policy=rules(None))
-    assert (found.progress.phase, found.progress.held_since) == (Phase.HOLDING, NOW)
+    assert (found.progress.phase, found.progress.hold.since) == (Phase.HOLDING, NOW)
     late = decided(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, found.progress, policy=rules(None), now=NOW + 1801)
     assert late.reason is Reason.PROGRESS_DEADLINE_EXCEEDED
 
@@ -151,14 +152,14 @@ def test_the_timeout_is_the_steps_duration_and_the_deadline_when_left_out() -> N
 def test_a_pass_forgets_how_long_it_was_inconclusive() -> None:
     """Also while a closed window keeps it where it is."""
     found = decided(Outcome.PASS, policy=rules(windows=(CLOSED,)))
-    assert found.progress.inconclusive_since is None
+    assert found.progress.analysis.inconclusive_since is None
 
 
 def test_outage_does_not_count_as_inconclusive_time() -> None:
     """Ten minutes without Prometheus are ten minutes more."""
     away = progress(verified_at=LONG_AGO, inconclusive_since=NOW - 1000, outage_since=NOW - 600)
     found = decided(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, away)
-    assert found.progress.inconclusive_since == NOW - 400
+    assert found.progress.analysis.inconclusive_since == NOW - 400
 
 
 def test_a_step_keeps_the_evidence_and_restarts_the_clock() -> None:
@@ -168,17 +169,17 @@ def test_a_step_keeps_the_evidence_and_restarts_the_clock() -> None:
     )
     found = decided(Outcome.PASS, state=known)
     assert found.weight == 25
-    assert found.progress.evidence == {"version": 1, "evidence_percent": 3.0}
-    assert found.progress.inconclusive_since is None
+    assert found.progress.analysis.evidence == {"version": 1, "evidence_percent": 3.0}
+    assert found.progress.analysis.inconclusive_since is None
 
 
 def test_a_record_from_before_comparisons_is_read() -> None:
     """And the newer fields have their defaults."""
-    raw = progress().to_dict()
+    raw = progress_to_json(progress())
     del raw["evidence"]
-    old = Progress.from_dict(raw)
-    assert (old.evidence, old.inconclusive_since) == ({}, None)
-    assert Progress.from_dict(old.to_dict()) == old
+    old = progress_from_json(raw)
+    assert (old.analysis.evidence, old.analysis.inconclusive_since) == ({}, None)
+    assert progress_from_json(progress_to_json(old)) == old
 
 
 def test_the_newest_decisions_keep_all_of_their_inputs() -> None:
@@ -186,8 +187,8 @@ def test_the_newest_decisions_keep_all_of_their_inputs() -> None:
     state = progress(verified_at=LONG_AGO)
     for minute in range(30):
         outcome = Outcome.SUSPICIOUS if minute % 2 else Outcome.INCONCLUSIVE
-        state = replace(
-            decided(outcome, None, state, now=NOW + 60 * minute).progress, inconclusive_since=NOW + 60 * minute
+        state = with_stored_fields(
+            decided(outcome, None, state, now=NOW + 60 * minute).progress, {"inconclusive_since": NOW + 60 * minute}
         )
     whole = [each for each in state.decisions if "progress" in each["inputs"]]
     assert len(state.decisions) == DECISIONS_KEPT

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from autocanary.analysis import AnalysisInput, Evaluation, Outcome, Verdict, analyse
-from autocanary.decide.decision_log import FIELDS_WITHOUT_EFFECT
+from autocanary.decide.decision_log import without_effects
 from autocanary.decide.planner import plan, replay
 from autocanary.model.decision import Action, Decision
 from autocanary.model.measurement import Measurement, MeasurementKind, RequestCounters, RequestTotals, Unit
 from autocanary.model.policy import OnFailure, OnInconclusive, Policy, Step, Timeout, TimeoutAction
 from autocanary.model.progress import Phase
+from autocanary.model.progress_json import progress_to_json
 from autocanary.model.reason import Reason
 from autocanary.model.rollout_json import from_document, to_document
 from tests.decide.builders import (
@@ -75,7 +76,7 @@ class Comparing(RuleBasedStateMachine):
     ) -> None:
         for _ in range(times):
             self.now += seconds
-            weight = self.progress.weight or 0
+            weight = self.progress.step.weight or 0
             self.candidate = _more(self.candidate, n_c if weight else 0, rate_c)
             self.stable = _more(self.stable, n_s if weight < 100 else 0, rate_s)
             self._look(kind)
@@ -83,7 +84,7 @@ class Comparing(RuleBasedStateMachine):
     def _look(self, kind: MeasurementKind) -> None:
         if self.progress.phase.is_final:
             return
-        weight = self.progress.weight if self.progress.weight is not None else 100
+        weight = self.progress.step.weight if self.progress.step.weight is not None else 100
         promoted = weight == 100
         observation = make_observation(
             weight,
@@ -96,9 +97,9 @@ class Comparing(RuleBasedStateMachine):
         if is_evaluated.is_evaluated:
             counters = RequestCounters("a", self.now, self.candidate, self.stable)
             measurement = Measurement(kind, 1.0, Unit.PERCENT, 100.0, counters=counters)
-            look = Evaluation(self.now, self.progress.step, len(STEPS), weight)
+            look = Evaluation(self.now, self.progress.step.index, len(STEPS), weight)
             analysis_input = AnalysisInput(
-                look, {"error-rate": measurement}, self.progress.metrics, self.progress.evidence
+                look, {"error-rate": measurement}, self.progress.analysis.metrics, self.progress.analysis.evidence
             )
             verdict = analyse(self.policy.analysis, self.policy.analysis.metrics, analysis_input)
         given = replace(is_evaluated, verdict=verdict)
@@ -109,7 +110,7 @@ class Comparing(RuleBasedStateMachine):
 
     def _check(self, decision: Decision, verdict: Verdict | None) -> None:
         before = self.progress
-        risen = decision.action is Action.WEIGHT and (decision.weight or 0) > (before.weight or 0)
+        risen = decision.action is Action.WEIGHT and (decision.weight or 0) > (before.step.weight or 0)
         outcome = verdict.outcome if verdict is not None else None
         if outcome in (Outcome.SUSPICIOUS, Outcome.NO_DATA, Outcome.OUTAGE, Outcome.FAIL):
             assert not risen, f"up while {outcome}"
@@ -117,8 +118,8 @@ class Comparing(RuleBasedStateMachine):
         if risen and outcome is not Outcome.PASS:
             assert self.policy.analysis.on_inconclusive is OnInconclusive.PROMOTE, "up without a pass"
             assert outcome is Outcome.INCONCLUSIVE
-            assert before.inconclusive_since is not None
-            assert self.now - before.inconclusive_since >= 600, "up before the timeout"
+            assert before.analysis.inconclusive_since is not None
+            assert self.now - before.analysis.inconclusive_since >= 600, "up before the timeout"
             assert decision.reason is Reason.INCONCLUSIVE, "not said"
         if self.failed and verdict is not None:
             assert outcome is Outcome.FAIL, "a latched fail was forgotten"
@@ -139,9 +140,7 @@ class Comparing(RuleBasedStateMachine):
             assert again == replace(verdict, analysis_input=again.analysis_input)
         if decision.inputs is not None:
             made = replay(rollout(self.progress), self.policy, json.loads(json.dumps(decision.inputs)))
-            assert replace(made.progress, **FIELDS_WITHOUT_EFFECT) == replace(
-                decision.progress, **FIELDS_WITHOUT_EFFECT
-            )
+            assert without_effects(made.progress) == without_effects(decision.progress)
             assert (made.rule, made.action, made.weight, made.event, made.urgent) == (
                 decision.rule,
                 decision.action,
@@ -158,7 +157,7 @@ class Comparing(RuleBasedStateMachine):
     @invariant()
     def the_state_stays_small(self) -> None:
         if hasattr(self, "progress"):
-            assert len(json.dumps(self.progress.to_dict()["evidence"])) < 4096
+            assert len(json.dumps(progress_to_json(self.progress)["evidence"])) < 4096
 
 
 def _more(totals: RequestTotals, requests: int, rate: float) -> RequestTotals:

@@ -8,10 +8,11 @@ from dataclasses import fields, replace
 from autocanary.analysis import AnalysisInput, Evaluation, Outcome
 from autocanary.decide.decision_input import DecisionInput, WebhookAnswer
 from autocanary.decide.decision_log import (
-    FIELDS_WITHOUT_EFFECT,
     decision_inputs_from_json,
     decision_inputs_to_json,
+    without_effects,
 )
+from autocanary.decide.observed_progress import with_observed_progress
 from autocanary.decide.planner import plan, replay
 from autocanary.model.measurement import Measurement, MeasurementKind
 from autocanary.model.observation import ConditionStatus, DefaultEndpoint, DeploymentMode, Observation
@@ -129,10 +130,10 @@ def test_the_inputs_of_a_decision_are_from_before_it() -> None:
         decision = replace(
             decision,
             inputs=decision_inputs_to_json(
-                make_decision_input(state, make_observation(10, 7), policy=policy()).with_observed_progress()
+                with_observed_progress(make_decision_input(state, make_observation(10, 7), policy=policy()))
             ),
         )
     assert decision.inputs is not None
     assert decision.inputs["progress"]["observed_weight"] == 3
     made = replay(rollout(state), policy(), json.loads(json.dumps(decision.inputs)))
-    assert replace(made.progress, **FIELDS_WITHOUT_EFFECT) == replace(decision.progress, **FIELDS_WITHOUT_EFFECT)
+    assert without_effects(made.progress) == without_effects(decision.progress)

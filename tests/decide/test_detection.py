@@ -67,8 +67,8 @@ def test_a_new_revision_with_a_weight_is_adopted_at_it() -> None:
     assert not start.intercept
     assert (start.rollout.stable, start.rollout.candidate) == (STABLE, CANDIDATE)
     state = start.rollout.progress
-    assert (state.phase, state.weight, state.reason) == (Phase.STAGING, 10, Reason.ROLLOUT_STARTED)
-    assert [entry.event for entry in state.pending_notifications] == [Event.STARTED.value]
+    assert (state.phase, state.step.weight, state.reason) == (Phase.STAGING, 10, Reason.ROLLOUT_STARTED)
+    assert [entry.event for entry in state.outbox.pending] == [Event.STARTED.value]
 
 
 @pytest.mark.parametrize("weight", [None, 100])
@@ -77,7 +77,7 @@ def test_revision_without_weight_is_intercepted(weight: int | None) -> None:
     start = detected(make_observation(weight, traffic_percent=0, **UNREADY))
     assert isinstance(start, StartRollout)
     assert start.intercept
-    assert (start.rollout.progress.weight, start.rollout.progress.from_weight) == (0, weight)
+    assert (start.rollout.progress.step.weight, start.rollout.progress.step.from_weight) == (0, weight)
     assert start.rollout.progress.reason is Reason.INTERCEPTED_UNSTAGED
 
 
@@ -154,7 +154,7 @@ def test_missed_release_is_reported_not_rolled_back() -> None:
     start = detected(at_rest(CANDIDATE, spec_digest="candidate"))
     assert isinstance(start, StartRollout)
     state = start.rollout.progress
-    assert (state.phase, state.reason, state.weight) == (Phase.MISSED, Reason.MISSED_UNSTAGED, None)
+    assert (state.phase, state.reason, state.step.weight) == (Phase.MISSED, Reason.MISSED_UNSTAGED, None)
     assert start.rollout.stable == STABLE
 
 
@@ -298,7 +298,7 @@ def test_unobserved_wrong_stable_notifies() -> None:
     said = detected(moved_back("odd"), (promoted(),), StableRevisionTracker("u1", STABLE))
     assert isinstance(said, RepairStable)
     assert said.spec is None
-    (entry,) = said.rollout.progress.pending_notifications
+    (entry,) = said.rollout.progress.outbox.pending
     assert (entry.event, entry.reason) == ("rollout_warning", "WrongStable")
     assert "unless that is meant" in entry.message
     assert said.rollout.progress.reason is Reason.PROMOTED
@@ -324,9 +324,9 @@ def test_repeated_repair_notifies_every_ten_minutes() -> None:
         assert isinstance(repair, RepairStable)
         assert repair.spec == tracker.spec
         past = repair.rollout
-        notified.append(len(past.progress.pending_notifications))
+        notified.append(len(past.progress.outbox.pending))
     assert notified == [1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3]
-    assert past.progress.warnings_sent == ("WrongStable/odd",)
+    assert past.progress.outbox.warnings_sent == ("WrongStable/odd",)
 
 
 def rolled_back(**changes: Any) -> Rollout:
@@ -343,8 +343,8 @@ def test_release_over_a_rolled_back_candidate_is_never_ramped_against_it() -> No
     assert isinstance(start, StartRollout)
     assert not start.intercept
     state = start.rollout.progress
-    assert (state.weight, state.stable_is_bad, start.rollout.stable_digest) == (100, True, "stable")
-    assert f"{CANDIDATE} was rolled back (MetricViolation)" in state.pending_notifications[0].message
+    assert (state.step.weight, state.rollback.stable_is_bad, start.rollout.stable_digest) == (100, True, "stable")
+    assert f"{CANDIDATE} was rolled back (MetricViolation)" in state.outbox.pending[0].message
     staged = DecisionInput(policy(), start.rollout, observation, NOW + 1)
     assert plan(staged).action is Action.NONE
     served = replace(observation, ready=third, rolled_out=third, previous=CANDIDATE, traffic={third: 100})
@@ -388,7 +388,7 @@ def test_a_weight_removed_over_a_rolled_back_candidate_is_put_back(promoted: boo
     assert isinstance(start, StartRollout)
     assert start.intercept
     state = start.rollout.progress
-    assert (state.phase, state.reason, state.weight) == (Phase.ROLLING_BACK, Reason.KNOWN_BAD, 0)
+    assert (state.phase, state.reason, state.step.weight) == (Phase.ROLLING_BACK, Reason.KNOWN_BAD, 0)
     assert (start.rollout.stable, start.rollout.stable_digest, start.rollout.attempt) == (STABLE, "stable", 2)
     assert "removed by helm" in state.message
     kept = plan(DecisionInput(policy(), start.rollout, observation, NOW + 1))
@@ -448,7 +448,7 @@ def test_user_rollback_after_a_spec_edit_is_not_repaired() -> None:
     said = detected(moved_back("edited"), (promoted(),), tracker)
     assert isinstance(said, RepairStable)
     assert said.spec is None
-    assert "unless that is meant" in said.rollout.progress.pending_notifications[-1].message
+    assert "unless that is meant" in said.rollout.progress.outbox.pending[-1].message
 
 
 def test_spec_and_weight_in_one_patch_is_repaired() -> None:

@@ -83,7 +83,7 @@ RAISED = progress(1, 50, from_weight=10, verified_at=None, step_started_at=NOW -
 def test_refused_weight_increase_notifies_at_once(phase: Phase) -> None:
     """Not after the minute that any other refusal is waited for; a pause stays one. Both times it is tried on."""
     observation = v1alpha2_observation(weight=10, traffic={CANDIDATE: 10, STABLE: 90})
-    state = replace(RAISED, phase=phase, paused_by="user" if phase is Phase.PAUSED else "")
+    state = replace(RAISED, phase=phase, hold=replace(RAISED.hold, paused_by="user" if phase is Phase.PAUSED else ""))
     decision = finalizing(observation, state=state, unsupported_reason=WHY)
     assert (decision.action, decision.weight) == (Action.WEIGHT, 50)
     if phase is Phase.PAUSED:
@@ -100,7 +100,7 @@ def test_rollback_removes_candidate_when_weight_is_refused() -> None:
     observation = v1alpha2_observation(weight=10, traffic={CANDIDATE: 10, STABLE: 90})
     state = progress(0, 0, phase=Phase.ROLLING_BACK, from_weight=10, verified_at=None)
     decision = finalizing(observation, state=state, unsupported_reason=WHY)
-    assert (decision.action, decision.weight, decision.progress.repairing) == (Action.RESTORE, None, True)
+    assert (decision.action, decision.weight, decision.progress.rollback.repairing) == (Action.RESTORE, None, True)
     replaced = replace(observation, spec_digest="another")
     assert finalizing(replaced, state=state, unsupported_reason=WHY).action is Action.WEIGHT
     assert finalizing(observation, state=state).action is Action.WEIGHT
@@ -152,11 +152,11 @@ def test_finalize_copies_only_the_evaluated_spec() -> None:
 def test_user_requests_are_answered_while_finalizing() -> None:
     """Each once: promote is done at once, the others are too late."""
     hurried = finalizing(v1alpha2_observation(digest="new"), request=Request("1", "promote", "kim"))
-    assert (hurried.progress.answered_request_id, hurried.progress.promote_all) == ("1", True)
+    assert (hurried.progress.requests.answered_id, hurried.progress.requests.promote_all) == ("1", True)
     assert finalizing(v1alpha2_observation(digest="new"), state=hurried.progress).action is Action.FINALIZE
     late = finalizing(v1alpha2_observation(), request=Request("2", "abort", "kim"))
-    assert (late.progress.answered_request_id, late.action) == ("2", Action.NONE)
-    assert "promoted" in late.progress.request_answer
+    assert (late.progress.requests.answered_id, late.action) == ("2", Action.NONE)
+    assert "promoted" in late.progress.requests.answer
 
 
 def test_slow_finalizing_warns_once() -> None:
@@ -167,7 +167,7 @@ def test_slow_finalizing_warns_once() -> None:
     )
     late = replace(DONE, phase_since=NOW - 10_000)
     notified = finalizing(waiting, state=late)
-    assert "no GPU is free" in notified.progress.pending_notifications[-1].message
+    assert "no GPU is free" in notified.progress.outbox.pending[-1].message
     assert notified.progress.phase is Phase.FINALIZING
     again = finalizing(waiting, state=notified.progress)
     assert again.event is None
@@ -225,7 +225,7 @@ def test_candidate_restarts_at_its_weight_after_stable_changed() -> None:
     lost = past(phase=Phase.SUPERSEDED, reason=Reason.STABLE_CHANGED, stable="former")
     start = detected(v1alpha2_observation(), lost)
     assert isinstance(start, StartRollout)
-    assert (start.intercept, start.rollout.progress.weight) == (False, 100)
+    assert (start.intercept, start.rollout.progress.step.weight) == (False, 100)
     assert isinstance(detected(v1alpha2_observation(), replace(lost, stable=STABLE)), NoAction)
 
 

@@ -16,6 +16,7 @@ from autocanary.decide.components import (
 )
 from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.decision_log import decision_inputs_to_json
+from autocanary.decide.observed_progress import with_observed_progress
 from autocanary.decide.planner import plan, replay
 from autocanary.model.decision import Action, Event
 from autocanary.model.policy import Component
@@ -54,7 +55,7 @@ def test_components_changed_together_without_order_are_paused(weight: int) -> No
     state = staged(weight=weight)
     decision = plan(with_other_components(other(), state=state, observation=make_observation(weight, 0)))
     after = decision.progress
-    assert (after.phase, after.reason, after.weight) == (Phase.PAUSED, Reason.COMPONENTS_TOGETHER, 0)
+    assert (after.phase, after.reason, after.step.weight) == (Phase.PAUSED, Reason.COMPONENTS_TOGETHER, 0)
     assert decision.event is Event.PAUSED
     assert decision.action is (Action.WEIGHT if weight else Action.NONE)
     assert "autocanary resume mnist-00002" in after.message
@@ -64,7 +65,7 @@ def test_weight_returns_to_0_when_other_component_changed() -> None:
     """The other's revision was only seen when this one served already."""
     state = progress(started_at=NOW - 10)
     decision = plan(make_decision_input(state, other_components=(other(5),)))
-    assert (decision.action, decision.weight, decision.progress.step) == (Action.WEIGHT, 0, -1)
+    assert (decision.action, decision.weight, decision.progress.step.index) == (Action.WEIGHT, 0, -1)
 
 
 def test_resumed_component_is_not_paused_again() -> None:
@@ -133,7 +134,7 @@ def test_a_component_without_a_policy_is_warned_about_once() -> None:
     rollout_pending = OtherComponent(TRANSFORMER, "mnist-transformer-00002", rollout_pending=True, has_policy=False)
     first = plan(with_other_components(rollout_pending, state=staged(5)))
     assert first.event is Event.WARNING
-    assert "no policy rolls it out" in first.progress.pending_notifications[-1].message
+    assert "no policy rolls it out" in first.progress.outbox.pending[-1].message
     assert plan(with_other_components(rollout_pending, state=first.progress)).event is None
 
 
@@ -145,7 +146,7 @@ def test_promote_passes_the_wait() -> None:
 def test_the_decision_can_be_made_again_from_its_record() -> None:
     """The companions are among the inputs."""
     now = with_other_components(other(600))
-    inputs = json.loads(json.dumps(decision_inputs_to_json(now.with_observed_progress())))
+    inputs = json.loads(json.dumps(decision_inputs_to_json(with_observed_progress(now))))
     again = replay(now.rollout, now.policy, inputs)
     assert again.progress.reason is plan(now).progress.reason is Reason.WAITING_FOR_COMPONENT
 

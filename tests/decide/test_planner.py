@@ -53,22 +53,22 @@ def test_a_ready_candidate_gets_the_first_step() -> None:
     """Ready: the first weight is written and notified."""
     decision = plan(make_decision_input(staged, make_observation(0)))
     assert (decision.action, decision.weight, decision.event) == (Action.WEIGHT, 10, Event.STEP)
-    assert (decision.progress.phase, decision.progress.step) == (Phase.PROGRESSING, 0)
-    assert decision.progress.verified_at is None
+    assert (decision.progress.phase, decision.progress.step.index) == (Phase.PROGRESSING, 0)
+    assert decision.progress.step.verified_at is None
 
 
 def test_a_candidate_adopted_at_a_weight_is_judged_there_without_a_write() -> None:
     """Applied at 30 % by its owner: judged at 30, the next step is 50."""
-    adopted = replace(staged, weight=30)
+    adopted = replace(staged, step=replace(staged.step, weight=30))
     decision = plan(make_decision_input(adopted, make_observation(30)))
-    assert (decision.action, decision.progress.step, decision.progress.weight) == (Action.NONE, 1, 30)
-    later = replace(decision.progress, verified_at=LONG)
+    assert (decision.action, decision.progress.step.index, decision.progress.step.weight) == (Action.NONE, 1, 30)
+    later = replace(decision.progress, step=replace(decision.progress.step, verified_at=LONG))
     assert plan(make_decision_input(later, make_observation(30), verdict())).weight == 50
 
 
 def test_new_revision_does_not_inherit_the_weight() -> None:
     """While the candidate is unready, a weight would go to the newest ready revision: set it to 0."""
-    adopted = replace(staged, weight=10)
+    adopted = replace(staged, step=replace(staged.step, weight=10))
     observation = make_observation(10, ready="mnist-predictor-00000", traffic={"mnist-predictor-00000": 10, STABLE: 90})
     assert (
         plan(make_decision_input(adopted, observation)).action,
@@ -109,8 +109,8 @@ def test_a_candidate_that_never_becomes_ready_is_given_up_at_the_deadline() -> N
 def test_a_weight_is_in_effect_by_three_signs_in_one_status(changes: dict[str, Any]) -> None:
     """Measured, item 1: candidate's sum, recorded stable's rest, and the route ready; otherwise wait."""
     waiting = progress(verified_at=None)
-    assert plan(make_decision_input(waiting, make_observation(10))).progress.verified_at == NOW
-    assert plan(make_decision_input(waiting, make_observation(10, **changes))).progress.verified_at is None
+    assert plan(make_decision_input(waiting, make_observation(10))).progress.step.verified_at == NOW
+    assert plan(make_decision_input(waiting, make_observation(10, **changes))).progress.step.verified_at is None
 
 
 def test_a_weight_that_never_applies_is_notified_and_then_rolled_back() -> None:
@@ -138,8 +138,8 @@ def test_samples_just_after_a_change_are_not_judged() -> None:
 def test_a_passed_step_leads_to_the_next_weight() -> None:
     """Time is over and the last evaluation passed."""
     decision = plan(make_decision_input(progress(verified_at=LONG), said=verdict()))
-    assert (decision.weight, decision.event, decision.progress.step) == (25, Event.STEP, 1)
-    assert decision.progress.metrics == {}
+    assert (decision.weight, decision.event, decision.progress.step.index) == (25, Event.STEP, 1)
+    assert decision.progress.analysis.metrics == {}
 
 
 def test_no_step_without_an_evaluation() -> None:
@@ -206,10 +206,10 @@ def test_counts_thirty_seconds_from_the_written_zero_before_it_overwrites_a_spec
     """The webhook was down for a minute: the 0 has just arrived and may take effect without more."""
     going = progress(weight=0, from_weight=10, phase=Phase.ROLLING_BACK, verified_at=None, step_started_at=NOW - 60)
     away = plan(make_decision_input(going, make_observation(10)))
-    assert (away.action, away.weight, away.progress.rollback_written_at) == (Action.WEIGHT, 0, None)
+    assert (away.action, away.weight, away.progress.rollback.written_at) == (Action.WEIGHT, 0, None)
     lagging = make_observation(0, traffic_percent=10)
     written = plan(make_decision_input(away.progress, lagging))
-    assert (written.action, written.progress.rollback_written_at) == (Action.NONE, NOW)
+    assert (written.action, written.progress.rollback.written_at) == (Action.NONE, NOW)
     assert plan(make_decision_input(written.progress, lagging, now=NOW + 30)).action is Action.NONE
     assert plan(make_decision_input(written.progress, lagging, now=NOW + 31)).action is Action.RESTORE
 
@@ -243,7 +243,7 @@ def test_external_weight_change_pauses_and_names_the_manager() -> None:
         Phase.PAUSED,
         Event.EXTERNAL_CHANGE,
     )
-    assert decision.progress.paused_by == "kubectl-edit"
+    assert decision.progress.hold.paused_by == "kubectl-edit"
     assert "from 10 to 40" in decision.progress.message
     assert (
         plan(make_decision_input(decision.progress, make_observation(40), verdict(Outcome.FAIL))).action is Action.NONE
@@ -341,7 +341,7 @@ def test_outage_shorter_than_the_interval_does_not_hold() -> None:
     """The first unanswered query changes nothing that users see."""
     decision = plan(make_decision_input(said=verdict(Outcome.OUTAGE)))
     assert (decision.event, decision.progress.phase) == (None, Phase.PROGRESSING)
-    assert decision.progress.outage_since == NOW
+    assert decision.progress.analysis.outage_since == NOW
 
 
 def test_an_outage_holds_and_says_so_once_then_goes_on() -> None:
@@ -367,7 +367,7 @@ def test_an_outage_that_ends_within_a_step_is_notified_as_resumed() -> None:
     held = progress(phase=Phase.HOLDING, reason=Reason.METRICS_OUTAGE, outage_since=NOW - 60)
     decision = plan(make_decision_input(held, said=verdict()))
     assert (decision.event, decision.progress.phase) == (Event.RESUMED, Phase.PROGRESSING)
-    assert decision.progress.outage_since is None
+    assert decision.progress.analysis.outage_since is None
 
 
 @pytest.mark.parametrize(
@@ -423,7 +423,7 @@ def test_a_time_without_data_ends_with_data(outcome: Outcome, reason: Reason, en
     """Any data end it; neither an outage nor old samples do."""
     said = verdict(outcome, reason=reason)
     after = plan(make_decision_input(progress(no_data_since=NOW - 500), said=said)).progress
-    assert after.no_data_since == (None if ends else NOW - 500)
+    assert after.analysis.no_data_since == (None if ends else NOW - 500)
     silent = plan(make_decision_input(after, said=verdict(Outcome.NO_DATA), now=NOW + 400))
     assert (silent.reason is Reason.NO_DATA_DEADLINE) is not ends
 
@@ -431,9 +431,9 @@ def test_a_time_without_data_ends_with_data(outcome: Outcome, reason: Reason, en
 def test_an_outage_stops_the_no_data_clock() -> None:
     """Eight minutes without data, seven of an outage, then no data again: two minutes are left of ten."""
     outage = plan(make_decision_input(progress(no_data_since=NOW - 480), said=verdict(Outcome.OUTAGE))).progress
-    assert (outage.no_data_since, outage.outage_since) == (NOW - 480, NOW)
+    assert (outage.analysis.no_data_since, outage.analysis.outage_since) == (NOW - 480, NOW)
     back = plan(make_decision_input(outage, said=verdict(Outcome.NO_DATA), now=NOW + 420))
-    assert (back.reason, back.progress.no_data_since) == (Reason.NO_DATA, NOW - 60)
+    assert (back.reason, back.progress.analysis.no_data_since) == (Reason.NO_DATA, NOW - 60)
     late = plan(make_decision_input(back.progress, said=verdict(Outcome.NO_DATA), now=NOW + 541))
     assert late.reason is Reason.NO_DATA_DEADLINE
 
@@ -442,7 +442,7 @@ def test_old_samples_after_no_data_count_as_no_data() -> None:
     """A failed revision is scaled to zero and its series vanish: the ten minutes do not begin again."""
     stale = verdict(Outcome.OUTAGE, reason=Reason.METRICS_STALE)
     held = plan(make_decision_input(progress(no_data_since=NOW - 480), said=stale))
-    assert (held.progress.phase, held.progress.no_data_since) == (Phase.HOLDING, NOW - 480)
+    assert (held.progress.phase, held.progress.analysis.no_data_since) == (Phase.HOLDING, NOW - 480)
     assert "rollback after 10m" in held.progress.message
     late = plan(make_decision_input(held.progress, said=stale, now=NOW + 121))
     assert (late.weight, late.reason) == (0, Reason.NO_DATA_DEADLINE)
@@ -451,11 +451,11 @@ def test_old_samples_after_no_data_count_as_no_data() -> None:
 def test_a_scrape_that_stops_is_an_outage_although_it_looks_like_no_data_first() -> None:
     """One window without two samples, then old samples: `onOutage` decides, and not `onNoData` after ten minutes."""
     empty = plan(make_decision_input(progress(), said=verdict(Outcome.NO_DATA))).progress
-    assert empty.no_data_since == NOW
+    assert empty.analysis.no_data_since == NOW
     state, stale = empty, verdict(Outcome.OUTAGE, reason=Reason.METRICS_STALE)
     for seconds in range(30, 1500, 30):
         found = plan(make_decision_input(state, said=stale, now=NOW + seconds))
-        assert (found.weight, found.progress.outage_since) == (None, NOW + 30)
+        assert (found.weight, found.progress.analysis.outage_since) == (None, NOW + 30)
         state = found.progress
     assert state.phase is Phase.HOLDING
 
@@ -463,7 +463,7 @@ def test_a_scrape_that_stops_is_an_outage_although_it_looks_like_no_data_first()
 def test_too_few_requests_hold_until_the_progress_deadline() -> None:
     """A held rollout must move within the deadline, or it is rolled back."""
     held = plan(make_decision_input(progress(verified_at=LONG), said=verdict(Outcome.INCONCLUSIVE)))
-    assert (held.progress.phase, held.progress.held_since) == (Phase.HOLDING, NOW)
+    assert (held.progress.phase, held.progress.hold.since) == (Phase.HOLDING, NOW)
     late = plan(make_decision_input(held.progress, said=verdict(Outcome.INCONCLUSIVE), now=NOW + 1801))
     assert (late.weight, late.reason) == (0, Reason.PROGRESS_DEADLINE_EXCEEDED)
 
@@ -472,7 +472,7 @@ def test_closed_window_does_not_count_towards_the_deadline() -> None:
     """The window's hold has no deadline, and what comes after it starts a clock of its own."""
     closed = progress(verified_at=LONG, phase=Phase.HOLDING, reason=Reason.WINDOW_CLOSED, held_since=None)
     decision = plan(make_decision_input(closed, said=verdict(Outcome.INCONCLUSIVE), now=NOW + 50_000))
-    assert (decision.action, decision.progress.held_since) == (Action.NONE, NOW + 50_000)
+    assert (decision.action, decision.progress.hold.since) == (Action.NONE, NOW + 50_000)
 
 
 # --- users ----------------------------------------------------------------------------------------------
@@ -497,7 +497,7 @@ def test_abort_rolls_back_whatever_the_policy_says_of_failures() -> None:
     """A user's abort is not a metric failure."""
     ask = Request("r1", "abort", "ada")
     decision = plan(make_decision_input(request=ask, policy=policy(on_failure=OnFailure.PAUSE)))
-    assert (decision.weight, decision.reason, decision.progress.answered_request_id) == (
+    assert (decision.weight, decision.reason, decision.progress.requests.answered_id) == (
         0,
         Reason.ABORTED_BY_USER,
         "r1",
@@ -511,7 +511,7 @@ def test_promote_passes_the_present_step_and_full_passes_all() -> None:
     seen = plan(make_decision_input(request=Request("r1", "promote", "ada", 10)))
     assert seen.weight == 25
     full = plan(make_decision_input(request=Request("r1", "promote-full")))
-    assert (full.weight, full.progress.promote_all) == (100, True)
+    assert (full.weight, full.progress.requests.promote_all) == (100, True)
     there = make_observation(100, rolled_out=CANDIDATE, previous=STABLE)
     assert plan(make_decision_input(full.progress, there)).progress.phase is Phase.PROMOTED
 
@@ -520,9 +520,9 @@ def test_promote_passes_only_the_step_that_the_user_saw() -> None:
     """25 % passed a moment before the request arrived: 50 % is not passed with it."""
     at_50 = progress(2, 50, from_weight=25)
     decision = plan(make_decision_input(at_50, make_observation(50), request=Request("r1", "promote", "ada", 25)))
-    assert (decision.action, decision.progress.step) == (Action.NONE, 2)
-    assert decision.progress.answered_request_id == "r1"
-    assert decision.progress.request_answer.startswith("the step at 25 % has passed meanwhile")
+    assert (decision.action, decision.progress.step.index) == (Action.NONE, 2)
+    assert decision.progress.requests.answered_id == "r1"
+    assert decision.progress.requests.answer.startswith("the step at 25 % has passed meanwhile")
 
 
 def test_promote_waits_until_the_present_weight_is_in_effect() -> None:
@@ -530,15 +530,15 @@ def test_promote_waits_until_the_present_weight_is_in_effect() -> None:
     lagging = make_observation(10, route_ready=ConditionStatus.FALSE)
     decision = plan(make_decision_input(observation=lagging, request=Request("r1", "promote")))
     assert decision.action is Action.NONE
-    assert "not in effect" in decision.progress.request_answer
+    assert "not in effect" in decision.progress.requests.answer
     assert plan(make_decision_input(observation=lagging, request=Request("r1", "promote-full"))).weight == 100
 
 
 def test_promote_before_the_candidate_is_ready_changes_nothing_and_says_so() -> None:
     """The answer is recorded, the weight is not touched."""
     decision = plan(make_decision_input(staged, unready, request=Request("r1", "promote")))
-    assert (decision.action, decision.progress.answered_request_id) == (Action.NONE, "r1")
-    assert "not ready" in decision.progress.request_answer
+    assert (decision.action, decision.progress.requests.answered_id) == (Action.NONE, "r1")
+    assert "not ready" in decision.progress.requests.answer
 
 
 def test_a_request_is_answered_once() -> None:
@@ -550,14 +550,14 @@ def test_a_request_is_answered_once() -> None:
 def test_an_unknown_request_is_answered_with_what_is_known() -> None:
     """kubectl patch lets users write anything."""
     decision = plan(make_decision_input(request=Request("r1", "explode")))
-    assert "promote, promote-full, pause, resume, abort, retry" in decision.progress.request_answer
+    assert "promote, promote-full, pause, resume, abort, retry" in decision.progress.requests.answer
 
 
 def test_resume_after_an_external_change_goes_on_from_the_weight_that_is_there() -> None:
     """A user set 40: the step is 25's, the next one 50."""
     paused = progress(0, 40, phase=Phase.PAUSED, paused_by="kubectl-edit", verified_at=None)
     decision = plan(make_decision_input(paused, make_observation(40), request=Request("r1", "resume")))
-    assert (decision.progress.phase, decision.progress.step, decision.progress.weight) == (
+    assert (decision.progress.phase, decision.progress.step.index, decision.progress.step.weight) == (
         Phase.PROGRESSING,
         1,
         40,
@@ -618,7 +618,7 @@ def test_final_phases_stay_final(phase: Phase) -> None:
             progress(phase=phase), make_observation(0), verdict(Outcome.FAIL), request=Request("r", "abort")
         )
     )
-    assert (decision.progress.phase, decision.action, decision.progress.answered_request_id) == (
+    assert (decision.progress.phase, decision.action, decision.progress.requests.answered_id) == (
         phase,
         Action.NONE,
         "r",
@@ -652,7 +652,7 @@ def test_pre_rollout_must_say_yes_before_the_first_step() -> None:
 def test_a_webhook_that_never_approves_ends_at_the_deadline() -> None:
     """pre-rollout held longer than progressDeadline: given up."""
     webhook_answers = {WebhookType.PRE_ROLLOUT: (WebhookAnswer("smoke", False),)}
-    held = replace(staged, reason=Reason.WEBHOOK_PENDING, held_since=NOW - 1801)
+    held = replace(staged, reason=Reason.WEBHOOK_PENDING, hold=replace(staged.hold, since=NOW - 1801))
     decision = plan(
         make_decision_input(held, make_observation(0), policy=policy(webhooks=(PRE,)), webhook_answers=webhook_answers)
     )

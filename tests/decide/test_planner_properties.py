@@ -16,7 +16,7 @@ from autocanary.decide.rules import CHAIN
 from autocanary.model.decision import Action, Decision
 from autocanary.model.observation import ConditionStatus
 from autocanary.model.policy import Analysis, Policy, Step, Timeout, TimeoutAction
-from autocanary.model.progress import Phase, Progress
+from autocanary.model.progress import Phase, Progress, StepState
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request
 from autocanary.model.rollout_json import from_document, to_document
@@ -61,9 +61,7 @@ class Rollouts(RuleBasedStateMachine):
             message="",
             started_at=NOW,
             phase_since=NOW,
-            weight=weight,
-            from_weight=weight,
-            step_started_at=NOW,
+            step=StepState(weight=weight, from_weight=weight, started_at=NOW),
         )
         self.asked = 0
         self.outage_for = 0.0
@@ -140,7 +138,7 @@ class Rollouts(RuleBasedStateMachine):
             policy=POLICY,
         )
         decision = plan(given)
-        self._check(decision, said, outage_before=self.progress.outage_since)
+        self._check(decision, said, outage_before=self.progress.analysis.outage_since)
         self._check_resuming(decision, said, observation)
         self.progress = decision.progress
         if decision.action is Action.WEIGHT and arrives:
@@ -150,30 +148,37 @@ class Rollouts(RuleBasedStateMachine):
         before, after = self.progress, decision.progress
         recorded = {each["rule"] for each in after.decisions}
         assert {decision.rule, *recorded} <= RULE_NAMES, "a rule that is not of the chain"
-        asked = before.promote_all or (self.request is not None and self.request.id != before.answered_request_id)
+        asked = before.requests.promote_all or (
+            self.request is not None and self.request.id != before.requests.answered_id
+        )
         if before.phase.is_final:
             assert after.phase is before.phase, "a final phase was left"
             assert decision.action is Action.NONE, "a final rollout was written for"
             return
         if decision.action is Action.WEIGHT:
-            repeats = decision.weight == before.weight
+            repeats = decision.weight == before.step.weight
             assert repeats or decision.weight in (0, *self._next_weights(before)) or asked, "a jump"
-            risen = (decision.weight or 0) > (before.weight if before.weight is not None else 100)
+            risen = (decision.weight or 0) > (before.step.weight if before.step.weight is not None else 100)
             passed = said is not None and said.outcome is Outcome.PASS
-            first = before.step < 0 and self.ready
+            first = before.step.index < 0 and self.ready
             assert not risen or passed or first or asked, "up without a pass"
         if said is not None and said.outcome is Outcome.OUTAGE and not asked and before.phase is Phase.PROGRESSING:
             lasted = self.now - (outage_before if outage_before is not None else self.now)
-            if lasted < 900 and self.field == before.weight and self.share == before.weight and not self.paused:
+            if (
+                lasted < 900
+                and self.field == before.step.weight
+                and self.share == before.step.weight
+                and not self.paused
+            ):
                 assert after.phase in (Phase.PROGRESSING, Phase.HOLDING), "an outage moved something"
-        if self.paused and before.phase is Phase.PAUSED and before.paused_by == "user" and not asked:
-            raised = decision.action is Action.WEIGHT and (decision.weight or 0) > (before.weight or 0)
+        if self.paused and before.phase is Phase.PAUSED and before.hold.paused_by == "user" and not asked:
+            raised = decision.action is Action.WEIGHT and (decision.weight or 0) > (before.step.weight or 0)
             assert not raised, "raised while paused"
-        if before.phase is Phase.PAUSED and before.paused_by == BY_FAILURE and not asked:
-            assert decision.action is Action.NONE or decision.weight == before.weight
+        if before.phase is Phase.PAUSED and before.hold.paused_by == BY_FAILURE and not asked:
+            assert decision.action is Action.NONE or decision.weight == before.step.weight
 
     def _next_weights(self, before: Progress) -> list[int]:
-        return WEIGHTS[before.step + 1 :][:1]
+        return WEIGHTS[before.step.index + 1 :][:1]
 
     def _check_resuming(self, decision: Decision, said: Verdict | None, observation: object) -> None:
         """Stopping and resuming from the recorded document, at any point, decides the same."""
@@ -195,8 +200,8 @@ class Rollouts(RuleBasedStateMachine):
 
     @invariant()
     def weights_stay_within_bounds(self) -> None:
-        if hasattr(self, "progress") and self.progress.weight is not None:
-            assert 0 <= self.progress.weight <= 100
+        if hasattr(self, "progress") and self.progress.step.weight is not None:
+            assert 0 <= self.progress.step.weight <= 100
 
 
 TestRollouts = Rollouts.TestCase

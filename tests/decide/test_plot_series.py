@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from autocanary.app.demo_run import Demo
-from autocanary.model.progress import Progress
+from autocanary.model.progress_json import progress_from_json, progress_to_json
 from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_json import from_document, to_document
 from autocanary.model.series import EVIDENCE, WEIGHT, metric_series, parse_points
@@ -62,7 +62,7 @@ def test_the_series_survive_the_record() -> None:
     assert from_document(document).progress.series == rollout.progress.series != {}
     del document["status"]["progress"]["series"]
     assert from_document(document).progress.series == {}
-    assert Progress.from_dict({**rollout.progress.to_dict(), "of_a_later_version": 1}) == rollout.progress
+    assert progress_from_json({**progress_to_json(rollout.progress), "of_a_later_version": 1}) == rollout.progress
 
 
 def test_the_inputs_of_decisions_do_not_repeat_them() -> None:

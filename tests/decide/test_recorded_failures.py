@@ -110,8 +110,11 @@ def test_stable_that_stays_failed_until_the_deadline_ends_the_rollout() -> None:
     """The rollback then puts stable's spec back as a new revision."""
     *_, crashed = _statuses("stable-crashes-at-25")
     held = _plan(_AT_25, crashed).progress
-    assert held.held_since == NOW
-    within, after = replace(held, held_since=NOW - 1799), replace(held, held_since=NOW - 1801)
+    assert held.hold.since == NOW
+    within, after = (
+        replace(held, hold=replace(held.hold, since=NOW - 1799)),
+        replace(held, hold=replace(held.hold, since=NOW - 1801)),
+    )
     assert _plan(within, crashed).action is Action.NONE
     assert (_plan(after, crashed).weight, _plan(after, crashed).reason) == (0, Reason.PROGRESS_DEADLINE_EXCEEDED)
 
@@ -123,7 +126,7 @@ def test_stable_that_fails_during_another_hold_is_notified_at_once() -> None:
         1, 25, phase=Phase.HOLDING, reason=Reason.NO_DATA, held_since=NOW - 1700, hold_notified_at=NOW - 5
     )
     decision = _plan(holding, crashed)
-    assert (decision.event, decision.progress.held_since) == (Event.HELD, NOW)
+    assert (decision.event, decision.progress.hold.since) == (Event.HELD, NOW)
 
 
 def test_a_violation_rolls_back_although_stable_failed() -> None:

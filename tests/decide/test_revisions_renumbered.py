@@ -22,6 +22,7 @@ from autocanary.model.observation import (
     revision_number,
 )
 from autocanary.model.progress import Phase, Progress
+from autocanary.model.progress_json import progress_from_json, progress_to_json
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 from tests.decide.builders import (
@@ -85,7 +86,7 @@ def _back(number_: int, digest: str = "stable") -> Observation:
 )
 def test_renumbered_revisions_restore_stable_spec(state: Progress) -> None:
     """In every phase: once, after a quarter of a minute, and nothing is concluded from the names before."""
-    observation = make_observation(state.weight, created=STABLE, ready=STABLE, traffic={STABLE: 100})
+    observation = make_observation(state.step.weight, created=STABLE, ready=STABLE, traffic={STABLE: 100})
     made = evaluations([EMPTY, *[observation] * 9], state)
     assert [d.action for d, _ in made[:8]] == [Action.NONE] * 8
     assert [d.event for d, _ in made[:8]] == [None] * 8
@@ -142,14 +143,14 @@ def test_lagging_status_is_not_renumbering() -> None:
     """A status from before the candidate was made, for some seconds: everything goes on."""
     made = evaluations([*[RENUMBERED] * 4, *[make_observation(10)] * 12, *[RENUMBERED] * 4, make_observation(10)])
     assert [d.event for d, _ in made if d.event is not None] == []
-    assert made[-1][1].progress.drifted_since is None
+    assert made[-1][1].progress.step.drifted_since is None
 
 
 def test_restore_continues_after_controller_restart() -> None:
     """What was recreated is in the record."""
     state = evaluations([RENUMBERED] * 9)[-1][1].progress
-    assert state.renumbered_revision == STABLE
-    assert Progress.from_dict(state.to_dict()) == state
+    assert state.rollback.renumbered_revision == STABLE
+    assert progress_from_json(progress_to_json(state)) == state
 
 
 # --- with no rollout running ---------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def test_old_samples_hold_the_promotion_and_say_how_old_they_are() -> None:
     state = progress(3, 100, phase=Phase.BAKING, verified_at=NOW - 700)
     decision = plan(make_decision_input(state, make_observation(100), verdict_at_age(680.0)))
     assert decision.progress.reason is Reason.WARMING_UP
-    assert decision.progress.weight == 100
+    assert decision.progress.step.weight == 100
     assert "request-success-rate: the newest sample is 11m20s old" in decision.progress.message
 
 

@@ -41,7 +41,7 @@ def test_traffic_drift_warns_once() -> None:
     made = evaluations([make_observation(10, traffic_percent=0)] * 20)
     notified = [decision.reason for decision, _ in made if decision.event is not None]
     assert notified == [Reason.TRAFFIC_DRIFTED]
-    assert made[-1][1].progress.verified_at is None
+    assert made[-1][1].progress.step.verified_at is None
 
 
 def test_short_traffic_change_is_not_drift() -> None:
@@ -49,7 +49,7 @@ def test_short_traffic_change_is_not_drift() -> None:
     away = make_observation(10, traffic_percent=0)
     made = evaluations([away] * 5 + [make_observation(10)] * 10 + [away] * 5 + [make_observation(10)])
     assert [decision.event for decision, _ in made if decision.event is not None] == []
-    assert made[-1][1].progress.drifted_since is None
+    assert made[-1][1].progress.step.drifted_since is None
 
 
 def test_warns_of_a_route_that_is_not_ready_without_a_word_about_the_split() -> None:
@@ -66,11 +66,11 @@ def test_new_weight_resets_traffic_drift() -> None:
     """The split was wrong when a user took the next step: the new weight has all the time to arrive."""
     made = evaluations([make_observation(10, traffic_percent=0)] * 3)
     state = made[-1][1].progress
-    assert state.drifted_since is not None
+    assert state.step.drifted_since is not None
     asked = make_decision_input(state, make_observation(10), now=NOW + 8)
     decision = plan(replace(asked, rollout=replace(asked.rollout, request=Request(id="1", verb="promote", by="ann"))))
     assert decision.weight == 25
-    assert decision.progress.drifted_since is None
+    assert decision.progress.step.drifted_since is None
 
 
 def test_traffic_drift_is_detected_while_paused() -> None:
@@ -85,7 +85,7 @@ def test_manager_named_like_a_pause_cause_is_a_client(manager: str) -> None:
     """A client may call itself "user": its change is an external one, and waits for a user to resume it."""
     made = evaluations([make_observation(40, writer=manager)] * 5)
     paused = made[-1][1].progress
-    assert (paused.phase, paused.reason, paused.weight) == (Phase.PAUSED, Reason.EXTERNAL_CHANGE, 40)
+    assert (paused.phase, paused.reason, paused.step.weight) == (Phase.PAUSED, Reason.EXTERNAL_CHANGE, 40)
     assert manager in paused.message
 
 
@@ -93,7 +93,7 @@ def test_a_rollback_whose_record_was_lost_is_finished() -> None:
     """The 0 was written unrecorded and the process ended: it is no external change, and waits for no user."""
     decision = plan(make_decision_input(progress(1, 25), make_observation(0, writer="autocanary")))
     assert decision.progress.phase is Phase.ROLLING_BACK
-    assert (decision.progress.reason, decision.progress.weight) == (Reason.ROLLBACK_UNRECORDED, 0)
+    assert (decision.progress.reason, decision.progress.step.weight) == (Reason.ROLLBACK_UNRECORDED, 0)
     assert decision.action is Action.NONE
     others = plan(make_decision_input(progress(1, 25), make_observation(0, writer="kubectl-edit")))
     assert others.progress.reason is Reason.EXTERNAL_CHANGE

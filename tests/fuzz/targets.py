@@ -135,7 +135,7 @@ def _discovered(observation: Observation, random: Random) -> None:
     history = [rollout(), rollout(progress(phase=Phase.PROMOTED, reason=Reason.PROMOTED))]
     found = detect(observation, policy(), random.choice(([], history[:1], history)), tracker, NOW)
     if isinstance(found, StartRollout):
-        weight = found.rollout.progress.weight
+        weight = found.rollout.progress.step.weight
         assert weight is None or weight == 0 or weight == observation.weight, found
         assert from_document(to_document(found.rollout)).progress == found.rollout.progress
 

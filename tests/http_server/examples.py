@@ -9,6 +9,7 @@ from autocanary.http_server.exposition import Exposition, PolicyCount, ScrapeSou
 from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import Analysis, Component, Metric, Policy, Range, Selector, Step
 from autocanary.model.progress import MetricState, Phase, Progress
+from autocanary.model.progress_json import FIELD_PLACES, with_stored_fields
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 
@@ -33,16 +34,8 @@ METRICS = {
 
 
 def rollout(service: str = "mnist", phase: Phase = Phase.PROGRESSING, **changes: Any) -> Rollout:
-    progress: dict[str, Any] = {
-        "phase": phase,
-        "reason": Reason.ANALYSING,
-        "message": "",
-        "started_at": 0.0,
-        "phase_since": 0.0,
-        "weight": 10,
-        "metrics": METRICS,
-    }
-    own = {name: changes.pop(name) for name in list(changes) if name in Progress.__dataclass_fields__}
+    progress = Progress(phase, Reason.ANALYSING, "", started_at=0.0, phase_since=0.0)
+    own = {name: changes.pop(name) for name in list(changes) if name in FIELD_PLACES}
     values: dict[str, Any] = {
         "namespace": "models",
         "name": f"{service}-00002",
@@ -55,7 +48,7 @@ def rollout(service: str = "mnist", phase: Phase = Phase.PROGRESSING, **changes:
         "policy_name": "prod",
         "policy_digest": "d1",
         "policy_document": {},
-        "progress": Progress(**{**progress, **own}),
+        "progress": with_stored_fields(progress, {"weight": 10, "metrics": METRICS, **own}),
     }
     return Rollout(**{**values, **changes})
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from autocanary.model.policy import Component
-from autocanary.model.progress import MetricState, Notification, Phase, Progress
+from autocanary.model.progress import AnalysisState, MetricState, Notification, Outbox, Phase, Progress, StepState
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 
@@ -56,14 +56,10 @@ def rollout(name: str = "mnist-00002", namespace: str = "ml", **changes: Any) ->
         message="10 % is held and judged",
         started_at=1_700_000_000.25,
         phase_since=1_700_000_010.0,
-        step=0,
-        weight=None,
-        from_weight=None,
-        verified_at=1_700_000_020.5,
-        metrics={"error-rate": MetricState(violations=1, passes=2, ok=None)},
+        step=StepState(index=0, weight=None, from_weight=None, verified_at=1_700_000_020.5),
+        analysis=AnalysisState(metrics={"error-rate": MetricState(violations=1, passes=2, ok=None)}),
         decisions=({"at": 1.5, "rule": "hold", "inputs": {"value": None, "list": [1, None]}},),
-        pending_notifications=(notification(),),
-        delivered_notifications=("a/1",),
+        outbox=Outbox(pending=(notification(),), delivered=("a/1",)),
     )
     made = Rollout(
         namespace=namespace,

@@ -27,7 +27,8 @@ from autocanary.kube.rollout_policies import KubePolicies, PolicyStatus
 from autocanary.kube.rollout_store import KubeRolloutStore
 from autocanary.model.measurement import Measurement, MeasurementKind
 from autocanary.model.observation import Observation, ServiceKey
-from autocanary.model.progress import VERSION, MetricState, Phase
+from autocanary.model.progress import MetricState, Phase
+from autocanary.model.progress_json import VERSION, with_stored_fields
 from autocanary.model.recorded_spec import spec_digests
 from autocanary.model.rollout import Request, Rollout
 from autocanary.ports import Message
@@ -164,20 +165,27 @@ def test_a_rollout_comes_back_as_it_was(client: ApiClient, namespace: str, follo
         "p99": MetricState(0, 3, True, Measurement(MeasurementKind.VALUE, 0.1 + 0.2, requests=1e9, age=0.5)),
         "errors": MetricState(1, 0, None, Measurement(MeasurementKind.NOT_A_NUMBER, float("nan"), detail="0/0")),
     }
-    progress = replace(rollout().progress, metrics=measurements, started_at=1_799_999_999.999_999)
+    progress = with_stored_fields(rollout().progress, {"metrics": measurements, "started_at": 1_799_999_999.999_999})
     wanted = in_namespace(namespace, progress=progress, candidate_spec={"a": {"b": None}}, candidate_digest="c")
     store = follow(KubeRolloutStore(client, Leader(), timing=QUICK))
     made = store.create(wanted)
     other = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
     for found in (made, other.rollouts()[0]):
         assert found.progress.started_at == progress.started_at
-        assert found.progress.weight is None
+        assert found.progress.step.weight is None
         assert found.progress.decisions == progress.decisions
-        assert found.progress.metrics["p99"] == measurements["p99"]
+        assert found.progress.analysis.metrics["p99"] == measurements["p99"]
         assert (found.policy_document, found.stable_spec) == (wanted.policy_document, wanted.stable_spec)
         assert found.candidate_spec == {"a": {"b": None}}
-    recorded = store.update_status(replace(made, progress=replace(progress, metrics={}, weight=0)))
-    assert (recorded.progress.metrics, recorded.progress.weight) == ({}, 0)
+    recorded = store.update_status(
+        replace(
+            made,
+            progress=replace(
+                progress, analysis=replace(progress.analysis, metrics={}), step=replace(progress.step, weight=0)
+            ),
+        )
+    )
+    assert (recorded.progress.analysis.metrics, recorded.progress.step.weight) == ({}, 0)
     until(lambda: other.rollouts()[0] == recorded)
 
 

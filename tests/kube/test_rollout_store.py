@@ -15,7 +15,8 @@ from autocanary.kube.list_watch import WatchTiming
 from autocanary.kube.resource import ROLLOUTS
 from autocanary.kube.rollout_store import KubeRolloutStore
 from autocanary.logs import capture
-from autocanary.model.progress import VERSION, Phase
+from autocanary.model.progress import Phase
+from autocanary.model.progress_json import VERSION, with_stored_fields
 from autocanary.model.rollout import Request, Rollout
 from autocanary.model.rollout_json import to_document
 from autocanary.ports import RolloutStore
@@ -71,8 +72,21 @@ def test_the_state_is_replaced_not_merged(api: FakeApi, connect: Callable[..., K
     """A field at its default is absent; a merge would keep the old value for ever."""
     store = connect()
     made = store.create(rollout())
-    after = store.update_status(replace(made, progress=replace(made.progress, verified_at=None, weight=0, metrics={})))
-    assert (after.progress.verified_at, after.progress.weight, after.progress.metrics) == (None, 0, {})
+    after = store.update_status(
+        replace(
+            made,
+            progress=replace(
+                made.progress,
+                step=replace(made.progress.step, verified_at=None, weight=0),
+                analysis=replace(made.progress.analysis, metrics={}),
+            ),
+        )
+    )
+    assert (after.progress.step.verified_at, after.progress.step.weight, after.progress.analysis.metrics) == (
+        None,
+        0,
+        {},
+    )
     assert "verified_at" not in api.objects["canaryrollouts", "ml", "mnist-00002"]["status"]["progress"]
 
 
@@ -81,8 +95,10 @@ def test_records_follow_each_other_without_a_read(api: FakeApi, connect: Callabl
     store = connect()
     made = store.create(rollout())
     for weight in (10, 25, 50):
-        made = store.update_status(replace(made, progress=replace(made.progress, weight=weight)))
-    assert made.progress.weight == 50
+        made = store.update_status(
+            replace(made, progress=replace(made.progress, step=replace(made.progress.step, weight=weight)))
+        )
+    assert made.progress.step.weight == 50
     assert api.made("GET", "/canaryrollouts/") == []
 
 
@@ -172,7 +188,7 @@ def test_record_completed_after_a_restart_keeps_its_specs(
 def test_what_a_rollout_has_recorded_already_counts(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
     """The leader before this one has come further than a beginning."""
     store = connect()
-    further = replace(rollout().progress, phase=Phase.BAKING, weight=100)
+    further = with_stored_fields(rollout().progress, {"phase": Phase.BAKING, "weight": 100})
     stored(api, rollout(progress=further))
     taken = store.create(rollout())
     assert taken.progress == further
@@ -401,7 +417,9 @@ def test_own_writes_are_not_reported_as_changes(
     store = connect(on_change=heard.append)
     DelayedResponses(store, monkeypatch, "create", "replace")
     made = store.create(rollout())
-    again = store.update_status(replace(made, progress=replace(made.progress, weight=50)))
+    again = store.update_status(
+        replace(made, progress=replace(made.progress, step=replace(made.progress.step, weight=50)))
+    )
     store.delete(again)
     until(lambda: not store.rollouts())
     assert heard == []
@@ -422,7 +440,7 @@ def test_external_change_during_own_write_is_reported_after(
         assert store.take_changes() == set(), "reported before the answer is here"
 
     overtaken.before_answer = pauses
-    store.update_status(replace(made, progress=replace(made.progress, weight=50)))
+    store.update_status(replace(made, progress=replace(made.progress, step=replace(made.progress.step, weight=50))))
     assert store.take_changes() == {("ml", "mnist-00002")}
     assert store.rollouts()[0].paused
 

@@ -28,7 +28,7 @@ def reached(weight: int) -> Driver:
         scraping=Scraping(staggered=True),
     )
     driver.until_weight(weight)
-    driver.until(lambda: driver.rollout().progress.verified_at is not None)
+    driver.until(lambda: driver.rollout().progress.step.verified_at is not None)
     driver.run(75)
     return driver
 

@@ -71,8 +71,8 @@ def _reach(driver: Driver, place: RolloutPosition) -> None:
 
 def _struck(driver: Driver, prometheus: FailingPrometheus, fault: MetricsFault) -> None:
     fault.inject(prometheus)
-    looked = driver.rollout().progress.last_evaluation_at or 0.0
-    driver.until(lambda: (driver.rollout().progress.last_evaluation_at or 0.0) > looked + 30.0, 90)
+    looked = driver.rollout().progress.analysis.last_evaluation_at or 0.0
+    driver.until(lambda: (driver.rollout().progress.analysis.last_evaluation_at or 0.0) > looked + 30.0, 90)
 
 
 def _healed(prometheus: FailingPrometheus) -> None:
@@ -93,7 +93,7 @@ def test_metrics_fault_in_each_phase(
     _reach(driver, place)
     written = driver.weights()
     _struck(driver, prometheus, fault)
-    last = driver.rollout().progress.metrics[fault.metric].last
+    last = driver.rollout().progress.analysis.metrics[fault.metric].last
     assert last is not None
     assert last.kind is fault.measurement, last
     assert driver.rollout().progress.reason is fault.reason

@@ -10,7 +10,7 @@ import pytest
 
 from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import MetricQuery, Source
-from autocanary.model.progress import Phase
+from autocanary.model.progress import HoldState, Phase
 from tests.decide.builders import NOW, make_decision_input, progress, rollout
 
 
@@ -32,7 +32,7 @@ class Derived:
 @pytest.mark.parametrize(
     ("value", "changes"),
     [
-        (progress(), {"phase": Phase.HOLDING, "held_since": NOW, "evidence": {"a": 1}}),
+        (progress(), {"phase": Phase.HOLDING, "hold": HoldState(since=NOW)}),
         (progress(), {}),
         (rollout(progress()), {"paused": True}),
         (make_decision_input(progress()), {"now": NOW + 5}),

@@ -17,7 +17,19 @@ from autocanary.decide.outbox import (
 )
 from autocanary.model.decision import Event
 from autocanary.model.measurement import Measurement, MeasurementKind, Source, Unit
-from autocanary.model.progress import MetricState, Notification, Phase, Progress, UnknownVersionError
+from autocanary.model.progress import (
+    AnalysisState,
+    HoldState,
+    MetricState,
+    Notification,
+    Outbox,
+    Phase,
+    Progress,
+    RollbackState,
+    StepState,
+    UserRequests,
+)
+from autocanary.model.progress_json import UnknownVersionError, progress_from_json, progress_to_json
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request, rollout_name
 from autocanary.model.rollout_json import from_document, to_document
@@ -42,7 +54,7 @@ states = st.builds(
     ok=st.sampled_from([None, True, False]),
     last=st.none() | measurements,
 )
-tellings = st.builds(
+notifications = st.builds(
     Notification,
     id=text,
     event=text,
@@ -54,6 +66,8 @@ tellings = st.builds(
     message=text,
     delivered_channels=st.lists(text, max_size=2).map(tuple),
 )
+weights = st.none() | st.integers(0, 100)
+texts = st.lists(text, max_size=2).map(tuple)
 progresses = st.builds(
     Progress,
     phase=st.sampled_from(Phase),
@@ -61,29 +75,49 @@ progresses = st.builds(
     message=text,
     started_at=st.floats(0, 4e9),
     phase_since=st.floats(0, 4e9),
-    step=st.integers(-1, 9),
-    weight=st.none() | st.integers(0, 100),
-    from_weight=st.none() | st.integers(0, 100),
-    step_started_at=times,
-    verified_at=times,
-    metrics=st.dictionaries(text, states, max_size=3),
-    no_data_since=times,
-    outage_since=times,
-    held_since=times,
-    last_evaluation_at=times,
-    promote_all=st.booleans(),
-    paused_by=text,
-    answered_request_id=text,
-    request_answer=text,
-    webhooks_passed=st.lists(text, max_size=2).map(tuple),
-    decisions=st.lists(st.dictionaries(text, text, max_size=2), max_size=2).map(tuple),
-    pending_notifications=st.lists(tellings, max_size=2).map(tuple),
-    delivered_notifications=st.lists(text, max_size=2).map(tuple),
-    observed_weight=st.none() | st.integers(0, 100),
     finished_at=times,
-    repairing=st.booleans(),
-    escalated_at=times,
-    warnings_sent=st.lists(text, max_size=2).map(tuple),
+    step=st.builds(
+        StepState,
+        index=st.integers(-1, 9),
+        weight=weights,
+        from_weight=weights,
+        started_at=times,
+        verified_at=times,
+        drifted_since=times,
+        observed_weight=weights,
+    ),
+    analysis=st.builds(
+        AnalysisState,
+        metrics=st.dictionaries(text, states, max_size=3),
+        last_evaluation_at=times,
+        no_data_since=times,
+        outage_since=times,
+        inconclusive_since=times,
+        from_step=st.integers(0, 9),
+    ),
+    hold=st.builds(HoldState, since=times, notified_at=times, paused_by=text),
+    rollback=st.builds(
+        RollbackState,
+        written_at=times,
+        repairing=st.booleans(),
+        escalated_at=times,
+        restored=st.booleans(),
+        stable_is_bad=st.booleans(),
+        renumbered_revision=text,
+    ),
+    outbox=st.builds(
+        Outbox,
+        pending=st.lists(notifications, max_size=2).map(tuple),
+        delivered=texts,
+        warnings_sent=texts,
+        channel_message_ids=st.dictionaries(text, text, max_size=2),
+    ),
+    requests=st.builds(UserRequests, promote_all=st.booleans(), answered_id=text, answer=text),
+    webhooks_passed=texts,
+    decisions=st.lists(st.dictionaries(text, text, max_size=2), max_size=2).map(tuple),
+    spec_changed_at=times,
+    series=st.dictionaries(text, text, max_size=2),
+    released_by=text,
 )
 
 
@@ -114,7 +148,7 @@ def test_an_object_without_a_status_starts_from_its_beginning() -> None:
     del document["status"]
     document["metadata"]["creationTimestamp"] = "2026-11-22T10:00:00Z"
     state = from_document(document).progress
-    assert (state.phase, state.step, state.weight) == (Phase.STAGING, -1, 0)
+    assert (state.phase, state.step.index, state.step.weight) == (Phase.STAGING, -1, 0)
     assert state.started_at == 1795341600.0
 
 
@@ -181,12 +215,12 @@ def test_a_transformers_rollout_does_not_collide_with_the_predictors() -> None:
 def test_notification_is_delivered_when_every_channel_has_it() -> None:
     """The outbox entry stays until the last channel is done, and its id is kept to recognise it."""
     state = record_transition(rollout(), progress(), Event.STEP, NOW)
-    entry = state.pending_notifications[0]
+    entry = state.outbox.pending[0]
     half = mark_delivered(state, entry.id, "slack", ("slack", "log"))
-    assert half.pending_notifications[0].delivered_channels == ("slack",)
-    assert half.delivered_notifications == ()
+    assert half.outbox.pending[0].delivered_channels == ("slack",)
+    assert half.outbox.delivered == ()
     whole = mark_delivered(half, entry.id, "log", ("slack", "log"))
-    assert (whole.pending_notifications, whole.delivered_notifications) == ((), (entry.id,))
+    assert (whole.outbox.pending, whole.outbox.delivered) == ((), (entry.id,))
 
 
 def test_histories_are_bounded() -> None:
@@ -194,8 +228,8 @@ def test_histories_are_bounded() -> None:
     state = progress()
     for index in range(50):
         state = record_transition(rollout(), state, Event.STEP, NOW + index)
-        state = mark_delivered(state, state.pending_notifications[0].id, "log", ("log",))
-    assert len(state.delivered_notifications) == DELIVERED_KEPT
+        state = mark_delivered(state, state.outbox.pending[0].id, "log", ("log",))
+    assert len(state.outbox.delivered) == DELIVERED_KEPT
     assert len(state.decisions) == 20
 
 
@@ -203,14 +237,14 @@ def test_channel_message_ids_survive_json() -> None:
     """The newest counts; none, or the same again, changes nothing; an older document has none."""
     first = save_channel_message_id(progress(), "slack:#a", "C1/1.1")
     both = save_channel_message_id(save_channel_message_id(first, "slack:#b", "C2/2.2"), "slack:#a", "C1/3.3")
-    assert dict(both.channel_message_ids) == {"slack:#a": "C1/3.3", "slack:#b": "C2/2.2"}
+    assert dict(both.outbox.channel_message_ids) == {"slack:#a": "C1/3.3", "slack:#b": "C2/2.2"}
     assert save_channel_message_id(both, "slack:#a", "") is both
     assert save_channel_message_id(both, "slack:#a", "C1/3.3") is both
-    assert Progress.from_dict(json.loads(json.dumps(both.to_dict()))) == both
+    assert progress_from_json(json.loads(json.dumps(progress_to_json(both)))) == both
     assert (
-        Progress.from_dict(
-            {k: v for k, v in progress().to_dict().items() if k != "channel_message_ids"}
-        ).channel_message_ids
+        progress_from_json(
+            {k: v for k, v in progress_to_json(progress()).items() if k != "channel_message_ids"}
+        ).outbox.channel_message_ids
         == {}
     )
 

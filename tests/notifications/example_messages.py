@@ -17,6 +17,7 @@ from autocanary.model.policy import (
     Step,
 )
 from autocanary.model.progress import MetricState, Notification, Phase, Progress
+from autocanary.model.progress_json import with_stored_fields
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
 from autocanary.model.time_format import format_time
@@ -52,16 +53,13 @@ def policy_of(_: Rollout) -> Policy | None:
 
 def progress(**changes: Any) -> Progress:
     values: dict[str, Any] = {
-        "phase": Phase.ROLLED_BACK,
-        "reason": Reason.METRIC_VIOLATION,
-        "message": "success rate 97.2 % (needs 99 %), 1,234 requests, 3 of 3 violations",
-        "started_at": AT - 600,
-        "phase_since": AT,
         "step": 0,
         "weight": 0,
         "metrics": METRICS,
     }
-    return Progress(**{**values, **changes})
+    message = "success rate 97.2 % (needs 99 %), 1,234 requests, 3 of 3 violations"
+    done = Progress(Phase.ROLLED_BACK, Reason.METRIC_VIOLATION, message, started_at=AT - 600, phase_since=AT)
+    return with_stored_fields(done, {**values, **changes})
 
 
 def rollout(name: str = "mnist-00002", **changes: Any) -> Rollout:

@@ -149,7 +149,7 @@ def test_an_old_button_passes_no_later_step(slack: SlackSocket, start: Callable[
     slack.click(PROMOTE, button(driver.rollout(), 10))
     approvals.written.get(timeout=10)
     driver.run(3)
-    assert "the step at 10 % has passed meanwhile" in driver.rollout().progress.request_answer
+    assert "the step at 10 % has passed meanwhile" in driver.rollout().progress.requests.answer
     assert driver.phase() is Phase.PAUSED
 
 
@@ -167,7 +167,7 @@ def test_the_same_click_twice_is_one_request(slack: SlackSocket, start: Callable
     slack.acknowledged.get(timeout=10)
     time.sleep(0.2)
     assert approvals.written.empty()
-    assert driver.rollout().progress.answered_request_id == first.id
+    assert driver.rollout().progress.requests.answered_id == first.id
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_promotion_is_one_message_with_a_thread(api: SlackApi, slack: Slack) -> 
     [head] = slack.top_level_posts()
     assert head.text == ":white_check_mark: models/mnist: promoted"
     assert story(slack) == HEALTHY[1:]
-    assert dict(final.progress.channel_message_ids) == {"slack:#ml-ops": f"C0ML0000/{head.ts}"}
+    assert dict(final.progress.outbox.channel_message_ids) == {"slack:#ml-ops": f"C0ML0000/{head.ts}"}
 
 
 def test_rollback_is_broadcast_to_the_channel(api: SlackApi, slack: Slack) -> None:
@@ -162,7 +162,7 @@ def test_deleted_message_is_posted_again_and_its_id_stored(api: SlackApi, slack:
     final = driver.finish()
     [head] = slack.top_level_posts()
     assert head.text.endswith("promoted")
-    assert dict(final.progress.channel_message_ids) == {"slack:#ml-ops": f"C0ML0000/{head.ts}"}
+    assert dict(final.progress.outbox.channel_message_ids) == {"slack:#ml-ops": f"C0ML0000/{head.ts}"}
 
 
 def test_restart_between_the_message_and_its_thread_reply(api: SlackApi, slack: Slack) -> None:
@@ -176,8 +176,10 @@ def test_restart_between_the_message_and_its_thread_reply(api: SlackApi, slack: 
     driver.run(2)
     [head] = slack.top_level_posts()
     assert slack.thread(head) == []
-    assert dict(driver.rollout("mnist-00002").progress.channel_message_ids) == {"slack:#ml-ops": f"C0ML0000/{head.ts}"}
-    assert driver.rollout("mnist-00002").progress.pending_notifications
+    assert dict(driver.rollout("mnist-00002").progress.outbox.channel_message_ids) == {
+        "slack:#ml-ops": f"C0ML0000/{head.ts}"
+    }
+    assert driver.rollout("mnist-00002").progress.outbox.pending
     driver.kill()
     driver.finish()
     assert story(slack) == HEALTHY[1:]

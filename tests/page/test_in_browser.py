@@ -111,7 +111,7 @@ def test_one_rollout_is_watched_live_from_10_to_100_percent(browser: Browser, de
 
 
 def _has_weight(demo: Demo, percent: int) -> bool:
-    return demo.shown()[0][0].progress.weight == percent
+    return demo.shown()[0][0].progress.step.weight == percent
 
 
 def _advance_until(demo: Demo, condition: Callable[[], bool]) -> None:

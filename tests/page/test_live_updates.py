@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from autocanary.model.progress_json import with_stored_fields
 from autocanary.page.live_updates import Feed, LiveStreams, TooManyStreams
 from tests.cli.fake_client import POLICY, rollout
 from tests.page.served import FakeAccess, FakeSource, OpenStream, ServedPage
@@ -40,7 +41,7 @@ def test_a_row_is_sent_when_its_rollout_changes() -> None:
         [(name, data)] = _events(stream, 1)
         assert name == "update"
         assert sorted(data["rows"]) == ["r-models-mnist-00002", "r-models-other-00002"]
-        source.kept[0] = replace(source.kept[0], progress=replace(source.kept[0].progress, weight=50))
+        source.kept[0] = replace(source.kept[0], progress=with_stored_fields(source.kept[0].progress, {"weight": 50}))
         [(_, data)] = _events(stream, 1)
         assert list(data["rows"]) == ["r-models-mnist-00002"]
         assert "50 %" in data["rows"]["r-models-mnist-00002"]

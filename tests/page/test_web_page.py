@@ -12,6 +12,7 @@ from autocanary import logs
 from autocanary.errors import Conflict, Forbidden, Unreachable
 from autocanary.model.policy import Selector
 from autocanary.model.progress import Phase
+from autocanary.model.progress_json import with_stored_fields
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request
 from autocanary.page import PageOptions
@@ -145,7 +146,9 @@ def test_an_act_is_written_in_the_visitors_name() -> None:
         assert answer.headers["location"] == f"/rollouts/models/mnist-00002?asked={request.id}"
         source.kept[0] = replace(source.kept[0], request=request)
         assert "promote was requested" in served.get(answer.headers["location"]).text
-        done = replace(source.kept[0].progress, answered_request_id=request.id, request_answer="the step is passed")
+        done = with_stored_fields(
+            source.kept[0].progress, {"answered_request_id": request.id, "request_answer": "the step is passed"}
+        )
         source.kept[0] = replace(source.kept[0], progress=done)
         assert "the step is passed" in served.get(answer.headers["location"]).text
         assert "the step is passed" not in served.get("/rollouts/models/mnist-00002?asked=other").text

@@ -19,7 +19,12 @@ def _measured_by(source: Source | None) -> Rollout:
     found = rollout()
     state = MetricState(last=Measurement(MeasurementKind.VALUE, 1.0, Unit.PERCENT, source=source))
     names = ("request-success-rate", "request-duration")
-    return replace(found, progress=replace(found.progress, metrics=dict.fromkeys(names, state)))
+    return replace(
+        found,
+        progress=replace(
+            found.progress, analysis=replace(found.progress.analysis, metrics=dict.fromkeys(names, state))
+        ),
+    )
 
 
 @pytest.mark.parametrize("metric", ["request-success-rate", "request-duration"])

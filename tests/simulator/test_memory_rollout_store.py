@@ -9,7 +9,7 @@ import pytest
 
 from autocanary.errors import AlreadyExists, Busy, Conflict, NotFound, Unreachable
 from autocanary.model.policy import Component
-from autocanary.model.progress import Phase, Progress
+from autocanary.model.progress import Phase, Progress, StepState
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request, Rollout
 from autocanary.simulator.fault_injection import FaultTiming
@@ -22,7 +22,9 @@ def store() -> InMemoryRolloutStore:
 
 
 def rollout(**changes: Any) -> Rollout:
-    progress = Progress(Phase.PROGRESSING, Reason.ANALYSING, "evaluating", 100.0, 110.0, step=0, weight=10)
+    progress = Progress(
+        Phase.PROGRESSING, Reason.ANALYSING, "evaluating", 100.0, 110.0, step=StepState(index=0, weight=10)
+    )
     return replace(
         Rollout(
             namespace="models",
@@ -55,7 +57,7 @@ def test_what_is_created_comes_back_with_uid_and_version() -> None:
     assert books.read("models", "iris-00002") == made
     assert books.document("models", "iris-00002")["status"]["phase"] == "Progressing"
     assert books.take_changes() == set()
-    assert books.create(rollout(progress=replace(made.progress, weight=50))) == made
+    assert books.create(rollout(progress=replace(made.progress, step=replace(made.progress.step, weight=50)))) == made
     with pytest.raises(AlreadyExists):
         books.create(rollout(service_uid="another"))
 
@@ -80,7 +82,14 @@ def test_record_rejects_values_json_cannot_hold() -> None:
     books = store()
     made = books.create(rollout())
     with pytest.raises(ValueError, match="JSON"):
-        books.update_status(replace(made, progress=replace(made.progress, last_evaluation_at=float("nan"))))
+        books.update_status(
+            replace(
+                made,
+                progress=replace(
+                    made.progress, analysis=replace(made.progress.analysis, last_evaluation_at=float("nan"))
+                ),
+            )
+        )
 
 
 def test_user_request_is_stored() -> None:

@@ -48,7 +48,7 @@ def test_acts_name_the_user_and_the_reason() -> None:
         driver.run(20)
         request = Request(f"r-{verb.value}", verb.value, by, reason=reason)
         driver.world.store.write_request("models", "mnist-00002", paused=None, request=request)
-        driver.until(lambda id_=request.id: driver.rollout().progress.answered_request_id == id_)  # type: ignore[misc]
+        driver.until(lambda id_=request.id: driver.rollout().progress.requests.answered_id == id_)  # type: ignore[misc]
     driver.finish()
     (past,) = service_history(driver.world.store.rollouts(), driver.world.clock.now())
     assert [(act.verb, act.by, act.reason) for act in past.acts] == [

@@ -15,7 +15,7 @@ from autocanary.model.decision import Event
 from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Policy
-from autocanary.model.progress import Phase, Progress
+from autocanary.model.progress import Phase, Progress, StepState
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout, rollout_name
 
@@ -114,12 +114,12 @@ def with_first_state(
         message=message,
         started_at=now,
         phase_since=now,
-        weight=weight,
+        step=StepState(weight=weight),
         released_by=observation.released_by,
     )
     if phase.is_final:
         progress = replace(progress, finished_at=now)
     else:
-        progress = replace(progress, from_weight=observation.weight, step_started_at=now)
+        progress = replace(progress, step=replace(progress.step, from_weight=observation.weight, started_at=now))
     event = Event.ENDED if phase.is_final else Event.STARTED
     return replace(rollout, progress=record_transition(rollout, progress, event, now))

@@ -57,7 +57,9 @@ def block_known_bad(
             f"{observation.created} stays at 0 % until you resume it"
         )
         paused = with_first_state(rollout, observation, Phase.PAUSED, Reason.REVISION_CHURN, message, now)
-        return replace(paused, progress=replace(paused.progress, paused_by=BY_FAILURE))
+        return replace(
+            paused, progress=replace(paused.progress, hold=replace(paused.progress.hold, paused_by=BY_FAILURE))
+        )
     return None
 
 

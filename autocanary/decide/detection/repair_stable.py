@@ -72,7 +72,7 @@ def _continue_repair(
     """What to go on with when this process did not see what was stable before."""
     if past is None or past.progress.phase is not Phase.PROMOTED or past.stable != observation.rolled_out:
         return None
-    if warning_key in past.progress.warnings_sent and past.candidate_spec is not None:
+    if warning_key in past.progress.outbox.warnings_sent and past.candidate_spec is not None:
         return RepairStable(past, past.candidate_spec)
     if past.candidate_digest in ("", observation.spec_digest):
         return None  # a user went back to the revision before
@@ -87,7 +87,7 @@ def _notify_only(past: Rollout | None, warning_key: str, message: str, now: floa
 
 def _with_warning(past: Rollout, warning_key: str, message: str, now: float) -> Rollout | None:
     """``past`` with the notification; None when one was sent lately: a client may repeat it."""
-    known = past.progress.warnings_sent
+    known = past.progress.outbox.warnings_sent
     times = [
         parse_time(each["time"]) for each in past.progress.decisions if each["reason"] == Reason.WRONG_STABLE.value
     ]
@@ -98,5 +98,8 @@ def _with_warning(past: Rollout, warning_key: str, message: str, now: float) -> 
         record_transition(past, warning, Event.WARNING, now), reason=past.progress.reason, message=past.progress.message
     )
     return replace(
-        past, progress=notified if warning_key in known else replace(notified, warnings_sent=(*known, warning_key))
+        past,
+        progress=notified
+        if warning_key in known
+        else replace(notified, outbox=replace(notified.outbox, warnings_sent=(*known, warning_key))),
     )

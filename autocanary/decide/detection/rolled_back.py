@@ -58,7 +58,9 @@ def release_over_rolled_back(
     )
     release = replace(rollout, stable_spec=past.stable_spec, stable_digest=past.stable_digest)
     started = with_first_state(release, observation, Phase.STAGING, Reason.ROLLOUT_STARTED, message, now, weight=100)
-    return replace(started, progress=replace(started.progress, stable_is_bad=True))
+    return replace(
+        started, progress=replace(started.progress, rollback=replace(started.progress.rollback, stable_is_bad=True))
+    )
 
 
 def is_restored_stable(observation: Observation, current: Sequence[Rollout]) -> bool:
@@ -67,7 +69,7 @@ def is_restored_stable(observation: Observation, current: Sequence[Rollout]) -> 
     return (
         last is not None
         and last.progress.phase is Phase.ROLLED_BACK
-        and last.progress.repairing
+        and last.progress.rollback.repairing
         and observation.created != last.candidate
         and bool(last.stable_digest)
         and observation.spec_digest == last.stable_digest

@@ -8,6 +8,7 @@ from autocanary.decide.decision_input import BY_FAILURE, DecisionInput
 from autocanary.decide.rules.holding import hold_for_window, hold_unless_paused
 from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision
+from autocanary.model.frozen_copy import replace
 from autocanary.model.policy import OnInconclusive, Timeout, TimeoutAction, WebhookType
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
@@ -30,7 +31,7 @@ _NEEDS_MORE_REQUESTS = frozenset({Reason.GATHERING_EVIDENCE, Reason.TOO_FEW_REQU
 def roll_back_on_failure(given: DecisionInput) -> Decision | None:
     """The analysis fails the candidate, or a rollback webhook says yes."""
     for each in given.webhook_answers.get(WebhookType.ROLLBACK, ()):
-        if each.ok and not (given.progress.phase is Phase.PAUSED and given.progress.paused_by == BY_FAILURE):
+        if each.ok and not (given.progress.phase is Phase.PAUSED and given.progress.hold.paused_by == BY_FAILURE):
             message = f"the rollback webhook {each.name} asked for it {each.detail}".rstrip()
             return transitions.roll_back(given, Reason.ROLLBACK_WEBHOOK, message)
     if given.verdict is None or given.verdict.outcome is not Outcome.FAIL or not given.is_evaluated:
@@ -52,9 +53,9 @@ def hold_without_metrics(given: DecisionInput) -> Decision | None:
         return None
     if given.progress.phase is Phase.PAUSED:
         return transitions.unchanged(given)  # a user must resume it; missing data change nothing
-    outage = verdict.outcome is Outcome.OUTAGE and given.progress.outage_since is not None
+    outage = verdict.outcome is Outcome.OUTAGE and given.progress.analysis.outage_since is not None
     timeout = given.analysis.on_outage if outage else given.analysis.on_no_data
-    began = given.progress.outage_since if outage else given.progress.no_data_since
+    began = given.progress.analysis.outage_since if outage else given.progress.analysis.no_data_since
     since = began if began is not None else given.now
     lasted = given.now - since
     if lasted >= timeout.hold and timeout.action is not TimeoutAction.HOLD:
@@ -65,7 +66,7 @@ def hold_without_metrics(given: DecisionInput) -> Decision | None:
     if timeout.action is TimeoutAction.HOLD:
         shared = verdict.reason is Reason.SHARED_OUTAGE
         until = " until the outage is over" if shared else " until there are metrics again"
-    message = f"{verdict.message}; held at {given.progress.weight} %{until}"
+    message = f"{verdict.message}; held at {given.progress.step.weight} %{until}"
     return hold_unless_paused(given, verdict.reason, message)
 
 
@@ -100,7 +101,8 @@ def handle_inconclusive(given: DecisionInput) -> Decision | None:
         return None
     if not _window_open(given) and given.progress.phase is not Phase.PAUSED:
         # It could not move anyway: no deadline runs at night.
-        return hold_for_window(given, inconclusive_since=None)
+        analysis = replace(given.progress.analysis, inconclusive_since=None)
+        return hold_for_window(given, replace(given.progress, analysis=analysis))
     if action is None:
         return hold_unless_paused(given, verdict.reason, verdict.message)
     if not given.inconclusive_timed_out:

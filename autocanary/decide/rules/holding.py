@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from autocanary.decide import transitions
 from autocanary.decide.decision_input import DRIFTED_AFTER, DecisionInput
 from autocanary.model.decision import Decision
 from autocanary.model.frozen_copy import replace
 from autocanary.model.policy import WebhookType
-from autocanary.model.progress import Phase
+from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout_windows import next_opening
 from autocanary.model.value_wording import format_duration
@@ -26,11 +24,11 @@ def hold_unless_paused(given: DecisionInput, reason: Reason, message: str) -> De
     )
 
 
-def hold_for_window(given: DecisionInput, **changes: Any) -> Decision:
+def hold_for_window(given: DecisionInput, progress: Progress | None = None) -> Decision:
     opening = next_opening(given.policy.windows, given.now)
     when = f"opens in {format_duration(opening - given.now)}" if opening is not None else "does not open within a week"
     message = f"steps may not be taken now; the next window {when}"
-    return transitions.hold(given, Reason.WINDOW_CLOSED, message, **changes)
+    return transitions.hold(given, Reason.WINDOW_CLOSED, message, progress)
 
 
 def hold_for_webhook(given: DecisionInput, kind: WebhookType) -> Decision | None:
@@ -45,24 +43,27 @@ def hold_for_webhook(given: DecisionInput, kind: WebhookType) -> Decision | None
     said = "says no" if each.ok is False else "did not answer" if each.called else "waits"
     detail = f": {each.detail}" if each.detail else ""
     message = f"the {kind.value} webhook {each.name} {said}{detail}"
-    since = given.progress.held_since
+    since = given.progress.hold.since
     if each.called and since is not None and given.now - since > given.policy.progress_deadline:
         text = f"{message}, for {format_duration(given.now - since)}"
         return transitions.roll_back(given, Reason.PROGRESS_DEADLINE_EXCEEDED, text)
     decision = transitions.hold(given, Reason.WEBHOOK_PENDING, message)
-    return decision if each.called else replace(decision, progress=replace(decision.progress, held_since=None))
+    if each.called:
+        return decision
+    held = decision.progress
+    return replace(decision, progress=replace(held, hold=replace(held.hold, since=None)))
 
 
 def wait_for_route(given: DecisionInput) -> Decision | None:
     """A weight is raised only while the present one is in effect on a route that is ready, in one status."""
     if given.present_weight_in_effect:
         return None
-    since = given.progress.drifted_since
+    since = given.progress.step.drifted_since
     if since is None or given.now - since < DRIFTED_AFTER:
         return transitions.unchanged(given)  # each change of a weight makes the route unready for a moment
     failure = given.observation.route_failure if given.observation is not None else ""
     message = (
         f"the route of {given.rollout.key} is not ready for {format_duration(given.now - since)}"
-        f"{': ' + failure if failure else ''}; held at {given.progress.weight} % until it is"
+        f"{': ' + failure if failure else ''}; held at {given.progress.step.weight} % until it is"
     )
     return hold_unless_paused(given, Reason.ROUTE_NOT_READY, message)

@@ -42,7 +42,7 @@ def finalize_promotion(given: DecisionInput) -> Decision | None:
     if observation.promotion_pending is PromotionPending.ADOPT:
         return _copy_candidate_to_default(given, observation.default_endpoint)
     if observation.promotion_pending is PromotionPending.CLEAR and (
-        _stable_has_candidate_spec(given, observation) or given.progress.promote_all
+        _stable_has_candidate_spec(given, observation) or given.progress.requests.promote_all
     ):
         return transitions.finalize(given)
     return _wait_for_stable(given, observation, observation.default_endpoint)
@@ -50,7 +50,9 @@ def finalize_promotion(given: DecisionInput) -> Decision | None:
 
 def _answer_request(given: DecisionInput, request: Request) -> Decision:
     if request.verb in (Verb.PROMOTE.value, Verb.PROMOTE_FULL.value):
-        after = given.with_progress(replace(given.progress, promote_all=True))
+        after = given.with_progress(
+            replace(given.progress, requests=replace(given.progress.requests, promote_all=True))
+        )
         text = "it is being made stable already; a new name of stable's revision is not waited for any more"
         return transitions.with_request_answer(transitions.unchanged(after), request, text)
     text = "it is promoted and being made stable; to go back, apply the former spec as a new candidate"
@@ -123,10 +125,7 @@ def _wait_for_stable(given: DecisionInput, observation: Observation, default_end
 def _warn_when_overdue(given: DecisionInput, what: str) -> Decision | None:
     """Nothing is in danger, the candidate serves everything; but it should be done by now."""
     waited = given.now - given.progress.phase_since
-    if (
-        waited <= given.policy.progress_deadline
-        or Reason.PROGRESS_DEADLINE_EXCEEDED.value in given.progress.warnings_sent
-    ):
+    if waited <= given.policy.progress_deadline or given.progress.outbox.has_warned(Reason.PROGRESS_DEADLINE_EXCEEDED):
         return None
     message = (
         f"{given.rollout.candidate} has all the traffic, and cannot be made stable for {format_duration(waited)}: "

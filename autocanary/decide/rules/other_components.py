@@ -20,18 +20,18 @@ __all__ = ["coordinate_components"]
 @rule("OtherComponentActive")
 def coordinate_components(given: DecisionInput) -> Decision | None:
     """Held at 0 % beside another component's candidate, or until that one has been promoted."""
-    if given.observation is None or given.progress.phase is Phase.PAUSED or given.progress.promote_all:
+    if given.observation is None or given.progress.phase is Phase.PAUSED or given.progress.requests.promote_all:
         return None
     for each in given.other_components:
         if each.rollout_pending and not each.has_policy and _just_started(given):
             warning = _warn_no_policy(given, each)
             if warning is not None:
                 return warning
-    if Reason.COMPONENTS_TOGETHER.value not in given.progress.warnings_sent:
+    if not given.progress.outbox.has_warned(Reason.COMPONENTS_TOGETHER):
         together = next((each for each in given.other_components if _changed_together(given, each)), None)
         if together is not None:
             return _pause_without_traffic(given, together)
-    if given.progress.step >= 0:
+    if given.progress.step.index >= 0:
         return None
     ahead = next((each for each in given.other_components if _has_priority(given, each)), None)
     if ahead is not None:
@@ -66,7 +66,7 @@ def _changed_together(given: DecisionInput, each: OtherComponent) -> bool:
     if not each.is_running or each.phase is Phase.ROLLING_BACK or _goes_after(given, each) or _goes_before(given, each):
         return False
     at_once = abs(each.started_at - given.progress.started_at) <= SAME_APPLY_SECONDS
-    return at_once or (each.awaits_user and given.progress.step < 0)
+    return at_once or (each.awaits_user and given.progress.step.index < 0)
 
 
 def _has_priority(given: DecisionInput, each: OtherComponent) -> bool:
@@ -88,7 +88,7 @@ def _blocks_after_rollback(given: DecisionInput, each: OtherComponent) -> bool:
         return False
     if _goes_after(given, each) or given.progress.reason is Reason.WAITING_FOR_COMPONENT:
         return True
-    decided = Reason.COMPONENTS_TOGETHER.value in given.progress.warnings_sent
+    decided = given.progress.outbox.has_warned(Reason.COMPONENTS_TOGETHER)
     return not decided and each.started_at < given.progress.started_at - SAME_APPLY_SECONDS
 
 
@@ -101,11 +101,11 @@ def _wait(given: DecisionInput, each: OtherComponent) -> Decision | None:
             f"{me} was released with {other}, which was rolled back, and waits at 0 % for a better "
             f"{each.component.value}; `autocanary promote {given.rollout.name}` lets it go on alone"
         )
-    if given.progress.weight:
+    if given.progress.step.weight:
         return transitions.write_weight(given, 0, Reason.WAITING_FOR_COMPONENT, message)
     if not given.candidate_ready:
         return None
-    if not each.is_running and Reason.WAITING_FOR_COMPONENT.value not in given.progress.warnings_sent:
+    if not each.is_running and not given.progress.outbox.has_warned(Reason.WAITING_FOR_COMPONENT):
         warning = transitions.warn(given, Reason.WAITING_FOR_COMPONENT, message)
         return transitions.with_reason(warning, Reason.WAITING_FOR_COMPONENT, message)
     return transitions.hold(given, Reason.WAITING_FOR_COMPONENT, message)
@@ -121,7 +121,7 @@ def _pause_without_traffic(given: DecisionInput, each: OtherComponent) -> Decisi
 
 
 def _warn_no_policy(given: DecisionInput, each: OtherComponent) -> Decision | None:
-    if Reason.UNGOVERNED_COMPONENT.value in given.progress.warnings_sent:
+    if given.progress.outbox.has_warned(Reason.UNGOVERNED_COMPONENT):
         return None
     message = (
         f"the {each.component.value} of {_service_name(given)} was changed as well, and no policy rolls it out: "

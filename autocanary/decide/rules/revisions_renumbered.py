@@ -6,6 +6,7 @@ from autocanary.decide import transitions
 from autocanary.decide.decision_input import DRIFTED_AFTER, DecisionInput
 from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision, Event
+from autocanary.model.frozen_copy import replace
 from autocanary.model.observation import ConditionStatus, Observation
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
@@ -18,10 +19,10 @@ def handle_renumbered_revisions(given: DecisionInput) -> Decision | None:
     """The Knative service was deleted: KServe makes it again of the candidate's spec alone, which then
     has all the traffic under an old name, or none has any. Only stable's spec gets out of that.
     """
-    observation, since = given.observation, given.progress.drifted_since
+    observation, since = given.observation, given.progress.step.drifted_since
     if observation is None:
         return None
-    if given.progress.renumbered_revision:
+    if given.progress.rollback.renumbered_revision:
         return _restore_stable(given, observation)
     if not given.is_renumbered:
         return None
@@ -41,14 +42,14 @@ def handle_renumbered_revisions(given: DecisionInput) -> Decision | None:
         Reason.SERVICE_REPLACED,
         message,
         Event.ROLLBACK,
-        renumbered_revision=observation.created,
+        replace(given.progress, rollback=replace(given.progress.rollback, renumbered_revision=observation.created)),
     )
 
 
 def _restore_stable(given: DecisionInput, observation: Observation) -> Decision:
     """Over when a revision made after that one serves stable's spec alone."""
     ours = observation.spec_digest == given.rollout.stable_digest
-    arrived = ours and observation.created not in ("", given.progress.renumbered_revision)
+    arrived = ours and observation.created not in ("", given.progress.rollback.renumbered_revision)
     if (
         arrived
         and observation.traffic_percent(observation.created) == 100
@@ -56,12 +57,12 @@ def _restore_stable(given: DecisionInput, observation: Observation) -> Decision:
     ):
         message = f"{observation.created}, made of stable's spec, has all the traffic: {given.progress.message}"
         return transitions.finish(given, Phase.ROLLED_BACK, Reason.SERVICE_REPLACED, message)
-    if not ours and given.progress.restored:
+    if not ours and given.progress.rollback.restored:
         message = f"another spec was applied to {given.rollout.key} before stable's was back"
         return transitions.finish(given, Phase.ABANDONED, Reason.SERVICE_REPLACED, message)
     if not ours:
         return transitions.retry_restore(given)
-    if given.now - (given.progress.escalated_at or given.now) > given.policy.progress_deadline:
+    if given.now - (given.progress.rollback.escalated_at or given.now) > given.policy.progress_deadline:
         message = f"the stable spec of {given.rollout.key} was put back and does not serve: see its conditions"
         return transitions.warn(given, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
     return transitions.unchanged(given)

@@ -38,10 +38,10 @@ def complete_rollback(given: DecisionInput) -> Decision | None:
     newer = given.observation.created not in ("", given.rollout.stable, given.rollout.candidate)
     if newer and given.observation.spec_digest != given.rollout.stable_digest:
         return None  # a fix was released: see CandidateSuperseded
-    if given.progress.repairing:
+    if given.progress.rollback.repairing:
         return _continue_repair(given, given.observation)
     if given.observation.weight != 0:
-        unwritten = given.observation.weight == given.progress.from_weight and given.acknowledged_weight != 0
+        unwritten = given.observation.weight == given.progress.step.from_weight and given.acknowledged_weight != 0
         if unwritten or given.observation.weight is None:
             return _write_zero_weight(given, given.observation)
         return external_change(given, given.observation)
@@ -72,8 +72,8 @@ def _may_be_older_status(given: DecisionInput, observation: Observation) -> bool
 
     From any weight between, a candidate at 0 is the proof that the 0 has taken effect.
     """
-    weight_before, written_at = given.progress.from_weight, given.progress.rollback_written_at
-    if observation.default_endpoint is not None or given.progress.repairing:
+    weight_before, written_at = given.progress.step.from_weight, given.progress.rollback.written_at
+    if observation.default_endpoint is not None or given.progress.rollback.repairing:
         return False
     if weight_before is not None and weight_before < 100:
         return False
@@ -96,7 +96,7 @@ def _traffic_on_stable(given: DecisionInput, observation: Observation) -> bool:
     shares = observation.traffic
     stable = shares.get(given.rollout.stable, 0)
     if (
-        given.progress.repairing
+        given.progress.rollback.repairing
         and observation.spec_digest == given.rollout.stable_digest
         and observation.created != given.rollout.candidate
     ):
@@ -106,19 +106,23 @@ def _traffic_on_stable(given: DecisionInput, observation: Observation) -> bool:
 
 def _is_weight_written(given: DecisionInput, observation: Observation) -> bool:
     """Beside the restored stable spec 0 is as good as no weight: neither leaves the candidate in the spec."""
-    if observation.weight == given.progress.weight or observation.candidate_removed:
+    if observation.weight == given.progress.step.weight or observation.candidate_removed:
         return True
-    is_restored = given.progress.restored and observation.spec_digest == given.rollout.stable_digest
+    is_restored = given.progress.rollback.restored and observation.spec_digest == given.rollout.stable_digest
     return is_restored and observation.weight == 0
 
 
 def _continue_repair(given: DecisionInput, observation: Observation) -> Decision:
     """The restoring patch is repeated until it has arrived; what another client makes of the spec then stays."""
-    if not given.progress.restored and not observation.candidate_removed and _spec_is_candidates(given, observation):
+    if (
+        not given.progress.rollback.restored
+        and not observation.candidate_removed
+        and _spec_is_candidates(given, observation)
+    ):
         return transitions.retry_restore(given)
     if _old_stable_lost(given, observation):
         return transitions.escalate_rollback(given, without_weight=True)
-    overdue = given.now - (given.progress.escalated_at or given.now) > given.policy.progress_deadline
+    overdue = given.now - (given.progress.rollback.escalated_at or given.now) > given.policy.progress_deadline
     if overdue:
         message = f"the stable spec of {given.rollout.key} was put back and the traffic does not follow: see its events"
         return transitions.warn(given, Reason.PROGRESS_DEADLINE_EXCEEDED, message)
@@ -130,14 +134,16 @@ def _old_stable_lost(given: DecisionInput, observation: Observation) -> bool:
 
     Only without the field does the restored revision, which is stable's spec, get everything.
     """
-    if observation.default_endpoint is not None or observation.weight is None or not given.progress.restored:
+    if observation.default_endpoint is not None or observation.weight is None or not given.progress.rollback.restored:
         return False
     if observation.spec_digest != given.rollout.stable_digest or observation.created in (
         given.rollout.candidate,
         given.rollout.stable,
     ):
         return False
-    waited = given.now - (given.progress.escalated_at if given.progress.escalated_at is not None else given.now)
+    waited = given.now - (
+        given.progress.rollback.escalated_at if given.progress.rollback.escalated_at is not None else given.now
+    )
     return observation.ready == observation.created and waited > ESCALATE_AFTER
 
 
@@ -147,7 +153,7 @@ def _handle_blocked(given: DecisionInput, observation: Observation) -> Decision:
     The spec is overwritten at once where the status names the candidate as the cause. Otherwise the weight, once it
     is in the field, has ``ESCALATE_AFTER`` seconds to take effect.
     """
-    since = given.progress.rollback_written_at
+    since = given.progress.rollback.written_at
     waited = given.now - (since if since is not None else given.now)
     is_named = observation.blocked_by == given.rollout.candidate
     if observation.traffic_percent(given.rollout.candidate) == 0:  # only the route is not ready
@@ -162,7 +168,7 @@ def _handle_blocked(given: DecisionInput, observation: Observation) -> Decision:
     known = given.rollout.stable_spec is not None
     is_overwritten = known and _spec_is_candidates(given, observation)
     blocked = given
-    if Reason.ROLLBACK_BLOCKED.value not in given.progress.warnings_sent:
+    if not given.progress.outbox.has_warned(Reason.ROLLBACK_BLOCKED):
         warning = _warn_of_blocked_route(given, observation, waited)
         if not is_overwritten:
             return warning
@@ -184,7 +190,7 @@ def _warn_of_blocked_route(given: DecisionInput, observation: Observation, waite
         way = f"autocanary puts the spec of {rollout.stable} back, because only a new revision unblocks the route"
     since = f" since {format_duration(waited)}" if waited >= 1 else ""
     message = (
-        f"{rollout.candidate} still has {given.progress.observed_weight} % of the traffic, although its weight is "
+        f"{rollout.candidate} still has {given.progress.step.observed_weight} % of the traffic, although its weight is "
         f"0{since}: {cause}; {way}"
     )
     return transitions.warn(given, Reason.ROLLBACK_BLOCKED, message)
@@ -202,8 +208,8 @@ def _write_zero_weight(given: DecisionInput, observation: Observation) -> Decisi
     ):
         return transitions.escalate_rollback(given, without_weight=True)
     again = transitions.retry_weight(given)
-    waited = given.now - (given.progress.step_started_at or given.now)
-    if waited <= ESCALATE_AFTER or Reason.ROLLBACK_BLOCKED.value in given.progress.warnings_sent:
+    waited = given.now - (given.progress.step.started_at or given.now)
+    if waited <= ESCALATE_AFTER or given.progress.outbox.has_warned(Reason.ROLLBACK_BLOCKED):
         return again
     shown = "absent" if observation.weight is None else f"{observation.weight}"
     message = (

@@ -26,7 +26,7 @@ __all__ = [
 @rule("ProgressDeadlineExceeded")
 def enforce_progress_deadline(given: DecisionInput) -> Decision | None:
     """A rollout that wants to move and cannot is not held for ever."""
-    since = given.progress.held_since
+    since = given.progress.hold.since
     if (
         since is None
         or given.now - since <= given.policy.progress_deadline
@@ -46,7 +46,7 @@ def enforce_progress_deadline(given: DecisionInput) -> Decision | None:
 @rule("StepDurationPending")
 def wait_for_step_duration(given: DecisionInput) -> Decision | None:
     """Each weight is held for its time, and analysed all along."""
-    verdict, step, verified = given.verdict, given.step, given.progress.verified_at
+    verdict, step, verified = given.verdict, given.step, given.progress.step.verified_at
     if verdict is None or step is None or verified is None or given.now - verified >= step.hold:
         return None
     if given.progress.phase is Phase.PAUSED:

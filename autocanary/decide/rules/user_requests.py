@@ -78,14 +78,14 @@ def _abort(given: DecisionInput) -> tuple[Decision, str]:
 
 
 def _promote(given: DecisionInput) -> tuple[Decision, str]:
-    seen, weight = given.request.weight if given.request is not None else None, given.progress.weight
+    seen, weight = given.request.weight if given.request is not None else None, given.progress.step.weight
     if seen is not None and seen != weight:
         text = f"the step at {seen} % has passed meanwhile, the rollout is at {weight} % now; nothing was changed"
         return transitions.unchanged(given), text
     if not given.candidate_ready:
         return transitions.unchanged(given), f"{given.rollout.candidate} is not ready yet; nothing was changed"
     if given.at_last_step:
-        if given.progress.verified_at is None:
+        if given.progress.step.verified_at is None:
             return transitions.unchanged(given), "the traffic does not show 100 % yet; nothing was changed"
         message = f"the bake was ended by {_requested_by(given)}{_because(given)}"
         return transitions.promote(given, Reason.PROMOTED_BY_USER, message), "promoted"
@@ -95,22 +95,22 @@ def _promote(given: DecisionInput) -> tuple[Decision, str]:
         return transitions.unchanged(given), text
     step = given.next_step
     weight = given.policy.steps[step].weight
-    approved = given.progress.phase is Phase.PAUSED and given.progress.paused_by == BY_STEP
+    approved = given.progress.phase is Phase.PAUSED and given.progress.hold.paused_by == BY_STEP
     passed = f"approved by {_requested_by(given)}" if approved else f"{_requested_by(given)} passed the step"
     message = f"{passed}{_because(given)}; {weight} % of the traffic goes to {given.rollout.candidate}"
     return transitions.advance(given, step, Reason.PROMOTED_BY_USER, message), f"going to {weight} %"
 
 
 def _promote_full(given: DecisionInput) -> tuple[Decision, str]:
+    after = replace(given.progress, requests=replace(given.progress.requests, promote_all=True))
     if not given.candidate_ready:
-        after = replace(given.progress, promote_all=True)
         return transitions.unchanged(given.with_progress(after)), "will go to 100 % as soon as the revision is ready"
     if given.at_last_step:
         return _promote(given)
     step = len(given.policy.steps) - 1
     passed = f"{_requested_by(given)} passed all steps{_because(given)}"
     message = f"{passed}; all of the traffic goes to {given.rollout.candidate}"
-    return transitions.advance(given, step, Reason.PROMOTED_BY_USER, message, promote_all=True), "going to 100 %"
+    return transitions.advance(given, step, Reason.PROMOTED_BY_USER, message, after), "going to 100 %"
 
 
 def _resume(given: DecisionInput) -> tuple[Decision, str]:
@@ -118,7 +118,7 @@ def _resume(given: DecisionInput) -> tuple[Decision, str]:
         return transitions.unchanged(given), "the rollout is not paused"
     if given.rollout.paused:
         return transitions.unchanged(given), "spec.paused is still true; set it to false to resume"
-    if given.progress.paused_by == BY_STEP:
+    if given.progress.hold.paused_by == BY_STEP:
         text = "the step waits for approval, which a resume is not: promote approves it, abort rolls back"
         return transitions.unchanged(given), text
     return _resume_at_weight(given), "resumed"
@@ -130,22 +130,21 @@ def _pause(given: DecisionInput) -> tuple[Decision, str]:
         return transitions.unchanged(given), "the rollout is paused already"
     if not given.rollout.paused:
         return transitions.unchanged(given), "spec.paused is false; set it to true to pause"
-    message = f"paused at {given.progress.weight} % by {_requested_by(given)}{_because(given)}"
+    message = f"paused at {given.progress.step.weight} % by {_requested_by(given)}{_because(given)}"
     return transitions.pause(given, BY_USER, Reason.PAUSED_BY_USER, message), "paused"
 
 
 def _resume_at_weight(given: DecisionInput) -> Decision:
     """Goes on from the weight that is in the field now; what was counted is reset."""
-    weight = 100 if given.progress.weight is None else given.progress.weight
+    weight = 100 if given.progress.step.weight is None else given.progress.step.weight
     step = given.step_for_weight(weight)
     message = f"resumed at {weight} % by {_requested_by(given)}{_because(given)}"
-    reset = {
-        "metrics": {},
-        "step_started_at": given.now,
-        **transitions.WEIGHT_NOT_IN_EFFECT,
-        **transitions.evidence_reset(given),
-    }
-    return transitions.resume(given, step, message, **reset)
+    reset = replace(
+        given.progress,
+        step=transitions.step_clock_reset(given, given.progress.step),
+        analysis=replace(transitions.reset_evidence(given), metrics={}),
+    )
+    return transitions.resume(given, step, message, reset)
 
 
 @rule("PausedByUser")
@@ -153,10 +152,10 @@ def apply_user_pause(given: DecisionInput) -> Decision | None:
     """``spec.paused``: no step is taken; the analysis goes on, and a violation still rolls back."""
     progress = given.progress
     if given.rollout.paused and progress.phase is not Phase.PAUSED:
-        message = f"paused at {progress.weight} % at a user's request"
+        message = f"paused at {progress.step.weight} % at a user's request"
         return transitions.pause(given, BY_USER, Reason.PAUSED_BY_USER, message)
-    if not given.rollout.paused and progress.phase is Phase.PAUSED and progress.paused_by == BY_USER:
-        return transitions.resume(given, progress.step, f"resumed at {progress.weight} %")
+    if not given.rollout.paused and progress.phase is Phase.PAUSED and progress.hold.paused_by == BY_USER:
+        return transitions.resume(given, progress.step.index, f"resumed at {progress.step.weight} %")
     return None
 
 
@@ -164,10 +163,12 @@ def apply_user_pause(given: DecisionInput) -> Decision | None:
 def remain_paused(given: DecisionInput) -> Decision | None:
     """Paused: only a user resumes it. Whether the traffic follows is recorded all the same."""
     progress = given.progress
-    if progress.phase is not Phase.PAUSED or progress.paused_by == BY_STEP:
+    if progress.phase is not Phase.PAUSED or progress.hold.paused_by == BY_STEP:
         return None
-    if progress.verified_at is None and progress.step >= 0 and given.weight_in_effect:
-        return transitions.unchanged(given.with_progress(replace(progress, verified_at=given.now)))
+    if progress.step.verified_at is None and progress.step.index >= 0 and given.weight_in_effect:
+        return transitions.unchanged(
+            given.with_progress(replace(progress, step=replace(progress.step, verified_at=given.now)))
+        )
     return transitions.unchanged(given)
 
 
@@ -178,5 +179,5 @@ def pause_for_approval(given: DecisionInput) -> Decision | None:
         return None
     if given.progress.phase is Phase.PAUSED:
         return transitions.unchanged(given)
-    message = f"the step at {given.progress.weight} % passed and waits for approval: promote or abort"
+    message = f"the step at {given.progress.step.weight} % passed and waits for approval: promote or abort"
     return transitions.pause(given, BY_STEP, Reason.AWAITING_APPROVAL, message)

@@ -69,11 +69,11 @@ def _same_name_other_spec(given: DecisionInput, observation: Observation) -> boo
 def record_missed_release(given: DecisionInput) -> Decision | None:
     """The interception came too late. It is recorded and not undone, because stable's pods are gone by now."""
     observation = given.observation
-    if observation is None or given.progress.step >= 0 or observation.rolled_out != given.rollout.candidate:
+    if observation is None or given.progress.step.index >= 0 or observation.rolled_out != given.rollout.candidate:
         return None
     if observation.weight is not None and observation.weight < 100:
         return None
-    if given.progress.stable_is_bad:
+    if given.progress.rollback.stable_is_bad:
         return None  # 100 % was due from the start
     message = f"{given.rollout.candidate} took 100 % of the traffic before it could be intercepted, without analysis"
     return transitions.finish(given, Phase.MISSED, Reason.MISSED_UNSTAGED, message)
@@ -96,7 +96,7 @@ def repair_wrong_stable(given: DecisionInput) -> Decision | None:
         f"{observation.rolled_out} instead of {given.rollout.stable}"
     )
     if given.rollout.stable_spec is None:
-        if Reason.STABLE_SPEC_UNKNOWN.value in given.progress.warnings_sent:
+        if given.progress.outbox.has_warned(Reason.STABLE_SPEC_UNKNOWN):
             return None  # notified; the analysis goes on
         text = f"{message}, and the stable spec is unknown to autocanary: apply it without canaryTrafficPercent"
         return transitions.warn(given, Reason.STABLE_SPEC_UNKNOWN, text)
@@ -110,10 +110,12 @@ def roll_back_failed_candidate(given: DecisionInput) -> Decision | None:
     failure, progress = given.candidate_failure, given.progress
     if not failure or given.observation is None:
         return None
-    has_traffic = progress.step >= 0 or bool(given.observation.traffic_percent(given.rollout.candidate))
-    if not has_traffic or (progress.phase is Phase.PAUSED and progress.paused_by not in (BY_USER, BY_STEP)):
+    has_traffic = progress.step.index >= 0 or bool(given.observation.traffic_percent(given.rollout.candidate))
+    if not has_traffic or (progress.phase is Phase.PAUSED and progress.hold.paused_by not in (BY_USER, BY_STEP)):
         return None
-    message = f"{given.rollout.candidate} failed after it was ready: {failure}; it had {progress.observed_weight} %"
+    message = (
+        f"{given.rollout.candidate} failed after it was ready: {failure}; it had {progress.step.observed_weight} %"
+    )
     return transitions.roll_back(given, Reason.REVISION_FAILED, message)
 
 
@@ -124,10 +126,10 @@ def hold_while_stable_failed(given: DecisionInput) -> Decision | None:
     After ``progressDeadline`` the rollback puts stable's spec back as a new revision.
     """
     observation, rollout, progress, phase = given.observation, given.rollout, given.progress, given.progress.phase
-    if observation is None or observation.blocked_by != rollout.stable or given.progress.promote_all:
+    if observation is None or observation.blocked_by != rollout.stable or given.progress.requests.promote_all:
         return None
     deadline = given.policy.progress_deadline
-    held_since = progress.held_since if progress.reason is Reason.STABLE_FAILED else None
+    held_since = progress.hold.since if progress.reason is Reason.STABLE_FAILED else None
     if held_since is not None and phase is not Phase.PAUSED and given.now - held_since > deadline:
         text = f"{rollout.stable}, the stable revision, failed {format_duration(given.now - held_since)} ago"
         return transitions.roll_back(given, Reason.PROGRESS_DEADLINE_EXCEEDED, text)
@@ -139,7 +141,7 @@ def hold_while_stable_failed(given: DecisionInput) -> Decision | None:
     )
     if phase is not Phase.PAUSED:
         return transitions.hold(given, Reason.STABLE_FAILED, message)
-    if Reason.STABLE_FAILED.value in given.progress.warnings_sent:
+    if given.progress.outbox.has_warned(Reason.STABLE_FAILED):
         return None
     return transitions.warn(given, Reason.STABLE_FAILED, message)
 
@@ -148,22 +150,22 @@ def hold_while_stable_failed(given: DecisionInput) -> Decision | None:
 def correct_weight(given: DecisionInput) -> Decision | None:
     """The field is not what this rollout last asked for: not written yet, removed, or written by another client."""
     observation, progress = given.observation, given.progress
-    if observation is None or observation.weight == progress.weight:
+    if observation is None or observation.weight == progress.step.weight:
         return None
-    if progress.weight is None or (progress.weight == 100 and observation.weight is None):
+    if progress.step.weight is None or (progress.step.weight == 100 and observation.weight is None):
         return None  # KServe treats an absent field as 100
-    mine = progress.verified_at is None and given.acknowledged_weight != progress.weight
-    if mine and observation.weight == progress.from_weight:
+    mine = progress.step.verified_at is None and given.acknowledged_weight != progress.step.weight
+    if mine and observation.weight == progress.step.from_weight:
         return roll_back_on_failure(given) or _retry_weight(given)  # analysed at the weight that it still has
     if observation.weight is None and given.policy.on_weight_removed is OnWeightRemoved.RESTORE:
         who = f" by {observation.writer}" if observation.writer else ""
         message = (
             f"canaryTrafficPercent was removed{who}, which would promote {given.rollout.candidate} without analysis; "
-            f"put back at {progress.weight} %"
+            f"put back at {progress.step.weight} %"
         )
-        notified = Reason.WEIGHT_LOST.value in progress.warnings_sent  # once, however often it is removed
+        notified = progress.outbox.has_warned(Reason.WEIGHT_LOST)  # once, however often it is removed
         event = None if notified else Event.EXTERNAL_CHANGE
-        return transitions.write_weight(given, progress.weight, Reason.WEIGHT_LOST, message, event)
+        return transitions.write_weight(given, progress.step.weight, Reason.WEIGHT_LOST, message, event)
     since = given.progress.spec_changed_at
     if since is not None and given.now - since < REVISION_OVERDUE:
         return transitions.unchanged(given)  # a release brought its own weight: see CandidateSuperseded
@@ -182,19 +184,19 @@ def _retry_weight(given: DecisionInput) -> Decision:
     That has no deadline: an API server or a webhook that is unreachable says nothing about the candidate.
     """
     again = transitions.retry_weight(given)
-    raised = (given.progress.weight or 0) > (given.observation.weight or 0) if given.observation else False
+    raised = (given.progress.step.weight or 0) > (given.observation.weight or 0) if given.observation else False
     if raised and not given.present_weight_in_effect:
         return hold_while_stable_failed(given) or transitions.unchanged(given)
-    waited = given.now - (given.progress.step_started_at if given.progress.step_started_at is not None else given.now)
+    waited = given.now - (given.progress.step.started_at if given.progress.step.started_at is not None else given.now)
     if given.progress.phase is Phase.PAUSED or (waited <= EFFECT_OVERDUE and not given.unsupported_reason):
         return again
     if given.unsupported_reason:
         reason, message = (
             Reason.CANARY_UNSUPPORTED,
-            f"{given.progress.weight} % is refused: {given.unsupported_reason}",
+            f"{given.progress.step.weight} % is refused: {given.unsupported_reason}",
         )
     else:
-        message = f"{given.progress.weight} % could not be written for {format_duration(waited)}; tried again"
+        message = f"{given.progress.step.weight} % could not be written for {format_duration(waited)}; tried again"
         reason = Reason.WAITING_FOR_EFFECT
     waiting = transitions.hold(given, reason, message)
     return replace(waiting, action=again.action, weight=again.weight)
@@ -202,10 +204,11 @@ def _retry_weight(given: DecisionInput) -> Decision:
 
 def external_change(given: DecisionInput, observation: Observation) -> Decision:
     who = observation.writer or "another client"
+    asked = given.progress.step.weight
     made = (
-        f"set canaryTrafficPercent from {given.progress.weight} to {observation.weight}"
+        f"set canaryTrafficPercent from {asked} to {observation.weight}"
         if observation.weight is not None
-        else f"removed canaryTrafficPercent ({given.progress.weight} before), so {given.rollout.candidate} gets 100 %"
+        else f"removed canaryTrafficPercent ({asked} before), so {given.rollout.candidate} gets 100 %"
     )
     message = f"{who} {made}; the rollout is paused and keeps that weight"
     return transitions.pause(
@@ -213,10 +216,14 @@ def external_change(given: DecisionInput, observation: Observation) -> Decision:
         f"client {who}" if who in (BY_USER, BY_STEP, BY_FAILURE) else who,
         Reason.EXTERNAL_CHANGE,
         message,
-        weight=100 if observation.weight is None else observation.weight,
-        from_weight=None,
-        step_started_at=given.now,
-        **transitions.WEIGHT_NOT_IN_EFFECT,
+        replace(
+            given.progress,
+            step=replace(
+                transitions.step_clock_reset(given, given.progress.step),
+                weight=100 if observation.weight is None else observation.weight,
+                from_weight=None,
+            ),
+        ),
     )
 
 
@@ -227,32 +234,32 @@ def report_traffic_drift(given: DecisionInput) -> Decision | None:
     Where KServe takes the candidate for stable (its status was lost), the candidate has all the traffic at any
     weight: only stable's spec as a new revision ends that.
     """
-    observation, since = given.observation, given.progress.drifted_since
-    if observation is None or since is None or given.now - since < DRIFTED_AFTER or given.progress.weight is None:
+    observation, since = given.observation, given.progress.step.drifted_since
+    if observation is None or since is None or given.now - since < DRIFTED_AFTER or given.progress.step.weight is None:
         return None
     shares = ", ".join(f"{revision} {share} %" for revision, share in sorted(observation.traffic.items()))
     lasted = format_duration(given.now - since)
     if observation.split_matches(
-        candidate=given.rollout.candidate, stable=given.rollout.stable, weight=given.progress.weight
+        candidate=given.rollout.candidate, stable=given.rollout.stable, weight=given.progress.step.weight
     ):
         return _warn_of_unready_route(given, observation, lasted, shares)
-    message = f"the split differs from {given.progress.weight} % since {lasted}: {shares}"
+    message = f"the split differs from {given.progress.step.weight} % since {lasted}: {shares}"
     lost = (
         observation.default_endpoint is None
         and observation.rolled_out == given.rollout.candidate
-        and given.progress.weight < 100
+        and given.progress.step.weight < 100
     )
     if lost and given.rollout.stable_spec is not None:
         text = f"{message}; KServe takes {given.rollout.candidate} for stable: the stable spec is put back"
         return transitions.restore_stable_spec(given, None, Reason.WRONG_STABLE, text, Event.ROLLBACK)
-    if Reason.TRAFFIC_DRIFTED.value in given.progress.warnings_sent:
+    if given.progress.outbox.has_warned(Reason.TRAFFIC_DRIFTED):
         return None
     text = f"{message}; no weight is raised until it is back; see the conditions of {given.rollout.key}"
     return transitions.warn(given, Reason.TRAFFIC_DRIFTED, text)
 
 
 def _warn_of_unready_route(given: DecisionInput, observation: Observation, lasted: str, shares: str) -> Decision | None:
-    if Reason.ROUTE_NOT_READY.value in given.progress.warnings_sent:
+    if given.progress.outbox.has_warned(Reason.ROUTE_NOT_READY):
         return None
     if given.progress.reason is Reason.STABLE_FAILED:
         return None  # that message has said it

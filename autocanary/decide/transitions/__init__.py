@@ -1,11 +1,11 @@
 """The transitions that rules choose from, one function each: hold, advance, roll back, pause, end.
 
 A rule says *when*; a transition says what that means for the progress, the notifications and the one write
-that may follow. Nothing else builds a Decision.
+that may follow. Nothing else builds a Decision. ``progress`` is what the rule has changed in it already.
 Must never be here: a condition on when to make a transition.
 """
 
-from autocanary.decide.transitions.base import WEIGHT_NOT_IN_EFFECT, evidence_reset, phase_at_step
+from autocanary.decide.transitions.base import phase_at_step, reset_evidence, step_clock_reset
 from autocanary.decide.transitions.forward import (
     advance,
     finalize,
@@ -37,11 +37,9 @@ from autocanary.decide.transitions.rollback import (
 
 __all__ = [
     "DEADLINE_REASONS",
-    "WEIGHT_NOT_IN_EFFECT",
     "advance",
     "continue_step",
     "escalate_rollback",
-    "evidence_reset",
     "finalize",
     "finish",
     "hold",
@@ -50,12 +48,14 @@ __all__ = [
     "phase_at_step",
     "promote",
     "remove_candidate",
+    "reset_evidence",
     "restore_stable_spec",
     "resume",
     "retry_restore",
     "retry_weight",
     "roll_back",
     "start_at_current_weight",
+    "step_clock_reset",
     "unchanged",
     "warn",
     "with_reason",

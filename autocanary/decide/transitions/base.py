@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from autocanary.decide.decision_input import BY_FAILURE, DecisionInput
 from autocanary.decide.decision_log import decision_inputs_to_json
 from autocanary.decide.outbox import record_transition
 from autocanary.model.decision import Action, Decision, Event
 from autocanary.model.frozen_copy import replace
-from autocanary.model.progress import Phase, Progress
+from autocanary.model.progress import AnalysisState, HoldState, Phase, Progress, StepState
 from autocanary.model.reason import Reason
 
 __all__ = [
-    "WEIGHT_NOT_IN_EFFECT",
+    "ask_for_weight",
+    "begin_step",
     "decide",
     "enter_phase",
-    "evidence_reset",
-    "new_step_fields",
     "phase_at_step",
+    "reset_evidence",
+    "step_clock_reset",
 ]
-
-WEIGHT_NOT_IN_EFFECT: Mapping[str, Any] = {"verified_at": None, "drifted_since": None}
-"""Another weight begins: nothing has shown it yet, and nothing can have drifted from it."""
 
 
 def phase_at_step(given: DecisionInput, step: int) -> Phase:
@@ -44,38 +39,57 @@ def decide(
 ) -> Decision:
     inputs = decision_inputs_to_json(given) if event is not None or action is not Action.NONE else None
     steps = given.policy.steps
-    analysis_step = steps[progress.step].analysis_from if 0 <= progress.step < len(steps) else 0
-    if analysis_step != progress.analysis_step:
-        progress = replace(progress, analysis_step=analysis_step)
+    analysis_step = steps[progress.step.index].analysis_from if 0 <= progress.step.index < len(steps) else 0
+    if analysis_step != progress.analysis.from_step:
+        progress = replace(progress, analysis=replace(progress.analysis, from_step=analysis_step))
     if event is not None:
         progress = record_transition(given.rollout, progress, event, given.now, inputs)
     return Decision(progress, progress.reason, action, weight, event, urgent, inputs)
 
 
-def enter_phase(given: DecisionInput, phase: Phase, reason: Reason, message: str, **changes: Any) -> Progress:
-    progress = given.progress
-    since = progress.phase_since if progress.phase is phase else given.now
-    return replace(progress, phase=phase, phase_since=since, reason=reason, message=message, **changes)
+def enter_phase(
+    given: DecisionInput, phase: Phase, reason: Reason, message: str, progress: Progress | None = None
+) -> Progress:
+    """``progress`` in a phase; without one, the rollout's own."""
+    before = given.progress
+    since = before.phase_since if before.phase is phase else given.now
+    return replace(progress or before, phase=phase, phase_since=since, reason=reason, message=message)
 
 
-def new_step_fields(given: DecisionInput) -> dict[str, Any]:
-    return {
-        "step_started_at": given.now,
-        **WEIGHT_NOT_IN_EFFECT,
-        "metrics": {},
-        "no_data_since": None,
-        "outage_since": None,
-        "inconclusive_since": None,
-        "held_since": None,
-        "hold_notified_at": None,
-        "paused_by": "",
-        **evidence_reset(given),
-    }
+def begin_step(given: DecisionInput, index: int, progress: Progress | None = None) -> Progress:
+    """The progress at a step's beginning: everything counted for the step before it is reset."""
+    progress = progress or given.progress
+    return replace(
+        progress,
+        step=step_clock_reset(given, replace(progress.step, index=index)),
+        analysis=replace(
+            reset_evidence(given), metrics={}, no_data_since=None, outage_since=None, inconclusive_since=None
+        ),
+        hold=HoldState(),
+    )
 
 
-def evidence_reset(given: DecisionInput) -> dict[str, Any]:
+def step_clock_reset(given: DecisionInput, step: StepState) -> StepState:
+    """``step`` begun now: nothing has shown its weight yet, and nothing can have drifted from it."""
+    return replace(step, started_at=given.now, verified_at=None, drifted_since=None)
+
+
+def ask_for_weight(given: DecisionInput, weight: int | None) -> StepState:
+    """The rollout's step with another weight, which nothing has shown yet."""
+    observation = given.observation
+    return replace(
+        given.progress.step,
+        weight=weight,
+        from_weight=observation.weight if observation else None,
+        verified_at=None,
+        drifted_since=None,
+    )
+
+
+def reset_evidence(given: DecisionInput) -> AnalysisState:
     """A user who resumes a failed candidate has seen the evidence: it and the budget start again."""
-    if given.progress.paused_by != BY_FAILURE:
-        return {}
-    spent = given.progress.failed_requests
-    return {"evidence": {}, "failed_requests": {**spent, "failed": 0} if spent else {}}
+    analysis = given.progress.analysis
+    if given.progress.hold.paused_by != BY_FAILURE:
+        return analysis
+    spent = analysis.failed_requests
+    return replace(analysis, evidence={}, failed_requests={**spent, "failed": 0} if spent else {})

@@ -5,13 +5,11 @@ Pause until a user resumes, and resume.
 
 from __future__ import annotations
 
-from typing import Any
-
 from autocanary.decide.decision_input import BY_FAILURE, DecisionInput
-from autocanary.decide.transitions.base import decide, enter_phase, new_step_fields, phase_at_step
+from autocanary.decide.transitions.base import begin_step, decide, enter_phase, phase_at_step
 from autocanary.model.decision import Action, Decision, Event
 from autocanary.model.frozen_copy import replace
-from autocanary.model.progress import Phase
+from autocanary.model.progress import HoldState, Phase, Progress
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request
 
@@ -47,12 +45,13 @@ HOLD_NOTIFY_INTERVAL = 600.0
 """Seconds between two messages about one hold, when its cause changes."""
 
 
-def continue_step(given: DecisionInput, reason: Reason, message: str, **changes: Any) -> Decision:
+def continue_step(given: DecisionInput, reason: Reason, message: str, progress: Progress | None = None) -> Decision:
     """Go on in the phase that the step belongs to; leaving a hold is notified once."""
-    progress = given.progress
-    phase = phase_at_step(given, progress.step)
-    released = progress.phase is Phase.HOLDING
-    after = enter_phase(given, phase, reason, message, **{"held_since": None, "hold_notified_at": None, **changes})
+    progress = progress or given.progress
+    phase = phase_at_step(given, progress.step.index)
+    released = given.progress.phase is Phase.HOLDING
+    free = replace(progress, hold=replace(progress.hold, since=None, notified_at=None))
+    after = enter_phase(given, phase, reason, message, free)
     return decide(given, after, event=Event.RESUMED if released else None)
 
 
@@ -61,23 +60,23 @@ def unchanged(given: DecisionInput) -> Decision:
     return Decision(given.progress, given.progress.reason)
 
 
-def hold(given: DecisionInput, reason: Reason, message: str, **changes: Any) -> Decision:
+def hold(given: DecisionInput, reason: Reason, message: str, progress: Progress | None = None) -> Decision:
     """Cannot move; notified when the hold begins and when it changes to another kind.
 
     A candidate that is not serving yet stays in Staging while it is held.
     """
-    progress = given.progress
-    phase = Phase.HOLDING if progress.step >= 0 else Phase.STAGING
-    entered = progress.phase is not phase or progress.hold_notified_at is None
-    other = _kind(progress.reason) != _kind(reason)
-    lately = progress.hold_notified_at is not None and given.now - progress.hold_notified_at < HOLD_NOTIFY_INTERVAL
+    before, held = given.progress, given.progress.hold
+    phase = Phase.HOLDING if before.step.index >= 0 else Phase.STAGING
+    entered = before.phase is not phase or held.notified_at is None
+    other = _kind(before.reason) != _kind(reason)
+    lately = held.notified_at is not None and given.now - held.notified_at < HOLD_NOTIFY_INTERVAL
     urgent = other and reason is Reason.STABLE_FAILED
     notified = entered or urgent or (other and not lately)
     since = None
     if reason in DEADLINE_REASONS or reason in NO_DATA or reason is Reason.STABLE_FAILED:
-        since = progress.held_since if progress.held_since is not None and not urgent else given.now
-    at = given.now if notified else progress.hold_notified_at
-    after = enter_phase(given, phase, reason, message, held_since=since, hold_notified_at=at, **changes)
+        since = held.since if held.since is not None and not urgent else given.now
+    held = replace(held, since=since, notified_at=given.now if notified else held.notified_at)
+    after = enter_phase(given, phase, reason, message, replace(progress or before, hold=held))
     return decide(given, after, event=Event.HELD if notified else None)
 
 
@@ -90,12 +89,10 @@ def _kind(reason: Reason) -> str:
 def warn(given: DecisionInput, reason: Reason, message: str) -> Decision:
     """Notify a warning once; nothing else changes."""
     progress = given.progress
-    if reason.value in progress.warnings_sent:
+    if progress.outbox.has_warned(reason):
         return unchanged(given)
-    warnings_sent = replace(
-        progress, reason=reason, message=message, warnings_sent=(*progress.warnings_sent, reason.value)
-    )
-    decision = decide(given, warnings_sent, event=Event.WARNING)
+    warned = replace(progress, reason=reason, message=message, outbox=progress.outbox.with_warning(reason))
+    decision = decide(given, warned, event=Event.WARNING)
     # The warning is notified; the reason of the phase stays as it is.
     return replace(decision, progress=replace(decision.progress, reason=progress.reason, message=progress.message))
 
@@ -113,38 +110,35 @@ def with_request_answer(decision: Decision, request: Request, text: str) -> Deci
         asked = {"requestVerb": request.verb, "requestedBy": request.by, "requestReason": request.reason}
         entry = {**newest, **{name: text for name, text in asked.items() if text}}
         progress = replace(progress, decisions=(*earlier, entry))
-    return replace(decision, progress=replace(progress, answered_request_id=request.id, request_answer=text))
+    return replace(
+        decision, progress=replace(progress, requests=replace(progress.requests, answered_id=request.id, answer=text))
+    )
 
 
-def pause(given: DecisionInput, by: str, reason: Reason, message: str, **changes: Any) -> Decision:
+def pause(given: DecisionInput, by: str, reason: Reason, message: str, progress: Progress | None = None) -> Decision:
     """Stopped until a user resumes it."""
+    progress = progress or given.progress
     event = Event.EXTERNAL_CHANGE if reason is Reason.EXTERNAL_CHANGE else Event.PAUSED
-    again = given.progress.phase is Phase.PAUSED and given.progress.paused_by == by
-    after = enter_phase(given, Phase.PAUSED, reason, message, **{"paused_by": by, "held_since": None, **changes})
+    again = given.progress.phase is Phase.PAUSED and given.progress.hold.paused_by == by
+    paused = replace(progress, hold=replace(progress.hold, paused_by=by, since=None))
+    after = enter_phase(given, Phase.PAUSED, reason, message, paused)
     return decide(given, after, event=None if again and event is Event.PAUSED else event)
 
 
 def pause_without_traffic(given: DecisionInput, reason: Reason, message: str) -> Decision:
     """Paused without traffic, as if no step had been taken, until a user resumes it; once only."""
-    observation, progress = given.observation, given.progress
+    observation, progress = given.observation, begin_step(given, -1)
     there = observation is not None and observation.weight == 0
-    after = replace(
-        enter_phase(
-            given,
-            Phase.PAUSED,
-            reason,
-            message,
-            **new_step_fields(given),
-        ),
-        step=-1,
-        weight=0,
-        from_weight=observation.weight if observation else progress.weight,
-        paused_by=BY_FAILURE,
-        warnings_sent=(*progress.warnings_sent, reason.value),
+    from_weight = observation.weight if observation else given.progress.step.weight
+    stopped = replace(
+        progress,
+        step=replace(progress.step, weight=0, from_weight=from_weight),
+        hold=HoldState(paused_by=BY_FAILURE),
+        outbox=progress.outbox.with_warning(reason),
     )
     return decide(
         given,
-        after,
+        enter_phase(given, Phase.PAUSED, reason, message, stopped),
         event=Event.PAUSED,
         action=Action.NONE if there else Action.WEIGHT,
         weight=0,
@@ -152,21 +146,14 @@ def pause_without_traffic(given: DecisionInput, reason: Reason, message: str) ->
     )
 
 
-def resume(given: DecisionInput, step: int, message: str, **changes: Any) -> Decision:
+def resume(given: DecisionInput, step: int, message: str, progress: Progress | None = None) -> Decision:
     """Go on after a pause; from the weight that a user set meanwhile."""
-    after = enter_phase(
-        given,
-        phase_at_step(given, step),
-        Reason.RESUMED_BY_USER,
-        message,
-        **{
-            "step": step,
-            "paused_by": "",
-            "held_since": None,
-            "no_data_since": None,
-            "outage_since": None,
-            "inconclusive_since": None,
-            **changes,
-        },
+    progress = progress or given.progress
+    resumed = replace(
+        progress,
+        step=replace(progress.step, index=step),
+        hold=replace(progress.hold, paused_by="", since=None),
+        analysis=replace(progress.analysis, no_data_since=None, outage_since=None, inconclusive_since=None),
     )
+    after = enter_phase(given, phase_at_step(given, step), Reason.RESUMED_BY_USER, message, resumed)
     return decide(given, after, event=Event.RESUMED)

@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from autocanary.decide.decision_input import BY_FAILURE, DecisionInput
-from autocanary.decide.transitions.base import WEIGHT_NOT_IN_EFFECT, decide, enter_phase
+from autocanary.decide.transitions.base import ask_for_weight, decide, enter_phase, step_clock_reset
 from autocanary.decide.transitions.hold import pause
 from autocanary.model.decision import Action, Decision, Event
 from autocanary.model.frozen_copy import replace
 from autocanary.model.policy import OnFailure
-from autocanary.model.progress import Phase
+from autocanary.model.progress import Phase, Progress
 from autocanary.model.reason import Reason
 
 __all__ = ["escalate_rollback", "remove_candidate", "restore_stable_spec", "retry_restore", "roll_back"]
 
 
-def roll_back(
-    given: DecisionInput, reason: Reason, message: str, *, requested: bool = False, **changes: Any
-) -> Decision:
+def roll_back(given: DecisionInput, reason: Reason, message: str, *, requested: bool = False) -> Decision:
     """Take all traffic from the candidate, or only pause where the policy says so (never when ``requested``)."""
     if given.policy.on_failure is OnFailure.PAUSE and not requested:
         text = f"{message}; paused, as the policy says"
-        return pause(given, BY_FAILURE, Reason.FAILURE_PAUSED, text, **changes)
+        return pause(given, BY_FAILURE, Reason.FAILURE_PAUSED, text)
     observation = given.observation
-    if given.progress.stable_is_bad and given.rollout.stable_spec is not None:
+    if given.progress.rollback.stable_is_bad and given.rollout.stable_spec is not None:
         text = f"{message}; {given.rollout.stable} was rolled back before: the last good spec is put back"
-        return restore_stable_spec(given, None, reason, text, Event.ROLLBACK, **changes)
-    after = enter_phase(
-        given,
-        Phase.ROLLING_BACK,
-        reason,
-        message,
-        **{
-            "weight": 0,
-            "from_weight": observation.weight if observation else given.progress.weight,
-            "step_started_at": given.now,
-            **WEIGHT_NOT_IN_EFFECT,
-            "held_since": None,
-            "paused_by": "",
-            **changes,
-        },
+        return restore_stable_spec(given, None, reason, text, Event.ROLLBACK)
+    progress = given.progress
+    step = step_clock_reset(given, progress.step)
+    returning = replace(
+        progress,
+        step=replace(step, weight=0, from_weight=observation.weight if observation else step.weight),
+        hold=replace(progress.hold, since=None, paused_by=""),
     )
+    after = enter_phase(given, Phase.ROLLING_BACK, reason, message, returning)
     there = observation is not None and observation.weight == 0
     return decide(
         given,
@@ -59,22 +48,17 @@ def restore_stable_spec(
     reason: Reason,
     message: str,
     event: Event,
-    **changes: Any,
+    progress: Progress | None = None,
 ) -> Decision:
     """Put the recorded stable spec back: the only way out when the weight alone cannot move the traffic."""
-    observation = given.observation
-    after = enter_phase(
-        given,
-        Phase.ROLLING_BACK,
-        reason,
-        message,
-        weight=weight,
-        from_weight=observation.weight if observation else None,
-        repairing=True,
-        escalated_at=given.now,
-        held_since=None,
-        **{**WEIGHT_NOT_IN_EFFECT, **changes},
+    progress = progress or given.progress
+    repairing = replace(
+        progress,
+        step=ask_for_weight(given, weight),
+        rollback=replace(progress.rollback, repairing=True, escalated_at=given.now),
+        hold=replace(progress.hold, since=None),
     )
+    after = enter_phase(given, Phase.ROLLING_BACK, reason, message, repairing)
     return decide(given, after, event=event, action=Action.RESTORE, weight=weight, urgent=True)
 
 
@@ -84,7 +68,7 @@ def retry_restore(given: DecisionInput) -> Decision:
         given,
         given.progress,
         action=Action.RESTORE,
-        weight=given.progress.weight,
+        weight=given.progress.step.weight,
         urgent=True,
     )
 
@@ -100,11 +84,8 @@ def escalate_rollback(given: DecisionInput, *, without_weight: bool = False) -> 
     weight = None if promoted or without_weight else 0
     after = replace(
         given.progress,
-        weight=weight,
-        from_weight=observation.weight if observation else None,
-        repairing=True,
-        escalated_at=given.now,
-        **WEIGHT_NOT_IN_EFFECT,
+        step=ask_for_weight(given, weight),
+        rollback=replace(given.progress.rollback, repairing=True, escalated_at=given.now),
     )
     return decide(given, after, action=Action.RESTORE, weight=weight, urgent=True)
 
