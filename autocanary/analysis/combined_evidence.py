@@ -53,9 +53,8 @@ class CombinedEvidence:
     ``inferiority`` is each metric's own evidence that it is worse, and ``non_inferiority`` the evidence that it
     is not, as a part (0 to 1) of what this step needs to pass. ``contribution`` is each metric's part of the
     evidence against the candidate (they sum to 1). ``latched`` says that it has been enough at this or an
-    earlier evaluation. ``passed`` are the metrics that were shown to be not worse, and ``non_inferior`` says
-    that all of them were. ``beyond_limit`` are those whose candidate alone is beyond its absolute limit: a
-    reason to pause, not to roll back.
+    earlier evaluation. ``passed`` are the metrics that were shown to be not worse. ``beyond_limit`` are those
+    whose candidate alone is beyond its absolute limit: a reason to pause, not to roll back.
     """
 
     log_e: float
@@ -64,7 +63,6 @@ class CombinedEvidence:
     non_inferiority: Mapping[str, float]
     contribution: Mapping[str, float]
     latched: bool
-    non_inferior: bool
     passed: tuple[str, ...] = ()
     beyond_limit: tuple[str, ...] = ()
 
@@ -218,7 +216,7 @@ def combine_evidence(
     is not enough.
     """
     if not states:
-        return CombinedEvidence(0.0, ComparisonParameters().bound, {}, {}, {}, latched, non_inferior=False)
+        return CombinedEvidence(0.0, ComparisonParameters().bound, {}, {}, {}, latched)
     inferiority = {name: each.evidence for name, each in states.items()}
     non_inferiority = {}
     for name, each in states.items():
@@ -245,7 +243,6 @@ def combine_evidence(
         non_inferiority=non_inferiority,
         contribution={name: weight * exp(each - log_e) for name, (weight, each) in parts.items()},
         latched=latched,
-        non_inferior=len(passed) == len(states) - len(frozen),
         passed=passed,
         beyond_limit=tuple(
             name

@@ -19,12 +19,10 @@ from autocanary.analysis.e_values import (
     inferiority_ratios,
     log_mean,
     log_mix,
-    non_inferiority_ratios,
 )
 from autocanary.analysis.parameters import (
     FACTOR_WEIGHTS,
     INFERIORITY_FACTORS,
-    NON_INFERIORITY_WEIGHTS,
     ComparisonParameters,
     parameters_of,
 )
@@ -35,7 +33,7 @@ from autocanary.model.policy import Metric, Policy
 from autocanary.model.progress import Progress
 from autocanary.model.value_wording import format_duration, format_value
 
-__all__ = ["forecast_text", "seconds_to_pass", "seconds_to_rollback", "smallest_detectable_rate"]
+__all__ = ["forecast_text", "seconds_to_rollback", "smallest_detectable_rate"]
 
 _BISECTIONS = 40
 _MAX_BLOCKS = 1_000_000
@@ -80,23 +78,6 @@ def seconds_to_rollback(
         # One more: the fast path waits until the candidate's counts, an evaluation late, say the same.
         times += [] if samples is None else [(samples + 1) * sample_seconds]
     return min(times, default=None)
-
-
-def seconds_to_pass(parameters: ComparisonParameters, *, rps: float, weight: float, rate: float) -> float | None:
-    """Seconds until a candidate that fails as often as stable may have all the traffic; None if never.
-
-    The last step requires the most evidence; earlier ones need less.
-    """
-    n_c, n_s = _requests(parameters.block, rps, weight)
-    log_cap = inf if parameters.cap is None else log(parameters.cap)
-    growth = [
-        min(each, log_cap)
-        for each in non_inferiority_ratios(n_c, n_s, [(n_c * rate, n_s * rate)], parameters.pass_margin)[0]
-    ]
-    blocks = _smallest_sufficient(
-        lambda many: log_mix([many * each for each in growth], NON_INFERIORITY_WEIGHTS) >= -log(parameters.beta)
-    )
-    return None if blocks is None else blocks * parameters.block
 
 
 def smallest_detectable_rate(

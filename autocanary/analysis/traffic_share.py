@@ -59,12 +59,6 @@ class TrafficShare:
         taken = [each + min(ratio, 0.0) for each, ratio in zip(begun, more, strict=True)]
         return log_mix(taken, _EQUAL_WEIGHTS, following.unused(counter.started, counter.steps))
 
-    @property
-    def completed_share(self) -> float | None:
-        """The fraction of this step's requests that the candidate completed."""
-        both = self.step.candidate + self.step.stable
-        return self.step.candidate / both if both else None
-
     def to_dict(self) -> dict[str, Any]:
         """JSON-safe; ``from_dict`` of it is equal to this value."""
         return {

@@ -23,13 +23,13 @@ def evidence_meter(rollout: Rollout) -> str:
     return f"{percent:.0f}%" if percent is not None else "–"
 
 
-def evidence_bar(percent: float, width: int = _BAR) -> Text:
+def evidence_bar(percent: float) -> Text:
     """A full bar is a rollback; any evidence above zero is visible."""
     share = min(100.0, max(0.0, percent))
-    cells = max(1, round(share * width / 100)) if share > 0 else 0
+    cells = max(1, round(share * _BAR / 100)) if share > 0 else 0
     colour = "red" if share >= 100 else "yellow" if share >= 50 else "green"
     bar = Text("█" * cells, colour)
-    bar.append("░" * (width - cells), "dim")
+    bar.append("░" * (_BAR - cells), "dim")
     return bar.append(f" {share:.0f} %")
 
 

@@ -47,7 +47,6 @@ _WIDE = [
     *("SERVICE", "PHASE", "STEP", "WEIGHT", "CANDIDATE", "AGE"),
     *("STABLE", "ROLLOUT", "POLICY", "EVIDENCE", "REASON", "WAITS FOR"),
 ]
-_SERIES = ("SERVICE", "METRIC", "SOURCE", "SERIES", "WINDOW", "SCRAPES")
 _CANDIDATE, _REASON = _SHORT.index("CANDIDATE"), _SHORT.index("REASON")
 _GAP, _WIDE_GAP = 2, 3
 _STYLES = {ConditionStatus.TRUE: "green", ConditionStatus.FALSE: "red", ConditionStatus.UNKNOWN: "yellow"}

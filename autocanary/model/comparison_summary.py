@@ -113,11 +113,6 @@ class ComparisonSummary:
         return _ratio(self.candidate, self.stable)
 
     @property
-    def recent_ratio(self) -> float | None:
-        """The same over the last ``recent_seconds``."""
-        return _ratio(self.recent_candidate, self.recent_stable)
-
-    @property
     def difference(self) -> RateDifference | None:
         """Worked out when it is read; None where a side has no requests."""
         ours, theirs = self.candidate, self.stable

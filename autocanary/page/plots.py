@@ -214,7 +214,7 @@ def bar(percent: float, kind: str, *, target: float | None = None) -> str:
     )
 
 
-def sparkline(values: Sequence[float], kind: str = "canary") -> str:
+def sparkline(values: Sequence[float]) -> str:
     """The course of a metric without axes; "" with fewer than two values."""
     shown = [each for each in values if math.isfinite(each)]
     if len(shown) < 2:
@@ -228,5 +228,5 @@ def sparkline(values: Sequence[float], kind: str = "canary") -> str:
     )
     return (
         f'<svg class="sparkline" viewBox="0 0 {_SPARK_WIDTH:g} {_SPARK_HEIGHT:g}" preserveAspectRatio="none" '
-        f'aria-hidden="true"><polyline class="line {kind}" points="{points}" vector-effect="non-scaling-stroke"/></svg>'
+        f'aria-hidden="true"><polyline class="line canary" points="{points}" vector-effect="non-scaling-stroke"/></svg>'
     )

@@ -51,13 +51,13 @@ class RevisionTarget(NamedTuple):
     revision: str
 
 
-def any_of_matcher(label: str, values: Iterable[str], prefix: str = "", suffix: str = "") -> str:
-    """A matcher for any of the values, with RE2 ``prefix`` and ``suffix`` around them."""
+def any_of_matcher(label: str, values: Iterable[str], suffix: str = "") -> str:
+    """A matcher for any of the values, with an RE2 ``suffix`` after them."""
     distinct = sorted(set(values))
-    if len(distinct) == 1 and not (prefix or suffix):
+    if len(distinct) == 1 and not suffix:
         return f"{label}={quote_string(distinct[0])}"
     alternatives = "|".join(escape_regex(value) for value in distinct)
-    body = f"{prefix}(?:{alternatives}){suffix}" if prefix or suffix else alternatives
+    body = f"(?:{alternatives}){suffix}" if suffix else alternatives
     return f"{label}=~{quote_string(body)}"
 
 

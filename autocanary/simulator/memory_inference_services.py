@@ -18,7 +18,6 @@ __all__ = ["FIELD_MANAGER", "InMemoryCluster", "ServiceWrite"]
 
 FIELD_MANAGER = "autocanary"
 """The field manager's name of our writes."""
-_NOTHING: Mapping[str, Any] = {}
 _ALL_NAMESPACES = ""
 """Means every namespace."""
 

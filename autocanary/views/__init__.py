@@ -31,7 +31,7 @@ from autocanary.views.governance import Governance, GovernedService, PolicyRow, 
 from autocanary.views.links import page_link, runbook_link
 from autocanary.views.model_change import FieldChange, ModelChange, model_change, released_by_text
 from autocanary.views.service_history import PastRollout, StableRestore, UserAct, service_history
-from autocanary.views.undo_target import UndoTarget, find_undo_target, undo_command
+from autocanary.views.undo_target import UndoTarget, find_undo_target
 from autocanary.views.wait import Wait, explain_wait, needs_user
 
 __all__ = [
@@ -62,5 +62,4 @@ __all__ = [
     "released_by_text",
     "runbook_link",
     "service_history",
-    "undo_command",
 ]

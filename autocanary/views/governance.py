@@ -57,11 +57,6 @@ class Governance:
     services: tuple[GovernedService, ...]
     policies: tuple[PolicyRow, ...]
 
-    @property
-    def ungoverned(self) -> tuple[GovernedService, ...]:
-        """Those that no policy governs, ties included."""
-        return tuple(each for each in self.services if not each.policy)
-
 
 def govern_services(
     observations: Sequence[Observation],

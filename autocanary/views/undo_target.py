@@ -11,7 +11,7 @@ from autocanary.model.rollout import Rollout
 from autocanary.model.time_format import format_time
 from autocanary.views.model_change import model_of
 
-__all__ = ["UndoTarget", "find_undo_target", "undo_command"]
+__all__ = ["UndoTarget", "find_undo_target"]
 
 _RELEASED = frozenset({Phase.PROMOTED, Phase.MISSED})
 
@@ -29,11 +29,6 @@ class UndoTarget:
     present_model: str
     spec: Mapping[str, Any]
     digest: str
-
-
-def undo_command(rollout: Rollout) -> str:
-    """The command that goes back behind a promoted rollout."""
-    return f"autocanary undo {rollout.service} -n {rollout.namespace}"
 
 
 def find_undo_target(rollouts: Sequence[Rollout], present_digest: str, number: int | None) -> UndoTarget | str:

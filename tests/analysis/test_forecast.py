@@ -8,7 +8,7 @@ from statistics import median
 
 import pytest
 
-from autocanary.analysis.forecast import seconds_to_pass, seconds_to_rollback, smallest_detectable_rate
+from autocanary.analysis.forecast import seconds_to_rollback, smallest_detectable_rate
 from autocanary.analysis.parameters import ComparisonParameters, parameters_of
 from autocanary.analysis.sequential_test import new_comparison, update_comparison
 from autocanary.model.measurement import RequestCounters, RequestTotals
@@ -26,26 +26,24 @@ def poisson(rng: random.Random, mean: float) -> int:
     return count
 
 
-def simulated_times(
+def simulated_rollback_time(
     parameters: ComparisonParameters, rps: float, stable: float, candidate: float, seed: int
-) -> tuple[float, float]:
-    """When the analysis itself catches and passes a release at a weight of 10 %."""
+) -> float:
+    """When the analysis itself catches a release at a weight of 10 %, unless it has passed by then."""
     rng = random.Random(seed)
-    state, caught, passed = new_comparison(), 1e9, 1e9
+    state = new_comparison()
     sums = [0, 0, 0, 0]
     for tick in range(250):
         seen = RequestCounters("one", tick * 10.0, RequestTotals(sums[0], sums[1]), RequestTotals(sums[2], sums[3]))
         state = update_comparison(state, parameters, seen, step=0, steps=3, weight=10)
-        if caught == 1e9 and state.evidence >= parameters.bound:
-            caught = tick * 10.0
-        if passed == 1e9 and state.non_inferiority >= -log(parameters.beta):
-            passed = tick * 10.0
-        if min(caught, passed) < 1e9:
+        if state.evidence >= parameters.bound:
+            return tick * 10.0
+        if state.non_inferiority >= -log(parameters.beta):
             break
         n_c, n_s = rps, 9.0 * rps
         more = (n_c, poisson(rng, n_c * candidate), n_s, poisson(rng, n_s * stable))
         sums = [have + round(new) for have, new in zip(sums, more, strict=True)]
-    return caught, passed
+    return 1e9
 
 
 @pytest.mark.parametrize("preset", list(ComparisonPreset))
@@ -56,17 +54,9 @@ def test_forecast_is_near_the_simulated_rollback_time(
     """The forecast is within a third and two blocks of the median of 21 rollouts."""
     parameters = parameters_of(ComparisonPolicy(preset=preset))
     found = seconds_to_rollback(parameters, rps=rps, weight=10, stable=stable, candidate=candidate, steps=3)
-    real = median(simulated_times(parameters, rps, stable, candidate, seed)[0] for seed in range(21))
+    real = median(simulated_rollback_time(parameters, rps, stable, candidate, seed) for seed in range(21))
     assert found is not None
     assert abs(found - real) <= 2 * parameters.block + real / 3
-
-
-def test_forecasts_the_time_to_pass() -> None:
-    """A canary as good as stable: the time to show it."""
-    found = seconds_to_pass(DEFAULT, rps=100, weight=10, rate=0.002)
-    real = median(simulated_times(DEFAULT, 100, 0.002, 0.002, seed)[1] for seed in range(21))
-    assert found is not None
-    assert abs(found - real) <= 2 * DEFAULT.block + real / 3
 
 
 def test_forecasts_immediate_rollback_of_gross_failures() -> None:
@@ -79,7 +69,6 @@ def test_forecasts_immediate_rollback_of_gross_failures() -> None:
 def test_no_rollback_forecast_within_the_margin() -> None:
     """What the margin allows is not harm."""
     assert seconds_to_rollback(DEFAULT, rps=1000, weight=10, stable=0.01, candidate=0.011) is None
-    assert seconds_to_pass(DEFAULT, rps=0.0, weight=10, rate=0.01) is None
     assert seconds_to_rollback(DEFAULT, rps=0.0, weight=10, stable=0.01, candidate=1.0) is None
 
 

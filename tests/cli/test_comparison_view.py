@@ -69,6 +69,6 @@ def test_why_nothing_is_compared_is_said() -> None:
 
 def test_evidence_bar_is_full_at_100_and_never_empty_above_0() -> None:
     """Zero is empty, one percent is not."""
-    assert evidence_bar(0, 10).plain == "░░░░░░░░░░ 0 %"
-    assert evidence_bar(1, 10).plain == "█░░░░░░░░░ 1 %"
-    assert evidence_bar(100, 10).plain == "██████████ 100 %"
+    assert evidence_bar(0).plain == "░" * 30 + " 0 %"
+    assert evidence_bar(1).plain == "█" + "░" * 29 + " 1 %"
+    assert evidence_bar(100).plain == "█" * 30 + " 100 %"
