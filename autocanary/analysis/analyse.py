@@ -43,7 +43,6 @@ _NO_DATA: Mapping[MeasurementKind, Reason] = {
     MeasurementKind.NO_SERIES: Reason.NO_DATA,
     MeasurementKind.NOT_A_NUMBER: Reason.METRICS_NOT_A_NUMBER,
 }
-_FULL_WEIGHT = 100
 
 
 BUDGET_METRIC = "failed-requests"

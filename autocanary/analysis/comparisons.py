@@ -28,7 +28,7 @@ from autocanary.analysis.verdict import Evaluation
 from autocanary.model.comparison_summary import ComparisonSummary, RevisionCounts
 from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import Measurement, MeasurementKind, RequestCounters, Unit
-from autocanary.model.policy import Metric
+from autocanary.model.policy import FULL_WEIGHT, Metric
 
 __all__ = [
     "MISSING_TRAFFIC_SECONDS",
@@ -50,7 +50,6 @@ _KINDS_WITH_COUNTS = frozenset(
 )
 """Measurements whose counts are whole; a window without requests is no reason to doubt the totals."""
 
-_FULL_WEIGHT = 100
 _OBJECTIVE_END = {"error-rate": "max", "request-success-rate": "min"}
 
 
@@ -182,7 +181,7 @@ def evaluate_comparisons(
             for name in parameters
             if name not in silent
             and after.metrics[name].step.bad  # the candidate was measured in this step
-            and (at.weight >= _FULL_WEIGHT or name in conclusion.passed)
+            and (at.weight >= FULL_WEIGHT or name in conclusion.passed)
         ),
         silent={
             name: _silent_side(each)
@@ -295,7 +294,7 @@ def _summary(
     needed = None
     if not stable_in_outage:  # such blocks prove nothing
         needed = needed_requests(state, parameters, step=at.step, steps=at.steps, required=required)
-    without_stable = at.weight >= _FULL_WEIGHT and state.history.requests > 0.0
+    without_stable = at.weight >= FULL_WEIGHT and state.history.requests > 0.0
     counters = measurement.counters if measurement is not None else None
     gates = name in conclusion.inferiority  # the others are shown all the same
     inferiority = conclusion.inferiority[name] if gates else state.evidence

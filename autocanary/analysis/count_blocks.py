@@ -16,12 +16,12 @@ from autocanary.analysis.parameters import ComparisonParameters
 from autocanary.analysis.start_weights import weight_of_steps_to_come
 from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import RequestCounters, RequestTotals
+from autocanary.model.policy import FULL_WEIGHT
 
 __all__ = ["BlockCounter", "BlockUpdate", "Counts", "add_sample", "is_silent"]
 
 _BLOCK_TOLERANCE = 0.9  # evaluations are not quite regular: a block of 30 s may end after 28 s
 _ROUNDING = 1e-6
-_FULL_WEIGHT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ def _with_baseline(
 
 def is_silent(counters: RequestCounters, weight: int) -> bool:
     """Whether a side that should have traffic has no current sample; at 100 % stable needs none."""
-    return not counters.candidate_current or (weight < _FULL_WEIGHT and not counters.stable_current)
+    return not counters.candidate_current or (weight < FULL_WEIGHT and not counters.stable_current)
 
 
 def _is_comparable(counters: RequestCounters, bounds: Sequence[float]) -> bool:

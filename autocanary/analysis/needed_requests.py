@@ -18,6 +18,7 @@ from autocanary.analysis.parameters import (
     is_last_gate,
 )
 from autocanary.analysis.sequential_test import Comparison
+from autocanary.model.policy import FULL_WEIGHT
 
 __all__ = ["NeededRequests", "needed_requests"]
 
@@ -26,7 +27,6 @@ _PRIOR_BAD = 2.0
 """Bad requests at stable's rate that are added to the candidate's own: one or two of its own say little about it."""
 _MAX_BLOCKS = 1_000_000.0
 _BISECTIONS = 6
-_FULL_WEIGHT = 100
 
 
 class NeededRequests(NamedTuple):
@@ -51,7 +51,7 @@ def needed_requests(
     """
     counter, counts = state.block_counter, state.step
     counted_seconds = state.step_seconds or 0.0
-    if counts.candidate <= 0 or counts.stable <= 0 or counted_seconds <= 0.0 or counter.weight >= _FULL_WEIGHT:
+    if counts.candidate <= 0 or counts.stable <= 0 or counted_seconds <= 0.0 or counter.weight >= FULL_WEIGHT:
         return None
     per_second = counts.candidate / counted_seconds
     n_c = per_second * parameters.block

@@ -49,6 +49,7 @@ from autocanary.analysis.stable_history import StableHistory
 from autocanary.analysis.start_weights import StartWeights, begin_test
 from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import RequestCounters
+from autocanary.model.policy import FULL_WEIGHT
 
 __all__ = ["Comparison", "evidence_within_block", "new_comparison", "update_comparison"]
 
@@ -58,7 +59,6 @@ _QUANTILES = (0.5, 0.75, 0.9, 0.97, 0.995)
 _MIN_REQUESTS_FOR_BOUNDS = 100
 """Requests of stable from which on its distribution is believed."""
 
-_FULL_WEIGHT = 100
 _FACTORS, _PASS_FACTORS = len(INFERIORITY_FACTORS), len(NON_INFERIORITY_FACTORS)
 _NO_RATIOS = (0.0,) * _PASS_FACTORS
 _NO_GROSS = (0.0,) * 4
@@ -327,7 +327,7 @@ def evidence_within_block(state: Comparison, parameters: ComparisonParameters, s
     if fast_path is None:
         return log_mean(slow_path)
     fast = fast_path.evidence(state._unused(state.samples))
-    if fast_path.candidate is not None and counter.weight < _FULL_WEIGHT:
+    if fast_path.candidate is not None and counter.weight < FULL_WEIGHT:
         (n_c, e_c), (n_s, e_s) = fast_path.candidate, fast_path.stable[-1]
         more = inferiority_ratios(n_c, n_s, [(e_c, e_s)], parameters.fail_margin)[0]
         fast = min(fast, _mix_without_gains(fast_path.ratios, state.samples, counter, more))
@@ -421,7 +421,7 @@ def _with_sample(
         elif limit_ratios is not None:
             more = above_limit_ratios(sample.candidate, sample.bad[0][0], slo or 0.0)
             limit_ratios = multiply(begin_test(limit_ratios, log_weight, _FACTORS), more)
-    seen = sample if weight < _FULL_WEIGHT else _candidate_only(sample)
+    seen = sample if weight < FULL_WEIGHT else _candidate_only(sample)
     return Comparison(
         state.block_counter,
         state.outcomes,
@@ -449,7 +449,7 @@ def _with_fast_sample(
 ) -> FastPath:
     n_c, e_c, n_s, e_s = sample.outcome(0)
     ratios = begin_test(fast_path.ratios, log_weight, _FACTORS)
-    if weight >= _FULL_WEIGHT:
+    if weight >= FULL_WEIGHT:
         ratios = multiply(ratios, _inferiority(state, parameters, sample, weight, slo)[0])
     elif fast_path.candidate is not None:
         ratios = multiply(ratios, _smallest_ratios(fast_path, parameters, (n_s, e_s)))
@@ -487,7 +487,7 @@ def _with_block(
     log_cap = inf if parameters.cap is None else log(parameters.cap)
     inferiority = _inferiority(state, parameters, block, weight, slo)
     blocks, log_weight = state.blocks.next(state.block_counter.steps)
-    shows_more = weight < _FULL_WEIGHT and not outage
+    shows_more = weight < FULL_WEIGHT and not outage
     passing = [_NO_RATIOS] * len(state.outcomes)
     if shows_more:
         passing = non_inferiority_ratios(block.candidate, block.stable, block.bad, parameters.pass_margin)
@@ -514,7 +514,7 @@ def _with_block(
         state.fast_path,
         state.limit_ratios,
         state.history.add(block, parameters.block) if shows_more else state.history,
-        state.recent.add(block if weight < _FULL_WEIGHT else _candidate_only(block), seconds),
+        state.recent.add(block if weight < FULL_WEIGHT else _candidate_only(block), seconds),
         state.step_seconds,
     )
 
@@ -523,7 +523,7 @@ def _inferiority(
     state: Comparison, parameters: ComparisonParameters, counts: Counts, weight: int, slo: float | None
 ) -> list[LogRatios]:
     """Against stable at the same time or, once that has no traffic, against what it did lately."""
-    if weight < _FULL_WEIGHT:
+    if weight < FULL_WEIGHT:
         return inferiority_ratios(counts.candidate, counts.stable, counts.bad, parameters.fail_margin)
     odds = []
     for index, (e_c, _) in enumerate(counts.bad):

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autocanary.analysis.count_blocks import Counts
+from autocanary.model.policy import FULL_WEIGHT
 from autocanary.model.rate_intervals import wilson_interval
 
 __all__ = ["ServiceHealth"]
 
 _HIGHEST_BAR, _LOWEST_BAR, _TIMES_USUAL = 0.20, 0.05, 10.0
-_FULL_WEIGHT = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ServiceHealth:
         recent = self.recent
         if n_c > 0:
             recent = (0.5 * recent[0] + n_c, 0.5 * recent[1] + e_c)
-        if weight >= _FULL_WEIGHT or n_s <= 0:
+        if weight >= FULL_WEIGHT or n_s <= 0:
             return ServiceHealth(self.usual, recent, (0.0, 0.0), False)
         stable = (float(n_s), float(e_s))
         if _is_above(stable, self.bar):

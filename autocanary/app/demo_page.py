@@ -96,8 +96,7 @@ class DemoPage:
         return {}
 
     def query_text(self, rollout: Rollout, metric: str) -> str:
-        policy = self.policy_of(rollout)
-        return shown_query(rollout, policy, metric) if policy is not None else ""
+        return shown_query(rollout, self.policy_of(rollout), metric)
 
     def missing(self) -> Sequence[str]:
         return ()

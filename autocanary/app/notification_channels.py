@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 
 from autocanary.kube.api_client import ApiClient
 from autocanary.kube.events import EventWriter
-from autocanary.model.policy import Policy
-from autocanary.model.rollout import Rollout
 from autocanary.notifications.apprise_channel import AppriseUrls
 from autocanary.notifications.audit_log import KubernetesEvents
-from autocanary.notifications.channel import Channel
+from autocanary.notifications.channel import Channel, PolicyOf
 from autocanary.notifications.http_client import HttpClient
 from autocanary.notifications.slack_api import SlackApi
 from autocanary.notifications.slack_approvals import SlackApprovals
@@ -23,7 +21,6 @@ from autocanary.settings import Settings
 
 __all__ = ["policy_channels", "policy_http_client", "service_channels", "slack_approvals"]
 
-PolicyOf = Callable[[Rollout], Policy | None]
 ChannelsFor = Callable[[Message], Sequence[Channel]]
 
 

@@ -80,8 +80,7 @@ class ClusterPageSource:
         return {name: [str(each) for each in problems] for name, problems in self._policies.policy_problems()}
 
     def query_text(self, rollout: Rollout, metric: str) -> str:
-        policy = self.policy_of(rollout)
-        return shown_query(rollout, policy, metric) if policy is not None else ""
+        return shown_query(rollout, self.policy_of(rollout), metric)
 
     def missing(self) -> Sequence[str]:
         return self._missing()
@@ -94,5 +93,5 @@ def render_rollout_report(rollout: Rollout, now: float | None = None) -> str:
         rollout,
         policy,
         time.time() if now is None else now,
-        query_text=lambda metric: shown_query(rollout, policy, metric) if policy is not None else "",
+        query_text=lambda metric: shown_query(rollout, policy, metric),
     )

@@ -62,17 +62,12 @@ def policies(
         printing.print_notice(f"there are no policies and no InferenceServices {follow.in_namespace(scope)}")
         return
     console = printing.console()
-    console.print(policy_table(found, wide=output is Output.WIDE, width=_width()))
+    console.print(policy_table(found, wide=output is Output.WIDE, width=printing.line_width()))
     for row in found.policies:
         for problem in row.problems:
             console.print(Text(f"  {row.name}: {problem}", "red"))
     console.print()
-    console.print(service_table(found, namespaced=scope is None, width=_width()))
-
-
-def _width() -> int | None:
-    console = printing.console()
-    return console.width if console.is_terminal else None
+    console.print(service_table(found, namespaced=scope is None, width=printing.line_width()))
 
 
 def policy_table(found: Governance, *, wide: bool, width: int | None) -> Table:

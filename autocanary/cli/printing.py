@@ -48,6 +48,7 @@ __all__ = [
     "duration_option",
     "errors",
     "exit_code_for",
+    "line_width",
     "page",
     "print_notice",
     "print_result",
@@ -85,6 +86,12 @@ def console(stream: TextIO | None = None, **options: Any) -> Console:
     if not made.is_terminal and "width" not in options:
         made.width = 10_000
     return made
+
+
+def line_width() -> int | None:
+    """The width of the terminal, within which a line must fit; None where there is no terminal."""
+    terminal = console()
+    return terminal.width if terminal.is_terminal else None
 
 
 _PAGE_WIDTH = 110

@@ -191,7 +191,7 @@ def _print_list(rollouts: Sequence[Rollout], scope: str | None, output: Output) 
     elif not rollouts:
         printing.print_notice(f"there are no rollouts {in_namespace(scope)}")
     else:
-        printing.console().print(_table(rollouts, scope, output, _line_width()))
+        printing.console().print(_table(rollouts, scope, output, printing.line_width()))
 
 
 def _print_routes(
@@ -267,12 +267,6 @@ def _render_one(rollout: Rollout) -> RenderableType:
 def running_first(rollouts: Sequence[Rollout]) -> Sequence[Rollout]:
     """Running rollouts before those that have ended, otherwise in the given order."""
     return sorted(rollouts, key=lambda each: each.is_final)
-
-
-def _line_width() -> int | None:
-    """The width of the terminal, within which a line must fit; None where there is no terminal."""
-    console = printing.console()
-    return console.width if console.is_terminal else None
 
 
 def _table(rollouts: Sequence[Rollout], scope: str | None, output: Output, width: int | None) -> Table:
@@ -400,7 +394,7 @@ def _watch_all(client: backend.RolloutClient, scope: str | None, output: Output)
             return Text(f"there are no rollouts {in_namespace(scope)} yet")
         fits = max(1, _screen_lines() - _LINES_AROUND_ROWS)
         shown = rollouts if len(rollouts) <= fits + 1 else rollouts[:fits]
-        table = _table(shown, scope, output, _line_width())
+        table = _table(shown, scope, output, printing.line_width())
         left = len(rollouts) - len(shown)
         if not left:
             return table

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from autocanary.controller import metric_queries
 from autocanary.controller.act import RolloutActions
 from autocanary.controller.context import Dependencies, PendingCalls, isolated, log_failure
-from autocanary.controller.running_rollout import RolloutId, RunningRollout
+from autocanary.controller.running_rollout import RunningRollout
 from autocanary.controller.state import ControllerState
 from autocanary.decide.components import OtherComponent, other_component_of, other_components_matter
 from autocanary.decide.decision_input import DecisionInput
@@ -19,7 +19,7 @@ from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Component, OnUnstaged, Policy
-from autocanary.model.rollout import Rollout
+from autocanary.model.rollout import Rollout, RolloutId
 from autocanary.ports import Pool, WebhookCall, WebhookResult
 
 __all__ = ["Evaluations"]

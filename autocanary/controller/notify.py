@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from autocanary.analysis.forecast import forecast_text
 from autocanary.controller.context import Dependencies, isolated
-from autocanary.controller.running_rollout import RolloutId, RunningRollout
+from autocanary.controller.running_rollout import RunningRollout
 from autocanary.controller.state import ControllerState
 from autocanary.decide.outbox import mark_delivered, save_channel_message_id
 from autocanary.model.progress import Notification
 from autocanary.model.reason import Reason
+from autocanary.model.rollout import RolloutId
 from autocanary.ports import Delivery, Message
 from autocanary.views import page_link, runbook_link
 

@@ -22,14 +22,11 @@ from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Metric, Policy, WebhookType
 from autocanary.model.progress import Phase, Progress
 from autocanary.model.progress_json import FIELD_PLACES
-from autocanary.model.rollout import Rollout, with_known_subject
+from autocanary.model.rollout import Rollout, RolloutId, with_known_subject
 from autocanary.model.time_format import format_time
 from autocanary.ports import Delivery, WebhookCall
 
-__all__ = ["RolloutId", "RunningRollout", "must_record"]
-
-RolloutId = tuple[str, str]
-"""Namespace and name of a CanaryRollout."""
+__all__ = ["RunningRollout", "must_record"]
 
 _DEFAULT_INTERVAL = 30.0
 _UNVERIFIED_SECONDS = 15.0  # between two evaluations while the weight is not in effect

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import count
 
-from autocanary.controller.running_rollout import RolloutId, RunningRollout
+from autocanary.controller.running_rollout import RunningRollout
 from autocanary.decide.detection import StableRevisionTracker
 from autocanary.logs import logger
 from autocanary.model.observation import ServiceKey
-from autocanary.model.rollout import Rollout, with_known_subject
+from autocanary.model.rollout import Rollout, RolloutId, with_known_subject
 from autocanary.scheduler.due_queue import GROUP_SIZE, DueQueue, PhaseOffsets
 
 __all__ = ["ControllerState"]

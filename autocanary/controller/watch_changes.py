@@ -5,10 +5,10 @@ from __future__ import annotations
 from autocanary.controller.adopted_record import check_record
 from autocanary.controller.context import Dependencies, isolated, log_failure
 from autocanary.controller.notify import Notifications
-from autocanary.controller.running_rollout import RolloutId, RunningRollout
+from autocanary.controller.running_rollout import RunningRollout
 from autocanary.controller.start_rollouts import RolloutStarts
 from autocanary.controller.state import ControllerState
-from autocanary.model.rollout import Rollout
+from autocanary.model.rollout import Rollout, RolloutId
 
 __all__ = ["WatchChanges"]
 

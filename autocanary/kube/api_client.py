@@ -32,10 +32,10 @@ from autocanary.kube.kubeconfig import ClusterCredentials
 from autocanary.kube.resource import Resource
 from autocanary.kube.watch_stream import Stream
 from autocanary.model.foreign_text import clean_text
+from autocanary.model.observation import FIELD_MANAGER
 
-__all__ = ["FIELD_MANAGER", "ApiClient", "OnRequest"]
+__all__ = ["ApiClient", "OnRequest"]
 
-FIELD_MANAGER = "autocanary"
 MERGE_PATCH = "application/merge-patch+json"
 _JSON = "application/json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"

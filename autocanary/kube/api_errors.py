@@ -35,6 +35,7 @@ from autocanary.errors import (
 from autocanary.kserve.v1alpha2 import CANARY_REFUSED_TEXT, CANARY_UNSUPPORTED_MESSAGE
 from autocanary.kube.bounded_json import decode_document
 from autocanary.model.foreign_text import clean_text
+from autocanary.model.rollout_json import API_GROUP
 
 __all__ = [
     "NETWORK_ERRORS",
@@ -53,7 +54,6 @@ TLS_ERRORS = (urllib3_errors.SSLError, ApiException)
 """Of these, the ones that new certificates may end; the library turns SSLError into an ApiException."""
 
 _MAX_BODY_BYTES = 1200  # of a page that is not the API server's
-_AUTOCANARY_GROUP = "autocanary.dev"
 _KSERVE_GROUPS = ("serving.kserve.io", "serving.kubeflow.org")
 _ADMISSION_PHRASES = ("denied the request", "denied request")  # a webhook's words, and an admission policy's
 
@@ -139,7 +139,7 @@ def _forbidden_error(status: int, sentence: str, message: str, details: dict[str
 
 
 def _not_served_message(action: str, group: str, message: str) -> str:
-    if group == _AUTOCANARY_GROUP:
+    if group == API_GROUP:
         return (
             f"cannot {action}: autocanary's CustomResourceDefinitions are not installed; "
             "install them with `autocanary crds | kubectl apply -f -`"

@@ -14,8 +14,7 @@ from typing import Any
 
 from autocanary import logs
 from autocanary.kserve.v1beta1 import spec_digest
-from autocanary.kube.api_client import FIELD_MANAGER
-from autocanary.model.observation import ConditionStatus, EarlierVersion, Observation, ServiceKey
+from autocanary.model.observation import FIELD_MANAGER, ConditionStatus, EarlierVersion, Observation, ServiceKey
 from autocanary.ports import Cluster
 
 __all__ = ["DryRunCluster"]

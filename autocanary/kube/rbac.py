@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from autocanary.kserve import DIALECTS
+from autocanary.model.rollout_json import API_GROUP
 
 __all__ = ["FORWARDED_USER_RULES", "RBAC_RULES", "NamespaceScope", "RbacRule", "rbac_rules"]
 
@@ -34,7 +35,6 @@ class RbacRule:
     reason: str
 
 
-_AUTOCANARY_GROUP = "autocanary.dev"
 _LIST_AND_WATCH = ("get", "list", "watch")
 
 RBAC_RULES: tuple[RbacRule, ...] = (
@@ -49,22 +49,22 @@ RBAC_RULES: tuple[RbacRule, ...] = (
         for group, plural in dict.fromkeys((each.group, each.plural) for each in DIALECTS)
     ),
     RbacRule(
-        _AUTOCANARY_GROUP,
+        API_GROUP,
         "canaryrollouts",
         (*_LIST_AND_WATCH, "create", "delete"),
         NamespaceScope.WATCHED,
         "one object per attempt; the oldest of the history are deleted",
     ),
     RbacRule(
-        _AUTOCANARY_GROUP,
+        API_GROUP,
         "canaryrollouts/status",
         ("update",),
         NamespaceScope.WATCHED,
         "record how far an attempt has come",
     ),
-    RbacRule(_AUTOCANARY_GROUP, "rolloutpolicies", ("list", "watch"), NamespaceScope.WATCHED, "read the policies"),
+    RbacRule(API_GROUP, "rolloutpolicies", ("list", "watch"), NamespaceScope.WATCHED, "read the policies"),
     RbacRule(
-        _AUTOCANARY_GROUP,
+        API_GROUP,
         "rolloutpolicies/status",
         ("patch",),
         NamespaceScope.WATCHED,
@@ -96,7 +96,7 @@ FORWARDED_USER_RULES: tuple[RbacRule, ...] = (
         "ask for the rights of the user that a proxy names",
     ),
     RbacRule(
-        _AUTOCANARY_GROUP,
+        API_GROUP,
         "canaryrollouts",
         ("patch",),
         NamespaceScope.WATCHED,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from autocanary.kserve import Dialect
+from autocanary.model.rollout_json import API_GROUP
 
 __all__ = ["EVENTS", "KNATIVE_ROUTES", "LEASES", "POLICIES", "ROLLOUTS", "Resource", "inference_services_of"]
 
@@ -43,8 +44,8 @@ class Resource:
         return f"{path}/{subresource}" if subresource else path
 
 
-ROLLOUTS = Resource("autocanary.dev", "v1alpha1", "canaryrollouts", "CanaryRollout")
-POLICIES = Resource("autocanary.dev", "v1alpha1", "rolloutpolicies", "RolloutPolicy")
+ROLLOUTS = Resource(API_GROUP, "v1alpha1", "canaryrollouts", "CanaryRollout")
+POLICIES = Resource(API_GROUP, "v1alpha1", "rolloutpolicies", "RolloutPolicy")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 EVENTS = Resource("", "v1", "events", "Event")
 KNATIVE_ROUTES = Resource("serving.knative.dev", "v1", "routes", "Route")

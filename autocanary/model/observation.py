@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from autocanary.model.policy import Component
 
 __all__ = [
+    "FIELD_MANAGER",
     "ConditionStatus",
     "DefaultEndpoint",
     "DeploymentMode",
@@ -32,6 +33,10 @@ __all__ = [
     "revision_number",
     "unsupported_mode_reason",
 ]
+
+
+FIELD_MANAGER = "autocanary"
+"""The field manager of our own writes. It writes 0 under a running rollout only to roll it back."""
 
 
 class ServiceKey(NamedTuple):

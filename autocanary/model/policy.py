@@ -15,6 +15,8 @@ from autocanary.model.measurement import CancelledCalls, Source, Unit
 from autocanary.model.rollout_windows import Window
 
 __all__ = [
+    "DEFAULT_QUANTILE",
+    "FULL_WEIGHT",
     "LEAST_WINDOW",
     "Analysis",
     "CandidateCleanup",
@@ -37,6 +39,12 @@ __all__ = [
     "WebhookType",
 ]
 
+
+DEFAULT_QUANTILE = 0.99
+"""Of a latency without one, as in Flagger."""
+
+FULL_WEIGHT = 100
+"""Percent: the weight at which the candidate has all the traffic."""
 
 LEAST_WINDOW = 60.0
 """Seconds: the window where the policy gives none and the scrapes are close enough."""

@@ -12,7 +12,19 @@ from autocanary.model.observation import ServiceKey
 from autocanary.model.policy import Component
 from autocanary.model.progress import Progress
 
-__all__ = ["NAME_LIMIT", "RETRY_STARTED", "Request", "Rollout", "Verb", "rollout_name", "with_known_subject"]
+__all__ = [
+    "NAME_LIMIT",
+    "RETRY_STARTED",
+    "Request",
+    "Rollout",
+    "RolloutId",
+    "Verb",
+    "rollout_name",
+    "with_known_subject",
+]
+
+RolloutId = tuple[str, str]
+"""Namespace and name of a CanaryRollout."""
 
 NAME_LIMIT = 63
 """Characters of a rollout's name: a label value's, so that the name can be one."""
@@ -85,6 +97,11 @@ class Rollout:
     @property
     def key(self) -> ServiceKey:
         return ServiceKey(self.namespace, self.service, self.component)
+
+    @property
+    def start_order(self) -> tuple[float, int, str]:
+        """Sorts the rollouts of one service by when they started."""
+        return self.progress.started_at, self.attempt, self.name
 
     @property
     def is_final(self) -> bool:

@@ -19,9 +19,10 @@ from autocanary.model.recorded_spec import RECORDED_SPECS, changed_specs, spec_d
 from autocanary.model.rollout import NAME_LIMIT, Request, Rollout
 from autocanary.model.time_format import format_time, parse_time
 
-__all__ = ["API_VERSION", "KIND", "from_document", "status_of", "to_document"]
+__all__ = ["API_GROUP", "API_VERSION", "KIND", "from_document", "status_of", "to_document"]
 
-API_VERSION = "autocanary.dev/v1alpha1"
+API_GROUP = "autocanary.dev"
+API_VERSION = f"{API_GROUP}/v1alpha1"
 KIND = "CanaryRollout"
 _LONGEST_TEXT = 253
 _TEXTS = ("stable", "candidate", "name", "uid", "apiVersion", "hash")

@@ -172,13 +172,9 @@ def _latest(rollouts: Iterator[Rollout]) -> list[Rollout]:
     for each in rollouts:
         key = (each.namespace, each.service, each.component.value)
         known = newest.get(key)
-        if known is None or _age(known) < _age(each):
+        if known is None or known.start_order < each.start_order:
             newest[key] = each
     return list(newest.values())
-
-
-def _age(rollout: Rollout) -> tuple[float, int, str]:
-    return rollout.progress.started_at, rollout.attempt, rollout.name
 
 
 def _matches(rollout: Rollout, query: ListQuery) -> bool:

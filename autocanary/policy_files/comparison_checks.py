@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from autocanary.model.policy import FULL_WEIGHT
 from autocanary.policy_files.metric_presets import COMPARABLE, PRESETS
 from autocanary.policy_files.policy_errors import FieldPath, FieldProblem
 from autocanary.policy_files.raw_document import RawMapping, get_list, get_mapping
@@ -17,7 +18,6 @@ __all__ = ["check_comparisons", "check_late_comparisons", "check_metric", "has_c
 
 _SAME_COUNTS = ("error-rate", "request-success-rate")
 _COMPARED_BY_DEFAULT = ("error-rate", "request-duration")
-_FULL_WEIGHT = 100
 
 
 def metric_lists(spec: RawMapping) -> Iterator[tuple[FieldPath, list[Any]]]:
@@ -74,7 +74,7 @@ def check_late_comparisons(document: RawMapping) -> Iterator[FieldProblem]:
     """Warnings: a comparison that begins at 100 %, where stable has no traffic, has nothing to compare with."""
     before: set[str] = set()
     for weight, compared in _compared_at_weights(get_mapping(document, "spec") or {}):
-        for name, here in compared.items() if weight == _FULL_WEIGHT else ():
+        for name, here in compared.items() if weight == FULL_WEIGHT else ():
             if name not in before:
                 message = f"the comparison of {name} begins at 100 %, where stable has no traffic: it finds no failure"
                 hint = "compare it at a lower weight too, or give it a thresholdRange and failureLimit"

@@ -13,6 +13,8 @@ from typing import Any
 from autocanary.model import policy as core_policy
 from autocanary.model.measurement import Unit
 from autocanary.model.policy import (
+    DEFAULT_QUANTILE,
+    FULL_WEIGHT,
     Analysis,
     ComparisonPolicy,
     Component,
@@ -29,7 +31,7 @@ from autocanary.model.policy import (
 from autocanary.model.rollout_windows import Window
 from autocanary.policy_files import analysis_schema, schema
 from autocanary.policy_files.cross_field_checks import with_sample_values
-from autocanary.policy_files.metric_presets import DEFAULT_QUANTILE, PRESETS
+from autocanary.policy_files.metric_presets import PRESETS
 from autocanary.policy_files.units import parse_threshold
 from autocanary.promql import result_type
 
@@ -46,7 +48,6 @@ DEFAULT_METRICS = (
 )
 """What is evaluated where the policy names no metric."""
 
-_FULL_WEIGHT = 100
 _DAYS = list(schema.Day)
 _NOT_IN_DIGEST = frozenset({"name", "namespace", "digest", "origin", "document"})
 
@@ -119,8 +120,8 @@ def _steps(spec: schema.Spec, analysis: Analysis) -> tuple[Step, ...]:
         else each
         for each in steps
     ]
-    if steps[-1].weight < _FULL_WEIGHT:
-        steps.append(Step(_FULL_WEIGHT, 0.0, False, steps[-1].analysis, steps[-1].analysis_from))
+    if steps[-1].weight < FULL_WEIGHT:
+        steps.append(Step(FULL_WEIGHT, 0.0, False, steps[-1].analysis, steps[-1].analysis_from))
     last = steps[-1]
     steps[-1] = dataclasses.replace(last, hold=max(last.hold, spec.bake))
     return tuple(steps)

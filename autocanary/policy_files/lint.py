@@ -13,7 +13,7 @@ from typing import Any
 from autocanary.decide.policy_selection import selectors_overlap
 from autocanary.errors import InputError, Problem
 from autocanary.model.measurement import Unit
-from autocanary.model.policy import Analysis, Component, Policy, Selector
+from autocanary.model.policy import FULL_WEIGHT, Analysis, Component, Policy, Selector
 from autocanary.policy_files.analysis_schema import AnalysisFields
 from autocanary.policy_files.comparison_checks import check_late_comparisons, has_comparison, metric_lists
 from autocanary.policy_files.compile import MIN_COMPARED_STEP
@@ -121,7 +121,6 @@ def selector_policy(loaded: LoadedDocument) -> Policy | None:
 
 
 _TWO_SCRAPES = 30.0  # seconds; most Prometheus servers scrape every 15 or 30
-_FULL_WEIGHT = 100
 _ANALYSIS: FieldPath = ("spec", "analysis")
 
 
@@ -209,7 +208,7 @@ def _shortest_hold(spec: RawMapping) -> float | None:
     """Of the steps before the last that do not wait for a user; None where there is none that can be read."""
     if "stepWeights" in spec:
         weights = get_list(spec, "stepWeights")
-        before_the_last = weights[:-1] if weights[-1:] == [_FULL_WEIGHT] else weights
+        before_the_last = weights[:-1] if weights[-1:] == [FULL_WEIGHT] else weights
         return parse_seconds(spec.get("stepDuration")) if before_the_last else None
     holds: list[float | None] = []
     least: list[float] = []
@@ -224,7 +223,7 @@ def _shortest_hold(spec: RawMapping) -> float | None:
             more, so_far = parse_seconds(pause.get("duration")), holds[-1]
             holds[-1] = so_far + more if so_far is not None and more is not None else None
     held = [hold or at_least if hold is not None else None for hold, at_least in zip(holds, least, strict=True)]
-    known = [each for each in (held[:-1] if last == _FULL_WEIGHT else held) if each is not None]
+    known = [each for each in (held[:-1] if last == FULL_WEIGHT else held) if each is not None]
     return min(known, default=None)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from autocanary.errors import PolicyError, Problem
 from autocanary.limits import FILE_BYTES
 from autocanary.model.policy import Policy
-from autocanary.model.rollout_json import API_VERSION
+from autocanary.model.rollout_json import API_GROUP, API_VERSION
 from autocanary.model.rollout_json import KIND as ROLLOUT_KIND
 from autocanary.policy_files.policy_errors import SourcePositions
 from autocanary.policy_files.schema import KIND
@@ -49,7 +49,6 @@ __all__ = [
 ]
 
 _SUFFIXES = (".yaml", ".yml", ".json")
-_GROUP = API_VERSION.split("/", maxsplit=1)[0]
 _KUBERNETES_FIELDS = frozenset({"apiVersion", "kind", "metadata", "spec"})
 
 
@@ -258,7 +257,7 @@ def _is_probably_policy(node: Node) -> bool:
     """Whether a document without the right kind is examined as a policy all the same."""
     kind, version = root_field(node, "kind") or "", root_field(node, "apiVersion") or ""
     is_near = not kind or (kind != ROLLOUT_KIND and bool(closest_word(kind, [KIND])))
-    return is_near and version.startswith(f"{_GROUP}/") and has_other_fields(node)
+    return is_near and version.startswith(f"{API_GROUP}/") and has_other_fields(node)
 
 
 def _not_a_policy(node: Node, source: str) -> Problem | None:
@@ -276,7 +275,7 @@ def _not_a_policy(node: Node, source: str) -> Problem | None:
         return Problem(
             source, *position, "a List is not read", "put each policy into a document of its own, between ---"
         )
-    if kind != ROLLOUT_KIND and (version.startswith(f"{_GROUP}/") or closest_word(kind, [KIND])):
+    if kind != ROLLOUT_KIND and (version.startswith(f"{API_GROUP}/") or closest_word(kind, [KIND])):
         position = position_of(node, "kind")
         return Problem(source, *position, f"the kind {format_value(kind)} is not known", f"did you mean {KIND}?")
     message = f"passed over: {format_value(kind)} is not a {KIND}"

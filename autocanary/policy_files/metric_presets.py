@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 from autocanary.model.measurement import Unit
 
-__all__ = ["COMPARABLE", "DEFAULT_QUANTILE", "PRESETS", "Preset"]
-
-DEFAULT_QUANTILE = 0.99
+__all__ = ["COMPARABLE", "PRESETS", "Preset"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from typing import Any
 
 from autocanary.limits import LIMITS
 from autocanary.model.measurement import Unit
+from autocanary.model.policy import DEFAULT_QUANTILE
 from autocanary.policy_files.json_schema import policy_json_schema
-from autocanary.policy_files.metric_presets import DEFAULT_QUANTILE, PRESETS
+from autocanary.policy_files.metric_presets import PRESETS
 from autocanary.policy_files.schema_errors import yaml_flow
 from autocanary.policy_files.units import DURATION_PATTERN, PERCENT_PATTERN, TIME_PATTERN
 

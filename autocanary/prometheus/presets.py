@@ -17,7 +17,6 @@ from autocanary.prometheus.revision_labels import RevisionLabels
 
 __all__ = [
     "CLIENT_BOUNDS",
-    "DEFAULT_QUANTILE",
     "ENVOY_BOUNDS",
     "PRESETS",
     "RATES",
@@ -31,8 +30,6 @@ __all__ = [
     "native_form",
     "with_cancelled",
 ]
-
-DEFAULT_QUANTILE = 0.99  # of a latency asked for without one, as in Flagger
 
 PRESETS: Mapping[str, Unit] = {
     "request-success-rate": Unit.PERCENT,

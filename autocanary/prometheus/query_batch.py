@@ -18,6 +18,7 @@ from functools import cache
 from typing import NamedTuple, TypeVar
 
 from autocanary.model.measurement import Measurement, MetricQuery, Source
+from autocanary.model.policy import DEFAULT_QUANTILE
 from autocanary.prometheus.counter_account import CounterStore
 from autocanary.prometheus.counter_collection import CollectedCounters, RevisionKey, collect_counters
 from autocanary.prometheus.counter_queries import CounterFamily, counter_family
@@ -45,7 +46,7 @@ from autocanary.prometheus.preset_queries import (
     traffic_query,
     traffic_rows,
 )
-from autocanary.prometheus.presets import DEFAULT_QUANTILE, RATES, ExporterVariant, with_cancelled
+from autocanary.prometheus.presets import RATES, ExporterVariant, with_cancelled
 from autocanary.prometheus.query_plan import (
     ProcessingError,
     QueryLimits,

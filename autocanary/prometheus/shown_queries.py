@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from autocanary.model.measurement import Source
-from autocanary.model.policy import Policy
+from autocanary.model.policy import DEFAULT_QUANTILE, Policy
 from autocanary.model.rollout import Rollout
 from autocanary.prometheus.preset_queries import preset_query, traffic_query
-from autocanary.prometheus.presets import DEFAULT_QUANTILE, RATES
+from autocanary.prometheus.presets import RATES
 from autocanary.prometheus.revision_labels import RevisionTarget
 from autocanary.prometheus.sources import exporter_variants
 from autocanary.promql import fill_placeholders
@@ -14,11 +14,15 @@ from autocanary.promql import fill_placeholders
 __all__ = ["shown_query"]
 
 
-def shown_query(rollout: Rollout, policy: Policy, metric: str) -> str:
+def shown_query(rollout: Rollout, policy: Policy | None, metric: str) -> str:
     """What is asked about both revisions; "" for a metric that is not the policy's, or whose source is not known yet.
+
+    It is "" without a policy as well.
 
     A preset's query is that of the source that answered last. The service asks for many revisions in one query.
     """
+    if policy is None:
+        return ""
     found = next((each for each in policy.analysis.metrics if each.name == metric), None)
     if found is None:
         return ""

@@ -20,7 +20,6 @@ from autocanary.settings import value_types
 
 __all__ = ["PrometheusServer", "PrometheusServers"]
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _NAMESPACE = re.compile(r"[a-z0-9*?]([-a-z0-9*?]{0,61}[a-z0-9*?])?", re.ASCII)
 _MAX_SERVERS = 50
 _LONGEST_TIMEOUT = 120.0
@@ -54,7 +53,7 @@ def _text(value: Any) -> str:
 
 def _name(value: Any) -> str:
     name = _text(value)
-    if not _NAME.fullmatch(name):
+    if not value_types.DNS_LABEL.fullmatch(name):
         raise value_types.invalid_value("expected a name of lower-case letters, digits and '-'")
     return name
 

@@ -22,6 +22,7 @@ from autocanary.model.time_format import parse_duration
 from autocanary.views.links import unknown_placeholder
 
 __all__ = [
+    "DNS_LABEL",
     "ENV_PREFIX",
     "ClusterAccess",
     "DurationSeconds",
@@ -52,7 +53,7 @@ __all__ = [
     "split_list",
 ]
 
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?", re.ASCII)
 _PARAM_NAME = re.compile(r"[A-Za-z0-9_.\[\]-]+", re.ASCII)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)
@@ -117,7 +118,7 @@ def split_list(value: Any) -> tuple[Any, ...]:
 def _parse_namespaces(value: Any) -> tuple[str, ...]:
     names = split_list(value)
     for name in names:
-        if not _DNS_LABEL.fullmatch(name):
+        if not DNS_LABEL.fullmatch(name):
             raise invalid_value(f"{name!r} cannot be the name of a namespace")
     return names
 

@@ -9,15 +9,13 @@ from typing import Any
 from autocanary.errors import Conflict, Refused
 from autocanary.kserve import Dialect, dialect_for
 from autocanary.kserve.earlier_version import find_earlier_version
-from autocanary.model.observation import EarlierVersion, Observation, ServiceKey
+from autocanary.model.observation import FIELD_MANAGER, EarlierVersion, Observation, ServiceKey
 from autocanary.simulator.api_server import NamespacedName
 from autocanary.simulator.cluster import KServeCluster
 from autocanary.simulator.fault_injection import FaultInjector
 
-__all__ = ["FIELD_MANAGER", "InMemoryCluster", "ServiceWrite"]
+__all__ = ["InMemoryCluster", "ServiceWrite"]
 
-FIELD_MANAGER = "autocanary"
-"""The field manager's name of our writes."""
 _ALL_NAMESPACES = ""
 """Means every namespace."""
 

@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from autocanary.errors import AlreadyExists, Conflict, NotFound, Refused
-from autocanary.model.rollout import Request, Rollout
+from autocanary.model.rollout import Request, Rollout, RolloutId
 from autocanary.model.rollout_json import from_document, to_document
 from autocanary.model.time_format import format_time
 from autocanary.simulator.fault_injection import FaultInjector
 from autocanary.simulator.virtual_clock import VirtualClock
 
 __all__ = ["InMemoryRolloutStore", "RolloutWrite"]
-
-RolloutId = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from autocanary.model.measurement import (
     Source,
     Unit,
 )
-from autocanary.model.policy import Component
+from autocanary.model.policy import DEFAULT_QUANTILE, Component
 from autocanary.simulator.random_counts import LATENCY_BOUNDS
 from autocanary.simulator.response_quality import Tokens
 from autocanary.simulator.revision_counters import RevisionCounters, last_sample_until
@@ -36,7 +36,6 @@ __all__ = ["CustomAnswer", "LostScrapes", "PrometheusFault", "SimulatedMetrics",
 CustomAnswer = Callable[[MetricQuery, float], "Measurement | float | None"]
 """Answers a policy's own PromQL at an instant: a measurement, a number, or None for no series."""
 
-_DEFAULT_QUANTILE = 0.99
 _SILENT_AFTER = 90.0  # seconds for which a silent revision holds up the time of both
 _COUNTED_METRICS = ("error-rate", "request-success-rate", "request-duration")
 _NORMAL = NormalDist()
@@ -306,7 +305,7 @@ def _value(
 ) -> float | None:
     """None when this revision does not measure such a thing."""
     served, failed = last.requests - first.requests, last.errors - first.errors
-    quantile = query.quantile if query.quantile is not None else _DEFAULT_QUANTILE
+    quantile = query.quantile if query.quantile is not None else DEFAULT_QUANTILE
     tokens = series.quality.tokens
     match query.metric:
         case "request-success-rate":

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from autocanary.model.observation import ConditionStatus, DeploymentMode, Observation, ServiceKey
-from autocanary.model.policy import Component
+from autocanary.model.policy import FULL_WEIGHT, Component
 from autocanary.simulator.cluster import KServeCluster
 from autocanary.simulator.demo_policy import NAMESPACE, SERVICE
 from autocanary.simulator.knative_controller import Revision, RoutedRevisions, StatusTarget
@@ -43,7 +43,6 @@ _CREATED, _WARM, _SERVES = 0.4, 1.4, 1.6
 _PROGRAMMED, _SEEN = 0.4, 2.0
 """Seconds from a written weight to the traffic, and to the evaluation that sees it in the status."""
 _URIS = ("stable", "candidate")
-_FULL_WEIGHT = 100
 _SEED_BITS = 48
 _PHASES = 60  # seconds by which runs start apart, against the grids of scrapes and evaluations
 
@@ -135,7 +134,7 @@ class _Onset:
     after_full_weight: float | None
 
     def is_over(self, moment: TrafficMoment) -> bool:
-        if self.after_full_weight is not None and moment.weight >= _FULL_WEIGHT:
+        if self.after_full_weight is not None and moment.weight >= FULL_WEIGHT:
             self.at, self.after_full_weight = moment.at + self.after_full_weight, None
         return self.after_full_weight is None and moment.at >= self.at
 
@@ -219,7 +218,7 @@ class RevisionPair:
         self.clock.advance_to(self.start + _CREATED)
         self._report_routing()
         self.clock.advance_to(self.start + _SERVES)
-        self._split.programmed = (StatusTarget(False, STABLE, _FULL_WEIGHT),)
+        self._split.programmed = (StatusTarget(False, STABLE, FULL_WEIGHT),)
         self._report_routing()
         candidate = _revision(CANDIDATE, 2, _URIS[1], self.start + RELEASE_AFTER)
         self._split.revisions = {STABLE: stable, CANDIDATE: candidate}
@@ -234,7 +233,7 @@ class RevisionPair:
             labels={},
             mode=DeploymentMode.KNATIVE,
             weight=0,
-            traffic={STABLE: _FULL_WEIGHT, CANDIDATE: 0},
+            traffic={STABLE: FULL_WEIGHT, CANDIDATE: 0},
             rolled_out=STABLE,
             previous="",
             ready=CANDIDATE,
@@ -265,12 +264,12 @@ class RevisionPair:
         return self._traffic.series(NAMESPACE, SERVICE, Component.PREDICTOR)[CANDIDATE].errors
 
     def _program(self, weight: int) -> None:
-        if weight == _FULL_WEIGHT:
-            self._split.programmed = (StatusTarget(True, CANDIDATE, _FULL_WEIGHT),)
+        if weight == FULL_WEIGHT:
+            self._split.programmed = (StatusTarget(True, CANDIDATE, FULL_WEIGHT),)
         else:
             self._split.programmed = (
                 StatusTarget(True, CANDIDATE, weight),
-                StatusTarget(False, STABLE, _FULL_WEIGHT - weight),
+                StatusTarget(False, STABLE, FULL_WEIGHT - weight),
             )
         self._report_routing()
 
@@ -279,12 +278,12 @@ class RevisionPair:
 
     def _update_status(self, weight: int) -> None:
         self.observation = _with_weight(
-            self.observation, self.observation.weight, {STABLE: _FULL_WEIGHT - weight, CANDIDATE: weight}
+            self.observation, self.observation.weight, {STABLE: FULL_WEIGHT - weight, CANDIDATE: weight}
         )
 
 
 def _with_weight(observation: Observation, weight: int | None, traffic: Mapping[str, int]) -> Observation:
-    rolled_out = CANDIDATE if traffic[CANDIDATE] == _FULL_WEIGHT else STABLE
+    rolled_out = CANDIDATE if traffic[CANDIDATE] == FULL_WEIGHT else STABLE
     return replace(observation, weight=weight, traffic=traffic, rolled_out=rolled_out)
 
 

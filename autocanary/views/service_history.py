@@ -78,12 +78,8 @@ class PastRollout:
 
 def service_history(rollouts: Sequence[Rollout], now: float) -> tuple[PastRollout, ...]:
     """The rollouts of one service, newest first. A restore is inside its rollout, never an entry of its own."""
-    ordered = sorted(rollouts, key=_by_age)
+    ordered = sorted(rollouts, key=lambda each: each.start_order)
     return tuple(_past(number, each, now) for number, each in reversed(list(enumerate(ordered, 1))))
-
-
-def _by_age(rollout: Rollout) -> tuple[float, int, str]:
-    return rollout.progress.started_at, rollout.attempt, rollout.name
 
 
 def _past(number: int, rollout: Rollout, now: float) -> PastRollout:

@@ -37,7 +37,7 @@ def find_undo_target(rollouts: Sequence[Rollout], present_digest: str, number: i
     ``rollouts`` are those of one component of one service; ``present_digest`` identifies the applied spec, "" when it
     is not known. ``number`` is that of ``service_history``, None for the model before the last promotion.
     """
-    ordered = sorted(rollouts, key=lambda each: (each.progress.started_at, each.attempt, each.name))
+    ordered = sorted(rollouts, key=lambda each: each.start_order)
     running = next((each for each in reversed(ordered) if not each.is_final), None)
     if running is not None:
         return (

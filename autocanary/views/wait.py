@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from autocanary.decide.transitions import DEADLINE_REASONS
+from autocanary.decide.transitions import DEADLINE_REASONS, NO_DATA_REASONS, OUTAGE_REASONS
 from autocanary.model.comparison_summary import ComparisonSummary
 from autocanary.model.comparison_wording import proof_text
 from autocanary.model.foreign_text import clean_text
@@ -18,9 +18,7 @@ from autocanary.model.value_wording import format_duration, metric_title
 
 __all__ = ["WITHOUT_METRICS", "Wait", "explain_wait", "needs_user"]
 
-_NO_DATA = frozenset({Reason.NO_DATA, Reason.METRICS_NOT_A_NUMBER})
-_OUTAGE = frozenset({Reason.METRICS_OUTAGE, Reason.METRICS_STALE, Reason.METRICS_PARTIAL, Reason.SHARED_OUTAGE})
-WITHOUT_METRICS = _NO_DATA | _OUTAGE
+WITHOUT_METRICS = NO_DATA_REASONS | OUTAGE_REASONS
 """Reasons to hold because nothing is measured: onNoData and onOutage say what follows."""
 _EVIDENCE = frozenset({Reason.GATHERING_EVIDENCE, Reason.SUSPICIOUS})
 
@@ -141,9 +139,9 @@ def _held(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
         return Wait(f"{_said(progress)}{_deadline_text(progress, policy, now)}", "webhook")
     if reason is Reason.WAITING_FOR_COMPONENT:
         return Wait(f"waits for the rollout of another component of {rollout.service}: {_said(progress)}", "component")
-    if reason in _NO_DATA:
+    if reason in NO_DATA_REASONS:
         return _without_metrics(progress, policy.analysis.on_no_data, progress.analysis.no_data_since, now)
-    if reason in _OUTAGE:
+    if reason in OUTAGE_REASONS:
         return _without_metrics(progress, policy.analysis.on_outage, progress.analysis.outage_since, now)
     if reason in (Reason.STABLE_FAILED, Reason.ROUTE_NOT_READY, Reason.OBSERVATION_STALE, Reason.COMPONENTS_TOGETHER):
         return Wait(_said(progress), "service")

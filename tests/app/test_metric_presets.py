@@ -9,8 +9,3 @@ from autocanary.prometheus import presets as adapter
 def test_policy_and_prometheus_presets_are_the_same() -> None:
     """By name and unit, so that a threshold is compared with what it was written in."""
     assert {name: preset.unit for name, preset in policies.PRESETS.items()} == adapter.PRESETS
-
-
-def test_policy_and_prometheus_default_quantile_is_the_same() -> None:
-    """What the policy's reader prints is what is measured."""
-    assert policies.DEFAULT_QUANTILE == adapter.DEFAULT_QUANTILE

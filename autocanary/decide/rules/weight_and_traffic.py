@@ -16,7 +16,7 @@ from autocanary.decide.rules.analysis_result import roll_back_on_failure
 from autocanary.decide.rules.rule import rule
 from autocanary.model.decision import Decision, Event
 from autocanary.model.frozen_copy import replace
-from autocanary.model.observation import Observation
+from autocanary.model.observation import FIELD_MANAGER, Observation
 from autocanary.model.policy import OnUnstaged, OnWeightRemoved
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
@@ -31,9 +31,6 @@ __all__ = [
     "roll_back_failed_candidate",
     "supersede_candidate",
 ]
-
-FIELD_MANAGER = "autocanary"
-"""The field manager of our own writes. It writes 0 under a running rollout only to roll it back."""
 
 
 @rule("CandidateSuperseded")

@@ -17,6 +17,8 @@ from autocanary.decide.transitions.forward import (
 )
 from autocanary.decide.transitions.hold import (
     DEADLINE_REASONS,
+    NO_DATA_REASONS,
+    OUTAGE_REASONS,
     continue_step,
     hold,
     pause,
@@ -37,6 +39,8 @@ from autocanary.decide.transitions.rollback import (
 
 __all__ = [
     "DEADLINE_REASONS",
+    "NO_DATA_REASONS",
+    "OUTAGE_REASONS",
     "advance",
     "continue_step",
     "escalate_rollback",

@@ -15,6 +15,8 @@ from autocanary.model.rollout import Request
 
 __all__ = [
     "DEADLINE_REASONS",
+    "NO_DATA_REASONS",
+    "OUTAGE_REASONS",
     "continue_step",
     "hold",
     "pause",
@@ -38,8 +40,8 @@ DEADLINE_REASONS = frozenset(
 )
 """Reasons to hold that the progress deadline limits; the others have limits of their own, or none."""
 
-NO_DATA = frozenset({Reason.NO_DATA, Reason.METRICS_NOT_A_NUMBER})
-OUTAGE = frozenset({Reason.METRICS_OUTAGE, Reason.METRICS_STALE, Reason.METRICS_PARTIAL, Reason.SHARED_OUTAGE})
+NO_DATA_REASONS = frozenset({Reason.NO_DATA, Reason.METRICS_NOT_A_NUMBER})
+OUTAGE_REASONS = frozenset({Reason.METRICS_OUTAGE, Reason.METRICS_STALE, Reason.METRICS_PARTIAL, Reason.SHARED_OUTAGE})
 
 HOLD_NOTIFY_INTERVAL = 600.0
 """Seconds between two messages about one hold, when its cause changes."""
@@ -73,7 +75,7 @@ def hold(given: DecisionInput, reason: Reason, message: str, progress: Progress 
     urgent = other and reason is Reason.STABLE_FAILED
     notified = entered or urgent or (other and not lately)
     since = None
-    if reason in DEADLINE_REASONS or reason in NO_DATA or reason is Reason.STABLE_FAILED:
+    if reason in DEADLINE_REASONS or reason in NO_DATA_REASONS or reason is Reason.STABLE_FAILED:
         since = held.since if held.since is not None and not urgent else given.now
     held = replace(held, since=since, notified_at=given.now if notified else held.notified_at)
     after = enter_phase(given, phase, reason, message, replace(progress or before, hold=held))
@@ -82,7 +84,7 @@ def hold(given: DecisionInput, reason: Reason, message: str, progress: Progress 
 
 def _kind(reason: Reason) -> str:
     """Reasons that mean the same to users: a change within a kind is not notified."""
-    kinds = (("counted", DEADLINE_REASONS), ("no-data", NO_DATA), ("outage", OUTAGE))
+    kinds = (("counted", DEADLINE_REASONS), ("no-data", NO_DATA_REASONS), ("outage", OUTAGE_REASONS))
     return next((name for name, reasons in kinds if reason in reasons), reason.value)
 
 
