@@ -39,6 +39,8 @@ _MEANINGS: Mapping[str, str] = {
     "prometheus_servers": "Further servers, which policies name in `prometheusRef` ([their fields]"
     "(#several-prometheus-servers)); as YAML or JSON.",
     "namespaces": "The namespaces that are watched; all when empty. The flag is repeated.",
+    "guard": "Where [the guard](gitops.md#the-guard) holds releases: `namespaces` and `objectSelector`, as YAML or "
+    "JSON. Services there that no policy governs are named in the log, the metrics and an alert. The chart sets it.",
     "tick": "How often the controller evaluates what is due.",
     "listen": "Where /metrics, /healthz and /readyz are served.",
     "leader_election": "Whether replicas choose one that acts. Without it there must be one replica.",

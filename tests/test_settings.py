@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -343,3 +344,44 @@ def test_a_link_template_is_checked_at_the_start() -> None:
     assert "{nope} is none of {namespace}, {service}, {rollout}, {reason}" in error_of(runbook_url="https://w/{nope}")
     assert "expected a URL" in error_of(external_url="canary.example.com")
     assert load({"runbook_url": "https://w/{reason}"}).runbook_url == "https://w/{reason}"
+
+
+def test_the_guard_is_read_as_the_chart_writes_it() -> None:
+    """Namespaces, and labels as in a LabelSelector."""
+    selector = {
+        "matchLabels": {"team": "a"},
+        "matchExpressions": [
+            {"key": "tier", "operator": "NotIn", "values": ["dev"]},
+            {"key": "own", "operator": "Exists"},
+        ],
+    }
+    found = load({"guard": json.dumps({"namespaces": ["models"], "objectSelector": selector})}).guard
+    assert found is not None
+    assert found.holds("models", {"team": "a", "own": ""})
+    assert not found.holds("other", {"team": "a", "own": ""})
+    assert not found.holds("models", {"team": "a", "own": "", "tier": "dev"})
+    assert not found.holds("models", {"own": ""})
+    assert load().guard is None
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("models", "expected namespaces, objectSelector or both"),
+        ("{namespace: [models]}", "'namespace' is unknown; did you mean namespaces?"),
+        ("{namespaces: []}", "expected a namespace or a label"),
+        ("{namespaces: [A/B]}", "'A/B' cannot be the name of a namespace"),
+        ("{objectSelector: {team: a}}", "expected matchLabels, matchExpressions or both"),
+        ("{objectSelector: {matchLabels: {team: 1}}}", "expected labels with texts"),
+        (
+            "{objectSelector: {matchExpressions: [{key: team}]}}",
+            "expected key, operator (In, NotIn, Exists, DoesNotExist)",
+        ),
+        ("{objectSelector: {matchExpressions: [{key: team, operator: In}]}}", "In of team: wrong values"),
+    ],
+)
+def test_a_wrong_guard_is_refused(text: str, sentence: str) -> None:
+    """Before the service starts."""
+    with pytest.raises(SettingsError) as error:
+        load({"guard": text})
+    assert sentence in str(error.value)

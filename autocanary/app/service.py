@@ -16,6 +16,7 @@ from autocanary import logs
 from autocanary.app import notification_channels
 from autocanary.app.page_service import PageService
 from autocanary.app.policy_status import PolicyStatusWriter
+from autocanary.app.ungoverned_services import UngovernedServices
 from autocanary.controller import Controller
 from autocanary.errors import ClusterError, SettingsError
 from autocanary.http_server.counters import MAIN_SERVER, ControllerMetrics
@@ -137,6 +138,7 @@ class AutocanaryService:
         self._store: RolloutStore = DryRunRolloutStore(self._clock) if settings.dry_run else self._kube_store
         self._active_policies = ActivePolicies(settings.policies)
         self._policy_status = PolicyStatusWriter(self._active_policies)
+        self._ungoverned_services = UngovernedServices(settings.guard, self._leadership.is_leader)
         self._policy_objects = KubePolicies(
             self._client, self._leadership, self._policy_status.on_event, namespaces=settings.namespaces
         )
@@ -264,7 +266,9 @@ class AutocanaryService:
             for kind, source in self._watched
             if (objects := source.skipped())
         ]
-        return [*self._forbidden_errors(), *skipped]
+        ungoverned = len({each.key[:2] for each in self._ungoverned_services.found()})
+        held = f"services without a policy that the guard holds: {ungoverned}; the log event guarded_without_policy names each"
+        return [*self._forbidden_errors(), *skipped, *([held] if ungoverned else [])]
 
     def _watch_states(self) -> list[WatchState]:
         return [WatchState(kind, source.is_healthy(), len(source.skipped())) for kind, source in self._watched]
@@ -364,6 +368,8 @@ class AutocanaryService:
     def _reload_policies(self) -> None:
         self._policy_status.reload()
         self._check_clock_drift()
+        if not self.missing():
+            self._ungoverned_services.update(self._cluster.services(), self._active_policies.current())
         if self._leadership.is_leader() and not self.missing() and not self._settings.dry_run:
             self._policy_status.write_statuses(
                 self._policy_objects, self._cluster.services(), self.controller.rollouts()
@@ -421,6 +427,7 @@ class AutocanaryService:
             policies=self._policy_count,
             watches=self._watch_states,
             overdue=self.controller.overdue,
+            guarded_without_policy=self._ungoverned_services.found,
         )
         health = Health(self._heartbeat.age, self.not_ready, self._remarks)
         return make_application(Exposition(sources, self.counters), health)

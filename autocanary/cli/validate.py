@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from autocanary.cli import backend, printing
-from autocanary.errors import MetricsUnreachable, Problem
+from autocanary.cli.printing import Context, Kubeconfig
+from autocanary.decide.guarded_services import guarded_without_policy
+from autocanary.errors import ClusterError, MetricsUnreachable, Problem
+from autocanary.model.guard import Guard
 
 __all__ = ["validate"]
 
 
 def validate(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders with policies.")],
+    guarded_namespaces: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--guarded-namespace",
+            metavar="NAME",
+            help="Also read a namespace where the chart's guard holds releases, and name its services that no policy "
+            "selects, neither one of these nor one of the cluster; repeatable.",
+        ),
+    ] = None,
     prometheus_url: Annotated[
         str | None,
         typer.Option(
@@ -25,19 +38,21 @@ def validate(
             "measure the selected services that it knows.",
         ),
     ] = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
     """Check policies, and report all errors at once.
 
     In folders, files that are no Kubernetes documents are skipped with a warning.
 
-    Offline unless --prometheus-url is given. Exit code 1 when a policy is invalid, 3 when all are valid, but
-    Prometheus cannot be reached.
+    Offline unless --prometheus-url or --guarded-namespace is given. Exit code 1 when a policy is invalid, 3 when all
+    are valid, but Prometheus or the cluster cannot be reached.
     """
     from autocanary import policy_files
 
     loading = policy_files.load_paths(paths)
     problems = [*loading.all_problems, *policy_files.lint(loading.documents)]
-    unreachable: MetricsUnreachable | None = None
+    unreachable: list[str] = []
     measured: Sequence[str] = ()
     if prometheus_url is not None and loading.policies:
         try:
@@ -45,21 +60,40 @@ def validate(
             problems += probed.problems
             measured = probed.lines
         except MetricsUnreachable as error:
-            unreachable = error
+            unreachable.append(
+                f"{error}; the queries were not checked. "
+                "Check the URL and the AUTOCANARY_PROMETHEUS_… settings, or leave out --prometheus-url"
+            )
+    if guarded_namespaces:
+        try:
+            problems += _held_without_policy(guarded_namespaces, paths, kubeconfig, context)
+        except ClusterError as error:
+            unreachable.append(f"{error}; the guarded services were not checked")
     _print(problems)
     for line in measured:
         printing.print_result(line)
     wrong = sum(problem.severity == "error" for problem in problems)
     _print_verdict(wrong, len(loading.policies))
-    if unreachable is not None:
-        printing.print_notice(
-            f"autocanary validate: {unreachable}; the queries were not checked. "
-            "Check the URL and the AUTOCANARY_PROMETHEUS_… settings, or leave out --prometheus-url"
-        )
+    for sentence in unreachable:
+        printing.print_notice(f"autocanary validate: {sentence}")
     if wrong or not loading.policies:
         raise typer.Exit(printing.FAILURE)
-    if unreachable is not None:
+    if unreachable:
         raise typer.Exit(printing.UNREACHABLE)
+
+
+def _held_without_policy(
+    namespaces: Sequence[str], paths: Sequence[Path], kubeconfig: str | None, context: str | None
+) -> list[Problem]:
+    """A warning for each component in these namespaces that no policy governs; ClusterError."""
+    with closing(backend.open_client(kubeconfig, context)) as client:
+        services = [seen for each in namespaces for seen in client.services(each)]
+        documents = [document for each in namespaces for document in client.policy_documents(each)]
+    active, _ = backend.active_policies(documents, paths)
+    return [
+        Problem(str(each.key), 0, 0, f"the guard holds its releases at 0 %: {each.problem}", severity="warning")
+        for each in guarded_without_policy(Guard(tuple(namespaces)), services, active)
+    ]
 
 
 def _print_verdict(wrong: int, valid: int) -> None:

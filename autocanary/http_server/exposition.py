@@ -21,6 +21,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from autocanary import __version__
+from autocanary.decide.guarded_services import GuardedService
 from autocanary.http_server import rollout_series
 from autocanary.http_server.counters import BUCKETS, ControllerMetrics, HistogramCounts
 from autocanary.http_server.metric_table import METRIC_SPECS, MetricSpec
@@ -31,6 +32,7 @@ __all__ = ["CONTENT_TYPE", "Exposition", "PolicyCount", "ScrapeSources", "WatchS
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _MAX_CACHED_POLICIES = 1000
+_MAX_GUARDED = 1000
 _Sample = tuple[tuple[str, ...], float]
 
 
@@ -65,6 +67,7 @@ class ScrapeSources:
     policies: Callable[[], PolicyCount]
     watches: Callable[[], Sequence[WatchState]] = tuple
     overdue: Callable[[], int] = lambda: 0
+    guarded_without_policy: Callable[[], Sequence[GuardedService]] = tuple
 
 
 class Exposition:
@@ -130,6 +133,7 @@ class _Collector(Collector):
             "autocanary_watch_healthy": [((each.kind,), float(each.healthy)) for each in watches],
             "autocanary_objects_skipped": [((each.kind,), float(each.skipped)) for each in watches],
             "autocanary_rollouts_overdue": [((), float(self._sources.overdue()))],
+            "autocanary_guarded_service_without_policy": self._guarded(),
             "autocanary_leader": [((), float(self._sources.is_leader()))],
             "autocanary_policies": [
                 (("true",), float(policies.valid)),
@@ -137,6 +141,12 @@ class _Collector(Collector):
             ],
             "autocanary_build_info": [((__version__, platform.python_version()), 1.0)],
         }
+
+    def _guarded(self) -> Iterator[_Sample]:
+        """Those that wait come first: of many, they are the ones to know."""
+        found = self._sources.guarded_without_policy() if self._sources.is_leader() else ()
+        for each in sorted(found, key=lambda each: not each.waits)[:_MAX_GUARDED]:
+            yield (each.key.namespace, each.key.name, each.key.component.value), float(each.waits)
 
 
 def _gauge(spec: MetricSpec, samples: Iterable[_Sample]) -> Metric:

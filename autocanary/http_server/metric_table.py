@@ -133,6 +133,13 @@ METRIC_SPECS: tuple[MetricSpec, ...] = (
         "Their status message says since when. They keep their weight and are not rolled back.",
     ),
     MetricSpec(
+        "autocanary_guarded_service_without_policy",
+        "gauge",
+        ("namespace", "service", "component"),
+        "1 while a revision waits at 0 % that the guard holds and no policy governs, 0 for a service without one.",
+        "A series for each such service, 1,000 at most: give it a policy, or take it out of the chart's `guard`.",
+    ),
+    MetricSpec(
         "autocanary_tick_duration_seconds",
         "histogram",
         (),

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from autocanary.errors import SettingsError
+from autocanary.settings.guard_setting import GuardSetting
 from autocanary.settings.prometheus_servers import PrometheusServers
 from autocanary.settings.value_types import (
     ENV_PREFIX,
@@ -93,6 +94,8 @@ class Settings(BaseSettings):
     """Further servers, which policies name in ``prometheusRef``."""
     namespaces: Namespaces = ()
     """Watched namespaces; empty: all."""
+    guard: GuardSetting | None = None
+    """Where the chart's guard holds releases; services there that no policy governs are named. None: nowhere."""
     tick: DurationSeconds = Field(default=1.0, ge=0.1, le=60)
     listen: ListenAddress = HostPort("0.0.0.0", 8080)  # noqa: S104  # probes come from outside the pod
     page_listen: ListenAddress | None = None

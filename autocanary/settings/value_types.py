@@ -47,6 +47,7 @@ __all__ = [
     "flag_of",
     "invalid_value",
     "parse_headers",
+    "parse_namespaces",
     "parse_query_params",
     "parse_seconds",
     "parse_url",
@@ -115,7 +116,7 @@ def split_list(value: Any) -> tuple[Any, ...]:
     return tuple(each for each in (str(each).strip() for each in value) if each)
 
 
-def _parse_namespaces(value: Any) -> tuple[str, ...]:
+def parse_namespaces(value: Any) -> tuple[str, ...]:
     names = split_list(value)
     for name in names:
         if not DNS_LABEL.fullmatch(name):
@@ -247,7 +248,7 @@ def _parse_path(value: Any) -> Any:
 
 
 DurationSeconds = Annotated[float, BeforeValidator(parse_seconds)]
-Namespaces = Annotated[tuple[str, ...], BeforeValidator(_parse_namespaces)]
+Namespaces = Annotated[tuple[str, ...], BeforeValidator(parse_namespaces)]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(split_list)]
 Headers = Annotated[tuple[tuple[str, str], ...], BeforeValidator(parse_headers)]
 QueryParams = Annotated[tuple[tuple[str, str], ...], BeforeValidator(parse_query_params)]

@@ -14,6 +14,7 @@ from autocanary import logs
 from autocanary.app.service import AutocanaryService, run
 from autocanary.errors import InputError, NotFound, SettingsError, Unreachable
 from autocanary.settings import ClusterAccess, HostPort, Settings
+from tests.kube import samples
 from tests.kube.fake_api import FakeApi, until
 from tests.testbed.servers.http import fetch
 
@@ -145,6 +146,29 @@ def test_a_dry_run_writes_nothing_and_asks_for_no_lease(api: FakeApi, tmp_path: 
     finally:
         service.stop()
     assert {request.method for request in api.requests} == {"GET"}
+
+
+def test_services_that_the_guard_holds_without_a_policy_are_named(
+    api: FakeApi, tmp_path: Path, captured: logs.CapturedLogs
+) -> None:
+    """At the start: in the log, in the metrics, and in what a ready instance says."""
+    api.put("inferenceservices", samples.service(weight=0))
+    api.put("inferenceservices", samples.service(namespace="other", weight=0))
+    guarded = settings(leader_election=False, guard={"namespaces": ["ml"]})
+    service = AutocanaryService(guarded, kubeconfig(tmp_path, api.url, api.token))
+    try:
+        service.start()
+        until(lambda: captured.named("guarded_without_policy"), seconds=20)
+        url = f"http://127.0.0.1:{service.port}"
+        metrics = fetch(f"{url}/metrics", seconds=5)[1].decode()
+        answer = fetch(f"{url}/readyz", seconds=5)[1].decode()
+    finally:
+        service.stop()
+    [line] = captured.named("guarded_without_policy")
+    assert (line["namespace"], line["service"], line["waits"]) == ("ml", "mnist", True)
+    labels = 'component="predictor",namespace="ml",service="mnist"'
+    assert f"autocanary_guarded_service_without_policy{{{labels}}} 1.0" in metrics
+    assert "services without a policy that the guard holds: 1;" in answer
 
 
 def test_readiness_follows_watches_and_evaluations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.chart.chart import CHART, PROMETHEUS, helm, of_kind, render
+from autocanary.settings import load
+from tests.chart.chart import CHART, PROMETHEUS, container, helm, of_kind, render
 from tests.testbed.servers import ApiServer, require_servers
 from tests.testbed.servers.crds import Variant, install_inferenceservice_crd
 from tests.testbed.servers.process import program
@@ -542,6 +544,22 @@ def test_the_guard_holds_where_this_installation_watches() -> None:
     found = policy["spec"]["matchConstraints"]
     assert found["namespaceSelector"]["matchExpressions"][0]["values"] == ["models"]
     assert found["objectSelector"] == guard["objectSelector"]
+
+
+def test_the_service_knows_where_the_guard_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where requests are held, and not where they are only warned of: it names the services without a policy."""
+    guard: Spec = {"enabled": True, "namespaces": ["models"], "objectSelector": {"matchLabels": {"team": "a"}}}
+    versions = ("--api-versions", "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy")
+    done = helm("template", "a", str(CHART), *versions, given={**PROMETHEUS, "guard": guard})
+    variables = {each["name"]: each.get("value") for each in container(list(yaml.safe_load_all(done.stdout)))["env"]}
+    monkeypatch.setenv("AUTOCANARY_GUARD", variables["AUTOCANARY_GUARD"])
+    found = load().guard
+    assert found is not None
+    assert found.holds("models", {"team": "a"})
+    assert not found.holds("models", {})
+    assert not found.holds("other", {"team": "a"})
+    warned = container(render({"guard": guard}))["env"]
+    assert "AUTOCANARY_GUARD" not in {each["name"] for each in warned}
 
 
 @pytest.mark.parametrize("selector", [{"team": "a"}, {"matchLabels": {}}, {"matchLabels": {"team": 1}}])

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from autocanary.cli import backend
 from autocanary.cli.measured_services import ProbedPolicies
-from autocanary.errors import MetricsUnreachable, Problem
+from autocanary.errors import ClusterError, MetricsUnreachable, Problem
 from autocanary.model.policy import Policy
 from tests.cli.conftest import Invoke
+from tests.cli.fake_client import FakeRolloutClient, observation, rollout
 from tests.policy_files.policy_texts import named
 
 GOOD = named("prod")
+UseClient = Callable[[FakeRolloutClient], None]
 
 
 @pytest.fixture
@@ -153,3 +155,40 @@ def test_errors_and_warnings_are_reported_together(invoke: Invoke, policy: Path)
     lines = result.stdout.splitlines()
     assert [any(word in line for line in lines) for word in words] == [True] * 5
     assert (len(lines), result.stderr) == (5, "4 errors: not valid\n")
+
+
+def test_names_the_services_that_the_guard_holds_without_a_policy(
+    invoke: Invoke, cluster: UseClient, policy: Path
+) -> None:
+    """Neither these policies nor those of the cluster select them; a warning, since the policies are valid."""
+    client = FakeRolloutClient()
+    for name in ("mnist", "iris", "fraud"):
+        client.observations[name] = observation(rollout(service=name), 10)
+    spec = {"selector": {"names": ["iris"]}, "stepWeights": [10, 100], "stepDuration": "5m"}
+    analysis = {"metrics": [{"name": "request-success-rate", "thresholdRange": {"min": 99}}]}
+    kind = {"apiVersion": "autocanary.dev/v1alpha1", "kind": "RolloutPolicy"}
+    metadata = {"name": "iris", "namespace": "models"}
+    client.policy_objects = [{**kind, "metadata": metadata, "spec": {**spec, "analysis": analysis}}]
+    cluster(client)
+    result = invoke("validate", str(policy), "--guarded-namespace", "models")
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "models/fraud: warning: the guard holds its releases at 0 %: no policy selects models/fraud\n"
+    )
+
+
+def test_an_unreachable_cluster_does_not_hide_the_errors(
+    invoke: Invoke, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 3, after what is wrong with the policies."""
+
+    def unreachable(*_: object) -> None:
+        raise ClusterError("the API server does not answer")
+
+    monkeypatch.setattr(backend, "open_client", unreachable)
+    result = invoke("validate", str(policy), "--guarded-namespace", "models")
+    assert result.exit_code == 3
+    assert "1 policy is valid" in result.stderr
+    assert "the API server does not answer; the guarded services were not checked" in result.stderr
+    policy.write_text(GOOD.replace("5m", "5"), "utf-8")
+    assert invoke("validate", str(policy), "--guarded-namespace", "models").exit_code == 1

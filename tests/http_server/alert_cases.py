@@ -70,6 +70,14 @@ def _failed_evaluations(values: str) -> dict[str, str]:
     return {f"autocanary_evaluations_failed_total{{{_PODS[0]}}}": values}
 
 
+_OF_SERVICE = {"namespace": "models", "service": "mnist", "component": "predictor"}
+
+
+def _guarded(values: str) -> dict[str, str]:
+    labels = 'namespace="models",service="mnist",component="predictor"'
+    return {f"autocanary_guarded_service_without_policy{{{labels}}}": values}
+
+
 CASES = (
     Case("AutocanaryRolloutsOverdue", "one rollout of the leader is", _overdue("0 1x9", "0x10"), 3, _OF_ITSELF),
     Case("AutocanaryRolloutsOverdue", "none is", _overdue("0x9", "0x9"), 9),
@@ -165,6 +173,9 @@ CASES = (
         _by_kind("autocanary_objects_skipped", "InferenceService", "0 1 1 0x16", "0x19"),
         19,
     ),
+    Case("AutocanaryReleaseWithoutPolicy", "a revision waits", _guarded("0 0 1x19"), 13, _OF_SERVICE),
+    Case("AutocanaryReleaseWithoutPolicy", "none does", _guarded("0x19"), 19),
+    Case("AutocanaryReleaseWithoutPolicy", "a policy is written soon", _guarded("1x5 stale"), 19),
     Case(
         "AutocanaryRollbackBlocked",
         "the traffic stays",

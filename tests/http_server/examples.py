@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from autocanary.decide.guarded_services import GuardedService
 from autocanary.http_server.counters import ControllerMetrics
 from autocanary.http_server.exposition import Exposition, PolicyCount, ScrapeSources, WatchState
 from autocanary.model.measurement import Measurement, MeasurementKind, Unit
@@ -61,6 +62,7 @@ class World:
         self.policy: Policy | None = POLICY
         self.leads = True
         self.asked: list[str] = []
+        self.guarded: list[GuardedService] = []
         self.counters = ControllerMetrics()
         self.exposition = Exposition(
             ScrapeSources(
@@ -69,6 +71,7 @@ class World:
                 lambda: self.leads,
                 lambda: PolicyCount(3, 1),
                 lambda: [WatchState("InferenceService", True, 0), WatchState("RolloutPolicy", False, 2)],
+                guarded_without_policy=lambda: self.guarded,
             ),
             self.counters,
         )

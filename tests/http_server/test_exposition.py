@@ -10,9 +10,11 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from autocanary import __version__
+from autocanary.decide.guarded_services import GuardedService
 from autocanary.http_server.metric_table import METRIC_SPECS
 from autocanary.model.comparison_summary import ComparisonSummary, RevisionCounts
 from autocanary.model.measurement import Measurement, MeasurementKind, Unit
+from autocanary.model.observation import ServiceKey
 from autocanary.model.policy import Component
 from autocanary.model.progress import FINAL, MetricState, Phase
 from autocanary.model.reason import Reason
@@ -72,6 +74,20 @@ def test_each_phase(phase: Phase) -> None:
     phases = of(scrape(World(rollout(phase=phase))), "autocanary_rollout_phase")
     assert len(phases) == (0 if phase in FINAL else 1)
     assert all(("phase", phase.value) in labels and value == 1 for labels, value in phases.items())
+
+
+def test_services_that_the_guard_holds_without_a_policy_have_a_series_each() -> None:
+    """1 where a revision waits; of the leader alone; of thousands those that wait come first."""
+    world = World()
+    rest = [GuardedService(ServiceKey("models", f"s{number}"), False, "") for number in range(2000)]
+    world.guarded = [*rest, GuardedService(ServiceKey("models", "z", Component.TRANSFORMER), True, "")]
+    name = "autocanary_guarded_service_without_policy"
+    series = scrape(world)
+    assert one(series, name, namespace="models", service="z", component="transformer") == 1
+    assert one(series, name, namespace="models", service="s0", component="predictor") == 0
+    assert len(of(series, name)) == 1000
+    world.leads = False
+    assert of(scrape(world), name) == {}
 
 
 def test_standby_exports_no_rollouts() -> None:
@@ -224,6 +240,7 @@ def test_exported_is_exactly_the_table() -> None:
             failed_requests={"version": 1, "failed": 12, "max": 1000},
         )
     )
+    world.guarded = [GuardedService(ServiceKey("models", "mnist"), True, "")]
     world.counters.on_rollout_finished(rollout())
     world.counters.query("ok")
     world.counters.count_kube_request("get", 200)

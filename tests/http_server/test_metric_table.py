@@ -26,6 +26,7 @@ def test_names_are_the_stable_surface() -> None:
         "autocanary_decisions_total",
         "autocanary_evaluations_failed_total",
         "autocanary_rollouts_overdue",
+        "autocanary_guarded_service_without_policy",
         "autocanary_tick_duration_seconds",
         "autocanary_tick_lag_seconds",
         "autocanary_prometheus_queries_total",
