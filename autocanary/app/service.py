@@ -267,7 +267,7 @@ class AutocanaryService:
             if (objects := source.skipped())
         ]
         ungoverned = len({each.key[:2] for each in self._ungoverned_services.found()})
-        held = f"services without a policy that the guard holds: {ungoverned}; the log event guarded_without_policy names each"
+        held = f"the guard holds services that have no policy: {ungoverned}; see guarded_without_policy in the log"
         return [*self._forbidden_errors(), *skipped, *([held] if ungoverned else [])]
 
     def _watch_states(self) -> list[WatchState]:

@@ -168,7 +168,7 @@ def test_services_that_the_guard_holds_without_a_policy_are_named(
     assert (line["namespace"], line["service"], line["waits"]) == ("ml", "mnist", True)
     labels = 'component="predictor",namespace="ml",service="mnist"'
     assert f"autocanary_guarded_service_without_policy{{{labels}}} 1.0" in metrics
-    assert "services without a policy that the guard holds: 1;" in answer
+    assert "the guard holds services that have no policy: 1;" in answer
 
 
 def test_readiness_follows_watches_and_evaluations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
