@@ -7,7 +7,7 @@ from typing import Any
 
 from autocanary.model.policy import Component
 from autocanary.simulator.api_server import InMemoryApiServer, NamespacedName
-from autocanary.simulator.controller_loop import LAG, PROGRESS_DEADLINE
+from autocanary.simulator.controller_loop import LAG, PROGRESS_DEADLINE, Lag
 from autocanary.simulator.kfserving_controller import API_VERSION, ComponentSides, KFServingController
 from autocanary.simulator.knative_controller import KnativeService, Revision, RoutedRevisions
 from autocanary.simulator.kserve_controller import KServeController
@@ -31,7 +31,7 @@ class KServeCluster:
         clock: VirtualClock,
         *,
         behaviour_of: BehaviourOf = lambda _: HEALTHY,
-        lag: float = LAG,
+        lag: Lag = LAG,
         progress_deadline: float = PROGRESS_DEADLINE,
         minimal_crd: bool = False,
     ) -> None:

@@ -18,10 +18,12 @@ from autocanary.simulator.knative_controller import KnativeService, RoutedRevisi
 from autocanary.simulator.pod_behaviour import HEALTHY, BehaviourOf
 from autocanary.simulator.virtual_clock import VirtualClock
 
-__all__ = ["LAG", "PROGRESS_DEADLINE", "ControllerLoop", "NamespacedName", "ReconciledService"]
+__all__ = ["LAG", "PROGRESS_DEADLINE", "ControllerLoop", "Lag", "NamespacedName", "ReconciledService"]
 
 LAG = 0.6
 """Seconds from a patch until the status shows it; the median measured on an idle cluster is 0.55."""
+Lag = float | Callable[[], float]
+"""Such seconds, or a function that gives them anew for each hop: real controllers were 0.3 to 25 s behind."""
 PROGRESS_DEADLINE = 600.0
 """Knative's default, after which a revision that is not ready has failed."""
 
@@ -45,7 +47,7 @@ S = TypeVar("S", bound=ReconciledService)
 
 
 class ControllerLoop(ABC, Generic[S]):
-    """Every hop between the two takes a third of ``lag`` seconds.
+    """Every hop between the two takes a third of ``lag`` seconds; of a function, a third of what it says then.
 
     ``publish(name, status)`` writes a status. ``down`` and ``knative_down`` may be turned at any time
     (``resume`` after turning one off), ``lag`` too. ``on_traffic_change`` is called at every change of what
@@ -58,7 +60,7 @@ class ControllerLoop(ABC, Generic[S]):
         publish: Callable[[NamespacedName, dict[str, Any]], None],
         *,
         behaviour_of: BehaviourOf = lambda _: HEALTHY,
-        lag: float = LAG,
+        lag: Lag = LAG,
         progress_deadline: float = PROGRESS_DEADLINE,
     ) -> None:
         self._clock, self._publish = clock, publish
@@ -115,12 +117,15 @@ class ControllerLoop(ABC, Generic[S]):
     def _enqueue(self, service: S) -> None:
         if not service.queued:
             service.queued = True
-            self._clock.call_at(self._clock.now() + self.lag / 3, lambda: self._process(service))
+            self._clock.call_at(self._clock.now() + self._hop(), lambda: self._process(service))
 
     def _enqueue_knative(self, service: S) -> None:
         if not service.knative_queued:
             service.knative_queued = True
-            self._clock.call_at(self._clock.now() + self.lag / 3, lambda: self._process_knative(service))
+            self._clock.call_at(self._clock.now() + self._hop(), lambda: self._process_knative(service))
+
+    def _hop(self) -> float:
+        return (self.lag() if callable(self.lag) else self.lag) / 3
 
     def _process(self, service: S) -> None:
         service.queued = False

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from autocanary.model.observation import ConditionStatus
@@ -23,6 +24,7 @@ __all__ = ["Condition", "KnativeService", "Revision", "RoutedRevisions", "SpecTa
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 _FAILED = "RevisionFailed"
 _MISSING = "RevisionMissing"
+_FAILED_KEPT_SECONDS = 60.0  # measured: then the autoscaler takes the pods of a failed revision away
 
 
 class Condition(NamedTuple):
@@ -52,9 +54,9 @@ class StatusTarget(NamedTuple):
 class Revision:
     """A revision and its pods.
 
-    ``warm_at`` is when its pods serve (None: there are none that will); ``runs_unready`` says that pods run, are
-    scraped and answer no request; ``ready`` is Knative's opinion,
-    which is about pods that were there once: a revision scaled to zero stays ready.
+    ``warm_at`` is when its pods serve (None: there are none that will); ``runs_unready`` says that pods are there, are
+    scraped (by their queue-proxy) and answer no request; ``ready`` is Knative's opinion, which is about pods that were
+    there once: a revision scaled to zero stays ready.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Revision:
     runs_unready: bool = False
     routed: bool = False
     crash_planned: bool = False
+    removal_planned: bool = False
     deleted: bool = False
 
 
@@ -151,6 +154,7 @@ class KnativeService:
         self.observed_generation = self.generation
         self._reconcile_configuration(now)
         self._reconcile_route(now)
+        self._plan_removals(now)
         self._on_routing_change(self)
 
     # Configuration
@@ -201,7 +205,8 @@ class KnativeService:
         """All pods of the revision serve, for the first time or again."""
         if revision.deleted:
             return
-        revision.ready, revision.message, revision.runs_unready = _TRUE, "", False
+        revision.ready, revision.message = _TRUE, ""
+        revision.runs_unready = revision.removal_planned = False
         if revision.routed or revision.name == self.created:
             revision.warm_at = now
         self._on_routing_change(self)
@@ -215,10 +220,14 @@ class KnativeService:
         self._enqueue()
 
     def pods_crash(self, revision: Revision, message: str = "Container failed with: model crashed.") -> None:
-        """Every pod of the revision crashes; a part of them or failing readiness would not be noticed."""
+        """Every pod of the revision crashes; a part of them or failing readiness would not be noticed.
+
+        They are scraped on, until the autoscaler takes them away.
+        """
         if revision.deleted:
             return
-        revision.ready, revision.message, revision.warm_at, revision.runs_unready = _FALSE, message, None, False
+        revision.runs_unready = revision.warm_at is not None
+        revision.ready, revision.message, revision.warm_at = _FALSE, message, None
         self._on_routing_change(self)
         self._enqueue()
 
@@ -228,6 +237,18 @@ class KnativeService:
             return
         revision.warm_at, revision.runs_unready = None, True
         self._on_routing_change(self)
+
+    def _plan_removals(self, now: float) -> None:
+        """The pods of a failed revision go after a minute, and their series with them."""
+        for revision in self.revisions.values():
+            if revision.ready is _FALSE and revision.runs_unready and not revision.removal_planned:
+                revision.removal_planned = True
+                self._call_at(now + _FAILED_KEPT_SECONDS, partial(self._remove_pods, revision))
+
+    def _remove_pods(self, revision: Revision) -> None:
+        if revision.removal_planned:
+            revision.runs_unready = revision.removal_planned = False
+            self._on_routing_change(self)
 
     def _mark_failed(self, revision: Revision, message: str) -> None:
         if revision.deleted or revision.ready is not _UNKNOWN:

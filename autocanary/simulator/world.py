@@ -10,7 +10,7 @@ from autocanary.model.observation import ServiceKey
 from autocanary.model.policy import Component, Policy
 from autocanary.simulator import pod_behaviour, response_quality
 from autocanary.simulator.cluster import KServeCluster
-from autocanary.simulator.controller_loop import LAG, PROGRESS_DEADLINE
+from autocanary.simulator.controller_loop import LAG, PROGRESS_DEADLINE, Lag
 from autocanary.simulator.fakes import (
     FakeLeadership,
     FakePolicies,
@@ -82,7 +82,7 @@ class World:
         load: RequestLoad | None = None,
         seed: int = 1,
         start: float = START,
-        lag: float = LAG,
+        lag: Lag = LAG,
         progress_deadline: float = PROGRESS_DEADLINE,
         scrape_seconds: float = SCRAPE_SECONDS,
         scraping: Scraping | None = None,

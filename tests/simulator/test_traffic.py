@@ -109,8 +109,8 @@ def test_requests_wait_while_pods_are_cold() -> None:
     assert sum(after.buckets[20:]) - slow > 5_000
 
 
-def test_without_pods_requests_are_lost_and_nothing_is_scraped() -> None:
-    """All pods crash: the counters stop and get no samples."""
+def test_crashing_pods_lose_requests_and_are_scraped_for_a_minute() -> None:
+    """The counters stop at once; the samples go on until the autoscaler takes the pods of the failed revision away."""
     made = world()
     made.deploy("iris", "v2", weight=50)
     made.advance(120)
@@ -118,8 +118,29 @@ def test_without_pods_requests_are_lost_and_nothing_is_scraped() -> None:
     made.advance(16)
     before = series(made, V2)
     requests, samples = before.requests, len(before.samples)
+    made.advance(75)
+    assert (series(made, V2).requests, len(series(made, V2).samples)) == (requests, samples + 3)
     made.advance(300)
-    assert (series(made, V2).requests, len(series(made, V2).samples)) == (requests, samples)
+    assert (series(made, V2).requests, len(series(made, V2).samples)) == (requests, samples + 3)
+
+
+def test_pods_that_recover_are_not_taken_away() -> None:
+    """Within the minute; a later crash has a minute of its own."""
+    made = world()
+    made.deploy("iris", "v2", weight=50)
+    made.advance(120)
+    made.kserve.crash("models", "iris", V2)
+    made.advance(30)
+    made.kserve.recover("models", "iris", V2)
+    made.advance(30)
+    requests = series(made, V2).requests
+    made.advance(120)
+    assert series(made, V2).requests > requests
+    made.kserve.crash("models", "iris", V2)
+    made.advance(16)
+    samples = len(series(made, V2).samples)
+    made.advance(30)
+    assert len(series(made, V2).samples) == samples + 2
 
 
 def test_load_can_change() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -13,9 +14,11 @@ from autocanary.kserve import dialect_for
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Component, Policy
 from autocanary.model.rollout import Request
+from autocanary.model.time_format import parse_duration
 from autocanary.policy_files import validate
+from autocanary.simulator.controller_loop import LAG, Lag
 from autocanary.simulator.kserve_controller import KServeController
-from autocanary.simulator.pod_behaviour import behaviour_from_uri, storage_uri
+from autocanary.simulator.pod_behaviour import Behaviour, behaviour_from_uri, storage_uri
 from autocanary.simulator.response_quality import Quality
 from autocanary.simulator.traffic import RequestLoad
 from autocanary.simulator.world import World
@@ -23,6 +26,7 @@ from tests.traps.simulator_rules import SimulatorRulesWorld
 from tests.traps.world import BAD, SERVICE, SentNotification, manifest, policy_document
 
 _TICK_SECONDS = 0.25
+_SLOW_SECONDS = 4.0
 
 
 class SimulatedTrapWorld(SimulatorRulesWorld):
@@ -30,10 +34,13 @@ class SimulatedTrapWorld(SimulatorRulesWorld):
 
     kind = "simulated"
 
-    def __init__(self, namespace: str) -> None:
-        self.namespace = namespace
-        self._world = World(load=RequestLoad(50.0), scrape_seconds=1.0)
-        self._world.kserve.controller.behaviour_of = behaviour_from_uri
+    def __init__(self, namespace: str, lag: Lag = LAG, patience: float = 1.0) -> None:
+        """`patience`: how many times longer deadlines and starts of slow pods are, where controllers are late."""
+        self.namespace, self._patience = namespace, patience
+        self.is_late = patience > 1
+        self.rest_seconds = 12.0 * patience
+        self._world = World(load=RequestLoad(50.0), scrape_seconds=1.0, lag=lag)
+        self._world.kserve.controller.behaviour_of = self._behaviour_of
         self._world.traffic.quality_of = _quality
         self._controller = controller_on(self._world)
         self._history: list[Mapping[str, int]] = []
@@ -52,10 +59,19 @@ class SimulatedTrapWorld(SimulatorRulesWorld):
     ) -> None:
         self._stack.close()
 
+    def _behaviour_of(self, spec: Mapping[str, Any]) -> Behaviour:
+        """Slow pods stay slower than the statuses."""
+        found = behaviour_from_uri(spec)
+        is_slow = found.ready_after is not None and found.ready_after >= _SLOW_SECONDS
+        return replace(found, ready_after=(found.ready_after or 0.0) * self._patience) if is_slow else found
+
     # --- what happens ------------------------------------------------------------------------------------
 
     def policy(self, **changes: Any) -> None:
-        policy, problems = validate(policy_document(self.namespace, **changes))
+        document = policy_document(self.namespace, **changes)
+        deadline = parse_duration(document["spec"]["progressDeadline"]) * self._patience
+        document["spec"]["progressDeadline"] = f"{deadline:.0f}s"
+        policy, problems = validate(document)
         assert policy is not None, problems
         self._policies[policy.name] = policy
         self._world.policies.put(*self._policies.values())
@@ -98,7 +114,7 @@ class SimulatedTrapWorld(SimulatorRulesWorld):
             self._history.append(self.split())
 
     def until(self, condition: Callable[[], object], what: str, seconds: float = 150) -> None:
-        for _ in range(int(seconds / _TICK_SECONDS)):
+        for _ in range(int(self._patience * seconds / _TICK_SECONDS)):
             if condition():
                 return
             self.wait(_TICK_SECONDS)

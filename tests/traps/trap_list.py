@@ -364,8 +364,10 @@ def _(world: TrapWorld) -> None:
     world.until_step_analyzed(2, 10)
     world.crash(1)
     world.until_notified(2, "rollout_held", "StableFailed", seconds=15)
+    weight = world.written_weights()[-1]
+    assert weight == 10 or world.is_late
     world.wait(15)
-    assert world.written_weights()[-1] == 10
+    assert world.written_weights()[-1] == weight
     world.recover(1)
     world.until_phase(2, "Promoted")
 
@@ -557,11 +559,12 @@ def _(world: TrapWorld) -> None:
     world.serve()
     world.release()
     weight = world.hold(2, 10)
+    world.until_shown(2, weight)
     written_weights = world.written_weights()
     world.edit_knative_traffic(50, 1)
     world.wait(5)
     world.until_share(2, weight)
-    assert 50 in world.shares(2), "the edit was never routed"
+    assert 50 in world.shares(2) or world.is_late, "the edit was never routed"
     assert world.written_weights() == written_weights
 
 
@@ -574,8 +577,11 @@ def _(world: TrapWorld) -> None:
     world.crash(1)
     world.ask(2, "resume")
     world.until_notified(2, "rollout_held", "StableFailed", seconds=15)
+    written = world.written_weights()[-1]
+    assert written == weight or world.is_late
     world.wait(15)
-    assert world.written_weights()[-1] == world.share(2) == weight
+    assert world.written_weights()[-1] == written
+    assert world.share(2) == weight
     assert world.phase(2) == "Holding"
 
 
@@ -951,6 +957,7 @@ def _(world: TrapWorld) -> None:
     world.wait(10)
     assert (world.reason(2), _of_the_transformer(world)[1]) == ("ComponentsTogether", "ComponentsTogether")
     assert world.highest(2) == _share_of_the_transformer(world) == 0
+    world.until(lambda: world.ready() == world.revision(2), "00002 to be ready")
     world.ask(2, "promote")
     world.until_phase(2, "Promoted")
     assert (_of_the_transformer(world)[0], _share_of_the_transformer(world)) == ("Paused", 0)

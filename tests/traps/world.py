@@ -73,6 +73,8 @@ class TrapWorld(ABC):
 
     namespace: str
     kind: str
+    is_late: bool = False
+    """Whether statuses may be older than a step lasts: a weight may then be raised before the status shows a fault."""
     rest_seconds: float = 12.0
     """Seconds at rest after which stable's spec is certain (see ``discovery.SETTLED_AFTER``), and some more."""
 
