@@ -23,7 +23,7 @@ __all__ = ["LAG", "PROGRESS_DEADLINE", "ControllerLoop", "Lag", "NamespacedName"
 LAG = 0.6
 """Seconds from a patch until the status shows it; the median measured on an idle cluster is 0.55."""
 Lag = float | Callable[[], float]
-"""Such seconds, or a function that gives them anew for each hop: real controllers were 0.3 to 25 s behind."""
+"""Such seconds, or a function that gives them for each hop: real controllers were 0.3 to 25 s behind."""
 PROGRESS_DEADLINE = 600.0
 """Knative's default, after which a revision that is not ready has failed."""
 

@@ -92,17 +92,17 @@ def test_simulated_status_matches_the_recording(case: str) -> None:
     """After each event the traffic, the revision names and the conditions are as recorded."""
     replay, rows = Replay(), CASES[case]
     for row, following in zip(rows, [*rows[1:], None], strict=True):
-        settled = row["settled"]
+        at_rest = row["at_rest"]
         gap = following["seconds"] - row["seconds"] if following is not None else AT_REST
-        replay.act(row, AT_REST if settled is not None else max(gap, 0.1))
-        if settled is not None and row["n"] not in NOT_COMPARED:
-            assert replay.state(list(settled["conditions"])) == settled, f"row {row['n']}: {row}"
+        replay.act(row, AT_REST if at_rest is not None else max(gap, 0.1))
+        if at_rest is not None and row["n"] not in NOT_COMPARED:
+            assert replay.state(list(at_rest["conditions"])) == at_rest, f"row {row['n']}: {row}"
 
 
 def test_every_row_at_rest_is_compared_or_listed() -> None:
     """213 events, of them 9 crashes, 3 times pods that are not ready and 8 recoveries; 126 came to rest."""
     assert len(ROWS) == 213
     assert [sum(kind in row for row in ROWS) for kind in ("crash", "unready", "recover")] == [9, 3, 8]
-    at_rest = [row["n"] for row in ROWS if row["settled"] is not None]
+    at_rest = [row["n"] for row in ROWS if row["at_rest"] is not None]
     assert len(at_rest) == 126
     assert set(NOT_COMPARED) <= set(at_rest)
