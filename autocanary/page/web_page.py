@@ -19,6 +19,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from autocanary import logs
 from autocanary.errors import ClusterError, Conflict, Forbidden, NotFound
@@ -26,7 +27,7 @@ from autocanary.model.foreign_text import clean_text
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Rollout
 from autocanary.page.html_templates import render, static_file
-from autocanary.page.live_updates import Feed, LiveStreams, TooManyStreams
+from autocanary.page.live_updates import Feed, LiveStreams, OpenStream, TooManyStreams
 from autocanary.page.page_contexts import (
     ListQuery,
     RolloutPageView,
@@ -55,6 +56,20 @@ _LIST_MEMBERS_SECONDS = 10.0
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 Handler = Callable[[Request, Visitor], Awaitable[Response]]
+
+
+class _LiveResponse(StreamingResponse):
+    """A stream that is closed however the connection ends, also before its first byte."""
+
+    def __init__(self, stream: OpenStream) -> None:
+        super().__init__(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
+        self._live = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._live.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,20 +334,27 @@ class WebPage:
         stream = self.live.open(
             visitor.key, ("list", query, readable), lambda feed: self._list_update(feed, readable, query), may_read
         )
-        return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
+        return _LiveResponse(stream)
 
     def _list_update(self, feed: Feed, readable: frozenset[str], query: ListQuery) -> Mapping[str, Any] | None:
-        """The rows that have changed. A row is rendered when its record changes, not whenever time passes."""
+        """The rows that have changed, or the list where others belong to it now.
+
+        A row is rendered when its record changes, not whenever time passes.
+        """
         now, source = self._source.now(), self._source
         rows: dict[str, tuple[Rollout, str]] = feed.seen.setdefault("rows", {})
         known = {(each.namespace, each.name): each for each in source.rollouts() if each.namespace in readable}
         members_at = feed.seen.get("members_at")
+        parts = {}
         if members_at is None or abs(now - members_at) >= _LIST_MEMBERS_SECONDS:
-            members = [(each.namespace, each.name) for each in list_page(source, readable, query).rows]
-            if "members" in feed.seen and feed.seen["members"] != members:
-                feed.seen.clear()
-                return {"reload": True}
-            feed.seen["members"], feed.seen["members_at"] = members, now
+            view = list_page(source, readable, query)
+            members = [(each.namespace, each.name) for each in view.rows]
+            context = {"view": view, "base": self._options.base, "now": now}
+            if feed.seen.get("members") != members:
+                parts["list"] = render("_list.html", **context)
+            if feed.seen.get("counts") != view.counts:
+                parts["tabs"] = render("_tabs.html", **context)
+            feed.seen["members"], feed.seen["counts"], feed.seen["members_at"] = members, view.counts, now
         changed: dict[str, str] = {}
         for place in feed.seen["members"]:
             rollout = known.get(place)
@@ -347,7 +369,9 @@ class WebPage:
             if before is None or before[1] != html:
                 changed[row.id] = html
             rows[row_key] = (rollout, html)
-        return {"now": now, "rows": changed} if changed else None
+        if "list" in parts:
+            changed = {}  # the list has them
+        return {"now": now, "rows": changed, "parts": parts} if changed or parts else None
 
     async def _live_rollout(self, request: Request, visitor: Visitor) -> Response:
         rollout = await self._find(request, visitor)
@@ -363,7 +387,7 @@ class WebPage:
             lambda feed: self._rollout_update(feed, place, may_act, asked),
             may_read,
         )
-        return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
+        return _LiveResponse(stream)
 
     def _rollout_update(
         self, feed: Feed, place: tuple[str, str], may_act: bool, asked: str

@@ -158,6 +158,43 @@ def test_an_abort_by_a_click(browser: Browser, demo_page: DemoPage) -> None:
     assert found.progress.reason is Reason.ABORTED_BY_USER
 
 
+def test_an_update_is_shown_while_the_user_types(browser: Browser, demo_page: DemoPage) -> None:
+    """A button that is no longer possible goes away, and a new service appears in the list."""
+    demo = Demo("errors", page=demo_page)
+    demo.advance(60.0)
+    with opened_page(browser, f"{demo_page.address}rollouts/errors/mnist-00002") as page:
+        expect(page.get_by_text("live", exact=True)).to_be_visible()
+        page.get_by_label("Reason, for the record").fill("INC-7")
+        _advance_until(demo, lambda: demo.shown()[0][0].is_final)
+        expect(page.locator(".why .badge")).to_contain_text("Rolled back")
+        expect(page.get_by_role("button", name="Abort")).to_have_count(0)
+        expect(page.get_by_role("button", name="Retry")).to_be_visible()
+        expect(page.get_by_label("Reason, for the record")).to_have_value("INC-7")
+        expect(page.get_by_label("Reason, for the record")).to_be_focused()
+    source = FakeSource([rollout()], POLICY)
+    with ServedPage(source, FakeAccess()) as served, opened_page(browser, served.url) as page:
+        expect(page.get_by_text("live", exact=True)).to_be_visible()
+        search = page.get_by_role("searchbox", name="Search")
+        search.fill("resn")
+        source.kept.append(rollout(service="third"))
+        source.at += 60
+        expect(page.get_by_role("link", name="third")).to_be_visible()
+        expect(search).to_have_value("resn")
+        expect(search).to_be_focused()
+        assert console_errors(page) == []
+
+
+def test_a_page_that_comes_back_by_the_back_button_is_live(browser: Browser) -> None:
+    """The browser keeps it as it was, with its stream closed."""
+    source = FakeSource([rollout()], POLICY)
+    with ServedPage(source, FakeAccess()) as served, opened_page(browser, served.url) as page:
+        expect(page.get_by_text("live", exact=True)).to_be_visible()
+        for event in ("pagehide", "pageshow"):
+            page.evaluate("name => window.dispatchEvent(new PageTransitionEvent(name, {persisted: true}))", event)
+        source.kept = [replace(each, progress=replace(each.progress, weight=55)) for each in source.kept]
+        expect(page.locator(".row .num")).to_contain_text("55 %")
+
+
 def test_without_the_right_there_is_no_button_and_the_api_refuses(browser: Browser) -> None:
     """A request that is made all the same gets the API server's 403."""
     access = FakeAccess(may_write=set(), error=Forbidden("ada cannot patch canaryrollouts", status=403))

@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from starlette.requests import ClientDisconnect
 
 from autocanary.model.progress_json import with_stored_fields
-from autocanary.page.live_updates import Feed, LiveStreams, TooManyStreams
+from autocanary.page.live_updates import CPU_SHARE, CpuBudget, Feed, LiveStreams, TooManyStreams
 from tests.cli.fake_client import POLICY, rollout
 from tests.page.served import FakeAccess, FakeSource, OpenStream, ServedPage
 
@@ -40,15 +41,19 @@ def test_a_row_is_sent_when_its_rollout_changes() -> None:
         assert stream.headers["content-type"].startswith("text/event-stream")
         [(name, data)] = _events(stream, 1)
         assert name == "update"
-        assert sorted(data["rows"]) == ["r-models-mnist-00002", "r-models-other-00002"]
+        assert data["rows"] == {}
+        assert sorted(data["parts"]) == ["list", "tabs"]
+        assert "r-models-mnist-00002" in data["parts"]["list"]
         source.kept[0] = replace(source.kept[0], progress=with_stored_fields(source.kept[0].progress, {"weight": 50}))
         [(_, data)] = _events(stream, 1)
         assert list(data["rows"]) == ["r-models-mnist-00002"]
         assert "50 %" in data["rows"]["r-models-mnist-00002"]
         source.kept.append(rollout(service="third"))
         source.at += 60
-        [(name, _)] = _events(stream, 1)
-        assert name == "reload"
+        [(name, data)] = _events(stream, 1)
+        assert name == "update"
+        assert "r-models-third-00002" in data["parts"]["list"]
+        assert '<span class="count">3</span>' in data["parts"]["tabs"]
         stream.close()
 
 
@@ -191,3 +196,86 @@ def test_a_reader_that_does_not_read_is_let_go() -> None:
 
     received = _run(work, shortest_round=0.01)
     assert len(received) < 20
+
+
+def test_one_expensive_round_delays_no_update() -> None:
+    """As when the garbage of the whole process is collected in it, which takes a quarter of a second in a large one."""
+    spent = [0.0]
+    numbers = iter(range(10_000))
+
+    def render(_: Feed) -> dict[str, Any]:
+        number = next(numbers)
+        spent[0] += 0.3 if number == 1 else 0.002
+        return {"n": number}
+
+    async def work(live: LiveStreams) -> list[bytes]:
+        stream = live.open("v", "k", render, _always)
+        await anext(stream)
+        return [await asyncio.wait_for(anext(stream), 10) for _ in range(4)]
+
+    events = _run(work, shortest_round=0.01, cpu_clock=lambda: spent[0])
+    assert [json.loads(each.split(b"data: ")[1])["n"] for each in events] == [0, 1, 2, 3]
+
+
+def test_rounds_that_are_always_expensive_come_rarely() -> None:
+    """Over time they take their share of a core, and no page waits longer than the longest round."""
+    budget = CpuBudget(1.0, 30.0)
+    at, used, before = 0.0, 0.0, 0.0
+    for _ in range(200):
+        pause = budget.pause(0.1, at - before)
+        used, before, at = used + 0.1, at, at + pause
+        assert 1.0 <= pause <= 30.0
+    assert used / at == pytest.approx(CPU_SHARE, rel=0.05)
+    assert budget.pause(100.0, 1.0) == 30.0
+    assert budget.pause(0.0, 30.0) == 1.0
+
+
+def test_what_failed_to_be_rendered_comes_with_the_next_round() -> None:
+    """The page had noted the new record as sent before it failed."""
+    failures = iter([ValueError("a list that changed while it was read")])
+    versions = iter(["first", "second", "second", "second"])
+
+    def render(feed: Feed) -> dict[str, Any] | None:
+        version = next(versions, "second")
+        if feed.seen.get("version") == version:
+            return None
+        feed.seen["version"] = version
+        if version == "second":
+            for error in failures:
+                raise error
+        return {"version": version}
+
+    async def work(live: LiveStreams) -> list[bytes]:
+        stream = live.open("v", "k", render, _always)
+        await anext(stream)
+        return [await asyncio.wait_for(anext(stream), 10) for _ in range(2)]
+
+    assert [b"second" in each for each in _run(work, shortest_round=0.01)] == [False, True]
+
+
+def test_a_visitor_who_leaves_before_the_first_byte_keeps_no_place() -> None:
+    """A connection that ends while the answer begins, so that nothing is ever read from the stream."""
+    with ServedPage(FakeSource([rollout()], POLICY), FakeAccess()) as served:
+
+        async def leaves(message: Any) -> None:
+            raise OSError(message["type"])
+
+        async def receives() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "method": "GET",
+            "path": "/live",
+            "raw_path": b"/live",
+            "root_path": "",
+            "query_string": b"",
+            "headers": [(b"host", served.host.encode())],
+            "client": ("127.0.0.1", 1),
+        }
+        for _ in range(25):
+            with pytest.raises((OSError, ClientDisconnect)):
+                asyncio.run(served.page.application(scope, receives, leaves))
+        assert served.page.live.open_streams == 0
+        assert served.get("/").status == 200

@@ -21,27 +21,38 @@
     }
   };
 
-  const parsed = (html) => {
+  // Without the time that passes anyway.
+  const textOf = (html) => html.replace(/<time[^]*?<\/time>/g, "").replace(/ ?changed/g, "");
+
+  const fieldsOf = (target) => [...target.querySelectorAll("input:not([type=hidden])")];
+
+  // Details that are open stay open, what is being typed stays, and the focus stays where it is.
+  const replaceContent = (target, html) => {
     const template = document.createElement("template");
     template.innerHTML = html;
-    return template.content;
-  };
-
-  // Details that are open stay open, and what is being typed is not thrown away.
-  const replaceContent = (target, html) => {
-    if (!target || target.contains(document.activeElement) && document.activeElement.matches("input")) return;
+    if (!target || textOf(target.innerHTML).trim() === textOf(template.innerHTML).trim()) return;
     const open = [...target.querySelectorAll("details")].map((each) => each.open);
-    target.replaceChildren(parsed(html));
+    const typed = new Map(fieldsOf(target).map((each) => [each.name, each.value]));
+    const focused = target.contains(document.activeElement) ? document.activeElement : null;
+    const row = focused?.closest("tr")?.id;
+    const selection = focused?.matches("input") ? [focused.selectionStart, focused.selectionEnd] : null;
+    target.replaceChildren(template.content);
     [...target.querySelectorAll("details")].forEach((each, index) => { each.open ||= Boolean(open[index]); });
+    for (const each of fieldsOf(target)) each.value = typed.get(each.name) ?? each.value;
+    if (!focused) return;
+    const after = focused.id ? document.getElementById(focused.id)
+      : row ? document.getElementById(row)?.querySelector("a")
+      : focused.matches("button[value]") ? target.querySelector(`button[value="${CSS.escape(focused.value)}"]`) : null;
+    after?.focus({preventScroll: true});
+    if (after && selection) after.setSelectionRange(...selection);
   };
-
-  // Without the time that passes anyway.
-  const textOf = (row) => row.outerHTML.replace(/<time[^]*?<\/time>/g, "").replace(/ ?changed/g, "");
 
   const replaceRow = (id, html) => {
     const before = document.getElementById(id);
-    const after = parsed(html).querySelector("tr");
-    if (!before || !after || textOf(before) === textOf(after)) return;
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    const after = template.content.querySelector("tr");
+    if (!before || !after || textOf(before.outerHTML) === textOf(after.outerHTML)) return;
     const focused = before.contains(document.activeElement);
     before.replaceWith(after);
     after.classList.add("changed");
@@ -62,18 +73,16 @@
       const data = JSON.parse(event.data);
       serverNow = data.now;
       receivedAt = performance.now();
-      for (const [id, html] of Object.entries(data.rows ?? {})) replaceRow(id, html);
       for (const [id, html] of Object.entries(data.parts ?? {})) replaceContent(document.getElementById(id), html);
+      for (const [id, html] of Object.entries(data.rows ?? {})) replaceRow(id, html);
       if (data.title) document.title = data.title;
       tick();
     });
-    // Other rollouts belong on this page of the list now.
-    stream.addEventListener("reload", () => {
-      if (!document.activeElement?.matches("input, select")) location.reload();
-    });
-    window.addEventListener("pagehide", () => stream.close());
+    window.addEventListener("pagehide", () => stream.close(), {once: true});
   };
 
+  // The browser's Back button brings back the page as it was, with its stream closed.
+  window.addEventListener("pageshow", (event) => { if (event.persisted) listen(); });
   setInterval(tick, 5000);
   listen();
 })();
