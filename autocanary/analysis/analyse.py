@@ -132,6 +132,11 @@ class _Finding:
     metric: str = ""
 
 
+def _title(metric: Metric) -> str:
+    """What every sentence calls the metric."""
+    return metric_title(metric.name, metric.quantile)
+
+
 def _rate(counts: tuple[float, float]) -> str:
     requests, failed = counts
     return f"{100 * failed / requests:.3g} %"
@@ -237,7 +242,7 @@ class _EvaluatedMetrics:
         for metric, _ in self.gating:
             side = self.comparison_result.silent.get(metric.name) if self.comparison_result is not None else None
             if side is not None:
-                message = f"{metric.name}: no current sample of {side}: its pods are gone or no longer scraped"
+                message = f"{_title(metric)}: no current sample of {side}: its pods are gone or no longer scraped"
                 yield _Finding(Outcome.OUTAGE, Reason.METRICS_STALE, message, metric.name)
         for outcome, kinds in ((Outcome.OUTAGE, _OUTAGES), (Outcome.NO_DATA, _NO_DATA)):
             for metric, state in self.gating:
@@ -245,7 +250,7 @@ class _EvaluatedMetrics:
                     continue
                 if outcome is Outcome.NO_DATA and metric.range == UNBOUNDED and self._has_requests_in_step():
                     continue
-                message = f"{metric.name}: {describe_measurement(state.last)}"
+                message = f"{_title(metric)}: {describe_measurement(state.last)}"
                 yield _Finding(outcome, kinds[state.last.kind], message, metric.name)
 
     def _shared_outage(self) -> Iterator[_Finding]:
@@ -275,7 +280,7 @@ class _EvaluatedMetrics:
         if comparison_result is None:
             return
         if comparison_result.suspicious:
-            evidence_percent = evidence_text(comparison_result.conclusion.evidence_percent)
+            evidence_percent = evidence_text(round(comparison_result.conclusion.evidence_percent, 1))  # as it is stored
             if comparison_result.conclusion.largest_contributor == TRAFFIC_SHARE:
                 message = f"{self._missing_traffic_text()}: {evidence_percent}"
                 yield _Finding(Outcome.SUSPICIOUS, Reason.TRAFFIC_MISSING, message)
@@ -296,12 +301,12 @@ class _EvaluatedMetrics:
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.VIOLATION_SEEN, message, metric.name)
         for metric, state in self.gating:
             if state.last is not None and state.last.kind is MeasurementKind.TOO_FEW:
-                message = f"{metric.name}: {describe_measurement(state.last)}"
+                message = f"{_title(metric)}: {describe_measurement(state.last)}"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, message, metric.name)
         for metric, state in self.gating:
             if state.ok and not is_long_enough_in_range(metric, state):
                 message = (
-                    f"{metric_title(metric.name, metric.quantile)} {value_text(metric, state)}: in range at "
+                    f"{_title(metric)} {value_text(metric, state)}: in range at "
                     f"{state.passes_in_row} of {metric.consecutive_success_limit} evaluations in a row"
                 )
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, message, metric.name)
@@ -310,15 +315,15 @@ class _EvaluatedMetrics:
         for metric, standing in self._compared_metrics():
             required = self._required_requests(metric)
             if standing.not_compared_reason:
-                message = f"{metric.name}: {standing.not_compared_reason}"
+                message = f"{_title(metric)}: {standing.not_compared_reason}"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, message, metric.name)
             elif standing.step_requests < required:
-                message = f"{metric.name}: {standing.step_requests:.0f} of {required:g} requests in this step"
+                message = f"{_title(metric)}: {standing.step_requests:.0f} of {required:g} requests in this step"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS, message, metric.name)
             elif not self._is_non_inferior(metric):
                 fails = self.comparison_result is not None and self.comparison_result.health.stable_in_outage
                 waits = "; stable itself is in an outage, which shows nothing" if fails else ""
-                message = f"{metric.name}: {standing}; {proof_text(standing)}{waits}"
+                message = f"{_title(metric)}: {standing}; {proof_text(standing)}{waits}"
                 yield _Finding(Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE, message, metric.name)
 
     def _compared_metrics(self) -> list[tuple[Metric, ComparisonSummary]]:
@@ -364,7 +369,8 @@ class _EvaluatedMetrics:
             return self._missing_traffic_text()
         standing = self.comparison_result.summaries[name]
         part = f", {100 * standing.contribution:.0f} % of the evidence" if standing.contribution < 0.95 else ""
-        return f"{name} {verb} worse than stable's: {worse_text(standing)}{part}"
+        title = next((_title(each) for each in self.metrics if each.name == name), name)
+        return f"{title} {verb} worse than stable's: {worse_text(standing)}{part}"
 
     def _missing_traffic_text(self) -> str:
         weight = self.analysis_input.evaluation.weight
@@ -377,6 +383,6 @@ class _EvaluatedMetrics:
     def _pass_text(self, metric: Metric, state: MetricState) -> str:
         standing = self.comparison_result.summaries.get(metric.name) if self.comparison_result is not None else None
         if standing is None:
-            return f"{metric_title(metric.name, metric.quantile)} {value_text(metric, state)}"
+            return f"{_title(metric)} {value_text(metric, state)}"
         value = f"{value_text(metric, state)}, " if metric.range != UNBOUNDED else ""
-        return f"{metric.name} {value}{standing}"
+        return f"{_title(metric)} {value}{standing}"

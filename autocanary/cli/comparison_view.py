@@ -9,6 +9,7 @@ from autocanary.model.comparison_summary import ComparisonSummary
 from autocanary.model.comparison_wording import comparison_lines, worst_first
 from autocanary.model.policy import Metric, Policy
 from autocanary.model.rollout import Rollout
+from autocanary.model.value_wording import metric_title
 
 __all__ = ["comparison_panel", "evidence_bar", "evidence_meter"]
 
@@ -58,7 +59,8 @@ def _comparison_text(name: str, summary: ComparisonSummary, metric: Metric | Non
     watched = " (dry run)" if metric is not None and metric.dry_run else ""
     carries = summary.contribution if summary.evidence_percent > 0 else 0.0
     part = f", {100 * carries:.0f} % of the evidence" if 0 < carries < 0.995 else ""
-    text = Text(f"{name}{watched}{part}", "bold")
+    title = metric_title(name, metric.quantile if metric is not None else None)
+    text = Text(f"{title}{watched}{part}", "bold")
     style = "yellow" if summary.not_compared_reason else "red" if summary.evidence_percent >= 50 else "default"
     for line in comparison_lines(summary):
         text.append(f"\n  {line}", f"not bold {style}")

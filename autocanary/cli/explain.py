@@ -16,6 +16,7 @@ from autocanary.cli.object_names import parse_name
 from autocanary.cli.printing import Context, Kubeconfig, Namespace, Output, OutputFormat
 from autocanary.cli.requests import find_named
 from autocanary.cli.rollout_view import phase_style
+from autocanary.model.comparison_wording import evidence_text
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase
 from autocanary.model.rollout import Rollout
@@ -27,6 +28,8 @@ __all__ = ["explain", "render_decision", "render_explanation"]
 
 _VERDICTS = {True: ("pass", "green"), False: ("violation", "red"), None: ("unknown", "yellow")}
 _SHORT_INPUTS = ("now", "cacheAge", "acknowledgedWeight", "paused", "request", "unsupportedReason")
+
+_METRIC_WIDTH = 24
 
 
 def explain(
@@ -111,14 +114,16 @@ def render_explanation(found: Explanation, now: float, *, wide: bool) -> Rendera
     head = Text(f"{found.namespace}/{found.service}: {found.candidate} instead of {found.stable}", "bold")
     weight = 100 if found.weight is None else found.weight
     of = f" of {found.steps}" if found.steps else ""
+    step = f" · step {found.step}{of}" if found.step else ""
     began = f"began {format_time(found.started_at)}, {format_duration((found.finished_at or now) - found.started_at)}"
     state = Text(found.phase, f"bold {style}")
-    state.append(f" at {weight} % · step {found.step}{of} · {began}", "not bold default")
+    state.append(f" at {weight} %{step} · {began}", "not bold default")
     facts = _facts()
     _add(facts, "Model", found.models.text)
     _add(facts, "Released by", found.released_by)
     running = found.finished_at is None
     _add(facts, "Why not now" if running else "Ended", found.wait.text)
+    _add(facts, "Restore", found.restore)
     decided = "Last decision" if running else "Decided"
     _add(facts, decided, _decision_line(found.decision, found.message))
     _add(facts, "Rule", _rule_line(found.decision))
@@ -127,6 +132,9 @@ def render_explanation(found: Explanation, now: float, *, wide: bool) -> Rendera
     parts: list[RenderableType] = [head, state, Text(), facts]
     if found.evidence:
         parts += [Text(), _evidence_table(found.evidence)]
+        if found.evidence_percent is not None:
+            together = "" if sum(bool(row.comparison) for row in found.evidence) < 2 else "all metrics together: "
+            parts.append(Text(f"{together}{evidence_text(found.evidence_percent)}"))
         for row in found.evidence:
             parts += [Text(f"{row.title}: {line}", "dim") for line in row.comparison]
     if found.next_events:
@@ -176,8 +184,13 @@ def _rule_line(decision: DecisionExplanation | None) -> str:
 
 def _evidence_table(rows: tuple[EvidenceRow, ...]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
-    for column in ("EVIDENCE", "NOW", "NEEDED", "VIOLATIONS", "REQUESTS", "SOURCE"):
-        table.add_column(column, justify="right" if column in ("VIOLATIONS", "REQUESTS") else "left")
+    names = max((len(row.title) for row in rows), default=0)
+    table.add_column("EVIDENCE", overflow="fold", min_width=min(names, _METRIC_WIDTH))  # never cut: names may be alike
+    table.add_column("NOW", overflow="fold")
+    table.add_column("NEEDED", overflow="fold")
+    for column in ("VIOLATIONS", "REQUESTS"):
+        table.add_column(column, justify="right", min_width=len(column))
+    table.add_column("SOURCE", overflow="fold")
     for row in rows:
         _, style = _VERDICTS[row.verdict]
         limit = f"{row.violations} of {row.failure_limit}" if row.failure_limit else str(row.violations)

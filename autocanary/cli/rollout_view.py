@@ -14,11 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from autocanary.cli.comparison_view import comparison_panel
+from autocanary.cli.sparkline import course_table
 from autocanary.model import comparison_wording, value_wording
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Metric, Policy, Range
 from autocanary.model.progress import MetricState, Phase, failed_requests_of
+from autocanary.model.reason import Reason
 from autocanary.model.rollout import Rollout
+from autocanary.views.service_history import restore_text
 
 __all__ = [
     "RolloutView",
@@ -46,6 +49,8 @@ _STYLES = {
     Phase.MISSED: "yellow",
 }
 _BAR = 40
+_METRIC_WIDTH = 24
+"""Columns that the name of a metric gets before the others do; a longer one takes several lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +120,19 @@ def metric_table(view: RolloutView) -> Table | None:
     if not states:
         return None
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for column in ("METRIC", "VALUE", "ALLOWED", "VIOLATIONS", "REQUESTS (WINDOW)"):
-        table.add_column(column, justify="right" if column in ("VIOLATIONS", "REQUESTS (WINDOW)") else "left")
+    names = max((len(_title(name, view)) for name in states), default=0)
+    table.add_column("METRIC", overflow="fold", min_width=min(names, _METRIC_WIDTH))  # never cut: names may be alike
+    table.add_column("VALUE", overflow="fold")
+    table.add_column("ALLOWED", overflow="fold")
+    table.add_column("VIOLATIONS", justify="right", min_width=len("VIOLATIONS"))
+    table.add_column("REQUESTS (WINDOW)", justify="right", min_width=len("(WINDOW)"))
     metrics = policy.metrics_at(view.rollout.progress.step.index) if policy is not None else {}
     for name, state in comparison_wording.worst_first(states):
-        table.add_row(*_metric_row(name, state, metrics.get(name)))
+        table.add_row(*_metric_row(_title(name, view), state, metrics.get(name)))
     return table
 
 
-def _metric_row(name: str, state: MetricState, metric: Metric | None) -> tuple[Text, ...]:
+def _metric_row(title: str, state: MetricState, metric: Metric | None) -> tuple[Text, ...]:
     style = {True: "green", False: "red", None: "yellow"}[state.ok]
     last = state.last
     if last is None:
@@ -133,15 +142,26 @@ def _metric_row(name: str, state: MetricState, metric: Metric | None) -> tuple[T
     else:
         value = Text(value_wording.format_value(last.value, last.unit), style)
     limit = _violations(state, metric)
-    dry = metric is not None and metric.dry_run
     only_compared = metric is not None and metric.compare is not None and metric.range == Range()
+    requests = last.requests if last is not None else None
+    if only_compared and metric is not None:
+        counted = comparison_wording.counted_percent(state.comparison_summary, metric.unit)
+        if counted is not None:
+            value, requests = Text(f"{counted:.2f} %", style), None  # of the counts below the table
     return (
-        Text(f"{name} (dry run)" if dry else name),
+        Text(title),
         value,
         Text(_allowed(metric), "dim"),
         Text("–" if only_compared else limit, "red" if state.violations else ""),
-        Text(f"{last.requests:,.0f}" if last is not None and last.requests is not None else "–", ""),
+        Text(f"{requests:,.0f}" if requests is not None else "–", ""),
     )
+
+
+def _title(name: str, view: RolloutView) -> str:
+    metrics = view.policy.metrics_at(view.rollout.progress.step.index) if view.policy is not None else {}
+    metric = metrics.get(name)
+    title = value_wording.metric_title(name, metric.quantile if metric is not None else None)
+    return f"{title} (dry run)" if metric is not None and metric.dry_run else title
 
 
 def _violations(state: MetricState, metric: Metric | None) -> str:
@@ -168,9 +188,19 @@ def reason_text(view: RolloutView, now: float) -> Text:
     if progress.message:
         line.append(f"  {progress.message}", "not bold default")
     waits = value_wording.describe_wait(view.rollout, view.policy, now)
-    if waits and waits != progress.message:
+    if waits and waits != progress.message and progress.reason is not Reason.AWAITING_APPROVAL:
         line.append(f"\nwaits for {waits}", "not bold dim")
+    restore = restore_text(view.rollout)
+    if restore:
+        line.append(f"\n{restore}", "not bold default")
     return line
+
+
+def _course(view: RolloutView) -> Table | None:
+    """The sparklines, in the order of the table."""
+    metrics = dict(view.policy.metrics_at(view.rollout.progress.step.index)) if view.policy is not None else {}
+    names = [name for name, _ in comparison_wording.worst_first(view.rollout.progress.analysis.metrics)]
+    return course_table(view.rollout, metrics, names)
 
 
 def rollout_panel(view: RolloutView, now: float) -> Panel:
@@ -181,6 +211,9 @@ def rollout_panel(view: RolloutView, now: float) -> Panel:
     table = metric_table(view)
     if table is not None:
         parts += [Text(), table]
+    course = _course(view)
+    if course is not None:
+        parts += [Text(), course]
     counted = failed_requests_of(progress)
     if counted is not None:
         failed, most = counted

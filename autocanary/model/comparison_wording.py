@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autocanary.model.comparison_summary import ComparisonSummary
+from autocanary.model.measurement import Unit
 from autocanary.model.progress import MetricState
 from autocanary.model.value_wording import format_duration
 
 __all__ = [
     "comparison_lines",
+    "counted_percent",
     "difference_text",
     "evidence_text",
     "needed_text",
@@ -27,7 +29,7 @@ _LATE = 1.2
 
 
 def evidence_text(percent: float) -> str:
-    """The meter: ``worse than stable: 40 % of the proof needed to roll back``."""
+    """The meter, of all comparisons together: ``worse than stable: 40 % of the proof needed to roll back``."""
     return f"worse than stable: {_whole(percent)} of the proof needed to roll back"
 
 
@@ -57,6 +59,16 @@ def difference_text(summary: ComparisonSummary) -> str:
     return f"{abs(difference.points):.2f} points {more} than stable ({interval})"
 
 
+def counted_percent(summary: ComparisonSummary | None, unit: Unit) -> float | None:
+    """The candidate's rate since the rollout began, for a metric that is a share of its requests; None for others.
+
+    Beside the counts of the rollout, the value of the last window would be a second number for the same thing.
+    """
+    if summary is None or summary.not_compared_reason or unit is not Unit.PERCENT:
+        return None
+    return summary.candidate.percent
+
+
 def worse_text(summary: ComparisonSummary) -> str:
     """The counts that say most against the candidate, with the time that they are of where it is not the rollout."""
     recent, total = summary.recent_candidate.percent, summary.candidate.percent
@@ -83,7 +95,7 @@ def comparison_lines(summary: ComparisonSummary) -> tuple[str, ...]:
     difference = difference_text(summary)
     if difference:
         lines.append(difference)
-    lines.append(evidence_text(summary.evidence_percent))
+    lines.append(f"this metric alone: {_whole(summary.evidence_percent)} of the proof needed to roll back")
     if summary.limit_percent is None:
         lines.append(proof_text(summary))
     return tuple(lines)

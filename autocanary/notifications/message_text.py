@@ -15,6 +15,7 @@ from autocanary.model.reason import Reason
 from autocanary.model.value_wording import format_duration
 from autocanary.ports import Message
 from autocanary.views import model_change, released_by_text
+from autocanary.views.wait import HOLDS_THAT_NEED_A_USER
 
 __all__ = ["action_taken", "advice", "calls_for_action", "next_action", "release_text", "summary", "title"]
 
@@ -89,7 +90,7 @@ _ADVICE_BY_REASON: Mapping[str, str] = {
     Reason.METRICS_PARTIAL.value: "Check the warnings of the Prometheus query: its answer is incomplete.",
     Reason.METRICS_NOT_A_NUMBER.value: "Check the metric's query: it divides by zero.",
     Reason.VIOLATION_SEEN.value: _NO_ACTION,
-    Reason.GATHERING_EVIDENCE.value: _NO_ACTION,
+    Reason.GATHERING_EVIDENCE.value: "Nothing: more requests decide.",
     Reason.SUSPICIOUS.value: f"Nothing: more requests decide. {_ABORT} rolls back now.",
     Reason.BEYOND_OBJECTIVE.value: "Check what both revisions depend on: stable may miss the objective, too.",
     Reason.TRAFFIC_MISSING.value: "Check {candidate}'s pods: it completes fewer requests than its share.",
@@ -143,8 +144,7 @@ _EVENTS_WITHOUT_REASON_ADVICE = frozenset(
 """Events after which the reason is history: what it advises is too late."""
 
 _CALLING_EVENTS = frozenset({Event.ROLLBACK.value, Event.EXTERNAL_CHANGE.value})
-_CALLING_HOLDS = frozenset({Reason.INCONCLUSIVE.value, Reason.STABLE_FAILED.value, Reason.SHARED_OUTAGE.value})
-"""Holds that last until a user repairs or decides something."""
+_CALLING_HOLDS = frozenset(reason.value for reason in HOLDS_THAT_NEED_A_USER)
 _WARNINGS_WITHOUT_ACTION = frozenset(
     {
         Reason.ROUTE_NOT_READY.value,
@@ -162,6 +162,9 @@ _HOLDS: Mapping[str, str] = {
     Reason.METRICS_STALE.value: ", when Prometheus has current samples",
     Reason.NO_DATA.value: ", when requests are measured",
     Reason.TOO_FEW_REQUESTS.value: ", when there are enough requests",
+    Reason.GATHERING_EVIDENCE.value: ", when there is enough evidence",
+    Reason.SUSPICIOUS.value: ", or a rollback: more requests decide",
+    Reason.SHARED_OUTAGE.value: ", when both revisions work again",
 }
 
 
@@ -183,7 +186,9 @@ def summary(message: Message) -> str:
         return _conditional(message)
     text = message.notification.message or message.notification.reason
     first = text.split(maxsplit=1)[0] if text.strip() else ""
-    if first.isalpha() and first != "autocanary":  # names of revisions, metrics and clients stay as they are
+    if (
+        first.isalpha() and first.islower() and first != "autocanary"
+    ):  # names of revisions, fields and clients stay as they are
         text = text[0].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
@@ -299,13 +304,21 @@ def next_action(message: Message, policy: Policy | None) -> str:
     if message.dry_run:
         return ""
     if notification.phase == Phase.ROLLING_BACK.value:
+        if notification.reason == Reason.ROLLBACK_BLOCKED.value and _needs_action(message):
+            return f"{rollout.candidate} keeps its traffic until you apply the last good manifest."
         return f"All traffic goes back to {rollout.stable}."
     if policy is None or notification.phase in _ENDED or notification.step > len(policy.steps):
         return ""
     if notification.phase == Phase.PAUSED.value:
         approval = notification.reason == Reason.AWAITING_APPROVAL.value
         return "Nothing until you promote or abort." if approval else "Nothing until you resume, promote or abort."
+    if notification.reason == Reason.STABLE_FAILED.value:
+        put_back = f"If {rollout.stable} is not ready {format_duration(policy.progress_deadline)} after it failed"
+        return f"Nothing while {rollout.stable} is not ready. {put_back}, its spec is put back as a new revision."
     wait = _HOLDS.get(notification.reason, "")
+    if notification.step == 0 and notification.reason == Reason.REVISION_FAILED.value:
+        first = f"{policy.steps[0].weight} % of the traffic, once {rollout.candidate} is ready"
+        return f"{first}; a rollback, if it is not ready {format_duration(policy.progress_deadline)} after it started."
     if notification.step == 0:
         return f"{policy.steps[0].weight} % of the traffic{wait or f', once {rollout.candidate} is ready'}."
     present, ahead = policy.steps[notification.step - 1], policy.steps[notification.step :]

@@ -116,8 +116,11 @@ def _progress_text(message: Message, policy: Policy | None) -> str:
     rollout, notification = message.rollout, message.notification
     steps = f" of {len(policy.steps)}" if policy else ""
     step = f" · step {notification.step}{steps}" if notification.step > 0 else ""
+    observed, blocked = rollout.progress.step.observed_weight, notification.reason == Reason.ROLLBACK_BLOCKED.value
+    seen = f", but {observed} % seen" if blocked and observed not in (None, notification.weight) else ""
     lines = [
-        f"`{weight_bar(notification.weight)}` *{notification.weight} %*{step} · {escape_mrkdwn(notification.phase)}",
+        f"`{weight_bar(notification.weight)}` *{notification.weight} %*{seen}{step} · "
+        f"{escape_mrkdwn(notification.phase)}",
         f"{escape_mrkdwn(rollout.candidate)} instead of {escape_mrkdwn(rollout.stable)}",
     ]
     if release := release_text(message):

@@ -209,7 +209,7 @@ class LiveStreams:
 
 
 class OpenStream:
-    """The bytes of one stream. Who opens it closes it, also where nothing was ever read: nobody else does then."""
+    """The bytes of one stream. Who opens it closes it, also where nothing was ever read."""
 
     def __init__(self, stream: AsyncGenerator[bytes], leave: Callable[[], None]) -> None:
         self._stream, self._leave = stream, leave

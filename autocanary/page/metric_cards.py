@@ -139,6 +139,7 @@ def _empty_row(name: str, metric: Metric) -> EvidenceRow:
         minimum=metric.range.min,
         maximum=metric.range.max,
         requests=None,
+        requests_since_start=False,
         violations=0,
         failure_limit=metric.failure_limit,
         worse_percent=None,

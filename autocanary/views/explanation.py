@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from autocanary.analysis.forecast import forecast_text
 from autocanary.decide.transitions import DEADLINE_REASONS
-from autocanary.model.comparison_wording import comparison_lines, worst_first
+from autocanary.model.comparison_wording import comparison_lines, counted_percent, worst_first
 from autocanary.model.decision import Event
 from autocanary.model.policy import Metric, OnFailure, Policy, Range, TimeoutAction
 from autocanary.model.progress import MetricState, Phase
@@ -23,6 +23,7 @@ from autocanary.model.value_wording import (
 )
 from autocanary.views.decision_replay import DecisionExplanation, explain_decision
 from autocanary.views.model_change import ModelChange, model_change, released_by_text
+from autocanary.views.service_history import restore_text
 from autocanary.views.wait import WITHOUT_METRICS, Wait, explain_wait
 
 __all__ = ["EvidenceRow", "Explanation", "NextEvent", "PolicyInForce", "explain_rollout"]
@@ -32,7 +33,8 @@ __all__ = ["EvidenceRow", "Explanation", "NextEvent", "PolicyInForce", "explain_
 class EvidenceRow:
     """One metric. ``now`` and ``needed`` are in words; ``verdict`` is True in range, False out of range, None unknown.
 
-    ``value``, ``minimum`` and ``maximum`` are in ``unit``. ``requests`` are the candidate's in the window.
+    ``value``, ``minimum`` and ``maximum`` are in ``unit``. ``requests`` are the candidate's in the window, or, with
+    ``requests_since_start``, since the rollout began: those that ``now`` is of.
     For a comparison ``worse_percent`` is the evidence that the candidate is worse than stable, in percent of what
     rolls it back, ``pass_percent`` the evidence that it is not, in percent of what lets it pass, and ``comparison`` its
     sentences: counts, difference, both proofs, and what is needed; None and () otherwise. ``source`` is where the
@@ -49,6 +51,7 @@ class EvidenceRow:
     minimum: float | None
     maximum: float | None
     requests: float | None
+    requests_since_start: bool
     violations: int
     failure_limit: int | None
     worse_percent: float | None
@@ -89,7 +92,7 @@ class Explanation:
 
     ``evidence`` has the worst metric first; ``next_events`` are in the order of their times, what has none last.
     ``sources`` are the metric sources that answered, ``forecast`` what a comparison can be expected to find at this
-    traffic.
+    traffic. ``restore`` says what autocanary put back in the spec, and what the manifest still has; "" without.
     """
 
     rollout: str
@@ -117,6 +120,7 @@ class Explanation:
     policy: PolicyInForce
     sources: tuple[str, ...]
     forecast: str
+    restore: str
 
 
 def explain_rollout(
@@ -154,6 +158,7 @@ def explain_rollout(
         policy=_policy_in_force(rollout, policy, governing),
         sources=tuple(dict.fromkeys(row.source for row in evidence if row.source)),
         forecast=forecast_text(policy, progress),
+        restore=restore_text(rollout),
     )
 
 
@@ -173,9 +178,13 @@ def _by_time(event: NextEvent) -> tuple[bool, float]:
 
 def _row(name: str, state: MetricState, metric: Metric | None) -> EvidenceRow:
     last, summary = state.last, state.comparison_summary
+    requests = last.requests if last is not None else None
     limits = metric.range if metric is not None else Range()
     only_compared = metric is not None and metric.compare is not None and metric.range == Range()
-    if last is None:
+    counted = counted_percent(summary, metric.unit) if only_compared and metric is not None else None
+    if counted is not None and summary is not None:
+        now_text, requests = f"{counted:.2f} %", summary.candidate.requests
+    elif last is None:
         now_text = "not measured yet"
     elif last.value is None:
         now_text = describe_measurement(last)
@@ -197,7 +206,8 @@ def _row(name: str, state: MetricState, metric: Metric | None) -> EvidenceRow:
         unit=last.unit.value if last is not None else (metric.unit.value if metric is not None else ""),
         minimum=limits.min,
         maximum=limits.max,
-        requests=last.requests if last is not None else None,
+        requests=requests,
+        requests_since_start=counted is not None,
         violations=state.violations,
         failure_limit=metric.failure_limit if metric is not None else None,
         worse_percent=summary.evidence_percent if summary is not None and compared else None,
@@ -222,7 +232,7 @@ def _next_events(rollout: Rollout, policy: Policy | None, now: float) -> Iterato
         return
     yield from _next_step(rollout, policy, now)
     yield from _deadlines(rollout, policy)
-    if progress.phase is not Phase.PAUSED:
+    if progress.phase is not Phase.PAUSED and progress.reason is not Reason.STABLE_FAILED:
         ending = "pauses the rollout" if policy.on_failure is OnFailure.PAUSE else "rolls it back"
         yield NextEvent("rollback", f"a failed analysis {ending} at any time")
 
@@ -254,7 +264,8 @@ def _next_step(rollout: Rollout, policy: Policy, now: float) -> Iterator[NextEve
     if step is not None and step.approval:
         yield NextEvent("user", f"the step at {progress.step.weight} % waits for approval when it has passed", earliest)
         return
-    yield NextEvent(kind, f"{what}, if the analysis passes", earliest)
+    ready = f"{rollout.stable} is ready again and " if progress.reason is Reason.STABLE_FAILED else ""
+    yield NextEvent(kind, f"{what}, if {ready}the analysis passes", earliest)
 
 
 def _deadlines(rollout: Rollout, policy: Policy) -> Iterator[NextEvent]:

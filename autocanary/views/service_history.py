@@ -13,7 +13,7 @@ from autocanary.model.rollout import Rollout
 from autocanary.model.time_format import parse_time
 from autocanary.views.model_change import ModelChange, model_change, model_of, released_by_text
 
-__all__ = ["PastRollout", "StableRestore", "UserAct", "service_history"]
+__all__ = ["PastRollout", "StableRestore", "UserAct", "restore_text", "service_history"]
 
 _ACTS: Mapping[str, str] = {
     "PromotedByUser": "promote",
@@ -127,6 +127,12 @@ def _time(entry: Mapping[str, Any]) -> float | None:
         return parse_time(str(entry.get("time") or ""))
     except ValueError:
         return None
+
+
+def restore_text(rollout: Rollout) -> str:
+    """What autocanary put back in the spec, and what the manifest still has; "" where nothing was put back."""
+    restore = _restore(rollout)
+    return restore.text if restore is not None else ""
 
 
 def _restore(rollout: Rollout) -> StableRestore | None:

@@ -16,10 +16,12 @@ from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_windows import next_opening
 from autocanary.model.value_wording import format_duration, metric_title
 
-__all__ = ["WITHOUT_METRICS", "Wait", "explain_wait", "needs_user"]
+__all__ = ["HOLDS_THAT_NEED_A_USER", "WITHOUT_METRICS", "Wait", "explain_wait", "needs_user"]
 
 WITHOUT_METRICS = NO_DATA_REASONS | OUTAGE_REASONS
 """Reasons to hold because nothing is measured: onNoData and onOutage say what follows."""
+HOLDS_THAT_NEED_A_USER = frozenset({Reason.INCONCLUSIVE, Reason.STABLE_FAILED, Reason.SHARED_OUTAGE})
+"""Holds that last until a user repairs or decides something."""
 _EVIDENCE = frozenset({Reason.GATHERING_EVIDENCE, Reason.SUSPICIOUS})
 
 
@@ -45,6 +47,8 @@ def needs_user(rollout: Rollout) -> bool:
     """Whether the rollout makes no progress until a user acts."""
     progress = rollout.progress
     if progress.phase is Phase.PAUSED:
+        return True
+    if progress.phase is Phase.HOLDING and progress.reason in HOLDS_THAT_NEED_A_USER:
         return True
     return progress.phase is Phase.ROLLING_BACK and (
         progress.outbox.has_warned(Reason.ROLLBACK_BLOCKED) and rollout.stable_spec is None
@@ -177,7 +181,7 @@ def _not_ready(rollout: Rollout, policy: Policy, now: float) -> Wait | None:
     left = max(0.0, began + policy.progress_deadline - now)
     so_far = f"{rollout.candidate} is not ready yet, {format_duration(now - began)} so far"
     if progress.reason is Reason.REVISION_FAILED:
-        so_far = _said(progress).partition("; given up")[0]
+        so_far = _said(progress).partition("; rolled back in")[0]
     text = f"{so_far}; rolled back in {format_duration(left)} unless it becomes ready"
     return Wait(text, "readiness")
 

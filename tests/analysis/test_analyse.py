@@ -28,7 +28,7 @@ def test_significantly_worse_fails_with_both_rates() -> None:
         Reason.WORSE_THAN_STABLE,
         "error-rate",
     )
-    assert found.message.startswith("error-rate is worse than stable's: canary 120/2400 = 5.00 %, stable ")
+    assert found.message.startswith("error rate is worse than stable's: canary 120/2400 = 5.00 %, stable ")
     assert found.message.endswith(" = 1.00 %, 5.0x (confidence 95 %)")
 
 
@@ -48,7 +48,7 @@ def test_suspicious_below_the_rejection_threshold() -> None:
     assert outcomes == [Outcome.INCONCLUSIVE, Outcome.SUSPICIOUS, Outcome.FAIL]
     doubt = next(each for each in seen if each.outcome is Outcome.SUSPICIOUS)
     assert (doubt.reason, doubt.metric) == (Reason.SUSPICIOUS, "error-rate")
-    assert doubt.message.startswith("error-rate looks worse than stable's: canary ")
+    assert doubt.message.startswith("error rate looks worse than stable's: canary ")
     assert doubt.message.endswith(" % of the proof needed to roll back")
     assert doubt.metrics["error-rate"].ok is False
 
@@ -62,7 +62,7 @@ def test_significantly_non_inferior_passes() -> None:
     assert early.metrics["error-rate"].ok is None
     late = run.evaluations(60, 200, 2, 1800, 18)
     assert (late.outcome, late.reason) == (Outcome.PASS, Reason.ANALYSING)
-    assert late.message.startswith("error-rate canary ")
+    assert late.message.startswith("error rate canary ")
     assert late.metrics["error-rate"].comparison_summary is not None
     assert late.metrics["error-rate"].comparison_summary.non_inferior_percent == 100
 
@@ -75,7 +75,7 @@ def test_a_step_needs_requests_of_its_own() -> None:
     run.evaluations(3, 0, 0, 0, 0)
     found = run.evaluations(1, 20, 0, 20, 0)
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.TOO_FEW_REQUESTS)
-    assert found.message == "error-rate: 20 of 50 requests in this step"
+    assert found.message == "error rate: 20 of 50 requests in this step"
     found = run.evaluations(2, 20, 0, 20, 0)
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE)
     assert run.evaluations(30, 20, 0, 20, 0).outcome is Outcome.PASS
@@ -153,7 +153,7 @@ def test_approximate_counts_feed_no_comparison_and_that_is_said() -> None:
     found = ComparisonRun().evaluations(64, 200, 100, 1800, 18, exact=False)
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.GATHERING_EVIDENCE)
     assert found.message == (
-        "error-rate: the counts of knative are approximate: thresholds may use them, a comparison may not"
+        "error rate: the counts of knative are approximate: thresholds may use them, a comparison may not"
     )
 
 
@@ -162,7 +162,7 @@ def test_a_source_without_counts_is_named() -> None:
     found = ComparisonRun().evaluations(64, 200, 2, 1800, 18, counters=None, detail="only rates here")
     assert found.reason is Reason.GATHERING_EVIDENCE
     assert found.message == (
-        "error-rate: the source of knative does not count the requests of both revisions, so nothing is "
+        "error rate: the source of knative does not count the requests of both revisions, so nothing is "
         "compared: only rates here"
     )
 
@@ -179,7 +179,7 @@ def test_slow_requests_contribute_to_the_latency() -> None:
     run.evaluations(4, 200, 0, 1800, 18)
     found = run.evaluations(30, 200, 0, 1800, 18, slow_c=100)
     assert (found.outcome, found.metric) == (Outcome.FAIL, "request-duration")
-    assert found.message.startswith("request-duration is worse than stable's: slower than ")
+    assert found.message.startswith("p99 latency is worse than stable's: slower than ")
     assert found.metrics["error-rate"].ok is not False
 
 
@@ -350,7 +350,7 @@ def test_silence_of_a_side_is_no_evidence(
             kind=MeasurementKind.NO_SERIES if tick > 4 and not candidate_current else MeasurementKind.VALUE,
         )
         assert (found.outcome, found.reason) == (Outcome.OUTAGE, Reason.METRICS_STALE)
-        assert found.message == f"error-rate: no current sample of {side}: its pods are gone or no longer scraped"
+        assert found.message == f"error rate: no current sample of {side}: its pods are gone or no longer scraped"
         assert run.evidence["evidence_percent"] == before
     whole = 4 * minutes + 1
     back = run.evaluations(1, 200 * whole, 2 * whole, 1800 * whole, 18 * whole)

@@ -36,7 +36,7 @@ def test_shows_both_revisions_evidence_and_forecast() -> None:
     assert "of the proof needed to roll back, with 95 % confidence" in found
     assert "since the rollout began: canary 80/1600 = 5.00 %" in found
     assert "4.00 points more than stable (95 % interval at all times: " in found
-    assert found.index("error-rate") < found.index("request-duration")  # the worst metric comes first
+    assert found.index("error rate") < found.index("p99 latency")  # the worst metric comes first
     assert "5.0x" in found
     assert "slower than " in found
     assert "at this traffic (" in found

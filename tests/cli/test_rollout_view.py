@@ -78,10 +78,10 @@ def test_metrics_are_held_against_their_thresholds() -> None:
     """Value, range, violations, requests: the evidence of the decision."""
     table = rendered_text(metric_table(RolloutView(rollout(metrics=metrics(98.5, violations=2, ok=False)), POLICY)))
     rate, latency = table.splitlines()[1:3]
-    assert rate.split("  ")[0] == "request-success-rate"
+    assert rate.split("  ")[0] == "success rate"
     for each in ("98.5 %", "at least 99 %", "2 of 3", "1,234"):
         assert each in rate
-    for each in ("request-duration (dry run)", "no data", "at most 500 ms", "0 of 1", "–"):
+    for each in ("latency (dry run)", "no data", "at most 500 ms", "0 of 1", "–"):
         assert each in latency
 
 
@@ -109,7 +109,7 @@ def test_the_panel_shows_everything() -> None:
         "Progressing",
         "25 % candidate",
         "[25]",
-        "request-success-rate",
+        "success rate",
         "Analysing  1 of 3 evaluations passed",
         "waits for the end of the step in 4m",
     ):

@@ -214,7 +214,7 @@ def test_one_rollout_is_shown_with_its_history(invoke: Invoke, cluster: UseClien
     for each in (
         "mnist-predictor-00002 instead of",
         "25 % candidate",
-        "request-success-rate",
+        "success rate",
         "WHAT HAPPENED",
     ):
         assert each in result.stdout

@@ -51,8 +51,8 @@ def test_promotes_healthy_candidate_as_evidence_allows() -> None:
     assert driver.phase_and_reason() == (Phase.PROMOTED, Reason.PROMOTED)
     assert driver.weights() == [10, 50, 100]
     first, second, *_ = driver.messages_of("step_taken")[1:]
-    assert "error-rate canary " in first
-    assert "; request-duration slower than " in first
+    assert "error rate canary " in first
+    assert "; p99 latency slower than " in first
     steps = [each.at for each in driver.world.cluster.writes]
     assert 120 <= steps[1] - steps[0] < 600
     assert second.endswith("100 % of the traffic goes to mnist-predictor-00002")
@@ -71,7 +71,7 @@ def test_rolls_back_3_percent_errors_against_1_percent_stable() -> None:
     assert compared.phase_and_reason() == (Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE)
     assert compared.weights() == [10, 0]
     (messages_of,) = compared.messages_of("rollback_started")
-    assert messages_of.startswith("error-rate is worse than stable's: canary ")
+    assert messages_of.startswith("error rate is worse than stable's: canary ")
     assert messages_of.endswith("(confidence 95 %)")
 
 
@@ -80,7 +80,7 @@ def test_rolls_back_slower_latency_distribution() -> None:
     driver = released(comparison_policy(), Quality(error_percent=1.0, latency_seconds=0.16))
     driver.finish()
     assert driver.phase_and_reason() == (Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE)
-    assert driver.messages_of("rollback_started")[0].startswith("request-duration is worse than stable's: slower than ")
+    assert driver.messages_of("rollback_started")[0].startswith("p99 latency is worse than stable's: slower than ")
 
 
 def test_detects_degradation_that_begins_in_later_step() -> None:
@@ -100,7 +100,7 @@ def test_notifies_suspicion_before_rollback() -> None:
     driver = released(comparison_policy(), Quality(error_percent=3.0))
     driver.finish()
     (held,) = driver.messages_of("rollout_held")
-    assert held.startswith("error-rate looks worse than stable's: canary ")
+    assert held.startswith("error rate looks worse than stable's: canary ")
     assert held.endswith(" % of the proof needed to roll back")
     assert driver.events()[-3:] == ["rollout_held", "rollback_started", "rollout_rolled_back"]
 

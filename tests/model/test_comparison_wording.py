@@ -51,7 +51,7 @@ def test_all_sentences_of_a_comparison() -> None:
         "since the rollout began: canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x",
         "in the last 8m: canary 4/400 = 1.00 %, stable 18/3600 = 0.50 %, 2.0x",
         "0.50 points more than stable (95 % interval at all times: -0.65 to 2.47)",
-        "worse than stable: 40 % of the proof needed to roll back",
+        "this metric alone: 40 % of the proof needed to roll back",
         "no worse than stable: 60 % of the proof needed to pass the step; "
         "needs about 1,900 more requests: 12m at this traffic",
     )

@@ -111,7 +111,7 @@ def test_a_comparison_is_shown_in_sentences() -> None:
     assert row.lines == (
         "since the rollout began: canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x",
         "0.50 points more than stable (95 % interval at all times: -0.65 to 2.47)",
-        "worse than stable: 100 % of the proof needed to roll back",
+        "this metric alone: 100 % of the proof needed to roll back",
         "no worse than stable: 0 % of the proof needed to pass the step",
     )
 

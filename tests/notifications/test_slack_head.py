@@ -42,7 +42,7 @@ def test_shows_weight_counts_evidence_and_next_action() -> None:
     assert "mnist-predictor-00002 instead of mnist-predictor-00001" in text
     assert ". (StepTaken)" in text
     assert "canary 10/1000 = 1.00 %, stable 45/9000 = 0.50 %, 2.0x" in text
-    assert "worse than stable: 38 % of the proof needed to roll back" in text
+    assert "this metric alone: 38 % of the proof needed to roll back" in text
     assert "no worse than stable: 4 % of the proof needed to pass the step" in text
     assert "*What comes next*\n100 % after 5m at 50 % without a failure." in text
     assert "What you should do" not in text

@@ -16,6 +16,7 @@ from autocanary.app.demo_run import Demo
 from autocanary.errors import Forbidden
 from autocanary.model.policy import Selector
 from autocanary.model.progress import Phase
+from autocanary.model.progress_json import with_stored_fields
 from autocanary.model.reason import Reason
 from tests.cli.fake_client import POLICY, decision, observation, rollout
 from tests.page.browser import console_errors, open_browser, opened_page, serious_faults
@@ -191,7 +192,9 @@ def test_a_page_that_comes_back_by_the_back_button_is_live(browser: Browser) -> 
         expect(page.get_by_text("live", exact=True)).to_be_visible()
         for event in ("pagehide", "pageshow"):
             page.evaluate("name => window.dispatchEvent(new PageTransitionEvent(name, {persisted: true}))", event)
-        source.kept = [replace(each, progress=replace(each.progress, weight=55)) for each in source.kept]
+        source.kept = [
+            replace(each, progress=with_stored_fields(each.progress, {"weight": 55})) for each in source.kept
+        ]
         expect(page.locator(".row .num")).to_contain_text("55 %")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import re
 from dataclasses import replace
 
 import pytest
@@ -40,6 +41,29 @@ def _source(**more: object) -> FakeSource:
     other = rollout(Phase.ROLLED_BACK, namespace="vision", service="resnet", reason=Reason.METRIC_VIOLATION)
     values = {"kept": [found, other], "policy": POLICY, "active": [POLICY], "seen": [observation(found, 25)]}
     return FakeSource(**{**values, **more})  # type: ignore[arg-type]
+
+
+def test_a_restore_stands_in_the_rollout_that_caused_it() -> None:
+    """On its page, in its report and in the history: what was put back, and what the manifest still has."""
+    ended = rollout(Phase.ROLLED_BACK, reason=Reason.REVISION_FAILED, repairing=True, restored=True, finished_at=NOW)
+    stable, candidate = ({"model": {"storageUri": f"gs://b/{side}"}} for side in ("stable", "candidate"))
+    source = FakeSource([replace(ended, stable_spec=stable, candidate_spec=candidate)], POLICY)
+    text = "spec.predictor was set back to gs://b/stable; your manifest still has gs://b/candidate"
+    with ServedPage(source, FakeAccess()) as served:
+        for path in (
+            "/rollouts/models/mnist-00002",
+            "/rollouts/models/mnist-00002/report",
+            "/services/models/mnist",
+        ):
+            assert text in served.get(path).text, path
+
+
+def test_what_comes_next_begins_with_its_time() -> None:
+    """Behind the sentence it would read as part of its condition."""
+    waiting = rollout(reason=Reason.NO_DATA, no_data_since=NOW, verified_at=NOW, step=0)
+    with ServedPage(FakeSource([waiting], POLICY, at=NOW + 10), FakeAccess()) as served:
+        text = re.sub(r"<[^>]+>", "", served.get("/rollouts/models/mnist-00002").text)
+    assert re.search(r"in \d+m\d*s?: a rollback, if there are still no usable metrics", text)
 
 
 def test_every_page_is_served_with_the_headers_that_keep_it_safe() -> None:

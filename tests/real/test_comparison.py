@@ -56,7 +56,7 @@ def test_comparison_detects_3_percent_against_1_percent(installation: Installati
     (said,) = [each for each in autocanary.events("rollback_started") if each["service"] == "compared"]
     assert (said["reason"], said["metric"]) == ("WorseThanStable", "error-rate")
     decision = next(each for each in compared["status"]["decisions"] if each["event"] == "rollback_started")
-    assert decision["message"].startswith("error-rate is worse than stable's: canary ")
+    assert decision["message"].startswith("error rate is worse than stable's: canary ")
     assert decision["message"].endswith("(confidence 95 %)")
     found = COUNTS.search(decision["message"])
     assert found is not None, decision["message"]

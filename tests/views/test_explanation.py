@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from autocanary.model.policy import OnFailure, Step
-from autocanary.model.progress import Phase
+from autocanary.model.comparison_summary import ComparisonSummary, RevisionCounts
+from autocanary.model.measurement import Measurement, MeasurementKind, Unit
+from autocanary.model.policy import ComparisonPolicy, Metric, OnFailure, Range, Step
+from autocanary.model.progress import MetricState, Phase
+from autocanary.model.progress_json import with_stored_fields
 from autocanary.model.reason import Reason
 from autocanary.model.rollout_json import from_document, to_document
 from autocanary.views import explain_rollout
@@ -105,3 +108,44 @@ def test_nothing_follows_an_ended_rollout(phase: Phase) -> None:
     found: Any = explain_rollout(rollout(progress(phase=phase, reason=Reason.PROMOTED)), policy(), NOW)
     assert found.next_events == ()
     assert found.forecast == ""
+
+
+def test_a_restore_is_part_of_the_explanation() -> None:
+    """Which spec was put back, and that the manifest still has the other."""
+    specs = {
+        "stable_spec": {"model": {"storageUri": "gs://b/1"}},
+        "candidate_spec": {"model": {"storageUri": "gs://b/2"}},
+    }
+    ended = progress(1, 0, phase=Phase.ROLLED_BACK, repairing=True, restored=True, finished_at=NOW)
+    text = "spec.predictor was set back to gs://b/1; your manifest still has gs://b/2"
+    assert explain_rollout(rollout(ended, **specs), policy(), NOW).restore == text
+    assert (
+        explain_rollout(rollout(with_stored_fields(ended, {"repairing": False}), **specs), policy(), NOW).restore == ""
+    )
+
+
+def test_while_stable_fails_no_rollback_is_promised() -> None:
+    """Knative changes no split then: what follows is that stable's spec is put back."""
+    state = progress(1, 25, phase=Phase.HOLDING, reason=Reason.STABLE_FAILED, verified_at=NOW, held_since=NOW)
+    texts = [each.text for each in explain_rollout(rollout(state), policy(), NOW + 1).next_events]
+    assert texts == [
+        "the spec of mnist-predictor-00001 is put back as a new revision, if it is not ready by then",
+        "50 % of the traffic to mnist-predictor-00002, if mnist-predictor-00001 is ready again and the analysis passes",
+    ]
+
+
+def test_a_compared_share_has_one_number() -> None:
+    """The counts of the rollout: the last window's value beside them would be a second one for the same thing."""
+    metric = Metric("error-rate", Range(), Unit.PERCENT, compare=ComparisonPolicy())
+    summary = ComparisonSummary(candidate=RevisionCounts(200.0, 10.0), stable=RevisionCounts(2000.0, 20.0))
+    last = Measurement(MeasurementKind.VALUE, 7.5, Unit.PERCENT, requests=40.0)
+    state = progress(1, 25, metrics={"error-rate": MetricState(last=last, comparison_summary=summary)})
+    analysis = replace(policy().analysis, metrics=(metric,))
+    [row] = explain_rollout(rollout(state), policy(analysis=analysis), NOW).evidence
+    assert (row.now, row.requests, row.requests_since_start) == ("5.00 %", 200.0, True)
+    assert "canary 10/200 = 5.00 %" in row.comparison[0]
+    limited = replace(metric, range=Range(max=1.0))
+    [row] = explain_rollout(
+        rollout(state), policy(analysis=replace(analysis, metrics=(limited,))), NOW
+    ).evidence  # the limit is held against the window
+    assert (row.now, row.requests, row.requests_since_start) == ("7.5 %", 40.0, False)

@@ -15,7 +15,7 @@ from autocanary.model.policy import Analysis, ComparisonPolicy, Metric, Range, S
 from autocanary.model.progress import MetricState, Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout_windows import Window
-from autocanary.views import explain_wait
+from autocanary.views import explain_wait, needs_user
 from tests.decide.builders import NOW, SUCCESS, policy, progress, rollout
 
 COMPARED = Metric("error-rate", Range(), Unit.PERCENT, compare=ComparisonPolicy())
@@ -184,3 +184,10 @@ def test_every_state_has_a_sentence(
     assert said.text
     assert "\n" not in said.text
     assert said.seconds is None or said.seconds >= 0
+
+
+@pytest.mark.parametrize("reason", [Reason.INCONCLUSIVE, Reason.STABLE_FAILED, Reason.SHARED_OUTAGE])
+def test_a_hold_that_slack_calls_for_is_among_those_that_need_a_user(reason: Reason) -> None:
+    """Messages and the page agree on who must act."""
+    assert needs_user(rollout(progress(1, 25, phase=Phase.HOLDING, reason=reason)))
+    assert not needs_user(rollout(progress(1, 25, phase=Phase.HOLDING, reason=Reason.GATHERING_EVIDENCE)))

@@ -97,9 +97,10 @@ def _wait(given: DecisionInput, each: OtherComponent) -> Decision | None:
     if each.is_running:
         message = f"{me} waits at 0 % until {other} is promoted: one component of {_service_name(given)} at a time"
     else:
+        promote = f"`kubectl autocanary promote {given.rollout.name} -n {given.rollout.namespace}`"
         message = (
             f"{me} was released with {other}, which was rolled back, and waits at 0 % for a better "
-            f"{each.component.value}; `autocanary promote {given.rollout.name}` lets it go on alone"
+            f"{each.component.value}; {promote} lets it go on alone"
         )
     if given.progress.step.weight:
         return transitions.write_weight(given, 0, Reason.WAITING_FOR_COMPONENT, message)
@@ -115,7 +116,7 @@ def _pause_without_traffic(given: DecisionInput, each: OtherComponent) -> Decisi
     message = (
         f"{given.rollout.candidate} and the {each.component.value}'s {each.candidate} were released together and "
         f"no policy states which goes first (`after`): both stay at 0 % until "
-        f"`autocanary resume {given.rollout.name}`, or the other's, says so"
+        f"`kubectl autocanary resume {given.rollout.name} -n {given.rollout.namespace}`, or the other's, says so"
     )
     return transitions.pause_without_traffic(given, Reason.COMPONENTS_TOGETHER, message)
 

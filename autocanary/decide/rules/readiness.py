@@ -69,7 +69,7 @@ def _wait_for_ready(given: DecisionInput, observation: Observation) -> Decision:
     if observation.failure:
         left = format_duration(given.policy.progress_deadline - waited)
         message = (
-            f"{given.rollout.candidate} cannot become ready: {observation.failure}; given up in {left} at the latest"
+            f"{given.rollout.candidate} cannot become ready: {observation.failure}; rolled back in {left} at the latest"
         )
         if given.progress.reason is Reason.REVISION_FAILED:
             return transitions.unchanged(given)

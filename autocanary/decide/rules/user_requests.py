@@ -174,7 +174,7 @@ def remain_paused(given: DecisionInput) -> Decision | None:
 
 @rule("AwaitingApproval")
 def pause_for_approval(given: DecisionInput) -> Decision | None:
-    """``pause: {}``: a user must let this step pass."""
+    """The step has ``pause: {}``, so a user must let it pass."""
     if given.step is None or not given.step.approval:
         return None
     if given.progress.phase is Phase.PAUSED:

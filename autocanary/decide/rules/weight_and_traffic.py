@@ -133,8 +133,9 @@ def hold_while_stable_failed(given: DecisionInput) -> Decision | None:
     message = (
         f"{rollout.stable}, the stable revision, failed: {observation.route_failure} Knative changes no split of "
         f"{rollout.key} until it is ready again; held at {observation.traffic_percent(rollout.candidate)} %. Repair "
-        f"stable, or give {rollout.candidate} all the traffic: `autocanary promote {rollout.name} --full`. After "
-        f"{format_duration(deadline)} stable's spec is put back as a new revision"
+        f"stable, or give {rollout.candidate} all the traffic: `kubectl autocanary promote {rollout.service} -n "
+        f"{rollout.namespace} --full`. If stable is not ready {format_duration(deadline)} after it failed, its spec is "
+        "put back as a new revision"
     )
     if phase is not Phase.PAUSED:
         return transitions.hold(given, Reason.STABLE_FAILED, message)
