@@ -94,7 +94,7 @@ docs: venv ## Build the documentation as a site in build/site; a broken link sto
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "build/site/index.html"
 
-demo: venv ## Watch one promotion and one rollback; ARGS goes to the command
+demo: venv ## Watch a promotion, a rollback and a crash; ARGS goes to the command
 	$(BIN)/autocanary demo $(ARGS)
 
 picture: venv ## Draw docs/images/demo.svg from a real run of the demo

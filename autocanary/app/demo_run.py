@@ -21,8 +21,9 @@ from autocanary.simulator.world import World
 
 __all__ = ["DEFAULT_SCENARIOS", "Demo", "controller_on", "scenarios"]
 
-DEFAULT_SCENARIOS: Sequence[str] = ("healthy", "errors")
-"""The scenarios that ``demo`` runs by default: one promotion, one rollback."""
+DEFAULT_SCENARIOS: Sequence[str] = ("approval", "worse-than-stable", "crash-restored")
+"""The scenarios that ``demo`` runs by default: a promotion with an approval, a rollback by the comparison, and a crash
+after which stable's spec is put back. The first two are analysed as ``policies/first.yaml`` says."""
 
 _TICK_SECONDS = 1.0
 """Virtual seconds between two ticks, as in the real service."""

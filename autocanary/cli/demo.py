@@ -56,7 +56,7 @@ def demo(
     serve: Annotated[bool, typer.Option("--serve", help="Also serve the web page and /metrics.")] = False,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="PATH", hidden=True)] = None,
 ) -> None:
-    """Watch the promotion of a healthy release and the rollback of a bad one, without a cluster.
+    """Watch a promotion with an approval, a rollback, and a crash after which stable is restored, without a cluster.
 
     Without a terminal and without --speed it runs as fast as it can, and prints a line for each transition.
 

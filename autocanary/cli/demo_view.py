@@ -25,6 +25,7 @@ from autocanary.cli.rollout_view import RolloutView, phase_style, rollout_panel
 from autocanary.errors import InputError
 from autocanary.model import value_wording
 from autocanary.model.progress import Phase
+from autocanary.views.service_history import restore_text
 
 __all__ = ["DemoView", "ScenarioResult"]
 
@@ -111,7 +112,7 @@ class DemoView:
         """Print the table at the end; return whether every scenario ended as expected."""
         self._freeze_frame()
         table = Table(box=box.SIMPLE_HEAD, title="What happened", title_justify="left", title_style="bold")
-        for column in ("Scenario", "Candidate", "Ended", "Expected", "Took", "Why"):
+        for column in ("Scenario", "Ended", "Took", "Why"):
             table.add_column(column)
         for result in results:
             for expected, shown in zip_longest(result.expected, result.shown):
@@ -190,18 +191,17 @@ def _without_age(listing: Sequence[str]) -> list[str]:
 def _row(table: Table, title: str, expected: Phase | None, shown: RolloutView | None) -> None:
     expected_text = expected.value if expected is not None else "no rollout"
     if shown is None:
-        table.add_row(title, "–", Text("no rollout", _MISMATCH_STYLE), expected_text, "–", "–")
+        table.add_row(title, Text(f"no rollout (expected: {expected_text})", _MISMATCH_STYLE), "–", "–")
         return
     rollout, progress = shown.rollout, shown.rollout.progress
     ended_at = progress.finished_at if progress.finished_at is not None else progress.phase_since
+    if progress.phase is expected:
+        ended = Text(progress.phase.value, phase_style(progress.phase))
+    else:
+        ended = Text(f"{progress.phase.value} (expected: {expected_text})", _MISMATCH_STYLE)
     table.add_row(
         title,
-        rollout.candidate,
-        Text(
-            progress.phase.value,
-            phase_style(progress.phase) if progress.phase is expected else _MISMATCH_STYLE,
-        ),
-        expected_text,
+        ended,
         value_wording.format_duration(ended_at - progress.started_at),
-        progress.message or progress.reason.value,
+        ". ".join(filter(None, (progress.message or progress.reason.value, restore_text(rollout)))),
     )

@@ -20,6 +20,7 @@ from autocanary.model.rollout_json import API_VERSION, KIND
 from autocanary.model.time_format import format_time
 from autocanary.ports import Message
 from autocanary.views import model_change
+from autocanary.views.service_history import restore_text
 
 __all__ = ["EventWriter"]
 
@@ -122,9 +123,12 @@ def _event_type(event: str, reason: str) -> str:
 
 
 def _event_message(message: Message) -> str:
-    """What happened, the models, and the links, which are kept whole where the text is cut."""
+    """What happened, what was put back, the models, and the links, which are kept whole where the text is cut."""
     models = model_change(message.rollout).text
     text = message.notification.message
+    restore = restore_text(message.rollout) if message.notification.event == Event.ROLLED_BACK.value else ""
+    if restore:
+        text = f"{text}. {restore}"
     if models and message.notification.event in _EVENTS_WITH_MODELS:
         text = f"{text} [{models}]"
     links = "".join(f" {url}" for url in (message.page_url, message.runbook_url) if url)

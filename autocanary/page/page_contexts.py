@@ -29,6 +29,7 @@ from autocanary.views import (
     model_change,
     service_history,
 )
+from autocanary.views.service_history import restore_text
 from autocanary.views.wait import needs_user
 
 __all__ = [
@@ -143,7 +144,7 @@ def list_row(rollout: Rollout, policy: Policy | None, now: float) -> RolloutRow:
         phase=progress.phase.value,
         weight=weight,
         target=_next_weight(rollout, policy),
-        sentence=_ended(rollout) or explain_wait(rollout, policy, now).text,
+        sentence=(_ended_and_restored(rollout) if rollout.is_final else explain_wait(rollout, policy, now).text),
         model=model_change(rollout).text,
         candidate=rollout.candidate,
         since=progress.started_at,
@@ -158,6 +159,10 @@ def _ended(rollout: Rollout) -> str:
     """How it ended, beside its phase; "" while it runs."""
     progress = rollout.progress
     return clean_text(progress.message or progress.reason.value, 500) if progress.phase.is_final else ""
+
+
+def _ended_and_restored(rollout: Rollout) -> str:
+    return ". ".join(filter(None, (_ended(rollout), restore_text(rollout))))
 
 
 def _next_weight(rollout: Rollout, policy: Policy | None) -> int | None:

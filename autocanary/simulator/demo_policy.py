@@ -112,6 +112,6 @@ def _comparing(policy: Policy) -> Policy:
 
 DEMO_POLICY = _demo_policy(NAMESPACE, SERVICE)
 """``document`` says the same as users write it; a test compares the two."""
-APPROVAL_POLICY = _with_approval(DEMO_POLICY)
 COMPARING_POLICY = _comparing(DEMO_POLICY)
+APPROVAL_POLICY = _with_approval(COMPARING_POLICY)
 KFSERVING_POLICY = _demo_policy(KFSERVING_NAMESPACE, KFSERVING_SERVICE)

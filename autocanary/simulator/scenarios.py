@@ -183,7 +183,7 @@ _ALL_SCENARIOS = (
     ),
     Scenario(
         name="worse-than-stable",
-        sentence="A release with ten times stable's errors is rolled back by the comparison, without any limit.",
+        sentence="A release with ten times stable's errors is rolled back without any limit.",
         expected=(ExpectedResult(Phase.ROLLED_BACK, Reason.WORSE_THAN_STABLE),),
         releases=(_FIRST, PlannedRelease(30.0, V2)),
         behaviours={V2: _SLOW_START},
@@ -192,7 +192,7 @@ _ALL_SCENARIOS = (
     ),
     Scenario(
         name="approval",
-        sentence="A good release waits at 10 % until ada approves it, and is promoted.",
+        sentence="A good release is compared with stable, approved at 10 %, and promoted.",
         expected=(_PROMOTED,),
         releases=(_FIRST, PlannedRelease(30.0, V2)),
         behaviours={V2: _SLOW_START},
@@ -201,7 +201,7 @@ _ALL_SCENARIOS = (
     ),
     Scenario(
         name="crash-restored",
-        sentence="A release crashes at 25 %; Knative moves no traffic off it, so stable's spec is put back.",
+        sentence="A release crashes at 25 %; stable's spec is put back, the only way out.",
         expected=(ExpectedResult(Phase.ROLLED_BACK, Reason.REVISION_FAILED),),
         releases=(_FIRST, PlannedRelease(30.0, V2)),
         behaviours={V2: _SLOW_START},

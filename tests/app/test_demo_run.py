@@ -8,7 +8,7 @@ import pytest
 
 from autocanary.app.demo_run import DEFAULT_SCENARIOS, Demo, controller_on, scenarios
 from autocanary.http_server.counters import ControllerMetrics
-from autocanary.model.progress import Phase
+from autocanary.model.reason import Reason
 from autocanary.simulator.demo_policy import DEMO_POLICY
 from autocanary.simulator.scenarios import SCENARIOS
 
@@ -20,9 +20,22 @@ def test_the_scenarios_are_named_with_a_sentence_each() -> None:
     assert set(DEFAULT_SCENARIOS) <= set(scenarios())
 
 
-def test_the_default_is_one_promotion_and_one_rollback() -> None:
-    """Both of what the service does, in this order."""
-    assert [Demo(name).expected for name in DEFAULT_SCENARIOS] == [(Phase.PROMOTED,), (Phase.ROLLED_BACK,)]
+def test_the_default_shows_a_comparison_an_approval_and_a_crash_that_is_restored() -> None:
+    """What a first policy does: the presets that are compared with stable, as in policies/first.yaml."""
+    reasons = []
+    for name in DEFAULT_SCENARIOS:
+        demo = Demo(name)
+        demo.advance(demo.horizon)
+        ((rollout, policy, _),) = demo.shown()
+        assert (rollout.progress.phase,) == demo.expected
+        compared = policy is not None and any(metric.compare for metric in policy.analysis.metrics)
+        approved = any(entry.get("requestedBy") == "ada" for entry in rollout.progress.decisions)
+        reasons.append((rollout.progress.reason, compared, approved, rollout.progress.restored))
+    assert reasons == [
+        (Reason.PROMOTED, True, True, False),
+        (Reason.WORSE_THAN_STABLE, True, False, False),
+        (Reason.REVISION_FAILED, False, False, True),
+    ]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

@@ -147,3 +147,15 @@ def test_an_event_names_the_models_and_keeps_its_link_whole(api: FakeApi) -> Non
     assert {len(text.encode()) for text in texts if text.startswith("xxx")} <= set(range(900, 1025))
     assert all(text.endswith(f" {url}") for text in texts)
     assert f"rolled back [gs://b/v1 → gs://b/v2] {url}" in texts
+
+
+def test_the_event_of_a_rollback_says_what_was_put_back(api: FakeApi) -> None:
+    """And that the manifest still has the other model: the next apply would bring it back."""
+    specs = ({"model": {"storageUri": f"gs://b/v{number}"}} for number in (1, 2))
+    about = replace(rollout(), **dict(zip(("stable_spec", "candidate_spec"), specs, strict=True)))  # type: ignore[arg-type]
+    about = replace(about, progress=replace(about.progress, repairing=True, restored=True))
+    ended = replace(MESSAGE.notification, event="rollout_rolled_back", message="mnist-2 rolled back")
+    EventWriter(api.client()).write(replace(MESSAGE, rollout=about, notification=ended))
+    text = "mnist-2 rolled back. spec.predictor was set back to gs://b/v1; your manifest still has gs://b/v2"
+    assert all(str(each["message"]).startswith(text) for each in api.objects.values())
+    assert api.objects

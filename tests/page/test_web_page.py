@@ -51,6 +51,7 @@ def test_a_restore_stands_in_the_rollout_that_caused_it() -> None:
     text = "spec.predictor was set back to gs://b/stable; your manifest still has gs://b/candidate"
     with ServedPage(source, FakeAccess()) as served:
         for path in (
+            "/",
             "/rollouts/models/mnist-00002",
             "/rollouts/models/mnist-00002/report",
             "/services/models/mnist",
