@@ -21,13 +21,15 @@ POLICY = policy()
 
 @dataclass(frozen=True)
 class End:
-    """How a release ends. ``during`` makes it end so, once it is at 10 %; ``phase`` is that of its own rollout."""
+    """How a release ends. ``during`` makes it end so, once it is at 10 %, where it gets traffic at all; ``phase`` is that
+    of its own rollout."""
 
     phase: Phase
     code: int
     start: Callable[[], Driver]
     during: Callable[[Driver], object] = lambda _: None
     weight: int | None = 0
+    gets_traffic: bool = True
 
 
 def stable(**more: object) -> Driver:
@@ -36,9 +38,19 @@ def stable(**more: object) -> Driver:
     return driver
 
 
-def crash_and_abort(driver: Driver) -> None:
+def crash(driver: Driver) -> None:
     """Knative moves no traffic off a broken revision, so the stable spec is put back."""
     driver.world.kserve.crash("models", "mnist", "mnist-predictor-00002")
+
+
+def crash_and_abort(driver: Driver) -> None:
+    crash(driver)
+    driver.write(Verb.ABORT)
+
+
+def pause_and_abort(driver: Driver) -> None:
+    driver.world.store.write_request("models", "mnist-00002", paused=True, request=None)
+    driver.run(60)
     driver.write(Verb.ABORT)
 
 
@@ -52,7 +64,11 @@ ENDS = {
     "rolled back by a metric": End(Phase.ROLLED_BACK, 1, lambda: stable(qualities={V2: BROKEN})),
     "rolled back by abort": End(Phase.ROLLED_BACK, 1, stable, lambda driver: driver.write(Verb.ABORT)),
     "rolled back without data": End(Phase.ROLLED_BACK, 1, stable, no_data),
-    "rolled back with a restore": End(Phase.ROLLED_BACK, 1, stable, crash_and_abort),
+    "rolled back with a restore": End(Phase.ROLLED_BACK, 1, stable, crash),
+    "rolled back by abort with a restore": End(Phase.ROLLED_BACK, 1, stable, crash_and_abort),
+    "rolled back after a pause": End(Phase.ROLLED_BACK, 1, stable, pause_and_abort),
+    "never ready": End(Phase.ROLLED_BACK, 1, lambda: stable(behaviours={V2: CRASHES}), gets_traffic=False),
+    "superseded by a release": End(Phase.SUPERSEDED, 1, stable, lambda driver: driver.release(V3, 0)),
     "superseded by a revert": End(Phase.SUPERSEDED, 1, stable, lambda driver: driver.release(V1, 0)),
     "abandoned": End(Phase.ABANDONED, 1, stable, lambda driver: driver.world.kserve.delete("models", "mnist")),
 }
@@ -60,8 +76,7 @@ ENDS = {
 
 def run_until_end(driver: Driver, end: End) -> None:
     driver.release(V2, end.weight)
-    driver.until_weight(10)
-    end.during(driver)
+    _end_soon(driver, end)
     driver.until(lambda: driver.rollout().is_final)
 
 
@@ -77,12 +92,11 @@ def test_every_end_has_its_exit_code(invoke: Invoke, monkeypatch: pytest.MonkeyP
         driver.release(V2, end.weight)
     elif asked == "during":
         driver.release(V2, end.weight)
-        driver.until_weight(10)
-        end.during(driver)
+        _end_soon(driver, end)
     else:
         run_until_end(driver, end)
         driver.run(600 if asked == "long after" else 0)
-    # After a revert the service's name means the rollout of the reverted spec; the rollout's own name its end.
+    # After a revert or a newer release the service's name means that rollout; the rollout's own name its end.
     asked_for = "mnist-00002" if end.phase is Phase.SUPERSEDED else "mnist"
     result = invoke("status", asked_for, "--timeout", "2h")
     assert result.exit_code == end.code, result.stderr
@@ -92,17 +106,22 @@ def test_every_end_has_its_exit_code(invoke: Invoke, monkeypatch: pytest.MonkeyP
 
 
 def _end_soon(driver: Driver, end: End) -> None:
-    driver.until_weight(10)
+    if end.gets_traffic:
+        driver.until_weight(10)
+    else:
+        driver.until(lambda: "mnist-00002" in driver.rollout_names())
     end.during(driver)
 
 
-def test_a_crash_before_ready_is_a_no(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The candidate never gets traffic."""
-    driver = stable(behaviours={V2: CRASHES})
+def test_a_newer_release_decides_for_the_service(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked by the service's name, the code is that of the newest release: the pipeline of the older one learns it."""
+    driver = stable()
     use_world(monkeypatch, driver, POLICY)
     driver.release(V2, 0)
-    assert invoke("status", "mnist", "--timeout", "2h").exit_code == 1
-    assert driver.phase() is Phase.ROLLED_BACK
+    driver.until_weight(10)
+    driver.release(V3, 0)
+    assert invoke("status", "mnist", "--timeout", "2h").exit_code == 0
+    assert invoke("status", "mnist-00002", "--timeout", "1m").exit_code == 1
 
 
 def test_a_missed_release_is_a_no(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
