@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from autocanary.model.measurement import MeasurementKind, MetricQuery, Source
+from autocanary.ports import Clock
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
 from autocanary.prometheus.presets import ExporterVariant
 from autocanary.prometheus.revision_labels import RevisionTarget
@@ -59,7 +60,7 @@ class _Clock:
 class StandIn:
     """Answers the adapter's queries with good values for every revision of the sources."""
 
-    def __init__(self, variants: Mapping[ExporterVariant, Sequence[RevisionTarget]], clock: _Clock) -> None:
+    def __init__(self, variants: Mapping[ExporterVariant, Sequence[RevisionTarget]], clock: Clock) -> None:
         self._variants = variants
         self._clock = clock
         self.requests = 0
@@ -68,7 +69,7 @@ class StandIn:
         """Labels of each series, with its value under the empty name."""
         self.requests += 1
         if '"autocanary", "now"' in query:
-            yield {"autocanary": "now", "": f"{self._clock.time}"}
+            yield {"autocanary": "now", "": f"{self._clock.now()}"}
         for number in re.findall(r'"autocanary_q", "(\d+)"', query):
             yield {"autocanary_q": number, "": "1"}
         for variant, targets in self._variants.items():
@@ -89,11 +90,11 @@ class StandIn:
             return
         scraped = {**where, "instance": f"{'-'.join(where.values())}:9091", "job": "pods"}
         if '"autocanary", "at"' in query:
-            at = {"autocanary": "at", "autocanary_at": f"{self._clock.time - 2}"}
-            yield {**scraped, "autocanary": "count0", "": f"{self._clock.time}"}
+            at = {"autocanary": "at", "autocanary_at": f"{self._clock.now() - 2}"}
+            yield {**scraped, "autocanary": "count0", "": f"{self._clock.now()}"}
             yield {**scraped, **at, "": "1"}
             if '"autocanary", "le"' in query:
-                yield {**scraped, "autocanary": "le", "le": "1.0", "": f"{self._clock.time}"}
+                yield {**scraped, "autocanary": "le", "le": "1.0", "": f"{self._clock.now()}"}
         elif '"autocanary", "count0"' in query:
             yield {**where, "autocanary": "count0", "": "1000"}
             yield {**where, "autocanary": "age", "": "2"}

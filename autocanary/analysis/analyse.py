@@ -57,7 +57,8 @@ def analyse(
 ) -> Verdict:
     """One evaluation of ``analysis_input``, which holds one measurement per metric name.
 
-    ``all_metrics`` are those of all steps of the rollout, None: the same as ``metrics``.
+    A metric without a measurement keeps its state. ``all_metrics`` are those of all steps of the rollout, None: the
+    same as ``metrics``.
 
     The order of the checks is the order of certainty: a failure limit that was reached, or evidence that
     sufficed, is not taken back by another metric's silence, and no number passes while another is missing.
@@ -68,10 +69,14 @@ def analyse(
             analysis_input.measurements[metric.name],
             analysis_input.states.get(metric.name, MetricState()),
             analysis.min_requests,
+            analysis.interval,
         )
         for metric in metrics
         if metric.name in analysis_input.measurements
     }
+    for metric in metrics:  # of an early evaluation, which does not ask for everything
+        if metric.name not in threshold_states and metric.name in analysis_input.states:
+            threshold_states[metric.name] = analysis_input.states[metric.name]
     comparison_result = evaluate_comparisons(
         metrics,
         analysis_input.measurements,
@@ -79,6 +84,7 @@ def analyse(
         analysis_input.evaluation,
         analysis.min_requests,
         all_metrics,
+        analysis.interval,
     )
     evidence = comparison_result.evidence if comparison_result is not None else None
     budget = _budget_after(analysis, analysis_input)

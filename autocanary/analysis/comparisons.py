@@ -21,6 +21,7 @@ from autocanary.analysis.combined_evidence import (
 )
 from autocanary.analysis.count_blocks import is_silent
 from autocanary.analysis.needed_requests import needed_requests
+from autocanary.analysis.new_samples import COUNTS_SPACING, is_spaced
 from autocanary.analysis.parameters import ComparisonParameters, parameters_of
 from autocanary.analysis.sequential_test import Comparison
 from autocanary.analysis.service_health import ServiceHealth
@@ -36,6 +37,7 @@ __all__ = [
     "ComparisonResult",
     "evaluate_comparisons",
     "evidence_percent_of",
+    "has_new_counts",
     "parameters_by_name",
 ]
 
@@ -111,9 +113,11 @@ def evaluate_comparisons(
     at: Evaluation,
     min_requests: float = 0.0,
     all_metrics: Sequence[Metric] | None = None,
+    interval: float = 0.0,
 ) -> ComparisonResult | None:
     """One evaluation; None when the policy compares nothing at this step.
 
+    An early evaluation counts what is at least half an ``interval`` (seconds) after the last counts, a regular one all.
     ``min_requests``: for metrics without their own. ``all_metrics`` are those of all steps, None: the same. The
     evidence is the mean over all that are compared at any step: one that is not yet counts as 1, and one that no
     longer is keeps what it has shown.
@@ -126,7 +130,7 @@ def evaluate_comparisons(
         parameters, elsewhere = _with_other_steps(parameters, all_metrics)
     compared = {metric.name: metric for metric in metrics if metric.name in parameters}
     comparisons, traffic_missing_since, restarted = _load_state(evidence)
-    counters = {name: _counters(measurements.get(name)) for name in parameters}
+    counters = {name: _spaced_counters(name, measurements, comparisons, at, interval) for name in parameters}
     gating = [name for name, metric in compared.items() if not metric.dry_run]
     after, conclusion = update_comparisons(
         comparisons,
@@ -191,6 +195,43 @@ def evaluate_comparisons(
         health=after.health,
         restarted=restarted,
     )
+
+
+def has_new_counts(
+    metrics: Sequence[Metric],
+    measurements: Mapping[str, Measurement],
+    evidence: Mapping[str, Any],
+    at: Evaluation,
+    interval: float,
+) -> bool:
+    """Whether an evaluation at ``at`` would add counts to a comparison; the arguments are ``evaluate_comparisons``'."""
+    compared = [metric.name for metric in metrics if metric.compare is not None]
+    if not compared:
+        return False
+    comparisons, _, _ = _load_state(evidence)
+    for name in compared:
+        counters, known = _spaced_counters(name, measurements, comparisons, at, interval), comparisons.metrics.get(name)
+        if counters is not None and (known is None or counters.at > known.block_counter.at):
+            return True
+    return False
+
+
+def _spaced_counters(
+    name: str, measurements: Mapping[str, Measurement], comparisons: Comparisons, at: Evaluation, interval: float
+) -> RequestCounters | None:
+    """The counters of a metric; None as well at an early evaluation that is too near the last ones that were used.
+
+    Which counts are used depends on their time alone, never on how the requests ended. Regular evaluations use all, so
+    that no block ends later because of early ones.
+    """
+    counters, known = _counters(measurements.get(name)), comparisons.metrics.get(name)
+    if counters is None or known is None or not at.early or at.warming:
+        return counters
+    before = known.block_counter
+    is_same = (before.account_id, before.step, before.weight) == (counters.account_id, at.step, at.weight)
+    if not is_same or before.count_from is None or is_silent(counters, at.weight):
+        return counters
+    return counters if is_spaced(counters.at, before.at, COUNTS_SPACING * interval) else None
 
 
 def _with_other_steps(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+from autocanary.analysis.new_samples import counts_sample
 from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import Metric, Range
@@ -21,6 +22,7 @@ __all__ = [
     "WEBHOOK_FAILURE_LIMIT",
     "WEBHOOK_PREFIX",
     "evaluate_threshold",
+    "has_enough_requests",
     "is_long_enough_in_range",
     "reached_limit_text",
     "value_text",
@@ -35,15 +37,16 @@ UNBOUNDED = Range()
 
 
 def evaluate_threshold(
-    metric: Metric, measurement: Measurement, state: MetricState, min_requests: float
+    metric: Metric, measurement: Measurement, state: MetricState, min_requests: float, interval: float = 0.0
 ) -> MetricState:
     """The state of one metric after one more measurement.
 
     Beyond an objective is no violation that is counted; requests are counted over the step where a metric is
-    only compared, not over the window.
+    only compared, not over the window. A sample that ``counts_sample`` says not to count leaves the state as it is;
+    ``interval`` is the policy's, in seconds.
     """
-    required = metric.min_requests if metric.min_requests is not None else min_requests
-    few = measurement.requests is not None and measurement.requests < required
+    required = _required_requests(metric, min_requests)
+    few = not has_enough_requests(metric, measurement, min_requests)
     if measurement.counters is not None:
         measurement = _without_counters(measurement)  # the comparison keeps what it needs of them
     if measurement.is_value and few and (metric.compare is None or metric.range != UNBOUNDED):
@@ -51,12 +54,23 @@ def evaluate_threshold(
         measurement = replace(measurement, kind=MeasurementKind.TOO_FEW, detail=detail)
     if not measurement.is_value or measurement.value is None:
         return replace(state, ok=None, last=measurement)
+    if metric.range != UNBOUNDED and not counts_sample(metric, measurement, state, interval):
+        return state
     if metric.range.contains(measurement.value):
         violations, in_row = 0 if metric.consecutive else state.violations, state.passes_in_row + 1
         return MetricState(violations, state.passes + 1, True, measurement, passes_in_row=in_row)
     violations = state.violations if metric.objective else state.violations + 1
     in_row = 0 if metric.objective else state.violations_in_row + 1
     return MetricState(violations, state.passes, False, measurement, violations_in_row=in_row)
+
+
+def has_enough_requests(metric: Metric, measurement: Measurement, min_requests: float) -> bool:
+    """Whether a value is made from enough requests, as far as they are known; ``min_requests`` is the policy's."""
+    return measurement.requests is None or measurement.requests >= _required_requests(metric, min_requests)
+
+
+def _required_requests(metric: Metric, min_requests: float) -> float:
+    return metric.min_requests if metric.min_requests is not None else min_requests
 
 
 def _without_counters(measurement: Measurement) -> Measurement:
@@ -73,6 +87,7 @@ def _without_counters(measurement: Measurement) -> Measurement:
         exporter=measurement.exporter,
         window=measurement.window,
         scrape_interval=measurement.scrape_interval,
+        sample_at=measurement.sample_at,
     )
 
 

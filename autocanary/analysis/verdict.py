@@ -29,7 +29,8 @@ class Outcome(str, Enum):
 class Evaluation:
     """The circumstances of an evaluation: the present step of how many, and the candidate's share in effect (percent).
 
-    While ``warming`` the counts belong to the split before, and nothing is judged.
+    While ``warming`` the counts belong to the split before, and nothing is judged. ``early``: a new sample came before
+    the interval was over.
     """
 
     now: float = 0.0
@@ -37,14 +38,16 @@ class Evaluation:
     steps: int = 1
     weight: int = 0
     warming: bool = False
+    early: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         raw = {"now": self.now, "step": self.step, "steps": self.steps, "weight": self.weight}
-        return raw | ({"warming": True} if self.warming else {})
+        return raw | ({"warming": True} if self.warming else {}) | ({"early": True} if self.early else {})
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Evaluation:
-        return cls(raw["now"], raw["step"], raw["steps"], raw["weight"], raw.get("warming", False))
+        warming, early = raw.get("warming", False), raw.get("early", False)
+        return cls(raw["now"], raw["step"], raw["steps"], raw["weight"], warming, early)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,7 @@ class AutocanaryService:
             external_url=settings.external_url,
             runbook_url=settings.runbook_url,
             dry_run=settings.dry_run,
+            queries_sent=self.counters.queries_sent,
         )
         self._timer = Timer(
             [

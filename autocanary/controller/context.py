@@ -44,7 +44,8 @@ class Dependencies:
     that none delays another. ``ready`` is True once the first caches are whole; ``requeue`` asks for a tick soon;
     ``on_leadership_lost`` is called when another instance may lead; ``history_limit`` is how many finished rollouts
     of a service are kept; ``external_url`` and ``runbook_url`` are what the links of messages are made of;
-    ``dry_run`` makes messages conditional: the ports write nothing.
+    ``dry_run`` makes messages conditional: the ports write nothing. ``queries_sent`` says how many queries the
+    Prometheus of that name ("" is the main one) has been sent by this process.
     """
 
     cluster: Cluster
@@ -68,6 +69,7 @@ class Dependencies:
     external_url: str = ""
     runbook_url: str = ""
     dry_run: bool = False
+    queries_sent: Callable[[str], int] = lambda _server: 0
 
 
 class PendingCalls:

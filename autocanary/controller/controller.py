@@ -65,6 +65,7 @@ class Controller:
         external_url: str = "",
         runbook_url: str = "",
         dry_run: bool = False,
+        queries_sent: Callable[[str], int] = lambda _server: 0,
     ) -> None:
         self._dependencies = Dependencies(
             cluster=cluster,
@@ -88,6 +89,7 @@ class Controller:
             external_url=external_url,
             runbook_url=runbook_url,
             dry_run=dry_run,
+            queries_sent=queries_sent,
         )
         self._reset_state()
 
@@ -146,7 +148,7 @@ class Controller:
 
     def next_due_at(self) -> float | None:
         """When the next evaluation is due, by the controller's clock; None when nothing runs."""
-        return self._state.next_due_at()
+        return self._evaluations.next_due_at()
 
     # --- for metrics and views ---------------------------------------------------------------------------
 

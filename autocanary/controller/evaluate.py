@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from autocanary.controller import metric_queries
 from autocanary.controller.act import RolloutActions
 from autocanary.controller.context import Dependencies, PendingCalls, isolated, log_failure
+from autocanary.controller.early_rounds import EarlyEvaluations, Round
 from autocanary.controller.running_rollout import RunningRollout
 from autocanary.controller.state import ControllerState
 from autocanary.decide.components import OtherComponent, other_component_of, other_components_matter
@@ -42,6 +43,7 @@ class Evaluations:
         self._overdue_checked_at = 0.0
         self._querying: set[tuple[str, str]] = set()  # namespaces and servers whose own queries a worker runs
         self._waiting: dict[tuple[str, str], dict[RolloutId, RunningRollout]] = {}
+        self._early = EarlyEvaluations(state.find, dependencies.queries_sent)
 
     def evaluate(self, now: float) -> None:
         """Evaluate every rollout that is due; the failure of one is its own."""
@@ -56,6 +58,13 @@ class Evaluations:
             except Exception as error:  # noqa: BLE001 - one rollout's failure must not touch another's evaluation
                 self._on_failed(running, error, now)
         self._query_metrics(to_query, now)
+        for early_round in self._early.take_due(now):
+            self._query_early(early_round, now)
+
+    def next_due_at(self) -> float | None:
+        """When the next evaluation is due, regular or early; None when nothing runs."""
+        due = [at for at in (self._state.next_due_at(), self._early.next_due_at()) if at is not None]
+        return min(due, default=None)
 
     def _evaluate_one(self, running: RunningRollout, now: float) -> bool:
         """Decide what can be decided without metrics; return whether the metrics must be queried as well."""
@@ -67,6 +76,8 @@ class Evaluations:
         self._plan(running, given)
         if not metric_queries.is_measurable(given):
             running.finish_evaluation(given.now)
+        if not needs_metrics:
+            self._early.ensure_scheduled(running, now)
         return needs_metrics
 
     def _plan(self, running: RunningRollout, given: DecisionInput) -> None:
@@ -217,6 +228,7 @@ class Evaluations:
         now = self._dependencies.clock.now()
         for running in due:
             running.finish_query(answered=results is not None)
+            self._learn_samples(running, results, now)
         if results is not None:
             queried = {query for running in due for _, query in running.queries}
             self._failing_queries = (self._failing_queries - queried) | results.failed
@@ -242,6 +254,76 @@ class Evaluations:
         if failed:
             self._dependencies.listener.on_evaluation_failed(running.rollout)
             log_failure("query_failed", running.key, None, rollout=running.id[1], message=verdict.message)
+        if running.writing:
+            running.keep_verdict(verdict)
+        else:
+            self._plan(running, replace(given, verdict=verdict))
+        running.finish_evaluation(now)
+
+    # --- between two regular evaluations -----------------------------------------------------------------
+
+    def _learn_samples(self, running: RunningRollout, results: metric_queries.QueryResults | None, now: float) -> None:
+        if results is not None:
+            running.add_samples(results.measurements, now)
+        self._early.schedule(running, now)
+
+    def _query_early(self, early_round: Round, now: float) -> None:
+        """One call at a time for each server, so that a slow one has no more to do than it can."""
+        due = early_round.rollouts
+        queries = [query for running in due for _, query in running.preset_queries]
+        metrics, clock, failing = self._dependencies.metrics, self._dependencies.clock, self._failing_queries
+        for running in due:
+            running.begin_query(now, early=True)
+        numbers = [running.call_number for running in due]
+        self._pending_calls.run(
+            self._pool(early_round.server, self._dependencies.query_pool).submit,
+            lambda: metric_queries.query_apart(metrics, queries, failing, clock.now),
+            lambda results, _: self._on_early_answer(
+                early_round,
+                [running for running, number in zip(due, numbers, strict=True) if running.call_number == number],
+                results,
+            ),
+        )
+
+    def _on_early_answer(
+        self, early_round: Round, due: list[RunningRollout], results: metric_queries.QueryResults | None
+    ) -> None:
+        now = self._dependencies.clock.now()
+        self._early.finish(early_round, now)
+        for running in due:
+            missed = running.missed_evaluation(now)
+            running.finish_query()
+            if not self._state.is_tracked(running) or running.rollout.is_final:
+                continue
+            try:
+                self._learn_samples(running, results, now)
+                if missed:
+                    self._make_up_evaluation(running, results, now)
+                elif results is not None:
+                    self._analyse_early(running, results, now)
+            except Exception as fault:  # noqa: BLE001 - one rollout's failure must not touch another's evaluation
+                self._on_failed(running, fault, now)
+
+    def _make_up_evaluation(
+        self, running: RunningRollout, results: metric_queries.QueryResults | None, now: float
+    ) -> None:
+        """A regular evaluation came due meanwhile: these answers are its own, if they are all that it asks for."""
+        if results is None or running.has_own_queries:
+            self._state.bring_forward(running.id, now)
+            return
+        running.begin_query(now)
+        running.finish_query()
+        self._analyse(running, results, now)
+
+    def _analyse_early(self, running: RunningRollout, results: metric_queries.QueryResults, now: float) -> None:
+        if running.has_pending_verdict:
+            return
+        given = self._gather(running, now)
+        if given is None or not metric_queries.is_measurable(given) or not running.is_answer_current:
+            return
+        verdict = running.analyse_early(given, results.measurements)
+        if verdict is None:
+            return
         if running.writing:
             running.keep_verdict(verdict)
         else:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from autocanary.analysis import AnalysisInput, Evaluation, Verdict, analyse
+from autocanary.analysis import AnalysisInput, Evaluation, Verdict, analyse, early_evaluation
 from autocanary.analysis.analyse import BUDGET_METRIC
 from autocanary.analysis.thresholds import WEBHOOK_PREFIX, webhook_metric
 from autocanary.decide.decision_input import DecisionInput, WebhookAnswer
@@ -25,6 +25,7 @@ __all__ = [
     "analyse_measurements",
     "build_metric_query",
     "is_measurable",
+    "is_worth_an_evaluation",
     "metric_queries_for",
     "post_rollout_calls",
     "query_apart",
@@ -232,18 +233,40 @@ def analyse_measurements(
     measurements: Mapping[MetricQuery, Measurement],
     webhook_answers: tuple[WebhookAnswer, ...],
     all_metrics: tuple[Metric, ...] | None = None,
+    *,
+    early: bool = False,
 ) -> Verdict:
     """The verdict of this evaluation; ``webhook_answers`` are new answers of the policy's `rollout` webhooks.
 
-    ``all_metrics`` are those of all steps of the policy, None where no step changes them.
+    ``all_metrics`` are those of all steps of the policy, None where no step changes them; ``early``: the evaluation
+    comes between two regular ones.
     """
     analysis = given.analysis
-    measurement_by_name = {name: measurements.get(query, _UNANSWERED) for name, query in queries}
-    metrics = list(analysis.metrics)
+    metrics, by_name = list(analysis.metrics), _measurements_by_name(queries, measurements)
     for answer in webhook_answers:
         name = f"{WEBHOOK_PREFIX}{answer.name}"
         metrics.append(webhook_metric(name))
-        measurement_by_name[name] = _webhook_measurement(answer)
+        by_name[name] = _webhook_measurement(answer)
+    return analyse(analysis, metrics, _analysis_input(given, by_name, early=early), all_metrics)
+
+
+def is_worth_an_evaluation(
+    given: DecisionInput,
+    queries: tuple[tuple[str, MetricQuery], ...],
+    measurements: Mapping[MetricQuery, Measurement],
+) -> bool:
+    """Whether these measurements must not wait for the next regular evaluation."""
+    analysis_input = _analysis_input(given, _measurements_by_name(queries, measurements), early=True)
+    return early_evaluation.is_worth_an_evaluation(given.analysis, analysis_input)
+
+
+def _measurements_by_name(
+    queries: tuple[tuple[str, MetricQuery], ...], measurements: Mapping[MetricQuery, Measurement]
+) -> dict[str, Measurement]:
+    return {name: measurements.get(query, _UNANSWERED) for name, query in queries}
+
+
+def _analysis_input(given: DecisionInput, measurements: Mapping[str, Measurement], *, early: bool) -> AnalysisInput:
     progress = given.progress
     evaluation = Evaluation(
         now=given.now,
@@ -251,16 +274,16 @@ def analyse_measurements(
         steps=len(given.policy.steps),
         weight=_effective_weight(given),
         warming=_is_warming_up(given),
+        early=early,
     )
-    analysis_input = AnalysisInput(
+    return AnalysisInput(
         evaluation,
-        measurement_by_name,
+        measurements,
         progress.analysis.metrics,
         progress.analysis.evidence,
         progress.analysis.failed_requests,
         retried=given.rollout.attempt > 1,
     )
-    return analyse(analysis, metrics, analysis_input, all_metrics)
 
 
 def _webhook_measurement(answer: WebhookAnswer) -> Measurement:

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 
-from autocanary.analysis.verdict import Verdict
+from autocanary.analysis.new_samples import COUNTS_SPACING
+from autocanary.analysis.thresholds import UNBOUNDED
+from autocanary.analysis.verdict import Outcome, Verdict
 from autocanary.controller import metric_queries
 from autocanary.controller.adopted_record import without_future_times
 from autocanary.controller.context import MAX_RETRY_SECONDS, backoff_seconds
+from autocanary.controller.sample_times import SampleTimes
 from autocanary.controller.write import WriteResult
 from autocanary.decide.components import OtherComponent
 from autocanary.decide.decision_input import DecisionInput, WebhookAnswer
@@ -50,6 +53,7 @@ _ROUTINE_FIELDS = frozenset(
         "series",
     }
 )
+_EVALUATED_PHASES = frozenset({Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING})
 _material_fields = attrgetter(*(place for name, place in FIELD_PLACES.items() if name not in _ROUTINE_FIELDS))
 """What must be recorded when it differs; a reason that lasts has a phase of its own."""
 
@@ -97,6 +101,7 @@ class RunningRollout:
     _queried: tuple[tuple[str, MetricQuery], ...] = ()
     _queries_by_step: dict[int, tuple[tuple[str, MetricQuery], ...]] = field(default_factory=dict)
     _all_metrics: tuple[Metric, ...] | None = None
+    _sample_times: SampleTimes = field(default_factory=SampleTimes)
 
     @property
     def queries(self) -> tuple[tuple[str, MetricQuery], ...]:
@@ -166,6 +171,41 @@ class RunningRollout:
         if not metric_queries.is_measurable(given) or self.querying:
             return False
         return self._queried_at is None or self._passed_evaluation_since(self._queried_at, given.now)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a worker writes for the rollout or queries its metrics, or a verdict waits for that."""
+        return self.writing or self.querying or self._pending_verdict is not None
+
+    @property
+    def preset_queries(self) -> tuple[tuple[str, MetricQuery], ...]:
+        """The queries that early evaluations make: those whose newest sample is known."""
+        queries = self.queries
+        return tuple([each for each in queries if not each[1].query]) if self.has_own_queries else queries
+
+    def next_sample_at(self) -> float | None:
+        """When to evaluate the rollout early; None while it is not evaluated, or its samples are not known."""
+        progress, policy = self.rollout.progress, self.policy
+        if policy is None or progress.step.verified_at is None or progress.phase not in _EVALUATED_PHASES:
+            return None
+        if not self.preset_queries:
+            return None
+        analysis = policy.analysis_at(progress.step.index)
+        every_sample = analysis.max_failed_requests is not None or any(
+            metric.range != UNBOUNDED and not metric.query for metric in analysis.metrics
+        )
+        at = self._sample_times.next_at(0.0 if every_sample else COUNTS_SPACING * analysis.interval)
+        if at is None or analysis.max_failed_requests is not None:
+            return at
+        return max(at, progress.step.verified_at + policy.warmup_at(progress.step.index))
+
+    def add_samples(self, measurements: Mapping[MetricQuery, Measurement], now: float) -> None:
+        """Learn when the candidate's samples come."""
+        self._sample_times.add([measurements[query] for _, query in self.queries if query in measurements], now)
+
+    def missed_evaluation(self, now: float) -> bool:
+        """Whether a regular evaluation came due while the present query was under way."""
+        return self._querying_since is not None and self._passed_evaluation_since(self._querying_since, now)
 
     def retry_at(self, now: float) -> float:
         """When to evaluate again after an evaluation that failed: after 1, 2, 4 … s, or when the next one is due."""
@@ -285,9 +325,10 @@ class RunningRollout:
             other_components=other_components,
         )
 
-    def begin_query(self, now: float) -> None:
-        """A worker queries the metrics from now on."""
-        self.querying, self._queried_at, self._querying_since = True, now, now
+    def begin_query(self, now: float, *, early: bool = False) -> None:
+        """A worker queries the metrics from now on; ``early``: between two regular evaluations."""
+        self.querying, self._querying_since = True, now
+        self._queried_at = self._queried_at if early else now
         self._queried = self.queries
 
     @property
@@ -304,9 +345,29 @@ class RunningRollout:
     def analyse(self, given: DecisionInput, measurements: Mapping[MetricQuery, Measurement]) -> Verdict:
         """The verdict on these measurements and the newest answers of the policy's `rollout` webhooks, used once."""
         answers = self.webhook_answers.pop(WebhookType.ROLLOUT, ())
+        all_metrics = self._metrics_of_all_steps(given)
+        return metric_queries.analyse_measurements(given, self.queries, measurements, answers, all_metrics)
+
+    def analyse_early(self, given: DecisionInput, measurements: Mapping[MetricQuery, Measurement]) -> Verdict | None:
+        """The verdict on measurements between two regular evaluations; None where they can wait for the next one.
+
+        The answers of `rollout` webhooks are left to the regular evaluation, and so is a pass beside such webhooks.
+        """
+        known = given.progress.analysis.metrics
+        if any(query.query and name not in known for name, query in self.queries):
+            return None  # nothing may pass without a metric that was never measured
+        if not metric_queries.is_worth_an_evaluation(given, self.preset_queries, measurements):
+            return None
+        verdict = metric_queries.analyse_measurements(
+            given, self.preset_queries, measurements, (), self._metrics_of_all_steps(given), early=True
+        )
+        waits = verdict.outcome is Outcome.PASS and given.policy.webhooks_of_type(WebhookType.ROLLOUT)
+        return None if waits else verdict
+
+    def _metrics_of_all_steps(self, given: DecisionInput) -> tuple[Metric, ...] | None:
         if self._all_metrics is None and given.policy.has_step_analyses:
             self._all_metrics = given.policy.all_metrics
-        return metric_queries.analyse_measurements(given, self.queries, measurements, answers, self._all_metrics)
+        return self._all_metrics
 
     def keep_verdict(self, verdict: Verdict) -> None:
         """Keep a verdict that came while a worker writes for the rollout."""

@@ -128,6 +128,12 @@ class ControllerMetrics:
                 counts.setdefault((server, each), 0)
         self._increment("autocanary_prometheus_queries_total", server, outcome)
 
+    def queries_sent(self, server: str) -> int:
+        """How many queries the Prometheus of that name has answered or failed; "" is the main one."""
+        with self._lock:
+            counts = self._counts["autocanary_prometheus_queries_total"]
+            return sum(counts.get((server or MAIN_SERVER, each), 0) for each in _QUERY_OUTCOMES)
+
     def count_kube_request(self, verb: str, code: int) -> None:
         """One request to the API server has ended; ``code`` 0: without an answer."""
         self._increment("autocanary_kube_requests_total", verb, str(code))

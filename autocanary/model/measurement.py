@@ -220,6 +220,8 @@ class Measurement:
     the candidate has failed. ``exporter`` names
     the series that were read and the labels by which they belong to a revision; ``window`` is the range in
     seconds and ``scrape_interval`` the time between two of their samples, None where it is not known yet.
+    ``sample_at`` is the time of the newest sample in epoch seconds, by Prometheus' clock: a measurement with the same
+    ``sample_at`` holds nothing new. None where the source does not say it, as for custom PromQL.
     """
 
     kind: MeasurementKind
@@ -234,6 +236,7 @@ class Measurement:
     exporter: str = ""
     window: float | None = None
     scrape_interval: float | None = None
+    sample_at: float | None = None
 
     @property
     def is_value(self) -> bool:
@@ -266,6 +269,8 @@ class Measurement:
             yield "window", self.window
         if self.scrape_interval is not None:
             yield "scrapeInterval", self.scrape_interval
+        if self.sample_at is not None:
+            yield "sampleAt", self.sample_at
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Measurement:
@@ -282,4 +287,5 @@ class Measurement:
             exporter=raw.get("exporter", ""),
             window=raw.get("window"),
             scrape_interval=raw.get("scrapeInterval"),
+            sample_at=raw.get("sampleAt"),
         )

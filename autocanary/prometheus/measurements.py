@@ -98,7 +98,14 @@ def preset_measurement(metric_query: MetricQuery, variant: ExporterVariant, outc
     def measurement(kind: MeasurementKind, value: float | None = None, detail: str = "") -> Measurement:
         detail = "; ".join(filter(None, (detail, _delay_note(traffic.delay))))
         return Measurement(
-            kind, value, _unit(metric_query), traffic.requests, traffic.age, variant.source, _truncate(detail)
+            kind,
+            value,
+            _unit(metric_query),
+            traffic.requests,
+            traffic.age,
+            variant.source,
+            _truncate(detail),
+            sample_at=traffic.sample_at,
         )
 
     if outcome.error is not None:

@@ -64,7 +64,8 @@ class TrafficCounts:
     newest sample in seconds when the server answered, by the server's clock, None when no series is being
     scraped. ``delay`` is how many seconds before that the server evaluated the query: its time() may lie in
     the past (VictoriaMetrics' latency offset, caches). ``scrape_interval`` is the time between two samples in
-    seconds, None while the series are younger than five minutes.
+    seconds, None while the series are younger than five minutes. ``sample_at`` is the time of the newest sample in
+    epoch seconds, by the server's clock.
     """
 
     count: float | None = None
@@ -72,6 +73,7 @@ class TrafficCounts:
     age: float | None = None
     delay: float = 0.0
     scrape_interval: float | None = None
+    sample_at: float | None = None
 
     @property
     def requests(self) -> float | None:
@@ -167,7 +169,7 @@ def traffic_rows(
     intervals: dict[RevisionTarget, float] = {}
     by_model: dict[RevisionTarget, dict[str, tuple[float, float]]] = {}  # requests and failures
     model_label = variant.exporter.model_label
-    delay = answer_delay(response)
+    delay, now = answer_delay(response), evaluated_at(response)
     for target, labels, value in _rows(variant.revision_labels, targets, response):
         if labels.get(PART_LABEL) == "age":
             ages[target] = value + delay if math.isfinite(value) else None
@@ -182,7 +184,9 @@ def traffic_rows(
     found: dict[RevisionTarget, TrafficCounts] = {}
     for target in dict.fromkeys((*by_model, *ages, *intervals)):
         count, failed = counts_of_service(target, by_model.get(target, {}), add=variant.exporter.models_add)
-        found[target] = TrafficCounts(count, failed, ages.get(target), delay, intervals.get(target))
+        age = ages.get(target)
+        sample_at = now + delay - age if now is not None and age is not None else None
+        found[target] = TrafficCounts(count, failed, age, delay, intervals.get(target), sample_at)
     return found
 
 
@@ -202,10 +206,16 @@ def counts_of_service(
     return max(requests for requests, _ in counts), max(failed for _, failed in counts)
 
 
+def evaluated_at(response: QueryResponse) -> float | None:
+    """The time of which the answer is, in epoch seconds by the server's clock; None when it does not say so."""
+    now = next((each.value for each in response.samples if each.labels.get(PART_LABEL) == "now"), None)
+    return now if now is not None and math.isfinite(now) else None
+
+
 def answer_delay(response: QueryResponse) -> float:
     """How many seconds before its answer the server evaluated the query, by its own clock; 0 when unknown."""
-    now = next((each.value for each in response.samples if each.labels.get(PART_LABEL) == "now"), None)
-    if now is None or response.server_time is None or not math.isfinite(now):
+    now = evaluated_at(response)
+    if now is None or response.server_time is None:
         return 0.0
     delay = response.server_time - now
     return delay if delay > _MAX_CLOCK_ROUNDING else 0.0

@@ -207,7 +207,17 @@ class SimulatedMetrics:
         if value is None:
             kind = MeasurementKind.UNSUPPORTED
             return Measurement(kind, unit=unit, requests=requests, age=age, source=source, detail=_DETAILS[kind])
-        return Measurement(MeasurementKind.VALUE, value, unit, requests, age, source)
+        scrape_interval = (last.at - first.at) / (count - 1)
+        return Measurement(
+            MeasurementKind.VALUE,
+            value,
+            unit,
+            requests,
+            age,
+            source,
+            scrape_interval=scrape_interval,
+            sample_at=last.at,
+        )
 
     def _custom_measurement(self, query: MetricQuery, now: float) -> Measurement:
         for part, answer in self.custom.items():

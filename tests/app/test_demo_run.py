@@ -30,7 +30,7 @@ def test_the_default_shows_a_comparison_an_approval_and_a_crash_that_is_restored
         assert (rollout.progress.phase,) == demo.expected
         compared = policy is not None and any(metric.compare for metric in policy.analysis.metrics)
         approved = any(entry.get("requestedBy") == "ada" for entry in rollout.progress.decisions)
-        reasons.append((rollout.progress.reason, compared, approved, rollout.progress.restored))
+        reasons.append((rollout.progress.reason, compared, approved, rollout.progress.rollback.restored))
     assert reasons == [
         (Reason.PROMOTED, True, True, False),
         (Reason.WORSE_THAN_STABLE, True, False, False),

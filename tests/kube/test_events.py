@@ -8,6 +8,7 @@ import pytest
 
 from autocanary.errors import Busy, DeliveryError, Forbidden, Unreachable
 from autocanary.kube.events import EventWriter
+from autocanary.model.progress_json import with_stored_fields
 from autocanary.ports import Message
 from tests.kube.fake_api import FakeApi, Reply, status
 from tests.kube.samples import notification, rollout
@@ -153,7 +154,7 @@ def test_the_event_of_a_rollback_says_what_was_put_back(api: FakeApi) -> None:
     """And that the manifest still has the other model: the next apply would bring it back."""
     specs = ({"model": {"storageUri": f"gs://b/v{number}"}} for number in (1, 2))
     about = replace(rollout(), **dict(zip(("stable_spec", "candidate_spec"), specs, strict=True)))  # type: ignore[arg-type]
-    about = replace(about, progress=replace(about.progress, repairing=True, restored=True))
+    about = replace(about, progress=with_stored_fields(about.progress, {"repairing": True, "restored": True}))
     ended = replace(MESSAGE.notification, event="rollout_rolled_back", message="mnist-2 rolled back")
     EventWriter(api.client()).write(replace(MESSAGE, rollout=about, notification=ended))
     text = "mnist-2 rolled back. spec.predictor was set back to gs://b/v1; your manifest still has gs://b/v2"
