@@ -64,9 +64,9 @@ class EarlyEvaluations:
             self.schedule(running, now)
 
     def schedule(self, running: RunningRollout, now: float) -> None:
-        """Evaluate the rollout when its next sample is expected, if it can be evaluated and that is known."""
+        """Evaluate the rollout when its next sample is expected, unless its regular evaluation is due about then."""
         at = running.next_sample_at()
-        if at is None:
+        if at is None or at >= running.next_due_at(now) - self._server(running.server).seconds:
             self._queue.drop(running.id)
         else:
             self._put(running, max(at, now))
