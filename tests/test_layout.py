@@ -22,12 +22,12 @@ OWNERS = {
     "pydantic": {"policy_files", "settings"},  # two schemas: of a policy, and of the service's settings
     "pydantic_core": {"policy_files", "settings"},
     "pydantic_settings": {"settings"},
-    "requests": {"prometheus", "notifications"},  # two clients with opposite needs: one trusted server, any receiver
+    "requests": {"prometheus", "outbound"},  # two clients with opposite needs: one trusted server, any receiver
     "rich": {"cli"},
     "starlette": {"http_server", "page"},  # two applications on two ports: the probes', and the users'
     "structlog": {"logs"},
     "typer": {"cli"},
-    "urllib3": {"kube", "prometheus", "notifications"},  # what kubernetes and requests raise when the network fails
+    "urllib3": {"kube", "prometheus", "outbound"},  # what kubernetes and requests raise when the network fails
     "uvicorn": {"http_server"},
     "yaml": {"policy_files", "settings", "kube", "cli"},  # policies, settings, kubeconfig, `-o yaml`
 }

@@ -9,13 +9,13 @@ from autocanary.kube.events import EventWriter
 from autocanary.notifications.apprise_channel import AppriseUrls
 from autocanary.notifications.audit_log import KubernetesEvents
 from autocanary.notifications.channel import Channel, PolicyOf
-from autocanary.notifications.http_client import HttpClient
 from autocanary.notifications.slack_api import SlackApi
 from autocanary.notifications.slack_approvals import SlackApprovals
 from autocanary.notifications.slack_bot import SlackBot
 from autocanary.notifications.slack_webhook import SlackWebhook
 from autocanary.notifications.webhook import PolicyWebhookChannels, WebhookChannel
-from autocanary.notifications.webhook_hosts import WebhookHosts
+from autocanary.outbound.http_client import HttpClient
+from autocanary.outbound.webhook_hosts import WebhookHosts
 from autocanary.ports import Message, RolloutStore
 from autocanary.settings import Settings
 

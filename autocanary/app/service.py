@@ -39,8 +39,8 @@ from autocanary.model.rollout import Rollout
 from autocanary.model.value_wording import format_duration
 from autocanary.notifications.audit_log import AuditLog
 from autocanary.notifications.delivery import DeliveryWorkers
-from autocanary.notifications.http_client import HttpClient
 from autocanary.notifications.policy_webhooks import HttpPolicyWebhooks
+from autocanary.outbound.http_client import HttpClient
 from autocanary.policy_files import ActivePolicies
 from autocanary.ports import Leadership, RolloutStore
 from autocanary.prometheus import MetricsServers, NamedMetrics, PrometheusConfig, PrometheusMetrics

@@ -25,9 +25,9 @@ from autocanary.errors import DeliveryError, SettingsError
 from autocanary.logs import redact
 from autocanary.model.decision import Event
 from autocanary.notifications.channel import Channel, PolicyOf, no_policy, wanted_by_default_channels
-from autocanary.notifications.http_client import read_secret
 from autocanary.notifications.message_text import action_taken, advice, release_text, summary, title
 from autocanary.notifications.metric_rows import rows_to_show
+from autocanary.outbound.http_client import read_secret
 from autocanary.ports import Message
 
 __all__ = ["AppriseUrls", "text"]

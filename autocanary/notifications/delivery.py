@@ -17,8 +17,8 @@ from dataclasses import replace
 from autocanary import logs
 from autocanary.errors import DeliveryError
 from autocanary.notifications.channel import Channel
-from autocanary.notifications.http_client import NO_RETRY
 from autocanary.notifications.retry_queue import DeliveryKey, QueuedMessage, RetryQueue, Shares, delivery_key
+from autocanary.outbound.http_client import NO_RETRY
 from autocanary.ports import Clock, Delivery, Message
 
 __all__ = ["DeliveryWorkers"]

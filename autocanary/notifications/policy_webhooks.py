@@ -36,7 +36,7 @@ from typing import Any
 
 from autocanary.errors import DeliveryError
 from autocanary.model.policy import Webhook
-from autocanary.notifications.http_client import HttpClient, HttpResponse, url_origin
+from autocanary.outbound.http_client import HttpClient, HttpResponse, url_origin
 from autocanary.ports import Pool, WebhookCall, WebhookResult
 
 __all__ = ["HttpPolicyWebhooks", "payload"]

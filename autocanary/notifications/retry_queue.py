@@ -28,7 +28,7 @@ from typing import NamedTuple
 from autocanary.errors import DeliveryError
 from autocanary.model.decision import Event
 from autocanary.notifications.channel import Channel
-from autocanary.notifications.http_client import NO_RETRY
+from autocanary.outbound.http_client import NO_RETRY
 from autocanary.ports import Message
 
 __all__ = [

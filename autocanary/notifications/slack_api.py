@@ -19,7 +19,7 @@ from typing import Any
 
 from autocanary.errors import DeliveryError
 from autocanary.logs import redact
-from autocanary.notifications.http_client import NO_RETRY, HttpClient, read_secret, url_origin
+from autocanary.outbound.http_client import NO_RETRY, HttpClient, read_secret, url_origin
 
 __all__ = ["SlackApi", "SlackApiError"]
 

@@ -26,8 +26,8 @@ from autocanary import logs
 from autocanary.errors import AutocanaryError, ClusterError, DeliveryError, SettingsError
 from autocanary.model.foreign_text import clean_text
 from autocanary.model.rollout import Request, Rollout, Verb
-from autocanary.notifications.http_client import read_secret
 from autocanary.notifications.slack_api import SlackApi
+from autocanary.outbound.http_client import read_secret
 
 __all__ = ["ABORT", "PROMOTE", "SlackApprovals", "button_value"]
 

@@ -40,7 +40,6 @@ from autocanary.notifications.channel import (
     route_selects,
     wanted_by_default_channels,
 )
-from autocanary.notifications.http_client import NO_RETRY
 from autocanary.notifications.message_text import advice, calls_for_action, next_action, release_text, summary, title
 from autocanary.notifications.metric_rows import rows_to_show
 from autocanary.notifications.slack_api import SlackApi, SlackApiError
@@ -58,6 +57,7 @@ from autocanary.notifications.slack_blocks import (
     slack_date,
 )
 from autocanary.notifications.slack_webhook import body, measurement_text
+from autocanary.outbound.http_client import NO_RETRY
 from autocanary.ports import Message
 
 __all__ = ["SlackBot", "rollout_message_content", "weight_bar"]

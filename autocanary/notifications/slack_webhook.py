@@ -13,7 +13,6 @@ from typing import Any
 
 from autocanary import logs
 from autocanary.notifications.channel import PolicyOf, no_policy, wanted_by_slack
-from autocanary.notifications.http_client import HttpClient, raise_for_status, read_secret
 from autocanary.notifications.message_text import action_taken, advice, release_text, summary, title
 from autocanary.notifications.metric_rows import MetricRow, rows_to_show
 from autocanary.notifications.slack_blocks import (
@@ -27,6 +26,7 @@ from autocanary.notifications.slack_blocks import (
     section,
     utc,
 )
+from autocanary.outbound.http_client import HttpClient, raise_for_status, read_secret
 from autocanary.ports import Message
 
 __all__ = ["SlackWebhook", "body", "measurement_text"]

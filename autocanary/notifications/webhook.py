@@ -60,9 +60,9 @@ from autocanary.notifications.channel import (
     route_selects,
     wanted_by_default_channels,
 )
-from autocanary.notifications.http_client import HttpClient, raise_for_status, url_origin
 from autocanary.notifications.message_text import summary
 from autocanary.notifications.metric_rows import MetricRow, metric_rows
+from autocanary.outbound.http_client import HttpClient, raise_for_status, url_origin
 from autocanary.ports import Message
 from autocanary.views import model_change, released_by_text
 

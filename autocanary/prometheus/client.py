@@ -29,8 +29,9 @@ from requests.structures import CaseInsensitiveDict
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
 from autocanary.model.foreign_text import clean_text
+from autocanary.outbound.deadline import deadline
 from autocanary.prometheus.connection_settings import PrometheusConfig, redacted_url
-from autocanary.prometheus.http_session import Credentials, DeadlineAdapter, deadline
+from autocanary.prometheus.http_session import Credentials, DeadlineAdapter
 from autocanary.prometheus.query_answer import MalformedResponseError, QueryResponse, parse_response
 from autocanary.prometheus.query_plan import OwnQuery
 from autocanary.prometheus.response_body import ACCEPTED_ENCODINGS, AnswerBudget, BodyReader, ReservedBytes

@@ -1,22 +1,12 @@
-"""HTTP with a deadline for the whole answer.
-
-A read timeout counts from byte to byte, so a server that sends one byte a second is never late. Here every
-read of the socket gets what is left of the request's own deadline, headers and body alike, and no thread
-is needed to watch over it. (DNS has no timeout of its own in Python; the resolver's applies.)
+"""HTTP to Prometheus, with a deadline for the whole answer.
 
 Credentials for Prometheus: read from their files at each request, never kept, never printed.
 """
 
 from __future__ import annotations
 
-import http.client
-import io
 import os
-import threading
-import time
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,64 +17,18 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from autocanary.errors import MetricsUnreachable
+from autocanary.outbound.deadline import DeadlineResponse
 from autocanary.prometheus.connection_settings import PrometheusConfig
 
-__all__ = ["Credentials", "DeadlineAdapter", "deadline"]
-
-_thread_deadline = threading.local()
-
-
-@contextmanager
-def deadline(seconds: float) -> Iterator[None]:
-    """What this thread reads from a ``DeadlineAdapter`` inside the block must arrive within ``seconds``."""
-    _thread_deadline.end = time.monotonic() + seconds
-    try:
-        yield
-    finally:
-        _thread_deadline.end = None
-
-
-def _remaining_seconds() -> float | None:
-    end: float | None = getattr(_thread_deadline, "end", None)
-    return None if end is None else end - time.monotonic()
-
-
-class _DeadlineReader(io.RawIOBase):
-    """Reads from a socket's file with whatever time is left."""
-
-    def __init__(self, raw: io.RawIOBase, sock: Any) -> None:
-        self._raw = raw
-        self._sock = sock
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        remaining = _remaining_seconds()
-        if remaining is not None:
-            if remaining <= 0:
-                raise TimeoutError("the answer took too long")
-            self._sock.settimeout(remaining)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _DeadlineResponse(http.client.HTTPResponse):
-    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        raw = self.fp.detach()
-        self.fp = io.BufferedReader(_DeadlineReader(raw, sock))
+__all__ = ["Credentials", "DeadlineAdapter"]
 
 
 class _Http(HTTPConnection):
-    response_class = _DeadlineResponse
+    response_class = DeadlineResponse
 
 
 class _Https(HTTPSConnection):
-    response_class = _DeadlineResponse
+    response_class = DeadlineResponse
 
 
 class _HttpPool(HTTPConnectionPool):

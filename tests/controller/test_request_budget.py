@@ -135,7 +135,7 @@ def test_each_query_runs_once_per_interval() -> None:
     asked = watched(driver)
     driver.until_weight(10)
     driver.run(600)
-    verified = driver.rollout().progress.verified_at
+    verified = driver.rollout().progress.step.verified_at
     assert verified is not None
     (first, _), *rest = asked
     assert 15 <= first - verified < 17

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from autocanary import logs
-from autocanary.notifications.http_client import HttpClient
 from autocanary.notifications.slack_api import SlackApi
+from autocanary.outbound.http_client import HttpClient
 from tests.notifications.http_receiver import Receiver
 from tests.notifications.slack_server import TOKEN, Slack
 

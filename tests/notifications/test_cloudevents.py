@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from autocanary.model.decision import Event
-from autocanary.notifications.http_client import HttpClient
 from autocanary.notifications.webhook import CONTENT_TYPE, WebhookChannel, cloudevent
+from autocanary.outbound.http_client import HttpClient
 from tests.notifications.example_messages import message, policy_of
 from tests.notifications.http_receiver import Received, Receiver, Reply
 

@@ -15,8 +15,8 @@ from autocanary.model.policy import NotificationRoute
 from autocanary.notifications.audit_log import AuditLog
 from autocanary.notifications.channel import Channel
 from autocanary.notifications.delivery import DeliveryWorkers
-from autocanary.notifications.http_client import NO_RETRY, HttpClient
 from autocanary.notifications.webhook import PolicyWebhookChannels
+from autocanary.outbound.http_client import NO_RETRY, HttpClient
 from autocanary.ports import Delivery, Message, Notifier
 from tests.notifications.example_messages import message, rollout
 from tests.notifications.http_receiver import Receiver, Reply

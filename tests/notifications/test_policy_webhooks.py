@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 import pytest
 
 from autocanary.model.policy import Webhook, WebhookType
-from autocanary.notifications.http_client import HttpClient, HttpResponse
 from autocanary.notifications.policy_webhooks import HttpPolicyWebhooks, payload
+from autocanary.outbound.http_client import HttpClient, HttpResponse
 from autocanary.ports import PolicyWebhooks, WebhookCall, WebhookResult
 from tests.notifications.http_receiver import Received, Receiver, Reply
 

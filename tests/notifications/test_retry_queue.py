@@ -6,7 +6,6 @@ import pytest
 
 from autocanary.errors import DeliveryError
 from autocanary.model.decision import Event
-from autocanary.notifications.http_client import NO_RETRY
 from autocanary.notifications.retry_queue import (
     FINAL_MESSAGE_TTL_SECONDS,
     MESSAGE_TTL_SECONDS,
@@ -15,6 +14,7 @@ from autocanary.notifications.retry_queue import (
     Shares,
     delivery_key,
 )
+from autocanary.outbound.http_client import NO_RETRY
 from autocanary.ports import Message
 from tests.notifications.example_messages import message, rollout
 

@@ -1,4 +1,4 @@
-"""Tests of autocanary.notifications.http_client."""
+"""Tests of autocanary.outbound.http_client."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autocanary.errors import DeliveryError
-from autocanary.notifications.http_client import read_secret
+from autocanary.outbound.http_client import read_secret
 
 WORD = re.compile(r"[a-z0-9]+")
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from autocanary.errors import DeliveryError
-from autocanary.notifications.http_client import NO_RETRY, HttpClient
 from autocanary.notifications.slack_api import SlackApi, SlackApiError
+from autocanary.outbound.http_client import NO_RETRY, HttpClient
 from tests.notifications.http_receiver import Receiver, Reply
 from tests.notifications.slack_server import TOKEN, Slack, SlackChannel, limited
 

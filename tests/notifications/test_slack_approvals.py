@@ -19,10 +19,10 @@ from autocanary.model.policy import Step
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request, Rollout
-from autocanary.notifications.http_client import HttpClient
 from autocanary.notifications.slack_api import SlackApi
 from autocanary.notifications.slack_approvals import ABORT, PROMOTE, SlackApprovals, button_value
 from autocanary.notifications.slack_bot import rollout_message_content
+from autocanary.outbound.http_client import HttpClient
 from tests.controller.driver import STEPS, Driver, healthy_start, policy
 from tests.notifications.example_messages import message, rollout
 from tests.notifications.slack_server import TOKEN

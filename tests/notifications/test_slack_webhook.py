@@ -14,8 +14,8 @@ from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import NotificationRoute
 from autocanary.model.progress import MetricState, Phase
 from autocanary.model.reason import Reason
-from autocanary.notifications.http_client import NO_RETRY, HttpClient
 from autocanary.notifications.slack_webhook import SlackWebhook, body
+from autocanary.outbound.http_client import NO_RETRY, HttpClient
 from tests.notifications.example_messages import message, policy_of, progress, rollout
 from tests.notifications.http_receiver import Received, Receiver, Reply
 from tests.notifications.slack_server import fits, shown

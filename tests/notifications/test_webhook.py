@@ -13,8 +13,8 @@ from autocanary.model.decision import Event
 from autocanary.model.measurement import Measurement, MeasurementKind, Unit
 from autocanary.model.policy import NotificationRoute
 from autocanary.model.progress import MetricState
-from autocanary.notifications.http_client import HttpClient
 from autocanary.notifications.webhook import PolicyWebhookChannels, WebhookChannel, payload
+from autocanary.outbound.http_client import HttpClient
 from tests.notifications.example_messages import message, policy_of, progress, rollout
 from tests.notifications.http_receiver import Receiver, Reply
 

@@ -1,4 +1,4 @@
-"""One POST to a receiver that we do not control: it ends as an HttpResponse or as one DeliveryError.
+"""One POST or GET to a receiver that we do not control: it ends as an HttpResponse or as one DeliveryError.
 
 Decisions
 - ``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY`` and ``REQUESTS_CA_BUNDLE`` are honoured: many clusters reach Slack
@@ -8,6 +8,7 @@ Decisions
   redirects. Of the answer only the status is shown, and of allowed hosts a short ``text/plain`` reason.
 - The operator's own URLs may redirect where the method stays the same (307, 308), on the same host, and never from
   https to http. A redirect elsewhere would hand the payload and the URL's secret to another party.
+- The deadline holds for the whole answer, headers included: a receiver that sends a byte a second is late.
 - A body is read up to 4 KiB and never past the deadline: it serves to explain a refusal. A caller that needs the
   answer itself names a larger limit and finds it in ``HttpResponse.body``.
 - One session per call: ``requests.Session`` is not safe to share between threads, and calls are rare.
@@ -36,7 +37,8 @@ from autocanary import __version__
 from autocanary.errors import DeliveryError
 from autocanary.logs import redact
 from autocanary.model.foreign_text import clean_text
-from autocanary.notifications.webhook_hosts import AddressRefusedError, GuardedAdapter, WebhookHosts
+from autocanary.outbound.deadline import deadline
+from autocanary.outbound.webhook_hosts import AddressRefusedError, GuardedAdapter, WebhookHosts
 
 __all__ = ["NO_RETRY", "HttpClient", "HttpResponse", "raise_for_status", "read_secret", "url_origin"]
 
@@ -54,13 +56,14 @@ _TRANSIENT = frozenset({408, 425, 429})
 class HttpResponse:
     """An answer: ``text`` is the part of its body that may be shown, on one line, ``retry_after`` in seconds.
 
-    ``body`` is as much of it as was asked for; it may hold secrets.
+    ``body`` is as much of it as was asked for; it may hold secrets. ``whole`` says that nothing of it is missing.
     """
 
     status: int
     text: str
     retry_after: float | None = None
     body: bytes = field(default=b"", repr=False, compare=False)
+    whole: bool = field(default=True, repr=False, compare=False)
 
     @property
     def ok(self) -> bool:
@@ -68,7 +71,7 @@ class HttpResponse:
 
 
 class HttpClient:
-    """Posts JSON. ``connect`` and ``read`` are deadlines in seconds.
+    """Posts JSON, or gets an answer. ``connect`` and ``read`` are deadlines in seconds.
 
     ``hosts`` makes it a client for URLs that tenants write.
     """
@@ -96,10 +99,26 @@ class HttpClient:
     ) -> HttpResponse:
         """The receiver's answer, whatever its status; DeliveryError when there is none."""
         body = json.dumps(payload, default=str).encode()
+        return self._send("POST", url, body, {"Content-Type": "application/json", **(headers or {})}, read, body_limit)
+
+    def get(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        read: float | None = None,
+        body_limit: int = _BODY_LIMIT,
+    ) -> HttpResponse:
+        """As ``post``, without a payload."""
+        return self._send("GET", url, None, headers or {}, read, body_limit)
+
+    def _send(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], read: float | None, body_limit: int
+    ) -> HttpResponse:
         redirects = 0
         seconds = read if read is not None else self._read
         while True:
-            response, moved_to = self._post_once(url, body, headers or {}, seconds, body_limit)
+            response, moved_to = self._send_once(method, url, body, headers, seconds, body_limit)
             if not moved_to:
                 return response
             if self._hosts is not None:
@@ -109,23 +128,22 @@ class HttpClient:
                 return HttpResponse(response.status, f"redirects to {url_origin(target)}; name the final address")
             url, redirects = target, redirects + 1
 
-    def _post_once(
-        self, url: str, body: bytes, headers: Mapping[str, str], read: float, body_limit: int
+    def _send_once(
+        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], read: float, body_limit: int
     ) -> tuple[HttpResponse, str]:
-        deadline = self._monotonic() + read
+        ends = self._monotonic() + read
         sent = {
-            "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": f"autocanary/{__version__}",
             **headers,
         }
         try:
-            with _Session() as session:
+            with _Session() as session, deadline(read):
                 session.auth = _no_auth  # otherwise requests reads ~/.netrc
-                if self._hosts is not None:
-                    for scheme in ("http://", "https://"):
-                        session.mount(scheme, GuardedAdapter(self._hosts))
-                with session.post(
+                for scheme in ("http://", "https://"):
+                    session.mount(scheme, GuardedAdapter(self._hosts))
+                with session.request(
+                    method,
                     url,
                     data=body,
                     headers=sent,
@@ -134,10 +152,10 @@ class HttpClient:
                     stream=True,
                 ) as response:
                     moved = response.headers.get("Location", "") if 300 <= response.status_code < 400 else ""
-                    given = self._body(response, deadline, body_limit)
+                    given, whole = self._body(response, ends, body_limit)
                     retry_after = self._retry_after(response)
                     text = self._shown_text(url, response, given)
-                    return HttpResponse(response.status_code, text, retry_after, given), moved
+                    return HttpResponse(response.status_code, text, retry_after, given, whole), moved
         except AddressRefusedError as error:
             message = f"{url_origin(url)} is refused: {error}; AUTOCANARY_WEBHOOK_HOSTS does not allow it"
             raise DeliveryError(message, retry_after=NO_RETRY) from error
@@ -146,18 +164,21 @@ class HttpClient:
             message = f"{url_origin(url)} {why}"
             raise DeliveryError(message, retry_after=NO_RETRY if permanent else None) from error
 
-    def _body(self, response: requests.Response, deadline: float, body_limit: int) -> bytes:
-        """The start of the body; what a slow or broken receiver still owes is not waited for."""
+    def _body(self, response: requests.Response, ends: float, body_limit: int) -> tuple[bytes, bool]:
+        """The start of the body, and whether that is all of it.
+
+        What a slow or broken receiver still owes is not waited for.
+        """
         read = b""
         try:
-            while len(read) < body_limit and self._monotonic() < deadline:
+            while len(read) < body_limit and self._monotonic() < ends:
                 piece = response.raw.read1(body_limit - len(read), decode_content=False)
                 if not piece:
-                    break
+                    return read, not response.raw.length_remaining
                 read += piece
         except (urllib3.exceptions.HTTPError, OSError, ValueError):
             pass  # the status has arrived, and it is the answer
-        return read
+        return read, False
 
     def _shown_text(self, url: str, response: requests.Response, body: bytes) -> str:
         """The start of the body on one line; for a tenant's URL only what the operator allows to be shown."""

@@ -1,4 +1,4 @@
-"""Tests of autocanary.notifications.webhook_hosts: the addresses that tenants' URLs reach, and whose words are shown."""
+"""Tests of autocanary.outbound.webhook_hosts: the addresses that tenants' URLs reach, and whose words are shown."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from autocanary.errors import DeliveryError
-from autocanary.notifications.http_client import NO_RETRY, HttpClient
-from autocanary.notifications.webhook_hosts import AddressRefusedError, WebhookHosts, is_private
+from autocanary.outbound.http_client import NO_RETRY, HttpClient
+from autocanary.outbound.webhook_hosts import AddressRefusedError, WebhookHosts, is_private
 from tests.notifications.http_receiver import Receiver, Reply
 
 LOOPBACK = WebhookHosts(("127.0.0.1",))
@@ -138,7 +138,7 @@ def test_text_of_allowed_hosts_only_if_plain(receiver: Receiver, hosts: WebhookH
 
 def test_text_of_public_hosts_is_not_shown(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that the operator did not list says nothing in messages but its status code."""
-    monkeypatch.setattr("autocanary.notifications.webhook_hosts.is_private", lambda _: False)
+    monkeypatch.setattr("autocanary.outbound.webhook_hosts.is_private", lambda _: False)
     receiver.replies(Reply(403, b"secret=hunter2", {"Content-Type": "text/plain"}))
     answer = HttpClient(hosts=WebhookHosts()).post(receiver.url(), {})
     assert (answer.status, answer.text) == (403, "")

@@ -21,6 +21,8 @@ import requests.adapters
 import urllib3
 from urllib3.util.connection import create_connection
 
+from autocanary.outbound.deadline import DeadlineResponse
+
 __all__ = ["AddressRefusedError", "GuardedAdapter", "WebhookHosts", "is_private"]
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -79,9 +81,12 @@ def is_private(address: str) -> bool:
 
 
 class GuardedAdapter(requests.adapters.HTTPAdapter):
-    """Connects to addresses that ``hosts`` lets pass; behind a proxy the name is checked as far as it resolves."""
+    """Connects to addresses that ``hosts`` lets pass (None: to any), and obeys ``deadline``.
 
-    def __init__(self, hosts: WebhookHosts) -> None:
+    Behind a proxy the name is checked as far as it resolves.
+    """
+
+    def __init__(self, hosts: WebhookHosts | None) -> None:
         self._hosts = hosts
         super().__init__()
 
@@ -90,39 +95,35 @@ class GuardedAdapter(requests.adapters.HTTPAdapter):
         manager: urllib3.PoolManager = self.poolmanager
         manager.pool_classes_by_scheme = _pool_classes(self._hosts)
 
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.ProxyManager:
+        manager: urllib3.ProxyManager = super().proxy_manager_for(proxy, **kwargs)
+        manager.pool_classes_by_scheme = _pool_classes(None)
+        return manager
+
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        if kwargs.get("proxies") and requests.utils.select_proxy(str(request.url), kwargs["proxies"]):
+        if (
+            self._hosts is not None
+            and kwargs.get("proxies")
+            and requests.utils.select_proxy(str(request.url), kwargs["proxies"])
+        ):
             parts = urllib3.util.parse_url(str(request.url))
             with suppress(OSError):  # a name that only the proxy can resolve
                 self._hosts.addresses(parts.host or "", parts.port or 443)
         return super().send(request, *args, **kwargs)
 
 
-def _pool_classes(hosts: WebhookHosts) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    def connect(connection: Any) -> socket.socket:
-        try:
-            addresses = hosts.addresses(connection.host, connection.port)
-        except OSError as error:
-            raise urllib3.exceptions.NameResolutionError(connection.host, connection, error) from error  # type: ignore[arg-type]
-        failure: OSError | None = None
-        for address in addresses:
-            try:
-                return create_connection(
-                    (address, connection.port), connection.timeout, socket_options=connection.socket_options
-                )
-            except TimeoutError as error:
-                raise urllib3.exceptions.ConnectTimeoutError(connection, "the connection timed out") from error
-            except OSError as error:
-                failure = error
-        raise urllib3.exceptions.NewConnectionError(connection, f"{failure}") from failure
-
+def _pool_classes(hosts: WebhookHosts | None) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     class Connection(urllib3.connection.HTTPConnection):
+        response_class = DeadlineResponse
+
         def _new_conn(self) -> socket.socket:
-            return connect(self)
+            return super()._new_conn() if hosts is None else _connect(hosts, self)
 
     class TlsConnection(urllib3.connection.HTTPSConnection):
+        response_class = DeadlineResponse
+
         def _new_conn(self) -> socket.socket:
-            return connect(self)
+            return super()._new_conn() if hosts is None else _connect(hosts, self)
 
     class Pool(urllib3.HTTPConnectionPool):
         ConnectionCls = Connection
@@ -131,6 +132,25 @@ def _pool_classes(hosts: WebhookHosts) -> dict[str, type[urllib3.HTTPConnectionP
         ConnectionCls = TlsConnection
 
     return {"http": Pool, "https": TlsPool}
+
+
+def _connect(hosts: WebhookHosts, connection: Any) -> socket.socket:
+    """Connected to the first address that accepts, of those that ``hosts`` lets pass."""
+    try:
+        addresses = hosts.addresses(connection.host, connection.port)
+    except OSError as error:
+        raise urllib3.exceptions.NameResolutionError(connection.host, connection, error) from error  # type: ignore[arg-type]
+    failure: OSError | None = None
+    for address in addresses:
+        try:
+            return create_connection(
+                (address, connection.port), connection.timeout, socket_options=connection.socket_options
+            )
+        except TimeoutError as error:
+            raise urllib3.exceptions.ConnectTimeoutError(connection, "the connection timed out") from error
+        except OSError as error:
+            failure = error
+    raise urllib3.exceptions.NewConnectionError(connection, f"{failure}") from failure
 
 
 def _is_cluster_name(name: str) -> bool:

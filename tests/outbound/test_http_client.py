@@ -1,4 +1,4 @@
-"""Tests of autocanary.notifications.http_client against real servers."""
+"""Tests of autocanary.outbound.http_client against real servers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from autocanary.errors import DeliveryError
-from autocanary.notifications.http_client import (
+from autocanary.outbound.http_client import (
     NO_RETRY,
     HttpClient,
     HttpResponse,
@@ -239,6 +239,45 @@ def test_body_is_not_read_past_the_deadline() -> None:
     with speaking(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", hold=True) as port:
         http = HttpClient(read=5.0, monotonic=lambda: next(ticks))
         assert http.post(f"http://127.0.0.1:{port}/", {}) == HttpResponse(200, "half")
+
+
+def test_headers_byte_by_byte_are_late() -> None:
+    """Each byte comes well within a read timeout, and the head of the answer never ends."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            for _ in range(500):
+                connection.sendall(b"a")
+                time.sleep(0.02)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        with pytest.raises(DeliveryError, match=r"did not answer within 0\.3 s"):
+            HttpClient().post(f"http://127.0.0.1:{listener.getsockname()[1]}/", {}, read=0.3)
+    finally:
+        listener.close()
+        thread.join()
+
+
+def test_get_sends_no_body(receiver: Receiver, http: HttpClient) -> None:
+    """The receiver sees the headers and an empty body; the client the whole answer."""
+    receiver.replies(Reply(200, b'{"value": 1}'))
+    answer = http.get(receiver.url("/score?x=1"), headers={"Authorization": "Bearer t"})
+    [got] = receiver.received
+    assert (got.path, got.body, got.headers["Authorization"]) == ("/score?x=1", b"", "Bearer t")
+    assert (answer.body, answer.whole) == (b'{"value": 1}', True)
+
+
+def test_cut_body_is_not_whole(receiver: Receiver, http: HttpClient) -> None:
+    """Longer than the limit, or shorter than the receiver announced."""
+    receiver.replies(Reply(200, b"x" * 11), Reply(200, b"{}", {"Content-Length": "3"}), Reply(200, b"x" * 9))
+    answers = [http.get(receiver.url(), body_limit=10) for _ in range(3)]
+    assert [(len(each.body), each.whole) for each in answers] == [(10, False), (2, False), (9, True)]
 
 
 def test_no_answer_in_time() -> None:
