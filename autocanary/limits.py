@@ -14,6 +14,7 @@ __all__ = [
     "LIMITS",
     "NAMESPACE_POLICIES",
     "NAMESPACE_WEBHOOKS",
+    "NAMESPACE_WEB_METRICS",
     "POLICY_BYTES",
     "POLICY_DEPTH",
     "POLICY_LABELS",
@@ -23,6 +24,7 @@ __all__ = [
     "POLICY_STEPS",
     "POLICY_VALUES",
     "POLICY_WEBHOOKS",
+    "POLICY_WEB_METRICS",
     "POLICY_WILDCARDS",
     "POLICY_WINDOWS",
     "QUERY_BYTES",
@@ -34,6 +36,8 @@ __all__ = [
     "WEBHOOK_METADATA",
     "WEBHOOK_RETRIES",
     "WEBHOOK_SECONDS",
+    "WEB_ANSWER_BYTES",
+    "WEB_METRIC_SECONDS",
     "Limit",
 ]
 
@@ -51,6 +55,7 @@ POLICY_METRICS = 50
 POLICY_WINDOWS = 50
 POLICY_WEBHOOKS = 20
 POLICY_NOTIFICATIONS = 20
+POLICY_WEB_METRICS = 10
 
 QUERY_BYTES = 16 * 1024
 QUERY_OPERATORS = 100  # the parser's memory grows with the square: 100 take 1 MB, 2,000 take 600 MB
@@ -63,8 +68,12 @@ WEBHOOK_RETRIES = 10
 WEBHOOK_SECONDS = 300
 WEBHOOK_METADATA = 50
 
+WEB_METRIC_SECONDS = 10
+WEB_ANSWER_BYTES = 16 * 1024
+
 NAMESPACE_POLICIES = 100
 NAMESPACE_WEBHOOKS = 100
+NAMESPACE_WEB_METRICS = 100
 
 
 class Limit(NamedTuple):
@@ -98,6 +107,10 @@ LIMITS = (
     Limit("`retries` of a webhook", WEBHOOK_RETRIES, "retries"),
     Limit("All calls of a webhook together: `timeout` × (1 + `retries`)", WEBHOOK_SECONDS, "seconds"),
     Limit("`metadata` of a webhook", WEBHOOK_METADATA, "entries"),
+    Limit("`web` metrics of a policy, those of its steps included", POLICY_WEB_METRICS, "metrics"),
+    Limit("`timeout` of a `web` metric", WEB_METRIC_SECONDS, "seconds"),
+    Limit("An answer to a `web` metric", WEB_ANSWER_BYTES, "bytes"),
     Limit("Custom resources of a namespace that are in force, the oldest first", NAMESPACE_POLICIES, "policies"),
     Limit("Webhooks of these policies together", NAMESPACE_WEBHOOKS, "webhooks"),
+    Limit("`web` metrics of these policies together", NAMESPACE_WEB_METRICS, "metrics"),
 )

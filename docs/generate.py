@@ -38,6 +38,8 @@ _MEANINGS: Mapping[str, str] = {
     "prometheus_timeout": "The whole time one query may take.",
     "prometheus_servers": "Further servers, which policies name in `prometheusRef` ([their fields]"
     "(#several-prometheus-servers)); as YAML or JSON.",
+    "web_credentials": "Credentials for web metrics, which policies name in `credentialsRef` ([their fields]"
+    "(#credentials-of-web-metrics)); as YAML or JSON.",
     "namespaces": "The namespaces that are watched; all when empty. The flag is repeated.",
     "guard": "Where [the guard](gitops.md#the-guard) holds releases: `namespaces` and `objectSelector`, as YAML or "
     "JSON. Services there that no policy governs are named in the log, the metrics and an alert. The chart sets it.",
@@ -62,8 +64,8 @@ _MEANINGS: Mapping[str, str] = {
     "slack_approvers": "Members who may press them, by ID (`U012AB3CD`).",
     "slack_api_url": "Where Slack's Web API is; another one for GovSlack.",
     "apprise_urls_file": "A file of [Apprise](notifications.md#teams-discord-pagerduty-and-others) URLs, one a line.",
-    "webhook_hosts": "Hosts that policies' webhooks may reach although their addresses are private, and whose "
-    "reasons are shown: names, `*.ml.svc`, addresses, networks "
+    "webhook_hosts": "Hosts that policies' webhooks and web metrics may reach although their addresses are private, "
+    "and whose reasons are shown: names, `*.ml.svc`, addresses, networks "
     "([default](notifications.md#which-hosts-policies-webhooks-may-reach)).",
     "page_listen": "Where [the web page](page.md) is served, on a port of its own; nowhere when unset.",
     "page_user_header": "The header in which a proxy names the user of the page. Without it every request carries the"
@@ -196,7 +198,30 @@ prometheus_servers:
 Files are read at every query, so that a rotated secret is picked up. Each server has its own threads and connections:
 the rollouts of one do not wait for another. A name that is not configured, or not for the service's namespace, holds
 the rollout like an outage. `autocanary validate --prometheus-url` asks the server that a policy names, where these
-settings have it."""
+settings have it.
+
+## Credentials of web metrics
+
+A [web metric](metrics-recipes.md#a-metric-that-another-service-answers) names credentials in `web.credentialsRef`.
+They are sent to the hosts that stand here, and to no other, whatever URL a policy has:
+
+```yaml
+web_credentials:
+  - name: eval
+    hosts: [eval.ml.svc, "*.eval.example.com"]
+    token_file: /etc/autocanary/web-eval-token/token
+    namespaces: [team-a, team-a-*]
+```
+
+| Field | Default | Meaning |
+|---|---|---|
+| `name` | | What policies write. Lower-case letters, digits and `-`. |
+| `hosts` | | The hosts of URLs that get them; `*` and `?` as in a shell. Private ones need `webhook_hosts`, too. |
+| `token_file` | | A file with a bearer token. |
+| `username`, `password_file` | | For basic authentication, in place of a token. |
+| `namespaces` | all | The namespaces whose services may use them. Not empty. |
+
+The chart sets them by `webCredentials`, from Secrets."""
 _MARKUP = re.compile(r"\[/?(?:dim|bold|italic)\]")
 
 

@@ -128,18 +128,20 @@ def update_comparisons(
     warming: bool = False,
     gating: Collection[str] | None = None,
     elsewhere: Mapping[str, ComparisonParameters] = _NONE_ELSEWHERE,
+    not_of_requests: Collection[str] = (),
 ) -> tuple[Comparisons, CombinedEvidence]:
     """One evaluation of all metrics that have ``parameters``; the arguments are those of ``update_comparison``.
 
     ``limits`` holds the absolute limit of the metrics that have one. Only ``gating`` metrics (None: all)
     count; the others are kept and shown. The traffic share and the service's health are taken from the first
-    gating metric. ``elsewhere`` are the parameters of metrics that decide at other steps alone: their states are
-    kept as they are, and they count in the mean, or its weights would depend on what was counted.
+    gating metric that counts requests: those ``not_of_requests`` count something else, such as judged answers.
+    ``elsewhere`` are the parameters of metrics that decide at other steps alone: their states are kept as they are,
+    and they count in the mean, or its weights would depend on what was counted.
     """
     dropped_seconds = max([_stable_p99(each) for each in counters.values() if each is not None], default=0.0)
     decisive = {name: each for name, each in parameters.items() if gating is None or name in gating}
     share, health = comparisons.share, comparisons.health
-    for name in list(decisive)[:1]:
+    for name in [each for each in decisive if each not in not_of_requests][:1]:
         share, block_update = update_share(
             share,
             decisive[name],

@@ -143,10 +143,12 @@ def evaluate_comparisons(
         warming=at.warming,
         gating=gating,
         elsewhere=elsewhere,
+        not_of_requests=[name for name, metric in compared.items() if not metric.counts_requests],
     )
     share_decides = _is_decided_by_share(after, parameters, gating, conclusion, elsewhere) and not comparisons.latched
     silent = {name for name, each in counters.items() if each is not None and is_silent(each, at.weight)}
-    if silent.intersection(gating[:1]):
+    of_requests = [name for name in gating if compared[name].counts_requests]
+    if silent.intersection(of_requests[:1]):
         share_decides, after = False, after if comparisons.latched else replace(after, latched=False)
     since = (traffic_missing_since if traffic_missing_since is not None else at.now) if share_decides else None
     traffic_missing = since is not None and at.now - since >= MISSING_TRAFFIC_SECONDS
@@ -290,7 +292,7 @@ def _limits(metrics: Any) -> dict[str, float]:
     """The largest acceptable fraction of failed requests, of the metrics whose range is an objective."""
     limits: dict[str, float] = {}
     for metric in metrics:
-        end = _OBJECTIVE_END.get(metric.name)
+        end = _OBJECTIVE_END.get(metric.name) if metric.counts_requests else "max"
         if not metric.objective or end is None:
             continue
         bound = metric.range.max if end == "max" else metric.range.min

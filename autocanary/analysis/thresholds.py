@@ -52,6 +52,9 @@ def evaluate_threshold(
     if measurement.is_value and few and (metric.compare is None or metric.range != UNBOUNDED):
         detail = f"{measurement.requests:g} of {required:g} requests"
         measurement = replace(measurement, kind=MeasurementKind.TOO_FEW, detail=detail)
+    if measurement.is_value and measurement.requests is None and metric.web is not None and metric.min_requests:
+        detail = f'the answer has no "samples", and minRequests needs {metric.min_requests:g}'
+        measurement = replace(measurement, kind=MeasurementKind.UNSUPPORTED, detail=detail)
     if not measurement.is_value or measurement.value is None:
         return replace(state, ok=None, last=measurement)
     if metric.range != UNBOUNDED and not counts_sample(metric, measurement, state, interval):

@@ -41,6 +41,7 @@ def controller_on(
     *,
     query_pool: Pool | None = None,
     own_query_pool: Pool | None = None,
+    web_query_pool: Pool | None = None,
 ) -> Controller:
     """The unchanged controller over the simulated world's ports; the pools run the metric queries."""
     return Controller(
@@ -55,6 +56,7 @@ def controller_on(
         pool=world.pool,
         query_pool=query_pool or world.pool,
         own_query_pool=own_query_pool,
+        web_query_pool=web_query_pool or query_pool or world.pool,
         webhook_pool=world.pool,
         listener=counters if counters is not None else ControllerMetrics(),
         history_limit=history_limit,

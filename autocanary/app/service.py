@@ -41,18 +41,22 @@ from autocanary.notifications.audit_log import AuditLog
 from autocanary.notifications.delivery import DeliveryWorkers
 from autocanary.notifications.policy_webhooks import HttpPolicyWebhooks
 from autocanary.outbound.http_client import HttpClient
+from autocanary.outbound.webhook_hosts import WebhookHosts
 from autocanary.policy_files import ActivePolicies
 from autocanary.ports import Leadership, RolloutStore
 from autocanary.prometheus import MetricsServers, NamedMetrics, PrometheusConfig, PrometheusMetrics
 from autocanary.prometheus.connection_settings import config_from_settings, config_of_server
 from autocanary.scheduler import Heartbeat, Job, SteadyClock, ThreadPool, Timer
 from autocanary.settings import ClusterAccess, Settings
+from autocanary.web_metrics import MetricSources, WebClient, WebMetrics
 
 __all__ = ["AutocanaryService", "run"]
 
 _POLICY_RELOAD_SECONDS = 5.0
 _WRITE_THREADS, _EVALUATION_THREADS, _QUERY_THREADS, _WEBHOOK_THREADS = 16, 4, 16, 32
 _OWN_EVALUATION_THREADS, _OWN_QUERY_THREADS = 8, 16
+_WEB_EVALUATION_THREADS, _WEB_CALL_THREADS = 16, 48
+"""Of web metrics: a thread for each of three calls that a namespace has under way, so that none waits for another's."""
 _WEBHOOK_HANG_SECONDS = WEBHOOK_SECONDS + 60.0
 _SERVER_EVALUATION_THREADS, _SERVER_QUERY_THREADS = 2, 8
 """Of each Prometheus beside the main one."""
@@ -116,6 +120,10 @@ class AutocanaryService:
             ThreadPool(_WEBHOOK_THREADS, "hook", hang_seconds=_WEBHOOK_HANG_SECONDS),
             ThreadPool(_WEBHOOK_THREADS, "hook-call", hang_seconds=_WEBHOOK_HANG_SECONDS),
         )
+        self._web_evaluation_pool, self._web_call_pool = (
+            ThreadPool(_WEB_EVALUATION_THREADS, "ask-web"),
+            ThreadPool(_WEB_CALL_THREADS, "web"),
+        )
         credentials = find_credentials(access.kubeconfig, access.context)
         self._client = ApiClient(
             credentials,
@@ -161,6 +169,13 @@ class AutocanaryService:
             each.name: NamedMetrics(each, self._server_metrics[each.name]) for each in settings.prometheus_servers
         }
         http, policy_http = HttpClient(), notification_channels.policy_http_client(settings)
+        web_metrics = WebMetrics(
+            WebClient(policy_http, settings.web_credentials),
+            WebhookHosts(settings.webhook_hosts),
+            self._web_call_pool,
+            self._clock,
+            self.counters.count_web_metric,
+        )
         self._delivery_workers = DeliveryWorkers(
             notification_channels.service_channels(settings, self._client, http, self._policy_of),
             clock=self._clock,
@@ -174,7 +189,7 @@ class AutocanaryService:
         self.controller = Controller(
             cluster=DryRunCluster(self._cluster) if settings.dry_run else self._cluster,
             store=self._store,
-            metrics=MetricsServers(self._metrics, servers),
+            metrics=MetricSources(MetricsServers(self._metrics, servers), web_metrics, self._clock),
             policy_webhooks=HttpPolicyWebhooks(self._webhook_call_pool, policy_http),
             notifier=self._delivery_workers,
             policies=self._active_policies,
@@ -184,6 +199,7 @@ class AutocanaryService:
             query_pool=self._evaluation_pool,
             server_pools={name: evaluations for name, (evaluations, _) in self._server_pools.items()},
             own_query_pool=self._own_evaluation_pool,
+            web_query_pool=self._web_evaluation_pool,
             webhook_pool=self._webhook_pool,
             listener=self.counters,
             ready=lambda: not self.missing(),
@@ -315,6 +331,7 @@ class AutocanaryService:
             ("askers", lambda: (self._evaluation_pool.stop(0.0), self._own_evaluation_pool.stop(0.0))),
             ("callers", lambda: (self._query_pool.stop(0.0), self._own_query_pool.stop(0.0))),
             ("servers", self._stop_server_pools),
+            ("web metrics", lambda: (self._web_evaluation_pool.stop(0.0), self._web_call_pool.stop(0.0))),
             ("hooks", lambda: (self._webhook_pool.stop(0.0), self._webhook_call_pool.stop(0.0))),
             ("server", self._server.stop),
             ("session", self._client.close),

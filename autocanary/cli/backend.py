@@ -203,6 +203,13 @@ def probe(url: str, policies: Sequence[Policy]) -> ProbedPolicies:
     return probe_prometheus.probe(url, policies)
 
 
+def probe_web(revisions: Sequence[str], policies: Sequence[Policy]) -> ProbedPolicies:
+    """What the services of the policies' web metrics say of the revisions."""
+    from autocanary.cli import probe_web as prober
+
+    return prober.probe_web(revisions, policies)
+
+
 def policy_of(rollout: Rollout) -> Policy | None:
     """The policy snapshot of a rollout; None when this version cannot read it."""
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autocanary.controller.metric_queries import MeasuredRevisions, build_metric_query
@@ -30,7 +30,7 @@ from autocanary.prometheus.revision_labels import (
 )
 from autocanary.prometheus.sources import exporter_variants
 
-__all__ = ["ProbedPolicies", "known_revisions", "measure_services"]
+__all__ = ["ProbedPolicies", "known_revisions", "measure_services", "revisions_by_service", "selected_services"]
 
 _MAX_SERVICES = 20
 """Services of a policy that are shown."""
@@ -58,12 +58,13 @@ def measure_services(
     lines: list[str] = []
     problems: dict[Problem, None] = {}
     for policy in policies:
-        measured = list(_selected(policy, revisions))
+        measured = list(selected_services(policy, revisions))
         for each in measured[:_MAX_SERVICES]:
             queries = {
                 metric.name: build_metric_query(each, analysis, metric)
                 for analysis in policy.analyses
                 for metric in analysis.metrics
+                if metric.web is None
             }
             answers = metrics.query(list(queries.values()))
             for name, asked in queries.items():
@@ -107,7 +108,7 @@ def known_revisions(query: Callable[[str], QueryResponse]) -> Mapping[tuple[str,
             names.update(dict.fromkeys(counted.metric for counted in variant.counted))
             if variant.histogram is not None:  # which may be stored as a native one alone
                 names[variant.histogram.metric] = None
-    found: dict[tuple[str, str, str], dict[str, None]] = {}
+    found: dict[tuple[str, str], None] = {}
     for labels, names in metrics.items():
         present = ",".join(f'{label}!=""' for label in labels.required_labels)
         selected = f'{{__name__=~"{"|".join(names)}",{present}}}'
@@ -116,9 +117,16 @@ def known_revisions(query: Callable[[str], QueryResponse]) -> Mapping[tuple[str,
         except MetricsRefused:  # too many for this server: the other forms may do
             continue
         for sample in answer.samples:
-            namespace, revision = _READ[labels](tuple(sample.labels.get(each, "") for each in labels.group_labels))
-            if (match := _REVISION.fullmatch(revision)) is not None:
-                found.setdefault((namespace, match["service"], match["component"]), {})[revision] = None
+            found[_READ[labels](tuple(sample.labels.get(each, "") for each in labels.group_labels))] = None
+    return revisions_by_service(found)
+
+
+def revisions_by_service(revisions: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str, str], Sequence[str]]:
+    """Pairs of namespace and revision, by namespace, service and component, the oldest revision first."""
+    found: dict[tuple[str, str, str], dict[str, None]] = {}
+    for namespace, revision in revisions:
+        if (match := _REVISION.fullmatch(revision)) is not None:
+            found.setdefault((namespace, match["service"], match["component"]), {})[revision] = None
     return {key: sorted(names, key=_number) for key, names in found.items()}
 
 
@@ -160,7 +168,10 @@ _READ: Mapping[RevisionLabels, Callable[[tuple[str, ...]], tuple[str, str]]] = {
 """Namespace and revision from the values of the labels that an answer is grouped by."""
 
 
-def _selected(policy: Policy, revisions: Mapping[tuple[str, str, str], Sequence[str]]) -> Iterator[MeasuredRevisions]:
+def selected_services(
+    policy: Policy, revisions: Mapping[tuple[str, str, str], Sequence[str]]
+) -> Iterator[MeasuredRevisions]:
+    """The services that the policy selects, its labels aside; the newest revision is the candidate."""
     selector = policy.selector
     for (namespace, service, component), names in sorted(revisions.items()):
         if component != policy.component.value or policy.namespace not in ("", namespace):

@@ -70,6 +70,8 @@ def check_queries(query: Query, policies: Sequence[Policy]) -> list[Problem]:
     for policy in policies:
         for analysis in policy.analyses:
             for metric in analysis.metrics:
+                if metric.web is not None:
+                    continue
                 check = _check_query if metric.query else _check_preset
                 problems.update(dict.fromkeys(check(query, policy, analysis, metric)))
     return list(problems)

@@ -38,6 +38,14 @@ def validate(
             "measure the selected services that it knows.",
         ),
     ] = None,
+    web_revisions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--web-revision",
+            metavar="NAMESPACE/REVISION",
+            help="Also ask the services of web metrics about this revision; repeat it for the stable one.",
+        ),
+    ] = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
@@ -45,8 +53,8 @@ def validate(
 
     In folders, files that are no Kubernetes documents are skipped with a warning.
 
-    Offline unless --prometheus-url or --guarded-namespace is given. Exit code 1 when a policy is invalid, 3 when all
-    are valid, but Prometheus or the cluster cannot be reached.
+    Offline unless --prometheus-url, --web-revision or --guarded-namespace is given. Exit code 1 when a policy is
+    invalid, 3 when all are valid, but Prometheus or the cluster cannot be reached.
     """
     from autocanary import policy_files
 
@@ -64,6 +72,10 @@ def validate(
                 f"{error}; the queries were not checked. "
                 "Check the URL and the AUTOCANARY_PROMETHEUS_… settings, or leave out --prometheus-url"
             )
+    if web_revisions and loading.policies:
+        asked = backend.probe_web(web_revisions, loading.policies)
+        problems += asked.problems
+        measured = [*measured, *asked.lines]
     if guarded_namespaces:
         try:
             problems += _held_without_policy(guarded_namespaces, paths, kubeconfig, context)

@@ -40,8 +40,9 @@ class Dependencies:
     """The ports and settings of the controller.
 
     ``pool`` runs the writes, ``query_pool`` the metric queries (``server_pools`` those to the Prometheus of that name),
-    ``own_query_pool`` those of policies with queries of their own, and ``webhook_pool`` the policies' webhooks, so
-    that none delays another. ``ready`` is True once the first caches are whole; ``requeue`` asks for a tick soon;
+    ``own_query_pool`` those of policies with queries of their own, ``web_query_pool`` those of policies with web
+    metrics, and ``webhook_pool`` the policies' webhooks, so that none delays another.
+    ``ready`` is True once the first caches are whole; ``requeue`` asks for a tick soon;
     ``on_leadership_lost`` is called when another instance may lead; ``history_limit`` is how many finished rollouts
     of a service are kept; ``external_url`` and ``runbook_url`` are what the links of messages are made of;
     ``dry_run`` makes messages conditional: the ports write nothing. ``queries_sent`` says how many queries the
@@ -60,6 +61,7 @@ class Dependencies:
     query_pool: Pool
     server_pools: Mapping[str, Pool]
     own_query_pool: Pool
+    web_query_pool: Pool
     webhook_pool: Pool
     listener: DecisionListener
     ready: Callable[[], bool]

@@ -8,7 +8,7 @@ from autocanary.controller import metric_queries
 from autocanary.controller.act import RolloutActions
 from autocanary.controller.context import Dependencies, PendingCalls, isolated, log_failure
 from autocanary.controller.early_rounds import EarlyEvaluations, Round
-from autocanary.controller.running_rollout import RunningRollout
+from autocanary.controller.running_rollout import QueryGroup, RunningRollout
 from autocanary.controller.state import ControllerState
 from autocanary.decide.components import OtherComponent, other_component_of, other_components_matter
 from autocanary.decide.decision_input import DecisionInput
@@ -41,8 +41,8 @@ class Evaluations:
         self._dependencies, self._state, self._pending_calls, self._actions = dependencies, state, calls, actions
         self._failing_queries: frozenset[MetricQuery] = frozenset()
         self._overdue_checked_at = 0.0
-        self._querying: set[tuple[str, str]] = set()  # namespaces and servers whose own queries a worker runs
-        self._waiting: dict[tuple[str, str], dict[RolloutId, RunningRollout]] = {}
+        self._querying: set[QueryGroup] = set()  # whose queries a worker runs
+        self._waiting: dict[QueryGroup, dict[RolloutId, RunningRollout]] = {}
         self._early = EarlyEvaluations(state.find, dependencies.queries_sent)
 
     def evaluate(self, now: float) -> None:
@@ -104,7 +104,7 @@ class Evaluations:
     def _requeue_overdue(self, running: RunningRollout, now: float) -> None:
         is_new, hanging = running.mark_overdue(now), running.abandon_calls(now)
         if "query" in hanging:
-            self._querying.discard((running.id[0], running.server))
+            self._querying.discard(running.query_group)
         if hanging:
             log_failure("calls_abandoned", running.key, None, rollout=running.id[1], calls=hanging)
         if is_new:
@@ -169,12 +169,13 @@ class Evaluations:
         """By Prometheus server, and the rollouts whose policies have queries of their own by namespace as well.
 
         One call at a time for each of the latter: such a query may be slow, or have a huge answer, and delays the
-        rollouts of its namespace alone. No server waits for another one's answers.
+        rollouts of its namespace alone; a web metric only those with web metrics. No server waits for another one's
+        answers.
         """
         by_server: dict[str, list[RunningRollout]] = {}
         for running in due:
             if running.has_own_queries:
-                self._waiting.setdefault((running.id[0], running.server), {})[running.id] = running
+                self._waiting.setdefault(running.query_group, {})[running.id] = running
             else:
                 by_server.setdefault(running.server, []).append(running)
         for server, common in by_server.items():
@@ -183,14 +184,16 @@ class Evaluations:
             waiting = [each for each in self._waiting.pop(key).values() if self._state.is_tracked(each)]
             if waiting:
                 self._querying.add(key)
-                self._query_together(waiting, self._pool(key[1], self._dependencies.own_query_pool), now, key)
+                self._query_together(waiting, self._own_pool(key), now, key)
 
     def _pool(self, server: str, main: Pool) -> Pool:
         return self._dependencies.server_pools.get(server, main)
 
-    def _query_together(
-        self, due: list[RunningRollout], pool: Pool, now: float, key: tuple[str, str] | None = None
-    ) -> None:
+    def _own_pool(self, group: QueryGroup) -> Pool:
+        dependencies = self._dependencies
+        return dependencies.web_query_pool if group.web else self._pool(group.server, dependencies.own_query_pool)
+
+    def _query_together(self, due: list[RunningRollout], pool: Pool, now: float, key: QueryGroup | None = None) -> None:
         queries = [query for running in due for _, query in running.queries]
         metrics, clock, failing = self._dependencies.metrics, self._dependencies.clock, self._failing_queries
         for running in due:
@@ -210,7 +213,7 @@ class Evaluations:
     def _on_call_ended(
         self,
         due: list[RunningRollout],
-        key: tuple[str, str] | None,
+        key: QueryGroup | None,
         results: metric_queries.QueryResults | None,
         error: BaseException | None,
     ) -> None:

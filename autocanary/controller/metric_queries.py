@@ -12,10 +12,11 @@ from autocanary.analysis.thresholds import WEBHOOK_PREFIX, webhook_metric
 from autocanary.decide.decision_input import DecisionInput, WebhookAnswer
 from autocanary.model.foreign_text import clean_text
 from autocanary.model.frozen_copy import replace
-from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Unit
+from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Unit, WebQuestion
 from autocanary.model.policy import Analysis, Metric, Policy, Range, Webhook, WebhookType
 from autocanary.model.progress import Phase
 from autocanary.model.rollout import Rollout
+from autocanary.model.url_template import fill_url
 from autocanary.ports import Metrics, WebhookCall, WebhookResult
 from autocanary.promql import fill_placeholders
 
@@ -68,12 +69,8 @@ def build_metric_query(measured: MeasuredRevisions, analysis: Analysis, metric: 
     promql = template = ""
     if metric.query:
         values: dict[str, str | float] = {
-            "namespace": measured.namespace,
-            "name": measured.service,
-            "service": measured.service,
-            "component": measured.component,
+            **_names(measured),
             "revision": measured.candidate,
-            "stableRevision": measured.stable,
         }
         promql = fill_placeholders(metric.query, {**values, "window": window, "interval": window})
         template = fill_placeholders(metric.query, values, keep=("window", "interval")) if follows else ""
@@ -85,16 +82,38 @@ def build_metric_query(measured: MeasuredRevisions, analysis: Analysis, metric: 
         stable=measured.stable,
         source=analysis.source,
         window=window,
-        metric="" if promql else metric.name,
+        metric="" if promql or metric.web is not None else metric.name,
         quantile=metric.quantile,
         query=promql,
         query_type=metric.query_type,
         counters=metric.compare is not None,
         server=analysis.server,
         cancelled=analysis.cancelled_calls,
-        follows_scrapes=follows,
+        follows_scrapes=follows and metric.web is None,
         query_template="" if template == promql else template,
+        web=_web_question(measured, metric, window) if metric.web is not None else None,
     )
+
+
+def _names(measured: MeasuredRevisions) -> dict[str, str | float]:
+    return {
+        "namespace": measured.namespace,
+        "name": measured.service,
+        "service": measured.service,
+        "component": measured.component,
+        "stableRevision": measured.stable,
+    }
+
+
+def _web_question(measured: MeasuredRevisions, metric: Metric, window: float) -> WebQuestion:
+    """Of stable only what is compared with it is asked."""
+    web = metric.web
+    assert web is not None  # noqa: S101 - the caller has looked
+    values = {**_names(measured), "candidateRevision": measured.candidate, "window": window, "interval": window}
+    url, stable_url = (
+        fill_url(web.url, {**values, "revision": each}) for each in (measured.candidate, measured.stable)
+    )
+    return WebQuestion(url, stable_url if metric.compare is not None else "", web.form, web.timeout, web.credentials)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
+from typing import NamedTuple
 
 from autocanary.analysis.new_samples import COUNTS_SPACING
 from autocanary.analysis.thresholds import UNBOUNDED
@@ -29,7 +30,17 @@ from autocanary.model.rollout import Rollout, RolloutId, with_known_subject
 from autocanary.model.time_format import format_time
 from autocanary.ports import Delivery, WebhookCall
 
-__all__ = ["RunningRollout", "must_record"]
+__all__ = ["QueryGroup", "RunningRollout", "must_record"]
+
+
+class QueryGroup(NamedTuple):
+    """Rollouts with queries of their own that wait for each other: of one namespace and Prometheus, with web metrics
+    or without."""
+
+    namespace: str
+    server: str
+    web: bool
+
 
 _DEFAULT_INTERVAL = 30.0
 _UNVERIFIED_SECONDS = 15.0  # between two evaluations while the weight is not in effect
@@ -135,8 +146,13 @@ class RunningRollout:
 
     @property
     def has_own_queries(self) -> bool:
-        """Whether a metric is a query that the policy's author wrote."""
-        return any(query.query for _, query in self.queries)
+        """Whether a metric is a query that the policy's author wrote, or is asked of a service that they name."""
+        return any(query.query or query.web is not None for _, query in self.queries)
+
+    @property
+    def query_group(self) -> QueryGroup:
+        """The rollouts with queries of their own that are queried together with this one."""
+        return QueryGroup(self.id[0], self.server, any(query.web is not None for _, query in self.queries))
 
     @property
     def is_idle(self) -> bool:

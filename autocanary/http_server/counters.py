@@ -47,6 +47,7 @@ FINAL_REASONS: Mapping[Phase, tuple[Reason, ...]] = {
 MAIN_SERVER = "main"
 """The Prometheus that policies need not name."""
 _QUERY_OUTCOMES = ("ok", "partial", "refused", "unreachable")
+_WEB_OUTCOMES = ("ok", "unknown", "unreadable", "refused", "unreachable")
 _OF_SERVICES = "autocanary_service_rollouts_finished_total"
 _MAX_SERVICES = 1000
 _OTHER_SERVICES = ("", "")
@@ -87,6 +88,7 @@ class ControllerMetrics:
             "autocanary_evaluations_failed_total": {(): 0},
             "autocanary_decisions_total": {(reason.value,): 0 for reason in Reason},
             "autocanary_prometheus_queries_total": {(MAIN_SERVER, outcome): 0 for outcome in _QUERY_OUTCOMES},
+            "autocanary_web_metric_requests_total": {(outcome,): 0 for outcome in _WEB_OUTCOMES},
             "autocanary_kube_requests_total": {},
             "autocanary_notifications_total": {},
         }
@@ -133,6 +135,10 @@ class ControllerMetrics:
         with self._lock:
             counts = self._counts["autocanary_prometheus_queries_total"]
             return sum(counts.get((server or MAIN_SERVER, each), 0) for each in _QUERY_OUTCOMES)
+
+    def count_web_metric(self, outcome: str) -> None:
+        """One question to the service of a web metric has ended."""
+        self._increment("autocanary_web_metric_requests_total", outcome)
 
     def count_kube_request(self, verb: str, code: int) -> None:
         """One request to the API server has ended; ``code`` 0: without an answer."""

@@ -160,6 +160,14 @@ METRIC_SPECS: tuple[MetricSpec, ...] = (
         "missing), refused or unreachable.",
     ),
     MetricSpec(
+        "autocanary_web_metric_requests_total",
+        "counter",
+        ("outcome",),
+        "Requests to the services of web metrics, by outcome.",
+        "`outcome` is ok, unknown (the service has no data), unreadable (not the JSON that was asked for), refused (an "
+        "address or credentials that the policy may not use) or unreachable.",
+    ),
+    MetricSpec(
         "autocanary_kube_requests_total",
         "counter",
         ("verb", "code"),

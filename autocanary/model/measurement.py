@@ -25,6 +25,8 @@ __all__ = [
     "RequestTotals",
     "Source",
     "Unit",
+    "WebAnswerForm",
+    "WebQuestion",
 ]
 
 
@@ -168,13 +170,34 @@ class Unit(str, Enum):
     NUMBER = "number"  # custom PromQL: whatever the query says
 
 
+class WebAnswerForm(str, Enum):
+    """What the service behind a web metric answers about one revision."""
+
+    VALUE = "value"  # {"value": 0.97}: a number over the window that it was asked for
+    COUNTS = "counts"  # {"bad": 3, "total": 240}: since the revision began; they only grow
+
+
+@dataclass(frozen=True, slots=True)
+class WebQuestion:
+    """The GET of a web metric; ``stable_url`` is empty unless stable is asked about, too.
+
+    ``timeout`` is for each answer, in seconds; ``credentials`` names some that the operator has configured.
+    """
+
+    url: str
+    stable_url: str
+    form: WebAnswerForm
+    timeout: float
+    credentials: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class MetricQuery:
     """One thing to ask about one revision.
 
-    ``metric`` is a preset's name, or empty when ``query`` holds PromQL (placeholders already filled and
-    escaped) of ``query_type``, as ``policy.Metric`` has it. ``window`` is the range of rate() and increase(),
-    in seconds; where it ``follows_scrapes`` it is the least, and grows with the scrape interval that is seen.
+    ``metric`` is a preset's name, or empty when ``web`` is asked, or when ``query`` holds PromQL (placeholders
+    already filled and escaped) of ``query_type``, as ``policy.Metric`` has it. ``window`` is the range of rate() and
+    increase(), in seconds; where it ``follows_scrapes`` it is the least, and grows with the scrape interval seen.
     ``query_template`` is then the query with its window left open. ``counters`` asks for the raw counts of both
     revisions beside the value, as a comparison needs them, and ``failures`` for what the candidate has failed.
     ``server`` names one of the Prometheus servers that the operator has configured; empty is the main one. The hash
@@ -198,11 +221,12 @@ class MetricQuery:
     cancelled: CancelledCalls = CancelledCalls.IGNORE
     follows_scrapes: bool = False
     query_template: str = ""
+    web: WebQuestion | None = None
     _hash: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         identity = (self.server, self.namespace, self.service, self.component, self.revision, self.metric, self.query)
-        object.__setattr__(self, "_hash", hash((*identity, self.window, self.quantile)))
+        object.__setattr__(self, "_hash", hash((*identity, self.window, self.quantile, self.web)))
 
     def __hash__(self) -> int:
         return self._hash

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from autocanary.model.measurement import CancelledCalls, Source, Unit
+from autocanary.model.measurement import CancelledCalls, Source, Unit, WebAnswerForm
 from autocanary.model.rollout_windows import Window
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Step",
     "Timeout",
     "TimeoutAction",
+    "WebMetric",
     "Webhook",
     "WebhookType",
 ]
@@ -170,13 +171,26 @@ class ComparisonPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class WebMetric:
+    """Where a metric is asked for that is not Prometheus'; ``url`` has placeholders, ``timeout`` is in seconds.
+
+    ``credentials`` names some that the operator has configured; empty: none are sent.
+    """
+
+    url: str
+    form: WebAnswerForm = WebAnswerForm.VALUE
+    timeout: float = 5.0
+    credentials: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Metric:
     """One thing that is measured on the candidate and held against a range, or against stable.
 
-    ``query`` is empty for presets and PromQL with ``{{ placeholders }}`` otherwise; ``query_type`` is vector,
-    scalar, matrix or string, empty where the parser does not know the query. The rollout fails at the
-    ``failure_limit``-th violation within one step (reached, not exceeded; None: however many); a pass erases
-    earlier violations only when ``consecutive``. It also fails at ``consecutive_failure_limit`` violations in a
+    ``query`` is empty for presets and for ``web``, and PromQL with ``{{ placeholders }}`` otherwise;
+    ``query_type`` is vector, scalar, matrix or string, empty where the parser does not know the query. The rollout
+    fails at the ``failure_limit``-th violation within one step (reached, not exceeded; None: however many); a pass
+    erases earlier violations only when ``consecutive``. It also fails at ``consecutive_failure_limit`` violations in a
     row, and passes no step before ``consecutive_success_limit`` evaluations in a row are in range; None: no such
     limit. ``dry_run`` metrics are evaluated and shown, never acted on.
 
@@ -200,6 +214,12 @@ class Metric:
     objective: bool = False
     consecutive_failure_limit: int | None = None
     consecutive_success_limit: int | None = None
+    web: WebMetric | None = None
+
+    @property
+    def counts_requests(self) -> bool:
+        """Whether what is counted are the revision's requests, so that they say something of its share of traffic."""
+        return self.web is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +349,11 @@ class Policy:
     def all_metrics(self) -> tuple[Metric, ...]:
         """The metrics of every step, each once; one that a step changes is there as often as it has forms."""
         return tuple(dict.fromkeys(metric for analysis in self.analyses for metric in analysis.metrics))
+
+    @property
+    def web_metrics(self) -> tuple[Metric, ...]:
+        """The metrics that are not Prometheus', of every step."""
+        return tuple(metric for metric in self.all_metrics if metric.web is not None)
 
     def metrics_at(self, step: int) -> Mapping[str, Metric]:
         """The metrics of a step by name, and those of other steps whose name it does not have."""

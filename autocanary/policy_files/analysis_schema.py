@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
-from autocanary.limits import POLICY_METRICS, QUERY_BYTES
+from autocanary.limits import POLICY_METRICS, QUERY_BYTES, WEB_ANSWER_BYTES
 from autocanary.model import policy
-from autocanary.model.measurement import CancelledCalls, Source
+from autocanary.model.measurement import CancelledCalls, Source, WebAnswerForm
 from autocanary.model.policy import OnInconclusive, TimeoutAction
 from autocanary.policy_files.field_types import (
     Confidence,
@@ -18,9 +18,11 @@ from autocanary.policy_files.field_types import (
     MetricName,
     PositiveDuration,
     Quantile,
-    ServerName,
+    SettingName,
     StrictModel,
     ThresholdValue,
+    UrlTemplate,
+    WebTimeout,
 )
 from autocanary.policy_files.metric_presets import COMPARABLE, PRESETS
 
@@ -32,15 +34,24 @@ __all__ = [
     "OnOutage",
     "StepAnalysisFields",
     "ThresholdRange",
+    "WebFields",
 ]
 
 _ONE_OF_THE_PRESETS: JsonDict = {"properties": {"name": {"enum": [*PRESETS]}}}
-_CAN_BE_COMPARED: JsonDict = {"properties": {"name": {"enum": [*COMPARABLE]}}, "not": {"required": ["query"]}}
+_COMPARABLE_PRESET: JsonDict = {
+    "properties": {"name": {"enum": [*COMPARABLE]}},
+    "not": {"anyOf": [{"required": ["query"]}, {"required": ["web"]}]},
+}
+_COUNTS: JsonDict = {
+    "properties": {"web": {"properties": {"answer": {"enum": ["counts"]}}, "required": ["answer"]}},
+    "required": ["web"],
+}
 _KINDS_OF_METRIC: JsonDict = {
     "allOf": [
-        {"anyOf": [{"required": ["query"]}, _ONE_OF_THE_PRESETS]},
+        {"anyOf": [{"required": ["query"]}, {"required": ["web"]}, _ONE_OF_THE_PRESETS]},
+        {"not": {"required": ["query", "web"]}},
         {"anyOf": [{"required": ["thresholdRange"]}, {"required": ["compare"]}]},
-        {"anyOf": [{"not": {"required": ["compare"]}}, _CAN_BE_COMPARED]},
+        {"anyOf": [{"not": {"required": ["compare"]}}, _COMPARABLE_PRESET, _COUNTS]},
     ]
 }
 
@@ -90,13 +101,54 @@ class Compare(StrictModel):
     )
 
 
+class CredentialsRef(StrictModel):
+    """Credentials that the operator has configured for this autocanary."""
+
+    name: SettingName = Field(
+        description="Their name in the setting [`web_credentials`](settings.md#credentials-of-web-metrics).",
+        examples=["eval"],
+    )
+
+
+class WebFields(StrictModel):
+    """A metric that another service answers by HTTP: an evaluation, a monitor, a label pipeline."""
+
+    url: UrlTemplate = Field(
+        description="Where it is asked, by GET. Placeholders of path and query in double braces are filled in: "
+        "`{{ namespace }}`, `{{ service }}`, `{{ component }}`, `{{ revision }}` (which the answer is about), "
+        "`{{ candidateRevision }}`, `{{ stableRevision }}` and `{{ window }}` (as `60s`). It must name "
+        "`{{ revision }}`. [Private addresses](notifications.md#which-hosts-policies-webhooks-may-reach) need the "
+        "operator's leave.",
+        examples=["https://eval.example.com/score?service={{ service }}&revision={{ revision }}"],
+    )
+    answer: Annotated[WebAnswerForm, Field(strict=False)] = Field(
+        default=WebAnswerForm.VALUE,
+        description='What a 200 answers, as JSON. `value`: `{"value": 0.97}`, a number over the window; beside it '
+        '`"samples": 240`, of how many it is made, which `minRequests` is held against. `counts`: `{"bad": 3, "total": '
+        "240}`, whole numbers since the revision began, which only grow; the metric is the share of bad ones in the "
+        'window in percent, and it can be compared. Either may have `"at"`, the time of the newest sample in Unix '
+        'seconds. `{"unknown": "why"}` is no data. '
+        f"At most {WEB_ANSWER_BYTES // 1024} KiB. [More](metrics-recipes.md#a-metric-that-another-service-answers).",
+        examples=["counts"],
+    )
+    timeout: WebTimeout = Field(
+        default=5.0, description="How long autocanary waits for one answer; none in time is an outage.", examples=["5s"]
+    )
+    credentials_ref: CredentialsRef | None = Field(
+        default=None,
+        description="Credentials that the operator has configured, for the hosts that they are for. Left out, none "
+        "are sent.",
+        examples=[{"name": "eval"}],
+    )
+
+
 class MetricFields(StrictModel):
     """One thing that is measured on the candidate."""
 
     model_config = ConfigDict(json_schema_extra=_KINDS_OF_METRIC)
 
     name: MetricName = Field(
-        description="A preset's name, or any other name together with `query`. Each name once.",
+        description="A preset's name, or any other name together with `query` or `web`. Each name once.",
         examples=["request-success-rate", "prediction-drift"],
     )
     threshold_range: ThresholdRange | None = Field(
@@ -107,7 +159,8 @@ class MetricFields(StrictModel):
     )
     compare: Compare | None = Field(
         default=None,
-        description=f"Compared with stable; for {', '.join(f'`{name}`' for name in COMPARABLE)}. "
+        description=f"Compared with stable; for {', '.join(f'`{name}`' for name in COMPARABLE)} and `web` metrics "
+        "that answer `counts`. "
         "Beside a `thresholdRange` see [Comparisons](#comparisons).",
         examples=[{"to": "stable", "margin": "0.5%", "confidence": "99%"}],
     )
@@ -119,6 +172,11 @@ class MetricFields(StrictModel):
         "`{{ interval }}` the window. Write names in quotes, the window without.",
         json_schema_extra={"maxLength": QUERY_BYTES},
         examples=['sum(increase(drift_alerts_total{revision="{{ revision }}"}[{{ window }}]))'],
+    )
+    web: WebFields | None = Field(
+        default=None,
+        description="Another service that answers the metric by HTTP, in place of Prometheus.",
+        examples=[{"url": "https://eval.example.com/score?revision={{ revision }}", "answer": "counts"}],
     )
     quantile: Quantile | None = Field(
         default=None,
@@ -176,7 +234,7 @@ class OnNoData(StrictModel):
 
 
 class OnOutage(StrictModel):
-    """What happens while Prometheus cannot answer; that says nothing about the candidate."""
+    """What happens while Prometheus, or a `web` metric's service, cannot answer; that says nothing of the candidate."""
 
     hold: Duration = Field(default=1800.0, description="How long the weight is held.", examples=["30m"])
     then: Annotated[TimeoutAction, Field(strict=False)] = Field(
@@ -188,7 +246,7 @@ class OnOutage(StrictModel):
 class PrometheusRef(StrictModel):
     """One of the Prometheus servers that the operator has configured for this autocanary."""
 
-    name: ServerName = Field(
+    name: SettingName = Field(
         description="Its name in the setting [`prometheus_servers`](settings.md#several-prometheus-servers).",
         examples=["team-a"],
     )
@@ -239,7 +297,8 @@ class AnalysisFields(StrictModel):
         le=1_000_000_000,
         description="With fewer requests than this in the window a metric is inconclusive: neither a pass nor a "
         "violation, and the rollout does not go on. It applies to queries of your own, too, where the source counts "
-        "the service's requests. A comparison passes no step in which the candidate has completed fewer.",
+        "the service's requests, and to `web` metrics by what their answers count. A comparison passes no step in "
+        "which the candidate has completed fewer.",
     )
     preset: Annotated[policy.ComparisonPreset, Field(strict=False)] = Field(
         default=policy.ComparisonPreset.DEFAULT,
@@ -267,7 +326,9 @@ class AnalysisFields(StrictModel):
         default_factory=OnNoData,
         description="No traffic reached the candidate, or nothing measures it.",
     )
-    on_outage: OnOutage = Field(default_factory=OnOutage, description="Prometheus cannot answer.")
+    on_outage: OnOutage = Field(
+        default_factory=OnOutage, description="Prometheus, or the service of a `web` metric, cannot answer."
+    )
     on_inconclusive: Annotated[OnInconclusive, Field(strict=False)] | None = Field(
         default=None,
         description="What happens at `stepTimeout` when the evaluations neither passed nor failed: keep holding, "

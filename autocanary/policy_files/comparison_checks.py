@@ -41,17 +41,22 @@ def has_comparison(spec: RawMapping) -> bool:
 def check_metric(metric: RawMapping, here: FieldPath) -> Iterator[FieldProblem]:
     """A metric of a known kind: its limits or its comparison, and whether it can have that."""
     name = metric.get("name")
-    comparable = "query" not in metric and name in COMPARABLE
+    web = get_mapping(metric, "web")
+    own = "query" in metric or "web" in metric
+    comparable = (name in COMPARABLE and not own) or (web is not None and web.get("answer") == "counts")
     if "compare" in metric and not comparable:
         known = " and ".join((", ".join(COMPARABLE[:-1]), COMPARABLE[-1]))
         what = "the answer of a query" if "query" in metric else format_value(name)
         message = f"{what} cannot be compared with stable: it does not count good and bad requests"
-        yield FieldProblem((*here, "compare"), message, f"use thresholdRange; {known} can be compared", at_key=True)
+        hint = f"use thresholdRange; {known} can be compared"
+        if "web" in metric:
+            message, hint = "a value cannot be compared with stable", "let it answer: counts, or use thresholdRange"
+        yield FieldProblem((*here, "compare"), message, hint, at_key=True)
     if "thresholdRange" in metric:
         return
     if "compare" not in metric:
-        preset = PRESETS.get(name) if isinstance(name, str) and "query" not in metric else None
-        example = preset.example if preset is not None else "{max: 0}"
+        preset = PRESETS.get(name) if isinstance(name, str) and not own else None
+        example = preset.example if preset is not None else "{max: 2%}" if comparable else "{max: 0}"
         or_compare = ", or compare: {to: stable}" if comparable else ""
         message = "nothing says what is acceptable"
         yield FieldProblem(here, message, f"add thresholdRange: {example}{or_compare}")

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from autocanary.model import policy as core_policy
-from autocanary.model.measurement import Unit
+from autocanary.model.measurement import Unit, WebAnswerForm
 from autocanary.model.policy import (
     DEFAULT_QUANTILE,
     FULL_WEIGHT,
@@ -27,6 +27,7 @@ from autocanary.model.policy import (
     Step,
     Timeout,
     Webhook,
+    WebMetric,
 )
 from autocanary.model.rollout_windows import Window
 from autocanary.policy_files import analysis_schema, schema
@@ -182,8 +183,10 @@ def _analysis(raw: analysis_schema.AnalysisFields) -> Analysis:
 
 
 def _metric(raw: analysis_schema.MetricFields, default_preset: core_policy.ComparisonPreset) -> Metric:
-    preset = PRESETS[raw.name] if raw.query is None else None
+    preset = PRESETS[raw.name] if raw.query is None and raw.web is None else None
     unit = preset.unit if preset is not None else Unit.NUMBER
+    if raw.web is not None and raw.web.answer is WebAnswerForm.COUNTS:
+        unit = Unit.PERCENT
     one = preset is not None and preset.one_is_ratio
     limits = raw.threshold_range or analysis_schema.ThresholdRange()
     low, high = limits.min, limits.max
@@ -211,7 +214,15 @@ def _metric(raw: analysis_schema.MetricFields, default_preset: core_policy.Compa
         objective=raw.compare is not None and raw.threshold_range is not None and not has_failure_limit,
         consecutive_failure_limit=raw.consecutive_failure_limit,
         consecutive_success_limit=raw.consecutive_success_limit,
+        web=_web(raw.web),
     )
+
+
+def _web(raw: analysis_schema.WebFields | None) -> WebMetric | None:
+    if raw is None:
+        return None
+    credentials = raw.credentials_ref.name if raw.credentials_ref is not None else ""
+    return WebMetric(raw.url, raw.answer, raw.timeout, credentials)
 
 
 def _compare(

@@ -11,9 +11,10 @@ from itertools import pairwise
 from typing import Any
 
 from autocanary.errors import InputError
-from autocanary.limits import POLICY_WILDCARDS, WEBHOOK_RETRIES, WEBHOOK_SECONDS
-from autocanary.model.measurement import Unit
+from autocanary.limits import POLICY_WEB_METRICS, POLICY_WILDCARDS, WEBHOOK_RETRIES, WEBHOOK_SECONDS
+from autocanary.model.measurement import Unit, WebAnswerForm
 from autocanary.model.policy import Component
+from autocanary.model.url_template import URL_PLACEHOLDERS, fill_url, url_placeholders
 from autocanary.policy_files.comparison_checks import check_comparisons, check_metric, has_comparison, metric_lists
 from autocanary.policy_files.metric_presets import PRESETS, Preset
 from autocanary.policy_files.policy_errors import FieldPath, FieldProblem
@@ -164,26 +165,67 @@ def _metric_list(metrics: list[Any], base: FieldPath) -> Iterator[FieldProblem]:
 def _metric(metric: dict[str, Any], here: FieldPath) -> Iterator[FieldProblem]:
     name, query = metric.get("name"), metric.get("query")
     preset = PRESETS.get(name) if isinstance(name, str) else None
-    if "query" in metric:
+    own = "query" in metric or "web" in metric
+    if "query" in metric and "web" in metric:
+        hint = "keep one of them, or write two metrics"
+        yield FieldProblem((*here, "web"), "a metric has a query or a web service, not both", hint, at_key=True)
+    if own:
         if preset is not None:
-            hint = "leave the query out, or call the metric something else"
+            hint = f"leave {'the query' if 'query' in metric else 'web'} out, or call the metric something else"
             yield FieldProblem((*here, "name"), f"{name} is a preset and has its own query", hint)
         if isinstance(query, str):
             yield from _query(query, (*here, "query"))
+        if (web := get_mapping(metric, "web")) is not None:
+            yield from _web(web, (*here, "web"))
     elif isinstance(name, str) and preset is None:
         near = closest_word(name, PRESETS)
         known = f"did you mean {near}?" if near else f"presets: {', '.join(PRESETS)}"
         message = f"there is no preset {format_value(name)!r}, and no query"
-        yield FieldProblem((*here, "name"), message, f"{known}; else add a query", suggestion=near)
-    if "quantile" in metric and ("query" in metric or (preset is not None and not preset.has_quantile)):
-        reason = "the query itself says which quantile" if "query" in metric else f"{name} has no quantile"
+        yield FieldProblem((*here, "name"), message, f"{known}; else add a query or web", suggestion=near)
+    if "quantile" in metric and (own or (preset is not None and not preset.has_quantile)):
+        asked = "query" if "query" in metric else "service that is asked"
+        reason = f"the {asked} itself says which quantile" if own else f"{name} has no quantile"
         yield FieldProblem((*here, "quantile"), reason, "leave it out", at_key=True)
-    if "query" in metric or preset is not None:
+    if own or preset is not None:
         yield from check_metric(metric, here)
-    if ("query" in metric) == (preset is not None):
+    if own == (preset is not None):
         yield from _range_of_unknown_unit(metric, here)
     else:
-        yield from _range(metric, preset, here)
+        yield from _range(metric, _SHARE_OF_BAD if _answers_counts(metric) else preset, here)
+
+
+def _answers_counts(metric: dict[str, Any]) -> bool:
+    return (get_mapping(metric, "web") or {}).get("answer") == WebAnswerForm.COUNTS.value
+
+
+_SHARE_OF_BAD = Preset(Unit.PERCENT, "", "{max: 2%}")
+
+
+def _web(web: dict[str, Any], here: FieldPath) -> Iterator[FieldProblem]:
+    url = web.get("url")
+    if not isinstance(url, str):
+        return
+    try:
+        named = url_placeholders(url)
+        fill_url(url, dict.fromkeys(URL_PLACEHOLDERS, "sample"))
+    except InputError as error:
+        yield FieldProblem((*here, "url"), str(error))
+        return
+    if "revision" not in named:
+        message = "the URL does not name {{ revision }}, so its answer could be about any revision"
+        yield FieldProblem((*here, "url"), message, "write for example ?revision={{ revision }}")
+
+
+def _web_metric_count(spec: dict[str, Any]) -> Iterator[FieldProblem]:
+    found = [
+        ((*base, index), metric["web"])
+        for base, metrics in metric_lists(spec)
+        for index, metric in enumerate(metrics)
+        if isinstance(metric, dict) and "web" in metric
+    ]
+    if len(found) > POLICY_WEB_METRICS:
+        message = f"the policy has {len(found)} web metrics, and at most {POLICY_WEB_METRICS} are asked"
+        yield FieldProblem(found[POLICY_WEB_METRICS][0], message, "let one service answer for several")
 
 
 def _range_of_unknown_unit(metric: dict[str, Any], here: FieldPath) -> Iterator[FieldProblem]:
@@ -318,6 +360,7 @@ _CHECKS: tuple[Callable[[dict[str, Any]], Iterator[FieldProblem]], ...] = (
     _weights_rise,
     _step_list,
     _metrics,
+    _web_metric_count,
     check_comparisons,
     _windows,
     _webhooks,

@@ -19,7 +19,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from autocanary.limits import URL_LENGTH
+from autocanary.limits import URL_LENGTH, WEB_METRIC_SECONDS
 from autocanary.policy_files import units
 from autocanary.policy_files.schema_errors import closest_word
 from autocanary.policy_files.units import QuantityError, format_number, format_value
@@ -42,6 +42,8 @@ __all__ = [
     "ThresholdValue",
     "TimeZone",
     "Url",
+    "UrlTemplate",
+    "WebTimeout",
     "Weight",
     "WindowEnd",
     "WindowStart",
@@ -54,6 +56,7 @@ _METRIC = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _WIDEST_MARGIN = 50.0
 _CONFIDENCES = (80.0, 99.999)
+_PLACEHOLDER = re.compile(r"\{\{\s*[\w.]+\s*\}\}", re.ASCII)
 _MENTION = re.compile(r"here|channel|[UWS][A-Z0-9]{6,28}")
 _CHANNEL = re.compile(r"#[^\s,#]{1,80}|[CGD][A-Z0-9]{6,}")
 
@@ -93,6 +96,14 @@ def _positive(value: Any) -> float:
     return seconds
 
 
+def _web_timeout(value: Any) -> float:
+    seconds = _positive(value)
+    if seconds > WEB_METRIC_SECONDS:
+        message = f"{format_value(value)} is too long for one answer"
+        raise QuantityError(message, f"use at most {WEB_METRIC_SECONDS}s: what takes longer is computed beforehand")
+    return seconds
+
+
 def _text(value: Any, kind: str, pattern: re.Pattern[str], longest: int, rule: str) -> str:
     if not isinstance(value, str):
         raise QuantityError(
@@ -114,8 +125,8 @@ def _namespace(value: Any) -> str:
     return _text(value, "a namespace", _DNS_LABEL, 63, "use lower case letters, digits and -")
 
 
-def _server_name(value: Any) -> str:
-    return _text(value, "the name of a Prometheus server", _DNS_LABEL, 63, "use lower case letters, digits and -")
+def _setting_name(value: Any) -> str:
+    return _text(value, "a name", _DNS_LABEL, 63, "use lower case letters, digits and -")
 
 
 def _glob(value: Any) -> str:
@@ -227,6 +238,17 @@ def _url(value: Any) -> str:
     return value
 
 
+def _url_template(value: Any) -> str:
+    """A URL with placeholders; what they are is checked with the other fields."""
+    if isinstance(value, str):
+        _url(_PLACEHOLDER.sub("x", value))
+    else:
+        _url(value)
+    if len(value) > URL_LENGTH:
+        raise QuantityError(f"the URL has {len(value):,} characters", f"use at most {URL_LENGTH:,}")
+    return str(value)
+
+
 _DURATION = {
     "type": "string",
     "pattern": units.DURATION_PATTERN,
@@ -241,6 +263,9 @@ Duration = Annotated[float, ParsedWith(units.parse_duration, **_DURATION)]
 PositiveDuration = Annotated[float, ParsedWith(_positive, **_DURATION)]
 """A duration longer than zero."""
 
+WebTimeout = Annotated[float, ParsedWith(_web_timeout, **_DURATION)]
+"""A duration longer than zero, and no longer than a web metric may take."""
+
 Weight = Annotated[int, ParsedWith(_weight, type="integer", minimum=1, maximum=100)]
 Quantile = Annotated[float, ParsedWith(_quantile, type="number", exclusiveMinimum=0, exclusiveMaximum=1)]
 Margin = Annotated[float, ParsedWith(_margin, **_PERCENT, exclusiveMinimum=0, maximum=_WIDEST_MARGIN)]
@@ -250,13 +275,18 @@ Confidence = Annotated[float, ParsedWith(_confidence, **_PERCENT, minimum=_CONFI
 ThresholdValue = Annotated[float | str, ParsedWith(_bound, type=["number", "string"], examples=[99, "0.5%", "500ms"])]
 Name = Annotated[str, ParsedWith(_name, type="string", pattern=f"^{_DNS_NAME.pattern}$", maxLength=253)]
 Namespace = Annotated[str, ParsedWith(_namespace, type="string", pattern=f"^{_DNS_LABEL.pattern}$", maxLength=63)]
-ServerName = Annotated[str, ParsedWith(_server_name, type="string", pattern=f"^{_DNS_LABEL.pattern}$", maxLength=63)]
+SettingName = Annotated[str, ParsedWith(_setting_name, type="string", pattern=f"^{_DNS_LABEL.pattern}$", maxLength=63)]
 Glob = Annotated[str, ParsedWith(_glob, type="string", pattern=f"^{_GLOB.pattern}$", maxLength=253)]
 MetricName = Annotated[str, ParsedWith(_metric_name, type="string", pattern=f"^{_METRIC.pattern}$", maxLength=63)]
 LabelValue = Annotated[str, ParsedWith(_label_value, type="string", pattern=f"^{_LABEL_VALUE.pattern}$", maxLength=63)]
 Channel = Annotated[str, ParsedWith(_channel, type="string", pattern=f"^({_CHANNEL.pattern})$")]
 Mention = Annotated[str, ParsedWith(_mention, type="string", pattern=f"^({_MENTION.pattern})$")]
 Url = Annotated[str, ParsedWith(_url, type="string", pattern="^https?://[^\\s]+$", maxLength=URL_LENGTH)]
+UrlTemplate = Annotated[
+    str, ParsedWith(_url_template, type="string", pattern="^https?://[^\\s].*$", maxLength=URL_LENGTH)
+]
+"""A URL with ``{{ placeholders }}``."""
+
 TimeZone = Annotated[ZoneInfo, ParsedWith(_zone, type="string")]
 WindowStart = Annotated[time, ParsedWith(units.parse_time_of_day, **_TIME)]
 WindowEnd = Annotated[time, ParsedWith(lambda value: units.parse_time_of_day(value, end=True), **_TIME)]

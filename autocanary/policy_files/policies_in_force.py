@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from autocanary.errors import PolicyError, Problem
-from autocanary.limits import NAMESPACE_POLICIES, NAMESPACE_WEBHOOKS
+from autocanary.limits import NAMESPACE_POLICIES, NAMESPACE_WEB_METRICS, NAMESPACE_WEBHOOKS
 from autocanary.model.policy import Policy
 from autocanary.model.rollout_json import API_VERSION
 from autocanary.policy_files.loader import LoadResult, PolicyFile, find_files, load_text, read_file
@@ -195,13 +195,17 @@ def _within_namespace_limits(resources: Mapping[Identity, _PolicySource]) -> Ite
     """The custom resources, the oldest first; those beyond the limits of their namespace without their policy."""
     policies: dict[str, int] = {}
     webhooks: dict[str, int] = {}
+    web_metrics: dict[str, int] = {}
     for (namespace, name), source in sorted(resources.items(), key=lambda each: (each[1].created, each[0])):
         own = sum(len(policy.webhooks) for policy in source.policies.values())
+        asked = sum(len(policy.web_metrics) for policy in source.policies.values())
         problem = ""
         if policies.get(namespace, 0) + len(source.policies) > NAMESPACE_POLICIES:
             problem = f"the namespace has {NAMESPACE_POLICIES} older policies, and no more are in force"
         elif webhooks.get(namespace, 0) + own > NAMESPACE_WEBHOOKS:
             problem = f"with it the policies of the namespace have more than {NAMESPACE_WEBHOOKS} webhooks"
+        elif web_metrics.get(namespace, 0) + asked > NAMESPACE_WEB_METRICS:
+            problem = f"with it the policies of the namespace have more than {NAMESPACE_WEB_METRICS} web metrics"
         if source.policies and problem:
             origin = custom_resource_source(namespace, name)
             problems = (Problem(origin, 0, 0, problem, "delete a policy, or join several"),)
@@ -211,6 +215,7 @@ def _within_namespace_limits(resources: Mapping[Identity, _PolicySource]) -> Ite
             continue
         policies[namespace] = policies.get(namespace, 0) + len(source.policies)
         webhooks[namespace] = webhooks.get(namespace, 0) + own
+        web_metrics[namespace] = web_metrics.get(namespace, 0) + asked
         yield source
 
 

@@ -27,6 +27,8 @@ def shown_query(rollout: Rollout, policy: Policy | None, metric: str) -> str:
     if found is None:
         return ""
     window = found.window if found.window is not None else policy.analysis.window
+    if found.web is not None:
+        return f"GET {found.web.url}"
     if found.query:
         names = {
             "namespace": rollout.namespace,

@@ -12,6 +12,7 @@ from autocanary.settings.fields import Settings
 from autocanary.settings.load_settings import load, unknown_variables
 from autocanary.settings.prometheus_servers import PrometheusServer
 from autocanary.settings.value_types import ENV_PREFIX, ClusterAccess, HostPort, flag_of
+from autocanary.settings.web_credentials import WebCredentials
 
 __all__ = [
     "ENV_PREFIX",
@@ -19,6 +20,7 @@ __all__ = [
     "HostPort",
     "PrometheusServer",
     "Settings",
+    "WebCredentials",
     "flag_of",
     "load",
     "unknown_variables",

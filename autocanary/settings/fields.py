@@ -38,6 +38,7 @@ from autocanary.settings.value_types import (
     did_you_mean,
     invalid_value,
 )
+from autocanary.settings.web_credentials import WebCredentialsList
 
 __all__ = ["Settings", "read_settings_file"]
 
@@ -92,6 +93,8 @@ class Settings(BaseSettings):
     prometheus_timeout: DurationSeconds = Field(default=5.0, gt=0, le=120)
     prometheus_servers: PrometheusServers = ()
     """Further servers, which policies name in ``prometheusRef``."""
+    web_credentials: WebCredentialsList = ()
+    """Credentials for web metrics, which policies name in ``credentialsRef``."""
     namespaces: Namespaces = ()
     """Watched namespaces; empty: all."""
     guard: GuardSetting | None = None

@@ -98,7 +98,8 @@ class LostScrapes:
 class SimulatedMetrics:
     """Answers from a Traffic's counters.
 
-    ``faults`` and ``lost_scrapes`` may be changed at any time; ``custom`` answers PromQL that contains its key;
+    ``faults`` and ``lost_scrapes`` may be changed at any time; ``custom`` answers PromQL, and URLs of web metrics,
+    that contain its key;
     ``asked`` counts queries.
     """
 
@@ -189,7 +190,7 @@ class SimulatedMetrics:
         return _with_fault(self._compute(query, now, scraped_until), fault, now)
 
     def _compute(self, query: MetricQuery, now: float, scraped_until: float) -> Measurement:
-        if query.query:
+        if query.query or query.web is not None:
             return self._custom_measurement(query, now)
         source = query.source if query.source is not Source.AUTO else Source.KNATIVE
         found = self._traffic.series(query.namespace, query.service, Component(query.component))
@@ -220,15 +221,16 @@ class SimulatedMetrics:
         )
 
     def _custom_measurement(self, query: MetricQuery, now: float) -> Measurement:
+        asked = query.web.url if query.web is not None else query.query
         for part, answer in self.custom.items():
-            if part in query.query:
+            if part in asked:
                 said = answer(query, now)
                 if isinstance(said, Measurement):
                     return said
                 if said is None:
                     break
                 kind = MeasurementKind.VALUE if math.isfinite(said) else MeasurementKind.NOT_A_NUMBER
-                counted = self._compute(replace(query, query="", metric="request-count"), now, now)
+                counted = self._compute(replace(query, query="", web=None, metric="request-count"), now, now)
                 return Measurement(kind, said, requests=counted.requests, age=0.0)
         return Measurement(MeasurementKind.NO_SERIES, detail=_DETAILS[MeasurementKind.NO_SERIES])
 
@@ -259,7 +261,7 @@ def _with_fault(measurement: Measurement, fault: PrometheusFault, now: float) ->
 
 
 def _unit(query: MetricQuery) -> Unit:
-    if query.query:
+    if query.query or query.web is not None:
         return Unit.NUMBER
     return _UNITS.get(query.metric, Unit.SECONDS)
 

@@ -9,6 +9,7 @@ from autocanary.analysis.forecast import forecast_text
 from autocanary.decide.transitions import DEADLINE_REASONS
 from autocanary.model.comparison_wording import comparison_lines, counted_percent, worst_first
 from autocanary.model.decision import Event
+from autocanary.model.measurement import Measurement
 from autocanary.model.policy import Metric, OnFailure, Policy, Range, TimeoutAction
 from autocanary.model.progress import MetricState, Phase
 from autocanary.model.reason import Reason
@@ -213,9 +214,15 @@ def _row(name: str, state: MetricState, metric: Metric | None) -> EvidenceRow:
         worse_percent=summary.evidence_percent if summary is not None and compared else None,
         pass_percent=summary.non_inferior_percent if summary is not None and compared else None,
         comparison=comparison_lines(summary) if summary is not None else (),
-        source=last.source.value if last is not None and last.source is not None else "",
+        source=_source(last),
         dry_run=metric is not None and metric.dry_run,
     )
+
+
+def _source(last: Measurement | None) -> str:
+    if last is None:
+        return ""
+    return last.source.value if last.source is not None else last.exporter
 
 
 def _next_events(rollout: Rollout, policy: Policy | None, now: float) -> Iterator[NextEvent]:

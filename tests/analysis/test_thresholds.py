@@ -16,7 +16,7 @@ from autocanary.analysis.thresholds import (
     violations_text,
 )
 from autocanary.model.measurement import Measurement, MeasurementKind, Unit
-from autocanary.model.policy import Analysis, Metric, Range
+from autocanary.model.policy import Analysis, Metric, Range, WebMetric
 from autocanary.model.progress import MetricState
 from autocanary.model.reason import Reason
 from tests.decide.builders import LATENCY, SUCCESS, value
@@ -186,3 +186,14 @@ def test_counts_in_a_row_survive_json() -> None:
     metric = Metric("request-success-rate", Range(min=99.0), Unit.PERCENT)
     for state in _in_a_row(metric, "--+++-"):
         assert MetricState.from_dict(state.to_dict()) == state
+
+
+def test_min_requests_of_a_web_metric_need_samples_in_the_answer() -> None:
+    """What cannot be checked does not pass; without a limit of the metric's own nothing is asked for."""
+    metric = Metric("quality", Range(min=0.9), Unit.NUMBER, min_requests=20.0, web=WebMetric("http://eval/"))
+    unsampled = Measurement(MeasurementKind.VALUE, 0.97)
+    found = look({"quality": unsampled}, {}, metric)
+    assert (found.outcome, found.reason) == (Outcome.OUTAGE, Reason.METRICS_OUTAGE)
+    assert 'the answer has no "samples", and minRequests needs 20' in found.message
+    assert look({"quality": replace(unsampled, requests=20.0)}, {}, metric).outcome is Outcome.PASS
+    assert look({"quality": unsampled}, {}, replace(metric, min_requests=None)).outcome is Outcome.PASS

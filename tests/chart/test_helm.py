@@ -12,7 +12,7 @@ import yaml
 from autocanary.kube.crds import definitions
 from autocanary.kube.rbac import FORWARDED_USER_RULES, NamespaceScope, rbac_rules
 from autocanary.policy_files import load_text
-from autocanary.settings import ENV_PREFIX, PrometheusServer, load
+from autocanary.settings import ENV_PREFIX, PrometheusServer, WebCredentials, load
 from charts.generate import documented
 from tests.chart.chart import CHART, CI, PROMETHEUS, container, helm, of_kind, render, variant
 
@@ -31,6 +31,37 @@ def _paths(node: Any, at: str = "") -> set[str]:
 
 def _variables(documents: list[dict[str, Any]]) -> dict[str, str]:
     return {each["name"]: each["value"] for each in container(documents)["env"] if "value" in each}
+
+
+def test_credentials_of_web_metrics_get_their_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From Secrets, at the paths that the setting names; the network policy opens the way to their services."""
+    token = {"name": "eval", "hosts": ["eval.ml.svc"], "tokenSecret": {"name": "eval"}, "namespaces": ["team-*"]}
+    basic = {"name": "old", "hosts": ["*.x"], "username": "u", "passwordSecret": {"name": "old", "key": "pw"}}
+    to = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ml"}}}]
+    given = {
+        "prometheus": {"url": "http://prometheus:9090"},
+        "webCredentials": [token, basic],
+        "networkPolicy": {
+            "enabled": True,
+            "apiServerTo": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
+            "webTo": to,
+            "webToPorts": [8080],
+        },
+    }
+    documents = render(given)
+    monkeypatch.setenv("AUTOCANARY_WEB_CREDENTIALS", _variables(documents)["AUTOCANARY_WEB_CREDENTIALS"])
+    assert load().web_credentials == (
+        WebCredentials(
+            "eval", ("eval.ml.svc",), token_file="/etc/autocanary/web-eval-token/token", namespaces=("team-*",)
+        ),
+        WebCredentials("old", ("*.x",), username="u", password_file="/etc/autocanary/web-old-password/pw"),
+    )
+    mounts = {each["mountPath"] for each in container(documents)["volumeMounts"]}
+    assert {"/etc/autocanary/web-eval-token", "/etc/autocanary/web-old-password"} <= mounts
+    [policy] = of_kind(documents, "NetworkPolicy")
+    assert {"to": to, "ports": [{"port": 8080, "protocol": "TCP"}]} in policy["spec"]["egress"]
+    both = {**given, "webCredentials": [{**token, "passwordSecret": {"name": "x"}, "username": "u"}]}
+    assert helm("template", "x", str(CHART), given=both).returncode != 0
 
 
 @pytest.mark.parametrize("name", CI)

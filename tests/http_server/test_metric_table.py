@@ -30,6 +30,7 @@ def test_names_are_the_stable_surface() -> None:
         "autocanary_tick_duration_seconds",
         "autocanary_tick_lag_seconds",
         "autocanary_prometheus_queries_total",
+        "autocanary_web_metric_requests_total",
         "autocanary_kube_requests_total",
         "autocanary_notifications_total",
         "autocanary_watch_healthy",

@@ -27,6 +27,7 @@ spec:
       - {name: request-success-rate, thresholdRange: {min: 90, max: 100}}
       - {name: request-duration, compare: {to: stable}}
       - {name: own, query: a, thresholdRange: {max: 1}}
+      - {name: eval, web: {url: "http://a/{{revision}}"}, thresholdRange: {max: 1}}
     onNoData: {hold: 1m}
     onOutage: {hold: 1m}
   onFailure: {action: rollback}
@@ -46,6 +47,7 @@ LONG_FORM: Any = {
                     {"name": "request-success-rate", "thresholdRange": {"min": 95, "max": 100}},
                     {"name": "request-duration", "compare": {"to": "stable"}},
                     {"name": "own", "query": "a", "thresholdRange": {"max": 1}},
+                    {"name": "eval", "web": {"url": "http://a/{{revision}}"}, "thresholdRange": {"max": 1}},
                 ],
                 "onNoData": {"hold": "3m"},
                 "onOutage": {"hold": "3m"},
@@ -70,6 +72,10 @@ _OF_METRICS = {
     "dryRun": ("0.dryRun", True),
     "minRequests": ("0.minRequests", 60),
     "window": ("0.window", "2m"),
+    "web.url": ("3.web.url", "http://b/{{revision}}"),
+    "web.answer": ("3.web.answer", "counts"),
+    "web.timeout": ("3.web.timeout", "6s"),
+    "web.credentialsRef.name": ("3.web.credentialsRef", {"name": "eval"}),
 }
 """The fields of a metric; each is changed in the policy's own list and in a step's."""
 _METRIC_LISTS = ("spec.analysis.metrics", "spec.steps[].analysis.metrics")

@@ -57,6 +57,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- toJson $servers -}}
 {{- end -}}
 
+{{- /* The credentials of web metrics, as the setting web_credentials has them. */ -}}
+{{- define "autocanary.webCredentials" -}}
+{{- $all := list -}}
+{{- range .Values.webCredentials -}}
+{{- $one := pick . "name" "hosts" "username" "namespaces" -}}
+{{- $folder := printf "/etc/autocanary/web-%s" .name -}}
+{{- with .tokenSecret }}{{ $_ := set $one "token_file" (printf "%s-token/%s" $folder (default "token" .key)) }}{{ end -}}
+{{- with .passwordSecret }}{{ $_ := set $one "password_file" (printf "%s-password/%s" $folder (default "password" .key)) }}{{ end -}}
+{{- $all = append $all $one -}}
+{{- end -}}
+{{- toJson $all -}}
+{{- end -}}
+
 {{- /* The files that the pod reads: where each comes from, where it goes, which setting names it. A whole folder
        is mounted, never a subPath, so that a changed Secret or ConfigMap reaches the service. */ -}}
 {{- define "autocanary.files" -}}
@@ -77,6 +90,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- range $what, $from := dict "token" $server.tokenSecret "password" $server.passwordSecret "ca" $server.caConfigMap }}
 {{- if $from }}
 - {name: {{ printf "prometheus-%s-%s" $server.name $what }}, {{ ternary "configMap" "secret" (eq $what "ca") }}: {{ $from.name | quote }}, key: {{ default (get (dict "token" "token" "password" "password" "ca" "ca.crt") $what) $from.key | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $credentials := .Values.webCredentials }}
+{{- range $what, $from := dict "token" $credentials.tokenSecret "password" $credentials.passwordSecret }}
+{{- if $from }}
+- {name: {{ printf "web-%s-%s" $credentials.name $what }}, secret: {{ $from.name | quote }}, key: {{ default $what $from.key | quote }}}
 {{- end }}
 {{- end }}
 {{- end }}
