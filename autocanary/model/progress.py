@@ -203,7 +203,8 @@ class RollbackState:
     """How far the way back to stable is.
 
     ``written_at`` is when the weight 0 of a rollback was first seen in the field: Knative's time to follow counts
-    from there. ``repairing`` marks a rollback that restores the stable spec, whose traffic arrives on a revision
+    from there. ``weight_unshown``: the weight that the rollback took back had not been shown by any status then.
+    ``repairing`` marks a rollback that restores the stable spec, whose traffic arrives on a revision
     with a new name; ``escalated_at`` is when that was decided. ``restored`` says that the stable spec was seen in
     the cluster after it was put back: another client that replaces it again is left alone. ``stable_is_bad`` says
     that the revision which KServe takes for stable was rolled back before: the way back is the stable spec.
@@ -215,6 +216,7 @@ class RollbackState:
     escalated_at: float | None = None
     restored: bool = False
     stable_is_bad: bool = False
+    weight_unshown: bool = False
     renumbered_revision: str = ""
 
 

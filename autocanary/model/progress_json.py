@@ -103,6 +103,7 @@ _FORM: Mapping[str, tuple[str, _Kind]] = {
     "failed_requests": ("analysis.failed_requests", _MAPPING),
     "series": ("series", _MAPPING),
     "rollback_written_at": ("rollback.written_at", _OPTIONAL_INSTANT),
+    "weight_unshown": ("rollback.weight_unshown", _FLAG),
     "stable_is_bad": ("rollback.stable_is_bad", _FLAG),
     "released_by": ("released_by", _TEXT),
 }

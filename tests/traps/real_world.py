@@ -145,6 +145,10 @@ class ApiServerTrapWorld(TrapWorld):
 
     def apply(self, version: str, weight: int | None = None, **metadata: Any) -> None:
         document = manifest(self.namespace, version, weight, **metadata)
+        self.apply_document(document)
+
+    def apply_document(self, document: Mapping[str, Any]) -> None:
+        """See `TrapWorld.apply_document`."""
         self._api.kubectl("apply", "-f", "-", stdin=json.dumps(document))
 
     def patch(self, body: Mapping[str, Any], by: str = "kubectl-edit") -> None:
@@ -185,6 +189,10 @@ class ApiServerTrapWorld(TrapWorld):
             return None
         parts = dialect_for(document["apiVersion"]).observe(document)
         return next((part for part in parts if part.key.component is component), None)
+
+    def exists(self) -> bool:
+        """See `TrapWorld.exists`."""
+        return self._read("inferenceservices", SERVICE) is not None
 
     def document(self) -> Mapping[str, Any]:
         document = self._read("inferenceservices", SERVICE)

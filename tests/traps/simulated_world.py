@@ -78,6 +78,10 @@ class SimulatedTrapWorld(SimulatorRulesWorld):
 
     def apply(self, version: str, weight: int | None = None, **metadata: Any) -> None:
         document = manifest(self.namespace, version, weight, **metadata)
+        self.apply_document(document)
+
+    def apply_document(self, document: Mapping[str, Any]) -> None:
+        """See `TrapWorld.apply_document`."""
         self._world.kserve.apply(document, "kubectl", server_side=False)
 
     def patch(self, body: Mapping[str, Any], by: str = "kubectl-edit") -> None:
@@ -128,6 +132,10 @@ class SimulatedTrapWorld(SimulatorRulesWorld):
             return None
         parts = dialect_for(document["apiVersion"]).observe(document)
         return next((part for part in parts if part.key.component is component), None)
+
+    def exists(self) -> bool:
+        """See `TrapWorld.exists`."""
+        return self._world.kserve.objects.find((self.namespace, SERVICE)) is not None
 
     def document(self) -> Mapping[str, Any]:
         return self._world.kserve.document(self.namespace, SERVICE)

@@ -120,6 +120,20 @@ def _(world: TrapWorld) -> None:
     assert seen.rolled_out == world.revision(1)
 
 
+@trap("rules-07-aborted-before-the-weight-is-shown")
+def _(world: TrapWorld) -> None:
+    """A status from before the first weight shows 0 as well: the rollback is over when no traffic can follow."""
+    world.serve()
+    world.release("v2-slow4")
+    world.until(lambda: world.field() == 10, "10 % to be written")
+    world.wait(5 if world.is_late else 0)  # KServe knows of the 10 % by then, and does not show it yet
+    world.ask(2, "abort")
+    world.until_phase(2, "RolledBack")
+    looked = len(world.history())
+    world.wait(10)
+    assert max(world.shares(2)[looked:]) == 0
+
+
 @trap("rules-08-after-a-rollback-the-field-stays")
 def _(world: TrapWorld) -> None:
     """The field is removed over a rolled-back candidate: 0 is put back at once, and stable keeps the traffic."""

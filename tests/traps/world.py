@@ -89,6 +89,10 @@ class TrapWorld(ABC):
         """``kubectl apply`` of the manifest with this model; ``metadata`` adds labels and annotations."""
 
     @abstractmethod
+    def apply_document(self, document: Mapping[str, Any]) -> None:
+        """``kubectl apply`` of a manifest of another form."""
+
+    @abstractmethod
     def patch(self, body: Mapping[str, Any], by: str = "kubectl-edit") -> None:
         """A user's merge patch, under the name of their tool."""
 
@@ -188,6 +192,10 @@ class TrapWorld(ABC):
     @abstractmethod
     def rejections(self) -> list[str]:
         """Why no rollout was begun: the reason and the sentence."""
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether the InferenceService is there."""
 
     # --- words for the traps -----------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ ESCALATE_AFTER = 30.0
 """Seconds for which a rollback may be without effect before the stable spec itself is put back."""
 STATUS_LAG = 6.0
 """Seconds for which a status may be the one from before a write; measured on real controllers."""
+LONGEST_STATUS_LAG = 30.0
+"""The same on a busy machine, where the generations show that the status is older."""
 
 
 @rule("RollingBack")
@@ -68,16 +70,18 @@ def _cleanup_due(given: DecisionInput, observation: Observation) -> bool:
 
 
 def _may_be_older_status(given: DecisionInput, observation: Observation) -> bool:
-    """The field was absent or 100 before the 0: KServe may promote the candidate for a moment, after this status.
+    """The candidate had no traffic yet: KServe may still give it some, after this status.
 
-    From any weight between, a candidate at 0 is the proof that the 0 has taken effect.
+    So it is when the field was absent or 100 before the 0 (KServe promotes the candidate for a moment), and when no
+    status had shown the weight. From any other weight, a candidate at 0 is the proof that the 0 has taken effect.
     """
-    weight_before, written_at = given.progress.step.from_weight, given.progress.rollback.written_at
-    if observation.default_endpoint is not None or given.progress.rollback.repairing:
+    step, rollback = given.progress.step, given.progress.rollback
+    if observation.default_endpoint is not None or rollback.repairing:
         return False
-    if weight_before is not None and weight_before < 100:
+    if step.from_weight is not None and step.from_weight < 100 and not rollback.weight_unshown:
         return False
-    return written_at is None or given.now - written_at < STATUS_LAG
+    lag = LONGEST_STATUS_LAG if rollback.weight_unshown and observation.is_status_behind else STATUS_LAG
+    return rollback.written_at is None or given.now - rollback.written_at < lag
 
 
 def _traffic_on_stable(given: DecisionInput, observation: Observation) -> bool:

@@ -24,11 +24,14 @@ def roll_back(given: DecisionInput, reason: Reason, message: str, *, requested: 
         text = f"{message}; {given.rollout.stable} was rolled back before: the last good spec is put back"
         return restore_stable_spec(given, None, reason, text, Event.ROLLBACK)
     progress = given.progress
+    shown = observation is None or bool(observation.traffic_percent(given.rollout.candidate))
+    unshown = not shown and observation is not None and bool(observation.weight)
     step = step_clock_reset(given, progress.step)
     returning = replace(
         progress,
         step=replace(step, weight=0, from_weight=observation.weight if observation else step.weight),
         hold=replace(progress.hold, since=None, paused_by=""),
+        rollback=replace(progress.rollback, weight_unshown=unshown),
     )
     after = enter_phase(given, Phase.ROLLING_BACK, reason, message, returning)
     there = observation is not None and observation.weight == 0
