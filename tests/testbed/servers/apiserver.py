@@ -61,7 +61,8 @@ class ApiServer(ServerProcess):
         self.etcd = Etcd(self.folder / "etcd")
         self.users = (ADMIN, *users)
         self._port = free_port()
-        self._flags = tuple(flags)
+        self.flags = tuple(flags)
+        """Further arguments of the server, from its next start on."""
         self.url = f"https://127.0.0.1:{self._port}"
         self.certificates = self.folder / "certificates"
         self.certificates.mkdir(exist_ok=True)
@@ -103,7 +104,7 @@ class ApiServer(ServerProcess):
             f"--audit-policy-file={self.folder / 'audit-policy.json'}",
             f"--audit-log-path={self.audit_log}",
             "--audit-log-maxsize=4096",  # MiB: the tests read on where they stopped, in one file
-            *self._flags,
+            *self.flags,
         ]
 
     def start(self) -> None:
