@@ -130,7 +130,7 @@ def preset_measurement(metric_query: MetricQuery, variant: ExporterVariant, outc
     if traffic.count <= 0 and math.isfinite(traffic.count):
         return measurement(
             MeasurementKind.NO_SERIES,
-            detail=f"no request was completed within {promql_duration(metric_query.window)}",
+            detail=f"{metric_query.revision} completed no request within {promql_duration(metric_query.window)}",
         )
     if value is None:
         return _without_value(metric_query, variant, traffic)
@@ -171,7 +171,7 @@ def _without_count(metric_query: MetricQuery, variant: ExporterVariant, outcome:
             MeasurementKind.NO_SERIES, unit=unit, age=age, source=variant.source, detail=_truncate(detail)
         )
     if outcome.ever_had_series:
-        detail = f"no request has reached {metric_query.revision}: it has no series of {variant}"
+        detail = f"{metric_query.revision} has no series of {variant}: no request has reached it, or its pods are gone"
         return Measurement(
             MeasurementKind.NO_SERIES,
             unit=unit,

@@ -239,7 +239,7 @@ def _no_requests(query: MetricQuery, source: Source, measured: bool) -> Measurem
     """No request: 0 of them where the source is known to measure the service, else unknown."""
     unit = _unit(query)
     if measured:
-        detail = "the revision completed no request in the window"
+        detail = f"{query.revision} completed no request in the window"
         return Measurement(MeasurementKind.NO_SERIES, unit=unit, requests=0.0, source=source, detail=detail)
     named = None if query.source is Source.AUTO else source
     detail = f"nothing measures {query.namespace}/{query.service}"

@@ -67,6 +67,13 @@ class Guarded:
         components = (found.get("status") or {}).get("components") or {}
         return str((components.get("predictor") or {}).get("latestRolledoutRevision", ""))
 
+    def reason(self, name: str) -> str:
+        """Why the predictor is not ready, as KServe says it; "" while it is."""
+        found = json.loads(self._api.kubectl("-n", "models", "get", "inferenceservice", name, "-o", "json"))
+        conditions = (found.get("status") or {}).get("conditions") or ()
+        ready = next((each for each in conditions if each["type"] == "PredictorReady"), {"status": ""})
+        return "" if ready["status"] == "True" else str(ready.get("message", ready["status"]))
+
     def created(self, name: str) -> str:
         found = json.loads(self._api.kubectl("-n", "models", "get", "inferenceservice", name, "-o", "json"))
         return str(found["status"]["components"]["predictor"]["latestReadyRevision"])[-5:]
@@ -164,3 +171,20 @@ def test_a_manifest_that_drops_the_weight_leaves_the_candidate_where_it_is(guard
     assert guarded.apply("dropped", after)["spec"]["predictor"]["canaryTrafficPercent"] == 0
     time.sleep(5)
     assert guarded.shares("dropped") == {"00001": 100}
+
+
+def test_a_spec_that_knative_refuses_moves_no_traffic(guarded: Guarded) -> None:
+    """The 0 is in the spec and no revision was made: the way back is the manifest before, with 100."""
+    first, second = MODELS["model"]
+    guarded.serve("refused", first)
+    guarded.apply("refused", {**second, "canaryTrafficPercent": 100})
+    wait_until(lambda: guarded.shares("refused") == {"00002": 100}, seconds=60, what="the second revision")
+    wait_until(lambda: guarded.stable("refused").endswith("00002"), seconds=60, what="it to be stable")
+    third = {"model": {**second["model"], "storageUri": _uri(3)}, "timeout": 100_000}
+    assert guarded.apply("refused", third)["spec"]["predictor"]["canaryTrafficPercent"] == 0
+    wait_until(lambda: "timeoutSeconds" in guarded.reason("refused"), seconds=60, what="KServe to say why")
+    assert guarded.shares("refused") == {"00002": 100}
+    guarded.apply("refused", {**second, "canaryTrafficPercent": 100})
+    wait_until(lambda: guarded.reason("refused") == "", seconds=60, what="the service to be as before")
+    assert guarded.shares("refused") == {"00002": 100}
+    assert guarded.created("refused") == "00002"

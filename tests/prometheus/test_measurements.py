@@ -64,7 +64,7 @@ def test_success_rate_without_failures_is_100() -> None:
             QueryOutcome(TrafficCounts(0, 0, 1)),
             MeasurementKind.NO_SERIES,
             0,
-            "no request was completed within 1m",
+            "completed no request within 1m",
         ),
         (
             QueryOutcome(TrafficCounts(None, 0, None), ever_had_series=True),
