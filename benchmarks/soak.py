@@ -83,7 +83,7 @@ class Soak:
         self.controller = self._begin()
 
     def _begin(self) -> Controller:
-        return controller_on(self.world, self._counters, HISTORY_LIMIT)
+        return controller_on(self.world, self._counters, history_limit=HISTORY_LIMIT)
 
     def kill(self) -> None:
         """The process ends at once, and another begins."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from autocanary.app.demo_page import DemoPage
 from autocanary.controller import Controller
@@ -14,7 +15,7 @@ from autocanary.model.observation import Observation
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase
 from autocanary.model.rollout import Rollout
-from autocanary.ports import Pool
+from autocanary.ports import DecisionListener
 from autocanary.simulator.kubectl_columns import kubectl_get
 from autocanary.simulator.scenarios import SCENARIOS
 from autocanary.simulator.world import World
@@ -34,33 +35,24 @@ def scenarios() -> Mapping[str, str]:
     return {name: scenario.sentence for name, scenario in SCENARIOS.items()}
 
 
-def controller_on(
-    world: World,
-    counters: ControllerMetrics | None = None,
-    history_limit: int = 10,
-    *,
-    query_pool: Pool | None = None,
-    own_query_pool: Pool | None = None,
-    web_query_pool: Pool | None = None,
-) -> Controller:
-    """The unchanged controller over the simulated world's ports; the pools run the metric queries."""
-    return Controller(
-        cluster=world.cluster,
-        store=world.store,
-        metrics=world.metrics,
-        policy_webhooks=world.policy_webhooks,
-        notifier=world.notifier,
-        policies=world.policies,
-        leadership=world.leadership,
-        clock=world.clock,
-        pool=world.pool,
-        query_pool=query_pool or world.pool,
-        own_query_pool=own_query_pool,
-        web_query_pool=web_query_pool or query_pool or world.pool,
-        webhook_pool=world.pool,
-        listener=counters if counters is not None else ControllerMetrics(),
-        history_limit=history_limit,
-    )
+def controller_on(world: World, listener: DecisionListener | None = None, **others: Any) -> Controller:
+    """The unchanged controller over the simulated world's ports; ``others`` replace them, by ``Controller``'s names."""
+    given: dict[str, Any] = {
+        "cluster": world.cluster,
+        "store": world.store,
+        "metrics": world.metrics,
+        "policy_webhooks": world.policy_webhooks,
+        "notifier": world.notifier,
+        "policies": world.policies,
+        "leadership": world.leadership,
+        "clock": world.clock,
+        "pool": world.pool,
+        "query_pool": world.pool,
+        "web_query_pool": others.get("query_pool", world.pool),
+        "webhook_pool": world.pool,
+        "listener": listener if listener is not None else ControllerMetrics(),
+    }
+    return Controller(**{**given, **others})
 
 
 class Demo:

@@ -7,6 +7,7 @@ process and delivered after a restart with the same id, so ``stop`` may give up 
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -93,7 +94,7 @@ class DeliveryWorkers:
         self._changes, self._sending = 0, 0
         self._threads: list[threading.Thread] = []
         self._started, self._start_failed = False, False
-        self._stop_at: float | None = None
+        self._stop_at = math.inf
         self._log = logs.logger("autocanary.notifications")
 
     def start(self) -> None:
@@ -116,6 +117,11 @@ class DeliveryWorkers:
             self._log.warning(
                 "notifications_pending_at_stop", count=left, hint="they are delivered after the next start"
             )
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the workers end when nothing is due, or the time to stop is over."""
+        return self._stop_at < math.inf
 
     def channels(self, message: Message) -> tuple[str, ...]:
         names = [each.name for each in self._synchronous if each.wants(message)]
@@ -171,8 +177,7 @@ class DeliveryWorkers:
             with self._changed:
                 changes = self._changes
             pause = self.deliver_next()
-            stop_at = self._stop_at
-            if stop_at is not None and (pause != 0.0 or self._clock.now() >= stop_at):
+            if self.is_stopping and (pause != 0.0 or self._clock.now() >= self._stop_at):
                 return
             if pause == 0.0:
                 continue

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from autocanary.model.measurement import Unit
-from autocanary.model.policy import ComparisonPolicy, Metric, OnInconclusive, Policy, Range, Step
+from autocanary.model.policy import OnInconclusive, Policy, Step
 from tests.controller.driver import policy
+from tests.decide.comparison_builders import ERRORS, LATENCY
 
 __all__ = ["ERRORS", "LATENCY", "comparison_policy"]
-
-ERRORS = Metric("error-rate", Range(), Unit.PERCENT, compare=ComparisonPolicy())
-LATENCY = Metric("request-duration", Range(), Unit.SECONDS, quantile=0.99, compare=ComparisonPolicy())
 
 
 def comparison_policy(**changes: Any) -> Policy:

@@ -15,9 +15,8 @@ from typing import Any, TypeVar
 from autocanary.app.demo_run import controller_on
 from autocanary.controller import Controller
 from autocanary.decide.detection import UNCHANGED_SECONDS
-from autocanary.http_server.counters import ControllerMetrics
 from autocanary.model.measurement import Unit
-from autocanary.model.policy import Analysis, Metric, Policy, Range, Selector, Step
+from autocanary.model.policy import Analysis, ComparisonPolicy, Metric, Policy, Range, Selector, Step
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Request, Rollout, Verb
@@ -33,8 +32,11 @@ T = TypeVar("T")
 V1, V2, V3, V4 = (f"gs://models/mnist/{number}" for number in (1, 2, 3, 4))
 FAULTLESS = Quality(error_percent=0.0)
 BROKEN = Quality(error_percent=20.0)
+COMPARED = Metric("error-rate", Range(), Unit.PERCENT, compare=ComparisonPolicy())
+LATENCY = Metric("request-duration", Range(max=0.5), Unit.SECONDS, quantile=0.99, failure_limit=2)
 SUCCESS = Metric("request-success-rate", Range(min=99.0), Unit.PERCENT, failure_limit=2)
 ANALYSIS = Analysis(metrics=(SUCCESS,), interval=15.0, warmup=15.0, window=30.0, min_requests=20.0)
+LONG_STEPS = (Step(10, 3600.0), Step(100, 60.0))
 STEPS = (Step(10, 60.0), Step(25, 60.0), Step(50, 60.0), Step(100, 60.0))
 _WATCH_LAG = 0.05
 _WRITES = frozenset({"create", "update_status", "delete", "weight", "restore", "finalize"})
@@ -95,7 +97,7 @@ class Driver:
         self.controller.tick()
 
     def new_controller(self) -> Controller:
-        return controller_on(self.world, ControllerMetrics(), self.history_limit)
+        return controller_on(self.world, history_limit=self.history_limit)
 
     # --- time ----------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from autocanary.app.demo_run import controller_on
 from autocanary.controller import Controller
-from autocanary.http_server.counters import ControllerMetrics
 from autocanary.kube.dry_run_cluster import DryRunCluster
 from autocanary.kube.dry_run_store import DryRunRolloutStore
 from autocanary.model.progress import Phase
@@ -31,21 +31,7 @@ class DryDriver(Driver):
         world = self.world
         self.dry_store = DryRunRolloutStore(world.clock)
         self.dry_cluster = DryRunCluster(world.cluster)
-        return Controller(
-            cluster=self.dry_cluster,
-            store=self.dry_store,
-            metrics=world.metrics,
-            policy_webhooks=world.policy_webhooks,
-            notifier=world.notifier,
-            policies=world.policies,
-            leadership=world.leadership,
-            clock=world.clock,
-            pool=world.pool,
-            query_pool=world.pool,
-            webhook_pool=world.pool,
-            listener=ControllerMetrics(),
-            dry_run=True,
-        )
+        return controller_on(world, cluster=self.dry_cluster, store=self.dry_store, dry_run=True)
 
     def has_rollout(self, name: str) -> bool:
         return any(each.name == name for each in self.rollouts())

@@ -16,6 +16,21 @@ from autocanary.simulator.memory_rollout_store import InMemoryRolloutStore
 from tests.controller.driver import V2, V3, Driver
 
 
+def created_without_status(further_failures: int) -> Driver:
+    """A release whose rollout was created, and whose first status is not written until so many creates have failed."""
+    driver = Driver()
+    driver.deploy_stable()
+    down = Unreachable("connection refused")
+    faults = driver.world.store.faults
+    faults.next(down, timing=FaultTiming.BETWEEN, verb="create", name="mnist-00002")
+    faults.next(down, verb="update_status", name="mnist-00002")
+    faults.next(down, verb="create", name="mnist-00002", times=further_failures)
+    driver.release(V2, 0)
+    driver.until(lambda: driver.has_rollout("mnist-00002"), 10)
+    assert not driver.rollout("mnist-00002").has_status
+    return driver
+
+
 def test_rollout_with_lost_create_response_is_adopted() -> None:
     """Its create arrived, the answer did not: it is started and superseded, and the newer one runs alone."""
     driver = Driver()
@@ -39,16 +54,7 @@ def test_rollout_with_lost_create_response_is_adopted() -> None:
 @pytest.mark.parametrize("restarted", [False, True])
 def test_rollout_without_status_ends_when_a_newer_candidate_starts_first(restarted: bool) -> None:
     """Its first status was never written: it ends as Superseded, and writes no weight and no notification."""
-    driver = Driver()
-    driver.deploy_stable()
-    down = Unreachable("connection refused")
-    faults = driver.world.store.faults
-    faults.next(down, timing=FaultTiming.BETWEEN, verb="create", name="mnist-00002")
-    faults.next(down, verb="update_status", name="mnist-00002")
-    faults.next(down, verb="create", name="mnist-00002", times=9)
-    driver.release(V2, 0)
-    driver.until(lambda: driver.has_rollout("mnist-00002"), 10)
-    assert not driver.rollout("mnist-00002").has_status
+    driver = created_without_status(9)
     if restarted:
         driver.restart()
     driver.release(V3, 0)
@@ -64,16 +70,7 @@ def test_rollout_without_status_ends_when_a_newer_candidate_starts_first(restart
 @pytest.mark.parametrize("restarted", [False, True])
 def test_rollout_without_status_ends_as_missed_when_its_candidate_was_promoted_meanwhile(restarted: bool) -> None:
     """Its first status was never written, and a user gave the candidate everything: it does not stay without a phase."""
-    driver = Driver()
-    driver.deploy_stable()
-    down = Unreachable("connection refused")
-    faults = driver.world.store.faults
-    faults.next(down, timing=FaultTiming.BETWEEN, verb="create", name="mnist-00002")
-    faults.next(down, verb="update_status", name="mnist-00002")
-    faults.next(down, verb="create", name="mnist-00002", times=3)
-    driver.release(V2, 0)
-    driver.until(lambda: driver.has_rollout("mnist-00002"), 10)
-    assert not driver.rollout("mnist-00002").has_status
+    driver = created_without_status(3)
     driver.patch_weight(100)
     if restarted:
         driver.world.advance(10)

@@ -11,15 +11,14 @@ import pytest
 from autocanary.app.demo_run import controller_on
 from autocanary.http_server.counters import ControllerMetrics
 from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Unit
-from autocanary.model.policy import Metric, Range, Step
+from autocanary.model.policy import Metric, Range
 from autocanary.simulator.fakes import InlinePool
 from autocanary.simulator.response_quality import Quality
-from tests.controller.driver import ANALYSIS, SUCCESS, V2, V3, Driver, policy
+from tests.controller.driver import ANALYSIS, LONG_STEPS, SUCCESS, V2, V3, Driver, policy
 
 T = TypeVar("T")
 
 OWN = Metric("drift", Range(max=1.0), Unit.NUMBER, query="drift")
-LONG = (Step(10, 3600.0), Step(100, 60.0))
 
 
 class SlowPool(InlinePool):
@@ -48,8 +47,8 @@ class Tenants(Driver):
     def __init__(self, victims_metric: Metric) -> None:
         self._error_percent = 0.0
         super().__init__(
-            policy("own", namespace="models", metrics=(OWN,), steps=LONG),
-            policy("victims", namespace="payments", metrics=(victims_metric,), steps=LONG),
+            policy("own", namespace="models", metrics=(OWN,), steps=LONG_STEPS),
+            policy("victims", namespace="payments", metrics=(victims_metric,), steps=LONG_STEPS),
             qualities={V3: Quality(error_percent=lambda _: self._error_percent)},
         )
         self.world.metrics.custom["drift"] = self.drift

@@ -9,18 +9,16 @@ from itertools import count, pairwise
 
 import pytest
 
+from autocanary.app.demo_run import controller_on
 from autocanary.controller import Controller
-from autocanary.http_server.counters import ControllerMetrics
 from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Unit
-from autocanary.model.policy import Metric, Policy, Range, Selector, Step, Webhook, WebhookType
+from autocanary.model.policy import Metric, Policy, Range, Selector, Webhook, WebhookType
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Verb
 from autocanary.simulator.pod_behaviour import NEVER_READY, ready_after_seconds
 from autocanary.simulator.prometheus_server import PrometheusFault
-from tests.controller.driver import BROKEN, V1, V2, V3, Driver, SlowPool, healthy_start, policy
-
-LONG = (Step(10, 3600.0), Step(100, 60.0))
+from tests.controller.driver import BROKEN, LONG_STEPS, V1, V2, V3, Driver, SlowPool, healthy_start, policy
 
 
 def writes_within(driver: Driver, seconds: float) -> int:
@@ -57,7 +55,7 @@ def watched(driver: Driver) -> list[tuple[float, MetricQuery]]:
 @pytest.mark.parametrize("interval", [5.0, 15.0, 60.0])
 def test_held_step_writes_at_most_every_30_s(interval: float) -> None:
     """Ten minutes of good evaluations: the status is refreshed now and then, not at every evaluation."""
-    driver = healthy_start(policy(steps=LONG, interval=interval))
+    driver = healthy_start(policy(steps=LONG_STEPS, interval=interval))
     driver.until(lambda: driver.has_rollout("mnist-00002") and driver.rollout().progress.reason is Reason.ANALYSING)
     driver.run(40)
     assert 1 <= writes_within(driver, 600) <= 20
@@ -72,7 +70,7 @@ def test_changing_measurements_cause_no_extra_writes() -> None:
         return Measurement(MeasurementKind.VALUE, 0.0, requests=500.0 if next(looks) % 2 else 5.0)
 
     drift = Metric("drift", Range(max=1.0), Unit.NUMBER, query="drift")
-    driver = Driver(policy(steps=LONG, interval=5.0, metrics=(drift,)))
+    driver = Driver(policy(steps=LONG_STEPS, interval=5.0, metrics=(drift,)))
     driver.world.metrics.custom["drift"] = now_and_then
     driver.deploy_stable()
     driver.release()
@@ -92,7 +90,7 @@ def test_waiting_for_revision_writes_at_most_every_30_s() -> None:
 @pytest.mark.parametrize("kind", [MeasurementKind.OUTAGE, MeasurementKind.NO_SERIES], ids=lambda kind: kind.value)
 def test_metrics_outage_writes_at_most_every_30_s(kind: MeasurementKind) -> None:
     """Held, with a message that does not change at every evaluation."""
-    driver = healthy_start(policy(steps=LONG, progress_deadline=86400.0))
+    driver = healthy_start(policy(steps=LONG_STEPS, progress_deadline=86400.0))
     driver.until_weight(10)
     driver.world.metrics.faults = [PrometheusFault(kind)]
     driver.until_phase(Phase.HOLDING)
@@ -102,7 +100,7 @@ def test_metrics_outage_writes_at_most_every_30_s(kind: MeasurementKind) -> None
 
 def test_paused_rollout_writes_at_most_every_30_s() -> None:
     """And nothing is written to the service."""
-    driver = healthy_start(policy(steps=LONG))
+    driver = healthy_start(policy(steps=LONG_STEPS))
     driver.until_weight(10)
     driver.pause()
     driver.run(60)
@@ -131,7 +129,7 @@ def test_service_without_rollout_causes_no_writes_or_queries() -> None:
 
 def test_each_query_runs_once_per_interval() -> None:
     """At the beats of the grid, which see every sample of 15 s; and once when the warm-up ends, for the first."""
-    driver = healthy_start(policy(steps=LONG))
+    driver = healthy_start(policy(steps=LONG_STEPS))
     asked = watched(driver)
     driver.until_weight(10)
     driver.run(600)
@@ -148,7 +146,7 @@ def test_each_query_runs_once_per_interval() -> None:
 
 def test_rollouts_with_same_interval_share_queries() -> None:
     """Started at different times, they are due in the same tick, so their queries can be grouped."""
-    driver = Driver(policy(steps=LONG))
+    driver = Driver(policy(steps=LONG_STEPS))
     driver.deploy_stable("mnist")
     driver.deploy_stable("fraud")
     asked = watched(driver)
@@ -166,49 +164,20 @@ class Sluggish(Driver):
     """Records take longer than an interval, answers of Prometheus come in between."""
 
     def new_controller(self) -> Controller:
-        world = self.world
-        return Controller(
-            cluster=world.cluster,
-            store=world.store,
-            metrics=world.metrics,
-            policy_webhooks=world.policy_webhooks,
-            notifier=world.notifier,
-            policies=world.policies,
-            leadership=world.leadership,
-            clock=world.clock,
-            pool=SlowPool(world, 20.0),
-            query_pool=SlowPool(world, 3.0),
-            webhook_pool=world.pool,
-            listener=ControllerMetrics(),
-        )
+        return controller_on(self.world, pool=SlowPool(self.world, 20.0), query_pool=SlowPool(self.world, 3.0))
 
 
 class TwoServers(Driver):
     """Rollouts of two Prometheus servers, of which one takes a minute to answer."""
 
     def new_controller(self) -> Controller:
-        world = self.world
-        return Controller(
-            cluster=world.cluster,
-            store=world.store,
-            metrics=world.metrics,
-            policy_webhooks=world.policy_webhooks,
-            notifier=world.notifier,
-            policies=world.policies,
-            leadership=world.leadership,
-            clock=world.clock,
-            pool=world.pool,
-            query_pool=world.pool,
-            server_pools={"slow": SlowPool(world, 60.0)},
-            webhook_pool=world.pool,
-            listener=ControllerMetrics(),
-        )
+        return controller_on(self.world, server_pools={"slow": SlowPool(self.world, 60.0)})
 
 
 def test_slow_prometheus_delays_no_rollout_of_another_one() -> None:
     """Due at the same moment, the rollouts of each server are queried apart."""
-    quick = policy(name="quick", steps=LONG, selector=Selector(names=("mnist",)))
-    slow = policy(name="slow", steps=LONG, selector=Selector(names=("fraud",)))
+    quick = policy(name="quick", steps=LONG_STEPS, selector=Selector(names=("mnist",)))
+    slow = policy(name="slow", steps=LONG_STEPS, selector=Selector(names=("fraud",)))
     slow = replace(slow, analysis=replace(slow.analysis, server="slow"))
     driver = TwoServers(quick, slow)
     for name in ("mnist", "fraud"):
@@ -230,7 +199,7 @@ def test_slow_prometheus_delays_no_rollout_of_another_one() -> None:
 @pytest.mark.parametrize("heard", [False, True], ids=["in silence", "with a watch event meanwhile"])
 def test_slow_status_write_skips_no_evaluation(heard: bool) -> None:
     """An answer waits for the record and an evaluation comes due in between: the evaluation is made right after it."""
-    driver = Sluggish(policy(steps=LONG))
+    driver = Sluggish(policy(steps=LONG_STEPS))
     driver.deploy_stable()
     driver.release()
     asked = watched(driver)
@@ -250,7 +219,7 @@ def test_slow_status_write_skips_no_evaluation(heard: bool) -> None:
 
 def test_watch_events_cause_no_extra_queries() -> None:
     """A service whose status is written every second is evaluated every second, and measured as before."""
-    driver = healthy_start(policy(steps=LONG))
+    driver = healthy_start(policy(steps=LONG_STEPS))
     asked = watched(driver)
     driver.until_weight(10)
     driver.run(31)
@@ -266,7 +235,7 @@ def test_watch_events_cause_no_extra_queries() -> None:
 
 def test_watch_events_cause_no_extra_status_writes() -> None:
     """Nor do they refresh the status each time."""
-    driver = healthy_start(policy(steps=LONG))
+    driver = healthy_start(policy(steps=LONG_STEPS))
     driver.until_weight(10)
     driver.run(60)
     before = len(driver.world.store.writes)
@@ -291,7 +260,7 @@ def test_runs_no_query_before_candidate_serves() -> None:
 def test_webhooks_are_called_once_per_evaluation() -> None:
     """Not once per tick."""
     hook = Webhook("load", WebhookType.ROLLOUT, "http://load")
-    driver = healthy_start(policy(steps=LONG, webhooks=(hook,)))
+    driver = healthy_start(policy(steps=LONG_STEPS, webhooks=(hook,)))
     driver.until_weight(10)
     driver.run(60)
     before = len(driver.world.policy_webhooks.calls)
@@ -301,14 +270,14 @@ def test_webhooks_are_called_once_per_evaluation() -> None:
 
 def test_idle_rollouts_share_one_write_budget() -> None:
     """A hundred held rollouts refresh less often, so that the API server hardly notices them."""
-    driver = fleet(100, policy(steps=LONG))
+    driver = fleet(100, policy(steps=LONG_STEPS))
     driver.run(90)
     assert writes_within(driver, 60) <= 60 * 5 + 100
 
 
 def test_status_refreshes_are_spread_evenly() -> None:
     """A hundred rollouts that began at once do not refresh at once: each evaluation writes its part."""
-    driver = fleet(100, policy(steps=LONG, interval=5.0))
+    driver = fleet(100, policy(steps=LONG_STEPS, interval=5.0))
     driver.run(120)
     driver.world.store.writes.clear()
     driver.run(120)
@@ -322,7 +291,7 @@ def test_status_refreshes_are_spread_evenly() -> None:
 def test_rollouts_beyond_group_size_get_phase_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each still once per interval, each group with its own queries in one tick."""
     monkeypatch.setattr("autocanary.controller.state.GROUP_SIZE", 10)
-    driver = fleet(40, policy(steps=LONG, interval=20.0))
+    driver = fleet(40, policy(steps=LONG_STEPS, interval=20.0))
     driver.run(100)
     asked = watched(driver)
     driver.run(100)

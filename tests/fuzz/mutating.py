@@ -52,7 +52,7 @@ def mutate(document: Any, random: Random) -> Any:
     """A deep copy with one to four places changed: taken away, replaced, renamed, moved or doubled."""
     made = copy.deepcopy(document)
     for _ in range(random.choice((1, 1, 1, 2, 2, 3, 4))):
-        places = list(_places(made))
+        places = list(places_in(made))
         if not places:
             return made
         holder, key = random.choice(places)
@@ -98,15 +98,16 @@ def mutate_text(text: str, random: Random) -> bytes:
     return bytes(raw)
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every member of a document: what holds it, and its key or index."""
     if isinstance(value, dict):
         for key, each in value.items():
             yield value, key
-            yield from _places(each)
+            yield from places_in(each)
     elif isinstance(value, list):
         for index, each in enumerate(value):
             yield value, index
-            yield from _places(each)
+            yield from places_in(each)
 
 
 def _change(holder: Any, key: Any, others: list[tuple[Any, Any]], random: Random) -> None:

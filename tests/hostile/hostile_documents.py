@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,7 +18,7 @@ from autocanary.kserve import dialect_for
 from autocanary.model.rollout_json import to_document
 from autocanary.simulator.world import World
 from tests.decide.builders import progress, rollout
-from tests.fuzz.mutating import mutate
+from tests.fuzz.mutating import mutate, places_in
 from tests.hostile.tenants import nested
 
 __all__ = ["KINDS", "Draft", "draft"]
@@ -141,7 +141,7 @@ def _metadata(namespace: str, name: str, random: Random) -> dict[str, Any]:
 
 def _spoil(document: dict[str, Any], part: str, random: Random) -> str:
     """Put something absurd at a field; the raw text that takes the place of the mark, if any."""
-    places = list(_places(document[part]))
+    places = list(places_in(document[part]))
     if not places:
         document[part] = _RAW
         return nested(random.choice((10, 101, 1000)))
@@ -172,14 +172,3 @@ def _absurd(random: Random) -> tuple[Any, str]:
 
 def _text(random: Random) -> str:
     return random.choice(_TEXTS) * random.choice((1, 1, 30, 3_000, 40_000))
-
-
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(value, dict):
-        for key, each in value.items():
-            yield value, key
-            yield from _places(each)
-    elif isinstance(value, list):
-        for index, each in enumerate(value):
-            yield value, index
-            yield from _places(each)

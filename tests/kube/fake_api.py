@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -35,13 +35,14 @@ _PATH = re.compile(
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came."""
+    """One request as it came; ``headers`` has one of each name, ``all_headers`` repeated ones too."""
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: Any
+    all_headers: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,10 @@ class FakeApi:
     def reply(self, method: str, fragment: str, *replies: Reply) -> None:
         """Answer the next requests of this method whose path holds the fragment like this, one each."""
         self._replies.append((method, fragment, deque(replies)))
+
+    def forget_replies(self) -> None:
+        """Answer truly again."""
+        self._replies.clear()
 
     def made(self, method: str, fragment: str = "") -> list[Request]:
         """The requests so far of this method whose path holds the fragment."""
@@ -340,7 +345,7 @@ def _handler(api: FakeApi) -> type[BaseHTTPRequestHandler]:
             query = {name: values[0] for name, values in parse_qs(url.query).items()}
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = json.loads(raw) if raw else None
-            request = Request(self.command, url.path, query, headers, body)
+            request = Request(self.command, url.path, query, headers, body, self.headers.items())
             reply = api.answer(request)
             if reply is not None:
                 if reply.after:

@@ -93,3 +93,8 @@ def notification(**changes: Any) -> Notification:
         "message": "25 % of traffic now",
     }
     return Notification(**values | changes)
+
+
+def bare(made: Rollout) -> Rollout:
+    """Without what only the server knows."""
+    return replace(made, uid="", resource_version="", created_at=0.0)

@@ -82,7 +82,7 @@ def test_a_leader_that_cannot_renew_stops_before_another_begins(api: FakeApi) ->
         api.reply("PUT", "/leases/", Reply(503))
         one.try_acquire_or_renew()
         if two.holder or clock.now > began:
-            api._replies.clear()
+            api.forget_replies()
         two.try_acquire_or_renew()
         both.append(one.is_leader() and two.is_leader())
         clock.now += 0.5
@@ -139,6 +139,7 @@ def test_renewals_keep_it(api: FakeApi) -> None:
 def test_a_slow_server_changes_no_leader(api: FakeApi, seconds: float) -> None:
     """Every answer takes nearly as long as one is waited for, which is a third of the duration."""
     clock, times, led = Time(), LeaseTimings.for_duration(seconds), list[bool]()
+    over, release = threading.Event(), threading.Event()
     latency = 0.95 * seconds / 3
     assert latency < times.read
     handle = api.handle
@@ -151,13 +152,18 @@ def test_a_slow_server_changes_no_leader(api: FakeApi, seconds: float) -> None:
     def sleep(waits: float) -> None:
         clock.now += waits
         if len(led) >= 20:
-            one._stopping.set()
+            over.set()
+            release.wait(5)
 
     api.handle = slow  # type: ignore[method-assign]
     one = elector(api, clock, times=times, sleep=sleep)
-    one._run()
-    assert led.index(True) == 2, "after the read and the creation"
-    assert all(led[2:])
+    one.start()
+    assert over.wait(5)
+    seen = tuple(led)
+    release.set()
+    one.stop()
+    assert seen.index(True) == 2, "after the read and the creation"
+    assert all(seen[2:])
 
 
 def test_a_failed_renewal_is_no_loss_yet(api: FakeApi) -> None:

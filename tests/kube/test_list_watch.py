@@ -29,13 +29,15 @@ class RunningReflector:
         self.now = 0.0
         self.changes: list[Change[str]] = []
         self.pauses: list[float] = []
+        self.faults_at_pauses: list[object] = []
+        self.client = api.client(timeout=(1.0, options.pop("read", 5.0)))
         self._stopped = threading.Event()
         self.watch: Reflector[str] = Reflector(
-            api.client(timeout=(1.0, options.pop("read", 5.0))),
+            self.client,
             LEASES,
             options.pop("namespace", ""),
             holder,
-            self.changes.append,
+            options.pop("on_change", self.changes.append),
             timing=timing,
             clock=lambda: self.now,
             sleep=self._sleep,
@@ -43,6 +45,7 @@ class RunningReflector:
 
     def _sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
+        self.faults_at_pauses.append(self.watch.fault)
         self._stopped.wait(min(seconds, 0.01))
 
     def values(self) -> list[str]:
@@ -353,7 +356,6 @@ def test_failing_handler_concerns_its_own_object(api: FakeApi, follow: Callable[
     """The objects after it are handled, in a list and in a watch; neither begins again."""
     for name in "abc":
         api.put("leases", lease(name, name))
-    follower = RunningReflector(api)
     handled: list[str] = []
 
     def failing_for_b(change: Change[str]) -> None:
@@ -361,9 +363,8 @@ def test_failing_handler_concerns_its_own_object(api: FakeApi, follow: Callable[
             raise RecursionError("too deep")
         handled.append(str(change.after))
 
-    follower.watch._on_change = failing_for_b
     with capture() as log:
-        follower.watch.start()
+        follower = follow(on_change=failing_for_b)
         until(lambda: len(api.watches()) == 1)
         api.put("leases", lease("b", "b2"))
         api.put("leases", lease("c", "c2"))
@@ -379,25 +380,18 @@ def test_crash_of_the_watch_is_said(api: FakeApi, monkeypatch: pytest.MonkeyPatc
     """A cache that freezes without a word would be believed: the fault is set, and a new list ends it."""
     api.put("leases", lease("a", "one"))
     follower = RunningReflector(api)
-    faults: list[object] = []
-    backoff = follower.watch._next_backoff
 
-    def crash() -> float:
+    def crash(*_: object, **__: object) -> None:
         monkeypatch.undo()
         raise RuntimeError("a bug")
 
-    def next_backoff() -> float:
-        faults.append(follower.watch.fault)
-        return backoff()
-
-    follower.watch._next_backoff = next_backoff  # type: ignore[method-assign]
-    monkeypatch.setattr(follower.watch, "_list_and_watch", crash)
+    monkeypatch.setattr(follower.client, "list_pages", crash)
     with capture() as log:
         follower.watch.start()
         until(lambda: follower.values() == ["one"])
     follower.stop()
     assert log.named("watch_crashed")
-    assert "crashed: RuntimeError" in str(faults[0])
+    assert "crashed: RuntimeError" in str(follower.faults_at_pauses[0])
     assert follower.watch.fault is None
 
 
@@ -513,7 +507,7 @@ def test_it_stops_at_once_even_when_idle(api: FakeApi, follow: Callable[..., Run
     until(lambda: len(api.watches()) == 1)
     began = time.monotonic()
     follower.stop()
-    assert not follower.watch._thread.is_alive()
+    assert "watch-leases" not in {each.name for each in threading.enumerate()}
     assert time.monotonic() - began < 1.0
     assert follower.watch.fault is None
 

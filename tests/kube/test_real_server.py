@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -82,10 +83,6 @@ def follow() -> Iterator[Follow]:
     yield start
     for each in started:
         each.stop()
-
-
-def bare(made: Rollout) -> Rollout:
-    return replace(made, uid="", resource_version="", created_at=0.0)
 
 
 def in_namespace(namespace: str, **changes: Any) -> Rollout:
@@ -381,15 +378,15 @@ def test_a_deleted_service_is_gone(cluster: ApiServer, client: ApiClient, namesp
         services.set_weight(seen, 25)
 
 
-def test_an_idle_encrypted_watch_stops_at_once(client: ApiClient, namespace: str) -> None:
+def test_an_idle_encrypted_watch_stops_at_once(cluster: ApiServer, client: ApiClient, namespace: str) -> None:
     """TLS has a reader of its own that must be woken too."""
     services = KubeCluster(client, Leader(), namespaces=[namespace])
     services.start()
     assert services.wait(10)
-    watch = services._caches["serving.kserve.io/v1beta1"]._reflectors[namespace]
-    until(lambda: watch._stream is not None)
+    until(lambda: watches(cluster, namespace))
+    before = sum(each.name == "watch-inferenceservices" for each in threading.enumerate())
     services.stop()
-    assert not watch._thread.is_alive()
+    assert sum(each.name == "watch-inferenceservices" for each in threading.enumerate()) < before
 
 
 def test_a_watch_that_the_server_ends_goes_on(
@@ -416,7 +413,9 @@ def watches(cluster: ApiServer, namespace: str) -> int:
     return sum(each["verb"] == "watch" and about(each, namespace) for each in audit)
 
 
-def test_one_of_two_leads_and_the_other_follows(client: ApiClient, namespace: str) -> None:
+def test_one_of_two_leads_and_the_other_follows(
+    client: ApiClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Released: taken over at once. Silent: taken over after the duration, and never two at a time."""
     times = LeaseTimings(duration=2.0, renew_deadline=1.2, retry=0.1)
     electors = [LeaderElector(client, namespace, "autocanary", f"pod-{n}", times=times) for n in range(3)]
@@ -428,7 +427,7 @@ def test_one_of_two_leads_and_the_other_follows(client: ApiClient, namespace: st
     assert not second.is_leader()
     first.stop()
     until(second.is_leader)
-    second._stopping.set()  # as if it were killed: it renews no more, and releases nothing
+    monkeypatch.setattr(second, "try_acquire_or_renew", lambda: None)  # as if it were killed
     third.start()
     both = False
     deadline = time.monotonic() + 20

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from autocanary.errors import AlreadyExists, Busy, Conflict, NotFound, NotLeader, Refused, Unreachable
+from autocanary.kube.api_client import ApiClient
 from autocanary.kube.api_errors import ResourceNotServed
 from autocanary.kube.list_watch import WatchTiming
 from autocanary.kube.resource import ROLLOUTS
@@ -21,7 +22,7 @@ from autocanary.model.rollout import Request, Rollout
 from autocanary.model.rollout_json import to_document
 from autocanary.ports import RolloutStore
 from tests.kube.fake_api import FakeApi, Reply, status, until
-from tests.kube.samples import Leader, rollout
+from tests.kube.samples import Leader, bare, rollout
 
 
 @pytest.fixture
@@ -47,11 +48,6 @@ def stored(api: FakeApi, wanted: Rollout, *, with_status: bool = True) -> dict[s
     if not with_status:
         document.pop("status")
     return api.put("canaryrollouts", document)
-
-
-def bare(made: Rollout) -> Rollout:
-    """Without what only the server knows."""
-    return replace(made, uid="", resource_version="", created_at=0.0)
 
 
 def test_a_rollout_is_created_with_its_state(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
@@ -151,8 +147,8 @@ def test_a_deleted_rollout_cannot_be_recorded(api: FakeApi, connect: Callable[..
 
 def test_a_create_whose_answer_was_lost_is_taken_over(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
     """The object is there, without a status: the second try finishes it."""
-    store = connect(read=0.05)
-    api.reply("POST", "/canaryrollouts", Reply(delay=0.1, after=True))
+    store = connect(read=0.5)
+    api.reply("POST", "/canaryrollouts", Reply(delay=0.7, after=True))
     with pytest.raises(Unreachable):
         store.create(rollout())
     made = store.create(rollout())
@@ -394,9 +390,8 @@ class DelayedResponses:
 
     def __init__(self, store: KubeRolloutStore, monkeypatch: pytest.MonkeyPatch, *verbs: str) -> None:
         self.before_answer: Callable[[], object] = lambda: None
-        client = store._client
         for verb in verbs:
-            monkeypatch.setattr(client, verb, self._late(getattr(client, verb), store))
+            monkeypatch.setattr(ApiClient, verb, self._late(getattr(ApiClient, verb), store))
 
     def _late(self, call: Callable[..., Any], store: KubeRolloutStore) -> Callable[..., Any]:
         def late(*args: Any, **options: Any) -> Any:

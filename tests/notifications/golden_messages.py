@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import time, timezone
 from pathlib import Path
-from typing import Any
 
 from autocanary.model.decision import Event
-from autocanary.model.measurement import MeasurementKind, Unit
+from autocanary.model.measurement import MeasurementKind
 from autocanary.model.policy import (
-    ComparisonPolicy,
-    Metric,
     OnUnstaged,
     Policy,
-    Range,
     Step,
     Webhook,
     WebhookType,
@@ -37,12 +33,11 @@ from autocanary.simulator.pod_behaviour import CRASHES, NEVER_READY, ready_after
 from autocanary.simulator.prometheus_server import PrometheusFault
 from autocanary.simulator.response_quality import Quality
 from autocanary.simulator.traffic import RequestLoad
-from tests.controller.driver import STEPS, SUCCESS, V1, V2, V3, Driver, healthy_start, policy
+from tests.controller.driver import COMPARED, LATENCY, STEPS, SUCCESS, V1, V2, V3, Driver, healthy_start, policy
+from tests.notifications.slack_texts import texts_of
 
 FOLDER = Path(__file__).parent / "golden"
 CLUSTER = "prod-1"
-LATENCY = Metric("request-duration", Range(max=0.5), Unit.SECONDS, quantile=0.99, failure_limit=2)
-COMPARED = Metric("error-rate", Range(), Unit.PERCENT, compare=ComparisonPolicy())
 
 _USUAL = frozenset({Event.STARTED.value, Event.STEP.value})
 """Messages that are the same in most cases: shown in one."""
@@ -327,24 +322,11 @@ def render_message(message: Message, plan: Policy) -> str:
         ("event and log", f"{message.notification.reason}: {message.notification.message}"),
         ("log: metric", json.dumps({key: log.get(key) for key in ("metric", "value", "threshold", "requests")})),
         ("webhook: metrics", ", ".join(f"{each['name']} {each['verdict']}" for each in data["metrics"]) or "none"),
-        ("slack message", "\n".join(_texts(slack_bot.rollout_message_content(message, CLUSTER, plan)))),
-        ("slack thread, incoming webhook", "\n".join(_texts(slack_webhook.body(message, CLUSTER, policy_of)))),
+        ("slack message", "\n".join(texts_of(slack_bot.rollout_message_content(message, CLUSTER, plan)))),
+        ("slack thread, incoming webhook", "\n".join(texts_of(slack_webhook.body(message, CLUSTER, policy_of)))),
         ("apprise", f"{title(message)}\n{apprise_channel.text(message, CLUSTER, policy_of)}"),
     )
     return "\n".join([head, *(f"--- {name}\n{text}" for name, text in parts)])
-
-
-def _texts(content: Any) -> Iterator[str]:
-    """The texts of a Slack payload, in the order in which they are shown."""
-    if isinstance(content, dict):
-        for key, value in content.items():
-            if key == "text" and isinstance(value, str):
-                yield value
-            else:
-                yield from _texts(value)
-    elif isinstance(content, list):
-        for each in content:
-            yield from _texts(each)
 
 
 def write_all() -> None:

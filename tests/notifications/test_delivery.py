@@ -18,6 +18,7 @@ from autocanary.notifications.delivery import DeliveryWorkers
 from autocanary.notifications.webhook import PolicyWebhookChannels
 from autocanary.outbound.http_client import NO_RETRY, HttpClient
 from autocanary.ports import Delivery, Message, Notifier
+from tests.kube.fake_api import until
 from tests.notifications.example_messages import message, rollout
 from tests.notifications.http_receiver import Receiver, Reply
 
@@ -379,17 +380,23 @@ def test_stop_ends_after_its_time_even_if_more_is_due() -> None:
     """A worker that has used up its time leaves the rest."""
     clock = Clock()
 
-    class Slow(ScriptedChannel):
+    class Slow(StuckChannel):
         def send(self, message: Message) -> None:
             super().send(message)
+            self.sent.append(message.notification.id)
             clock.at += 10.0
 
     slow = Slow("slow")
     worker = delivery_worker(slow, clock=clock)
     for number in range(3):
         worker.notify(numbered_message(number))
-    worker._stop_at = clock.at + 5.0
-    worker._run()
+    stopping = threading.Thread(target=worker.stop, args=(5.0,))
+    worker.start()
+    assert slow.entered.wait(5)
+    stopping.start()
+    until(lambda: worker.is_stopping)
+    slow.release.set()
+    stopping.join(5)
     assert slow.sent == ["t0"]
 
 

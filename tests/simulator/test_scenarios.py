@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from autocanary.controller import Controller
+from autocanary.app.demo_run import controller_on
 from autocanary.model.rollout import Rollout
 from autocanary.policy_files import ActivePolicies
 from autocanary.simulator.demo_policy import APPROVAL_POLICY, COMPARING_POLICY, DEMO_POLICY
@@ -15,35 +15,10 @@ from autocanary.simulator.virtual_clock import START
 from autocanary.simulator.world import World
 
 
-class IgnoringListener:
-    """No counter is needed for what the controller does here."""
-
-    def on_decision(self, rollout: Rollout, reason: str) -> None: ...
-    def on_rollout_finished(self, rollout: Rollout) -> None: ...
-    def on_evaluation_failed(self, rollout: Rollout) -> None: ...
-
-
-def engine_in(world: World) -> Controller:
-    return Controller(
-        cluster=world.cluster,
-        store=world.store,
-        metrics=world.metrics,
-        policy_webhooks=world.policy_webhooks,
-        notifier=world.notifier,
-        policies=world.policies,
-        leadership=world.leadership,
-        clock=world.clock,
-        pool=world.pool,
-        query_pool=world.pool,
-        webhook_pool=world.pool,
-        listener=IgnoringListener(),
-    )
-
-
 def run_scenario(scenario: Scenario, seed: int) -> tuple[World, list[Rollout]]:
     """Until every rollout that is expected has ended, or the horizon."""
     world = scenario.open(seed)
-    controller, until = engine_in(world), world.now() + scenario.horizon
+    controller, until = controller_on(world), world.now() + scenario.horizon
     rollouts: list[Rollout] = []
     while world.now() < until:
         controller.tick()

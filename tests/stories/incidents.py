@@ -10,7 +10,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console, RenderableType
 
@@ -18,8 +17,8 @@ from autocanary.cli.explain import render_explanation
 from autocanary.cli.history import render_history
 from autocanary.cli.printing import Output
 from autocanary.cli.rollout_view import RolloutView, rollout_panel
-from autocanary.model.measurement import MeasurementKind, Unit
-from autocanary.model.policy import ComparisonPolicy, Metric, Policy, Range, Step
+from autocanary.model.measurement import MeasurementKind
+from autocanary.model.policy import Policy, Step
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import Verb
 from autocanary.notifications.message_text import calls_for_action
@@ -30,11 +29,10 @@ from autocanary.simulator.prometheus_server import PrometheusFault
 from autocanary.simulator.response_quality import Quality
 from autocanary.simulator.traffic import RequestLoad
 from autocanary.views import explain_rollout, service_history
-from tests.controller.driver import STEPS, SUCCESS, V1, V2, Driver, healthy_start, policy
+from tests.controller.driver import COMPARED, LATENCY, STEPS, SUCCESS, V1, V2, Driver, healthy_start, policy
+from tests.notifications.slack_texts import texts_of
 
 FOLDER = Path(__file__).parent / "golden"
-LATENCY = Metric("request-duration", Range(max=0.5), Unit.SECONDS, quantile=0.99, failure_limit=2)
-COMPARED = Metric("error-rate", Range(), Unit.PERCENT, compare=ComparisonPolicy())
 _WIDTH = 80
 
 Story = Iterator[str]
@@ -213,20 +211,8 @@ def too_little_traffic() -> Night:
 
 
 def _slack_lines(message: Message, plan: Policy) -> Iterator[str]:
-    for text in _texts(body(message, "prod-1", lambda _: plan)):
+    for text in texts_of(body(message, "prod-1", lambda _: plan)):
         yield from re.sub(r":[a-z_]+: ", "", text).splitlines()
-
-
-def _texts(content: Any) -> Iterator[str]:
-    if isinstance(content, dict):
-        for key, value in content.items():
-            if key == "text" and isinstance(value, str):
-                yield value
-            else:
-                yield from _texts(value)
-    elif isinstance(content, list):
-        for each in content:
-            yield from _texts(each)
 
 
 def write_all() -> None:
