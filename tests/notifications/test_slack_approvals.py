@@ -50,6 +50,7 @@ class Approvals:
         self.driver = driver
         self.written: queue.Queue[Request] = queue.Queue()
         self.fail: list[Exception] = []
+        self.found: Rollout | None = rollout()
         self.listener = SlackApprovals(
             self.app_token,
             SlackApi(bot_token, HttpClient(), slack.url),
@@ -62,7 +63,7 @@ class Approvals:
     def read(self, namespace: str, name: str) -> Rollout | None:
         if self.fail:
             raise self.fail.pop(0)
-        return self.driver.world.store.read(namespace, name) if self.driver is not None else rollout()
+        return self.driver.world.store.read(namespace, name) if self.driver is not None else self.found
 
     def write(self, namespace: str, name: str, request: Request) -> None:
         if self.driver is not None:
@@ -183,7 +184,7 @@ def test_a_button_of_the_past_changes_nothing(
 ) -> None:
     """Deleted, replaced by a namesake, or ended."""
     approvals = Approvals(slack, tmp_path)
-    approvals.listener._read = lambda *_: of
+    approvals.found = of
     value = button_value(replace(rollout(), uid="u7"), 25) if of is None or of.uid else button_value(rollout(), 25)
     approvals.listener.on_click(click(value))
     assert said in slack.ephemeral.get(timeout=10)["text"]
