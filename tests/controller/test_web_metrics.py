@@ -16,8 +16,8 @@ from autocanary.outbound.http_client import HttpClient
 from autocanary.outbound.webhook_hosts import WebhookHosts
 from autocanary.simulator.fakes import InlinePool
 from autocanary.web_metrics import MetricSources, WebClient, WebMetrics
-from tests.controller.driver import ANALYSIS, SUCCESS, V2, V3, Driver, policy
-from tests.controller.test_own_queries import LONG, OWN, SlowPool
+from tests.controller.driver import ANALYSIS, LONG_STEPS, SUCCESS, V2, V3, Driver, policy
+from tests.controller.test_own_queries import OWN, SlowPool
 from tests.web_metrics import evaluation_service as behaviours
 from tests.web_metrics.evaluation_service import EvaluationService, Handler
 
@@ -188,8 +188,8 @@ def test_slow_web_metric_delays_no_rollout_without_one(service: EvaluationServic
     """Not even one of the same namespace that has a query of its own."""
     web = Metric("answer-quality", Range(min=0.9), Unit.NUMBER, web=WebMetric(f"{service.origin}/{{{{ revision }}}}"))
     driver = Driver(
-        policy("judged", metrics=(SUCCESS, web), steps=LONG, selector=_named("judged")),
-        policy("own", metrics=(OWN,), steps=LONG, selector=_named("own")),
+        policy("judged", metrics=(SUCCESS, web), steps=LONG_STEPS, selector=_named("judged")),
+        policy("own", metrics=(OWN,), steps=LONG_STEPS, selector=_named("own")),
     )
     drift = [0.0]
     driver.world.metrics.custom["drift"] = lambda *_: drift[0]
