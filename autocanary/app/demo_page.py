@@ -13,9 +13,10 @@ from autocanary.http_server.server import Server
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Request, Rollout
-from autocanary.page import PageOptions, Visitor, WebPage
+from autocanary.page import AccessDenied, PageOptions, Visitor, WebPage
 from autocanary.prometheus.shown_queries import shown_query
 from autocanary.simulator.world import World
+from autocanary.views import UndoTarget
 
 __all__ = ["DemoPage"]
 
@@ -120,6 +121,15 @@ class DemoPage:
     def act(self, visitor: Visitor, rollout: Rollout, *, paused: bool | None, request: Request | None) -> None:
         del visitor
         self._requests.put((rollout.namespace, rollout.name, paused, request))
+
+    def may_undo(self, visitor: Visitor, rollout: Rollout) -> bool:
+        """The scenario ends with its rollout, so nothing would follow."""
+        del visitor, rollout
+        return False
+
+    def undo(self, visitor: Visitor, target: UndoTarget, reason: str) -> None:
+        del visitor, target, reason
+        raise AccessDenied(403, "the demo's world has ended")
 
 
 def _unless_same(before: Mapping[str, Rollout], rollout: Rollout) -> Rollout:

@@ -12,16 +12,18 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from autocanary.app.user_client import NeverLeader
+from autocanary.app.user_client import NeverLeader, release_spec
 from autocanary.errors import Forbidden
+from autocanary.kserve import dialect_for
 from autocanary.kube.access_review import credentials_with_token, own_identity, own_right, right_of_user
 from autocanary.kube.api_client import ApiClient
 from autocanary.kube.kubeconfig import ClusterCredentials
-from autocanary.kube.resource import ROLLOUTS
+from autocanary.kube.resource import ROLLOUTS, Resource, inference_services_of
 from autocanary.kube.rollout_store import KubeRolloutStore
 from autocanary.model.foreign_text import clean_text
 from autocanary.model.rollout import Request, Rollout
 from autocanary.page import AccessDenied, Visitor
+from autocanary.views import UndoTarget
 
 __all__ = ["BearerTokenAccess", "ForwardedUserAccess", "KubeconfigAccess", "RememberedAnswers"]
 
@@ -83,10 +85,15 @@ class _ReviewedAccess:
         """See ``PageAccess``."""
         return self._may(visitor, "patch", namespace)
 
-    def _may(self, visitor: Visitor, verb: str, namespace: str) -> bool:
-        return self._rights.get((visitor.key, verb, namespace), lambda: self._review(visitor, verb, namespace))
+    def may_undo(self, visitor: Visitor, rollout: Rollout) -> bool:
+        """See ``PageAccess``."""
+        return self._may(visitor, "patch", rollout.namespace, inference_services_of(dialect_for(rollout.api_version)))
 
-    def _review(self, visitor: Visitor, verb: str, namespace: str) -> bool:
+    def _may(self, visitor: Visitor, verb: str, namespace: str, resource: Resource = ROLLOUTS) -> bool:
+        question = (visitor.key, verb, namespace, resource)
+        return self._rights.get(question, lambda: self._review(visitor, verb, namespace, resource))
+
+    def _review(self, visitor: Visitor, verb: str, namespace: str, resource: Resource = ROLLOUTS) -> bool:
         raise NotImplementedError
 
 
@@ -114,9 +121,12 @@ class KubeconfigAccess(_ReviewedAccess):
         del visitor
         self._store.write_request(rollout.namespace, rollout.name, paused=paused, request=request)
 
-    def _review(self, visitor: Visitor, verb: str, namespace: str) -> bool:
+    def undo(self, visitor: Visitor, target: UndoTarget, reason: str) -> None:
+        release_spec(self._client, target.undone, target.spec, by=visitor.name, reason=reason)
+
+    def _review(self, visitor: Visitor, verb: str, namespace: str, resource: Resource = ROLLOUTS) -> bool:
         del visitor
-        return own_right(self._client, verb, ROLLOUTS, namespace)
+        return own_right(self._client, verb, resource, namespace)
 
 
 class BearerTokenAccess(_ReviewedAccess):
@@ -162,8 +172,12 @@ class BearerTokenAccess(_ReviewedAccess):
         store = KubeRolloutStore(client, NeverLeader())
         store.write_request(rollout.namespace, rollout.name, paused=paused, request=request)
 
-    def _review(self, visitor: Visitor, verb: str, namespace: str) -> bool:
-        return own_right(self._client_for(visitor.key, visitor.credential), verb, ROLLOUTS, namespace)
+    def undo(self, visitor: Visitor, target: UndoTarget, reason: str) -> None:
+        client = self._client_for(visitor.key, visitor.credential)
+        release_spec(client, target.undone, target.spec, by=visitor.name, reason=reason)
+
+    def _review(self, visitor: Visitor, verb: str, namespace: str, resource: Resource = ROLLOUTS) -> bool:
+        return own_right(self._client_for(visitor.key, visitor.credential), verb, resource, namespace)
 
     def _client_for(self, key: str, token: str) -> ApiClient:
         with self._lock:
@@ -199,8 +213,17 @@ class ForwardedUserAccess(_ReviewedAccess):
             raise AccessDenied(403, f"{visitor.name} may not patch canaryrollouts in namespace {rollout.namespace}")
         self._store.write_request(rollout.namespace, rollout.name, paused=paused, request=request)
 
-    def _review(self, visitor: Visitor, verb: str, namespace: str) -> bool:
-        return right_of_user(self._client, visitor.credential, visitor.groups, verb, ROLLOUTS, namespace)
+    def may_undo(self, visitor: Visitor, rollout: Rollout) -> bool:
+        """Never: it would need the right to replace specs for any user that a header names."""
+        del visitor, rollout
+        return False
+
+    def undo(self, visitor: Visitor, target: UndoTarget, reason: str) -> None:
+        del visitor, target, reason
+        raise AccessDenied(403, "behind this proxy an undo is made with the command: autocanary undo")
+
+    def _review(self, visitor: Visitor, verb: str, namespace: str, resource: Resource = ROLLOUTS) -> bool:
+        return right_of_user(self._client, visitor.credential, visitor.groups, verb, resource, namespace)
 
 
 def _split_groups(text: str) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.rollout import Request, Rollout
 from autocanary.settings import ClusterAccess
 
-__all__ = ["UserClient", "open_client", "read_routes"]
+__all__ = ["UserClient", "open_client", "read_routes", "release_spec"]
 
 
 def read_routes(client: ApiClient, rollouts: Iterable[Rollout]) -> list[tuple[str, Route]]:
@@ -67,6 +67,32 @@ class NeverLeader:
 
     def is_leader(self) -> bool:
         return False
+
+
+def release_spec(client: ApiClient, rollout: Rollout, spec: Mapping[str, Any], *, by: str, reason: str) -> None:
+    """Apply ``spec`` to the component of ``rollout`` as a new candidate at weight 0, with the client's rights.
+
+    Conflict when the spec changes at the same time; NotFound when the service is gone.
+    """
+    dialect = dialect_for(rollout.api_version)
+    resource = inference_services_of(dialect)
+    first_digest = ""
+    for attempt in range(_RELEASE_ATTEMPTS):
+        document = client.get(resource, rollout.namespace, rollout.service)
+        seen = next((each for each in dialect.observe(document) if each.key == rollout.key), None)
+        if seen is None:
+            raise NotFound(f"{rollout.key} has no {rollout.component.value} any more")
+        first_digest = first_digest or seen.spec_digest
+        if seen.spec_digest != first_digest:
+            raise Conflict(f"the spec of {rollout.key} was changed at the same time; nothing was applied")
+        patch = dialect.release_patch(seen, spec)
+        patch["metadata"]["annotations"] = {RELEASED_BY: by or None, RELEASE_REASON: reason or None}
+        try:
+            client.patch(resource, rollout.namespace, rollout.service, patch, manager=UNDO_MANAGER)
+            return
+        except Conflict:
+            if attempt == _RELEASE_ATTEMPTS - 1:
+                raise
 
 
 class UserClient:
@@ -155,29 +181,8 @@ class UserClient:
         return list(self._client.list_all(POLICIES, namespace or ""))
 
     def release(self, rollout: Rollout, spec: Mapping[str, Any], *, by: str, reason: str) -> None:
-        """Apply ``spec`` to the component of ``rollout`` as a new candidate at weight 0, by the user's own rights.
-
-        Conflict when the spec changes at the same time; NotFound when the service is gone.
-        """
-        dialect = dialect_for(rollout.api_version)
-        resource = inference_services_of(dialect)
-        first_digest = ""
-        for attempt in range(_RELEASE_ATTEMPTS):
-            document = self._client.get(resource, rollout.namespace, rollout.service)
-            seen = next((each for each in dialect.observe(document) if each.key == rollout.key), None)
-            if seen is None:
-                raise NotFound(f"{rollout.key} has no {rollout.component.value} any more")
-            first_digest = first_digest or seen.spec_digest
-            if seen.spec_digest != first_digest:
-                raise Conflict(f"the spec of {rollout.key} was changed at the same time; nothing was applied")
-            patch = dialect.release_patch(seen, spec)
-            patch["metadata"]["annotations"] = {RELEASED_BY: by or None, RELEASE_REASON: reason or None}
-            try:
-                self._client.patch(resource, rollout.namespace, rollout.service, patch, manager=UNDO_MANAGER)
-                return
-            except Conflict:
-                if attempt == _RELEASE_ATTEMPTS - 1:
-                    raise
+        """See ``release_spec``."""
+        release_spec(self._client, rollout, spec, by=by, reason=reason)
 
     def close(self) -> None:
         self._client.close()

@@ -265,8 +265,9 @@ def rollout_view(
     *,
     governing: Policy | None = None,
     query_text: Callable[[str], str] = lambda _: "",
+    undo: Act | None = None,
 ) -> RolloutPageView:
-    """``now`` is in epoch seconds; of an ended rollout the page is the same whenever it is made."""
+    """``now`` is in epoch seconds; of an ended rollout the page is the same whenever it is made, but for its acts."""
     if rollout.progress.finished_at is not None:
         now = max(rollout.progress.finished_at, rollout.progress.started_at)
     explanation = explain_rollout(rollout, policy, now, governing=governing)
@@ -282,7 +283,7 @@ def rollout_view(
         weight=weight_plot(rollout, now, times),
         cards=metric_cards(rollout, policy, explanation.evidence, times, query_text),
         decisions=tuple(each for each in decisions if each is not None),
-        acts=acts_of(rollout, policy),
+        acts=acts_of(rollout, policy) if undo is None else (undo,),
         needs_user=needs_user(rollout),
     )
 

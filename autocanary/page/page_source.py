@@ -10,6 +10,7 @@ from typing import Protocol
 from autocanary.model.observation import Observation
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Request, Rollout
+from autocanary.views import UndoTarget
 
 __all__ = ["AccessDenied", "PageAccess", "PageSource", "Visitor"]
 
@@ -60,10 +61,13 @@ class PageAccess(Protocol):
     """May do I/O; called on the page's own threads. Raises AccessDenied and ClusterError.
 
     ``readable`` gives those of the namespaces whose rollouts the visitor may list. ``act`` writes the request in the
-    visitor's name.
+    visitor's name. ``may_undo`` is the right to patch the rollout's InferenceService; ``undo`` releases the former
+    model again in the visitor's name, and is only called where ``may_undo`` is True.
     """
 
     def identify(self, headers: Mapping[str, str]) -> Visitor: ...
     def readable(self, visitor: Visitor, namespaces: AbstractSet[str]) -> AbstractSet[str]: ...
     def may_act(self, visitor: Visitor, namespace: str) -> bool: ...
     def act(self, visitor: Visitor, rollout: Rollout, *, paused: bool | None, request: Request | None) -> None: ...
+    def may_undo(self, visitor: Visitor, rollout: Rollout) -> bool: ...
+    def undo(self, visitor: Visitor, target: UndoTarget, reason: str) -> None: ...

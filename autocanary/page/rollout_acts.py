@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autocanary.model.foreign_text import clean_text
 from autocanary.model.policy import Policy
 from autocanary.model.progress import Phase
 from autocanary.model.rollout import Request, Rollout, Verb
+from autocanary.views import UndoTarget, find_undo_target
 
-__all__ = ["MAX_REASON_LENGTH", "Act", "ActRefused", "acts_of", "request_of"]
+__all__ = ["MAX_REASON_LENGTH", "Act", "ActRefused", "acts_of", "request_of", "undo_of"]
 
 MAX_REASON_LENGTH = 300
 
@@ -64,6 +66,20 @@ def acts_of(rollout: Rollout, policy: Policy | None) -> tuple[Act, ...]:
         acts.append(Act("pause", "Pause", f"{rollout.candidate} keeps {share}; a failed metric still rolls it back."))
     acts.append(Act("abort", "Abort", f"All traffic goes back to {stable} now.", danger=True))
     return tuple(acts)
+
+
+def undo_of(rollout: Rollout, rollouts: Sequence[Rollout], present_digest: str) -> tuple[Act, UndoTarget] | None:
+    """The undo of a release that is in force; None where another rollout came after it, or there is no former model.
+
+    ``rollouts`` are all that are known of its component; ``present_digest`` identifies the spec as it is applied.
+    """
+    target = find_undo_target(rollouts, present_digest, None)
+    if isinstance(target, str) or target.undone.name != rollout.name:
+        return None
+    model = target.model or f"the spec of {target.revision}"
+    manifest = f" Your manifest still has {target.present_model}: change it, too." if target.present_model else ""
+    text = f"{model} is released again, from 0 % in the steps of the policy like any release.{manifest}"
+    return Act("undo", "Undo", text, danger=True), target
 
 
 def _next_weight(rollout: Rollout, policy: Policy | None) -> int | None:

@@ -7,6 +7,7 @@ for each visitor. Nothing is changed by a GET. Tokens enter no log line and no t
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ from autocanary.page.page_source import AccessDenied, PageAccess, PageSource, Vi
 from autocanary.page.page_workers import PageBusy, PageWorkers
 from autocanary.page.report_file import render_report
 from autocanary.page.request_checks import RequestChecks, check_origin, parse_form
-from autocanary.page.rollout_acts import MAX_REASON_LENGTH, ActRefused, request_of
+from autocanary.page.rollout_acts import MAX_REASON_LENGTH, Act, ActRefused, request_of, undo_of
+from autocanary.views import UndoTarget
 
 __all__ = ["PageOptions", "WebPage"]
 
@@ -239,11 +241,12 @@ class WebPage:
 
     async def _rollout(self, request: Request, visitor: Visitor) -> Response:
         rollout = await self._find(request, visitor)
-        may_act = await self._workers.access(lambda: self._access.may_act(visitor, rollout.namespace))
+        may_act, may_undo = await self._rights(visitor, rollout)
         asked = request.query_params.get("asked", "")[:64]
 
         def gather() -> dict[str, Any]:
-            return {"view": self._view(rollout), "may_act": may_act, "asked": asked, **self._answer(rollout, asked)}
+            view = self._view(rollout, may_undo=may_undo)
+            return {"view": view, "may_act": may_act, "asked": asked, **self._answer(rollout, asked)}
 
         return await self._html(visitor, "rollout.html", "rollouts", gather)
 
@@ -268,13 +271,35 @@ class WebPage:
             raise LookupError(str(number))
         return await self._html(visitor, "decision.html", "rollouts", lambda: {"view": view})
 
-    def _view(self, rollout: Rollout) -> RolloutPageView:
+    async def _rights(self, visitor: Visitor, rollout: Rollout) -> tuple[bool, bool]:
+        """Whether the visitor may act on the rollout, and undo it where it is a release that can be undone."""
+        may_act = await self._workers.access(lambda: self._access.may_act(visitor, rollout.namespace))
+        may_undo = may_act and await self._workers.access(lambda: self._access.may_undo(visitor, rollout))
+        return may_act, may_undo
+
+    def _undo(self, rollout: Rollout) -> tuple[Act, UndoTarget] | None:
+        """None where nothing can be undone: it has not ended, is not the newest, or its service is not known."""
+        if not rollout.is_final:
+            return None
+        observation = next((each for each in self._source.services() if each.key == rollout.key), None)
+        if observation is None or observation.uid != rollout.service_uid:
+            return None
+        siblings = [
+            each
+            for each in self._source.rollouts()
+            if each.key == rollout.key and each.service_uid == rollout.service_uid
+        ]
+        return undo_of(rollout, siblings, observation.spec_digest)
+
+    def _view(self, rollout: Rollout, *, may_undo: bool) -> RolloutPageView:
+        undo = self._undo(rollout) if may_undo else None
         return rollout_view(
             rollout,
             self._source.policy_of(rollout),
             self._source.now(),
             governing=self._governing(rollout),
             query_text=lambda metric: self._source.query_text(rollout, metric),
+            undo=undo[0] if undo is not None else None,
         )
 
     def _governing(self, rollout: Rollout) -> Policy | None:
@@ -293,6 +318,8 @@ class WebPage:
             form = parse_form(await _body(request), request.headers.get("content-type", ""))
         except ValueError as error:
             return self._error(400, "Not changed", str(error), visitor)
+        if form.get("verb") == "undo":
+            return await self._undo_release(visitor, rollout, form.get("reason", "")[:MAX_REASON_LENGTH])
         weight = form.get("weight", "")
         paused, asked = request_of(
             rollout,
@@ -303,12 +330,29 @@ class WebPage:
             seen_weight=int(weight) if weight.isascii() and weight.isdigit() and len(weight) < 4 else None,
         )
         await self._workers.access(lambda: self._access.act(visitor, rollout, paused=paused, request=asked))
-        self._sent[asked.id] = asked.verb
+        _log.info("request_from_page", namespace=rollout.namespace, rollout=rollout.name, verb=asked.verb, by=asked.by)
+        return self._sent_to(rollout, asked.id, f"{asked.verb} was requested; autocanary answers within a tick")
+
+    async def _undo_release(self, visitor: Visitor, rollout: Rollout, reason: str) -> Response:
+        found = self._undo(rollout)
+        if found is None:
+            raise ActRefused(f"{rollout.name} cannot be undone: another release came after it, or none was before it")
+        act, target = found
+        if not await self._workers.access(lambda: self._access.may_undo(visitor, rollout)):
+            raise AccessDenied(
+                403, f"an undo takes the right to patch inferenceservices in namespace {rollout.namespace}"
+            )
+        await self._workers.access(lambda: self._access.undo(visitor, target, clean_text(reason, MAX_REASON_LENGTH)))
+        _log.info("request_from_page", namespace=rollout.namespace, rollout=rollout.name, verb="undo", by=visitor.name)
+        return self._sent_to(rollout, uuid.uuid4().hex, f"{act.consequence} The history has its rollout in a moment.")
+
+    def _sent_to(self, rollout: Rollout, id_: str, text: str) -> Response:
+        """Back to the rollout's page, which says ``text`` until there is an answer."""
+        self._sent[id_] = text
         while len(self._sent) > _REQUESTS_REMEMBERED:
             self._sent.popitem(last=False)
-        _log.info("request_from_page", namespace=rollout.namespace, rollout=rollout.name, verb=asked.verb, by=asked.by)
         path = f"{self._options.base}/rollouts/{quote(rollout.namespace, safe='')}/{quote(rollout.name, safe='')}"
-        return RedirectResponse(f"{path}?asked={asked.id}", 303)
+        return RedirectResponse(f"{path}?asked={id_}", 303)
 
     def _answer(self, rollout: Rollout, asked: str) -> dict[str, Any]:
         """What became of a request that was made here; nothing for an id that is not known.
@@ -318,8 +362,9 @@ class WebPage:
         progress, request = rollout.progress, rollout.request
         if asked and progress.requests.answered_id == asked:
             return {"answer": progress.requests.answer, "is_answered": True}
-        verb = request.verb if request is not None and request.id == asked else self._sent.get(asked, "")
-        text = f"{verb} was requested; autocanary answers within a tick" if asked and verb else ""
+        text = self._sent.get(asked, "")
+        if not text and request is not None and asked and request.id == asked:
+            text = f"{request.verb} was requested; autocanary answers within a tick"
         return {"answer": text, "is_answered": False}
 
     # --- live --------------------------------------------------------------------------------------------
@@ -375,7 +420,7 @@ class WebPage:
 
     async def _live_rollout(self, request: Request, visitor: Visitor) -> Response:
         rollout = await self._find(request, visitor)
-        may_act = await self._workers.access(lambda: self._access.may_act(visitor, rollout.namespace))
+        may_act, may_undo = await self._rights(visitor, rollout)
         place, asked = (rollout.namespace, rollout.name), request.query_params.get("asked", "")[:64]
 
         async def may_read() -> bool:
@@ -383,14 +428,14 @@ class WebPage:
 
         stream = self.live.open(
             visitor.key,
-            ("rollout", place, may_act, asked),
-            lambda feed: self._rollout_update(feed, place, may_act, asked),
+            ("rollout", place, may_act, may_undo, asked),
+            lambda feed: self._rollout_update(feed, place, may_act, may_undo, asked),
             may_read,
         )
         return _LiveResponse(stream)
 
     def _rollout_update(
-        self, feed: Feed, place: tuple[str, str], may_act: bool, asked: str
+        self, feed: Feed, place: tuple[str, str], may_act: bool, may_undo: bool, asked: str
     ) -> Mapping[str, Any] | None:
         try:
             rollout = self._lookup(*place)
@@ -401,7 +446,7 @@ class WebPage:
         feed.seen["rollout"] = rollout
         context = {
             **self._context(None),
-            "view": self._view(rollout),
+            "view": self._view(rollout, may_undo=may_undo),
             "may_act": may_act,
             **self._answer(rollout, asked),
         }

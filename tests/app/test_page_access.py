@@ -179,3 +179,24 @@ def test_a_forwarded_user_is_asked_for_and_written_by_autocanary(api: FakeApi) -
         with pytest.raises(AccessDenied):
             access.identify(headers)
     access.close()
+
+
+def test_an_undo_takes_the_right_to_patch_the_service_and_the_visitors_own_token(api: FakeApi) -> None:
+    """Behind a proxy that names users in a header there is none: autocanary would replace specs for whomever it names."""
+    asked: list[str] = []
+
+    answer_reviews(api, USERS, _may)
+    true_answer = api.handle
+
+    def handle(request: ApiRequest) -> tuple[int, bytes]:
+        if request.path.endswith("selfsubjectaccessreviews"):
+            asked.append(request.body["spec"]["resourceAttributes"]["resource"])
+        return true_answer(request)
+
+    api.handle = handle  # type: ignore[method-assign]
+    access, about = BearerTokenAccess(api.credentials()), _stored(api)
+    ada, bob = (access.identify({"authorization": f"Bearer {token}"}) for token in ("t-ada", "t-bob"))
+    assert (access.may_undo(ada, about), access.may_undo(bob, about)) == (True, False)
+    assert set(asked) == {"inferenceservices"}
+    forwarded = ForwardedUserAccess(api.client(), "X-Forwarded-User", "")
+    assert not forwarded.may_undo(forwarded.identify({"x-forwarded-user": "ada"}), about)

@@ -15,6 +15,7 @@ from autocanary.model.observation import Observation
 from autocanary.model.policy import Policy
 from autocanary.model.rollout import Request, Rollout
 from autocanary.page import AccessDenied, PageOptions, Visitor, WebPage
+from autocanary.views import UndoTarget
 
 NOW = 1_767_226_000.0
 
@@ -64,6 +65,8 @@ class FakeAccess:
     may_read: set[str] | None = None
     may_write: set[str] | None = None
     acts: list[tuple[str, str, bool | None, Request | None]] = field(default_factory=list)
+    may_release: bool = False
+    undone: list[tuple[str, UndoTarget, str]] = field(default_factory=list)
     error: AutocanaryError | None = None
     signed_in: bool = True
 
@@ -82,6 +85,14 @@ class FakeAccess:
         if self.error is not None:
             raise self.error
         self.acts.append((visitor.name, rollout.name, paused, request))
+
+    def may_undo(self, visitor: Visitor, rollout: Rollout) -> bool:
+        return self.may_release
+
+    def undo(self, visitor: Visitor, target: UndoTarget, reason: str) -> None:
+        if self.error is not None:
+            raise self.error
+        self.undone.append((visitor.name, target, reason))
 
 
 @dataclass(frozen=True)

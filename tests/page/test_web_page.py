@@ -179,6 +179,37 @@ def test_an_act_is_written_in_the_visitors_name() -> None:
         assert "the step is passed" not in served.get("/rollouts/models/mnist-00002?asked=other").text
 
 
+def test_a_promotion_is_undone_in_the_visitors_name() -> None:
+    """The former model is released again; the page says so, and that the manifest has the other one."""
+    specs = [{"model": {"storageUri": f"gs://b/{number}"}} for number in (1, 2)]
+    ended = rollout(Phase.PROMOTED, reason=Reason.PROMOTED, finished_at=NOW)
+    ended = replace(ended, stable_spec=specs[0], candidate_spec=specs[1], stable_digest="one")
+    now = replace(observation(ended, 100), spec_digest="two", uid=ended.service_uid)
+    source, access = FakeSource([ended], POLICY, [now]), FakeAccess(may_release=True)
+    path = "/rollouts/models/mnist-00002"
+    with ServedPage(source, access) as served:
+        assert 'value="undo"' in served.get(path).text
+        answer = served.post(f"{path}/act", "verb=undo&reason=it+labels+7+as+1")
+        assert answer.status == 303
+        said = served.get(answer.headers["location"]).text
+        assert "gs://b/1 is released again, from 0 %" in said
+        assert "Your manifest still has gs://b/2" in said
+        [(name, target, reason)] = access.undone
+        assert (name, target.spec, reason) == ("ada", specs[0], "it labels 7 as 1")
+
+        access.may_release = False
+        assert 'value="undo"' not in served.get(path).text
+        assert served.post(f"{path}/act", "verb=undo").status == 403
+        access.may_release = True
+        source.kept.append(rollout(number=3, started_at=NOW))  # a newer release
+        assert 'value="undo"' not in served.get(path).text
+        assert served.post(f"{path}/act", "verb=undo").status == 409
+        source.kept.pop()
+        source.seen[0] = replace(now, uid="another service of the same name")
+        assert served.post(f"{path}/act", "verb=undo").status == 409
+    assert len(access.undone) == 1
+
+
 def test_a_pause_is_written_to_the_spec() -> None:
     """``spec.paused`` and a request that says the user and the reason."""
     access = FakeAccess()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,6 +139,37 @@ def test_the_dashboard_acts_with_the_kubeconfigs_identity(
             assert console_errors(page) == []
     assert len(_patches_by(installation, PERSON)) == before + 1
     installation.wait_for_weight(namespace, "mnist", 50)
+
+
+def test_a_promotion_is_undone_on_the_dashboard(
+    installation: Installation, namespace: str, browser: Browser, tmp_path: Path
+) -> None:
+    """The former model is released again, staged like any release, with the user's own right to patch the service."""
+    installation.policy(stepWeights=[10, 100], stepDuration="6s", bake="0s")
+    installation.released(namespace)
+    installation.run("--namespace", namespace, "--no-leader-election")
+    installation.serve(namespace, "mnist", "v2", 0)
+    installation.wait_for_phase(namespace, "mnist-00002", "Promoted")
+    services = {"apiGroups": ["serving.kserve.io"], "resources": ["inferenceservices"]}
+    _grant(installation, namespace, READ, ACT, {**services, "verbs": ["get", "list", "watch", "patch"]})
+    kubeconfig = str(installation.api.kubeconfig(PERSON))
+    arguments = ("dashboard", "-n", namespace, "--kubeconfig", kubeconfig)
+    with in_background(*arguments, home=tmp_path) as log:
+        installation.eventually(lambda: "http://127.0.0.1:" in log.file.read_text(), "the address")
+        [address] = [line for line in log.file.read_text().splitlines() if line.startswith("http://127.0.0.1:")]
+        with opened_page(browser, address) as page:
+            page.get_by_role("link", name="mnist").click()
+            page.get_by_label("Reason, for the record").fill("it labels 7 as 1")
+            page.get_by_role("button", name="Undo").click()
+            expect(page.locator("#answer")).to_contain_text("is released again")
+            assert console_errors(page) == []
+    installation.wait_for_phase(namespace, "mnist-00003", "Promoted")
+    done = [
+        each
+        for each in installation.api.audit(PERSON)
+        if each["verb"] == "patch" and each["objectRef"]["resource"] == "inferenceservices"
+    ]
+    assert [each["responseStatus"]["code"] for each in done if each["objectRef"]["namespace"] == namespace] == [200]
 
 
 def test_the_report_of_a_real_record(installation: Installation, namespace: str) -> None:
