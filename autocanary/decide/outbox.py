@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from autocanary.model.decision import Decision, Event
@@ -78,7 +78,7 @@ def record_rule(decision: Decision, rule: str) -> Decision:
     return replace(decision, progress=progress, rule=rule)
 
 
-def _drop_old_inputs(decisions: tuple[Mapping[str, Any], ...]) -> tuple[Mapping[str, Any], ...]:
+def _drop_old_inputs(decisions: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """The decision whose inputs are not kept any more, but for the metrics; the rest as it is."""
     place = len(decisions) - INPUTS_KEPT
     if place < 0 or "progress" not in decisions[place].get("inputs", {}):

@@ -21,6 +21,7 @@ from autocanary.kube.cache import Change, ObjectKey
 from autocanary.kube.list_watch import WatchTiming
 from autocanary.kube.multi_namespace_cache import MultiNamespaceCache
 from autocanary.kube.resource import ROLLOUTS
+from autocanary.model.packed_record import pack_record
 from autocanary.model.rollout import Request, Rollout
 from autocanary.model.rollout_json import API_VERSION, KIND, from_document, to_document
 from autocanary.ports import Leadership
@@ -230,7 +231,7 @@ class KubeRolloutStore:
     def readable(self, document: dict[str, Any]) -> Rollout:
         """The rollout in an object; Refused where this version cannot read it."""
         try:
-            return from_document(self._share_snapshot(document))
+            return pack_record(from_document(self._share_snapshot(document)))
         except _UNREADABLE as error:
             raise Refused(_unreadable_message(document, error)) from error
 
@@ -277,7 +278,7 @@ class KubeRolloutStore:
             self._reported_changes.pop(key, None)
 
     def _cache_response(self, document: dict[str, Any], rollout: Rollout) -> Rollout:
-        key = ObjectKey(rollout.namespace, rollout.name)
+        key, rollout = ObjectKey(rollout.namespace, rollout.name), pack_record(rollout)
         self._cache.put(key, document["metadata"]["resourceVersion"], rollout)
         return rollout
 

@@ -6,7 +6,7 @@ seconds since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import Any
@@ -274,7 +274,7 @@ class Progress:
     outbox: Outbox = field(default_factory=Outbox)
     requests: UserRequests = UserRequests()
     webhooks_passed: tuple[str, ...] = ()
-    decisions: tuple[Mapping[str, Any], ...] = ()
+    decisions: Sequence[Mapping[str, Any]] = ()
     spec_changed_at: float | None = None
     series: Mapping[str, str] = field(default_factory=dict)
     released_by: str = ""

@@ -16,6 +16,7 @@ from autocanary.kube.list_watch import WatchTiming
 from autocanary.kube.resource import ROLLOUTS
 from autocanary.kube.rollout_store import KubeRolloutStore
 from autocanary.logs import capture
+from autocanary.model.packed_record import PackedDecisions, PackedSeries
 from autocanary.model.progress import Phase
 from autocanary.model.progress_json import VERSION, with_stored_fields
 from autocanary.model.rollout import Request, Rollout
@@ -482,3 +483,21 @@ def test_gets_cached_rollout_by_name(api: FakeApi, connect: Callable[..., KubeRo
     assert store.cached("ml", "mnist-00003") is None
     assert store.cached("elsewhere", "mnist-00002") is None
     assert len(api.made("GET")) == calls
+
+
+def test_what_has_ended_is_kept_packed(api: FakeApi, connect: Callable[..., KubeRolloutStore]) -> None:
+    """Read and written alike: ten of each service are kept, and nothing but views reads their decisions."""
+    store = connect()
+    made = store.create(rollout())
+    entry = {"time": "2026-01-01T00:00:00Z", "reason": "Promoted", "inputs": {"now": 1.0}}
+    ended = replace(
+        made, progress=replace(made.progress, phase=Phase.PROMOTED, decisions=(entry,), series={"weight": "0,10"})
+    )
+    written = store.update_status(ended)
+    until(lambda: any(each.is_final for each in store.rollouts()))
+    for found in (written, *store.rollouts(), *connect().rollouts()):
+        assert isinstance(found.progress.decisions, PackedDecisions)
+        assert isinstance(found.progress.series, PackedSeries)
+        assert list(found.progress.decisions) == [entry]
+    again = store.update_status(replace(written, progress=replace(written.progress, message="delivered")))
+    assert list(again.progress.decisions) == [entry]
