@@ -75,7 +75,7 @@ def _unlike(model: Rollout, number: int, chance: random.Random) -> Rollout:
         progress=replace(
             model.progress,
             phase=phase,
-            weight=weight,
+            step=replace(model.progress.step, weight=weight),
             message=f"{words}; {digest[:8]}",
             started_at=at,
             finished_at=at + 300.0 if phase.is_final else None,

@@ -124,6 +124,7 @@ def render_explanation(found: Explanation, now: float, *, wide: bool) -> Rendera
     running = found.finished_at is None
     _add(facts, "Why not now" if running else "Ended", found.wait.text)
     _add(facts, "Restore", found.restore)
+    _add(facts, "To do", found.advice)
     decided = "Last decision" if running else "Decided"
     _add(facts, decided, _decision_line(found.decision, found.message))
     _add(facts, "Rule", _rule_line(found.decision))

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from autocanary import __version__
 from autocanary.model.comparison_wording import evidence_text
@@ -71,10 +71,19 @@ def _environment() -> Environment:
         phase_sign=lambda phase: _STYLES[Phase(phase)][1],
         phase_words=_phase_words,
         segment=lambda text: quote(str(text), safe=""),
+        code_words=_code_words,
         thousands=lambda number: f"{number:,.0f}",
     )
     environment.globals.update(plot=_plot, bar=_bar, sparkline=_sparkline, version=__version__)
     return environment
+
+
+def _code_words(text: str) -> Markup:
+    """Commands between backticks as code."""
+    parts = [escape(part) for part in text.split("`")]
+    if len(parts) % 2 == 0:  # a single backtick is a character
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(each) if at % 2 else each for at, each in enumerate(parts))
 
 
 def _plot(drawing: Plot) -> Markup:

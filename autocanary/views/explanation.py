@@ -22,6 +22,7 @@ from autocanary.model.value_wording import (
     format_value,
     metric_title,
 )
+from autocanary.views.advice import advice_now
 from autocanary.views.decision_replay import DecisionExplanation, explain_decision
 from autocanary.views.model_change import ModelChange, model_change, released_by_text
 from autocanary.views.service_history import restore_text
@@ -94,6 +95,7 @@ class Explanation:
     ``evidence`` has the worst metric first; ``next_events`` are in the order of their times, what has none last.
     ``sources`` are the metric sources that answered, ``forecast`` what a comparison can be expected to find at this
     traffic. ``restore`` says what autocanary put back in the spec, and what the manifest still has; "" without.
+    ``advice`` is what the reader should do now, as messages say it; "" when no action is required.
     """
 
     rollout: str
@@ -122,6 +124,7 @@ class Explanation:
     sources: tuple[str, ...]
     forecast: str
     restore: str
+    advice: str
 
 
 def explain_rollout(
@@ -160,6 +163,7 @@ def explain_rollout(
         sources=tuple(dict.fromkeys(row.source for row in evidence if row.source)),
         forecast=forecast_text(policy, progress),
         restore=restore_text(rollout),
+        advice=advice_now(rollout),
     )
 
 
