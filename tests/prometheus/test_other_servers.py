@@ -71,7 +71,7 @@ def test_whole_answers(server: HttpSink, body: bytes) -> None:
     [
         "receive series from Addr: store-1:10901 MinTime: 0 MaxTime: 1: rpc error: code = Unavailable desc = x",  # Thanos
         "No StoreAPIs matched for this query",  # Thanos
-        "Query result may contain partial data.",  # Cortex, querier.partial-data
+        "query result may contain partial data",  # Cortex with query_partial_data, pkg/querier/partialdata
     ],
 )
 def test_partial_answers_quote_the_server(server: HttpSink, text: str) -> None:

@@ -1,8 +1,8 @@
 """vLLM, also behind KServe's Hugging Face server. Seconds; the only source that knows tokens.
 
-``request_success_total`` is misnamed: it counts every request that ended, by how. "abort" is a client that
-went away. Requests that the HTTP
-server turned away are not in it. Time per output token has had two names for one meaning
+``request_success_total`` is misnamed: it counts every request that vLLM finished, by how. "abort" is what it aborted
+itself; the request of a client that went away is dropped and counted nowhere. Requests that the HTTP server
+turned away are not in it. Time per output token has had two names for one meaning
 (``inter_token_latency`` is the new one) and a third for the mean per request.
 """
 
