@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import http.server
 import os
 import socket
@@ -74,6 +75,9 @@ class _Application(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        if self.path.startswith("/stream"):
+            self._stream(breaks=self.path == "/stream-breaks")
+            return
         if self.path == "/slow":
             time.sleep(TIMEOUT + 1)
         status = {"/bad": 500, "/none": 404}.get(self.path, 200)
@@ -84,6 +88,23 @@ class _Application(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"ok")
         except OSError:
             pass  # queue-proxy has given up
+
+    def _stream(self, *, breaks: bool) -> None:
+        """Five parts, half a second in all; one that breaks ends after the second without its last chunk."""
+        try:
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for number in range(5):
+                self.wfile.write(b"5\r\ntoken\r\n")
+                self.wfile.flush()
+                if breaks and number == 1:
+                    self.close_connection = True
+                    return
+                time.sleep(0.1)
+            self.wfile.write(b"0\r\n\r\n")
+        except OSError:
+            self.close_connection = True
 
     def log_message(self, *_: object) -> None:
         pass
@@ -178,3 +199,60 @@ def test_counts_are_what_clients_got(world: World) -> None:
     assert found.counters.candidate.requests - first.candidate.requests == requests
     assert found.counters.candidate.errors - first.candidate.errors == failures
     assert world.total(APP_HISTOGRAM, http_response_status_code="5..") == 3
+
+
+def test_streams_retries_and_cancelled_calls(world: World) -> None:
+    """A stream is one request, and each retry is one.
+
+    A stream that breaks, or whose client leaves it, is no request: queue-proxy's handler is aborted before it is
+    counted. The histogram around the container has each of them as a 500.
+    """
+    assert world.send("/ok") == 200
+    wait_until(lambda: world.total(HISTOGRAM) == 1, seconds=20, what="the first request")
+    first = world.query("error-rate").counters
+    assert first is not None
+    read = [_stream(world.proxy.port, "/stream") for _ in range(6)]
+    assert read == ["whole"] * 6
+    broken = [_stream(world.proxy.port, "/stream-breaks") for _ in range(3)]
+    assert broken == ["broken"] * 3
+    left = [_stream(world.proxy.port, "/stream", leave_after=1) for _ in range(4)]
+    assert left == ["left"] * 4
+    tries = [_with_retries(world, "/bad", 3) for _ in range(2)]
+    assert tries == [[500, 500, 500]] * 2
+    requests, failures, aborted = 6 + 2 * 3, 2 * 3, 3 + 4
+    wait_until(
+        lambda: world.total(APP_HISTOGRAM) == 1 + requests + aborted, seconds=20, what="all calls of the container"
+    )
+    wait_until(lambda: world.total(HISTOGRAM) == 1 + requests, seconds=20, what="all requests")
+    found = world.query("error-rate").counters
+    assert found is not None
+    assert found.candidate.requests - first.candidate.requests == requests
+    assert found.candidate.errors - first.candidate.errors == failures
+    assert world.total(APP_HISTOGRAM, http_response_status_code="5..") == failures + aborted
+
+
+def _stream(port: int, path: str, leave_after: int | None = None) -> str:
+    """How a streamed answer ended for its client, which may leave after some of its parts."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        parts = 0
+        while part := answer.read(5):
+            parts += part == b"token"
+            if parts == leave_after:
+                return "left"
+        return "whole" if parts == 5 else "broken"
+    except (http.client.HTTPException, OSError):
+        return "broken"
+    finally:
+        connection.close()
+
+
+def _with_retries(world: World, path: str, tries: int) -> list[int]:
+    """A client that tries again after each failure."""
+    statuses: list[int] = []
+    while len(statuses) < tries and (not statuses or statuses[-1] >= 500):
+        statuses.append(world.send(path))
+    return statuses
