@@ -248,7 +248,8 @@ class _EvaluatedMetrics:
         for metric, _ in self.gating:
             side = self.comparison_result.silent.get(metric.name) if self.comparison_result is not None else None
             if side is not None:
-                message = f"{_title(metric)}: no current sample of {side}: its pods are gone or no longer scraped"
+                why = "its pods are gone or no longer scraped" if metric.counts_requests else "the service has none"
+                message = f"{_title(metric)}: no current sample of {side}: {why}"
                 yield _Finding(Outcome.OUTAGE, Reason.METRICS_STALE, message, metric.name)
         for outcome, kinds in ((Outcome.OUTAGE, _OUTAGES), (Outcome.NO_DATA, _NO_DATA)):
             for metric, state in self.gating:

@@ -72,6 +72,9 @@ def measure_services(
                 if answers[asked].kind in _DOUBTFUL:
                     message = f"{policy.name}: {name} of {each.namespace}/{each.service}: {answers[asked].detail}"
                     problems[Problem(policy.origin or policy.name, 0, 0, message, "", "warning")] = None
+        if policy.web_metrics:
+            names = ", ".join(dict.fromkeys(metric.name for metric in policy.web_metrics))
+            lines.append(f"{policy.name}: {names}: not Prometheus', asked with --web-revision NAMESPACE/REVISION")
         if len(measured) > _MAX_SERVICES:
             lines.append(f"{policy.name}: {len(measured) - _MAX_SERVICES} more services are not shown")
         if not measured:

@@ -104,7 +104,8 @@ class Evaluations:
     def _requeue_overdue(self, running: RunningRollout, now: float) -> None:
         is_new, hanging = running.mark_overdue(now), running.abandon_calls(now)
         if "query" in hanging:
-            self._querying.discard(running.query_group)
+            group = running.query_group  # as it is now: its step may have changed since the call began
+            self._querying -= {group._replace(web=web) for web in (False, True)}
         if hanging:
             log_failure("calls_abandoned", running.key, None, rollout=running.id[1], calls=hanging)
         if is_new:

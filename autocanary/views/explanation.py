@@ -374,6 +374,8 @@ def _metric_text(metric: Metric, policy: Policy) -> str:
     parts = []
     if metric.range != Range():
         parts.append(describe_limit(metric.range, metric.unit))
+    if metric.web is not None:
+        parts.append(f"asked at {metric.web.url.partition('?')[0]}")
     if metric.compare is not None:
         parts.append("no worse than stable")
     if metric.range != Range() and not metric.objective:

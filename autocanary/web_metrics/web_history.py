@@ -11,7 +11,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ["WebHistory", "WindowCounts"]
+__all__ = ["LONGEST_GAP_IN_WINDOWS", "WebHistory", "WindowCounts"]
+
+LONGEST_GAP_IN_WINDOWS = 2.0
+"""Two answers that are farther apart say nothing of the window."""
 
 _MAX_SUBJECTS = 10_000
 _SAMPLES_IN_WINDOW = 120
@@ -38,6 +41,7 @@ class _Subject:
     used_at: float
     window: float
     samples: deque[_Counted] = field(default_factory=deque)
+    after_gap: bool = False
 
 
 class WebHistory:
@@ -50,16 +54,20 @@ class WebHistory:
         self._lock = threading.Lock()
 
     def add(self, asked: Hashable, window: float, at: float, bad: int, total: int) -> WindowCounts | None:
-        """The counts of the window (seconds) that ends at ``at``; None after the first answer, or where they fell.
+        """The counts of the window (seconds) that ends at ``at``.
 
+        None after the first answer, after the first one that comes long after the others, and where the counts fell.
         An answer that is no newer than the last one adds nothing: it repeats it.
         """
         with self._lock:
             now = self._now()
             self._expire(now)
             subject = self._subjects.setdefault((asked, window), _Subject(now, window))
-            subject.used_at = now
             samples = subject.samples
+            after_gap = now - subject.used_at > LONGEST_GAP_IN_WINDOWS * window
+            if after_gap and not subject.after_gap:
+                samples.clear()  # not asked, or not answered, for a time; where that is usual, the gap is returned
+            subject.used_at, subject.after_gap = now, after_gap
             if samples and (bad < samples[-1].bad or total - bad < samples[-1].total - samples[-1].bad):
                 samples.clear()  # counted from zero again, or corrected: what it was before is no baseline
             if not samples or at >= samples[-1].at:

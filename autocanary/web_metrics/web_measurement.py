@@ -21,13 +21,13 @@ from autocanary.model.measurement import (
 )
 from autocanary.model.value_wording import format_duration
 from autocanary.web_metrics.web_answer import WebAnswer
-from autocanary.web_metrics.web_history import WindowCounts
+from autocanary.web_metrics.web_history import LONGEST_GAP_IN_WINDOWS, WindowCounts
 
 __all__ = ["SideAnswer", "measurement_of", "unit_of"]
 
 _ACCOUNT = "web"
 """The counts are the service's own: they outlive autocanary's restarts, and one that fell is seen as such."""
-_MAX_GAP_IN_WINDOWS = 2.0
+_ACCOUNT_WITHOUT_STABLE = "web-without-stable"
 _ADVISED_GAPS_IN_WINDOW = 3
 _REASON_LIMIT = 120
 
@@ -49,8 +49,11 @@ def measurement_of(
     *,
     origin: str,
     shows_reason: bool,
+    last_of_stable: WebAnswer | None = None,
 ) -> Measurement:
     """``stable`` is None where it was not asked about; ``counted`` is the candidate's in the window.
+
+    ``last_of_stable`` are the counts that the service had of stable when it last had any.
 
     ``now`` is in epoch seconds; ``origin`` names the service; ``shows_reason``: its words for "unknown" may be shown.
     """
@@ -69,10 +72,16 @@ def measurement_of(
     measured = _with_value(measured, candidate, counted, metric_query.window)
     if not metric_query.counters or not isinstance(stable, WebAnswer):
         return measured
-    if stable.unknown is not None:
-        why = _unknown_text(metric_query.stable, stable.unknown, origin, shows_reason=shows_reason)
-        return replace(measured, detail="; ".join(filter(None, (measured.detail, f"no counts: {why}"))))
-    return replace(measured, counters=_counters(candidate, stable, metric_query.window, now))
+    if stable.unknown is None:
+        return replace(measured, counters=_counters(candidate, stable, metric_query.window, now))
+    why = _unknown_text(metric_query.stable, stable.unknown, origin, shows_reason=shows_reason)
+    measured = replace(measured, detail="; ".join(filter(None, (measured.detail, f"no counts: {why}"))))
+    # At 100 % stable has no traffic, and nothing that could be judged: what was counted of it before stays.
+    last = replace(last_of_stable or WebAnswer(0.0, bad=0, total=0), at=candidate.at)
+    counters = replace(_counters(candidate, last, metric_query.window, now), stable_current=False)
+    if last_of_stable is None:  # what is known of it later is no difference to this
+        counters = replace(counters, account_id=_ACCOUNT_WITHOUT_STABLE)
+    return replace(measured, counters=counters)
 
 
 def _with_value(measured: Measurement, answer: WebAnswer, counted: WindowCounts | None, window: float) -> Measurement:
@@ -89,7 +98,7 @@ def _with_value(measured: Measurement, answer: WebAnswer, counted: WindowCounts 
     if counted is None:
         detail = "counting has begun: a share needs two answers"
         return replace(measured, kind=MeasurementKind.NO_SERIES, detail=detail)
-    if counted.seconds > _MAX_GAP_IN_WINDOWS * window:
+    if counted.seconds > LONGEST_GAP_IN_WINDOWS * window:
         gap, enough = format_duration(counted.seconds), format_duration(_ADVISED_GAPS_IN_WINDOW * counted.seconds)
         detail = f"the last two answers are {gap} apart, the window is {format_duration(window)}: use at least {enough}"
         return replace(measured, kind=MeasurementKind.UNSUPPORTED, detail=detail)

@@ -31,6 +31,7 @@ _ROUND_SECONDS = 20.0
 _OVERHEAD_SECONDS = 2.0
 """What an answer may take beyond its timeout: resolving the name, and waiting for a thread."""
 _FAILURES_OF_ORIGIN = 2
+_MAX_REMEMBERED = 10_000
 
 
 class _Question(NamedTuple):
@@ -64,6 +65,7 @@ class WebMetrics:
         self._client, self._hosts, self._pool, self._clock, self._count = client, hosts, pool, clock, count
         self._round_seconds, self._monotonic = round_seconds, monotonic
         self._history = WebHistory(clock.now)
+        self._last_counts: dict[_Question, WebAnswer] = {}
         self._running: Counter[str] = Counter()  # calls by namespace, abandoned ones included
         self._postponed: dict[str, frozenset[_Question]] = {}  # not asked in the last round of the namespace
         self._lock = threading.Lock()
@@ -167,6 +169,8 @@ class WebMetrics:
         if web is None:
             return Measurement(MeasurementKind.UNSUPPORTED, detail="the metric is not one of a web service")
         candidate, *stable = (answers[question] for question in questions)
+        for question in questions[1:]:
+            self._remember(question, answers[question])
         counted = self._window_counts(metric_query, questions[0], candidate)
         return measurement_of(
             metric_query,
@@ -177,7 +181,16 @@ class WebMetrics:
             self._clock.now(),
             origin=url_origin(web.url),
             shows_reason=self._hosts.allows_name(urlsplit(web.url).hostname or ""),
+            last_of_stable=self._last_counts.get(questions[-1]),
         )
+
+    def _remember(self, question: _Question, answer: SideAnswer) -> None:
+        if isinstance(answer, WebAnswer) and answer.total is not None:
+            with self._lock:
+                self._last_counts.pop(question, None)
+                self._last_counts[question] = answer
+                if len(self._last_counts) > _MAX_REMEMBERED:
+                    del self._last_counts[next(iter(self._last_counts))]
 
     def _window_counts(self, metric_query: MetricQuery, question: _Question, answer: SideAnswer) -> WindowCounts | None:
         if not isinstance(answer, WebAnswer) or answer.total is None:

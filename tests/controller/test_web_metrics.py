@@ -11,6 +11,7 @@ from autocanary.app.demo_run import controller_on
 from autocanary.http_server.counters import ControllerMetrics
 from autocanary.model.measurement import Unit, WebAnswerForm
 from autocanary.model.policy import ComparisonPolicy, Metric, Range, Step, Timeout, TimeoutAction, WebMetric
+from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
 from autocanary.outbound.http_client import HttpClient
 from autocanary.outbound.webhook_hosts import WebhookHosts
@@ -108,6 +109,50 @@ def test_comparison_of_judged_answers(service: EvaluationService, percent: int, 
     run.until(lambda: run.weights("mnist")[-1] == weight, 14400)
     if weight == 0:
         assert run.rollout.progress.reason is Reason.WORSE_THAN_STABLE
+
+
+def test_stable_that_is_unknown_at_100_percent_holds_nothing(service: EvaluationService) -> None:
+    """It has no traffic then, and a service that knows nothing of it says so."""
+    drivers: list[Judged] = []
+    counts = judge(drivers, {"candidate": 0, "stable": 0})
+
+    def forgets(handler: Handler) -> None:
+        run = drivers[0] if drivers else None
+        of_stable = handler.path.endswith("00001")
+        gone = of_stable and run is not None and run.weights("mnist")[-1] == 100
+        (behaviours.says({"unknown": "no traffic"}) if gone else counts)(handler)
+
+    service.behaviour = forgets
+    run = Judged(service, WebAnswerForm.COUNTS, compared=True, progress_deadline=36000.0)
+    drivers.append(run)
+    run.until(lambda: run.rollout.progress.phase is Phase.PROMOTED, 7200)
+
+
+def test_unknown_stable_at_less_than_100_percent_holds(service: EvaluationService) -> None:
+    """There is nothing to compare with; the message says what is missing."""
+    drivers: list[Judged] = []
+    counts = judge(drivers, {"candidate": 0, "stable": 0})
+    service.behaviour = lambda handler: (
+        behaviours.says({"unknown": "?"}) if handler.path.endswith("00001") else counts
+    )(handler)
+    run = Judged(service, WebAnswerForm.COUNTS, compared=True, progress_deadline=36000.0)
+    drivers.append(run)
+    run.run(1800)
+    assert run.weights("mnist") == [10]
+
+
+def test_comparison_goes_on_after_a_restart(service: EvaluationService) -> None:
+    """The counts are the service's own: a new process of autocanary takes the next difference."""
+    drivers: list[Judged] = []
+    service.behaviour = judge(drivers, {"candidate": 10, "stable": 10})
+    run = Judged(service, WebAnswerForm.COUNTS, compared=True, progress_deadline=36000.0)
+    drivers.append(run)
+    for _ in range(40):
+        run.run(120)
+        run.controller = run.new_controller()
+        if run.weights("mnist")[-1] == 100:
+            break
+    assert run.weights("mnist")[-1] == 100
 
 
 def test_answers_that_are_seldom_judged_are_no_missing_traffic(service: EvaluationService) -> None:

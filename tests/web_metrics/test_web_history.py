@@ -55,11 +55,31 @@ def test_repeated_and_older_answers_add_nothing(history: WebHistory) -> None:
     assert history.add("a", 60, 1010, 4, 300) == first
 
 
-def test_gap_is_said_and_gone_with_the_next_answer(history: WebHistory) -> None:
-    """After an outage the first difference is longer than the window."""
+def test_sample_times_that_are_far_apart_are_said(history: WebHistory, clock: Clock) -> None:
+    """A pipeline with a label an hour: asked every 15 s, the newest two are an hour apart."""
+    found = None
+    for at in range(1000, 9000, 15):
+        clock.at = at
+        found = history.add("a", 60, at // 3600 * 3600, at // 3600, 100 * (at // 3600))
+    assert found == WindowCounts(1, 100, 3600)
+
+
+def test_counting_begins_after_a_gap(history: WebHistory, clock: Clock) -> None:
+    """A warm-up or an outage is longer than the window: the first difference would be of all that time."""
     history.add("a", 60, 1000, 0, 0)
-    assert history.add("a", 60, 1600, 6, 600) == WindowCounts(6, 600, 600)
+    clock.at = 1600
+    assert history.add("a", 60, 1600, 6, 600) is None
+    clock.at = 1660
     assert history.add("a", 60, 1660, 7, 660) == WindowCounts(1, 60, 60)
+
+
+def test_gaps_that_are_usual_are_said(history: WebHistory, clock: Clock) -> None:
+    """A window of 60 s, evaluated every five minutes: never a share, so the numbers are returned."""
+    found: list[WindowCounts | None] = []
+    for number in range(4):
+        clock.at = 1000 + 300 * number
+        found.append(history.add("a", 60, clock.at, number, 100 * number))
+    assert found == [None, None, WindowCounts(1, 100, 300), WindowCounts(1, 100, 300)]
 
 
 def test_subjects_and_windows_are_apart(history: WebHistory) -> None:

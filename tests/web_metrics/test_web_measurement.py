@@ -117,10 +117,14 @@ def test_old_sample_of_stable_is_not_current() -> None:
     assert (found.counters.candidate_current, found.counters.stable_current) == (True, False)
 
 
-def test_unknown_stable_compares_nothing() -> None:
-    """The value is whole; what is missing is said beside it."""
+def test_unknown_stable_is_not_current() -> None:
+    """What the service never knew of stable belongs to another account than what it knows later."""
     found = measured(
         WebAnswer(NOW, bad=3, total=240), WebAnswer(NOW, unknown="?"), WindowCounts(1, 10, 60), form=COUNTS
     )
-    assert (found.kind, found.value, found.counters) == (MeasurementKind.VALUE, 10.0, None)
+    assert (found.kind, found.value) == (MeasurementKind.VALUE, 10.0)
     assert found.detail == "no counts: http://eval does not know mnist-predictor-00001"
+    assert found.counters is not None
+    assert (found.counters.stable, found.counters.candidate_current) == (RequestTotals(), True)
+    assert not found.counters.stable_current
+    assert found.counters.account_id == "web-without-stable"

@@ -54,6 +54,23 @@ def test_both_revisions_are_asked_about_where_they_are_compared(
     assert (again.value, again.requests) == (10.0, 10.0)
 
 
+def test_last_counts_of_stable_stay(service: EvaluationService, metrics: WebMetrics) -> None:
+    """At 100 % stable has no traffic, and a service may know nothing of it any more."""
+    query = web_query(service.origin, compared=True, form=COUNTS)
+    service.behaviour = behaviours.says({"bad": 9, "total": 900})
+    metrics.query([query])
+
+    def without_stable(handler: Handler) -> None:
+        of_stable = handler.path.endswith("00001")
+        behaviours.says({"unknown": "gone"} if of_stable else {"bad": 10, "total": 950})(handler)
+
+    service.behaviour = without_stable
+    found = metrics.query([query])[query].counters
+    assert found is not None
+    assert (found.account_id, found.candidate.requests, found.stable.requests) == ("web", 950.0, 900.0)
+    assert (found.candidate_current, found.stable_current) == (True, False)
+
+
 @pytest.mark.parametrize(
     ("document", "outcome", "kind"),
     [
