@@ -1,18 +1,30 @@
 """Answers to the queries that ``autocanary.prometheus`` sends, without data behind them.
 
 Not PromQL: the forms of the queries are known, so the revisions are read out of the matchers and every one
-of them gets a row with good values, or bad ones when it is among ``bad``.
+of them gets a row with good values, or bad ones when it is among ``bad``. Where scrapes are asked for, each revision
+has a sample every so many seconds, at instants of its own.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from zlib import crc32
 
-__all__ = ["CUSTOM_QUERIES", "ParsedQuery", "QueryKind", "SeriesRow", "read", "rows"]
+__all__ = [
+    "CUSTOM_QUERIES",
+    "ParsedQuery",
+    "QueryKind",
+    "SeriesRow",
+    "newest_sample",
+    "read",
+    "rows",
+    "rows_of_samples",
+]
 
 REQUESTS = 1000.0
 """Requests of every revision within the window."""
@@ -85,6 +97,27 @@ def rows(parsed: ParsedQuery, bad: Set[str]) -> list[SeriesRow]:
     """The answer's series: labels and value."""
     make = _ROWS.get(parsed.kind)
     return list(make(parsed, bad)) if make is not None else []
+
+
+def newest_sample(revision: str, now: float, scrape: float) -> float:
+    """When the revision was scraped last before ``now``, in epoch seconds; ``scrape`` seconds are between two."""
+    phase = crc32(revision.encode()) % 1000 / 1000 * scrape
+    return (now - phase) // scrape * scrape + phase
+
+
+def rows_of_samples(parsed: ParsedQuery, bad_since: Mapping[str, float], now: float, scrape: float) -> list[SeriesRow]:
+    """The answer's series where each revision is as its newest sample found it; ``bad_since`` in epoch seconds."""
+    newest = {revision: newest_sample(revision, now, scrape) for revision in parsed.revisions}
+    bad = {revision for revision, at in newest.items() if at >= bad_since.get(revision, math.inf)}
+    found = rows(parsed, bad)
+    if parsed.kind is not QueryKind.TRAFFIC:
+        return found
+    found = [
+        (labels, now - newest[labels["revision_name"]] if labels["autocanary"] == "age" else value)
+        for labels, value in found
+    ]
+    found += [(_labels(parsed, revision, autocanary="interval"), scrape) for revision in parsed.revisions]
+    return [*found, ({"autocanary": "now"}, now)]
 
 
 def _labels(parsed: ParsedQuery, revision: str, **more: str) -> dict[str, str]:

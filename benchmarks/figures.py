@@ -36,13 +36,18 @@ class SteadyLoad:
 
 @dataclass(frozen=True, slots=True)
 class RollbackDelays:
-    """Seconds from a violation to the accepted write that takes the candidate's traffic."""
+    """Seconds from a violation to the accepted write that takes the candidate's traffic.
+
+    ``from_sample``: the p50, p99 and longest time from the first scrape that shows it instead; None where there are no
+    scrapes.
+    """
 
     count: int
     done: int
     p50: float
     p99: float
     max: float
+    from_sample: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,15 @@ _LOAD_COLUMNS = (
     "of these: reads / writes",
     "idle %",
 )
-_VIOLATION_COLUMNS = ("Run (N / interval)", "n", "p50 s", "p99 s", "max s", "done")
+_VIOLATION_COLUMNS = (
+    "Run (N / interval)",
+    "n",
+    "p50 s",
+    "p99 s",
+    "max s",
+    "from the sample: p50 / p99 / max s",
+    "done",
+)
 
 
 def markdown(runs: Iterable[BenchmarkRun]) -> str:
@@ -172,5 +185,6 @@ def _violation_row(run: BenchmarkRun, violation: RollbackDelays) -> Sequence[str
         f"{violation.p50:.2f}",
         f"{violation.p99:.2f}",
         f"{violation.max:.2f}",
+        " / ".join(f"{each:.2f}" for each in violation.from_sample) if violation.from_sample is not None else "",
         f"{violation.done}/{violation.count}",
     )

@@ -99,12 +99,18 @@ class Fleet:
         self._sleep(self._interval)
         written = self._rolled_back(begin)
         delays = [written[name] - at for name, at in turned.items() if name in written]
+        stored = {
+            service(number): self._installation.prometheus.sample_after(candidate(number), turned[service(number)])
+            for number in numbers
+        }
+        from_sample = [written[name] - at for name, at in stored.items() if name in written]
         found = RollbackDelays(
             len(turned),
             len(delays),
             quantile(delays, 0.5),
             quantile(delays, 0.99),
             max(delays, default=float("nan")),
+            (quantile(from_sample, 0.5), quantile(from_sample, 0.99), max(from_sample, default=float("nan"))),
         )
         return found, len(written.keys() - turned.keys())
 
@@ -182,7 +188,9 @@ def measure(count: int, arguments: argparse.Namespace) -> BenchmarkRun:
     """One row, on servers of its own; what they wrote is kept when it fails."""
     folder = Path(tempfile.mkdtemp(prefix="autocanary-fleet-"))
     try:
-        with Installation(folder, latency=arguments.latency, profile=arguments.profile) as installation:
+        with Installation(
+            folder, latency=arguments.latency, scrape=arguments.scrape, profile=arguments.profile
+        ) as installation:
             fleet = Fleet(installation, count, arguments.interval)
             _log(f"{count} rollouts: starting")
             took = fleet.warm_up(arguments.metrics)
@@ -225,6 +233,7 @@ def _arguments() -> argparse.Namespace:
         help="presets: four presets; mixed: two presets and two queries of the user's own, as for the peers",
     )
     parser.add_argument("--latency", type=float, default=0.005, help="seconds per answer (default 0.005)")
+    parser.add_argument("--scrape", type=float, default=1.0, help="seconds between two samples (default 1)")
     parser.add_argument("--seed", type=int, default=1, help="of the times of the violations")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="profile autocanary (costs CPU) into FILE")

@@ -39,9 +39,9 @@ Document = dict[str, Any]
 class Installation:
     """kube-apiserver, etcd, KServe's rules over them and the Prometheus stand-in, in a folder of its own."""
 
-    def __init__(self, folder: Path, *, latency: float, profile: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, latency: float, scrape: float = 1.0, profile: Path | None = None) -> None:
         self.folder = folder
-        self._latency, self._profile = latency, profile
+        self._latency, self._scrape, self._profile = latency, scrape, profile
         self._stack = ExitStack()
         self._service: Autocanary | None = None
 
@@ -65,7 +65,7 @@ class Installation:
         self._stack.callback(self._client.close)
         self._workers = enter(ThreadPoolExecutor(8))
         enter(KServeControllerRunner(self.api.kubeconfig()))
-        self.prometheus = enter(PrometheusStandIn(self._latency))
+        self.prometheus = enter(PrometheusStandIn(self._latency, self._scrape))
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()

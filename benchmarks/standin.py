@@ -1,8 +1,8 @@
 """A Prometheus stand-in as a process of its own, so that its CPU is its own; and the way to steer it.
 
-``python -m benchmarks.standin --latency 0.005`` prints its port and serves until its standard input closes.
-Beside ``/api/v1/query`` it takes POSTs to ``/bad`` (a JSON list of revisions whose answers turn bad at once)
-and GETs of ``/log`` (every query so far: when, which form, which revisions).
+``python -m benchmarks.standin --latency 0.005 --scrape 1`` prints its port and serves until its standard input closes.
+Beside ``/api/v1/query`` it takes POSTs to ``/bad`` (a JSON list of revisions that turn bad at once: their next scrapes
+show it) and GETs of ``/log`` (every query so far: when, which form, which revisions).
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
-from benchmarks.answering import ParsedQuery, QueryKind, read, rows
+from benchmarks.answering import ParsedQuery, QueryKind, newest_sample, read, rows_of_samples
 
 __all__ = ["AnsweredQuery", "PrometheusStandIn"]
-
-_NOW = b"1234567890.125"  # stands in a cached answer for the time of the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +36,19 @@ class AnsweredQuery:
 
 
 class PrometheusStandIn:
-    """The stand-in from outside, a context manager. ``latency`` is what an answer takes at least."""
+    """The stand-in from outside, a context manager. ``latency`` is what an answer takes at least.
 
-    def __init__(self, latency: float = 0.005) -> None:
-        self._latency = latency
+    ``scrape`` is the time between two samples of a revision; both in seconds.
+    """
+
+    def __init__(self, latency: float = 0.005, scrape: float = 1.0) -> None:
+        self._latency, self.scrape = latency, scrape
         self._process: subprocess.Popen[str] | None = None
         self.url = ""
 
     def __enter__(self) -> PrometheusStandIn:
         command = [sys.executable, "-m", "benchmarks.standin", "--latency", str(self._latency)]
+        command += ["--scrape", str(self.scrape)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.url = f"http://127.0.0.1:{int(self._process.stdout.readline())}"
@@ -59,6 +61,11 @@ class PrometheusStandIn:
     def turn_bad(self, revisions: Iterable[str]) -> float:
         """From now on; the epoch seconds of now, as the stand-in saw it."""
         return float(self._call("/bad", json.dumps(sorted(revisions)).encode())["at"])
+
+    def sample_after(self, revision: str, at: float) -> float:
+        """When the revision is scraped next after ``at``, in epoch seconds."""
+        newest = newest_sample(revision, at, self.scrape)
+        return newest if newest >= at else newest + self.scrape
 
     def log(self) -> list[AnsweredQuery]:
         """Everything asked so far, oldest first."""
@@ -76,33 +83,30 @@ class PrometheusStandIn:
 # --- inside the process
 
 
-class _CachedAnswers:
-    """Answers ready to send, and the log; thread-safe."""
+class _Answers:
+    """Which revisions are bad since when, and the log; thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, scrape: float) -> None:
         self._lock = threading.Lock()
-        self._bad: frozenset[str] = frozenset()
-        self._ready: dict[str, tuple[frozenset[str], bytes]] = {}
+        self._scrape = scrape
+        self._bad_since: dict[str, float] = {}
         self._sets: dict[tuple[str, ...], int] = {}
         self._queries: list[tuple[float, str, int, float]] = []
 
     def turn_bad(self, revisions: Iterable[str]) -> float:
         with self._lock:
-            self._bad |= frozenset(revisions)
-            return time.time()
+            now = time.time()
+            self._bad_since = {**self._bad_since, **dict.fromkeys(revisions, now)}
+            return now
 
     def answer(self, query: str) -> tuple[ParsedQuery, bytes]:
-        parsed = read(query)
+        parsed, now = read(query), round(time.time(), 3)
         with self._lock:
-            bad = self._bad
-            ready = self._ready.get(query)
-        if ready is None or ready[0] is not bad:
-            ready = (bad, _rendered(parsed, bad))
-            with self._lock:
-                if len(self._ready) > 200:
-                    self._ready.clear()
-                self._ready[query] = ready
-        return parsed, ready[1]
+            bad_since = self._bad_since
+        found = rows_of_samples(parsed, bad_since, now, self._scrape)
+        result = [{"metric": labels, "value": [now, repr(value)]} for labels, value in found]
+        answer = {"status": "success", "data": {"resultType": "vector", "result": result}}
+        return parsed, json.dumps(answer).encode()
 
     def note(self, at: float, parsed: ParsedQuery) -> None:
         with self._lock:
@@ -114,13 +118,7 @@ class _CachedAnswers:
             return {"sets": list(self._sets), "queries": list(self._queries)}
 
 
-def _rendered(parsed: ParsedQuery, bad: frozenset[str]) -> bytes:
-    stamp = float(_NOW)
-    result = [{"metric": labels, "value": [stamp, repr(value)]} for labels, value in rows(parsed, bad)]
-    return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
-
-
-def _handler(series: _CachedAnswers, latency: float) -> type[BaseHTTPRequestHandler]:
+def _handler(series: _Answers, latency: float) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
@@ -139,7 +137,7 @@ def _handler(series: _CachedAnswers, latency: float) -> type[BaseHTTPRequestHand
                 self._send(400, json.dumps(said).encode())
                 return
             time.sleep(max(0.0, at + latency - time.time()))
-            self._send(200, answer.replace(_NOW, f"{time.time():.3f}".encode()))
+            self._send(200, answer)
             series.note(at, parsed)
 
         def do_GET(self) -> None:
@@ -155,8 +153,10 @@ def _handler(series: _CachedAnswers, latency: float) -> type[BaseHTTPRequestHand
 def main() -> None:
     parser = argparse.ArgumentParser(description="Answers the queries of autocanary without any data.")
     parser.add_argument("--latency", type=float, default=0.005, help="seconds that an answer takes at least")
-    series = _CachedAnswers()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(series, parser.parse_args().latency))
+    parser.add_argument("--scrape", type=float, default=1.0, help="seconds between two samples of a revision")
+    arguments = parser.parse_args()
+    series = _Answers(arguments.scrape)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(series, arguments.latency))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_address[1], flush=True)

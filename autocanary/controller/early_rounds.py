@@ -22,6 +22,8 @@ _EVALUATIONS_PER_SECOND = 250.0
 _BUSY_PART = 1 / 3
 """The part of the time for which a server may be busy with these queries."""
 _HANG_SECONDS = 60.0
+_TICK_SLACK = 0.2
+"""Seconds by which one tick may be nearer to the one before than the cadence says."""
 
 
 @dataclass(slots=True)
@@ -42,9 +44,11 @@ class _Server:
     next_at: float = 0.0
     round: Round | None = None
 
-    def may_begin(self, now: float) -> bool:
-        hanging = self.round is not None and now - self.round.began_at > _HANG_SECONDS
-        return now >= self.next_at and (self.round is None or hanging)
+    def may_begin_at(self, now: float) -> float:
+        """When the next round may begin; ``now`` where it may. While one is under way, that is tried again."""
+        if self.round is not None and now - self.round.began_at <= _HANG_SECONDS:
+            return now + _LEAST_SECONDS
+        return self.next_at if now < self.next_at - _TICK_SLACK else now
 
 
 class EarlyEvaluations:
@@ -66,7 +70,7 @@ class EarlyEvaluations:
     def schedule(self, running: RunningRollout, now: float) -> None:
         """Evaluate the rollout when its next sample is expected, unless its regular evaluation is due about then."""
         at = running.next_sample_at()
-        if at is None or at >= running.next_due_at(now) - self._server(running.server).seconds:
+        if at is None or at >= running.next_due_at(now) - _LEAST_SECONDS:
             self._queue.drop(running.id)
         else:
             self._put(running, max(at, now))
@@ -84,9 +88,11 @@ class EarlyEvaluations:
             if running is None or running.next_sample_at() is None:
                 continue
             group = by_server.setdefault(running.server, [])
-            server = self._server(running.server)
-            if running.is_busy or not server.may_begin(now) or len(group) >= GROUP_SIZE:
-                self._queue.set_due(id_, max(now + _LEAST_SECONDS, server.next_at))
+            may_begin_at = self._server(running.server).may_begin_at(now)
+            if running.is_busy or len(group) >= GROUP_SIZE:
+                may_begin_at = now + _LEAST_SECONDS
+            if may_begin_at > now:
+                self._queue.set_due(id_, may_begin_at)
             else:
                 group.append(running)
         return [self._begin(name, group, now) for name, group in by_server.items() if group]

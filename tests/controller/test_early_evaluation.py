@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -15,10 +17,12 @@ from autocanary.model.measurement import MeasurementKind, Unit
 from autocanary.model.policy import ComparisonPolicy, Metric, Policy, Range, Step, Webhook, WebhookType
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
-from autocanary.ports import WebhookResult
+from autocanary.ports import Pool, WebhookResult
 from autocanary.simulator.prometheus_server import PrometheusFault
 from autocanary.simulator.response_quality import Quality
 from tests.controller.driver import V2, Driver, SlowPool, healthy_start, policy
+
+T = TypeVar("T")
 
 LONG = (Step(10, 3600.0), Step(100, 60.0))
 ONE_VIOLATION = Metric("request-success-rate", Range(min=99.0), Unit.PERCENT, failure_limit=1)
@@ -225,3 +229,26 @@ def test_slow_answer_in_between_delays_no_regular_evaluation() -> None:
 
 def _with_query_pool(driver: Driver, pool: SlowPool) -> Controller:
     return controller_on(driver.world, ControllerMetrics(), query_pool=pool)
+
+
+class _Switched:
+    """A pool that can be exchanged for another one."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        return self.pool.submit(work)
+
+
+def test_recovers_from_slow_answers() -> None:
+    """A server that took 12 s for each answer is asked as often as before once it answers in time again."""
+    breach = Breach()
+    driver = in_analysis(slow_policy(window=10.0, interval=20.0), breach)
+    switched = _Switched(SlowPool(driver.world, 12.0))
+    driver.controller = controller_on(driver.world, ControllerMetrics(), query_pool=switched)
+    driver.run(80)
+    switched.pool = driver.world.pool
+    driver.run(120)
+    driver.until(lambda: driver.world.now() % 20 == 5)
+    assert seconds_to_rollback(driver, breach) <= 5
