@@ -25,7 +25,7 @@ _MAX_DOUBLINGS = 10
 class SampleTimes:
     """The newest sample of the candidate, the scrape interval, and how late samples are found.
 
-    Times are seconds by the controller's clock: Prometheus' own clock tells only samples apart. Where the pods of a
+    Times are seconds by the controller's clock: Prometheus' own clock only distinguishes samples. Where the pods of a
     revision are scraped one after the other, the samples of the one that was seen last are followed.
     """
 
@@ -35,7 +35,7 @@ class SampleTimes:
     _delay: float = _LEAST_DELAY
     _misses: int = 0
     _tried_at: float = 0.0
-    _source_tells: bool = True
+    _source_has_times: bool = True
 
     def add(self, measurements: Iterable[Measurement], now: float) -> None:
         """Take over what one query of the rollout's metrics has found at ``now``."""
@@ -44,11 +44,11 @@ class SampleTimes:
         with_sample = [(at, age, each) for at, age, each in found if at is not None and age is not None]
         if not with_sample:
             # A value without a sample's time is of a source that never says it.
-            self._source_tells = not any(each.is_value for each in measurements)
+            self._source_has_times = not any(each.is_value for each in measurements)
             self._count_miss(now)
             return
         sample_at, age, newest = max(with_sample, key=lambda each: each[0])
-        self._source_tells = True
+        self._source_has_times = True
         if newest.scrape_interval is not None:
             self._interval = newest.scrape_interval
         if self._sample_at is None or abs(sample_at - self._sample_at) > _SAME_SAMPLE_SECONDS:
@@ -72,7 +72,7 @@ class SampleTimes:
 
         At once where none was looked for; None where the source does not say which samples it has.
         """
-        if not self._source_tells:
+        if not self._source_has_times:
             return None
         if self._sample_at is None:
             wait = min(_UNKNOWN_INTERVAL * 2.0**self._misses, _MAX_FIRST_RETRY)

@@ -188,7 +188,8 @@ class MetricFields(StrictModel):
         default=1,
         ge=1,
         le=1_000_000,
-        description="The rollout fails at this many violations within one step (reached, not exceeded).",
+        description="The rollout fails at this many violations within one step (reached, not exceeded). A sample is "
+        "one violation at most, and the next one is counted about an `interval` later.",
         examples=[3],
     )
     consecutive: bool = Field(
@@ -207,7 +208,8 @@ class MetricFields(StrictModel):
         default=None,
         ge=1,
         le=1_000_000,
-        description="A step passes only after this many evaluations in a row within the limits.",
+        description="A step passes only after this many evaluations in a row within the limits, about an `interval` "
+        "apart.",
         examples=[5],
     )
     dry_run: bool = Field(default=False, description="Evaluated and shown, never acted on.")
@@ -256,7 +258,10 @@ class AnalysisFields(StrictModel):
     """What is measured on the candidate, how often, and what happens when nothing can be."""
 
     interval: PositiveDuration = Field(
-        default=15.0, description="How often the candidate is evaluated.", examples=["15s"]
+        default=15.0,
+        description="The longest time between two evaluations. A new sample that shows a violation, or has counts for "
+        "a comparison, is evaluated when it is there ([when](how-it-decides.md#when-a-candidate-is-evaluated)).",
+        examples=["15s"],
     )
     warmup: Duration = Field(
         default=30.0, description="How long after each change of weight nothing is evaluated.", examples=["30s"]

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autocanary.analysis import AnalysisInput, Evaluation, Outcome, Verdict, analyse
-from autocanary.analysis.early_evaluation import is_worth_an_evaluation
 from autocanary.analysis.new_samples import sample_spacing
 from autocanary.analysis.thresholds import evaluate_threshold
 from autocanary.model.measurement import Measurement, MeasurementKind, RequestCounters, RequestTotals, Unit
@@ -175,24 +174,3 @@ def test_violation_after_a_pass_counts_at_once() -> None:
     passed = evaluate_threshold(metric, measured(100.0, 0.0, 1.0), MetricState(), 50.0, 15.0)
     for at in (1.0, 0.0):
         assert evaluate_threshold(metric, measured(90.0, at, 1.0), passed, 50.0, 15.0).violations == 1
-
-
-def test_only_news_is_worth_an_early_evaluation() -> None:
-    """A value in range, one without its sample, one of too few requests, and a violation that was counted wait."""
-    metric = Metric("request-success-rate", Range(min=99.0), Unit.PERCENT, failure_limit=3)
-    analysis = Analysis(metrics=(metric,), interval=15.0, min_requests=50.0)
-    bad = measured(90.0, 10.0, 1.0)
-
-    def worth(measurement: Measurement, state: MetricState | None = None) -> bool:
-        states = {metric.name: state} if state is not None else {}
-        return is_worth_an_evaluation(
-            analysis, AnalysisInput(Evaluation(weight=10, early=True), {metric.name: measurement}, states)
-        )
-
-    assert worth(bad)
-    assert not worth(measured(100.0, 10.0))
-    assert not worth(replace(bad, sample_at=None))
-    assert not worth(replace(bad, requests=10.0))
-    counted = evaluate_threshold(metric, bad, MetricState(), 50.0, 15.0)
-    assert not worth(measured(90.0, 11.0, 1.0), counted)
-    assert worth(measured(90.0, 23.0, 1.0), counted)

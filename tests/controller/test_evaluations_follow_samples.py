@@ -31,13 +31,13 @@ OWN = Metric("drift", Range(max=1.0), Unit.NUMBER, query="drift{}", failure_limi
 
 
 def slow_policy(*metrics: Metric, interval: float = 120.0, **changes: Any) -> Policy:
-    """Evaluated every two minutes; a window of two scrapes shows a breach with its first sample."""
+    """Evaluated every two minutes; a window of two scrapes shows a violation with its first sample."""
     chosen = metrics or (ONE_VIOLATION,)
     return policy(**{"steps": LONG, "metrics": chosen, "interval": interval, "min_requests": 5.0, **changes})
 
 
-class Breach:
-    """A candidate whose requests begin to fail when it is told to."""
+class Harm:
+    """A candidate whose requests begin to fail at an instant."""
 
     def __init__(self, percent: float = 50.0) -> None:
         self._percent, self.began_at = percent, float("inf")
@@ -46,9 +46,9 @@ class Breach:
         return Quality(error_percent=lambda moment: self._percent if moment.at > self.began_at else 0.0)
 
 
-def in_analysis(followed: Policy, breach: Breach, scrape: float = 2.0, **more: Any) -> Driver:
+def in_analysis(followed: Policy, harm: Harm, scrape: float = 2.0, **more: Any) -> Driver:
     """A healthy candidate at 10 %, five seconds after a regular evaluation: the next one is far."""
-    driver = healthy_start(followed, scrape_seconds=scrape, qualities={V2: breach.quality()}, **more)
+    driver = healthy_start(followed, scrape_seconds=scrape, qualities={V2: harm.quality()}, **more)
     driver.until_weight(10)
     driver.run(2 * followed.analysis.interval)
     driver.until(lambda: driver.world.now() % followed.analysis.interval == min(5, followed.analysis.interval - 1))
@@ -56,10 +56,10 @@ def in_analysis(followed: Policy, breach: Breach, scrape: float = 2.0, **more: A
     return driver
 
 
-def seconds_to_rollback(driver: Driver, breach: Breach, limit: int = 600) -> float:
-    breach.began_at = driver.world.now()
+def seconds_to_rollback(driver: Driver, harm: Harm, limit: int = 600) -> float:
+    harm.began_at = driver.world.now()
     driver.until(lambda: driver.weights()[-1] == 0, limit)
-    return driver.world.now() - breach.began_at
+    return driver.world.now() - harm.began_at
 
 
 def without_early_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,17 +69,17 @@ def without_early_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("interval", [15.0, 120.0, 600.0])
 def test_rolls_back_at_first_bad_sample_whatever_the_interval(interval: float) -> None:
     """The scrape of every two seconds, and a tick."""
-    breach = Breach()
-    driver = in_analysis(slow_policy(window=10.0, interval=interval), breach)
-    assert seconds_to_rollback(driver, breach) <= 5
+    harm = Harm()
+    driver = in_analysis(slow_policy(window=10.0, interval=interval), harm)
+    assert seconds_to_rollback(driver, harm) <= 5
     assert driver.until_phase(Phase.ROLLED_BACK).progress.reason is Reason.METRIC_VIOLATION
 
 
 def test_first_step_is_evaluated_when_its_warm_up_ends() -> None:
     """A candidate that is bad from its first request on is not served for the rest of an interval of ten minutes."""
-    breach = Breach()
-    breach.began_at = 0.0
-    driver = healthy_start(slow_policy(interval=600.0), scrape_seconds=2.0, qualities={V2: breach.quality()})
+    harm = Harm()
+    harm.began_at = 0.0
+    driver = healthy_start(slow_policy(interval=600.0), scrape_seconds=2.0, qualities={V2: harm.quality()})
     driver.until_weight(10)
     verified = driver.rollout().progress.step.verified_at
     driver.until(lambda: driver.weights()[-1] == 0, 60)
@@ -89,18 +89,18 @@ def test_first_step_is_evaluated_when_its_warm_up_ends() -> None:
 
 def test_two_violations_are_about_an_interval_apart() -> None:
     """With a sample every second a limit of two means two intervals, as with a sample in each."""
-    breach = Breach()
+    harm = Harm()
     twice = Metric("request-success-rate", Range(min=99.0), Unit.PERCENT, failure_limit=2)
-    driver = in_analysis(slow_policy(twice, interval=60.0, window=10.0), breach)
-    assert 50 <= seconds_to_rollback(driver, breach) <= 60
+    driver = in_analysis(slow_policy(twice, interval=60.0, window=10.0), harm)
+    assert 50 <= seconds_to_rollback(driver, harm) <= 60
 
 
 def test_one_sample_is_one_violation() -> None:
     """Evaluations every five seconds, scrapes every thirty: three violations take three scrapes."""
-    breach = Breach()
+    harm = Harm()
     thrice = Metric("request-success-rate", Range(min=99.0), Unit.PERCENT, failure_limit=3)
-    driver = in_analysis(slow_policy(thrice, interval=5.0, window=120.0), breach, scrape=30.0)
-    breach.began_at = driver.world.now()
+    driver = in_analysis(slow_policy(thrice, interval=5.0, window=120.0), harm, scrape=30.0)
+    harm.began_at = driver.world.now()
     counted: list[float] = []
     while driver.weights()[-1] != 0:
         driver.tick()
@@ -126,12 +126,12 @@ def test_one_sample_is_one_violation() -> None:
 def test_never_later_than_regular_evaluations_alone(
     monkeypatch: pytest.MonkeyPatch, metric: Metric, interval: float, scrape: float
 ) -> None:
-    """The same breach in the same world, with and without evaluations in between."""
+    """The same harm in the same world, with and without evaluations in between."""
 
     def seconds() -> float:
-        breach = Breach()
+        harm = Harm()
         followed = slow_policy(metric, interval=interval, window=3 * scrape)
-        return seconds_to_rollback(in_analysis(followed, breach, scrape), breach, 1200)
+        return seconds_to_rollback(in_analysis(followed, harm, scrape), harm, 1200)
 
     early = seconds()
     without_early_evaluations(monkeypatch)
@@ -142,9 +142,9 @@ def test_compared_candidate_is_rolled_back_at_its_samples(monkeypatch: pytest.Mo
     """Every sample counts when it is there, not half an interval later."""
 
     def seconds() -> float:
-        breach = Breach()
-        driver = in_analysis(slow_policy(COMPARED, interval=60.0), breach, scrape=15.0)
-        return seconds_to_rollback(driver, breach)
+        harm = Harm()
+        driver = in_analysis(slow_policy(COMPARED, interval=60.0), harm, scrape=15.0)
+        return seconds_to_rollback(driver, harm)
 
     early = seconds()
     without_early_evaluations(monkeypatch)
@@ -181,7 +181,7 @@ def test_pass_beside_rollout_webhook_waits_for_regular_evaluation() -> None:
 
 def test_own_query_keeps_its_state_in_between() -> None:
     """Presets beside a query of the policy's own are followed; the query itself is asked once per interval."""
-    breach = Breach()
+    harm = Harm()
     asked: list[float] = []
 
     def drift(*_: object) -> float:
@@ -189,18 +189,18 @@ def test_own_query_keeps_its_state_in_between() -> None:
         return 0.5
 
     followed = slow_policy(ONE_VIOLATION, OWN, window=10.0)
-    driver = healthy_start(followed, scrape_seconds=2.0, qualities={V2: breach.quality()})
+    driver = healthy_start(followed, scrape_seconds=2.0, qualities={V2: harm.quality()})
     driver.world.metrics.custom["drift"] = drift
     driver.until_weight(10)
     driver.run(240)
     driver.until(lambda: driver.world.now() % 120 == 5)
-    assert seconds_to_rollback(driver, breach) <= 5
+    assert seconds_to_rollback(driver, harm) <= 5
     assert all(after - before >= 60 for before, after in pairwise(sorted(set(asked))))
 
 
 def test_outage_in_between_says_nothing() -> None:
     """Prometheus fails for a minute between two evaluations: it is no outage, and nothing is written."""
-    driver = in_analysis(slow_policy(), Breach())
+    driver = in_analysis(slow_policy(), Harm())
     now, writes = driver.world.now(), len(driver.world.store.writes)
     driver.world.metrics.faults.append(PrometheusFault(MeasurementKind.OUTAGE, now, now + 60))
     driver.run(62)
@@ -243,12 +243,12 @@ class _Switched:
 
 def test_recovers_from_slow_answers() -> None:
     """A server that took 12 s for each answer is asked as often as before once it answers in time again."""
-    breach = Breach()
-    driver = in_analysis(slow_policy(window=10.0, interval=20.0), breach)
+    harm = Harm()
+    driver = in_analysis(slow_policy(window=10.0, interval=20.0), harm)
     switched = _Switched(SlowPool(driver.world, 12.0))
     driver.controller = controller_on(driver.world, ControllerMetrics(), query_pool=switched)
     driver.run(80)
     switched.pool = driver.world.pool
     driver.run(120)
     driver.until(lambda: driver.world.now() % 20 == 5)
-    assert seconds_to_rollback(driver, breach) <= 5
+    assert seconds_to_rollback(driver, harm) <= 5
