@@ -26,6 +26,7 @@ from autocanary.ports import Pool, WebhookCall, WebhookResult
 __all__ = ["Evaluations"]
 
 _OVERDUE_CHECK_SECONDS = 5.0
+_ANSWER_SECONDS = 2.0
 _MAX_FAILING_QUERIES = 1000
 
 
@@ -73,6 +74,10 @@ class Evaluations:
             return False
         needs_metrics = running.needs_evaluation(given)
         self._call_webhooks(running, given)
+        if running.was_planned_from(given) and needs_metrics and given.verdict is None:
+            # The plan is made once, with the verdict; without it if Prometheus does not answer soon.
+            self._state.schedule(running, now + _ANSWER_SECONDS)
+            return True
         self._plan(running, given)
         if not metric_queries.is_measurable(given):
             running.finish_evaluation(given.now)

@@ -113,6 +113,7 @@ class RunningRollout:
     _queries_by_step: dict[int, tuple[tuple[str, MetricQuery], ...]] = field(default_factory=dict)
     _all_metrics: tuple[Metric, ...] | None = None
     _sample_times: SampleTimes = field(default_factory=SampleTimes)
+    _planned_from: tuple[object, ...] = ()
 
     @property
     def queries(self) -> tuple[tuple[str, MetricQuery], ...]:
@@ -339,6 +340,15 @@ class RunningRollout:
             acknowledged_weight=self.acknowledged_weight,
             unsupported_reason=self._unsupported_reason,
             other_components=other_components,
+        )
+
+    def was_planned_from(self, given: DecisionInput) -> bool:
+        """Whether nothing but time has passed since the last plan; remembers ``given`` for the next one."""
+        rollout, before = given.rollout, self._planned_from
+        answers = tuple(given.webhook_answers.values())
+        self._planned_from = (given.observation, rollout.request, rollout.paused, given.other_components, answers)
+        return len(before) == len(self._planned_from) and (
+            before[0] is given.observation and before[1:] == self._planned_from[1:]
         )
 
     def begin_query(self, now: float, *, early: bool = False) -> None:

@@ -13,10 +13,11 @@ thousands of them would otherwise spend its time on.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple, TypeVar
 
+from autocanary.model.frozen_copy import replace
 from autocanary.model.measurement import Measurement, MetricQuery, Source
 from autocanary.model.policy import DEFAULT_QUANTILE
 from autocanary.prometheus.counter_account import CounterStore
@@ -135,19 +136,16 @@ def query_measurements(
     """Exactly one measurement for every query."""
     measurements: dict[MetricQuery, Measurement | None] = dict.fromkeys(metric_queries)
     all_pending = []
+    of_revisions: dict[tuple[str, str, str, Source], tuple[tuple[DiscoveryKey, ...], tuple[RevisionTarget, ...]]] = {}
     for metric_query in measurements:
         why = _never_supported_reason(metric_query.source, metric_query.metric, own_query=bool(metric_query.query))
         if why:
             measurements[metric_query] = unsupported_measurement(metric_query, why)
-        else:
-            all_pending.append(
-                _PendingMeasurement(
-                    metric_query,
-                    windows.widened(metric_query),
-                    discovery_keys_of(metric_query),
-                    revision_targets(metric_query),
-                )
-            )
+            continue
+        revisions = metric_query.namespace, metric_query.revision, metric_query.stable, metric_query.source
+        if (known := of_revisions.get(revisions)) is None:
+            known = of_revisions[revisions] = discovery_keys_of(metric_query), revision_targets(metric_query)
+        all_pending.append(_PendingMeasurement(metric_query, windows.widened(metric_query), *known))
     if all_pending:
         yield from _select_variants(all_pending, discovery)
         yield from _query_all(all_pending, custom, limits, store)
@@ -408,10 +406,15 @@ def _measurement(pending: _PendingMeasurement) -> Measurement:
         return unsupported_measurement(metric_query, pending.unsupported_reason, variant.source)
     return replace(
         _preset_measurement(pending, variant, traffic),
-        exporter=str(variant),
+        exporter=_name_of(variant),
         window=metric_query.window,
         scrape_interval=_scrape_interval(traffic.rows, pending.targets),
     )
+
+
+@cache
+def _name_of(variant: ExporterVariant) -> str:
+    return str(variant)
 
 
 def _preset_measurement(

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from autocanary.app.demo_run import controller_on
 from autocanary.controller import Controller
 from autocanary.decide.detection import UNCHANGED_SECONDS
+from autocanary.http_server.counters import ControllerMetrics
 from autocanary.model.measurement import Unit
 from autocanary.model.policy import Analysis, ComparisonPolicy, Metric, Policy, Range, Selector, Step
 from autocanary.model.progress import Phase
@@ -89,6 +90,7 @@ class Driver:
         self.restarted = False
         self.notifiers: Callable[[], RecordingNotifier] = RecordingNotifier
         self._asked = count(1)
+        self.counters = ControllerMetrics()
         self.controller = self.new_controller()
         if watching:
             self.world.kserve.objects.watch(lambda *_: self.world.after(_WATCH_LAG, self._on_requeue))
@@ -97,7 +99,7 @@ class Driver:
         self.controller.tick()
 
     def new_controller(self) -> Controller:
-        return controller_on(self.world, history_limit=self.history_limit)
+        return controller_on(self.world, self.counters, history_limit=self.history_limit)
 
     # --- time ----------------------------------------------------------------------------------------
 

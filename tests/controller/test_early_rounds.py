@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import replace
 
 from autocanary.controller.early_rounds import EarlyEvaluations
-from autocanary.controller.running_rollout import RolloutId, RunningRollout
+from autocanary.controller.running_rollout import RunningRollout
 from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Unit
 from autocanary.model.policy import Metric, Range
+from autocanary.model.rollout import RolloutId
 from tests.decide.builders import NOW, policy, progress, rollout
 
 _METRIC = Metric("request-success-rate", Range(min=99.0), Unit.PERCENT)

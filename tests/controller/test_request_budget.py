@@ -352,3 +352,30 @@ def test_first_step_follows_readiness_for_any_interval() -> None:
     began = driver.world.now()
     driver.until(lambda: driver.weights() == [10], 900)
     assert driver.world.now() - began <= 23
+
+
+def decisions(driver: Driver) -> int:
+    """How many decisions the controller has made, whatever they were."""
+    return sum(driver.counters.snapshot().counts["autocanary_decisions_total"].values())
+
+
+def test_evaluation_is_planned_once() -> None:
+    """With its verdict; nothing has happened since the plan before."""
+    driver = healthy_start(policy(steps=LONG_STEPS))
+    driver.until_weight(10)
+    driver.run(60)
+    before = decisions(driver)
+    driver.run(150)
+    assert decisions(driver) - before == 10
+
+
+def test_slow_answer_delays_no_plan_by_more_than_two_seconds() -> None:
+    """What needs no metrics is decided without them: deadlines do not wait for Prometheus."""
+    driver = healthy_start(policy(steps=LONG_STEPS))
+    driver.until_weight(10)
+    driver.controller = controller_on(driver.world, driver.counters, query_pool=SlowPool(driver.world, 10.0))
+    driver.run(60)
+    driver.until(lambda: driver.world.now() % 15 == 0)
+    before = decisions(driver)
+    driver.run(3)
+    assert decisions(driver) == before + 1
