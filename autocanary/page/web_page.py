@@ -7,6 +7,7 @@ for each visitor. Nothing is changed by a GET. Tokens enter no log line and no t
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -55,6 +56,9 @@ _MAX_TEXT = 200
 _SERVICES_SHOWN = 500
 _REQUESTS_REMEMBERED = 1000
 _LIST_MEMBERS_SECONDS = 10.0
+_SENTENCE_SECONDS = 30.0
+"""How old a sentence with a duration in it may be on an open page whose rollout does not change."""
+_TIMES = re.compile(r"<time.*?</time>", re.DOTALL)
 _STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 Handler = Callable[[Request, Visitor], Awaitable[Response]]
@@ -384,10 +388,10 @@ class WebPage:
     def _list_update(self, feed: Feed, readable: frozenset[str], query: ListQuery) -> Mapping[str, Any] | None:
         """The rows that have changed, or the list where others belong to it now.
 
-        A row is rendered when its record changes, not whenever time passes.
+        A row is rendered when its record changes, and now and then while it runs: "held for 5m" grows old by itself.
         """
         now, source = self._source.now(), self._source
-        rows: dict[str, tuple[Rollout, str]] = feed.seen.setdefault("rows", {})
+        rows: dict[str, tuple[Rollout, str, float]] = feed.seen.setdefault("rows", {})
         known = {(each.namespace, each.name): each for each in source.rollouts() if each.namespace in readable}
         members_at = feed.seen.get("members_at")
         parts = {}
@@ -407,13 +411,13 @@ class WebPage:
                 continue
             row_key = f"{place[0]}/{place[1]}"
             before = rows.get(row_key)
-            if before is not None and before[0] is rollout:
+            if before is not None and before[0] is rollout and not _is_old(rollout, before[2], now):
                 continue
             row = list_row(rollout, source.policy_of(rollout), now)
             html = render("_row.html", row=row, base=self._options.base, now=now)
-            if before is None or before[1] != html:
+            if before is None or _TIMES.sub("", before[1]) != _TIMES.sub("", html):
                 changed[row.id] = html
-            rows[row_key] = (rollout, html)
+            rows[row_key] = (rollout, html, now)
         if "list" in parts:
             changed = {}  # the list has them
         return {"now": now, "rows": changed, "parts": parts} if changed or parts else None
@@ -441,9 +445,10 @@ class WebPage:
             rollout = self._lookup(*place)
         except LookupError:
             return None
-        if feed.seen.get("rollout") is rollout:
+        now = self._source.now()
+        if feed.seen.get("rollout") is rollout and not _is_old(rollout, feed.seen["rendered_at"], now):
             return None
-        feed.seen["rollout"] = rollout
+        feed.seen["rollout"], feed.seen["rendered_at"] = rollout, now
         context = {
             **self._context(None),
             "view": self._view(rollout, may_undo=may_undo),
@@ -457,6 +462,10 @@ class WebPage:
                 parts[part] = feed.seen[part] = html
         title = f"{rollout.service}: {rollout.progress.phase.value} – autocanary"
         return {"now": context["now"], "parts": parts, "title": title} if parts else None
+
+
+def _is_old(rollout: Rollout, rendered_at: float, now: float) -> bool:
+    return not rollout.is_final and abs(now - rendered_at) >= _SENTENCE_SECONDS
 
 
 _GONE = "There is nothing at this address: rollouts of the past are kept up to the history limit of the service."

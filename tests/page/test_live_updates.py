@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from starlette.requests import ClientDisconnect
 
+from autocanary.model.progress import Phase
 from autocanary.model.progress_json import with_stored_fields
+from autocanary.model.reason import Reason
 from autocanary.page.live_updates import CPU_SHARE, CpuBudget, Feed, LiveStreams, TooManyStreams
 from tests.cli.fake_client import POLICY, rollout
-from tests.page.served import FakeAccess, FakeSource, OpenStream, ServedPage
+from tests.page.served import NOW, FakeAccess, FakeSource, OpenStream, ServedPage
 
 
 def _events(stream: OpenStream, count: int) -> list[tuple[str, dict[str, Any]]]:
@@ -69,6 +71,24 @@ def test_a_page_of_one_rollout_is_sent_in_parts() -> None:
         assert list(data["parts"]) == ["live"]
         assert data["title"] == "mnist: Progressing – autocanary"
         stream.close()
+
+
+def test_a_duration_in_a_sentence_does_not_stand_still() -> None:
+    """A rollout that waits for a user changes nothing, and "1m so far" is false an hour later."""
+    waiting = rollout(Phase.PAUSED, reason=Reason.FAILURE_PAUSED, message="it failed")
+    waiting = replace(waiting, progress=replace(waiting.progress, phase_since=NOW - 60))
+    source = FakeSource([waiting], POLICY)
+    with ServedPage(source, FakeAccess()) as served:
+        listed, opened = served.stream("/live"), served.stream("/rollouts/models/mnist-00002/live")
+        [(_, first)], [(_, shown)] = _events(listed, 1), _events(opened, 1)
+        assert "paused, 1m so far" in first["parts"]["list"]
+        assert "paused, 1m so far" in shown["parts"]["live"]
+        source.at += 3600
+        [(_, later)], [(_, shown)] = _events(listed, 1), _events(opened, 1)
+        assert "paused, 1h1m so far" in later["rows"]["r-models-mnist-00002"]
+        assert "paused, 1h1m so far" in shown["parts"]["live"]
+        listed.close()
+        opened.close()
 
 
 def test_streams_are_capped() -> None:
