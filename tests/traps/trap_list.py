@@ -278,7 +278,7 @@ def _(world: TrapWorld) -> None:
     world.serve()
     world.release("v2")
     world.hold(2, 25)
-    world.patch({"spec": {"predictor": {"model": {"storageUri": f"gs://models/{SERVICE}/v3-slow5"}}}})
+    world.patch({"spec": {"predictor": {"model": {"storageUri": f"gs://models/{SERVICE}/v3-slow12"}}}})
     world.until_phase(2, "Superseded")
     world.until_phase(3, "Promoted")
     assert world.written_weights()[-5:] == [0, *STEP_WEIGHTS]
@@ -406,7 +406,7 @@ def _(world: TrapWorld) -> None:
     world.release("v2", 10)
     world.hold(2, 25)
     looked = len(world.shares(3))
-    world.release("v3-slow4", 25)
+    world.release("v3-slow12", 25)
     world.until_phase(2, "Superseded")
     world.until_phase(3, "Promoted")
     assert without_repetitions(world.shares(3)[looked:])[:2] == [0, 10]
@@ -964,8 +964,8 @@ def _(world: TrapWorld) -> None:
     """One patch of both, no order stated: neither gets traffic until a user lets one go; that one goes."""
     world.policy(component="transformer")
     _pair(world)
-    model = {"model": {"storageUri": f"gs://models/{SERVICE}/v2-slow6"}}
-    world.patch({"spec": {"predictor": model, "transformer": _image("2-slow6")}})
+    model = {"model": {"storageUri": f"gs://models/{SERVICE}/v2-slow12"}}
+    world.patch({"spec": {"predictor": model, "transformer": _image("2-slow12")}})
     world.until_phase(2, "Paused")
     world.until(lambda: _of_the_transformer(world)[0] == "Paused", "the transformer's rollout to be paused")
     world.wait(10)
@@ -983,8 +983,8 @@ def _(world: TrapWorld) -> None:
     world.policy(after=["transformer"])
     world.policy(component="transformer")
     _pair(world)
-    model = {"model": {"storageUri": f"gs://models/{SERVICE}/v2-slow6"}}
-    world.patch({"spec": {"predictor": model, "transformer": _image("2-slow6")}})
+    model = {"model": {"storageUri": f"gs://models/{SERVICE}/v2-slow12"}}
+    world.patch({"spec": {"predictor": model, "transformer": _image("2-slow12")}})
     world.until_reason(2, "WaitingForComponent")
     world.until(lambda: _of_the_transformer(world)[0] in ("Progressing", "Baking"), "the transformer to be rolled out")
     assert world.highest(2) == 0

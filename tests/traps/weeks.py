@@ -83,7 +83,7 @@ def _(world: TrapWorld) -> None:
 @week("a-day-of-scaling")
 def _(world: TrapWorld) -> None:
     """Targets and bounds of the autoscaler make revisions: each is rolled out, with the same model."""
-    world.serve()
+    world.serve("v1-slow12")
     _predictor(world, scaleTarget=5, scaleMetric="concurrency")
     _rolled_out(world, 2)
     _predictor(world, minReplicas=2, maxReplicas=4)
@@ -95,7 +95,7 @@ def _(world: TrapWorld) -> None:
 @week("credentials-logger-and-resources")
 def _(world: TrapWorld) -> None:
     """Three changes in a row: the last one is rolled out, and none of them takes all traffic at once."""
-    world.serve("v1-slow6")
+    world.serve("v1-slow12")
     _predictor(world, serviceAccountName="s3-reader")
     world.until_created(2)
     _predictor(world, logger={"mode": "all", "url": "http://message-dumper.default.svc.cluster.local"})
@@ -110,16 +110,16 @@ def _(world: TrapWorld) -> None:
 def _(world: TrapWorld) -> None:
     """The pipeline applies a bad model twice, the commit is reverted, and the fix is released on Monday."""
     world.serve()
-    world.apply("v2-bad-slow4")
+    world.apply("v2-bad-slow12")
     world.until_phase(2, "RolledBack")
-    world.apply("v2-bad-slow4")  # the pipeline is started again
+    world.apply("v2-bad-slow12")  # the pipeline is started again
     world.wait(10)
     assert world.share(1) == 100
     assert world.highest(2) <= 25
     world.apply("v1", 0)  # the revert, with the field as autocanary left it
     world.until_created(3)
     world.until_phase(3, "Promoted", "Missed")
-    world.apply("v3-slow4")
+    world.apply("v3-slow12")
     _rolled_out(world, 4)
     assert world.share(2) == 0
 
@@ -128,11 +128,11 @@ def _(world: TrapWorld) -> None:
 def _(world: TrapWorld) -> None:
     """v3 comes while v2 is at 25 %, and v2 comes again while v3 is: the last applied one is rolled out from the bottom."""
     world.serve()
-    world.apply("v2-slow4", 0)
+    world.apply("v2-slow12", 0)
     world.until_share(2, 25)
-    world.apply("v3-slow4", 0)
+    world.apply("v3-slow12", 0)
     world.until_share(3, 25)
-    world.apply("v2-slow4", 0)
+    world.apply("v2-slow12", 0)
     _rolled_out(world, 4)
     assert max(world.highest(2), world.highest(3)) <= 50
 
@@ -141,7 +141,7 @@ def _(world: TrapWorld) -> None:
 def _(world: TrapWorld) -> None:
     """Tag routing is switched on to try the new model, and off again: each is a revision, and is rolled out."""
     world.serve()
-    world.apply("v2-slow4", 0, annotations={TAGS: "true"})
+    world.apply("v2-slow12", 0, annotations={TAGS: "true"})
     world.until_share(2, 10)
     _rolled_out(world, 2)
     world.patch({"metadata": {"annotations": {TAGS: None}}})
@@ -160,11 +160,11 @@ def _(world: TrapWorld) -> None:
         return seen is not None and seen.rolled_out != ""
 
     world.until(serves, "the transformer to serve")
-    _predictor(world, model={"storageUri": f"gs://models/{SERVICE}/v2-slow4"})
+    _predictor(world, model={"storageUri": f"gs://models/{SERVICE}/v2-slow12"})
     _rolled_out(world, 2)
     world.patch({"spec": {"transformer": None}})
     world.until(lambda: world.seen(Component.TRANSFORMER) is None, "the transformer to be gone")
-    _predictor(world, model={"storageUri": f"gs://models/{SERVICE}/v3-bad-slow4"})
+    _predictor(world, model={"storageUri": f"gs://models/{SERVICE}/v3-bad-slow12"})
     world.until_phase(3, "RolledBack")
     assert world.share(2) == 100
 
@@ -181,7 +181,7 @@ def _(world: TrapWorld) -> None:
     _until_ready(world)
     world.until_stable(1)
     world.wait(world.rest_seconds)
-    world.apply("v3-slow6")
+    world.apply("v3-slow12")
     world.until(lambda: world.ready() == world.revision(2), "00002 to be ready")
     world.until_stable(2, seconds=150)
     assert world.share(2) == 100
@@ -197,7 +197,7 @@ def _(world: TrapWorld) -> None:
     _until_ready(world)
     world.until(lambda: world.share(1) == 100, "00001 to serve again")
     world.wait(world.rest_seconds)
-    world.apply("v2-slow6", annotations={STOP: "false"})
+    world.apply("v2-slow12", annotations={STOP: "false"})
     world.until_stable(2, seconds=200)
     assert world.share(2) == 100
     assert 10 in world.shares(2)
@@ -216,11 +216,11 @@ def _(world: TrapWorld) -> None:
     world.apply_document(old("v1"))
     world.until_stable(1)
     world.wait(world.rest_seconds)
-    world.apply_document(old("v2-slow6"))
+    world.apply_document(old("v2-slow12"))
     _rolled_out(world, 2)
     world.wait(5)
     written = world.written_weights()
-    world.replace("v2-slow6")  # kubectl apply would keep the old form beside the new one, which KServe refuses
+    world.replace("v2-slow12")  # kubectl apply would keep the old form beside the new one, which KServe refuses
     world.wait(15)
     assert world.written_weights() == written
     assert world.share(2) == 100
