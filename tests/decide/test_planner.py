@@ -214,6 +214,35 @@ def test_counts_thirty_seconds_from_the_written_zero_before_it_overwrites_a_spec
     assert plan(make_decision_input(written.progress, lagging, now=NOW + 31)).action is Action.RESTORE
 
 
+@pytest.mark.parametrize(("behind", "seconds"), [(False, 6), (True, 30)])
+@pytest.mark.parametrize("weight", [10, None])
+def test_a_status_that_never_showed_the_weight_does_not_end_the_rollback(
+    weight: int | None, behind: bool, seconds: int
+) -> None:
+    """KServe may be about to route the weight: the status counts later, or as soon as it is not older any more."""
+    unshown = make_observation(weight, traffic_percent=0)
+    given = make_decision_input(
+        progress(0, 10, verified_at=None, step_started_at=NOW - 5), unshown, request=Request("r1", "abort")
+    )
+    going = plan(given).progress
+    assert (going.phase, going.weight_unshown) == (Phase.ROLLING_BACK, weight is not None)
+    older = make_observation(0, traffic_percent=0, is_status_behind=behind)
+    seen = plan(make_decision_input(going, older)).progress
+    assert seen.rollback_written_at == NOW
+    before, after = NOW + seconds - 1, NOW + seconds
+    assert plan(make_decision_input(seen, older, now=before)).progress.phase is Phase.ROLLING_BACK
+    assert plan(make_decision_input(seen, older, now=after)).progress.phase is Phase.ROLLED_BACK
+
+
+def test_a_rollback_of_a_weight_that_was_shown_ends_with_the_status() -> None:
+    """No wait: a candidate at 0 is the proof."""
+    given = make_decision_input(observation=make_observation(10), request=Request("r1", "abort"))
+    going = plan(given).progress
+    assert not going.weight_unshown
+    behind = make_observation(0, traffic_percent=0, is_status_behind=True)
+    assert plan(make_decision_input(going, behind)).progress.phase is Phase.ROLLED_BACK
+
+
 def test_does_not_escalate_when_stable_blocks_the_route() -> None:
     """A new revision of stable's spec may fail as stable did: the weight waits in the field."""
     going = progress(weight=0, phase=Phase.ROLLING_BACK, verified_at=None)

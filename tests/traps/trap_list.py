@@ -603,9 +603,9 @@ def _(world: TrapWorld) -> None:
 def _(world: TrapWorld) -> None:
     """v2 becomes ready while v3 starts: it gets none of v3's share."""
     world.serve()
-    world.release("v2-slow12", 10)
+    world.release("v2-slow25", 10)
     world.until_created(2)
-    world.patch({"spec": {"predictor": {"model": {"storageUri": f"gs://models/{SERVICE}/v3-slow25"}}}})
+    world.patch({"spec": {"predictor": {"model": {"storageUri": f"gs://models/{SERVICE}/v3-slow40"}}}})
     world.until_phase(3, "Promoted", seconds=240)
     assert world.highest(2) == 0
 

@@ -80,7 +80,7 @@ def _may_be_older_status(given: DecisionInput, observation: Observation) -> bool
         return False
     if step.from_weight is not None and step.from_weight < 100 and not rollback.weight_unshown:
         return False
-    lag = LONGEST_STATUS_LAG if rollback.weight_unshown and observation.is_status_behind else STATUS_LAG
+    lag = LONGEST_STATUS_LAG if observation.is_status_behind else STATUS_LAG
     return rollback.written_at is None or given.now - rollback.written_at < lag
 
 
