@@ -225,10 +225,10 @@ def test_a_status_that_never_showed_the_weight_does_not_end_the_rollback(
         progress(0, 10, verified_at=None, step_started_at=NOW - 5), unshown, request=Request("r1", "abort")
     )
     going = plan(given).progress
-    assert (going.phase, going.weight_unshown) == (Phase.ROLLING_BACK, weight is not None)
+    assert (going.phase, going.rollback.weight_unshown) == (Phase.ROLLING_BACK, weight is not None)
     older = make_observation(0, traffic_percent=0, is_status_behind=behind)
     seen = plan(make_decision_input(going, older)).progress
-    assert seen.rollback_written_at == NOW
+    assert seen.rollback.written_at == NOW
     before, after = NOW + seconds - 1, NOW + seconds
     assert plan(make_decision_input(seen, older, now=before)).progress.phase is Phase.ROLLING_BACK
     assert plan(make_decision_input(seen, older, now=after)).progress.phase is Phase.ROLLED_BACK
@@ -238,7 +238,7 @@ def test_a_rollback_of_a_weight_that_was_shown_ends_with_the_status() -> None:
     """No wait: a candidate at 0 is the proof."""
     given = make_decision_input(observation=make_observation(10), request=Request("r1", "abort"))
     going = plan(given).progress
-    assert not going.weight_unshown
+    assert not going.rollback.weight_unshown
     behind = make_observation(0, traffic_percent=0, is_status_behind=True)
     assert plan(make_decision_input(going, behind)).progress.phase is Phase.ROLLED_BACK
 
