@@ -14,6 +14,7 @@ sys.path.insert(0, str(_ROOT))
 
 from autocanary.app.demo_page import DemoPage  # noqa: E402
 from autocanary.app.demo_run import controller_on  # noqa: E402
+from autocanary.page import Visitor  # noqa: E402
 from autocanary.policy_files import ActivePolicies  # noqa: E402
 from autocanary.simulator.scenarios import SCENARIOS  # noqa: E402
 from autocanary.simulator.traffic import RequestLoad  # noqa: E402
@@ -38,6 +39,14 @@ _RUNS = {
 }
 
 
+class _Page(DemoPage):
+    """As a user with the right to act sees it; the demo itself refuses what comes after the end of a scenario."""
+
+    def may_act(self, visitor: Visitor, namespace: str) -> bool:
+        del visitor, namespace
+        return True
+
+
 def _run(page: DemoPage, scenario: str, horizon: float) -> None:
     """Until its rollout has ended."""
     policy = replace(ActivePolicies().restore("mnist", _POLICY), namespace="models")
@@ -55,7 +64,7 @@ def _run(page: DemoPage, scenario: str, horizon: float) -> None:
 
 def main() -> None:
     """Write docs/images/page-*.png."""
-    page = DemoPage()
+    page = _Page()
     try:
         with open_browser() as browser:
             for name, (scenario, horizon) in _RUNS.items():

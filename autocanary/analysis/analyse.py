@@ -375,7 +375,9 @@ class _EvaluatedMetrics:
         if self.comparison_result is None or name not in self.comparison_result.summaries:
             return self._missing_traffic_text()
         standing = self.comparison_result.summaries[name]
-        part = f"; it carries {100 * standing.contribution:.0f} % of the evidence" if standing.contribution < 0.95 else ""
+        part = (
+            f"; it carries {100 * standing.contribution:.0f} % of the evidence" if standing.contribution < 0.95 else ""
+        )
         title = next((_title(each) for each in self.metrics if each.name == name), name)
         return f"{title} {verb} worse than stable's: {worse_text(standing)}{part}"
 

@@ -113,10 +113,14 @@ class DemoPage:
         return namespaces
 
     def may_act(self, visitor: Visitor, namespace: str) -> bool:
-        """Only in the scenario that runs; the worlds of earlier ones have ended."""
+        """Only in the scenario that runs; the worlds of those that have ended stand still."""
         del visitor
         with self._lock:
-            return namespace == next(reversed(self._shown), "")
+            running = any(not each.is_final for each in self._shown.get(namespace, ()))
+            return running and namespace == next(reversed(self._shown), "")
+
+    def refusal(self, namespace: str) -> str:
+        return f"the demo's scenario {namespace} has ended"
 
     def act(self, visitor: Visitor, rollout: Rollout, *, paused: bool | None, request: Request | None) -> None:
         del visitor

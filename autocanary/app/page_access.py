@@ -85,6 +85,10 @@ class _ReviewedAccess:
         """See ``PageAccess``."""
         return self._may(visitor, "patch", namespace)
 
+    def refusal(self, namespace: str) -> str:
+        """See ``PageAccess``."""
+        return f"that takes the right to patch canaryrollouts in namespace {namespace}"
+
     def may_undo(self, visitor: Visitor, rollout: Rollout) -> bool:
         """See ``PageAccess``."""
         return self._may(visitor, "patch", rollout.namespace, inference_services_of(dialect_for(rollout.api_version)))

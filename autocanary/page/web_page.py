@@ -250,7 +250,9 @@ class WebPage:
 
         def gather() -> dict[str, Any]:
             view = self._view(rollout, may_undo=may_undo)
-            return {"view": view, "may_act": may_act, "asked": asked, **self._answer(rollout, asked)}
+            answer = self._answer(rollout, asked)
+            refusal = self._access.refusal(rollout.namespace)
+            return {"view": view, "may_act": may_act, "refusal": refusal, "asked": asked, **answer}
 
         return await self._html(visitor, "rollout.html", "rollouts", gather)
 
@@ -453,6 +455,7 @@ class WebPage:
             **self._context(None),
             "view": self._view(rollout, may_undo=may_undo),
             "may_act": may_act,
+            "refusal": self._access.refusal(rollout.namespace),
             **self._answer(rollout, asked),
         }
         parts: dict[str, str] = {}

@@ -81,6 +81,9 @@ class FakeAccess:
     def may_act(self, visitor: Visitor, namespace: str) -> bool:
         return self.may_write is None or namespace in self.may_write
 
+    def refusal(self, namespace: str) -> str:
+        return f"that takes the right to patch canaryrollouts in namespace {namespace}"
+
     def act(self, visitor: Visitor, rollout: Rollout, *, paused: bool | None, request: Request | None) -> None:
         if self.error is not None:
             raise self.error

@@ -103,3 +103,15 @@ def test_the_page_answers_what_the_one_on_call_asks(incident: Incident) -> None:
     assert "gs://models/mnist/1" in shown
     assert "gs://models/mnist/2" in shown
     assert "`" not in shown
+
+
+def test_the_demo_says_why_nothing_can_be_done_in_a_scenario_that_has_ended() -> None:
+    """Its world stands still: a retry would never be answered, and no right is missing."""
+    page = DemoPage()
+    try:
+        Demo("errors", page=page).advance(900)
+        shown = _plain(_text(f"{page.address}rollouts/errors/mnist-00002"))
+    finally:
+        page.close()
+    assert "You may look at this rollout, and not act on it: the demo's scenario errors has ended." in shown
+    assert "right to patch" not in shown
