@@ -222,7 +222,7 @@ class RollbackState:
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """What is to be notified and what has been.
+    """The notifications that are pending, and what was delivered.
 
     ``pending`` are the notifications that a channel still lacks, ``delivered`` the ids of the latest that every
     channel has. ``warnings_sent`` holds the reasons of warnings already notified. ``channel_message_ids`` are what

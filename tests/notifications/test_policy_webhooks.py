@@ -274,7 +274,7 @@ def test_hanging_call_times_out(executor: ThreadPoolExecutor) -> None:
 
 
 def test_a_late_answer_is_no_answer(executor: ThreadPoolExecutor) -> None:
-    """A gate that opens after its timeout has not opened: the next evaluation asks it again and takes that answer."""
+    """A webhook that answers after its timeout has not answered: the next evaluation calls it again and takes that answer."""
     call, late = call_of("http://host/", timeout=0.01), LateClient()
     webhooks = HttpPolicyWebhooks(Threads(executor), late, overhead_seconds=0.01)
     assert webhooks.call([call])[call].ok is None
