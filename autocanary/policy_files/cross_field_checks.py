@@ -192,6 +192,9 @@ def _metric(metric: dict[str, Any], here: FieldPath) -> Iterator[FieldProblem]:
         yield from _range_of_unknown_unit(metric, here)
     else:
         yield from _range(metric, _SHARE_OF_BAD if _answers_counts(metric) else preset, here)
+    if _answers_counts(metric) and "min" in (get_mapping(metric, "thresholdRange") or {}):
+        message = "the metric is the share of bad ones, of which no candidate has too few"
+        yield FieldProblem((*here, "thresholdRange", "min"), message, "write max, for example {max: 2%}", at_key=True)
 
 
 def _answers_counts(metric: dict[str, Any]) -> bool:

@@ -57,7 +57,7 @@ _NOT_AVAILABLE: dict[str, str] = {
     "templateVariables": "metric templates are not available in this version: write the query here",
     "successCondition": "not available in this version: use thresholdRange",
     "failureCondition": "not available in this version: use thresholdRange",
-    "provider": "other metric providers are not available in this version: Prometheus answers",
+    "provider": "a metric has no provider here: write query for Prometheus, or web for another service, in the metric",
     "alerts": "called notifications here",
     "analysisTemplate": "not available in this version: write the metrics under analysis",
     "experiment": "Argo Rollouts' experiment is not available in this version",
@@ -68,6 +68,18 @@ _NOT_AVAILABLE: dict[str, str] = {
     "suspend": "not available in this version: pause a rollout with autocanary pause",
 }
 """Fields that users know from Flagger and Argo Rollouts, or from the plans of this format."""
+
+_OF_WEB: dict[str, str] = {
+    "timeoutSeconds": "here it is timeout, with its unit",
+    "jsonPath": "the service answers one form of JSON: see answer",
+    "headers": "credentials are configured by the operator: name them in credentialsRef",
+    "authentication": "credentials are configured by the operator: name them in credentialsRef",
+    "insecure": "certificates are always checked",
+    "method": "the service is asked by GET",
+    "body": "the service is asked by GET",
+    "jsonBody": "the service is asked by GET",
+}
+"""Fields of Argo Rollouts' web provider."""
 
 _RENAMED: dict[str, str] = {
     "threshold": "failureLimit, in each metric",
@@ -143,6 +155,8 @@ def _missing(error: _PydanticError) -> FieldProblem:
 
 def _unknown(error: _PydanticError) -> FieldProblem:
     name = str(error.path[-1])
+    if name in _OF_WEB and error.path[-2:-1] == ("web",):
+        return FieldProblem(error.path, "unknown field", _OF_WEB[name], at_key=True)
     if name in _NOT_AVAILABLE:
         return FieldProblem(error.path, _NOT_AVAILABLE[name], at_key=True)
     if name in _RENAMED:

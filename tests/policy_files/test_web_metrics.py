@@ -59,6 +59,10 @@ def test_counts() -> None:
         (f'web: {{url: "{URL}"}}, query: up, thresholdRange: {{min: 1}}', "a query or a web service, not both"),
         (f'web: {{url: "{URL}"}}, quantile: 0.5, thresholdRange: {{min: 1}}', "itself says which quantile"),
         (f'web: {{url: "{URL}", answer: counts}}, thresholdRange: {{max: 2s}}', "max"),
+        (f'web: {{url: "{URL}", answer: counts}}, thresholdRange: {{min: 98}}', "the share of bad ones"),
+        (f'web: {{url: "{URL}", jsonPath: "$.x"}}, thresholdRange: {{min: 98}}', "one form of JSON: see answer"),
+        (f'web: {{url: "{URL}", timeoutSeconds: 5}}, thresholdRange: {{min: 98}}', "here it is timeout, with its unit"),
+        (f'provider: {{web: {{url: "{URL}"}}}}, web: {{url: "{URL}"}}, thresholdRange: {{min: 98}}', "has no provider"),
     ],
 )
 def test_mistakes(fields: str, words: str) -> None:
