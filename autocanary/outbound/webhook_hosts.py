@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 import requests
@@ -112,6 +113,7 @@ class GuardedAdapter(requests.adapters.HTTPAdapter):
         return super().send(request, *args, **kwargs)
 
 
+@lru_cache(maxsize=8)
 def _pool_classes(hosts: WebhookHosts | None) -> dict[str, type[urllib3.HTTPConnectionPool]]:
     class Connection(urllib3.connection.HTTPConnection):
         response_class = DeadlineResponse

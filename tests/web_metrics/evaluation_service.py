@@ -37,6 +37,10 @@ class Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+
 class EvaluationService:
     """On a free port of the loopback; ``behaviour`` may be replaced at any time."""
 
@@ -45,7 +49,7 @@ class EvaluationService:
         self.stopping = threading.Event()
         self.behaviour: Behaviour = says({"value": 1})
         handler = type("BoundHandler", (Handler,), {"service": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
