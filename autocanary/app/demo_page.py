@@ -113,7 +113,7 @@ class DemoPage:
         return namespaces
 
     def may_act(self, visitor: Visitor, namespace: str) -> bool:
-        """Only in the scenario that runs; the worlds of those that have ended do not change."""
+        """Only in the scenario that runs; no time passes in those that have ended."""
         del visitor
         with self._lock:
             running = any(not each.is_final for each in self._shown.get(namespace, ()))

@@ -69,10 +69,10 @@ def _lists(items: object) -> object:
 def render_history(title: str, past: Sequence[PastRollout], output: Output) -> RenderableType:
     """A line per rollout, and below it what was put back, the acts of users, and with ``wide`` the message."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="none", pad_edge=False)
-    for column in ("#", "STARTED", "OUTCOME", "TOOK", "MODEL"):
+    for column in ("#", "STARTED (UTC)", "OUTCOME", "TOOK", "MODEL"):
         table.add_column(column, no_wrap=column != "MODEL", overflow="fold")
     for each in past:
-        began = (format_time(each.started_at) or "").replace("T", " ").removesuffix(":00Z").removesuffix("Z")
+        began = (format_time(each.started_at) or "").replace("T", " ").removesuffix("Z")
         took = format_duration(each.seconds)
         table.add_row(
             Text(str(each.number)),
@@ -88,7 +88,7 @@ def _details(each: PastRollout, output: Output) -> list[str]:
     lines = [each.models.text or f"{each.stable} → {each.candidate}"]
     by = f"released by {each.released_by}" if each.released_by else ""
     reason = each.reason if each.reason != each.outcome else ""
-    lines += [text for text in (", ".join(filter(None, (reason, by))),) if text]
+    lines += [text for text in (reason, by) if text]
     for act in each.acts:
         who, why = (f" by {act.by}" if act.by else "", f": {act.reason}" if act.reason else "")
         lines.append(f"{act.verb}{who}{why}")

@@ -390,7 +390,7 @@ class WebPage:
     def _list_update(self, feed: Feed, readable: frozenset[str], query: ListQuery) -> Mapping[str, Any] | None:
         """The rows that have changed, or the list where others belong to it now.
 
-        A row is rendered when its record changes, and now and then while it runs: "held for 5m" changes with the time.
+        A row is rendered when its record changes, and now and then while it runs: "held for 5m" is false soon.
         """
         now, source = self._source.now(), self._source
         rows: dict[str, tuple[Rollout, str, float]] = feed.seen.setdefault("rows", {})

@@ -124,7 +124,7 @@ def test_history_shows_outcome_duration_and_models(invoke: Invoke) -> None:
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert lines[0] == "models/mnist"
-    assert lines[1].split() == ["#", "STARTED", "OUTCOME", "TOOK", "MODEL"]
+    assert lines[1].split() == ["#", "STARTED", "(UTC)", "OUTCOME", "TOOK", "MODEL"]
     assert lines[2].startswith("1  2026-01-01 00:")
     assert f"{V1} → {V2}" in lines[2]
 

@@ -106,7 +106,7 @@ def test_the_page_answers_what_the_one_on_call_asks(incident: Incident) -> None:
 
 
 def test_the_demo_says_why_nothing_can_be_done_in_a_scenario_that_has_ended() -> None:
-    """Its world does not change any more: a retry would never be answered, and no right is missing."""
+    """No time passes in it, so a retry would never be answered, and no right is missing."""
     page = DemoPage()
     try:
         Demo("errors", page=page).advance(900)

@@ -73,7 +73,7 @@ def test_a_page_of_one_rollout_is_sent_in_parts() -> None:
         stream.close()
 
 
-def test_a_duration_in_a_sentence_is_updated() -> None:
+def test_a_duration_in_a_sentence_is_made_again() -> None:
     """A rollout that waits for a user changes nothing, and "1m so far" is false an hour later."""
     waiting = rollout(Phase.PAUSED, reason=Reason.FAILURE_PAUSED, message="it failed")
     waiting = replace(waiting, progress=replace(waiting.progress, phase_since=NOW - 60))
