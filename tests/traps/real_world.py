@@ -18,7 +18,7 @@ from autocanary.model.policy import Component
 from autocanary.simulator.kserve_controller import KServeController
 from autocanary.simulator.pod_behaviour import storage_uri
 from tests.real.installation import SERVICE_ACCOUNT, Autocanary, Installation
-from tests.testbed.servers import free_port
+from tests.testbed.servers import KubectlError, free_port
 from tests.testbed.servers.http import fetch
 from tests.traps.simulator_rules import SimulatorRulesWorld
 from tests.traps.world import BAD, SERVICE, SentNotification, TrapWorld, manifest, policy_document
@@ -29,6 +29,7 @@ StorageUriOf = Callable[[str, str], str]
 """The place of the model of a (namespace, revision); "" where it is not known."""
 _NO_WEBHOOK = "autocanary-tests/no-webhook"
 _POLL_SECONDS = 0.2
+_REPLACE_ATTEMPTS = 5
 _GROUPS = {"inferenceservices": "serving.kserve.io/v1beta1", "canaryrollouts": "autocanary.dev/v1alpha1"}
 
 
@@ -155,7 +156,15 @@ class ApiServerTrapWorld(TrapWorld):
         self._write("inferenceservices", SERVICE, body, by)
 
     def replace(self, version: str, weight: int | None = None) -> None:
-        self._api.kubectl("replace", "-f", "-", stdin=json.dumps(manifest(self.namespace, version, weight)))
+        document = json.dumps(manifest(self.namespace, version, weight))
+        for attempt in range(1, _REPLACE_ATTEMPTS + 1):
+            try:
+                self._api.kubectl("replace", "-f", "-", stdin=document)
+            except KubectlError as error:  # kubectl reads the version first, and a controller may write in between
+                if "the object has been modified" not in str(error) or attempt == _REPLACE_ATTEMPTS:
+                    raise
+            else:
+                return
 
     def delete(self) -> None:
         self._api.kubectl("-n", self.namespace, "delete", "inferenceservice", SERVICE, "--wait=false")
