@@ -122,6 +122,7 @@ class Controller:
         self._record_deliveries(now)
         self._rollout_starts.start(now)
         self._evaluations.evaluate(now)
+        self._notifications.send_backlog()
         self._pending_calls.process_results()
         self._evaluations.requeue_overdue(now)
 

@@ -7,6 +7,8 @@ from autocanary.controller.context import Dependencies, isolated
 from autocanary.controller.running_rollout import RunningRollout
 from autocanary.controller.state import ControllerState
 from autocanary.decide.outbox import mark_delivered, save_channel_message_id
+from autocanary.model.decision import Event
+from autocanary.model.frozen_copy import replace
 from autocanary.model.progress import Notification
 from autocanary.model.reason import Reason
 from autocanary.model.rollout import RolloutId
@@ -19,12 +21,52 @@ _OPEN_REASONS = frozenset({Reason.INCONCLUSIVE.value, Reason.SUSPICIOUS.value})
 """The message about a comparison that is still open has a forecast."""
 
 
+_FOLDABLE_EVENTS = frozenset(each.value for each in (Event.STARTED, Event.STEP, Event.HELD, Event.RESUMED))
+_OLD_SECONDS = 600.0
+"""What could not be delivered for so long is dropped without a restart as well."""
+_BACKLOG_PER_TICK = 10
+
+
 class Notifications:
-    """Notifications are sent only after they are recorded. Not thread-safe: called on the tick's thread only."""
+    """Notifications are sent only after they are recorded. Not thread-safe: called on the tick's thread only.
+
+    The backlog is what was recorded before this process led. Rollouts with a message that may be urgent come first,
+    the others a few in each tick, after the evaluations.
+    """
 
     def __init__(self, dependencies: Dependencies, state: ControllerState) -> None:
         self._dependencies, self._state = dependencies, state
         self._deliveries: list[Delivery] = []
+        self._backlog: dict[RolloutId, None] = {}
+
+    def send_later(self, running: RunningRollout, now: float) -> None:
+        """Queue the notifications of an adopted rollout; old ones of its steps are folded into the newest."""
+        pending = running.stored.outbox.pending if running.stored is not None else ()
+        with isolated("notifications_not_folded", namespace=running.id[0], rollout=running.id[1]):
+            self._fold(running, pending, now)
+        if any(each.event not in _FOLDABLE_EVENTS for each in pending):
+            self.send_pending(running)
+        elif pending:
+            self._backlog[running.id] = None
+
+    def send_backlog(self) -> None:
+        """Queue the notifications of a few rollouts of the backlog."""
+        for id_ in list(self._backlog)[:_BACKLOG_PER_TICK]:
+            del self._backlog[id_]
+            running = self._state.find(id_)
+            if running is not None:
+                self.send_pending(running)
+
+    def _fold(self, running: RunningRollout, pending: tuple[Notification, ...], now: float) -> None:
+        """Of old notifications that the log has, only the newest goes to the other channels; it says how many."""
+        folded = [each for each in pending[:-1] if _is_foldable(each, now)]
+        for notification in folded:
+            message = self._message_for(running, notification.id)
+            if message is not None and running.queue_notification(notification.id):
+                channels = self._dependencies.notifier.channels(message)
+                self._deliveries.extend(Delivery(*running.id, notification.id, channel, True) for channel in channels)
+        if folded:
+            running.set_folded(pending[-1].id, len(folded))
 
     def send_pending(self, running: RunningRollout) -> None:
         """Queue the recorded notifications that are undelivered, each once."""
@@ -39,6 +81,9 @@ class Notifications:
         message = self._message_for(running, notification.id)
         if message is None:
             return
+        if folded := running.folded_count(notification.id):
+            earlier = ("earlier", f"{folded} older messages of this rollout were not sent one by one")
+            message = replace(message, details=(*message.details, earlier))
         channels = self._dependencies.notifier.channels(message)
         if set(channels) <= set(notification.delivered_channels):
             self._deliveries.append(Delivery(*running.id, notification.id, "", True))
@@ -95,6 +140,11 @@ class Notifications:
                     self._dependencies.dry_run,
                 )
         return None
+
+
+def _is_foldable(notification: Notification, now: float) -> bool:
+    is_logged = bool(notification.delivered_channels)  # the log is written first
+    return notification.event in _FOLDABLE_EVENTS and is_logged and now - notification.at > _OLD_SECONDS
 
 
 def _forecast(running: RunningRollout) -> tuple[tuple[str, str], ...]:

@@ -114,6 +114,7 @@ class RunningRollout:
     _all_metrics: tuple[Metric, ...] | None = None
     _sample_times: SampleTimes = field(default_factory=SampleTimes)
     _planned_from: tuple[object, ...] = ()
+    _folded: tuple[str, int] = ("", 0)
 
     @property
     def queries(self) -> tuple[tuple[str, MetricQuery], ...]:
@@ -522,6 +523,15 @@ class RunningRollout:
             return False
         self._queued_notifications.add(notification_id)
         return True
+
+    def set_folded(self, notification_id: str, count: int) -> None:
+        """So many older notifications are not sent; the one of this id says so."""
+        self._folded = (notification_id, count)
+
+    def folded_count(self, notification_id: str) -> int:
+        """How many older notifications the message of this id stands for, besides its own."""
+        id_, count = self._folded
+        return count if id_ == notification_id else 0
 
     def apply_delivery(self, delivery: Delivery, progress: Progress) -> None:
         """``progress`` has the delivery noted; kept to note it again, should another client's status replace it."""

@@ -265,7 +265,7 @@ class RolloutStarts:
         self._state.clear_set_aside(running.id)
         self._failures.pop(rollout.key, None)
         self._state.track(running, now)
-        self._notifications.send_pending(running)
+        self._notifications.send_later(running, now)
 
     def _read_record(self, rollout: Rollout, now: float) -> RunningRollout:
         """The whole record is read before it is used: whatever its fields hold is raised here."""

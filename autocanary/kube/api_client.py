@@ -41,7 +41,10 @@ _JSON = "application/json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _TIMEOUTS = (3.0, 10.0)
 _QUICK = (1.0, 2.0)  # for what is useful only now
-_MAX_CONNECTIONS = 64  # idle connections kept: the I/O pool's workers and the watches
+_MAX_CONNECTIONS = 256
+"""Idle connections kept; as many are opened as calls are under way. With fewer than threads (writes and those in place
+of hanging ones, Events, watches of each namespace, pages) urllib3 throws connections away, and warns of each.
+"""
 _RELOAD_AT_MOST_EVERY = 60.0
 _PAGE_SIZE = 500
 _BLOCK = 1024 * 1024

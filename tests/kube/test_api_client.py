@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kubernetes.client import Configuration
 
 from autocanary import __version__
-from autocanary.errors import Busy, Conflict, Forbidden, SettingsError, Unreachable
+from autocanary.errors import Busy, ClusterError, Conflict, Forbidden, SettingsError, Unreachable
 from autocanary.kube.api_client import ApiClient
 from autocanary.kube.kubeconfig import ClusterCredentials
 from autocanary.kube.resource import EVENTS, LEASES, ROLLOUTS
@@ -215,3 +216,15 @@ def configuration(url: str) -> Configuration:
     made = Configuration(host=url)
     made.proxy = None
     return made
+
+
+def test_as_many_calls_as_threads_keep_their_connections(api: FakeApi, caplog: pytest.LogCaptureFixture) -> None:
+    """An API server that is slow for everything holds a connection of each thread; none is thrown away after."""
+    client, count = api.client(), 80
+    client.create(LEASES, "ml", LEASE)
+    for _ in range(count):
+        api.reply("GET", "/leases/a", Reply(delay=1.0))
+    with ThreadPoolExecutor(count) as threads:
+        futures = [threads.submit(client.get, LEASES, "ml", "a") for _ in range(count)]
+    assert all(future.exception() is None or isinstance(future.exception(), ClusterError) for future in futures)
+    assert not [each for each in caplog.messages if "pool is full" in each]
