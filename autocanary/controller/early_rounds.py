@@ -19,7 +19,7 @@ _LEAST_SECONDS, _MOST_SECONDS = 1.0, 30.0
 _QUERIES_PER_SECOND = 2.0
 """With the regular evaluations (at 15 s half a query per second) at most 90 queries in 30 s."""
 _EVALUATIONS_PER_SECOND = 250.0
-_BUSY_PART = 1 / 3
+_BUSY_PART = 1 / 2
 """The part of the time for which a server may be busy with these queries."""
 _HANG_SECONDS = 60.0
 _TICK_SLACK = 0.2
