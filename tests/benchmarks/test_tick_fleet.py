@@ -97,7 +97,7 @@ def test_a_run_becomes_a_row_of_each_table() -> None:
     assert notified.count("autocanary 50 / 10 s, a note") == 2
     assert "200" not in notified.replace("| 20 |", "")
     widths = {line.count("|") for line in notified.splitlines() if line}
-    assert widths == {11, 7}
+    assert widths == {11, 8}
 
 
 def test_every_metric_of_the_workload_is_answered() -> None:
