@@ -22,7 +22,7 @@ from typing import Any
 from autocanary.model.measurement import MeasurementKind, MetricQuery, Source
 from autocanary.ports import Clock
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
-from autocanary.prometheus.presets import ExporterVariant
+from autocanary.prometheus.exporters import ExporterVariant
 from autocanary.prometheus.revision_labels import RevisionTarget
 from autocanary.prometheus.sources import exporter_variants
 from benchmarks.figures import table

@@ -87,3 +87,15 @@ def test_tests_of_scheduler_caches_and_queues_use_what_is_public() -> None:
         if ast.unparse(node.value) not in ("self", "cls") and not node.attr.isupper()  # a module's constant
     ]
     assert found == []
+
+
+def test_a_long_file_says_why() -> None:
+    """A file holds one idea and is read in one sitting; where that takes more than 300 lines, its docstring says why."""
+    long, said = set(), set()
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > 300:
+            long.add(str(path.relative_to(PACKAGE)))
+        if "Over 300 lines because " in (ast.get_docstring(ast.parse(text)) or ""):
+            said.add(str(path.relative_to(PACKAGE)))
+    assert said == long

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from autocanary.errors import InputError
 from autocanary.promql import (
     PLACEHOLDERS,
-    _query_size,
     escape_regex,
     fill_placeholders,
     find_placeholders,
@@ -23,6 +22,7 @@ from autocanary.promql import (
     size_problem,
     syntax_error,
 )
+from autocanary.promql.query_syntax import _query_size
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=30)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import log
 from typing import Any
 
 from autocanary.analysis.combined_evidence import (
@@ -20,15 +19,14 @@ from autocanary.analysis.combined_evidence import (
     update_comparisons,
 )
 from autocanary.analysis.count_blocks import is_silent
-from autocanary.analysis.needed_requests import needed_requests
+from autocanary.analysis.metric_summaries import KINDS_WITH_COUNTS, summarize
 from autocanary.analysis.new_samples import COUNTS_SPACING, is_spaced
 from autocanary.analysis.parameters import ComparisonParameters, parameters_of
-from autocanary.analysis.sequential_test import Comparison
 from autocanary.analysis.service_health import ServiceHealth
 from autocanary.analysis.verdict import Evaluation
-from autocanary.model.comparison_summary import ComparisonSummary, RevisionCounts
+from autocanary.model.comparison_summary import ComparisonSummary
 from autocanary.model.frozen_copy import replace
-from autocanary.model.measurement import Measurement, MeasurementKind, RequestCounters, Unit
+from autocanary.model.measurement import Measurement, RequestCounters, Unit
 from autocanary.model.policy import FULL_WEIGHT, Metric
 
 __all__ = [
@@ -46,12 +44,6 @@ _READABLE_VERSIONS = (2, STATE_VERSION)
 _NEW_HEALTH = ServiceHealth()
 MISSING_TRAFFIC_SECONDS = 60.0
 """Seconds for which missing traffic must last: pods that start late complete it at once."""
-
-_KINDS_WITH_COUNTS = frozenset(
-    {MeasurementKind.VALUE, MeasurementKind.TOO_FEW, MeasurementKind.NO_SERIES, MeasurementKind.NOT_A_NUMBER}
-)
-"""Measurements whose counts are whole; a window without requests is no reason to doubt the totals."""
-
 _OBJECTIVE_END = {"error-rate": "max", "request-success-rate": "min"}
 
 
@@ -156,7 +148,7 @@ def evaluate_comparisons(
         after = replace(after, latched=False)
     began = _counting_since(evidence, counters)
     summaries = {
-        name: _summary(
+        name: summarize(
             after.metrics[name],
             parameters[name],
             conclusion,
@@ -279,7 +271,7 @@ def _load_state(evidence: Mapping[str, Any]) -> tuple[Comparisons, float | None,
 
 
 def _counters(measurement: Measurement | None) -> RequestCounters | None:
-    return measurement.counters if measurement is not None and measurement.kind in _KINDS_WITH_COUNTS else None
+    return measurement.counters if measurement is not None and measurement.kind in KINDS_WITH_COUNTS else None
 
 
 def _counting_since(evidence: Mapping[str, Any], counters: Mapping[str, RequestCounters | None]) -> float | None:
@@ -318,71 +310,3 @@ def _is_decided_by_share(
     states = {name: comparisons.metrics[name] for name in gating} | frozen
     others = combine_evidence(states, decisive, frozen=frozen)
     return others.log_e < others.bound and conclusion.largest_contributor == TRAFFIC_SHARE
-
-
-def _summary(
-    state: Comparison,
-    parameters: ComparisonParameters,
-    conclusion: CombinedEvidence,
-    metric: Metric,
-    measurement: Measurement | None,
-    began: float | None,
-    at: Evaluation,
-    required: float,
-    stable_in_outage: bool,
-) -> ComparisonSummary:
-    name, outcome = metric.name, _worst_outcome(state)
-    n_c, e_c, n_s, e_s = state.total.outcome(outcome)
-    recent_n_c, recent_e_c, recent_n_s, recent_e_s = state.recent.counts.outcome(outcome)
-    needed = None
-    if not stable_in_outage:  # such blocks prove nothing
-        needed = needed_requests(state, parameters, step=at.step, steps=at.steps, required=required)
-    without_stable = at.weight >= FULL_WEIGHT and state.history.requests > 0.0
-    counters = measurement.counters if measurement is not None else None
-    gates = name in conclusion.inferiority  # the others are shown all the same
-    inferiority = conclusion.inferiority[name] if gates else state.evidence
-    non_inferiority = conclusion.non_inferiority[name] if gates else state.non_inferiority / -log(parameters.beta)
-    return ComparisonSummary(
-        candidate=RevisionCounts(float(n_c), float(e_c)),
-        stable=RevisionCounts(float(n_s), float(e_s)),
-        step_requests=float(state.step.candidate),
-        evidence_percent=round(100.0 * min(max(inferiority / parameters.bound, 0.0), 1.0), 1),
-        non_inferior_percent=round(100.0 * min(max(non_inferiority, 0.0), 1.0), 1),
-        contribution=round(conclusion.contribution.get(name, 0.0), 3),
-        seconds=round(counters.at - began, 1) if counters is not None and began is not None else 0.0,
-        slower_than=state.bounds[outcome] if state.bounds else None,
-        not_compared_reason=_reason_not_compared(state, parameters, measurement),
-        recent_candidate=RevisionCounts(float(recent_n_c), float(recent_e_c)),
-        recent_stable=RevisionCounts(float(recent_n_s), float(recent_e_s)),
-        recent_seconds=round(state.recent.seconds, 1),
-        needed_requests=needed.requests if needed is not None else None,
-        needed_seconds=needed.seconds if needed is not None else None,
-        limit_percent=round(100.0 * state.history.upper_rate(outcome), 4) if without_stable else None,
-        confidence=round(100.0 * (1.0 - parameters.alpha), 6),
-    )
-
-
-def _worst_outcome(state: Comparison) -> int:
-    """Of the latency bounds, the one that says most against the candidate."""
-    if len(state.outcomes) < 2:
-        return 0
-    return max(range(len(state.outcomes)), key=lambda index: state.outcomes[index].inferiority)
-
-
-def _reason_not_compared(state: Comparison, parameters: ComparisonParameters, measurement: Measurement | None) -> str:
-    """Why nothing is compared; "" when it is, or when the reading says it already."""
-    if measurement is None or measurement.kind not in _KINDS_WITH_COUNTS:
-        return ""
-    source = f" of {measurement.source.value}" if measurement.source is not None else ""
-    if measurement.counters is None:
-        if measurement.kind is not MeasurementKind.VALUE:
-            return ""
-        why = f": {measurement.detail}" if measurement.detail else ""
-        return f"the source{source} does not count the requests of both revisions, so nothing is compared{why}"
-    if not measurement.counters.exact:
-        return f"the counts{source} are approximate: thresholds may use them, a comparison may not"
-    if parameters.latency and not measurement.counters.bounds:
-        return f"the source{source} has no latency histogram, so nothing is compared"
-    if parameters.latency and not state.bounds:
-        return "stable has completed too few requests to say what slow is"
-    return ""

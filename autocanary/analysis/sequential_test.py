@@ -13,11 +13,13 @@ requests, or requests slower than one frozen bound) there are e-processes, kept 
 
 With all traffic on the candidate there is nothing to compare it with at the same time: then the limit is what
 stable did lately (``stable_history``).
+
+Over 300 lines because the test's state, its update and its evidence are one derivation, read from top to bottom.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf, log
 from typing import Any
@@ -36,6 +38,7 @@ from autocanary.analysis.e_values import (
     multiply,
     non_inferiority_ratios,
 )
+from autocanary.analysis.gross_failure import NO_FAST_PATH, NO_GROSS, FastPath, smallest_ratios
 from autocanary.analysis.packed_floats import pack_floats, unpack_floats
 from autocanary.analysis.parameters import (
     FACTOR_WEIGHTS,
@@ -61,7 +64,6 @@ _MIN_REQUESTS_FOR_BOUNDS = 100
 
 _FACTORS, _PASS_FACTORS = len(INFERIORITY_FACTORS), len(NON_INFERIORITY_FACTORS)
 _NO_RATIOS = (0.0,) * _PASS_FACTORS
-_NO_GROSS = (0.0,) * 4
 _EMPTY_COUNTER = BlockCounter()
 _NO_COUNTS = Counts()
 _NO_STARTS = StartWeights()
@@ -92,49 +94,6 @@ class OutcomeEvidence:
 
     def to_list(self) -> list[str]:
         return [pack_floats(each) for each in (self.inferiority_ratios, self.non_inferiority_ratios, self.step_ratios)]
-
-
-@dataclass(frozen=True, slots=True)
-class FastPath:
-    """Gross failure, evaluation by evaluation.
-
-    The sides are not counted over the same seconds: one may be a scrape ahead of the other, and so show the
-    beginning or the end of an outage of both earlier. So the candidate's counts are compared one evaluation
-    late, with those that stable had at the same evaluation, at the one before and at the one after, and the
-    smallest ratio counts. What strikes both sides is seen in one of them.
-
-    ``ratios`` are the logarithms of the terms. ``gross`` says that most requests fail now: logarithms of
-    likelihood ratios over the last evaluations, from where they are largest; one evaluation is never enough,
-    because a burst ends with it. ``candidate`` and ``stable`` are the (requests, failures) of the last
-    evaluation, and of the last two.
-    """
-
-    ratios: LogRatios = ()
-    gross: LogRatios = ()
-    candidate: tuple[int, int] | None = None
-    stable: tuple[tuple[int, int], ...] = ()
-
-    def evidence(self, unused_weight: float) -> float:
-        """log E. The smaller of an e-process and anything is below an e-process: gross needs to be none."""
-        if not self.ratios:
-            return min(0.0, log(unused_weight))
-        return min(log_mix(self.ratios, FACTOR_WEIGHTS, unused_weight), log_mean(self.gross))
-
-    def without_previous(self) -> FastPath:
-        """What was counted before is not compared with what comes: the split changed, or a side was silent."""
-        return FastPath(self.ratios, self.gross)
-
-    def to_list(self) -> list[Any]:
-        candidate = list(self.candidate) if self.candidate is not None else None
-        return [pack_floats(self.ratios), pack_floats(self.gross), candidate, [list(each) for each in self.stable]]
-
-    @classmethod
-    def from_list(cls, raw: Sequence[Any]) -> FastPath:
-        candidate = (raw[2][0], raw[2][1]) if raw[2] is not None else None
-        return cls(unpack_floats(raw[0]), unpack_floats(raw[1]), candidate, tuple((n, e) for n, e in raw[3]))
-
-
-_NO_FAST_PATH = FastPath()
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +343,7 @@ def _in_step(
     if not outcomes and ready and block_counter.started:
         outcomes = (OutcomeEvidence(),) * max(len(state.bounds), 1)
         if not parameters.latency:
-            fast_path = _NO_FAST_PATH
+            fast_path = NO_FAST_PATH
             limit_ratios = () if slo is not None else None
     # Not replace(): this is done for every rollout and metric at every evaluation.
     return Comparison(
@@ -452,26 +411,14 @@ def _with_fast_sample(
     if weight >= FULL_WEIGHT:
         ratios = multiply(ratios, _inferiority(state, parameters, sample, weight, slo)[0])
     elif fast_path.candidate is not None:
-        ratios = multiply(ratios, _smallest_ratios(fast_path, parameters, (n_s, e_s)))
+        ratios = multiply(ratios, smallest_ratios(fast_path, parameters, (n_s, e_s)))
     gross = tuple(
         [
             min(max(a, 0.0) + min(b, GROSS_LOG_CAP), 2.0 * GROSS_LOG_CAP)
-            for a, b in zip(fast_path.gross or _NO_GROSS, gross_failure_ratios(n_c, e_c), strict=True)
+            for a, b in zip(fast_path.gross or NO_GROSS, gross_failure_ratios(n_c, e_c), strict=True)
         ]
     )
     return FastPath(ratios, gross, (n_c, e_c), (*fast_path.stable[-1:], (n_s, e_s)))
-
-
-def _smallest_ratios(fast_path: FastPath, parameters: ComparisonParameters, stable_now: tuple[int, int]) -> LogRatios:
-    """The candidate's last counts against stable's of three evaluations; at most the ratio of the same one."""
-    n_c, e_c = fast_path.candidate or (0, 0)
-    smallest = inferiority_ratios(
-        n_c, fast_path.stable[-1][0], [(e_c, fast_path.stable[-1][1])], parameters.fail_margin
-    )[0]
-    for n_s, e_s in (*fast_path.stable[:-1], stable_now):
-        if n_s > 0:
-            smallest = tuple(map(min, smallest, inferiority_ratios(n_c, n_s, [(e_c, e_s)], parameters.fail_margin)[0]))
-    return smallest
 
 
 def _with_block(

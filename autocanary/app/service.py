@@ -1,6 +1,8 @@
 """The service: real adapters around the controller, and the order in which they start and stop.
 
 The file is long because what is made, started and stopped is one list of parts, to be read side by side.
+
+Over 300 lines because the composition root builds, starts and stops every part in one order.
 """
 
 from __future__ import annotations

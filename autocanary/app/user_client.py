@@ -18,6 +18,7 @@ from autocanary.kserve.knative_routes import Route, parse_route
 from autocanary.kube.api_client import ApiClient
 from autocanary.kube.kubeconfig import find_credentials
 from autocanary.kube.resource import KNATIVE_ROUTES, POLICIES, ROLLOUTS, inference_services_of
+from autocanary.kube.rollout_reader import RolloutReader
 from autocanary.kube.rollout_store import KubeRolloutStore
 from autocanary.model.foreign_text import clean_text
 from autocanary.model.observation import Observation, ServiceKey
@@ -102,6 +103,7 @@ class UserClient:
         self._client = client
         self._default_timeout = client.timeout
         self._store = KubeRolloutStore(client, NeverLeader())
+        self._reader = RolloutReader()
         self._user_name: str | None = None
 
     @property
@@ -113,7 +115,7 @@ class UserClient:
         found: list[Rollout] = []
         for document in self._client.list_all(ROLLOUTS, namespace or ""):
             try:
-                found.append(self._store.readable(document))
+                found.append(self._reader.read(document))
             except Refused as error:
                 name = document.get("metadata", {}).get("name", "?")
                 _log.warning("rollout_unreadable", rollout=name, error=str(error))

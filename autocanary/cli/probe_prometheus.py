@@ -17,9 +17,9 @@ from autocanary.policy_files.cross_field_checks import with_sample_values
 from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
 from autocanary.prometheus.client import PrometheusClient
 from autocanary.prometheus.connection_settings import config_from_settings, config_of_server
+from autocanary.prometheus.exporters import Exporter
 from autocanary.prometheus.measurements import short_window_problem
 from autocanary.prometheus.preset_queries import scrape_interval
-from autocanary.prometheus.presets import Exporter
 from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.sources import exporter_variants
 from autocanary.promql import metric_names, quote_string

@@ -2,6 +2,8 @@
 
 A request is written to the CanaryRollout's ``spec``, as kubectl could write it. autocanary answers within a tick; the
 command waits for the answer and prints it. ``undo`` shares the flags and the wait.
+
+Over 300 lines because each user request is one command with its own sentences.
 """
 
 from __future__ import annotations

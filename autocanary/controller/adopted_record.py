@@ -5,17 +5,51 @@ from __future__ import annotations
 from collections.abc import Mapping
 from operator import attrgetter
 
+from autocanary.controller import metric_queries
+from autocanary.controller.context import log_failure
+from autocanary.controller.policy_snapshots import PolicySnapshots, policy_for_unreadable_snapshot
+from autocanary.logs import logger
+from autocanary.model.frozen_copy import replace
+from autocanary.model.policy import Policy
 from autocanary.model.progress import Notification, Progress
 from autocanary.model.progress_json import FIELD_PLACES, with_stored_fields
 from autocanary.model.rollout import Rollout
 from autocanary.model.rollout_json import to_document
 
-__all__ = ["check_record", "without_future_times"]
+__all__ = ["check_record", "read_record", "without_future_times"]
+
+_log = logger("autocanary.controller")
 
 _TOLERATED_SECONDS = 1.0  # clocks of machines that are synchronised differ by less
 _TIMES = {name: attrgetter(place) for name, place in FIELD_PLACES.items() if name.endswith(("_at", "_since"))}
 _NOTIFICATION_TEXTS = ("id", "event", "phase", "reason", "message")
 _NOTIFICATION_NUMBERS = ("at", "step", "weight")
+
+
+def read_record(rollout: Rollout, snapshots: PolicySnapshots, now: float) -> tuple[Rollout, Policy]:
+    """The rollout without times of the future, and its policy: the whole record is read before it is used.
+
+    Whatever its fields hold is raised here; a policy that cannot be read is replaced by one that only holds.
+    """
+    check_record(rollout)
+    policy: Policy | None = None
+    try:
+        policy = snapshots.restore(rollout)
+        for step in range(len(policy.steps)):
+            metric_queries.metric_queries_for(rollout, policy, step)
+    except Exception as error:  # noqa: BLE001 - a snapshot of another version, or one that was edited
+        log_failure("rollout_unreadable", rollout.key, error, rollout=rollout.name)
+        policy = policy if policy is not None else policy_for_unreadable_snapshot(rollout)
+    progress, future = without_future_times(rollout.progress, now)
+    if future:
+        _log.warning(
+            "recorded_times_in_future",
+            namespace=rollout.namespace,
+            rollout=rollout.name,
+            fields=sorted(future),
+            seconds=round(max(future.values())),
+        )
+    return replace(rollout, progress=progress), policy
 
 
 def check_record(rollout: Rollout) -> None:

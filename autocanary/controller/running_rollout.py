@@ -1,11 +1,13 @@
-"""One running rollout in memory: the recorded state, the policy it keeps, and the calls under way for it."""
+"""One running rollout in memory: the recorded state, the policy it keeps, and the calls under way for it.
+
+Over 300 lines because one object owns the state of a rollout between ticks, and only its short methods change it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import NamedTuple
 
 from autocanary.analysis.new_samples import COUNTS_SPACING
@@ -14,6 +16,7 @@ from autocanary.analysis.verdict import Outcome, Verdict
 from autocanary.controller import metric_queries
 from autocanary.controller.adopted_record import without_future_times
 from autocanary.controller.context import MAX_RETRY_SECONDS, backoff_seconds
+from autocanary.controller.recorded_changes import must_record
 from autocanary.controller.sample_times import SampleTimes
 from autocanary.controller.write import WriteResult
 from autocanary.decide.components import OtherComponent
@@ -25,12 +28,11 @@ from autocanary.model.measurement import Measurement, MetricQuery
 from autocanary.model.observation import Observation, ServiceKey
 from autocanary.model.policy import Metric, Policy, WebhookType
 from autocanary.model.progress import Phase, Progress
-from autocanary.model.progress_json import FIELD_PLACES
 from autocanary.model.rollout import Rollout, RolloutId, with_known_subject
 from autocanary.model.time_format import format_time
 from autocanary.ports import Delivery, WebhookCall
 
-__all__ = ["QueryGroup", "RunningRollout", "must_record"]
+__all__ = ["QueryGroup", "RunningRollout"]
 
 
 class QueryGroup(NamedTuple):
@@ -51,22 +53,7 @@ _WRITE_SECONDS = 2.0  # a write ends at most this long after the evaluation that
 _MAX_RECENT_DELIVERIES = 40
 _OVERDUE_INTERVALS = 3
 _OVERDUE_MESSAGE = "not evaluated since "
-_ROUTINE_FIELDS = frozenset(
-    {
-        "last_evaluation_at",
-        "observed_weight",
-        "message",
-        "metrics",
-        "reason",
-        "evidence",
-        "failed_requests",
-        "inconclusive_since",
-        "series",
-    }
-)
 _EVALUATED_PHASES = frozenset({Phase.PROGRESSING, Phase.HOLDING, Phase.BAKING})
-_material_fields = attrgetter(*(place for name, place in FIELD_PLACES.items() if name not in _ROUTINE_FIELDS))
-"""What must be recorded when it differs; a reason that lasts has a phase of its own."""
 
 
 @dataclass(slots=True, eq=False)
@@ -542,26 +529,3 @@ class RunningRollout:
         """The deliveries to note again, once."""
         deliveries, self._recent_deliveries = self._recent_deliveries, []
         return deliveries
-
-
-def must_record(before: Progress | None, after: Progress) -> bool:
-    """Whether ``after`` must be recorded now: anything but the latest numbers of an evaluation without effect.
-
-    A violation counts towards a limit, so it is recorded at once; a pass does not.
-    """
-    if before is None:
-        return True
-    if before is after:
-        return False
-    if _failures_differ(before, after):
-        return True
-    return _material_fields(before) != _material_fields(after)
-
-
-def _failures_differ(before: Progress, after: Progress) -> bool:
-    """Whether the number of violations changed and must be recorded; zero violations need no record."""
-    if before.analysis.metrics is after.analysis.metrics:
-        return False
-    earlier = {name: state.violations for name, state in before.analysis.metrics.items()}
-    later = {name: state.violations for name, state in after.analysis.metrics.items()}
-    return earlier != later and (bool(earlier) or any(later.values()))

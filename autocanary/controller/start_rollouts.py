@@ -1,11 +1,13 @@
-"""Start rollouts: from a detected release, from a record that is adopted, or from a user's retry."""
+"""Start rollouts: from a detected release, from a record that is adopted, or from a user's retry.
+
+Over 300 lines because detection, adoption and retries share what is known of a service's failed starts.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autocanary.controller import metric_queries
-from autocanary.controller.adopted_record import check_record, without_future_times
+from autocanary.controller.adopted_record import read_record
 from autocanary.controller.context import (
     MAX_RETRY_SECONDS,
     Dependencies,
@@ -16,7 +18,7 @@ from autocanary.controller.context import (
 )
 from autocanary.controller.create_rollout import StartResult, create_rollout, repair_stable
 from autocanary.controller.notify import Notifications
-from autocanary.controller.policy_snapshots import PolicySnapshots, policy_for_unreadable_snapshot
+from autocanary.controller.policy_snapshots import PolicySnapshots
 from autocanary.controller.running_rollout import RunningRollout
 from autocanary.controller.state import ControllerState
 from autocanary.decide.detection import (
@@ -256,7 +258,8 @@ class RolloutStarts:
         """Continue a recorded rollout from here on; a record that cannot be used is set aside."""
         self._state.add_to_history(rollout)
         try:
-            running = self._read_record(rollout, now)
+            corrected, policy = read_record(rollout, self._policy_snapshots, now)
+            running = RunningRollout(corrected, policy, stored=rollout.progress, stored_at=now)
         except Exception as error:  # noqa: BLE001 - one record must not keep the others from being adopted
             self._state.set_aside(rollout)
             self._dependencies.listener.on_evaluation_failed(rollout)
@@ -266,28 +269,6 @@ class RolloutStarts:
         self._failures.pop(rollout.key, None)
         self._state.track(running, now)
         self._notifications.send_later(running, now)
-
-    def _read_record(self, rollout: Rollout, now: float) -> RunningRollout:
-        """The whole record is read before it is used: whatever its fields hold is raised here."""
-        check_record(rollout)
-        policy: Policy | None = None
-        try:
-            policy = self._policy_snapshots.restore(rollout)
-            for step in range(len(policy.steps)):
-                metric_queries.metric_queries_for(rollout, policy, step)
-        except Exception as error:  # noqa: BLE001 - a snapshot of another version, or one that was edited
-            log_failure("rollout_unreadable", rollout.key, error, rollout=rollout.name)
-            policy = policy if policy is not None else policy_for_unreadable_snapshot(rollout)
-        progress, future = without_future_times(rollout.progress, now)
-        if future:
-            _log.warning(
-                "recorded_times_in_future",
-                namespace=rollout.namespace,
-                rollout=rollout.name,
-                fields=sorted(future),
-                seconds=round(max(future.values())),
-            )
-        return RunningRollout(replace(rollout, progress=progress), policy, stored=rollout.progress, stored_at=now)
 
     # --- another attempt ---------------------------------------------------------------------------------
 
@@ -300,7 +281,15 @@ class RolloutStarts:
         start: StartRollout | None = None
         text = f"this rollout has ended: {past.progress.phase.value} ({past.progress.reason.value})"
         if request.verb == Verb.RETRY.value:
-            found = self._new_attempt(past, observation, now)
+            policy = select_policy_for(self.current_policies, observation) if observation is not None else None
+            found = retry_rollout(
+                past,
+                observation,
+                policy if isinstance(policy, Policy) else None,
+                self._state.history(past.key),
+                now,
+                is_busy=self._state.has_active_rollout(past.key),
+            )
             start = found if isinstance(found, StartRollout) else None
             text = f"{RETRY_STARTED}{found.rollout.name}" if isinstance(found, StartRollout) else found
         answered = replace(
@@ -317,27 +306,6 @@ class RolloutStarts:
         )
         if start is not None and observation is not None:
             self._start(start, observation, self._state.tracker(past.key))
-
-    def _new_attempt(self, past: Rollout, observation: Observation | None, now: float) -> StartRollout | str:
-        """The new attempt, or why there can be none."""
-        if self._state.has_active_rollout(past.key):
-            return "another rollout of this service is running"
-        if past.progress.phase is not Phase.ROLLED_BACK:
-            return f"only a rolled-back rollout can be tried again; this one is {past.progress.phase.value}"
-        if (
-            observation is None
-            or observation.created != past.candidate
-            or not observation.matches_spec(past.candidate_digest)
-        ):
-            return f"{past.candidate} is no longer the newest revision; there is nothing to try again"
-        if observation.rolled_out == past.candidate:
-            return f"{past.candidate} has been rolled out meanwhile; there is nothing to try again"
-        if observation.rolled_out != past.stable:
-            return f"stable is {observation.rolled_out} now, not {past.stable}; release the candidate again instead"
-        policy = select_policy_for(self.current_policies, observation)
-        if not isinstance(policy, Policy):
-            return "no policy selects the service any more"
-        return retry_rollout(past, observation, policy, self._state.history(past.key), now)
 
     def _on_request_answered(self, rollout: Rollout | None, error: BaseException | None, past: Rollout) -> None:
         if rollout is not None:

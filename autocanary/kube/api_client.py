@@ -3,62 +3,35 @@
 It uses ``kubernetes.client.ApiClient`` for credentials, TLS and pooling, one level below the generated
 methods: those validate arguments with pydantic and copy every body, which is most of a call's CPU. Calls
 are never repeated here; the next tick is the retry. The file is long because each verb spells its call out.
+
+Over 300 lines because every verb of the API is one short method.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
 
-import urllib3
-from kubernetes.client import ApiClient as LibraryClient
-from kubernetes.client import Configuration
-
-from autocanary import __version__, logs
-from autocanary.errors import ClusterError, Forbidden, NotFound, SettingsError
-from autocanary.kube.api_errors import (
-    NETWORK_ERRORS,
-    TLS_ERRORS,
-    ResponseTooLong,
-    connection_error,
-    error_from_response,
-    invalid_response_error,
-)
+from autocanary import logs
+from autocanary.errors import ClusterError, Forbidden, NotFound
+from autocanary.kube.api_connection import JSON, ApiConnection, OnRequest, ignore_request
+from autocanary.kube.api_errors import ResponseTooLong, error_from_response, invalid_response_error
 from autocanary.kube.bounded_json import ListPage, decode_document, decode_list
 from autocanary.kube.kubeconfig import ClusterCredentials
 from autocanary.kube.resource import Resource
 from autocanary.kube.watch_stream import Stream
-from autocanary.model.foreign_text import clean_text
 from autocanary.model.observation import FIELD_MANAGER
 
-__all__ = ["ApiClient", "OnRequest"]
+__all__ = ["ApiClient"]
 
 MERGE_PATCH = "application/merge-patch+json"
-_JSON = "application/json"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _TIMEOUTS = (3.0, 10.0)
 _QUICK = (1.0, 2.0)  # for what is useful only now
-_MAX_CONNECTIONS = 256
-"""Idle connections kept; as many are opened as calls are under way. With fewer than threads (writes and those in place
-of hanging ones, Events, watches of each namespace, pages) urllib3 throws connections away, and warns of each.
-"""
-_RELOAD_AT_MOST_EVERY = 60.0
 _PAGE_SIZE = 500
-_BLOCK = 1024 * 1024
-_MAX_BODY_BYTES = 8 * _BLOCK  # as text up to four times as much
 
 _log = logs.logger("autocanary.kube.api_client")
-
-OnRequest = Callable[[str, str], None]
-"""Called with the verb ("get", "list", "watch", "create", "update", "patch", "delete") and the HTTP status
-("error" when there was no answer) of every call."""
-
-
-def _ignore_request(verb: str, code: str) -> None:
-    """For callers without metrics."""
 
 
 class ApiClient:
@@ -71,29 +44,23 @@ class ApiClient:
         self,
         credentials: ClusterCredentials,
         *,
-        count: OnRequest = _ignore_request,
+        count: OnRequest = ignore_request,
         timeout: tuple[float, float] = _TIMEOUTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """SettingsError when the login's files cannot be used."""
         self.namespace = credentials.namespace
-        self.source = credentials.source
         self.timeout = timeout
-        self._credentials = credentials
-        self._count = count
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._api_client = _api_client(credentials.load())
-        self._credentials_loaded_at = clock()
+        self._connection = ApiConnection(credentials, count, clock)
 
     @property
     def server(self) -> str:
         """The API server's address, for messages."""
-        return str(self._api_client.configuration.host)
+        return self._connection.server
 
     def close(self) -> None:
         """Drop the idle connections."""
-        self._api_client.close()
+        self._connection.close()
 
     def get(
         self, resource: Resource, namespace: str, name: str, *, timeout: tuple[float, float] | None = None
@@ -104,7 +71,7 @@ class ApiClient:
         """The object's metadata alone, whatever else it holds."""
         action = f"get {_describe(resource, namespace, name)}"
         path = resource.path(namespace, name)
-        response = self._send("get", "GET", path, None, None, _JSON, self.timeout, accept=_METADATA_ONLY)
+        response = self._connection.send("get", "GET", path, None, None, JSON, self.timeout, accept=_METADATA_ONLY)
         metadata = self._document(response, action, resource).get("metadata")
         return metadata if isinstance(metadata, dict) else {}
 
@@ -113,7 +80,7 @@ class ApiClient:
         than 8 MiB."""
         query = {"limit": str(limit)} | ({"continue": after} if after else {})
         action = f"list {_describe(resource, namespace)}"
-        response = self._send("list", "GET", resource.path(namespace), query, None, _JSON, self.timeout)
+        response = self._connection.send("list", "GET", resource.path(namespace), query, None, JSON, self.timeout)
         body = self._body(response, action, resource)
         try:
             return decode_list(body)
@@ -140,8 +107,9 @@ class ApiClient:
         """All objects that can be decoded; the others are logged."""
         for page in self.list_pages(resource, namespace, limit=_PAGE_SIZE):
             for each in page.skipped:
-                name = f"{each.namespace}/{each.name}"
-                _log.warning("object_skipped", resource=str(resource), object=name, error=each.reason)
+                _log.warning(
+                    "object_skipped", resource=str(resource), object=f"{each.namespace}/{each.name}", error=each.reason
+                )
             yield from page.items
 
     def get_version(
@@ -157,7 +125,7 @@ class ApiClient:
             "resourceVersionMatch": "Exact",
         }
         action = f"list {_describe(resource, namespace)} at version {resource_version}"
-        response = self._send("list", "GET", resource.path(namespace), query, None, _JSON, _QUICK)
+        response = self._connection.send("list", "GET", resource.path(namespace), query, None, JSON, _QUICK)
         items = self._document(response, action, resource).get("items") or ()
         return next(({"apiVersion": resource.api_version, **each} for each in items), None)
 
@@ -167,7 +135,7 @@ class ApiClient:
         The server checks rights before the path: without rights, what is not served is forbidden as well.
         """
         action = f"list {resource}"
-        response = self._send("get", "GET", resource.api_path, None, None, _JSON, self.timeout)
+        response = self._connection.send("get", "GET", resource.api_path, None, None, JSON, self.timeout)
         kinds = self._document(response, action, resource).get("resources") or ()
         if all(each.get("name") != resource.plural for each in kinds):
             raise error_from_response(404, {}, b"", action=action, group=resource.group, server=self.server)
@@ -182,7 +150,7 @@ class ApiClient:
             resource = Resource(group, version, plural, kind)
             action, body = f"create a {kind}", {"apiVersion": resource.api_version, "kind": kind, "metadata": {}}
             try:
-                response = self._send("create", "POST", resource.path(), None, body, _JSON, self.timeout)
+                response = self._connection.send("create", "POST", resource.path(), None, body, JSON, self.timeout)
                 status = self._document(response, action, resource).get("status")
                 return status if isinstance(status, dict) else {}
             except NotFound as error:
@@ -198,14 +166,13 @@ class ApiClient:
         *,
         timeout: tuple[float, float] | None = None,
     ) -> dict[str, Any]:
-        query = {"fieldManager": FIELD_MANAGER}
         return self._call(
             "create",
             "POST",
             resource,
             namespace,
             body=body,
-            query=query,
+            query={"fieldManager": FIELD_MANAGER},
             subject=body["metadata"]["name"],
             timeout=timeout,
         )
@@ -279,9 +246,9 @@ class ApiClient:
         }
         action = f"watch {_describe(resource, namespace)}"
         timeout = (self.timeout[0], read_timeout)
-        response = self._send("watch", "GET", resource.path(namespace), query, None, _JSON, timeout)
+        response = self._connection.send("watch", "GET", resource.path(namespace), query, None, JSON, timeout)
         if response.status != 200:
-            raise self._error_for(response, _read_body(response, self.server, action), action, resource)
+            raise self._error_for(response, self._connection.read_body(response, action), action, resource)
         return Stream(response.response, self.server)
 
     def _call(
@@ -296,12 +263,12 @@ class ApiClient:
         subject: str = "",
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
-        content_type: str = _JSON,
+        content_type: str = JSON,
         timeout: tuple[float, float] | None = None,
     ) -> dict[str, Any]:
         path = resource.path(namespace, name, subresource)
         action = f"{verb} {_describe(resource, namespace, name or subject, subresource)}"
-        response = self._send(verb, method, path, query, body, content_type, timeout or self.timeout)
+        response = self._connection.send(verb, method, path, query, body, content_type, timeout or self.timeout)
         return self._document(response, action, resource)
 
     def _document(self, response: Any, action: str, resource: Resource) -> dict[str, Any]:
@@ -312,54 +279,10 @@ class ApiClient:
             raise invalid_response_error(body, str(error), action=action, server=self.server) from error
 
     def _body(self, response: Any, action: str, resource: Resource) -> bytes:
-        body = _read_body(response, self.server, action)
+        body = self._connection.read_body(response, action)
         if not 200 <= response.status < 300:
             raise self._error_for(response, body, action, resource)
         return body
-
-    def _send(
-        self,
-        verb: str,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        body: Mapping[str, Any] | None,
-        content_type: str,
-        timeout: tuple[float, float],
-        *,
-        accept: str = _JSON,
-    ) -> Any:
-        api_client = self._api_client
-        headers = self._headers(api_client)
-        headers["Accept"] = accept
-        if body is not None:
-            headers["Content-Type"] = content_type
-        url = api_client.configuration.host + path + (f"?{urlencode(query)}" if query else "")
-        try:
-            response = api_client.call_api(method, url, headers, body, _request_timeout=timeout)
-        except NETWORK_ERRORS as error:
-            self._count(verb, "error")
-            failure = connection_error(error, server=self.server)
-            if isinstance(error, TLS_ERRORS):
-                self._reload_credentials()
-            raise failure from (None if type(error) is ValueError else error)
-        self._count(verb, str(response.status))
-        return response
-
-    def _headers(self, api_client: Any) -> urllib3.HTTPHeaderDict:
-        """With the present credentials: the library renews tokens that expire."""
-        headers: dict[str, str] = {"Accept": _JSON, "User-Agent": api_client.user_agent}
-        try:
-            api_client.update_params_for_auth(headers, None, ["BearerToken"], "", "", None)
-        except Exception as error:
-            # Plugins and token files fail in as many ways as there are clouds.
-            raise Forbidden(f"cannot use the credentials of {self.source}: {clean_text(str(error))}") from error
-        if "authorization" in headers:
-            headers["authorization"] = headers["authorization"].strip()
-        all_headers = urllib3.HTTPHeaderDict(headers)
-        for name, value in self._credentials.headers:
-            all_headers.add(name, value)
-        return all_headers
 
     def _error_for(self, response: Any, body_bytes: bytes, action: str, resource: Resource) -> ClusterError:
         fault = error_from_response(
@@ -371,50 +294,8 @@ class ApiClient:
             server=self.server,
         )
         if isinstance(fault, Forbidden) and response.status == 401:
-            self._reload_credentials()
+            self._connection.reload_credentials()
         return fault
-
-    def _reload_credentials(self) -> None:
-        """Read certificates and tokens again, for the next call: they rotate while the service runs."""
-        with self._lock:
-            if self._clock() - self._credentials_loaded_at < _RELOAD_AT_MOST_EVERY:
-                return
-            self._credentials_loaded_at = self._clock()
-            try:
-                fresh = _api_client(self._credentials.load())
-            except SettingsError as error:  # half-written just now, perhaps; the next refusal tries again
-                _log.warning("credentials_not_reloaded", source=self.source, error=str(error))
-                return
-            before, self._api_client = self._api_client, fresh
-            before.close()
-
-
-def _api_client(configuration: Configuration) -> Any:
-    """An ApiClient; Any, because half of its methods are not annotated."""
-    configuration.retries = False
-    configuration.keep_alive = True
-    configuration.connection_pool_maxsize = _MAX_CONNECTIONS
-    if not configuration.verify_ssl:
-        # Asked for in the kubeconfig, as with kubectl; a warning per call would drown the logs.
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    api_client = LibraryClient(configuration)
-    api_client.user_agent = f"autocanary/{__version__}"
-    return api_client
-
-
-def _read_body(response: Any, server: str, action: str) -> bytes:
-    pieces: list[bytes] = []
-    length = 0
-    try:
-        while piece := response.response.read(_BLOCK):
-            length += len(piece)
-            if length > _MAX_BODY_BYTES:
-                response.response.close()
-                raise ResponseTooLong(f"cannot {action}: the answer of {server} is longer than 8 MiB")
-            pieces.append(piece)
-    except NETWORK_ERRORS as error:
-        raise connection_error(error, server=server) from error
-    return b"".join(pieces)
 
 
 def _describe(resource: Resource, namespace: str, name: str = "", subresource: str = "") -> str:

@@ -152,8 +152,8 @@ class KubeCluster:
     def take_changes(self) -> set[ServiceKey]:
         """See ``ports.Cluster``."""
         with self._lock:
-            take_changes, self._changed = self._changed, set()
-        return take_changes
+            changed, self._changed = self._changed, set()
+        return changed
 
     def cache_age(self, key: ServiceKey, api_version: str) -> float:
         """See ``ports.Cluster``; healthy, it stays below the watches' hold time (55 s).

@@ -5,6 +5,8 @@ wins and missing files are skipped; else ``~/.kube/config``; else the pod's serv
 from kubectl, which is corrected here: it reads $KUBECONFIG once at import, the *last* file's current-context wins,
 ``token`` wins over ``tokenFile``, ``as`` and its companions are ignored, and of the environment's proxies it uses
 ALL_PROXY, and any for loopback addresses.
+
+Over 300 lines because every way to log in has its own errors.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ the list.
 The library's own watch is not used: it does not notice a half-open connection, raises KeyError on 410 and
 reconnects without a pause. Here the server is asked to end the stream, and a read timeout just above that ends
 it from this side. A new list now and then bounds what an unknown fault can hide.
+
+Over 300 lines because each way in which a list or a watch ends is handled where the cache's state is kept.
 """
 
 from __future__ import annotations
@@ -35,17 +37,15 @@ from autocanary.kube.api_errors import ResourceNotServed, error_from_response
 from autocanary.kube.bounded_json import SkippedObject, decode_event
 from autocanary.kube.cache import Cache, Change, ObjectKey
 from autocanary.kube.resource import Resource
+from autocanary.kube.skipped_objects import NamespaceSizes, SkippedObjects
 from autocanary.kube.watch_stream import Stream
-from autocanary.model.foreign_text import clean_text
 
-__all__ = ["NAMESPACE_BYTES", "Reflector", "WatchTiming", "is_forbidden"]
+__all__ = ["Reflector", "WatchTiming", "is_forbidden"]
 
 T = TypeVar("T")
 
 _log = logs.logger("autocanary.kube.list_watch")
 _LONGEST_RETRY_AFTER = 60.0  # a watch that sleeps for a day is a cache that is a day old
-NAMESPACE_BYTES = 32 * 1024 * 1024
-"""Of all objects of a kind in one namespace, as JSON: one namespace must not fill the memory for all."""
 _random = random.Random().random  # noqa: S311 - spreads load, guards nothing
 
 
@@ -107,9 +107,8 @@ class Reflector(Generic[T]):
         self._listed_at = float("-inf")
         self._confirmed_at = float("-inf")
         self._failures = 0
-        self._skipped: dict[ObjectKey, str] = {}
-        self._sizes: dict[ObjectKey, int] = {}
-        self._namespace_bytes: dict[str, int] = {}
+        self._skipped = SkippedObjects(resource)
+        self._sizes = NamespaceSizes()
         self._thread = threading.Thread(target=self._run, name=f"watch-{resource.plural}", daemon=True)
 
     def start(self) -> None:
@@ -141,7 +140,7 @@ class Reflector(Generic[T]):
 
     def skipped(self) -> Mapping[ObjectKey, str]:
         """The objects that are left out now, and why; all without a readable name are one, with empty texts."""
-        return dict(self._skipped)
+        return self._skipped.reasons()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -183,9 +182,8 @@ class Reflector(Generic[T]):
                 return
         if not version:
             raise Unreachable(f"the list of {self._resource} names no resourceVersion")
-        self._skipped = {key: reason for key, reason in self._skipped.items() if key in existing}
-        for key in [each for each in self._sizes if each not in existing]:
-            self._note_size(key, 0)
+        self._skipped.keep_only(existing)
+        self._sizes.keep_only(existing)
         changes = self.cache.replace(listed, version)
         self._resource_version, self._listed_at = version, started_at
         self._mark_confirmed(started_at)
@@ -198,7 +196,7 @@ class Reflector(Generic[T]):
             key, version = _key_and_version(document)
         except (KeyError, TypeError, AttributeError) as error:
             key = ObjectKey("", "")
-            self._skip(key, f"it has no name: {type(error).__name__}")
+            self._skipped.add(key, f"it has no name: {type(error).__name__}")
             return key
         value = self._project_or_last(key, document, size)
         if value is not None:
@@ -207,7 +205,7 @@ class Reflector(Generic[T]):
 
     def _add_skipped(self, listed: dict[ObjectKey, tuple[str, T]], skipped: SkippedObject) -> ObjectKey:
         key = ObjectKey(skipped.namespace, skipped.name)
-        self._skip(key, skipped.reason)
+        self._skipped.add(key, skipped.reason)
         known = self.cache.get(key)
         if known is not None:  # it exists: what was known of it stays
             listed.setdefault(key, (skipped.resource_version or "0", known))
@@ -272,7 +270,7 @@ class Reflector(Generic[T]):
         if kind == "DELETED" and skipped.name:
             change = self._on_deleted(key, version)
         else:
-            self._skip(key, skipped.reason)
+            self._skipped.add(key, skipped.reason)
             if version:
                 self.cache.on_bookmark(version)
         self._on_progress(version or self._resource_version)
@@ -280,8 +278,8 @@ class Reflector(Generic[T]):
             self._handle_change(change)
 
     def _on_deleted(self, key: ObjectKey, version: str) -> Change[T] | None:
-        self._skipped.pop(key, None)
-        self._note_size(key, 0)
+        self._skipped.forget(key)
+        self._sizes.note(key, 0)
         change = self.cache.remove(key, version)
         self.cache.on_bookmark(version)
         return change
@@ -315,47 +313,17 @@ class Reflector(Generic[T]):
 
     def _project_or_last(self, key: ObjectKey, document: dict[str, Any], size: int) -> T | None:
         """The projection; of a document that ``project`` cannot read, what was known before, if anything."""
-        if not self._has_room(key, size):
-            self._skip(key, f"the objects of its namespace are larger than {NAMESPACE_BYTES >> 20} MiB together")
+        if not self._sizes.has_room(key, size):
+            self._skipped.add(key, self._sizes.full_text())
             return self.cache.get(key)
-        self._note_size(key, size)
+        self._sizes.note(key, size)
         try:
             value = self._project(document)
         except Exception as error:  # noqa: BLE001 - one odd object must not hide all the others
-            self._skip(key, f"{type(error).__name__}: {error}")
+            self._skipped.add(key, f"{type(error).__name__}: {error}")
             return self.cache.get(key)
-        self._skipped.pop(key, None)
+        self._skipped.forget(key)
         return value
-
-    def _has_room(self, key: ObjectKey, size: int) -> bool:
-        """Whether the object fits beside the others of its namespace; one that became smaller does."""
-        before = self._sizes.get(key, 0)
-        return size <= before or self._namespace_bytes.get(key.namespace, 0) - before + size <= NAMESPACE_BYTES
-
-    def _note_size(self, key: ObjectKey, size: int) -> None:
-        """The bytes that an object has from now on; 0 when it is gone."""
-        total = self._namespace_bytes.get(key.namespace, 0) - self._sizes.pop(key, 0) + size
-        if size:
-            self._sizes[key] = size
-        if total > 0:
-            self._namespace_bytes[key.namespace] = total
-        else:
-            self._namespace_bytes.pop(key.namespace, None)
-
-    def _skip(self, key: ObjectKey, reason: str) -> None:
-        """Note an object that is left out; logged when the reason is new."""
-        reason = clean_text(reason)
-        if self._skipped.get(key) == reason:
-            return
-        self._skipped[key] = reason
-        _log.warning(
-            "object_skipped",
-            resource=str(self._resource),
-            namespace=key.namespace,
-            object=key.name or "(its name cannot be read)",
-            error=reason,
-            hint="correct or delete it; the other objects are followed",
-        )
 
     def _mark_confirmed(self, at: float) -> None:
         self._confirmed_at = at

@@ -8,8 +8,7 @@ would let old fields survive.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,21 +19,17 @@ from autocanary.kube.api_errors import Undecodable
 from autocanary.kube.cache import Change, ObjectKey
 from autocanary.kube.list_watch import WatchTiming
 from autocanary.kube.multi_namespace_cache import MultiNamespaceCache
+from autocanary.kube.own_writes import OwnWrites
 from autocanary.kube.resource import ROLLOUTS
+from autocanary.kube.rollout_reader import RolloutReader
 from autocanary.model.packed_record import pack_record
 from autocanary.model.rollout import Request, Rollout
-from autocanary.model.rollout_json import API_VERSION, KIND, from_document, to_document
+from autocanary.model.rollout_json import API_VERSION, KIND, to_document
 from autocanary.ports import Leadership
 
 __all__ = ["KubeRolloutStore"]
 
 _log = logs.logger("autocanary.kube.rollout_store")
-
-_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
-"""What ``from_document`` raises for an object that another version, or another hand, has written."""
-
-_MAX_SNAPSHOTS = 256
-"""Different policy snapshots that are remembered, to be shared."""
 
 CLI_FIELD_MANAGER = "autocanary-cli"
 _DELETED = "gone"
@@ -58,10 +53,10 @@ class KubeRolloutStore:
         self._on_change = on_change
         self._lock = threading.Lock()
         self._changed: set[tuple[str, str]] = set()
-        self._writes_in_progress: dict[ObjectKey, list[set[str]]] = {}
+        self._own_writes = OwnWrites(self._notify_change)
         self._reported_errors: dict[ObjectKey, str] = {}
         self._reported_changes: dict[ObjectKey, tuple[str, ...]] = {}
-        self._snapshots: dict[str, Any] = {}
+        self._reader = RolloutReader()
         self._cache: MultiNamespaceCache[Rollout | _UnreadableRollout] = MultiNamespaceCache(
             client,
             ROLLOUTS,
@@ -114,8 +109,8 @@ class KubeRolloutStore:
     def take_changes(self) -> set[tuple[str, str]]:
         """See ``ports.RolloutStore``."""
         with self._lock:
-            take_changes, self._changed = self._changed, set()
-        return take_changes
+            changed, self._changed = self._changed, set()
+        return changed
 
     def create(self, rollout: Rollout) -> Rollout:
         """See ``ports.RolloutStore``.
@@ -124,7 +119,7 @@ class KubeRolloutStore:
         answer was lost, or by the leader before this one. What it has recorded already then counts.
         """
         self._require_leadership(rollout)
-        with self._track_own_write(rollout) as own_versions:
+        with self._own_writes.track(_key_of(rollout)) as own_versions:
             return self._create(rollout, own_versions)
 
     def _create(self, rollout: Rollout, own_versions: set[str]) -> Rollout:
@@ -135,7 +130,7 @@ class KubeRolloutStore:
             created = self._client.create(ROLLOUTS, rollout.namespace, document)
         except AlreadyExists as error:
             created = self._client.get(ROLLOUTS, rollout.namespace, rollout.name)
-            found = self.readable(created)
+            found = self._reader.read(created)
             if not _same_attempt(found, rollout):
                 raise AlreadyExists(
                     f"CanaryRollout {rollout.namespace}/{rollout.name} exists, about another candidate: "
@@ -155,7 +150,7 @@ class KubeRolloutStore:
     def update_status(self, rollout: Rollout) -> Rollout:
         """See ``ports.RolloutStore``."""
         self._require_leadership(rollout)
-        with self._track_own_write(rollout) as own_versions:
+        with self._own_writes.track(_key_of(rollout)) as own_versions:
             return self._record(rollout, own_versions)
 
     def _record(self, rollout: Rollout, own_versions: set[str]) -> Rollout:
@@ -171,21 +166,21 @@ class KubeRolloutStore:
         body = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status}
         document = self._client.replace(ROLLOUTS, rollout.namespace, rollout.name, body, subresource="status")
         own_versions.add(document["metadata"]["resourceVersion"])
-        return self._cache_response(document, self.readable(document))
+        return self._cache_response(document, self._reader.read(document))
 
     def replace_status(self, rollout: Rollout) -> Rollout:
         """See ``ports.RolloutStore``; Conflict when the object is another one of that name."""
         self._require_leadership(rollout)
         try:
             document = self._client.get(ROLLOUTS, rollout.namespace, rollout.name)
-            self.readable({**document, "status": to_document(rollout)["status"]})
+            self._reader.read({**document, "status": to_document(rollout)["status"]})
             metadata = document["metadata"]
         except Undecodable:  # most likely because of its status
             metadata = self._client.get_metadata(ROLLOUTS, rollout.namespace, rollout.name)
         if metadata.get("uid") != rollout.uid:
             raise Conflict(f"CanaryRollout {rollout.namespace}/{rollout.name} was deleted and created again")
         fresh = replace(rollout, resource_version=metadata["resourceVersion"])
-        with self._track_own_write(rollout) as own_versions:
+        with self._own_writes.track(_key_of(rollout)) as own_versions:
             return self._record(fresh, own_versions)
 
     def read(self, namespace: str, name: str) -> Rollout | None:
@@ -197,7 +192,7 @@ class KubeRolloutStore:
             return None
         except Undecodable as error:
             raise Refused(str(error)) from error
-        return self._cache_response(document, self.readable(document))
+        return self._cache_response(document, self._reader.read(document))
 
     def write_request(self, namespace: str, name: str, *, paused: bool | None, request: Request | None) -> Rollout:
         """See ``ports.RolloutStore``; for users, so without leadership, and the last request wins."""
@@ -209,18 +204,18 @@ class KubeRolloutStore:
             optional = {"by": request.by or None, "weight": request.weight, "reason": request.reason or None}
             spec["request"] = {"id": request.id, "verb": request.verb, **optional}
         document = self._client.patch(ROLLOUTS, namespace, name, {"spec": spec}, manager=CLI_FIELD_MANAGER)
-        return self.readable(document)
+        return self._reader.read(document)
 
     def delete(self, rollout: Rollout) -> None:
         """See ``ports.RolloutStore``; only that very object, and none at all is as good."""
         self._require_leadership(rollout)
-        with self._track_own_write(rollout) as own_versions:
+        with self._own_writes.track(_key_of(rollout)) as own_versions:
             try:
                 self._client.delete(ROLLOUTS, rollout.namespace, rollout.name, uid=rollout.uid)
             except NotFound as error:
                 _log.debug("rollout_already_gone", rollout=f"{rollout.namespace}/{rollout.name}", error=str(error))
             own_versions.add(_DELETED)
-            self._cache.remove(ObjectKey(rollout.namespace, rollout.name))
+            self._cache.remove(_key_of(rollout))
 
     def _require_leadership(self, rollout: Rollout) -> None:
         if not self._leadership.is_leader():
@@ -228,30 +223,11 @@ class KubeRolloutStore:
                 f"CanaryRollout {rollout.namespace}/{rollout.name} is not written: this instance is not the leader"
             )
 
-    def readable(self, document: dict[str, Any]) -> Rollout:
-        """The rollout in an object; Refused where this version cannot read it."""
-        try:
-            return pack_record(from_document(self._share_snapshot(document)))
-        except _UNREADABLE as error:
-            raise Refused(_unreadable_message(document, error)) from error
-
-    def _share_snapshot(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Rollouts of one policy hold one snapshot: of thousands, it is most of what they hold."""
-        policy = document["spec"]["policy"]
-        cached = self._snapshots.get(policy["hash"])
-        if cached is not None and cached == policy["snapshot"]:
-            policy["snapshot"] = cached
-        else:
-            if len(self._snapshots) >= _MAX_SNAPSHOTS:
-                self._snapshots = {}
-            self._snapshots[policy["hash"]] = policy["snapshot"]
-        return document
-
     def _parse_or_placeholder(self, document: dict[str, Any]) -> Rollout | _UnreadableRollout:
         metadata = document["metadata"]
         key = ObjectKey(metadata["namespace"], metadata["name"])
         try:
-            rollout = self.readable(document)
+            rollout = self._reader.read(document)
         except Refused as error:
             message = str(error)
             if self._reported_errors.get(key) != message:
@@ -278,53 +254,22 @@ class KubeRolloutStore:
             self._reported_changes.pop(key, None)
 
     def _cache_response(self, document: dict[str, Any], rollout: Rollout) -> Rollout:
-        key, rollout = ObjectKey(rollout.namespace, rollout.name), pack_record(rollout)
+        key, rollout = _key_of(rollout), pack_record(rollout)
         self._cache.put(key, document["metadata"]["resourceVersion"], rollout)
         return rollout
-
-    @contextmanager
-    def _track_own_write(self, rollout: Rollout) -> Iterator[set[str]]:
-        """Own writes are no external changes: their versions are added to the set that is given.
-
-        The watch may report a write before its answer is here, so what it reports of the object meanwhile
-        is evaluated when all answers are here. Otherwise a half-created attempt would be taken for one that
-        another client has made.
-        """
-        key = ObjectKey(rollout.namespace, rollout.name)
-        own_versions: set[str] = set()
-        watched_versions: set[str] = set()
-        with self._lock:
-            self._writes_in_progress.setdefault(key, []).append(watched_versions)
-        try:
-            yield own_versions
-        except BaseException:
-            own_versions.clear()  # what has half been written is for the next evaluation
-            raise
-        finally:
-            with self._lock:
-                rest = [each for each in self._writes_in_progress.pop(key) if each is not watched_versions]
-                if rest:
-                    self._writes_in_progress[key] = rest
-            if watched_versions - own_versions:
-                self._notify_change((key.namespace, key.name))
 
     def _on_cache_change(self, change: Change[Rollout | _UnreadableRollout]) -> None:
         version = change.after.resource_version if change.after is not None else _DELETED
         if change.after is None:
             self._reported_errors.pop(change.key, None)
             self._reported_changes.pop(change.key, None)
-        with self._lock:
-            waiting = self._writes_in_progress.get(change.key, ())
-            for watched_versions in waiting:
-                watched_versions.add(version)
-        if not waiting:
-            self._notify_change((change.key.namespace, change.key.name))
+        self._own_writes.on_watched(change.key, version)
 
-    def _notify_change(self, key: tuple[str, str]) -> None:
+    def _notify_change(self, key: ObjectKey) -> None:
         with self._lock:
-            self._changed.add(key)
+            self._changed.add((key.namespace, key.name))
         if self._on_change is not None:
-            self._on_change(key)
+            self._on_change((key.namespace, key.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,11 +280,8 @@ class _UnreadableRollout:
     resource_version: str
 
 
-def _unreadable_message(document: dict[str, Any], error: Exception) -> str:
-    metadata = document.get("metadata") or {}
-    why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-    name = f"{metadata.get('namespace')}/{metadata.get('name')}"
-    return f"CanaryRollout {name} cannot be read and is left alone: {why}"
+def _key_of(rollout: Rollout) -> ObjectKey:
+    return ObjectKey(rollout.namespace, rollout.name)
 
 
 def _same_attempt(found: Rollout, wanted: Rollout) -> bool:

@@ -2,6 +2,8 @@
 
 ``autocanary.policy_files`` builds these from the YAML that users write and refuses what is wrong; nothing
 here validates again. Durations are seconds, rates are percent (0..100), weights whole percent (1..100).
+
+Over 300 lines because each part of a policy is one value with its meaning.
 """
 
 from __future__ import annotations

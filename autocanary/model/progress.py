@@ -222,7 +222,7 @@ class RollbackState:
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """The notifications that are pending, and what was delivered.
+    """What must be notified, and what has been.
 
     ``pending`` are the notifications that a channel still lacks, ``delivered`` the ids of the latest that every
     channel has. ``warnings_sent`` holds the reasons of warnings already notified. ``channel_message_ids`` are what

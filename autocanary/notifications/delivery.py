@@ -3,6 +3,8 @@
 The rollout store holds the notifications (``Progress.pending_notifications``). What waits here is lost with the
 process and delivered after a restart with the same id, so ``stop`` may give up after a few seconds. A full queue
 (dead receivers while thousands of rollouts move) gives up at once what is not final.
+
+Over 300 lines because the queue, the threads and what is finished change together, under one lock.
 """
 
 from __future__ import annotations

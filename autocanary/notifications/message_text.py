@@ -16,7 +16,7 @@ from autocanary.model.value_wording import format_duration
 from autocanary.ports import Message
 from autocanary.views import model_change, released_by_text
 from autocanary.views.advice import advice_text, blocked_without_a_way_out
-from autocanary.views.wait import HOLDS_THAT_NEED_A_USER
+from autocanary.views.wait_reason import HOLDS_THAT_NEED_A_USER
 
 __all__ = ["action_taken", "advice", "calls_for_action", "next_action", "release_text", "summary", "title"]
 

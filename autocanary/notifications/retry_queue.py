@@ -16,6 +16,8 @@ webhooks have a share of the workers per namespace; a part of the workers serves
 Pauses double from 1 s to 1 min (10 min for a dead letter), each shortened at random by up to a half. Retry-After
 is honoured up to 15 min, and up to 1 min while a final message waits. A message is given up 10 minutes after it
 was queued, and a final one (promoted, rolled back, ended) after 24 hours.
+
+Over 300 lines because messages, receivers and circuits change together, under the caller's one lock.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ Slack notifies no user of an edit. So what needs a user is shown in the channel 
 the policy or the settings ask for. A transition that the routes leave out still updates the message, so that
 it never shows an old weight; it never makes one.
 
+Over 300 lines because the message and its thread are updated in one order, which a crash may interrupt anywhere.
+
 The delivery workers send one message to Slack at a time, so nothing here is locked.
 
 The one message of a rollout that is updated as it goes: its weight, its metrics, what comes next.

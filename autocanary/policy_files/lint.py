@@ -2,6 +2,8 @@
 
 Errors are what cannot work: PromQL that does not parse, and policies that contradict each other (the same
 name, the same services, an order of components in a circle). Warnings are what works and is probably not meant.
+
+Over 300 lines because each warning is one short check of a whole policy.
 """
 
 from __future__ import annotations

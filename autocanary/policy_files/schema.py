@@ -3,6 +3,9 @@
 One schema serves files, custom resources, docs/policy.schema.json and docs/policy-reference.md; the
 descriptions here are the documentation. Durations are seconds and times are ``datetime.time`` once read.
 What one field says about another is in ``cross_field_checks``. Over 300 lines, because it is a table of fields.
+
+Over 300 lines because every field carries the description from which the CRD, the JSON Schema and the reference are
+made.
 """
 
 from __future__ import annotations

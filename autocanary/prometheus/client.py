@@ -13,9 +13,6 @@ the configuration says; without a CA file, certificates are checked against cert
 from __future__ import annotations
 
 import json
-import os
-import re
-import ssl
 import threading
 import weakref
 from collections.abc import Callable
@@ -28,24 +25,31 @@ from prometheus_api_client import PrometheusConnect
 from requests.structures import CaseInsensitiveDict
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
-from autocanary.model.foreign_text import clean_text
 from autocanary.outbound.deadline import deadline
 from autocanary.prometheus.connection_settings import PrometheusConfig, redacted_url
 from autocanary.prometheus.http_session import Credentials, DeadlineAdapter
 from autocanary.prometheus.query_answer import MalformedResponseError, QueryResponse, parse_response
+from autocanary.prometheus.query_errors import (
+    REFUSED_STATUSES,
+    connection_error_text,
+    describe_body,
+    error_from_payload,
+    size_hint,
+    status_hint,
+    was_connection_dropped,
+)
 from autocanary.prometheus.query_plan import OwnQuery
 from autocanary.prometheus.response_body import ACCEPTED_ENCODINGS, AnswerBudget, BodyReader, ReservedBytes
 
-__all__ = ["PrometheusClient", "QueryTimedOut"]
+__all__ = [
+    "PrometheusClient",
+]
 
 _MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 _MAX_OWN_RESPONSE_BYTES = 1024 * 1024  # of a policy's own query, which gives one number; some joined ones give 400
 _MAX_RESPONSE_BYTES_TOGETHER = 32 * 1024 * 1024  # decoded, JSON takes four to six times as much memory
 _MIN_BYTES_PER_CONTAINER = 8
 _READ_CHUNK_BYTES = 64 * 1024
-_REFUSED_STATUSES = frozenset({400, 413, 414, 422, 431})
-_STORE_UNAVAILABLE = re.compile(r"rpc error: code = (?:Unavailable|Aborted|DeadlineExceeded|Canceled)\b")
-_MAX_ERROR_TEXT = 300
 _MAX_CONNECT_TIMEOUT = 3.0  # per address of the host: a dead one leaves time for the next
 
 
@@ -56,10 +60,6 @@ class _Received(NamedTuple):
     headers: CaseInsensitiveDict[str]
     body: bytes
     reserved: ReservedBytes
-
-
-class QueryTimedOut(MetricsUnreachable):
-    """Prometheus is there and gave up on this one query; a lighter one may well be answered."""
 
 
 class PrometheusClient:
@@ -196,14 +196,12 @@ class _PrometheusSession(requests.Session):
             try:
                 return self._read(super().request(method, url, **kwargs))
             except requests.ConnectionError as error:
-                if not _was_connection_dropped(error):
+                if not was_connection_dropped(error):
                     raise
                 # A connection kept open may be closed by the other end just as it is used again.
                 return self._read(super().request(method, url, **kwargs))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise MetricsUnreachable(
-                f"{self._config.base_url} {_connection_error_text(error, self._config)}"
-            ) from error
+            raise MetricsUnreachable(f"{self._config.base_url} {connection_error_text(error, self._config)}") from error
 
     def _read(self, response: requests.Response) -> _Received:
         max_bytes = getattr(self._local, "max_bytes", _MAX_RESPONSE_BYTES)
@@ -230,14 +228,14 @@ class _PrometheusSession(requests.Session):
                 f"{base_url} redirects to {target}, which looks like a login page: give Prometheus' own address"
             )
         if payload is not None and payload.get("status") == "error":
-            raise _error_from_payload(base_url, status, payload)
-        if status in _REFUSED_STATUSES:
-            raise MetricsRefused(f"{base_url} refuses the query with HTTP {status}{_size_hint(status)}")
+            raise error_from_payload(base_url, status, payload)
+        if status in REFUSED_STATUSES:
+            raise MetricsRefused(f"{base_url} refuses the query with HTTP {status}{size_hint(status)}")
         if status == 200:
             raise MetricsUnreachable(
-                f"{base_url} answers {_describe_body(headers, body)} where Prometheus' JSON was expected"
+                f"{base_url} answers {describe_body(headers, body)} where Prometheus' JSON was expected"
             )
-        raise MetricsUnreachable(f"{base_url} answers HTTP {status}{_status_hint(status)}")
+        raise MetricsUnreachable(f"{base_url} answers HTTP {status}{status_hint(status)}")
 
 
 class _EmptyResponse(requests.Response):
@@ -266,78 +264,3 @@ def _decode_json(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return payload if isinstance(payload, dict) else None
-
-
-def _error_from_payload(base_url: str, status: int, payload: dict[str, Any]) -> MetricsError:
-    kind = str(payload.get("errorType") or "")
-    text = clean_text(str(payload.get("error") or "no reason given"), _MAX_ERROR_TEXT)
-    if kind == "timeout" or (status == 503 and "timed out" in text):
-        return QueryTimedOut(f"{base_url} gave up on the query: {text}")
-    if _STORE_UNAVAILABLE.search(text):  # of Thanos, which calls it a failed execution
-        return MetricsUnreachable(f"{base_url} answers HTTP {status}: {text}")
-    if status in _REFUSED_STATUSES or (status == 200 and kind in ("bad_data", "execution")):
-        return MetricsRefused(f"{base_url} refuses the query: {text}")
-    return MetricsUnreachable(f"{base_url} answers HTTP {status}: {text}")
-
-
-def _size_hint(status: int) -> str:
-    return ": it is too long for a proxy on the way" if status in (413, 414, 431) else ""
-
-
-def _status_hint(status: int) -> str:
-    if status in (401, 403):
-        return ": the credentials are missing, expired or not allowed to query"
-    if status == 404:
-        return ": no Prometheus API there; is a path prefix missing from the URL?"
-    if status == 429:
-        return ": it is asked too often"
-    return ""
-
-
-def _describe_body(headers: CaseInsensitiveDict[str], body: bytes) -> str:
-    if not body:
-        return "an empty body"
-    if b"<html" in body[:2000].lower() or "html" in headers.get("Content-Type", ""):
-        return "a web page (a login?)"
-    return "cut or foreign text"
-
-
-def _cause_chain(error: BaseException) -> list[BaseException]:
-    """The error and its causes: requests and urllib3 wrap the cause in arguments and fields."""
-    found: list[BaseException] = []
-    waiting: list[object] = [error]
-    while waiting:
-        item = waiting.pop(0)
-        if isinstance(item, BaseException) and item not in found:
-            found.append(item)
-            waiting += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
-    return found
-
-
-def _was_connection_dropped(error: BaseException) -> bool:
-    return any(isinstance(cause, ConnectionResetError | BrokenPipeError) for cause in _cause_chain(error))
-
-
-def _connection_error_text(error: BaseException, config: PrometheusConfig) -> str:
-    """What went wrong, after the address, in words of our own: foreign texts may quote headers and URLs."""
-    chain = _cause_chain(error)
-
-    def caused_by(*kinds: type[BaseException]) -> bool:
-        return any(isinstance(cause, kinds) for cause in chain)
-
-    # urllib3 derives "not resolved" and "refused" from its timeout, so the narrow ones come first.
-    if caused_by(urllib3.exceptions.NameResolutionError):
-        return "cannot be reached: its name does not resolve"
-    if caused_by(ConnectionRefusedError):
-        return "refuses the connection: nothing listens there"
-    if caused_by(TimeoutError, requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
-        return f"did not answer within {config.timeout:g} s"
-    if caused_by(ssl.SSLError, urllib3.exceptions.SSLError):
-        reason = next((cause.reason for cause in chain if isinstance(cause, ssl.SSLError) and cause.reason), "")
-        words = reason.replace("_", " ").lower() or "handshake failed"
-        return f"cannot be trusted (TLS: {words}); is the CA file right?"
-    if caused_by(ConnectionResetError, BrokenPipeError, urllib3.exceptions.IncompleteRead):
-        return "cut the connection before its answer was whole"
-    if config.ca_file and not os.access(config.ca_file, os.R_OK):
-        return f"was not asked: the CA file {config.ca_file} cannot be read"
-    return f"cannot be reached ({type(chain[-1]).__name__})"

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from autocanary.prometheus.exporters import RATES, ExporterVariant, HistogramMetric, RequestCounter
 from autocanary.prometheus.preset_queries import NOW_PART, PART_LABEL, selector, with_label
-from autocanary.prometheus.presets import RATES, ExporterVariant, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import RevisionTarget
 from autocanary.prometheus.scrape_labels import POD_LABELS, SCRAPE_LABELS
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autocanary.errors import MetricsError, MetricsRefused
-from autocanary.prometheus.client import QueryTimedOut
 from autocanary.prometheus.preset_queries import NOW_PART, PART_LABEL, answer_delay, with_label
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
+from autocanary.prometheus.query_errors import QueryTimedOut
 from autocanary.prometheus.query_plan import OwnQuery, ProcessingError, QueryPlan, QueryResult
 from autocanary.promql import sample_times
 

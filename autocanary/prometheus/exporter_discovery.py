@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from autocanary.errors import MetricsError, MetricsUnreachable
 from autocanary.model.measurement import MetricQuery, Source
+from autocanary.prometheus.exporters import ExporterVariant, native_form
 from autocanary.prometheus.preset_queries import probe_query, probe_rows, probed_name
-from autocanary.prometheus.presets import ExporterVariant, native_form
 from autocanary.prometheus.query_plan import (
     QueryPlan,
     TargetResults,

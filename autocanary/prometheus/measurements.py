@@ -20,8 +20,8 @@ from autocanary.model.measurement import (
 )
 from autocanary.model.policy import DEFAULT_QUANTILE
 from autocanary.prometheus.exporter_discovery import DiscoveredExporters, search_hint
+from autocanary.prometheus.exporters import PRESETS, RATES, ExporterVariant
 from autocanary.prometheus.preset_queries import TrafficCounts, largest_finite_bound, summary_hint
-from autocanary.prometheus.presets import PRESETS, RATES, ExporterVariant
 from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.query_plan import QueryResult
 from autocanary.promql import promql_duration

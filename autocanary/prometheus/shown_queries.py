@@ -5,8 +5,8 @@ from __future__ import annotations
 from autocanary.model.measurement import Source
 from autocanary.model.policy import DEFAULT_QUANTILE, Policy
 from autocanary.model.rollout import Rollout
+from autocanary.prometheus.exporters import RATES
 from autocanary.prometheus.preset_queries import preset_query, traffic_query
-from autocanary.prometheus.presets import RATES
 from autocanary.prometheus.revision_labels import RevisionTarget
 from autocanary.prometheus.sources import exporter_variants
 from autocanary.promql import fill_placeholders

@@ -2,6 +2,8 @@
 
 It answers as the real one was measured to answer (KServe's webhooks included). Documents are never changed
 in place, so a reader may keep one; no caller may change one.
+
+Over 300 lines because versions, watches and conflicts are one consistent store.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Rates, increases and quantiles follow Prometheus' own rules (extrapolation of ``
 of ``histogram_quantile``), because the analysis must work with these, not with the true values. Counters are as the
 last scrape read them, from the first read of a revision on; all revisions are scraped at once. The latency
 histogram does not tell failures from successes, so failures are subtracted from every bucket.
+
+Over 300 lines because every kind of measurement that Prometheus gives has its fault here.
 """
 
 from __future__ import annotations

@@ -20,19 +20,14 @@ The functions::
 """
 
 from autocanary.views.decision_replay import DecisionExplanation, RuleStep, explain_decision
-from autocanary.views.explanation import (
-    EvidenceRow,
-    Explanation,
-    NextEvent,
-    PolicyInForce,
-    explain_rollout,
-)
+from autocanary.views.explanation import EvidenceRow, Explanation, NextEvent, explain_rollout
 from autocanary.views.governance import Governance, GovernedService, PolicyRow, govern_services
 from autocanary.views.links import page_link, runbook_link
 from autocanary.views.model_change import FieldChange, ModelChange, model_change, released_by_text
+from autocanary.views.policy_in_force import PolicyInForce
 from autocanary.views.service_history import PastRollout, StableRestore, UserAct, service_history
 from autocanary.views.undo_target import UndoTarget, find_undo_target
-from autocanary.views.wait import Wait, explain_wait, needs_user
+from autocanary.views.wait_reason import Wait, explain_wait, needs_user
 
 __all__ = [
     "DecisionExplanation",

@@ -29,7 +29,7 @@ def poisson(rng: random.Random, mean: float) -> int:
 def simulated_rollback_time(
     parameters: ComparisonParameters, rps: float, stable: float, candidate: float, seed: int
 ) -> float:
-    """When the analysis itself finds a release at a weight of 10 %, unless it has passed by then."""
+    """When the analysis itself fails a release at a weight of 10 %, unless it has passed by then."""
     rng = random.Random(seed)
     state = new_comparison()
     sums = [0, 0, 0, 0]

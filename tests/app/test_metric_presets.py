@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autocanary.policy_files import metric_presets as policies
-from autocanary.prometheus import presets as adapter
+from autocanary.prometheus import exporters as adapter
 
 
 def test_policy_and_prometheus_presets_are_the_same() -> None:

@@ -178,6 +178,7 @@ def test_a_retry_is_a_new_attempt_that_knows_the_stable_spec() -> None:
     """The old record stays as it ended."""
     past = rollout(progress(phase=Phase.ROLLED_BACK))
     start = retry_rollout(past, make_observation(0), policy(), [past], NOW)
+    assert isinstance(start, StartRollout)
     assert (start.rollout.name, start.rollout.attempt) == ("mnist-00002-r2", 2)
     assert start.rollout.stable_spec == past.stable_spec
     assert start.rollout.progress.reason is Reason.RETRIED_BY_USER

@@ -18,7 +18,7 @@ from autocanary.model.rollout_json import to_document
 from autocanary.notifications.channel import EVENT_NAMES
 from autocanary.notifications.webhook import cloudevent, payload
 from autocanary.ports import Message
-from autocanary.prometheus.presets import HistogramMetric
+from autocanary.prometheus.exporters import HistogramMetric
 from autocanary.prometheus.sources import EXPORTERS
 from tests.cli.fake_client import decision, rollout
 from tests.docs.pages import ROOT, blocks, table_after, text_of

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autocanary.kube import list_watch
+from autocanary.kube import skipped_objects
 from autocanary.kube.api_errors import ResourceNotServed
 from autocanary.kube.cache import Change, ObjectKey
 from autocanary.kube.list_watch import Reflector, WatchTiming
@@ -539,7 +539,7 @@ def test_objects_of_a_namespace_are_bounded_together(
     api: FakeApi, follow: Callable[..., RunningReflector], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those beyond it are left out and named; another namespace has a share of its own, and what goes makes room."""
-    monkeypatch.setattr(list_watch, "NAMESPACE_BYTES", 4_000)
+    monkeypatch.setattr(skipped_objects, "NAMESPACE_BYTES", 4_000)
     api.put("leases", lease("a", "a" * 3_000))
     api.put("leases", lease("b", "b" * 3_000))
     api.put("leases", lease("c", "c" * 3_000, "other"))

@@ -10,8 +10,8 @@ from autocanary.model.measurement import CancelledCalls, Source
 from autocanary.prometheus.counter_queries import CounterFamily, counter_family, counters_query
 from autocanary.prometheus.counter_samples import parse_counter_rows
 from autocanary.prometheus.counter_tracking import BAD, GOOD, SEPARATE_FAILURE
+from autocanary.prometheus.exporters import ExporterVariant, with_cancelled
 from autocanary.prometheus.preset_queries import traffic_query
-from autocanary.prometheus.presets import ExporterVariant, with_cancelled
 from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.revision_labels import RevisionTarget
 from autocanary.prometheus.sources import exporter_variants

@@ -18,8 +18,9 @@ from requests.structures import CaseInsensitiveDict
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
 from autocanary.prometheus import client as client_module
-from autocanary.prometheus.client import PrometheusClient, QueryTimedOut
+from autocanary.prometheus.client import PrometheusClient
 from autocanary.prometheus.connection_settings import PrometheusConfig
+from autocanary.prometheus.query_errors import QueryTimedOut
 from tests.testbed.servers import HttpSink, ReceivedRequest, SinkReply, free_port
 
 SECRET = "s3cr3t-t0ken"

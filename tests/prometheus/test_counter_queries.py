@@ -16,7 +16,7 @@ from autocanary.prometheus.counter_queries import (
 )
 from autocanary.prometheus.counter_samples import ParsedCounters, parse_counter_rows, parse_history_rows
 from autocanary.prometheus.counter_tracking import BAD, GOOD, SEPARATE_FAILURE, WITHIN_BOUND
-from autocanary.prometheus.presets import ExporterVariant, RequestCounter
+from autocanary.prometheus.exporters import ExporterVariant, RequestCounter
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
 from autocanary.prometheus.revision_labels import POD_NAME, PROMOTED, RELABELLED, TARGET_INFO, RevisionTarget
 from autocanary.prometheus.sources import exporter_variants

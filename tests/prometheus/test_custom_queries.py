@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
-from autocanary.prometheus.client import QueryTimedOut
 from autocanary.prometheus.custom_queries import CustomQueries
 from autocanary.prometheus.query_answer import QueryResponse, VectorSample
+from autocanary.prometheus.query_errors import QueryTimedOut
 from autocanary.prometheus.query_plan import QueryResult
 from autocanary.promql import result_type
 from tests.prometheus.scripted_prometheus import FakePrometheus, ManualClock, row, rows

@@ -16,8 +16,8 @@ from autocanary.prometheus.exporter_discovery import (
     revision_targets,
     search_hint,
 )
+from autocanary.prometheus.exporters import ExporterVariant
 from autocanary.prometheus.preset_queries import probed_name
-from autocanary.prometheus.presets import ExporterVariant
 from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.query_plan import QueryResult
 from autocanary.prometheus.revision_labels import RevisionLabels, RevisionTarget

@@ -9,6 +9,7 @@ import pytest
 from autocanary.errors import MetricsRefused, MetricsUnreachable
 from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Source, Unit
 from autocanary.prometheus.exporter_discovery import DiscoveredExporters
+from autocanary.prometheus.exporters import ExporterVariant
 from autocanary.prometheus.measurements import (
     QueryOutcome,
     custom_measurement,
@@ -17,7 +18,6 @@ from autocanary.prometheus.measurements import (
     unsupported_measurement,
 )
 from autocanary.prometheus.preset_queries import TrafficCounts
-from autocanary.prometheus.presets import ExporterVariant
 from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.query_plan import QueryResult
 from autocanary.prometheus.sources import exporter_variants

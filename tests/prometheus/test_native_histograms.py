@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autocanary.model.measurement import MeasurementKind, Source
+from autocanary.prometheus.exporters import CLIENT_BOUNDS, HistogramMetric
 from autocanary.prometheus.native_histograms import bounds_of, counts_within
-from autocanary.prometheus.presets import CLIENT_BOUNDS, HistogramMetric
 from autocanary.prometheus.query_answer import MalformedResponseError, NativeHistogram, parse_response
 from autocanary.prometheus.sources import EXPORTERS
 from tests.prometheus.scripted_prometheus import MetricsHarness, knative, metric_query, row, rows, traffic

@@ -16,7 +16,8 @@ import pytest
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
 from autocanary.prometheus import PrometheusConfig
-from autocanary.prometheus.client import PrometheusClient, QueryTimedOut
+from autocanary.prometheus.client import PrometheusClient
+from autocanary.prometheus.query_errors import QueryTimedOut
 from tests.testbed.servers import HttpSink
 
 STORE_DOWN = (

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from autocanary.errors import MetricsError, MetricsRefused, MetricsUnreachable
 from autocanary.model.measurement import Measurement, MeasurementKind, MetricQuery, Source, Unit
-from autocanary.prometheus import measurements, query_batch
+from autocanary.prometheus import measurements, pending_measurement, query_batch
+from autocanary.prometheus.exporters import PRESETS
 from autocanary.prometheus.preset_queries import probed_name
-from autocanary.prometheus.presets import PRESETS
 from autocanary.prometheus.query_answer import QueryResponse
 from autocanary.prometheus.query_plan import QueryResult
 from autocanary.prometheus.revision_labels import RevisionTarget
@@ -336,7 +336,7 @@ def test_defect_in_one_query_leaves_the_round_whole(monkeypatch: pytest.MonkeyPa
             return rows(row(7, autocanary_q=str(1)), row(666, autocanary_q=str(0)))
         return serving(query)
 
-    monkeypatch.setattr(query_batch, "custom_measurement", custom_measurement)
+    monkeypatch.setattr(pending_measurement, "custom_measurement", custom_measurement)
     monkeypatch.setattr(query_batch, "preset_rows", preset_rows)
     got = MetricsHarness(respond).query(*asked.values())
     assert got[asked["preset"]].value == 2

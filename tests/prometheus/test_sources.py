@@ -8,6 +8,7 @@ import promql_parser
 import pytest
 
 from autocanary.model.measurement import Source
+from autocanary.prometheus.exporters import PRESETS, Exporter, ExporterVariant, GaugeMetric, HistogramMetric
 from autocanary.prometheus.preset_queries import (
     preset_query,
     preset_rows,
@@ -15,7 +16,6 @@ from autocanary.prometheus.preset_queries import (
     traffic_query,
     traffic_rows,
 )
-from autocanary.prometheus.presets import PRESETS, Exporter, ExporterVariant, GaugeMetric, HistogramMetric
 from autocanary.prometheus.revision_labels import RevisionTarget
 from autocanary.prometheus.sources import EXPORTERS, exporter_variants
 from tests.prometheus.scripted_prometheus import row, rows

@@ -7,7 +7,8 @@ Must never be here: what happens to a rollout that has started. That is in ``rul
 
 from autocanary.decide.detection.findings import NoAction, Refusal, RepairStable, StartRollout
 from autocanary.decide.detection.missed_release import missed_without_status
-from autocanary.decide.detection.new_rollout import detect, retry_rollout
+from autocanary.decide.detection.new_rollout import detect
+from autocanary.decide.detection.retry import retry_rollout
 from autocanary.decide.detection.stable_revision import (
     UNCHANGED_SECONDS,
     StableRevisionTracker,

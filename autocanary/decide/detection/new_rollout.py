@@ -15,25 +15,15 @@ from autocanary.decide.detection.findings import (
 from autocanary.decide.detection.known_bad import block_known_bad
 from autocanary.decide.detection.missed_release import detect_missed_release
 from autocanary.decide.detection.repair_stable import detect_wrong_stable
-from autocanary.decide.detection.rolled_back import (
-    is_restored_stable,
-    release_over_rolled_back,
-    restore_removed_weight,
-)
-from autocanary.decide.detection.stable_revision import (
-    UNCHANGED_SECONDS,
-    StableRevisionTracker,
-    current_rollouts,
-)
-from autocanary.model.foreign_text import clean_text
-from autocanary.model.frozen_copy import replace
+from autocanary.decide.detection.rolled_back import is_restored_stable, release_over_rolled_back, restore_removed_weight
+from autocanary.decide.detection.stable_revision import UNCHANGED_SECONDS, StableRevisionTracker, current_rollouts
 from autocanary.model.observation import Observation, unsupported_mode_reason
 from autocanary.model.policy import OnUnstaged, Policy
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
-from autocanary.model.rollout import Request, Rollout
+from autocanary.model.rollout import Rollout
 
-__all__ = ["detect", "retry_rollout"]
+__all__ = ["detect"]
 
 
 def detect(
@@ -96,40 +86,6 @@ def detect(
     message = f"{observation.created} will replace {observation.rolled_out}: {how}; policy {policy.name}"
     started = with_first_state(rollout, observation, Phase.STAGING, reason, message, now, weight=weight)
     return StartRollout(started, intercept=unstaged)
-
-
-def retry_rollout(
-    past: Rollout, observation: Observation, policy: Policy, history: Sequence[Rollout], now: float
-) -> StartRollout:
-    """A new attempt at a candidate that was rolled back; it starts staged at the weight it was left at.
-
-    The caller has made sure that the candidate is still the newest revision and stable still stable.
-    """
-    rollout = replace(
-        new_rollout(observation, policy, history, None, now),
-        stable_spec=past.stable_spec,
-        stable_digest=past.stable_digest,
-    )
-    unstaged = observation.weight is None or observation.weight >= 100
-    by = clean_text(past.request.by, 120) if past.request is not None else ""
-    why = clean_text(past.request.reason, 300) if past.request is not None else ""
-    message = (
-        f"{observation.created} is tried again{f' by {by}' if by else ''}{f': {why}' if why else ''}; "
-        f"attempt {rollout.attempt}, policy {policy.name}"
-    )
-    weight = 0 if unstaged else observation.weight
-    again = with_first_state(rollout, observation, Phase.STAGING, Reason.RETRIED_BY_USER, message, now, weight=weight)
-    return StartRollout(_with_request(again, past.request), intercept=unstaged)
-
-
-def _with_request(rollout: Rollout, request: Request | None) -> Rollout:
-    """The first decision with the user who requested it, and why."""
-    if request is None:
-        return rollout
-    *earlier, newest = rollout.progress.decisions
-    asked = {"requestVerb": request.verb, "requestedBy": request.by, "requestReason": request.reason}
-    decisions = (*earlier, {**newest, **{name: text for name, text in asked.items() if text}})
-    return replace(rollout, progress=replace(rollout.progress, decisions=decisions))
 
 
 def _is_known(

@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import cache
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Exporter, ExporterVariant
+from autocanary.prometheus.exporters import Exporter, ExporterVariant
 from autocanary.prometheus.sources import (
     istio,
     knative,

@@ -6,7 +6,7 @@ own; only that hop is counted, not the one from the service's host to the gatewa
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import ENVOY_BOUNDS, Exporter, HistogramMetric, RequestCounter
+from autocanary.prometheus.exporters import ENVOY_BOUNDS, Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import MESH_DESTINATION
 
 _NOT_CANCELLED = 'response_flags!~"DC|DR"'

@@ -5,7 +5,7 @@ timeouts. gRPC failures are HTTP 200 here, as in every HTTP-level source.
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Exporter, HistogramMetric, RequestCounter
+from autocanary.prometheus.exporters import Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import KNATIVE_LABELS
 
 _BOUNDS = (

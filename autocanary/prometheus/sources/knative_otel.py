@@ -14,7 +14,7 @@ Five ways for the revision to reach a series, as it is a resource attribute and 
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Exporter, HistogramMetric, RequestCounter
+from autocanary.prometheus.exporters import Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, PRIVATE_SERVICE, PROMOTED, RELABELLED, TARGET_INFO
 
 _BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)

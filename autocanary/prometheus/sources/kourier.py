@@ -1,7 +1,7 @@
 """Kourier's gateway (Envoy, port 9000, /stats/prometheus). Milliseconds; one Envoy cluster per revision."""
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import ENVOY_BOUNDS, Exporter, HistogramMetric, RequestCounter
+from autocanary.prometheus.exporters import ENVOY_BOUNDS, Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import ENVOY_CLUSTER
 
 EXPORTERS = (

@@ -5,7 +5,7 @@ good. Explainers time ``request_explain_seconds`` instead.
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import CLIENT_BOUNDS, RATES, Exporter, HistogramMetric, RequestCounter
+from autocanary.prometheus.exporters import CLIENT_BOUNDS, RATES, Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
 _NO_ERRORS = "KServe's python model server counts no errors: take the rate from knative, knative-otel, istio or kourier"

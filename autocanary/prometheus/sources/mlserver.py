@@ -7,7 +7,7 @@ The histogram covers every REST path, so only inference is selected; calls by gR
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import CLIENT_BOUNDS, Exporter, HistogramMetric, RequestCounter
+from autocanary.prometheus.exporters import CLIENT_BOUNDS, Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
 EXPORTERS = (

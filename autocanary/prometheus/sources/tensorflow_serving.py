@@ -5,7 +5,7 @@ the status too, since ``servables/tensorflow/util.cc`` records it; where it does
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Exporter, HistogramMetric, RequestCounter
+from autocanary.prometheus.exporters import Exporter, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
 _BOUNDS = tuple(10 * 1.8**power for power in range(33))

@@ -1,7 +1,7 @@
 """TorchServe (port 8082, metrics_mode=prometheus). Its latency is a running total: a mean, no quantile."""
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Exporter, RequestCounter
+from autocanary.prometheus.exporters import Exporter, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
 EXPORTERS = (

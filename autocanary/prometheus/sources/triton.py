@@ -4,7 +4,7 @@ Counts are per model, and an ensemble counts one request in each of its models a
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Exporter, RequestCounter, SummaryMetric
+from autocanary.prometheus.exporters import Exporter, RequestCounter, SummaryMetric
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
 EXPORTERS = (

@@ -7,7 +7,7 @@ turned away are not in it. Time per output token has had two names for one meani
 """
 
 from autocanary.model.measurement import Source
-from autocanary.prometheus.presets import Exporter, GaugeMetric, HistogramMetric, RequestCounter
+from autocanary.prometheus.exporters import Exporter, GaugeMetric, HistogramMetric, RequestCounter
 from autocanary.prometheus.revision_labels import POD_NAME, RELABELLED
 
 _BOUNDS = (

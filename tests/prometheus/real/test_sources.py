@@ -22,8 +22,8 @@ from autocanary.prometheus import PrometheusConfig, PrometheusMetrics
 from autocanary.prometheus.counter_queries import counter_family, counters_query, process_history_query
 from autocanary.prometheus.counter_samples import parse_counter_rows, parse_history_rows
 from autocanary.prometheus.counter_tracking import BAD, GOOD, SEPARATE_FAILURE, WITHIN_BOUND
+from autocanary.prometheus.exporters import PRESETS, ExporterVariant, native_form
 from autocanary.prometheus.preset_queries import preset_query, preset_rows, traffic_query, traffic_rows
-from autocanary.prometheus.presets import PRESETS, ExporterVariant, native_form
 from autocanary.prometheus.query_answer import QueryResponse, parse_response
 from autocanary.prometheus.revision_labels import (
     ENVOY_CLUSTER,

@@ -1,4 +1,7 @@
-"""Why a rollout does not move now: one sentence with what is missing, what it has, and an estimate."""
+"""Why a rollout does not move now: one sentence with what is missing, what it has, and an estimate.
+
+Over 300 lines because every reason to wait has a sentence of its own.
+"""
 
 from __future__ import annotations
 

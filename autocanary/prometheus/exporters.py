@@ -1,4 +1,4 @@
-"""The words of which a source's table is made, and the presets they answer.
+"""What an exporter is made of: its counters, histograms, levels and labels, and the presets that they answer.
 
 A ``Exporter`` is one exporter's set of metrics; a ``ExporterVariant`` is an exporter with the label
 scheme that its series carry in this Prometheus. What an exporter cannot give it says in a sentence, so that a
