@@ -1,4 +1,7 @@
-"""Evaluate what is due: gather the decision's input, query metrics and call webhooks, then plan on the answers."""
+"""Evaluate what is due: gather the decision's input, query metrics and call webhooks, then plan on the answers.
+
+Over 300 lines because regular and early evaluations take the same way, from what is due to what is planned.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The metric queries and webhook calls of one evaluation, and what their answers amount to."""
+"""The metric queries and webhook calls of one evaluation, and what their answers amount to.
+
+Over 300 lines because each kind of metric (preset, own query, web, webhook) has its query, and its answer is read here.
+"""
 
 from __future__ import annotations
 

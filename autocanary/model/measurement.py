@@ -2,10 +2,10 @@
 
 A measurement is not a verdict: an outage of Prometheus says nothing about the canary.
 
-Requests counted on both revisions, so that a comparison can see what both went through.
+A comparison needs the request counts of both revisions. They are totals since the account began; the comparison
+keeps the totals that it has used and takes the difference, so a lost or repeated answer loses and repeats nothing.
 
-Totals grow from where the account began; a comparison keeps the totals it has used and takes the
-difference. So an answer that is lost, or asked for twice, loses and repeats nothing.
+Over 300 lines because a query, its measurement and the counts in it are one value with its JSON form.
 """
 
 from __future__ import annotations

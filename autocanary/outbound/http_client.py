@@ -14,6 +14,8 @@ Decisions
 - One session per call: ``requests.Session`` is not safe to share between threads, and calls are rare.
 
 A secret in a file is read when it is used, so that a rotated one is picked up, and never quoted.
+
+Over 300 lines because every way in which a call ends is one sentence of its error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Pydantic's errors about a document, in sentences for its author, with the known word nearest to a misspelt one."""
+"""Pydantic's errors about a document, in sentences for its author, with the known word nearest to a misspelt one.
+
+Over 300 lines because each kind of Pydantic's errors has a sentence of its own.
+"""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@ wanted one waits.
 
 Over 300 lines because Configuration, Revisions and Route act on one state in one pass; apart, their order
 would be hidden.
-
-Over 300 lines because the revisions, the route and their conditions are one state machine.
 """
 
 from __future__ import annotations
