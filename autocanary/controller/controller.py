@@ -33,6 +33,9 @@ from autocanary.ports import (
 
 __all__ = ["Controller"]
 
+_RECORD_SECONDS = 3.0
+"""How long the record of a delivery waits for another write of the rollout, which records it as well."""
+
 
 class Controller:
     """One per process; see ``Dependencies`` for the arguments.
@@ -134,7 +137,7 @@ class Controller:
         self._pending_calls.process_results()
         if not self._loaded or not self._may_proceed():
             return False
-        self._record_deliveries(self._dependencies.clock.now())
+        self._record_deliveries(self._dependencies.clock.now(), wait=0.0)
         return any(running.writing for running in self._state.running())
 
     def _may_proceed(self) -> bool:
@@ -144,8 +147,9 @@ class Controller:
             self._dependencies.on_leadership_lost()
         return is_leader and self._dependencies.ready()
 
-    def _record_deliveries(self, now: float) -> None:
-        for running in self._notifications.collect_deliveries():
+    def _record_deliveries(self, now: float, wait: float = _RECORD_SECONDS) -> None:
+        self._notifications.collect_deliveries(now)
+        for running in self._notifications.take_unrecorded(now, wait):
             with isolated("deliveries_not_recorded", namespace=running.id[0], rollout=running.id[1]):
                 self._actions.record_deliveries(running, now)
 

@@ -37,6 +37,7 @@ class Notifications:
     def __init__(self, dependencies: Dependencies, state: ControllerState) -> None:
         self._dependencies, self._state = dependencies, state
         self._deliveries: list[Delivery] = []
+        self._unrecorded_since: dict[RolloutId, float] = {}
         self._backlog: dict[RolloutId, None] = {}
 
     def send_later(self, running: RunningRollout, now: float) -> None:
@@ -90,14 +91,13 @@ class Notifications:
         else:
             self._dependencies.notifier.notify(message)
 
-    def collect_deliveries(self) -> list[RunningRollout]:
-        """Note what was delivered; the rollouts of which that is now to be recorded.
+    def collect_deliveries(self, now: float) -> None:
+        """Note what was delivered, to be recorded with the rollout's next write or by ``take_unrecorded``.
 
         Deliveries of a rollout that a worker writes for are noted in a later tick.
         """
         deliveries = [*self._deliveries, *self._dependencies.notifier.take_deliveries()]
         self._deliveries = []
-        changed: dict[RolloutId, RunningRollout] = {}
         for delivery in deliveries:
             running = self._state.find((delivery.namespace, delivery.rollout))
             if running is None:
@@ -107,8 +107,19 @@ class Notifications:
                 continue
             with isolated("delivery_not_noted", namespace=delivery.namespace, rollout=delivery.rollout):
                 if self._apply_delivery(running, delivery):
-                    changed[running.id] = running
-        return list(changed.values())
+                    self._unrecorded_since.setdefault(running.id, now)
+
+    def take_unrecorded(self, now: float, wait: float) -> list[RunningRollout]:
+        """The rollouts with deliveries that no write has recorded for ``wait`` seconds; at once where one has ended."""
+        found = []
+        for id_, since in list(self._unrecorded_since.items()):
+            running = self._state.find(id_)
+            if running is None or running.stored == running.rollout.progress:
+                del self._unrecorded_since[id_]
+            elif not running.writing and (now - since >= wait or running.rollout.is_final):
+                del self._unrecorded_since[id_]
+                found.append(running)
+        return found
 
     def replay_deliveries(self, running: RunningRollout) -> None:
         """Another client has replaced the status: note the latest deliveries in it again."""
