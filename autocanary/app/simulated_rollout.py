@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from autocanary.controller.metric_queries import is_measurable
 from autocanary.controller.running_rollout import RunningRollout
 from autocanary.decide.decision_input import DecisionInput
 from autocanary.decide.decision_log import without_effects
@@ -121,6 +122,7 @@ class _Run:
         self._running = RunningRollout(rollout, policy)
         self._weight_effective_at = math.inf
         self._unchanged_observation: Observation | None = None
+        self._regular_at, self._early_at = 0.0, math.inf
 
     def _now(self) -> float:
         return self._pair.clock.now()
@@ -128,11 +130,15 @@ class _Run:
     def until(self, horizon: float) -> RunResult:
         began = self._now()
         while (now := self._now()) - began <= horizon:
-            self._evaluate(now)
+            if now >= self._regular_at:
+                self._evaluate(now)
+                self._regular_at = self._next_evaluation_at(now)
+            if now >= self._early_at:
+                self._evaluate_early(now)
             phase = self._running.rollout.progress.phase
             if phase.is_final or phase in (Phase.ROLLING_BACK, Phase.PAUSED):
                 break
-            self._pair.advance_to(self._next_evaluation_at(now))
+            self._pair.advance_to(min(self._regular_at, self._early_at))
         seconds = min(self._now() - began, horizon)
         return RunResult(self._outcome(), seconds, self._pair.failed(), tuple(self._transitions))
 
@@ -154,12 +160,38 @@ class _Run:
             self._unchanged_observation = self._pair.observation if is_unchanged else None
             self._apply(decision, now)
         if not evaluation_due:
+            if self._early_at == math.inf:
+                self._schedule_early(now, queried=False)
             return
         running.begin_query(now)
         measurements = self._pair.metrics.query([query for _, query in running.queries])
         running.finish_query()
+        running.add_samples(measurements, now)
+        self._schedule_early(now, queried=True)
         given = self._gather(now)
         self._apply(plan(replace(given, verdict=running.analyse(given, measurements))), now)
+
+    def _evaluate_early(self, now: float) -> None:
+        running = self._running
+        running.begin_query(now, early=True)
+        measurements = self._pair.metrics.query([query for _, query in running.preset_queries])
+        running.finish_query()
+        running.add_samples(measurements, now)
+        self._schedule_early(now, queried=True)
+        given = self._gather(now)
+        verdict = running.analyse_early(given, measurements) if is_measurable(given) else None
+        if verdict is not None:
+            self._apply(plan(replace(given, verdict=verdict)), now)
+            self._regular_at = self._next_evaluation_at(now)
+
+    def _schedule_early(self, now: float, *, queried: bool) -> None:
+        """As ``EarlyEvaluations`` does for a server that answers at once."""
+        at = self._running.next_sample_at()
+        if at is None or at >= self._running.next_due_at(now) - _TICK:
+            self._early_at = math.inf
+        else:
+            earliest = now + _TICK if queried else now
+            self._early_at = max(math.ceil(at / _TICK) * _TICK, earliest)
 
     def _gather(self, now: float) -> DecisionInput:
         given = self._running.decision_input(self._pair.observation, now)

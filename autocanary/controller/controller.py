@@ -122,9 +122,10 @@ class Controller:
             self._watch_changes.load_state(now)
             self._loaded = True
         self._watch_changes.process_changes(now)
-        self._record_deliveries(now)
+        self._notifications.collect_deliveries(now)
         self._rollout_starts.start(now)
         self._evaluations.evaluate(now)
+        self._record_deliveries(now)  # what has waited; not before the evaluations, which may write it as well
         self._notifications.send_backlog()
         self._pending_calls.process_results()
         self._evaluations.requeue_overdue(now)
@@ -137,7 +138,9 @@ class Controller:
         self._pending_calls.process_results()
         if not self._loaded or not self._may_proceed():
             return False
-        self._record_deliveries(self._dependencies.clock.now(), wait=0.0)
+        now = self._dependencies.clock.now()
+        self._notifications.collect_deliveries(now)
+        self._record_deliveries(now, wait=0.0)
         return any(running.writing for running in self._state.running())
 
     def _may_proceed(self) -> bool:
@@ -148,7 +151,6 @@ class Controller:
         return is_leader and self._dependencies.ready()
 
     def _record_deliveries(self, now: float, wait: float = _RECORD_SECONDS) -> None:
-        self._notifications.collect_deliveries(now)
         for running in self._notifications.take_unrecorded(now, wait):
             with isolated("deliveries_not_recorded", namespace=running.id[0], rollout=running.id[1]):
                 self._actions.record_deliveries(running, now)

@@ -179,8 +179,8 @@ class RunningRollout:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a worker writes for the rollout or queries its metrics, or a verdict waits for that."""
-        return self.writing or self.querying or self._pending_verdict is not None
+        """Whether a worker queries the rollout's metrics, or a verdict waits for the end of a write."""
+        return self.querying or self._pending_verdict is not None
 
     @property
     def preset_queries(self) -> tuple[tuple[str, MetricQuery], ...]:

@@ -35,12 +35,12 @@ __all__ = [
 
 STABLE, CANDIDATE = (f"{SERVICE}-predictor-{number:05d}" for number in (1, 2))
 
-RELEASE_AFTER, FIRST_STEP_AFTER = 40.0, 43.0
+RELEASE_AFTER, FIRST_STEP_AFTER = 40.0, 42.0
 """Seconds after the beginning at which the candidate is applied, and at which its first step can be taken."""
 
 _CREATED, _WARM, _SERVES = 0.4, 1.4, 1.6
 """Seconds from a manifest to its revision, to its pods, and to a route to it."""
-_PROGRAMMED, _SEEN = 0.4, 2.0
+_PROGRAMMED, _SEEN = 0.4, 1.0
 """Seconds from a written weight to the traffic, and to the evaluation that sees it in the status."""
 _URIS = ("stable", "candidate")
 _SEED_BITS = 48
