@@ -116,7 +116,9 @@ class Notifications:
             running = self._state.find(id_)
             if running is None or running.stored == running.rollout.progress:
                 del self._unrecorded_since[id_]
-            elif not running.writing and (now - since >= wait or running.rollout.is_final):
+            elif running.writing or (running.querying and wait):
+                continue  # the verdict that is on its way must not wait for this write
+            elif now - since >= wait or running.rollout.is_final:
                 del self._unrecorded_since[id_]
                 found.append(running)
         return found
