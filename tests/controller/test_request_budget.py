@@ -382,7 +382,7 @@ def test_slow_answer_delays_no_plan_by_more_than_two_seconds() -> None:
 
 def test_start_takes_few_writes() -> None:
     """The record and its status, the weight and its record, and that it is in effect, with what was delivered till then."""
-    driver = healthy_start(policy(steps=LONG))
+    driver = healthy_start(policy(steps=LONG_STEPS))
     driver.until_weight(10)
     driver.run(10)
     assert [each.verb for each in driver.world.store.writes] == [
@@ -392,4 +392,4 @@ def test_start_takes_few_writes() -> None:
         "update_status",
     ]
     assert driver.weights() == [10]
-    assert not driver.rollout().progress.pending_notifications
+    assert not driver.rollout().progress.outbox.pending
