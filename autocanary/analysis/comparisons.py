@@ -3,6 +3,8 @@
 The state is a versioned mapping that the rollout's progress carries along (``Progress.evidence``). One that
 cannot be read, because another version wrote it or it was edited, begins again: that can delay a decision,
 not make a wrong one.
+
+Over 300 lines because every count passes the same checks, from its measurement to the evidence, in one order.
 """
 
 from __future__ import annotations

@@ -56,8 +56,13 @@ def test_a_record_of_before_is_written_the_same(record: str) -> None:
     assert json.dumps(progress_to_json(progress_from_json(json.loads(record)))) == record
 
 
+ADDED_LATER = {"weight_unshown"}
+"""Fields that no record of before has: left out, they have their default."""
+
+
 def test_the_records_of_before_hold_every_field() -> None:
-    assert set().union(*(json.loads(each) for each in RECORDS)) == {*FIELD_PLACES, "version"}
+    found = set().union(*(json.loads(each) for each in RECORDS))
+    assert found == {*FIELD_PLACES, "version"} - ADDED_LATER
 
 
 def test_every_field_is_stored() -> None:
