@@ -26,7 +26,7 @@ from autocanary.model.observation import ConditionStatus, DeploymentMode, Earlie
 from autocanary.model.policy import OnUnstaged, OnWeightRemoved
 from autocanary.model.progress import Phase
 from autocanary.model.reason import Reason
-from autocanary.model.rollout import Rollout
+from autocanary.model.rollout import Request, Rollout
 from tests.decide.builders import CANDIDATE, NOW, STABLE, make_observation, policy, progress, rollout, verdict
 
 UNREADY: dict[str, Any] = {"ready": STABLE, "traffic": {STABLE: 100}}
@@ -375,6 +375,28 @@ def test_a_failed_release_over_a_rolled_back_candidate_goes_back_to_the_last_goo
     assert done.progress.phase is Phase.ROLLED_BACK
     ended = replace(past, progress=done.progress)
     assert detected(back, (rolled_back(), ended)) == NoAction()
+
+
+def test_a_restore_that_was_lost_is_written_again() -> None:
+    """The candidate never was ready and the bad stable has the traffic: that looked like the end of the rollback."""
+    third = "mnist-predictor-00003"
+    state = progress(-1, 100, phase=Phase.STAGING, stable_is_bad=True, phase_since=NOW - 3600)
+    past = replace(
+        rollout(state), stable=CANDIDATE, candidate=third, candidate_digest="fix", request=Request("r1", "abort")
+    )
+    unready = make_observation(
+        None,
+        created=third,
+        ready=CANDIDATE,
+        rolled_out=CANDIDATE,
+        previous=STABLE,
+        traffic={CANDIDATE: 100},
+        spec_digest="fix",
+    )
+    decision = plan(DecisionInput(policy(), past, unready, NOW))
+    assert (decision.action, decision.weight) == (Action.RESTORE, None)
+    again = plan(DecisionInput(policy(), replace(past, progress=decision.progress), unready, NOW + 1))
+    assert (again.progress.phase, again.action) == (Phase.ROLLING_BACK, Action.RESTORE)
 
 
 @pytest.mark.parametrize("promoted", [False, True])

@@ -110,8 +110,11 @@ def _traffic_on_stable(given: DecisionInput, observation: Observation) -> bool:
 
 def _is_weight_written(given: DecisionInput, observation: Observation) -> bool:
     """Beside the restored stable spec 0 is as good as no weight: neither leaves the candidate in the spec."""
-    if observation.weight == given.progress.step.weight or observation.candidate_removed:
+    if observation.candidate_removed:
         return True
+    if observation.weight == given.progress.step.weight:
+        # Without a weight the candidate's own spec gets everything once it is ready: stable's must be there first.
+        return observation.weight == 0 or not _spec_is_candidates(given, observation)
     is_restored = given.progress.rollback.restored and observation.spec_digest == given.rollout.stable_digest
     return is_restored and observation.weight == 0
 
