@@ -193,7 +193,9 @@ def test_every_phase_can_be_recorded(client: ApiClient, namespace: str, follow: 
     made = store.create(in_namespace(namespace))
     finished = 1_700_000_100.0 if phase.is_final else None
     recorded = store.update_status(
-        replace(made, progress=replace(made.progress, phase=phase, weight=50, finished_at=finished))
+        replace(
+            made, progress=with_stored_fields(made.progress, {"phase": phase, "weight": 50, "finished_at": finished})
+        )
     )
     assert recorded.progress.phase is phase
 
@@ -204,7 +206,7 @@ def test_users_read_and_wait_with_kubectl(
     """The columns, and `kubectl wait` for the outcome."""
     store = follow(KubeRolloutStore(client, Leader(), timing=QUICK, namespaces=[namespace]))
     made = store.create(in_namespace(namespace))
-    done = replace(made.progress, phase=Phase.PROMOTED, weight=100, finished_at=1_700_000_100.0)
+    done = with_stored_fields(made.progress, {"phase": Phase.PROMOTED, "weight": 100, "finished_at": 1_700_000_100.0})
     store.update_status(replace(made, progress=done))
     names = ["NAME", "SERVICE", "PHASE", "STEP", "WEIGHT", "STABLE", "CANDIDATE", "REASON", "AGE"]
     header, row = cluster.kubectl("get", "crl", "-n", namespace).splitlines()
