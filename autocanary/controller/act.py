@@ -88,6 +88,9 @@ class RolloutActions:
         if result is not None and result.deleted and not self._is_in_store_cache(running):
             self._state.forget_deleted(running.id, now)
             return
+        if result is not None and result.replaced_error is not None:
+            self._dependencies.listener.on_evaluation_failed(running.rollout)
+            log_failure("record_replaced", running.key, result.replaced_error, rollout=running.id[1])
         running.merge_result(decision, result, failure, now)
         if result is not None and (result.stored or result.changed_by_other):
             self._state.add_to_history(running.rollout)

@@ -28,7 +28,8 @@ class WriteResult:
     ``rollout`` is as the rollout store holds it now (or as it was planned, when ``stored`` is False);
     ``stored`` whether the store has the planned progress; ``changed_by_other`` whether another client has
     written the status, so that the plan was made from an old state; ``deleted`` whether the store's object
-    was deleted; ``error`` what stopped the record or the write.
+    was deleted; ``error`` what stopped the record or the write. ``replaced_error`` is why another client's record,
+    which was overwritten, could not be used; None where there was none.
     """
 
     rollout: Rollout
@@ -37,6 +38,7 @@ class WriteResult:
     changed_by_other: bool = False
     deleted: bool = False
     error: Exception | None = None
+    replaced_error: Exception | None = None
 
 
 def record_and_write(
@@ -68,8 +70,8 @@ def record_and_write(
     try:
         is_written = _write_with_retry(cluster, observation, rollout, decision)
     except (ClusterError, NotLeader) as error:
-        return WriteResult(result.rollout, result.stored, error=error)
-    return WriteResult(result.rollout, result.stored, written=is_written, error=result.error)
+        return replace(result, error=error)
+    return replace(result, written=is_written)
 
 
 def _record(store: RolloutStore, rollout: Rollout, stored_progress: Progress | None) -> WriteResult:
@@ -88,25 +90,28 @@ def _record_after_conflict(store: RolloutStore, rollout: Rollout, stored_progres
     try:
         try:
             fresh = store.read(rollout.namespace, rollout.name)
-        except Refused:
-            return WriteResult(store.replace_status(rollout), True)
+        except Refused as error:
+            is_new = stored_progress is not None  # otherwise the watch has shown it before, and it is logged
+            return WriteResult(store.replace_status(rollout), True, replaced_error=error if is_new else None)
         if fresh is None or fresh.uid != rollout.uid:
             return WriteResult(rollout, False, deleted=True, error=NotFound(f"{rollout.name} was deleted"))
         is_foreign = stored_progress is not None and fresh.progress not in (stored_progress, rollout.progress)
-        if is_foreign and _is_usable(fresh):
+        defect = _defect_of(fresh) if is_foreign else None
+        if is_foreign and defect is None:
             return WriteResult(fresh, False, changed_by_other=True)
         merged = replace(fresh, progress=rollout.progress)
-        return WriteResult(store.update_status(merged), True)
+        return WriteResult(store.update_status(merged), True, replaced_error=defect)
     except (ClusterError, NotLeader) as error:
         return WriteResult(rollout, False, error=error)
 
 
-def _is_usable(record: Rollout) -> bool:
+def _defect_of(record: Rollout) -> Exception | None:
+    """Why the record cannot be used; None where it can."""
     try:
         check_record(record)
-    except Exception:  # noqa: BLE001 - whatever another client has written
-        return False
-    return True
+    except Exception as error:  # noqa: BLE001 - whatever another client has written
+        return error
+    return None
 
 
 def _write_with_retry(cluster: Cluster, observation: Observation, rollout: Rollout, decision: Decision) -> bool:

@@ -89,7 +89,7 @@ def test_malformed_status_while_running_is_replaced(edit: str) -> None:
 
 @pytest.mark.parametrize("edit", MALFORMED)
 def test_malformed_status_found_by_a_write_is_replaced(edit: str) -> None:
-    """The watch is late: the write of the next step meets the changed record first."""
+    """The watch is late: the write of the next step meets the changed record first, and says that it replaces it."""
     driver = Driver(policy())
     driver.deploy_stable()
     driver.release()
@@ -100,7 +100,9 @@ def test_malformed_status_found_by_a_write_is_replaced(edit: str) -> None:
     store.take_changes = lambda: set()  # type: ignore[method-assign]
     store.cached = lambda *_: known  # type: ignore[method-assign]
     store.edit("models", NAME, MALFORMED[edit])
-    driver.until(lambda: store.document("models", NAME)["status"]["step"] == 2, 120)
+    with logs.capture() as log:
+        driver.until(lambda: store.document("models", NAME)["status"]["step"] == 2, 120)
+    assert [each["rollout"] for each in log.named("record_replaced")] == [NAME]
     store.take_changes, store.cached = take_changes, cached  # type: ignore[method-assign]
     assert driver.finish().progress.phase is Phase.PROMOTED
     assert driver.weights() == [10, 25, 50, 100]
