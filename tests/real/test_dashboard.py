@@ -40,11 +40,13 @@ _PACED: dict[str, Any] = {
 
 def test_every_query_of_the_dashboard_has_data(installation: Installation, namespace: str) -> None:
     """One release is rolled back and one promoted by a user; no panel, variable or annotation is empty."""
-    installation.policy(**_PACED)
+    installation.policy(**_PACED, selector={"names": ["bad", "good"]})
     bad = installation.released(namespace, "bad")
     installation.released(namespace, "good")
+    installation.released(namespace, "held")  # by the guard: no policy selects it
     installation.traffic.behave(f"{bad}-00002", errors=0.3)
-    autocanary = installation.run("--namespace", namespace)
+    guard = {"AUTOCANARY_GUARD": json.dumps({"namespaces": [namespace]})}
+    autocanary = installation.run("--namespace", namespace, environment=guard)
     installation.prometheus.scrape(
         [
             Scrape("revisions", installation.traffic.exporter.target),
