@@ -153,7 +153,6 @@ def test_an_abort_by_a_click(browser: Browser, demo_page: DemoPage) -> None:
         expect(page.locator(".why .badge")).to_contain_text("Rolled back")
         expect(page.locator("#answer")).not_to_be_empty()
         expect(page.get_by_role("button", name="Abort")).to_have_count(0)
-        expect(page.get_by_role("button", name="Retry")).to_be_visible()
         assert console_errors(page) == []
     [(found, _, _)] = demo.shown()
     assert found.progress.reason is Reason.ABORTED_BY_USER

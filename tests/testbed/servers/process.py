@@ -163,6 +163,15 @@ class ServerProcess(ABC):
     def pause(self) -> None:
         """Freeze it (SIGSTOP): connections are accepted by the kernel and nothing ever answers."""
         os.kill(self.pid, signal.SIGSTOP)
+        wait_until(self._is_stopped, seconds=10, what="every thread to stop", every=0.01)
+
+    def _is_stopped(self) -> bool:
+        """Whether no thread runs any more: on a busy machine one may still answer after the signal was sent."""
+        try:
+            tasks = [each.read_text() for each in Path(f"/proc/{self.pid}/task").glob("*/stat")]
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # a thread has just ended
+        return all(each.rpartition(")")[2].split()[0] in "TtZX" for each in tasks)
 
     def resume(self) -> None:
         """Let a frozen server go on (SIGCONT)."""
