@@ -151,7 +151,7 @@ def _kfserving_default_of(observation: Observation) -> tuple[str, bool] | None:
 
 
 def _is_restore_needed(fresh: Observation, rollout: Rollout, *, removes_candidate: bool) -> bool:
-    """Whether the candidate still has traffic, or another revision is stable for KServe.
+    """Whether the candidate still has traffic, or the revision that is stable for KServe is another one, or a bad one.
 
     ``removes_candidate``: not because of its traffic, but because it is to leave the spec.
     """
@@ -159,6 +159,8 @@ def _is_restore_needed(fresh: Observation, rollout: Rollout, *, removes_candidat
         return not fresh.candidate_removed and (removes_candidate or fresh.traffic_percent(rollout.candidate) != 0)
     if rollout.progress.rollback.renumbered_revision:
         return fresh.created == rollout.progress.rollback.renumbered_revision
+    if rollout.progress.rollback.stable_is_bad:
+        return fresh.spec_digest != rollout.stable_digest
     return bool(fresh.traffic_percent(rollout.candidate)) or fresh.rolled_out != rollout.stable
 
 
